@@ -1,0 +1,1 @@
+"""Exact static memory planning for GPU kernels."""

@@ -1,0 +1,1 @@
+"""Integrate very many small ODE systems at once."""
