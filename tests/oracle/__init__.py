@@ -1,0 +1,1 @@
+"""An independent reference: order conditions, a plain NumPy integrator, known problems."""
