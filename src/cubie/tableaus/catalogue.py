@@ -2,12 +2,22 @@
 
 import difflib
 
+from cubie.tableaus.dirk import DIAGONALLY_IMPLICIT
 from cubie.tableaus.explicit import EXPLICIT_UP_TO_FIVE
+from cubie.tableaus.firk import FULLY_IMPLICIT
 from cubie.tableaus.high_order import EXPLICIT_OF_HIGH_ORDER
+from cubie.tableaus.rosenbrock import ROSENBROCK
 from cubie.tableaus.tableau import Tableau
 
 TABLEAUS: dict[str, Tableau] = {
-    tableau.name: tableau for tableau in (*EXPLICIT_UP_TO_FIVE, *EXPLICIT_OF_HIGH_ORDER)
+    tableau.name: tableau
+    for tableau in (
+        *EXPLICIT_UP_TO_FIVE,
+        *EXPLICIT_OF_HIGH_ORDER,
+        *DIAGONALLY_IMPLICIT,
+        *FULLY_IMPLICIT,
+        *ROSENBROCK,
+    )
 }
 
 

@@ -106,6 +106,30 @@ def solve(rows: Matrix, right: Vector) -> Vector:
     return tuple(work[i][size] / work[i][i] for i in range(size))
 
 
+def transpose(rows: Matrix) -> Matrix:
+    """Return the transposed matrix."""
+    return tuple(zip(*rows, strict=True))
+
+
+def inverse(rows: Matrix) -> Matrix:
+    """Invert a small matrix in exact arithmetic."""
+    size = len(rows)
+    units = [tuple(Fraction(i == j) for i in range(size)) for j in range(size)]
+    return transpose(tuple(solve(rows, unit) for unit in units))
+
+
+def product(left: Matrix, right: Matrix) -> Matrix:
+    """Multiply two matrices."""
+    columns = transpose(right)
+    return tuple(
+        tuple(
+            sum((x * y for x, y in zip(row, column, strict=True)), Fraction(0))
+            for column in columns
+        )
+        for row in left
+    )
+
+
 def floats(values: Vector) -> tuple[float, ...]:
     """Round exact values to the nearest double."""
     return tuple(float(value) for value in values)

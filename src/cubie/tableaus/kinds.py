@@ -1,10 +1,21 @@
-"""The kinds of Runge-Kutta tableau: explicit, diagonally implicit, fully implicit."""
+"""The kinds of tableau: explicit, diagonally implicit, fully implicit, Rosenbrock."""
 
+from fractions import Fraction
 from functools import cached_property
 
 from attrs import converters, field, frozen
 
-from cubie.tableaus.exact import Vector, floats, vector
+from cubie.tableaus.exact import (
+    Matrix,
+    Vector,
+    exact,
+    float_rows,
+    floats,
+    inverse,
+    matrix,
+    product,
+    vector,
+)
 from cubie.tableaus.tableau import Tableau
 
 
@@ -43,3 +54,255 @@ class ERKTableau(Tableau):
             self._fail("shape", f"b has {self.n_stages} weights, but error_weights_low {len(low)}")
         if low is not None:
             self._require_zero(low, 0, "error estimate", "sum of error_weights_low")
+
+
+@frozen(kw_only=True)
+class DIRKTableau(Tableau):
+    """A diagonally implicit Runge-Kutta method: stages are solved one after another."""
+
+    @property
+    def diagonal(self) -> tuple[float, ...]:
+        """``a[i][i]``; zero where a stage is explicit."""
+        return tuple(self.a[i][i] for i in range(self.n_stages))
+
+    @property
+    def implicit_stages(self) -> tuple[bool, ...]:
+        """Which stages need a solve."""
+        return tuple(entry != 0 for entry in self.diagonal)
+
+    @property
+    def gamma(self) -> float | None:
+        """The diagonal entry that all implicit stages share, or None if they differ.
+
+        With one gamma, one factorization of ``I - h*gamma*J`` serves all stages.
+        """
+        shared = {self.a_exact[i][i] for i in range(self.n_stages)} - {Fraction(0)}
+        return float(shared.pop()) if len(shared) == 1 else None
+
+    @cached_property
+    def predictor(self) -> tuple[tuple[float, ...], ...]:
+        """Weights that guess each stage's derivative from those of earlier stages.
+
+        Row ``i`` extrapolates linearly through the two earlier stages whose
+        abscissae differ and lie nearest to ``c[i]``; with one earlier abscissa it
+        repeats that stage, and the first row is empty of weight. The guess is
+        exact where the derivative is linear in time.
+        """
+        return float_rows(tuple(self._predictor_row(i) for i in range(self.n_stages)))
+
+    def _predictor_row(self, i: int) -> Vector:
+        row = [Fraction(0)] * self.n_stages
+        c = self.c_exact
+        # The latest of several stages at one abscissa knows most about the solution there.
+        nearest = sorted(range(i), key=lambda j: (abs(c[j] - c[i]), -j))
+        if not nearest:
+            return tuple(row)
+        first = nearest[0]
+        second = next((j for j in nearest if c[j] != c[first]), None)
+        if second is None or c[first] == c[i]:
+            row[first] = Fraction(1)
+        else:
+            row[second] = (c[i] - c[first]) / (c[second] - c[first])
+            row[first] = 1 - row[second]
+        return tuple(row)
+
+    def _check_structure(self) -> None:
+        for i, row in enumerate(self.a_exact):
+            for j, entry in enumerate(row[i + 1 :], start=i + 1):
+                if entry:
+                    self._fail("diagonally implicit", f"a[{i}][{j}] = {float(entry):g} is not zero")
+        if not any(self.a_exact[i][i] for i in range(self.n_stages)):
+            self._fail("diagonally implicit", "the diagonal of a is zero; use an ERKTableau")
+
+
+@frozen(kw_only=True)
+class FIRKTableau(Tableau):
+    """A fully implicit Runge-Kutta method: all stages are solved together.
+
+    Parameters
+    ----------
+    error_start_weight : number, optional
+        Weight of ``f(t, y)`` in the error estimate
+        ``h * (error_start_weight * f(t, y) + sum(error_weights[i] * k[i]))``, which
+        is then filtered by ``(I - h*smoothing*J)**-1``, so that it stays bounded on
+        stiff components (Hairer & Wanner II, IV.8, eq. 8.17-8.20).
+    """
+
+    error_start_weight_exact: Fraction | None = field(
+        alias="error_start_weight", default=None, converter=converters.optional(exact), repr=False
+    )
+
+    @property
+    def error_start_weight(self) -> float | None:
+        weight = self.error_start_weight_exact
+        return None if weight is None else float(weight)
+
+    @property
+    def smoothing(self) -> float | None:
+        """The gamma of the filter on the error estimate."""
+        weight = self.error_start_weight
+        return None if weight is None else abs(weight)
+
+    @cached_property
+    def a_inverse(self) -> tuple[tuple[float, ...], ...]:
+        """Inverse of `a`: stage derivatives from stage increments, rounded once."""
+        return float_rows(inverse(self.a_exact))
+
+    def _check_structure(self) -> None:
+        try:
+            inverse(self.a_exact)
+        except ArithmeticError:
+            self._fail("fully implicit", "a is singular; stage increments cannot be inverted")
+
+    def _check_error_sum(self) -> None:
+        assert self.error_weights_exact is not None
+        weights = (*self.error_weights_exact, self.error_start_weight_exact or Fraction(0))
+        self._require_zero(weights, 0, "error estimate", "sum of error_weights and start weight")
+
+
+@frozen(kw_only=True)
+class RosenbrockTableau(Tableau):
+    """A Rosenbrock method in the form that needs no product with the Jacobian.
+
+    Stage ``i`` solves (Hairer & Wanner II, IV.7, eq. 7.25)::
+
+        (I/(h*gamma) - J) u[i] = f(t + c[i]*h, y + sum(a[i][j]*u[j]))
+                                 + sum(C[i][j]*u[j]) / h + d[i]*h*df/dt
+
+    and the new solution is ``y + sum(b[i]*u[i])``: `a`, `b` and `error_weights`
+    multiply the increments ``u`` without a factor ``h``. Books print the method
+    with ``alpha``, ``Gamma`` and weights on ``k = Gamma**-1 u``; those are
+    `alpha_exact`, `gamma_matrix_exact` and `weights_exact`.
+
+    Parameters
+    ----------
+    gamma : number
+        The shared diagonal of Gamma.
+    C : rows of (n_stages,) numbers
+        Coupling between increments, strictly lower triangular.
+    d : (n_stages,) numbers
+        Row sums of Gamma: weights of ``df/dt``.
+    """
+
+    gamma_exact: Fraction = field(alias="gamma", converter=exact, repr=False)
+    C_exact: Matrix = field(alias="C", converter=matrix, repr=False)
+    d_exact: Vector = field(alias="d", converter=vector, repr=False)
+
+    @property
+    def gamma(self) -> float:
+        return float(self.gamma_exact)
+
+    @cached_property
+    def C(self) -> tuple[tuple[float, ...], ...]:
+        return float_rows(self.C_exact)
+
+    @cached_property
+    def d(self) -> tuple[float, ...]:
+        return floats(self.d_exact)
+
+    @cached_property
+    def gamma_matrix_exact(self) -> Matrix:
+        """Gamma of the book: the inverse of ``I/gamma - C``."""
+        return inverse(
+            tuple(
+                tuple(
+                    (1 / self.gamma_exact if i == j else Fraction(0)) - x for j, x in enumerate(r)
+                )
+                for i, r in enumerate(self.C_exact)
+            )
+        )
+
+    @cached_property
+    def alpha_exact(self) -> Matrix:
+        """Alpha of the book: ``a Gamma``."""
+        return product(self.a_exact, self.gamma_matrix_exact)
+
+    @cached_property
+    def weights_exact(self) -> Vector:
+        """Weights of the book: ``Gamma^T b``."""
+        return product((self.b_exact,), self.gamma_matrix_exact)[0]
+
+    @property
+    def fsal(self) -> bool:
+        """Whether the last stage evaluates f at the new solution, so the next step need not."""
+        return self.a_exact[-1] == self.b_exact and self.c_exact[-1] == 1
+
+    @property
+    def stiffly_accurate(self) -> bool:
+        """Whether ``alpha[s][j] + Gamma[s][j]`` are the weights (H&W II, IV.7, eq. 7.19)."""
+        last = self.n_stages - 1
+        unit = tuple(Fraction(j == last) for j in range(self.n_stages))
+        return self.c_exact[-1] == 1 and self.b_exact == tuple(
+            x + y for x, y in zip(self.a_exact[-1], unit, strict=True)
+        )
+
+    def stability_function(self, z: complex) -> complex:
+        """Return the growth factor R(z) of the solution on y' = lambda*y, with z = h*lambda."""
+        increments: list[complex] = []
+        for a, coupling in zip(self.a, self.C, strict=True):
+            value = 1 + sum(x * u for x, u in zip(a, increments, strict=False))
+            coupled = sum(x * u for x, u in zip(coupling, increments, strict=False))
+            increments.append((z * value + coupled) / (1 / self.gamma - z))
+        return 1 + sum(b * u for b, u in zip(self.b, increments, strict=True))
+
+    def _check_structure(self) -> None:
+        if self.gamma_exact <= 0:
+            self._fail("Rosenbrock", f"gamma = {self.gamma:g} must be positive")
+        rows = [len(row) for row in self.C_exact]
+        if rows != [self.n_stages] * self.n_stages or len(self.d_exact) != self.n_stages:
+            self._fail(
+                "shape",
+                f"b has {self.n_stages} weights, but the rows of C have {rows} and d has "
+                f"{len(self.d_exact)}",
+            )
+        for label, rows in (("a", self.a_exact), ("C", self.C_exact)):
+            for i, row in enumerate(rows):
+                if any(row[i:]):
+                    self._fail("Rosenbrock", f"row {i} of {label} reaches beyond stage {i - 1}")
+
+    def _check_rows(self) -> None:
+        named = (
+            ("alpha", self.alpha_exact, "c", self.c_exact),
+            ("Gamma", self.gamma_matrix_exact, "d", self.d_exact),
+        )
+        for label, rows, sums_label, sums in named:
+            for i, (row, total) in enumerate(zip(rows, sums, strict=True)):
+                where = f"sum of row {i} of {label}, which is {sums_label}[{i}],"
+                self._require_zero(row, total, "row sums", where)
+
+    def _check_weights(self) -> None:
+        self._require_zero(self.weights_exact, 1, "quadrature", "sum of the weights of k")
+
+    def _check_error_sum(self) -> None:
+        assert self.error_weights_exact is not None
+        weights = product((self.error_weights_exact,), self.gamma_matrix_exact)[0]
+        self._require_zero(weights, 0, "error estimate", "sum of the error weights of k")
+
+
+def rosenbrock_from_book(
+    *,
+    alpha: Matrix,
+    gamma_matrix: Matrix,
+    weights: Vector,
+    error_weights: Vector,
+    **facts,
+) -> RosenbrockTableau:
+    """Make a tableau from the book's alpha, Gamma and weights (H&W II, IV.7, eq. 7.4).
+
+    `facts` are the remaining fields: name, order, error_order, stability, source, aliases.
+    """
+    inverted = inverse(gamma_matrix)
+    gamma = gamma_matrix[0][0]
+    return RosenbrockTableau(
+        gamma=gamma,
+        a=product(alpha, inverted),
+        b=product((weights,), inverted)[0],
+        C=[
+            [(1 / gamma if i == j else Fraction(0)) - x for j, x in enumerate(row)]
+            for i, row in enumerate(inverted)
+        ],
+        c=[sum(row, Fraction(0)) for row in alpha],
+        d=[sum(row, Fraction(0)) for row in gamma_matrix],
+        error_weights=product((error_weights,), inverted)[0],
+        **facts,
+    )

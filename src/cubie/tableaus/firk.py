@@ -1,0 +1,167 @@
+"""Fully implicit Runge-Kutta methods: collocation at Gauss and Radau points.
+
+Nodes are roots of the shifted polynomials, found to sixty decimals; every other
+coefficient follows from them by integration of Lagrange polynomials (H&W IV.5).
+H&W = Hairer & Wanner, Solving Ordinary Differential Equations II, 2nd edition.
+"""
+
+from fractions import Fraction
+
+import numpy as np
+
+from cubie.tableaus.exact import (
+    DIGITS,
+    Matrix,
+    Vector,
+    polynomial_product,
+    polynomial_root,
+    polynomial_value,
+    solve,
+    square_root,
+    transpose,
+)
+from cubie.tableaus.kinds import FIRKTableau
+from cubie.tableaus.tableau import Stability
+
+_UNIT = 10**DIGITS
+
+
+def _derivative(coefficients: Vector, times: int) -> Vector:
+    for _ in range(times):
+        coefficients = tuple(k * x for k, x in enumerate(coefficients))[1:]
+    return coefficients
+
+
+def _real_roots(coefficients: Vector) -> Vector:
+    """Return the roots, all real and simple, in increasing order."""
+    guesses = np.roots([float(x) for x in reversed(coefficients)])
+    return tuple(sorted(polynomial_root(coefficients, float(guess.real)) for guess in guesses))
+
+
+def gauss_nodes(stages: int) -> Vector:
+    """Return the zeros of the shifted Legendre polynomial (H&W IV.5, eq. 5.1)."""
+    factors = [(Fraction(0), Fraction(1))] * stages + [(Fraction(-1), Fraction(1))] * stages
+    return _real_roots(_derivative(polynomial_product(*factors), stages))
+
+
+def radau_nodes(stages: int) -> Vector:
+    """Return the nodes of Radau IIA, the last of which is one (H&W IV.5, eq. 5.3)."""
+    factors = [(Fraction(0), Fraction(1))] * (stages - 1) + [(Fraction(-1), Fraction(1))] * stages
+    return _real_roots(_derivative(polynomial_product(*factors), stages - 1))
+
+
+def collocation_polynomials(nodes: Vector) -> Matrix:
+    """Return p with b_i(theta) = sum(p[i][k] * theta**(k+1)): integrals of Lagrange polynomials.
+
+    ``b_i`` at a node gives the stage weights, at one the weights of the solution.
+    """
+    size = len(nodes)
+    # sum_i l_i(x) nodes[i]^q = x^q for q < s, integrated from 0 to theta.
+    powers = tuple(tuple(node**q for node in nodes) for q in range(size))
+    integrals = [tuple(Fraction(q == k, q + 1) for q in range(size)) for k in range(size)]
+    columns = [solve(powers, right) for right in integrals]
+    return transpose(tuple(_rounded(column) for column in columns))
+
+
+def _rounded(values: Vector) -> Vector:
+    """Cut numbers to `DIGITS` decimals; nodes carry no more, and quotients would grow without."""
+    return tuple(Fraction(round(value * _UNIT), _UNIT) for value in values)
+
+
+def start_weighted_quadrature(nodes: Vector, start_weight: Fraction) -> Vector:
+    """Return weights of order s on the nodes, given the weight at zero (H&W IV.8, eq. 8.18)."""
+    size = len(nodes)
+    rows = tuple(tuple(node**q for node in nodes) for q in range(size))
+    right = tuple(Fraction(1, q + 1) - (start_weight if q == 0 else 0) for q in range(size))
+    return _rounded(solve(rows, right))
+
+
+def real_eigenvalue(a: Matrix) -> Fraction:
+    """Return the one real eigenvalue of a matrix of odd size, by Newton's iteration."""
+    size = len(a)
+    numeric = np.array([[float(x) for x in row] for row in a])
+    values = np.linalg.eigvals(numeric)
+    guess = float(values[np.argmin(abs(values.imag))].real)
+    return polynomial_root(_characteristic_polynomial(a, size), guess)
+
+
+def _characteristic_polynomial(a: Matrix, size: int) -> Vector:
+    """Return det(x - a) from its constant term upwards (Faddeev & LeVerrier)."""
+    identity = [[Fraction(i == j) for j in range(size)] for i in range(size)]
+    coefficients, work = [Fraction(1)], [[Fraction(0)] * size for _ in range(size)]
+    for k in range(1, size + 1):
+        shifted = [
+            [work[i][j] + coefficients[-1] * identity[i][j] for j in range(size)]
+            for i in range(size)
+        ]
+        work = [
+            [sum((a[i][m] * shifted[m][j] for m in range(size)), Fraction(0)) for j in range(size)]
+            for i in range(size)
+        ]
+        coefficients.append(-sum((work[i][i] for i in range(size)), Fraction(0)) / k)
+    return tuple(reversed(coefficients))
+
+
+def _smoothing(a: Matrix) -> Fraction:
+    """Return gamma of the error filter: A's real eigenvalue (H&W IV.8).
+
+    A matrix of even size has none; the geometric mean of its pair's moduli has
+    the same size and, like it, makes the filter as stiff as the method's own solves.
+    """
+    if len(a) % 2:
+        return real_eigenvalue(a)
+    determinant = _characteristic_polynomial(a, len(a))[0]
+    for _ in range((len(a)).bit_length() - 1):
+        determinant = square_root(determinant)
+    return determinant
+
+
+def _collocation(nodes: Vector, **facts) -> FIRKTableau:
+    """Make the collocation method on these nodes, its interpolant and its error estimate."""
+    polynomials = collocation_polynomials(nodes)
+    weights = [(Fraction(0), *row) for row in polynomials]
+    a = tuple(_rounded(tuple(polynomial_value(w, node) for w in weights)) for node in nodes)
+    b = tuple(polynomial_value(w, Fraction(1)) for w in weights)
+    smoothing = _smoothing(a)
+    other = start_weighted_quadrature(nodes, smoothing)
+    return FIRKTableau(
+        a=a,
+        b=a[-1] if nodes[-1] == 1 else b,
+        c=nodes,
+        error_weights=[x - y for x, y in zip(b, other, strict=True)],
+        error_start_weight=-smoothing,
+        error_order=len(nodes),
+        interpolant=polynomials,
+        interpolant_order=len(nodes),
+        **facts,
+    )
+
+
+def _gauss(stages: int) -> FIRKTableau:
+    return _collocation(
+        gauss_nodes(stages),
+        name=f"gauss_legendre_{2 * stages}",
+        order=2 * stages,
+        stability=Stability.A,
+        source="Kuntzmann (1961), Butcher (1964); H&W IV.5, tables 5.1 and 5.2; estimate as IV.8",
+    )
+
+
+def _radau(stages: int, aliases: tuple[str, ...] = ()) -> FIRKTableau:
+    return _collocation(
+        radau_nodes(stages),
+        name=f"radau_iia_{2 * stages - 1}",
+        order=2 * stages - 1,
+        stability=Stability.L,
+        source="Ehle (1969), Axelsson (1969); H&W IV.5, tables 5.5 and 5.6; estimate as IV.8",
+        aliases=aliases,
+    )
+
+
+FULLY_IMPLICIT = (
+    _gauss(1),
+    _gauss(2),
+    _radau(2),
+    _radau(3, aliases=("Radau", "radau5")),
+    _radau(5),
+)
