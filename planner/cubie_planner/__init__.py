@@ -1,1 +1,64 @@
-"""Exact static memory planning for GPU kernels."""
+"""Exact static memory planning for GPU kernels.
+
+Declare buffers, say when they live and where they may go, and get a plan that is
+proven optimal, or that says how far from it it can be::
+
+    from cubie_planner import Buffer, Limits, Problem, plan
+
+    tile = Buffer("tile", 256, "f4", lifetime=((0, 2),))
+    sums = Buffer("sums", 32, "f4", lifetime=((2, 3),))
+    answer = plan(Problem([tile, sums], Limits(max_shared_bytes=48 * 1024), "shared"))
+    answer.placements["sums"].offset
+
+Importing this package loads neither numba nor OR-Tools nor networkx nor matplotlib.
+"""
+
+from cubie_planner.buffers import Alias, Buffer, BufferError, Location
+from cubie_planner.check import PlanRejected, check
+from cubie_planner.explain import PlanInfeasible, PlanUnknown
+from cubie_planner.formats import (
+    FormatError,
+    problem_from_dict,
+    problem_from_minimalloc,
+    problem_to_dict,
+    problem_to_minimalloc,
+)
+from cubie_planner.graph import alias_graph, interference_graph
+from cubie_planner.plan import Level, Peak, Placement, Plan, Status
+from cubie_planner.problem import Limits, Problem, ProblemError, run_stride
+from cubie_planner.solve import plan
+from cubie_planner.timeline import Call, Component, PhasedBuffer, Timeline, TimelineError, compose
+
+__all__ = [
+    "Alias",
+    "Buffer",
+    "BufferError",
+    "Call",
+    "Component",
+    "FormatError",
+    "Level",
+    "Limits",
+    "Location",
+    "Peak",
+    "PhasedBuffer",
+    "Placement",
+    "Plan",
+    "PlanInfeasible",
+    "PlanRejected",
+    "PlanUnknown",
+    "Problem",
+    "ProblemError",
+    "Status",
+    "Timeline",
+    "TimelineError",
+    "alias_graph",
+    "check",
+    "compose",
+    "interference_graph",
+    "plan",
+    "problem_from_dict",
+    "problem_from_minimalloc",
+    "problem_to_dict",
+    "problem_to_minimalloc",
+    "run_stride",
+]

@@ -1,0 +1,304 @@
+"""The independent checker: is this plan a valid answer to that problem?
+
+It re-derives everything from the declarations and shares no code with what makes
+plans: it imports neither the model nor the packing search nor OR-Tools.
+
+Two buffers may share bytes only when no program point has both alive, or when one
+lies (directly or through others) inside the other by an alias of the plan::
+
+    bytes ^          +-------+
+          |  +------+|   B   |      A and B never live together: they may overlap
+          |  |A     |+-------+
+          |  | +--+ |               C lies inside A by an alias: it may overlap A,
+          |  | |C | |               but nothing else that lives with C
+          +--+-+--+-+----------> program points
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from cubie_planner.buffers import Buffer, Lifetime, Location
+from cubie_planner.plan import Placement, Plan
+from cubie_planner.problem import Problem
+
+ARENAS = (Location.SHARED, Location.LOCAL_PERSISTENT)
+
+
+class PlanRejected(ValueError):
+    """A plan breaks a rule of its problem.
+
+    Attributes
+    ----------
+    rule : str
+        Name of the rule that is broken.
+    buffers : tuple of str
+        The buffers concerned.
+    """
+
+    def __init__(self, rule: str, message: str, buffers: Iterable[str] = ()):
+        super().__init__(f"[{rule}] {message}")
+        self.rule = rule
+        self.buffers = tuple(buffers)
+
+
+def check(problem: Problem, plan: Plan) -> None:
+    """Accept `plan` as an answer to `problem`, or raise PlanRejected naming the rule."""
+    _check_names(problem, plan)
+    tied = _tied_by_views(problem)
+    for buffer in problem.buffers:
+        placement = plan.placements[buffer.name]
+        _check_metadata(buffer, placement)
+        _check_location(problem, buffer, placement, buffer.name in tied)
+        _check_offset(buffer, placement)
+        _check_parent(problem, plan, buffer, placement)
+    _check_overlaps(problem, plan)
+    _check_capacity(problem, plan)
+    _check_claims(problem, plan)
+
+
+def _check_names(problem: Problem, plan: Plan) -> None:
+    declared = [buffer.name for buffer in problem.buffers]
+    missing = [name for name in declared if name not in plan.placements]
+    if missing:
+        raise PlanRejected("missing", f"`{missing[0]}` has no placement", missing)
+    known = set(declared)
+    unknown = [name for name in plan.placements if name not in known]
+    if unknown:
+        raise PlanRejected("unknown", f"`{unknown[0]}` is not a buffer of the problem", unknown)
+    wrong = [name for name, placement in plan.placements.items() if placement.name != name]
+    if wrong:
+        raise PlanRejected("name", f"the placement of `{wrong[0]}` carries another name", wrong)
+    if plan.digest != problem.digest:
+        raise PlanRejected("digest", f"the plan answers another problem ({plan.digest[:12]})")
+
+
+def _check_metadata(buffer: Buffer, placement: Placement) -> None:
+    lifetime = None if buffer.always_alive else buffer.lifetime
+    stated = (placement.size_bytes, placement.n_elements, placement.dtype)
+    needed = (buffer.size_bytes, buffer.n_elements if buffer.enabled else 0, buffer.dtype)
+    if stated != needed:
+        raise PlanRejected("size", f"`{buffer.name}` is {needed}, not {stated}", [buffer.name])
+    if placement.lifetime != lifetime:
+        raise PlanRejected(
+            "lifetime", f"`{buffer.name}` lives {lifetime}, not {placement.lifetime}", [buffer.name]
+        )
+
+
+def _tied_by_views(problem: Problem) -> set[str]:
+    """Return the buffers that a required alias ties to the place of another."""
+    views = [buffer for buffer in problem.buffers if buffer.alias_required]
+    parents = {alias.parent for view in views for alias in view.aliases}
+    return parents | {view.name for view in views}
+
+
+def _check_location(problem: Problem, buffer: Buffer, placement: Placement, tied: bool) -> None:
+    where = placement.location
+    if where not in buffer.locations:
+        raise PlanRejected("location", f"`{buffer.name}` may not be {where}", [buffer.name])
+    if placement.pin is not buffer.pin:
+        raise PlanRejected("pin", f"`{buffer.name}` states another pin", [buffer.name])
+    if buffer.size_bytes == 0:
+        return
+    if buffer.pin is not None and where is not buffer.pin:
+        raise PlanRejected("pin", f"`{buffer.name}` is pinned to {buffer.pin}", [buffer.name])
+    asked = _asked_by_policy(problem, buffer, tied)
+    if asked is not None and where is not asked:
+        raise PlanRejected("policy", f"the policy puts `{buffer.name}` in {asked}", [buffer.name])
+
+
+def _asked_by_policy(problem: Problem, buffer: Buffer, tied: bool) -> Location | None:
+    """Return where the policy puts a buffer; None where it leaves that open.
+
+    A buffer tied to another by a required alias follows that one's pin.
+    """
+    if buffer.pin is not None:
+        return None
+    if isinstance(problem.policy, Mapping):
+        named = problem.policy.get(buffer.name)
+        return None if named is None else buffer.resolve(named)
+    if tied or problem.policy == "auto":
+        return None
+    order = {
+        "local": (Location.LOCAL, Location.LOCAL_PERSISTENT, Location.SHARED),
+        "shared": (Location.SHARED, Location.LOCAL, Location.LOCAL_PERSISTENT),
+    }[problem.policy]
+    return next(location for location in order if location in buffer.locations)
+
+
+def _check_offset(buffer: Buffer, placement: Placement) -> None:
+    name, offset = buffer.name, placement.offset
+    if buffer.size_bytes == 0 or placement.location not in ARENAS:
+        if offset is not None:
+            raise PlanRejected("offset", f"`{name}` can have no offset, got {offset}", [name])
+        return
+    if offset is None or offset < 0:
+        raise PlanRejected("offset", f"`{name}` needs an offset >= 0, got {offset}", [name])
+    if offset % buffer.alignment:
+        raise PlanRejected(
+            "alignment", f"`{name}` at {offset} is not aligned to {buffer.alignment}", [name]
+        )
+    if buffer.offset is not None and offset != buffer.offset:
+        raise PlanRejected(
+            "offset_pin", f"`{name}` is pinned to offset {buffer.offset}, not {offset}", [name]
+        )
+
+
+def _check_parent(problem: Problem, plan: Plan, buffer: Buffer, placement: Placement) -> None:
+    name, parent_name = buffer.name, placement.parent
+    if parent_name is None:
+        if placement.parent_offset is not None:
+            raise PlanRejected("parent", f"`{name}` has an offset but no parent", [name])
+        if buffer.alias_required and buffer.size_bytes:
+            raise PlanRejected("alias_required", f"`{name}` must lie inside a parent", [name])
+        return
+    pair = (name, parent_name)
+    alias = next((a for a in buffer.aliases if a.parent == parent_name), None)
+    if alias is None or buffer.size_bytes == 0:
+        raise PlanRejected("parent", f"`{parent_name}` is no alias parent of `{name}`", pair)
+    parent, host = problem.by_name[parent_name], plan.placements[parent_name]
+    if host.location is not placement.location:
+        raise PlanRejected(
+            "alias_location", f"`{name}` and its parent `{parent_name}` live apart", pair
+        )
+    inner = placement.parent_offset
+    if inner is None or not 0 <= inner <= parent.size_bytes - buffer.size_bytes:
+        raise PlanRejected(
+            "alias_range", f"`{name}` at {inner} does not fit inside `{parent_name}`", pair
+        )
+    if alias.offset is not None and inner != alias.offset:
+        raise PlanRejected(
+            "alias_offset", f"`{name}` must be at {alias.offset} of `{parent_name}`", pair
+        )
+    if placement.location in ARENAS:
+        if host.offset is None or placement.offset != host.offset + inner:
+            raise PlanRejected("alias_range", f"the offsets of `{name}` do not agree", pair)
+    elif inner % buffer.alignment or parent.alignment < buffer.alignment:
+        raise PlanRejected(
+            "alignment", f"`{name}` is not aligned to {buffer.alignment} inside its parent", pair
+        )
+
+
+def _check_overlaps(problem: Problem, plan: Plan) -> None:
+    spaces: dict[str, list[tuple[int, str]]] = {}
+    for buffer in problem.buffers:
+        placement = plan.placements[buffer.name]
+        if buffer.size_bytes == 0:
+            continue
+        if placement.location in ARENAS:
+            spaces.setdefault(placement.location, []).append((placement.offset or 0, buffer.name))
+        else:
+            chain = _ancestors(plan, buffer.name)
+            start = sum(plan.placements[n].parent_offset or 0 for n in (buffer.name, *chain))
+            root = chain[-1] if chain else buffer.name
+            spaces.setdefault(f"local {root}", []).append((start, buffer.name))
+    for members in spaces.values():
+        if len(members) > 1:
+            _check_space(problem, plan, members)
+
+
+def _ancestors(plan: Plan, name: str) -> list[str]:
+    """Return the chain of parents of `name`, nearest first (aliases have no cycles)."""
+    chain = []
+    parent = plan.placements[name].parent
+    while parent is not None:
+        chain.append(parent)
+        parent = plan.placements[parent].parent
+    return chain
+
+
+def _check_space(problem: Problem, plan: Plan, members: list[tuple[int, str]]) -> None:
+    """Compare all pairs whose byte ranges meet, found by a sweep over offsets."""
+    members = sorted(members)
+    starts = np.array([start for start, _ in members])
+    buffers = [problem.by_name[name] for _, name in members]
+    ends = starts + np.array([buffer.size_bytes for buffer in buffers])
+    after = np.searchsorted(starts, ends, side="left")
+    spans = np.array([_hull(buffer) for buffer in buffers])
+    for i, buffer in enumerate(buffers):
+        window = slice(i + 1, int(after[i]))
+        meets = (spans[window, 0] < spans[i, 1]) & (spans[window, 1] > spans[i, 0])
+        for j in (np.flatnonzero(meets) + i + 1).tolist():
+            other = buffers[j]
+            if not live_together(buffer, other):
+                continue
+            related = buffer.name in _ancestors(plan, other.name) or other.name in _ancestors(
+                plan, buffer.name
+            )
+            if not related:
+                raise PlanRejected(
+                    "overlap",
+                    f"`{buffer.name}` and `{other.name}` live together and share bytes "
+                    f"{starts[j]} to {min(ends[i], ends[j])}",
+                    (buffer.name, other.name),
+                )
+
+
+def _hull(buffer: Buffer) -> tuple[int, int]:
+    if buffer.always_alive or buffer.lifetime is None:
+        return (-(2**62), 2**62)
+    return (buffer.lifetime[0][0], buffer.lifetime[-1][1])
+
+
+def live_together(first: Buffer, second: Buffer) -> bool:
+    """Return whether some program point has both alive."""
+    if first.always_alive or second.always_alive:
+        return True
+    return _intersect(first.lifetime or (), second.lifetime or ())
+
+
+def _intersect(first: Lifetime, second: Lifetime) -> bool:
+    i = j = 0
+    while i < len(first) and j < len(second):
+        if first[i][0] < second[j][1] and second[j][0] < first[i][1]:
+            return True
+        if first[i][1] <= second[j][1]:
+            i += 1
+        else:
+            j += 1
+    return False
+
+
+def _check_capacity(problem: Problem, plan: Plan) -> None:
+    limits = problem.limits
+    shared = [p for p in plan.placements.values() if p.location is Location.SHARED and p.size_bytes]
+    if limits.max_shared_bytes is None or not shared:
+        return
+    unit = max(4, *(problem.by_name[p.name].alignment for p in shared))
+    units = -(-max((p.offset or 0) + p.size_bytes for p in shared) // unit)
+    if limits.pad_banks:
+        units |= 1
+    block = units * unit * limits.block_size
+    if block > limits.max_shared_bytes:
+        raise PlanRejected(
+            "capacity",
+            f"{limits.block_size} runs x {units * unit} B = {block} B exceed max_shared = "
+            f"{limits.max_shared_bytes} B",
+            [p.name for p in shared],
+        )
+
+
+def _check_claims(problem: Problem, plan: Plan) -> None:
+    """Refuse levels that state another value than the placements have, or an impossible bound."""
+    sizes = {"shared_bytes": _top(plan, Location.SHARED)}
+    local = sum(
+        p.size_bytes
+        for p in plan.placements.values()
+        if p.location is Location.LOCAL and p.parent is None
+    )
+    sizes["local_and_persistent_bytes"] = local + _top(plan, Location.LOCAL_PERSISTENT)
+    sizes["moves"] = sum(
+        (p.location, p.offset) != problem.previous[name]
+        for name, p in plan.placements.items()
+        if p.size_bytes and name in problem.previous
+    )
+    for level in plan.levels:
+        if level.bound > level.value or level.value != sizes.get(level.name, level.value):
+            raise PlanRejected("claims", f"{level} does not agree with the placements")
+
+
+def _top(plan: Plan, location: Location) -> int:
+    arena = (p for p in plan.placements.values() if p.location is location)
+    return max(((p.offset or 0) + p.size_bytes for p in arena if p.size_bytes), default=0)

@@ -1,0 +1,101 @@
+"""Where each buffer may go and what each choice costs: pins, policy, views.
+
+A pin is hard. A policy decides what has no pin: "local" and "shared" are hard too,
+except that a buffer tied to a pinned one by a required alias may follow that pin.
+"auto" leaves every allowed location open at the price the cost model gives it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cubie_planner.buffers import Location
+from cubie_planner.problem import Problem
+
+Domain = Mapping[Location, int]
+"""Allowed locations of a buffer, each with its cost, cheapest first."""
+
+PREFERENCE = {
+    "local": (Location.LOCAL, Location.LOCAL_PERSISTENT, Location.SHARED),
+    "shared": (Location.SHARED, Location.LOCAL, Location.LOCAL_PERSISTENT),
+}
+
+
+def domains(problem: Problem) -> dict[str, Domain]:
+    """Return the domain of every buffer that needs bytes."""
+    if isinstance(problem.policy, str) and problem.policy != "auto":
+        found = _by_preference(problem, PREFERENCE[problem.policy])
+    else:
+        named = problem.policy if isinstance(problem.policy, Mapping) else {}
+        costs = _auto_costs(problem)
+        found = {}
+        for buffer in problem.buffers:
+            if buffer.size_bytes == 0:
+                continue
+            if buffer.pin is not None:
+                found[buffer.name] = {buffer.pin: 0}
+            elif buffer.name in named:
+                found[buffer.name] = {buffer.resolve(named[buffer.name]): 0}
+            else:
+                found[buffer.name] = costs[buffer.name]
+    return {name: dict(sorted(d.items(), key=_by_cost)) for name, d in found.items()}
+
+
+def _by_cost(item: tuple[Location, int]) -> tuple[int, int]:
+    return item[1], list(Location).index(item[0])
+
+
+def _by_preference(problem: Problem, order: tuple[Location, ...]) -> dict[str, Domain]:
+    """Give each buffer its first allowed location; views and their parents may follow a pin."""
+    forced = _forced_by_views(problem)
+    found: dict[str, Domain] = {}
+    for buffer in problem.buffers:
+        if buffer.size_bytes == 0:
+            continue
+        if buffer.pin is not None:
+            found[buffer.name] = {buffer.pin: 0}
+        elif buffer.alias_required:
+            found[buffer.name] = dict.fromkeys(buffer.locations, 0)
+        else:
+            first = next(location for location in order if location in buffer.locations)
+            others = forced.get(buffer.name, set()) & buffer.locations - {first}
+            found[buffer.name] = {first: 0, **dict.fromkeys(others, 1)}
+    return found
+
+
+def _forced_by_views(problem: Problem) -> dict[str, set[Location]]:
+    """Return, per buffer tied by required aliases, the locations its group insists on."""
+    group = {buffer.name: buffer.name for buffer in problem.buffers}
+
+    def find(name: str) -> str:
+        while group[name] != name:
+            group[name] = group[group[name]]
+            name = group[name]
+        return name
+
+    views = [b for b in problem.buffers if b.alias_required and b.size_bytes]
+    for view in views:
+        for alias in view.aliases:
+            group[find(view.name)] = find(alias.parent)
+    insisted: dict[str, set[Location]] = {}
+    for buffer in problem.buffers:
+        places = {buffer.pin} if buffer.pin else buffer.locations
+        if len(places) == 1 or buffer.alias_required:
+            insisted.setdefault(find(buffer.name), set()).update(
+                places if len(places) < len(Location) else ()
+            )
+    tied = {v.name for v in views} | {alias.parent for v in views for alias in v.aliases}
+    return {name: insisted.get(find(name), set()) for name in tied}
+
+
+def _auto_costs(problem: Problem) -> dict[str, Domain]:
+    """Return what each location of each buffer costs, by the cost rule of "auto"."""
+    order = PREFERENCE["local"]
+    found: dict[str, Domain] = {}
+    for buffer in problem.buffers:
+        allowed = [location for location in order if location in buffer.locations]
+        found[buffer.name] = {
+            location: 0 if buffer.alias_required else int(rank > 0)
+            for rank, location in enumerate(allowed)
+        }
+    return found

@@ -1,0 +1,175 @@
+"""What every engine works on and returns: the task, and a draft of the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from attrs import evolve, frozen
+
+from cubie_planner.buffers import Buffer, Location
+from cubie_planner.domains import Domain, domains
+from cubie_planner.liveness import Liveness, liveness
+from cubie_planner.plan import Level, Placement, Plan
+from cubie_planner.problem import Problem
+
+COST, SHARED, PRIVATE, MOVES = "cost", "shared_bytes", "local_and_persistent_bytes", "moves"
+
+
+@frozen
+class Task:
+    """A problem made ready to solve: only buffers that need bytes, their choices, their masks."""
+
+    problem: Problem
+    buffers: tuple[Buffer, ...]
+    domains: Mapping[str, Domain]
+    live: Liveness
+
+    @classmethod
+    def of(cls, problem: Problem) -> Task:
+        """Prepare `problem`."""
+        buffers = tuple(b for b in problem.buffers if b.size_bytes)
+        return cls(problem, buffers, domains(problem), liveness(buffers))
+
+    @cached_property
+    def by_name(self) -> Mapping[str, Buffer]:
+        """Buffers that need bytes, by name."""
+        return {b.name: b for b in self.buffers}
+
+    @cached_property
+    def has_cost(self) -> bool:
+        """True when some choice costs something, so that the first level means anything."""
+        return any(cost for domain in self.domains.values() for cost in domain.values())
+
+    def may_be(self, location: Location) -> list[Buffer]:
+        """Return the buffers that may live in `location`."""
+        return [b for b in self.buffers if location in self.domains[b.name]]
+
+    def run_capacity(self, names: Mapping[str, Location]) -> int | None:
+        """Return the shared bytes a run may use, given where buffers live."""
+        shared = (b for b in self.buffers if names[b.name] is Location.SHARED)
+        widest = max((b.alignment for b in shared), default=1)
+        return self.problem.limits.run_capacity(widest)
+
+    def levels(self) -> tuple[str, ...]:
+        """Return the names of the objectives, in order."""
+        first = (COST,) if self.has_cost else ()
+        last = (MOVES,) if self.problem.previous else ()
+        return (*first, SHARED, PRIVATE, *last)
+
+
+@frozen
+class Draft:
+    """Locations, offsets and parents, and what is proven about them.
+
+    Attributes
+    ----------
+    locations : mapping of str to Location
+    offsets : mapping of str to int
+        Absolute in an arena; relative to the outermost parent for local buffers.
+    parents : mapping of str to str
+    bounds : mapping of str to int
+        Lower bound per level, valid given the optimum of the levels before.
+    """
+
+    locations: Mapping[str, Location]
+    offsets: Mapping[str, int]
+    parents: Mapping[str, str]
+    bounds: Mapping[str, int]
+
+    def values(self, task: Task) -> dict[str, int]:
+        """Return what the draft reaches at every level."""
+        ends = {Location.SHARED: 0, Location.LOCAL_PERSISTENT: 0}
+        local = 0
+        for buffer in task.buffers:
+            where = self.locations[buffer.name]
+            if where in ends:
+                ends[where] = max(ends[where], self.offsets[buffer.name] + buffer.size_bytes)
+            elif buffer.name not in self.parents:
+                local += buffer.size_bytes
+        cost = sum(task.domains[name][where] for name, where in self.locations.items())
+        return {
+            COST: cost,
+            SHARED: ends[Location.SHARED],
+            PRIVATE: local + ends[Location.LOCAL_PERSISTENT],
+            MOVES: self.moves(task),
+        }
+
+    def moves(self, task: Task) -> int:
+        """Return how many buffers are elsewhere than in the previous plan."""
+        previous = task.problem.previous
+        return sum(
+            previous[name] != (where, None if where is Location.LOCAL else self.offsets[name])
+            for name, where in self.locations.items()
+            if name in previous
+        )
+
+    def proven(self, task: Task) -> bool:
+        """Return whether every level is proven optimal."""
+        values = self.values(task)
+        return all(values[name] <= self.bounds.get(name, 0) for name in task.levels())
+
+    def with_bounds(self, **bounds: int) -> Draft:
+        """Return a copy that knows better bounds."""
+        return evolve(self, bounds={**self.bounds, **bounds})
+
+
+def finish(task: Task, draft: Draft) -> Plan:
+    """Turn a draft into a plan of the whole problem."""
+    problem = task.problem
+    placements = {}
+    for buffer in problem.buffers:
+        placements[buffer.name] = _placement(task, draft, buffer)
+    values = draft.values(task)
+    levels = tuple(
+        Level(name, values[name], min(values[name], draft.bounds.get(name, 0)))
+        for name in task.levels()
+    )
+    return Plan(problem, placements, levels, problem.digest)
+
+
+def _placement(task: Task, draft: Draft, buffer: Buffer) -> Placement:
+    lifetime = None if buffer.always_alive else buffer.lifetime
+    if buffer.size_bytes == 0:
+        where = buffer.pin or next(place for place in Location if place in buffer.locations)
+        why = "disabled" if not buffer.enabled else "has no elements"
+        return Placement(
+            buffer.name, where, None, 0, 0, buffer.dtype, None, None, lifetime, buffer.pin, why
+        )
+    where = draft.locations[buffer.name]
+    parent = draft.parents.get(buffer.name)
+    offset = draft.offsets[buffer.name]
+    return Placement(
+        buffer.name,
+        where,
+        None if where is Location.LOCAL else offset,
+        buffer.size_bytes,
+        buffer.n_elements,
+        buffer.dtype,
+        parent,
+        None if parent is None else offset - draft.offsets[parent],
+        lifetime,
+        buffer.pin,
+        _reason(task, buffer, where, parent),
+    )
+
+
+def _reason(task: Task, buffer: Buffer, where: Location, parent: str | None) -> str:
+    policy = task.problem.policy
+    if buffer.pin is not None:
+        why = "pinned"
+    elif isinstance(policy, Mapping) and buffer.name in policy:
+        why = "pinned by the policy"
+    elif buffer.alias_required:
+        why = "follows its parent"
+    elif len(buffer.locations) == 1:
+        why = "only place allowed"
+    elif len(task.domains[buffer.name]) == 1:
+        why = f"policy {policy!r}"
+    elif where is next(iter(task.domains[buffer.name])):
+        why = "cheapest place"
+    else:
+        why = "cheapest place that fits with the others"
+    if parent is not None:
+        why += f"; {'view of' if buffer.alias_required else 'shares the bytes of'} {parent}"
+    return why

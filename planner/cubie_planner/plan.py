@@ -1,0 +1,269 @@
+"""The answer: where every buffer lives, what was proven, and what it adds up to."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from attrs import frozen
+
+from cubie_planner.buffers import Interval, Lifetime, Location
+from cubie_planner.problem import Limits, Problem
+
+
+class Status(StrEnum):
+    """How much was proven.
+
+    ``OPTIMAL``: no better plan exists. ``FEASIBLE``: the plan is valid, a better one
+    may exist within the reported gap. ``INFEASIBLE``: proven that none exists.
+    ``UNKNOWN``: the limits of the search ran out before anything was found.
+    """
+
+    OPTIMAL = "optimal"
+    FEASIBLE = "feasible"
+    INFEASIBLE = "infeasible"
+    UNKNOWN = "unknown"
+
+
+@frozen
+class Level:
+    """One objective, in the order in which they matter.
+
+    Attributes
+    ----------
+    name : str
+        What is minimised.
+    value, bound : int
+        What the plan reaches, and the proven lower bound given the levels before.
+    status : Status
+    """
+
+    name: str
+    value: int
+    bound: int
+
+    @property
+    def status(self) -> Status:
+        """OPTIMAL exactly when the value meets the bound."""
+        return Status.OPTIMAL if self.value <= self.bound else Status.FEASIBLE
+
+    @property
+    def gap(self) -> float:
+        """Relative distance between value and bound, 0 when proven."""
+        return (self.value - self.bound) / self.value if self.value > self.bound else 0.0
+
+
+@frozen
+class Placement:
+    """Where one buffer lives.
+
+    Attributes
+    ----------
+    location : Location
+    offset : int or None
+        Bytes from the start of the run's shared slice or of the persistent arena;
+        None for a local array (a child inside one has `parent_offset`), and for a
+        buffer that needs no bytes.
+    parent : str or None
+        The alias parent it lies in, when it does.
+    parent_offset : int or None
+        Bytes from the start of that parent.
+    lifetime : intervals or None
+        None means always alive.
+    reason : str
+        Why it lives there, in words.
+    """
+
+    name: str
+    location: Location
+    offset: int | None
+    size_bytes: int
+    n_elements: int
+    dtype: np.dtype
+    parent: str | None = None
+    parent_offset: int | None = None
+    lifetime: Lifetime | None = None
+    pin: Location | None = None
+    reason: str = ""
+
+    @property
+    def end(self) -> int | None:
+        """First byte after it, where it has an offset."""
+        return None if self.offset is None else self.offset + self.size_bytes
+
+
+@frozen
+class Peak:
+    """The program points at which most shared bytes are alive.
+
+    Attributes
+    ----------
+    interval : (start, end) or None
+        The first such range of points; None when every buffer is always alive.
+    buffers : tuple of str
+        The shared buffers alive there.
+    live_bytes : int
+        Bytes they cover, shared bytes of aliases counted once.
+    """
+
+    interval: Interval | None
+    buffers: tuple[str, ...]
+    live_bytes: int
+
+
+@frozen
+class Plan:
+    """A placement for every buffer of a problem.
+
+    Attributes
+    ----------
+    problem : Problem
+        What was asked; a plan carries it so that it can be verified on its own.
+    placements : mapping of str to Placement
+        In the order in which the buffers were declared.
+    levels : tuple of Level
+        The objectives in order, each with what was proven.
+    digest : str
+        Digest of the problem this plan answers.
+    """
+
+    problem: Problem
+    placements: Mapping[str, Placement]
+    levels: tuple[Level, ...] = ()
+    digest: str = ""
+
+    @property
+    def limits(self) -> Limits:
+        """The limits the plan was made for."""
+        return self.problem.limits
+
+    @property
+    def status(self) -> Status:
+        """OPTIMAL when every level is proven, else FEASIBLE."""
+        proven = all(level.status is Status.OPTIMAL for level in self.levels)
+        return Status.OPTIMAL if proven else Status.FEASIBLE
+
+    @cached_property
+    def shared_bytes_per_run(self) -> int:
+        """Bytes of one run's shared slice, before padding."""
+        return self._arena_bytes(Location.SHARED)
+
+    @cached_property
+    def shared_alignment(self) -> int:
+        """Widest alignment of what is shared."""
+        by_name = self.problem.by_name
+        return max((by_name[p.name].alignment for p in self.shared), default=1)
+
+    @cached_property
+    def run_stride_bytes(self) -> int:
+        """Distance between the shared slices of consecutive runs."""
+        return self.limits.stride(self.shared_bytes_per_run, self.shared_alignment)
+
+    @cached_property
+    def shared_bytes_per_block(self) -> int:
+        """Shared memory one block asks for."""
+        return self.run_stride_bytes * self.limits.block_size
+
+    @cached_property
+    def persistent_bytes(self) -> int:
+        """Bytes of the arena that survives across calls, per run."""
+        return self._arena_bytes(Location.LOCAL_PERSISTENT)
+
+    @cached_property
+    def local_bytes(self) -> int:
+        """Bytes of all local arrays per run; children inside one count once."""
+        return sum(
+            p.size_bytes
+            for p in self.placements.values()
+            if p.location is Location.LOCAL and p.parent is None
+        )
+
+    @cached_property
+    def shared_bytes_without_reuse(self) -> int:
+        """Shared bytes per run if neither lifetimes nor optional aliases were used."""
+        by_name = self.problem.by_name
+        own = [p for p in self.shared if not by_name[p.name].alias_required]
+        end = 0
+        for placement in sorted(own, key=lambda p: -by_name[p.name].alignment):
+            alignment = by_name[placement.name].alignment
+            end = -(-end // alignment) * alignment + placement.size_bytes
+        return end
+
+    @cached_property
+    def shared(self) -> tuple[Placement, ...]:
+        """The placements that occupy shared memory."""
+        return tuple(
+            p
+            for p in self.placements.values()
+            if p.location is Location.SHARED and p.size_bytes > 0
+        )
+
+    @cached_property
+    def peak(self) -> Peak:
+        """The program points at which most shared bytes are alive."""
+        bounds = sorted({point for p in self.shared for ab in p.lifetime or () for point in ab})
+        spans = list(itertools.pairwise(bounds)) or [None]
+        best = Peak(None, (), -1)
+        for span in spans:
+            live = [p for p in self.shared if _alive(p.lifetime, span)]
+            covered = _covered_bytes(live)
+            if covered > best.live_bytes:
+                best = Peak(span, tuple(p.name for p in live), covered)
+        return best
+
+    def _arena_bytes(self, location: Location) -> int:
+        ends = (p.end or 0 for p in self.placements.values() if p.location is location)
+        return max(ends, default=0)
+
+    def to_json(self) -> str:
+        """Return the plan, its problem, its bounds and the checker's verdict as JSON text."""
+        from cubie_planner.formats import plan_to_json
+
+        return plan_to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Read a plan and verify it again from the text alone."""
+        from cubie_planner.formats import plan_from_json
+
+        return plan_from_json(text)
+
+    def save(self, path: str | Path) -> None:
+        """Write the plan to `path` as JSON."""
+        Path(path).write_text(self.to_json(), encoding="utf-8", newline="\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Plan:
+        """Read a plan from `path` and verify it again from the file alone."""
+        return cls.from_json(Path(path).read_text(encoding="utf-8"))
+
+    @property
+    def totals(self) -> dict[str, int]:
+        """What the placements add up to, in bytes."""
+        return {
+            "shared_bytes_per_run": self.shared_bytes_per_run,
+            "run_stride_bytes": self.run_stride_bytes,
+            "shared_bytes_per_block": self.shared_bytes_per_block,
+            "local_bytes": self.local_bytes,
+            "persistent_bytes": self.persistent_bytes,
+        }
+
+
+def _alive(lifetime: Lifetime | None, span: Interval | None) -> bool:
+    if lifetime is None or span is None:
+        return lifetime is None
+    return any(start <= span[0] < end for start, end in lifetime)
+
+
+def _covered_bytes(placements: list[Placement]) -> int:
+    """Bytes covered by at least one placement."""
+    covered = top = 0
+    for placement in sorted(placements, key=lambda p: p.offset or 0):
+        start, end = placement.offset or 0, placement.end or 0
+        covered += max(0, end - max(start, top))
+        top = max(top, end)
+    return covered
