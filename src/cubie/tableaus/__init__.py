@@ -1,11 +1,10 @@
 """Runge-Kutta coefficients as data, checked when they are made."""
 
-from cubie.tableaus.catalogue import TABLEAUS, UnknownTableau, get_tableau
+from cubie.tableaus.catalogue import UnknownTableau, all_tableaus, get_tableau
 from cubie.tableaus.kinds import DIRKTableau, ERKTableau, FIRKTableau, RosenbrockTableau
 from cubie.tableaus.tableau import Stability, Tableau, TableauError
 
 __all__ = [
-    "TABLEAUS",
     "DIRKTableau",
     "ERKTableau",
     "FIRKTableau",
@@ -14,5 +13,6 @@ __all__ = [
     "Tableau",
     "TableauError",
     "UnknownTableau",
+    "all_tableaus",
     "get_tableau",
 ]

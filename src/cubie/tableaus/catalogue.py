@@ -1,24 +1,31 @@
 """Every tableau by name."""
 
 import difflib
+from collections.abc import Mapping
+from functools import cache
+from types import MappingProxyType
 
-from cubie.tableaus.dirk import DIAGONALLY_IMPLICIT
-from cubie.tableaus.explicit import EXPLICIT_UP_TO_FIVE
-from cubie.tableaus.firk import FULLY_IMPLICIT
-from cubie.tableaus.high_order import EXPLICIT_OF_HIGH_ORDER
-from cubie.tableaus.rosenbrock import ROSENBROCK
 from cubie.tableaus.tableau import Tableau
 
-TABLEAUS: dict[str, Tableau] = {
-    tableau.name: tableau
-    for tableau in (
-        *EXPLICIT_UP_TO_FIVE,
-        *EXPLICIT_OF_HIGH_ORDER,
-        *DIAGONALLY_IMPLICIT,
-        *FULLY_IMPLICIT,
-        *ROSENBROCK,
+
+@cache
+def all_tableaus() -> Mapping[str, Tableau]:
+    """Return every tableau under its name."""
+    # Made on first use: nodes and checks in exact arithmetic are too slow for an import.
+    from cubie.tableaus.dirk import DIAGONALLY_IMPLICIT
+    from cubie.tableaus.explicit import EXPLICIT_UP_TO_FIVE
+    from cubie.tableaus.firk import FULLY_IMPLICIT
+    from cubie.tableaus.high_order import EXPLICIT_OF_HIGH_ORDER
+    from cubie.tableaus.rosenbrock import ROSENBROCK
+
+    families = (
+        EXPLICIT_UP_TO_FIVE,
+        EXPLICIT_OF_HIGH_ORDER,
+        DIAGONALLY_IMPLICIT,
+        FULLY_IMPLICIT,
+        ROSENBROCK,
     )
-}
+    return MappingProxyType({tableau.name: tableau for family in families for tableau in family})
 
 
 class UnknownTableau(ValueError):
@@ -48,18 +55,16 @@ def _spelling(name: str) -> str:
     return name.strip().lower().replace("-", "_")
 
 
+@cache
 def _known_names() -> dict[str, str]:
     """Map every accepted spelling, aliases included, to the tableau's name."""
     known: dict[str, str] = {}
-    for tableau in TABLEAUS.values():
+    for tableau in all_tableaus().values():
         for name in (tableau.name, *tableau.aliases):
             other = known.setdefault(_spelling(name), tableau.name)
             if other != tableau.name:
                 raise ValueError(f"`{name}` names both `{other}` and `{tableau.name}`")
     return known
-
-
-_KNOWN = _known_names()
 
 
 def get_tableau(name: str | Tableau) -> Tableau:
@@ -76,8 +81,8 @@ def get_tableau(name: str | Tableau) -> Tableau:
         return name
     if not isinstance(name, str):
         raise TypeError(f"a method is a name or a Tableau, not {name!r} ({type(name).__name__})")
-    spelling = _spelling(name)
-    if spelling in _KNOWN:
-        return TABLEAUS[_KNOWN[spelling]]
-    nearest = difflib.get_close_matches(spelling, _KNOWN, n=1, cutoff=0.0)[0]
-    raise UnknownTableau(name, nearest, tuple(TABLEAUS))
+    spelling, known = _spelling(name), _known_names()
+    if spelling in known:
+        return all_tableaus()[known[spelling]]
+    nearest = difflib.get_close_matches(spelling, known, n=1, cutoff=0.0)[0]
+    raise UnknownTableau(name, nearest, tuple(all_tableaus()))

@@ -90,20 +90,29 @@ def polynomial_root(coefficients: Sequence[Fraction], guess: float) -> Fraction:
     raise ArithmeticError(f"Newton's iteration from {guess} found no root of {coefficients}")
 
 
-def solve(rows: Matrix, right: Vector) -> Vector:
-    """Solve a small dense linear system by elimination in exact arithmetic."""
+def solve(rows: Matrix, right: Matrix) -> Matrix:
+    """Solve a small dense linear system with several right sides (columns), exactly."""
     size = len(rows)
-    work = [[*row, value] for row, value in zip(rows, right, strict=True)]
+    work = [[*row, *values] for row, values in zip(rows, right, strict=True)]
     for column in range(size):
         pivot = next((i for i in range(column, size) if work[i][column]), None)
         if pivot is None:
             raise ArithmeticError("the coefficient matrix is singular")
         work[column], work[pivot] = work[pivot], work[column]
+        scale = work[column][column]
+        work[column] = [x / scale for x in work[column]]
         for i in range(size):
             if i != column and work[i][column]:
-                factor = work[i][column] / work[column][column]
-                work[i] = [x - factor * y for x, y in zip(work[i], work[column], strict=True)]
-    return tuple(work[i][size] / work[i][i] for i in range(size))
+                factor = work[i][column]
+                work[i] = [
+                    x - factor * y if y else x for x, y in zip(work[i], work[column], strict=True)
+                ]
+    return tuple(tuple(row[size:]) for row in work)
+
+
+def identity(size: int) -> Matrix:
+    """Return the unit matrix."""
+    return tuple(tuple(Fraction(i == j) for j in range(size)) for i in range(size))
 
 
 def transpose(rows: Matrix) -> Matrix:
@@ -113,9 +122,7 @@ def transpose(rows: Matrix) -> Matrix:
 
 def inverse(rows: Matrix) -> Matrix:
     """Invert a small matrix in exact arithmetic."""
-    size = len(rows)
-    units = [tuple(Fraction(i == j) for i in range(size)) for j in range(size)]
-    return transpose(tuple(solve(rows, unit) for unit in units))
+    return solve(rows, identity(len(rows)))
 
 
 def product(left: Matrix, right: Matrix) -> Matrix:

@@ -13,9 +13,11 @@ from cubie.tableaus.exact import (
     DIGITS,
     Matrix,
     Vector,
+    identity,
     polynomial_product,
     polynomial_root,
     polynomial_value,
+    product,
     solve,
     square_root,
     transpose,
@@ -58,9 +60,8 @@ def collocation_polynomials(nodes: Vector) -> Matrix:
     size = len(nodes)
     # sum_i l_i(x) nodes[i]^q = x^q for q < s, integrated from 0 to theta.
     powers = tuple(tuple(node**q for node in nodes) for q in range(size))
-    integrals = [tuple(Fraction(q == k, q + 1) for q in range(size)) for k in range(size)]
-    columns = [solve(powers, right) for right in integrals]
-    return transpose(tuple(_rounded(column) for column in columns))
+    integrals = tuple(tuple(Fraction(q == k, q + 1) for k in range(size)) for q in range(size))
+    return tuple(_rounded(row) for row in solve(powers, integrals))
 
 
 def _rounded(values: Vector) -> Vector:
@@ -72,32 +73,27 @@ def start_weighted_quadrature(nodes: Vector, start_weight: Fraction) -> Vector:
     """Return weights of order s on the nodes, given the weight at zero (H&W IV.8, eq. 8.18)."""
     size = len(nodes)
     rows = tuple(tuple(node**q for node in nodes) for q in range(size))
-    right = tuple(Fraction(1, q + 1) - (start_weight if q == 0 else 0) for q in range(size))
-    return _rounded(solve(rows, right))
+    right = [Fraction(1, q + 1) - (start_weight if q == 0 else 0) for q in range(size)]
+    return _rounded(transpose(solve(rows, tuple((value,) for value in right)))[0])
 
 
 def real_eigenvalue(a: Matrix) -> Fraction:
     """Return the one real eigenvalue of a matrix of odd size, by Newton's iteration."""
-    size = len(a)
-    numeric = np.array([[float(x) for x in row] for row in a])
-    values = np.linalg.eigvals(numeric)
+    values = np.linalg.eigvals(np.array([[float(x) for x in row] for row in a]))
     guess = float(values[np.argmin(abs(values.imag))].real)
-    return polynomial_root(_characteristic_polynomial(a, size), guess)
+    return polynomial_root(characteristic_polynomial(a), guess)
 
 
-def _characteristic_polynomial(a: Matrix, size: int) -> Vector:
+def characteristic_polynomial(a: Matrix) -> Vector:
     """Return det(x - a) from its constant term upwards (Faddeev & LeVerrier)."""
-    identity = [[Fraction(i == j) for j in range(size)] for i in range(size)]
-    coefficients, work = [Fraction(1)], [[Fraction(0)] * size for _ in range(size)]
+    size = len(a)
+    coefficients, work = [Fraction(1)], ((Fraction(0),) * size,) * size
     for k in range(1, size + 1):
-        shifted = [
-            [work[i][j] + coefficients[-1] * identity[i][j] for j in range(size)]
-            for i in range(size)
-        ]
-        work = [
-            [sum((a[i][m] * shifted[m][j] for m in range(size)), Fraction(0)) for j in range(size)]
-            for i in range(size)
-        ]
+        shifted = tuple(
+            tuple(x + coefficients[-1] * one for x, one in zip(row, unit, strict=True))
+            for row, unit in zip(work, identity(size), strict=True)
+        )
+        work = tuple(_rounded(row) for row in product(a, shifted))
         coefficients.append(-sum((work[i][i] for i in range(size)), Fraction(0)) / k)
     return tuple(reversed(coefficients))
 
@@ -105,15 +101,14 @@ def _characteristic_polynomial(a: Matrix, size: int) -> Vector:
 def _smoothing(a: Matrix) -> Fraction:
     """Return gamma of the error filter: A's real eigenvalue (H&W IV.8).
 
-    A matrix of even size has none; the geometric mean of its pair's moduli has
-    the same size and, like it, makes the filter as stiff as the method's own solves.
+    With two stages the eigenvalues are a complex pair, and their modulus, the root
+    of the determinant, takes its place.
     """
     if len(a) % 2:
         return real_eigenvalue(a)
-    determinant = _characteristic_polynomial(a, len(a))[0]
-    for _ in range((len(a)).bit_length() - 1):
-        determinant = square_root(determinant)
-    return determinant
+    if len(a) != 2:
+        raise NotImplementedError(f"no error filter is defined for {len(a)} stages")
+    return square_root(characteristic_polynomial(a)[0])
 
 
 def _collocation(nodes: Vector, **facts) -> FIRKTableau:

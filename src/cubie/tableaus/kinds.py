@@ -258,7 +258,7 @@ class RosenbrockTableau(Tableau):
         for label, rows in (("a", self.a_exact), ("C", self.C_exact)):
             for i, row in enumerate(rows):
                 if any(row[i:]):
-                    self._fail("Rosenbrock", f"row {i} of {label} reaches beyond stage {i - 1}")
+                    self._fail("Rosenbrock", f"row {i} of {label} uses stages from {i} on")
 
     def _check_rows(self) -> None:
         named = (
@@ -271,7 +271,16 @@ class RosenbrockTableau(Tableau):
                 self._require_zero(row, total, "row sums", where)
 
     def _check_weights(self) -> None:
-        self._require_zero(self.weights_exact, 1, "quadrature", "sum of the weights of k")
+        """Check the conditions of the trees whose leaves all hang from the root."""
+        weights, alpha = self.weights_exact, self.c_exact
+        self._require_zero(weights, 1, "quadrature", "sum of the weights w of k")
+        if self.order >= 2:
+            beta = tuple(x + y for x, y in zip(alpha, self.d_exact, strict=True))
+            terms = tuple(w * x for w, x in zip(weights, beta, strict=True))
+            self._require_zero(terms, Fraction(1, 2), "quadrature", "sum of w*(c + d)")
+        for q in range(3, self.order + 1):
+            terms = tuple(w * x ** (q - 1) for w, x in zip(weights, alpha, strict=True))
+            self._require_zero(terms, Fraction(1, q), "quadrature", f"sum of w*c**{q - 1}")
 
     def _check_error_sum(self) -> None:
         assert self.error_weights_exact is not None
