@@ -131,7 +131,7 @@ def load_bound(buffers: Sequence[Buffer], masks: Mapping[str, int], among: Seque
         Those that may live there, which includes the former.
     """
     top = max((b.offset + b.size_bytes for b in buffers if b.offset is not None), default=0)
-    reach = _reachable(among)
+    reach = reachable(among)
     every = 0
     for buffer in buffers:
         every |= masks[buffer.name]
@@ -151,7 +151,7 @@ def load_bound(buffers: Sequence[Buffer], masks: Mapping[str, int], among: Seque
     return top
 
 
-def _reachable(buffers: Sequence[Buffer]) -> dict[str, set[str]]:
+def reachable(buffers: Sequence[Buffer]) -> dict[str, set[str]]:
     """Return, per buffer, the buffers it may lie inside, directly or through others."""
     names = {b.name: b for b in buffers}
     depths = _depths(buffers)

@@ -3,30 +3,54 @@
 from __future__ import annotations
 
 from cubie_planner.check import check
-from cubie_planner.draft import Task, finish
-from cubie_planner.explain import PlanUnknown
-from cubie_planner.plan import Plan
+from cubie_planner.draft import Draft, Task, finish
+from cubie_planner.explain import PlanInfeasible, PlanUnknown
+from cubie_planner.plan import Plan, Status
 from cubie_planner.problem import Problem
-from cubie_planner.quick import quick
+from cubie_planner.quick import bounds, quick
+
+EFFORT = 5.0
+"""Deterministic time per objective: about as many seconds on a desktop core."""
 
 
-def plan(problem: Problem) -> Plan:
+def plan(problem: Problem, *, effort: float = EFFORT) -> Plan:
     """Decide where every buffer lives.
 
     First-fit packing comes first; when it meets the load bound it is proven and
     nothing else runs. Otherwise the exact engines decide what is left open.
+
+    Parameters
+    ----------
+    problem : Problem
+    effort : float
+        Limit of the exact engines in deterministic units, never of a clock: the same
+        problem and effort give the same plan on every machine.
 
     Raises
     ------
     PlanInfeasible
         When it is proven that no plan exists.
     PlanUnknown
-        When the limits of the search ran out before anything was found.
+        When the effort was spent before anything was found.
     """
     task = Task.of(problem)
     draft = quick(task)
-    if draft is None:
-        raise PlanUnknown("first fit found no plan")
+    if draft is None or not draft.proven(task):
+        draft = _exact(task, draft, effort)
     result = finish(task, draft)
     check(problem, result)
     return result
+
+
+def _exact(task: Task, draft: Draft | None, effort: float) -> Draft:
+    from cubie_planner.model import lexicographic
+
+    status, found = lexicographic(task, draft, bounds(task), effort)
+    if found is not None:
+        return found
+    if status is Status.INFEASIBLE:
+        raise PlanInfeasible("no plan exists")
+    raise PlanUnknown(
+        f"no plan was found within an effort of {effort}, and none was proven impossible; "
+        "raise the effort, the limit, or lower the block size"
+    )

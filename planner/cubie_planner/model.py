@@ -1,0 +1,546 @@
+"""The CP-SAT model: locations, offsets and aliases decided together.
+
+One function per family of constraints. What is decided, per buffer `b`:
+
+- ``place[b][L]``: it lives in location L;
+- ``nest[b][p]``: it lies inside the candidate parent `p`;
+- ``offset[b]``: its first byte, a multiple of its alignment; in an arena an absolute
+  offset, for local buffers an offset on a virtual line on which every outermost local
+  array has a fixed range of its own.
+
+The same model serves optimisation (one objective after the other) and explanation
+(no objective; every pin, policy and limit can be assumed or not).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+from ortools.sat.python import cp_model
+
+from cubie_planner.buffers import Buffer, Location
+from cubie_planner.draft import COST, MOVES, PRIVATE, SHARED, Draft, Task
+from cubie_planner.greedy import hosts, reachable
+from cubie_planner.plan import Status
+
+ARENAS = (Location.SHARED, Location.LOCAL_PERSISTENT)
+SEED = 1
+LIMIT = "max_shared"
+
+Literal = Any
+"""A CP-SAT literal, or a plain bool where the answer is known."""
+
+STATUS = {
+    cp_model.OPTIMAL: Status.OPTIMAL,
+    cp_model.FEASIBLE: Status.FEASIBLE,
+    cp_model.INFEASIBLE: Status.INFEASIBLE,
+    cp_model.UNKNOWN: Status.UNKNOWN,
+}
+
+
+@frozen
+class Demand:
+    """Something the model can be asked to assume: the key of a clash's member.
+
+    Attributes
+    ----------
+    kind : {"place", "offset", "view", "limit"}
+    name : str
+        The buffer, or ``max_shared``.
+    """
+
+    kind: str
+    name: str
+
+
+@frozen
+class Outcome:
+    """Result of one solve: its status, a proven bound and the solution, if any."""
+
+    status: Status
+    bound: int
+    draft: Draft | None
+
+
+class JointModel:
+    """The model of a task.
+
+    Parameters
+    ----------
+    task : Task
+    relaxable : bool
+        True: pins, policies, views and the limit hold only where assumed.
+    """
+
+    def __init__(self, task: Task, relaxable: bool = False):
+        self.task = task
+        self.relaxable = relaxable
+        self.model = cp_model.CpModel()
+        self.demands: dict[Demand, cp_model.IntVar] = {}
+        self.true = self.model.new_constant(1)
+        self.place: dict[str, dict[Location, Literal]] = {}
+        self.nest: dict[str, dict[str, Literal]] = {}
+        self.offset: dict[str, Any] = {}
+        self.height: dict[Location, Any] = {}
+        self._top: dict[tuple[str, Location], Literal] = {}
+        self.stacked: list[tuple[Literal, str, str]] = []
+        self.reach = reachable(task.buffers)
+        add_locations(self)
+        add_nesting(self)
+        add_offsets(self)
+        add_containment(self)
+        add_no_overlap(self)
+        add_nested_disjoint(self)
+        add_heights(self)
+        add_load_rows(self)
+        add_capacity(self)
+
+    def demand(self, kind: str, name: str) -> list[Literal]:
+        """Return the literals under which a demand holds: none when it always does."""
+        if not self.relaxable:
+            return []
+        key = Demand(kind, name)
+        if key not in self.demands:
+            self.demands[key] = self.model.new_bool_var(f"{kind} {name}")
+        return [self.demands[key]]
+
+    def top(self, name: str, place: Location) -> Literal:
+        """Return the literal: `name` lives in `place` and inside no other buffer."""
+        here = self.place[name][place]
+        inside = list(self.nest[name].values())
+        if not inside:
+            return here
+        key = (name, place)
+        if key not in self._top:
+            top = self._top[key] = self.model.new_bool_var(f"top {name} {place}")
+            self.model.add_bool_or([top, here.negated(), *inside])
+            self.model.add_implication(top, here)
+            for literal in inside:
+                self.model.add_implication(top, literal.negated())
+        return self._top[key]
+
+    def objective(self, level: str) -> Any:
+        """Return the expression a level minimises."""
+        terms: list[Any] = []
+        if level == COST:
+            terms = [
+                cost * self.place[name][place]
+                for name, domain in self.task.domains.items()
+                for place, cost in domain.items()
+            ]
+        elif level == SHARED:
+            terms = [self.height[p] for p in (Location.SHARED,) if p in self.height]
+        elif level == PRIVATE:
+            locals_ = self.task.may_be(Location.LOCAL)
+            terms = [b.size_bytes * self.top(b.name, Location.LOCAL) for b in locals_]
+            terms += [self.height[p] for p in (Location.LOCAL_PERSISTENT,) if p in self.height]
+        elif level == MOVES:
+            terms = moved_literals(self)
+        return cp_model.LinearExpr.sum(terms)
+
+    def solve(self, objective: Any, effort: float) -> Outcome:
+        """Minimise `objective` (None: find any solution) within a deterministic effort."""
+        self.model.clear_objective()
+        if objective is not None:
+            self.model.minimize(objective)
+        solver = new_solver(effort)
+        status = STATUS[solver.solve(self.model)]
+        bound = round(solver.best_objective_bound) if objective is not None else 0
+        if status not in (Status.OPTIMAL, Status.FEASIBLE):
+            return Outcome(status, bound, None)
+        return Outcome(status, bound, self._read(solver))
+
+    def clash(self, assumed: Iterable[Demand], effort: float) -> tuple[Status, list[Demand]]:
+        """Assume demands; return the status and, when infeasible, some that clash."""
+        assumed = list(assumed)
+        self.model.clear_objective()
+        self.model.clear_assumptions()
+        self.model.add_assumptions([self.demands[key] for key in assumed])
+        solver = new_solver(effort)
+        status = STATUS[solver.solve(self.model)]
+        if status is not Status.INFEASIBLE:
+            return status, []
+        indices = set(solver.sufficient_assumptions_for_infeasibility())
+        return status, [key for key in assumed if self.demands[key].index in indices]
+
+    def hint(self, draft: Draft) -> None:
+        """Give the solver a full solution to start from."""
+        self.model.clear_hints()
+        base = local_bases(self.task)
+        starts: dict[str, int] = {}
+        for name, places in self.place.items():
+            where = draft.locations[name]
+            for place, literal in places.items():
+                self._add_hint(literal, place is where)
+            for parent, literal in self.nest[name].items():
+                self._add_hint(literal, draft.parents.get(name) == parent)
+            start = draft.offsets[name]
+            if where is Location.LOCAL:
+                start += base.get(outermost(draft, name), 0)
+            starts[name] = start
+            self._add_hint(self.offset[name], start // self.task.by_name[name].alignment)
+        for (name, place), literal in self._top.items():
+            here = draft.locations[name] is place and name not in draft.parents
+            self._add_hint(literal, here)
+        ends = {name: start + self.task.by_name[name].size_bytes for name, start in starts.items()}
+        for literal, lower, upper in self.stacked:
+            self._add_hint(literal, ends[lower] <= starts[upper])
+        for place, height in self.height.items():
+            there = [ends[name] for name, where in draft.locations.items() if where is place]
+            self._add_hint(height, max(there, default=0))
+
+    def _add_hint(self, variable: Any, value: int) -> None:
+        if variable is not self.true:
+            self.model.add_hint(variable, int(value))
+
+    def _read(self, solver: cp_model.CpSolver) -> Draft:
+        locations, parents, offsets = {}, {}, {}
+        for name, places in self.place.items():
+            locations[name] = next(p for p, lit in places.items() if solver.boolean_value(lit))
+            for parent, literal in self.nest[name].items():
+                if solver.boolean_value(literal):
+                    parents[name] = parent
+            alignment = self.task.by_name[name].alignment
+            offsets[name] = alignment * solver.value(self.offset[name])
+        base = local_bases(self.task)
+        draft = Draft(locations, offsets, parents, {})
+        for name, where in locations.items():
+            if where is Location.LOCAL:
+                offsets[name] -= base.get(outermost(draft, name), 0)
+        return draft
+
+
+def outermost(draft: Draft, name: str) -> str:
+    """Return the buffer that `name` finally lies in."""
+    while name in draft.parents:
+        name = draft.parents[name]
+    return name
+
+
+def new_solver(effort: float) -> cp_model.CpSolver:
+    """Return a solver whose answer depends on the model alone, never on a clock."""
+    solver = cp_model.CpSolver()
+    solver.parameters.num_workers = 1
+    solver.parameters.random_seed = SEED
+    solver.parameters.max_deterministic_time = effort
+    return solver
+
+
+def add_locations(m: JointModel) -> None:
+    """Every buffer lives in exactly one location of its domain."""
+    for buffer in m.task.buffers:
+        domain = m.task.domains[buffer.name]
+        if m.relaxable:
+            _add_relaxable_location(m, buffer)
+        elif len(domain) == 1:
+            m.place[buffer.name] = dict.fromkeys(domain, m.true)
+        else:
+            literals = {p: m.model.new_bool_var(f"{buffer.name} {p}") for p in domain}
+            m.model.add_exactly_one(literals.values())
+            m.place[buffer.name] = literals
+
+
+def _add_relaxable_location(m: JointModel, buffer: Buffer) -> None:
+    """A pinned buffer may go anywhere when its pin is not assumed; others may vanish."""
+    domain = m.task.domains[buffer.name]
+    places = buffer.locations if buffer.pin else set(domain)
+    literals = {p: m.model.new_bool_var(f"{buffer.name} {p}") for p in Location if p in places}
+    m.place[buffer.name] = literals
+    assumed = m.demand("place", buffer.name)
+    m.model.add_at_most_one(literals.values())
+    m.model.add_at_least_one(literals[p] for p in domain).only_enforce_if(assumed)
+
+
+def add_nesting(m: JointModel) -> None:
+    """A child lies inside at most one parent, a view inside exactly one, in its location."""
+    for buffer in m.task.buffers:
+        candidates = hosts(buffer, m.task.by_name, local=False)
+        literals = {
+            parent.name: m.model.new_bool_var(f"{buffer.name} in {parent.name}")
+            for parent, _ in candidates
+        }
+        m.nest[buffer.name] = literals
+        if buffer.alias_required:
+            m.model.add_at_most_one(literals.values())
+            present = list(m.place[buffer.name].values())
+            for here in present:
+                m.model.add_bool_or([here.negated(), *literals.values()]).only_enforce_if(
+                    m.demand("view", buffer.name)
+                )
+        elif len(literals) > 1:
+            m.model.add_at_most_one(literals.values())
+        for parent, literal in literals.items():
+            _add_same_location(m, buffer, m.task.by_name[parent], literal)
+
+
+def _add_same_location(m: JointModel, child: Buffer, parent: Buffer, literal: Literal) -> None:
+    """The same place for both; a local parent must be aligned at least like its child."""
+    common = [
+        (here, m.place[parent.name][place])
+        for place, here in m.place[child.name].items()
+        if place in m.place[parent.name]
+        and not (place is Location.LOCAL and parent.alignment < child.alignment)
+    ]
+    for place, here in m.place[child.name].items():
+        there = m.place[parent.name].get(place)
+        if (here, there) in common:
+            m.model.add_implication(here, there).only_enforce_if(literal)
+        else:
+            m.model.add_implication(literal, here.negated())
+    m.model.add_at_least_one(m.place[child.name].values()).only_enforce_if(literal)
+
+
+def add_offsets(m: JointModel) -> None:
+    """Offsets are multiples of the alignment; pinned ones are fixed; local arrays stand apart."""
+    reach = arena_reach(m.task)
+    base = local_bases(m.task)
+    local_end = max((base[name] + m.task.by_name[name].size_bytes for name in base), default=0)
+    for buffer in m.task.buffers:
+        places = m.place[buffer.name]
+        end = max(reach.get(p, local_end) for p in places) + buffer.size_bytes
+        top = max(end, local_end if Location.LOCAL in places else 0)
+        unit = buffer.alignment
+        offset = m.offset[buffer.name] = m.model.new_int_var(0, top // unit, f"at {buffer.name}")
+        if buffer.offset is not None:
+            m.model.add(offset == buffer.offset // unit).only_enforce_if(
+                m.demand("offset", buffer.name)
+            )
+        if Location.LOCAL in places:
+            start = base.get(buffer.name, 0) // unit
+            m.model.add(offset == start).only_enforce_if(m.top(buffer.name, Location.LOCAL))
+
+
+def arena_reach(task: Task) -> dict[Location, int]:
+    """Return an offset that no sensible packing of an arena exceeds: everything stacked."""
+    reach = {}
+    for place in ARENAS:
+        members = [b for b in task.buffers if place in b.locations]
+        fixed = max((b.offset + b.size_bytes for b in members if b.offset is not None), default=0)
+        stacked = sum(b.size_bytes + b.alignment for b in members)
+        reach[place] = fixed + stacked
+    return reach
+
+
+def local_bases(task: Task) -> dict[str, int]:
+    """Return where on the virtual line each local array starts that aliasing concerns."""
+    concerned = {a.parent for b in task.buffers for a in b.aliases}
+    concerned |= {b.name for b in task.buffers if b.aliases}
+    widest = max((b.alignment for b in task.buffers), default=1)
+    base, end = {}, 0
+    for buffer in task.buffers:
+        if buffer.name in concerned and Location.LOCAL in buffer.locations:
+            base[buffer.name] = end
+            end += -(-buffer.size_bytes // widest) * widest
+    return base
+
+
+def add_containment(m: JointModel) -> None:
+    """A nested child lies within its parent's bytes, at the fixed sub-offset if there is one."""
+    for buffer in m.task.buffers:
+        start = _bytes(m, buffer)
+        for parent, fixed in hosts(buffer, m.task.by_name, local=False):
+            literal = m.nest[buffer.name][parent.name]
+            host = _bytes(m, parent)
+            if fixed is not None:
+                m.model.add(start == host + fixed).only_enforce_if(literal)
+            else:
+                slack = parent.size_bytes - buffer.size_bytes
+                m.model.add_linear_constraint(start - host, 0, slack).only_enforce_if(literal)
+
+
+def _bytes(m: JointModel, buffer: Buffer) -> Any:
+    return buffer.alignment * m.offset[buffer.name]
+
+
+def add_no_overlap(m: JointModel) -> None:
+    """Buffers that lie inside no other are disjoint where they live together in an arena."""
+    for place in ARENAS:
+        members = [b.name for b in m.task.buffers if place in m.place[b.name]]
+        intervals: dict[str, Any] = {}
+        for _, live in m.task.live.peak_sections(members):
+            for name in live:
+                if name not in intervals:
+                    intervals[name] = _interval(m, m.task.by_name[name], place)
+            if len(live) > 1:
+                m.model.add_no_overlap([intervals[name] for name in live])
+
+
+def _interval(m: JointModel, buffer: Buffer, place: Location) -> Any:
+    present = m.top(buffer.name, place)
+    start, size, name = _bytes(m, buffer), buffer.size_bytes, f"{buffer.name} {place}"
+    if present is m.true:
+        return m.model.new_fixed_size_interval_var(start, size, name)
+    return m.model.new_optional_fixed_size_interval_var(start, size, present, name)
+
+
+def add_nested_disjoint(m: JointModel) -> None:
+    """Children are disjoint from what their parents do not keep away from them.
+
+    A parent keeps every other buffer away while it is alive, except what lies inside
+    it too. So a child needs rows of its own against possible siblings, and against
+    buffers it lives with while some candidate parent does not.
+    """
+    buffers = m.task.buffers
+    for first, second in itertools.combinations(buffers, 2):
+        siblings = bool(m.reach[first.name] & m.reach[second.name])
+        exposed = _outlives_host(m, first, second) or _outlives_host(m, second, first)
+        together = m.task.live.masks[first.name] & m.task.live.masks[second.name]
+        if not together or not (siblings or exposed):
+            continue
+        places = [
+            p
+            for p in m.place[first.name]
+            if p in m.place[second.name] and (siblings or p in ARENAS)
+        ]
+        if places:
+            _add_disjoint(m, first, second, places)
+
+
+def _outlives_host(m: JointModel, child: Buffer, other: Buffer) -> bool:
+    masks = m.task.live.masks
+    return any(
+        masks[child.name] & ~masks[parent] & masks[other.name] for parent in m.nest[child.name]
+    )
+
+
+def _add_disjoint(m: JointModel, first: Buffer, second: Buffer, places: Sequence[Location]) -> None:
+    below = m.model.new_bool_var(f"{first.name} below {second.name}")
+    above = m.model.new_bool_var(f"{first.name} above {second.name}")
+    low, high = _bytes(m, first), _bytes(m, second)
+    m.stacked += [(below, first.name, second.name), (above, second.name, first.name)]
+    m.model.add(low + first.size_bytes <= high).only_enforce_if(below)
+    m.model.add(high + second.size_bytes <= low).only_enforce_if(above)
+    related = inside_literals(m, first.name, second.name)
+    related += inside_literals(m, second.name, first.name)
+    for place in places:
+        here, there = m.place[first.name][place], m.place[second.name][place]
+        m.model.add_bool_or([below, above, here.negated(), there.negated(), *related])
+
+
+def inside_literals(m: JointModel, child: str, ancestor: str) -> list[Literal]:
+    """Return literals of which each implies that `child` lies inside `ancestor`; one is
+    true whenever it does."""
+    found = []
+    for parent, literal in m.nest[child].items():
+        if parent == ancestor:
+            found.append(literal)
+        elif ancestor in m.reach[parent]:
+            for further in inside_literals(m, parent, ancestor):
+                both = m.model.new_bool_var(f"{child} in {parent} in {ancestor}")
+                m.model.add_implication(both, literal)
+                m.model.add_implication(both, further)
+                m.model.add_bool_or([both, literal.negated(), further.negated()])
+                found.append(both)
+    return found
+
+
+def add_heights(m: JointModel) -> None:
+    """The height of an arena is at least every end in it."""
+    reach = arena_reach(m.task)
+    for place in ARENAS:
+        members = [b for b in m.task.buffers if place in m.place[b.name]]
+        if not members:
+            continue
+        height = m.height[place] = m.model.new_int_var(0, reach[place], f"height {place}")
+        for buffer in members:
+            end = _bytes(m, buffer) + buffer.size_bytes
+            top = m.top(buffer.name, place)
+            row = m.model.add(end <= height)
+            if top is not m.true:
+                row.only_enforce_if(top)
+
+
+def add_load_rows(m: JointModel) -> None:
+    """In every section the bytes alive fit under the height (implied, but far stronger)."""
+    for place, height in m.height.items():
+        members = [b.name for b in m.task.buffers if place in m.place[b.name]]
+        for _, live in m.task.live.peak_sections(members):
+            load = sum(m.task.by_name[n].size_bytes * m.top(n, place) for n in live)
+            m.model.add(load <= height)
+
+
+def add_capacity(m: JointModel) -> None:
+    """The slices of all runs of a block fit under the limit, padding included.
+
+    The padding depends on the widest alignment that is shared, so there is one row per
+    alignment, enforced when that is the widest.
+    """
+    limits = m.task.problem.limits
+    height = m.height.get(Location.SHARED)
+    if limits.max_shared_bytes is None or height is None:
+        return
+    members = [b for b in m.task.buffers if Location.SHARED in m.place[b.name]]
+    units = sorted({b.alignment for b in members})
+    assumed = m.demand("limit", LIMIT)
+    for unit in units:
+        wider = [m.place[b.name][Location.SHARED] for b in members if b.alignment > unit]
+        same = [m.place[b.name][Location.SHARED] for b in members if b.alignment == unit]
+        if any(literal is m.true for literal in wider):
+            continue
+        capacity = limits.run_capacity(unit) or 0
+        for literal in [m.true] if any(x is m.true for x in same) else same:
+            m.model.add(height <= capacity).only_enforce_if(
+                [*assumed, literal, *(w.negated() for w in wider)]
+            )
+
+
+def moved_literals(m: JointModel) -> list[Literal]:
+    """Return, per buffer of the previous plan, a literal that is true when it moved."""
+    moved = []
+    for name, (where, start) in m.task.problem.previous.items():
+        if name not in m.place:
+            continue
+        literal = m.model.new_bool_var(f"moved {name}")
+        moved.append(literal)
+        here = m.place[name].get(where)
+        unit = m.task.by_name[name].alignment
+        if here is None or (start is not None and start % unit):
+            m.model.add_bool_or([literal])
+            continue
+        m.model.add_bool_or([literal, here])
+        if start is not None:
+            m.model.add(m.offset[name] == start // unit).only_enforce_if(literal.negated())
+    return moved
+
+
+def lexicographic(
+    task: Task, draft: Draft | None, known: Mapping[str, int], effort: float
+) -> tuple[Status, Draft | None]:
+    """Optimise level after level; each is fixed before the next one starts.
+
+    Parameters
+    ----------
+    draft : Draft or None
+        A solution to start from.
+    known : mapping of str to int
+        Lower bounds proven before; those of later levels hold where the cost meets its own.
+    effort : float
+        Deterministic time for each level.
+
+    Returns
+    -------
+    Status, Draft or None
+        FEASIBLE with a draft that knows its bounds, or INFEASIBLE or UNKNOWN without.
+    """
+    joint = JointModel(task)
+    bounds: dict[str, int] = {}
+    for level in task.levels():
+        objective = joint.objective(level)
+        cheapest = bounds.get(COST, 0) == known[COST]
+        bound = known[level] if level == COST or cheapest else 0
+        if draft is None or draft.values(task)[level] > bound:
+            if draft is not None:
+                joint.hint(draft)
+            outcome = joint.solve(objective, effort)
+            draft = outcome.draft or draft
+            if draft is None:
+                return outcome.status, None
+            bound = max(bound, outcome.bound)
+        value = draft.values(task)[level]
+        bounds[level] = min(bound, value)
+        joint.model.add(objective <= value)
+    assert draft is not None
+    return Status.FEASIBLE, draft.with_bounds(**bounds)

@@ -1,0 +1,190 @@
+"""An oracle for tiny problems: try everything, share no code with the planner.
+
+Enumerates locations, alias parents and byte offsets directly from the declarations.
+Affordable up to about six buffers of a few bytes.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+
+from cubie_planner import Buffer, Location, Problem
+
+SHARED, LOCAL, PERSISTENT = Location.SHARED, Location.LOCAL, Location.LOCAL_PERSISTENT
+Costs = dict[str, dict[Location, int]]
+Score = tuple[int, int, int, int]
+
+
+def optimum(problem: Problem, costs: Costs) -> Score | None:
+    """Return the best (cost, shared bytes, local and persistent bytes, moves), or None.
+
+    `costs` holds the allowed locations of every buffer that needs bytes, with prices.
+    """
+    sized = [b for b in problem.buffers if b.size_bytes]
+    best: Score | None = None
+    for places in itertools.product(*(costs[b.name] for b in sized)):
+        where = dict(zip((b.name for b in sized), places, strict=True))
+        cost = sum(costs[name][place] for name, place in where.items())
+        if best is not None and cost > best[0]:
+            continue
+        for parents in _parent_choices(sized, where):
+            score = _score(problem, sized, where, parents, cost, best)
+            if score is not None and (best is None or score < best):
+                best = score
+    return best
+
+
+def _parent_choices(sized: list[Buffer], where: dict[str, Location]) -> Iterator[dict]:
+    names = {b.name: b for b in sized}
+    options = []
+    for child in sized:
+        fitting = [
+            (alias.parent, alias.offset)
+            for alias in child.aliases
+            if alias.parent in names
+            and where[alias.parent] is where[child.name]
+            and (alias.offset or 0) + child.size_bytes <= names[alias.parent].size_bytes
+            and not (where[child.name] is LOCAL and names[alias.parent].alignment < child.alignment)
+        ]
+        options.append(fitting if child.alias_required else [None, *fitting])
+    for picks in itertools.product(*options):
+        yield {b.name: pick for b, pick in zip(sized, picks, strict=True) if pick is not None}
+
+
+def _score(problem, sized, where, parents, cost, best) -> Score | None:
+    shared = _lowest(problem, sized, where, parents, SHARED, _capacity(problem, sized, where))
+    if shared is None or (best is not None and (cost, shared) > best[:2]):
+        return None
+    arena = _lowest(problem, sized, where, parents, PERSISTENT, None)
+    if arena is None or not _local_possible(problem, sized, where, parents):
+        return None
+    own = sum(b.size_bytes for b in sized if where[b.name] is LOCAL and b.name not in parents)
+    if best is not None and (cost, shared, arena + own) > best[:3]:
+        return None
+    moves = 0
+    if problem.previous:
+        for place, height in ((SHARED, shared), (PERSISTENT, arena)):
+            moves += min(_all_moves(problem, sized, where, parents, place, height))
+        moves += sum(
+            problem.previous[b.name][0] is not LOCAL
+            for b in sized
+            if where[b.name] is LOCAL and b.name in problem.previous
+        )
+    return cost, shared, arena + own, moves
+
+
+def _capacity(problem, sized, where) -> Callable[[int], bool]:
+    limit = problem.limits.max_shared_bytes
+    unit = max([4, *(b.alignment for b in sized if where[b.name] is SHARED)])
+
+    def fits(height: int) -> bool:
+        if limit is None or height == 0:
+            return True
+        slots = (height + unit - 1) // unit
+        if problem.limits.pad_banks and slots % 2 == 0:
+            slots += 1
+        return slots * unit * problem.limits.block_size <= limit
+
+    return fits
+
+
+def _lowest(problem, sized, where, parents, place, fits) -> int | None:
+    members = [b for b in sized if where[b.name] is place]
+    top = sum(b.size_bytes + b.alignment for b in members)
+    top += max((b.offset + b.size_bytes for b in members if b.offset is not None), default=0)
+    for height in range(top + 1):
+        if fits is not None and not fits(height):
+            return None
+        if next(_packings(members, parents, height), None) is not None:
+            return height
+    return None
+
+
+def _local_possible(problem, sized, where, parents) -> bool:
+    """Whether the children of each local array fit inside it."""
+    local = [b for b in sized if where[b.name] is LOCAL]
+    for root in local:
+        if root.name in parents:
+            continue
+        inside = [b for b in local if _root(parents, b.name) == root.name]
+        if next(_packings(inside, parents, root.size_bytes, root.name), None) is None:
+            return False
+    return True
+
+
+def _root(parents, name):
+    while name in parents:
+        name = parents[name][0]
+    return name
+
+
+def _all_moves(problem, sized, where, parents, place, height) -> Iterator[int]:
+    members = [b for b in sized if where[b.name] is place]
+    for offsets in _packings(members, parents, height):
+        yield sum(
+            problem.previous[name] != (place, offset)
+            for name, offset in offsets.items()
+            if name in problem.previous
+        )
+
+
+def _packings(members, parents, height, at_zero=None) -> Iterator[dict[str, int]]:
+    """Yield every set of offsets below `height` that breaks no rule."""
+    order = sorted(members, key=lambda b: (_depth(parents, b.name), -b.size_bytes))
+
+    def extend(index: int, offsets: dict[str, int]) -> Iterator[dict[str, int]]:
+        if index == len(order):
+            yield dict(offsets)
+            return
+        buffer = order[index]
+        for offset in _positions(buffer, parents, offsets, height, at_zero, members):
+            meets = any(
+                offset < offsets[other.name] + other.size_bytes
+                and offsets[other.name] < offset + buffer.size_bytes
+                and _together(buffer, other)
+                and not _related(parents, buffer.name, other.name)
+                for other in order[:index]
+            )
+            if not meets:
+                offsets[buffer.name] = offset
+                yield from extend(index + 1, offsets)
+                del offsets[buffer.name]
+
+    yield from extend(0, {})
+
+
+def _positions(buffer, parents, offsets, height, at_zero, members) -> list[int]:
+    if buffer.name == at_zero:
+        return [0]
+    low, high = 0, height - buffer.size_bytes
+    if buffer.name in parents:
+        parent, fixed = parents[buffer.name]
+        start = offsets[parent]
+        size = next(b.size_bytes for b in members if b.name == parent)
+        low = start if fixed is None else start + fixed
+        high = min(high, start + size - buffer.size_bytes if fixed is None else low)
+    return [
+        offset
+        for offset in range(low, high + 1)
+        if offset % buffer.alignment == 0 and buffer.offset in (None, offset)
+    ]
+
+
+def _depth(parents, name) -> int:
+    return 1 + _depth(parents, parents[name][0]) if name in parents else 0
+
+
+def _related(parents, first, second) -> bool:
+    def chain(name):
+        while name in parents:
+            name = parents[name][0]
+            yield name
+
+    return first in chain(second) or second in chain(first)
+
+
+def _together(first, second) -> bool:
+    if first.persistent or second.persistent or first.lifetime is None or second.lifetime is None:
+        return True
+    return any(a < d and c < b for a, b in first.lifetime for c, d in second.lifetime)

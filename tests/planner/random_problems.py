@@ -1,0 +1,64 @@
+"""Random problems with every feature, reproducible from a seed."""
+
+from __future__ import annotations
+
+import random
+
+from cubie_planner import Alias, Buffer, Limits, Location, Problem
+
+ALL = tuple(Location)
+PLACES = (ALL, ALL, ALL, ("shared", "local"), ("shared", "local_persistent"), ("shared",))
+
+
+def tiny_problem(seed: int, n: int) -> Problem:
+    """A problem of a few bytes, small enough for brute force."""
+    rng = random.Random(seed)
+    return _problem(rng, n, dtypes=("u1", "u1", "u2", "u4"), counts=(1, 1, 2, 3), points=4)
+
+
+def kernel_problem(seed: int, n: int) -> Problem:
+    """A problem of the size kernels have."""
+    rng = random.Random(seed)
+    counts = (1, 2, 3, 4, 6, 8, 12, 16, 30)
+    return _problem(rng, n, dtypes=("f4", "f4", "f8", "i4", "u1"), counts=counts, points=n)
+
+
+def _problem(rng: random.Random, n: int, dtypes, counts, points: int) -> Problem:
+    buffers = [_buffer(rng, index, dtypes, counts, points) for index in range(n)]
+    block_size = rng.choice((1, 1, 4, 32))
+    limit = None
+    if rng.random() < 0.5:
+        share = rng.choice((0.2, 0.4, 0.7, 1.0))
+        limit = int(share * block_size * sum(b.size_bytes for b in buffers))
+    policy = rng.choice(("auto", "local", "shared", "shared", "mapping"))
+    if policy == "mapping":
+        free = [b for b in buffers if b.pin is None]
+        named = rng.sample(free, min(2, len(free)))
+        policy = {b.name: rng.choice(sorted(b.locations)) for b in named}
+    return Problem(buffers, Limits(limit, block_size, None, rng.random() < 0.7), policy)
+
+
+def _buffer(rng: random.Random, index: int, dtypes, counts, points: int) -> Buffer:
+    options: dict = {"locations": rng.choice(PLACES)}
+    if rng.random() < 0.9:
+        options["lifetime"] = _lifetime(rng, points)
+    else:
+        options["persistent"] = rng.random() < 0.5
+    if rng.random() < 0.15:
+        options["pin"] = Location.parse(rng.choice(options["locations"]))
+        if options["pin"] is not Location.LOCAL and rng.random() < 0.3:
+            options["offset"] = 8 * rng.randrange(3)
+    if rng.random() < 0.1:
+        options["alignment"] = 8
+    if index and rng.random() < 0.35:
+        parents = rng.sample(range(index), min(index, rng.choice((1, 1, 2, 3))))
+        options["aliases"] = [Alias(f"b{p}", rng.choice((None, None, 0, 4))) for p in parents]
+        options["alias_required"] = rng.random() < 0.15
+    options["enabled"] = rng.random() < 0.95
+    return Buffer(f"b{index}", rng.choice(counts), rng.choice(dtypes), **options)
+
+
+def _lifetime(rng: random.Random, points: int) -> tuple[tuple[int, int], ...]:
+    pieces = 2 if rng.random() < 0.35 and points >= 4 else 1
+    cuts = sorted(rng.sample(range(points + 1), 2 * pieces))
+    return tuple((cuts[i], cuts[i + 1]) for i in range(0, 2 * pieces, 2))
