@@ -1,0 +1,143 @@
+"""Which entries of `y0` and `args` differ between runs.
+
+The rule, in order:
+
+1. `y0` of shape (n_runs, n) fixes the number of runs. `y0` of shape (n,) serves all runs.
+2. A number, list, tuple or dictionary in `args` serves all runs (arrays *inside* one follow 3).
+3. A numeric array in `args`
+   - with `n_runs` known from `y0`: is swept if its first axis has length `n_runs`, else it is one
+     vector or matrix for all runs;
+   - with `y0` of shape (n,): 1-D arrays are swept numbers; they must have one length, the number
+     of runs, and then arrays of more dimensions with that first axis are swept as well. Without
+     any 1-D array there is one run.
+
+So a vector parameter for all runs is best given as a list: `args=([1.0, 2.0, 3.0],)`.
+"""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cubie.systems.errors import BatchShapeError
+from cubie.systems.parameters import leaves_of, rebuild
+
+
+class Batch(NamedTuple):
+    """All runs, transposed for the kernels.
+
+    Attributes
+    ----------
+    n_runs : int or None
+        None: one run, and results have no run axis.
+    y0 : ndarray (n_states, n_runs or 1), float64
+    parameters : ndarray (n_parameters, n_runs or 1), float64
+    args : tuple
+        The args of the first run, to trace with.
+    """
+
+    n_runs: int | None
+    y0: np.ndarray
+    parameters: np.ndarray
+    args: tuple[Any, ...]
+
+
+def split_batch(y0, args=()):
+    """Find the run axis of `y0` and `args`.
+
+    Parameters
+    ----------
+    y0 : array_like (n_states,) or (n_runs, n_states)
+    args : tuple
+        Arguments of the right-hand side after `t` and `y`.
+
+    Returns
+    -------
+    Batch
+
+    Raises
+    ------
+    BatchShapeError
+        When shapes disagree, naming them.
+    """
+    y0 = _states(y0)
+    leaves = leaves_of(checked_args(args))
+    arrays = [leaf for leaf in leaves if leaf.numeric and leaf.shape]
+    n_runs = len(y0) if y0.ndim == 2 else _common_length(y0, arrays)
+    columns = y0.reshape(-1, y0.shape[-1]).T
+    return Batch(
+        n_runs,
+        np.ascontiguousarray(columns),
+        _columns(leaves, n_runs),
+        rebuild(args, leaves, [_first_run(leaf, n_runs) for leaf in leaves]),
+    )
+
+
+def parameter_columns(args, n_runs=None):
+    """Return the numbers in `args`, (n_parameters, n_runs), or (n_parameters, 1) if none is swept."""
+    return _columns(leaves_of(checked_args(args)), n_runs)
+
+
+def checked_args(args):
+    """Return `args` if it is a tuple or list, as SciPy wants it."""
+    if isinstance(args, (tuple, list)):
+        return args
+    raise TypeError(
+        f"args must be a tuple of the arguments after t and y, not a {type(args).__name__}; "
+        "for one argument write args=(value,)."
+    )
+
+
+def _states(y0):
+    try:
+        array = np.asarray(y0)
+    except ValueError as error:
+        raise BatchShapeError(f"y0 is no rectangular array: {error}") from error
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"y0 must hold real numbers; its dtype is {array.dtype}.")
+    if array.ndim not in (1, 2) or array.size == 0:
+        raise BatchShapeError(
+            f"y0 has shape {array.shape}; it must be (n_states,), or (n_runs, n_states) for a "
+            "batch, with at least one state and one run."
+        )
+    return array.astype(float)
+
+
+def _common_length(y0, arrays):
+    lengths = {leaf.shape[0] for leaf in arrays if len(leaf.shape) == 1}
+    if not lengths:
+        return None
+    if len(lengths) == 1 and min(lengths) > 0:
+        return lengths.pop()
+    shapes = ", ".join(f"{leaf.label} has shape {leaf.shape}" for leaf in arrays)
+    raise BatchShapeError(
+        f"The number of runs is not clear: y0 has shape {y0.shape}, {shapes}. 1-D arrays in args "
+        "are parameters swept over the runs and must have one length, at least 1. Give a vector "
+        "that serves all runs as a list, or y0 with shape (n_runs, n_states)."
+    )
+
+
+def _is_swept(leaf, n_runs):
+    return leaf.numeric and bool(leaf.shape) and leaf.shape[0] == n_runs
+
+
+def _first_run(leaf, n_runs):
+    if not _is_swept(leaf, n_runs):
+        return leaf.value
+    # Floats: a swept number cannot become a constant of the generated code.
+    return np.asarray(leaf.value, dtype=float)[0]
+
+
+def _columns(leaves, n_runs):
+    rows = []
+    for leaf in leaves:
+        if not leaf.numeric:
+            continue
+        value = np.asarray(leaf.value, dtype=float)
+        if n_runs is not None and _is_swept(leaf, n_runs):
+            rows.append(value.reshape(n_runs, -1).T)
+        else:
+            rows.append(value.reshape(-1, 1))
+    if not rows:
+        return np.zeros((0, 1))
+    width = max(row.shape[1] for row in rows)
+    return np.concatenate([np.broadcast_to(row, (len(row), width)) for row in rows])

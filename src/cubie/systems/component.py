@@ -1,0 +1,36 @@
+"""The system of equations as a component: what step algorithms call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cubie.factory import BuildContext, CUDAFactory
+from cubie.systems.system import System
+
+# Where the generated text is longer than this, a copy in every stage costs more
+# compile time and instruction cache than the call saves.
+INLINE_SOURCE_LINES = 400
+
+
+class SystemComponent(CUDAFactory):
+    """Compile a system's right-hand side for a target; it needs no buffers of its own."""
+
+    name = "system"
+    phases = ("evaluate",)
+
+    def __init__(self, system: System, dtype):
+        super().__init__(dtype, {})
+        self.system = system
+        self.n_states = system.n_states
+        self.n_parameters = system.n_parameters
+
+    def facts(self) -> tuple:
+        return (self.system.digest,)
+
+    def build(self, context: BuildContext) -> Callable:
+        """Return ``rhs(t, y, p, dy, at)``, which writes ``dy[at + i]``."""
+        system = self.system
+        if system.kind == "compiled":
+            return context.backend.foreign_rhs(system)
+        inline = system.source.count("\n") <= INLINE_SOURCE_LINES
+        return context.backend.device(system.rhs, inline=inline)

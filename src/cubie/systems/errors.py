@@ -1,0 +1,28 @@
+"""What can go wrong with the user's equations."""
+
+
+class RightHandSideError(ValueError):
+    """`fun` is no right-hand side: it raised, or returned what no solver can use."""
+
+
+class BatchShapeError(ValueError):
+    """The shapes of `y0` and `args` do not say one number of runs."""
+
+
+class Untraceable(Exception):
+    """The code does something that has no straight-line form over the states.
+
+    Raised and caught inside this package: the function is then compiled as it stands, and the
+    sentence becomes part of `System.note`.
+    """
+
+
+class NeedsInteger(BaseException):
+    """Python wants a plain int where a parameter stands, so the parameter becomes a constant.
+
+    Not an `Exception`: an `except Exception` in the user's function must not swallow it.
+    """
+
+    def __init__(self, leaves):
+        super().__init__(leaves)
+        self.leaves = frozenset(leaves)

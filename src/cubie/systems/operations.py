@@ -1,0 +1,182 @@
+"""The functions of one number that can be traced, under the names of NumPy, math and SciPy.
+
+What the backends know is few: exp, log, log1p, expm1, sqrt, pow, fabs, sin, cos, tan, asin, acos,
+atan, atan2, sinh, cosh, tanh, floor, ceil, minimum, maximum, select. Everything else is put
+together from these here.
+"""
+
+import math
+from functools import partial, reduce
+
+from cubie.systems import expression as ex
+from cubie.systems.expression import add, call, compare, div, mul, neg, select, sub
+
+PRIMITIVES = frozenset(
+    "exp log log1p expm1 sqrt pow fabs sin cos tan asin acos atan atan2 sinh cosh tanh floor ceil "
+    "minimum maximum select".split()
+)
+
+
+def sign(x):
+    """-1, 0 or 1."""
+    return select(compare(">", x, 0.0), 1.0, select(compare("<", x, 0.0), -1.0, 0.0))
+
+
+def heaviside(x, at_zero):
+    """0 below zero, 1 above, `at_zero` at zero."""
+    return select(compare(">", x, 0.0), 1.0, select(compare("<", x, 0.0), 0.0, at_zero))
+
+
+def copysign(x, y):
+    """|x| with the sign of y (a negative zero counts as positive)."""
+    size = call("fabs", x)
+    return select(compare("<", y, 0.0), neg(size), size)
+
+
+def clip(x, lowest=None, highest=None):
+    """x held between the bounds; None is no bound."""
+    if lowest is not None:
+        x = call("maximum", x, lowest)
+    return x if highest is None else call("minimum", x, highest)
+
+
+def trunc(x):
+    """Round towards zero."""
+    return select(compare("<", x, 0.0), call("ceil", x), call("floor", x))
+
+
+def fmod(a, b):
+    """Remainder with the sign of `a`, as in C."""
+    return sub(a, mul(trunc(div(a, b)), b))
+
+
+def cbrt(x):
+    """Real cube root."""
+    return copysign(call("pow", call("fabs", x), 1.0 / 3.0), x)
+
+
+def asinh(x):
+    """Inverse hyperbolic sine without cancellation near zero."""
+    size = call("fabs", x)
+    square = mul(size, size)
+    root = add(1.0, call("sqrt", add(square, 1.0)))
+    return copysign(call("log1p", add(size, div(square, root))), x)
+
+
+def acosh(x):
+    """Inverse hyperbolic cosine."""
+    return call("log", add(x, call("sqrt", sub(mul(x, x), 1.0))))
+
+
+def atanh(x):
+    """Inverse hyperbolic tangent."""
+    return mul(0.5, call("log1p", div(mul(2.0, x), sub(1.0, x))))
+
+
+def expit(x):
+    """The logistic function 1 / (1 + exp(-x))."""
+    return div(1.0, add(1.0, call("exp", neg(x))))
+
+
+def hypot(*coordinates):
+    """Length of a vector."""
+    return call("sqrt", reduce(add, [mul(x, x) for x in coordinates]))
+
+
+def logaddexp(a, b):
+    """log(exp(a) + exp(b)) without overflow."""
+    distance = neg(call("fabs", sub(a, b)))
+    return add(call("maximum", a, b), call("log1p", call("exp", distance)))
+
+
+def isfinite(x):
+    """Neither inf nor nan."""
+    return compare("<", call("fabs", x), math.inf)
+
+
+def log(x, base=math.e):
+    """Logarithm, natural unless a base is given."""
+    natural = call("log", x)
+    return natural if base == math.e else div(natural, call("log", base))
+
+
+def least(*values):
+    """The smallest of the values."""
+    return reduce(partial(call, "minimum"), values)
+
+
+def greatest(*values):
+    """The largest of the values."""
+    return reduce(partial(call, "maximum"), values)
+
+
+def logical_xor(a, b):
+    """Mask that holds where exactly one does."""
+    return select(ex.mask(a), ex.logical_not(b), ex.mask(b))
+
+
+FUNCTIONS = {
+    "add": add,
+    "subtract": sub,
+    "multiply": mul,
+    "divide": div,
+    "true_divide": div,
+    "floor_divide": ex.floor_divide,
+    "remainder": ex.remainder,
+    "mod": ex.remainder,
+    "fmod": fmod,
+    "power": ex.power,
+    "float_power": ex.power,
+    "pow": ex.power,
+    "negative": neg,
+    "positive": lambda x: x,
+    "conjugate": lambda x: x,
+    "conj": lambda x: x,
+    "real": lambda x: x,
+    "absolute": partial(call, "fabs"),
+    "abs": partial(call, "fabs"),
+    "square": lambda x: mul(x, x),
+    "reciprocal": lambda x: div(1.0, x),
+    "cbrt": cbrt,
+    "exp2": lambda x: call("exp", mul(math.log(2.0), x)),
+    "log": log,
+    "log2": lambda x: mul(1.0 / math.log(2.0), call("log", x)),
+    "log10": lambda x: mul(1.0 / math.log(10.0), call("log", x)),
+    "logaddexp": logaddexp,
+    "expit": expit,
+    "hypot": hypot,
+    "sign": sign,
+    "heaviside": heaviside,
+    "copysign": copysign,
+    "clip": clip,
+    "trunc": trunc,
+    "fix": trunc,
+    "deg2rad": partial(mul, math.pi / 180.0),
+    "radians": partial(mul, math.pi / 180.0),
+    "rad2deg": partial(mul, 180.0 / math.pi),
+    "degrees": partial(mul, 180.0 / math.pi),
+    "fmin": partial(call, "minimum"),
+    "fmax": partial(call, "maximum"),
+    "less": partial(compare, "<"),
+    "less_equal": partial(compare, "<="),
+    "greater": partial(compare, ">"),
+    "greater_equal": partial(compare, ">="),
+    "equal": partial(compare, "=="),
+    "not_equal": partial(compare, "!="),
+    "logical_and": ex.logical_and,
+    "logical_or": ex.logical_or,
+    "logical_not": ex.logical_not,
+    "logical_xor": logical_xor,
+    "bitwise_and": ex.logical_and,
+    "bitwise_or": ex.logical_or,
+    "bitwise_xor": logical_xor,
+    "invert": ex.logical_not,
+    "isnan": lambda x: compare("!=", x, x),
+    "isinf": lambda x: compare("==", call("fabs", x), math.inf),
+    "isfinite": isfinite,
+    **{name: partial(call, name) for name in PRIMITIVES - {"log", "pow", "select"}},
+}
+for _inverse, _function in {"asinh": asinh, "acosh": acosh, "atanh": atanh}.items():
+    FUNCTIONS[_inverse] = FUNCTIONS["arc" + _inverse[1:]] = _function
+for _inverse in ("asin", "acos", "atan", "atan2"):
+    FUNCTIONS["arc" + _inverse[1:]] = FUNCTIONS[_inverse]

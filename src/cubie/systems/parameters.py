@@ -1,0 +1,114 @@
+"""How the entries of `args` become one flat vector of parameters.
+
+A *leaf* is a number, a numeric array, or something that is no number, found in `args` directly
+or inside its lists, tuples and dictionaries. Numbers and arrays take slots of the parameter
+vector, in order, arrays in C order. Everything else (strings, None, bools, callables, other
+objects) is a constant of the generated code. A number given as an int is a parameter like any
+other, unless Python needs an int of it (`range(n)`, an index, `if mode == 2`): tracing finds that
+out and makes it a constant too, though it keeps its slot.
+"""
+
+import inspect
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+
+CONTAINERS = (list, tuple, dict)
+
+
+@frozen
+class Leaf:
+    """One entry of `args`, or of a container in `args`."""
+
+    path: tuple
+    value: Any = field(eq=False)
+    numeric: bool
+    integer: bool
+    shape: tuple
+    start: int
+
+    @property
+    def size(self):
+        """Number of slots of the parameter vector."""
+        return int(np.prod(self.shape)) if self.numeric else 0
+
+    @property
+    def label(self):
+        """How a message calls the leaf: `args[2]`, `args[0]['rate']`."""
+        return "args" + "".join(f"[{key!r}]" for key in self.path)
+
+
+def leaves_of(args):
+    """Return the leaves of `args` in order."""
+    leaves = []
+    start = 0
+    for path, value in _walk(args, ()):
+        numeric, integer, shape = _classify(path, value)
+        leaf = Leaf(path, value, numeric, integer, shape, start)
+        leaves.append(leaf)
+        start += leaf.size
+    return tuple(leaves)
+
+
+def _walk(value, path):
+    if type(value) in CONTAINERS:
+        pairs = value.items() if type(value) is dict else enumerate(value)
+        for key, entry in pairs:
+            yield from _walk(entry, (*path, key))
+    else:
+        yield path, value
+
+
+def _classify(path, value):
+    kind = None
+    if isinstance(value, (np.ndarray, np.generic)):
+        kind = value.dtype.kind
+    elif isinstance(value, (bool, int, float, complex)):
+        kind = np.dtype(type(value)).kind
+    if kind == "c":
+        label = "args" + "".join(f"[{key!r}]" for key in path)
+        raise TypeError(
+            f"{label} is complex; parameters are real numbers. Pass its real and imaginary parts."
+        )
+    if kind in ("i", "u", "f"):
+        return True, kind != "f", np.shape(value)
+    return False, False, ()
+
+
+def rebuild(args, leaves, values):
+    """Return `args` with each leaf replaced by the value at its place in `values`."""
+    by_path = {leaf.path: value for leaf, value in zip(leaves, values, strict=True)}
+
+    def build(value, path):
+        if type(value) is dict:
+            return {key: build(entry, (*path, key)) for key, entry in value.items()}
+        if type(value) in CONTAINERS:
+            return type(value)(build(entry, (*path, i)) for i, entry in enumerate(value))
+        return by_path[path]
+
+    return tuple(build(entry, (i,)) for i, entry in enumerate(args))
+
+
+def parameter_names(fun, leaves):
+    """Return a name for each slot, after the names in `fun`'s own signature."""
+    names = []
+    words = _argument_names(fun)
+    for leaf in leaves:
+        if not leaf.numeric:
+            continue
+        first, *rest = leaf.path
+        name = words[first] if first < len(words) else f"args[{first}]"
+        name += "".join(f"[{key!r}]" if isinstance(key, str) else f"[{key}]" for key in rest)
+        for index in np.ndindex(leaf.shape):
+            names.append(f"{name}[{', '.join(map(str, index))}]" if index else name)
+    return tuple(names)
+
+
+def _argument_names(fun):
+    try:
+        parameters = list(inspect.signature(fun).parameters.values())[2:]
+    except (TypeError, ValueError):
+        return []
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [parameter.name for parameter in parameters if parameter.kind in positional]

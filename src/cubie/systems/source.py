@@ -1,0 +1,177 @@
+"""From expressions to the text of a Python function."""
+
+import keyword
+import math
+import re
+
+from cubie.systems.expression import MASK_OPERATORS, Expr
+from cubie.systems.operations import PRIMITIVES
+
+# How tightly an operator binds in Python.
+BINDING = {"|": 1, "^": 2, "&": 3, "+": 4, "-": 4, "*": 5, "/": 5, "~": 6, "neg": 6}
+COMPARISON_BINDING = 0
+ATOM = 9
+LONGEST_EXPRESSION = 76
+FROM_BACKEND = ("maximum", "minimum", "select")
+RESERVED = frozenset({"t", "y", "p", "dy", "at", "math", "rhs", *FROM_BACKEND})
+
+
+class Writer:
+    """Writes the statements of one function.
+
+    Parameters
+    ----------
+    state_names, parameter_names : sequences of str
+        Local variables are called like these, as far as they can be.
+    """
+
+    def __init__(self, state_names, parameter_names):
+        self.lines = []
+        self.modules = set()
+        self.taken = set(RESERVED)
+        self.text = {}
+        self.names = {
+            "y": [self._variable(name) for name in state_names],
+            "p": [self._variable(name) for name in parameter_names],
+        }
+        self._temporaries = 0
+
+    def _variable(self, name):
+        base = re.sub(r"\W+", "_", name).strip("_")
+        if not base or base[0].isdigit() or keyword.iskeyword(base):
+            base = f"v_{base}"
+        candidate, suffix = base, 1
+        while candidate in self.taken:
+            suffix += 1
+            candidate = f"{base}_{suffix}"
+        self.taken.add(candidate)
+        return candidate
+
+    def _temporary(self):
+        while True:
+            name = f"x{self._temporaries}"
+            self._temporaries += 1
+            if name not in self.taken:
+                return name
+
+    def write(self, outputs):
+        """Write `dy[at + i] = outputs[i]`, each as soon as what it needs is there."""
+        uses = _count_uses(outputs)
+        done = set()
+        for i, output in enumerate(outputs):
+            for node in _pending(output, done):
+                self._statement(node, uses[node.serial])
+            self.lines.append(f"dy[at + {i}] = {self.operand(output, COMPARISON_BINDING)}")
+
+    def _statement(self, node, uses):
+        if node.op == "t":
+            self.text[node.serial] = ("t", ATOM)
+            return
+        if node.op in ("y", "p"):
+            name = self.names[node.op][node.operands[0]]
+            self.lines.append(f"{name} = {node.op}[{node.operands[0]}]")
+            self.text[node.serial] = (name, ATOM)
+            return
+        text, binding = self._expression(node)
+        shared = uses > 1 and not (node.op == "neg" and text[1:].isidentifier())
+        if shared or len(text) > LONGEST_EXPRESSION:
+            name = self._temporary()
+            self.lines.append(f"{name} = {text}")
+            text, binding = name, ATOM
+        self.text[node.serial] = (text, binding)
+
+    def _expression(self, node):
+        op, operands = node.op, node.operands
+        if op in PRIMITIVES:
+            inside = ", ".join(self.operand(a, COMPARISON_BINDING) for a in operands)
+            if op in FROM_BACKEND:
+                self.modules.add(op)
+                return f"{op}({inside})", ATOM
+            self.modules.add("math")
+            return f"math.{op}({inside})", ATOM
+        if op == "neg":
+            return f"-{self.operand(operands[0], BINDING[op])}", BINDING[op]
+        if op == "~":
+            return f"~{self.operand(operands[0], ATOM)}", BINDING[op]
+        if op in MASK_OPERATORS and op not in BINDING:
+            left, right = (self.operand(a, COMPARISON_BINDING + 1) for a in operands)
+            return f"{left} {op} {right}", COMPARISON_BINDING
+        binding = BINDING[op]
+        left = self.operand(operands[0], binding)
+        # The right operand keeps its brackets: the user's order of rounding is kept.
+        return f"{left} {op} {self.operand(operands[1], binding + 1)}", binding
+
+    def operand(self, value, binding):
+        """Return the text of an operand, in brackets where Python would read it otherwise."""
+        if type(value) is not Expr:
+            text, own = self._constant(value)
+        else:
+            text, own = self.text[value.serial]
+        return text if own >= binding else f"({text})"
+
+    def _constant(self, value):
+        if math.isfinite(value):
+            return repr(float(value)), (BINDING["neg"] if value < 0.0 else ATOM)
+        self.modules.add("math")
+        if math.isnan(value):
+            return "math.nan", ATOM
+        return ("math.inf", ATOM) if value > 0.0 else ("-math.inf", BINDING["neg"])
+
+
+def _count_uses(outputs):
+    """Return how often each node is an operand, or an output, of something reached."""
+    uses, seen = {}, set()
+    stack = [output for output in outputs if type(output) is Expr]
+    for output in stack:
+        uses[output.serial] = uses.get(output.serial, 0) + 1
+    while stack:
+        node = stack.pop()
+        if node.serial in seen:
+            continue
+        seen.add(node.serial)
+        for a in node.operands:
+            if type(a) is Expr:
+                uses[a.serial] = uses.get(a.serial, 0) + 1
+                stack.append(a)
+    return uses
+
+
+def _pending(output, done):
+    """Return what `output` needs and is not written yet; operands come before their users."""
+    found = []
+    stack = [output]
+    while stack:
+        node = stack.pop()
+        if type(node) is not Expr or node.serial in done:
+            continue
+        done.add(node.serial)
+        found.append(node)
+        stack.extend(node.operands)
+    return sorted(found, key=lambda node: node.serial)
+
+
+def write_module(outputs, title, state_names, parameter_names):
+    """Return the source of the module that holds `rhs(t, y, p, dy, at)`.
+
+    Parameters
+    ----------
+    outputs : sequence of Expr or float, (n_states,)
+        Derivative of each state.
+    title : str
+        First line of the module's docstring.
+    """
+    writer = Writer(state_names, parameter_names)
+    writer.write(outputs)
+    imports = ["import math\n"] if "math" in writer.modules else []
+    from_backend = sorted(writer.modules & set(FROM_BACKEND))
+    if from_backend:
+        imports.append(f"from cubie.backend import {', '.join(from_backend)}\n")
+    body = "\n".join(f"    {line}" for line in writer.lines)
+    header = "".join(f"\n{line}" for line in imports)
+    return (
+        f'"""{title}\n\n'
+        f"Written by cubie: changes are overwritten.\n"
+        f'"""\n{header}\n\n'
+        f"def rhs(t, y, p, dy, at):\n"
+        f'    """dy[at + i] = f_i(t, y, p)."""\n{body}\n'
+    )

@@ -1,0 +1,96 @@
+"""A system of equations, ready for a backend to compile."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+
+from cubie.systems.batch import parameter_columns
+from cubie.systems.store import load_module
+
+
+@frozen
+class System:
+    """The right-hand side of one system, as a module on disk.
+
+    Attributes
+    ----------
+    n_states, n_parameters : int
+        Sizes of the buffers `y` and `p`.
+    kind : {"traced", "compiled"}
+        "traced": `rhs` is straight-line code over the states. "compiled": the function could not
+        be traced; it is called as it stands, and `note` says why.
+    source, path, digest : str, Path, str
+        The generated module, where it is stored, and a hash of all that it computes.
+    state_names, parameter_names : tuple of str
+        One a slot.
+    note : str
+        A sentence about the way taken; empty for a traced system.
+    function : callable
+        For a compiled system: what a backend must compile and hand to `adapt`.
+    constants : tuple
+        For a compiled system: the entries of `args` that are no numbers.
+    """
+
+    n_states: int
+    n_parameters: int
+    kind: str
+    source: str = field(repr=False)
+    path: Path
+    digest: str
+    state_names: tuple[str, ...] = field(repr=False)
+    parameter_names: tuple[str, ...] = field(repr=False)
+    note: str = ""
+    function: Callable[..., Any] | None = field(default=None, eq=False, repr=False)
+    constants: tuple = field(default=(), eq=False, repr=False)
+    _module_digest: str = field(default="", eq=False, repr=False, kw_only=True)
+
+    @property
+    def module(self):
+        """The generated module, imported on first use."""
+        return load_module(self.path, self._module_digest or self.digest)
+
+    @property
+    def rhs(self):
+        """`rhs(t, y, p, dy, at)`: writes the derivative of state i to `dy[at + i]`.
+
+        `y` and `p` are read by int index only; nothing is returned.
+        """
+        if self.kind == "compiled":
+            return self.adapt(self.function, np.array)
+        return self.module.rhs
+
+    def adapt(self, function, pack):
+        """Return `rhs(t, y, p, dy, at)` around a compiled form of `function`.
+
+        Parameters
+        ----------
+        function : callable
+            `self.function`, compiled by the backend.
+        pack : callable
+            Makes, from a tuple of numbers, what `function` gets for the state and for each
+            vector parameter: `np.array`, or the identity where arrays cannot be made.
+        """
+        if self.kind != "compiled":
+            raise TypeError("a traced system has its own `rhs`; there is nothing to adapt")
+        return self.module.build(function, pack, self.constants)
+
+    def parameters(self, args, n_runs=None):
+        """Return the parameters of all runs, (n_parameters, n_runs), or (n_parameters, 1).
+
+        Parameters
+        ----------
+        args : tuple
+            Like the `args` that were traced; arrays may have a leading axis of `n_runs` runs.
+        n_runs : int, optional
+            Number of runs; None when no entry is swept.
+        """
+        columns = parameter_columns(args, n_runs)
+        if len(columns) != self.n_parameters:
+            raise ValueError(
+                f"args hold {len(columns)} numbers a run, but this system was traced with "
+                f"{self.n_parameters} ({', '.join(self.parameter_names)})."
+            )
+        return columns

@@ -1,0 +1,212 @@
+"""`trace`: from a SciPy right-hand side to a `System`, by way of the cache.
+
+The expressions are the tracer's own and not SymPy's: SymPy takes longer to import than a cached
+sweep may take in all, reorders sums and products (so results would differ from the user's code by
+rounding), and its elimination of common subexpressions grows faster than the system. SymPy
+expressions are made on demand from the generated module, see `cubie.systems.symbolic`.
+"""
+
+import inspect
+import uuid
+
+from cubie.systems.adapter import plain_function, write_adapter
+from cubie.systems.batch import checked_args
+from cubie.systems.errors import Untraceable
+from cubie.systems.fingerprint import fingerprint
+from cubie.systems.parameters import leaves_of, parameter_names
+from cubie.systems.store import Store, default_directory, digest_of
+from cubie.systems.system import System
+
+# Part of every fingerprint: a change of what is generated makes old entries invisible.
+VERSION = 1
+
+
+def trace(fun, n_states, args=(), *, names=None, cache_dir=None):
+    """Turn `fun(t, y, *args)` into straight-line code over one run's states.
+
+    Parameters
+    ----------
+    fun : callable
+        Ordinary SciPy right-hand side; must depend on `t`, `y` and `args` only, and must not
+        have side effects (it is called several times here, and never again afterwards).
+    n_states : int
+    args : tuple
+        One run's arguments. Numbers and arrays become parameters; their values do not matter
+        here, except that an int used as a count or an index becomes a constant.
+    names : sequence of str, optional
+        Names of the states; `y0`, `y1`, ... by default.
+    cache_dir : path, optional
+        Where generated modules live; default $CUBIE_CACHE_DIR or the user's cache directory.
+
+    Returns
+    -------
+    System
+        Of kind "compiled", with the reason in its note, when `fun` does what has no
+        straight-line form (a loop that depends on the states, an unknown function).
+
+    Raises
+    ------
+    TypeError
+        `fun` is not callable, `args` is no tuple or does not fit the signature of `fun`.
+    RightHandSideError
+        `fun` raises for plain numbers too, or returns no sequence of `n_states` real numbers.
+    """
+    return _Request.of(fun, n_states, args, names, cache_dir).system()
+
+
+class _Request:
+    """One call of `trace`, and the steps that answer it."""
+
+    def __init__(self, fun, n_states, args, state_names, store):
+        self.fun = fun
+        self.n_states = n_states
+        self.args = args
+        self.state_names = state_names
+        self.store = store
+        self.leaves = leaves_of(args)
+        self.parameter_names = parameter_names(fun, self.leaves)
+        form = [(leaf.path, leaf.integer, leaf.shape, _constant(leaf)) for leaf in self.leaves]
+        containers = str(_containers(args))
+        self.key = fingerprint(VERSION, fun, n_states, state_names, form, containers)
+
+    @classmethod
+    def of(cls, fun, n_states, args, names, cache_dir):
+        """Return the request, with everything that was given checked."""
+        if not callable(fun):
+            raise TypeError(f"fun must be callable, fun(t, y, *args); got {fun!r:.80}.")
+        if isinstance(n_states, bool) or not hasattr(n_states, "__index__") or n_states < 1:
+            raise ValueError(f"n_states must be an int of at least 1; got {n_states!r}.")
+        args = tuple(checked_args(args))
+        _check_signature(fun, args)
+        state_names = _checked_names(names, int(n_states))
+        return cls(fun, int(n_states), args, state_names, Store(cache_dir or default_directory()))
+
+    def system(self):
+        """Return the cached system, or trace now."""
+        return self._cached() or self._fresh()
+
+    def _cached(self):
+        entry = self.store.read_entry(self.key) if self.key else None
+        if entry and entry.get("baked"):
+            entry = self.store.read_entry(self._key_with(entry["baked"]))
+        if not entry or "kind" not in entry:
+            return None
+        if entry["kind"] == "compiled":
+            return self._compiled(entry["note"])
+        source = self.store.read_module(entry["digest"])
+        return None if source is None else self._system(source, "traced")
+
+    def _key_with(self, baked):
+        """Return the key that also holds the values of ints that became constants."""
+        return fingerprint(self.key, [(i, self.leaves[i].value) for i in baked])
+
+    def _remember(self, baked, **entry):
+        if self.key is None:
+            return
+        if baked:
+            self.store.write_entry(self.key, {"baked": sorted(baked)})
+            self.store.write_entry(self._key_with(sorted(baked)), entry)
+        else:
+            self.store.write_entry(self.key, entry)
+
+    def _fresh(self):
+        # Imported late: a cached system needs none of the tracer.
+        from cubie.systems.checking import check_against_original, plain_results
+        from cubie.systems.source import write_module
+        from cubie.systems.tracing import trace_outputs
+
+        results = plain_results(self.fun, self.n_states, self.args)
+        known = (self.store.read_entry(self.key) or {}) if self.key else {}
+        baked = frozenset(known.get("baked", ()))
+        try:
+            outputs, baked = trace_outputs(self.fun, self.n_states, self.args, self.leaves, baked)
+            source = write_module(outputs, self._title(), self.state_names, self.parameter_names)
+            check_against_original(source, self.fun, self.args, results)
+        except Untraceable as reason:
+            return self._compiled(str(reason))
+        system = self._system(source, "traced")
+        self._remember(baked, kind="traced", digest=system.digest)
+        return system
+
+    def _title(self):
+        name = getattr(self.fun, "__qualname__", type(self.fun).__qualname__)
+        return (
+            f"Right-hand side of `{name}`: {self.n_states} states, "
+            f"{len(self.parameter_names)} parameters."
+        )
+
+    def _system(self, source, kind, **more):
+        path, digest = self.store.write_module(source)
+        return System(
+            n_states=self.n_states,
+            n_parameters=len(self.parameter_names),
+            kind=kind,
+            source=source,
+            path=path,
+            digest=more.pop("digest", digest),
+            state_names=self.state_names,
+            parameter_names=self.parameter_names,
+            module_digest=digest,
+            **more,
+        )
+
+    def _compiled(self, reason):
+        function, before, keywords = plain_function(self.fun, reason)
+        source, constants = write_adapter(
+            self._title(), self.n_states, self.args, self.leaves, before, keywords
+        )
+        integers = [i for i, leaf in enumerate(self.leaves) if leaf.numeric and leaf.integer]
+        self._remember(integers, kind="compiled", note=reason)
+        # What the function computes is not in the adapter's text, so it is hashed along; without
+        # a fingerprint nothing may be taken from a cache.
+        identity = self._key_with(integers) if self.key else uuid.uuid4().hex
+        return self._system(
+            source,
+            "compiled",
+            digest=digest_of(f"{identity}\n{source}"),
+            note=(
+                f"`{function.__name__}` is compiled as it stands, one run at a time, because it "
+                f"cannot be traced: {reason}."
+            ),
+            function=function,
+            constants=constants,
+        )
+
+
+def _constant(leaf):
+    return None if leaf.numeric else leaf.value
+
+
+def _containers(value):
+    """Return the nesting of lists, tuples and dictionaries, which the leaves do not show."""
+    if isinstance(value, dict):
+        return {repr(key): _containers(entry) for key, entry in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [type(value).__name__, *map(_containers, value)]
+    return None
+
+
+def _check_signature(fun, args):
+    try:
+        signature = inspect.signature(fun)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(None, None, *args)
+    except TypeError as error:
+        called = ", ".join(["t", "y", *(f"args[{i}]" for i in range(len(args)))])
+        name = getattr(fun, "__name__", type(fun).__name__)
+        raise TypeError(
+            f"fun is called as {name}({called}), but its signature is {name}{signature}: {error}."
+        ) from None
+
+
+def _checked_names(names, n_states):
+    if names is None:
+        return tuple(f"y{i}" for i in range(n_states))
+    names = (names,) if isinstance(names, str) else tuple(names)
+    if len(names) != n_states or len(set(names)) != n_states:
+        raise ValueError(f"names must be {n_states} different strings, one a state; got {names!r}.")
+    if not all(isinstance(name, str) and name for name in names):
+        raise TypeError(f"names must be strings that are not empty; got {names!r}.")
+    return names
