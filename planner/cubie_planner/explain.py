@@ -1,8 +1,23 @@
-"""Why a problem has no plan."""
+"""Why a problem has no plan, and what a plan's bytes are made of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from cubie_planner.buffers import Buffer, Interval, Location
+from cubie_planner.draft import Draft, Task
+from cubie_planner.greedy import hosts
+from cubie_planner.plan import Peak, Plan, Status
+from cubie_planner.problem import Limits, Problem
+from cubie_planner.quick import bounds, quick
+
+if TYPE_CHECKING:
+    from cubie_planner.model import Demand, JointModel
+
+LIMIT = "max_shared"
 
 
 class PlanInfeasible(Exception):
@@ -11,11 +26,18 @@ class PlanInfeasible(Exception):
     Attributes
     ----------
     core : tuple of str
-        The buffers (and ``max_shared``) that cannot hold together.
+        Buffers, and ``max_shared`` where it takes part, that cannot hold together.
+        Dropping any one of them (a pin, the limit, or a buffer that has no other
+        place) lets the others hold, unless `irreducible` is False.
     limit : int or None
         The `max_shared` in force, in bytes per block.
     needed : int or None
-        Bytes per block they need at least, when bytes are what lacks.
+        The smallest `max_shared`, in bytes per block, that would do; None when no
+        limit would.
+    largest_block : int or None
+        The largest block size that would do under the present limit; 0 for none.
+    irreducible : bool
+        Whether it was proven that every member of the core is needed.
     """
 
     def __init__(
@@ -24,12 +46,366 @@ class PlanInfeasible(Exception):
         core: Iterable[str] = (),
         limit: int | None = None,
         needed: int | None = None,
+        largest_block: int | None = None,
+        irreducible: bool = True,
     ):
         super().__init__(message)
         self.core = tuple(core)
         self.limit = limit
         self.needed = needed
+        self.largest_block = largest_block
+        self.irreducible = irreducible
 
 
 class PlanUnknown(Exception):
     """The search ended before it found a plan or proved that there is none."""
+
+
+# --- infeasible problems --------------------------------------------------------------
+
+
+def infeasibility(task: Task, effort: float) -> PlanInfeasible:
+    """Return the error that says why `task`, known to be impossible, has no plan."""
+    homeless = homeless_view(task)
+    if homeless is not None:
+        return homeless
+    load = overload(task)
+    if load is not None and load.plain:
+        core, irreducible = [*load.core, LIMIT], True
+    else:
+        core, irreducible = _core_by_model(task, effort)
+    needed = _smallest_limit(task, effort) if LIMIT in core else None
+    limit = task.problem.limits.max_shared_bytes
+    block = None
+    if needed and limit is not None:
+        block = limit // (needed // task.problem.limits.block_size)
+    return PlanInfeasible(
+        _message(task, core, load, needed, block), core, limit, needed, block, irreducible
+    )
+
+
+def homeless_view(task: Task) -> PlanInfeasible | None:
+    """Return the error for a view that none of its candidates is large enough to hold."""
+    for view in task.buffers:
+        if not view.alias_required or hosts(view, task.by_name, local=False):
+            continue
+        sizes = {
+            alias.parent: task.problem.by_name[alias.parent].size_bytes for alias in view.aliases
+        }
+        told = ", ".join(f"`{name}` ({size} B)" for name, size in sizes.items())
+        return PlanInfeasible(
+            f"`{view.name}` ({view.size_bytes} B) must lie inside one of {told}, and none can hold "
+            "it. Enlarge or enable a parent, or let the alias be optional.",
+            (view.name, *sizes),
+        )
+    return None
+
+
+@frozen
+class Overload:
+    """A section in which more shared bytes are alive than a run may use.
+
+    Attributes
+    ----------
+    interval : (start, end) or None
+        Its program points; None when everything is always alive.
+    live, core : tuple of str
+        All buffers that must be shared there, and a smallest choice that overflows.
+    capacity : int
+        Bytes per run.
+    plain : bool
+        True when adding sizes is the whole proof, in both directions.
+    """
+
+    interval: Interval | None
+    live: tuple[str, ...]
+    core: tuple[str, ...]
+    live_bytes: int
+    capacity: int
+    plain: bool
+
+
+def overload(task: Task) -> Overload | None:
+    """Return the worst section in which what must be shared exceeds the limit, if any does."""
+    forced = [b for b in task.buffers if set(task.domains[b.name]) == {Location.SHARED}]
+    own = [b for b in forced if not hosts(b, task.by_name, local=False)]
+    if task.problem.limits.max_shared_bytes is None or not own:
+        return None
+    capacity = _roomiest(task, own)
+    worst: Overload | None = None
+    sections = task.live.peak_sections([b.name for b in own])
+    for section, names in sections:
+        live = [task.by_name[name] for name in names]
+        load = sum(b.size_bytes for b in live)
+        if load > capacity and (worst is None or load > worst.live_bytes):
+            core = _smallest_overflow(live, capacity)
+            span = task.live.sections[section]
+            plain = _is_plain(task, core)
+            worst = Overload(span, names, core, load, capacity, plain)
+    return worst
+
+
+def _roomiest(task: Task, forced: Sequence[Buffer]) -> int:
+    """Return the bytes a run may use, under the padding that leaves most."""
+    widest = max(b.alignment for b in forced)
+    limits = task.problem.limits
+    units = {b.alignment for b in task.may_be(Location.SHARED) if b.alignment >= widest}
+    return max(limits.run_capacity(unit) or 0 for unit in units)
+
+
+def _smallest_overflow(live: Sequence[Buffer], capacity: int) -> tuple[str, ...]:
+    """Drop the smallest buffers while the rest still overflows."""
+    kept = sorted(live, key=lambda b: -b.size_bytes)
+    while sum(b.size_bytes for b in kept[:-1]) > capacity:
+        kept.pop()
+    names = {b.name for b in kept}
+    return tuple(b.name for b in live if b.name in names)
+
+
+def _is_plain(task: Task, core: Sequence[str]) -> bool:
+    """Return whether any proper part of the core could simply be stacked under the limit."""
+    members = [task.by_name[name] for name in core]
+    stackable = all(b.size_bytes % b.alignment == 0 and b.offset is None for b in members)
+    one_unit = len({max(4, b.alignment) for b in task.may_be(Location.SHARED)}) == 1
+    return stackable and one_unit
+
+
+def _core_by_model(task: Task, effort: float) -> tuple[list[str], bool]:
+    """Return an irreducible clashing set: a core from the solver, then deletion filtering."""
+    from cubie_planner.model import JointModel
+
+    model = JointModel(task, relaxable=True)
+    status, core = model.clash(model.demands, effort)
+    if status is not Status.INFEASIBLE:
+        return list(dict.fromkeys(key.name for key in model.demands)), False
+    core, proven = _filter(model, core, effort)
+    return list(dict.fromkeys(key.name for key in core)), proven
+
+
+def _filter(model: JointModel, core: list[Demand], effort: float) -> tuple[list[Demand], bool]:
+    """Drop every member without which the others still clash."""
+    proven = True
+    needed: list[Demand] = []
+    while core:
+        candidate, *rest = core
+        status, smaller = model.clash([*needed, *rest], effort)
+        if status is Status.INFEASIBLE:
+            core = [key for key in rest if key in smaller]
+        else:
+            proven &= status in (Status.OPTIMAL, Status.FEASIBLE)
+            needed.append(candidate)
+            core = rest
+    return needed, proven
+
+
+def _smallest_limit(task: Task, effort: float) -> int | None:
+    """Return the smallest max_shared that would do, in bytes per block; None if none would."""
+    problem = task.problem
+    limit: int | None = None
+    found: int | None = None
+    for _ in range(8):
+        relaxed = Task.of(evolve(problem, limits=evolve(problem.limits, max_shared_bytes=limit)))
+        draft = _least_shared(relaxed, effort)
+        if draft is None:
+            return found
+        found = _block_bytes(relaxed, draft)
+        if found == 0:
+            return 0
+        limit = found - 1
+    return found
+
+
+def _least_shared(task: Task, effort: float) -> Draft | None:
+    """Return a draft with as few shared bytes as possible, whatever else it costs."""
+    free = evolve(task, domains={n: dict.fromkeys(d, 0) for n, d in task.domains.items()})
+    draft = quick(free)
+    if draft is not None and draft.proven(free):
+        return draft
+    from cubie_planner.model import lexicographic
+
+    return lexicographic(free, draft, bounds(free), effort)[1]
+
+
+def _block_bytes(task: Task, draft: Draft) -> int:
+    shared = [b for b in task.buffers if draft.locations[b.name] is Location.SHARED]
+    height = max((draft.offsets[b.name] + b.size_bytes for b in shared), default=0)
+    widest = max((b.alignment for b in shared), default=1)
+    limits = task.problem.limits
+    return limits.stride(height, widest) * limits.block_size
+
+
+def _message(
+    task: Task,
+    core: Sequence[str],
+    load: Overload | None,
+    needed: int | None,
+    block: int | None,
+) -> str:
+    told = _listed([_member(task, name) for name in core if name != LIMIT])
+    limits = task.problem.limits
+    if LIMIT not in core:
+        return (
+            f"{told} cannot hold together, whatever max_shared is. Unpin one of them, or change "
+            "its offset, its size or its alias."
+        )
+    text = f"{told} do not fit under max_shared = {_bytes(limits.max_shared_bytes or 0)}"
+    if load is not None:
+        when = (
+            f" at program points {load.interval[0]} to {load.interval[1]}" if load.interval else ""
+        )
+        text += (
+            f": {load.live_bytes} B per run must be shared{when} ({', '.join(load.live)}), "
+            f"{load.live_bytes - load.capacity} B more than the {load.capacity} B that "
+            f"{limits.block_size} runs per block leave each"
+        )
+    remedies = ["unpin one of them"] if any(_pinned(task, n) for n in core) else []
+    if any(_policy_put(task, n) for n in core):
+        remedies.append("let the policy 'auto' choose")
+    if block:
+        remedies.append(f"lower block_size from {limits.block_size} to {block}")
+    if needed is not None:
+        remedies.append(f"raise max_shared to {_bytes(needed)}")
+    remedy = f". To make it work, {', or '.join(remedies)}" if remedies else ""
+    return f"{text}{remedy}."
+
+
+def _pinned(task: Task, name: str) -> bool:
+    buffer = task.by_name.get(name)
+    return buffer is not None and buffer.pin is not None
+
+
+def _policy_put(task: Task, name: str) -> bool:
+    buffer = task.by_name.get(name)
+    if buffer is None or buffer.pin is not None or len(buffer.locations) == 1:
+        return False
+    return task.problem.policy == "shared" and not buffer.alias_required
+
+
+def _member(task: Task, name: str) -> str:
+    buffer = task.by_name[name]
+    places = list(task.domains[name])
+    if buffer.pin is not None:
+        at = "" if buffer.offset is None else f" at offset {buffer.offset}"
+        why = f"pinned to {buffer.pin}{at}"
+    elif buffer.alias_required:
+        why = f"a view of {' or '.join(alias.parent for alias in buffer.aliases)}"
+    elif len(buffer.locations) == 1:
+        why = f"allowed only in {places[0]}"
+    elif len(places) == 1:
+        why = f"put in {places[0]} by the policy"
+    else:
+        why = f"allowed in {' or '.join(places)}"
+    return f"`{name}` ({buffer.size_bytes} B, {why})"
+
+
+def _listed(items: Sequence[str]) -> str:
+    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def _bytes(value: int) -> str:
+    return f"{value} B ({value / 1024:.4g} KiB)" if value >= 1024 else f"{value} B"
+
+
+# --- plans ----------------------------------------------------------------------------
+
+
+@frozen
+class PinCost:
+    """What one pin changes: each level's value with it, less the value without it.
+
+    Attributes
+    ----------
+    name : str
+    levels : mapping of str to int
+        ``cost``, ``shared_bytes``, ``local_and_persistent_bytes``; positive means that
+        the pin costs that much.
+    """
+
+    name: str
+    levels: Mapping[str, int]
+
+
+@frozen
+class Explanation:
+    """What the peak of a plan is made of, and what each pin costs.
+
+    Attributes
+    ----------
+    peak : Peak
+    peak_bytes : mapping of str to int
+        Bytes of each buffer alive at the peak, largest first; one that lies inside
+        another alive there counts nothing.
+    pins : tuple of PinCost
+    fragmentation_bytes : int
+        Shared bytes per run above the live bytes of the peak: holes.
+    """
+
+    peak: Peak
+    peak_bytes: Mapping[str, int]
+    pins: tuple[PinCost, ...]
+    fragmentation_bytes: int
+
+    def __str__(self) -> str:
+        lines = []
+        if self.peak_bytes:
+            span = self.peak.interval
+            when = f"program points {span[0]} to {span[1]}" if span else "all program points"
+            lines.append(f"Peak of shared memory: {self.peak.live_bytes} B per run, at {when}.")
+            for name, size in self.peak_bytes.items():
+                inside = "" if size else " (inside another)"
+                lines.append(f"  {size:>8} B  {name}{inside}")
+            if self.fragmentation_bytes:
+                lines.append(f"  {self.fragmentation_bytes:>8} B  holes between buffers")
+        else:
+            lines.append("Nothing is shared.")
+        for pin in self.pins:
+            told = ", ".join(f"{value:+d} {name}" for name, value in pin.levels.items() if value)
+            lines.append(f"Pin of `{pin.name}`: {told or 'costs nothing'}.")
+        return "\n".join(lines)
+
+
+def explain(plan: Plan) -> Explanation:
+    """Say what the peak of `plan` is made of and what each pin costs.
+
+    Every pin is priced by planning the problem again without it.
+    """
+    peak = plan.peak
+    sizes = {}
+    for name in peak.buffers:
+        placement = plan.placements[name]
+        parents = set(_ancestors(plan, name))
+        sizes[name] = 0 if parents & set(peak.buffers) else placement.size_bytes
+    ordered = dict(sorted(sizes.items(), key=lambda item: -item[1]))
+    pinned = [b for b in plan.problem.buffers if b.pin is not None and b.size_bytes]
+    return Explanation(
+        peak,
+        ordered,
+        tuple(_pin_cost(plan, buffer) for buffer in pinned),
+        plan.shared_bytes_per_run - max(0, peak.live_bytes),
+    )
+
+
+def _ancestors(plan: Plan, name: str) -> Iterable[str]:
+    parent = plan.placements[name].parent
+    while parent is not None:
+        yield parent
+        parent = plan.placements[parent].parent
+
+
+def _pin_cost(plan: Plan, pinned: Buffer) -> PinCost:
+    from cubie_planner.solve import plan as replan
+
+    free = [evolve(b, pin=None, offset=None) if b is pinned else b for b in plan.problem.buffers]
+    problem = Problem(free, plan.limits, plan.problem.policy)
+    without = {level.name: level.value for level in replan(problem).levels}
+    with_pin = {level.name: level.value for level in plan.levels}
+    names = [name for name in with_pin if name != "moves"]
+    return PinCost(pinned.name, {n: with_pin[n] - without.get(n, 0) for n in names})
+
+
+def smallest_limits(problem: Problem, effort: float = 5.0) -> Limits:
+    """Return the limits with the smallest `max_shared_bytes` under which a plan exists."""
+    needed = _smallest_limit(Task.of(problem), effort)
+    if needed is None:
+        raise PlanInfeasible("no max_shared would do: the clash is not about its size")
+    return evolve(problem.limits, max_shared_bytes=needed)

@@ -278,18 +278,13 @@ def add_nesting(m: JointModel) -> None:
 
 def _add_same_location(m: JointModel, child: Buffer, parent: Buffer, literal: Literal) -> None:
     """The same place for both; a local parent must be aligned at least like its child."""
-    common = [
-        (here, m.place[parent.name][place])
-        for place, here in m.place[child.name].items()
-        if place in m.place[parent.name]
-        and not (place is Location.LOCAL and parent.alignment < child.alignment)
-    ]
     for place, here in m.place[child.name].items():
         there = m.place[parent.name].get(place)
-        if (here, there) in common:
-            m.model.add_implication(here, there).only_enforce_if(literal)
-        else:
+        misaligned = place is Location.LOCAL and parent.alignment < child.alignment
+        if there is None or misaligned:
             m.model.add_implication(literal, here.negated())
+        else:
+            m.model.add_implication(here, there).only_enforce_if(literal)
     m.model.add_at_least_one(m.place[child.name].values()).only_enforce_if(literal)
 
 
@@ -304,9 +299,9 @@ def add_offsets(m: JointModel) -> None:
         top = max(end, local_end if Location.LOCAL in places else 0)
         unit = buffer.alignment
         offset = m.offset[buffer.name] = m.model.new_int_var(0, top // unit, f"at {buffer.name}")
-        if buffer.offset is not None:
+        if buffer.offset is not None and buffer.pin is not None:
             m.model.add(offset == buffer.offset // unit).only_enforce_if(
-                m.demand("offset", buffer.name)
+                [*m.demand("offset", buffer.name), places[buffer.pin]]
             )
         if Location.LOCAL in places:
             start = base.get(buffer.name, 0) // unit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cubie_planner.check import check
 from cubie_planner.draft import Draft, Task, finish
-from cubie_planner.explain import PlanInfeasible, PlanUnknown
+from cubie_planner.explain import PlanUnknown, homeless_view, infeasibility, overload
 from cubie_planner.plan import Plan, Status
 from cubie_planner.problem import Problem
 from cubie_planner.quick import bounds, quick
@@ -35,6 +35,8 @@ def plan(problem: Problem, *, effort: float = EFFORT) -> Plan:
     """
     task = Task.of(problem)
     draft = quick(task)
+    if draft is None and (homeless_view(task) or overload(task)):
+        raise infeasibility(task, effort)
     if draft is None or not draft.proven(task):
         draft = _exact(task, draft, effort)
     result = finish(task, draft)
@@ -49,7 +51,7 @@ def _exact(task: Task, draft: Draft | None, effort: float) -> Draft:
     if found is not None:
         return found
     if status is Status.INFEASIBLE:
-        raise PlanInfeasible("no plan exists")
+        raise infeasibility(task, effort)
     raise PlanUnknown(
         f"no plan was found within an effort of {effort}, and none was proven impossible; "
         "raise the effort, the limit, or lower the block size"

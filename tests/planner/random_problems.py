@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
+
+from attrs import evolve
 
 from cubie_planner import Alias, Buffer, Limits, Location, Problem
 
@@ -11,28 +14,63 @@ PLACES = (ALL, ALL, ALL, ("shared", "local"), ("shared", "local_persistent"), ("
 
 
 def tiny_problem(seed: int, n: int) -> Problem:
-    """A problem of a few bytes, small enough for brute force."""
+    """A problem of a few bytes, small enough for brute force, often impossible."""
     rng = random.Random(seed)
-    return _problem(rng, n, dtypes=("u1", "u1", "u2", "u4"), counts=(1, 1, 2, 3), points=4)
+    buffers = [
+        _buffer(rng, index, ("u1", "u1", "u2", "u4"), (1, 1, 2, 3), points=4) for index in range(n)
+    ]
+    return _problem(rng, buffers, shares=(0.2, 0.4, 0.7, 1.0))
+
+
+def clashing_problem(seed: int, n: int) -> Problem:
+    """A problem whose pins, views and limit often cannot hold together."""
+    rng = random.Random(seed)
+    counts = (1, 2, 3, 4, 6, 8, 12, 16, 30)
+    buffers = [_buffer(rng, index, ("f4", "f8", "u1"), counts, points=n) for index in range(n)]
+    return _problem(rng, buffers, shares=(0.1, 0.2, 0.4, 0.7))
 
 
 def kernel_problem(seed: int, n: int) -> Problem:
-    """A problem of the size kernels have."""
+    """A problem like those of kernels: every feature, and usually possible.
+
+    A view fits its parent and goes where that goes; at most one buffer has a pinned offset.
+    """
     rng = random.Random(seed)
     counts = (1, 2, 3, 4, 6, 8, 12, 16, 30)
-    return _problem(rng, n, dtypes=("f4", "f4", "f8", "i4", "u1"), counts=counts, points=n)
+    dtypes = ("f4", "f4", "f8", "i4", "u1")
+    buffers: list[Buffer] = []
+    offset_pins = 0
+    for index in range(n):
+        buffer = _buffer(rng, index, dtypes, counts, points=n)
+        if buffer.alias_required:
+            host = buffers[int(buffer.aliases[0].parent[1:])]
+            size = rng.randrange(1, host.n_elements + 1) if host.n_elements else 0
+            buffer = evolve(
+                buffer,
+                n_elements=size,
+                dtype=host.dtype,
+                alignment=None,
+                aliases=(Alias(host.name),),
+                pin=None,
+                offset=None,
+                locations=ALL,
+                enabled=host.enabled,
+            )
+        elif buffer.offset is not None:
+            offset_pins += 1
+            buffer = evolve(buffer, offset=buffer.offset if offset_pins == 1 else None)
+        buffers.append(buffer)
+    return _problem(rng, buffers, shares=(0.5, 0.8, 1.2))
 
 
-def _problem(rng: random.Random, n: int, dtypes, counts, points: int) -> Problem:
-    buffers = [_buffer(rng, index, dtypes, counts, points) for index in range(n)]
+def _problem(rng: random.Random, buffers: Sequence[Buffer], shares: Sequence[float]) -> Problem:
     block_size = rng.choice((1, 1, 4, 32))
     limit = None
     if rng.random() < 0.5:
-        share = rng.choice((0.2, 0.4, 0.7, 1.0))
-        limit = int(share * block_size * sum(b.size_bytes for b in buffers))
+        limit = int(rng.choice(shares) * block_size * sum(b.size_bytes for b in buffers))
     policy = rng.choice(("auto", "local", "shared", "shared", "mapping"))
     if policy == "mapping":
-        free = [b for b in buffers if b.pin is None]
+        free = [b for b in buffers if b.pin is None and not b.alias_required]
         named = rng.sample(free, min(2, len(free)))
         policy = {b.name: rng.choice(sorted(b.locations)) for b in named}
     return Problem(buffers, Limits(limit, block_size, None, rng.random() < 0.7), policy)
