@@ -4,6 +4,8 @@ A `TracedArray` is an `ndarray` of dtype object, so slicing, reshaping, broadcas
 NumPy work unchanged; ufuncs and the few functions that would look at values are replaced.
 """
 
+from typing import Any
+
 import numpy as np
 
 from cubie.systems import expression as ex
@@ -38,8 +40,8 @@ class TracedArray(np.ndarray):
         if replacement is not None:
             return replacement(*args, **kwargs)
         if func.__module__ in ("numpy.linalg", "numpy.fft") and func.__name__ != "norm":
-            args, kwargs = _settled(args, func), _settled(kwargs, func)
-            return func(*args, **kwargs)
+            options = {name: _settled(value, func) for name, value in kwargs.items()}
+            return func(*_settled(args, func), **options)
         return adopt(super().__array_function__(func, types, args, kwargs))
 
     def __setitem__(self, key, value):
@@ -76,8 +78,10 @@ def adopt(result):
     """Turn what a NumPy function returned into traced arrays where it is an object array."""
     if isinstance(result, np.ndarray) and result.dtype == object:
         return result.view(TracedArray) if result.ndim else result.item()
-    if type(result) in (list, tuple):
-        return type(result)(adopt(entry) for entry in result)
+    if type(result) is list:
+        return [adopt(entry) for entry in result]
+    if type(result) is tuple:
+        return tuple(adopt(entry) for entry in result)
     return result
 
 
@@ -93,7 +97,7 @@ def _masked_value(value):
     return value
 
 
-def _settled(value, func):
+def _settled(value, func) -> Any:
     """Return arguments with all-constant traced arrays as float arrays."""
     if isinstance(value, TracedArray):
         entries = value.ravel().tolist()
@@ -102,8 +106,6 @@ def _settled(value, func):
         return np.array(entries, dtype=float).reshape(value.shape)
     if type(value) in (list, tuple):
         return type(value)(_settled(entry, func) for entry in value)
-    if type(value) is dict:
-        return {key: _settled(entry, func) for key, entry in value.items()}
     return value
 
 

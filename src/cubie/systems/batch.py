@@ -73,7 +73,7 @@ def split_batch(y0, args=()):
 
 
 def parameter_columns(args, n_runs=None):
-    """Return the numbers in `args`, (n_parameters, n_runs), or (n_parameters, 1) if none is swept."""
+    """Return the numbers in `args`, (n_parameters, n_runs), or one column if none is swept."""
     return _columns(leaves_of(checked_args(args)), n_runs)
 
 

@@ -1,4 +1,4 @@
-"""The user's function on plain numbers: is it a right-hand side, and is its traced form the same?"""
+"""The user's function on plain numbers: is it a right-hand side, and does its traced form agree?"""
 
 import contextlib
 import math
@@ -61,7 +61,8 @@ def _call(fun, t, y, args):
     fun = getattr(fun, "py_func", None) or fun
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
-        return fun(t, y.copy(), *args)
+        # SciPy's solvers too pass NumPy's floats, whose comparisons give NumPy's truth values.
+        return fun(np.float64(t), y.copy(), *args)
 
 
 def check_against_original(source, fun, args, results):

@@ -1,11 +1,13 @@
 """What can go wrong with the user's equations."""
 
+from cubie.errors import CubieError
 
-class RightHandSideError(ValueError):
+
+class RightHandSideError(CubieError, ValueError):
     """`fun` is no right-hand side: it raised, or returned what no solver can use."""
 
 
-class BatchShapeError(ValueError):
+class BatchShapeError(CubieError, ValueError):
     """The shapes of `y0` and `args` do not say one number of runs."""
 
 

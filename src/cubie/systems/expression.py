@@ -8,10 +8,14 @@ association of the user's code, so the generated code rounds as the original doe
 
 import math
 import operator
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 
 from cubie.systems.errors import NeedsInteger, Untraceable
+
+# Expr, float or bool: an operation on two constants is a constant.
+Value: TypeAlias = Any
 
 COMPARISONS = {
     "<": operator.lt,
@@ -73,7 +77,7 @@ def _constant_key(value):
     return value.hex() if type(value) is float else value
 
 
-def operand(value):
+def operand(value) -> Value:
     """Return `value` as Expr, float or bool, or NotImplemented for what is no number."""
     kind = type(value)
     if kind is Expr or kind is float or kind is bool:
@@ -95,14 +99,14 @@ def is_mask(value):
     return value.op in MASK_OPERATORS if type(value) is Expr else type(value) is bool
 
 
-def number(value):
+def number(value) -> Value:
     """Return a mask as 1.0 or 0.0, a number unchanged."""
     if type(value) is Expr:
         return select(value, 1.0, 0.0) if value.op in MASK_OPERATORS else value
     return float(value)
 
 
-def mask(value):
+def mask(value) -> Value:
     """Return a number as `value != 0`, a mask unchanged."""
     return value if is_mask(value) else compare("!=", value, 0.0)
 
@@ -114,11 +118,11 @@ def _graph(*operands):
     return None
 
 
-def _is_negation(value):
+def _is_negation(value) -> TypeGuard["Expr"]:
     return type(value) is Expr and value.op == "neg"
 
 
-def add(a, b):
+def add(a, b) -> Value:
     """a + b."""
     a, b = number(a), number(b)
     graph = _graph(a, b)
@@ -135,7 +139,7 @@ def add(a, b):
     return graph.node("+", a, b)
 
 
-def sub(a, b):
+def sub(a, b) -> Value:
     """a - b."""
     a, b = number(a), number(b)
     graph = _graph(a, b)
@@ -150,7 +154,7 @@ def sub(a, b):
     return graph.node("-", a, b)
 
 
-def neg(a):
+def neg(a) -> Value:
     """-a."""
     a = number(a)
     if type(a) is float:
@@ -160,7 +164,7 @@ def neg(a):
     return a.graph.node("neg", a)
 
 
-def mul(a, b):
+def mul(a, b) -> Value:
     """a * b; a mask keeps or drops the other factor, and a zero factor gives zero."""
     if is_mask(a):
         return select(a, number(b), 0.0)
@@ -186,7 +190,7 @@ def mul(a, b):
     return graph.node("*", a, b)
 
 
-def div(a, b):
+def div(a, b) -> Value:
     """a / b."""
     a, b = number(a), number(b)
     graph = _graph(a, b)
@@ -204,7 +208,7 @@ def div(a, b):
     return graph.node("/", a, b)
 
 
-def power(a, b):
+def power(a, b) -> Value:
     """a ** b: small whole and half exponents become products and square roots."""
     a, b = number(a), number(b)
     if type(b) is not float or type(a) is float:
@@ -220,7 +224,7 @@ def power(a, b):
     return call("pow", a, b)
 
 
-def _whole_power(a, exponent):
+def _whole_power(a, exponent) -> Value:
     """Return a**exponent by squaring: squares are shared with other powers of `a`."""
     if exponent == 0:
         return 1.0
@@ -231,7 +235,7 @@ def _whole_power(a, exponent):
     return mul(square, a) if exponent % 2 else square
 
 
-def compare(op, a, b):
+def compare(op, a, b) -> Value:
     """`a op b` as a mask."""
     a, b = number(a), number(b)
     graph = _graph(a, b)
@@ -240,7 +244,7 @@ def compare(op, a, b):
     return graph.node(op, a, b)
 
 
-def logical_and(a, b):
+def logical_and(a, b) -> Value:
     """Mask that holds where both do."""
     a, b = mask(a), mask(b)
     for constant, other in ((a, b), (b, a)):
@@ -249,7 +253,7 @@ def logical_and(a, b):
     return a if a is b else a.graph.node("&", a, b)
 
 
-def logical_or(a, b):
+def logical_or(a, b) -> Value:
     """Mask that holds where one does."""
     a, b = mask(a), mask(b)
     for constant, other in ((a, b), (b, a)):
@@ -258,7 +262,7 @@ def logical_or(a, b):
     return a if a is b else a.graph.node("|", a, b)
 
 
-def logical_not(a):
+def logical_not(a) -> Value:
     """Mask that holds where `a` does not."""
     a = mask(a)
     if type(a) is bool:
@@ -266,7 +270,7 @@ def logical_not(a):
     return a.operands[0] if a.op == "~" else a.graph.node("~", a)
 
 
-def select(condition, a, b):
+def select(condition, a, b) -> Value:
     """`a` where the condition holds, else `b`; masks stay masks."""
     condition = mask(condition)
     if type(condition) is bool:
@@ -281,7 +285,7 @@ def select(condition, a, b):
     return condition.graph.node("select", condition, a, b)
 
 
-def call(name, *operands):
+def call(name, *operands) -> Value:
     """Apply a function that the generated code knows by this name."""
     operands = [number(a) for a in operands]
     graph = _graph(*operands)
@@ -297,7 +301,8 @@ _NUMPY_NAMES["atan2"] = "arctan2"
 def _fold(name, operands):
     # NumPy, unlike math, gives inf and nan where the compiled code does.
     with np.errstate(all="ignore"):
-        return float(getattr(np, _NUMPY_NAMES.get(name, name))(*map(np.float64, operands)))
+        function = getattr(np, _NUMPY_NAMES.get(name) or name)
+        return float(function(*map(np.float64, operands)))
 
 
 def _binary(function):
@@ -316,12 +321,12 @@ def _comparison(op):
     return _binary(lambda a, b: compare(op, a, b))[0]
 
 
-def floor_divide(a, b):
+def floor_divide(a, b) -> Value:
     """a // b."""
     return call("floor", div(a, b))
 
 
-def remainder(a, b):
+def remainder(a, b) -> Value:
     """a % b with the sign of `b`, as in Python and NumPy."""
     return sub(a, mul(floor_divide(a, b), b))
 

@@ -179,7 +179,7 @@ def _is_library(value):
     else:
         name = getattr(value, "__module__", None)
     root = (name if isinstance(name, str) else "").partition(".")[0]
-    return root in LIBRARIES or root in sys.stdlib_module_names and root != "__main__"
+    return root in LIBRARIES or (root in sys.stdlib_module_names and root != "__main__")
 
 
 @functools.cache

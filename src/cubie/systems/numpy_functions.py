@@ -1,5 +1,7 @@
 """NumPy functions that make arrays or look at values, for code that is being traced."""
 
+from typing import Any
+
 import numpy as np
 
 from cubie.systems import expression as ex
@@ -14,7 +16,7 @@ def _is_traced_dtype(dtype):
     return dtype is None or np.dtype(dtype).kind in FLOAT_KINDS
 
 
-def _counts(shape):
+def _counts(shape) -> Any:
     """Return a shape with parameters that were given as ints taken as ints."""
     if isinstance(shape, Expr):
         return shape.__index__()
@@ -122,6 +124,16 @@ def clip(x, *bounds, **options):
     return x if highest is None else elementwise(lambda a, b: clip_one(a, highest=b), x, highest)
 
 
+def sinc(x):
+    """np.sinc."""
+
+    def at(x):
+        angle = ex.mul(np.pi, x)
+        return ex.select(ex.compare("==", x, 0.0), 1.0, ex.div(ex.call("sin", angle), angle))
+
+    return elementwise(at, x)
+
+
 def count_nonzero(x):
     """np.count_nonzero of conditions."""
     return np.sum(elementwise(lambda a: ex.number(ex.mask(a)), x))
@@ -152,6 +164,7 @@ REPLACED = {
     np.select: choose_first,
     np.interp: interp,
     np.clip: clip,
+    np.sinc: sinc,
     np.count_nonzero: count_nonzero,
     np.real: real,
     np.copy: lambda x, **_: adopt(np.array(x, dtype=object)),

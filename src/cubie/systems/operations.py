@@ -11,10 +11,11 @@ from functools import partial, reduce
 from cubie.systems import expression as ex
 from cubie.systems.expression import add, call, compare, div, mul, neg, select, sub
 
-PRIMITIVES = frozenset(
-    "exp log log1p expm1 sqrt pow fabs sin cos tan asin acos atan atan2 sinh cosh tanh floor ceil "
-    "minimum maximum select".split()
-)
+POINTWISE = ("exp", "log", "log1p", "expm1", "sqrt", "pow", "fabs", "floor", "ceil")
+CIRCULAR = ("sin", "cos", "tan", "asin", "acos", "atan", "atan2")
+HYPERBOLIC = ("sinh", "cosh", "tanh")
+FROM_BACKEND = ("maximum", "minimum", "select")
+PRIMITIVES = frozenset((*POINTWISE, *CIRCULAR, *HYPERBOLIC, *FROM_BACKEND))
 
 
 def sign(x):

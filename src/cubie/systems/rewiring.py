@@ -52,8 +52,21 @@ def _isinstance(value, kinds):
     return isinstance(value, kinds)
 
 
-def _float(*value):
-    return value[0] if value and isinstance(value[0], Expr) else float(*value)
+class _FloatKind(type):
+    def __instancecheck__(cls, value):
+        return isinstance(value, (float, Expr))
+
+    def __getattr__(cls, name):
+        return getattr(float, name)
+
+
+class TracedFloat(metaclass=_FloatKind):
+    """`float` for code under trace: leaves expressions alone, and is a dtype like `float`."""
+
+    dtype = np.dtype(float)
+
+    def __new__(cls, *value):
+        return value[0] if value and isinstance(value[0], Expr) else float(*value)
 
 
 def _fsum(values):
@@ -71,7 +84,7 @@ def _dist(p, q):
 BUILTINS = {
     "min": _extremum(min, least),
     "max": _extremum(max, greatest),
-    "float": _float,
+    "float": TracedFloat,
     "isinstance": _isinstance,
 }
 MATH = {

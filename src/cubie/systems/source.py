@@ -5,14 +5,13 @@ import math
 import re
 
 from cubie.systems.expression import MASK_OPERATORS, Expr
-from cubie.systems.operations import PRIMITIVES
+from cubie.systems.operations import FROM_BACKEND, PRIMITIVES
 
 # How tightly an operator binds in Python.
 BINDING = {"|": 1, "^": 2, "&": 3, "+": 4, "-": 4, "*": 5, "/": 5, "~": 6, "neg": 6}
 COMPARISON_BINDING = 0
 ATOM = 9
 LONGEST_EXPRESSION = 76
-FROM_BACKEND = ("maximum", "minimum", "select")
 RESERVED = frozenset({"t", "y", "p", "dy", "at", "math", "rhs", *FROM_BACKEND})
 
 

@@ -28,7 +28,7 @@ def default_directory():
     # Imported late: only a first use needs it.
     from platformdirs import user_cache_path
 
-    return user_cache_path("cubie", appauthor=False)
+    return user_cache_path("cubie")
 
 
 def digest_of(source):
@@ -96,9 +96,9 @@ def _write(path, text):
         raise
 
 
-def load_module(path, digest):
-    """Import a generated module; the same digest gives the same module."""
-    name = f"cubie_system_{digest}"
+def load_module(path):
+    """Import a generated module; the same text gives the same module."""
+    name = f"cubie_system_{path.stem}"
     module = sys.modules.get(name)
     if module is not None:
         return module

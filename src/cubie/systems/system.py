@@ -45,12 +45,11 @@ class System:
     note: str = ""
     function: Callable[..., Any] | None = field(default=None, eq=False, repr=False)
     constants: tuple = field(default=(), eq=False, repr=False)
-    _module_digest: str = field(default="", eq=False, repr=False, kw_only=True)
 
     @property
     def module(self):
         """The generated module, imported on first use."""
-        return load_module(self.path, self._module_digest or self.digest)
+        return load_module(self.path)
 
     @property
     def rhs(self):

@@ -146,7 +146,6 @@ class _Request:
             digest=more.pop("digest", digest),
             state_names=self.state_names,
             parameter_names=self.parameter_names,
-            module_digest=digest,
             **more,
         )
 
