@@ -1,0 +1,290 @@
+"""Explicit Runge-Kutta steps (Hairer, Norsett & Wanner I, II.1), embedded or not, FSAL or not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from cubie.algorithms.contract import StepAlgorithm, StepFunctions
+from cubie.backend import Backend, select
+from cubie.factory import BuildContext
+from cubie.systems.component import SystemComponent
+from cubie.tableaus import ERKTableau
+from cubie_planner import Alias
+
+END = 1_000_000  # "used after the last stage", later than any stage
+
+
+def stage_slots(tableau: ERKTableau) -> tuple[int, ...]:
+    """Give every stage derivative a slot, reusing those that nothing reads any more.
+
+    Linear scan over stages: a derivative is needed up to the last stage whose
+    argument uses it, or to the end of the step when the solution or an error
+    estimate does. With FSAL the first and the last one outlive the step.
+    """
+    n = tableau.n_stages
+    last_use = [max((i for i in range(n) if tableau.a[i][j]), default=j) for j in range(n)]
+    for j in range(n):
+        at_end = (tableau.b, tableau.error_weights, tableau.error_weights_low)
+        skip_b = tableau.fsal  # the last stage's argument is the solution already
+        used = any(w is not None and w[j] and not (skip_b and w is tableau.b) for w in at_end)
+        if used or (tableau.fsal and j in (0, n - 1)):
+            last_use[j] = END
+    slots: list[int] = []
+    for i in range(n):
+        # Stage i overwrites a slot only after its own argument was formed.
+        busy = {slots[j] for j in range(i) if last_use[j] > i}
+        slots.append(next(s for s in range(n) if s not in busy))
+    return tuple(slots)
+
+
+@frozen
+class _Stage:
+    """One stage as data: when it is evaluated, what its argument is made of, where it goes."""
+
+    c: float
+    weights: tuple[float, ...]
+    slot: int
+
+
+class ERKStep(StepAlgorithm):
+    """One step of an explicit Runge-Kutta method; every stage is the same function.
+
+    Parameters
+    ----------
+    tableau : ERKTableau
+    system : SystemComponent
+        The right-hand side.
+    dtype : dtype
+    options : mapping
+        Options of the whole tree; its own are picked out.
+    """
+
+    phases = ("start", "first_stage", "stages", "solution", "error_estimate", "commit")
+    entries = {  # noqa: RUF012
+        "start": ("start",),
+        "step": ("first_stage", "stages", "solution", "error_estimate"),
+        "commit": ("commit",),
+    }
+
+    def __init__(
+        self, tableau: ERKTableau, system: SystemComponent, dtype, options: Mapping[str, Any]
+    ):
+        super().__init__(dtype, options)
+        self.tableau = tableau
+        self.n_states = system.n_states
+        self.order = tableau.order
+        self.error_order = tableau.error_order
+        estimates = (tableau.error_weights, tableau.error_weights_low)
+        self.n_error_estimates = sum(weights is not None for weights in estimates)
+        self.rhs_per_start = int(tableau.fsal)
+        self.rhs_per_step = tableau.n_stages - int(tableau.fsal)
+        self.slots = stage_slots(tableau)
+        self._register_buffers()
+        during = ("start", "first_stage", "stages", "solution")
+        self.add_child(system, during=during)
+
+    def _register_buffers(self) -> None:
+        n, fsal = self.n_states, self.tableau.fsal
+        self.register_buffer(
+            "stage_rhs",
+            size=(max(self.slots) + 1) * n,
+            phases=(("first_stage", "commit" if fsal else "error_estimate"),),
+            persistent=fsal,
+            access_weight=2.0,
+        )
+        self.register_buffer(
+            "stage_accumulator",
+            size=n,
+            phases=("stages",) if fsal else (("stages", "solution"),),
+            enabled=self.tableau.n_stages - int(fsal) > 1,
+            access_weight=2.0 * self.tableau.n_stages,
+        )
+        # Carried from a step's end to the next one's first stage; what lies
+        # between belongs to others.
+        self.register_buffer(
+            "stage_cache",
+            size=n,
+            phases=(("start", "first_stage"), "commit"),
+            persistent=True,
+            enabled=fsal,
+            aliases=(Alias("stage_rhs", 0), Alias("stage_accumulator", 0)),
+            access_weight=2.0,
+        )
+
+    def facts(self) -> tuple:
+        return (self.tableau.name, self.tableau.a, self.tableau.b, self.tableau.c, self.n_states)
+
+    def build(self, context: BuildContext) -> StepFunctions:
+        backend = context.backend
+        rhs = self.child_functions(context, "system")
+        return StepFunctions(
+            start=backend.device(self._build_start(context, rhs)),
+            step=backend.device(self._build_step(context, rhs)),
+            commit=backend.device(self._build_commit(context)),
+        )
+
+    def _stages(self) -> list[_Stage]:
+        tableau = self.tableau
+        rows = zip(tableau.c, tableau.a, self.slots, strict=True)
+        return [_Stage(c, weights, slot) for c, weights, slot in rows]
+
+    def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
+        """Return (offset in stage_rhs, weight) of every derivative that takes part."""
+        pairs = zip(self.slots, weights, strict=True)
+        return [(slot * self.n_states, weight) for slot, weight in pairs if weight != 0.0]
+
+    def _build_start(self, context: BuildContext, rhs: Callable) -> Callable:
+        enter = context.phase("start")
+        if not self.tableau.fsal:
+
+            def nothing_to_start(shared, persistent, t, state, parameters):
+                enter(shared, persistent)
+
+            return nothing_to_start
+
+        alloc_cache = context.allocator("stage_cache")
+
+        def start(shared, persistent, t, state, parameters):
+            enter(shared, persistent)
+            cache = alloc_cache(shared, persistent, None)
+            rhs(t, state, parameters, cache, 0)
+
+        return start
+
+    def _build_step(self, context: BuildContext, rhs: Callable) -> Callable:
+        backend = context.backend
+        stages = self._stages()
+        fsal = self.tableau.fsal
+        middle = stages[1:-1] if fsal else stages[1:]
+        first_stage = self._build_first_stage(context, rhs)
+        run_middle = self._build_chain(backend, rhs, middle)
+        alloc_rhs = context.allocator("stage_rhs")
+        alloc_accumulator = context.allocator("stage_accumulator")
+        solve = self._build_solution(backend, rhs, stages)
+        estimate = self._build_error(backend)
+        enter_stages, enter_solution = context.phase("stages"), context.phase("solution")
+        enter_error = context.phase("error_estimate")
+
+        def step(shared, persistent, t, h, state, parameters, proposed_state, error):
+            stage_rhs = alloc_rhs(shared, persistent, None)
+            accumulator = alloc_accumulator(shared, persistent, None)
+            first_stage(shared, persistent, t, state, parameters, stage_rhs)
+            enter_stages(shared, persistent)
+            run_middle(t, h, state, parameters, accumulator, stage_rhs)
+            enter_solution(shared, persistent)
+            solve(t, h, state, parameters, proposed_state, stage_rhs)
+            enter_error(shared, persistent)
+            estimate(h, stage_rhs, error)
+
+        return step
+
+    def _build_first_stage(self, context: BuildContext, rhs: Callable) -> Callable:
+        """Evaluate the first derivative, or take it from the step before."""
+        backend, n, offset = context.backend, self.n_states, self.slots[0] * self.n_states
+        enter = context.phase("first_stage")
+        if not self.tableau.fsal:
+
+            def evaluate(shared, persistent, t, state, parameters, stage_rhs):
+                enter(shared, persistent)
+                rhs(t, state, parameters, stage_rhs, offset)
+
+            return backend.device(evaluate)
+
+        alloc_cache = context.allocator("stage_cache")
+
+        def recall(shared, persistent, t, state, parameters, stage_rhs):
+            enter(shared, persistent)
+            cache = alloc_cache(shared, persistent, None)
+            for i in range(n):
+                stage_rhs[offset + i] = cache[i]
+
+        return backend.device(recall)
+
+    def _build_stage(self, backend: Backend, rhs: Callable, stage: _Stage) -> Callable:
+        """Form a stage's argument and evaluate the right-hand side there."""
+        n, c, offset = self.n_states, backend.constant(stage.c), stage.slot * self.n_states
+        total = backend.weighted_sum(self._terms(stage.weights))
+
+        def evaluate(t, h, state, parameters, argument, stage_rhs):
+            for i in range(n):
+                argument[i] = state[i] + h * total(stage_rhs, i)
+            rhs(t + c * h, argument, parameters, stage_rhs, offset)
+
+        return backend.device(evaluate)
+
+    def _build_chain(self, backend: Backend, rhs: Callable, stages: list[_Stage]) -> Callable:
+        """Compose stages into one function that runs them in order."""
+
+        def nothing(t, h, state, parameters, argument, stage_rhs):
+            pass
+
+        chain = backend.device(nothing)
+        for stage in stages:
+            chain = backend.device(_then(chain, self._build_stage(backend, rhs, stage)))
+        return chain
+
+    def _build_solution(self, backend: Backend, rhs: Callable, stages: list[_Stage]) -> Callable:
+        """Write the proposed state: with FSAL it is the last stage's argument."""
+        if self.tableau.fsal:
+            return self._build_stage(backend, rhs, stages[-1])
+        n, total = self.n_states, backend.weighted_sum(self._terms(self.tableau.b))
+
+        def solve(t, h, state, parameters, proposed_state, stage_rhs):
+            for i in range(n):
+                proposed_state[i] = state[i] + h * total(stage_rhs, i)
+
+        return backend.device(solve)
+
+    def _build_error(self, backend: Backend) -> Callable:
+        """Write the error estimates one after the other: n elements each."""
+        n = self.n_states
+        estimates = [self.tableau.error_weights, self.tableau.error_weights_low]
+        totals = [backend.weighted_sum(self._terms(w)) for w in estimates if w is not None]
+
+        def nothing(h, stage_rhs, error):
+            pass
+
+        def one(h, stage_rhs, error):
+            for i in range(n):
+                error[i] = h * first(stage_rhs, i)
+
+        def two(h, stage_rhs, error):
+            for i in range(n):
+                error[i] = h * first(stage_rhs, i)
+                error[n + i] = h * second(stage_rhs, i)
+
+        first, second = (*totals, None, None)[:2]
+        return backend.device((nothing, one, two)[len(totals)])
+
+    def _build_commit(self, context: BuildContext) -> Callable:
+        enter = context.phase("commit")
+        if not self.tableau.fsal:
+
+            def nothing_to_commit(shared, persistent, accept):
+                enter(shared, persistent)
+
+            return nothing_to_commit
+
+        n = self.n_states
+        first, last = self.slots[0] * n, self.slots[-1] * n
+        alloc_rhs, alloc_cache = context.allocator("stage_rhs"), context.allocator("stage_cache")
+
+        def commit(shared, persistent, accept):
+            enter(shared, persistent)
+            stage_rhs = alloc_rhs(shared, persistent, None)
+            cache = alloc_cache(shared, persistent, None)
+            for i in range(n):
+                cache[i] = select(accept, stage_rhs[last + i], stage_rhs[first + i])
+
+        return commit
+
+
+def _then(before: Callable, after: Callable) -> Callable:
+    def both(t, h, state, parameters, argument, stage_rhs):
+        before(t, h, state, parameters, argument, stage_rhs)
+        after(t, h, state, parameters, argument, stage_rhs)
+
+    return both

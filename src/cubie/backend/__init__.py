@@ -1,0 +1,48 @@
+"""Compilation targets behind one interface; the only package that knows which one is in use."""
+
+from cubie.backend.base import Backend, Kernel, KernelInputs, KernelOutputs, RunMemory
+from cubie.backend.object_code import cache_directory
+from cubie.backend.primitives import (
+    absolute,
+    all_lanes,
+    any_lane,
+    exponent_of,
+    floor,
+    gather,
+    is_finite,
+    load_run,
+    maximum,
+    minimum,
+    power_of_two,
+    select,
+    significand_of,
+    square_root,
+    store_run,
+)
+from cubie.backend.targets import BACKENDS, make_backend
+
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Kernel",
+    "KernelInputs",
+    "KernelOutputs",
+    "RunMemory",
+    "absolute",
+    "all_lanes",
+    "any_lane",
+    "cache_directory",
+    "exponent_of",
+    "floor",
+    "gather",
+    "is_finite",
+    "load_run",
+    "make_backend",
+    "maximum",
+    "minimum",
+    "power_of_two",
+    "select",
+    "significand_of",
+    "square_root",
+    "store_run",
+]

@@ -1,0 +1,132 @@
+"""What every target offers to the code that builds components.
+
+A :class:`Backend` turns plain component functions into callables of its target,
+makes the allocators a plan asks for, and launches the kernel. Nothing outside
+this package knows which target it is.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from attrs import field, frozen
+from attrs.validators import instance_of
+
+from cubie_planner import Location, Placement
+
+
+class KernelInputs(NamedTuple):
+    """Arrays a kernel reads; all one-dimensional. N runs, n states, m parameters."""
+
+    initial_state: Any  # (n * N or n * 1,) dtype: [component][run]
+    state_stride: Any  # (1,) int64: 1 when each run has its own state, else 0
+    parameters: Any  # dtype: parameter j of a run is at offset[j] + stride[j] * run
+    parameter_offsets: Any  # (m,) int64
+    parameter_strides: Any  # (m,) int64: 1 or 0
+    time_span: Any  # (2,) dtype: start and end
+    tolerances: Any  # rtol then atol; (2,) or (2 n,) dtype
+    step_limits: Any  # (2,) dtype: first step, largest step
+    limits: Any  # (3,) int64: attempted steps a run may use; len(save_times); room for steps
+    save_times: Any  # (T,) dtype
+
+
+class KernelOutputs(NamedTuple):
+    """Arrays a kernel writes; all one-dimensional. C counters, T saved points."""
+
+    states: Any  # (T * n * N,) dtype: [time][component][run]
+    times: Any  # (N,) or (T * N,) dtype
+    saved: Any  # (N,) int64: points saved
+    counters: Any  # (C * N,) int32
+    status: Any  # (N,) int32
+
+
+@frozen
+class RunMemory:
+    """Bytes one run needs in each planned space, and the spacing of runs in shared memory."""
+
+    shared_stride: int = field(validator=instance_of(int))
+    persistent_bytes: int = field(validator=instance_of(int))
+
+
+class Backend(ABC):
+    """One target: how component functions are compiled, allocated for and launched."""
+
+    name: str
+    width: int = 1  # runs per group, in lockstep
+    watches_phases: bool = False  # whether `phase` does anything
+
+    def __init__(self, dtype, fastmath: bool):
+        self.dtype = np.dtype(dtype)
+        self.fastmath = fastmath
+
+    @property
+    def key(self) -> tuple:
+        """What distinguishes code compiled for this backend from code for another."""
+        return (self.name, self.dtype.name, self.fastmath, self.width)
+
+    def constant(self, value: float) -> np.floating:
+        """Return `value` in the run's dtype, for use in closures of device functions."""
+        return self.dtype.type(value)
+
+    @abstractmethod
+    def device(self, function: Callable, inline: bool = True) -> Callable:
+        """Make a component function callable from others; `inline` is a strong hint."""
+
+    @abstractmethod
+    def allocator(self, placement: Placement) -> Callable:
+        """Return ``allocate(shared, persistent, parent) -> buffer`` with constants baked in.
+
+        `shared` and `persistent` are the run's bases, `parent` the buffer that a
+        view lies in (ignored, and conventionally None, otherwise).
+        """
+
+    @abstractmethod
+    def weighted_sum(self, terms: Sequence[tuple[int, float]]) -> Callable:
+        """Return ``total(buffer, i)`` = sum of weight * buffer[offset + i] over `terms`.
+
+        `terms` are (offset, weight) pairs, added in their order; none gives zero.
+        """
+
+    @abstractmethod
+    def phase(self, point: int, placements: Mapping[str, Placement]) -> Callable:
+        """Return ``enter(shared, persistent)``, marking that a program point is reached.
+
+        On the interpreted targets it overwrites every byte that no buffer of
+        `placements` owns at `point`; elsewhere it is nothing.
+        """
+
+    @abstractmethod
+    def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> Kernel:
+        """Return something that solves a batch with the loop of one run.
+
+        `make_loop` builds the loop's device function; it is not called where code
+        compiled for `digest` is found on disk.
+        """
+
+
+class Kernel(ABC):
+    """A compiled batch solver."""
+
+    @abstractmethod
+    def __call__(
+        self, n_runs: int, inputs: KernelInputs, outputs: KernelOutputs, block_size: int
+    ) -> None:
+        """Solve all runs; blocks until the outputs are complete."""
+
+
+def own_placement(placement: Placement) -> str:
+    """Classify where an allocator takes its bytes from.
+
+    Returns one of "empty", "shared", "persistent", "view" (inside a local
+    parent), "local" (an array of its own).
+    """
+    if placement.size_bytes == 0:
+        return "empty"
+    if placement.location is Location.SHARED:
+        return "shared"
+    if placement.location is Location.LOCAL_PERSISTENT:
+        return "persistent"
+    return "view" if placement.parent is not None else "local"

@@ -1,0 +1,135 @@
+"""What the compiled targets share: allocators and other intrinsics written in LLVM.
+
+An allocator is an intrinsic, not a function: its stack array then belongs to
+the frame of the component that calls it, and can neither dangle nor be copied.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.np import numpy_support
+
+from cubie.backend import codegen
+from cubie.backend.base import Backend, own_placement
+from cubie.backend.lanes import GENERIC, MAX_ALIGNMENT, Base, Buf, Lanes, lane_alignment, lane_type
+from cubie_planner import Placement
+
+BYTE = ir.IntType(8)
+I64 = ir.IntType(64)
+
+
+class CompiledBackend(Backend):
+    """A target whose device functions are compiled through LLVM."""
+
+    shared_addrspace = GENERIC
+
+    @property
+    @abstractmethod
+    def _intrinsic(self) -> Callable:
+        """The decorator that makes an intrinsic of this target."""
+
+    def allocator(self, placement: Placement) -> Callable:
+        kind = own_placement(placement)
+        dtype = numpy_support.from_dtype(placement.dtype)
+        from_shared = kind in ("shared", "empty")
+        addrspace = self.shared_addrspace if from_shared else GENERIC
+        buf = Buf(dtype, placement.n_elements, self.width, addrspace)
+        offset = (placement.offset or 0) * self.width
+        parent_offset = (placement.parent_offset or 0) * self.width
+
+        def allocate(typingctx, shared, persistent, parent):
+            def lower(context, builder, signature, args):
+                if kind == "local":
+                    return stack_array(builder, buf, placement.name)
+                if kind == "view":
+                    return typed_pointer(builder, args[2], parent_offset, buf)
+                base = args[1] if kind == "persistent" else args[0]
+                return typed_pointer(builder, base, offset, buf)
+
+            return buf(shared, persistent, parent), lower
+
+        return self._intrinsic(allocate)
+
+    def weighted_sum(self, terms: Sequence[tuple[int, float]]) -> Callable:
+        terms = tuple(terms)
+
+        def total(typingctx, buf, i):
+            def lower(context, builder, signature, args):
+                return emit_weighted_sum(builder, signature.args[0], args[0], args[1], terms)
+
+            return buf.element(buf, types.intp), lower
+
+        return self._intrinsic(total)
+
+    def phase(self, point, placements) -> Callable:
+        def enter(typingctx, shared, persistent):
+            def lower(context, builder, signature, args):
+                return context.get_dummy_value()
+
+            return types.none(shared, persistent), lower
+
+        return self._intrinsic(enter)
+
+    def run_numbers(self) -> Callable:
+        """Return ``runs(group)``: the run number of each lane of a group."""
+        width = self.width
+
+        def runs(typingctx, group):
+            lanes = Lanes(types.int64, width)
+
+            def lower(context, builder, signature, args):
+                start = builder.mul(args[0], I64(width))
+                if width == 1:
+                    return start
+                steps = ir.Constant(lane_type(types.int64, width), list(range(width)))
+                return builder.add(codegen.splat(builder, start, width), steps)
+
+            return lanes(types.int64), lower
+
+        return self._intrinsic(runs)
+
+    def persistent_arena(self, size_bytes: int) -> Callable:
+        """Return ``arena()``: the bytes kept across steps, in the kernel's frame."""
+        size = max(1, size_bytes * self.width)
+        alignment = MAX_ALIGNMENT if self.width > 1 else 8
+
+        def arena(typingctx):
+            def lower(context, builder, signature, args):
+                memory = cgutils.alloca_once(builder, ir.ArrayType(BYTE, size), name="local_scratch")
+                memory.align = alignment
+                return builder.bitcast(memory, BYTE.as_pointer())
+
+            return Base()(), lower
+
+        return self._intrinsic(arena)
+
+
+def typed_pointer(builder, pointer, offset_bytes: int, buf: Buf):
+    """Return a buffer's pointer at a constant byte offset from another pointer."""
+    raw = builder.bitcast(pointer, ir.PointerType(BYTE, buf.addrspace))
+    address = builder.gep(raw, [I64(offset_bytes)], inbounds=True)
+    return builder.bitcast(address, ir.PointerType(lane_type(buf.dtype, buf.width), buf.addrspace))
+
+
+def stack_array(builder, buf: Buf, name: str):
+    """Reserve a buffer in the frame of the function being built, once per call."""
+    element = lane_type(buf.dtype, buf.width)
+    memory = cgutils.alloca_once(builder, ir.ArrayType(element, buf.n), name=name)
+    memory.align = lane_alignment(buf.dtype, buf.width)
+    return builder.bitcast(memory, element.as_pointer())
+
+
+def emit_weighted_sum(builder, buf: Buf, pointer, index, terms):
+    """Emit the sum of weight * buf[index + offset]; constants take the buffer's dtype."""
+    total = None
+    for offset, weight in terms:
+        where = builder.add(index, I64(offset)) if offset else index
+        value = codegen.load(builder, buf, pointer, where)
+        if weight != 1.0:
+            value = builder.fmul(value, codegen.constant(buf.dtype, buf.width, weight))
+        total = value if total is None else builder.fadd(total, value)
+    return codegen.constant(buf.dtype, buf.width, 0.0) if total is None else total

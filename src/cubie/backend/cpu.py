@@ -1,0 +1,104 @@
+"""Target ``cpu``: groups of runs on SIMD lanes, groups dealt to threads as they come free.
+
+This module imports no compiler: where a kernel's machine code is found on
+disk, it is loaded and run without numba. Compilation is in `cpu_compiler`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from cubie.backend.base import Backend, Kernel, KernelInputs, KernelOutputs, RunMemory
+from cubie.backend.object_code import ObjectCode
+from cubie.backend.threads import WorkerPool, n_threads
+
+MAX_ALIGNMENT = 64  # bytes: one cache line, and the widest vector register
+
+
+class CPUBackend(Backend):
+    """Compile to machine code; `width` runs go through every instruction together."""
+
+    name = "cpu"
+
+    def __init__(self, dtype, fastmath: bool, width: int):
+        super().__init__(dtype, fastmath)
+        self.width = width
+
+    @property
+    def _compiler(self):
+        from cubie.backend.cpu_compiler import CPUCompiler
+
+        return CPUCompiler(self.dtype, self.fastmath, self.width)
+
+    def device(self, function: Callable, inline: bool = True) -> Callable:
+        return self._compiler.device(function, inline)
+
+    def allocator(self, placement) -> Callable:
+        return self._compiler.allocator(placement)
+
+    def weighted_sum(self, terms: Sequence[tuple[int, float]]) -> Callable:
+        return self._compiler.weighted_sum(terms)
+
+    def phase(self, point, placements) -> Callable:
+        return self._compiler.phase(point, placements)
+
+    def foreign_rhs(self, system) -> Callable:
+        return self._compiler.foreign_rhs(system)
+
+    def kernel(
+        self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str
+    ) -> CPUKernel:
+        def compile_object() -> bytes:
+            return self._compiler.compile_kernel(make_loop(), memory)
+
+        return CPUKernel(self.width, memory, ObjectCode.find_or_make(digest, compile_object))
+
+
+class CPUKernel(Kernel):
+    """A compiled loop over groups, run by as many threads as there is work for."""
+
+    # Waking a thread costs tens of microseconds; below this many groups a
+    # thread's share of the work is not worth it.
+    MIN_GROUPS_PER_THREAD = 4
+
+    def __init__(self, width: int, memory: RunMemory, code: ObjectCode):
+        self._width = width
+        self._shared_bytes = memory.shared_stride * width
+        self._code = code
+        # A ctypes call releases the interpreter lock.
+        self._entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.entry_address)
+
+    @property
+    def compiled_from_cache(self) -> bool:
+        """Whether the machine code came from disk instead of the compiler."""
+        return self._code.from_cache
+
+    def assembly(self) -> str:
+        """Return the machine code as text."""
+        return self._code.disassemble()
+
+    def __call__(self, n_runs, inputs: KernelInputs, outputs: KernelOutputs, block_size: int):
+        n_groups = -(-n_runs // self._width)
+        counter = np.zeros(1, dtype=np.int64)
+        addresses = [array.ctypes.data for array in (*inputs, *outputs)]
+
+        def work():
+            workspace = _aligned_bytes(max(1, self._shared_bytes))
+            arguments = np.array(
+                [counter.ctypes.data, n_groups, workspace.ctypes.data, n_runs, *addresses],
+                dtype=np.int64,
+            )
+            self._entry(arguments.ctypes.data)
+
+        workers = max(1, min(n_threads(), n_groups // self.MIN_GROUPS_PER_THREAD))
+        WorkerPool.shared().run(work, workers)
+
+
+def _aligned_bytes(size: int) -> np.ndarray:
+    """Allocate bytes that start on a cache line."""
+    raw = np.empty(size + MAX_ALIGNMENT, dtype=np.uint8)
+    start = -raw.ctypes.data % MAX_ALIGNMENT
+    return raw[start : start + size]

@@ -1,0 +1,126 @@
+"""Target ``cuda``: one thread a run, through numba-cuda."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import numba
+import numpy as np
+from numba import cuda
+from numba.cuda import dispatcher as cuda_dispatcher
+from numba.cuda import extending
+
+from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
+from cubie.backend.compiled import CompiledBackend
+from cubie.backend.cuda_types import register_types, shared_base
+from cubie.backend.lanes import SHARED
+from cubie.backend.resources import KernelResources, assemble
+
+# Above this a kernel must ask for its dynamic shared memory explicitly.
+DEFAULT_DYNAMIC_SHARED_BYTES = 48 * 1024
+
+
+@contextmanager
+def _pretended_device(capability: tuple[int, int]):
+    """Let numba-cuda compile where there is no GPU.
+
+    A device function that is not inlined asks for the current device only to
+    learn its compute capability; this answers in its place.
+    """
+    original = cuda_dispatcher.get_current_device
+    cuda_dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
+    try:
+        yield
+    finally:
+        cuda_dispatcher.get_current_device = original
+
+
+class CUDABackend(CompiledBackend):
+    """Compile with numba-cuda; every thread is one run."""
+
+    name = "cuda"
+    shared_addrspace = SHARED
+
+    def __init__(self, dtype, fastmath: bool):
+        super().__init__(dtype, fastmath)
+        register_types()
+
+    @property
+    def _intrinsic(self) -> Callable:
+        return extending.intrinsic
+
+    def device(self, function: Callable, inline: bool = True) -> Callable:
+        return cuda.jit(device=True, fastmath=self.fastmath)(function)
+
+    def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> CUDAKernel:
+        return CUDAKernel(self, make_loop(), memory)
+
+
+class CUDAKernel(Kernel):
+    """A kernel over runs; compiled for the present device, or for a named one without it."""
+
+    compiled_from_cache = False
+
+    def __init__(self, backend: CUDABackend, loop: Callable, memory: RunMemory):
+        self._memory = memory
+        self._fastmath = backend.fastmath
+        runs_of = backend.run_numbers()
+        arena = backend.persistent_arena(memory.persistent_bytes)
+        base_of = shared_base(memory.shared_stride)
+
+        def kernel(n_runs, inputs, outputs):
+            run = cuda.grid(1)
+            if run < n_runs:
+                loop(base_of(cuda.threadIdx.x), arena(), runs_of(run), n_runs, inputs, outputs)
+
+        self._function = kernel
+
+    @functools.cached_property
+    def _dispatcher(self):
+        return cuda.jit(self._function, fastmath=self._fastmath, cache=False)
+
+    def resources(
+        self,
+        capability: tuple[int, int],
+        inputs: KernelInputs,
+        outputs: KernelOutputs,
+        block_size: int,
+    ) -> KernelResources:
+        """Compile for a compute capability, without a GPU, and read what it needs.
+
+        `inputs` and `outputs` only lend their types.
+        """
+        signature = (numba.types.int64, numba.typeof(inputs), numba.typeof(outputs))
+        with _pretended_device(capability):
+            ptx, _ = cuda.compile_ptx(
+                self._function, signature, cc=capability, fastmath=self._fastmath, abi="numba"
+            )
+        return assemble(ptx, capability, self._memory.shared_stride * block_size)
+
+    def __call__(self, n_runs, inputs: KernelInputs, outputs: KernelOutputs, block_size: int):
+        device_inputs = KernelInputs(*map(cuda.to_device, inputs))
+        device_outputs = KernelOutputs(*map(cuda.to_device, outputs))
+        shared_bytes = self._memory.shared_stride * block_size
+        arguments = (np.int64(n_runs), device_inputs, device_outputs)
+        if shared_bytes > DEFAULT_DYNAMIC_SHARED_BYTES:
+            self._allow_shared(arguments, shared_bytes)
+        blocks = -(-n_runs // block_size)
+        self._dispatcher[blocks, block_size, 0, shared_bytes](*arguments)
+        for on_device, on_host in zip(device_outputs, outputs, strict=True):
+            on_device.copy_to_host(on_host)
+
+    def _allow_shared(self, arguments, shared_bytes: int) -> None:
+        """Raise the kernel's limit of dynamic shared memory to what a launch asks for."""
+        from cuda.bindings import driver as bindings
+        from numba.cuda.cudadrv import driver
+
+        signature = tuple(numba.typeof(argument) for argument in arguments)
+        compiled = self._dispatcher.compile(signature)
+        function = compiled._codelibrary.get_cufunc()
+        attribute = bindings.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+        driver.driver.cuKernelSetAttribute(
+            attribute, shared_bytes, function.handle, function.device.id
+        )

@@ -1,0 +1,69 @@
+"""The lane types taught to numba-cuda, and its intrinsics for the shared-memory base."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+
+from llvmlite import ir
+from numba.core import types
+from numba.cuda import cgutils, extending
+from numba.cuda.np import arrayobj
+from numba.cuda.typing import templates
+
+from cubie.backend import lane_ops
+from cubie.backend.lanes import SHARED, Base
+
+DYNAMIC_SHARED_ALIGNMENT = 16  # bytes: what the hardware gives the start of dynamic shared memory
+
+
+def _math_call(context, builder, name, lanes, arguments):
+    """Call the device's math library; a lane is one run, so the call is scalar."""
+    function = operator.pow if name == "pow" else getattr(math, name)
+    signature = templates.signature(lanes.dtype, *[lanes.dtype] * len(arguments))
+    return context.get_function(function, signature)(builder, arguments)
+
+
+@functools.cache
+def register_types() -> None:
+    """Teach numba-cuda the lane types, once a process."""
+    lane_ops.register(
+        lane_ops.Registrar(
+            abstract_template=templates.AbstractTemplate,
+            signature=templates.signature,
+            infer_global=templates.infer_global,
+            lower=extending.lower_builtin,
+            lower_cast=extending.lower_cast,
+            register_model=extending.register_model,
+            make_array=arrayobj.make_array,
+            math_call=_math_call,
+        )
+    )
+
+
+def shared_base(stride: int):
+    """Return ``base(thread)``: the start of a thread's slice of dynamic shared memory."""
+
+    def base(typingctx, thread):
+        def lower(context, builder, signature, args):
+            name = "cubie_dynamic_shared"
+            byte = ir.IntType(8)
+            memory = builder.module.globals.get(name)
+            if memory is None:
+                memory = cgutils.add_global_variable(
+                    builder.module, ir.ArrayType(byte, 0), name, SHARED
+                )
+                memory.linkage = "external"
+                memory.align = DYNAMIC_SHARED_ALIGNMENT
+            start = builder.bitcast(memory, ir.PointerType(byte, SHARED))
+            # The thread number is below 1024: an unsigned 32-bit product cannot wrap.
+            thread = builder.zext(
+                builder.mul(builder.trunc(args[0], ir.IntType(32)), ir.IntType(32)(stride)),
+                ir.IntType(64),
+            )
+            return builder.gep(start, [thread], inbounds=True)
+
+        return Base(SHARED)(types.int64), lower
+
+    return extending.intrinsic(base)

@@ -1,0 +1,144 @@
+"""Device functions of the CPU target: compiled into the kernel that calls them.
+
+numba's dispatchers compile, optimise and wrap every function for calls from
+Python. A kernel here is some fifty small functions that only call each other:
+each is lowered once into one common module, which is optimised once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import contextmanager
+
+from numba.core import compiler, types
+from numba.core.datamodel import models, register_default
+from numba.core.imputils import lower_constant
+from numba.core.typing import signature
+from numba.core.typing.typeof import typeof_impl
+from numba.extending import overload  # noqa: F401  (loads numba's extension points)
+
+
+class Compilation:
+    """One kernel being compiled: a common module, and what is already in it.
+
+    Parameters
+    ----------
+    typing_context, target_context
+        numba's, for the CPU.
+    library : CodeLibrary
+        Where everything is lowered to.
+    fastmath : set of str or False
+    """
+
+    current: Compilation | None = None
+
+    def __init__(self, typing_context, target_context, library, fastmath):
+        self.typing_context = typing_context
+        self.target_context = target_context
+        self.library = library
+        self._fastmath = fastmath
+        self._compiled: dict[tuple, compiler.CompileResult] = {}
+        self._keys: dict[tuple, object] = {}
+
+    @contextmanager
+    def active(self):
+        """Make this the compilation that device functions are typed and lowered for."""
+        outer, Compilation.current = Compilation.current, self
+        try:
+            yield self
+        finally:
+            Compilation.current = outer
+            for key in self._keys.values():
+                self.target_context._defns.pop(key, None)
+
+    def compile(self, function: Callable, arguments: tuple, inline: bool):
+        """Lower a function for argument types, once."""
+        key = (function, arguments)
+        if key not in self._compiled:
+            result = compiler.compile_internal(
+                self.typing_context,
+                self.target_context,
+                self.library,
+                function,
+                arguments,
+                None,
+                self._flags(inline),
+                {},
+            )
+            self._compiled[key] = result
+            self._keys[key] = marker = object()
+            self.target_context.insert_user_function(marker, result.fndesc)
+        return self._compiled[key]
+
+    def key_of(self, function: Callable, arguments: tuple) -> object:
+        """Return what numba finds the lowered function under."""
+        return self._keys[function, arguments]
+
+    def _flags(self, inline: bool) -> compiler.Flags:
+        flags = compiler.Flags()
+        flags.no_compile = True
+        flags.no_cpython_wrapper = True
+        flags.no_cfunc_wrapper = True
+        flags.no_rewrites = True
+        flags.error_model = "numpy"
+        flags.forceinline = inline
+        if self._fastmath:
+            flags.fastmath = compiler.cpu.FastMathOptions(self._fastmath)
+        return flags
+
+
+class DeviceFunction:
+    """A plain function that compiled code may call."""
+
+    def __init__(self, function: Callable, inline: bool):
+        self.function = function
+        self.inline = inline
+
+    def __call__(self, *args):
+        raise TypeError(f"{self.function.__name__} can only be called from compiled code")
+
+
+class DeviceFunctionType(types.Callable, types.Opaque):
+    """Numba's view of a device function: typed and lowered when first called."""
+
+    def __init__(self, device_function: DeviceFunction):
+        self.device_function = device_function
+        super().__init__(f"DeviceFunction({device_function.function.__name__}, {id(self)})")
+
+    @property
+    def key(self):
+        return self.device_function
+
+    def get_call_type(self, context, args, kws):
+        if kws:
+            raise TypeError("device functions take positional arguments only")
+        arguments = tuple(types.unliteral(argument) for argument in args)
+        compiled = _current().compile(
+            self.device_function.function, arguments, self.device_function.inline
+        )
+        return signature(compiled.signature.return_type, *arguments)
+
+    def get_call_signatures(self):
+        return [], True
+
+    def get_impl_key(self, sig):
+        return _current().key_of(self.device_function.function, sig.args)
+
+
+def _current() -> Compilation:
+    if Compilation.current is None:
+        raise RuntimeError("a device function is typed outside of a compilation")
+    return Compilation.current
+
+
+register_default(DeviceFunctionType)(models.OpaqueModel)
+
+
+@typeof_impl.register(DeviceFunction)
+def _typeof(value, context):
+    return DeviceFunctionType(value)
+
+
+@lower_constant(DeviceFunctionType)
+def _constant(context, builder, ty, value):
+    return context.get_dummy_value()

@@ -1,0 +1,172 @@
+"""Target ``python``: component code run by the interpreter, one run at a time.
+
+Slow, and strict: every byte that no live buffer owns is overwritten with NaN
+whenever a program point is entered, so that a buffer read before it is written,
+or after its declared lifetime, shows in the result.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+from attrs import define, field
+
+from cubie.backend.base import Backend, Kernel, KernelInputs, KernelOutputs, RunMemory, own_placement
+from cubie_planner import Location, Placement
+
+POISON = 0xFF  # a float of these bytes is NaN, a signed integer is -1
+
+
+@define
+class Memory:
+    """One memory space of one run: its bytes, and the run's own local arrays."""
+
+    contents: np.ndarray
+    local_arrays: dict[str, np.ndarray] = field(factory=dict)
+
+    @classmethod
+    def poisoned(cls, size_bytes: int) -> Memory:
+        return cls(np.full(size_bytes, POISON, dtype=np.uint8))
+
+
+class InterpretedMath(types.ModuleType):
+    """`math` with NumPy's behaviour: out-of-domain arguments give NaN, not an exception."""
+
+    _RENAMED = {
+        "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2",
+        "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "pow": "power",
+    }  # fmt: skip
+
+    def __getattr__(self, name):
+        function = getattr(np, self._RENAMED.get(name, name), None)
+        if function is None:
+            function = getattr(math, name)
+        return function
+
+
+SAFE_MATH = InterpretedMath("math")
+
+
+class PythonBackend(Backend):
+    """Run component code as it is written."""
+
+    name = "python"
+    watches_phases = True
+
+    def device(self, function: Callable, inline: bool = True) -> Callable:
+        uses_math = function.__globals__.get("math") is math
+        if not uses_math:
+            return function
+        safe = types.FunctionType(
+            function.__code__,
+            {**function.__globals__, "math": SAFE_MATH},
+            function.__name__,
+            function.__defaults__,
+            function.__closure__,
+        )
+        return safe
+
+    def allocator(self, placement: Placement) -> Callable:
+        kind, n, dtype = own_placement(placement), placement.n_elements, placement.dtype
+        size, name = placement.size_bytes, placement.name
+        offset, parent_offset = placement.offset or 0, placement.parent_offset or 0
+
+        def allocate(shared, persistent, parent):
+            if kind == "empty":
+                return np.empty(0, dtype)
+            if kind == "view":
+                start = parent_offset
+                return parent.view(np.uint8)[start : start + size].view(dtype)
+            if kind == "local":
+                array = np.full(size, POISON, dtype=np.uint8).view(dtype)
+                shared.local_arrays[name] = array
+                return array
+            memory = persistent if kind == "persistent" else shared
+            return memory.contents[offset : offset + n * dtype.itemsize].view(dtype)
+
+        return allocate
+
+    def weighted_sum(self, terms: Sequence[tuple[int, float]]) -> Callable:
+        weights = [(offset, self.constant(weight)) for offset, weight in terms]
+        zero = self.constant(0.0)
+
+        def total(buffer, i):
+            result = None
+            for offset, weight in weights:
+                value = buffer[i + offset]
+                if weight != 1.0:
+                    value = value * weight
+                result = value if result is None else result + value
+            return zero if result is None else result
+
+        return total
+
+    def phase(self, point: int, placements: Mapping[str, Placement]) -> Callable:
+        dead_shared = _dead_bytes(placements, Location.SHARED, point)
+        dead_persistent = _dead_bytes(placements, Location.LOCAL_PERSISTENT, point)
+        dead_arrays = [
+            name
+            for name, placement in placements.items()
+            if own_placement(placement) == "local" and not _family_alive(placements, name, point)
+        ]
+
+        def enter(shared, persistent):
+            shared.contents[dead_shared] = POISON
+            persistent.contents[dead_persistent] = POISON
+            for name in dead_arrays:
+                array = shared.local_arrays.get(name)
+                if array is not None:
+                    array.view(np.uint8)[:] = POISON
+
+        return enter
+
+    def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> PythonKernel:
+        return PythonKernel(make_loop(), memory)
+
+
+def _alive(placement: Placement, point: int) -> bool:
+    if placement.lifetime is None:
+        return True
+    return any(start <= point < end for start, end in placement.lifetime)
+
+
+def _family_alive(placements: Mapping[str, Placement], name: str, point: int) -> bool:
+    """Tell whether a local array, or any view inside it, is alive at a program point."""
+    return _alive(placements[name], point) or any(
+        _family_alive(placements, child, point)
+        for child, placement in placements.items()
+        if placement.parent == name and own_placement(placement) == "view"
+    )
+
+
+def _dead_bytes(placements: Mapping[str, Placement], location: Location, point: int) -> np.ndarray:
+    """Return the byte numbers of a space that no buffer owns at a program point."""
+    placed = [
+        p for p in placements.values() if p.location is location and own_placement(p) != "empty"
+    ]
+    size = max((p.offset + p.size_bytes for p in placed), default=0)
+    dead = np.ones(size, dtype=bool)
+    for placement in placed:
+        if _alive(placement, point):
+            dead[placement.offset : placement.offset + placement.size_bytes] = False
+    return np.flatnonzero(dead)
+
+
+class PythonKernel(Kernel):
+    """A plain loop over runs."""
+
+    compiled_from_cache = False
+
+    def __init__(self, loop: Callable, memory: RunMemory):
+        self._loop = loop
+        self._memory = memory
+
+    def __call__(self, n_runs, inputs: KernelInputs, outputs: KernelOutputs, block_size: int):
+        with np.errstate(all="ignore"):
+            for run in range(n_runs):
+                shared = Memory.poisoned(self._memory.shared_stride)
+                persistent = Memory.poisoned(self._memory.persistent_bytes)
+                self._loop(shared, persistent, run, n_runs, inputs, outputs)

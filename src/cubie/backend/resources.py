@@ -1,0 +1,90 @@
+"""What the assembler reports of a CUDA kernel: registers, stack, spills, shared memory."""
+
+from __future__ import annotations
+
+import re
+
+from attrs import frozen
+
+
+@frozen
+class KernelResources:
+    """Needs of one kernel compiled for one compute capability; sizes in bytes.
+
+    Attributes
+    ----------
+    capability : (int, int)
+    registers : int
+        Per thread.
+    stack_bytes : int
+        Local memory per thread for arrays and spills.
+    spill_store_bytes, spill_load_bytes : int
+        Bytes of register spills written and read by the code, per thread.
+    shared_bytes_per_block : int
+        Dynamic shared memory of a launch.
+    ptx : str
+        The code before assembly.
+    cubin : bytes
+        The assembled code.
+    """
+
+    capability: tuple[int, int]
+    registers: int
+    stack_bytes: int
+    spill_store_bytes: int
+    spill_load_bytes: int
+    shared_bytes_per_block: int
+    ptx: str
+    cubin: bytes
+
+
+def assemble(ptx: str, capability: tuple[int, int], shared_bytes: int) -> KernelResources:
+    """Assemble PTX without a GPU and parse the assembler's report.
+
+    Raises
+    ------
+    RuntimeError
+        Where the CUDA toolkit's linker is not installed, naming the extra that
+        brings it, or where the report cannot be read.
+    """
+    try:
+        from cuda.bindings import nvjitlink
+    except ImportError as error:
+        raise RuntimeError(
+            "Reading a kernel's resources needs the CUDA toolkit's linker: "
+            "install cubie[cu13] or cubie[cu12]."
+        ) from error
+
+    arch = f"-arch=sm_{capability[0]}{capability[1]}"
+    options = [arch, "-O3", "-verbose", "-Xptxas=-v"]
+    handle = nvjitlink.create(len(options), options)
+    try:
+        code = ptx.encode() + b"\0"
+        nvjitlink.add_data(handle, nvjitlink.InputType.PTX, code, len(code), "kernel")
+        nvjitlink.complete(handle)
+        log = bytearray(nvjitlink.get_info_log_size(handle))
+        nvjitlink.get_info_log(handle, log)
+        cubin = bytearray(nvjitlink.get_linked_cubin_size(handle))
+        nvjitlink.get_linked_cubin(handle, cubin)
+    finally:
+        nvjitlink.destroy(handle)
+    return _parse(log.decode(errors="replace"), capability, shared_bytes, ptx, bytes(cubin))
+
+
+def _parse(report: str, capability, shared_bytes, ptx, cubin) -> KernelResources:
+    registers = re.search(r"Used (\d+) registers", report)
+    frame = re.search(
+        r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report
+    )
+    if registers is None or frame is None:
+        raise RuntimeError(f"The assembler's report has another form than expected:\n{report}")
+    return KernelResources(
+        capability=capability,
+        registers=int(registers[1]),
+        stack_bytes=int(frame[1]),
+        spill_store_bytes=int(frame[2]),
+        spill_load_bytes=int(frame[3]),
+        shared_bytes_per_block=shared_bytes,
+        ptx=ptx,
+        cubin=cubin,
+    )

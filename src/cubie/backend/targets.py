@@ -1,0 +1,97 @@
+"""Choice of the target: by name, or the best one this machine has."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import os
+
+import numpy as np
+
+from cubie.backend.base import Backend
+from cubie.errors import InvalidOption
+
+BACKENDS = ("auto", "cpu", "cuda", "python")
+
+
+def make_backend(name: str, dtype, fastmath: bool, lanes: int | None = None) -> Backend:
+    """Return the backend of a name.
+
+    Parameters
+    ----------
+    name : {"auto", "cpu", "cuda", "python"}
+        "auto" is cuda where a GPU is present, else cpu. With NUMBA_ENABLE_CUDASIM=1
+        "cuda" is numba's CUDA simulator.
+    dtype : float32 or float64
+    fastmath : bool
+        Allow reassociation and approximate division; NaN and infinity keep
+        their meaning. Without effect on interpreted targets.
+    lanes : int, optional
+        Runs per group on the cpu target, a power of two; by default chosen from
+        the vector registers.
+
+    Raises
+    ------
+    InvalidOption
+        For a name, dtype or number of lanes that is not available.
+    """
+    if name not in BACKENDS:
+        raise InvalidOption("backend", name, BACKENDS)
+    if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise InvalidOption("dtype", np.dtype(dtype).name, ("float32", "float64"))
+    if name == "auto":
+        name = "cuda" if cuda_is_simulated() or cuda_is_available() else "cpu"
+    if lanes is not None and name != "cpu":
+        if lanes != 1:
+            raise InvalidOption("lanes", lanes, (1,), f"The {name} target runs one lane a thread.")
+    if name == "cpu":
+        from cubie.backend.cpu import CPUBackend
+
+        return CPUBackend(dtype, fastmath, _checked_lanes(lanes, dtype))
+    if name == "python":
+        from cubie.backend.python import PythonBackend
+
+        return PythonBackend(dtype, fastmath)
+    if cuda_is_simulated():
+        from cubie.backend.simulator import SimulatorBackend
+
+        return SimulatorBackend(dtype, fastmath)
+    from cubie.backend.cuda import CUDABackend
+
+    return CUDABackend(dtype, fastmath)
+
+
+def cuda_is_simulated() -> bool:
+    """Tell whether numba's CUDA simulator is switched on for this process."""
+    return os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
+
+
+@functools.cache
+def cuda_is_available() -> bool:
+    """Tell whether the driver sees a GPU, without importing numba-cuda."""
+    for library in ("libcuda.so.1", "nvcuda.dll"):
+        try:
+            driver = ctypes.CDLL(library)
+        except OSError:
+            continue
+        count = ctypes.c_int(0)
+        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
+            return count.value > 0
+    return False
+
+
+MAX_LANES = 64
+
+
+def _checked_lanes(lanes: int | None, dtype) -> int:
+    if lanes is None:
+        return default_lanes(dtype)
+    if not isinstance(lanes, int) or lanes < 1 or lanes > MAX_LANES or lanes & (lanes - 1):
+        allowed = tuple(1 << k for k in range(MAX_LANES.bit_length()))
+        raise InvalidOption("lanes", lanes, allowed)
+    return lanes
+
+
+def default_lanes(dtype) -> int:
+    """Return the group width: two vector registers a value, to hide instruction latency."""
+    return 64 // np.dtype(dtype).itemsize

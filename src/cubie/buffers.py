@@ -1,0 +1,237 @@
+"""What components declare: their buffers, and the registry that composes them along the tree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+from attrs import converters, evolve, field, frozen, validators
+
+from cubie_planner import (
+    Alias,
+    Call,
+    Component,
+    Limits,
+    PhasedBuffer,
+    Plan,
+    Problem,
+    Timeline,
+    compose,
+    plan,
+)
+from cubie_planner import Location as BufferLocation
+
+__all__ = ["BufferLocation", "BufferRegistry", "CUDABuffer", "Layout"]
+
+LOCATION_SUFFIX = "_location"
+
+Phases = tuple[str | tuple[str, str], ...]
+
+
+@frozen(kw_only=True)
+class CUDABuffer:
+    """Everything there is to know about one small array of a run.
+
+    Parameters
+    ----------
+    name : str
+        Unique in the tree of components; `{name}_location` is its option.
+    size : int or callable
+        Elements; a callable is evaluated when the layout is made, so that it may
+        depend on other settings.
+    dtype : dtype
+    phases : tuple, optional
+        When it is alive: phases of its component, "child.phase" for a phase of a
+        component it calls, or (first, last) for a range of phases. None: always.
+    persistent : bool
+        Its contents survive from one call of its component to the next, so it
+        cannot live in the frame of a device function: asked to be local, it is
+        local_persistent.
+    location : BufferLocation or str, optional
+        Where it must live; None leaves it to the plan.
+    aliases : tuple of Alias
+        Buffers of the same component it may lie inside, with byte offsets.
+    view : bool
+        It is a part of its alias parent, and must lie inside.
+    enabled : bool or callable
+        Evaluated when the layout is made; a disabled buffer needs no bytes.
+    access_weight : float
+        Reads and writes per element and step.
+    """
+
+    name: str = field(validator=validators.matches_re(r"[a-z][a-z0-9_]*"))
+    size: int | Callable[[], int]
+    dtype: np.dtype = field(converter=np.dtype)
+    phases: Phases | None = None
+    persistent: bool = False
+    location: BufferLocation | None = field(
+        default=None, converter=converters.optional(BufferLocation.parse)
+    )
+    aliases: tuple[Alias, ...] = ()
+    view: bool = False
+    enabled: bool | Callable[[], bool] = True
+    access_weight: float = 1.0
+
+    @property
+    def option(self) -> str:
+        """Name of the keyword argument that pins this buffer."""
+        return self.name + LOCATION_SUFFIX
+
+    def declared(self) -> PhasedBuffer:
+        """Evaluate what is deferred and return what the planner is told."""
+        enabled = self.enabled() if callable(self.enabled) else self.enabled
+        size = self.size() if callable(self.size) else self.size
+        allowed = set(BufferLocation) - ({BufferLocation.LOCAL} if self.persistent else set())
+        pin = self.location
+        if pin is BufferLocation.LOCAL and self.persistent:
+            pin = BufferLocation.LOCAL_PERSISTENT
+        return PhasedBuffer(
+            self.name,
+            int(size) if enabled else 0,
+            self.dtype,
+            phases=self.phases,
+            locations=frozenset(allowed),
+            pin=pin,
+            aliases=self.aliases,
+            alias_required=self.view,
+            access_weight=self.access_weight,
+            enabled=bool(enabled),
+        )
+
+
+@frozen
+class Layout:
+    """A plan for a tree of components, and what it was made from."""
+
+    plan: Plan
+    timeline: Timeline
+
+
+class BufferRegistry:
+    """The buffers of one component, and the registries of the components it calls.
+
+    Parameters
+    ----------
+    component : str
+        Name of the component in the tree.
+    phases : tuple of str
+        What the component does, in order.
+    entries : mapping, optional
+        For a component called at several points: entry -> its phases.
+    dtype : dtype
+        What "elements" count in the totals.
+    """
+
+    def __init__(
+        self,
+        component: str,
+        phases: tuple[str, ...],
+        dtype,
+        entries: Mapping[str, tuple[str, ...]] | None = None,
+    ):
+        self.component = component
+        self.phases = phases
+        self.entries = dict(entries or {})
+        self.dtype = np.dtype(dtype)
+        self._buffers: dict[str, CUDABuffer] = {}
+        self._children: list[tuple[BufferRegistry, str | Mapping[str, str]]] = []
+
+    @property
+    def buffers(self) -> Mapping[str, CUDABuffer]:
+        """The component's own buffers by name."""
+        return dict(self._buffers)
+
+    @property
+    def children(self) -> tuple[BufferRegistry, ...]:
+        return tuple(child for child, _ in self._children)
+
+    def register(self, buffer: CUDABuffer) -> None:
+        """Add a buffer.
+
+        Raises
+        ------
+        ValueError
+            If the component has a buffer of that name.
+        """
+        if buffer.name in self._buffers:
+            raise ValueError(f"{self.component} already has a buffer named `{buffer.name}`")
+        self._buffers[buffer.name] = buffer
+
+    def add_child(self, registry: BufferRegistry, during: str | Mapping[str, str]) -> None:
+        """Compose a called component's buffers; `during` names the calling phase(s).
+
+        Raises
+        ------
+        ValueError
+            If a buffer's name occurs twice in the tree, which would make its
+            location option ambiguous.
+        """
+        mine = {name for name, _ in self.walk()}
+        for name, owner in registry.walk():
+            if name in mine:
+                raise ValueError(f"`{owner.component}.{name}`: another buffer has that name")
+        self._children.append((registry, during))
+
+    def walk(self) -> Iterator[tuple[str, BufferRegistry]]:
+        """Yield (buffer name, owning registry) over the whole tree."""
+        for name in self._buffers:
+            yield name, self
+        for child, _ in self._children:
+            yield from child.walk()
+
+    def place(self, name: str, location: Any) -> None:
+        """Pin a buffer of this component, or unpin it with None."""
+        self._buffers[name] = evolve(self._buffers[name], location=location)
+
+    def tree(self) -> Component:
+        """Return the planner's description of this component and all it calls."""
+        calls = tuple(Call(child.tree(), during=during) for child, during in self._children)
+        return Component(
+            self.component,
+            phases=self.phases,
+            entries=self.entries,
+            buffers=tuple(buffer.declared() for buffer in self._buffers.values()),
+            calls=calls,
+        )
+
+    def lay_out(self, policy: Any = "local", limits: Limits | None = None) -> Layout:
+        """Plan the whole tree below this component.
+
+        Parameters
+        ----------
+        policy : "auto", "local", "shared" or mapping
+            What decides for buffers without a pin; see `cubie_planner.Problem`.
+        limits : Limits, optional
+            Shared memory per block and runs per block; none by default.
+
+        Raises
+        ------
+        cubie_planner.PlanInfeasible
+            If the pins and the limit cannot hold together.
+        """
+        timeline = compose(self.tree())
+        problem = Problem(timeline.buffers, limits=limits or Limits(), policy=policy)
+        return Layout(plan(problem), timeline)
+
+    # Totals of the tree with unpinned buffers local. A solver's own totals come
+    # from its plan, through `elements`.
+
+    @property
+    def shared_memory_elements(self) -> int:
+        """Elements of shared memory a run needs."""
+        return self.elements(self.lay_out().plan.shared_bytes_per_run)
+
+    @property
+    def local_memory_elements(self) -> int:
+        """Elements in local arrays that do not survive a call."""
+        return self.elements(self.lay_out().plan.local_bytes)
+
+    @property
+    def persistent_local_elements(self) -> int:
+        """Elements of local memory kept across calls."""
+        return self.elements(self.lay_out().plan.persistent_bytes)
+
+    def elements(self, size_bytes: int) -> int:
+        """Return how many elements of the run's dtype hold so many bytes."""
+        return -(-size_bytes // self.dtype.itemsize)

@@ -1,0 +1,269 @@
+"""Controllers that aim the scaled error of a step at one.
+
+With L = log2 of the squared error norm, k the order of the error in the step
+size, and n the present step, the logarithm of the next step's factor is a
+linear combination of L[n], L[n-1], L[n-2] (Soderlind, ACM TOMS 29 (2003) 1-26);
+the predictive controller adds the ratio of step sizes (Gustafsson, ACM TOMS 20
+(1994) 496-517; Hairer & Wanner II, IV.8, eq. 8.25).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from attrs import field, frozen, validators
+
+from cubie.backend import maximum, minimum, select
+from cubie.backend.power import build_exp2, build_log2
+from cubie.controllers.contract import ControlFunctions, StepController
+from cubie.errors import InvalidOption
+from cubie.factory import BuildContext
+
+# Squared norms outside this range act like its ends: factors are bounded anyway.
+SMALLEST_SQUARE, LARGEST_SQUARE = 1e-20, 1e20
+LARGEST_EXPONENT = 60.0
+NO_PREVIOUS_STEP = -1000.0  # log2 of a previous size that never limits the next
+
+
+def _within(low: float, high: float):
+    def check(instance, attribute, value):
+        if not (isinstance(value, (int, float)) and low < value < high):
+            raise InvalidOption(
+                attribute.name, value, advice=f"It must lie between {low:g} and {high:g}."
+            )
+
+    return check
+
+
+@frozen
+class BoundedSettings:
+    """Bounds that all adaptive controllers share.
+
+    Attributes
+    ----------
+    safety : float
+        The next step aims at an error of safety**k.
+    min_factor, max_factor : float
+        Bounds of one change of the step size.
+    """
+
+    safety: float = field(default=0.9, validator=_within(0.0, 1.0 + 1e-12))
+    min_factor: float = field(default=0.2, validator=_within(0.0, 1.0))
+    max_factor: float = field(default=10.0, validator=_within(1.0, 1e6))
+
+
+_FINITE = (validators.instance_of((int, float)), validators.ge(-10), validators.le(10))
+
+
+@frozen
+class PIDSettings(BoundedSettings):
+    """Proportional, integral and derivative gains.
+
+    Defaults: Kennedy, Carpenter & Lewis, Appl. Numer. Math. 35 (2000) 177-219:
+    exponents 0.49, 0.34, 0.10 over k.
+    """
+
+    kp: float = field(default=0.14, validator=_FINITE)
+    ki: float = field(default=0.25, validator=_FINITE)
+    kd: float = field(default=0.10, validator=_FINITE)
+
+
+@frozen
+class PISettings(BoundedSettings):
+    """Proportional and integral gains; defaults are PI.3.4 of Soderlind (2003)."""
+
+    kp: float = field(default=0.4, validator=_FINITE)
+    ki: float = field(default=0.3, validator=_FINITE)
+
+
+class AdaptiveController(StepController):
+    """Common part: bounds, verdict, history.
+
+    Parameters
+    ----------
+    error_order : int
+        The error estimate shrinks as h**(error_order + 1).
+    dtype : dtype
+    options : mapping
+    """
+
+    adaptive = True
+    Settings = BoundedSettings
+    history: ClassVar[int] = 0  # values remembered from accepted steps
+
+    def __init__(self, error_order: int, dtype, options: Mapping[str, Any]):
+        super().__init__(dtype, options)
+        self.k = error_order + 1
+        self.register_buffer(
+            "controller_history",
+            size=self.history,
+            persistent=True,
+            enabled=self.history > 0,
+            access_weight=2.0,
+        )
+
+    def facts(self) -> tuple:
+        return (self.kind, self.k)
+
+    def _build_suggest(self, context: BuildContext) -> Callable:
+        """Return ``suggest(history, h, L)``: log2 of the wished factor, before the bounds."""
+        raise NotImplementedError
+
+    def _build_remember(self, context: BuildContext) -> Callable:
+        """Return ``remember(history, accept, h, L)``, called after every attempt."""
+        raise NotImplementedError
+
+    def _build_forget(self, context: BuildContext) -> Callable:
+        """Return ``forget(history, zero)``, filling the history before the first step."""
+        n = self.history
+
+        def forget(history, zero):
+            for i in range(n):
+                history[i] = zero
+
+        return context.backend.device(forget)
+
+    def build(self, context: BuildContext) -> ControlFunctions:
+        backend = context.backend
+        constant, device = backend.constant, backend.device
+        log2, exp2 = build_log2(backend), build_exp2(backend)
+        suggest, remember = self._build_suggest(context), self._build_remember(context)
+        forget = self._build_forget(context)
+        alloc_history = context.allocator("controller_history")
+        enter_begin, enter_control = context.phase("begin"), context.phase("control")
+        s = self.settings
+        log_safety = constant(math.log2(s.safety))
+        low, high, one = constant(s.min_factor), constant(s.max_factor), constant(1.0)
+        smallest, largest = constant(SMALLEST_SQUARE), constant(LARGEST_SQUARE)
+        top, zero = constant(LARGEST_EXPONENT), constant(0.0)
+
+        def start(shared, persistent, h):
+            enter_begin(shared, persistent)
+            forget(alloc_history(shared, persistent, None), h * zero)
+
+        def control(shared, persistent, h, norm_squared, dt, accept_step):
+            enter_control(shared, persistent)
+            history = alloc_history(shared, persistent, None)
+            log_norm = log2(minimum(maximum(norm_squared, smallest), largest))
+            accept = norm_squared <= one
+            wish = log_safety + suggest(history, h, log_norm)
+            factor = exp2(minimum(maximum(wish, -top), top))
+            # A step after a rejection does not grow (Hairer, Norsett & Wanner I, II.4),
+            # and a rejected one must shrink.
+            ceiling = select(accept & (accept_step[0] != 0), high, one)
+            factor = minimum(maximum(factor, low), ceiling)
+            remember(history, accept, h, log_norm)
+            dt[0] = h * factor
+            accept_step[0] = select(accept, 1, 0)
+
+        return ControlFunctions(device(start), device(control))
+
+
+class IController(AdaptiveController):
+    """Elementary controller: factor = safety * norm**(-1/k), as SciPy's solvers use."""
+
+    kind = "i"
+
+    def _build_suggest(self, context):
+        gain = context.backend.constant(-0.5 / self.k)
+
+        def suggest(history, h, log_norm):
+            return gain * log_norm
+
+        return context.backend.device(suggest)
+
+    def _build_remember(self, context):
+        def remember(history, accept, h, log_norm):
+            pass
+
+        return context.backend.device(remember)
+
+
+class PIDController(AdaptiveController):
+    """Proportional, integral and derivative action on the logarithm of the error."""
+
+    kind = "pid"
+    history = 2
+    Settings = PIDSettings
+
+    def _exponents(self) -> tuple[float, float, float]:
+        """Return the exponents of the norms of steps n, n-1, n-2."""
+        s, k = self.settings, self.k
+        return -(s.kp + s.ki + s.kd) / k, (s.kp + 2 * s.kd) / k, -s.kd / k
+
+    def _build_suggest(self, context):
+        b1, b2, b3 = (context.backend.constant(0.5 * b) for b in self._exponents())
+
+        def suggest(history, h, log_norm):
+            return b1 * log_norm + b2 * history[0] + b3 * history[1]
+
+        return context.backend.device(suggest)
+
+    def _build_remember(self, context):
+        def remember(history, accept, h, log_norm):
+            history[1] = select(accept, history[0], history[1])
+            history[0] = select(accept, log_norm, history[0])
+
+        return context.backend.device(remember)
+
+
+class PIController(AdaptiveController):
+    """Proportional and integral action on the logarithm of the error."""
+
+    kind = "pi"
+    history = 1
+    Settings = PISettings
+
+    def _build_suggest(self, context):
+        s = self.settings
+        b1 = context.backend.constant(-0.5 * (s.kp + s.ki) / self.k)
+        b2 = context.backend.constant(0.5 * s.kp / self.k)
+
+        def suggest(history, h, log_norm):
+            return b1 * log_norm + b2 * history[0]
+
+        return context.backend.device(suggest)
+
+    def _build_remember(self, context):
+        def remember(history, accept, h, log_norm):
+            history[0] = select(accept, log_norm, history[0])
+
+        return context.backend.device(remember)
+
+
+class GustafssonController(AdaptiveController):
+    """Predictive controller for stiff problems: the smaller of two suggestions."""
+
+    kind = "gustafsson"
+    history = 2  # L and log2 of the step size, of the last accepted step
+
+    def _build_suggest(self, context):
+        gain = context.backend.constant(-0.5 / self.k)
+        log2 = build_log2(context.backend)
+
+        def suggest(history, h, log_norm):
+            elementary = gain * log_norm
+            growth = log2(h) - history[1]
+            return minimum(elementary, elementary + growth + gain * (log_norm - history[0]))
+
+        return context.backend.device(suggest)
+
+    def _build_remember(self, context):
+        log2 = build_log2(context.backend)
+
+        def remember(history, accept, h, log_norm):
+            history[0] = select(accept, log_norm, history[0])
+            history[1] = select(accept, log2(h), history[1])
+
+        return context.backend.device(remember)
+
+    def _build_forget(self, context):
+        never = context.backend.constant(NO_PREVIOUS_STEP)
+
+        def forget(history, zero):
+            history[0] = zero
+            history[1] = zero + never
+
+        return context.backend.device(forget)

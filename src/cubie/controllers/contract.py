@@ -1,0 +1,41 @@
+"""What every step-size controller offers the loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from attrs import frozen
+
+from cubie.factory import CUDAFactory
+
+
+@frozen
+class ControlFunctions:
+    """Device functions of a controller.
+
+    Attributes
+    ----------
+    start : callable
+        ``start(shared, persistent, h)``: prepares the history of a run; `h` only
+        tells the number type.
+    control : callable
+        ``control(shared, persistent, h, norm_squared, dt, accept_step)``: judges an
+        attempt of size `h` > 0 whose scaled error has the squared norm
+        `norm_squared`. Reads ``accept_step[0]`` as the verdict on the attempt
+        before; writes it (1 accept, 0 reject) and the next size ``dt[0]``.
+    """
+
+    start: Callable
+    control: Callable
+
+
+class StepController(CUDAFactory):
+    """Base of the controllers; `adaptive` tells whether an error estimate is needed."""
+
+    name = "controller"
+    phases = ("begin", "control")
+    entries = {"start": ("begin",), "control": ("control",)}  # noqa: RUF012
+
+    kind: ClassVar[str]
+    adaptive: ClassVar[bool]

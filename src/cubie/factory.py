@@ -1,0 +1,177 @@
+"""The base of every component: settings, buffers, children, and a cached build."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, ClassVar
+
+import attrs
+from attrs import frozen
+
+from cubie.backend import Backend
+from cubie.buffers import LOCATION_SUFFIX, BufferRegistry, CUDABuffer, Layout
+from cubie.errors import UnknownOption
+
+
+@frozen
+class Nothing:
+    """Settings of a component that has none."""
+
+
+@frozen
+class BuildContext:
+    """What device functions are built for: a target, and a place for every buffer."""
+
+    backend: Backend
+    layout: Layout
+    path: str  # qualified name of the component being built
+    built: dict[str, Any]  # device functions by the digest of what they depend on
+
+    def within(self, child: str) -> BuildContext:
+        """Return the context of a component called by this one."""
+        return attrs.evolve(self, path=f"{self.path}.{child}")
+
+    def allocator(self, name: str) -> Callable:
+        """Return ``allocate(shared, persistent, parent)`` of one of the component's buffers."""
+        return self.backend.allocator(self.layout.plan.placements[f"{self.path}.{name}"])
+
+    def phase(self, name: str) -> Callable:
+        """Return ``enter(shared, persistent)``, to be called where a phase begins."""
+        start, _ = self.layout.timeline.point(self.path, name)
+        return self.backend.phase(start, self.layout.plan.placements)
+
+
+class CUDAFactory(ABC):
+    """A component: builds device functions from settings, and declares their buffers.
+
+    A subclass names itself and its phases, registers its buffers in `__init__`
+    with one line each, adds the components it calls, and implements `build`.
+    Its options are the fields of `Settings` and `{buffer}_location` of every
+    registered buffer; nothing else lists them.
+    """
+
+    name: ClassVar[str]
+    phases: ClassVar[tuple[str, ...]] = ("call",)
+    entries: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    Settings: ClassVar[type] = Nothing
+
+    def __init__(self, dtype, options: Mapping[str, Any]):
+        known = {field.name for field in attrs.fields(self.Settings)}
+        self.settings = self.Settings(**{k: v for k, v in options.items() if k in known})
+        self._registry = BufferRegistry(self.name, self.phases, dtype, self.entries)
+        self._options = dict(options)
+        self._children: dict[str, CUDAFactory] = {}
+        self.n_builds = 0
+
+    @property
+    def buffer_registry(self) -> BufferRegistry:
+        """The component's buffers, composed with those of the components it calls."""
+        return self._registry
+
+    @property
+    def children(self) -> Mapping[str, CUDAFactory]:
+        return dict(self._children)
+
+    def register_buffer(self, name: str, size, **declaration) -> None:
+        """Declare a buffer; see `CUDABuffer`. The dtype is the run's unless given."""
+        declaration.setdefault("dtype", self._registry.dtype)
+        location = self._options.get(name + LOCATION_SUFFIX)
+        self._registry.register(CUDABuffer(name=name, size=size, location=location, **declaration))
+
+    def add_child(self, child: CUDAFactory, during: str | Mapping[str, str]) -> None:
+        """Compose a component that this one calls during a phase."""
+        self._registry.add_child(child.buffer_registry, during)
+        self._children[child.name] = child
+
+    def walk(self) -> Iterator[CUDAFactory]:
+        """Yield this component and all below it."""
+        yield self
+        for child in self._children.values():
+            yield from child.walk()
+
+    def own_options(self) -> set[str]:
+        """Return the names of the options that this component itself understands."""
+        settings = {field.name for field in attrs.fields(self.Settings)}
+        return settings | {b.option for b in self._registry.buffers.values()}
+
+    def options(self) -> set[str]:
+        """Return the names of the options understood in this component's tree."""
+        return set().union(*(component.own_options() for component in self.walk()))
+
+    def update(self, changes: Mapping[str, Any]) -> None:
+        """Change options anywhere in the tree; what does not depend on them is kept.
+
+        Raises
+        ------
+        UnknownOption
+            If no component understands one of them; nothing is changed then.
+        """
+        require_known(changes, self.options())
+        updated = [(component, component._evolved(changes)) for component in self.walk()]
+        for component, settings in updated:
+            component.settings = settings
+            for buffer in component.buffer_registry.buffers.values():
+                if buffer.option in changes:
+                    component.buffer_registry.place(buffer.name, changes[buffer.option])
+
+    def _evolved(self, changes: Mapping[str, Any]) -> Any:
+        known = {field.name for field in attrs.fields(self.Settings)}
+        return attrs.evolve(self.settings, **{k: v for k, v in changes.items() if k in known})
+
+    def facts(self) -> tuple:
+        """Return what else the built code depends on, beyond settings and placements."""
+        return ()
+
+    def build_key(self, context: BuildContext) -> str:
+        """Return the digest of all that the device functions of this tree depend on."""
+        placements = context.layout.plan.placements
+        prefix = context.path + "."
+        own = [placements[prefix + name] for name in self._registry.buffers]
+        parts = [
+            type(self).__qualname__,
+            repr(self.settings),
+            repr(self.facts()),
+            repr(context.backend.key),
+            repr([_fixed_by(placement) for placement in own]),
+        ]
+        if context.backend.watches_phases:
+            parts.append(context.layout.plan.digest + repr(sorted(placements.items())))
+        parts += [c.build_key(context.within(c.name)) for c in self._children.values()]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+    def device_functions(self, context: BuildContext) -> Any:
+        """Return the component's device functions, built anew only if something changed."""
+        key = self.build_key(context)
+        if key not in context.built:
+            context.built[key] = self.build(context)
+            self.n_builds += 1
+        return context.built[key]
+
+    def child_functions(self, context: BuildContext, name: str) -> Any:
+        """Return the device functions of a component that this one calls."""
+        return self._children[name].device_functions(context.within(name))
+
+    @abstractmethod
+    def build(self, context: BuildContext) -> Any:
+        """Make the device functions for a target and a plan."""
+
+
+def _fixed_by(placement) -> tuple:
+    """Return what an allocator bakes in."""
+    return (
+        placement.location.value,
+        placement.offset,
+        placement.n_elements,
+        placement.dtype.str,
+        placement.parent,
+        placement.parent_offset,
+    )
+
+
+def require_known(given: Mapping[str, Any], known: set[str]) -> None:
+    """Raise `UnknownOption` for the first keyword that nothing understands."""
+    for name in given:
+        if name not in known:
+            raise UnknownOption(name, known)

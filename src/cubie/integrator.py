@@ -1,0 +1,176 @@
+"""One run's integrator: the loop, its algorithm and its controller, composed from options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from attrs import frozen
+
+from cubie.algorithms import ERKStep, StepAlgorithm
+from cubie.backend import Backend
+from cubie.buffers import BufferRegistry, Layout
+from cubie.controllers import CONTROLLERS, StepController
+from cubie.errors import InvalidOption
+from cubie.factory import BuildContext, require_known
+from cubie.initial_step import EstimatedFirstStep, GivenFirstStep
+from cubie.loop import IVPLoop
+from cubie.saving import SaveMode
+from cubie.systems.component import SystemComponent
+from cubie.tableaus import ERKTableau, Tableau, get_tableau
+
+
+class SystemLike(Protocol):
+    """What composing components needs to know of a system."""
+
+    n_states: int
+    n_parameters: int
+
+
+@frozen
+class Shape:
+    """Sizes in place of a system, to learn which options a solver has."""
+
+    n_states: int = 1
+    n_parameters: int = 0
+
+
+@frozen
+class RunSettings:
+    """What decides which components there are.
+
+    Attributes
+    ----------
+    method : Tableau
+    step_controller : str or None
+        A name of `CONTROLLERS`; None: "i" where the method estimates its error,
+        else "fixed".
+    save_mode : SaveMode
+    per_component : bool
+        Tolerances are given per component.
+    first_step_given : bool
+    """
+
+    method: Tableau
+    step_controller: str | None = None
+    save_mode: SaveMode = SaveMode.FINAL
+    per_component: bool = False
+    first_step_given: bool = False
+
+    def controller_class(self) -> type[StepController]:
+        """Return the controller these settings ask for.
+
+        Raises
+        ------
+        InvalidOption
+            For an unknown name, or an adaptive controller over a method without
+            an error estimate.
+        """
+        adaptive = self.method.has_error_estimate
+        name = self.step_controller or ("i" if adaptive else "fixed")
+        chosen = CONTROLLERS.get(name)
+        if chosen is None:
+            raise InvalidOption("step_controller", name, CONTROLLERS)
+        if chosen.adaptive and not adaptive:
+            raise InvalidOption(
+                "step_controller",
+                name,
+                ("fixed",),
+                f"`{self.method.name}` has no error estimate to control the step with.",
+            )
+        return chosen
+
+
+class SingleIntegratorRun:
+    """Own the loop, the algorithm and the controller; know nothing of batches or memory.
+
+    Parameters
+    ----------
+    system : System or Shape
+    settings : RunSettings
+    dtype : dtype
+    options : mapping
+        Options of any component in the tree.
+
+    Raises
+    ------
+    UnknownOption
+        For an option that no component understands.
+    """
+
+    def __init__(
+        self, system: SystemLike, settings: RunSettings, dtype, options: Mapping[str, Any]
+    ):
+        self.settings = settings
+        component = SystemComponent(system, dtype)
+        self.controller = self._make_controller(settings, dtype, options)
+        self.algorithm = self._make_algorithm(settings.method, component, dtype, options)
+        initial_step = self._make_initial_step(component, dtype, options)
+        self.loop = IVPLoop(
+            component,
+            self.algorithm,
+            self.controller,
+            initial_step,
+            settings.save_mode,
+            settings.per_component,
+            dtype,
+            options,
+        )
+        require_known(options, self.options())
+
+    @staticmethod
+    def _make_controller(settings: RunSettings, dtype, options) -> StepController:
+        return settings.controller_class()(settings.method.error_order, dtype, options)
+
+    @staticmethod
+    def _make_algorithm(
+        method: Tableau, system: SystemComponent, dtype, options
+    ) -> StepAlgorithm:
+        for kind, algorithm in ALGORITHMS.items():
+            if isinstance(method, kind):
+                return algorithm(method, system, dtype, options)
+        raise InvalidOption(
+            "method",
+            method.name,
+            advice=f"There is no step algorithm for a {type(method).__name__} yet.",
+        )
+
+    def _make_initial_step(self, system: SystemComponent, dtype, options):
+        if self.settings.first_step_given or not self.controller.adaptive:
+            return GivenFirstStep(dtype)
+        return EstimatedFirstStep(
+            system,
+            self.settings.method.error_order,
+            self.settings.per_component,
+            dtype,
+            options,
+        )
+
+    @property
+    def buffer_registry(self) -> BufferRegistry:
+        """All buffers of a run."""
+        return self.loop.buffer_registry
+
+    def options(self) -> set[str]:
+        """Return the names of all options that some component understands."""
+        return self.loop.options()
+
+    def build_key(self, backend: Backend, layout: Layout) -> str:
+        """Return the digest of all that the loop's device function depends on."""
+        return self.loop.build_key(BuildContext(backend, layout, self.loop.name, {}))
+
+    def device_function(self, backend: Backend, layout: Layout, built: dict[str, Any]) -> Callable:
+        """Return the loop's device function; `built` holds those made before, by digest."""
+        return self.loop.device_functions(BuildContext(backend, layout, self.loop.name, built))
+
+
+ALGORITHMS: dict[type[Tableau], type[StepAlgorithm]] = {ERKTableau: ERKStep}
+
+
+def options_of(settings: RunSettings) -> set[str]:
+    """Return the names of the options a solver with these settings has."""
+    tableau = get_tableau(settings.method)
+    whole = SingleIntegratorRun(
+        Shape(), RunSettings(tableau, settings.step_controller), "float64", {}
+    )
+    return whole.options()

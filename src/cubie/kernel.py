@@ -1,0 +1,239 @@
+"""From an integrator of one run to a compiled solver of a batch: plan, build, launch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from cubie.backend import Backend, Kernel, KernelInputs, KernelOutputs, RunMemory, make_backend
+from cubie.buffers import BufferRegistry, Layout
+from cubie.integrator import SingleIntegratorRun
+from cubie.loop import N_COUNTERS
+from cubie.saving import SaveMode
+from cubie_planner import Limits, Plan, Problem, check
+
+DEFAULT_BLOCK_SIZE = 64
+
+
+@frozen
+class BatchSolverConfig:
+    """Compile-time settings of the batch kernel; memory totals are not among them.
+
+    Attributes
+    ----------
+    locations : "auto", "local", "shared", mapping of buffer to location, or Plan
+    max_shared_bytes : int or None
+        Limit per block.
+    block_size : int
+        Runs per block.
+    compute_capability : (int, int) or None
+        Device that "auto" is chosen for; None where placement costs nothing.
+    """
+
+    locations: Any = "auto"
+    max_shared_bytes: int | None = None
+    block_size: int = DEFAULT_BLOCK_SIZE
+    compute_capability: tuple[int, int] | None = None
+
+    def limits(self) -> Limits:
+        """Return what the planner is told of the hardware."""
+        return Limits(
+            max_shared_bytes=self.max_shared_bytes,
+            block_size=self.block_size,
+            compute_capability=self.compute_capability,
+        )
+
+
+class BatchSolverKernel:
+    """Plan the buffers of an integrator, build its kernel for a target, and launch it.
+
+    Parameters
+    ----------
+    integrator : SingleIntegratorRun
+    config : BatchSolverConfig
+    backend : Backend
+    built : dict
+        Device functions and kernels made before, by digest; shared by the kernels
+        of one solver so that what did not change is not built again.
+
+    Raises
+    ------
+    cubie_planner.PlanInfeasible
+        If the pins and limits cannot hold together.
+    """
+
+    def __init__(
+        self,
+        integrator: SingleIntegratorRun,
+        config: BatchSolverConfig,
+        backend: Backend,
+        built: dict[str, Any] | None = None,
+    ):
+        self.integrator = integrator
+        self.config = config
+        self.backend = backend
+        self._built: dict[str, Any] = {} if built is None else built
+        self.layout = plan_layout(integrator.buffer_registry, config)
+
+    @property
+    def buffer_registry(self) -> BufferRegistry:
+        return self.integrator.buffer_registry
+
+    @property
+    def plan(self) -> Plan:
+        return self.layout.plan
+
+    @property
+    def shared_memory_elements(self) -> int:
+        """Elements of shared memory one run needs, before padding."""
+        return self.buffer_registry.elements(self.plan.shared_bytes_per_run)
+
+    @property
+    def shared_memory_bytes(self) -> int:
+        """Dynamic shared memory of a block: stride between runs times runs per block."""
+        return self.plan.shared_bytes_per_block
+
+    @property
+    def local_memory_elements(self) -> int:
+        """Elements in local arrays of the device functions."""
+        return self.buffer_registry.elements(self.plan.local_bytes)
+
+    @property
+    def persistent_local_elements(self) -> int:
+        """Elements of `local_scratch`, the arena that holds what is kept across steps."""
+        return self.buffer_registry.elements(self.plan.persistent_bytes)
+
+    @property
+    def memory(self) -> RunMemory:
+        return RunMemory(self.plan.run_stride_bytes, self.plan.persistent_bytes)
+
+    @property
+    def compiled(self) -> Kernel:
+        """The kernel for the target, built once."""
+        return self._compiled_for(self.backend, self.layout)
+
+    def _compiled_for(self, backend: Backend, layout: Layout) -> Kernel:
+        plan = layout.plan
+        memory = RunMemory(plan.run_stride_bytes, plan.persistent_bytes)
+        digest = self.integrator.build_key(backend, layout)
+        key = f"kernel {digest} {memory}"
+
+        def make_loop():
+            return self.integrator.device_function(backend, layout, self._built)
+
+        if key not in self._built:
+            self._built[key] = backend.kernel(make_loop, memory, key)
+        return self._built[key]
+
+    def launch(self, n_runs: int, inputs: KernelInputs, outputs: KernelOutputs) -> None:
+        """Solve a batch; blocks until `outputs` is complete."""
+        self.compiled(n_runs, inputs, outputs, self.config.block_size)
+
+    def resources(self, cc: tuple[int, int]):
+        """Compile for a compute capability, GPU or not, and return `KernelResources`."""
+        from cubie.backend.cuda import CUDABackend
+
+        backend = self.backend
+        if not isinstance(backend, CUDABackend):
+            backend = CUDABackend(backend.dtype, backend.fastmath)
+        kernel = self._compiled_for(backend, self.layout)
+        inputs, outputs = sample_arguments(backend.dtype)
+        return kernel.resources(cc, inputs, outputs, self.config.block_size)
+
+
+def plan_layout(registry: BufferRegistry, config: BatchSolverConfig) -> Layout:
+    """Plan a tree of buffers, or verify that a given plan is one for it."""
+    if not isinstance(config.locations, Plan):
+        return registry.lay_out(_by_qualified_name(registry, config.locations), config.limits())
+    from cubie_planner import compose
+
+    given = config.locations
+    timeline = compose(registry.tree())
+    problem = Problem(timeline.buffers, limits=given.limits, policy=given.problem.policy)
+    check(problem, given)
+    return Layout(given, timeline)
+
+
+def _by_qualified_name(registry: BufferRegistry, locations: Any) -> Any:
+    """Let a mapping name buffers as options do (`state`) or as plans do (`loop.state`)."""
+    if not isinstance(locations, Mapping):
+        return locations
+    from cubie.errors import UnknownOption
+    from cubie_planner import compose
+
+    qualified = [buffer.name for buffer in compose(registry.tree()).buffers]
+    by_name = {name.rsplit(".", 1)[1]: name for name in qualified} | {q: q for q in qualified}
+    for name in locations:
+        if name not in by_name:
+            raise UnknownOption(name, by_name)
+    return {by_name[name]: location for name, location in locations.items()}
+
+
+def sample_arguments(dtype) -> tuple[KernelInputs, KernelOutputs]:
+    """Return arrays of the types a kernel takes, without contents."""
+    inputs = make_inputs(np.zeros((1, 1)), np.zeros((0, 1)), (0.0, 1.0), dtype)
+    return inputs, make_outputs(SaveMode.FINAL, 1, 1, 1, dtype)
+
+
+def make_inputs(
+    y0: np.ndarray,
+    parameters: np.ndarray,
+    t_span: tuple[float, float],
+    dtype,
+    *,
+    rtol=1e-3,
+    atol=1e-6,
+    first_step: float = 0.0,
+    max_step: float = np.inf,
+    max_steps: int = 100_000,
+    save_times=(),
+    room: int = 0,
+) -> KernelInputs:
+    """Lay the inputs out for the kernel; see `KernelInputs` for the shapes."""
+
+    def real(values) -> np.ndarray:
+        return np.ascontiguousarray(values, dtype=dtype).reshape(-1)
+
+    m, columns = parameters.shape
+    return KernelInputs(
+        initial_state=real(y0),
+        state_stride=np.array([int(y0.shape[1] > 1)], dtype=np.int64),
+        # One spare element: a kernel argument may not be an empty array.
+        parameters=np.append(real(parameters), np.zeros(1, dtype)),
+        parameter_offsets=np.append(np.arange(m, dtype=np.int64) * columns, 0),
+        parameter_strides=np.full(m + 1, int(columns > 1), dtype=np.int64),
+        time_span=real(t_span),
+        tolerances=np.concatenate([real(np.atleast_1d(rtol)), real(np.atleast_1d(atol))]),
+        step_limits=real([first_step, min(max_step, np.finfo(dtype).max)]),
+        limits=np.array([max_steps, len(save_times), room], dtype=np.int64),
+        save_times=real(save_times) if len(save_times) else np.zeros(1, dtype),
+    )
+
+
+def make_outputs(mode: SaveMode, n: int, n_runs: int, n_points: int, dtype) -> KernelOutputs:
+    """Allocate what the kernel writes; points that are never reached stay NaN."""
+    points = 1 if mode is SaveMode.FINAL else n_points
+    times = n_runs * (n_points if mode is SaveMode.STEPS else 1)
+    return KernelOutputs(
+        states=np.full(points * n * n_runs, np.nan, dtype=dtype),
+        times=np.full(times, np.nan, dtype=dtype),
+        saved=np.zeros(n_runs, dtype=np.int64),
+        counters=np.zeros(N_COUNTERS * n_runs, dtype=np.int32),
+        status=np.zeros(n_runs, dtype=np.int32),
+    )
+
+
+def kernel_for(
+    integrator: SingleIntegratorRun,
+    config: BatchSolverConfig,
+    *,
+    backend: str = "auto",
+    dtype=np.float64,
+    fastmath: bool = True,
+    lanes: int | None = None,
+) -> BatchSolverKernel:
+    """Make a batch kernel on a target named as `solve_ivp` names it."""
+    return BatchSolverKernel(integrator, config, make_backend(backend, dtype, fastmath, lanes))

@@ -1,0 +1,101 @@
+"""What a run leaves behind: its end, its state at given times, or every step.
+
+Each way is an object that makes three device functions for the loop; "save
+nothing on the way" is functions that do nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from attrs import frozen
+
+from cubie.backend import Backend, gather, minimum, select, store_run
+
+
+class SaveMode(StrEnum):
+    """Which points of a run are kept."""
+
+    FINAL = "final"
+    TIMES = "times"
+    STEPS = "steps"
+
+
+@frozen
+class SaveFunctions:
+    """Device functions that write the outputs of a run.
+
+    `saved` counts the points of the run so far (int lanes).
+
+    Attributes
+    ----------
+    next_stop : callable
+        ``next_stop(inputs, saved, t_end)``: where the next step may not pass.
+    save : callable
+        ``save(inputs, outputs, run, n_runs, accept, at_stop, saved, t, state)``:
+        keeps a point in the lanes where it is due; returns the new `saved`.
+    finish : callable
+        ``finish(outputs, run, n_runs, valid, saved, t, state)``.
+    """
+
+    next_stop: Callable
+    save: Callable
+    finish: Callable
+
+
+def build_saving(mode: SaveMode, backend: Backend, n: int) -> SaveFunctions:
+    """Return the device functions of a mode for `n` states."""
+    make = {SaveMode.FINAL: _final, SaveMode.TIMES: _times, SaveMode.STEPS: _steps}[mode]
+    return SaveFunctions(*(backend.device(function) for function in make(backend, n)))
+
+
+def _to_the_end(inputs, saved, t_end):
+    return t_end
+
+
+def _final(backend: Backend, n: int):
+    def save(inputs, outputs, run, n_runs, accept, at_stop, saved, t, state):
+        return saved
+
+    def finish(outputs, run, n_runs, valid, saved, t, state):
+        for i in range(n):
+            store_run(outputs.states, i * n_runs, run, valid, state[i])
+        store_run(outputs.times, 0, run, valid, t)
+
+    return _to_the_end, save, finish
+
+
+def _times(backend: Backend, n: int):
+    def next_stop(inputs, saved, t_end):
+        n_times = inputs.limits[1]
+        pending = saved < n_times
+        return select(pending, gather(inputs.save_times, minimum(saved, n_times - 1)), t_end)
+
+    def save(inputs, outputs, run, n_runs, accept, at_stop, saved, t, state):
+        due = accept & at_stop & (saved < inputs.limits[1])
+        for i in range(n):
+            store_run(outputs.states, (saved * n + i) * n_runs, run, due, state[i])
+        return select(due, saved + 1, saved)
+
+    def finish(outputs, run, n_runs, valid, saved, t, state):
+        store_run(outputs.times, 0, run, valid, t)
+        store_run(outputs.saved, 0, run, valid, saved)
+
+    return next_stop, save, finish
+
+
+def _steps(backend: Backend, n: int):
+    def save(inputs, outputs, run, n_runs, accept, at_stop, saved, t, state):
+        # Points beyond the room are counted all the same: the caller then knows
+        # how much room the run needs.
+        due = accept & (saved < inputs.limits[2])
+        for i in range(n):
+            store_run(outputs.states, (saved * n + i) * n_runs, run, due, state[i])
+        store_run(outputs.times, saved * n_runs, run, due, t)
+        return select(accept, saved + 1, saved)
+
+    def finish(outputs, run, n_runs, valid, saved, t, state):
+        store_run(outputs.saved, 0, run, valid, saved)
+
+    return _to_the_end, save, finish

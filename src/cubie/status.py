@@ -1,0 +1,42 @@
+"""One vocabulary of outcomes: each with its code, its sentence and its remedy."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class RunStatus(IntEnum):
+    """How the integration of one run ended. Negative codes are failures."""
+
+    def __new__(cls, code: int, sentence: str, remedy: str):
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.sentence = sentence
+        member.remedy = remedy
+        return member
+
+    sentence: str
+    remedy: str
+
+    SUCCESS = (0, "The solver successfully reached the end of the integration interval.", "")
+    EVENT = (1, "A termination event occurred.", "")
+    STEP_TOO_SMALL = (
+        -1,
+        "The step size needed for the tolerance fell below the spacing of numbers.",
+        "Loosen rtol or atol, use dtype=float64, or check the right-hand side for a singularity.",
+    )
+    TOO_MANY_STEPS = (
+        -2,
+        "The run used max_steps attempted steps before the end of the interval.",
+        "Raise max_steps, loosen rtol or atol, or use an implicit method if the system is stiff.",
+    )
+    NON_FINITE = (
+        -3,
+        "The solution became infinite or NaN and no smaller step avoided it.",
+        "Check the right-hand side and parameters of the run, or reduce first_step or max_step.",
+    )
+
+    @property
+    def message(self) -> str:
+        """The sentence a user reads, with what to do about it."""
+        return f"{self.sentence} {self.remedy}".strip()
