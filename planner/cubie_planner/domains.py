@@ -8,9 +8,13 @@ except that a buffer tied to a pinned one by a required alias may follow that pi
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from cubie_planner.buffers import Location
+from cubie_planner.buffers import Buffer, Location
 from cubie_planner.problem import Problem
+
+if TYPE_CHECKING:
+    from cubie_planner.auto import Objective
 
 Domain = Mapping[Location, int]
 """Allowed locations of a buffer, each with its cost, cheapest first."""
@@ -21,13 +25,19 @@ PREFERENCE = {
 }
 
 
-def domains(problem: Problem) -> dict[str, Domain]:
-    """Return the domain of every buffer that needs bytes."""
+def domains(problem: Problem, objective: Objective | None = None) -> dict[str, Domain]:
+    """Return the domain of every buffer that needs bytes.
+
+    Parameters
+    ----------
+    problem : Problem
+    objective : Objective, optional
+        The prices of "auto"; without it every local place is cheapest.
+    """
     if isinstance(problem.policy, str) and problem.policy != "auto":
         found = _by_preference(problem, PREFERENCE[problem.policy])
     else:
         named = problem.policy if isinstance(problem.policy, Mapping) else {}
-        costs = _auto_costs(problem)
         found = {}
         for buffer in problem.buffers:
             if buffer.size_bytes == 0:
@@ -37,7 +47,7 @@ def domains(problem: Problem) -> dict[str, Domain]:
             elif buffer.name in named:
                 found[buffer.name] = {buffer.resolve(named[buffer.name]): 0}
             else:
-                found[buffer.name] = costs[buffer.name]
+                found[buffer.name] = _prices(buffer, objective)
     return {name: dict(sorted(d.items(), key=_by_cost)) for name, d in found.items()}
 
 
@@ -88,14 +98,9 @@ def _forced_by_views(problem: Problem) -> dict[str, set[Location]]:
     return {name: insisted.get(find(name), set()) for name in tied}
 
 
-def _auto_costs(problem: Problem) -> dict[str, Domain]:
-    """Return what each location of each buffer costs, by the cost rule of "auto"."""
-    order = PREFERENCE["local"]
-    found: dict[str, Domain] = {}
-    for buffer in problem.buffers:
-        allowed = [location for location in order if location in buffer.locations]
-        found[buffer.name] = {
-            location: 0 if buffer.alias_required else int(rank > 0)
-            for rank, location in enumerate(allowed)
-        }
-    return found
+def _prices(buffer: Buffer, objective: Objective | None) -> Domain:
+    """Return what each allowed location costs under "auto"."""
+    if objective is not None:
+        return objective.costs[buffer.name]
+    ranks = {Location.LOCAL: 0, Location.LOCAL_PERSISTENT: 1, Location.SHARED: 2}
+    return {place: 0 if buffer.alias_required else ranks[place] for place in buffer.locations}

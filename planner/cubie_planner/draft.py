@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from cubie_planner.buffers import Buffer, Location
 from cubie_planner.domains import Domain, domains
@@ -13,23 +14,56 @@ from cubie_planner.liveness import Liveness, liveness
 from cubie_planner.plan import Level, Placement, Plan
 from cubie_planner.problem import Problem
 
+if TYPE_CHECKING:
+    from cubie_planner.auto import Objective
+
 COST, SHARED, PRIVATE, MOVES = "cost", "shared_bytes", "local_and_persistent_bytes", "moves"
 
 
 @frozen
 class Task:
-    """A problem made ready to solve: only buffers that need bytes, their choices, their masks."""
+    """A problem made ready to solve.
+
+    Attributes
+    ----------
+    problem : Problem
+    buffers : tuple of Buffer
+        Those that need bytes, in declared order.
+    domains : mapping of str to Domain
+    live : Liveness
+    cap : int or None
+        Shared bytes per run above which "auto" expects to lose; gives way to pins.
+    recommended : mapping of str to Location
+        Locations to try first, where "auto" has an opinion.
+    note : str
+        What "auto" expects, in words.
+    """
 
     problem: Problem
     buffers: tuple[Buffer, ...]
     domains: Mapping[str, Domain]
     live: Liveness
+    cap: int | None = None
+    recommended: Mapping[str, Location] = field(factory=dict)
+    note: str = ""
 
     @classmethod
-    def of(cls, problem: Problem) -> Task:
-        """Prepare `problem`."""
+    def of(cls, problem: Problem, objective: Objective | None = None) -> Task:
+        """Prepare `problem`; the objective of "auto" is made here if none is given."""
         buffers = tuple(b for b in problem.buffers if b.size_bytes)
-        return cls(problem, buffers, domains(problem), liveness(buffers))
+        if objective is None and problem.policy not in ("local", "shared"):
+            from cubie_planner.auto import objective as make_objective
+
+            objective = make_objective(problem)
+        prepared = cls(problem, buffers, domains(problem, objective), liveness(buffers))
+        if objective is None or problem.policy in ("local", "shared"):
+            return prepared
+        return evolve(
+            prepared,
+            cap=objective.max_shared_bytes_per_run,
+            recommended={b.name: objective.recommended[b.name] for b in buffers},
+            note=objective.reason,
+        )
 
     @cached_property
     def by_name(self) -> Mapping[str, Buffer]:
@@ -48,8 +82,12 @@ class Task:
     def run_capacity(self, names: Mapping[str, Location]) -> int | None:
         """Return the shared bytes a run may use, given where buffers live."""
         shared = (b for b in self.buffers if names[b.name] is Location.SHARED)
-        widest = max((b.alignment for b in shared), default=1)
-        return self.problem.limits.run_capacity(widest)
+        return self.capacity(max((b.alignment for b in shared), default=1))
+
+    def capacity(self, alignment: int) -> int | None:
+        """Return the shared bytes a run may use when `alignment` is the widest there."""
+        limits = [self.problem.limits.run_capacity(alignment), self.cap]
+        return min((limit for limit in limits if limit is not None), default=None)
 
     def levels(self) -> tuple[str, ...]:
         """Return the names of the objectives, in order."""
@@ -125,7 +163,7 @@ def finish(task: Task, draft: Draft) -> Plan:
         Level(name, values[name], min(values[name], draft.bounds.get(name, 0)))
         for name in task.levels()
     )
-    return Plan(problem, placements, levels, problem.digest)
+    return Plan(problem, placements, levels, problem.digest, task.note)
 
 
 def _placement(task: Task, draft: Draft, buffer: Buffer) -> Placement:

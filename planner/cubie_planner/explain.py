@@ -174,7 +174,7 @@ def _core_by_model(task: Task, effort: float) -> tuple[list[str], bool]:
     """Return an irreducible clashing set: a core from the solver, then deletion filtering."""
     from cubie_planner.model import JointModel
 
-    model = JointModel(task, relaxable=True)
+    model = JointModel(evolve(task, cap=None), relaxable=True)
     status, core = model.clash(model.demands, effort)
     if status is not Status.INFEASIBLE:
         return list(dict.fromkeys(key.name for key in model.demands)), False
@@ -217,7 +217,7 @@ def _smallest_limit(task: Task, effort: float) -> int | None:
 
 def _least_shared(task: Task, effort: float) -> Draft | None:
     """Return a draft with as few shared bytes as possible, whatever else it costs."""
-    free = evolve(task, domains={n: dict.fromkeys(d, 0) for n, d in task.domains.items()})
+    free = evolve(task, cap=None, domains={n: dict.fromkeys(d, 0) for n, d in task.domains.items()})
     draft = quick(free)
     if draft is not None and draft.proven(free):
         return draft

@@ -177,6 +177,7 @@ def plan_to_json(plan: Plan) -> str:
         "digest": plan.digest,
         "verdict": "accepted",
         "status": str(plan.status),
+        "note": plan.note,
         "totals": plan.totals,
         "levels": [
             {
@@ -230,7 +231,7 @@ def plan_from_json(text: str) -> Plan:
     except json.JSONDecodeError as error:
         raise FormatError(f"not JSON: {error}") from error
     required = {"format", "digest", "levels", "placements", "problem", "seal", "totals", "status"}
-    _expect_fields(body, "plan", required=required, optional={"verdict"})
+    _expect_fields(body, "plan", required=required, optional={"verdict", "note"})
     if body["format"] != FORMAT:
         raise FormatError(f"format is {body['format']!r}, this version reads {FORMAT!r}")
     if _seal(body) != body["seal"]:
@@ -244,7 +245,7 @@ def plan_from_json(text: str) -> Plan:
     for item in _expect_list(body["levels"], "levels"):
         _expect_fields(item, "levels", required={"name", "value", "bound"}, optional={"status"})
         levels.append(Level(item["name"], item["value"], item["bound"]))
-    plan = Plan(problem, placements, tuple(levels), body["digest"])
+    plan = Plan(problem, placements, tuple(levels), body["digest"], body.get("note", ""))
     check(problem, plan)
     if plan.totals != body["totals"] or str(plan.status) != body["status"]:
         raise FormatError("totals or status of the file do not follow from its placements")

@@ -463,9 +463,8 @@ def add_capacity(m: JointModel) -> None:
     The padding depends on the widest alignment that is shared, so there is one row per
     alignment, enforced when that is the widest.
     """
-    limits = m.task.problem.limits
     height = m.height.get(Location.SHARED)
-    if limits.max_shared_bytes is None or height is None:
+    if height is None or m.task.capacity(1) is None:
         return
     members = [b for b in m.task.buffers if Location.SHARED in m.place[b.name]]
     units = sorted({b.alignment for b in members})
@@ -475,7 +474,7 @@ def add_capacity(m: JointModel) -> None:
         same = [m.place[b.name][Location.SHARED] for b in members if b.alignment == unit]
         if any(literal is m.true for literal in wider):
             continue
-        capacity = limits.run_capacity(unit) or 0
+        capacity = m.task.capacity(unit) or 0
         for literal in [m.true] if any(x is m.true for x in same) else same:
             m.model.add(height <= capacity).only_enforce_if(
                 [*assumed, literal, *(w.negated() for w in wider)]

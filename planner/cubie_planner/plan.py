@@ -129,12 +129,15 @@ class Plan:
         The objectives in order, each with what was proven.
     digest : str
         Digest of the problem this plan answers.
+    note : str
+        What the cost rule of "auto" expects, in words.
     """
 
     problem: Problem
     placements: Mapping[str, Placement]
     levels: tuple[Level, ...] = ()
     digest: str = ""
+    note: str = ""
 
     @property
     def limits(self) -> Limits:

@@ -6,16 +6,27 @@ case for kernels, and then nothing heavier is ever imported.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from cubie_planner.buffers import Buffer, Location
 from cubie_planner.draft import COST, MOVES, PRIVATE, SHARED, Draft, Task
 from cubie_planner.greedy import Arrangement, load_bound, local_bound, pack_arena, pack_local
 
 
 def quick(task: Task) -> Draft | None:
-    """Return a draft with the cheapest locations, or None when this simple way fails."""
-    locations = _cheapest(task)
-    if locations is None:
-        return None
+    """Return a draft with the cheapest locations, or else with the recommended ones.
+
+    None when first fit finds room for neither; that proves nothing.
+    """
+    for preference in ({}, task.recommended):
+        locations = _cheapest(task, preference)
+        draft = None if locations is None else _draft(task, locations)
+        if draft is not None or not task.recommended:
+            return draft
+    return None
+
+
+def _draft(task: Task, locations: dict[str, Location]) -> Draft | None:
     arrangements = {}
     for place in Location:
         members = [b for b in task.buffers if locations[b.name] is place]
@@ -59,9 +70,15 @@ def bounds(task: Task) -> dict[str, int]:
     return {COST: sum(cheapest.values()), SHARED: shared, PRIVATE: private, MOVES: 0}
 
 
-def _cheapest(task: Task) -> dict[str, Location] | None:
-    """Return the cheapest location of every buffer; a view goes where a parent of it goes."""
-    allowed = {name: list(domain) for name, domain in task.domains.items()}
+def _cheapest(task: Task, preference: Mapping[str, Location]) -> dict[str, Location] | None:
+    """Return the preferred, else the cheapest, location of every buffer.
+
+    A view goes where a parent of it goes. None when the views allow no such choice.
+    """
+    allowed = {
+        name: sorted(domain, key=lambda place: place is not preference.get(name))
+        for name, domain in task.domains.items()
+    }
     views = [b for b in task.buffers if b.alias_required]
     changed = True
     while changed:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
 from cubie_planner.check import check
 from cubie_planner.draft import Draft, Task, finish
 from cubie_planner.explain import PlanUnknown, homeless_view, infeasibility, overload
@@ -9,11 +13,14 @@ from cubie_planner.plan import Plan, Status
 from cubie_planner.problem import Problem
 from cubie_planner.quick import bounds, quick
 
+if TYPE_CHECKING:
+    from cubie_planner.auto import Objective
+
 EFFORT = 5.0
 """Deterministic time per objective: about as many seconds on a desktop core."""
 
 
-def plan(problem: Problem, *, effort: float = EFFORT) -> Plan:
+def plan(problem: Problem, *, effort: float = EFFORT, objective: Objective | None = None) -> Plan:
     """Decide where every buffer lives.
 
     First-fit packing comes first; when it meets the load bound it is proven and
@@ -25,15 +32,23 @@ def plan(problem: Problem, *, effort: float = EFFORT) -> Plan:
     effort : float
         Limit of the exact engines in deterministic units, never of a clock: the same
         problem and effort give the same plan on every machine.
+    objective : Objective, optional
+        Prices for the policy "auto", from `cubie_planner.auto.objective` with a cost
+        model of one's own. By default the built-in model of the compute capability.
+
+    Returns
+    -------
+    Plan
+        Accepted by `check`.
 
     Raises
     ------
     PlanInfeasible
-        When it is proven that no plan exists.
+        When it is proven that no plan exists; says why.
     PlanUnknown
         When the effort was spent before anything was found.
     """
-    task = Task.of(problem)
+    task = Task.of(problem, objective)
     draft = quick(task)
     if draft is None and (homeless_view(task) or overload(task)):
         raise infeasibility(task, effort)
@@ -50,9 +65,12 @@ def _exact(task: Task, draft: Draft | None, effort: float) -> Draft:
     status, found = lexicographic(task, draft, bounds(task), effort)
     if found is not None:
         return found
+    if status is Status.INFEASIBLE and task.cap is not None:
+        uncapped = evolve(task, cap=None)
+        return _exact(uncapped, quick(uncapped), effort)
     if status is Status.INFEASIBLE:
         raise infeasibility(task, effort)
     raise PlanUnknown(
         f"no plan was found within an effort of {effort}, and none was proven impossible; "
-        "raise the effort, the limit, or lower the block size"
+        "raise the effort or the limit, or lower the block size"
     )

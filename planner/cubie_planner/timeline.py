@@ -43,7 +43,8 @@ class PhasedBuffer:
         As for Buffer; the name is unique within the component.
     phases : sequence of (str or (first, last)) or None
         Phases in which it is alive; a pair means all phases from the first to the last,
-        both included, and everything that runs between them. None means always.
+        both included, and everything that runs between them. A phase of a component
+        called from here is written ``child.phase``. None means always.
     **options
         The remaining options of Buffer, except `lifetime`. Parents in `aliases` are
         names of the same component or qualified names (``loop.algorithm.stage_rhs``,
@@ -163,6 +164,11 @@ def _check_component(component: Component) -> None:
 
 def _known_phase(component: Component, phase: str, buffer: str | None = None) -> None:
     if phase in component.phases:
+        return
+    child_name, _, rest = phase.partition(".")
+    child = next((c.child for c in component.calls if c.child.name == child_name), None)
+    if buffer is not None and child is not None:
+        _known_phase(child, rest, buffer)
         return
     whose = f"buffer `{buffer}` of " if buffer else ""
     raise TimelineError(
@@ -321,10 +327,11 @@ def _intervals(
 ) -> list[Interval]:
     """Return when a phase, or everything from one phase to another, runs."""
     pair = (span, span) if isinstance(span, str) else span
-    for phase in pair:
-        if (path, phase) not in occurrences:
+    found = [_qualified_phase(path, phase) for phase in pair]
+    for key, phase in zip(found, pair, strict=True):
+        if key not in occurrences:
             raise TimelineError(f"`{path}.{buffer}` lives in phase {phase!r}, which nothing calls")
-    firsts, lasts = (occurrences[path, phase] for phase in pair)
+    firsts, lasts = (occurrences[key] for key in found)
     if isinstance(span, str):
         return list(firsts)
     if _same_call(component, *pair):
@@ -334,6 +341,12 @@ def _intervals(
     if firsts[0][0] >= lasts[-1][1]:
         raise _backwards(path, buffer, pair)
     return [(firsts[0][0], lasts[-1][1])]
+
+
+def _qualified_phase(path: str, phase: str) -> tuple[str, str]:
+    """Return the component and the phase that ``phase`` or ``child.phase`` names."""
+    *children, own = phase.split(".")
+    return ".".join((path, *children)), own
 
 
 def _same_call(component: Component, first: str, last: str) -> bool:
