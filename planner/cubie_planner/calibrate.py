@@ -8,6 +8,7 @@ and are reported as such.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -170,20 +171,23 @@ def _features(model: CostModel, item: Measurement, index: int) -> list[float]:
 def _positive_least_squares(design: np.ndarray, prior: float) -> np.ndarray:
     """Factors near 1 with `design @ factors` near 1, none below `SMALLEST_FACTOR`.
 
-    Constants that would become smaller are held there and the others refitted.
+    The optimum holds some factors at the bound and leaves the others free; with nine
+    of them, trying every set to hold is exact and quick.
     """
     n = design.shape[1]
-    held = np.zeros(n, dtype=bool)
-    factors = np.full(n, SMALLEST_FACTOR)
-    while not held.all():
-        free = ~held
-        rest = 1.0 - design[:, held] @ factors[held]
-        system = np.vstack([design[:, free], prior * np.eye(int(free.sum()))])
-        target = np.concatenate([rest, np.full(int(free.sum()), prior)])
-        solved = np.linalg.lstsq(system, target, rcond=None)[0]
-        too_small = solved < SMALLEST_FACTOR
-        factors[free] = np.maximum(solved, SMALLEST_FACTOR)
-        if not too_small.any():
+    system = np.vstack([design, prior * np.eye(n)])
+    target = np.concatenate([np.ones(len(design)), np.full(n, prior)])
+    best, least = np.full(n, SMALLEST_FACTOR), math.inf
+    for size in range(n + 1):
+        for held in itertools.combinations(range(n), size):
+            free = [i for i in range(n) if i not in held]
+            factors = np.full(n, SMALLEST_FACTOR)
+            rest = target - system[:, held] @ factors[list(held)]
+            factors[free] = np.linalg.lstsq(system[:, free], rest, rcond=None)[0]
+            error = float(np.sum((system @ factors - target) ** 2))
+            if factors.min() >= SMALLEST_FACTOR and error < least:
+                best, least = factors, error
+        # Holding nothing is the unconstrained optimum: if it is allowed, it is best.
+        if size == 0 and least < math.inf:
             break
-        held[np.flatnonzero(free)[too_small]] = True
-    return factors
+    return best

@@ -54,9 +54,9 @@ def test_without_a_target_everything_is_local_and_free():
     assert all(c[LOCAL] == 0 < c[PERSISTENT] < c[SHARED] for c in found.costs.values())
 
 
-@pytest.mark.parametrize("n", [1, 3, 10, 24, 30])
+@pytest.mark.parametrize("n", [1, 3, 10, 24, 30, 36])
 def test_what_fits_in_registers_stays_local(n):
-    """Up to thirty values per array everything is in registers, and nothing moves."""
+    """While values x stages stay below 255 everything is in registers, and nothing moves."""
     found = objective(problem(explicit(n)))
     assert shared_names(found.recommended) == set()
     assert "registers" in found.reason
@@ -231,3 +231,20 @@ def test_block_size_search_needs_a_target_and_a_candidate():
     pinned = [Buffer("a", 10_000, "f8", pin="shared")]
     with pytest.raises(CostError, match="none of the candidate block sizes"):
         recommend_block_size(problem(pinned), (32, 64))
+
+
+def test_no_shared_memory_means_everything_local():
+    """With a limit of zero bytes nothing can move."""
+    found = objective(problem(iterated(96, 384), block_size=32, max_shared_bytes=0))
+    assert shared_names(found.recommended) == set()
+    assert found.predicted == found.all_local
+
+
+def test_a_gain_within_the_margin_is_not_taken():
+    """A predicted gain of less than five per cent leaves everything local."""
+    buffers = explicit(61)
+    named = {b.name: LOCAL for b in buffers if b.name != "state"}
+    task = problem(buffers, block_size=128, policy=named, max_shared_bytes=48 * 1024)
+    local, moved = (MODEL.predict(task, places(buffers, m)).total for m in ((), ("state",)))
+    assert 1 < local / moved < MIN_GAIN
+    assert shared_names(recommend(task)) == set()

@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 from attrs import evolve
 from cost_cases import ADA, explicit, iterated, places
-from cubie_planner.calibrate import FITTED, Measurement, calibrate, sm_cycles
+from cubie_planner.calibrate import (
+    FITTED,
+    SMALLEST_FACTOR,
+    Measurement,
+    _positive_least_squares,
+    calibrate,
+    sm_cycles,
+)
 from cubie_planner.cost import CostError, CostModel
 from cubie_planner.problem import Limits, Problem
+from scipy.optimize import lsq_linear
 
 START = CostModel.for_capability(ADA)
 
@@ -104,6 +112,22 @@ def test_constants_stay_positive():
     result = calibrate(measured, START, "card", "nonsense")
     assert all(getattr(result.model.constants, name) > 0 for name in FITTED)
     assert result.worst_error > 0.5
+
+
+def test_bounded_least_squares_equals_an_independent_solver():
+    """With and without factors at their bound the optimum is SciPy's."""
+    rng = np.random.default_rng(8)
+    bounded = 0
+    for _ in range(20):
+        design = rng.uniform(0, 1, (30, len(FITTED))) * rng.uniform(0.1, 1, len(FITTED))
+        design *= rng.uniform(0.2, 5, (30, 1))
+        found = _positive_least_squares(design, 0.05)
+        system = np.vstack([design, 0.05 * np.eye(len(FITTED))])
+        target = np.concatenate([np.ones(30), np.full(len(FITTED), 0.05)])
+        known = lsq_linear(system, target, (SMALLEST_FACTOR, np.inf), tol=1e-14).x
+        np.testing.assert_allclose(found, known, atol=1e-4)
+        bounded += bool((found == SMALLEST_FACTOR).any())
+    assert bounded > 5
 
 
 def test_too_few_or_impossible_measurements_are_refused():
