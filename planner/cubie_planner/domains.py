@@ -100,7 +100,9 @@ def _forced_by_views(problem: Problem) -> dict[str, set[Location]]:
 
 def _prices(buffer: Buffer, objective: Objective | None) -> Domain:
     """Return what each allowed location costs under "auto"."""
+    if buffer.alias_required and objective is None:
+        return dict.fromkeys(buffer.locations, 0)
     if objective is not None:
         return objective.costs[buffer.name]
     ranks = {Location.LOCAL: 0, Location.LOCAL_PERSISTENT: 1, Location.SHARED: 2}
-    return {place: 0 if buffer.alias_required else ranks[place] for place in buffer.locations}
+    return {place: ranks[place] for place in buffer.locations}

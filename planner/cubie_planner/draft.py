@@ -71,6 +71,38 @@ class Task:
         return {b.name: b for b in self.buffers}
 
     @cached_property
+    def groups(self) -> tuple[tuple[tuple[Buffer, ...], Domain], ...]:
+        """Buffers tied together by views with a single candidate, with summed prices.
+
+        The members of a group live in one place; its first member is not such a view.
+        An empty domain means that the members allow no common place.
+        """
+        root: dict[str, str] = {}
+        members: dict[str, list[Buffer]] = {}
+        for buffer in self.buffers:
+            name = buffer.name
+            while (host := self._only_host(name)) is not None:
+                name = host
+            root[buffer.name] = name
+            members.setdefault(name, [])
+        for buffer in self.buffers:
+            at = 0 if root[buffer.name] == buffer.name else len(members[root[buffer.name]])
+            members[root[buffer.name]].insert(at, buffer)
+        found = []
+        for group in members.values():
+            common = set.intersection(*(set(self.domains[b.name]) for b in group))
+            prices = {p: sum(self.domains[b.name].get(p, 0) for b in group) for p in Location}
+            found.append((tuple(group), {p: prices[p] for p in Location if p in common}))
+        return tuple(found)
+
+    def _only_host(self, name: str) -> str | None:
+        buffer = self.by_name[name]
+        if not buffer.alias_required:
+            return None
+        found = [alias.parent for alias in buffer.aliases if alias.parent in self.by_name]
+        return found[0] if len(found) == 1 else None
+
+    @cached_property
     def has_cost(self) -> bool:
         """True when some choice costs something, so that the first level means anything."""
         return any(cost for domain in self.domains.values() for cost in domain.values())

@@ -17,6 +17,10 @@ Rule = Callable[[Buffer, Buffer], bool]
 """Says whether a child should use the chance to lie inside a parent."""
 
 
+LIFTS = 30
+"""How often the group on top is placed first before first fit gives up."""
+
+
 @frozen
 class Arrangement:
     """Offsets and parents of the buffers of one place.
@@ -49,7 +53,7 @@ class Part:
     mask: int
 
 
-@define
+@define(eq=False)
 class Group:
     """A rigid body of parts; its base must be `residue` modulo `modulus`."""
 
@@ -81,23 +85,57 @@ def pack_arena(
     """
     bound = load_bound(buffers, masks, buffers)
     best: Arrangement | None = None
+    tried: list[dict[str, str]] = []
     for willing in _nestings(buffers, masks):
         nested = _nest(buffers, masks, willing, local=False)
-        if nested is None:
+        if nested is None or nested[1] in tried:
             continue
         groups, parents = nested
-        for order in _orders(groups):
-            offsets = _first_fit(order)
-            if offsets is None:
-                continue
-            height = max((offsets[b.name] + b.size_bytes for b in buffers), default=0)
-            if best is None or height < best.height:
-                best = Arrangement(offsets, parents, height, bound)
-            if best.height == bound:
-                break
+        tried.append(parents)
+        enough = bound if best is None else min(bound, best.height)
+        found = _best_fit(groups, enough)
+        if found is not None and (best is None or found[1] < best.height):
+            best = Arrangement(found[0], parents, found[1], bound)
         if best is not None and best.height == bound:
             break
     return None if best is None or (capacity is not None and best.height > capacity) else best
+
+
+def _best_fit(groups: list[Group], enough: int) -> tuple[dict[str, int], int] | None:
+    """Drop the groups in several orders; then lift what ends on top to the front, repeatedly."""
+    best: tuple[dict[str, int], int] | None = None
+    best_order: list[Group] = []
+    for order in _orders(groups):
+        offsets = _first_fit(order)
+        if offsets is None:
+            return None
+        height = _height(groups, offsets)
+        if best is None or height < best[1]:
+            best, best_order = (offsets, height), order
+        if best[1] <= enough:
+            return best
+    order, offsets = best_order, best[0] if best else {}
+    seen: set[tuple[int, ...]] = set()
+    for _ in range(LIFTS):
+        height = _height(groups, offsets)
+        last = [g for g in order if _height([g], offsets) == height]
+        order = [*last, *(g for g in order if g not in last)]
+        order.sort(key=lambda g: g.fixed is None)
+        key = tuple(id(g) for g in order)
+        lowered = None if key in seen else _first_fit(order)
+        if lowered is None:
+            break
+        seen.add(key)
+        offsets = lowered
+        if best is None or _height(groups, offsets) < best[1]:
+            best = offsets, _height(groups, offsets)
+            if best[1] <= enough:
+                break
+    return best
+
+
+def _height(groups: Sequence[Group], offsets: Mapping[str, int]) -> int:
+    return max((offsets[p.name] + p.size for g in groups for p in g.parts), default=0)
 
 
 def pack_local(buffers: Sequence[Buffer], masks: Mapping[str, int]) -> Arrangement | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cubie_planner.buffers import Buffer, Location
+from cubie_planner.domains import Domain
 from cubie_planner.draft import COST, MOVES, PRIVATE, SHARED, Draft, Task
 from cubie_planner.greedy import Arrangement, load_bound, local_bound, pack_arena, pack_local
 
@@ -53,21 +54,20 @@ def _arrange(
 
 def bounds(task: Task) -> dict[str, int]:
     """Return a lower bound per level, from what must be where at the lowest cost."""
-    cheapest = {name: min(domain.values()) for name, domain in task.domains.items()}
-
-    def surely(place: Location) -> list[Buffer]:
-        return [
-            b
-            for b in task.buffers
-            if [p for p, cost in task.domains[b.name].items() if cost == cheapest[b.name]]
-            == [place]
-        ]
-
-    private = local_bound(surely(Location.LOCAL), task.may_be(Location.LOCAL))
-    arena = surely(Location.LOCAL_PERSISTENT)
-    private += load_bound(arena, task.live.masks, task.may_be(Location.LOCAL_PERSISTENT))
-    shared = load_bound(surely(Location.SHARED), task.live.masks, task.may_be(Location.SHARED))
-    return {COST: sum(cheapest.values()), SHARED: shared, PRIVATE: private, MOVES: 0}
+    cost = 0
+    surely: dict[Location, list[Buffer]] = {place: [] for place in Location}
+    for members, prices in task.groups:
+        least = min(prices.values(), default=0)
+        cost += least
+        places = [place for place, price in prices.items() if price == least]
+        if len(places) == 1:
+            surely[places[0]] += members
+    masks = task.live.masks
+    arena = Location.LOCAL_PERSISTENT
+    private = local_bound(surely[Location.LOCAL], task.may_be(Location.LOCAL))
+    private += load_bound(surely[arena], masks, task.may_be(arena))
+    shared = load_bound(surely[Location.SHARED], masks, task.may_be(Location.SHARED))
+    return {COST: cost, SHARED: shared, PRIVATE: private, MOVES: 0}
 
 
 def _cheapest(task: Task, preference: Mapping[str, Location]) -> dict[str, Location] | None:
@@ -75,37 +75,25 @@ def _cheapest(task: Task, preference: Mapping[str, Location]) -> dict[str, Locat
 
     A view goes where a parent of it goes. None when the views allow no such choice.
     """
-    allowed = {
-        name: sorted(domain, key=lambda place: place is not preference.get(name))
-        for name, domain in task.domains.items()
-    }
-    views = [b for b in task.buffers if b.alias_required]
-    changed = True
-    while changed:
-        changed = False
-        for view in views:
-            hosts = [a.parent for a in view.aliases if a.parent in allowed]
-            if len(hosts) != 1:
-                continue
-            for name, other in ((view.name, hosts[0]), (hosts[0], view.name)):
-                kept = [place for place in allowed[name] if place in allowed[other]]
-                changed |= len(kept) < len(allowed[name])
-                allowed[name] = kept
-    if not all(allowed.values()):
-        return None
-    chosen = {b.name: allowed[b.name][0] for b in task.buffers if not b.alias_required}
-    waiting = [view.name for view in views]
+    chosen: dict[str, Location] = {}
+    waiting: list[tuple[tuple[Buffer, ...], Domain]] = []
+    for members, prices in task.groups:
+        if not prices:
+            return None
+        if members[0].alias_required:
+            waiting.append((members, prices))
+            continue
+        liked = [p for p in prices if any(preference.get(b.name) is p for b in members)]
+        place = min(liked or prices, key=lambda p: prices[p])
+        chosen.update((b.name, place) for b in members)
     while waiting:
-        name = waiting.pop(0)
-        hosts = [a.parent for a in task.by_name[name].aliases if a.parent in allowed]
-        open_hosts = [host for host in hosts if host not in chosen]
-        places = [
-            chosen[host] for host in hosts if host in chosen and chosen[host] in allowed[name]
-        ]
+        members, prices = waiting.pop(0)
+        parents = [a.parent for a in members[0].aliases if a.parent in task.by_name]
+        places = [chosen[p] for p in parents if p in chosen and chosen[p] in prices]
         if places:
-            chosen[name] = places[0]
-        elif open_hosts:
-            waiting.append(name)
+            chosen.update((b.name, places[0]) for b in members)
+        elif any(p not in chosen for p in parents):
+            waiting.append((members, prices))
         else:
             return None
-    return {b.name: chosen[b.name] for b in task.buffers}
+    return chosen
