@@ -33,12 +33,15 @@ class Batch(NamedTuple):
     parameters : ndarray (n_parameters, n_runs or 1), float64
     args : tuple
         The args of the first run, to trace with.
+    swept : tuple of str
+        Which arguments were read as having a run axis: "args[1]", to explain an error with.
     """
 
     n_runs: int | None
     y0: np.ndarray
     parameters: np.ndarray
     args: tuple[Any, ...]
+    swept: tuple[str, ...]
 
 
 def split_batch(y0, args=()):
@@ -69,6 +72,7 @@ def split_batch(y0, args=()):
         np.ascontiguousarray(columns),
         _columns(leaves, n_runs),
         rebuild(args, leaves, [_first_run(leaf, n_runs) for leaf in leaves]),
+        tuple(leaf.label for leaf in leaves if _is_swept(leaf, n_runs)),
     )
 
 
@@ -140,4 +144,5 @@ def _columns(leaves, n_runs):
     if not rows:
         return np.zeros((0, 1))
     width = max(row.shape[1] for row in rows)
-    return np.concatenate([np.broadcast_to(row, (len(row), width)) for row in rows])
+    columns = [np.broadcast_to(row, (len(row), width)) for row in rows]
+    return np.ascontiguousarray(np.concatenate(columns))

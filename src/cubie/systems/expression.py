@@ -181,8 +181,6 @@ def mul(a, b) -> Value:
                 return other
             if constant == -1.0:
                 return neg(other)
-            if _is_negation(other):
-                return graph.node("*", -constant, other.operands[0])
     if _is_negation(a):
         return neg(mul(a.operands[0], b))
     if _is_negation(b):
@@ -294,11 +292,16 @@ def call(name, *operands) -> Value:
     return graph.node(name, *operands)
 
 
-_NUMPY_NAMES = {"pow": "power", "asin": "arcsin", "acos": "arccos", "atan": "arctan"}
+_NUMPY_NAMES: dict[str, str] = {
+    "pow": "power",
+    "asin": "arcsin",
+    "acos": "arccos",
+    "atan": "arctan",
+}
 _NUMPY_NAMES["atan2"] = "arctan2"
 
 
-def _fold(name, operands):
+def _fold(name: str, operands):
     # NumPy, unlike math, gives inf and nan where the compiled code does.
     with np.errstate(all="ignore"):
         function = getattr(np, _NUMPY_NAMES.get(name) or name)

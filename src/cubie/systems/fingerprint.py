@@ -117,16 +117,9 @@ class _Digest:
             return
         self.put("function", function.__qualname__)
         self.value([function.__code__, function.__defaults__, function.__kwdefaults__])
-        for cell in function.__closure__ or ():
-            try:
-                contents = cell.cell_contents
-            except ValueError:
-                contents = "an empty cell"
-            self.value(contents)
         names = names_of(function.__code__)
-        for name in sorted(names & function.__globals__.keys()):
+        for name, entry in _surroundings(function, names):
             self.put(name)
-            entry = function.__globals__[name]
             self.value(entry)
             if isinstance(entry, types.ModuleType) and not _is_library(entry):
                 self._attributes(entry, names)
@@ -171,6 +164,18 @@ class _Digest:
         self.put("object")
         self.value(kind)
         self.value(state)
+
+
+def _surroundings(function, names):
+    """Yield (name, value) of what the function takes from closures and globals."""
+    cells = function.__closure__ or ()
+    for name, cell in zip(function.__code__.co_freevars, cells, strict=True):
+        try:
+            yield name, cell.cell_contents
+        except ValueError:
+            yield name, "an empty cell"
+    for name in sorted(names & function.__globals__.keys()):
+        yield name, function.__globals__[name]
 
 
 def _is_library(value):

@@ -61,7 +61,10 @@ class Paths:
             if not answers:
                 return results
             if len(results) == MOST_PATHS:
-                raise Untraceable(f"its conditions on the states give more than {MOST_PATHS} paths")
+                raise Untraceable(
+                    f"its conditions on the states give more than {MOST_PATHS} paths; "
+                    "np.where makes none"
+                )
             self.prefix = [*answers[:-1], False]
 
 
