@@ -15,7 +15,7 @@ from cubie.systems import expression as ex
 from cubie.systems.expression import Expr, Graph, call
 from cubie.systems.operations import PRIMITIVES
 
-_SYMPY_NAMES = {"fabs": "Abs", "minimum": "Min", "maximum": "Max", "ceil": "ceiling"}
+_SYMPY_NAMES: dict[str, str] = {"fabs": "Abs", "minimum": "Min", "maximum": "Max", "ceil": "ceiling"}
 _RELATIONS = {"<": "Lt", "<=": "Le", ">": "Gt", ">=": "Ge", "==": "Eq", "!=": "Ne"}
 
 
@@ -89,7 +89,7 @@ def to_sympy(system):
     )
 
 
-def _sympy_node(sympy, op, operands, symbols):
+def _sympy_node(sympy, op: str, operands, symbols):
     if op in symbols:
         return symbols[op][operands[0]]
     if op in _RELATIONS:
