@@ -15,7 +15,12 @@ from cubie.systems import expression as ex
 from cubie.systems.expression import Expr, Graph, call
 from cubie.systems.operations import PRIMITIVES
 
-_SYMPY_NAMES: dict[str, str] = {"fabs": "Abs", "minimum": "Min", "maximum": "Max", "ceil": "ceiling"}
+_SYMPY_NAMES: dict[str, str] = {
+    "fabs": "Abs",
+    "minimum": "Min",
+    "maximum": "Max",
+    "ceil": "ceiling",
+}
 _RELATIONS = {"<": "Lt", "<=": "Le", ">": "Gt", ">=": "Ge", "==": "Eq", "!=": "Ne"}
 
 
