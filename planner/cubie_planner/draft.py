@@ -21,6 +21,31 @@ COST, SHARED, PRIVATE, MOVES = "cost", "shared_bytes", "local_and_persistent_byt
 
 
 @frozen
+class Switches:
+    """Parts of the search that can be turned off; no combination changes what is optimal.
+
+    Attributes
+    ----------
+    first_fit : bool
+        Start from a first-fit draft, and finish there when it is proven.
+    exact_packing : bool
+        Ask the exact packing search where locations and aliases are settled.
+    load_rows : bool
+        State the load of every section in the joint model.
+    hints : bool
+        Give the joint model the best draft as a start.
+    """
+
+    first_fit: bool = True
+    exact_packing: bool = True
+    load_rows: bool = True
+    hints: bool = True
+
+
+ALL_ON = Switches()
+
+
+@frozen
 class Task:
     """A problem made ready to solve.
 

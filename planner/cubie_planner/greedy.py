@@ -146,13 +146,36 @@ def pack_local(buffers: Sequence[Buffer], masks: Mapping[str, int]) -> Arrangeme
     groups, parents = nested
     offsets = {part.name: part.start for group in groups for part in group.parts}
     height = sum(b.size_bytes for b in buffers if b.name not in parents)
-    return Arrangement(offsets, parents, height, local_bound(buffers, buffers))
+    return Arrangement(offsets, parents, height, local_bound(buffers, masks, buffers))
 
 
-def local_bound(buffers: Sequence[Buffer], among: Sequence[Buffer]) -> int:
-    """Return the bytes of those local `buffers` that none of `among` can hold."""
+def local_bound(
+    buffers: Sequence[Buffer], masks: Mapping[str, int], among: Sequence[Buffer]
+) -> int:
+    """Return bytes of own arrays that local `buffers` need: what none of `among` can hold."""
     names = {b.name: b for b in among}
-    return sum(b.size_bytes for b in buffers if not hosts(b, names, local=True))
+    own = 0
+    only: dict[str, list[Buffer]] = {}
+    for buffer in buffers:
+        candidates = hosts(buffer, names, local=True)
+        if not candidates:
+            own += buffer.size_bytes
+        elif len(candidates) == 1:
+            only.setdefault(candidates[0][0].name, []).append(buffer)
+    return own + sum(_crowded_out(names[name], only[name], masks) for name in only)
+
+
+def _crowded_out(host: Buffer, children: Sequence[Buffer], masks: Mapping[str, int]) -> int:
+    """Return bytes of `children` for which `host`, their only one, has no room at some time."""
+    if sum(b.size_bytes for b in children) <= host.size_bytes:
+        return 0
+    least = 0
+    for section in range(max(masks[b.name] for b in children).bit_length()):
+        sizes = [b.size_bytes for b in children if masks[b.name] >> section & 1]
+        excess = sum(sizes) - host.size_bytes
+        if excess > 0:
+            least = max(least, excess, min(sizes))
+    return least
 
 
 def load_bound(buffers: Sequence[Buffer], masks: Mapping[str, int], among: Sequence[Buffer]) -> int:
@@ -181,12 +204,22 @@ def load_bound(buffers: Sequence[Buffer], masks: Mapping[str, int], among: Seque
         if not inside:
             top = max(top, own)
             continue
-        saved = 0
-        for parent in live:
-            children = (b.size_bytes for b in live if parent.name in reach[b.name])
-            saved += min(parent.size_bytes, sum(children))
-        top = max(top, own, sum(b.size_bytes for b in live) - saved)
+        top = max(top, own, sum(b.size_bytes for b in live) - _most_saved(live, names, reach))
     return top
+
+
+def _most_saved(live: Sequence[Buffer], names: set[str], reach: Mapping[str, set[str]]) -> int:
+    """Return a bound on the bytes that the live buffers can share by lying inside others."""
+    saved = 0
+    only: dict[str, int] = {}
+    for buffer in live:
+        around = reach[buffer.name] & names
+        if len(around) == 1:
+            (host,) = around
+            only[host] = only.get(host, 0) + buffer.size_bytes
+        elif around:
+            saved += buffer.size_bytes
+    return saved + sum(min(b.size_bytes, only.get(b.name, 0)) for b in live)
 
 
 def reachable(buffers: Sequence[Buffer]) -> dict[str, set[str]]:

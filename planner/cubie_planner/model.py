@@ -22,7 +22,7 @@ from attrs import frozen
 from ortools.sat.python import cp_model
 
 from cubie_planner.buffers import Buffer, Location
-from cubie_planner.draft import COST, MOVES, PRIVATE, SHARED, Draft, Task
+from cubie_planner.draft import ALL_ON, COST, MOVES, PRIVATE, SHARED, Draft, Switches, Task
 from cubie_planner.greedy import hosts, reachable
 from cubie_planner.plan import Status
 
@@ -73,9 +73,11 @@ class JointModel:
     task : Task
     relaxable : bool
         True: pins, policies, views and the limit hold only where assumed.
+    load_rows : bool
+        False leaves out rows that are implied, but make the model far stronger.
     """
 
-    def __init__(self, task: Task, relaxable: bool = False):
+    def __init__(self, task: Task, relaxable: bool = False, load_rows: bool = True):
         self.task = task
         self.relaxable = relaxable
         self.model = cp_model.CpModel()
@@ -95,7 +97,8 @@ class JointModel:
         add_no_overlap(self)
         add_nested_disjoint(self)
         add_heights(self)
-        add_load_rows(self)
+        if load_rows:
+            add_load_rows(self)
         add_capacity(self)
 
     def demand(self, kind: str, name: str) -> list[Literal]:
@@ -501,7 +504,11 @@ def moved_literals(m: JointModel) -> list[Literal]:
 
 
 def lexicographic(
-    task: Task, draft: Draft | None, known: Mapping[str, int], effort: float
+    task: Task,
+    draft: Draft | None,
+    known: Mapping[str, int],
+    effort: float,
+    switches: Switches = ALL_ON,
 ) -> tuple[Status, Draft | None]:
     """Optimise level after level; each is fixed before the next one starts.
 
@@ -513,20 +520,21 @@ def lexicographic(
         Lower bounds proven before; those of later levels hold where the cost meets its own.
     effort : float
         Deterministic time for each level.
+    switches : Switches
 
     Returns
     -------
     Status, Draft or None
         FEASIBLE with a draft that knows its bounds, or INFEASIBLE or UNKNOWN without.
     """
-    joint = JointModel(task)
+    joint = JointModel(task, load_rows=switches.load_rows)
     bounds: dict[str, int] = {}
     for level in task.levels():
         objective = joint.objective(level)
         cheapest = bounds.get(COST, 0) == known[COST]
         bound = known[level] if level == COST or cheapest else 0
         if draft is None or draft.values(task)[level] > bound:
-            if draft is not None:
+            if draft is not None and switches.hints:
                 joint.hint(draft)
             outcome = joint.solve(objective, effort)
             draft = outcome.draft or draft

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from attrs import evolve
+
 from cubie_planner.buffers import Buffer, Location
 from cubie_planner.domains import Domain
 from cubie_planner.draft import COST, MOVES, PRIVATE, SHARED, Draft, Task
@@ -56,18 +58,37 @@ def bounds(task: Task) -> dict[str, int]:
     """Return a lower bound per level, from what must be where at the lowest cost."""
     cost = 0
     surely: dict[Location, list[Buffer]] = {place: [] for place in Location}
+    possibly: dict[Location, list[Buffer]] = {place: [] for place in Location}
     for members, prices in task.groups:
-        least = min(prices.values(), default=0)
-        cost += least
-        places = [place for place, price in prices.items() if price == least]
+        places = _cheapest_places(prices)
+        cost += min(prices.values(), default=0)
+        for place in places:
+            possibly[place] += members
         if len(places) == 1:
             surely[places[0]] += members
     masks = task.live.masks
-    arena = Location.LOCAL_PERSISTENT
-    private = local_bound(surely[Location.LOCAL], task.may_be(Location.LOCAL))
-    private += load_bound(surely[arena], masks, task.may_be(arena))
-    shared = load_bound(surely[Location.SHARED], masks, task.may_be(Location.SHARED))
-    return {COST: cost, SHARED: shared, PRIVATE: private, MOVES: 0}
+    local, arena, shared = Location.LOCAL, Location.LOCAL_PERSISTENT, Location.SHARED
+    private = local_bound(surely[local], masks, possibly[local])
+    private += load_bound(surely[arena], masks, possibly[arena])
+    top = load_bound(surely[shared], masks, possibly[shared])
+    return {COST: cost, SHARED: top, PRIVATE: private, MOVES: 0}
+
+
+def _cheapest_places(prices: Domain) -> list[Location]:
+    return [place for place, price in prices.items() if price == min(prices.values())]
+
+
+def cheapest_only(task: Task) -> Task:
+    """Return `task` without the locations that no plan of least cost uses.
+
+    Only for a task of which a plan reaches the bound of the cost.
+    """
+    domains: dict[str, Domain] = {}
+    for members, prices in task.groups:
+        places = _cheapest_places(prices)
+        for buffer in members:
+            domains[buffer.name] = {place: task.domains[buffer.name][place] for place in places}
+    return evolve(task, domains={b.name: domains[b.name] for b in task.buffers})
 
 
 def _cheapest(task: Task, preference: Mapping[str, Location]) -> dict[str, Location] | None:

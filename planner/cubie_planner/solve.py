@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from cubie_planner.check import check
-from cubie_planner.draft import Draft, Task, finish
+from cubie_planner.draft import ALL_ON, COST, Draft, Switches, Task, finish
 from cubie_planner.explain import PlanUnknown, homeless_view, infeasibility, overload
 from cubie_planner.plan import Plan, Status
 from cubie_planner.problem import Problem
-from cubie_planner.quick import bounds, quick
+from cubie_planner.quick import bounds, cheapest_only, quick
 
 if TYPE_CHECKING:
     from cubie_planner.auto import Objective
@@ -20,7 +20,13 @@ EFFORT = 5.0
 """Deterministic time per objective: about as many seconds on a desktop core."""
 
 
-def plan(problem: Problem, *, effort: float = EFFORT, objective: Objective | None = None) -> Plan:
+def plan(
+    problem: Problem,
+    *,
+    effort: float = EFFORT,
+    objective: Objective | None = None,
+    switches: Switches = ALL_ON,
+) -> Plan:
     """Decide where every buffer lives.
 
     First-fit packing comes first; when it meets the load bound it is proven and
@@ -35,6 +41,8 @@ def plan(problem: Problem, *, effort: float = EFFORT, objective: Objective | Non
     objective : Objective, optional
         Prices for the policy "auto", from `cubie_planner.auto.objective` with a cost
         model of one's own. By default the built-in model of the compute capability.
+    switches : Switches
+        For tests and experiments.
 
     Returns
     -------
@@ -49,25 +57,29 @@ def plan(problem: Problem, *, effort: float = EFFORT, objective: Objective | Non
         When the effort was spent before anything was found.
     """
     task = Task.of(problem, objective)
-    draft = quick(task)
+    draft = quick(task) if switches.first_fit else None
     if draft is None and (homeless_view(task) or overload(task)):
         raise infeasibility(task, effort)
     if draft is None or not draft.proven(task):
-        draft = _exact(task, draft, effort)
+        draft = _exact(task, draft, effort, switches)
     result = finish(task, draft)
     check(problem, result)
     return result
 
 
-def _exact(task: Task, draft: Draft | None, effort: float) -> Draft:
+def _exact(task: Task, draft: Draft | None, effort: float, switches: Switches) -> Draft:
     from cubie_planner.model import lexicographic
 
-    status, found = lexicographic(task, draft, bounds(task), effort)
+    known = bounds(task)
+    choices = task
+    if draft is not None and draft.values(task)[COST] == known[COST]:
+        choices = cheapest_only(task)
+    status, found = lexicographic(choices, draft, known, effort, switches)
     if found is not None:
         return found
     if status is Status.INFEASIBLE and task.cap is not None:
         uncapped = evolve(task, cap=None)
-        return _exact(uncapped, quick(uncapped), effort)
+        return _exact(uncapped, quick(uncapped), effort, switches)
     if status is Status.INFEASIBLE:
         raise infeasibility(task, effort)
     raise PlanUnknown(
