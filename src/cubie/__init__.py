@@ -1,1 +1,32 @@
-"""Integrate very many small ODE systems at once."""
+"""Integrate very many small ODE systems at once, with every buffer's memory planned."""
+
+from cubie.buffers import BufferLocation, BufferRegistry, CUDABuffer
+from cubie.errors import CubieError, InvalidOption, InvalidProblem, UnknownOption
+from cubie.factory import CUDAFactory
+from cubie.integrator import SingleIntegratorRun
+from cubie.kernel import BatchSolverKernel
+from cubie.loop import IVPLoop
+from cubie.results import Result
+from cubie.solver import Solver, UntracedWarning, solve_ivp
+from cubie.status import RunStatus
+from cubie_planner import Plan
+
+__all__ = [
+    "BatchSolverKernel",
+    "BufferLocation",
+    "BufferRegistry",
+    "CUDABuffer",
+    "CUDAFactory",
+    "CubieError",
+    "IVPLoop",
+    "InvalidOption",
+    "InvalidProblem",
+    "Plan",
+    "Result",
+    "RunStatus",
+    "SingleIntegratorRun",
+    "Solver",
+    "UnknownOption",
+    "UntracedWarning",
+    "solve_ivp",
+]

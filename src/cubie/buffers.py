@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
-from attrs import converters, evolve, field, frozen, validators
+from attrs import converters, field, frozen, validators
 
 from cubie_planner import (
     Alias,
@@ -179,10 +179,6 @@ class BufferRegistry:
             yield name, self
         for child, _ in self._children:
             yield from child.walk()
-
-    def place(self, name: str, location: Any) -> None:
-        """Pin a buffer of this component, or unpin it with None."""
-        self._buffers[name] = evolve(self._buffers[name], location=location)
 
     def tree(self) -> Component:
         """Return the planner's description of this component and all it calls."""

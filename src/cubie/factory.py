@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -20,6 +21,27 @@ class Nothing:
     """Settings of a component that has none."""
 
 
+class BuildCache:
+    """Device functions and kernels by the digest of all they depend on.
+
+    Attributes
+    ----------
+    made : Counter
+        How often something was made, by the component's name.
+    """
+
+    def __init__(self) -> None:
+        self._made_before: dict[str, Any] = {}
+        self.made: Counter[str] = Counter()
+
+    def get_or_make(self, key: str, name: str, make: Callable[[], Any]) -> Any:
+        """Return what was made for this digest before, or make it."""
+        if key not in self._made_before:
+            self._made_before[key] = make()
+            self.made[name] += 1
+        return self._made_before[key]
+
+
 @frozen
 class BuildContext:
     """What device functions are built for: a target, and a place for every buffer."""
@@ -27,7 +49,7 @@ class BuildContext:
     backend: Backend
     layout: Layout
     path: str  # qualified name of the component being built
-    built: dict[str, Any]  # device functions by the digest of what they depend on
+    built: BuildCache
 
     def within(self, child: str) -> BuildContext:
         """Return the context of a component called by this one."""
@@ -63,7 +85,6 @@ class CUDAFactory(ABC):
         self._registry = BufferRegistry(self.name, self.phases, dtype, self.entries)
         self._options = dict(options)
         self._children: dict[str, CUDAFactory] = {}
-        self.n_builds = 0
 
     @property
     def buffer_registry(self) -> BufferRegistry:
@@ -100,26 +121,6 @@ class CUDAFactory(ABC):
         """Return the names of the options understood in this component's tree."""
         return set().union(*(component.own_options() for component in self.walk()))
 
-    def update(self, changes: Mapping[str, Any]) -> None:
-        """Change options anywhere in the tree; what does not depend on them is kept.
-
-        Raises
-        ------
-        UnknownOption
-            If no component understands one of them; nothing is changed then.
-        """
-        require_known(changes, self.options())
-        updated = [(component, component._evolved(changes)) for component in self.walk()]
-        for component, settings in updated:
-            component.settings = settings
-            for buffer in component.buffer_registry.buffers.values():
-                if buffer.option in changes:
-                    component.buffer_registry.place(buffer.name, changes[buffer.option])
-
-    def _evolved(self, changes: Mapping[str, Any]) -> Any:
-        known = {field.name for field in attrs.fields(self.Settings)}
-        return attrs.evolve(self.settings, **{k: v for k, v in changes.items() if k in known})
-
     def facts(self) -> tuple:
         """Return what else the built code depends on, beyond settings and placements."""
         return ()
@@ -144,10 +145,7 @@ class CUDAFactory(ABC):
     def device_functions(self, context: BuildContext) -> Any:
         """Return the component's device functions, built anew only if something changed."""
         key = self.build_key(context)
-        if key not in context.built:
-            context.built[key] = self.build(context)
-            self.n_builds += 1
-        return context.built[key]
+        return context.built.get_or_make(key, self.name, lambda: self.build(context))
 
     def child_functions(self, context: BuildContext, name: str) -> Any:
         """Return the device functions of a component that this one calls."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -12,12 +13,12 @@ from cubie.backend import Backend
 from cubie.buffers import BufferRegistry, Layout
 from cubie.controllers import CONTROLLERS, StepController
 from cubie.errors import InvalidOption
-from cubie.factory import BuildContext, require_known
+from cubie.factory import BuildCache, BuildContext, require_known
 from cubie.initial_step import EstimatedFirstStep, GivenFirstStep
 from cubie.loop import IVPLoop
 from cubie.saving import SaveMode
 from cubie.systems.component import SystemComponent
-from cubie.tableaus import ERKTableau, Tableau, get_tableau
+from cubie.tableaus import ERKTableau, Tableau
 
 
 class SystemLike(Protocol):
@@ -157,20 +158,17 @@ class SingleIntegratorRun:
 
     def build_key(self, backend: Backend, layout: Layout) -> str:
         """Return the digest of all that the loop's device function depends on."""
-        return self.loop.build_key(BuildContext(backend, layout, self.loop.name, {}))
+        return self.loop.build_key(BuildContext(backend, layout, self.loop.name, BuildCache()))
 
-    def device_function(self, backend: Backend, layout: Layout, built: dict[str, Any]) -> Callable:
-        """Return the loop's device function; `built` holds those made before, by digest."""
+    def device_function(self, backend: Backend, layout: Layout, built: BuildCache) -> Callable:
+        """Return the loop's device function; `built` holds those made before."""
         return self.loop.device_functions(BuildContext(backend, layout, self.loop.name, built))
 
 
 ALGORITHMS: dict[type[Tableau], type[StepAlgorithm]] = {ERKTableau: ERKStep}
 
 
-def options_of(settings: RunSettings) -> set[str]:
-    """Return the names of the options a solver with these settings has."""
-    tableau = get_tableau(settings.method)
-    whole = SingleIntegratorRun(
-        Shape(), RunSettings(tableau, settings.step_controller), "float64", {}
-    )
-    return whole.options()
+@functools.cache
+def options_of(settings: RunSettings) -> frozenset[str]:
+    """Return the names of the options a solver with these settings has, whatever its system."""
+    return frozenset(SingleIntegratorRun(Shape(), settings, "float64", {}).options())

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from cubie.backend import Backend, Kernel, KernelInputs, KernelOutputs, RunMemory, make_backend
+from cubie.backend import Backend, Kernel, KernelInputs, KernelOutputs, RunMemory
 from cubie.buffers import BufferRegistry, Layout
+from cubie.factory import BuildCache
 from cubie.integrator import SingleIntegratorRun
 from cubie.loop import N_COUNTERS
 from cubie.saving import SaveMode
@@ -55,9 +56,9 @@ class BatchSolverKernel:
     integrator : SingleIntegratorRun
     config : BatchSolverConfig
     backend : Backend
-    built : dict
-        Device functions and kernels made before, by digest; shared by the kernels
-        of one solver so that what did not change is not built again.
+    built : BuildCache, optional
+        Device functions and kernels made before; shared by the kernels of one
+        solver so that what did not change is not built again.
 
     Raises
     ------
@@ -70,12 +71,12 @@ class BatchSolverKernel:
         integrator: SingleIntegratorRun,
         config: BatchSolverConfig,
         backend: Backend,
-        built: dict[str, Any] | None = None,
+        built: BuildCache | None = None,
     ):
         self.integrator = integrator
         self.config = config
         self.backend = backend
-        self._built: dict[str, Any] = {} if built is None else built
+        self._built = BuildCache() if built is None else built
         self.layout = plan_layout(integrator.buffer_registry, config)
 
     @property
@@ -124,9 +125,9 @@ class BatchSolverKernel:
         def make_loop():
             return self.integrator.device_function(backend, layout, self._built)
 
-        if key not in self._built:
-            self._built[key] = backend.kernel(make_loop, memory, key)
-        return self._built[key]
+        return self._built.get_or_make(
+            key, "kernel", lambda: backend.kernel(make_loop, memory, key)
+        )
 
     def launch(self, n_runs: int, inputs: KernelInputs, outputs: KernelOutputs) -> None:
         """Solve a batch; blocks until `outputs` is complete."""
@@ -224,16 +225,3 @@ def make_outputs(mode: SaveMode, n: int, n_runs: int, n_points: int, dtype) -> K
         counters=np.zeros(N_COUNTERS * n_runs, dtype=np.int32),
         status=np.zeros(n_runs, dtype=np.int32),
     )
-
-
-def kernel_for(
-    integrator: SingleIntegratorRun,
-    config: BatchSolverConfig,
-    *,
-    backend: str = "auto",
-    dtype=np.float64,
-    fastmath: bool = True,
-    lanes: int | None = None,
-) -> BatchSolverKernel:
-    """Make a batch kernel on a target named as `solve_ivp` names it."""
-    return BatchSolverKernel(integrator, config, make_backend(backend, dtype, fastmath, lanes))

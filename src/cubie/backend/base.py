@@ -57,6 +57,8 @@ class Backend(ABC):
     name: str
     width: int = 1  # runs per group, in lockstep
     watches_phases: bool = False  # whether `phase` does anything
+    compute_capability: tuple[int, int] | None = None  # of the device launched on
+    max_shared_bytes: int | None = None  # that a block may use there
 
     def __init__(self, dtype, fastmath: bool):
         self.dtype = np.dtype(dtype)
@@ -97,6 +99,10 @@ class Backend(ABC):
         On the interpreted targets it overwrites every byte that no buffer of
         `placements` owns at `point`; elsewhere it is nothing.
         """
+
+    @abstractmethod
+    def foreign_rhs(self, system: Any) -> Callable:
+        """Return ``rhs(t, y, p, dy, at)`` around a right-hand side that was not traced."""
 
     @abstractmethod
     def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> Kernel:

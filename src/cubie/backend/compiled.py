@@ -74,6 +74,9 @@ class CompiledBackend(Backend):
 
         return self._intrinsic(enter)
 
+    def foreign_rhs(self, system) -> Callable:
+        raise NotImplementedError(system.note)
+
     def run_numbers(self) -> Callable:
         """Return ``runs(group)``: the run number of each lane of a group."""
         width = self.width

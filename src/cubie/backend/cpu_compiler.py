@@ -28,9 +28,14 @@ FASTMATH_FLAGS = frozenset({"contract", "reassoc", "nsz", "arcp", "afn"})
 
 I64 = ir.IntType(64)
 
+# Single vector instructions, exact on every processor.
+_HARDWARE = frozenset({"sqrt", "fabs", "floor", "ceil", "trunc"})
+
 
 def _math_call(context, builder, name, lanes, arguments):
     """Call a math function on lanes: a vector library where there is one, else per lane."""
+    if name in _HARDWARE:
+        return codegen.call_llvm_intrinsic(builder, f"llvm.{name}", lanes, arguments)
     vectorised = vector_math.call(builder, name, lanes, arguments)
     if vectorised is not None:
         return vectorised

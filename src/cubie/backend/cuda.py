@@ -15,7 +15,7 @@ from numba.cuda import extending
 
 from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
 from cubie.backend.compiled import CompiledBackend
-from cubie.backend.cuda_types import register_types, shared_base
+from cubie.backend.cuda_types import flatten, register_types, shared_base
 from cubie.backend.lanes import SHARED
 from cubie.backend.resources import KernelResources, assemble
 
@@ -69,12 +69,13 @@ class CUDAKernel(Kernel):
         self._fastmath = backend.fastmath
         runs_of = backend.run_numbers()
         arena = backend.persistent_arena(memory.persistent_bytes)
-        base_of = shared_base(memory.shared_stride)
+        base_of, flat = shared_base(memory.shared_stride), flatten()
 
         def kernel(n_runs, inputs, outputs):
             run = cuda.grid(1)
             if run < n_runs:
-                loop(base_of(cuda.threadIdx.x), arena(), runs_of(run), n_runs, inputs, outputs)
+                shared = base_of(cuda.threadIdx.x)
+                loop(shared, arena(), runs_of(run), n_runs, flat(inputs), flat(outputs))
 
         self._function = kernel
 

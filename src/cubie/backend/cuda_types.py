@@ -8,12 +8,12 @@ import operator
 
 from llvmlite import ir
 from numba.core import types
-from numba.cuda import cgutils, extending
+from numba.cuda import cgutils, extending, libdevice
 from numba.cuda.np import arrayobj
 from numba.cuda.typing import templates
 
 from cubie.backend import lane_ops
-from cubie.backend.lanes import SHARED, Base
+from cubie.backend.lanes import SHARED, Base, Flat
 
 DYNAMIC_SHARED_ALIGNMENT = 16  # bytes: what the hardware gives the start of dynamic shared memory
 
@@ -21,6 +21,10 @@ DYNAMIC_SHARED_ALIGNMENT = 16  # bytes: what the hardware gives the start of dyn
 def _math_call(context, builder, name, lanes, arguments):
     """Call the device's math library; a lane is one run, so the call is scalar."""
     function = operator.pow if name == "pow" else getattr(math, name)
+    if name in ("floor", "ceil", "trunc"):
+        # Python's own versions return integers.
+        suffix = "f" if lanes.dtype == types.float32 else ""
+        function = getattr(libdevice, name + suffix)
     signature = templates.signature(lanes.dtype, *[lanes.dtype] * len(arguments))
     return context.get_function(function, signature)(builder, arguments)
 
@@ -36,10 +40,29 @@ def register_types() -> None:
             lower=extending.lower_builtin,
             lower_cast=extending.lower_cast,
             register_model=extending.register_model,
-            make_array=arrayobj.make_array,
             math_call=_math_call,
         )
     )
+
+
+def flatten():
+    """Return ``flat(record)``: a record of arrays as a record of their bare pointers."""
+
+    def flat(typingctx, record):
+        pointers = [Flat(array.dtype) for array in record.types]
+        flat_type = types.NamedTuple(pointers, record.instance_class)
+
+        def lower(context, builder, signature, args):
+            arrays = cgutils.unpack_tuple(builder, args[0], len(record.types))
+            data = [
+                arrayobj.make_array(array_type)(context, builder, array).data
+                for array_type, array in zip(record.types, arrays, strict=True)
+            ]
+            return context.make_tuple(builder, flat_type, data)
+
+        return flat_type(record), lower
+
+    return extending.intrinsic(flat)
 
 
 def shared_base(stride: int):

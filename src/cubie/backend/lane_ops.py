@@ -60,7 +60,7 @@ UNARY_MATH = (
     "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
     "erf", "erfc",
 )  # fmt: skip
-ROUNDING = {"floor": "llvm.floor", "ceil": "llvm.ceil", "trunc": "llvm.trunc"}
+ROUNDING = ("floor", "ceil", "trunc")
 BINARY_MATH = ("pow", "atan2", "fmod", "hypot")
 
 
@@ -166,7 +166,10 @@ def _register_arithmetic(registrar):
     @registrar.lower(operator.neg, Lanes)
     def negate(context, builder, sig, args):
         lanes = sig.return_type
-        return builder.fneg(args[0]) if lanes.is_float else builder.neg(args[0])
+        if not lanes.is_float:
+            return builder.neg(args[0])
+        # -0.0 - x rather than fneg, which the NVVM dialect of older devices lacks.
+        return builder.fsub(codegen.constant(lanes.dtype, lanes.width, -0.0), args[0])
 
     @registrar.lower(operator.pos, Lanes)
     def identity(context, builder, sig, args):
@@ -329,21 +332,6 @@ def _register_math(registrar):
         common = _common(a, b)
         return (common, common, common) if common is not None and common.is_float else None
 
-    def make_llvm(function, name):
-        def lower(context, builder, sig, args):
-            return codegen.call_llvm_intrinsic(builder, name, sig.return_type, args)
-
-        _template(registrar, function, one)
-        registrar.lower(function, Lanes)(lower)
-
-    for function in (primitives.square_root, math.sqrt):
-        make_llvm(function, "llvm.sqrt")
-    for function in (primitives.absolute, math.fabs, abs):
-        make_llvm(function, "llvm.fabs")
-    make_llvm(primitives.floor, ROUNDING["floor"])
-    for name, intrinsic in ROUNDING.items():
-        make_llvm(getattr(math, name), intrinsic)
-
     def make_call(function, name, rule, n_arguments):
         def lower(context, builder, sig, args):
             return registrar.math_call(context, builder, name, sig.return_type, args)
@@ -351,7 +339,12 @@ def _register_math(registrar):
         _template(registrar, function, rule)
         registrar.lower(function, *[Lanes] * n_arguments)(lower)
 
-    for name in UNARY_MATH:
+    for function in (primitives.square_root, math.sqrt):
+        make_call(function, "sqrt", one, 1)
+    for function in (primitives.absolute, math.fabs, abs):
+        make_call(function, "fabs", one, 1)
+    make_call(primitives.floor, "floor", one, 1)
+    for name in (*ROUNDING, *UNARY_MATH):
         make_call(getattr(math, name), name, one, 1)
     for name in BINARY_MATH:
         make_call(getattr(math, name), name, two, 2)

@@ -104,6 +104,9 @@ class PythonBackend(Backend):
 
         return total
 
+    def foreign_rhs(self, system) -> Callable:
+        return system.rhs
+
     def phase(self, point: int, placements: Mapping[str, Placement]) -> Callable:
         dead_shared = _dead_bytes(placements, Location.SHARED, point)
         dead_persistent = _dead_bytes(placements, Location.LOCAL_PERSISTENT, point)

@@ -1,0 +1,114 @@
+"""Checks of what a user states, each with the argument's name and what would do."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from typing import Any
+
+import numpy as np
+
+from cubie.errors import InvalidProblem
+
+LARGEST_COUNT = 2**31 - 1
+
+
+def time_span(given: Any) -> tuple[float, float]:
+    """Return (start, end); the end may lie before the start (integration backwards)."""
+    try:
+        start, end = (float(t) for t in given)
+    except (TypeError, ValueError) as error:
+        raise InvalidProblem(
+            "t_span", f"is {given!r}, but must be two numbers (start, end)."
+        ) from error
+    if not (math.isfinite(start) and math.isfinite(end)):
+        raise InvalidProblem("t_span", f"is ({start}, {end}), but both times must be finite.")
+    return start, end
+
+
+def save_times(given: Any, span: tuple[float, float]) -> np.ndarray | None:
+    """Return `t_eval` as an array, in order along the span."""
+    if given is None:
+        return None
+    try:
+        times = np.asarray(given, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InvalidProblem("t_eval", "must be a sequence of numbers.") from error
+    if times.ndim != 1 or times.size == 0:
+        raise InvalidProblem(
+            "t_eval",
+            f"has shape {times.shape}, but must be one-dimensional with at least one time.",
+        )
+    start, end = span
+    low, high = min(span), max(span)
+    if not np.all((times >= low) & (times <= high)):
+        outside = times[~((times >= low) & (times <= high))][0]
+        raise InvalidProblem(
+            "t_eval", f"contains {outside}, which is not within t_span = ({start}, {end})."
+        )
+    steps = np.diff(times) * (1.0 if end >= start else -1.0)
+    if np.any(steps <= 0):
+        where = int(np.flatnonzero(steps <= 0)[0])
+        order = "increase" if end >= start else "decrease"
+        raise InvalidProblem(
+            "t_eval",
+            f"must strictly {order} from the start to the end of t_span, but "
+            f"t_eval[{where}] = {times[where]} is followed by {times[where + 1]}.",
+        )
+    return times
+
+
+def tolerance(name: str, given: Any, n: int) -> np.ndarray:
+    """Return a tolerance as (1,) or (n,) positive numbers; atol may be zero."""
+    try:
+        values = np.atleast_1d(np.asarray(given, dtype=float))
+    except (TypeError, ValueError) as error:
+        raise InvalidProblem(name, f"is {given!r}, but must be a number or {n} numbers.") from error
+    if values.shape not in ((1,), (n,)):
+        raise InvalidProblem(
+            name, f"has shape {values.shape}, but must be a number or have shape ({n},)."
+        )
+    if not np.all(np.isfinite(values)) or np.any(values < 0):
+        raise InvalidProblem(name, f"is {given!r}, but must be finite and not negative.")
+    return values
+
+
+def tolerances(rtol: Any, atol: Any, n: int, dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Return rtol and atol of one shape, no smaller than the dtype can resolve."""
+    relative, absolute = tolerance("rtol", rtol, n), tolerance("atol", atol, n)
+    floor = 10 * np.finfo(dtype).eps
+    if np.any((relative < floor) & (absolute == 0)) or np.any((relative > 0) & (relative < floor)):
+        raise InvalidProblem(
+            "rtol",
+            f"is {rtol!r}, but {np.dtype(dtype).name} cannot resolve less than {floor:.2g}; "
+            "raise rtol, use dtype=float64, or give rtol=0 with a positive atol.",
+        )
+    if relative.shape != absolute.shape:
+        relative, absolute = (np.broadcast_to(v, (n,)) for v in (relative, absolute))
+    return relative, absolute
+
+
+def positive(name: str, given: Any, allow_infinite: bool = False) -> float:
+    """Return a positive number."""
+    finite = isinstance(given, numbers.Real) and (allow_infinite or math.isfinite(given))
+    if not finite or isinstance(given, bool) or not given > 0:
+        raise InvalidProblem(name, f"is {given!r}, but must be a positive number.")
+    return float(given)
+
+
+def count(name: str, given: Any) -> int:
+    """Return an int of at least 1."""
+    if isinstance(given, bool) or not isinstance(given, numbers.Integral) or given < 1:
+        raise InvalidProblem(name, f"is {given!r}, but must be an integer of at least 1.")
+    if given > LARGEST_COUNT:
+        raise InvalidProblem(name, f"is {given}, but must not exceed {LARGEST_COUNT}.")
+    return int(given)
+
+
+def initial_states(states: np.ndarray) -> None:
+    """Refuse initial values that are not finite; `states` is (n, n_runs or 1)."""
+    finite = np.isfinite(states)
+    if not finite.all():
+        component, run = (int(i) for i in np.argwhere(~finite)[0])
+        where = f"y0[{run}, {component}]" if states.shape[1] > 1 else f"y0[{component}]"
+        raise InvalidProblem("y0", f"must be finite, but {where} is {states[component, run]}.")

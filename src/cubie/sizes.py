@@ -1,0 +1,40 @@
+"""Byte sizes as people write them."""
+
+from __future__ import annotations
+
+import re
+
+from cubie.errors import InvalidOption
+
+_UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2}
+
+
+def parse_size(option: str, given: int | str | None) -> int | None:
+    """Return bytes from ``49152``, ``"48k"``, ``"99KiB"`` or ``"sm_90"`` (that device's limit).
+
+    Raises
+    ------
+    InvalidOption
+        For anything else, naming the option.
+    """
+    if given is None:
+        return None
+    if isinstance(given, bool) or not isinstance(given, (int, str)):
+        raise InvalidOption(option, given, advice=_ADVICE)
+    if isinstance(given, int):
+        size = given
+    elif given.lower().startswith("sm_"):
+        from cubie_planner import Device
+
+        return Device.parse(given).max_shared_bytes_per_block
+    else:
+        match = re.fullmatch(r"\s*(\d+)\s*([a-zA-Z]*)\s*", given)
+        if match is None or match[2].lower() not in _UNITS:
+            raise InvalidOption(option, given, advice=_ADVICE)
+        size = int(match[1]) * _UNITS[match[2].lower()]
+    if size < 0:
+        raise InvalidOption(option, given, advice="It must not be negative.")
+    return size
+
+
+_ADVICE = 'Give bytes (49152), a size with a unit ("48k", "99KiB"), or a device ("sm_90").'

@@ -1,0 +1,421 @@
+"""`solve_ivp` and `Solver`: from a user's problem to a planned, compiled, solved batch."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import numpy as np
+from attrs import field, frozen
+
+from cubie import checks
+from cubie.backend import make_backend
+from cubie.errors import InvalidOption, InvalidProblem
+from cubie.factory import BuildCache, require_known
+from cubie.integrator import RunSettings, SingleIntegratorRun, options_of
+from cubie.kernel import (
+    DEFAULT_BLOCK_SIZE,
+    BatchSolverConfig,
+    BatchSolverKernel,
+    make_inputs,
+    make_outputs,
+)
+from cubie.results import Result, make_result
+from cubie.saving import SaveMode
+from cubie.sizes import parse_size
+from cubie.systems import Batch, System, split_batch, trace
+from cubie.tableaus import get_tableau
+from cubie_planner import Plan
+
+MAX_BLOCK_SIZE = 1024
+FIRST_ROOM = 256  # points a run saved at every step has room for at first
+
+
+class UntracedWarning(UserWarning):
+    """A right-hand side works, but not as straight-line code."""
+
+
+@frozen
+class SolverSettings:
+    """Everything about a solve that no component of the integrator owns.
+
+    The fields are the keyword arguments of `solve_ivp`, see there.
+    """
+
+    method: Any = field(default="tsit5", converter=get_tableau)
+    step_controller: str | None = None
+    rtol: Any = 1e-3
+    atol: Any = 1e-6
+    first_step: float | None = None
+    max_step: float = math.inf
+    max_steps: int = 100_000
+    locations: Any = "auto"
+    max_shared: int | str | None = None
+    block_size: int | None = None
+    backend: str = "auto"
+    dtype: Any = None
+    fastmath: bool = True
+    lanes: int | None = None
+    save: str | None = None
+
+    def save_mode(self, single: bool, times: np.ndarray | None) -> SaveMode:
+        """Return which points to keep: those asked for, else every step or the last."""
+        if times is not None:
+            if self.save is not None:
+                raise InvalidOption(
+                    "save", self.save, advice="Give either t_eval or save, not both."
+                )
+            return SaveMode.TIMES
+        if self.save is None:
+            return SaveMode.STEPS if single else SaveMode.FINAL
+        if self.save not in ("final", "steps"):
+            raise InvalidOption("save", self.save, ("final", "steps"))
+        return SaveMode(self.save)
+
+    def run_settings(self, mode: SaveMode, per_component: bool) -> RunSettings:
+        """Return what decides which components there are."""
+        return RunSettings(
+            method=self.method,
+            step_controller=self.step_controller,
+            save_mode=mode,
+            per_component=per_component,
+            first_step_given=self.first_step is not None,
+        )
+
+
+_SETTINGS = {setting.name for setting in attrs.fields(SolverSettings)}
+
+
+class Solver:
+    """Solve one system again and again; what did not change is not built again.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(t, y, *args)``, an ordinary SciPy right-hand side. What it refers to
+        (globals, closures) is taken as it is when first solved.
+    **options
+        Keyword arguments of `solve_ivp` from `method` on.
+
+    Raises
+    ------
+    UnknownOption
+        For a keyword that neither the solver nor any of its components has.
+    """
+
+    def __init__(self, fun: Callable, **options: Any):
+        self.fun = fun
+        self._settings = SolverSettings()
+        self._options: dict[str, Any] = {}
+        self._systems: dict[Any, System] = {}
+        self._kernels: dict[Any, BatchSolverKernel] = {}
+        self._built = BuildCache()
+        self._last: BatchSolverKernel | None = None
+        self.update(**options)
+
+    def update(self, **changes: Any) -> None:
+        """Change settings or options of components for all later solves.
+
+        Raises
+        ------
+        UnknownOption
+            For a keyword that nothing understands; nothing is changed then.
+        """
+        self._settings, self._options = self._changed(changes)
+
+    def _changed(self, changes: Mapping[str, Any]) -> tuple[SolverSettings, dict[str, Any]]:
+        """Return settings and component options with `changes` made, checked."""
+        own = {name: value for name, value in changes.items() if name in _SETTINGS}
+        settings = attrs.evolve(self._settings, **own)
+        options = self._options | {k: v for k, v in changes.items() if k not in _SETTINGS}
+        known = options_of(settings.run_settings(SaveMode.FINAL, False))
+        require_known(options, known | _SETTINGS)
+        return settings, options
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """Names of all keyword arguments, buffer locations included."""
+        known = options_of(self._settings.run_settings(SaveMode.FINAL, False))
+        return tuple(sorted(known | _SETTINGS))
+
+    @property
+    def kernel(self) -> BatchSolverKernel:
+        """The kernel of the latest solve or `prepare`.
+
+        Raises
+        ------
+        RuntimeError
+            Before the first one: sizes are not known then.
+        """
+        if self._last is None:
+            raise RuntimeError("Nothing was solved yet; call solve(...) or prepare(...) first.")
+        return self._last
+
+    @property
+    def plan(self) -> Plan:
+        """Where every buffer lives in the latest solve or `prepare`."""
+        return self.kernel.plan
+
+    @property
+    def builds(self) -> Mapping[str, int]:
+        """How often each component's device functions, and kernels, were built so far."""
+        return dict(self._built.made)
+
+    def prepare(self, y0: Any, args: Sequence[Any] | None = None, **changes: Any) -> Plan:
+        """Plan for a problem without solving it, and return the plan."""
+        settings, options = self._changed(changes)
+        batch = split_batch(y0, () if args is None else args)
+        mode = settings.save_mode(batch.n_runs is None, None)
+        return self._kernel(settings, options, batch, mode, False).plan
+
+    def solve(
+        self,
+        t_span: Sequence[float],
+        y0: Any,
+        t_eval: Any = None,
+        *,
+        args: Sequence[Any] | None = None,
+        **changes: Any,
+    ) -> Result:
+        """Solve one run or a batch; `changes` hold for this call only.
+
+        See `solve_ivp` for the parameters, the result and the errors.
+        """
+        settings, options = self._changed(changes)
+        span = checks.time_span(t_span)
+        times = checks.save_times(t_eval, span)
+        batch = split_batch(y0, () if args is None else args)
+        checks.initial_states(batch.y0)
+        n = batch.y0.shape[0]
+        dtype = _dtype(settings.dtype, y0)
+        rtol, atol = checks.tolerances(settings.rtol, settings.atol, n, dtype)
+        mode = settings.save_mode(batch.n_runs is None, times)
+        kernel = self._kernel(settings, options, batch, mode, rtol.size > 1)
+        arguments = {
+            "rtol": rtol,
+            "atol": atol,
+            "first_step": _first_step(settings, kernel, span),
+            "max_step": checks.positive("max_step", settings.max_step, allow_infinite=True),
+            "max_steps": checks.count("max_steps", settings.max_steps),
+            "save_times": () if times is None else times,
+        }
+        return _run(kernel, batch, span, times, mode, dtype, arguments, self._notes(batch))
+
+    def _system(self, batch: Batch) -> System:
+        key = (batch.y0.shape[0], repr(_structure(batch.args)))
+        if key not in self._systems:
+            system = trace(self.fun, batch.y0.shape[0], batch.args)
+            if system.note:
+                warnings.warn(system.note, UntracedWarning, stacklevel=4)
+            self._systems[key] = system
+        return self._systems[key]
+
+    def _notes(self, batch: Batch) -> tuple[str, ...]:
+        note = self._system(batch).note
+        return (note,) if note else ()
+
+    def _kernel(
+        self,
+        settings: SolverSettings,
+        options: Mapping[str, Any],
+        batch: Batch,
+        mode: SaveMode,
+        per_component: bool,
+    ) -> BatchSolverKernel:
+        system = self._system(batch)
+        run_settings = settings.run_settings(mode, per_component)
+        dtype = np.dtype(_dtype(settings.dtype, batch.y0))
+        lanes = settings.lanes
+        if system.kind == "compiled" and lanes is None and settings.backend in ("auto", "cpu"):
+            lanes = 1  # the function runs as written, on one run's plain numbers
+        backend = make_backend(settings.backend, dtype, bool(settings.fastmath), lanes)
+        config = BatchSolverConfig(
+            locations=settings.locations,
+            max_shared_bytes=parse_size("max_shared", settings.max_shared)
+            or backend.max_shared_bytes,
+            block_size=_block_size(settings.block_size),
+            compute_capability=backend.compute_capability,
+        )
+        key = (system.digest, run_settings, repr(sorted(options.items())), repr(config), backend.key)
+        if key not in self._kernels:
+            integrator = SingleIntegratorRun(system, run_settings, dtype, options)
+            self._kernels[key] = BatchSolverKernel(integrator, config, backend, self._built)
+        self._last = self._kernels[key]
+        return self._last
+
+
+def _run(
+    kernel: BatchSolverKernel,
+    batch: Batch,
+    span: tuple[float, float],
+    times: np.ndarray | None,
+    mode: SaveMode,
+    dtype,
+    arguments: dict[str, Any],
+    notes: tuple[str, ...],
+) -> Result:
+    """Launch, with more room if steps did not fit, and shape the result."""
+    n, n_runs = batch.y0.shape[0], batch.n_runs or 1
+    room = FIRST_ROOM if mode is SaveMode.STEPS else 0
+    while True:
+        inputs = make_inputs(batch.y0, batch.parameters, span, dtype, room=room, **arguments)
+        points = room if mode is SaveMode.STEPS else len(arguments["save_times"])
+        outputs = make_outputs(mode, n, n_runs, points, dtype)
+        start = time.perf_counter()
+        kernel.launch(n_runs, inputs, outputs)
+        seconds = time.perf_counter() - start
+        needed = int(outputs.saved.max()) if mode is SaveMode.STEPS else 0
+        if needed <= room:
+            break
+        room = needed
+    single = batch.n_runs is None
+    return make_result(
+        outputs, mode, single, (n, n_runs), times, span[1], kernel.plan, notes, seconds
+    )
+
+
+def _dtype(given: Any, y0: Any) -> np.dtype:
+    """Return the dtype asked for; by default float32 for float32 data, else float64."""
+    if given is not None:
+        return np.dtype(given)
+    return np.dtype(np.float32 if getattr(y0, "dtype", None) == np.float32 else np.float64)
+
+
+def _structure(value: Any) -> Any:
+    """Describe args by what tracing depends on: types, shapes, and constants."""
+    if isinstance(value, (tuple, list)):
+        return type(value).__name__, [_structure(entry) for entry in value]
+    if isinstance(value, np.ndarray):
+        return value.shape, value.dtype.str
+    if isinstance(value, (float, np.floating)):
+        return "float"
+    return repr(value), id(value) if callable(value) else None
+
+
+def _block_size(given: Any) -> int:
+    if given is None:
+        return DEFAULT_BLOCK_SIZE
+    size = checks.count("block_size", given)
+    if size > MAX_BLOCK_SIZE:
+        raise InvalidOption("block_size", size, advice=f"A block has at most {MAX_BLOCK_SIZE} runs.")
+    return size
+
+
+def _first_step(settings: SolverSettings, kernel: BatchSolverKernel, span) -> float:
+    if settings.first_step is None:
+        if not kernel.integrator.controller.adaptive:
+            raise InvalidProblem(
+                "first_step",
+                f"must be given: `{settings.method.name}` runs with a fixed step size here. "
+                "For error control choose a method with an error estimate, such as 'tsit5'.",
+            )
+        return 0.0
+    step = checks.positive("first_step", settings.first_step)
+    length = abs(span[1] - span[0])
+    if length and step > length:
+        raise InvalidProblem("first_step", f"is {step}, longer than t_span, which is {length}.")
+    return step
+
+
+def solve_ivp(
+    fun: Callable,
+    t_span: Sequence[float],
+    y0: Any,
+    method: Any = "tsit5",
+    t_eval: Any = None,
+    *,
+    args: Sequence[Any] | None = None,
+    rtol: Any = 1e-3,
+    atol: Any = 1e-6,
+    first_step: float | None = None,
+    max_step: float = math.inf,
+    max_steps: int = 100_000,
+    locations: Any = "auto",
+    max_shared: int | str | None = None,
+    block_size: int | None = None,
+    backend: str = "auto",
+    dtype: Any = None,
+    fastmath: bool = True,
+    **options: Any,
+) -> Result:
+    """Solve an initial value problem, or a batch of them, y' = fun(t, y), y(t0) = y0.
+
+    Parameters
+    ----------
+    fun : callable
+        ``fun(t, y, *args)`` returning a sequence of n numbers; ordinary Python.
+    t_span : (float, float)
+        Start and end; integration runs backwards if the end lies before the start.
+    y0 : array_like (n,) or (n_runs, n)
+        Initial state, of one run or of each. float32 data selects float32.
+    method : str or Tableau
+        Such as "tsit5", "dormand_prince54", "dop853"; SciPy's "RK45", "RK23" and
+        "DOP853" are known, in any case.
+    t_eval : array_like (n_points,), optional
+        Times to save at; steps land on them exactly. By default a single run
+        saves every step, a batch its final state (see `save`).
+    args : tuple, optional
+        Further arguments of `fun`. An array with a leading axis of runs makes a
+        batch; see `cubie.systems.split_batch` for the rule.
+    rtol, atol : float or array_like (n,)
+        A step's error is kept below ``atol + rtol * abs(y)``, in the root mean
+        square over the components.
+    first_step : float, optional
+        First step size; chosen from the derivatives by default. Methods without an
+        error estimate keep it throughout, and need it.
+    max_step : float
+        Largest step size.
+    max_steps : int
+        Attempted steps a run may use before it ends with status TOO_MANY_STEPS.
+    locations : "auto", "local", "shared", mapping of buffer to location, or Plan
+        Where buffers live that are not pinned by a `{buffer}_location` option.
+    max_shared : int or str, optional
+        Shared memory a block may use, "48k" or "sm_90"; by default the device's
+        limit, and none where there is no device.
+    block_size : int, optional
+        Runs (threads) per block; 64 by default.
+    backend : {"auto", "cuda", "cpu", "python"}
+        "auto" is cuda where there is a GPU, else cpu.
+    dtype : float64 or float32, optional
+    fastmath : bool
+        Allow the compiler to reorder and fuse arithmetic. Without it results are
+        bit-identical for every placement of the buffers.
+    **options
+        ``step_controller`` ("fixed", "i", "pi", "pid", "gustafsson"), ``save``
+        ("final", "steps"), ``lanes`` (runs per SIMD group on the CPU), options of
+        the components (``safety``, ``kp``, ...) and ``{buffer}_location`` for
+        every buffer.
+
+    Returns
+    -------
+    Result
+        A failed run does not raise: see `status`, `success`, `message`.
+
+    Raises
+    ------
+    UnknownOption, InvalidOption, InvalidProblem
+        Naming the argument, what was given and what is allowed.
+    cubie_planner.PlanInfeasible
+        If the pins and limits cannot hold together.
+    """
+    solver = Solver(
+        fun,
+        method=method,
+        rtol=rtol,
+        atol=atol,
+        first_step=first_step,
+        max_step=max_step,
+        max_steps=max_steps,
+        locations=locations,
+        max_shared=max_shared,
+        block_size=block_size,
+        backend=backend,
+        dtype=dtype,
+        fastmath=fastmath,
+        **options,
+    )
+    return solver.solve(t_span, y0, t_eval, args=args)
