@@ -57,7 +57,7 @@ RODAS3P = RosenbrockTableau(
     error_weights="0 0 0 -1 1",
     error_order=2,
     stability=Stability.L,
-    source="Steinebach, Rodas3P and Rodas23W (2024); coefficients as in OrdinaryDiffEq.jl",
+    source="Steinebach, Rosenbrock methods within OrdinaryDiffEq.jl, Proc. JuliaCon (2024)",
 )
 
 RODAS4 = RosenbrockTableau(
