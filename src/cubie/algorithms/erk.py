@@ -115,7 +115,8 @@ class ERKStep(StepAlgorithm):
         )
 
     def facts(self) -> tuple:
-        return (self.tableau.name, self.tableau.a, self.tableau.b, self.tableau.c, self.n_states)
+        t = self.tableau
+        return (t.a, t.b, t.c, t.error_weights, t.error_weights_low, self.n_states)
 
     def build(self, context: BuildContext) -> StepFunctions:
         backend = context.backend
