@@ -1,0 +1,111 @@
+"""Problems: what must fit together before anything is planned."""
+
+import pytest
+
+from cubie_planner import Buffer, Limits, Location, Problem, ProblemError, run_stride
+
+
+def buffers(*names, **options):
+    return [Buffer(name, 4, "f4", **options) for name in names]
+
+
+def test_missing_parent_names_nearest_buffer():
+    """An alias to a buffer that does not exist is answered with the nearest name."""
+    child = Buffer("child", 1, "f4", aliases="stage_rsh")
+    with pytest.raises(ProblemError, match=r"not a buffer \(did you mean 'stage_rhs'\?\)"):
+        Problem([*buffers("stage_rhs"), child])
+
+
+def test_alias_cycle_is_shown():
+    """Aliases that lead back to where they started are refused, the cycle spelt out."""
+    ring = [Buffer(n, 4, "f4", aliases=p) for n, p in (("a", "b"), ("b", "c"), ("c", "a"))]
+    with pytest.raises(ProblemError, match=r"form a cycle: a -> b -> c -> a") as error:
+        Problem(ring)
+    assert error.value.buffers == ("a", "b", "c")
+
+
+def test_diamond_of_aliases_is_no_cycle():
+    """Two ways to the same ancestor are allowed."""
+    Problem(
+        [
+            Buffer("g", 4, "f4"),
+            Buffer("p", 4, "f4", aliases="g"),
+            Buffer("q", 4, "f4", aliases="g"),
+            Buffer("c", 4, "f4", aliases=["p", "q"]),
+        ]
+    )
+
+
+def test_long_alias_chain_needs_no_recursion():
+    """A chain of ten thousand aliases is checked without exhausting the stack."""
+    chain = [Buffer("b0", 1, "f4")]
+    chain += [Buffer(f"b{i}", 1, "f4", aliases=f"b{i - 1}") for i in range(1, 10_000)]
+    assert len(Problem(list(reversed(chain))).buffers) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Problem(buffers("a", "a")), "two buffers are named `a`"),
+        (lambda: Problem([1]), "buffers must be Buffer objects, got 1"),
+        (lambda: Problem([], Limits(), "locl"), r"policy 'locl' is unknown \(did you mean 'local'"),
+        (lambda: Problem(buffers("a"), Limits(), {"b": "local"}), "the policy names `b`"),
+        (
+            lambda: Problem(buffers("a", locations="local"), Limits(), {"a": "shared"}),
+            "the policy cannot hold: buffer `a`: may not be shared",
+        ),
+        (lambda: Limits(-1), "max_shared_bytes must be a byte count"),
+        (lambda: Limits(4.5), "max_shared_bytes must be a byte count"),
+        (lambda: Limits(block_size=0), "block_size must be an integer >= 1, got 0"),
+        (lambda: Limits(compute_capability=(9,)), "compute_capability must be"),
+        (
+            lambda: Problem([Buffer(f"b{i}", 2**40, "u1") for i in range(1025)]),
+            "more than the .* B for which offsets are exact",
+        ),
+        (
+            lambda: Problem([Buffer(f"b{i}", 1, "u1") for i in range(100_001)]),
+            "100001 buffers are more than",
+        ),
+    ],
+)
+def test_bad_problem_is_refused(make, message):
+    """Every mismatch raises an error that says what is wrong."""
+    with pytest.raises(ProblemError, match=message):
+        make()
+
+
+def test_run_stride_is_odd_in_units():
+    """Padded strides are an odd number of words, so that runs fall into different banks."""
+    assert run_stride(0, 4) == 0
+    assert run_stride(12, 4) == 12
+    assert run_stride(16, 4) == 20
+    assert run_stride(16, 4, pad_banks=False) == 16
+    assert run_stride(13, 8) == 24
+    assert run_stride(1, 1) == 4
+
+
+@pytest.mark.parametrize("pad", [True, False])
+def test_run_capacity_is_the_largest_that_fits(pad):
+    """A run at its capacity fits under the limit; one more byte does not."""
+    for alignment in (1, 4, 8, 16):
+        for limit in range(0, 400, 7):
+            limits = Limits(limit, 3, None, pad)
+            capacity = limits.run_capacity(alignment)
+            assert limits.stride(capacity, alignment) * 3 <= limit
+            assert limits.stride(capacity + 1, alignment) * 3 > limit
+
+
+def test_digest_sees_every_field():
+    """Problems that differ anywhere have different digests; equal ones have the same."""
+    base = Problem(buffers("a", "b"))
+    variants = [
+        Problem(buffers("a", "c")),
+        Problem(buffers("a", "b", access_weight=2.0)),
+        Problem(buffers("a", "b", pin="shared")),
+        Problem(buffers("a", "b"), Limits(64)),
+        Problem(buffers("a", "b"), Limits(), "local"),
+        Problem(buffers("a", "b"), previous={"a": (Location.SHARED, 0)}),
+    ]
+    digests = {problem.digest for problem in [base, *variants]}
+    assert len(digests) == 1 + len(variants)
+    assert Problem(buffers("a", "b")).digest == base.digest
