@@ -240,10 +240,15 @@ def plan_from_json(text: str) -> Plan:
     placements = {}
     for index, item in enumerate(_expect_list(body["placements"], "placements")):
         placement = _placement_from_dict(problem, item, f"placements[{index}]")
+        if placement.name in placements:
+            raise FormatError(f"placements[{index}] places `{placement.name}` twice")
         placements[placement.name] = placement
     levels = []
     for item in _expect_list(body["levels"], "levels"):
         _expect_fields(item, "levels", required={"name", "value", "bound"}, optional={"status"})
+        for key in ("value", "bound"):
+            if type(item[key]) is not int:
+                raise FormatError(f"levels.{key} must be an integer, got {item[key]!r}")
         levels.append(Level(item["name"], item["value"], item["bound"]))
     plan = Plan(problem, placements, tuple(levels), body["digest"], body.get("note", ""))
     check(problem, plan)
@@ -258,9 +263,9 @@ def _placement_from_dict(problem: Problem, data: Any, where: str) -> Placement:
     buffer = problem.by_name.get(data["name"])
     if buffer is None:
         raise FormatError(f"{where} places `{data['name']}`, which the problem does not have")
-    for name in ("offset", "parent_offset", "size_bytes"):
-        if data[name] is not None and type(data[name]) is not int:
-            raise FormatError(f"{where}.{name} must be an integer, got {data[name]!r}")
+    for key in ("offset", "parent_offset", "size_bytes"):
+        if data[key] is not None and type(data[key]) is not int:
+            raise FormatError(f"{where}.{key} must be an integer, got {data[key]!r}")
     if data["parent"] is not None and data["parent"] not in problem.by_name:
         raise FormatError(f"{where} names the parent `{data['parent']}`, which does not exist")
     return Placement(

@@ -208,10 +208,10 @@ def _draw_arena(axes, plan: Plan, place: Location, order: dict[str, int], ink: s
             )
         )
         axes.text(
-            (left + right) / 2,
-            tile.end - (tile.end - tile.start) * (0.5 if tile.depth == 0 else 0.35),
+            left + 0.02 * (right - left) if tile.depth == 0 else (left + right) / 2,
+            (tile.start + tile.end) / 2,
             tile.name.rsplit(".", 1)[-1],
-            ha="center",
+            ha="left" if tile.depth == 0 else "center",
             va="center",
             fontsize=7,
             color=ink,
