@@ -138,6 +138,7 @@ class AdaptiveController(StepController):
         low, high, one = constant(s.min_factor), constant(s.max_factor), constant(1.0)
         smallest, largest = constant(SMALLEST_SQUARE), constant(LARGEST_SQUARE)
         top, zero = constant(LARGEST_EXPONENT), constant(0.0)
+        elementary = constant(-0.5 / self.k)
 
         def start(shared, persistent, h):
             enter_begin(shared, persistent)
@@ -148,7 +149,10 @@ class AdaptiveController(StepController):
             history = alloc_history(shared, persistent, None)
             log_norm = log2(minimum(maximum(norm_squared, smallest), largest))
             accept = norm_squared <= one
-            wish = log_safety + suggest(history, h, log_norm)
+            # What went before says how a step may grow, not how far a rejected one must
+            # shrink: with a history of tiny errors some gains would have it grow.
+            wish = select(accept, suggest(history, h, log_norm), elementary * log_norm)
+            wish = log_safety + wish
             factor = exp2(minimum(maximum(wish, -top), top))
             # A step after a rejection does not grow (Hairer, Norsett & Wanner I, II.4),
             # and a rejected one must shrink.
