@@ -29,8 +29,8 @@ class TimelineError(ValueError):
     """The components do not fit together."""
 
 
-PhaseSpan = str | tuple[str, str]
-"""One phase, or all phases from a first to a last, both included."""
+PhaseSpan = str | tuple[str | None, str | None]
+"""One phase, or all phases from a first to a last, both included; None: from or to the very end."""
 
 
 @frozen(init=False)
@@ -44,7 +44,10 @@ class PhasedBuffer:
     phases : sequence of (str or (first, last)) or None
         Phases in which it is alive; a pair means all phases from the first to the last,
         both included, and everything that runs between them. A phase of a component
-        called from here is written ``child.phase``. None means always.
+        called from here is written ``child.phase``. In a pair None stands for the
+        beginning or the end of the whole timeline: what is carried round an outer loop
+        from phase b to phase a lives in ``(None, a)`` and ``(b, None)``. None instead of
+        all phases means always.
     **options
         The remaining options of Buffer, except `lifetime`. Parents in `aliases` are
         names of the same component or qualified names (``loop.algorithm.stage_rhs``,
@@ -159,7 +162,8 @@ def _check_component(component: Component) -> None:
     for phased in component.buffers:
         for span in phased.phases or ():
             for phase in (span,) if isinstance(span, str) else span:
-                _known_phase(component, phase, phased.buffer.name)
+                if phase is not None:
+                    _known_phase(component, phase, phased.buffer.name)
 
 
 def _known_phase(component: Component, phase: str, buffer: str | None = None) -> None:
@@ -327,11 +331,12 @@ def _intervals(
 ) -> list[Interval]:
     """Return when a phase, or everything from one phase to another, runs."""
     pair = (span, span) if isinstance(span, str) else span
-    found = [_qualified_phase(path, phase) for phase in pair]
-    for key, phase in zip(found, pair, strict=True):
-        if key not in occurrences:
-            raise TimelineError(f"`{path}.{buffer}` lives in phase {phase!r}, which nothing calls")
-    firsts, lasts = (occurrences[key] for key in found)
+    found = [_occurrences_of(path, buffer, phase, occurrences) for phase in pair]
+    if None in pair:
+        end = max(end for lifetime in occurrences.values() for _, end in lifetime)
+        start = 0 if pair[0] is None else found[0][0][0]
+        return [(start, end if pair[1] is None else found[1][-1][1])]
+    firsts, lasts = found
     if isinstance(span, str):
         return list(firsts)
     if _same_call(component, *pair):
@@ -341,6 +346,21 @@ def _intervals(
     if firsts[0][0] >= lasts[-1][1]:
         raise _backwards(path, buffer, pair)
     return [(firsts[0][0], lasts[-1][1])]
+
+
+def _occurrences_of(
+    path: str,
+    buffer: str,
+    phase: str | None,
+    occurrences: Mapping[tuple[str, str], Lifetime],
+) -> Lifetime:
+    """Return when a phase runs, as named by the owner of a buffer; nothing for None."""
+    if phase is None:
+        return ()
+    key = _qualified_phase(path, phase)
+    if key not in occurrences:
+        raise TimelineError(f"`{path}.{buffer}` lives in phase {phase!r}, which nothing calls")
+    return occurrences[key]
 
 
 def _qualified_phase(path: str, phase: str) -> tuple[str, str]:

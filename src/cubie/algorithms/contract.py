@@ -22,8 +22,9 @@ class StepFunctions:
     Attributes
     ----------
     start : callable
-        ``start(shared, persistent, t, state, parameters)``, once, before the first
-        step: fills what the algorithm keeps from step to step.
+        ``start(shared, persistent, fresh, t, state, parameters)``, before the first
+        step of a run: fills what the algorithm keeps from step to step, in the
+        lanes of the mask `fresh` only, since others may be in the middle of a run.
     step : callable
         ``step(shared, persistent, t, h, state, parameters, proposed_state, error)``:
         attempts a step of signed size `h`. Reads `state` (n,) and `parameters`

@@ -91,7 +91,7 @@ class ERKStep(StepAlgorithm):
         self.register_buffer(
             "stage_rhs",
             size=(max(self.slots) + 1) * n,
-            phases=(("first_stage", "commit" if fsal else "error_estimate"),),
+            phases=("start", ("first_stage", "commit")) if fsal else (("first_stage", "error_estimate"),),
             persistent=fsal,
             access_weight=2.0,
         )
@@ -102,12 +102,12 @@ class ERKStep(StepAlgorithm):
             enabled=self.tableau.n_stages - int(fsal) > 1,
             access_weight=2.0 * self.tableau.n_stages,
         )
-        # Carried from a step's end to the next one's first stage; what lies
-        # between belongs to others.
+        # Carried from a step's end to the next one's first stage: what lies
+        # between belongs to others, what lies outside the loop over steps does not.
         self.register_buffer(
             "stage_cache",
             size=n,
-            phases=(("start", "first_stage"), "commit"),
+            phases=((None, "first_stage"), ("commit", None)),
             persistent=True,
             enabled=fsal,
             aliases=(Alias("stage_rhs", 0), Alias("stage_accumulator", 0)),
@@ -141,17 +141,22 @@ class ERKStep(StepAlgorithm):
         enter = context.phase("start")
         if not self.tableau.fsal:
 
-            def nothing_to_start(shared, persistent, t, state, parameters):
+            def nothing_to_start(shared, persistent, fresh, t, state, parameters):
                 enter(shared, persistent)
 
             return nothing_to_start
 
-        alloc_cache = context.allocator("stage_cache")
+        n, scratch = self.n_states, self.slots[-1] * self.n_states
+        alloc_rhs, alloc_cache = context.allocator("stage_rhs"), context.allocator("stage_cache")
 
-        def start(shared, persistent, t, state, parameters):
+        def start(shared, persistent, fresh, t, state, parameters):
             enter(shared, persistent)
+            stage_rhs = alloc_rhs(shared, persistent, None)
             cache = alloc_cache(shared, persistent, None)
-            rhs(t, state, parameters, cache, 0)
+            # The cache may lie on the first slot, so the last one is written first.
+            rhs(t, state, parameters, stage_rhs, scratch)
+            for i in range(n):
+                cache[i] = select(fresh, stage_rhs[scratch + i], cache[i])
 
         return start
 

@@ -101,6 +101,25 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def first_runs(self) -> Callable:
+        """Return ``first(queue)``: the first run number of each lane."""
+
+    @abstractmethod
+    def more_runs(self) -> Callable:
+        """Return ``more(queue, free, run, n_runs)``: new run numbers in the lanes of `free`.
+
+        Numbers from `n_runs` on mean that the queue is empty.
+        """
+
+    @abstractmethod
+    def keep_going(self) -> Callable:
+        """Return ``keep_going(active, beyond)``, as a plain bool: attempt another step?
+
+        False when no lane is active, or when enough lanes are free for new runs
+        while there are any (`beyond`: the lane's number is beyond the last run).
+        """
+
+    @abstractmethod
     def foreign_rhs(self, system: Any) -> Callable:
         """Return ``rhs(t, y, p, dy, at)`` around a right-hand side that was not traced."""
 

@@ -123,6 +123,14 @@ def all_true(builder, mask, width: int):
     return builder.icmp_unsigned("==", builder.bitcast(mask, bits), bits(2**width - 1))
 
 
+def count_true(builder, mask, width: int):
+    """Count the lanes in which a mask holds, as a 32-bit integer."""
+    if width == 1:
+        return builder.zext(mask, I32)
+    bits = builder.zext(builder.bitcast(mask, ir.IntType(width)), I64)
+    return builder.trunc(builder.ctpop(bits), I32)
+
+
 def for_each_lane(builder, width: int, value_type: ir.Type, scalar_of):
     """Assemble lanes from ``scalar_of(lane)``, called once per lane while emitting."""
     if width == 1:

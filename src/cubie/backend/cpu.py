@@ -1,4 +1,4 @@
-"""Target ``cpu``: groups of runs on SIMD lanes, groups dealt to threads as they come free.
+"""Target ``cpu``: runs on SIMD lanes, dealt to lanes and threads as they come free.
 
 This module imports no compiler: where a kernel's machine code is found on
 disk, it is loaded and run without numba. Compilation is in `cpu_compiler`.
@@ -45,6 +45,15 @@ class CPUBackend(Backend):
     def phase(self, point, placements) -> Callable:
         return self._compiler.phase(point, placements)
 
+    def first_runs(self) -> Callable:
+        return self._compiler.first_runs()
+
+    def more_runs(self) -> Callable:
+        return self._compiler.more_runs()
+
+    def keep_going(self) -> Callable:
+        return self._compiler.keep_going()
+
     def foreign_rhs(self, system) -> Callable:
         return self._compiler.foreign_rhs(system)
 
@@ -58,7 +67,7 @@ class CPUBackend(Backend):
 
 
 class CPUKernel(Kernel):
-    """A compiled loop over groups, run by as many threads as there is work for."""
+    """A compiled loop over a queue of runs, worked on by as many threads as there is work for."""
 
     # Waking a thread costs tens of microseconds; below this many groups a
     # thread's share of the work is not worth it.
@@ -81,18 +90,18 @@ class CPUKernel(Kernel):
         return self._code.disassemble()
 
     def __call__(self, n_runs, inputs: KernelInputs, outputs: KernelOutputs, block_size: int):
-        n_groups = -(-n_runs // self._width)
         counter = np.zeros(1, dtype=np.int64)
         addresses = [array.ctypes.data for array in (*inputs, *outputs)]
 
         def work():
             workspace = _aligned_bytes(max(1, self._shared_bytes))
             arguments = np.array(
-                [counter.ctypes.data, n_groups, workspace.ctypes.data, n_runs, *addresses],
+                [counter.ctypes.data, workspace.ctypes.data, n_runs, *addresses],
                 dtype=np.int64,
             )
             self._entry(arguments.ctypes.data)
 
+        n_groups = -(-n_runs // self._width)
         workers = max(1, min(n_threads(), n_groups // self.MIN_GROUPS_PER_THREAD))
         WorkerPool.shared().run(work, workers)
 

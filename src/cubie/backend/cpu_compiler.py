@@ -19,12 +19,16 @@ from cubie.backend import codegen, lane_ops, vector_math
 from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
 from cubie.backend.compiled import CompiledBackend
 from cubie.backend.device_function import Compilation, DeviceFunction
-from cubie.backend.lanes import Base, Flat, lane_type
-from cubie.backend.object_code import ENTRY
+from cubie.backend.foreign import ForeignTarget, InterpreterNeeded
+from cubie.backend.foreign_cpu import CPUForeignTarget
+from cubie.backend.lanes import Base, Flat, Lanes, lane_type
+from cubie.backend.object_code import ENTRY, target_machine
 
 # Everything but the promises that no value is NaN or infinite: a run that blows
 # up must be recognised.
 FASTMATH_FLAGS = frozenset({"contract", "reassoc", "nsz", "arcp", "afn"})
+
+NUMBA_ENVIRONMENT = "08NumbaEnv"  # in the mangled name of a function's environment
 
 I64 = ir.IntType(64)
 
@@ -83,6 +87,10 @@ class CPUCompiler(CompiledBackend):
     def device(self, function: Callable, inline: bool = True) -> Callable:
         return DeviceFunction(function, inline)
 
+    @property
+    def _foreign_target(self) -> ForeignTarget:
+        return CPUForeignTarget(set(FASTMATH_FLAGS) if self.fastmath else False)
+
     def kernel(self, make_loop, memory: RunMemory, digest: str) -> Kernel:
         raise NotImplementedError("the CPU kernel is launched by CPUBackend")
 
@@ -103,10 +111,9 @@ class CPUCompiler(CompiledBackend):
             return _emit(library)
 
     def _kernel(self, loop: Callable, memory: RunMemory) -> Callable:
-        """Return the function that takes groups from the counter until none is left."""
-        runs_of = self.run_numbers()
+        """Return the function that works through the queue until no run is left."""
         arena = self.persistent_arena(memory.persistent_bytes)
-        n_scalars = 4
+        n_scalars = 3
         inputs_of = _record_reader(KernelInputs, n_scalars, self._record_types(KernelInputs))
         outputs_of = _record_reader(
             KernelOutputs,
@@ -115,16 +122,54 @@ class CPUCompiler(CompiledBackend):
         )
 
         def kernel(arguments):
-            n_groups, n_runs = arguments[1], arguments[3]
-            shared = _base_at(arguments[2])
-            persistent = arena()
             inputs, outputs = inputs_of(arguments), outputs_of(arguments)
-            group = _fetch_add(arguments[0])
-            while group < n_groups:
-                loop(shared, persistent, runs_of(group), n_runs, inputs, outputs)
-                group = _fetch_add(arguments[0])
+            shared = _base_at(arguments[1])
+            loop(shared, arena(), arguments[0], arguments[2], inputs, outputs)
 
         return kernel
+
+    def first_runs(self) -> Callable:
+        lanes = Lanes(types.int64, self.width)
+
+        def first(typingctx, queue):
+            def lower(context, builder, signature, args):
+                start = _take(builder, args[0], I64(lanes.width))
+                if lanes.width == 1:
+                    return start
+                steps = ir.Constant(lane_type(types.int64, lanes.width), list(range(lanes.width)))
+                return builder.add(codegen.splat(builder, start, lanes.width), steps)
+
+            return lanes(types.int64), lower
+
+        return intrinsic(first)
+
+    def more_runs(self) -> Callable:
+        lanes = Lanes(types.int64, self.width)
+
+        def more(typingctx, queue, free, run, n_runs):
+            def lower(context, builder, signature, args):
+                return _refill(builder, lanes.width, args[0], args[1], args[2])
+
+            return lanes(types.int64, free, run, types.int64), lower
+
+        return intrinsic(more)
+
+    def keep_going(self) -> Callable:
+        width, threshold = self.width, refill_threshold(self.width)
+
+        def going(typingctx, active, beyond):
+            def lower(context, builder, signature, args):
+                any_active = codegen.any_true(builder, args[0], width)
+                if width == 1:
+                    return any_active
+                idle = codegen.count_true(builder, builder.not_(args[0]), width)
+                few = builder.icmp_unsigned("<", idle, idle.type(threshold))
+                empty = codegen.any_true(builder, args[1], width)
+                return builder.and_(any_active, builder.or_(few, empty))
+
+            return types.boolean(active, beyond), lower
+
+        return intrinsic(going)
 
     def _record_types(self, record) -> dict[str, types.Type]:
         """Return the element type of each array of a kernel's record."""
@@ -164,15 +209,30 @@ def _base_at(typingctx, address):
     return Base()(types.int64), lower
 
 
-@intrinsic
-def _fetch_add(typingctx, address):
-    """Take the next number from a counter that several threads share."""
+def refill_threshold(width: int) -> int:
+    """Return how many lanes must be free before new runs are loaded into them."""
+    return max(1, width // 4)
 
-    def lower(context, builder, signature, args):
-        pointer = builder.inttoptr(args[0], I64.as_pointer())
-        return builder.atomic_rmw("add", pointer, I64(1), "monotonic")
 
-    return types.int64(types.int64), lower
+def _take(builder, queue, n):
+    """Take `n` consecutive numbers from a counter that several threads share."""
+    pointer = builder.inttoptr(queue, I64.as_pointer())
+    return builder.atomic_rmw("add", pointer, n, "monotonic")
+
+
+def _refill(builder, width: int, queue, free, run):
+    """Give the free lanes the next run numbers, in the order of the lanes."""
+    count = builder.zext(codegen.count_true(builder, free, width), I64)
+    following = _take(builder, queue, count)
+
+    def scalar_of(lane):
+        nonlocal following
+        is_free = codegen.lane_of(builder, free, width, lane)
+        number = builder.select(is_free, following, codegen.lane_of(builder, run, width, lane))
+        following = builder.add(following, builder.zext(is_free, I64))
+        return number
+
+    return codegen.for_each_lane(builder, width, I64, scalar_of)
 
 
 def _entry_module(context, fndesc):
@@ -197,7 +257,13 @@ def _emit(library) -> bytes:
     for function in module.functions:
         if not function.is_declaration and function.name != ENTRY:
             function.linkage = llvm.Linkage.internal
+    # Every function may have an environment of Python objects; what was not used goes.
+    for variable in module.global_variables:
+        if NUMBA_ENVIRONMENT in variable.name:
+            variable.linkage = llvm.Linkage.internal
     passes, builder = codegen_._module_pass_manager(loop_vectorize=False, slp_vectorize=False)
     passes.run(module, builder)
     module.verify()
-    return codegen_._tm.emit_object(module)
+    if any(NUMBA_ENVIRONMENT in variable.name for variable in module.global_variables):
+        raise InterpreterNeeded()
+    return target_machine().emit_object(module)

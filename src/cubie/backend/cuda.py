@@ -10,13 +10,14 @@ from types import SimpleNamespace
 import numba
 import numpy as np
 from numba import cuda
+from numba.core import types
 from numba.cuda import dispatcher as cuda_dispatcher
 from numba.cuda import extending
 
 from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
 from cubie.backend.compiled import CompiledBackend
 from cubie.backend.cuda_types import flatten, register_types, shared_base
-from cubie.backend.lanes import SHARED
+from cubie.backend.lanes import SHARED, Lanes
 from cubie.backend.resources import KernelResources, assemble
 
 # Above this a kernel must ask for its dynamic shared memory explicitly.
@@ -38,6 +39,10 @@ def _pretended_device(capability: tuple[int, int]):
         cuda_dispatcher.get_current_device = original
 
 
+def _first_argument(context, builder, signature, args):
+    return args[0]
+
+
 class CUDABackend(CompiledBackend):
     """Compile with numba-cuda; every thread is one run."""
 
@@ -55,6 +60,29 @@ class CUDABackend(CompiledBackend):
     def device(self, function: Callable, inline: bool = True) -> Callable:
         return cuda.jit(device=True, fastmath=self.fastmath)(function)
 
+    def first_runs(self) -> Callable:
+        def first(typingctx, queue):
+            return Lanes(types.int64, 1)(types.int64), _first_argument
+
+        return extending.intrinsic(first)
+
+    def more_runs(self) -> Callable:
+        def more(typingctx, queue, free, run, n_runs):
+            lanes = Lanes(types.int64, 1)
+
+            def lower(context, builder, signature, args):
+                return args[3]  # a thread has one run: its queue is empty
+
+            return lanes(queue, free, run, types.int64), lower
+
+        return extending.intrinsic(more)
+
+    def keep_going(self) -> Callable:
+        def going(typingctx, active, beyond):
+            return types.boolean(active, beyond), _first_argument
+
+        return extending.intrinsic(going)
+
     def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> CUDAKernel:
         return CUDAKernel(self, make_loop(), memory)
 
@@ -67,7 +95,6 @@ class CUDAKernel(Kernel):
     def __init__(self, backend: CUDABackend, loop: Callable, memory: RunMemory):
         self._memory = memory
         self._fastmath = backend.fastmath
-        runs_of = backend.run_numbers()
         arena = backend.persistent_arena(memory.persistent_bytes)
         base_of, flat = shared_base(memory.shared_stride), flatten()
 
@@ -75,7 +102,7 @@ class CUDAKernel(Kernel):
             run = cuda.grid(1)
             if run < n_runs:
                 shared = base_of(cuda.threadIdx.x)
-                loop(shared, arena(), runs_of(run), n_runs, flat(inputs), flat(outputs))
+                loop(shared, arena(), run, n_runs, flat(inputs), flat(outputs))
 
         self._function = kernel
 
@@ -94,7 +121,7 @@ class CUDAKernel(Kernel):
 
         `inputs` and `outputs` only lend their types.
         """
-        signature = (numba.types.int64, numba.typeof(inputs), numba.typeof(outputs))
+        signature = (types.int64, numba.typeof(inputs), numba.typeof(outputs))
         with _pretended_device(capability):
             ptx, _ = cuda.compile_ptx(
                 self._function, signature, cc=capability, fastmath=self._fastmath, abi="numba"

@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
@@ -21,6 +22,12 @@ import platformdirs
 CACHE_VARIABLE = "CUBIE_CACHE_DIR"
 ENTRY = "cubie_kernel_entry"
 CHECKSUM_BYTES = 32
+
+# Names in an object's symbol table: what only numba's loaded runtime provides
+# (memory for arrays, some of NumPy's functions), and numba's mark on an address
+# that means something in the process that compiled it only.
+_FROM_NUMBA = re.compile(rb"\0_?(NRT|numba)_")
+ADDRESS_OF_PROCESS = b"numba.dynamic.globals."
 
 
 def cache_directory() -> Path:
@@ -49,7 +56,12 @@ def host_target():
     return llvm.get_process_triple(), llvm.get_host_cpu_name(), features
 
 
-def _target_machine():
+def target_machine():
+    """Return LLVM's code generator for this machine.
+
+    Position-independent code of the small model addresses its constants directly;
+    the model numba uses spends an instruction and a register on each.
+    """
     import llvmlite.binding as llvm
 
     llvm.initialize_native_target()
@@ -57,7 +69,7 @@ def _target_machine():
     triple, cpu, features = host_target()
     target = llvm.Target.from_triple(triple)
     return target.create_target_machine(
-        cpu=cpu, features=features, opt=3, reloc="default", codemodel="jitdefault", jit=True
+        cpu=cpu, features=features, opt=3, reloc="pic", codemodel="small", jit=True
     )
 
 
@@ -77,7 +89,9 @@ class ObjectCode:
 
         self.from_cache = from_cache
         self._code = code
-        machine = _target_machine()
+        if _FROM_NUMBA.search(code):
+            _start_numba()
+        machine = target_machine()
         self._machine = machine
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
@@ -92,8 +106,12 @@ class ObjectCode:
         if code is not None:
             return cls(code, from_cache=True)
         code = compile_object()
-        _write(path, code)
-        return cls(code, from_cache=False)
+        made = cls(code, from_cache=False)
+        if ADDRESS_OF_PROCESS in code:
+            made._owner = compile_object  # what the addresses belong to lives as long as the code
+        else:
+            _write(path, code)
+        return made
 
     def disassemble(self) -> str:
         """Return the code as assembler text, with the toolchain's objdump.
@@ -113,6 +131,13 @@ class ObjectCode:
             file.flush()
             command = ["objdump", "-d", "--no-show-raw-insn", file.name]
             return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def _start_numba() -> None:
+    """Make numba's runtime known to the linker; needed by functions that make arrays."""
+    from numba.core.registry import cpu_target
+
+    cpu_target.target_context.refresh()
 
 
 def _path_of(digest: str) -> Path:

@@ -104,6 +104,15 @@ class PythonBackend(Backend):
 
         return total
 
+    def first_runs(self) -> Callable:
+        return _the_run
+
+    def more_runs(self) -> Callable:
+        return _no_more
+
+    def keep_going(self) -> Callable:
+        return _while_active
+
     def foreign_rhs(self, system) -> Callable:
         return system.rhs
 
@@ -128,6 +137,18 @@ class PythonBackend(Backend):
 
     def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> PythonKernel:
         return PythonKernel(make_loop(), memory)
+
+
+def _the_run(queue):
+    return queue
+
+
+def _no_more(queue, free, run, n_runs):
+    return n_runs
+
+
+def _while_active(active, beyond):
+    return bool(active)
 
 
 def _alive(placement: Placement, point: int) -> bool:

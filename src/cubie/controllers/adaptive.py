@@ -116,12 +116,12 @@ class AdaptiveController(StepController):
         raise NotImplementedError
 
     def _build_forget(self, context: BuildContext) -> Callable:
-        """Return ``forget(history, zero)``, filling the history before the first step."""
+        """Return ``forget(history, fresh, zero)``, filling the history before the first step."""
         n = self.history
 
-        def forget(history, zero):
+        def forget(history, fresh, zero):
             for i in range(n):
-                history[i] = zero
+                history[i] = select(fresh, zero, history[i])
 
         return context.backend.device(forget)
 
@@ -140,9 +140,9 @@ class AdaptiveController(StepController):
         top, zero = constant(LARGEST_EXPONENT), constant(0.0)
         elementary = constant(-0.5 / self.k)
 
-        def start(shared, persistent, h):
+        def start(shared, persistent, fresh, h):
             enter_begin(shared, persistent)
-            forget(alloc_history(shared, persistent, None), h * zero)
+            forget(alloc_history(shared, persistent, None), fresh, h * zero)
 
         def control(shared, persistent, h, norm_squared, dt, accept_step):
             enter_control(shared, persistent)
@@ -266,8 +266,8 @@ class GustafssonController(AdaptiveController):
     def _build_forget(self, context):
         never = context.backend.constant(NO_PREVIOUS_STEP)
 
-        def forget(history, zero):
-            history[0] = zero
-            history[1] = zero + never
+        def forget(history, fresh, zero):
+            history[0] = select(fresh, zero, history[0])
+            history[1] = select(fresh, zero + never, history[1])
 
         return context.backend.device(forget)

@@ -17,8 +17,8 @@ class ControlFunctions:
     Attributes
     ----------
     start : callable
-        ``start(shared, persistent, h)``: prepares the history of a run; `h` only
-        tells the number type.
+        ``start(shared, persistent, fresh, h)``: prepares the history of a run in the
+        lanes of the mask `fresh`; `h` only tells the number type.
     control : callable
         ``control(shared, persistent, h, norm_squared, dt, accept_step)``: judges an
         attempt of size `h` > 0 whose scaled error has the squared norm

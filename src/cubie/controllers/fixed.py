@@ -18,7 +18,7 @@ class FixedController(StepController):
     def build(self, context: BuildContext) -> ControlFunctions:
         enter_begin, enter_control = context.phase("begin"), context.phase("control")
 
-        def start(shared, persistent, h):
+        def start(shared, persistent, fresh, h):
             enter_begin(shared, persistent)
 
         def control(shared, persistent, h, norm_squared, dt, accept_step):

@@ -1,0 +1,140 @@
+"""One attempted step in all active lanes: step, judge, control, save, commit, decide."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cubie.backend import Backend, absolute, is_finite, load_run, maximum, minimum, select
+from cubie.error_norm import build_error_norm
+from cubie.factory import BuildContext
+from cubie.saving import build_saving
+from cubie.status import RunStatus
+
+if TYPE_CHECKING:
+    from cubie.loop import IVPLoop
+
+# A step may reach this much farther than planned to land on a stop: it saves
+# the sliver of a step that rounding would leave.
+STRETCH = 1.0 + 1e-6
+# Squared norm that stands for "not finite": the controller then shrinks the
+# step as far as it may.
+REJECT_ALWAYS = 1e20
+
+
+def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
+    """Return the device function that attempts one step; see `IVPLoop.build` for its arguments.
+
+    It returns the new time, number of saved points, status and mask of lanes
+    whose runs go on.
+    """
+    backend, n = context.backend, loop.system.n_states
+    constant = backend.constant
+    algorithm = loop.child_functions(context, "algorithm")
+    step, commit = algorithm.step, algorithm.commit
+    control = loop.child_functions(context, "controller").control
+    saving = build_saving(loop.save_mode, backend, n)
+    next_stop, save = saving.next_stop, saving.save
+    judge = _build_judge(loop, context)
+    outcome = _build_outcome(backend, loop.controller.adaptive)
+    begin, enter_step = context.phase("begin"), context.phase("step")
+    enter_control = context.phase("control")
+    enter_save, enter_commit = context.phase("save"), context.phase("commit")
+    stretch, reject_always = constant(STRETCH), constant(REJECT_ALWAYS)
+    rhs_per_step = loop.algorithm.rhs_per_step
+
+    def attempt(
+        shared, persistent, run, n_runs, inputs, outputs, t, t_end, direction,
+        saved, status, active, state, parameters, proposed_state, error,
+        counters, dt, accept_step,
+    ):  # fmt: skip
+        begin(shared, persistent)
+        stop = next_stop(inputs, saved, t_end)
+        remaining = (stop - t) * direction
+        planned = minimum(dt[0], load_run(inputs.step_limits, 1, 0, run, n_runs))
+        at_stop = planned * stretch >= remaining
+        h = select(at_stop, remaining, planned)
+        enter_step(shared, persistent)
+        step(shared, persistent, t, h * direction, state, parameters, proposed_state, error)
+        norm_squared, finite = judge(
+            shared, persistent, inputs, run, n_runs, state, proposed_state, error
+        )
+        enter_control(shared, persistent)
+        judged = select(finite, norm_squared, reject_always)
+        control(shared, persistent, h, judged, dt, accept_step)
+        accept = finite & (accept_step[0] != 0) & active
+        # A step cut short to land says nothing against the size planned before.
+        dt[0] = select(accept & at_stop, maximum(dt[0], planned), dt[0])
+        t_new = select(at_stop, stop, t + h * direction)
+        enter_save(shared, persistent)
+        saved = save(inputs, outputs, run, n_runs, accept, at_stop, saved, t_new, proposed_state)
+        enter_commit(shared, persistent)
+        for i in range(n):
+            state[i] = select(accept, proposed_state[i], state[i])
+        commit(shared, persistent, accept)
+        counters[0] = select(accept, counters[0] + 1, counters[0])
+        counters[1] = select(active & ~accept, counters[1] + 1, counters[1])
+        counters[2] = select(active, counters[2] + rhs_per_step, counters[2])
+        t = select(accept, t_new, t)
+        status, active = outcome(inputs, t, t_end, h, accept, finite, status, active, counters)
+        return t, saved, status, active
+
+    return backend.device(attempt)
+
+
+def _build_judge(loop: IVPLoop, context: BuildContext) -> Callable:
+    """Return the squared error norm of an attempt and whether its result is finite."""
+    backend, n = context.backend, loop.system.n_states
+    enter = context.phase("judge")
+    zero = backend.constant(0.0)
+
+    def sum_is_finite(proposed_state):
+        total = proposed_state[0]
+        for i in range(1, n):
+            total = total + proposed_state[i]
+        return is_finite(total)
+
+    sum_is_finite = backend.device(sum_is_finite)
+
+    def fixed(shared, persistent, inputs, run, n_runs, state, proposed_state, error):
+        enter(shared, persistent)
+        return state[0] * zero, sum_is_finite(proposed_state)
+
+    if not loop.controller.adaptive:
+        return backend.device(fixed)
+    norm = build_error_norm(backend, n, loop.algorithm.n_error_estimates, loop.per_component)
+
+    def adaptive(shared, persistent, inputs, run, n_runs, state, proposed_state, error):
+        enter(shared, persistent)
+        norm_squared = norm(inputs.tolerances, run, n_runs, state, proposed_state, error)
+        return norm_squared, is_finite(norm_squared) & sum_is_finite(proposed_state)
+
+    return backend.device(adaptive)
+
+
+def _build_outcome(backend: Backend, adaptive: bool) -> Callable:
+    """Decide per lane whether its run goes on, and if not why."""
+    spacing = backend.constant(10 * np.finfo(backend.dtype).eps)
+    smallest = backend.constant(np.finfo(backend.dtype).tiny * 1e3)
+    too_small, non_finite = int(RunStatus.STEP_TOO_SMALL), int(RunStatus.NON_FINITE)
+    too_many = int(RunStatus.TOO_MANY_STEPS)
+
+    def no_way_on(t, h, accept, finite):
+        return ~finite
+
+    def step_exhausted(t, h, accept, finite):
+        return ~accept & (h <= maximum(spacing * absolute(t), smallest))
+
+    give_up = backend.device(step_exhausted if adaptive else no_way_on)
+
+    def outcome(inputs, t, t_end, h, accept, finite, status, active, counters):
+        stuck = active & give_up(t, h, accept, finite)
+        status = select(stuck, select(finite, too_small, non_finite), status)
+        active = active & ~stuck & (t != t_end)
+        exhausted = active & (counters[0] + counters[1] >= inputs.limits[0])
+        status = select(exhausted, too_many, status)
+        return status, active & ~exhausted
+
+    return backend.device(outcome)
