@@ -13,7 +13,7 @@ import numpy as np
 from attrs import field, frozen
 
 from cubie import checks
-from cubie.backend import make_backend
+from cubie.backend import Backend, make_backend
 from cubie.errors import InvalidOption, InvalidProblem
 from cubie.factory import BuildCache, require_known
 from cubie.integrator import RunSettings, SingleIntegratorRun, options_of
@@ -31,6 +31,7 @@ from cubie.systems import Batch, System, split_batch, trace
 from cubie.tableaus import get_tableau
 from cubie_planner import Plan
 
+DTYPES = ("float32", "float64")
 MAX_BLOCK_SIZE = 1024
 FIRST_ROOM = 256  # points a run saved at every step has room for at first
 
@@ -235,12 +236,17 @@ class Solver:
         backend = make_backend(settings.backend, dtype, bool(settings.fastmath), lanes)
         config = BatchSolverConfig(
             locations=settings.locations,
-            max_shared_bytes=parse_size("max_shared", settings.max_shared)
-            or backend.max_shared_bytes,
+            max_shared_bytes=_max_shared(settings.max_shared, backend),
             block_size=_block_size(settings.block_size),
             compute_capability=backend.compute_capability,
         )
-        key = (system.digest, run_settings, repr(sorted(options.items())), repr(config), backend.key)
+        key = (
+            system.digest,
+            run_settings,
+            repr(sorted(options.items())),
+            repr(config),
+            backend.key,
+        )
         if key not in self._kernels:
             integrator = SingleIntegratorRun(system, run_settings, dtype, options)
             self._kernels[key] = BatchSolverKernel(integrator, config, backend, self._built)
@@ -278,10 +284,22 @@ def _run(
     )
 
 
+def _max_shared(given: Any, backend: Backend) -> int | None:
+    """Return the bytes a block may use: those given, none included, else the device's."""
+    size = parse_size("max_shared", given)
+    return backend.max_shared_bytes if size is None else size
+
+
 def _dtype(given: Any, y0: Any) -> np.dtype:
     """Return the dtype asked for; by default float32 for float32 data, else float64."""
     if given is not None:
-        return np.dtype(given)
+        try:
+            dtype = np.dtype(given)
+        except TypeError as error:
+            raise InvalidOption("dtype", given, DTYPES) from error
+        if dtype.name not in DTYPES:
+            raise InvalidOption("dtype", dtype.name, DTYPES)
+        return dtype
     return np.dtype(np.float32 if getattr(y0, "dtype", None) == np.float32 else np.float64)
 
 
@@ -301,7 +319,9 @@ def _block_size(given: Any) -> int:
         return DEFAULT_BLOCK_SIZE
     size = checks.count("block_size", given)
     if size > MAX_BLOCK_SIZE:
-        raise InvalidOption("block_size", size, advice=f"A block has at most {MAX_BLOCK_SIZE} runs.")
+        raise InvalidOption(
+            "block_size", size, advice=f"A block has at most {MAX_BLOCK_SIZE} runs."
+        )
     return size
 
 
