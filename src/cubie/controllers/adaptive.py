@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-from attrs import field, frozen, validators
+from attrs import field, frozen
 
 from cubie.backend import maximum, minimum, select
 from cubie.backend.power import build_exp2, build_log2
@@ -54,7 +54,7 @@ class BoundedSettings:
     max_factor: float = field(default=10.0, validator=_within(1.0, 1e6))
 
 
-_FINITE = (validators.instance_of((int, float)), validators.ge(-10), validators.le(10))
+_GAIN = _within(-10.0, 10.0)
 
 
 @frozen
@@ -65,17 +65,17 @@ class PIDSettings(BoundedSettings):
     exponents 0.49, 0.34, 0.10 over k.
     """
 
-    kp: float = field(default=0.14, validator=_FINITE)
-    ki: float = field(default=0.25, validator=_FINITE)
-    kd: float = field(default=0.10, validator=_FINITE)
+    kp: float = field(default=0.14, validator=_GAIN)
+    ki: float = field(default=0.25, validator=_GAIN)
+    kd: float = field(default=0.10, validator=_GAIN)
 
 
 @frozen
 class PISettings(BoundedSettings):
     """Proportional and integral gains; defaults are PI.3.4 of Soderlind (2003)."""
 
-    kp: float = field(default=0.4, validator=_FINITE)
-    ki: float = field(default=0.3, validator=_FINITE)
+    kp: float = field(default=0.4, validator=_GAIN)
+    ki: float = field(default=0.3, validator=_GAIN)
 
 
 class AdaptiveController(StepController):
