@@ -19,6 +19,8 @@ from pathlib import Path
 
 import platformdirs
 
+from cubie.backend import vector_math
+
 CACHE_VARIABLE = "CUBIE_CACHE_DIR"
 ENTRY = "cubie_kernel_entry"
 CHECKSUM_BYTES = 32
@@ -91,6 +93,7 @@ class ObjectCode:
         self._code = code
         if _FROM_NUMBA.search(code):
             _start_numba()
+        vector_math.make_visible()
         machine = target_machine()
         self._machine = machine
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
@@ -142,6 +145,7 @@ def _start_numba() -> None:
 
 def _path_of(digest: str) -> Path:
     parts = (digest, package_digest(), version("numba"), version("llvmlite"), *host_target())
+    parts += (vector_math.description(),)
     name = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return cache_directory() / "kernels" / f"{name}.o"
 
