@@ -55,7 +55,6 @@ class Task:
     buffers : tuple of Buffer
         Those that need bytes, in declared order.
     domains : mapping of str to Domain
-    live : Liveness
     cap : int or None
         Shared bytes per run above which "auto" expects to lose; gives way to pins.
     recommended : mapping of str to Location
@@ -67,7 +66,6 @@ class Task:
     problem: Problem
     buffers: tuple[Buffer, ...]
     domains: Mapping[str, Domain]
-    live: Liveness
     cap: int | None = None
     recommended: Mapping[str, Location] = field(factory=dict)
     note: str = ""
@@ -80,7 +78,7 @@ class Task:
             from cubie_planner.auto import objective as make_objective
 
             objective = make_objective(problem)
-        prepared = cls(problem, buffers, domains(problem, objective), liveness(buffers))
+        prepared = cls(problem, buffers, domains(problem, objective))
         if objective is None or problem.policy in ("local", "shared"):
             return prepared
         return evolve(
@@ -89,6 +87,11 @@ class Task:
             recommended={b.name: objective.recommended[b.name] for b in buffers},
             note=objective.reason,
         )
+
+    @cached_property
+    def live(self) -> Liveness:
+        """Lifetimes as bit masks; too big to ask for in a large task."""
+        return liveness(self.buffers)
 
     @cached_property
     def by_name(self) -> Mapping[str, Buffer]:

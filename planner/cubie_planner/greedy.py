@@ -87,7 +87,7 @@ def pack_arena(
     best: Arrangement | None = None
     tried: list[dict[str, str]] = []
     for willing in _nestings(buffers, masks):
-        nested = _nest(buffers, masks, willing, local=False)
+        nested = nest(buffers, masks, willing, local=False)
         if nested is None or nested[1] in tried:
             continue
         groups, parents = nested
@@ -140,7 +140,7 @@ def _height(groups: Sequence[Group], offsets: Mapping[str, int]) -> int:
 
 def pack_local(buffers: Sequence[Buffer], masks: Mapping[str, int]) -> Arrangement | None:
     """Nest local buffers inside their parents; what remains has an array of its own."""
-    nested = _nest(buffers, masks, lambda child, parent: True, local=True)
+    nested = nest(buffers, masks, lambda child, parent: True, local=True)
     if nested is None:
         return None
     groups, parents = nested
@@ -270,7 +270,7 @@ def _nestings(buffers: Sequence[Buffer], masks: Mapping[str, int]) -> Iterator[R
         yield lambda child, parent: False
 
 
-def _nest(
+def nest(
     buffers: Sequence[Buffer], masks: Mapping[str, int], willing: Rule, local: bool
 ) -> tuple[list[Group], dict[str, str]] | None:
     """Build groups by putting children into parents, children's children first.

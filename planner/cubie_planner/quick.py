@@ -6,7 +6,7 @@ case for kernels, and then nothing heavier is ever imported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from attrs import evolve
 
@@ -14,22 +14,36 @@ from cubie_planner.buffers import Buffer, Location
 from cubie_planner.domains import Domain
 from cubie_planner.draft import COST, MOVES, PRIVATE, SHARED, Draft, Task
 from cubie_planner.greedy import Arrangement, load_bound, local_bound, pack_arena, pack_local
+from cubie_planner.large import LARGE, draft_large
 
 
 def quick(task: Task) -> Draft | None:
-    """Return a draft with the cheapest locations, or else with the recommended ones.
+    """Return a draft with the cheapest locations, or else recommended, or else local ones.
 
-    None when first fit finds room for neither; that proves nothing.
+    None when first fit finds room for none of them; that proves nothing.
     """
-    for preference in ({}, task.recommended):
+    for preference in _preferences(task):
         locations = _cheapest(task, preference)
         draft = None if locations is None else _draft(task, locations)
-        if draft is not None or not task.recommended:
+        if draft is not None:
             return draft
     return None
 
 
+def _preferences(task: Task) -> Iterator[Mapping[str, Location]]:
+    yield {}
+    if task.recommended:
+        yield task.recommended
+        own = (Location.LOCAL, Location.LOCAL_PERSISTENT, Location.SHARED)
+        yield {
+            name: next(place for place in own if place in domain)
+            for name, domain in task.domains.items()
+        }
+
+
 def _draft(task: Task, locations: dict[str, Location]) -> Draft | None:
+    if len(task.buffers) > LARGE:
+        return draft_large(task, locations)
     arrangements = {}
     for place in Location:
         members = [b for b in task.buffers if locations[b.name] is place]

@@ -9,6 +9,7 @@ from attrs import evolve
 from cubie_planner.check import check
 from cubie_planner.draft import ALL_ON, COST, Draft, Switches, Task, finish
 from cubie_planner.explain import PlanUnknown, homeless_view, infeasibility, overload
+from cubie_planner.large import LARGE
 from cubie_planner.plan import Plan, Status
 from cubie_planner.problem import Problem
 from cubie_planner.quick import bounds, cheapest_only, quick
@@ -30,7 +31,8 @@ def plan(
     """Decide where every buffer lives.
 
     First-fit packing comes first; when it meets the load bound it is proven and
-    nothing else runs. Otherwise the exact engines decide what is left open.
+    nothing else runs. Otherwise the exact engines decide what is left open. Above
+    `large.LARGE` buffers one pass over time, in about n log n, is all that runs.
 
     Parameters
     ----------
@@ -57,14 +59,27 @@ def plan(
         When the effort was spent before anything was found.
     """
     task = Task.of(problem, objective)
-    draft = quick(task) if switches.first_fit else None
-    if draft is None and (homeless_view(task) or overload(task)):
+    draft = quick(task) if switches.first_fit or len(task.buffers) > LARGE else None
+    if len(task.buffers) > LARGE:
+        draft = _only_large(task, draft)
+    elif draft is None and (homeless_view(task) or overload(task)):
         raise infeasibility(task, effort)
-    if draft is None or not draft.proven(task):
+    elif draft is None or not draft.proven(task):
         draft = _exact(task, draft, effort, switches)
     result = finish(task, draft)
     check(problem, result)
     return result
+
+
+def _only_large(task: Task, draft: Draft | None) -> Draft:
+    """Accept what one pass over time gives: nothing better is tried at this size."""
+    if draft is None:
+        raise PlanUnknown(
+            f"{len(task.buffers)} buffers are more than the {LARGE} that the exact engines take, "
+            "and one pass over time found no room for them; raise max_shared, lower the block "
+            "size, or plan parts of the kernel on their own"
+        )
+    return draft
 
 
 def _exact(task: Task, draft: Draft | None, effort: float, switches: Switches) -> Draft:
