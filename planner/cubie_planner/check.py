@@ -210,30 +210,42 @@ def _ancestors(plan: Plan, name: str) -> list[str]:
 
 
 def _check_space(problem: Problem, plan: Plan, members: list[tuple[int, str]]) -> None:
-    """Compare all pairs whose byte ranges meet, found by a sweep over offsets."""
-    members = sorted(members)
-    starts = np.array([start for start, _ in members])
+    """Compare all pairs that meet both in bytes and in the hulls of their lifetimes.
+
+    Pairs are found by a sweep along bytes or along time, whichever meets fewer.
+    """
     buffers = [problem.by_name[name] for _, name in members]
-    ends = starts + np.array([buffer.size_bytes for buffer in buffers])
-    after = np.searchsorted(starts, ends, side="left")
-    spans = np.array([_hull(buffer) for buffer in buffers])
-    for i, buffer in enumerate(buffers):
+    starts = [start for start, _ in members]
+    in_bytes = np.array([(s, s + b.size_bytes) for s, b in zip(starts, buffers, strict=True)])
+    in_time = np.array([_hull(buffer) for buffer in buffers])
+    along, across = min((in_bytes, in_time), (in_time, in_bytes), key=lambda axes: _meets(axes[0]))
+    order = np.argsort(along[:, 0], kind="stable")
+    along, across = along[order], across[order]
+    after = np.searchsorted(along[:, 0], along[:, 1], side="left")
+    for i, first in enumerate(order.tolist()):
         window = slice(i + 1, int(after[i]))
-        meets = (spans[window, 0] < spans[i, 1]) & (spans[window, 1] > spans[i, 0])
+        meets = (across[window, 0] < across[i, 1]) & (across[window, 1] > across[i, 0])
         for j in (np.flatnonzero(meets) + i + 1).tolist():
-            other = buffers[j]
-            if not live_together(buffer, other):
-                continue
-            related = buffer.name in _ancestors(plan, other.name) or other.name in _ancestors(
-                plan, buffer.name
-            )
-            if not related:
-                raise PlanRejected(
-                    "overlap",
-                    f"`{buffer.name}` and `{other.name}` live together and share bytes "
-                    f"{starts[j]} to {min(ends[i], ends[j])}",
-                    (buffer.name, other.name),
-                )
+            _check_pair(plan, buffers[first], buffers[int(order[j])])
+
+
+def _meets(ranges: np.ndarray) -> int:
+    """Return how many pairs a sweep along these ranges has to look at."""
+    starts = np.sort(ranges[:, 0])
+    return int(np.searchsorted(starts, ranges[:, 1], side="left").sum())
+
+
+def _check_pair(plan: Plan, first: Buffer, second: Buffer) -> None:
+    """Refuse two buffers that share bytes unless they never live together or are nested."""
+    related = first.name in _ancestors(plan, second.name) or second.name in _ancestors(
+        plan, first.name
+    )
+    if live_together(first, second) and not related:
+        raise PlanRejected(
+            "overlap",
+            f"`{first.name}` and `{second.name}` live together and share bytes",
+            (first.name, second.name),
+        )
 
 
 def _hull(buffer: Buffer) -> tuple[int, int]:
