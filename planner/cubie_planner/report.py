@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -155,7 +156,12 @@ def tiles(plan: Plan, location: Location) -> list[Tile]:
     return sorted(found, key=lambda tile: tile.depth)
 
 
-def plot(plan: Plan, path: str | Path, dark: bool = False) -> None:
+def plot(
+    plan: Plan,
+    path: str | Path,
+    dark: bool = False,
+    phases: Mapping[str, Interval] | None = None,
+) -> None:
     """Draw the memory map: program points across, bytes up, one rectangle per placement.
 
     Aliases are nested in their parents, the peak is marked, and hatches keep buffers
@@ -167,68 +173,117 @@ def plot(plan: Plan, path: str | Path, dark: bool = False) -> None:
     path : path-like
     dark : bool
         Light lines on a dark ground.
+    phases : mapping of str to (start, end), optional
+        Names for ranges of program points, written along the axis instead of numbers.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     arenas = [place for place in (Location.SHARED, Location.LOCAL_PERSISTENT) if tiles(plan, place)]
-    ink, ground = ("#e8e8e8", "#16181d") if dark else ("#1a1a1a", "#ffffff")
-    figure = Figure(figsize=(9, 1.2 + 4 * max(1, len(arenas))), facecolor=ground)
+    colours = _Colours("#e8e8e8", "#16181d") if dark else _Colours("#1a1a1a", "#ffffff")
+    height = 1.2 + 4.4 * max(1, len(arenas))
+    figure = Figure(figsize=(10, height), facecolor=colours.ground, layout="constrained")
     FigureCanvasAgg(figure)
     order = {name: index for index, name in enumerate(plan.placements)}
     for number, place in enumerate(arenas, start=1):
-        axes = figure.add_subplot(len(arenas), 1, number, facecolor=ground)
-        _draw_arena(axes, plan, place, order, ink)
+        axes = figure.add_subplot(len(arenas), 1, number, facecolor=colours.ground)
+        _draw_arena(axes, plan, place, order, colours)
+        _name_points(axes, phases, colours)
     if not arenas:
-        figure.text(0.5, 0.5, "every buffer is local: nothing to map", color=ink, ha="center")
-    figure.tight_layout()
-    figure.savefig(path, facecolor=ground, dpi=150)
+        note = "every buffer is local: nothing to map"
+        figure.text(0.5, 0.5, note, color=colours.ink, ha="center")
+    figure.savefig(path, facecolor=colours.ground, dpi=150)
 
 
-def _draw_arena(axes, plan: Plan, place: Location, order: dict[str, int], ink: str) -> None:
+@frozen
+class _Colours:
+    """Colours of lines and text, and of what they are drawn on."""
+
+    ink: str
+    ground: str
+
+
+def _draw_arena(
+    axes, plan: Plan, place: Location, order: dict[str, int], colours: _Colours
+) -> None:
+    drawn = tiles(plan, place)
+    top = max(tile.end for tile in drawn)
+    left, right = min(t.interval[0] for t in drawn), max(t.interval[1] for t in drawn)
+    axes.set_xlim(left, right)
+    axes.set_ylim(0, top * 1.12)
+    for tile in drawn:
+        _draw_tile(axes, tile, order[tile.name], colours)
+    if place is Location.SHARED:
+        _mark_peak(axes, plan, colours.ink)
+    ink = colours.ink
+    axes.set_xlabel("program point", color=ink)
+    axes.set_ylabel("bytes per run", color=ink)
+    title = f"{place.value}: {top} B per run"
+    if place is Location.SHARED and top < plan.shared_bytes_without_reuse:
+        title += f", {plan.shared_bytes_without_reuse} B without reuse"
+    axes.set_title(title, color=ink, fontsize=11, loc="left")
+    axes.tick_params(colors=ink)
+    for side, spine in axes.spines.items():
+        spine.set_color(ink)
+        spine.set_visible(side in ("left", "bottom"))
+
+
+def _draw_tile(axes, tile: Tile, index: int, colours: _Colours) -> None:
+    """Draw one rectangle; its hatch is a quiet second sign beside the colour."""
     from matplotlib import colormaps
     from matplotlib.patches import Rectangle
 
-    drawn = tiles(plan, place)
-    palette = colormaps["tab20"]
-    for tile in drawn:
-        index = order[tile.name]
-        inset = 0.06 * tile.depth
-        left, right = tile.interval[0] + inset, tile.interval[1] - inset
-        axes.add_patch(
-            Rectangle(
-                (left, tile.start),
-                right - left,
-                tile.end - tile.start,
-                facecolor=(*palette(index % 20)[:3], 0.55),
-                edgecolor=ink,
-                linewidth=1.6 if tile.depth == 0 else 1.0,
-                linestyle="-" if tile.depth == 0 else "--",
-                hatch=HATCHES[index % len(HATCHES)],
-            )
-        )
-        axes.text(
-            left + 0.02 * (right - left) if tile.depth == 0 else (left + right) / 2,
-            (tile.start + tile.end) / 2,
-            tile.name.rsplit(".", 1)[-1],
-            ha="left" if tile.depth == 0 else "center",
-            va="center",
-            fontsize=7,
-            color=ink,
-            clip_on=True,
-            bbox={"facecolor": axes.get_facecolor(), "edgecolor": "none", "alpha": 0.75, "pad": 1},
-        )
-    top = max(tile.end for tile in drawn)
-    axes.set_xlim(min(t.interval[0] for t in drawn), max(t.interval[1] for t in drawn))
-    axes.set_ylim(0, top * 1.08)
-    if place is Location.SHARED:
-        _mark_peak(axes, plan, ink)
-    axes.set_xlabel("program point", color=ink)
-    axes.set_ylabel("bytes per run", color=ink)
-    axes.set_title(f"{place.value}: {top} B per run", color=ink, fontsize=10)
-    axes.tick_params(colors=ink)
-    for spine in axes.spines.values():
-        spine.set_color(ink)
+    fill = colormaps["tab20"](index % 20)[:3]
+    inset = 0.06 * tile.depth
+    left, right = tile.interval[0] + inset, tile.interval[1] - inset
+    box = (left, tile.start), right - left, tile.end - tile.start
+    hatch = HATCHES[index % len(HATCHES)]
+    axes.add_patch(
+        Rectangle(*box, facecolor=(*fill, 0.4), edgecolor=(*fill, 0.6), hatch=hatch, linewidth=0)
+    )
+    style = "-" if tile.depth == 0 else "--"
+    axes.add_patch(
+        Rectangle(*box, fill=False, edgecolor=colours.ink, linewidth=0.9, linestyle=style)
+    )
+    _label_tile(axes, tile, left, right, colours)
+
+
+AXES_HEIGHT = 4.2 * 72  # points, of one arena's axes
+
+
+def _label_tile(axes, tile: Tile, left: float, right: float, colours: _Colours) -> None:
+    """Write the name in the middle, no taller than the rectangle and within the axes."""
+    bytes_per_point = axes.get_ylim()[1] / AXES_HEIGHT
+    size = min(8.0, max(4.5, 0.8 * (tile.end - tile.start) / bytes_per_point))
+    first, last = axes.get_xlim()
+    centre = (left + right) / 2
+    at_edge = last - centre < 0.06 * (last - first)
+    # A child's name is written higher than its parent's, which may lie behind it.
+    share = 0.5 if tile.depth == 0 else 0.65
+    axes.text(
+        last if at_edge else centre,
+        tile.start + (tile.end - tile.start) * share,
+        tile.name.rsplit(".", 1)[-1],
+        ha="right" if at_edge else "center",
+        va="center_baseline",
+        fontsize=size,
+        color=colours.ink,
+        bbox={"facecolor": colours.ground, "edgecolor": "none", "alpha": 0.8, "pad": 0.6},
+    )
+
+
+def _name_points(axes, phases: Mapping[str, Interval] | None, colours: _Colours) -> None:
+    """Write the names of phases where they begin, each over a faint line."""
+    if not phases:
+        return
+    first, last = axes.get_xlim()
+    shown = {name: span for name, span in phases.items() if first <= span[0] < last}
+    axes.set_xticks(
+        [start for start, _ in shown.values()], list(shown), rotation=-35, ha="left", va="top"
+    )
+    axes.set_xlabel("phase", color=colours.ink)
+    for start, _ in shown.values():
+        axes.axvline(start, color=colours.ink, linewidth=0.5, alpha=0.2, zorder=0)
 
 
 def _mark_peak(axes, plan: Plan, ink: str) -> None:

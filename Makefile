@@ -1,0 +1,51 @@
+# `make demo` and `make test` need Python 3.11 or newer and nothing else: each
+# makes .venv, installs the package with what it needs, and runs.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST_ARGS ?= -n auto --dist worksteal
+
+# The first interpreter on the PATH that is new enough; PYTHON=... chooses another.
+CANDIDATES := python3 python python3.14 python3.13 python3.12 python3.11
+SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
+PYTHON ?= $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo $(p))))
+
+.PHONY: demo test lint types docs wheel clean
+
+demo: $(VENV)/.installed-plot
+	$(BIN)/python -m cubie.demo
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-lint $(VENV)/.installed-test
+	$(BIN)/pyright
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build -W --keep-going -q -b html docs build/docs
+
+# Build the wheel and use it where neither this tree nor the test tools are installed.
+wheel: $(VENV)/.made
+	rm -rf build/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(BIN)/python -m venv build/wheel/venv
+	build/wheel/venv/bin/python -m pip install --quiet build/wheel/*.whl
+	cd build/wheel && venv/bin/python -P ../../tests/wheel_check.py
+
+clean:
+	rm -rf build dist demo-output docs/_generated
+
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "cubie needs Python 3.11 to 3.14; none found on the PATH. Give one: make PYTHON=/path/to/python" >&2; exit 1; }
+	$(PYTHON) -c '$(SUPPORTED)' || { echo "cubie needs Python 3.11 to 3.14; $(PYTHON) is another version." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# Installed in place, so that what runs is always the code as it is.
+$(VENV)/.installed-%: $(VENV)/.made pyproject.toml
+	$(BIN)/python -m pip install --quiet --editable ".[$*]"
+	touch $@
