@@ -15,7 +15,9 @@ from numba.np import numpy_support
 
 from cubie.backend import codegen
 from cubie.backend.base import Backend, own_placement
-from cubie.backend.lanes import GENERIC, MAX_ALIGNMENT, Base, Buf, Lanes, lane_alignment, lane_type
+from cubie.backend.foreign import ForeignTarget, build_foreign_rhs
+from cubie.backend.lanes import GENERIC, MAX_ALIGNMENT, Base, Buf, lane_alignment, lane_type
+from cubie.errors import InvalidOption
 from cubie_planner import Placement
 
 BYTE = ir.IntType(8)
@@ -74,26 +76,16 @@ class CompiledBackend(Backend):
 
         return self._intrinsic(enter)
 
+    @property
+    @abstractmethod
+    def _foreign_target(self) -> ForeignTarget:
+        """What compiles ordinary functions for this target."""
+
     def foreign_rhs(self, system) -> Callable:
-        raise NotImplementedError(system.note)
-
-    def run_numbers(self) -> Callable:
-        """Return ``runs(group)``: the run number of each lane of a group."""
-        width = self.width
-
-        def runs(typingctx, group):
-            lanes = Lanes(types.int64, width)
-
-            def lower(context, builder, signature, args):
-                start = builder.mul(args[0], I64(width))
-                if width == 1:
-                    return start
-                steps = ir.Constant(lane_type(types.int64, width), list(range(width)))
-                return builder.add(codegen.splat(builder, start, width), steps)
-
-            return lanes(types.int64), lower
-
-        return self._intrinsic(runs)
+        if self.width != 1:
+            advice = f"{system.note} It runs on the plain numbers of one run."
+            raise InvalidOption("lanes", self.width, (1,), advice)
+        return build_foreign_rhs(self._foreign_target, system, self.dtype)
 
     def persistent_arena(self, size_bytes: int) -> Callable:
         """Return ``arena()``: the bytes kept across steps, in the kernel's frame."""

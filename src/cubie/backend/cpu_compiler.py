@@ -19,7 +19,7 @@ from cubie.backend import codegen, lane_ops, vector_math
 from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
 from cubie.backend.compiled import CompiledBackend
 from cubie.backend.device_function import Compilation, DeviceFunction
-from cubie.backend.foreign import ForeignTarget, InterpreterNeeded
+from cubie.backend.foreign import ForeignTarget
 from cubie.backend.foreign_cpu import CPUForeignTarget
 from cubie.backend.lanes import Base, Flat, Lanes, lane_type
 from cubie.backend.object_code import ENTRY, target_machine
@@ -59,6 +59,7 @@ def _register_types() -> None:
     """Teach numba's CPU target the lane types, once a process."""
     lane_ops.register(
         lane_ops.Registrar(
+            target="cpu",
             abstract_template=templates.AbstractTemplate,
             signature=typing.signature,
             infer_global=templates.infer_global,
@@ -257,13 +258,11 @@ def _emit(library) -> bytes:
     for function in module.functions:
         if not function.is_declaration and function.name != ENTRY:
             function.linkage = llvm.Linkage.internal
-    # Every function may have an environment of Python objects; what was not used goes.
+    # Numba's environments hold Python objects, which no code here may use.
     for variable in module.global_variables:
         if NUMBA_ENVIRONMENT in variable.name:
             variable.linkage = llvm.Linkage.internal
     passes, builder = codegen_._module_pass_manager(loop_vectorize=False, slp_vectorize=False)
     passes.run(module, builder)
     module.verify()
-    if any(NUMBA_ENVIRONMENT in variable.name for variable in module.global_variables):
-        raise InterpreterNeeded()
     return target_machine().emit_object(module)

@@ -34,6 +34,7 @@ def register_types() -> None:
     """Teach numba-cuda the lane types, once a process."""
     lane_ops.register(
         lane_ops.Registrar(
+            target="cuda",
             abstract_template=templates.AbstractTemplate,
             signature=templates.signature,
             infer_global=templates.infer_global,

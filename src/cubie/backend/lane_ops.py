@@ -24,6 +24,7 @@ from cubie.backend.lanes import MODELS, Buf, Flat, Lanes, Mask, lane_type, wider
 class Registrar:
     """The extension points of one compiled target."""
 
+    target: str  # numba's name of it
     abstract_template: Any
     signature: Callable
     infer_global: Callable
@@ -83,6 +84,9 @@ def _template(registrar: Registrar, function, rule) -> None:
 
     @registrar.infer_global(function)
     class LaneTemplate(registrar.abstract_template):
+        # Named for one target, a template is tried before numba's dozens for any target.
+        metadata = {"target": registrar.target}  # noqa: RUF012
+
         def generic(self, args, kws):
             if kws:
                 return None
