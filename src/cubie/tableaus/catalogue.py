@@ -3,29 +3,32 @@
 import difflib
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
 from types import MappingProxyType
 
 from cubie.tableaus.tableau import Tableau
 
 
+FAMILIES = {
+    "explicit": "EXPLICIT_UP_TO_FIVE",
+    "high_order": "EXPLICIT_OF_HIGH_ORDER",
+    "dirk": "DIAGONALLY_IMPLICIT",
+    "firk": "FULLY_IMPLICIT",
+    "rosenbrock": "ROSENBROCK",
+}
+"""Module of each family, and its tuple of tableaus there."""
+
+
+@cache
+def _family(module: str) -> tuple[Tableau, ...]:
+    """Return the tableaus of one module; made on first use, since exact checks take time."""
+    return getattr(import_module(f"cubie.tableaus.{module}"), FAMILIES[module])
+
+
 @cache
 def all_tableaus() -> Mapping[str, Tableau]:
     """Return every tableau under its name."""
-    # Made on first use: nodes and checks in exact arithmetic are too slow for an import.
-    from cubie.tableaus.dirk import DIAGONALLY_IMPLICIT
-    from cubie.tableaus.explicit import EXPLICIT_UP_TO_FIVE
-    from cubie.tableaus.firk import FULLY_IMPLICIT
-    from cubie.tableaus.high_order import EXPLICIT_OF_HIGH_ORDER
-    from cubie.tableaus.rosenbrock import ROSENBROCK
-
-    families = (
-        EXPLICIT_UP_TO_FIVE,
-        EXPLICIT_OF_HIGH_ORDER,
-        DIAGONALLY_IMPLICIT,
-        FULLY_IMPLICIT,
-        ROSENBROCK,
-    )
-    return MappingProxyType({tableau.name: tableau for family in families for tableau in family})
+    return MappingProxyType({t.name: t for module in FAMILIES for t in _family(module)})
 
 
 class UnknownTableau(ValueError):
@@ -81,8 +84,11 @@ def get_tableau(name: str | Tableau) -> Tableau:
         return name
     if not isinstance(name, str):
         raise TypeError(f"a method is a name or a Tableau, not {name!r} ({type(name).__name__})")
-    spelling, known = _spelling(name), _known_names()
-    if spelling in known:
-        return all_tableaus()[known[spelling]]
+    spelling = _spelling(name)
+    for module in FAMILIES:
+        for tableau in _family(module):
+            if spelling in map(_spelling, (tableau.name, *tableau.aliases)):
+                return tableau
+    known = _known_names()
     nearest = difflib.get_close_matches(spelling, known, n=1, cutoff=0.0)[0]
     raise UnknownTableau(name, nearest, tuple(all_tableaus()))
