@@ -22,17 +22,25 @@ class Writer:
     ----------
     state_names, parameter_names : sequences of str
         Local variables are called like these, as far as they can be.
+    target : str
+        Argument of the function that the outputs are stored in.
+    arguments : mapping of str to sequence of str, optional
+        Further vectors the function reads, with the text of each entry: `{"v": ["v[0]", ...]}`.
+    reserved : collection of str
+        Names of the function's other arguments.
     """
 
-    def __init__(self, state_names, parameter_names):
+    def __init__(self, state_names, parameter_names, target="dy", arguments=None, reserved=()):
         self.lines = []
         self.modules = set()
-        self.taken = set(RESERVED)
+        self.taken = {*RESERVED, target, *reserved}
+        self.target = target
         self.text = {}
         self.names = {
             "y": [self._variable(name) for name in state_names],
             "p": [self._variable(name) for name in parameter_names],
         }
+        self.entries = dict(arguments or {})
         self._temporaries = 0
 
     def _variable(self, name):
@@ -54,17 +62,23 @@ class Writer:
                 return name
 
     def write(self, outputs):
-        """Write `dy[at + i] = outputs[i]`, each as soon as what it needs is there."""
+        """Write `target[at + i] = outputs[i]`, each as soon as what it needs is there."""
         uses = _count_uses(outputs)
         done = set()
         for i, output in enumerate(outputs):
             for node in _pending(output, done):
                 self._statement(node, uses[node.serial])
-            self.lines.append(f"dy[at + {i}] = {self.operand(output, COMPARISON_BINDING)}")
+            text = self.operand(output, COMPARISON_BINDING)
+            self.lines.append(f"{self.target}[at + {i}] = {text}")
 
     def _statement(self, node, uses):
         if node.op == "t":
             self.text[node.serial] = ("t", ATOM)
+            return
+        if node.op in self.entries:
+            name = self._temporary()
+            self.lines.append(f"{name} = {self.entries[node.op][node.operands[0]]}")
+            self.text[node.serial] = (name, ATOM)
             return
         if node.op in ("y", "p"):
             name = self.names[node.op][node.operands[0]]
@@ -161,12 +175,8 @@ def write_module(outputs, title, state_names, parameter_names):
     """
     writer = Writer(state_names, parameter_names)
     writer.write(outputs)
-    imports = ["import math\n"] if "math" in writer.modules else []
-    from_backend = sorted(writer.modules & set(FROM_BACKEND))
-    if from_backend:
-        imports.append(f"from cubie.backend import {', '.join(from_backend)}\n")
     body = "\n".join(f"    {line}" for line in writer.lines)
-    header = "".join(f"\n{line}" for line in imports)
+    header = import_lines(writer.modules)
     return (
         f'"""{title}\n\n'
         f"Written by cubie: changes are overwritten.\n"
@@ -174,3 +184,12 @@ def write_module(outputs, title, state_names, parameter_names):
         f"def rhs(t, y, p, dy, at):\n"
         f'    """dy[at + i] = f_i(t, y, p)."""\n{body}\n'
     )
+
+
+def import_lines(modules):
+    """Return the import statements of a generated module, each after an empty line."""
+    imports = ["import math\n"] if "math" in modules else []
+    from_backend = sorted(modules & set(FROM_BACKEND))
+    if from_backend:
+        imports.append(f"from cubie.backend import {', '.join(from_backend)}\n")
+    return "".join(f"\n{line}" for line in imports)

@@ -1,0 +1,106 @@
+"""What every linear solver offers to Newton's method and to Rosenbrock steps.
+
+The matrices are ``shift * eigenvalue * M - J``, with J the Jacobian of the right-hand side at one
+point, M the mass matrix, and shift a number of the run, usually 1 / (h * gamma). A step with one
+diagonal coefficient has one eigenvalue, 1. For a fully implicit method the eigenvalues are those
+of the inverse of its coefficient matrix (Hairer & Wanner II, IV.8), a complex pair given by the
+one of positive imaginary part: all blocks share one Jacobian and are prepared together.
+
+A vector of unknowns has a section for each eigenvalue: n elements for a real one, n real parts
+then n imaginary parts for a complex one. Together they have n elements a stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from attrs import field, frozen, validators
+
+from cubie.errors import InvalidOption
+from cubie.factory import CUDAFactory
+
+
+@frozen
+class LinearSolverFunctions:
+    """Device functions of a linear solver. `shift` and `t` differ between runs.
+
+    Attributes
+    ----------
+    prepare : callable
+        ``prepare(shared, persistent, t, shift, y, parameters) -> ok``: builds what `solve` uses
+        at (t, y), read at ``y[0..n-1]``. The mask tells in which lanes the matrices are regular.
+    solve : callable
+        ``solve(shared, persistent, t, shift, y, parameters, rhs, rhs_at, x, x_at)
+        -> (ok, iterations)``: solves for the N unknowns ``x[x_at + i]`` with the right-hand side
+        ``rhs[rhs_at + i]``, which may be the same elements and is left as it was otherwise. t,
+        shift, y and parameters must be those of `prepare`. `iterations` counts products with the
+        Jacobian per lane (int32 lanes, 0 for a direct solver). Lanes whose mask is false hold
+        the best that was found, or nothing useful where the matrix is singular.
+    """
+
+    prepare: Callable
+    solve: Callable
+
+
+def _checked_eigenvalues(instance, attribute, value):
+    for eigenvalue in value:
+        if complex(eigenvalue).imag < 0.0:
+            raise InvalidOption(
+                attribute.name, value, advice="Give of a complex pair the one above the axis."
+            )
+
+
+@frozen
+class Blocks:
+    """Which matrices are solved with, and where their unknowns lie.
+
+    Attributes
+    ----------
+    n_states : int
+    eigenvalues : tuple of complex
+        Imaginary part zero for a real block, positive for one that stands for a pair.
+    """
+
+    n_states: int = field(validator=validators.ge(1))
+    eigenvalues: tuple[complex, ...] = field(
+        default=(1.0 + 0.0j,),
+        converter=lambda values: tuple(complex(v) for v in values),
+        validator=(validators.min_len(1), _checked_eigenvalues),
+    )
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """First unknown of each block."""
+        starts = [0]
+        for eigenvalue in self.eigenvalues:
+            starts.append(starts[-1] + self.n_states * (2 if eigenvalue.imag else 1))
+        return tuple(starts[:-1])
+
+    @property
+    def n_unknowns(self) -> int:
+        """Number of all unknowns."""
+        return self.n_states * sum(2 if value.imag else 1 for value in self.eigenvalues)
+
+
+class LinearSolver(CUDAFactory):
+    """Base of the linear solvers.
+
+    Attributes
+    ----------
+    blocks : Blocks
+    note : str
+        How the derivatives are found.
+    """
+
+    name = "linear_solver"
+    phases = ("jacobian", "factorise", "solve")
+    entries: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "prepare": ("jacobian", "factorise"),
+        "solve": ("solve",),
+    }
+
+    def __init__(self, blocks: Blocks, dtype, options: Mapping[str, Any]):
+        super().__init__(dtype, options)
+        self.blocks = blocks
+        self.note = ""

@@ -1,0 +1,138 @@
+"""Direct solution: sparse LU factors of ``shift * M - J``, pivots chosen beforehand."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from cubie.backend import select
+from cubie.factory import BuildContext
+from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
+from cubie.solvers.elimination import Elimination, eliminate
+from cubie.solvers.lu_source import block_starts, write_lu
+from cubie.systems.component import SystemComponent
+from cubie.systems.derivatives_component import JacobianComponent
+from cubie.systems.mass import mass_entries
+from cubie.systems.store import Store, load_module
+
+# A pivot that lost this many units of rounding to cancellation counts as zero.
+PIVOT_LOSS = 16.0
+
+
+class LUSolver(LinearSolver):
+    """Factorise once in `prepare`, substitute in every `solve`.
+
+    Parameters
+    ----------
+    system : SystemComponent
+    blocks : Blocks
+    dtype : dtype
+    options : mapping
+    """
+
+    def __init__(self, system: SystemComponent, blocks: Blocks, dtype, options: Mapping[str, Any]):
+        super().__init__(blocks, dtype, options)
+        self.system = system
+        self.mass = mass_entries(system.n_states, getattr(system.system, "mass", None))
+        self.jacobian = JacobianComponent(system, dtype, options)
+        self.add_child(self.jacobian, during="jacobian")
+        self.register_buffer(
+            "lu_factors",
+            size=lambda: block_starts(self.blocks, self.elimination)[-1],
+            phases=(("jacobian", "solve"),),
+            persistent=True,
+            access_weight=6.0,
+        )
+
+    @functools.cached_property
+    def elimination(self) -> Elimination:
+        """Order of pivots and fill-in, found on first use."""
+        return eliminate(self.blocks.n_states, self.jacobian.pattern, sorted(self.mass))
+
+    @functools.cached_property
+    def source(self) -> str:
+        """Text of the generated module."""
+        n_jacobian = len(self.jacobian.pattern)
+        return write_lu(self.elimination, n_jacobian, self.mass, self.blocks)
+
+    def facts(self) -> tuple:
+        return (self.blocks, sorted(self.mass.items()))
+
+    def build(self, context: BuildContext) -> LinearSolverFunctions:
+        backend = context.backend
+        store = Store(self.system.system.path.parents[1])
+        module = load_module(store.write_module(self.source)[0])
+        numbers = range(len(self.blocks.eigenvalues))
+        # The first block's slots hold the Jacobian of all: it comes last.
+        factorise = [getattr(module, f"factorise_{k}") for k in reversed(numbers)]
+        solve = [getattr(module, f"solve_{k}") for k in numbers]
+        return LinearSolverFunctions(
+            prepare=backend.device(self._build_prepare(context, _each(backend, factorise))),
+            solve=backend.device(self._build_solve(context, solve)),
+        )
+
+    def _build_prepare(self, context: BuildContext, factorise: Callable) -> Callable:
+        backend = context.backend
+        jacobian = self.child_functions(context, "jacobian")
+        alloc_factors = context.allocator("lu_factors")
+        enter_jacobian, enter_factorise = context.phase("jacobian"), context.phase("factorise")
+        eps = backend.constant(PIVOT_LOSS * np.finfo(backend.dtype).eps)
+        one = backend.constant(1.0)
+
+        def prepare(shared, persistent, t, shift, y, parameters):
+            enter_jacobian(shared, persistent)
+            factors = alloc_factors(shared, persistent, None)
+            jacobian(shared, persistent, t, y, parameters, factors, 0)
+            enter_factorise(shared, persistent)
+            return factorise(shift, factors, eps, one)
+
+        return prepare
+
+    def _build_solve(self, context: BuildContext, functions: list[Callable]) -> Callable:
+        backend = context.backend
+        alloc_factors = context.allocator("lu_factors")
+        enter = context.phase("solve")
+
+        def nothing(factors, rhs, rhs_at, x, x_at):
+            pass
+
+        substitute = backend.device(nothing)
+        for function in functions:
+            block = backend.device(function, inline=False)
+            substitute = backend.device(_then_solve(substitute, block))
+
+        def solve(shared, persistent, t, shift, y, parameters, rhs, rhs_at, x, x_at):
+            enter(shared, persistent)
+            factors = alloc_factors(shared, persistent, None)
+            substitute(factors, rhs, rhs_at, x, x_at)
+            regular = shift == shift
+            return regular, select(regular, 0, 0)
+
+        return solve
+
+
+def _each(backend, functions: list[Callable]) -> Callable:
+    """Return one function that factorises all blocks and joins their masks."""
+    chain = backend.device(functions[0], inline=False)
+    for function in functions[1:]:
+        chain = backend.device(_then_factorise(chain, backend.device(function, inline=False)))
+    return chain
+
+
+def _then_factorise(before: Callable, after: Callable) -> Callable:
+    def both(shift, factors, eps, one):
+        ok = before(shift, factors, eps, one)
+        return ok & after(shift, factors, eps, one)
+
+    return both
+
+
+def _then_solve(before: Callable, after: Callable) -> Callable:
+    def both(factors, rhs, rhs_at, x, x_at):
+        before(factors, rhs, rhs_at, x, x_at)
+        after(factors, rhs, rhs_at, x, x_at)
+
+    return both

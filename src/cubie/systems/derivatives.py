@@ -1,0 +1,98 @@
+"""What implicit methods need of a system beside its right-hand side.
+
+A module like that of the right-hand side is generated from it, and stored next to it: sparse
+Jacobian, product of Jacobian and vector, derivative by time. A system that could not be traced is
+differentiated by the user's `jac` where that can be traced, else by differences.
+"""
+
+import hashlib
+
+from attrs import field, frozen
+
+from cubie.systems.store import Store, load_module
+from cubie.systems.system import System
+
+# Part of every key: a change of what is generated makes old entries invisible.
+VERSION = 1
+
+
+@frozen
+class Derivatives:
+    """The derivatives of one system.
+
+    Attributes
+    ----------
+    kind : {"exact", "differences"}
+    pattern : tuple of (int, int)
+        Row and column of every entry of the Jacobian that may differ from zero, in the order in
+        which `jacobian` stores them: by rows, or by columns for differences.
+    autonomous : bool
+        The right-hand side does not depend on the time.
+    digest : str
+        Hash of all that the functions compute.
+    note : str
+        How the derivatives are found.
+    path : Path or None
+        The generated module, of kind "exact".
+    """
+
+    kind: str
+    pattern: tuple[tuple[int, int], ...] = field(repr=False)
+    autonomous: bool
+    digest: str
+    note: str
+    path: object = None
+
+    @property
+    def module(self):
+        """The generated module, imported on first use.
+
+        ``jacobian(t, y, p, jac, at)`` stores entry k of the pattern in ``jac[at + k]``;
+        ``jvp(t, y, p, vec, vec_at, out, at)`` stores J v, with v_j in ``vec[vec_at + j]``;
+        ``time_derivative(t, y, p, out, at)`` stores the partial derivatives by t.
+        """
+        if self.path is None:
+            raise TypeError(f"There is no module of these derivatives: {self.note}")
+        return load_module(self.path)
+
+
+def derivatives(system: System) -> Derivatives:
+    """Return the derivatives of a system, from the cache where they were generated before."""
+    if system.kind != "traced":
+        return _differences(system)
+    store = Store(system.path.parents[1])
+    key = hashlib.sha256(f"derivatives {VERSION} {system.digest}".encode()).hexdigest()[:32]
+    entry = store.read_entry(key) or {}
+    source = store.read_module(entry["digest"]) if "digest" in entry else None
+    if source is None:
+        # Imported late: cached derivatives need no expressions.
+        from cubie.systems.derivatives_source import write_derivatives
+
+        path, digest = store.write_module(write_derivatives(system))
+        store.write_entry(key, {"digest": digest})
+    else:
+        digest = entry["digest"]
+        path = store.module_path(digest)
+    module = load_module(path)
+    return Derivatives(
+        kind="exact",
+        pattern=module.PATTERN,
+        autonomous=module.AUTONOMOUS,
+        digest=digest,
+        note="The Jacobian is exact: it was derived from the traced right-hand side.",
+        path=path,
+    )
+
+
+def _differences(system: System) -> Derivatives:
+    n = system.n_states
+    return Derivatives(
+        kind="differences",
+        pattern=tuple((row, column) for column in range(n) for row in range(n)),
+        autonomous=False,
+        digest=f"differences {system.digest}",
+        note=(
+            "The Jacobian is found by differences, n + 1 evaluations of the right-hand side, "
+            f"because the right-hand side has no expressions to differentiate. {system.note}"
+        ).rstrip(),
+    )
