@@ -1,0 +1,189 @@
+"""Runs of the exact search: orders, rules, growing node limits, the compiled program.
+
+A single run either answers soon or is lost in a bad corner, so many short runs are made:
+every rule for the section to work on with every static order, with node limits that grow
+from round to round. From the second round on the orders are shaken, by a generator with a
+fixed seed, and the failures counted so far steer the weighted rule elsewhere. Nothing
+depends on a clock: the same problem takes the same steps everywhere.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from functools import cache
+from typing import Any
+
+from attrs import define, field, frozen
+
+from cubie_planner import packing_core as core
+from cubie_planner.packing_sections import Items, Sections, tables
+
+RULES = (core.URGENT, core.TIGHTEST, core.WEIGHTED, core.FEWEST)
+"""Which section to work on; mixed, since each solves instances that the others do not."""
+
+GROWTH = 1.5
+"""Of the node limit from round to round."""
+
+SHAKES = (0.0, 0.1, 0.3, 0.6)
+"""How far, relative to the number of items, orders are shaken; one per round, in turn."""
+
+
+@frozen
+class Outcome:
+    """What a search found out about one capacity: `solved` is None if it ran out of nodes."""
+
+    solved: bool | None
+    offsets: list[int] | None = None
+
+
+@define(eq=False)
+class Search:
+    """Exact search on one problem; keeps count of the nodes spent and of where it failed.
+
+    Attributes
+    ----------
+    compiled : bool
+        Run the program compiled by numba instead of by the interpreter. It takes the
+        same steps.
+    nodes : int
+        Items tried so far.
+    """
+
+    items: Items
+    sections: Sections
+    compiled: bool
+    nodes: int = 0
+    _tables: core.Tables = field(init=False)
+    _weights: list = field(init=False)
+    _trail_room: int = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._tables = tables(self.items, self.sections)
+        if self.compiled:
+            self._tables = core.Tables(*map(_array, self._tables))
+        self._weights = [1] * len(self.sections.members)
+        self._trail_room = 64 * len(self.items) + 4096
+
+    def run(self, capacity: int, node_limit: int) -> Outcome:
+        """Look for a packing within `capacity`, trying at most `node_limit` items."""
+        limits = [capacity - load for load in self.sections.loads(self.items.sizes)]
+        if min(limits) < 0 or any(
+            pin + size > capacity
+            for pin, size in zip(self.items.pins, self.items.sizes, strict=True)
+        ):
+            return Outcome(False)
+        stop = self.nodes + node_limit
+        for rule, rank, allowance in self._schedule():
+            allowance = min(allowance, stop - self.nodes)
+            if allowance <= 0:
+                return Outcome(None)
+            state = self._state(capacity, limits, rank)
+            outcome = self._once(state, allowance, rule)
+            while outcome == core.OUT_OF_TRAIL:
+                self._trail_room *= 2
+                state = self._state(capacity, limits, rank)
+                outcome = self._once(state, allowance, rule)
+            self._weights = list(map(int, state.weight))
+            if outcome == core.SOLVED:
+                return Outcome(True, list(map(int, state.base)))
+            if outcome == core.REFUTED:
+                return Outcome(False)
+        return Outcome(None)
+
+    def _once(self, state: core.State, allowance: int, rule: int) -> int:
+        program = _program() if self.compiled else core.search
+        outcome, nodes = program(self._tables, state, allowance, rule)
+        self.nodes += int(nodes)
+        return int(outcome)
+
+    def _schedule(self) -> Iterator[tuple[int, list[int], int]]:
+        """Yield rule, rank of every item, node limit, for ever."""
+        count = len(self.items)
+        allowance = 2.0 * count + 50
+        generator = random.Random(count)
+        orders = list(_orders(self.items, self.sections))
+        turn = 0
+        while True:
+            shake = SHAKES[turn % len(SHAKES)] * count
+            for order in orders:
+                for rule in RULES:
+                    position = {i: k + shake * generator.random() for k, i in enumerate(order)}
+                    rank = [0] * count
+                    for k, i in enumerate(sorted(order, key=position.__getitem__)):
+                        rank[i] = k
+                    yield rule, rank, int(allowance)
+            allowance *= GROWTH
+            turn += 1
+
+    def _state(self, capacity: int, limits: list[int], rank: list[int]) -> core.State:
+        """Return the state before the first choice."""
+        items = self.items
+        count = len(items)
+        base = [max(pin, 0) for pin in items.pins]
+        last = [
+            pin if pin >= 0 else capacity - size
+            for pin, size in zip(items.pins, items.sizes, strict=True)
+        ]
+        firsts = [together[0] for together in self.sections.members]
+        crossing = [0] * len(limits)
+        for lo, hi in zip(self._tables.hull_lo, self._tables.hull_hi, strict=True):
+            for cut in range(lo, hi - 1):
+                crossing[cut] += 1
+        state = core.State(
+            rank=rank,
+            weight=list(self._weights),
+            base=base,
+            low=list(base),
+            last=last,
+            active=[int(parent < 0) for parent in items.parents],
+            placed=[0] * count,
+            postponed=[0] * count,
+            limit=list(limits),
+            crossing=crossing,
+            watch1=firsts,
+            watch2=list(firsts),
+            segment=list(range(count)),
+            order=[0] * count,
+            trail_slot=[0] * self._trail_room,
+            trail_value=[0] * self._trail_room,
+            noted=[0] * (4 * count),
+            cursor=[0] * 4,
+            frame=[0] * (core.FRAME_WORDS * (count + 2)),
+            part=[0] * (core.PART_WORDS * (count * 2 + len(limits) + 2)),
+        )
+        return core.State(*map(_array, state)) if self.compiled else state
+
+
+def _orders(items: Items, sections: Sections) -> Iterator[list[int]]:
+    """Yield static orders by lifetime (W), area (A), largest load of its sections (T)."""
+    total = [0] * len(items)
+    for together, load in zip(sections.members, sections.loads(items.sizes), strict=True):
+        for item in together:
+            total[item] = max(total[item], load)
+    width = [sum(end - start for start, end in spans) for spans in items.spans]
+    area = [w * size for w, size in zip(width, items.sizes, strict=True)]
+    for keys in ((width, area, total), (total, area, width), (total, width, area)):
+        yield sorted(range(len(items)), key=lambda i, keys=keys: (*(-k[i] for k in keys), i))
+
+
+def _array(values):
+    import numpy as np
+
+    return np.array(values, dtype=np.int64)
+
+
+@cache
+def _program():
+    """Compile the search, or load it from numba's cache.
+
+    The search allocates nothing, so counting references is switched off: done per array
+    and call, it would take five times as long as the search itself.
+    """
+    import numba
+    from numba.extending import register_jitable
+
+    for helper in core.HELPERS:
+        register_jitable(_nrt=False)(helper)
+    options: dict[str, Any] = {"cache": True, "_nrt": False}
+    return numba.njit(**options)(core.search)
