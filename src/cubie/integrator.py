@@ -105,7 +105,10 @@ class SingleIntegratorRun:
         self.settings = settings
         component = SystemComponent(system, dtype)
         self.controller = self._make_controller(settings, dtype, options)
-        self.algorithm = self._make_algorithm(settings.method, component, dtype, options)
+        # An estimate that nobody judges has no buffer to be written to.
+        adaptive = self.controller.adaptive
+        method = settings.method if adaptive else settings.method.without_error_estimate()
+        self.algorithm = self._make_algorithm(method, component, dtype, options)
         initial_step = self._make_initial_step(component, dtype, options)
         self.loop = IVPLoop(
             component,

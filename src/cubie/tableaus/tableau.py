@@ -3,10 +3,10 @@
 from enum import Enum
 from fractions import Fraction
 from functools import cached_property
-from typing import NoReturn
+from typing import NoReturn, Self
 
 import numpy as np
-from attrs import converters, field, frozen, validators
+from attrs import converters, evolve, field, fields, frozen, validators
 
 from cubie.tableaus.exact import Matrix, Vector, float_rows, floats, matrix, vector
 
@@ -136,6 +136,11 @@ class Tableau:
     def has_error_estimate(self) -> bool:
         """Whether the step size can be controlled."""
         return self.error_weights_exact is not None
+
+    def without_error_estimate(self) -> Self:
+        """Return the same method for steps of a fixed size."""
+        estimates = [f.alias for f in fields(type(self)) if (f.alias or "").startswith("error_")]
+        return evolve(self, **dict.fromkeys(estimates))
 
     @property
     def first_stage_explicit(self) -> bool:
