@@ -1,0 +1,29 @@
+"""What all tests share: a cache of generated and compiled code that lives as long as the session.
+
+It is never the user's: nothing compiled by an earlier state of the sources is met, and
+nothing is left behind. Set before anything is imported, so that subprocesses and the
+workers of pytest-xdist inherit it.
+"""
+
+import os
+import shutil
+import tempfile
+
+CACHE_VARIABLE = "CUBIE_CACHE_DIR"
+
+
+def pytest_configure(config):
+    """Point the cache at a directory of this session."""
+    if hasattr(config, "workerinput"):
+        return
+    directory = tempfile.mkdtemp(prefix="cubie-tests-")
+    before = os.environ.get(CACHE_VARIABLE)
+    os.environ[CACHE_VARIABLE] = directory
+
+    def restore():
+        shutil.rmtree(directory, ignore_errors=True)
+        os.environ.pop(CACHE_VARIABLE)
+        if before is not None:
+            os.environ[CACHE_VARIABLE] = before
+
+    config.add_cleanup(restore)
