@@ -1,0 +1,66 @@
+"""Tables written from the code itself, so that they cannot fall behind it."""
+
+from collections.abc import Iterable, Sequence
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+from cubie import RunStatus
+from cubie.tableaus import all_tableaus
+
+
+class StatusTable(SphinxDirective):
+    """``status-table``: one row for each outcome a run can have."""
+
+    def run(self) -> list[nodes.Node]:
+        rows = [(str(int(s)), s.name, s.sentence, s.remedy) for s in RunStatus]
+        return [_table(("code", "name", "what happened", "what to do"), (1, 4, 10, 10), rows)]
+
+
+class MethodTable(SphinxDirective):
+    """``method-table``: one row for each tableau."""
+
+    def run(self) -> list[nodes.Node]:
+        rows = [
+            (
+                t.name,
+                ", ".join(t.aliases),
+                type(t).__name__.removesuffix("Tableau"),
+                str(t.order),
+                str(t.stages),
+                "yes" if t.has_error_estimate else "no",
+            )
+            for t in all_tableaus().values()
+        ]
+        headings = ("name", "also called", "family", "order", "stages", "adaptive")
+        return [_table(headings, (6, 6, 4, 2, 2, 2), rows)]
+
+
+def _table(
+    headings: Sequence[str], widths: Sequence[int], rows: Iterable[Sequence[str]]
+) -> nodes.table:
+    group = nodes.tgroup(cols=len(headings))
+    for width in widths:
+        group += nodes.colspec(colwidth=width)
+    head, body = nodes.thead(), nodes.tbody()
+    head += _row(headings)
+    for cells in rows:
+        body += _row(cells)
+    group += [head, body]
+    table = nodes.table()
+    table += group
+    return table
+
+
+def _row(cells: Sequence[str]) -> nodes.row:
+    row = nodes.row()
+    for cell in cells:
+        row += nodes.entry("", nodes.paragraph(text=cell))
+    return row
+
+
+def setup(app) -> dict:
+    """Register the directives."""
+    app.add_directive("status-table", StatusTable)
+    app.add_directive("method-table", MethodTable)
+    return {"version": "1", "parallel_read_safe": True}
