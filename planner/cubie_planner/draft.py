@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -157,8 +157,25 @@ class Task:
 
 
 @frozen
+class Claim:
+    """Something proven: no plan has less than `bound` at `level`.
+
+    Attributes
+    ----------
+    level : str
+    bound : int
+    given : mapping of str to int
+        The claim is about plans that do not exceed these values of earlier levels.
+    """
+
+    level: str
+    bound: int
+    given: Mapping[str, int] = field(factory=dict)
+
+
+@frozen
 class Draft:
-    """Locations, offsets and parents, and what is proven about them.
+    """Locations, offsets and parents: a plan in the making.
 
     Attributes
     ----------
@@ -166,14 +183,11 @@ class Draft:
     offsets : mapping of str to int
         Absolute in an arena; relative to the outermost parent for local buffers.
     parents : mapping of str to str
-    bounds : mapping of str to int
-        Lower bound per level, valid given the optimum of the levels before.
     """
 
     locations: Mapping[str, Location]
     offsets: Mapping[str, int]
     parents: Mapping[str, str]
-    bounds: Mapping[str, int]
 
     def values(self, task: Task) -> dict[str, int]:
         """Return what the draft reaches at every level."""
@@ -202,27 +216,35 @@ class Draft:
             if name in previous
         )
 
-    def proven(self, task: Task) -> bool:
+    def bounds(self, task: Task, claims: Iterable[Claim]) -> dict[str, int]:
+        """Return the best proven bound per level, given what the draft reaches before it."""
+        values = self.values(task)
+        bounds = dict.fromkeys(task.levels(), 0)
+        for claim in claims:
+            holds = all(values[level] <= value for level, value in claim.given.items())
+            if holds and claim.level in bounds:
+                bounds[claim.level] = max(bounds[claim.level], claim.bound)
+        return {level: min(bound, values[level]) for level, bound in bounds.items()}
+
+    def proven(self, task: Task, claims: Iterable[Claim]) -> bool:
         """Return whether every level is proven optimal."""
         values = self.values(task)
-        return all(values[name] <= self.bounds.get(name, 0) for name in task.levels())
+        return all(values[level] == bound for level, bound in self.bounds(task, claims).items())
 
-    def with_bounds(self, **bounds: int) -> Draft:
-        """Return a copy that knows better bounds."""
-        return evolve(self, bounds={**self.bounds, **bounds})
+    def better_than(self, other: Draft | None, task: Task) -> bool:
+        """Return whether this draft comes first in the order of the levels."""
+        if other is None:
+            return True
+        mine, theirs = self.values(task), other.values(task)
+        return [mine[n] for n in task.levels()] < [theirs[n] for n in task.levels()]
 
 
-def finish(task: Task, draft: Draft) -> Plan:
+def finish(task: Task, draft: Draft, claims: Iterable[Claim]) -> Plan:
     """Turn a draft into a plan of the whole problem."""
     problem = task.problem
-    placements = {}
-    for buffer in problem.buffers:
-        placements[buffer.name] = _placement(task, draft, buffer)
-    values = draft.values(task)
-    levels = tuple(
-        Level(name, values[name], min(values[name], draft.bounds.get(name, 0)))
-        for name in task.levels()
-    )
+    placements = {buffer.name: _placement(task, draft, buffer) for buffer in problem.buffers}
+    values, bounds = draft.values(task), draft.bounds(task, claims)
+    levels = tuple(Level(name, values[name], bounds[name]) for name in task.levels())
     return Plan(problem, placements, levels, problem.digest, task.note)
 
 

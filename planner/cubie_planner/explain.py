@@ -12,7 +12,7 @@ from cubie_planner.draft import Draft, Task
 from cubie_planner.greedy import hosts
 from cubie_planner.plan import Peak, Plan, Status
 from cubie_planner.problem import Limits, Problem
-from cubie_planner.quick import bounds, quick
+from cubie_planner.quick import load_claims, quick
 
 if TYPE_CHECKING:
     from cubie_planner.model import Demand, JointModel
@@ -218,12 +218,12 @@ def _smallest_limit(task: Task, effort: float) -> int | None:
 def _least_shared(task: Task, effort: float) -> Draft | None:
     """Return a draft with as few shared bytes as possible, whatever else it costs."""
     free = evolve(task, cap=None, domains={n: dict.fromkeys(d, 0) for n, d in task.domains.items()})
-    draft = quick(free)
-    if draft is not None and draft.proven(free):
+    draft, claims = quick(free), load_claims(free)
+    if draft is not None and draft.proven(free, claims):
         return draft
     from cubie_planner.model import lexicographic
 
-    return lexicographic(free, draft, bounds(free), effort)[1]
+    return lexicographic(free, draft, claims, effort)[1]
 
 
 def _block_bytes(task: Task, draft: Draft) -> int:

@@ -7,6 +7,7 @@ meets a part of another group that lives at the same time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import define, frozen
@@ -86,7 +87,7 @@ def pack_arena(
     bound = load_bound(buffers, masks, buffers)
     best: Arrangement | None = None
     tried: list[dict[str, str]] = []
-    for willing in _nestings(buffers, masks):
+    for willing in nestings(buffers, masks):
         nested = nest(buffers, masks, willing, local=False)
         if nested is None or nested[1] in tried:
             continue
@@ -205,7 +206,15 @@ def load_bound(buffers: Sequence[Buffer], masks: Mapping[str, int], among: Seque
             top = max(top, own)
             continue
         top = max(top, own, sum(b.size_bytes for b in live) - _most_saved(live, names, reach))
-    return top
+    unit = _granularity(among)
+    return -(-top // unit) * unit
+
+
+def _granularity(buffers: Sequence[Buffer]) -> int:
+    """Return a number of which every offset and end of some lowest packing is a multiple."""
+    numbers = [n for b in buffers for n in (b.size_bytes, b.alignment, b.offset or 0)]
+    numbers += [alias.offset or 0 for b in buffers for alias in b.aliases]
+    return math.gcd(*numbers) or 1
 
 
 def _most_saved(live: Sequence[Buffer], names: set[str], reach: Mapping[str, set[str]]) -> int:
@@ -262,7 +271,7 @@ def _depths(buffers: Sequence[Buffer]) -> dict[str, int]:
     return depths
 
 
-def _nestings(buffers: Sequence[Buffer], masks: Mapping[str, int]) -> Iterator[Rule]:
+def nestings(buffers: Sequence[Buffer], masks: Mapping[str, int]) -> Iterator[Rule]:
     """Yield rules that say which optional aliases to use: most useful first."""
     yield lambda child, parent: masks[child.name] & ~masks[parent.name] == 0
     if any(b.aliases for b in buffers):

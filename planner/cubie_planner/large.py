@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import define, field, frozen
 
 from cubie_planner.buffers import Buffer, Location
-from cubie_planner.draft import COST, MOVES, PRIVATE, SHARED, Draft, Task
+from cubie_planner.draft import COST, PRIVATE, SHARED, Claim, Draft, Task
 from cubie_planner.greedy import nest
 from cubie_planner.liveness import liveness
 
@@ -70,11 +70,11 @@ def draft_large(task: Task, locations: Mapping[str, Location]) -> Draft | None:
             capacity = task.run_capacity(locations) if place is Location.SHARED else None
             if not _place(bodies, offsets, FOREVER if capacity is None else capacity):
                 return None
-    return Draft(locations, offsets, parents, large_bounds(task))
+    return Draft(locations, offsets, parents)
 
 
-def large_bounds(task: Task) -> dict[str, int]:
-    """Return a lower bound per level, by a sweep over lifetimes."""
+def large_claims(task: Task) -> list[Claim]:
+    """Return what load alone proves, by a sweep over lifetimes."""
     cost = 0
     surely: dict[Location, list[Buffer]] = {place: [] for place in Location}
     for members, prices in task.groups:
@@ -85,7 +85,9 @@ def large_bounds(task: Task) -> dict[str, int]:
             surely[places[0]] += [b for b in members if not b.aliases]
     private = sum(b.size_bytes for b in surely[Location.LOCAL])
     private += peak_load(surely[Location.LOCAL_PERSISTENT])
-    return {COST: cost, SHARED: peak_load(surely[Location.SHARED]), PRIVATE: private, MOVES: 0}
+    shared = peak_load(surely[Location.SHARED])
+    given = {COST: cost}
+    return [Claim(COST, cost), Claim(SHARED, shared, given), Claim(PRIVATE, private, given)]
 
 
 def peak_load(buffers: Iterable[Buffer]) -> int:

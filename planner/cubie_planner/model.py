@@ -15,14 +15,14 @@ The same model serves optimisation (one objective after the other) and explanati
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from attrs import frozen
 from ortools.sat.python import cp_model
 
 from cubie_planner.buffers import Buffer, Location
-from cubie_planner.draft import ALL_ON, COST, MOVES, PRIVATE, SHARED, Draft, Switches, Task
+from cubie_planner.draft import ALL_ON, COST, MOVES, PRIVATE, SHARED, Claim, Draft, Switches, Task
 from cubie_planner.greedy import hosts, reachable
 from cubie_planner.plan import Status
 
@@ -58,10 +58,14 @@ class Demand:
 
 @frozen
 class Outcome:
-    """Result of one solve: its status, a proven bound and the solution, if any."""
+    """Result of one solve: its status, a proven bound, and the solution with its value, if any.
+
+    The draft of a model without offsets has none either.
+    """
 
     status: Status
     bound: int
+    value: int
     draft: Draft | None
 
 
@@ -75,9 +79,17 @@ class JointModel:
         True: pins, policies, views and the limit hold only where assumed.
     load_rows : bool
         False leaves out rows that are implied, but make the model far stronger.
+    offsets : bool
+        False relaxes the model: locations and parents under the load rows alone.
     """
 
-    def __init__(self, task: Task, relaxable: bool = False, load_rows: bool = True):
+    def __init__(
+        self,
+        task: Task,
+        relaxable: bool = False,
+        load_rows: bool = True,
+        offsets: bool = True,
+    ):
         self.task = task
         self.relaxable = relaxable
         self.model = cp_model.CpModel()
@@ -88,16 +100,19 @@ class JointModel:
         self.offset: dict[str, Any] = {}
         self.height: dict[Location, Any] = {}
         self._top: dict[tuple[str, Location], Literal] = {}
+        self._inside: dict[tuple[str, str, Location], Literal] = {}
         self.stacked: list[tuple[Literal, str, str]] = []
         self.reach = reachable(task.buffers)
         add_locations(self)
         add_nesting(self)
-        add_offsets(self)
-        add_containment(self)
-        add_no_overlap(self)
-        add_nested_disjoint(self)
         add_heights(self)
-        if load_rows:
+        if offsets:
+            add_offsets(self)
+            add_ends(self)
+            add_containment(self)
+            add_no_overlap(self)
+            add_nested_disjoint(self)
+        if load_rows or not offsets:
             add_load_rows(self)
         add_capacity(self)
 
@@ -124,6 +139,17 @@ class JointModel:
             for literal in inside:
                 self.model.add_implication(top, literal.negated())
         return self._top[key]
+
+    def inside(self, name: str, parent: str, place: Location) -> Literal:
+        """Return a literal that is true when `name` lies inside `parent` in `place`."""
+        here, nested = self.place[name][place], self.nest[name][parent]
+        if here is self.true:
+            return nested
+        key = (name, parent, place)
+        if key not in self._inside:
+            both = self._inside[key] = self.model.new_bool_var(f"{name} in {parent} {place}")
+            self.model.add_bool_or([both, here.negated(), nested.negated()])
+        return self._inside[key]
 
     def objective(self, level: str) -> Any:
         """Return the expression a level minimises."""
@@ -153,8 +179,9 @@ class JointModel:
         status = STATUS[solver.solve(self.model)]
         bound = round(solver.best_objective_bound) if objective is not None else 0
         if status not in (Status.OPTIMAL, Status.FEASIBLE):
-            return Outcome(status, bound, None)
-        return Outcome(status, bound, self._read(solver))
+            return Outcome(status, bound, 0, None)
+        value = round(solver.objective_value) if objective is not None else 0
+        return Outcome(status, bound, value, self._read(solver))
 
     def clash(self, assumed: Iterable[Demand], effort: float) -> tuple[Status, list[Demand]]:
         """Assume demands; return the status and, when infeasible, some that clash."""
@@ -206,10 +233,13 @@ class JointModel:
             for parent, literal in self.nest[name].items():
                 if solver.boolean_value(literal):
                     parents[name] = parent
-            alignment = self.task.by_name[name].alignment
-            offsets[name] = alignment * solver.value(self.offset[name])
+            if name in self.offset:
+                unit = self.task.by_name[name].alignment
+                offsets[name] = unit * solver.value(self.offset[name])
+        draft = Draft(locations, offsets, parents)
+        if not offsets:
+            return draft
         base = local_bases(self.task)
-        draft = Draft(locations, offsets, parents, {})
         for name, where in locations.items():
             if where is Location.LOCAL:
                 offsets[name] -= base.get(outermost(draft, name), 0)
@@ -436,28 +466,61 @@ def inside_literals(m: JointModel, child: str, ancestor: str) -> list[Literal]:
 
 
 def add_heights(m: JointModel) -> None:
-    """The height of an arena is at least every end in it."""
+    """An arena has a height, at least the end of every pinned offset in it."""
     reach = arena_reach(m.task)
     for place in ARENAS:
         members = [b for b in m.task.buffers if place in m.place[b.name]]
-        if not members:
-            continue
-        height = m.height[place] = m.model.new_int_var(0, reach[place], f"height {place}")
+        if members:
+            m.height[place] = m.model.new_int_var(0, reach[place], f"height {place}")
         for buffer in members:
-            end = _bytes(m, buffer) + buffer.size_bytes
+            if buffer.offset is not None and buffer.pin is place and not m.relaxable:
+                m.model.add(m.height[place] >= buffer.offset + buffer.size_bytes)
+
+
+def add_ends(m: JointModel) -> None:
+    """The height of an arena is at least every end in it."""
+    for place, height in m.height.items():
+        for buffer in m.task.buffers:
+            if place not in m.place[buffer.name]:
+                continue
+            row = m.model.add(_bytes(m, buffer) + buffer.size_bytes <= height)
             top = m.top(buffer.name, place)
-            row = m.model.add(end <= height)
             if top is not m.true:
                 row.only_enforce_if(top)
 
 
 def add_load_rows(m: JointModel) -> None:
-    """In every section the bytes alive fit under the height (implied, but far stronger)."""
+    """In every section the bytes alive fit under the height, and inside each parent.
+
+    Implied by what comes before, but far stronger. A nested buffer counts where its
+    parent, and everything that may hold the parent, is dead.
+    """
     for place, height in m.height.items():
         members = [b.name for b in m.task.buffers if place in m.place[b.name]]
-        for _, live in m.task.live.peak_sections(members):
-            load = sum(m.task.by_name[n].size_bytes * m.top(n, place) for n in live)
-            m.model.add(load <= height)
+        for section, live in m.task.live.peak_sections(members):
+            load = [m.task.by_name[n].size_bytes * m.top(n, place) for n in live]
+            for name in live:
+                exposed = _exposed(m, name, section)
+                load += [
+                    m.task.by_name[name].size_bytes * m.inside(name, p, place) for p in exposed
+                ]
+            m.model.add(cp_model.LinearExpr.sum(load) <= height)
+    for parent in m.task.buffers:
+        children = [b.name for b in m.task.buffers if parent.name in m.nest[b.name]]
+        if sum(m.task.by_name[name].size_bytes for name in children) <= parent.size_bytes:
+            continue
+        for _, live in m.task.live.peak_sections(children):
+            load = [m.task.by_name[n].size_bytes * m.nest[n][parent.name] for n in live]
+            m.model.add(cp_model.LinearExpr.sum(load) <= parent.size_bytes)
+
+
+def _exposed(m: JointModel, name: str, section: int) -> list[str]:
+    """Return the candidate parents of `name` that are dead in a section, with all above them."""
+    return [
+        parent
+        for parent in m.nest[name]
+        if not any(m.task.live.masks[p] >> section & 1 for p in (parent, *m.reach[parent]))
+    ]
 
 
 def add_capacity(m: JointModel) -> None:
@@ -506,43 +569,40 @@ def moved_literals(m: JointModel) -> list[Literal]:
 def lexicographic(
     task: Task,
     draft: Draft | None,
-    known: Mapping[str, int],
+    claims: Sequence[Claim],
     effort: float,
     switches: Switches = ALL_ON,
-) -> tuple[Status, Draft | None]:
+) -> tuple[Status, Draft | None, list[Claim]]:
     """Optimise level after level; each is fixed before the next one starts.
 
     Parameters
     ----------
     draft : Draft or None
         A solution to start from.
-    known : mapping of str to int
-        Lower bounds proven before; those of later levels hold where the cost meets its own.
+    claims : sequence of Claim
+        What is proven already.
     effort : float
         Deterministic time for each level.
     switches : Switches
 
     Returns
     -------
-    Status, Draft or None
-        FEASIBLE with a draft that knows its bounds, or INFEASIBLE or UNKNOWN without.
+    Status, Draft or None, list of Claim
+        FEASIBLE with a draft, or INFEASIBLE or UNKNOWN without; and all that is proven.
     """
     joint = JointModel(task, load_rows=switches.load_rows)
-    bounds: dict[str, int] = {}
+    known = list(claims)
+    given: dict[str, int] = {}
     for level in task.levels():
         objective = joint.objective(level)
-        cheapest = bounds.get(COST, 0) == known[COST]
-        bound = known[level] if level == COST or cheapest else 0
-        if draft is None or draft.values(task)[level] > bound:
+        if draft is None or draft.values(task)[level] > draft.bounds(task, known)[level]:
             if draft is not None and switches.hints:
                 joint.hint(draft)
             outcome = joint.solve(objective, effort)
             draft = outcome.draft or draft
             if draft is None:
-                return outcome.status, None
-            bound = max(bound, outcome.bound)
-        value = draft.values(task)[level]
-        bounds[level] = min(bound, value)
-        joint.model.add(objective <= value)
-    assert draft is not None
-    return Status.FEASIBLE, draft.with_bounds(**bounds)
+                return outcome.status, None, known
+            known.append(Claim(level, outcome.bound, dict(given)))
+        given[level] = draft.values(task)[level]
+        joint.model.add(objective <= given[level])
+    return Status.FEASIBLE, draft, known

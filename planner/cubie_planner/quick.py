@@ -12,9 +12,9 @@ from attrs import evolve
 
 from cubie_planner.buffers import Buffer, Location
 from cubie_planner.domains import Domain
-from cubie_planner.draft import COST, MOVES, PRIVATE, SHARED, Draft, Task
+from cubie_planner.draft import COST, PRIVATE, SHARED, Claim, Draft, Task
 from cubie_planner.greedy import Arrangement, load_bound, local_bound, pack_arena, pack_local
-from cubie_planner.large import LARGE, draft_large
+from cubie_planner.large import LARGE, draft_large, large_claims
 
 
 def quick(task: Task) -> Draft | None:
@@ -55,7 +55,6 @@ def _draft(task: Task, locations: dict[str, Location]) -> Draft | None:
         locations,
         {name: offset for a in arrangements.values() for name, offset in a.offsets.items()},
         {child: parent for a in arrangements.values() for child, parent in a.parents.items()},
-        bounds(task),
     )
 
 
@@ -68,8 +67,10 @@ def _arrange(
     return pack_arena(members, task.live.masks, capacity)
 
 
-def bounds(task: Task) -> dict[str, int]:
-    """Return a lower bound per level, from what must be where at the lowest cost."""
+def load_claims(task: Task) -> list[Claim]:
+    """Return what load alone proves, from what must be where at the lowest cost."""
+    if len(task.buffers) > LARGE:
+        return large_claims(task)
     cost = 0
     surely: dict[Location, list[Buffer]] = {place: [] for place in Location}
     possibly: dict[Location, list[Buffer]] = {place: [] for place in Location}
@@ -85,7 +86,8 @@ def bounds(task: Task) -> dict[str, int]:
     private = local_bound(surely[local], masks, possibly[local])
     private += load_bound(surely[arena], masks, possibly[arena])
     top = load_bound(surely[shared], masks, possibly[shared])
-    return {COST: cost, SHARED: top, PRIVATE: private, MOVES: 0}
+    given = {COST: cost}
+    return [Claim(COST, cost), Claim(SHARED, top, given), Claim(PRIVATE, private, given)]
 
 
 def _cheapest_places(prices: Domain) -> list[Location]:

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from cubie_planner.check import check
-from cubie_planner.draft import ALL_ON, COST, Draft, Switches, Task, finish
+from cubie_planner.draft import ALL_ON, COST, Claim, Draft, Switches, Task, finish
 from cubie_planner.explain import PlanUnknown, homeless_view, infeasibility, overload
 from cubie_planner.large import LARGE
 from cubie_planner.plan import Plan, Status
 from cubie_planner.problem import Problem
-from cubie_planner.quick import bounds, cheapest_only, quick
+from cubie_planner.quick import cheapest_only, load_claims, quick
 
 if TYPE_CHECKING:
     from cubie_planner.auto import Objective
 
-EFFORT = 5.0
+EFFORT = 2.0
 """Deterministic time per objective: about as many seconds on a desktop core."""
+
+JOINT = 400
+"""Above so many buffers the joint model is not built: it could not close."""
 
 
 def plan(
@@ -60,13 +63,14 @@ def plan(
     """
     task = Task.of(problem, objective)
     draft = quick(task) if switches.first_fit or len(task.buffers) > LARGE else None
+    claims = load_claims(task)
     if len(task.buffers) > LARGE:
         draft = _only_large(task, draft)
     elif draft is None and (homeless_view(task) or overload(task)):
         raise infeasibility(task, effort)
-    elif draft is None or not draft.proven(task):
-        draft = _exact(task, draft, effort, switches)
-    result = finish(task, draft)
+    elif draft is None or not draft.proven(task, claims):
+        draft, claims = _exact(task, draft, claims, effort, switches)
+    result = finish(task, draft, claims)
     check(problem, result)
     return result
 
@@ -82,22 +86,44 @@ def _only_large(task: Task, draft: Draft | None) -> Draft:
     return draft
 
 
-def _exact(task: Task, draft: Draft | None, effort: float, switches: Switches) -> Draft:
-    from cubie_planner.model import lexicographic
-
-    known = bounds(task)
+def _exact(
+    task: Task, draft: Draft | None, claims: list[Claim], effort: float, switches: Switches
+) -> tuple[Draft, list[Claim]]:
+    """Improve a draft, or find one, by the exact engines."""
+    least = next(claim.bound for claim in claims if claim.level == COST)
     choices = task
-    if draft is not None and draft.values(task)[COST] == known[COST]:
+    if draft is not None and draft.values(task)[COST] == least:
         choices = cheapest_only(task)
-    status, found = lexicographic(choices, draft, known, effort, switches)
-    if found is not None:
-        return found
+    status, draft, claims = _engines(choices, draft, claims, effort, switches)
+    if draft is not None:
+        return draft, claims
     if status is Status.INFEASIBLE and task.cap is not None:
         uncapped = evolve(task, cap=None)
-        return _exact(uncapped, quick(uncapped), effort, switches)
+        return _exact(uncapped, quick(uncapped), load_claims(uncapped), effort, switches)
     if status is Status.INFEASIBLE:
         raise infeasibility(task, effort)
     raise PlanUnknown(
         f"no plan was found within an effort of {effort}, and none was proven impossible; "
         "raise the effort or the limit, or lower the block size"
     )
+
+
+def _engines(
+    task: Task, draft: Draft | None, claims: list[Claim], effort: float, switches: Switches
+) -> tuple[Status, Draft | None, list[Claim]]:
+    """Run the staged search, then what it leaves open through the joint model."""
+    from cubie_planner.model import lexicographic
+
+    status = Status.UNKNOWN
+    if switches.exact_packing:
+        from cubie_planner.staged import staged
+
+        status, found, proven = staged(task, effort)
+        claims = [*claims, *proven]
+        if found is not None and found.better_than(draft, task):
+            draft = found
+        if status is Status.INFEASIBLE or (draft is not None and draft.proven(task, claims)):
+            return status, draft, claims
+    if len(task.buffers) > JOINT:
+        return status, draft, claims
+    return lexicographic(task, draft, claims, effort, switches)
