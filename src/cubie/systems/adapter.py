@@ -59,8 +59,7 @@ def write_adapter(title, n_states, args, leaves, before, keywords):
         slots = [f"p[{i}]" for i in range(leaf.start, leaf.start + leaf.size)]
         if not leaf.shape:
             return slots[0]
-        packed = f"pack({_tuple(slots)})"
-        return packed if len(leaf.shape) == 1 else f"{packed}.reshape({leaf.shape})"
+        return f"pack({_nested(slots, leaf.shape)})"
 
     arguments = [constant(value) for value in before]
     arguments += ["t", f"pack({_tuple(f'y[{i}]' for i in range(n_states))})"]
@@ -78,6 +77,15 @@ def write_adapter(title, n_states, args, leaves, before, keywords):
         f"    return rhs\n"
     )
     return source, tuple(constants)
+
+
+def _nested(slots, shape):
+    """Return a tuple of tuples of this shape, as text; the slots are in C order."""
+    if len(shape) > 1:
+        size = len(slots) // shape[0] if shape[0] else 0
+        rows = range(0, len(slots), size) if size else ()
+        slots = [_nested(slots[i : i + size], shape[1:]) for i in rows]
+    return _tuple(slots)
 
 
 def _tuple(entries):
