@@ -20,15 +20,13 @@ from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
 from cubie.backend.compiled import CompiledBackend
 from cubie.backend.device_function import Compilation, DeviceFunction
 from cubie.backend.foreign import ForeignTarget
-from cubie.backend.foreign_cpu import CPUForeignTarget
+from cubie.backend.foreign_cpu import NUMBA_ENVIRONMENT, CPUForeignTarget
 from cubie.backend.lanes import Base, Flat, Lanes, lane_type
 from cubie.backend.object_code import ENTRY, target_machine
 
 # Everything but the promises that no value is NaN or infinite: a run that blows
 # up must be recognised.
 FASTMATH_FLAGS = frozenset({"contract", "reassoc", "nsz", "arcp", "afn"})
-
-NUMBA_ENVIRONMENT = "08NumbaEnv"  # in the mangled name of a function's environment
 
 I64 = ir.IntType(64)
 

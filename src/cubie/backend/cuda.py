@@ -17,6 +17,8 @@ from numba.cuda import extending
 from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
 from cubie.backend.compiled import CompiledBackend
 from cubie.backend.cuda_types import flatten, register_types, shared_base
+from cubie.backend.foreign import ForeignTarget
+from cubie.backend.foreign_cuda import CUDAForeignTarget
 from cubie.backend.lanes import SHARED, Lanes
 from cubie.backend.resources import KernelResources, assemble
 
@@ -83,7 +85,13 @@ class CUDABackend(CompiledBackend):
 
         return extending.intrinsic(going)
 
-    def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> CUDAKernel:
+    @property
+    def _foreign_target(self) -> ForeignTarget:
+        return CUDAForeignTarget(self.fastmath)
+
+    def kernel(
+        self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str
+    ) -> CUDAKernel:
         return CUDAKernel(self, make_loop(), memory)
 
 

@@ -1,0 +1,261 @@
+"""Right-hand sides that cannot be traced, compiled as they stand by numba.
+
+The user's function sees what SciPy would give it: floats, and one-dimensional
+arrays of its own that it may write to. In between lie three layers:
+
+    component code -> call on lanes and buffers -> adapter module -> user's function
+
+The adapter (:mod:`cubie.systems.adapter`) takes the buffers as numba arrays
+over the same bytes and packs the arrays the function gets on the stack. A
+function that raises, raises for one run only: its derivative is NaN there.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import types as python_types
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import attrs
+from llvmlite import ir
+from numba.core import cgutils, types
+from numba.core.errors import NumbaError
+from numba.np import numpy_support
+
+from cubie.backend.codegen import I64
+from cubie.backend.lanes import Buf, Lanes, lane_type
+from cubie.errors import CubieError
+
+MAX_REASON = 300  # characters of numba's explanation that a message quotes
+
+
+class UncompilableFunction(CubieError, TypeError):
+    """A right-hand side can neither be traced nor compiled for a target.
+
+    Attributes
+    ----------
+    function : str
+        Its name.
+    reason : str
+        What numba said, in short; the whole is the exception's cause.
+    """
+
+    def __init__(self, function: str, target: str, note: str, reason: str, advice: str):
+        super().__init__(function, target, note, reason, advice)
+        self.function = function
+        self.reason = reason
+        self._message = (
+            f"numba cannot compile `{function}` for the {target} target: {reason} {advice} ({note})"
+        )
+
+    def __str__(self) -> str:
+        # numba, which this passes through, prepends its own text to `args`.
+        return self._message
+
+
+class ForeignTarget(ABC):
+    """What compiling ordinary functions needs to know of a target."""
+
+    name: str
+    dispatcher: type  # of functions compiled for this target
+    arrays: ModuleType  # numba's `arrayobj` for it
+    errors: tuple[type[Exception], ...] = (NumbaError, NotImplementedError)
+    intrinsic: Callable
+    advice: str  # what helps when numba cannot compile a function
+
+    @abstractmethod
+    def jit(self, function: Callable) -> Any:
+        """Return the function's dispatcher."""
+
+    @abstractmethod
+    def compile(self, dispatcher: Any, arguments: tuple) -> Any:
+        """Return numba's compile result for argument types."""
+
+    @abstractmethod
+    def knows(self, function: Callable) -> bool:
+        """Tell whether numba has an implementation of a Python function of its own."""
+
+    @abstractmethod
+    def discard_exception(self, context, builder, status) -> None:
+        """Free what a raised exception holds."""
+
+
+def build_foreign_rhs(target: ForeignTarget, system: Any, dtype) -> Callable:
+    """Return ``rhs(t, y, p, dy, at)`` for component code, around a "compiled" `System`.
+
+    Raises
+    ------
+    UncompilableFunction
+        When it is first compiled, if numba cannot.
+    """
+    conversion = _Conversion(target)
+    constants = tuple(conversion.value(constant) for constant in system.constants)
+    ready = attrs.evolve(system, constants=constants)
+    adapter = target.jit(ready.adapt(conversion.value(system.function), _pack(target)))
+    number = numpy_support.from_dtype(dtype)
+    array = types.Array(number, 1, "C")
+    arguments = (number, array, array, array, types.intp)
+
+    def rhs(typingctx, t, y, p, dy, at):
+        compiled = _compile(target, adapter, arguments, system)
+
+        def lower(context, builder, signature, args):
+            values = [args[0]]
+            for buf, pointer in zip(signature.args[1:4], args[1:4], strict=True):
+                values.append(_array_over(target, context, builder, array, pointer, [buf.n]))
+            context.add_linking_libs([compiled.library])
+            status, _ = context.call_internal_no_propagate(
+                builder, compiled.fndesc, compiled.signature, [*values, args[4]]
+            )
+            with cgutils.if_unlikely(builder, status.is_error):
+                target.discard_exception(context, builder, status)
+                _fill_with_nan(builder, signature.args[3], args[3], args[4], system.n_states)
+            return context.get_dummy_value()
+
+        if not all(isinstance(buf, Buf) for buf in (y, p, dy)):
+            return None
+        return types.none(Lanes(number, 1), y, p, dy, types.intp), lower
+
+    return target.intrinsic(rhs)
+
+
+def _compile(target: ForeignTarget, adapter, arguments: tuple, system):
+    try:
+        return target.compile(adapter, arguments)
+    except target.errors as error:
+        raise UncompilableFunction(
+            system.function.__name__, target.name, system.note, _in_short(error), target.advice
+        ) from error
+
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+_CONTEXT = re.compile(r"Failed in |During: |File \"|\[[0-9]+\] During|Enable logging")
+
+
+def _in_short(error: Exception) -> str:
+    """Return the sentence of a numba error that says what is wrong, and the line."""
+    lines = [line.strip() for line in _ESCAPES.sub("", str(error)).splitlines()]
+    telling = [line for line in lines if line and not _CONTEXT.match(line)]
+    reason = telling[0] if telling else type(error).__name__
+    if reason.endswith(":") and len(telling) > 1:
+        reason = f"{reason} {telling[1].removeprefix('>>> ')}"
+    if len(reason) > MAX_REASON:
+        reason = reason[:MAX_REASON] + "..."
+    line = getattr(getattr(error, "loc", None), "line", None)
+    where = f" (line {line})" if line else ""
+    return f"{reason.rstrip('.')}{where}."
+
+
+class _Conversion:
+    """Gives functions to numba together with the plain Python functions they call.
+
+    numba refuses to call a function that is not compiled; here each one that
+    another refers to, by a global name or a closure, becomes a dispatcher too.
+    """
+
+    def __init__(self, target: ForeignTarget):
+        self._target = target
+        self._made: dict[Callable, Any] = {}
+
+    def value(self, value: Any) -> Any:
+        """Return what stands for a value in a compiled function's surroundings."""
+        if isinstance(value, self._target.dispatcher):
+            return value
+        plain = getattr(value, "py_func", value)  # of a dispatcher of another target
+        if isinstance(plain, python_types.FunctionType) and not self._target.knows(plain):
+            return self._dispatcher(plain)
+        return value
+
+    def _dispatcher(self, function: python_types.FunctionType):
+        if function in self._made:
+            return self._made[function]
+        surroundings = dict(function.__globals__)
+        cells = tuple(python_types.CellType() for _ in function.__code__.co_freevars)
+        copy = python_types.FunctionType(
+            function.__code__, surroundings, function.__name__, function.__defaults__, cells
+        )
+        copy.__kwdefaults__ = function.__kwdefaults__
+        copy.__module__, copy.__qualname__ = function.__module__, function.__qualname__
+        # Known before its surroundings are converted: it may call itself.
+        self._made[function] = dispatcher = self._target.jit(copy)
+        for name in _names(function.__code__) & surroundings.keys():
+            surroundings[name] = self.value(surroundings[name])
+        for cell, original in zip(cells, function.__closure__ or (), strict=True):
+            cell.cell_contents = self.value(original.cell_contents)
+        return dispatcher
+
+
+def _names(code: python_types.CodeType) -> set[str]:
+    """Return the global names that code, or code nested in it, may look up."""
+    nested = (c for c in code.co_consts if isinstance(c, python_types.CodeType))
+    return set(code.co_names).union(*map(_names, nested))
+
+
+def _pack(target: ForeignTarget) -> Callable:
+    """Return ``pack(numbers)``: a tuple as an array on the stack of the calling function.
+
+    Tuples of tuples give arrays of more dimensions, in C order.
+    """
+
+    def pack(typingctx, numbers):
+        shape, number = _shape_of(numbers)
+        array = types.Array(number, len(shape), "C")
+        size = math.prod(shape)
+
+        def lower(context, builder, signature, args):
+            scalar = context.get_value_type(number)
+            memory = cgutils.alloca_once(builder, ir.ArrayType(scalar, size))
+            pointer = builder.bitcast(memory, scalar.as_pointer())
+            for i, value in enumerate(_flattened(builder, args[0], len(shape))):
+                builder.store(value, builder.gep(pointer, [I64(i)]))
+            return _array_over(target, context, builder, array, pointer, shape)
+
+        return array(numbers), lower
+
+    return target.intrinsic(pack)
+
+
+def _shape_of(numbers) -> tuple[tuple[int, ...], types.Type]:
+    """Return the shape and dtype of the array that a tuple of numbers or tuples gives."""
+    shape = []
+    while isinstance(numbers, types.BaseTuple):
+        shape.append(len(numbers))
+        # A vector of no elements does not say what its elements would be.
+        numbers = numbers[0] if len(numbers) else types.float64
+    return tuple(shape), numbers
+
+
+def _flattened(builder, value, depth: int) -> list:
+    if depth == 0:
+        return [value]
+    members = cgutils.unpack_tuple(builder, value)
+    return [leaf for member in members for leaf in _flattened(builder, member, depth - 1)]
+
+
+def _array_over(target: ForeignTarget, context, builder, array: types.Array, pointer, shape):
+    """Return a numba array in C order over bytes that it does not own."""
+    generic = lane_type(array.dtype, 1).as_pointer()
+    if pointer.type != generic:
+        pointer = builder.addrspacecast(pointer, generic)
+    value = target.arrays.make_array(array)(context, builder)
+    size = array.dtype.bitwidth // 8
+    strides = [I64(size * math.prod(shape[axis + 1 :])) for axis in range(len(shape))]
+    target.arrays.populate_array(
+        value,
+        data=pointer,
+        shape=[I64(n) for n in shape],
+        strides=strides,
+        itemsize=size,
+        meminfo=None,
+    )
+    return value._getvalue()
+
+
+def _fill_with_nan(builder, buf: Buf, pointer, at, n: int) -> None:
+    not_a_number = ir.Constant(lane_type(buf.dtype, 1), float("nan"))
+    for i in range(n):
+        builder.store(not_a_number, builder.gep(pointer, [builder.add(at, I64(i))], inbounds=True))

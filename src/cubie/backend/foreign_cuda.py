@@ -1,0 +1,51 @@
+"""Ordinary functions on the ``cuda`` target: without memory of their own, so tuples only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from numba import cuda
+from numba.core.errors import NumbaError
+from numba.cuda.core import errors as cuda_errors
+from numba.cuda.descriptor import cuda_target
+from numba.cuda.dispatcher import CUDADispatcher
+from numba.cuda.extending import intrinsic
+from numba.cuda.np import arrayobj
+
+from cubie.backend.foreign import ForeignTarget
+
+
+class CUDAForeignTarget(ForeignTarget):
+    """Ordinary functions through numba-cuda's dispatchers."""
+
+    name = "cuda"
+    dispatcher = CUDADispatcher
+    arrays = arrayobj
+    errors = (NumbaError, cuda_errors.NumbaError, NotImplementedError)
+    intrinsic = staticmethod(intrinsic)
+    advice = (
+        "On a GPU a function cannot make arrays or lists: let it return a tuple of numbers, "
+        "and loop over elements. Or use backend='cpu'."
+    )
+
+    def __init__(self, fastmath: bool):
+        self._fastmath = fastmath
+
+    def jit(self, function: Callable) -> Any:
+        return cuda.jit(device=True, fastmath=self._fastmath)(function)
+
+    def compile(self, dispatcher: Any, arguments: tuple) -> Any:
+        return dispatcher.compile_device(arguments)
+
+    def knows(self, function: Callable) -> bool:
+        typing_context = cuda_target.typing_context
+        typing_context.refresh()
+        try:
+            typing_context.resolve_value_type(function)
+        except ValueError:
+            return False
+        return True
+
+    def discard_exception(self, context, builder, status) -> None:
+        """Do nothing: on a GPU an exception is only a number."""
