@@ -27,7 +27,7 @@ class MethodTable(SphinxDirective):
                 ", ".join(t.aliases),
                 type(t).__name__.removesuffix("Tableau"),
                 str(t.order),
-                str(t.stages),
+                str(t.n_stages),
                 "yes" if t.has_error_estimate else "no",
             )
             for t in all_tableaus().values()
