@@ -317,6 +317,8 @@ def nest(
 def _room(child: Group, host: Group, offset: int | None) -> int | None:
     """Return where in `host` the child's group fits, or None."""
     limit = host.root.size_bytes - child.root.size_bytes
+    if child.fixed is not None:
+        limit = min(limit, child.fixed)  # the host cannot start below 0
     if child.fixed is not None and host.fixed is not None:
         wanted = child.fixed - host.fixed
         if offset not in (None, wanted):
@@ -399,7 +401,7 @@ def _lowest_base(group: Group, placed: list[tuple[int, int, int]]) -> int | None
         whole |= part.mask
     rivals = sorted(block for block in placed if block[2] & whole)
     base = group.residue if group.fixed is None else group.fixed
-    if base % group.modulus != group.residue:
+    if base < 0 or base % group.modulus != group.residue:
         return None
     moved = True
     while moved:
