@@ -1,0 +1,94 @@
+"""The same component code under numba's CUDA simulator, in a process of its own.
+
+The simulator is switched on by an environment variable that numba reads when it is
+imported, so it cannot share a process with the compiled targets.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cubie import Solver
+from tests.oracle.problems import lorenz
+
+ROOT = Path(__file__).resolve().parents[2]
+BLOCK_SIZE = 4
+RHO = np.linspace(15.0, 35.0, 6)  # a full block and a half
+
+CASES = {
+    "tsit5_local": {"method": "tsit5", "locations": "local"},
+    "tsit5_shared": {"method": "tsit5", "locations": "shared"},
+    "tsit5_auto": {"method": "tsit5", "locations": "auto"},
+    "tsit5_pinned": {
+        "method": "tsit5",
+        "state_location": "shared",
+        "stage_rhs_location": "shared",
+        "dt_location": "local_persistent",
+    },
+    "rk4_shared": {"method": "rk4", "locations": "shared", "first_step": 0.01},
+    "dop853_shared": {"method": "dop853", "locations": "shared"},
+    "pid_shared": {
+        "method": "bogacki_shampine32",
+        "locations": "shared",
+        "step_controller": "pid",
+        "rtol": 1e-3,
+    },
+    "t_eval": {"method": "tsit5", "locations": "shared", "t_eval": [0.0, 0.1, 0.25]},
+    "float32": {"method": "tsit5", "locations": "shared", "dtype": "float32"},
+}
+OUTPUTS = ("y", "n_steps", "n_rejected", "nfev", "status")
+
+
+def solve(backend, case):
+    """Solve a small sweep of the Lorenz system as one of `CASES` says."""
+    options = {"rtol": 1e-4, "atol": 1e-4, "block_size": BLOCK_SIZE, **CASES[case]}
+    solver = Solver(lorenz, backend=backend)
+    return solver.solve((0.0, 0.5), [1.0, 0.0, 0.0], args=(10.0, RHO, 8.0 / 3.0), **options)
+
+
+def write_results(path):
+    """Solve all cases under the simulator and store them; what the process started below does."""
+    arrays = {}
+    for case in CASES:
+        result = solve("cuda", case)
+        arrays |= {f"{case}.{name}": getattr(result, name) for name in OUTPUTS}
+    np.savez(path, **arrays)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory):
+    """Results of all cases, by name, from a process with the simulator switched on."""
+    path = tmp_path_factory.mktemp("simulator") / "results.npz"
+    script = "import sys; from tests.cubie.test_simulator import write_results as w; w(sys.argv[1])"
+    command = [sys.executable, "-c", script, str(path)]
+    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    with np.load(path) as arrays:
+        return dict(arrays)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_simulator_agrees_with_the_interpreter(simulated, case):
+    """Grid, blocks, shared memory and poison of the simulator give the interpreter's numbers."""
+    reference = solve("python", case)
+    np.testing.assert_array_equal(simulated[f"{case}.status"], 0)
+    for name in ("n_steps", "n_rejected", "nfev"):
+        np.testing.assert_array_equal(simulated[f"{case}.{name}"], getattr(reference, name))
+    y = simulated[f"{case}.y"]
+    assert y.dtype == reference.y.dtype
+    rounding = 100 * np.finfo(y.dtype).eps
+    np.testing.assert_allclose(y, reference.y, rtol=rounding, atol=rounding)
+
+
+def test_placements_agree_under_the_simulator(simulated):
+    """Local, shared, planned and pinned: the same bits."""
+    for case in ("tsit5_shared", "tsit5_auto", "tsit5_pinned"):
+        for name in OUTPUTS:
+            np.testing.assert_array_equal(
+                simulated[f"{case}.{name}"], simulated[f"tsit5_local.{name}"]
+            )
