@@ -13,6 +13,7 @@ from cubie_planner.large import LARGE
 from cubie_planner.plan import Plan, Status
 from cubie_planner.problem import Problem
 from cubie_planner.quick import cheapest_only, load_claims, quick
+from cubie_planner.replan import kept
 
 if TYPE_CHECKING:
     from cubie_planner.auto import Objective
@@ -64,6 +65,9 @@ def plan(
     task = Task.of(problem, objective)
     draft = quick(task) if switches.first_fit or len(task.buffers) > LARGE else None
     claims = load_claims(task)
+    if problem.previous and len(task.buffers) <= LARGE:
+        stay = kept(task)
+        draft = stay if stay is not None and stay.better_than(draft, task) else draft
     if len(task.buffers) > LARGE:
         draft = _only_large(task, draft)
     elif draft is None and (homeless_view(task) or overload(task)):
