@@ -12,8 +12,10 @@ import attrs
 from attrs import frozen
 
 from cubie.backend import Backend
-from cubie.buffers import LOCATION_SUFFIX, BufferRegistry, CUDABuffer, Layout
-from cubie.errors import UnknownOption
+from cubie.buffers import LOCATION_SUFFIX, BufferLocation, BufferRegistry, CUDABuffer, Layout
+from cubie.errors import InvalidOption, UnknownOption
+
+LOCATIONS = tuple(location.value for location in BufferLocation)
 
 
 @frozen
@@ -99,6 +101,8 @@ class CUDAFactory(ABC):
         """Declare a buffer; see `CUDABuffer`. The dtype is the run's unless given."""
         declaration.setdefault("dtype", self._registry.dtype)
         location = self._options.get(name + LOCATION_SUFFIX)
+        if location is not None and location not in LOCATIONS:
+            raise InvalidOption(name + LOCATION_SUFFIX, location, LOCATIONS)
         self._registry.register(CUDABuffer(name=name, size=size, location=location, **declaration))
 
     def add_child(self, child: CUDAFactory, during: str | Mapping[str, str]) -> None:

@@ -127,9 +127,7 @@ class SingleIntegratorRun:
         return settings.controller_class()(settings.method.error_order, dtype, options)
 
     @staticmethod
-    def _make_algorithm(
-        method: Tableau, system: SystemComponent, dtype, options
-    ) -> StepAlgorithm:
+    def _make_algorithm(method: Tableau, system: SystemComponent, dtype, options) -> StepAlgorithm:
         for kind, algorithm in ALGORITHMS.items():
             if isinstance(method, kind):
                 return algorithm(method, system, dtype, options)
@@ -175,3 +173,14 @@ ALGORITHMS: dict[type[Tableau], type[StepAlgorithm]] = {ERKTableau: ERKStep}
 def options_of(settings: RunSettings) -> frozenset[str]:
     """Return the names of the options a solver with these settings has, whatever its system."""
     return frozenset(SingleIntegratorRun(Shape(), settings, "float64", {}).options())
+
+
+def check_options(settings: RunSettings, options: Mapping[str, Any]) -> None:
+    """Raise for a value that some component refuses, whatever the system.
+
+    Raises
+    ------
+    InvalidOption
+        Naming the option, what was given and what is allowed.
+    """
+    SingleIntegratorRun(Shape(), settings, "float64", options)

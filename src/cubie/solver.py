@@ -16,7 +16,7 @@ from cubie import checks
 from cubie.backend import Backend, make_backend
 from cubie.errors import InvalidOption, InvalidProblem
 from cubie.factory import BuildCache, require_known
-from cubie.integrator import RunSettings, SingleIntegratorRun, options_of
+from cubie.integrator import RunSettings, SingleIntegratorRun, check_options, options_of
 from cubie.kernel import (
     DEFAULT_BLOCK_SIZE,
     BatchSolverConfig,
@@ -130,11 +130,14 @@ class Solver:
 
     def _changed(self, changes: Mapping[str, Any]) -> tuple[SolverSettings, dict[str, Any]]:
         """Return settings and component options with `changes` made, checked."""
+        if not changes:
+            return self._settings, self._options
         own = {name: value for name, value in changes.items() if name in _SETTINGS}
         settings = attrs.evolve(self._settings, **own)
         options = self._options | {k: v for k, v in changes.items() if k not in _SETTINGS}
-        known = options_of(settings.run_settings(SaveMode.FINAL, False))
-        require_known(options, known | _SETTINGS)
+        run_settings = settings.run_settings(SaveMode.FINAL, False)
+        require_known(options, options_of(run_settings) | _SETTINGS)
+        check_options(run_settings, options)
         return settings, options
 
     @property
