@@ -219,9 +219,9 @@ def _pack(target: ForeignTarget) -> Callable:
     return target.intrinsic(pack)
 
 
-def _shape_of(numbers) -> tuple[tuple[int, ...], types.Type]:
+def _shape_of(numbers: Any) -> tuple[tuple[int, ...], Any]:
     """Return the shape and dtype of the array that a tuple of numbers or tuples gives."""
-    shape = []
+    shape: list[int] = []
     while isinstance(numbers, types.BaseTuple):
         shape.append(len(numbers))
         # A vector of no elements does not say what its elements would be.
@@ -236,7 +236,7 @@ def _flattened(builder, value, depth: int) -> list:
     return [leaf for member in members for leaf in _flattened(builder, member, depth - 1)]
 
 
-def _array_over(target: ForeignTarget, context, builder, array: types.Array, pointer, shape):
+def _array_over(target: ForeignTarget, context, builder, array: Any, pointer, shape):
     """Return a numba array in C order over bytes that it does not own."""
     generic = lane_type(array.dtype, 1).as_pointer()
     if pointer.type != generic:

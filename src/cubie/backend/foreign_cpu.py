@@ -52,7 +52,7 @@ class CPUForeignTarget(ForeignTarget):
         return result
 
     def knows(self, function: Callable) -> bool:
-        typing_context = registry.cpu_target.typing_context
+        typing_context: Any = registry.cpu_target.typing_context
         typing_context.refresh()
         try:
             typing_context.resolve_value_type(function)
