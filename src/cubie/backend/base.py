@@ -78,6 +78,14 @@ class Backend(ABC):
         """Make a component function callable from others; `inline` is a strong hint."""
 
     @abstractmethod
+    def straight_line(self, function: Callable, inline: bool = True) -> Callable:
+        """Make a function of a generated module callable; the same as `device`, but quickly.
+
+        It may hold assignments of arithmetic on lanes, of buffers indexed by an integer argument
+        plus a constant, and at the end a `return` of one mask.
+        """
+
+    @abstractmethod
     def allocator(self, placement: Placement) -> Callable:
         """Return ``allocate(shared, persistent, parent) -> buffer`` with constants baked in.
 

@@ -85,6 +85,11 @@ def arithmetic(builder, name: str, lanes, a, b):
     return emit(a, b)
 
 
+def negative(builder, lanes, value):
+    """Emit ``-value`` of floating lanes, without fneg, which the NVVM of older devices lacks."""
+    return builder.fsub(constant(lanes.dtype, lanes.width, -0.0), value)
+
+
 def compare(builder, operation: str, lanes, a, b):
     """Emit a comparison; with NaN every comparison but ``!=`` is false."""
     if not lanes.is_float:

@@ -6,6 +6,7 @@ the frame of the component that calls it, and can neither dangle nor be copied.
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
@@ -13,10 +14,19 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.np import numpy_support
 
-from cubie.backend import codegen
+from cubie.backend import codegen, lane_ops
 from cubie.backend.base import Backend, own_placement
 from cubie.backend.foreign import ForeignTarget, build_foreign_rhs
-from cubie.backend.lanes import GENERIC, MAX_ALIGNMENT, Base, Buf, lane_alignment, lane_type
+from cubie.backend.lanes import (
+    GENERIC,
+    MAX_ALIGNMENT,
+    Base,
+    Buf,
+    Lanes,
+    lane_alignment,
+    lane_type,
+)
+from cubie.backend.straight_line import definition, emitter
 from cubie.errors import InvalidOption
 from cubie_planner import Placement
 
@@ -33,6 +43,15 @@ class CompiledBackend(Backend):
     @abstractmethod
     def _intrinsic(self) -> Callable:
         """The decorator that makes an intrinsic of this target."""
+
+    def straight_line(self, function: Callable, inline: bool = True) -> Callable:
+        lanes = Lanes(numpy_support.from_dtype(self.dtype), self.width)
+        emitted = emitter(definition(function), lanes, lane_ops.MATH_CALLS[self.name])
+        # Intrinsics and device functions have as many arguments as their definition says.
+        names = ", ".join(inspect.signature(function).parameters)
+        generate = _with_arguments("generate", f"typing_context, {names}", emitted)
+        call = _with_arguments(function.__name__, names, self._intrinsic(generate))
+        return self.device(call, inline)
 
     def allocator(self, placement: Placement) -> Callable:
         kind = own_placement(placement)
@@ -101,6 +120,13 @@ class CompiledBackend(Backend):
             return Base()(), lower
 
         return self._intrinsic(arena)
+
+
+def _with_arguments(name: str, arguments: str, function: Callable) -> Callable:
+    """Return a function of the named arguments that calls another one with them."""
+    namespace = {"function": function}
+    exec(f"def {name}({arguments}):\n    return function({arguments})\n", namespace)
+    return namespace[name]
 
 
 def typed_pointer(builder, pointer, offset_bytes: int, buf: Buf):

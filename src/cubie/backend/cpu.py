@@ -36,6 +36,9 @@ class CPUBackend(Backend):
     def device(self, function: Callable, inline: bool = True) -> Callable:
         return self._compiler.device(function, inline)
 
+    def straight_line(self, function: Callable, inline: bool = True) -> Callable:
+        return self._compiler.straight_line(function, inline)
+
     def allocator(self, placement) -> Callable:
         return self._compiler.allocator(placement)
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
-from llvmlite import ir
 from numba.core import types
 
 from cubie.backend import codegen, primitives
@@ -65,6 +64,10 @@ ROUNDING = ("floor", "ceil", "trunc")
 BINARY_MATH = ("pow", "atan2", "fmod", "hypot")
 
 
+# By target: how a math function is called on lanes.
+MATH_CALLS: dict[str, Callable] = {}
+
+
 def _common(a, b):
     """Return the lanes type two operands meet in, or None where lanes play no part."""
     if isinstance(a, Lanes) and isinstance(b, Lanes):
@@ -108,6 +111,7 @@ def _rule(n_arguments: int):
 
 def register(registrar: Registrar) -> None:
     """Teach one compiled target the types and operations of component code."""
+    MATH_CALLS[registrar.target] = registrar.math_call
     for numba_type, model in MODELS.items():
         registrar.register_model(numba_type)(model)
     _register_casts(registrar)
@@ -172,8 +176,7 @@ def _register_arithmetic(registrar):
         lanes = sig.return_type
         if not lanes.is_float:
             return builder.neg(args[0])
-        # -0.0 - x rather than fneg, which the NVVM dialect of older devices lacks.
-        return builder.fsub(codegen.constant(lanes.dtype, lanes.width, -0.0), args[0])
+        return codegen.negative(builder, lanes, args[0])
 
     @registrar.lower(operator.pos, Lanes)
     def identity(context, builder, sig, args):

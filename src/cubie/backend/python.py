@@ -14,7 +14,14 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from attrs import define, field
 
-from cubie.backend.base import Backend, Kernel, KernelInputs, KernelOutputs, RunMemory, own_placement
+from cubie.backend.base import (
+    Backend,
+    Kernel,
+    KernelInputs,
+    KernelOutputs,
+    RunMemory,
+    own_placement,
+)
 from cubie_planner import Location, Placement
 
 POISON = 0xFF  # a float of these bytes is NaN, a signed integer is -1
@@ -68,6 +75,9 @@ class PythonBackend(Backend):
             function.__closure__,
         )
         return safe
+
+    def straight_line(self, function: Callable, inline: bool = True) -> Callable:
+        return self.device(function)
 
     def allocator(self, placement: Placement) -> Callable:
         kind, n, dtype = own_placement(placement), placement.n_elements, placement.dtype

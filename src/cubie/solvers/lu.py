@@ -101,7 +101,7 @@ class LUSolver(LinearSolver):
 
         substitute = backend.device(nothing)
         for function in functions:
-            block = backend.device(function, inline=False)
+            block = backend.straight_line(function, inline=False)
             substitute = backend.device(_then_solve(substitute, block))
 
         def solve(shared, persistent, t, shift, y, parameters, rhs, rhs_at, x, x_at):
@@ -116,9 +116,11 @@ class LUSolver(LinearSolver):
 
 def _each(backend, functions: list[Callable]) -> Callable:
     """Return one function that factorises all blocks and joins their masks."""
-    chain = backend.device(functions[0], inline=False)
+    chain = backend.straight_line(functions[0], inline=False)
     for function in functions[1:]:
-        chain = backend.device(_then_factorise(chain, backend.device(function, inline=False)))
+        chain = backend.device(
+            _then_factorise(chain, backend.straight_line(function, inline=False))
+        )
     return chain
 
 

@@ -147,7 +147,7 @@ class _BlockText:
             lines += self._reduced(i, [(j, slot) for j, slot in elimination.row(i) if j < i])
         for i in reversed(range(n)):
             lines += self._reduced(i, [(j, slot) for j, slot in elimination.row(i) if j > i])
-            lines += self._load("d", elimination.slot(i, i))
+            lines += self._load("d", elimination.slots[elimination.pivots[i]])
             names = [f"z{i}{suffix}" for suffix in self.arithmetic.parts]
             products = self.arithmetic.product(f"z{i}", "d")
             lines.append(f"{', '.join(names)} = {', '.join(products)}")

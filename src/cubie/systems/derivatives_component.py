@@ -48,7 +48,8 @@ class _Derivative(CUDAFactory):
         function = getattr(self.derivatives.module, self.name)
         lines = [line for *_, line in function.__code__.co_lines() if line]
         inline = max(lines) - min(lines) <= INLINE_SOURCE_LINES
-        return context.backend.device(self._build_exact(context.backend.device(function, inline)))
+        generated = context.backend.straight_line(function, inline)
+        return context.backend.device(self._build_exact(generated))
 
     def _build_exact(self, generated: Callable) -> Callable:
         raise NotImplementedError

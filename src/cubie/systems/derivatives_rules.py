@@ -5,8 +5,6 @@ the right-hand side and several derivatives have in common is computed once. Sym
 in place of the graph, and costs more to import than a compiled solve from the cache.
 """
 
-import math
-
 from cubie.systems import expression as ex
 from cubie.systems.expression import (
     MASK_OPERATORS,
@@ -117,9 +115,9 @@ def _accumulate(outputs, seeds, space):
     for node in reachable(outputs):
         if node.serial in known or node.op in MASK_OPERATORS:
             continue
-        branches = _branches(node)
-        if branches is not None:
-            mask, a, b = branches
+        choice = _branches(node)
+        if choice is not None:
+            mask, a, b = choice
             # |a| is a choice between a and -a, which may be no node of the outputs.
             da = space.negative(of(b)) if node.op == "fabs" else of(a)
             result = space.choose(mask, da, of(b))
@@ -219,11 +217,5 @@ def sparse_jacobian(outputs, states):
         Leaves to differentiate by.
     """
     seeds = {leaf.serial: {column: 1.0} for column, leaf in enumerate(states)}
-    rows = _accumulate(outputs, seeds, _Gradients)
-    entries = {}
-    for row, gradient in enumerate(rows):
-        for column in sorted(gradient or {}):
-            entries[row, column] = gradient[column]
-    if any(type(v) is float and not math.isfinite(v) for v in entries.values()):
-        raise ValueError("the Jacobian holds a constant that is not finite")
-    return entries
+    rows = [gradient or {} for gradient in _accumulate(outputs, seeds, _Gradients)]
+    return {(row, c): gradient[c] for row, gradient in enumerate(rows) for c in sorted(gradient)}
