@@ -31,6 +31,3 @@ autodoc_typehints = "none"  # the docstrings say shapes and units as well
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 autosummary_generate = False
-
-# The navigation takes in pages of measurements, which a checkout may not have.
-suppress_warnings = ["toc.empty_glob"]
