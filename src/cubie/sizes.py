@@ -24,9 +24,9 @@ def parse_size(option: str, given: int | str | None) -> int | None:
     if isinstance(given, int):
         size = given
     elif given.lower().startswith("sm_"):
-        from cubie_planner import Device
+        from cubie_planner.device import Device
 
-        return Device.parse(given).max_shared_bytes_per_block
+        return Device.parse(given).shared_per_block_optin
     else:
         match = re.fullmatch(r"\s*(\d+)\s*([a-zA-Z]*)\s*", given)
         if match is None or match[2].lower() not in _UNITS:
