@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from cubie.backend import Backend, Kernel, KernelInputs, KernelOutputs, RunMemory
+from cubie.backend import (
+    Backend,
+    Kernel,
+    KernelInputs,
+    KernelOutputs,
+    RunMemory,
+    assembled_backend,
+)
 from cubie.buffers import BufferRegistry, Layout
 from cubie.factory import BuildCache
 from cubie.integrator import SingleIntegratorRun
@@ -135,11 +142,7 @@ class BatchSolverKernel:
 
     def resources(self, cc: tuple[int, int]):
         """Compile for a compute capability, GPU or not, and return `KernelResources`."""
-        from cubie.backend.cuda import CUDABackend
-
-        backend = self.backend
-        if not isinstance(backend, CUDABackend):
-            backend = CUDABackend(backend.dtype, backend.fastmath)
+        backend = assembled_backend(self.backend)
         kernel = self._compiled_for(backend, self.layout)
         inputs, outputs = sample_arguments(backend.dtype)
         return kernel.resources(cc, inputs, outputs, self.config.block_size)

@@ -233,10 +233,13 @@ class Solver:
         system = self._system(batch)
         run_settings = settings.run_settings(mode, per_component)
         dtype = np.dtype(_dtype(settings.dtype, batch.y0))
-        lanes = settings.lanes
-        if system.kind == "compiled" and lanes is None and settings.backend in ("auto", "cpu"):
-            lanes = 1  # the function runs as written, on one run's plain numbers
-        backend = make_backend(settings.backend, dtype, bool(settings.fastmath), lanes)
+        backend = make_backend(
+            settings.backend,
+            dtype,
+            bool(settings.fastmath),
+            settings.lanes,
+            one_run=system.kind == "compiled",
+        )
         config = BatchSolverConfig(
             locations=settings.locations,
             max_shared_bytes=_max_shared(settings.max_shared, backend),

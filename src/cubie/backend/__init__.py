@@ -19,7 +19,7 @@ from cubie.backend.primitives import (
     square_root,
     store_run,
 )
-from cubie.backend.targets import BACKENDS, make_backend
+from cubie.backend.targets import BACKENDS, assembled_backend, make_backend
 
 __all__ = [
     "BACKENDS",
@@ -31,6 +31,7 @@ __all__ = [
     "absolute",
     "all_lanes",
     "any_lane",
+    "assembled_backend",
     "cache_directory",
     "exponent_of",
     "floor",

@@ -14,7 +14,9 @@ from cubie.errors import InvalidOption
 BACKENDS = ("auto", "cpu", "cuda", "python")
 
 
-def make_backend(name: str, dtype, fastmath: bool, lanes: int | None = None) -> Backend:
+def make_backend(
+    name: str, dtype, fastmath: bool, lanes: int | None = None, one_run: bool = False
+) -> Backend:
     """Return the backend of a name.
 
     Parameters
@@ -29,6 +31,9 @@ def make_backend(name: str, dtype, fastmath: bool, lanes: int | None = None) -> 
     lanes : int, optional
         Runs per group on the cpu target, a power of two; by default chosen from
         the vector registers.
+    one_run : bool
+        Whether the code to come handles the plain numbers of one run: then the
+        default is a single lane.
 
     Raises
     ------
@@ -41,13 +46,14 @@ def make_backend(name: str, dtype, fastmath: bool, lanes: int | None = None) -> 
         raise InvalidOption("dtype", np.dtype(dtype).name, ("float32", "float64"))
     if name == "auto":
         name = "cuda" if cuda_is_simulated() or cuda_is_available() else "cpu"
-    if lanes is not None and name != "cpu":
-        if lanes != 1:
-            raise InvalidOption("lanes", lanes, (1,), f"The {name} target runs one lane a thread.")
+    if lanes not in (None, 1) and name != "cpu":
+        raise InvalidOption("lanes", lanes, (1,), f"The {name} target runs one lane a thread.")
     if name == "cpu":
         from cubie.backend.cpu import CPUBackend
 
-        return CPUBackend(dtype, fastmath, _checked_lanes(lanes, dtype))
+        return CPUBackend(
+            dtype, fastmath, _checked_lanes(1 if one_run and lanes is None else lanes, dtype)
+        )
     if name == "python":
         from cubie.backend.python import PythonBackend
 
@@ -59,6 +65,15 @@ def make_backend(name: str, dtype, fastmath: bool, lanes: int | None = None) -> 
     from cubie.backend.cuda import CUDABackend
 
     return CUDABackend(dtype, fastmath)
+
+
+def assembled_backend(backend: Backend) -> Backend:
+    """Return the backend for which an assembler reports a kernel's needs, GPU or not."""
+    from cubie.backend.cuda import CUDABackend
+
+    if isinstance(backend, CUDABackend):
+        return backend
+    return CUDABackend(backend.dtype, backend.fastmath)
 
 
 def cuda_is_simulated() -> bool:
