@@ -50,7 +50,7 @@ class PhasedBuffer:
         all phases means always.
     **options
         The remaining options of Buffer, except `lifetime`. Parents in `aliases` are
-        names of the same component or qualified names (``loop.algorithm.stage_rhs``,
+        names of the same component or qualified names (``outer.inner.scratch``,
         with or without the name of the root).
     """
 
