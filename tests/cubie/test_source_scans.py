@@ -1,0 +1,319 @@
+"""What the sources themselves must look like: who imports whom, who allocates, who knows a target.
+
+All scans read syntax trees, so that a word in a comment or docstring is no finding and a
+renamed import is one.
+"""
+
+import ast
+import re
+import tokenize
+from functools import cache
+from pathlib import Path
+
+import networkx as nx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+CUBIE = ROOT / "src" / "cubie"
+PLANNER = ROOT / "planner" / "cubie_planner"
+MODULES = sorted(CUBIE.rglob("*.py"))
+PLANNER_MODULES = sorted(PLANNER.rglob("*.py"))
+OUTSIDE_BACKEND = [path for path in MODULES if path.parent != CUBIE / "backend"]
+
+
+@cache
+def tree_of(path):
+    """Parse a file once."""
+    return ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+
+
+def is_type_checking(node):
+    """Tell whether a node is the `if TYPE_CHECKING:` that hides imports from the interpreter."""
+    return isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+
+
+def nodes_of(tree, but=lambda node: False):
+    """Walk a tree, leaving out what lies below nodes that `but` names."""
+    stack = [tree]
+    while stack:
+        node = stack.pop()
+        yield node
+        stack += [child for child in ast.iter_child_nodes(node) if not but(child)]
+
+
+def imports_of(tree):
+    """Yield the dotted names that a module imports when it runs, from functions too."""
+    for node in nodes_of(tree, but=is_type_checking):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def docstrings_of(tree):
+    """Return the ids of all string nodes that only document."""
+    return {
+        id(node.value)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+    }
+
+
+def findings(path, found):
+    """Report findings as file:line."""
+    return [f"{path.relative_to(ROOT)}:{node.lineno}: {ast.unparse(node)}" for node in found]
+
+
+# ---- who imports whom (design.md: nothing flows back) ----------------------
+
+
+def test_the_planner_imports_nothing_of_the_kernel_builder():
+    """The planner is usable alone."""
+    for path in PLANNER_MODULES:
+        roots = {name.partition(".")[0] for name in imports_of(tree_of(path))}
+        assert "cubie" not in roots, path.name
+
+
+ODE_WORDS = re.compile(
+    r"\b(odes?|runge|kutta|newton|krylov|rosenbrock|jacobians?|tableaus?|butcher|"
+    r"integrat(e|or|ors|ion)|derivatives?|stiff|right-hand|rhs|solve_ivp|differential|"
+    r"step_?sizes?|cubie)\b",
+    re.IGNORECASE,
+)
+
+
+def test_the_planner_contains_no_word_of_differential_equations():
+    """Neither names nor prose: it plans memory, whatever for (comments and docstrings count)."""
+    found = []
+    for path in PLANNER_MODULES:
+        with path.open("rb") as file:
+            for token in tokenize.tokenize(file.readline):
+                words = token.string.replace("cubie_planner", "").replace("cubie-plan", "")
+                if ODE_WORDS.search(words.replace("_", " ")) or ODE_WORDS.search(words):
+                    found.append(f"{path.name}:{token.start[0]}: {token.string[:80]!r}")
+    assert not found, "\n".join(found)
+
+
+def test_the_checker_shares_nothing_with_the_engines():
+    """The plan's checker imports neither the model nor the packing nor OR-Tools (O2)."""
+    names = set(imports_of(tree_of(PLANNER / "check.py")))
+    engines = re.compile(r"ortools|cubie_planner\.(model|packing\w*|solve|quick|greedy|draft)")
+    assert not [name for name in names if engines.match(name)]
+
+
+def component_of(path):
+    """Return the top-level module or package of cubie that a file belongs to."""
+    return path.relative_to(CUBIE).parts[0].removesuffix(".py")
+
+
+def import_graph():
+    """Return which parts of cubie import which, without its public `__init__`."""
+    parts = {component_of(path) for path in MODULES} - {"__init__"}
+    graph = nx.DiGraph()
+    graph.add_nodes_from(parts)
+    for path in MODULES:
+        for name in imports_of(tree_of(path)):
+            pieces = name.split(".")
+            if pieces[0] == "cubie" and len(pieces) > 1 and pieces[1] in parts:
+                graph.add_edge(component_of(path), pieces[1])
+    graph.remove_edges_from(nx.selfloop_edges(graph))
+    graph.remove_nodes_from(set(graph) - parts)
+    return graph
+
+
+def test_no_part_imports_what_is_built_on_it():
+    """The arrows between parts of the kernel builder have no cycle."""
+    assert list(nx.simple_cycles(import_graph())) == []
+
+
+# What a part may build on, directly or through others.
+FOUNDATIONS = {
+    "errors": set(),
+    "status": set(),
+    "tableaus": {"errors"},
+    "backend": {"errors"},
+    "buffers": {"errors"},
+    "factory": {"backend", "buffers", "errors"},
+}
+
+
+@pytest.mark.parametrize("part", FOUNDATIONS)
+def test_a_foundation_builds_on_foundations_only(part):
+    """The lowest parts know nothing of algorithms, systems or solvers."""
+    assert nx.descendants(import_graph(), part) <= FOUNDATIONS[part]
+
+
+def test_algorithms_and_controllers_do_not_know_the_loop():
+    """What is called does not know its caller."""
+    graph = import_graph()
+    callers = {"loop", "integrator", "kernel", "solver", "results"}
+    for part in ("algorithms", "controllers", "solvers", "systems", "initial_step"):
+        assert not nx.descendants(graph, part) & callers, part
+
+
+# ---- who knows a target (A3) ----------------------------------------------
+
+TARGET_LIBRARIES = {"numba", "numba_cuda", "llvmlite", "cuda", "cupy"}
+NEUTRAL_BACKEND = {"cubie.backend", "cubie.backend.power"}
+TARGET_NAME = re.compile(r"cuda_?sim|simulat|is_available|numba|njit|ENABLE_CUDA", re.IGNORECASE)
+TARGET_WORD = re.compile(r"^(cuda|cpu|simulator|gpu)$|cudasim|numba", re.IGNORECASE)
+# Neither chooses a target: names of libraries in a fingerprint of the user's code.
+ALLOWED = {("systems/fingerprint.py", "numba")}
+
+
+@pytest.mark.parametrize("path", OUTSIDE_BACKEND, ids=lambda path: path.stem)
+def test_only_the_backend_imports_a_target(path):
+    """Neither a compiler nor one target's module is imported elsewhere."""
+    for name in imports_of(tree_of(path)):
+        assert name.partition(".")[0] not in TARGET_LIBRARIES, name
+        if name.startswith("cubie.backend."):
+            module = ".".join(name.split(".")[:3])
+            is_module = (CUBIE / "backend" / f"{module.rpartition('.')[2]}.py").exists()
+            assert not is_module or module in NEUTRAL_BACKEND, name
+
+
+@pytest.mark.parametrize("path", OUTSIDE_BACKEND, ids=lambda path: path.stem)
+def test_only_the_backend_mentions_a_target(path):
+    """No name and no string asks which target is in use (docstrings may speak of them)."""
+    tree = tree_of(path)
+    documentation = docstrings_of(tree)
+
+    def mentions(node):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            return id(node) not in documentation and TARGET_WORD.search(node.value)
+        name = {ast.Name: "id", ast.Attribute: "attr", ast.arg: "arg"}.get(type(node))
+        return name is not None and TARGET_NAME.search(getattr(node, name))
+
+    found = [
+        node
+        for node in ast.walk(tree)
+        if mentions(node)
+        and (path.relative_to(CUBIE).as_posix(), getattr(node, "value", None)) not in ALLOWED
+    ]
+    assert not found, findings(path, found)
+
+
+# ---- who allocates (B10) ----------------------------------------------------
+
+# Where allocators are made, and the shells that hand out a run's bytes.
+ALLOCATING = {
+    "compiled.py": "allocators of the compiled targets, the persistent arena",
+    "python.py": "allocators of the interpreted targets",
+    "simulator.py": "shared memory and persistent arena of a simulated block",
+    "foreign.py": "arrays that a user's own function gets as arguments",
+}
+ALLOCATION = re.compile(r"(^|\.)(alloca|alloca_once|alloca_once_value)$|(local|shared)\.array$")
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_arrays_of_a_run_are_allocated_by_allocators_only(path):
+    """No local array, no shared array, no stack allocation outside the allocators' modules."""
+    if path.parent == CUBIE / "backend" and path.name in ALLOCATING:
+        return
+    tree = tree_of(path)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    found = [node for node in calls if ALLOCATION.search(ast.unparse(node.func))]
+    assert not found, findings(path, found)
+
+
+def device_functions(tree):
+    """Yield functions that are made inside others: component code is written as closures."""
+    for outer in ast.walk(tree):
+        if isinstance(outer, ast.FunctionDef):
+            for inner in ast.walk(outer):
+                if isinstance(inner, ast.FunctionDef) and inner is not outer:
+                    yield inner
+
+
+def is_component(path):
+    """Tell whether a module declares buffers or builds device functions."""
+    names = set(imports_of(tree_of(path)))
+    builds = {"cubie.factory.BuildContext", "cubie.factory.CUDAFactory", "cubie.backend.Backend"}
+    hosts = {"kernel", "integrator", "factory", "solver"}
+    return path.parent != CUBIE / "backend" and path.stem not in hosts and bool(names & builds)
+
+
+COMPONENTS = [path for path in MODULES if is_component(path)]
+
+
+def test_the_components_are_found():
+    """The scans below look at the loop, the algorithms and the controllers at least."""
+    assert {"loop", "erk", "adaptive", "initial_step"} <= {path.stem for path in COMPONENTS}
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: path.stem)
+def test_device_code_cuts_no_slices_and_makes_no_arrays(path):
+    """A sub-array is a buffer of its own, so that the planner sees it."""
+    tree = tree_of(path)
+    makers = re.compile(r"\.(empty|zeros|ones|full|array|view|reshape|copy|empty_like|zeros_like)$")
+    found = [
+        node
+        for function in device_functions(tree)
+        for node in ast.walk(function)
+        if (isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice))
+        or (isinstance(node, ast.Call) and makers.search(ast.unparse(node.func)))
+    ]
+    assert not found, findings(path, found)
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: path.stem)
+def test_a_runs_memory_is_only_handed_on(path):
+    """`shared` and `persistent` are arguments of calls: nobody computes with the bases."""
+    tree = tree_of(path)
+    functions = list(device_functions(tree))
+    bases = [
+        node
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.Name) and node.id in ("shared", "persistent")
+    ]
+    handed_on = {
+        id(argument)
+        for function in functions
+        for node in ast.walk(function)
+        if isinstance(node, ast.Call)
+        for argument in node.args
+    }
+    assert not [node for node in bases if id(node) not in handed_on]
+
+
+def calls_of(tree, method):
+    """Yield the calls of a method, whatever object it is a method of."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(f".{method}"):
+            yield node
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: path.stem)
+def test_every_allocator_is_of_a_buffer_registered_next_to_it(path):
+    """A name asked of `context.allocator` is registered in the same file (B12)."""
+    registered = {
+        constant.value
+        for function in ast.walk(tree_of(path))
+        if isinstance(function, ast.FunctionDef) and any(calls_of(function, "register_buffer"))
+        for constant in ast.walk(function)
+        if isinstance(constant, ast.Constant)
+    }
+    asked = [call.args[0] for call in calls_of(tree_of(path), "allocator")]
+    named = {name.value for name in asked if isinstance(name, ast.Constant)}
+    assert named <= registered
+
+
+# ---- the scans themselves ---------------------------------------------------
+
+
+def test_a_scan_finds_what_it_looks_for():
+    """Each rule fires on a line that breaks it."""
+    assert ALLOCATION.search("cuda.local.array")
+    assert ALLOCATION.search("cgutils.alloca_once")
+    assert not ALLOCATION.search("np.array")
+    assert TARGET_WORD.search("cuda")
+    assert TARGET_NAME.search("cuda_is_available")
+    assert not TARGET_NAME.search("CUDAFactory")
+    assert ODE_WORDS.search("the jacobian of")
+    hidden = ast.parse("if TYPE_CHECKING:\n    import cubie.loop\nimport math")
+    assert list(imports_of(hidden)) == ["math"]
+    closure = ast.parse("def build():\n    def device(b):\n        return b[1:2]")
+    assert [function.name for function in device_functions(closure)] == ["device"]
