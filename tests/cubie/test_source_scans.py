@@ -108,6 +108,7 @@ def component_of(path):
     return path.relative_to(CUBIE).parts[0].removesuffix(".py")
 
 
+@cache
 def import_graph():
     """Return which parts of cubie import which, without its public `__init__`."""
     parts = {component_of(path) for path in MODULES} - {"__init__"}
