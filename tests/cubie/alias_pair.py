@@ -17,7 +17,15 @@ import attrs
 import numpy as np
 from attrs import frozen
 
-from cubie.backend import KernelInputs, KernelOutputs, RunMemory, load_run, make_backend, store_run
+from cubie.backend import (
+    KernelInputs,
+    KernelOutputs,
+    RunMemory,
+    any_lane,
+    load_run,
+    make_backend,
+    store_run,
+)
 from cubie.buffers import Layout
 from cubie.factory import BuildCache, BuildContext, CUDAFactory
 from cubie.kernel import make_inputs
@@ -112,7 +120,7 @@ class Parent(CUDAFactory):
         work = self.child_functions(context, "inner")
         fill, call, read = (context.phase(name) for name in self.phases)
 
-        def loop(shared, persistent, run, n_runs, inputs, outputs):
+        def pair(shared, persistent, run, n_runs, inputs, outputs):
             fill(shared, persistent)
             parent = allocate(shared, persistent, None)
             x = load_run(inputs.initial_state, 0, 1, run, n_runs)
@@ -125,7 +133,20 @@ class Parent(CUDAFactory):
                 store_run(outputs.states, i * n_runs, run, run < n_runs, parent[i])
             store_run(outputs.times, n_runs, run, run < n_runs, parent[inputs.limits[0]])
 
-        return context.backend.device(loop)
+        return for_all_runs(context.backend, context.backend.device(pair))
+
+
+def for_all_runs(backend, work):
+    """Return the kernel's loop: ``work(shared, persistent, run, n_runs, inputs, outputs)``."""
+    first_runs, more_runs = backend.first_runs(), backend.more_runs()
+
+    def loop(shared, persistent, queue, n_runs, inputs, outputs):
+        run = first_runs(queue)
+        while any_lane(run < n_runs):
+            work(shared, persistent, run, n_runs, inputs, outputs)
+            run = more_runs(queue, run == run, run, n_runs)
+
+    return backend.device(loop)
 
 
 def lay_out(case: Case) -> Layout:
