@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from cubie.backend import Backend, absolute, is_finite, load_run, maximum, minimum, select
+from cubie.backend import Backend, is_finite, load_run, maximum, minimum, select
 from cubie.error_norm import build_error_norm
 from cubie.factory import BuildContext
+from cubie.least_step import build_least_step
 from cubie.saving import build_saving
 from cubie.status import RunStatus
 
@@ -116,8 +115,7 @@ def _build_judge(loop: IVPLoop, context: BuildContext) -> Callable:
 
 def _build_outcome(backend: Backend, adaptive: bool) -> Callable:
     """Decide per lane whether its run goes on, and if not why."""
-    spacing = backend.constant(10 * np.finfo(backend.dtype).eps)
-    smallest = backend.constant(np.finfo(backend.dtype).tiny * 1e3)
+    least = build_least_step(backend)
     too_small, non_finite = int(RunStatus.STEP_TOO_SMALL), int(RunStatus.NON_FINITE)
     too_many = int(RunStatus.TOO_MANY_STEPS)
 
@@ -125,7 +123,7 @@ def _build_outcome(backend: Backend, adaptive: bool) -> Callable:
         return ~finite
 
     def step_exhausted(t, h, accept, finite):
-        return ~accept & (h <= maximum(spacing * absolute(t), smallest))
+        return ~accept & (h <= least(t))
 
     give_up = backend.device(step_exhausted if adaptive else no_way_on)
 

@@ -8,6 +8,7 @@ from cubie.backend import load_run, maximum, minimum, select, square_root
 from cubie.backend.power import build_exp2, build_log2
 from cubie.error_norm import build_scale
 from cubie.factory import BuildContext, CUDAFactory
+from cubie.least_step import build_least_step
 from cubie.systems.component import SystemComponent
 
 
@@ -68,6 +69,7 @@ class EstimatedFirstStep(CUDAFactory):
         constant = backend.constant
         rhs = self.child_functions(context, "system")
         scale = build_scale(backend, n, self.per_component)
+        least = build_least_step(backend)
         log2, exp2 = build_log2(backend), build_exp2(backend)
         alloc_rhs, alloc_state = context.allocator("start_rhs"), context.allocator("start_state")
         enter = context.phase("choose")
@@ -105,6 +107,8 @@ class EstimatedFirstStep(CUDAFactory):
             flat = steepest <= negligible
             power = exp2(exponent * log2(hundredth / maximum(steepest, negligible)))
             h1 = select(flat, maximum(first_guess, h0 * thousandth), power)
-            return minimum(minimum(hundred * h0, h1), span)
+            # Derivatives that overflow the norm leave a step of zero, which would be accepted
+            # for ever.
+            return minimum(maximum(minimum(hundred * h0, h1), least(t)), span)
 
         return backend.device(choose)
