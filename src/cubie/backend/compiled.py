@@ -11,7 +11,7 @@ from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 from numba.np import numpy_support
 
 from cubie.backend import codegen, lane_ops
@@ -113,7 +113,7 @@ class CompiledBackend(Backend):
 
         def arena(typingctx):
             def lower(context, builder, signature, args):
-                memory = cgutils.alloca_once(builder, ir.ArrayType(BYTE, size), name="local_scratch")
+                memory = uninitialised(builder, ir.ArrayType(BYTE, size), "local_scratch")
                 memory.align = alignment
                 return builder.bitcast(memory, BYTE.as_pointer())
 
@@ -136,10 +136,20 @@ def typed_pointer(builder, pointer, offset_bytes: int, buf: Buf):
     return builder.bitcast(address, ir.PointerType(lane_type(buf.dtype, buf.width), buf.addrspace))
 
 
+def uninitialised(builder, kind: ir.Type, name: str):
+    """Reserve memory in the frame of the function being built.
+
+    numba's own `alloca_once` fills it with zeros, by one store of the whole array: nothing needs
+    them, every call pays for them, and LLVM takes seconds over an array of a few kilobytes.
+    """
+    with builder.goto_entry_block():
+        return builder.alloca(kind, name=name)
+
+
 def stack_array(builder, buf: Buf, name: str):
     """Reserve a buffer in the frame of the function being built, once per call."""
     element = lane_type(buf.dtype, buf.width)
-    memory = cgutils.alloca_once(builder, ir.ArrayType(element, buf.n), name=name)
+    memory = uninitialised(builder, ir.ArrayType(element, buf.n), name)
     memory.align = lane_alignment(buf.dtype, buf.width)
     return builder.bitcast(memory, element.as_pointer())
 
