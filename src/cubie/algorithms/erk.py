@@ -98,7 +98,7 @@ class ERKStep(StepAlgorithm):
         self.register_buffer(
             "stage_accumulator",
             size=n,
-            phases=("stages",) if fsal else (("stages", "solution"),),
+            phases=("stages",),
             enabled=self.tableau.n_stages - int(fsal) > 1,
             access_weight=2.0 * self.tableau.n_stages,
         )
