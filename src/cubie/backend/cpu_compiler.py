@@ -248,7 +248,6 @@ def _entry_module(context, fndesc):
 
 def _emit(library) -> bytes:
     """Optimise the whole kernel at once and assemble it."""
-    codegen_ = library._codegen
     module = library._final_module
     for linked in dict.fromkeys(library._linking_libraries):
         module.link_in(linked._get_module_for_linking(), preserve=True)
@@ -260,7 +259,11 @@ def _emit(library) -> bytes:
     for variable in module.global_variables:
         if NUMBA_ENVIRONMENT in variable.name:
             variable.linkage = llvm.Linkage.internal
-    passes, builder = codegen_._module_pass_manager(loop_vectorize=False, slp_vectorize=False)
-    passes.run(module, builder)
+    machine = target_machine()
+    # Lanes are vectors already: LLVM's own vectorisers would only reorder them.
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = options.slp_vectorization = options.loop_interleaving = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
     module.verify()
-    return target_machine().emit_object(module)
+    return machine.emit_object(module)

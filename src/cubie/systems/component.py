@@ -9,7 +9,7 @@ from cubie.systems.system import System
 
 # Where the generated text is longer than this, a copy in every stage costs more
 # compile time and instruction cache than the call saves.
-INLINE_SOURCE_LINES = 400
+INLINE_SOURCE_LINES = 200
 
 
 class SystemComponent(CUDAFactory):
@@ -33,4 +33,4 @@ class SystemComponent(CUDAFactory):
         if system.kind == "compiled":
             return context.backend.foreign_rhs(system)
         inline = system.source.count("\n") <= INLINE_SOURCE_LINES
-        return context.backend.device(system.rhs, inline=inline)
+        return context.backend.straight_line(system.rhs, inline=inline)
