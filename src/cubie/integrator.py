@@ -6,7 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
-from attrs import frozen
+from attrs import field, frozen
 
 from cubie.algorithms import ERKStep, StepAlgorithm
 from cubie.backend import Backend
@@ -52,7 +52,8 @@ class RunSettings:
     first_step_given : bool
     """
 
-    method: Tableau
+    # Compared as an object: hashing its exact coefficients takes longer than a small solve.
+    method: Tableau = field(eq=id)
     step_controller: str | None = None
     save_mode: SaveMode = SaveMode.FINAL
     per_component: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -118,7 +119,7 @@ class BatchSolverKernel:
     def memory(self) -> RunMemory:
         return RunMemory(self.plan.run_stride_bytes, self.plan.persistent_bytes)
 
-    @property
+    @cached_property
     def compiled(self) -> Kernel:
         """The kernel for the target, built once."""
         return self._compiled_for(self.backend, self.layout)

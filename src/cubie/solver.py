@@ -33,6 +33,7 @@ from cubie_planner import Plan
 
 DTYPES = ("float32", "float64")
 MAX_BLOCK_SIZE = 1024
+MAX_RECENT_KERNELS = 64  # that repeated calls of `solve_ivp` find again
 FIRST_ROOM = 256  # points a run saved at every step has room for at first
 
 
@@ -91,6 +92,14 @@ class SolverSettings:
 _SETTINGS = {setting.name for setting in attrs.fields(SolverSettings)}
 
 
+@frozen
+class KernelMemory:
+    """Kernels of earlier solves, by everything they depend on, and what they were built from."""
+
+    kernels: dict[Any, BatchSolverKernel] = field(factory=dict)
+    built: BuildCache = field(factory=BuildCache)
+
+
 class Solver:
     """Solve one system again and again; what did not change is not built again.
 
@@ -113,8 +122,7 @@ class Solver:
         self._settings = SolverSettings()
         self._options: dict[str, Any] = {}
         self._systems: dict[Any, System] = {}
-        self._kernels: dict[Any, BatchSolverKernel] = {}
-        self._built = BuildCache()
+        self._memory = KernelMemory()
         self._last: BatchSolverKernel | None = None
         self.update(**options)
 
@@ -167,7 +175,7 @@ class Solver:
     @property
     def builds(self) -> Mapping[str, int]:
         """How often each component's device functions, and kernels, were built so far."""
-        return dict(self._built.made)
+        return dict(self._memory.built.made)
 
     def prepare(self, y0: Any, args: Sequence[Any] | None = None, **changes: Any) -> Plan:
         """Plan for a problem without solving it, and return the plan."""
@@ -253,10 +261,11 @@ class Solver:
             repr(config),
             backend.key,
         )
-        if key not in self._kernels:
+        memory = self._memory
+        if key not in memory.kernels:
             integrator = SingleIntegratorRun(system, run_settings, dtype, options)
-            self._kernels[key] = BatchSolverKernel(integrator, config, backend, self._built)
-        self._last = self._kernels[key]
+            memory.kernels[key] = BatchSolverKernel(integrator, config, backend, memory.built)
+        self._last = memory.kernels[key]
         return self._last
 
 
@@ -347,6 +356,9 @@ def _first_step(settings: SolverSettings, kernel: BatchSolverKernel, span) -> fl
     return step
 
 
+_recent = KernelMemory()
+
+
 def solve_ivp(
     fun: Callable,
     t_span: Sequence[float],
@@ -428,8 +440,12 @@ def solve_ivp(
     cubie_planner.PlanInfeasible
         If the pins and limits cannot hold together.
     """
-    solver = Solver(
-        fun,
+    global _recent
+    if len(_recent.kernels) >= MAX_RECENT_KERNELS:
+        _recent = KernelMemory()
+    solver = Solver(fun)
+    solver._memory = _recent
+    solver.update(
         method=method,
         rtol=rtol,
         atol=atol,

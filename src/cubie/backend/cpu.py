@@ -94,23 +94,28 @@ class CPUKernel(Kernel):
 
     def __call__(self, n_runs, inputs: KernelInputs, outputs: KernelOutputs, block_size: int):
         counter = np.zeros(1, dtype=np.int64)
-        addresses = [array.ctypes.data for array in (*inputs, *outputs)]
+        addresses = [_address(array) for array in (*inputs, *outputs)]
 
         def work():
             workspace = _aligned_bytes(max(1, self._shared_bytes))
             arguments = np.array(
-                [counter.ctypes.data, workspace.ctypes.data, n_runs, *addresses],
+                [_address(counter), _address(workspace), n_runs, *addresses],
                 dtype=np.int64,
             )
-            self._entry(arguments.ctypes.data)
+            self._entry(_address(arguments))
 
         n_groups = -(-n_runs // self._width)
         workers = max(1, min(n_threads(), n_groups // self.MIN_GROUPS_PER_THREAD))
         WorkerPool.shared().run(work, workers)
 
 
+def _address(array: np.ndarray) -> int:
+    """Return where an array's data is; several times faster than `ctypes.data`."""
+    return array.__array_interface__["data"][0]
+
+
 def _aligned_bytes(size: int) -> np.ndarray:
     """Allocate bytes that start on a cache line."""
     raw = np.empty(size + MAX_ALIGNMENT, dtype=np.uint8)
-    start = -raw.ctypes.data % MAX_ALIGNMENT
+    start = -_address(raw) % MAX_ALIGNMENT
     return raw[start : start + size]

@@ -143,8 +143,13 @@ def _start_numba() -> None:
     cpu_target.target_context.refresh()
 
 
+@functools.cache
+def _versions() -> tuple[str, str]:
+    return version("numba"), version("llvmlite")
+
+
 def _path_of(digest: str) -> Path:
-    parts = (digest, package_digest(), version("numba"), version("llvmlite"), *host_target())
+    parts = (digest, package_digest(), *_versions(), *host_target())
     parts += (vector_math.description(),)
     name = hashlib.sha256("\n".join(parts).encode()).hexdigest()
     return cache_directory() / "kernels" / f"{name}.o"
