@@ -1,12 +1,14 @@
 """Linear solvers against dense solutions, on the interpreted and the compiled CPU target."""
 
+import attrs
 import numpy as np
 import pytest
 
 from cubie.backend import select
-from cubie.solvers.contract import Blocks
+from cubie.errors import InvalidOption
+from cubie.integrator import Shape
+from cubie.solvers import LINEAR_SOLVERS, BiCGSTAB, Blocks
 from cubie.solvers.elimination import StructurallySingular, eliminate
-from cubie.solvers.lu import LUSolver
 from cubie.systems import trace
 from cubie.systems.component import SystemComponent
 from cubie.systems.derivatives import derivatives
@@ -83,22 +85,155 @@ def expected(system, blocks, mass, shift, y, parameters, rhs):
     return np.concatenate(sections)
 
 
-@pytest.mark.parametrize(("target", "lanes"), TARGETS)
-@pytest.mark.parametrize("name", SYSTEMS)
-def test_lu_agrees_with_a_dense_solver(name, target, lanes):
-    """Sparse factors without pivoting solve the systems of every test problem, real and complex."""
+def given_for(name, blocks, shifts, seed=3):
+    """Return what a solver's bench gets, and (states, parameters, right-hand sides)."""
+    n_runs = len(shifts)
+    states = sample(name, n_runs)
+    parameters = np.tile(np.array(SYSTEMS[name][2], dtype=float), (n_runs, 1)).reshape(n_runs, -1)
+    rhs = np.random.default_rng(seed).normal(size=(n_runs, blocks.n_unknowns))
+    return np.column_stack([shifts, parameters, states, rhs]), states, parameters, rhs
+
+
+def solve_all(kind, name, shifts, target, lanes, *, eigenvalues=(1.0,), mass=None, **options):
+    """Return (kept of each run, expected solutions) for a solver and a test problem."""
     system = system_of(name)
-    n, m = system.n_states, system.n_parameters
-    blocks = Blocks(n, (3.6, 2.7 + 3.1j))
-    solver = LUSolver(SystemComponent(system, "float64"), blocks, "float64", {})
+    if mass is not None:
+        system = attrs.evolve(system, mass=mass)
+    n = system.n_states
+    blocks = Blocks(n, eigenvalues)
+    policy = options.pop("policy", "local")
+    solver = LINEAR_SOLVERS[kind](SystemComponent(system, "float64"), blocks, "float64", options)
+    given, states, parameters, rhs = given_for(name, blocks, shifts)
+    bench = solver_bench(solver, n, system.n_parameters)
+    kept = run_bench(bench, given, target, lanes, policy)
+    matrix = np.eye(n) if mass is None else np.array(mass)
+    want = [
+        expected(system, blocks, matrix, shift, states[k], parameters[k], rhs[k])
+        for k, shift in enumerate(shifts)
+    ]
+    return kept, np.array(want)
+
+
+@pytest.mark.parametrize("target", ["python", "cpu"])
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_lu_agrees_with_a_dense_solver(name, target):
+    """Sparse factors without pivoting solve the systems of every test problem, real and complex."""
+    lanes = 8 if target == "cpu" else None
     shifts = [1e8, 1e4, 50.0]
-    states = sample(name, len(shifts))
-    parameters = np.tile(np.array(SYSTEMS[name][2], dtype=float), (len(shifts), 1))
-    rhs = np.random.default_rng(3).normal(size=(len(shifts), blocks.n_unknowns))
-    given = np.column_stack([shifts, parameters.reshape(len(shifts), m), states, rhs])
-    kept = run_bench(solver_bench(solver, n, m), given, target, lanes)
+    eigenvalues = (3.6, 2.7 + 3.1j)
+    kept, want = solve_all("lu", name, shifts, target, lanes, eigenvalues=eigenvalues)
     assert (kept[:, :2] == 1.0).all()
     assert (kept[:, 2] == 0.0).all()
-    for run, shift in enumerate(shifts):
-        want = expected(system, blocks, np.eye(n), shift, states[run], parameters[run], rhs[run])
-        np.testing.assert_allclose(kept[run, 3:], want, rtol=1e-9, atol=1e-11 * abs(want).max())
+    scale = abs(want).max(axis=1, keepdims=True)
+    np.testing.assert_array_less(abs(kept[:, 3:] - want), 1e-9 * abs(want) + 1e-11 * scale)
+
+
+def test_a_lane_computes_what_a_scalar_does():
+    """Without fast-math the width of a group does not change a bit of the solution."""
+    alone, _ = solve_all("lu", "hires", [1e3, 10.0, 1.0], "cpu", 1)
+    together, _ = solve_all("lu", "hires", [1e3, 10.0, 1.0], "cpu", 8)
+    np.testing.assert_array_equal(alone, together)
+
+
+@pytest.mark.parametrize("kind", ["lu", "minimal_residual", "bicgstab"])
+def test_placement_does_not_change_a_bit(kind):
+    """All local and all shared buffers give the same solution."""
+    local, _ = solve_all(kind, "hires", [1e3, 400.0], "cpu", 8, policy="local")
+    shared, _ = solve_all(kind, "hires", [1e3, 400.0], "cpu", 8, policy="shared")
+    np.testing.assert_array_equal(local, shared)
+
+
+ITERATIVE = ["minimal_residual", "steepest_descent", "bicgstab"]
+
+
+@pytest.mark.parametrize(("target", "lanes"), [("python", None), ("cpu", 8)])
+@pytest.mark.parametrize("kind", ITERATIVE)
+def test_iterations_converge(kind, target, lanes):
+    """Where M dominates, every iterative solver meets its tolerance, real and complex."""
+    shifts = [2000.0, 900.0, 5000.0]
+    kept, want = solve_all(
+        kind, "lorenz96", shifts, target, lanes,
+        eigenvalues=(1.0, 1.5 + 0.8j), krylov_tolerance=1e-9,
+    )  # fmt: skip
+    assert (kept[:, :2] == 1.0).all()
+    assert (kept[:, 2] > 0.0).all()
+    np.testing.assert_allclose(kept[:, 3:], want, rtol=1e-6, atol=1e-11)
+
+
+@pytest.mark.parametrize("kind", ITERATIVE)
+def test_preconditioners_save_iterations(kind):
+    """Jacobi needs fewer iterations than nothing, the Neumann series fewer than Jacobi."""
+    counts = []
+    for preconditioner in ("none", "jacobi", "neumann"):
+        options = {"preconditioner": preconditioner, "krylov_tolerance": 1e-8}
+        kept, want = solve_all(kind, "hires", [900.0, 900.0], "python", None, **options)
+        assert (kept[:, 1] == 1.0).all()
+        np.testing.assert_allclose(kept[:, 3:], want, rtol=1e-5, atol=1e-9)
+        counts.append(kept[0, 2])
+    assert counts[0] > counts[1] > counts[2]
+
+
+def test_an_iteration_that_does_not_converge_says_so():
+    """The mask is false, the iterations are those allowed, and nothing hangs on NaN."""
+    options = {"max_linear_iterations": 3, "krylov_tolerance": 1e-12}
+    kept, _ = solve_all("minimal_residual", "robertson", [1e-3, np.nan], "cpu", 8, **options)
+    assert (kept[:, 1] == 0.0).all()
+    assert kept[0, 2] == 3.0
+
+
+@pytest.mark.parametrize(("target", "lanes"), TARGETS)
+def test_a_singular_matrix_is_reported_for_its_lane_only(target, lanes):
+    """Shift 0 leaves Robertson's singular Jacobian: its mask is false, its neighbours' true."""
+    kept, want = solve_all("lu", "robertson", [1.0, 1e-200, 5.0], target, lanes)
+    assert kept[:, 0].tolist() == [1.0, 0.0, 1.0]
+    for run in (0, 2):
+        np.testing.assert_allclose(kept[run, 3:], want[run], rtol=1e-9)
+
+
+def test_a_singular_mass_matrix_leaves_a_regular_system():
+    """M with a zero row, as of a differential-algebraic system, is fine for LU."""
+    mass = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 0.0))
+    kept, want = solve_all("lu", "oregonator", [100.0], "python", None, mass=mass)
+    np.testing.assert_allclose(kept[:, 3:], want, rtol=1e-9)
+
+
+def test_pivots_leave_the_diagonal_only_where_they_must():
+    """A row without diagonal entry gets another pivot; rows that share one column are an error."""
+    swapped = eliminate(2, [(0, 1), (1, 0), (1, 1)])
+    assert set(swapped.pivots) == {(0, 1), (1, 0)}
+    assert not swapped.in_place
+    assert eliminate(2, [(0, 0), (0, 1), (1, 0), (1, 1)]).in_place
+    with pytest.raises(StructurallySingular, match="whatever its numbers are"):
+        eliminate(2, [(0, 0), (1, 0)])
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_random_patterns_factorise_into_what_was_there(seed):
+    """Fill-in is complete: on random sparse matrices no product is lost."""
+    random = np.random.default_rng(seed)
+    n = int(random.integers(2, 9))
+    dense = np.where(random.random((n, n)) < 0.35, random.normal(size=(n, n)), 0.0)
+    dense += np.diag(random.uniform(3.0, 5.0, n))[random.permutation(n)]
+    found = eliminate(n, [tuple(p) for p in np.argwhere(dense).tolist()])
+    rows, columns = (list(side) for side in zip(*found.pivots, strict=True))
+    factors = dense[np.ix_(rows, columns)]
+    for k in range(n):
+        factors[k + 1 :, k] /= factors[k, k]
+        factors[k + 1 :, k + 1 :] -= np.outer(factors[k + 1 :, k], factors[k, k + 1 :])
+    stored = {(i, j) for i in range(n) for j, _ in found.row(i)}
+    assert {tuple(p) for p in np.argwhere(factors).tolist()} <= stored
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "says"),
+    [
+        ("preconditioner", "ilu", "must be one of 'none', 'jacobi', 'neumann'"),
+        ("krylov_tolerance", 2.0, "between 0 and 1"),
+        ("max_linear_iterations", 0, "an int from 1"),
+        ("neumann_order", 2.5, "an int from 1 to 20"),
+    ],
+)
+def test_bad_options_are_named(option, value, says):
+    """An option out of range is an error that names it and what is allowed."""
+    with pytest.raises(InvalidOption, match=says):
+        BiCGSTAB(SystemComponent(Shape(), "float64"), Blocks(1), "float64", {option: value})

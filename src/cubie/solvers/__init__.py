@@ -1,0 +1,25 @@
+"""Solvers of the equations inside implicit steps."""
+
+from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
+from cubie.solvers.krylov import BiCGSTAB, KrylovSolver, MinimalResidual, SteepestDescent
+from cubie.solvers.lu import LUSolver
+
+# Values of the option `linear_solver`.
+LINEAR_SOLVERS: dict[str, type[LUSolver] | type[KrylovSolver]] = {
+    "lu": LUSolver,
+    "minimal_residual": MinimalResidual,
+    "steepest_descent": SteepestDescent,
+    "bicgstab": BiCGSTAB,
+}
+
+__all__ = [
+    "LINEAR_SOLVERS",
+    "BiCGSTAB",
+    "Blocks",
+    "KrylovSolver",
+    "LUSolver",
+    "LinearSolver",
+    "LinearSolverFunctions",
+    "MinimalResidual",
+    "SteepestDescent",
+]

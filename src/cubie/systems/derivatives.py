@@ -13,7 +13,7 @@ from cubie.systems.store import Store, load_module
 from cubie.systems.system import System
 
 # Part of every key: a change of what is generated makes old entries invisible.
-VERSION = 1
+VERSION = 2
 
 
 @frozen
@@ -49,6 +49,7 @@ class Derivatives:
 
         ``jacobian(t, y, p, jac, at)`` stores entry k of the pattern in ``jac[at + k]``;
         ``jvp(t, y, p, vec, vec_at, out, at)`` stores J v, with v_j in ``vec[vec_at + j]``;
+        ``diagonal(t, y, p, out, at)`` stores df_i/dy_i;
         ``time_derivative(t, y, p, out, at)`` stores the partial derivatives by t.
         """
         if self.path is None:

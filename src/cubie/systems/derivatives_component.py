@@ -164,6 +164,48 @@ class JVPComponent(_Derivative):
         return jvp
 
 
+class DiagonalComponent(_Derivative):
+    """Build ``diagonal(shared, persistent, t, y, parameters, out, at)``.
+
+    It stores J_ii in ``out[at + i]``.
+    """
+
+    name = "diagonal"
+
+    def __init__(self, system: SystemComponent, dtype, options):
+        super().__init__(system, dtype, options)
+        for buffer in ("diagonal_state", "diagonal_rhs"):
+            size = self.n_states * (2 if buffer == "diagonal_rhs" else 1)
+            self.register_buffer(buffer, size, phases=("evaluate",), enabled=self.by_differences)
+
+    def _build_exact(self, generated: Callable) -> Callable:
+        def diagonal(shared, persistent, t, y, parameters, out, at):
+            generated(t, y, parameters, out, at)
+
+        return diagonal
+
+    def _build_differences(self, context: BuildContext) -> Callable:
+        n = self.n_states
+        rhs = self.child_functions(context, "system")
+        alloc_state = context.allocator("diagonal_state")
+        alloc_rhs = context.allocator("diagonal_rhs")
+        step, smallest = self._difference_constants(context)
+
+        def diagonal(shared, persistent, t, y, parameters, out, at):
+            shifted = alloc_state(shared, persistent, None)
+            slopes = alloc_rhs(shared, persistent, None)
+            for i in range(n):
+                shifted[i] = y[i]
+            rhs(t, y, parameters, slopes, 0)
+            for i in range(n):
+                shifted[i] = y[i] + step * maximum(absolute(y[i]), smallest)
+                rhs(t, shifted, parameters, slopes, n)
+                out[at + i] = (slopes[n + i] - slopes[i]) / (shifted[i] - y[i])
+                shifted[i] = y[i]
+
+        return diagonal
+
+
 class TimeDerivativeComponent(_Derivative):
     """Build ``time_derivative(shared, persistent, t, y, parameters, out, at)``.
 

@@ -7,11 +7,12 @@ from cubie.systems.symbolic import expressions
 
 _JACOBIAN = "jacobian(t, y, p, jac, at)", "jac[at + k] = entry k of PATTERN of df/dy."
 _JVP = "jvp(t, y, p, vec, vec_at, out, at)", "out[at + i] = sum of (df_i/dy_j) * vec[vec_at + j]."
+_DIAGONAL = "diagonal(t, y, p, out, at)", "out[at + i] = df_i/dy_i."
 _TIME = "time_derivative(t, y, p, out, at)", "out[at + i] = partial derivative of f_i by t."
 
 
 def write_derivatives(system):
-    """Return the source of the module with `jacobian`, `jvp` and `time_derivative`."""
+    """Return the source of the module with all functions of `Derivatives.module`."""
     entries, autonomous, functions = _derive(system)
     body = "\n\n\n".join(_function_text(*head, writer) for head, writer in functions)
     modules = set().union(*(writer.modules for _, writer in functions))
@@ -42,6 +43,7 @@ def _derive(system):
     functions = (
         (_JACOBIAN, written(list(jacobian.values()), "jac")),
         (_JVP, written(tangents(outputs, direction), "out", vector, ("vec", "vec_at"))),
+        (_DIAGONAL, written([jacobian.get((i, i), 0.0) for i in range(n)], "out")),
         (_TIME, written(by_time, "out")),
     )
     autonomous = not any(type(d) is Expr or d != 0.0 for d in by_time)

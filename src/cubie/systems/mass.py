@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
+from cubie.backend import Backend
 from cubie.errors import InvalidOption
+from cubie.systems.store import Store, load_module
 
 MassEntries = dict[tuple[int, int], float]
 
@@ -38,3 +41,37 @@ def mass_entries(n_states: int, matrix: Any = None) -> MassEntries:
         raise InvalidOption("mass_matrix", "a matrix with inf or nan", advice="Give finite values.")
     rows, columns = np.nonzero(array)
     return {(int(r), int(c)): float(array[r, c]) for r, c in zip(rows, columns, strict=True)}
+
+
+def is_identity(mass: Mapping[tuple[int, int], float]) -> bool:
+    """Tell whether a mass matrix changes nothing."""
+    return all(row == column and value == 1.0 for (row, column), value in mass.items())
+
+
+def build_mass_product(
+    backend: Backend, n_states: int, mass: Mapping[tuple[int, int], float], store: Store
+) -> Callable:
+    """Return ``add(factor, vec, vec_at, out, at)``: adds factor * (M vec)_i to ``out[at + i]``."""
+    if is_identity(mass):
+
+        def add(factor, vec, vec_at, out, at):
+            for i in range(n_states):
+                out[at + i] = out[at + i] + factor * vec[vec_at + i]
+
+        return backend.device(add)
+    module = load_module(store.write_module(_write_product(n_states, mass))[0])
+    return backend.straight_line(module.add)
+
+
+def _write_product(n_states: int, mass: Mapping[tuple[int, int], float]) -> str:
+    lines = []
+    for i in range(n_states):
+        entries = sorted((c, value) for (row, c), value in mass.items() if row == i)
+        if entries:
+            total = " + ".join(f"{value!r} * vec[vec_at + {c}]" for c, value in entries)
+            lines.append(f"out[at + {i}] = out[at + {i}] + factor * ({total})")
+    body = "".join(f"    {line}\n" for line in lines) or "    pass\n"
+    return (
+        '"""Product with a mass matrix.\n\nWritten by cubie: changes are overwritten.\n"""\n\n\n'
+        f"def add(factor, vec, vec_at, out, at):\n{body}"
+    )

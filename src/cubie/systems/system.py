@@ -32,6 +32,8 @@ class System:
         For a compiled system: what a backend must compile and hand to `adapt`.
     constants : tuple
         For a compiled system: the entries of `args` that are no numbers.
+    mass : tuple of rows, optional
+        The constant matrix M of M y' = f(t, y); None is the identity.
     """
 
     n_states: int
@@ -45,6 +47,7 @@ class System:
     note: str = ""
     function: Callable[..., Any] | None = field(default=None, eq=False, repr=False)
     constants: tuple = field(default=(), eq=False, repr=False)
+    mass: tuple[tuple[float, ...], ...] | None = field(default=None, repr=False)
 
     @property
     def module(self):

@@ -1,0 +1,373 @@
+"""Matrix-free iterations: minimal residual, steepest descent, BiCGSTAB (Saad, Iterative Methods
+for Sparse Linear Systems, 2nd edition, 5.3 and 7.4.2), preconditioned from the right.
+
+Every lane stops by itself: what a converged lane holds no longer changes, so that a result does
+not depend on the lane's neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from attrs import field, frozen
+
+from cubie.backend import Backend, any_lane, select
+from cubie.errors import InvalidOption
+from cubie.factory import BuildContext
+from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
+from cubie.solvers.operator import build_operator
+from cubie.solvers.preconditioners import (
+    PRECONDITIONERS,
+    build_invert_diagonal,
+    build_preconditioner,
+)
+from cubie.systems.component import SystemComponent
+from cubie.systems.derivatives_component import DiagonalComponent, JVPComponent
+from cubie.systems.mass import build_mass_product, mass_entries
+from cubie.systems.store import Store
+
+
+def _one_of(allowed):
+    def check(instance, attribute, value):
+        if value not in allowed:
+            raise InvalidOption(attribute.name, value, allowed)
+
+    return check
+
+
+def _count(low: int, high: int):
+    def check(instance, attribute, value):
+        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+            advice = f"It must be an int from {low} to {high}."
+            raise InvalidOption(attribute.name, value, advice=advice)
+
+    return check
+
+
+def _fraction(instance, attribute, value):
+    if not (isinstance(value, (int, float)) and 0.0 < value < 1.0):
+        raise InvalidOption(attribute.name, value, advice="It must lie between 0 and 1.")
+
+
+@frozen
+class KrylovSettings:
+    """Options of the iterative solvers.
+
+    Attributes
+    ----------
+    preconditioner : {"none", "jacobi", "neumann"}
+    neumann_order : int
+        Powers that the Neumann series adds to the inverse diagonal.
+    krylov_tolerance : float
+        Solved when the residual is that much smaller than the right-hand side, in the Euclidean
+        norm.
+    max_linear_iterations : int
+    """
+
+    preconditioner: str = field(default="jacobi", validator=_one_of(PRECONDITIONERS))
+    neumann_order: int = field(default=2, validator=_count(1, 20))
+    krylov_tolerance: float = field(default=1e-6, validator=_fraction)
+    max_linear_iterations: int = field(default=100, validator=_count(1, 100_000))
+
+
+class KrylovSolver(LinearSolver):
+    """Base of the iterative solvers: operator, preconditioner, iteration limit.
+
+    Parameters
+    ----------
+    system : SystemComponent
+    blocks : Blocks
+    dtype : dtype
+    options : mapping
+    """
+
+    Settings = KrylovSettings
+    settings: KrylovSettings
+    kind: ClassVar[str]
+    extra_buffers: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, system: SystemComponent, blocks: Blocks, dtype, options: Mapping[str, Any]):
+        super().__init__(blocks, dtype, options)
+        self.system = system
+        self.mass = mass_entries(system.n_states, getattr(system.system, "mass", None))
+        self.jvp = JVPComponent(system, dtype, options)
+        self.diagonal = DiagonalComponent(system, dtype, options)
+        self.add_child(self.jvp, during="solve")
+        self.add_child(self.diagonal, during="jacobian")
+        names = ("krylov_residual", "preconditioned_vec", "temp", *self.extra_buffers)
+        for name in names:
+            self.register_buffer(name, blocks.n_unknowns, phases=("solve",), access_weight=20.0)
+        # The reciprocal diagonal of the matrices.
+        self.register_buffer(
+            "cached_auxiliaries",
+            blocks.n_unknowns,
+            phases=(("jacobian", "solve"),),
+            persistent=True,
+            enabled=self.settings.preconditioner != "none",
+            access_weight=20.0,
+        )
+
+    def facts(self) -> tuple:
+        return (self.kind, self.blocks, sorted(self.mass.items()))
+
+    def build(self, context: BuildContext) -> LinearSolverFunctions:
+        backend = context.backend
+        return LinearSolverFunctions(
+            prepare=backend.device(self._build_prepare(context)),
+            solve=backend.device(self._build_solve(context)),
+        )
+
+    def _store(self) -> Store:
+        return Store(self.system.system.path.parents[1])
+
+    def _build_prepare(self, context: BuildContext) -> Callable:
+        backend = context.backend
+        enter_jacobian, enter_factorise = context.phase("jacobian"), context.phase("factorise")
+
+        def nothing(shared, persistent, t, shift, y, parameters):
+            enter_jacobian(shared, persistent)
+            enter_factorise(shared, persistent)
+            return shift == shift
+
+        if self.settings.preconditioner == "none":
+            return nothing
+        diagonal = self.child_functions(context, "diagonal")
+        invert = build_invert_diagonal(backend, self.blocks, self.mass, self._store())
+        alloc_inverse = context.allocator("cached_auxiliaries")
+        one = backend.constant(1.0)
+
+        def prepare(shared, persistent, t, shift, y, parameters):
+            enter_jacobian(shared, persistent)
+            inverse = alloc_inverse(shared, persistent, None)
+            diagonal(shared, persistent, t, y, parameters, inverse, 0)
+            enter_factorise(shared, persistent)
+            invert(shift, inverse, one)
+            return shift == shift
+
+        return prepare
+
+    def _build_solve(self, context: BuildContext) -> Callable:
+        backend, n = context.backend, self.blocks.n_unknowns
+        iterate = self._build_iterate(context)
+        alloc_residual = context.allocator("krylov_residual")
+        enter = context.phase("solve")
+        dot = build_dot(backend, n)
+        zero = backend.constant(0.0)
+        tolerance_squared = backend.constant(self.settings.krylov_tolerance**2)
+
+        def solve(shared, persistent, t, shift, y, parameters, rhs, rhs_at, x, x_at):
+            enter(shared, persistent)
+            residual = alloc_residual(shared, persistent, None)
+            for i in range(n):
+                residual[i] = rhs[rhs_at + i]
+                x[x_at + i] = shift * zero
+            target = tolerance_squared * dot(residual, residual)
+            return iterate(shared, persistent, t, shift, y, parameters, residual, x, x_at, target)
+
+        return solve
+
+    def _build_tools(self, context: BuildContext) -> tuple[Callable, Callable]:
+        """Return ``apply`` and ``precondition``."""
+        backend = context.backend
+        jvp = self.child_functions(context, "jvp")
+        add_mass = build_mass_product(backend, self.blocks.n_states, self.mass, self._store())
+        apply = build_operator(backend, self.blocks, jvp, add_mass)
+        settings = self.settings
+        kind, order = settings.preconditioner, settings.neumann_order
+        return apply, build_preconditioner(backend, kind, order, self.blocks, apply)
+
+    def _build_iterate(self, context: BuildContext) -> Callable:
+        """Return ``iterate(..., residual, x, x_at, target) -> (ok, iterations)``."""
+        raise NotImplementedError
+
+
+def build_dot(backend: Backend, n: int) -> Callable:
+    """Return ``dot(a, b)`` of two buffers of n elements."""
+
+    def dot(a, b):
+        total = a[0] * b[0]
+        for i in range(1, n):
+            total = total + a[i] * b[i]
+        return total
+
+    return backend.device(dot)
+
+
+class _OneDirection(KrylovSolver):
+    """Iterations along the preconditioned residual z, with A z in `temp`."""
+
+    def _build_length(self, backend: Backend) -> Callable:
+        """Return ``length(residual, z, image) -> (numerator, denominator)`` of the step."""
+        raise NotImplementedError
+
+    def _build_iterate(self, context: BuildContext) -> Callable:
+        backend, n = context.backend, self.blocks.n_unknowns
+        apply, precondition = self._build_tools(context)
+        length, dot = self._build_length(backend), build_dot(backend, n)
+        alloc_z, alloc_image = context.allocator("preconditioned_vec"), context.allocator("temp")
+        alloc_inverse = context.allocator("cached_auxiliaries")
+        limit = self.settings.max_linear_iterations
+        zero, one = backend.constant(0.0), backend.constant(1.0)
+
+        def iterate(shared, persistent, t, shift, y, p, residual, x, x_at, target):
+            z = alloc_z(shared, persistent, None)
+            image = alloc_image(shared, persistent, None)
+            inverse = alloc_inverse(shared, persistent, None)
+            size = dot(residual, residual)
+            active = size > target
+            iterations = select(active, 0, 0)
+            while any_lane(active):
+                precondition(shared, persistent, t, shift, y, p, inverse, residual, 0, z, image)
+                apply(shared, persistent, t, shift, y, p, z, 0, image, 0)
+                above, below = length(residual, z, image)
+                usable = active & (below != zero)
+                step = select(usable, above, zero) / select(usable, below, one)
+                for i in range(n):
+                    x[x_at + i] = select(usable, x[x_at + i] + step * z[i], x[x_at + i])
+                    residual[i] = select(usable, residual[i] - step * image[i], residual[i])
+                size = dot(residual, residual)
+                iterations = select(active, iterations + 1, iterations)
+                active = usable & (size > target) & (iterations < limit)
+            return size <= target, iterations
+
+        return backend.device(iterate)
+
+
+class MinimalResidual(_OneDirection):
+    """Each step makes the residual as small as its direction allows (Saad, 5.3.2)."""
+
+    kind = "minimal_residual"
+
+    def _build_length(self, backend: Backend) -> Callable:
+        dot = build_dot(backend, self.blocks.n_unknowns)
+
+        def length(residual, z, image):
+            return dot(image, residual), dot(image, image)
+
+        return backend.device(length)
+
+
+class SteepestDescent(_OneDirection):
+    """The step of an exact line search, for matrices close to symmetric (Saad, 5.3.1)."""
+
+    kind = "steepest_descent"
+
+    def _build_length(self, backend: Backend) -> Callable:
+        dot = build_dot(backend, self.blocks.n_unknowns)
+
+        def length(residual, z, image):
+            return dot(z, residual), dot(z, image)
+
+        return backend.device(length)
+
+
+class BiCGSTAB(KrylovSolver):
+    """Stabilised biconjugate gradients (van der Vorst, SIAM J. Sci. Stat. Comput. 13 (1992))."""
+
+    kind = "bicgstab"
+    extra_buffers = ("krylov_shadow", "krylov_direction", "krylov_image")
+
+    def _build_iterate(self, context: BuildContext) -> Callable:
+        backend, n = context.backend, self.blocks.n_unknowns
+        dot = build_dot(backend, n)
+        first, second = self._build_first_half(context), self._build_second_half(context)
+        alloc_shadow = context.allocator("krylov_shadow")
+        alloc_direction = context.allocator("krylov_direction")
+        alloc_image = context.allocator("krylov_image")
+        limit = self.settings.max_linear_iterations
+        zero = backend.constant(0.0)
+
+        def iterate(shared, persistent, t, shift, y, p, residual, x, x_at, target):
+            shadow = alloc_shadow(shared, persistent, None)
+            direction = alloc_direction(shared, persistent, None)
+            image = alloc_image(shared, persistent, None)
+            for i in range(n):
+                shadow[i] = residual[i]
+                direction[i] = residual[i]
+                image[i] = residual[i] * zero
+            rho = dot(residual, residual)
+            size = rho
+            active = size > target
+            iterations = select(active, 0, 0)
+            while any_lane(active):
+                alpha, active = first(
+                    shared, persistent, t, shift, y, p,
+                    residual, x, x_at, shadow, direction, image, rho, active,
+                )  # fmt: skip
+                iterations = select(active, iterations + 1, iterations)
+                # The direction alone may do: the rest of the step would divide zero by zero.
+                size = dot(residual, residual)
+                active = active & (size > target)
+                rho, active = second(
+                    shared, persistent, t, shift, y, p,
+                    residual, x, x_at, shadow, direction, image, rho, alpha, active,
+                )  # fmt: skip
+                iterations = select(active, iterations + 1, iterations)
+                size = dot(residual, residual)
+                active = active & (size > target) & (iterations < limit)
+            return size <= target, iterations
+
+        return backend.device(iterate)
+
+    def _build_first_half(self, context: BuildContext) -> Callable:
+        """Step along the direction: x += alpha z, r -= alpha A z, with z = P direction."""
+        backend, n = context.backend, self.blocks.n_unknowns
+        apply, precondition = self._build_tools(context)
+        dot = build_dot(backend, n)
+        alloc_z, alloc_temp = context.allocator("preconditioned_vec"), context.allocator("temp")
+        alloc_inverse = context.allocator("cached_auxiliaries")
+        zero, one = backend.constant(0.0), backend.constant(1.0)
+
+        def first(
+            shared, persistent, t, shift, y, p,
+            residual, x, x_at, shadow, direction, image, rho, active,
+        ):  # fmt: skip
+            z = alloc_z(shared, persistent, None)
+            temp = alloc_temp(shared, persistent, None)
+            inverse = alloc_inverse(shared, persistent, None)
+            precondition(shared, persistent, t, shift, y, p, inverse, direction, 0, z, temp)
+            apply(shared, persistent, t, shift, y, p, z, 0, image, 0)
+            below = dot(shadow, image)
+            usable = active & (below != zero)
+            alpha = select(usable, rho, zero) / select(usable, below, one)
+            for i in range(n):
+                x[x_at + i] = select(usable, x[x_at + i] + alpha * z[i], x[x_at + i])
+                residual[i] = select(usable, residual[i] - alpha * image[i], residual[i])
+            return alpha, usable
+
+        return backend.device(first)
+
+    def _build_second_half(self, context: BuildContext) -> Callable:
+        """Minimise the residual along z = P residual, and turn the direction."""
+        backend, n = context.backend, self.blocks.n_unknowns
+        apply, precondition = self._build_tools(context)
+        dot = build_dot(backend, n)
+        alloc_z, alloc_temp = context.allocator("preconditioned_vec"), context.allocator("temp")
+        alloc_inverse = context.allocator("cached_auxiliaries")
+        zero, one = backend.constant(0.0), backend.constant(1.0)
+
+        def second(
+            shared, persistent, t, shift, y, p,
+            residual, x, x_at, shadow, direction, image, rho, alpha, active,
+        ):  # fmt: skip
+            z = alloc_z(shared, persistent, None)
+            temp = alloc_temp(shared, persistent, None)
+            inverse = alloc_inverse(shared, persistent, None)
+            precondition(shared, persistent, t, shift, y, p, inverse, residual, 0, z, temp)
+            apply(shared, persistent, t, shift, y, p, z, 0, temp, 0)
+            below = dot(temp, temp)
+            usable = active & (below != zero)
+            omega = select(usable, dot(temp, residual), zero) / select(usable, below, one)
+            for i in range(n):
+                x[x_at + i] = select(usable, x[x_at + i] + omega * z[i], x[x_at + i])
+                residual[i] = select(usable, residual[i] - omega * temp[i], residual[i])
+            new_rho = dot(shadow, residual)
+            turns = usable & (omega != zero) & (rho != zero)
+            beta = select(turns, new_rho * alpha, zero) / select(turns, rho * omega, one)
+            for i in range(n):
+                turned = residual[i] + beta * (direction[i] - omega * image[i])
+                direction[i] = select(turns, turned, direction[i])
+            return select(turns, new_rho, rho), turns
+
+        return backend.device(second)

@@ -1,0 +1,70 @@
+"""The matrices of a linear solver as a function: products without the matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cubie.backend import Backend
+from cubie.solvers.contract import Blocks
+
+
+def build_operator(backend: Backend, blocks: Blocks, jvp: Callable, add_mass: Callable) -> Callable:
+    """Return ``apply(shared, persistent, t, shift, y, p, vec, vec_at, out, out_at)``.
+
+    It stores the product of the matrices ``shift * eigenvalue * M - J`` with the vector of all
+    unknowns.
+
+    Parameters
+    ----------
+    jvp : callable
+        Product of the Jacobian with n elements of a vector.
+    add_mass : callable
+        See `cubie.systems.mass.build_mass_product`.
+    """
+    chain = None
+    for eigenvalue, at in zip(blocks.eigenvalues, blocks.offsets, strict=True):
+        make = _complex_block if eigenvalue.imag else _real_block
+        block = backend.device(make(backend, blocks.n_states, eigenvalue, at, jvp, add_mass))
+        chain = block if chain is None else backend.device(_then(chain, block))
+    assert chain is not None  # there is at least one eigenvalue
+    return chain
+
+
+def _real_block(backend: Backend, n: int, eigenvalue: complex, at: int, jvp, add_mass) -> Callable:
+    factor = backend.constant(eigenvalue.real)
+
+    def apply(shared, persistent, t, shift, y, p, vec, vec_at, out, out_at):
+        jvp(shared, persistent, t, y, p, vec, vec_at + at, out, out_at + at)
+        for i in range(n):
+            out[out_at + at + i] = -out[out_at + at + i]
+        add_mass(shift * factor, vec, vec_at + at, out, out_at + at)
+
+    return apply
+
+
+def _complex_block(
+    backend: Backend, n: int, eigenvalue: complex, at: int, jvp, add_mass
+) -> Callable:
+    real, imaginary = backend.constant(eigenvalue.real), backend.constant(eigenvalue.imag)
+
+    def apply(shared, persistent, t, shift, y, p, vec, vec_at, out, out_at):
+        re, im = vec_at + at, vec_at + at + n
+        out_re, out_im = out_at + at, out_at + at + n
+        jvp(shared, persistent, t, y, p, vec, re, out, out_re)
+        jvp(shared, persistent, t, y, p, vec, im, out, out_im)
+        for i in range(2 * n):
+            out[out_re + i] = -out[out_re + i]
+        add_mass(shift * real, vec, re, out, out_re)
+        add_mass(-shift * imaginary, vec, im, out, out_re)
+        add_mass(shift * real, vec, im, out, out_im)
+        add_mass(shift * imaginary, vec, re, out, out_im)
+
+    return apply
+
+
+def _then(before: Callable, after: Callable) -> Callable:
+    def both(shared, persistent, t, shift, y, p, vec, vec_at, out, out_at):
+        before(shared, persistent, t, shift, y, p, vec, vec_at, out, out_at)
+        after(shared, persistent, t, shift, y, p, vec, vec_at, out, out_at)
+
+    return both

@@ -1,0 +1,128 @@
+"""Approximate inverses that Krylov methods apply to a residual.
+
+With D the diagonal of the matrix A and A = D - E, Jacobi's is D^-1. The Neumann series adds
+powers: the inverse is the sum of ``(D^-1 E)**k D^-1`` over k, cut off after `neumann_order`
+powers; it converges where D dominates, as it does for small steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from cubie.backend import Backend
+from cubie.solvers.contract import Blocks
+from cubie.systems.store import Store, load_module
+
+PRECONDITIONERS = ("none", "jacobi", "neumann")
+
+_HEADER = '''"""Reciprocal diagonal of shift * M - J for {n} states.
+
+Written by cubie: changes are overwritten.
+"""
+
+
+def invert(shift, diagonal, one):
+'''
+
+
+def build_invert_diagonal(
+    backend: Backend, blocks: Blocks, mass: Mapping[tuple[int, int], float], store: Store
+) -> Callable:
+    """Return ``invert(shift, diagonal, one)``.
+
+    From J_ii in ``diagonal[i]`` it stores the reciprocals of ``shift * eigenvalue * M_ii - J_ii``
+    in place, in the layout of the unknowns.
+    """
+    source = _write_invert(blocks, [mass.get((i, i), 0.0) for i in range(blocks.n_states)])
+    return backend.straight_line(load_module(store.write_module(source)[0]).invert, inline=False)
+
+
+def _write_invert(blocks: Blocks, mass_diagonal: list[float]) -> str:
+    n = blocks.n_states
+    lines = [f"j{i} = diagonal[{i}]" for i in range(n)]
+    for eigenvalue, at in zip(blocks.eigenvalues, blocks.offsets, strict=True):
+        for i, weight in enumerate(mass_diagonal):
+            lines.append(f"re = shift * {eigenvalue.real * weight!r} - j{i}")
+            if not eigenvalue.imag:
+                lines.append(f"diagonal[{at + i}] = one / re")
+                continue
+            lines.append(f"im = shift * {eigenvalue.imag * weight!r}")
+            lines.append("size = one / (re * re + im * im)")
+            lines.append(f"diagonal[{at + i}] = re * size")
+            lines.append(f"diagonal[{at + n + i}] = -im * size")
+    return _HEADER.format(n=n) + "".join(f"    {line}\n" for line in lines)
+
+
+def build_scale(backend: Backend, blocks: Blocks) -> Callable:
+    """Return ``scale(inverse, vec, vec_at, out)``.
+
+    It adds (D^-1 vec)_i to ``out[i]``; D^-1 as `build_invert_diagonal` left it.
+    """
+    chain = None
+    for eigenvalue, at in zip(blocks.eigenvalues, blocks.offsets, strict=True):
+        make = _scale_complex if eigenvalue.imag else _scale_real
+        block = backend.device(make(blocks.n_states, at))
+        chain = block if chain is None else backend.device(_then(chain, block))
+    assert chain is not None  # there is at least one eigenvalue
+    return chain
+
+
+def _scale_real(n: int, at: int) -> Callable:
+    def scale(inverse, vec, vec_at, out):
+        for i in range(n):
+            out[at + i] = out[at + i] + inverse[at + i] * vec[vec_at + at + i]
+
+    return scale
+
+
+def _scale_complex(n: int, at: int) -> Callable:
+    def scale(inverse, vec, vec_at, out):
+        for i in range(at, at + n):
+            re, im = vec[vec_at + i], vec[vec_at + n + i]
+            out[i] = out[i] + (inverse[i] * re - inverse[n + i] * im)
+            out[n + i] = out[n + i] + (inverse[i] * im + inverse[n + i] * re)
+
+    return scale
+
+
+def _then(before: Callable, after: Callable) -> Callable:
+    def both(inverse, vec, vec_at, out):
+        before(inverse, vec, vec_at, out)
+        after(inverse, vec, vec_at, out)
+
+    return both
+
+
+def build_preconditioner(
+    backend: Backend, kind: str, order: int, blocks: Blocks, apply: Callable
+) -> Callable:
+    """Return ``precondition(shared, persistent, t, shift, y, p, inverse, vec, vec_at, out, temp)``.
+
+    It stores an approximation of A^-1 vec in `out`, a buffer of its own; `temp` is scratch of the
+    same size. A kind of "none" copies.
+    """
+    n = blocks.n_unknowns
+    scale = build_scale(backend, blocks)
+    zero = backend.constant(0.0)
+
+    def copy(shared, persistent, t, shift, y, p, inverse, vec, vec_at, out, temp):
+        for i in range(n):
+            out[i] = vec[vec_at + i]
+
+    def jacobi(shared, persistent, t, shift, y, p, inverse, vec, vec_at, out, temp):
+        for i in range(n):
+            out[i] = shift * zero
+        scale(inverse, vec, vec_at, out)
+
+    def neumann(shared, persistent, t, shift, y, p, inverse, vec, vec_at, out, temp):
+        for i in range(n):
+            out[i] = shift * zero
+        scale(inverse, vec, vec_at, out)
+        # Horner's rule: z + D^-1 (vec - A z) adds a power to the series.
+        for _ in range(order):
+            apply(shared, persistent, t, shift, y, p, out, 0, temp, 0)
+            for i in range(n):
+                temp[i] = vec[vec_at + i] - temp[i]
+            scale(inverse, temp, 0, out)
+
+    return backend.device({"none": copy, "jacobi": jacobi, "neumann": neumann}[kind])
