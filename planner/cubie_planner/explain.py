@@ -403,7 +403,7 @@ def _pin_cost(plan: Plan, pinned: Buffer) -> PinCost:
     return PinCost(pinned.name, {n: with_pin[n] - without.get(n, 0) for n in names})
 
 
-def smallest_limits(problem: Problem, effort: float = 5.0) -> Limits:
+def smallest_limits(problem: Problem, effort: float = 0.2) -> Limits:
     """Return the limits with the smallest `max_shared_bytes` under which a plan exists."""
     needed = _smallest_limit(Task.of(problem), effort)
     if needed is None:

@@ -18,7 +18,7 @@ Rule = Callable[[Buffer, Buffer], bool]
 """Says whether a child should use the chance to lie inside a parent."""
 
 
-LIFTS = 30
+LIFTS = 4
 """How often the group on top is placed first before first fit gives up."""
 
 

@@ -18,8 +18,12 @@ from cubie_planner.replan import kept
 if TYPE_CHECKING:
     from cubie_planner.auto import Objective
 
-EFFORT = 2.0
-"""Deterministic time per objective: about as many seconds on a desktop core."""
+EFFORT = 0.2
+"""Deterministic time of the solver per objective.
+
+Counted in work, not in seconds: on these models a unit has been seen to take 5 to 25 s
+of one core, so the default stops an objective that does not close after 1 to 5 s.
+"""
 
 JOINT = 400
 """Above so many buffers the joint model is not built: it could not close."""

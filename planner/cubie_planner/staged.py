@@ -21,9 +21,9 @@ from cubie_planner.plan import Status
 ROUNDS = 8
 """How many choices are tried before the joint model takes over."""
 
-INTERPRETED_NODES = 2_000
-COMPILED_NODES = 50_000
-"""Nodes of the exact search per unit of effort: each about half a second."""
+INTERPRETED_NODES = 10_000
+COMPILED_NODES = 250_000
+"""Nodes of the exact search per unit of effort: each a few seconds."""
 
 
 @frozen
@@ -90,7 +90,10 @@ def _renested(task: Task, draft: Draft, claims: list[Claim], effort: float) -> D
             parents |= {} if nested is None else nested[1]
         if any(b.alias_required and b.name not in parents for b in task.buffers):
             continue
-        found = realise(task, draft.locations, parents, effort)
+        lower = best.values(task)[SHARED] - 1
+        open_above = lower >= best.bounds(task, claims)[SHARED]
+        ceiling = lower if open_above else None
+        found = realise(task, draft.locations, parents, effort / 4, ceiling)
         if isinstance(found, tuple) and found[0].better_than(best, task):
             best = found[0]
     return best
@@ -118,9 +121,16 @@ def add_cut(model: JointModel, choice: Draft, place: Location) -> None:
 
 
 def realise(
-    task: Task, locations: Mapping[str, Location], parents: Mapping[str, str], effort: float
+    task: Task,
+    locations: Mapping[str, Location],
+    parents: Mapping[str, str],
+    effort: float,
+    ceiling: int | None = None,
 ) -> tuple[Draft, list[Claim]] | Impossible:
-    """Pack every place with locations and parents settled."""
+    """Pack every place with locations and parents settled.
+
+    With a `ceiling` any packing of the shared slice within it is taken, not the lowest.
+    """
     offsets: dict[str, int] = {}
     claims: list[Claim] = []
     for place in Location:
@@ -131,13 +141,13 @@ def realise(
                 return Impossible(place, done is Status.INFEASIBLE)
             continue
         capacity = task.run_capacity(locations) if place is Location.SHARED else None
-        result = _pack(members, parents, None, effort)
+        result = _pack(members, parents, ceiling if place is Location.SHARED else None, effort)
         if capacity is not None and result.offsets and (result.height or 0) > capacity:
             result = _pack(members, parents, capacity, effort)
         if result.offsets is None:
             return Impossible(place, result.status is Status.INFEASIBLE)
         offsets.update(zip((b.name for b in members), result.offsets, strict=True))
-        if place is Location.SHARED and _settled(task, place):
+        if place is Location.SHARED and ceiling is None and _settled(task, place):
             cost = sum(task.domains[name][where] for name, where in locations.items())
             claims.append(Claim(SHARED, result.lower_bound, {COST: cost}))
     return Draft(locations, offsets, dict(parents)), claims
