@@ -1,7 +1,7 @@
 """Integrate very many small ODE systems at once, with every buffer's memory planned."""
 
 from cubie.buffers import BufferLocation, BufferRegistry, CUDABuffer
-from cubie.errors import CubieError, InvalidOption, InvalidProblem, UnknownOption
+from cubie.errors import CubieError, InvalidOption, InvalidProblem, NoDevice, UnknownOption
 from cubie.factory import CUDAFactory
 from cubie.integrator import SingleIntegratorRun
 from cubie.kernel import BatchSolverKernel
@@ -21,6 +21,7 @@ __all__ = [
     "IVPLoop",
     "InvalidOption",
     "InvalidProblem",
+    "NoDevice",
     "Plan",
     "Result",
     "RunStatus",

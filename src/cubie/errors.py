@@ -61,6 +61,10 @@ class UnknownOption(CubieError, TypeError):
         )
 
 
+class NoDevice(CubieError, RuntimeError):
+    """A GPU is needed and there is none."""
+
+
 class InvalidProblem(CubieError, ValueError):
     """An initial value problem that cannot be solved as stated.
 

@@ -21,6 +21,8 @@ from cubie.backend.foreign import ForeignTarget
 from cubie.backend.foreign_cuda import CUDAForeignTarget
 from cubie.backend.lanes import SHARED, Lanes
 from cubie.backend.resources import KernelResources, assemble
+from cubie.backend.targets import cuda_is_available
+from cubie.errors import NoDevice
 
 # Above this a kernel must ask for its dynamic shared memory explicitly.
 DEFAULT_DYNAMIC_SHARED_BYTES = 48 * 1024
@@ -54,6 +56,18 @@ class CUDABackend(CompiledBackend):
     def __init__(self, dtype, fastmath: bool):
         super().__init__(dtype, fastmath)
         register_types()
+
+    @functools.cached_property
+    def compute_capability(self) -> tuple[int, int] | None:
+        """Of the present device; None where kernels are only compiled, for named devices."""
+        return cuda.get_current_device().compute_capability if cuda_is_available() else None
+
+    @property
+    def max_shared_bytes(self) -> int | None:
+        """Shared memory a block may ask for on the present device; None without one."""
+        if not cuda_is_available():
+            return None
+        return cuda.get_current_device().MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
 
     @property
     def _intrinsic(self) -> Callable:
@@ -137,6 +151,12 @@ class CUDAKernel(Kernel):
         return assemble(ptx, capability, self._memory.shared_stride * block_size)
 
     def __call__(self, n_runs, inputs: KernelInputs, outputs: KernelOutputs, block_size: int):
+        if not cuda_is_available():
+            raise NoDevice(
+                "backend='cuda' needs an NVIDIA GPU and its driver, and none was found. Use "
+                "backend='cpu' (or 'auto'), or NUMBA_ENABLE_CUDASIM=1 to simulate one; "
+                "`kernel.resources(cc)` compiles without a GPU."
+            )
         device_inputs = KernelInputs(*map(cuda.to_device, inputs))
         device_outputs = KernelOutputs(*map(cuda.to_device, outputs))
         shared_bytes = self._memory.shared_stride * block_size
