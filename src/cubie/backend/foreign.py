@@ -223,9 +223,10 @@ def _shape_of(numbers: Any) -> tuple[tuple[int, ...], Any]:
     """Return the shape and dtype of the array that a tuple of numbers or tuples gives."""
     shape: list[int] = []
     while isinstance(numbers, types.BaseTuple):
-        shape.append(len(numbers))
+        members = list(numbers)
+        shape.append(len(members))
         # A vector of no elements does not say what its elements would be.
-        numbers = numbers[0] if len(numbers) else types.float64
+        numbers = members[0] if members else types.float64
     return tuple(shape), numbers
 
 

@@ -33,13 +33,14 @@ class CPUForeignTarget(ForeignTarget):
     )
 
     def __init__(self, fastmath):
-        self._jit = njit(
-            error_model="numpy",
-            fastmath=fastmath,
-            no_cpython_wrapper=True,
-            no_cfunc_wrapper=True,
-            _nrt=True,
-        )
+        options: dict[str, Any] = {
+            "error_model": "numpy",
+            "fastmath": fastmath,
+            "no_cpython_wrapper": True,
+            "no_cfunc_wrapper": True,
+            "_nrt": True,
+        }
+        self._jit = njit(**options)
 
     def jit(self, function: Callable) -> Any:
         return self._jit(function)
