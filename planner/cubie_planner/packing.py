@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 from attrs import define, field, frozen
 
 from cubie_planner.packing_greedy import Skyline, greedy
-from cubie_planner.packing_nesting import Simplified, simplify
+from cubie_planner.packing_nesting import Simplified, families, simplify
 from cubie_planner.packing_search import Search
 from cubie_planner.packing_sections import Items, Sections, Spans
 from cubie_planner.plan import Status
@@ -31,6 +31,9 @@ NODE_LIMIT = 200_000
 
 INTERPRETED_NODE_LIMIT = 5_000
 """Default for interpreted searches: about a second."""
+
+FAMILY_NODE_LIMIT = 500
+"""For the question whether nested items fit into their parents at all."""
 
 OVERLAP_LIMIT = 2_000_000
 """Problems with more pairs of items alive together than this are only packed greedily."""
@@ -320,6 +323,8 @@ def _exact(task: _Task) -> PackingResult:
     height = _height(items, offsets)
     if height is not None and height <= (bound if capacity is None else capacity):
         return task.result(offsets, bound, "greedy")
+    if offsets is None and _has_broken_family(items):
+        return task.result(None, bound, "", infeasible=True)
     solved: bool | None = None
     engine = "greedy"
     for compiled, limit in _stages(len(items), task.node_limit):
@@ -339,6 +344,16 @@ def _exact(task: _Task) -> PackingResult:
     if solved is False and capacity is not None:
         bound = max(bound, capacity + 1)
     return task.result(offsets, bound, engine, infeasible=solved is False)
+
+
+def _has_broken_family(items: Items) -> bool:
+    """Return whether it is proven that some nested items do not fit into their parents."""
+
+    def refuted(family: Items) -> bool:
+        search = Search(family, Sections.of(family), compiled=False)
+        return search.run(_enough(family), FAMILY_NODE_LIMIT).solved is False
+
+    return any(all(refuted(way) for way in ways) for ways in families(items))
 
 
 def _stages(count: int, node_limit: int | None) -> list[tuple[bool, int]]:

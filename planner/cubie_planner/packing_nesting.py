@@ -73,6 +73,26 @@ def simplify(items: Items, solve_inside: SolveInside) -> Simplified | None:
     return Simplified(_select(items, kept, items.parents, items.pins, items.subs), kept, riders)
 
 
+def families(items: Items) -> Iterator[list[Items]]:
+    """Yield every family of nested items alone, in each way its alignments can fall.
+
+    A family that cannot be arranged in any of its ways cannot be arranged at all. Other
+    pins than that of the outermost item are left out.
+    """
+    children = items.children()
+    for root in range(len(items)):
+        if items.parents[root] >= 0 or not children[root]:
+            continue
+        chosen = [root, *_descendants(root, children)]
+        widest = max(items.alignments[i] for i in chosen)
+        ways = []
+        for base in range(0, widest, items.alignments[root]):
+            pins = [-1] * len(items)
+            pins[root] = base
+            ways.append(_select(items, chosen, items.parents, pins, items.subs))
+        yield ways
+
+
 def _derived_pins(items: Items) -> list[int] | None:
     """Return the pins with those that follow through fixed sub-offsets; None if they clash."""
     pins = list(items.pins)

@@ -1,9 +1,9 @@
 """Runs of the exact search: orders, rules, growing node limits, the compiled program.
 
 A single run either answers soon or is lost in a bad corner, so many short runs are made:
-every rule for the section to work on with every static order, with node limits that grow
-from round to round. From the second round on the orders are shaken, by a generator with a
-fixed seed, and the failures counted so far steer the weighted rule elsewhere. Nothing
+every rule for the section to work on with every static order in turn, with node limits that
+grow from round to round. Once all orders had their turn they are shaken, by a generator with
+a fixed seed, and the failures counted so far steer the weighted rule elsewhere. Nothing
 depends on a clock: the same problem takes the same steps everywhere.
 """
 
@@ -22,8 +22,8 @@ from cubie_planner.packing_sections import Items, Sections, tables
 RULES = (core.URGENT, core.TIGHTEST, core.WEIGHTED, core.FEWEST)
 """Which section to work on; mixed, since each solves instances that the others do not."""
 
-GROWTH = 1.5
-"""Of the node limit from round to round."""
+GROWTH = 1.25
+"""Of the node limit from round to round; a round is one order with every rule."""
 
 SHAKES = (0.0, 0.1, 0.3, 0.6)
 """How far, relative to the number of items, orders are shaken; one per round, in turn."""
@@ -105,14 +105,14 @@ class Search:
         orders = list(_orders(self.items, self.sections))
         turn = 0
         while True:
-            shake = SHAKES[turn % len(SHAKES)] * count
-            for order in orders:
-                for rule in RULES:
-                    position = {i: k + shake * generator.random() for k, i in enumerate(order)}
-                    rank = [0] * count
-                    for k, i in enumerate(sorted(order, key=position.__getitem__)):
-                        rank[i] = k
-                    yield rule, rank, int(allowance)
+            order = orders[turn % len(orders)]
+            shake = SHAKES[turn // len(orders) % len(SHAKES)] * count
+            for rule in RULES:
+                position = {i: k + shake * generator.random() for k, i in enumerate(order)}
+                rank = [0] * count
+                for k, i in enumerate(sorted(order, key=position.__getitem__)):
+                    rank[i] = k
+                yield rule, rank, int(allowance)
             allowance *= GROWTH
             turn += 1
 

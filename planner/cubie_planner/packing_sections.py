@@ -10,13 +10,16 @@ The tables of the search are built here too: see `packing_core.Tables`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from attrs import define, frozen
 
 from cubie_planner.packing_core import Tables
 
 Spans = tuple[tuple[int, int], ...]
+
+CLIQUE_STEPS = 2_000
+"""How long to look for sets of items that exclude each other without being alive at once."""
 
 
 @define(eq=False)
@@ -101,6 +104,8 @@ class Sections:
             others.discard(item)
             for other in others:
                 near[other].add(item)
+        if has_children or any(len(intervals) > 1 for intervals in items.spans):
+            _add_hidden(members, inside, near)
         return cls(members, inside, near)
 
     def loads(self, sizes: Sequence[int]) -> list[int]:
@@ -124,6 +129,58 @@ class Sections:
         for size, pin in zip(items.sizes, items.pins, strict=True):
             bound = max(bound, size + max(pin, 0))
         return bound
+
+
+def _add_hidden(members: list[list[int]], inside: list[int], near: Sequence[set[int]]) -> None:
+    """Insert sets whose items exclude each other in pairs, though never all are alive at once.
+
+    With single intervals there are none (intervals that meet in pairs share a point).
+    """
+    first: dict[int, int] = {}
+    masks = []
+    for index, together in enumerate(members):
+        masks.append(sum(1 << item for item in together))
+        for item in together:
+            first.setdefault(item, index)
+    found = []
+    for clique in _cliques(near):
+        if clique.bit_count() > 2 and not any(clique & mask == clique for mask in masks):
+            hidden = _bits(clique)
+            found.append((max(first[item] for item in hidden), hidden))
+    for index, hidden in sorted(found, reverse=True):
+        members.insert(index + 1, hidden)
+        inside.insert(index + 1, -1)
+
+
+def _cliques(near: Sequence[set[int]]) -> Iterator[int]:
+    """Yield maximal cliques as bit masks (Bron and Kerbosch 1973), for a bounded time."""
+    adjacent = [sum(1 << other for other in others) for others in near]
+    steps = 0
+    stack = [(0, (1 << len(near)) - 1, 0)]
+    while stack and steps < CLIQUE_STEPS:
+        steps += 1
+        clique, candidates, excluded = stack.pop()
+        if not candidates:
+            if not excluded:
+                yield clique
+            continue
+        pivot = max(
+            _bits(candidates | excluded), key=lambda i: (candidates & adjacent[i]).bit_count()
+        )
+        for item in _bits(candidates & ~adjacent[pivot]):
+            stack.append(
+                (clique | 1 << item, candidates & adjacent[item], excluded & adjacent[item])
+            )
+            candidates &= ~(1 << item)
+            excluded |= 1 << item
+
+
+def _bits(mask: int) -> list[int]:
+    found = []
+    while mask:
+        found.append((mask & -mask).bit_length() - 1)
+        mask &= mask - 1
+    return found
 
 
 def _events(spans: Sequence[Spans]) -> list[tuple[int, int, int]]:
