@@ -127,7 +127,7 @@ def test_lu_agrees_with_a_dense_solver(name, target):
     assert (kept[:, :2] == 1.0).all()
     assert (kept[:, 2] == 0.0).all()
     scale = abs(want).max(axis=1, keepdims=True)
-    np.testing.assert_array_less(abs(kept[:, 3:] - want), 1e-9 * abs(want) + 1e-11 * scale)
+    assert (abs(kept[:, 3:] - want) <= 1e-9 * abs(want) + 1e-11 * scale).all()
 
 
 def test_a_lane_computes_what_a_scalar_does():
@@ -172,7 +172,7 @@ def test_preconditioners_save_iterations(kind):
         if preconditioner != "none":
             assert (kept[:, 1] == 1.0).all()
             scale = abs(want).max(axis=1, keepdims=True)
-            np.testing.assert_array_less(abs(kept[:, 3:] - want), 1e-4 * scale)
+            assert (abs(kept[:, 3:] - want) <= 1e-4 * scale).all()
         counts.append(kept[0, 2])
     assert counts[0] > counts[1] > counts[2]
 
