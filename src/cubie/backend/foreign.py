@@ -223,7 +223,7 @@ def _shape_of(numbers: Any) -> tuple[tuple[int, ...], Any]:
     """Return the shape and dtype of the array that a tuple of numbers or tuples gives."""
     shape: list[int] = []
     while isinstance(numbers, types.BaseTuple):
-        members = list(numbers)
+        members: list[Any] = list(numbers.types)
         shape.append(len(members))
         # A vector of no elements does not say what its elements would be.
         numbers = members[0] if members else types.float64
