@@ -1,6 +1,6 @@
 """The CP-SAT model: locations, offsets and aliases decided together.
 
-One function per family of constraints. What is decided, per buffer `b`:
+One function per family of constraints, in `constraints.py`. What is decided, per buffer `b`:
 
 - ``place[b][L]``: it lives in location L;
 - ``nest[b][p]``: it lies inside the candidate parent `p`;
@@ -14,24 +14,32 @@ The same model serves optimisation (one objective after the other) and explanati
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from attrs import frozen
 from ortools.sat.python import cp_model
 
-from cubie_planner.buffers import Buffer, Location
+from cubie_planner.buffers import Location
+from cubie_planner.constraints import (
+    Literal,
+    add_capacity,
+    add_containment,
+    add_ends,
+    add_heights,
+    add_load_rows,
+    add_locations,
+    add_nested_disjoint,
+    add_nesting,
+    add_no_overlap,
+    add_offsets,
+    local_bases,
+)
 from cubie_planner.draft import ALL_ON, COST, MOVES, PRIVATE, SHARED, Claim, Draft, Switches, Task
-from cubie_planner.greedy import hosts, reachable
+from cubie_planner.greedy import reachable
 from cubie_planner.plan import Status
 
-ARENAS = (Location.SHARED, Location.LOCAL_PERSISTENT)
 SEED = 1
-LIMIT = "max_shared"
-
-Literal = Any
-"""A CP-SAT literal, or a plain bool where the answer is known."""
 
 STATUS = {
     cp_model.OPTIMAL: Status.OPTIMAL,
@@ -260,291 +268,6 @@ def new_solver(effort: float) -> cp_model.CpSolver:
     solver.parameters.random_seed = SEED
     solver.parameters.max_deterministic_time = effort
     return solver
-
-
-def add_locations(m: JointModel) -> None:
-    """Every buffer lives in exactly one location of its domain."""
-    for buffer in m.task.buffers:
-        domain = m.task.domains[buffer.name]
-        if m.relaxable:
-            _add_relaxable_location(m, buffer)
-        elif len(domain) == 1:
-            m.place[buffer.name] = dict.fromkeys(domain, m.true)
-        else:
-            literals = {p: m.model.new_bool_var(f"{buffer.name} {p}") for p in domain}
-            m.model.add_exactly_one(literals.values())
-            m.place[buffer.name] = literals
-
-
-def _add_relaxable_location(m: JointModel, buffer: Buffer) -> None:
-    """A pinned buffer may go anywhere when its pin is not assumed; others may vanish."""
-    domain = m.task.domains[buffer.name]
-    places = buffer.locations if buffer.pin else set(domain)
-    literals = {p: m.model.new_bool_var(f"{buffer.name} {p}") for p in Location if p in places}
-    m.place[buffer.name] = literals
-    assumed = m.demand("place", buffer.name)
-    m.model.add_at_most_one(literals.values())
-    m.model.add_at_least_one(literals[p] for p in domain).only_enforce_if(assumed)
-
-
-def add_nesting(m: JointModel) -> None:
-    """A child lies inside at most one parent, a view inside exactly one, in its location."""
-    for buffer in m.task.buffers:
-        candidates = hosts(buffer, m.task.by_name, local=False)
-        literals = {
-            parent.name: m.model.new_bool_var(f"{buffer.name} in {parent.name}")
-            for parent, _ in candidates
-        }
-        m.nest[buffer.name] = literals
-        if buffer.alias_required:
-            m.model.add_at_most_one(literals.values())
-            present = list(m.place[buffer.name].values())
-            for here in present:
-                m.model.add_bool_or([here.negated(), *literals.values()]).only_enforce_if(
-                    m.demand("view", buffer.name)
-                )
-        elif len(literals) > 1:
-            m.model.add_at_most_one(literals.values())
-        for parent, literal in literals.items():
-            _add_same_location(m, buffer, m.task.by_name[parent], literal)
-
-
-def _add_same_location(m: JointModel, child: Buffer, parent: Buffer, literal: Literal) -> None:
-    """The same place for both; a local parent must be aligned at least like its child."""
-    for place, here in m.place[child.name].items():
-        there = m.place[parent.name].get(place)
-        misaligned = place is Location.LOCAL and parent.alignment < child.alignment
-        if there is None or misaligned:
-            m.model.add_implication(literal, here.negated())
-        else:
-            m.model.add_implication(here, there).only_enforce_if(literal)
-    m.model.add_at_least_one(m.place[child.name].values()).only_enforce_if(literal)
-
-
-def add_offsets(m: JointModel) -> None:
-    """Offsets are multiples of the alignment; pinned ones are fixed; local arrays stand apart."""
-    reach = arena_reach(m.task)
-    base = local_bases(m.task)
-    local_end = max((base[name] + m.task.by_name[name].size_bytes for name in base), default=0)
-    for buffer in m.task.buffers:
-        places = m.place[buffer.name]
-        end = max(reach.get(p, local_end) for p in places) + buffer.size_bytes
-        top = max(end, local_end if Location.LOCAL in places else 0)
-        unit = buffer.alignment
-        offset = m.offset[buffer.name] = m.model.new_int_var(0, top // unit, f"at {buffer.name}")
-        if buffer.offset is not None and buffer.pin is not None:
-            m.model.add(offset == buffer.offset // unit).only_enforce_if(
-                [*m.demand("offset", buffer.name), places[buffer.pin]]
-            )
-        if Location.LOCAL in places:
-            start = base.get(buffer.name, 0) // unit
-            m.model.add(offset == start).only_enforce_if(m.top(buffer.name, Location.LOCAL))
-
-
-def arena_reach(task: Task) -> dict[Location, int]:
-    """Return an offset that no sensible packing of an arena exceeds: everything stacked."""
-    reach = {}
-    for place in ARENAS:
-        members = [b for b in task.buffers if place in b.locations]
-        fixed = max((b.offset + b.size_bytes for b in members if b.offset is not None), default=0)
-        stacked = sum(b.size_bytes + b.alignment for b in members)
-        reach[place] = fixed + stacked
-    return reach
-
-
-def local_bases(task: Task) -> dict[str, int]:
-    """Return where on the virtual line each local array starts that aliasing concerns."""
-    concerned = {a.parent for b in task.buffers for a in b.aliases}
-    concerned |= {b.name for b in task.buffers if b.aliases}
-    widest = max((b.alignment for b in task.buffers), default=1)
-    base, end = {}, 0
-    for buffer in task.buffers:
-        if buffer.name in concerned and Location.LOCAL in buffer.locations:
-            base[buffer.name] = end
-            end += -(-buffer.size_bytes // widest) * widest
-    return base
-
-
-def add_containment(m: JointModel) -> None:
-    """A nested child lies within its parent's bytes, at the fixed sub-offset if there is one."""
-    for buffer in m.task.buffers:
-        start = _bytes(m, buffer)
-        for parent, fixed in hosts(buffer, m.task.by_name, local=False):
-            literal = m.nest[buffer.name][parent.name]
-            host = _bytes(m, parent)
-            if fixed is not None:
-                m.model.add(start == host + fixed).only_enforce_if(literal)
-            else:
-                slack = parent.size_bytes - buffer.size_bytes
-                m.model.add_linear_constraint(start - host, 0, slack).only_enforce_if(literal)
-
-
-def _bytes(m: JointModel, buffer: Buffer) -> Any:
-    return buffer.alignment * m.offset[buffer.name]
-
-
-def add_no_overlap(m: JointModel) -> None:
-    """Buffers that lie inside no other are disjoint where they live together in an arena."""
-    for place in ARENAS:
-        members = [b.name for b in m.task.buffers if place in m.place[b.name]]
-        intervals: dict[str, Any] = {}
-        for _, live in m.task.live.peak_sections(members):
-            for name in live:
-                if name not in intervals:
-                    intervals[name] = _interval(m, m.task.by_name[name], place)
-            if len(live) > 1:
-                m.model.add_no_overlap([intervals[name] for name in live])
-
-
-def _interval(m: JointModel, buffer: Buffer, place: Location) -> Any:
-    present = m.top(buffer.name, place)
-    start, size, name = _bytes(m, buffer), buffer.size_bytes, f"{buffer.name} {place}"
-    if present is m.true:
-        return m.model.new_fixed_size_interval_var(start, size, name)
-    return m.model.new_optional_fixed_size_interval_var(start, size, present, name)
-
-
-def add_nested_disjoint(m: JointModel) -> None:
-    """Children are disjoint from what their parents do not keep away from them.
-
-    A parent keeps every other buffer away while it is alive, except what lies inside
-    it too. So a child needs rows of its own against possible siblings, and against
-    buffers it lives with while some candidate parent does not.
-    """
-    buffers = m.task.buffers
-    for first, second in itertools.combinations(buffers, 2):
-        siblings = bool(m.reach[first.name] & m.reach[second.name])
-        exposed = _outlives_host(m, first, second) or _outlives_host(m, second, first)
-        together = m.task.live.masks[first.name] & m.task.live.masks[second.name]
-        if not together or not (siblings or exposed):
-            continue
-        places = [
-            p
-            for p in m.place[first.name]
-            if p in m.place[second.name] and (siblings or p in ARENAS)
-        ]
-        if places:
-            _add_disjoint(m, first, second, places)
-
-
-def _outlives_host(m: JointModel, child: Buffer, other: Buffer) -> bool:
-    masks = m.task.live.masks
-    return any(
-        masks[child.name] & ~masks[parent] & masks[other.name] for parent in m.nest[child.name]
-    )
-
-
-def _add_disjoint(m: JointModel, first: Buffer, second: Buffer, places: Sequence[Location]) -> None:
-    below = m.model.new_bool_var(f"{first.name} below {second.name}")
-    above = m.model.new_bool_var(f"{first.name} above {second.name}")
-    low, high = _bytes(m, first), _bytes(m, second)
-    m.stacked += [(below, first.name, second.name), (above, second.name, first.name)]
-    m.model.add(low + first.size_bytes <= high).only_enforce_if(below)
-    m.model.add(high + second.size_bytes <= low).only_enforce_if(above)
-    related = inside_literals(m, first.name, second.name)
-    related += inside_literals(m, second.name, first.name)
-    for place in places:
-        here, there = m.place[first.name][place], m.place[second.name][place]
-        m.model.add_bool_or([below, above, here.negated(), there.negated(), *related])
-
-
-def inside_literals(m: JointModel, child: str, ancestor: str) -> list[Literal]:
-    """Return literals of which each implies that `child` lies inside `ancestor`; one is
-    true whenever it does."""
-    found = []
-    for parent, literal in m.nest[child].items():
-        if parent == ancestor:
-            found.append(literal)
-        elif ancestor in m.reach[parent]:
-            for further in inside_literals(m, parent, ancestor):
-                both = m.model.new_bool_var(f"{child} in {parent} in {ancestor}")
-                m.model.add_implication(both, literal)
-                m.model.add_implication(both, further)
-                m.model.add_bool_or([both, literal.negated(), further.negated()])
-                found.append(both)
-    return found
-
-
-def add_heights(m: JointModel) -> None:
-    """An arena has a height, at least the end of every pinned offset in it."""
-    reach = arena_reach(m.task)
-    for place in ARENAS:
-        members = [b for b in m.task.buffers if place in m.place[b.name]]
-        if members:
-            m.height[place] = m.model.new_int_var(0, reach[place], f"height {place}")
-        for buffer in members:
-            if buffer.offset is not None and buffer.pin is place and not m.relaxable:
-                m.model.add(m.height[place] >= buffer.offset + buffer.size_bytes)
-
-
-def add_ends(m: JointModel) -> None:
-    """The height of an arena is at least every end in it."""
-    for place, height in m.height.items():
-        for buffer in m.task.buffers:
-            if place not in m.place[buffer.name]:
-                continue
-            row = m.model.add(_bytes(m, buffer) + buffer.size_bytes <= height)
-            top = m.top(buffer.name, place)
-            if top is not m.true:
-                row.only_enforce_if(top)
-
-
-def add_load_rows(m: JointModel) -> None:
-    """In every section the bytes alive fit under the height, and inside each parent.
-
-    Implied by what comes before, but far stronger. A nested buffer counts where its
-    parent, and everything that may hold the parent, is dead.
-    """
-    for place, height in m.height.items():
-        members = [b.name for b in m.task.buffers if place in m.place[b.name]]
-        for section, live in m.task.live.peak_sections(members):
-            load = [m.task.by_name[n].size_bytes * m.top(n, place) for n in live]
-            for name in live:
-                exposed = _exposed(m, name, section)
-                load += [
-                    m.task.by_name[name].size_bytes * m.inside(name, p, place) for p in exposed
-                ]
-            m.model.add(cp_model.LinearExpr.sum(load) <= height)
-    for parent in m.task.buffers:
-        children = [b.name for b in m.task.buffers if parent.name in m.nest[b.name]]
-        if sum(m.task.by_name[name].size_bytes for name in children) <= parent.size_bytes:
-            continue
-        for _, live in m.task.live.peak_sections(children):
-            load = [m.task.by_name[n].size_bytes * m.nest[n][parent.name] for n in live]
-            m.model.add(cp_model.LinearExpr.sum(load) <= parent.size_bytes)
-
-
-def _exposed(m: JointModel, name: str, section: int) -> list[str]:
-    """Return the candidate parents of `name` that are dead in a section, with all above them."""
-    return [
-        parent
-        for parent in m.nest[name]
-        if not any(m.task.live.masks[p] >> section & 1 for p in (parent, *m.reach[parent]))
-    ]
-
-
-def add_capacity(m: JointModel) -> None:
-    """The slices of all runs of a block fit under the limit, padding included.
-
-    The padding depends on the widest alignment that is shared, so there is one row per
-    alignment, enforced when that is the widest.
-    """
-    height = m.height.get(Location.SHARED)
-    if height is None or m.task.capacity(1) is None:
-        return
-    members = [b for b in m.task.buffers if Location.SHARED in m.place[b.name]]
-    units = sorted({b.alignment for b in members})
-    assumed = m.demand("limit", LIMIT)
-    for unit in units:
-        wider = [m.place[b.name][Location.SHARED] for b in members if b.alignment > unit]
-        same = [m.place[b.name][Location.SHARED] for b in members if b.alignment == unit]
-        if any(literal is m.true for literal in wider):
-            continue
-        capacity = m.task.capacity(unit) or 0
-        for literal in [m.true] if any(x is m.true for x in same) else same:
-            m.model.add(height <= capacity).only_enforce_if(
-                [*assumed, literal, *(w.negated() for w in wider)]
-            )
 
 
 def moved_literals(m: JointModel) -> list[Literal]:
