@@ -15,7 +15,8 @@ from cubie_planner.buffers import Buffer, Location
 from cubie_planner.draft import COST, MOVES, SHARED, Claim, Draft, Task
 from cubie_planner.greedy import nest, nestings
 from cubie_planner.model import JointModel
-from cubie_planner.packing import INTERPRETED_ITEMS, PackingProblem, PackingResult, pack
+from cubie_planner.packing import INTERPRETED_ITEMS, pack
+from cubie_planner.packing_problem import PackingProblem, PackingResult
 from cubie_planner.plan import Status
 
 ROUNDS = 8
