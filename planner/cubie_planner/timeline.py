@@ -330,21 +330,22 @@ def _intervals(
     occurrences: Mapping[tuple[str, str], Lifetime],
 ) -> list[Interval]:
     """Return when a phase, or everything from one phase to another, runs."""
-    pair = (span, span) if isinstance(span, str) else span
-    found = [_occurrences_of(path, buffer, phase, occurrences) for phase in pair]
-    if None in pair:
-        end = max(end for lifetime in occurrences.values() for _, end in lifetime)
-        start = 0 if pair[0] is None else found[0][0][0]
-        return [(start, end if pair[1] is None else found[1][-1][1])]
-    firsts, lasts = found
     if isinstance(span, str):
-        return list(firsts)
-    if _same_call(component, *pair):
-        if component.phases.index(pair[0]) > component.phases.index(pair[1]):
-            raise _backwards(path, buffer, pair)
-        return [(first[0], last[1]) for first, last in zip(firsts, lasts, strict=True)]
+        return list(_occurrences_of(path, buffer, span, occurrences))
+    pair = span
+    found = [_occurrences_of(path, buffer, phase, occurrences) for phase in pair]
+    first, last = pair
+    if first is None or last is None:
+        end = max(end for lifetime in occurrences.values() for _, end in lifetime)
+        start = 0 if first is None else found[0][0][0]
+        return [(start, end if last is None else found[1][-1][1])]
+    firsts, lasts = found
+    if _same_call(component, first, last):
+        if component.phases.index(first) > component.phases.index(last):
+            raise _backwards(path, buffer, (first, last))
+        return [(a[0], b[1]) for a, b in zip(firsts, lasts, strict=True)]
     if firsts[0][0] >= lasts[-1][1]:
-        raise _backwards(path, buffer, pair)
+        raise _backwards(path, buffer, (first, last))
     return [(firsts[0][0], lasts[-1][1])]
 
 

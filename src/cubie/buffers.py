@@ -26,6 +26,9 @@ __all__ = ["BufferLocation", "BufferRegistry", "CUDABuffer", "Layout"]
 
 LOCATION_SUFFIX = "_location"
 
+During = str | tuple[str, ...] | Mapping[str, str]
+"""The phase or phases that call a component, or for each of its entries the calling phase."""
+
 Phases = tuple[str | tuple[str, str], ...]
 
 
@@ -135,7 +138,7 @@ class BufferRegistry:
         self.entries = dict(entries or {})
         self.dtype = np.dtype(dtype)
         self._buffers: dict[str, CUDABuffer] = {}
-        self._children: list[tuple[BufferRegistry, str | Mapping[str, str]]] = []
+        self._children: list[tuple[BufferRegistry, During]] = []
 
     @property
     def buffers(self) -> Mapping[str, CUDABuffer]:
@@ -158,7 +161,7 @@ class BufferRegistry:
             raise ValueError(f"{self.component} already has a buffer named `{buffer.name}`")
         self._buffers[buffer.name] = buffer
 
-    def add_child(self, registry: BufferRegistry, during: str | Mapping[str, str]) -> None:
+    def add_child(self, registry: BufferRegistry, during: During) -> None:
         """Compose a called component's buffers; `during` names the calling phase(s).
 
         Raises

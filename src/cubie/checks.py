@@ -90,19 +90,20 @@ def tolerances(rtol: Any, atol: Any, n: int, dtype) -> tuple[np.ndarray, np.ndar
 
 def positive(name: str, given: Any, allow_infinite: bool = False) -> float:
     """Return a positive number."""
-    finite = isinstance(given, numbers.Real) and (allow_infinite or math.isfinite(given))
-    if not finite or isinstance(given, bool) or not given > 0:
+    number = float(given) if isinstance(given, numbers.Real) else math.nan
+    if isinstance(given, bool) or not number > 0 or (math.isinf(number) and not allow_infinite):
         raise InvalidProblem(name, f"is {given!r}, but must be a positive number.")
-    return float(given)
+    return number
 
 
 def count(name: str, given: Any) -> int:
     """Return an int of at least 1."""
-    if isinstance(given, bool) or not isinstance(given, numbers.Integral) or given < 1:
+    number = int(given) if isinstance(given, numbers.Integral) else 0
+    if isinstance(given, bool) or number < 1:
         raise InvalidProblem(name, f"is {given!r}, but must be an integer of at least 1.")
-    if given > LARGEST_COUNT:
+    if number > LARGEST_COUNT:
         raise InvalidProblem(name, f"is {given}, but must not exceed {LARGEST_COUNT}.")
-    return int(given)
+    return number
 
 
 def initial_states(states: np.ndarray) -> None:

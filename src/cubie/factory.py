@@ -5,14 +5,21 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any, ClassVar
 
 import attrs
 from attrs import frozen
 
 from cubie.backend import Backend
-from cubie.buffers import LOCATION_SUFFIX, BufferLocation, BufferRegistry, CUDABuffer, Layout
+from cubie.buffers import (
+    LOCATION_SUFFIX,
+    BufferLocation,
+    BufferRegistry,
+    CUDABuffer,
+    During,
+    Layout,
+)
 from cubie.errors import InvalidOption, UnknownOption
 
 LOCATIONS = tuple(location.value for location in BufferLocation)
@@ -105,7 +112,7 @@ class CUDAFactory(ABC):
             raise InvalidOption(name + LOCATION_SUFFIX, location, LOCATIONS)
         self._registry.register(CUDABuffer(name=name, size=size, location=location, **declaration))
 
-    def add_child(self, child: CUDAFactory, during: str | Mapping[str, str]) -> None:
+    def add_child(self, child: CUDAFactory, during: During) -> None:
         """Compose a component that this one calls during a phase."""
         self._registry.add_child(child.buffer_registry, during)
         self._children[child.name] = child
@@ -172,7 +179,7 @@ def _fixed_by(placement) -> tuple:
     )
 
 
-def require_known(given: Mapping[str, Any], known: set[str]) -> None:
+def require_known(given: Mapping[str, Any], known: Collection[str]) -> None:
     """Raise `UnknownOption` for the first keyword that nothing understands."""
     for name in given:
         if name not in known:

@@ -144,7 +144,7 @@ class BatchSolverKernel:
     def resources(self, cc: tuple[int, int]):
         """Compile for a compute capability, GPU or not, and return `KernelResources`."""
         backend = assembled_backend(self.backend)
-        kernel = self._compiled_for(backend, self.layout)
+        kernel: Any = self._compiled_for(backend, self.layout)
         inputs, outputs = sample_arguments(backend.dtype)
         return kernel.resources(cc, inputs, outputs, self.config.block_size)
 

@@ -8,6 +8,7 @@ scratch array in nested iterations.
 from __future__ import annotations
 
 from attrs import frozen
+
 from cubie_planner.buffers import Buffer, Location
 from cubie_planner.cost import Cost, CostModel
 from cubie_planner.footprint import shared_load

@@ -8,6 +8,7 @@ import random
 import pytest
 from attrs import evolve
 from cost_cases import ADA, explicit, iterated, places
+
 from cubie_planner.auto import (
     MAX_TOTAL_UNITS,
     MIN_GAIN,

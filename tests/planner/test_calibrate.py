@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from attrs import evolve
 from cost_cases import ADA, explicit, iterated, places
+from scipy.optimize import lsq_linear
+
 from cubie_planner.calibrate import (
     FITTED,
     SMALLEST_FACTOR,
@@ -18,7 +20,6 @@ from cubie_planner.calibrate import (
 )
 from cubie_planner.cost import CostError, CostModel
 from cubie_planner.problem import Limits, Problem
-from scipy.optimize import lsq_linear
 
 START = CostModel.for_capability(ADA)
 

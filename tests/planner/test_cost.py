@@ -12,6 +12,7 @@ from importlib import resources
 import pytest
 from attrs import asdict, evolve
 from cost_cases import ADA, PUBLISHED, explicit, places, predict
+
 from cubie_planner.auto import MIN_GAIN
 from cubie_planner.buffers import Buffer, Location
 from cubie_planner.cost import (

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from cubie_planner.device import (
     Device,
     DeviceError,

@@ -57,12 +57,20 @@ class Backend(ABC):
     name: str
     width: int = 1  # runs per group, in lockstep
     watches_phases: bool = False  # whether `phase` does anything
-    compute_capability: tuple[int, int] | None = None  # of the device launched on
-    max_shared_bytes: int | None = None  # that a block may use there
 
     def __init__(self, dtype, fastmath: bool):
         self.dtype = np.dtype(dtype)
         self.fastmath = fastmath
+
+    @property
+    def compute_capability(self) -> tuple[int, int] | None:
+        """Of the GPU that kernels are launched on; None where there is none."""
+        return None
+
+    @property
+    def max_shared_bytes(self) -> int | None:
+        """Shared memory a block may use there; None where nothing limits it."""
+        return None
 
     @property
     def key(self) -> tuple:

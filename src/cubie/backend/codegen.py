@@ -236,7 +236,9 @@ def _small_integer_to_float(builder, lanes, integers):
     shifted = builder.bitcast(builder.add(integers, pattern), floating)
     # No fast-math flags here: reassociation would cancel the two steps. An empty
     # flag list would be filled in by numba, so the subtraction states one itself.
-    return builder.fsub(shifted, constant(lanes.dtype, lanes.width, _shifter(lanes)), flags=("nsz",))
+    return builder.fsub(
+        shifted, constant(lanes.dtype, lanes.width, _shifter(lanes)), flags=("nsz",)
+    )
 
 
 def _float_to_small_integer(builder, lanes, value):

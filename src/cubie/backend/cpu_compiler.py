@@ -122,7 +122,7 @@ class CPUCompiler(CompiledBackend):
 
         def kernel(arguments):
             inputs, outputs = inputs_of(arguments), outputs_of(arguments)
-            shared = _base_at(arguments[1])
+            shared = _base_at(arguments[1])  # pyright: ignore[reportCallIssue]
             loop(shared, arena(), arguments[0], arguments[2], inputs, outputs)
 
         return kernel

@@ -414,9 +414,7 @@ def _register_runs(registrar):
 
     _template(registrar, primitives.load_run, load_rule)
 
-    @registrar.lower(
-        primitives.load_run, Flat, types.Integer, types.Integer, Lanes, types.Integer
-    )
+    @registrar.lower(primitives.load_run, Flat, types.Integer, types.Integer, Lanes, types.Integer)
     def load_run(context, builder, sig, args):
         array_type, runs = sig.args[0], sig.args[3]
         array, offset, stride, run, n_runs = args

@@ -155,7 +155,9 @@ class LanesModel(PrimitiveModel):
 class MaskModel(PrimitiveModel):
     def __init__(self, dmm, fe_type):
         bit = ir.IntType(1)
-        super().__init__(dmm, fe_type, bit if fe_type.width == 1 else ir.VectorType(bit, fe_type.width))
+        super().__init__(
+            dmm, fe_type, bit if fe_type.width == 1 else ir.VectorType(bit, fe_type.width)
+        )
 
 
 class BufModel(PrimitiveModel):

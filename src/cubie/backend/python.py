@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import types
 from collections.abc import Callable, Mapping, Sequence
+from typing import ClassVar
 
 import numpy as np
 from attrs import define, field
@@ -42,10 +43,16 @@ class Memory:
 class InterpretedMath(types.ModuleType):
     """`math` with NumPy's behaviour: out-of-domain arguments give NaN, not an exception."""
 
-    _RENAMED = {
-        "asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2",
-        "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "pow": "power",
-    }  # fmt: skip
+    _RENAMED: ClassVar = {
+        "asin": "arcsin",
+        "acos": "arccos",
+        "atan": "arctan",
+        "atan2": "arctan2",
+        "asinh": "arcsinh",
+        "acosh": "arccosh",
+        "atanh": "arctanh",
+        "pow": "power",
+    }
 
     def __getattr__(self, name):
         function = getattr(np, self._RENAMED.get(name, name), None)
@@ -145,7 +152,7 @@ class PythonBackend(Backend):
 
         return enter
 
-    def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> PythonKernel:
+    def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> Kernel:
         return PythonKernel(make_loop(), memory)
 
 
@@ -181,11 +188,11 @@ def _dead_bytes(placements: Mapping[str, Placement], location: Location, point: 
     placed = [
         p for p in placements.values() if p.location is location and own_placement(p) != "empty"
     ]
-    size = max((p.offset + p.size_bytes for p in placed), default=0)
-    dead = np.ones(size, dtype=bool)
+    ends = [p.end for p in placed if p.end is not None]
+    dead = np.ones(max(ends, default=0), dtype=bool)
     for placement in placed:
         if _alive(placement, point):
-            dead[placement.offset : placement.offset + placement.size_bytes] = False
+            dead[placement.offset : placement.end] = False
     return np.flatnonzero(dead)
 
 

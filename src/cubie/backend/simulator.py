@@ -20,7 +20,7 @@ class SimulatorBackend(PythonBackend):
 
     name = "simulator"
 
-    def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> SimulatorKernel:
+    def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> Kernel:
         return SimulatorKernel(make_loop(), memory)
 
 
@@ -35,7 +35,7 @@ class SimulatorKernel(Kernel):
         byte = np.dtype(np.uint8)
 
         def kernel(n_runs, inputs, outputs):
-            run = cuda.grid(1)
+            run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
             block = cuda.shared.array(0, byte)
             if run < n_runs:
                 first = stride * cuda.threadIdx.x

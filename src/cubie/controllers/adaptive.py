@@ -93,8 +93,10 @@ class AdaptiveController(StepController):
     Settings = BoundedSettings
     history: ClassVar[int] = 0  # values remembered from accepted steps
 
-    def __init__(self, error_order: int, dtype, options: Mapping[str, Any]):
-        super().__init__(dtype, options)
+    def __init__(self, error_order: int | None, dtype, options: Mapping[str, Any]):
+        super().__init__(error_order, dtype, options)
+        if error_order is None:
+            raise ValueError("an adaptive controller needs the order of an error estimate")
         self.k = error_order + 1
         self.register_buffer(
             "controller_history",

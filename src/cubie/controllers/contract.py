@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from attrs import frozen
 
@@ -39,3 +40,8 @@ class StepController(CUDAFactory):
 
     kind: ClassVar[str]
     adaptive: ClassVar[bool]
+
+    @abstractmethod
+    def __init__(self, error_order: int | None, dtype, options: Mapping[str, Any]):
+        """Make the controller for errors that shrink as h**(error_order + 1)."""
+        super().__init__(dtype, options)

@@ -13,7 +13,7 @@ class FixedController(StepController):
     adaptive = False
 
     def __init__(self, error_order: int | None, dtype, options):
-        super().__init__(dtype, options)
+        super().__init__(error_order, dtype, options)
 
     def build(self, context: BuildContext) -> ControlFunctions:
         enter_begin, enter_control = context.phase("begin"), context.phase("control")

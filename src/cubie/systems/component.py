@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from cubie.factory import BuildContext, CUDAFactory
-from cubie.systems.system import System
 
 # Where the generated text is longer than this, a copy in every stage costs more
 # compile time and instruction cache than the call saves.
@@ -13,12 +13,19 @@ INLINE_SOURCE_LINES = 200
 
 
 class SystemComponent(CUDAFactory):
-    """Compile a system's right-hand side for a target; it needs no buffers of its own."""
+    """Compile a system's right-hand side for a target; it needs no buffers of its own.
+
+    Parameters
+    ----------
+    system : System
+        Or anything with `n_states` and `n_parameters` where nothing is built.
+    dtype : dtype
+    """
 
     name = "system"
     phases = ("evaluate",)
 
-    def __init__(self, system: System, dtype):
+    def __init__(self, system: Any, dtype):
         super().__init__(dtype, {})
         self.system = system
         self.n_states = system.n_states

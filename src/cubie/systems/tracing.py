@@ -6,6 +6,7 @@ conditional expression needs no rewriting, as long as there are few of them.
 """
 
 import traceback
+from typing import Any
 
 import numpy as np
 
@@ -116,7 +117,7 @@ def _trace_once(fun, n_states, args, leaves, baked):
     states = [graph.leaf("y", i) for i in range(n_states)]
     # Copies are made once: a rewired function may be reached on every path.
     rewire = Rewiring()
-    copy = rewire(fun)
+    copy: Any = rewire(fun)
 
     def run():
         values = [_traced_leaf(graph, i, leaf, baked, rewire) for i, leaf in enumerate(leaves)]

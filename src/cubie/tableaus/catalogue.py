@@ -8,7 +8,6 @@ from types import MappingProxyType
 
 from cubie.tableaus.tableau import Tableau
 
-
 FAMILIES = {
     "explicit": "EXPLICIT_UP_TO_FIVE",
     "high_order": "EXPLICIT_OF_HIGH_ORDER",
