@@ -1,5 +1,6 @@
 """What a packing must satisfy, and the lowest height by trying everything: no shared code."""
 
+import bisect
 import random
 
 from cubie_planner.packing import PackingProblem
@@ -58,6 +59,26 @@ def fault(problem, offsets, capacity=None):
         for j in against[i]:
             if start < offsets[j] + problem.sizes[j] and offsets[j] < start + size:
                 return f"{i} overlaps {j}"
+    return None
+
+
+def first_overlap(problem, offsets):
+    """Return two items that overlap, or None, by a sweep over time: for single intervals."""
+    events = []
+    for item, ((start, end),) in enumerate(problem.lifetimes):
+        events += [(start, 1, item), (end, 0, item)]
+    live = []
+    for _, starts, item in sorted(events):
+        mine = (offsets[item], item)
+        spot = bisect.bisect_left(live, mine)
+        if not starts:
+            del live[spot]
+            continue
+        for _, other in live[max(spot - 1, 0) : spot + 1]:
+            first, second = sorted((item, other), key=lambda i: offsets[i])
+            if offsets[second] < offsets[first] + problem.sizes[first]:
+                return item, other
+        live.insert(spot, mine)
     return None
 
 

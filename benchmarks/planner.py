@@ -1,0 +1,260 @@
+"""The planner's exact packing, timed: ``python -m benchmarks planner`` (or ``.planner``).
+
+Three parts. ``capacity``: the "challenging" instances that accompany MiniMalloc (Moffitt,
+ASPLOS 2023), each to be packed into the capacity in its file name; every placement must be
+accepted by `cubie_planner.check`. ``height``: the same instances, as low as possible, with
+the bound that was proven. ``kernels``: random problems of the size of a GPU kernel.
+Times are CPU seconds of this one process and thread, after the compiled search was loaded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import random
+import statistics
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from attrs import asdict, frozen
+
+from cubie_planner import Location, Placement, Plan, Problem, check, problem_from_minimalloc
+from cubie_planner.packing import PackingProblem, PackingResult, pack
+
+INSTANCES = Path(__file__).parents[2] / "shared" / "data" / "minimalloc"
+
+
+@frozen
+class Kernels:
+    """Random packing problems of one kind."""
+
+    items: int
+    gaps: bool = False
+    nested: bool = False
+    pinned: bool = False
+    seeds: int = 10
+
+    @property
+    def name(self) -> str:
+        """Number of items and the features."""
+        features = [word for word in ("gaps", "nested", "pinned") if getattr(self, word)]
+        return " ".join([str(self.items), *(features or ["plain"])])
+
+
+KERNELS = tuple(
+    spec
+    for items in (12, 25, 50, 100, 200)
+    for spec in (
+        Kernels(items),
+        Kernels(items, gaps=True),
+        Kernels(items, gaps=True, nested=True, pinned=True),
+    )
+)
+
+
+@frozen
+class Row:
+    """One measurement; `bound`, `height` and `capacity` in bytes, `cpu` in seconds."""
+
+    name: str
+    items: int
+    status: str
+    engine: str
+    height: int | None
+    bound: int
+    nodes: int
+    cpu: float
+
+
+def run(argv: list[str] | None = None) -> dict[str, Any]:
+    """Run the parts asked for, print tables, return (and with --json write) all figures."""
+    parser = argparse.ArgumentParser(prog="benchmarks planner", description=__doc__)
+    parser.add_argument("parts", nargs="*", default=[], metavar="part", help=", ".join(PARTS))
+    parser.add_argument("--instances", type=Path, default=INSTANCES, help="folder of CSV files")
+    parser.add_argument("--json", type=Path, help="write the figures here")
+    options = parser.parse_args(argv)
+    unknown = sorted(set(options.parts) - set(PARTS))
+    if unknown:
+        parser.error(f"unknown part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    _warm_up()
+    results: dict[str, Any] = {"versions": _versions()}
+    for part in options.parts or PARTS:
+        results[part] = PARTS[part](options.instances)
+    if options.json is not None:
+        options.json.write_text(json.dumps(results, indent=1) + "\n")
+    return results
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in ("cubie", "numba", "numpy")}
+    return {"python": platform.python_version(), "machine": platform.machine(), **packages}
+
+
+def _warm_up() -> None:
+    """Load the compiled search: its first use per process reads numba's cache, or compiles."""
+    count = 200
+    problem = PackingProblem(
+        [4 + i % 9 for i in range(count)],
+        [1] * count,
+        [[(i, i + 9 + i % 5)] for i in range(count)],
+    )
+    pack(problem, node_limit=1)
+
+
+def _files(folder: Path) -> list[tuple[str, int, Problem]]:
+    """Return (name, capacity, problem) of every instance in the folder."""
+    paths = sorted(folder.glob("*.csv"))
+    if not paths:
+        raise SystemExit(f"no CSV files in {folder}; give their folder with --instances")
+    found = []
+    for path in paths:
+        name, capacity = path.name.split(".")[:2]
+        found.append(
+            (name, int(capacity), problem_from_minimalloc(path.read_text(), int(capacity)))
+        )
+    return found
+
+
+def _packing(problem: Problem) -> PackingProblem:
+    buffers = problem.buffers
+    return PackingProblem(
+        [b.size_bytes for b in buffers],
+        [b.alignment for b in buffers],
+        [b.lifetime for b in buffers],
+        [-1 if b.offset is None else b.offset for b in buffers],
+    )
+
+
+def _accepted(problem: Problem, result: PackingResult) -> None:
+    """Raise unless the independent checker accepts the packing."""
+    if result.offsets is None:
+        return
+    placements = {
+        buffer.name: Placement(
+            buffer.name,
+            Location.SHARED,
+            offset,
+            buffer.size_bytes,
+            buffer.n_elements,
+            buffer.dtype,
+            lifetime=buffer.lifetime,
+            pin=buffer.pin,
+        )
+        for buffer, offset in zip(problem.buffers, result.offsets, strict=True)
+    }
+    check(problem, Plan(problem, placements, digest=problem.digest))
+
+
+def _timed(name: str, problem: PackingProblem, capacity: int | None) -> tuple[Row, PackingResult]:
+    start = time.process_time()
+    result = pack(problem, capacity)
+    cpu = time.process_time() - start
+    row = Row(
+        name,
+        len(problem.sizes),
+        result.status.value,
+        result.engine,
+        result.height,
+        result.lower_bound,
+        result.nodes,
+        round(cpu, 4),
+    )
+    return row, result
+
+
+def capacity_part(folder: Path) -> list[dict[str, Any]]:
+    """Pack every instance into its capacity."""
+    rows = []
+    for name, capacity, problem in _files(folder):
+        row, result = _timed(name, _packing(problem), capacity)
+        _accepted(problem, result)
+        rows.append(row)
+    print("\nWithin the capacity (accepted by the checker)")
+    _print_rows(rows)
+    print(f"CPU in total: {sum(row.cpu for row in rows):.2f} s")
+    return [asdict(row) for row in rows]
+
+
+def height_part(folder: Path) -> list[dict[str, Any]]:
+    """Pack every instance as low as possible."""
+    rows = []
+    for name, _, problem in _files(folder):
+        row, result = _timed(name, _packing(problem), None)
+        _accepted(problem, result)
+        rows.append(row)
+    print("\nMinimum height (optimal: equal to the proven bound)")
+    _print_rows(rows)
+    return [asdict(row) for row in rows]
+
+
+def kernels_part(folder: Path) -> list[dict[str, Any]]:
+    """Pack random problems of the size of a kernel as low as possible."""
+    summary = []
+    print("\nRandom problems of a kernel's size: median and longest CPU time, statuses")
+    for spec in KERNELS:
+        rows = [_timed(spec.name, random_kernel(spec, s), None)[0] for s in range(spec.seeds)]
+        statuses = {
+            s: sum(row.status == s for row in rows) for s in sorted({r.status for r in rows})
+        }
+        median = statistics.median(row.cpu for row in rows)
+        longest = max(row.cpu for row in rows)
+        gaps = [(r.height - r.bound) / r.height for r in rows if r.height]
+        print(
+            f"{spec.name:24} {1e3 * median:9.2f} ms {longest:7.2f} s  "
+            f"largest gap {100 * max(gaps, default=0.0):4.1f} %  {statuses}"
+        )
+        summary.append({"spec": asdict(spec), "rows": [asdict(row) for row in rows]})
+    return summary
+
+
+def random_kernel(spec: Kernels, seed: int) -> PackingProblem:
+    """Return items like the buffers of a kernel: most live for a fifth of the time at most."""
+    chance = random.Random(1000 * seed + spec.items)
+    count, end = spec.items, 2 * spec.items
+    sizes = [chance.choice([4, 8]) * chance.randint(1, 40) for _ in range(count)]
+    alignments = [8 if size % 8 == 0 and chance.random() < 0.7 else 4 for size in sizes]
+    lifetimes = []
+    for _ in range(count):
+        start = chance.randrange(end - 4)
+        spans = [(start, min(end, start + chance.randint(1, end // 5)))]
+        if spec.gaps and chance.random() < 0.3 and spans[0][1] + 3 < end:
+            start = chance.randrange(spans[0][1] + 1, end - 1)
+            spans.append((start, min(end, start + chance.randint(1, end // 6))))
+        lifetimes.append(spans)
+    parents, distances, pins = [-1] * count, [-1] * count, [-1] * count
+    for item in range(1, count):
+        host = chance.randrange(item)
+        fits = sizes[host] >= sizes[item] and parents[host] < 0
+        if spec.nested and chance.random() < 0.2 and fits:
+            parents[item] = host
+            if chance.random() < 0.3:
+                distances[item] = chance.randrange((sizes[host] - sizes[item]) // 8 + 1) * 8
+    for item in range(count):
+        if spec.pinned and chance.random() < 0.05 and parents[item] < 0:
+            pins[item] = 8 * chance.randint(0, 60)
+    return PackingProblem(sizes, alignments, lifetimes, pins, parents, distances)
+
+
+def _print_rows(rows: list[Row]) -> None:
+    print(f"{'':10} {'items':>6} {'height':>9} {'bound':>9} {'gap':>7} {'nodes':>8} {'CPU s':>8}")
+    for row in rows:
+        gap = "" if row.height is None else f"{100 * (1 - row.bound / row.height):.2f} %"
+        print(
+            f"{row.name:10} {row.items:6} {row.height or '-':>9} {row.bound:9} {gap:>7} "
+            f"{row.nodes:8} {row.cpu:8.3f}  {row.status}, {row.engine}"
+        )
+
+
+PARTS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
+    "capacity": capacity_part,
+    "height": height_part,
+    "kernels": kernels_part,
+}
+
+
+if __name__ == "__main__":
+    run()
