@@ -18,11 +18,13 @@ from cubie.backend import (
     assembled_backend,
 )
 from cubie.buffers import BufferRegistry, Layout
-from cubie.factory import BuildCache
+from cubie.errors import InvalidOption, UnknownOption
+from cubie.factory import LOCATIONS, BuildCache
 from cubie.integrator import SingleIntegratorRun
 from cubie.loop import N_COUNTERS
 from cubie.saving import SaveMode
-from cubie_planner import Limits, Plan, Problem, check
+from cubie_planner import Limits, Plan, Problem, check, compose
+from cubie_planner.problem import POLICIES
 
 DEFAULT_BLOCK_SIZE = 64
 
@@ -153,8 +155,6 @@ def plan_layout(registry: BufferRegistry, config: BatchSolverConfig) -> Layout:
     """Plan a tree of buffers, or verify that a given plan is one for it."""
     if not isinstance(config.locations, Plan):
         return registry.lay_out(_by_qualified_name(registry, config.locations), config.limits())
-    from cubie_planner import compose
-
     given = config.locations
     timeline = compose(registry.tree())
     problem = Problem(timeline.buffers, limits=given.limits, policy=given.problem.policy)
@@ -165,15 +165,19 @@ def plan_layout(registry: BufferRegistry, config: BatchSolverConfig) -> Layout:
 def _by_qualified_name(registry: BufferRegistry, locations: Any) -> Any:
     """Let a mapping name buffers as options do (`state`) or as plans do (`loop.state`)."""
     if not isinstance(locations, Mapping):
+        if not isinstance(locations, str) or locations not in POLICIES:
+            advice = "Or give a mapping of buffers to locations, or a Plan."
+            raise InvalidOption("locations", locations, POLICIES, advice)
         return locations
-    from cubie.errors import UnknownOption
-    from cubie_planner import compose
 
     qualified = [buffer.name for buffer in compose(registry.tree()).buffers]
     by_name = {name.rsplit(".", 1)[1]: name for name in qualified} | {q: q for q in qualified}
     for name in locations:
         if name not in by_name:
             raise UnknownOption(name, by_name)
+    for name, location in locations.items():
+        if location not in LOCATIONS:
+            raise InvalidOption(f"locations[{name!r}]", location, LOCATIONS)
     return {by_name[name]: location for name, location in locations.items()}
 
 

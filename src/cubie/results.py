@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen
 
+from cubie.algorithms import StepAlgorithm
 from cubie.kernel import KernelOutputs
 from cubie.loop import COUNTERS
 from cubie.saving import SaveMode
@@ -26,12 +27,15 @@ class Result:
     t : ndarray (n_points,)
         Times of `y`. For a batch saved at every step (n_runs, n_points).
     y : ndarray (n, n_points) *
-        Solution; NaN where a run of a batch did not get so far.
+        Solution; NaN where a run of a batch did not get so far. Of a final state
+        alone, that of a failed run is the last one it reached, at `t_reached`.
     sol, t_events, y_events : None
     nfev, njev, nlu : int *
         Evaluations of the right-hand side, of its Jacobian, LU factorizations.
     n_steps, n_rejected : int *
         Accepted and rejected steps.
+    n_newton, n_linear : int *
+        Iterations of Newton's method, and of an iterative linear solver.
     status : int *
         A `RunStatus`: 0 success, negative for failures.
     success : bool *
@@ -45,7 +49,7 @@ class Result:
         What the solver wants you to know, such as a right-hand side that could
         not be traced.
     solve_seconds : float
-        Wall time of the kernel, compilation excluded only if it was compiled before.
+        Wall time of the kernel, without compilation.
     """
 
     t: np.ndarray
@@ -61,8 +65,10 @@ class Result:
     sol: None = None
     t_events: None = None
     y_events: None = None
-    njev: int = 0
-    nlu: int = 0
+    njev: Any = 0
+    nlu: Any = 0
+    n_newton: Any = 0
+    n_linear: Any = 0
 
     @property
     def success(self):
@@ -96,6 +102,7 @@ def make_result(
     plan: Plan,
     notes: tuple[str, ...],
     seconds: float,
+    algorithm: StepAlgorithm,
 ) -> Result:
     """Shape a kernel's outputs for the user; the arrays are views, not copies.
 
@@ -104,6 +111,8 @@ def make_result(
     shape : (n_states, n_runs)
     times : ndarray or None
         `t_eval`.
+    algorithm : StepAlgorithm
+        Tells the work in each step.
     """
     n, n_runs = shape
     states = outputs.states.reshape(-1, n, n_runs)
@@ -118,10 +127,15 @@ def make_result(
             t = np.array([reached])
         counters = {name: int(values[0]) for name, values in counters.items()}
         status = int(status[0])
+    attempts = counters["steps"] + counters["rejected"]
     return Result(
         t=t,
         y=y,
-        nfev=counters["rhs"],
+        nfev=counters["rhs"] + counters["newton"] * algorithm.rhs_per_iteration,
+        njev=attempts * algorithm.jacobians_per_step,
+        nlu=attempts * algorithm.factorizations_per_step,
+        n_newton=counters["newton"],
+        n_linear=counters["linear"],
         n_steps=counters["steps"],
         n_rejected=counters["rejected"],
         status=status,

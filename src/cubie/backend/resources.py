@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from attrs import frozen
+from attrs import field, frozen
 
 
 @frozen
@@ -34,8 +34,8 @@ class KernelResources:
     spill_store_bytes: int
     spill_load_bytes: int
     shared_bytes_per_block: int
-    ptx: str
-    cubin: bytes
+    ptx: str = field(repr=False)
+    cubin: bytes = field(repr=False)
 
 
 def assemble(ptx: str, capability: tuple[int, int], shared_bytes: int) -> KernelResources:

@@ -6,6 +6,7 @@ from functools import cache
 from importlib import import_module
 from types import MappingProxyType
 
+from cubie.errors import CubieError
 from cubie.tableaus.tableau import Tableau
 
 FAMILIES = {
@@ -30,7 +31,7 @@ def all_tableaus() -> Mapping[str, Tableau]:
     return MappingProxyType({t.name: t for module in FAMILIES for t in _family(module)})
 
 
-class UnknownTableau(ValueError):
+class UnknownTableau(CubieError, ValueError):
     """A method name that is neither a tableau's name nor an alias.
 
     Attributes
