@@ -18,12 +18,12 @@ from cubie.backend import (
     assembled_backend,
 )
 from cubie.buffers import BufferRegistry, Layout
-from cubie.errors import InvalidOption, UnknownOption
+from cubie.errors import InvalidOption, InvalidProblem, UnknownOption
 from cubie.factory import LOCATIONS, BuildCache
 from cubie.integrator import SingleIntegratorRun
 from cubie.loop import N_COUNTERS
 from cubie.saving import SaveMode
-from cubie_planner import Limits, Plan, Problem, check, compose
+from cubie_planner import Limits, Plan, PlanRejected, Problem, check, compose
 from cubie_planner.problem import POLICIES
 
 DEFAULT_BLOCK_SIZE = 64
@@ -158,7 +158,14 @@ def plan_layout(registry: BufferRegistry, config: BatchSolverConfig) -> Layout:
     given = config.locations
     timeline = compose(registry.tree())
     problem = Problem(timeline.buffers, limits=given.limits, policy=given.problem.policy)
-    check(problem, given)
+    try:
+        check(problem, given)
+    except PlanRejected as error:
+        raise InvalidProblem(
+            "locations",
+            f"is a plan that does not fit this solver: {error}. Plan again, or solve with the "
+            "system, method, dtype and pins that it was made for.",
+        ) from error
     return Layout(given, timeline)
 
 
