@@ -16,6 +16,7 @@ from numba.cuda import extending
 
 from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
 from cubie.backend.compiled import CompiledBackend
+from cubie.backend.cuda_range import counting, register_range
 from cubie.backend.cuda_types import flatten, register_types, shared_base
 from cubie.backend.foreign import ForeignTarget
 from cubie.backend.foreign_cuda import CUDAForeignTarget
@@ -56,6 +57,7 @@ class CUDABackend(CompiledBackend):
     def __init__(self, dtype, fastmath: bool):
         super().__init__(dtype, fastmath)
         register_types()
+        register_range()
 
     @functools.cached_property
     def compute_capability(self) -> tuple[int, int] | None:
@@ -74,7 +76,7 @@ class CUDABackend(CompiledBackend):
         return extending.intrinsic
 
     def device(self, function: Callable, inline: bool = True) -> Callable:
-        return cuda.jit(device=True, fastmath=self.fastmath)(function)
+        return cuda.jit(device=True, fastmath=self.fastmath)(counting(function))
 
     def first_runs(self) -> Callable:
         def first(typingctx, queue):
