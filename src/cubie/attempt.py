@@ -38,16 +38,16 @@ def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
     next_stop, save = saving.next_stop, saving.save
     judge = _build_judge(loop, context)
     outcome = _build_outcome(backend, loop.controller.adaptive)
+    count = backend.device(_build_count(loop))
     begin, enter_step = context.phase("begin"), context.phase("step")
     enter_control = context.phase("control")
     enter_save, enter_commit = context.phase("save"), context.phase("commit")
     stretch, reject_always = constant(STRETCH), constant(REJECT_ALWAYS)
-    rhs_per_step = loop.algorithm.rhs_per_step
 
     def attempt(
         shared, persistent, run, n_runs, inputs, outputs, t, t_end, direction,
         saved, status, active, state, parameters, proposed_state, error,
-        counters, dt, accept_step,
+        counters, proposed_counters, dt, accept_step,
     ):  # fmt: skip
         begin(shared, persistent)
         stop = next_stop(inputs, saved, t_end)
@@ -56,14 +56,18 @@ def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
         at_stop = planned * stretch >= remaining
         h = select(at_stop, remaining, planned)
         enter_step(shared, persistent)
-        step(shared, persistent, t, h * direction, state, parameters, proposed_state, error)
+        failure = step(
+            shared, persistent, t, h * direction, state, parameters, proposed_state, error,
+            proposed_counters,
+        )  # fmt: skip
         norm_squared, finite = judge(
             shared, persistent, inputs, run, n_runs, state, proposed_state, error
         )
         enter_control(shared, persistent)
-        judged = select(finite, norm_squared, reject_always)
+        usable = finite & (failure == 0)
+        judged = select(usable, norm_squared, reject_always)
         control(shared, persistent, h, judged, dt, accept_step)
-        accept = finite & (accept_step[0] != 0) & active
+        accept = usable & (accept_step[0] != 0) & active
         # A step cut short to land says nothing against the size planned before.
         dt[0] = select(accept & at_stop, maximum(dt[0], planned), dt[0])
         t_new = select(at_stop, stop, t + h * direction)
@@ -73,14 +77,28 @@ def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
         for i in range(n):
             state[i] = select(accept, proposed_state[i], state[i])
         commit(shared, persistent, accept)
-        counters[0] = select(accept, counters[0] + 1, counters[0])
-        counters[1] = select(active & ~accept, counters[1] + 1, counters[1])
-        counters[2] = select(active, counters[2] + rhs_per_step, counters[2])
+        count(active, accept, counters, proposed_counters)
         t = select(accept, t_new, t)
-        status, active = outcome(inputs, t, t_end, h, accept, finite, status, active, counters)
+        status, active = outcome(
+            inputs, t, t_end, h, accept, finite, failure, status, active, counters
+        )
         return t, saved, status, active
 
     return backend.device(attempt)
+
+
+def _build_count(loop: IVPLoop) -> Callable:
+    """Count an attempt, and the iterations that it took."""
+    rhs_per_step, n_counters = loop.algorithm.rhs_per_step, loop.n_counters
+
+    def count(active, accept, counters, proposed_counters):
+        counters[0] = select(accept, counters[0] + 1, counters[0])
+        counters[1] = select(active & ~accept, counters[1] + 1, counters[1])
+        counters[2] = select(active, counters[2] + rhs_per_step, counters[2])
+        for i in range(3, n_counters):
+            counters[i] = select(active, counters[i] + proposed_counters[i - 3], counters[i])
+
+    return count
 
 
 def _build_judge(loop: IVPLoop, context: BuildContext) -> Callable:
@@ -119,17 +137,19 @@ def _build_outcome(backend: Backend, adaptive: bool) -> Callable:
     too_small, non_finite = int(RunStatus.STEP_TOO_SMALL), int(RunStatus.NON_FINITE)
     too_many = int(RunStatus.TOO_MANY_STEPS)
 
-    def no_way_on(t, h, accept, finite):
-        return ~finite
+    def no_way_on(t, h, accept, usable):
+        return ~usable
 
-    def step_exhausted(t, h, accept, finite):
+    def step_exhausted(t, h, accept, usable):
         return ~accept & (h <= least(t))
 
     give_up = backend.device(step_exhausted if adaptive else no_way_on)
 
-    def outcome(inputs, t, t_end, h, accept, finite, status, active, counters):
-        stuck = active & give_up(t, h, accept, finite)
-        status = select(stuck, select(finite, too_small, non_finite), status)
+    def outcome(inputs, t, t_end, h, accept, finite, failure, status, active, counters):
+        solved = failure == 0
+        stuck = active & give_up(t, h, accept, finite & solved)
+        why = select(finite, too_small, non_finite)
+        status = select(stuck, select(solved, why, failure), status)
         active = active & ~stuck & (t != t_end)
         exhausted = active & (counters[0] + counters[1] >= inputs.limits[0])
         status = select(exhausted, too_many, status)

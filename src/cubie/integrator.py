@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
-from cubie.algorithms import ERKStep, StepAlgorithm
+from cubie.algorithms import ERKStep, RosenbrockStep, StepAlgorithm
 from cubie.backend import Backend
 from cubie.buffers import BufferRegistry, Layout
 from cubie.controllers import CONTROLLERS, StepController
@@ -18,14 +18,17 @@ from cubie.initial_step import EstimatedFirstStep, GivenFirstStep
 from cubie.loop import IVPLoop
 from cubie.saving import SaveMode
 from cubie.systems.component import SystemComponent
-from cubie.tableaus import ERKTableau, Tableau
+from cubie.tableaus import ERKTableau, RosenbrockTableau, Tableau
 
 
 class SystemLike(Protocol):
     """What composing components needs to know of a system."""
 
-    n_states: int
-    n_parameters: int
+    @property
+    def n_states(self) -> int: ...
+
+    @property
+    def n_parameters(self) -> int: ...
 
 
 @frozen
@@ -44,8 +47,8 @@ class RunSettings:
     ----------
     method : Tableau
     step_controller : str or None
-        A name of `CONTROLLERS`; None: "i" where the method estimates its error,
-        else "fixed".
+        A name of `CONTROLLERS`; None: that of the method's family where the method
+        estimates its error, else "fixed".
     save_mode : SaveMode
     per_component : bool
         Tolerances are given per component.
@@ -69,7 +72,8 @@ class RunSettings:
             an error estimate.
         """
         adaptive = self.method.has_error_estimate
-        name = self.step_controller or ("i" if adaptive else "fixed")
+        by_default = algorithm_for(self.method).default_controller if adaptive else "fixed"
+        name = self.step_controller or by_default
         chosen = CONTROLLERS.get(name)
         if chosen is None:
             raise InvalidOption("step_controller", name, CONTROLLERS)
@@ -129,21 +133,15 @@ class SingleIntegratorRun:
 
     @staticmethod
     def _make_algorithm(method: Tableau, system: SystemComponent, dtype, options) -> StepAlgorithm:
-        for kind, algorithm in ALGORITHMS.items():
-            if isinstance(method, kind):
-                return algorithm(method, system, dtype, options)
-        raise InvalidOption(
-            "method",
-            method.name,
-            advice=f"There is no step algorithm for a {type(method).__name__} yet.",
-        )
+        return algorithm_for(method)(method, system, dtype, options)
 
     def _make_initial_step(self, system: SystemComponent, dtype, options):
-        if self.settings.first_step_given or not self.controller.adaptive:
+        error_order = self.settings.method.error_order
+        if self.settings.first_step_given or not self.controller.adaptive or error_order is None:
             return GivenFirstStep(dtype)
         return EstimatedFirstStep(
             system,
-            self.settings.method.error_order,
+            error_order,
             self.settings.per_component,
             dtype,
             options,
@@ -167,13 +165,50 @@ class SingleIntegratorRun:
         return self.loop.device_functions(BuildContext(backend, layout, self.loop.name, built))
 
 
-ALGORITHMS: dict[type[Tableau], type[StepAlgorithm]] = {ERKTableau: ERKStep}
+ALGORITHMS: dict[type[Tableau], type[StepAlgorithm]] = {
+    ERKTableau: ERKStep,
+    RosenbrockTableau: RosenbrockStep,
+}
+
+# Options that decide which components there are, and so which other options.
+STRUCTURAL_OPTIONS = ("linear_solver",)
+
+
+def algorithm_for(method: Tableau) -> type[StepAlgorithm]:
+    """Return the class of step algorithm that a tableau is for.
+
+    Raises
+    ------
+    InvalidOption
+        If there is none.
+    """
+    for kind, algorithm in ALGORITHMS.items():
+        if isinstance(method, kind):
+            return algorithm
+    raise InvalidOption(
+        "method",
+        method.name,
+        advice=f"There is no step algorithm for a {type(method).__name__} yet.",
+    )
+
+
+def options_of(settings: RunSettings, given: Mapping[str, Any] | None = None) -> frozenset[str]:
+    """Return the names of the options a solver with these settings has, whatever its system.
+
+    `given` are options that were chosen: some decide which others there are.
+    """
+    known = _options_with(settings, ())
+    structure = tuple(
+        (name, given[name])
+        for name in STRUCTURAL_OPTIONS
+        if given and name in known and isinstance(given.get(name), str)
+    )
+    return _options_with(settings, structure)
 
 
 @functools.cache
-def options_of(settings: RunSettings) -> frozenset[str]:
-    """Return the names of the options a solver with these settings has, whatever its system."""
-    return frozenset(SingleIntegratorRun(Shape(), settings, "float64", {}).options())
+def _options_with(settings: RunSettings, structure: tuple) -> frozenset[str]:
+    return frozenset(SingleIntegratorRun(Shape(), settings, "float64", dict(structure)).options())
 
 
 def check_options(settings: RunSettings, options: Mapping[str, Any]) -> None:

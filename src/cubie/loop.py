@@ -22,8 +22,10 @@ from cubie.saving import SaveMode, build_saving
 from cubie.status import RunStatus
 from cubie.systems.component import SystemComponent
 
-COUNTERS = ("steps", "rejected", "rhs")
+# The last two are kept only for algorithms that iterate.
+COUNTERS = ("steps", "rejected", "rhs", "newton", "linear")
 N_COUNTERS = len(COUNTERS)
+N_ITERATION_COUNTERS = 2
 
 # Filled by time-dependent inputs and derived outputs, which the loop does not
 # have yet: no elements, no bytes.
@@ -96,11 +98,22 @@ class IVPLoop(CUDAFactory):
             enabled=estimates > 0,
             access_weight=2.0,
         )
-        self.register_buffer("counters", N_COUNTERS, dtype=np.int32, access_weight=2.0)
+        self.register_buffer("counters", self.n_counters, dtype=np.int32, access_weight=2.0)
         # Iterations of the solvers inside a step: explicit methods have none.
-        self.register_buffer("proposed_counters", 2, dtype=np.int32, enabled=False)
+        self.register_buffer(
+            "proposed_counters",
+            N_ITERATION_COUNTERS,
+            dtype=np.int32,
+            phases=(("step", "commit"),),
+            enabled=self.algorithm.iterates,
+        )
         self.register_buffer("dt", 1, access_weight=4.0)
         self.register_buffer("accept_step", 1, dtype=np.int32, access_weight=3.0)
+
+    @property
+    def n_counters(self) -> int:
+        """How many of `COUNTERS` are kept."""
+        return N_COUNTERS - (0 if self.algorithm.iterates else N_ITERATION_COUNTERS)
 
     def facts(self) -> tuple:
         return (
@@ -110,6 +123,7 @@ class IVPLoop(CUDAFactory):
             self.system.n_parameters,
             self.algorithm.rhs_per_start,
             self.algorithm.rhs_per_step,
+            self.algorithm.iterates,
         )
 
     def build(self, context: BuildContext) -> Callable:
@@ -123,7 +137,7 @@ class IVPLoop(CUDAFactory):
         alloc_state, alloc_parameters = alloc["state"], alloc["parameters"]
         alloc_proposed, alloc_error = alloc["proposed_state"], alloc["error"]
         alloc_counters, alloc_dt = alloc["counters"], alloc["dt"]
-        alloc_accept = alloc["accept_step"]
+        alloc_accept, alloc_proposed_counters = alloc["accept_step"], alloc["proposed_counters"]
         success = int(RunStatus.SUCCESS)
 
         def loop(shared, persistent, queue, n_runs, inputs, outputs):
@@ -132,6 +146,7 @@ class IVPLoop(CUDAFactory):
             proposed_state = alloc_proposed(shared, persistent, None)
             error = alloc_error(shared, persistent, None)
             counters = alloc_counters(shared, persistent, None)
+            proposed_counters = alloc_proposed_counters(shared, persistent, None)
             dt = alloc_dt(shared, persistent, None)
             accept_step = alloc_accept(shared, persistent, None)
 
@@ -158,7 +173,7 @@ class IVPLoop(CUDAFactory):
                     t, saved, status, active = attempt(
                         shared, persistent, run, n_runs, inputs, outputs, t, t_end, direction,
                         saved, status, active, state, parameters, proposed_state, error,
-                        counters, dt, accept_step,
+                        counters, proposed_counters, dt, accept_step,
                     )  # fmt: skip
                 done = valid & ~active
                 finish(
@@ -200,6 +215,7 @@ class IVPLoop(CUDAFactory):
         next_stop, save = saving.next_stop, saving.save
         enter = context.phase("start")
         rhs_count = self.algorithm.rhs_per_start + self.initial_step.rhs_evaluations
+        n_counters = self.n_counters
 
         def start(
             shared, persistent, fresh, run, n_runs, inputs, outputs, t_start, t_end,
@@ -217,6 +233,8 @@ class IVPLoop(CUDAFactory):
             counters[0] = select(fresh, 0, counters[0])
             counters[1] = select(fresh, 0, counters[1])
             counters[2] = select(fresh, rhs_count, counters[2])
+            for i in range(3, n_counters):
+                counters[i] = select(fresh, 0, counters[i])
             saved = select(fresh, 0, saved)
             at_stop = next_stop(inputs, saved, t_end) == t_start
             due = fresh & (run < n_runs)
@@ -226,7 +244,7 @@ class IVPLoop(CUDAFactory):
 
     def _build_finish(self, context: BuildContext) -> Callable:
         """Write the outputs of lanes whose runs are done."""
-        backend, n = context.backend, self.system.n_states
+        backend, n, n_counters = context.backend, self.system.n_states, self.n_counters
         write_end = build_saving(self.save_mode, backend, n).finish
         enter = context.phase("finish")
 
@@ -236,7 +254,7 @@ class IVPLoop(CUDAFactory):
             enter(shared, persistent)
             write_end(outputs, run, n_runs, done, saved, t, state)
             store_run(outputs.status, 0, run, done, status)
-            for i in range(N_COUNTERS):
+            for i in range(n_counters):
                 store_run(outputs.counters, i * n_runs, run, done, counters[i])
 
         return backend.device(finish)

@@ -144,14 +144,15 @@ class Solver:
         settings = attrs.evolve(self._settings, **own)
         options = self._options | {k: v for k, v in changes.items() if k not in _SETTINGS}
         run_settings = settings.run_settings(SaveMode.FINAL, False)
-        require_known(options, options_of(run_settings) | _SETTINGS)
+        require_known(options, options_of(run_settings, options) | _SETTINGS)
         check_options(run_settings, options)
         return settings, options
 
     @property
     def options(self) -> tuple[str, ...]:
         """Names of all keyword arguments, buffer locations included."""
-        known = options_of(self._settings.run_settings(SaveMode.FINAL, False))
+        settings = self._settings.run_settings(SaveMode.FINAL, False)
+        known = options_of(settings, self._options)
         return tuple(sorted(known | _SETTINGS))
 
     @property
@@ -294,8 +295,9 @@ def _run(
             break
         room = needed
     single = batch.n_runs is None
+    algorithm = kernel.integrator.algorithm
     return make_result(
-        outputs, mode, single, (n, n_runs), times, span[1], kernel.plan, notes, seconds
+        outputs, mode, single, (n, n_runs), times, span[1], kernel.plan, notes, seconds, algorithm
     )
 
 

@@ -35,6 +35,18 @@ class RunStatus(IntEnum):
         "The solution became infinite or NaN and no smaller step avoided it.",
         "Check the right-hand side and parameters of the run, or reduce first_step or max_step.",
     )
+    NEWTON_DIVERGED = (
+        -4,
+        "The iteration for the equations of an implicit step failed at every step size.",
+        "Check the right-hand side for a discontinuity, use linear_solver='lu', or raise "
+        "max_newton_iterations or max_linear_iterations.",
+    )
+    SINGULAR_JACOBIAN = (
+        -5,
+        "The linear equations of an implicit step were singular at every step size.",
+        "Check the Jacobian and the parameters of the run; a mass matrix that is singular needs "
+        "equations that determine the states without a derivative.",
+    )
 
     @property
     def message(self) -> str:

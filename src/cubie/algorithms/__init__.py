@@ -2,5 +2,6 @@
 
 from cubie.algorithms.contract import StepAlgorithm, StepFunctions
 from cubie.algorithms.erk import ERKStep
+from cubie.algorithms.rosenbrock import RosenbrockStep
 
-__all__ = ["ERKStep", "StepAlgorithm", "StepFunctions"]
+__all__ = ["ERKStep", "RosenbrockStep", "StepAlgorithm", "StepFunctions"]

@@ -7,12 +7,14 @@ written, so that their bytes are free for the stages before.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from attrs import frozen
 
 from cubie.factory import CUDAFactory
+from cubie.systems.component import SystemComponent
 
 
 @frozen
@@ -26,10 +28,15 @@ class StepFunctions:
         step of a run: fills what the algorithm keeps from step to step, in the
         lanes of the mask `fresh` only, since others may be in the middle of a run.
     step : callable
-        ``step(shared, persistent, t, h, state, parameters, proposed_state, error)``:
-        attempts a step of signed size `h`. Reads `state` (n,) and `parameters`
-        (m,); writes `proposed_state` (n,) and, where the method has error
-        estimates, `error` (n * n_error_estimates,), in units of y.
+        ``step(shared, persistent, t, h, state, parameters, proposed_state, error,
+        proposed_counters) -> failure``: attempts a step of signed size `h`. Reads
+        `state` (n,) and `parameters` (m,); writes `proposed_state` (n,) and, where
+        the method has error estimates, `error` (n * n_error_estimates,), in units
+        of y. An algorithm that `iterates` writes to `proposed_counters` the
+        iterations of Newton's method and of the linear solver (2,). `failure` is 0
+        in lanes whose equations were solved, elsewhere the code of a `RunStatus`:
+        the step is then rejected, and if none of any size can be made, the run
+        ends with that status.
     commit : callable
         ``commit(shared, persistent, accept)``, after every attempt: keeps or
         drops what the algorithm carries, per lane.
@@ -51,10 +58,20 @@ class StepAlgorithm(CUDAFactory):
     n_error_estimates : int
         0, 1, or 2 where a second, lower-order estimate damps the first.
     rhs_per_start, rhs_per_step : int
-        Evaluations of the right-hand side in `start` and in each `step`.
+        Evaluations of the right-hand side in `start` and in each `step`, without
+        those of Newton iterations.
+    rhs_per_iteration : int
+        Evaluations in each Newton iteration.
+    jacobians_per_step, factorizations_per_step : int
+        Evaluations of the Jacobian, and LU factorizations, in each `step`.
+    iterates : bool
+        Steps differ in work, and count it.
+    default_controller : str
+        The step-size controller that suits the family, where errors are estimated.
     """
 
     name = "algorithm"
+    default_controller: ClassVar[str]
     entries: ClassVar[Mapping[str, tuple[str, ...]]]
 
     order: int
@@ -62,3 +79,12 @@ class StepAlgorithm(CUDAFactory):
     n_error_estimates: int
     rhs_per_start: int
     rhs_per_step: int
+    rhs_per_iteration: int = 0
+    jacobians_per_step: int = 0
+    factorizations_per_step: int = 0
+    iterates: bool = False
+
+    @abstractmethod
+    def __init__(self, tableau: Any, system: SystemComponent, dtype, options: Mapping[str, Any]):
+        """Make the algorithm of a tableau of its kind for a system."""
+        super().__init__(dtype, options)

@@ -62,6 +62,8 @@ class ERKStep(StepAlgorithm):
         Options of the whole tree; its own are picked out.
     """
 
+    # As SciPy's and most explicit codes do.
+    default_controller = "i"
     phases = ("start", "first_stage", "stages", "solution", "error_estimate", "commit")
     entries = {  # noqa: RUF012
         "start": ("start",),
@@ -72,7 +74,7 @@ class ERKStep(StepAlgorithm):
     def __init__(
         self, tableau: ERKTableau, system: SystemComponent, dtype, options: Mapping[str, Any]
     ):
-        super().__init__(dtype, options)
+        super().__init__(tableau, system, dtype, options)
         self.tableau = tableau
         self.n_states = system.n_states
         self.order = tableau.order
@@ -91,7 +93,9 @@ class ERKStep(StepAlgorithm):
         self.register_buffer(
             "stage_rhs",
             size=(max(self.slots) + 1) * n,
-            phases=("start", ("first_stage", "commit")) if fsal else (("first_stage", "error_estimate"),),
+            phases=("start", ("first_stage", "commit"))
+            if fsal
+            else (("first_stage", "error_estimate"),),
             persistent=fsal,
             access_weight=2.0,
         )
@@ -174,7 +178,9 @@ class ERKStep(StepAlgorithm):
         enter_stages, enter_solution = context.phase("stages"), context.phase("solution")
         enter_error = context.phase("error_estimate")
 
-        def step(shared, persistent, t, h, state, parameters, proposed_state, error):
+        def step(
+            shared, persistent, t, h, state, parameters, proposed_state, error, proposed_counters
+        ):
             stage_rhs = alloc_rhs(shared, persistent, None)
             accumulator = alloc_accumulator(shared, persistent, None)
             first_stage(shared, persistent, t, state, parameters, stage_rhs)
@@ -184,6 +190,7 @@ class ERKStep(StepAlgorithm):
             solve(t, h, state, parameters, proposed_state, stage_rhs)
             enter_error(shared, persistent)
             estimate(h, stage_rhs, error)
+            return select(t == t, 0, 0)  # there is nothing to solve
 
         return step
 
@@ -262,8 +269,10 @@ class ERKStep(StepAlgorithm):
                 error[i] = h * first(stage_rhs, i)
                 error[n + i] = h * second(stage_rhs, i)
 
-        first, second = (*totals, None, None)[:2]
-        return backend.device((nothing, one, two)[len(totals)])
+        if not totals:
+            return backend.device(nothing)
+        first, second = totals[0], totals[-1]
+        return backend.device(one if len(totals) == 1 else two)
 
     def _build_commit(self, context: BuildContext) -> Callable:
         enter = context.phase("commit")

@@ -100,7 +100,7 @@ class KrylovSolver(LinearSolver):
             self.register_buffer(name, blocks.n_unknowns, phases=("solve",), access_weight=20.0)
         # The reciprocal diagonal of the matrices.
         self.register_buffer(
-            "cached_auxiliaries",
+            "inverse_diagonal",
             blocks.n_unknowns,
             phases=(("jacobian", "solve"),),
             persistent=True,
@@ -134,7 +134,7 @@ class KrylovSolver(LinearSolver):
             return nothing
         diagonal = self.child_functions(context, "diagonal")
         invert = build_invert_diagonal(backend, self.blocks, self.mass, self._store())
-        alloc_inverse = context.allocator("cached_auxiliaries")
+        alloc_inverse = context.allocator("inverse_diagonal")
         one = backend.constant(1.0)
 
         def prepare(shared, persistent, t, shift, y, parameters):
@@ -206,7 +206,7 @@ class _OneDirection(KrylovSolver):
         apply, precondition = self._build_tools(context)
         length, dot = self._build_length(backend), build_dot(backend, n)
         alloc_z, alloc_image = context.allocator("preconditioned_vec"), context.allocator("temp")
-        alloc_inverse = context.allocator("cached_auxiliaries")
+        alloc_inverse = context.allocator("inverse_diagonal")
         limit = self.settings.max_linear_iterations
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
@@ -316,7 +316,7 @@ class BiCGSTAB(KrylovSolver):
         apply, precondition = self._build_tools(context)
         dot = build_dot(backend, n)
         alloc_z, alloc_temp = context.allocator("preconditioned_vec"), context.allocator("temp")
-        alloc_inverse = context.allocator("cached_auxiliaries")
+        alloc_inverse = context.allocator("inverse_diagonal")
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
         def first(
@@ -344,7 +344,7 @@ class BiCGSTAB(KrylovSolver):
         apply, precondition = self._build_tools(context)
         dot = build_dot(backend, n)
         alloc_z, alloc_temp = context.allocator("preconditioned_vec"), context.allocator("temp")
-        alloc_inverse = context.allocator("cached_auxiliaries")
+        alloc_inverse = context.allocator("inverse_diagonal")
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
         def second(

@@ -1,0 +1,374 @@
+"""Rosenbrock steps (Hairer & Wanner II, IV.7): a linear system a stage, all with one matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from cubie.algorithms.contract import StepAlgorithm, StepFunctions
+from cubie.algorithms.implicit import ImplicitSettings, make_linear_solver
+from cubie.backend import select
+from cubie.factory import BuildContext
+from cubie.solvers import Blocks
+from cubie.status import RunStatus
+from cubie.systems.component import SystemComponent
+from cubie.systems.derivatives_component import TimeDerivativeComponent
+from cubie.systems.mass import build_mass_product, mass_entries
+from cubie.systems.store import Store
+from cubie.tableaus import RosenbrockTableau
+from cubie_planner import Alias
+
+
+@frozen
+class _Parts:
+    """Device functions that every stage calls."""
+
+    rhs: Callable
+    solve: Callable
+    add_mass: Callable
+    count: Callable
+
+
+class RosenbrockStep(StepAlgorithm):
+    """One step of a Rosenbrock method in the form without products with the Jacobian.
+
+    Parameters
+    ----------
+    tableau : RosenbrockTableau
+    system : SystemComponent
+    dtype : dtype
+    options : mapping
+        Options of the whole tree; its own are picked out.
+    """
+
+    Settings = ImplicitSettings
+    settings: ImplicitSettings
+    # As the code RODAS does (Hairer & Wanner II, IV.7, IV.8).
+    default_controller = "gustafsson"
+    phases = ("start", "prepare", "stages", "solution", "error_estimate", "commit")
+    entries = {  # noqa: RUF012
+        "start": ("start",),
+        "step": ("prepare", "stages", "solution", "error_estimate"),
+        "commit": ("commit",),
+    }
+
+    def __init__(
+        self, tableau: RosenbrockTableau, system: SystemComponent, dtype, options: Mapping[str, Any]
+    ):
+        super().__init__(tableau, system, dtype, options)
+        self.tableau = tableau
+        self.system = system
+        self.n_states = system.n_states
+        self.order = tableau.order
+        self.error_order = tableau.error_order
+        self.n_error_estimates = int(tableau.error_weights is not None)
+        direct = self.settings.direct
+        self.rhs_per_start, self.rhs_per_step = 0, tableau.n_stages
+        self.jacobians_per_step = self.factorizations_per_step = int(direct)
+        self.iterates = not direct
+        self.mass = mass_entries(system.n_states, getattr(system.system, "mass", None))
+        self.time_derivative = TimeDerivativeComponent(system, dtype, options)
+        # Called in this order: a derivative by differences has scratch of its own.
+        self.add_child(self.time_derivative, during="prepare")
+        solver = make_linear_solver(self.settings, system, Blocks(self.n_states), dtype, options)
+        self.add_child(solver, during={"prepare": "prepare", "solve": "stages"})
+        self.add_child(system, during="stages")
+        self._register_buffers()
+
+    def _register_buffers(self) -> None:
+        n, stages = self.n_states, self.tableau.n_stages
+        last = (stages - 1) * n * np.dtype(self.buffer_registry.dtype).itemsize
+        self.register_buffer(
+            "stage_store",
+            size=stages * n,
+            phases=(("stages", "error_estimate"),),
+            access_weight=2.0 + stages,
+        )
+        # Solved in place, it may lie where the last stage's solution goes.
+        self.register_buffer(
+            "stage_rhs",
+            size=n,
+            phases=("stages",),
+            aliases=(Alias("stage_store", last),),
+            access_weight=4.0 * stages,
+        )
+        # The state a stage's right-hand side is evaluated at, then what couples it to others.
+        self.register_buffer(
+            "base_state_placeholder", size=n, phases=("stages",), access_weight=4.0 * stages
+        )
+        # The derivative by time, which only some right-hand sides have.
+        self.register_buffer(
+            "cached_auxiliaries",
+            size=lambda: 0 if self.time_derivative.vanishes else n,
+            phases=(("prepare", "stages"),),
+            access_weight=1.0 + stages,
+        )
+        self.register_buffer(
+            "krylov_iters_out",
+            size=1,
+            dtype=np.int32,
+            phases=("stages",),
+            enabled=self.iterates,
+            access_weight=2.0 * stages,
+        )
+
+    def facts(self) -> tuple:
+        t = self.tableau
+        coefficients = (t.gamma, t.a, t.C, t.b, t.c, t.d, t.error_weights)
+        return (*coefficients, self.n_states, sorted(self.mass.items()))
+
+    def build(self, context: BuildContext) -> StepFunctions:
+        device = context.backend.device
+        enter_start, enter_commit = context.phase("start"), context.phase("commit")
+
+        def start(shared, persistent, fresh, t, state, parameters):
+            enter_start(shared, persistent)
+
+        def commit(shared, persistent, accept):
+            enter_commit(shared, persistent)
+
+        return StepFunctions(
+            start=device(start), step=device(self._build_step(context)), commit=device(commit)
+        )
+
+    def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
+        """Return (offset in stage_store, weight) of every increment that takes part."""
+        return [(j * self.n_states, weight) for j, weight in enumerate(weights) if weight != 0.0]
+
+    def _build_step(self, context: BuildContext) -> Callable:
+        backend = context.backend
+        prepare = self._build_prepare(context)
+        stages = self._build_stages(context)
+        solution = self._build_combination(context, self.tableau.b, add_state=True)
+        weights = self.tableau.error_weights
+        estimate = self._build_combination(context, weights, add_state=False)
+        alloc_store = context.allocator("stage_store")
+        alloc_slopes = context.allocator("cached_auxiliaries")
+        enter_solution, enter_error = context.phase("solution"), context.phase("error_estimate")
+        one, gamma = backend.constant(1.0), backend.constant(self.tableau.gamma)
+        singular = int(RunStatus.SINGULAR_JACOBIAN)
+        diverged = int(RunStatus.NEWTON_DIVERGED)
+
+        def step(
+            shared, persistent, t, h, state, parameters, proposed_state, error, proposed_counters
+        ):
+            slopes = alloc_slopes(shared, persistent, None)
+            shift = one / (h * gamma)
+            regular = prepare(shared, persistent, t, shift, state, parameters, slopes)
+            store = alloc_store(shared, persistent, None)
+            solved = stages(
+                shared, persistent, t, h, shift, state, parameters, slopes, store,
+                proposed_counters,
+            )  # fmt: skip
+            enter_solution(shared, persistent)
+            solution(state, store, proposed_state)
+            enter_error(shared, persistent)
+            estimate(state, store, error)
+            return select(regular, select(solved, 0, diverged), singular)
+
+        return step
+
+    def _build_prepare(self, context: BuildContext) -> Callable:
+        """Find the derivative by time where there is one, and the matrix of all stages."""
+        enter = context.phase("prepare")
+        prepare_solver = self.child_functions(context, "linear_solver").prepare
+
+        def autonomous(shared, persistent, t, shift, state, parameters, slopes):
+            enter(shared, persistent)
+            return prepare_solver(shared, persistent, t, shift, state, parameters)
+
+        if self.time_derivative.vanishes:
+            return context.backend.device(autonomous)
+        time_derivative = self.child_functions(context, "time_derivative")
+
+        def prepare(shared, persistent, t, shift, state, parameters, slopes):
+            enter(shared, persistent)
+            time_derivative(shared, persistent, t, state, parameters, slopes, 0)
+            return prepare_solver(shared, persistent, t, shift, state, parameters)
+
+        return context.backend.device(prepare)
+
+    def _build_stages(self, context: BuildContext) -> Callable:
+        """Compute all increments; tell in which lanes every linear system was solved."""
+        backend = context.backend
+        store_of_code = Store(Path(self.system.system.path).parents[1])
+        parts = _Parts(
+            rhs=self.child_functions(context, "system"),
+            solve=self.child_functions(context, "linear_solver").solve,
+            add_mass=build_mass_product(backend, self.n_states, self.mass, store_of_code),
+            count=backend.device(_count if self.iterates else _ignore),
+        )
+        chain = self._build_stage(context, parts, 0)
+        for i in range(1, self.tableau.n_stages):
+            chain = backend.device(_then(chain, self._build_stage(context, parts, i)))
+        alloc_rhs = context.allocator("stage_rhs")
+        alloc_base = context.allocator("base_state_placeholder")
+        alloc_iterations = context.allocator("krylov_iters_out")
+        enter, report = context.phase("stages"), self._build_report(context)
+        clear = backend.device(_clear if self.iterates else _nothing_to_clear)
+
+        def stages(
+            shared, persistent, t, h, shift, state, parameters, slopes, store, proposed_counters
+        ):
+            enter(shared, persistent)
+            stage_rhs = alloc_rhs(shared, persistent, store)
+            base = alloc_base(shared, persistent, None)
+            iterations = alloc_iterations(shared, persistent, None)
+            clear(t, iterations)
+            solved = chain(
+                shared, persistent, t, h, shift, state, parameters, slopes, store, stage_rhs,
+                base, iterations,
+            )  # fmt: skip
+            report(t, iterations, proposed_counters)
+            return solved
+
+        return backend.device(stages)
+
+    def _build_stage(self, context: BuildContext, parts: _Parts, i: int) -> Callable:
+        """Evaluate the right-hand side of stage `i`'s linear system, and solve it."""
+        backend, at = context.backend, i * self.n_states
+        evaluate = self._build_evaluate(context, parts.rhs, i)
+        couple = self._build_coupling(context, parts.add_mass, i)
+        drift = self._build_drift(context, i)
+        solve, count = parts.solve, parts.count
+
+        def stage(
+            shared, persistent, t, h, shift, state, parameters, slopes, store, stage_rhs,
+            base, iterations,
+        ):  # fmt: skip
+            evaluate(t, h, state, parameters, store, base, stage_rhs)
+            couple(h, store, base, stage_rhs)
+            drift(h, slopes, stage_rhs)
+            solved, taken = solve(
+                shared, persistent, t, shift, state, parameters, stage_rhs, 0, store, at
+            )
+            count(iterations, taken)
+            return solved
+
+        return backend.device(stage)
+
+    def _build_evaluate(self, context: BuildContext, rhs: Callable, i: int) -> Callable:
+        """Evaluate f at stage `i`'s argument."""
+        backend, n = context.backend, self.n_states
+        terms, c = self._terms(self.tableau.a[i]), backend.constant(self.tableau.c[i])
+
+        def at_start(t, h, state, parameters, store, base, stage_rhs):
+            rhs(t + c * h, state, parameters, stage_rhs, 0)
+
+        if not terms:
+            return backend.device(at_start)
+        total = backend.weighted_sum(terms)
+
+        def at_argument(t, h, state, parameters, store, base, stage_rhs):
+            for k in range(n):
+                base[k] = state[k] + total(store, k)
+            rhs(t + c * h, base, parameters, stage_rhs, 0)
+
+        return backend.device(at_argument)
+
+    def _build_coupling(self, context: BuildContext, add_mass: Callable, i: int) -> Callable:
+        """Add ``M sum(C[i][j] u[j]) / h``."""
+        backend, n = context.backend, self.n_states
+        terms, one = self._terms(self.tableau.C[i]), backend.constant(1.0)
+
+        def uncoupled(h, store, base, stage_rhs):
+            pass
+
+        if not terms:
+            return backend.device(uncoupled)
+        total = backend.weighted_sum(terms)
+
+        def couple(h, store, base, stage_rhs):
+            for k in range(n):
+                base[k] = total(store, k)
+            add_mass(one / h, base, 0, stage_rhs, 0)
+
+        return backend.device(couple)
+
+    def _build_drift(self, context: BuildContext, i: int) -> Callable:
+        """Add ``d[i] h df/dt``."""
+        backend, n, d = context.backend, self.n_states, context.backend.constant(self.tableau.d[i])
+
+        def autonomous(h, slopes, stage_rhs):
+            pass
+
+        if self.time_derivative.vanishes or self.tableau.d[i] == 0.0:
+            return backend.device(autonomous)
+
+        def drift(h, slopes, stage_rhs):
+            for k in range(n):
+                stage_rhs[k] = stage_rhs[k] + d * h * slopes[k]
+
+        return backend.device(drift)
+
+    def _build_report(self, context: BuildContext) -> Callable:
+        """Hand the iterations of all stages to the loop."""
+
+        def nothing(t, iterations, proposed_counters):
+            pass
+
+        def report(t, iterations, proposed_counters):
+            proposed_counters[0] = select(t == t, 0, 0)
+            proposed_counters[1] = iterations[0]
+
+        return context.backend.device(report if self.iterates else nothing)
+
+    def _build_combination(
+        self, context: BuildContext, weights: Sequence[float] | None, add_state: bool
+    ) -> Callable:
+        """Write a weighted sum of the increments, on top of the state or alone."""
+        backend, n = context.backend, self.n_states
+
+        def nothing(state, store, out):
+            pass
+
+        if weights is None:
+            return backend.device(nothing)
+        total = backend.weighted_sum(self._terms(weights))
+
+        def alone(state, store, out):
+            for k in range(n):
+                out[k] = total(store, k)
+
+        def on_top(state, store, out):
+            for k in range(n):
+                out[k] = state[k] + total(store, k)
+
+        return backend.device(on_top if add_state else alone)
+
+
+def _then(before: Callable, after: Callable) -> Callable:
+    def both(
+        shared, persistent, t, h, shift, state, parameters, slopes, store, stage_rhs,
+        base, iterations,
+    ):  # fmt: skip
+        solved = before(
+            shared, persistent, t, h, shift, state, parameters, slopes, store, stage_rhs,
+            base, iterations,
+        )  # fmt: skip
+        return solved & after(
+            shared, persistent, t, h, shift, state, parameters, slopes, store, stage_rhs,
+            base, iterations,
+        )  # fmt: skip
+
+    return both
+
+
+def _count(iterations, taken):
+    iterations[0] = iterations[0] + taken
+
+
+def _ignore(iterations, taken):
+    pass
+
+
+def _clear(t, iterations):
+    iterations[0] = select(t == t, 0, 0)
+
+
+def _nothing_to_clear(t, iterations):
+    pass
