@@ -1,0 +1,118 @@
+"""CUDA kernels compiled without a GPU: what they need, and that nothing needless is in them."""
+
+import functools
+from importlib.metadata import PackageNotFoundError, version
+
+import pytest
+from benchmarks import resources
+from benchmarks.resources import CAPABILITIES, POLICIES, Spec, make_kernel, measure
+
+from tests.cubie import ptx
+
+needs_nvdisasm = pytest.mark.skipif(ptx.find_nvdisasm() is None, reason="needs nvdisasm")
+
+
+@functools.cache
+def kernel_of(spec: Spec):
+    return make_kernel(spec)
+
+
+@functools.cache
+def needs(spec: Spec):
+    """Return the plan and the assembler's report of a kernel."""
+    kernel = kernel_of(spec)
+    return kernel.plan, kernel.resources(spec.capability)
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_small_systems_stay_in_registers(capability):
+    """Ten states, everything local: no stack and no spills on any device."""
+    kernel = kernel_of(Spec(10, "local", (9, 0)))
+    found = kernel.resources(capability)
+    assert found.capability == capability
+    assert (found.stack_bytes, found.spill_store_bytes, found.spill_load_bytes) == (0, 0, 0)
+    assert found.shared_bytes_per_block == 0
+    assert found.registers <= 128
+
+
+@needs_nvdisasm
+@pytest.mark.parametrize("policy", ["local", "shared"])
+def test_no_needless_instructions(policy):
+    """No call is left, and no access through a pointer whose memory space got lost."""
+    count = ptx.opcodes(ptx.sass(needs(Spec(10, policy, (9, 0)))[1].cubin))
+    assert {op: count[op] for op in ("CALL", "LD", "ST", "LDL", "STL")} == dict.fromkeys(
+        ("CALL", "LD", "ST", "LDL", "STL"), 0
+    )
+
+
+def test_shared_buffers_are_in_shared_memory():
+    """With all buffers shared the code addresses the planned bytes of the run, and no others."""
+    plan, found = needs(Spec(10, "shared", (9, 0)))
+    accesses = ptx.accesses(found.ptx)
+    assert {access.space for access in accesses} == {"shared"}
+    offsets = [access.offset for access in accesses]
+    assert min(offsets) >= 0
+    assert max(offsets) < plan.shared_bytes_per_run
+    assert found.shared_bytes_per_block == 64 * plan.run_stride_bytes
+
+
+def test_double_precision():
+    """Buffers of double precision take twice the bytes; the kernel compiles for them."""
+    single, double = (needs(Spec(3, "shared", (9, 0), dtype=name)) for name in FLOATS)
+    integers = 4 * 4  # three counters and a flag stay 32 bits wide
+    assert double[0].shared_bytes_per_run - integers == 2 * (
+        single[0].shared_bytes_per_run - integers
+    )
+    assert double[1].registers > 0
+    assert "st.shared.f64" in double[1].ptx
+
+
+FLOATS = ("float32", "float64")
+
+
+def test_fixed_step_method():
+    """A method without error estimate has no error buffer, and its kernel compiles."""
+    plan, found = needs(Spec(3, "shared", (9, 0), method="rk4"))
+    assert plan.placements["loop.error"].size_bytes == 0
+    assert found.registers > 0
+
+
+def test_more_than_48_kilobytes():
+    """A block may need more shared memory than a kernel has without asking for it."""
+    plan, found = needs(Spec(10, "shared", (9, 0), block_size=256))
+    assert found.shared_bytes_per_block == 256 * plan.run_stride_bytes > 48 * 1024
+    # Only memory sized at the launch can be so large.
+    assert ".extern .shared" in found.ptx
+
+
+def documented() -> dict[str, str]:
+    """Return the rows of the table in docs/resources.md, by their first three cells."""
+    text = resources.DOCUMENT.read_text(encoding="utf-8")
+    lines = text.split(resources.BEGIN)[1].split(resources.END)[0].strip().splitlines()
+    rows = [line for line in lines if line.startswith("|")][2:]
+    return {"|".join(line.split("|")[1:4]): line for line in rows}
+
+
+def same_toolkit() -> bool:
+    """Tell whether the compilers are those that the table was made with."""
+    text = resources.DOCUMENT.read_text(encoding="utf-8")
+    try:
+        return all(f"{name} {version(name)}" in text for name in resources.COMPILERS)
+    except PackageNotFoundError:
+        return False
+
+
+def test_documented_table_is_complete():
+    """The table has every size, placement and device."""
+    assert len(documented()) == len(resources.STATES) * len(POLICIES) * len(CAPABILITIES)
+
+
+@pytest.mark.parametrize("policy", ["local", "shared"])
+def test_documented_figures_are_true(policy):
+    """Rows of the table come out again when measured again."""
+    row = resources.table([measure(Spec(3, policy, (9, 0)))]).splitlines()[-1]
+    stated = documented()["|".join(row.split("|")[1:4])]
+    assert stated.split("|")[-2] == row.split("|")[-2]  # shared bytes are the plan's alone
+    if not same_toolkit():
+        pytest.skip("the table was made with other compilers; its registers may differ")
+    assert stated == row
