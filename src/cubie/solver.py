@@ -27,8 +27,16 @@ from cubie.kernel import (
 from cubie.results import Result, make_result
 from cubie.saving import SaveMode
 from cubie.sizes import parse_size
-from cubie.systems import Batch, System, split_batch, trace
-from cubie.tableaus import get_tableau
+from cubie.systems import (
+    Batch,
+    System,
+    read_equations,
+    split_batch,
+    trace,
+    with_jacobian,
+    with_mass,
+)
+from cubie.tableaus import ERKTableau, get_tableau
 from cubie_planner import Plan
 
 DTYPES = ("float32", "float64")
@@ -63,6 +71,8 @@ class SolverSettings:
     fastmath: bool = True
     lanes: int | None = None
     save: str | None = None
+    jac: Callable | None = None
+    mass_matrix: Any = None
 
     def save_mode(self, single: bool, times: np.ndarray | None) -> SaveMode:
         """Return which points to keep: those asked for, else every step or the last."""
@@ -105,9 +115,10 @@ class Solver:
 
     Parameters
     ----------
-    fun : callable
+    fun : callable, or equations as text or in SymPy
         ``fun(t, y, *args)``, an ordinary SciPy right-hand side. What it refers to
-        (globals, closures) is taken as it is when first solved.
+        (globals, closures) is taken as it is when first solved. Or what
+        `cubie.systems.equations` reads; `y0` and `args` may then go by names.
     **options
         Keyword arguments of `solve_ivp` from `method` on.
 
@@ -118,7 +129,8 @@ class Solver:
     """
 
     def __init__(self, fun: Callable, **options: Any):
-        self.fun = fun
+        self.equations = read_equations(fun)
+        self.fun = fun if self.equations is None else self.equations.function
         self._settings = SolverSettings()
         self._options: dict[str, Any] = {}
         self._systems: dict[Any, System] = {}
@@ -181,7 +193,7 @@ class Solver:
     def prepare(self, y0: Any, args: Sequence[Any] | None = None, **changes: Any) -> Plan:
         """Plan for a problem without solving it, and return the plan."""
         settings, options = self._changed(changes)
-        batch = split_batch(y0, () if args is None else args)
+        batch = self._batch(y0, args)
         mode = settings.save_mode(batch.n_runs is None, None)
         return self._kernel(settings, options, batch, mode, False).plan
 
@@ -201,7 +213,7 @@ class Solver:
         settings, options = self._changed(changes)
         span = checks.time_span(t_span)
         times = checks.save_times(t_eval, span)
-        batch = split_batch(y0, () if args is None else args)
+        batch = self._batch(y0, args)
         checks.initial_states(batch.y0)
         n = batch.y0.shape[0]
         dtype = _dtype(settings.dtype, y0)
@@ -216,19 +228,30 @@ class Solver:
             "max_steps": checks.count("max_steps", settings.max_steps),
             "save_times": () if times is None else times,
         }
-        return _run(kernel, batch, span, times, mode, dtype, arguments, self._notes(batch))
+        notes = self._notes(settings, batch)
+        return _run(kernel, batch, span, times, mode, dtype, arguments, notes)
 
-    def _system(self, batch: Batch) -> System:
-        key = (batch.y0.shape[0], repr(_structure(batch.args)))
+    def _batch(self, y0: Any, args: Any) -> Batch:
+        """Return all runs; of equations, `y0` and `args` may be mappings by name."""
+        if self.equations is not None:
+            y0, args = self.equations.initial_state(y0), self.equations.arguments(args)
+        return split_batch(y0, () if args is None else args)
+
+    def _system(self, settings: SolverSettings, batch: Batch) -> System:
+        jac, mass = settings.jac, settings.mass_matrix
+        n = batch.y0.shape[0]
+        key = (n, repr(_structure(batch.args)), jac, None if mass is None else repr(np.array(mass)))
         if key not in self._systems:
-            system = trace(self.fun, batch.y0.shape[0], batch.args)
+            names = None if self.equations is None else self.equations.states
+            system = trace(self.fun, n, batch.args, names=names)
+            system = with_mass(with_jacobian(system, jac, batch.args), mass)
             if system.note:
                 warnings.warn(system.note, UntracedWarning, stacklevel=4)
             self._systems[key] = system
         return self._systems[key]
 
-    def _notes(self, batch: Batch) -> tuple[str, ...]:
-        note = self._system(batch).note
+    def _notes(self, settings: SolverSettings, batch: Batch) -> tuple[str, ...]:
+        note = self._system(settings, batch).note
         return (note,) if note else ()
 
     def _kernel(
@@ -239,7 +262,10 @@ class Solver:
         mode: SaveMode,
         per_component: bool,
     ) -> BatchSolverKernel:
-        system = self._system(batch)
+        system = self._system(settings, batch)
+        if system.mass is not None and isinstance(settings.method, ERKTableau):
+            advice = f"`{settings.method.name}` is explicit; choose an implicit method."
+            raise InvalidOption("mass_matrix", settings.mass_matrix, advice=advice)
         run_settings = settings.run_settings(mode, per_component)
         dtype = np.dtype(_dtype(settings.dtype, batch.y0))
         backend = make_backend(
@@ -283,6 +309,7 @@ def _run(
     """Launch, with more room if steps did not fit, and shape the result."""
     n, n_runs = batch.y0.shape[0], batch.n_runs or 1
     room = FIRST_ROOM if mode is SaveMode.STEPS else 0
+    kernel.compiled  # noqa: B018  (compiled here, so that the clock below times solving only)
     while True:
         inputs = make_inputs(batch.y0, batch.parameters, span, dtype, room=room, **arguments)
         points = room if mode is SaveMode.STEPS else len(arguments["save_times"])
@@ -386,12 +413,15 @@ def solve_ivp(
 
     Parameters
     ----------
-    fun : callable
-        ``fun(t, y, *args)`` returning a sequence of n numbers; ordinary Python.
+    fun : callable, or equations as text or in SymPy
+        ``fun(t, y, *args)`` returning a sequence of n numbers; ordinary Python. Or
+        ``["dx = v", "dv = mu*(1 - x**2)*v - x"]`` and all else that
+        `cubie.systems.equations` reads.
     t_span : (float, float)
         Start and end; integration runs backwards if the end lies before the start.
     y0 : array_like (n,) or (n_runs, n)
-        Initial state, of one run or of each. float32 data selects float32.
+        Initial state, of one run or of each; of equations also a mapping by name.
+        float32 data selects float32.
     method : str or Tableau
         Such as "tsit5", "dormand_prince54", "dop853"; SciPy's "RK45", "RK23" and
         "DOP853" are known, in any case.
@@ -400,7 +430,8 @@ def solve_ivp(
         saves every step, a batch its final state (see `save`).
     args : tuple, optional
         Further arguments of `fun`. An array with a leading axis of runs makes a
-        batch; see `cubie.systems.split_batch` for the rule.
+        batch; see `cubie.systems.split_batch` for the rule. Of equations also a
+        mapping by name.
     rtol, atol : float or array_like (n,)
         A step's error is kept below ``atol + rtol * abs(y)``, in the root mean
         square over the components.
@@ -426,9 +457,10 @@ def solve_ivp(
         bit-identical for every placement of the buffers.
     **options
         ``step_controller`` ("fixed", "i", "pi", "pid", "gustafsson"), ``save``
-        ("final", "steps"), ``lanes`` (runs per SIMD group on the CPU), options of
-        the components (``safety``, ``kp``, ...) and ``{buffer}_location`` for
-        every buffer.
+        ("final", "steps"), ``jac`` (``jac(t, y, *args)``, used where `fun` cannot be
+        traced), ``mass_matrix`` (M of M y' = f, for implicit methods), ``lanes`` (runs
+        per SIMD group on the CPU), options of the components (``safety``, ``kp``, ...)
+        and ``{buffer}_location`` for every buffer.
 
     Returns
     -------

@@ -1,15 +1,26 @@
 """The user's equations: from an ordinary SciPy right-hand side to a module a kernel can use."""
 
 from cubie.systems.batch import Batch, split_batch
+from cubie.systems.derivatives import Derivatives, derivatives, with_jacobian
 from cubie.systems.errors import BatchShapeError, RightHandSideError
+from cubie.systems.mass import with_mass
+from cubie.systems.symbolic_input import EquationError, Equations, equations, read_equations
 from cubie.systems.system import System
 from cubie.systems.trace import trace
 
 __all__ = [
     "Batch",
     "BatchShapeError",
+    "Derivatives",
+    "EquationError",
+    "Equations",
     "RightHandSideError",
     "System",
+    "derivatives",
+    "equations",
+    "read_equations",
     "split_batch",
     "trace",
+    "with_jacobian",
+    "with_mass",
 ]

@@ -6,14 +6,20 @@ differentiated by the user's `jac` where that can be traced, else by differences
 """
 
 import hashlib
+from collections.abc import Callable
+from functools import partial
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from cubie.systems.store import Store, load_module
 from cubie.systems.system import System
+from cubie.systems.trace import trace
 
 # Part of every key: a change of what is generated makes old entries invisible.
 VERSION = 2
+
+_EXACT = "The Jacobian is exact: it was derived from the traced right-hand side."
+_GIVEN = "The Jacobian is the given `jac`; derivatives by time are found by differences."
 
 
 @frozen
@@ -22,7 +28,8 @@ class Derivatives:
 
     Attributes
     ----------
-    kind : {"exact", "differences"}
+    kind : {"exact", "given", "differences"}
+        Derived from the traced right-hand side, the user's Jacobian, or neither.
     pattern : tuple of (int, int)
         Row and column of every entry of the Jacobian that may differ from zero, in the order in
         which `jacobian` stores them: by rows, or by columns for differences.
@@ -33,7 +40,7 @@ class Derivatives:
     note : str
         How the derivatives are found.
     path : Path or None
-        The generated module, of kind "exact".
+        The generated module; None for differences.
     """
 
     kind: str
@@ -59,10 +66,11 @@ class Derivatives:
 
 def derivatives(system: System) -> Derivatives:
     """Return the derivatives of a system, from the cache where they were generated before."""
-    if system.kind != "traced":
+    if system.kind != "traced" and not system.jacobian_rows:
         return _differences(system)
     store = Store(system.path.parents[1])
-    key = hashlib.sha256(f"derivatives {VERSION} {system.digest}".encode()).hexdigest()[:32]
+    parts = ["derivatives", str(VERSION), system.digest, *(r.digest for r in system.jacobian_rows)]
+    key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
     entry = store.read_entry(key) or {}
     source = store.read_module(entry["digest"]) if "digest" in entry else None
     if source is None:
@@ -75,14 +83,45 @@ def derivatives(system: System) -> Derivatives:
         digest = entry["digest"]
         path = store.module_path(digest)
     module = load_module(path)
+    exact = system.kind == "traced"
     return Derivatives(
-        kind="exact",
+        kind="exact" if exact else "given",
         pattern=module.PATTERN,
         autonomous=module.AUTONOMOUS,
-        digest=digest,
-        note="The Jacobian is exact: it was derived from the traced right-hand side.",
+        digest=digest if exact else f"{digest} {system.digest}",
+        note=_EXACT if exact else system.jacobian_note,
         path=path,
     )
+
+
+def with_jacobian(system: System, jac: Callable | None, args: tuple = ()) -> System:
+    """Return the system with the user's Jacobian, where the system needs it.
+
+    Parameters
+    ----------
+    system : System
+        A traced one is returned as it is: its derivatives are exact.
+    jac : callable, optional
+        ``jac(t, y, *args)`` in SciPy's form, n rows of n numbers.
+    args : tuple
+        What the system was traced with.
+    """
+    if jac is None or system.kind == "traced":
+        return system
+    directory = system.path.parents[1]
+    numbers = range(system.n_states)
+    n = system.n_states
+    # Not a closure: to the cache, a function of this package is like any other of its name.
+    rows = tuple(trace(partial(_row, jac, i), n, args, cache_dir=directory) for i in numbers)
+    untraced = next((row for row in rows if row.kind != "traced"), None)
+    if untraced is not None:
+        note = f"`jac` is not used, because it cannot be traced: {untraced.note}"
+        return evolve(system, jacobian_note=note)
+    return evolve(system, jacobian_rows=rows, jacobian_note=_GIVEN)
+
+
+def _row(jac: Callable, number: int, t, y, *args):
+    return jac(t, y, *args)[number]
 
 
 def _differences(system: System) -> Derivatives:
@@ -94,6 +133,7 @@ def _differences(system: System) -> Derivatives:
         digest=f"differences {system.digest}",
         note=(
             "The Jacobian is found by differences, n + 1 evaluations of the right-hand side, "
-            f"because the right-hand side has no expressions to differentiate. {system.note}"
+            "because the right-hand side has no expressions to differentiate. "
+            f"{system.jacobian_note or system.note}"
         ).rstrip(),
     )

@@ -220,6 +220,10 @@ class TimeDerivativeComponent(_Derivative):
             "time_rhs", self.n_states, phases=("evaluate",), enabled=self.by_differences
         )
 
+    def by_differences(self) -> bool:
+        """Tell whether the right-hand side has to be evaluated: no `jac` holds this one."""
+        return self.derivatives.kind != "exact"
+
     @property
     def vanishes(self) -> bool:
         """The right-hand side does not depend on the time."""

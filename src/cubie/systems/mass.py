@@ -6,10 +6,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from attrs import evolve
 
 from cubie.backend import Backend
 from cubie.errors import InvalidOption
-from cubie.systems.store import Store, load_module
+from cubie.systems.store import Store, digest_of, load_module
+from cubie.systems.system import System
 
 MassEntries = dict[tuple[int, int], float]
 
@@ -43,16 +45,26 @@ def mass_entries(n_states: int, matrix: Any = None) -> MassEntries:
     return {(int(r), int(c)): float(array[r, c]) for r, c in zip(rows, columns, strict=True)}
 
 
-def is_identity(mass: Mapping[tuple[int, int], float]) -> bool:
+def with_mass(system: System, matrix: Any) -> System:
+    """Return the system M y' = f(t, y) of a system y' = f(t, y); the identity changes nothing."""
+    entries = mass_entries(system.n_states, matrix)
+    if is_identity(entries, system.n_states):
+        return system
+    numbers = range(system.n_states)
+    rows = tuple(tuple(entries.get((i, j), 0.0) for j in numbers) for i in numbers)
+    return evolve(system, mass=rows, digest=digest_of(f"{system.digest} mass {rows}"))
+
+
+def is_identity(mass: Mapping[tuple[int, int], float], n_states: int) -> bool:
     """Tell whether a mass matrix changes nothing."""
-    return all(row == column and value == 1.0 for (row, column), value in mass.items())
+    return dict(mass) == mass_entries(n_states)
 
 
 def build_mass_product(
     backend: Backend, n_states: int, mass: Mapping[tuple[int, int], float], store: Store
 ) -> Callable:
     """Return ``add(factor, vec, vec_at, out, at)``: adds factor * (M vec)_i to ``out[at + i]``."""
-    if is_identity(mass):
+    if is_identity(mass, n_states):
 
         def add(factor, vec, vec_at, out, at):
             for i in range(n_states):

@@ -24,11 +24,14 @@ _SYMPY_NAMES: dict[str, str] = {
 _RELATIONS = {"<": "Lt", "<=": "Le", ">": "Gt", ">=": "Ge", "==": "Eq", "!=": "Ne"}
 
 
-def expressions(system):
-    """Return (graph, derivative of each state as an expression) of a traced system."""
+def expressions(system, graph=None):
+    """Return (graph, derivative of each state as an expression) of a traced system.
+
+    With a graph given, the expressions become part of it.
+    """
     if system.kind != "traced":
         raise ValueError(f"This system has no expressions: {system.note}")
-    graph = Graph()
+    graph = Graph() if graph is None else graph
     functions = {name: partial(call, name) for name in PRIMITIVES}
     namespace: dict[str, Any] = functions | {
         "select": ex.select,

@@ -34,6 +34,10 @@ class System:
         For a compiled system: the entries of `args` that are no numbers.
     mass : tuple of rows, optional
         The constant matrix M of M y' = f(t, y); None is the identity.
+    jacobian_rows : tuple of System
+        For a compiled system: the rows of the user's Jacobian, where that could be traced.
+    jacobian_note : str
+        For a compiled system: what became of the user's Jacobian.
     """
 
     n_states: int
@@ -48,6 +52,8 @@ class System:
     function: Callable[..., Any] | None = field(default=None, eq=False, repr=False)
     constants: tuple = field(default=(), eq=False, repr=False)
     mass: tuple[tuple[float, ...], ...] | None = field(default=None, repr=False)
+    jacobian_rows: "tuple[System, ...]" = field(default=(), repr=False)
+    jacobian_note: str = field(default="", repr=False)
 
     @property
     def module(self):

@@ -1,0 +1,367 @@
+"""Equations given as text or as SymPy expressions, made into a right-hand side to be traced.
+
+    equations(["dx = v", "dv = mu * (1 - x**2) * v - x"])
+    equations({x: v, v: mu * (1 - x**2) * v - x})
+    equations([sympy.Eq(x(t).diff(t), v(t)), ...])
+
+The left-hand sides say the states and their order; every other name, but `t`, is a parameter. In
+text, ``dx``, ``dx/dt`` and ``x'`` all stand for the derivative of x, and an equation for a name
+that is no derivative defines a quantity for the others, in any order.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+
+from cubie.errors import CubieError
+
+TIME = "t"
+_STATE = "_state"  # no user's name begins with an underscore
+_FUNCTIONS = (
+    *("exp", "expm1", "exp2", "log", "log1p", "log2", "log10", "sqrt", "cbrt", "abs", "sign"),
+    *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh"),
+    *("asinh", "acosh", "atanh", "hypot", "floor", "ceil", "heaviside"),
+    *("minimum", "maximum", "where"),
+)
+_RENAMED = {"min": "minimum", "max": "maximum", "fabs": "abs", "ln": "log", "pow": "power"}
+_NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"} | {
+    name: "arc" + name[1:] for name in ("asinh", "acosh", "atanh")
+}
+_CONSTANTS = {"pi": float(np.pi)}
+_DERIVATIVE = re.compile(r"(?:d\s*(?P<a>\w+)\s*/\s*dt|(?P<b>\w+)\s*'|d(?P<c>\w+))$")
+
+_EQUALS = re.compile(r"(?<![<>=!])=(?!=)")
+
+
+class EquationError(CubieError, ValueError):
+    """Equations that are no system of differential equations."""
+
+
+@frozen
+class Equations:
+    """A system of equations with names.
+
+    Attributes
+    ----------
+    states, parameters : tuple of str
+        In the order of `y0` and of `args`.
+    function : callable
+        ``function(t, y, *parameters)`` in SciPy's form.
+    """
+
+    states: tuple[str, ...]
+    parameters: tuple[str, ...]
+    function: Callable = field(repr=False)
+
+    def arguments(self, args: Any) -> Any:
+        """Return the parameters in order, from a mapping by name or a sequence in order."""
+        if not isinstance(args, Mapping):
+            args = () if args is None else args
+            if isinstance(args, (tuple, list)) and len(args) != len(self.parameters):
+                raise EquationError(
+                    f"args hold {len(args)} values, but the equations have "
+                    f"{len(self.parameters)} parameters: {', '.join(self.parameters) or 'none'}."
+                )
+            return args
+        return self._ordered("args", args, self.parameters)
+
+    def initial_state(self, y0: Any) -> Any:
+        """Return y0 in the order of the states, from a mapping by name or an array in order."""
+        if not isinstance(y0, Mapping):
+            return y0
+        values = self._ordered("y0", y0, self.states)
+        return np.stack(np.broadcast_arrays(*values), axis=-1)
+
+    @staticmethod
+    def _ordered(what: str, given: Mapping, names: Sequence[str]) -> tuple:
+        named = {str(name): value for name, value in given.items()}
+        for name in named:
+            if name not in names:
+                raise EquationError(f"{what} has `{name}`{_hint(name, names)}")
+        missing = [name for name in names if name not in named]
+        if missing:
+            raise EquationError(f"{what} lacks a value for {', '.join(missing)}.")
+        return tuple(named[name] for name in names)
+
+
+def equations(
+    given: Any, states: Sequence[Any] | None = None, parameters: Sequence[Any] | None = None
+) -> Equations:
+    """Read equations.
+
+    Parameters
+    ----------
+    given : str, sequence of str, mapping, or sequence of sympy.Eq or of sympy.Expr
+        Text may hold several equations, one a line or separated by semicolons. In a mapping the
+        keys are states (names, symbols, or derivatives). Bare expressions need `states`.
+    states, parameters : sequence of str or Symbol, optional
+        Their order. By default states come in the order of their equations, parameters in that
+        of their first use; a name in neither is an error where `parameters` are given.
+
+    Raises
+    ------
+    EquationError
+        Saying which equation cannot be read, and why.
+    """
+    wanted = None if states is None else [str(name) for name in states]
+    if isinstance(given, Mapping):
+        pairs = [_pair_of_mapping(key, value) for key, value in given.items()]
+    else:
+        entries = _split(given) if isinstance(given, str) else list(given)
+        if wanted is not None and not any(_is_equation(entry) for entry in entries):
+            if len(wanted) != len(entries):
+                raise EquationError(f"{len(entries)} expressions for {len(wanted)} states.")
+            pairs = [(name, True, entry) for name, entry in zip(wanted, entries, strict=True)]
+        else:
+            parts = [part for entry in entries for part in _parts(entry)]
+            used = set(re.findall(r"\w+", " ".join(_right(part) for part in parts)))
+            pairs = [_pair(part, wanted, used) for part in parts]
+    return _assemble(pairs, wanted, parameters)
+
+
+def read_equations(given: Any) -> Equations | None:
+    """Return what `equations` makes of text, mappings and lists; None for a function."""
+    if isinstance(given, Equations):
+        return given
+    if isinstance(given, (str, list, tuple, Mapping)):
+        return equations(given)
+    return None
+
+
+def _parts(entry) -> list:
+    return _split(entry) if isinstance(entry, str) else [entry]
+
+
+def _split(text: str) -> list[str]:
+    lines = (line.split("#")[0].strip() for line in re.split(r"[\n;]", text))
+    return [line for line in lines if line]
+
+
+def _is_equation(entry) -> bool:
+    if isinstance(entry, str):
+        return _EQUALS.search(entry) is not None
+    return hasattr(entry, "lhs") and hasattr(entry, "rhs")
+
+
+def _pair_of_mapping(key, value) -> tuple[str, bool, Any]:
+    if isinstance(key, str):
+        return key, True, value
+    return _state_of(key), True, value
+
+
+def _state_of(symbol) -> str:
+    """Return the state that a symbol, a function of t or its derivative stands for."""
+    if getattr(symbol, "is_Derivative", False):
+        symbol = symbol.expr
+    name = getattr(symbol, "name", None) or getattr(getattr(symbol, "func", None), "__name__", "")
+    if not name:
+        raise EquationError(f"{symbol!r} on a left-hand side is no state.")
+    return name
+
+
+def _right(entry) -> str:
+    return _EQUALS.split(entry, maxsplit=1)[-1] if isinstance(entry, str) else ""
+
+
+def _pair(entry, wanted, used) -> tuple[str, bool, Any]:
+    """Return (name, whether its derivative is given, right-hand side) of one equation."""
+    if not _is_equation(entry):
+        raise EquationError(
+            f"`{entry}` is no equation: write `dx = ...`, or give the states of the expressions."
+        )
+    if not isinstance(entry, str):
+        return _state_of(entry.lhs), True, entry.rhs
+    left, right = _EQUALS.split(entry, maxsplit=1)
+    left = left.strip()
+    found = _DERIVATIVE.match(left)
+    name = next((group for group in found.groups() if group), "") if found else ""
+    # A quantity may begin with a d: it is no state, or used under its whole name.
+    bare = found is not None and found["c"] is not None
+    if name and not (bare and (left in used if wanted is None else name not in wanted)):
+        return name, True, right.strip()
+    if not left.isidentifier():
+        raise EquationError(f"`{entry}`: the left-hand side must be like dx, dx/dt, x' or a name.")
+    return left, False, right.strip()
+
+
+def _assemble(pairs, wanted, parameters) -> Equations:
+    names = [name for name, _, _ in pairs]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise EquationError(f"There are two equations for `{twice}`.")
+    rates = {name: side for name, is_state, side in pairs if is_state}
+    quantities = {name: side for name, is_state, side in pairs if not is_state}
+    states = tuple(wanted or rates)
+    if not states:
+        raise EquationError("There is no equation for a derivative, such as `dx = -x`.")
+    if set(states) != set(rates):
+        odd = sorted(set(states) ^ set(rates))
+        raise EquationError(f"States and equations do not match: {', '.join(odd)}.")
+    texts = {name: _text(side) for name, side in {**quantities, **rates}.items()}
+    used = {name: _names(name, text) for name, text in texts.items()}
+    known = {TIME, *states, *quantities}
+    for name in (*texts, *(n for names in used.values() for n in names)):
+        if name.startswith("_") or (name == TIME and name in texts):
+            raise EquationError(f"`{name}` cannot be the name of a quantity.")
+    order = dict.fromkeys(n for name in names for n in used[name] if n not in known)
+    chosen = tuple(order) if parameters is None else tuple(str(p) for p in parameters)
+    for name in order:
+        if name not in chosen:
+            raise EquationError(f"`{name}` is not defined{_hint(name, (*known, *chosen))}")
+    source = _source(states, chosen, texts, used, quantities)
+    return Equations(states, chosen, _compiled(source))
+
+
+def _text(side) -> str:
+    if isinstance(side, str):
+        return side.replace("^", "**")
+    if hasattr(side, "free_symbols"):
+        return _sympy_text(side)
+    return repr(float(side))
+
+
+def _sympy_text(expression) -> str:
+    """Return a SymPy expression in the same language as text is given in."""
+    import sympy
+    from sympy.printing.pycode import PythonCodePrinter
+
+    class Printer(PythonCodePrinter):
+        def _print_Piecewise(self, expr):  # pyright: ignore
+            text = "nan"
+            for value, condition in reversed(expr.args):
+                value = self._print(value)
+                if condition == sympy.true:
+                    text = value
+                else:
+                    text = f"where({self._print(condition)}, {value}, {text})"
+            return text
+
+        def _print_And(self, expr):
+            return " & ".join(f"({self._print(a)})" for a in expr.args)
+
+        def _print_Or(self, expr):
+            return " | ".join(f"({self._print(a)})" for a in expr.args)
+
+        def _print_Not(self, expr):
+            return f"~({self._print(expr.args[0])})"
+
+        def _print_AppliedUndef(self, expr):
+            return expr.func.__name__
+
+        def _print_sign(self, expr):  # pyright: ignore
+            return f"sign({self._print(expr.args[0])})"
+
+        def _print_Heaviside(self, expr):
+            return f"heaviside({', '.join(self._print(a) for a in expr.args)})"
+
+    settings = {"fully_qualified_modules": False, "user_functions": {}}
+    printed = str(Printer(settings).doprint(expression))
+    if "Not supported" in printed:
+        raise EquationError(f"`{expression}` holds what cannot be computed with plain numbers.")
+    return printed
+
+
+class _Reader(ast.NodeTransformer):
+    """Checks that an expression is one, collects its names, and knows its functions."""
+
+    def __init__(self, where: str):
+        self.where = where
+        self.names: dict[str, None] = {}
+
+    def generic_visit(self, node):
+        allowed = (
+            *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.IfExp, ast.operator),
+            *(ast.unaryop, ast.cmpop, ast.Constant, ast.expr_context),
+        )
+        if not isinstance(node, allowed):
+            raise EquationError(f"{self.where}: `{ast.unparse(node)}` is no arithmetic.")
+        if isinstance(node, ast.Constant) and type(node.value) not in (int, float):
+            raise EquationError(f"{self.where}: {node.value!r} is no number.")
+        return super().generic_visit(node)
+
+    def visit_Name(self, node):
+        if node.id not in ("nan", "inf"):
+            self.names[node.id] = None
+        return node
+
+    def visit_IfExp(self, node):
+        call = ast.Call(ast.Name("where", ast.Load()), [node.test, node.body, node.orelse], [])
+        return self.visit_Call(call)
+
+    def visit_Call(self, node):
+        name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
+        name = _RENAMED.get(name, name)
+        if name not in (*_FUNCTIONS, "power"):
+            raise EquationError(
+                f"{self.where}: there is no function `{name}`{_hint(name, _FUNCTIONS)}"
+            )
+        arguments = [self.visit(argument) for argument in node.args]
+        return ast.Call(ast.Name(f"_{name}", ast.Load()), arguments, [])
+
+
+def _read(name: str, text: str) -> tuple[str, dict[str, None]]:
+    where = f"The equation for `{name}`"
+    try:
+        tree = ast.parse(text.strip(), mode="eval")
+    except SyntaxError as error:
+        raise EquationError(f"{where}, `{text.strip()}`, cannot be read: {error.msg}.") from None
+    reader = _Reader(where)
+    return ast.unparse(ast.fix_missing_locations(reader.visit(tree))), reader.names
+
+
+def _names(name: str, text: str) -> list[str]:
+    return [used for used in _read(name, text)[1] if used not in _CONSTANTS]
+
+
+def _source(states, parameters, texts, used, quantities) -> str:
+    lines = [f"{name} = {_STATE}[{i}]" for i, name in enumerate(states)]
+    lines += [f"{name} = {_read(name, texts[name])[0]}" for name in _in_order(used, quantities)]
+    rates = ", ".join(_read(name, texts[name])[0] for name in states)
+    arguments = ", ".join((TIME, _STATE, *parameters))
+    body = "".join(f"    {line}\n" for line in lines)
+    return f"def right_hand_side({arguments}):\n{body}    return [{rates}]\n"
+
+
+def _in_order(used, quantities) -> list[str]:
+    """Return quantities so that each comes after those it uses."""
+    done: list[str] = []
+
+    def add(name, above):
+        if name in above:
+            raise EquationError(f"`{name}` is defined by itself: {' -> '.join((*above, name))}.")
+        if name in done:
+            return
+        for other in used[name]:
+            if other in quantities:
+                add(other, (*above, name))
+        done.append(name)
+
+    for name in quantities:
+        add(name, ())
+    return done
+
+
+def _compiled(source: str) -> Callable:
+    namespace: dict[str, Any] = {
+        f"_{name}": getattr(np, _NUMPY_NAMES.get(name, name)) for name in (*_FUNCTIONS, "power")
+    }
+    # The name of a module of its own, so that the cache tells its functions apart.
+    namespace |= {"__name__": "equations"}
+    namespace |= _CONSTANTS | {"nan": float("nan"), "inf": float("inf")}
+    try:
+        exec(compile(source, "<equations>", "exec"), namespace)
+    except SyntaxError as error:
+        raise EquationError(f"A name cannot be one in Python: {error.text}.") from None
+    return namespace["right_hand_side"]
+
+
+def _hint(name: str, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean `{close[0]}`?" if close else f"; there are {', '.join(known)}."
