@@ -1,0 +1,1 @@
+"""Benchmarks: frozen specs in a registry, run by ``python -m benchmarks``."""

@@ -1,0 +1,82 @@
+"""``python -m benchmarks [suite ...]``: run benchmarks, print tables, keep the raw data."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+RESULTS = Path(__file__).parent / "results"
+OWN_SUITES = ("cpu", "startup", "planning")
+# Suites with a command line of their own, each a module of this package.
+OTHER_SUITES = ("planner", "resources")
+
+
+def main() -> None:
+    """Parse the command line and run the suites in order."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    suites = ("all", *OWN_SUITES, *OTHER_SUITES, "report")
+    parser.add_argument("suites", nargs="*", default=["all"], metavar="suite",
+                        help=f"any of {', '.join(suites)}; report prints kept results")  # fmt: skip
+    parser.add_argument("--works", help="comma-separated names, such as W1,W5")
+    parser.add_argument("--contenders", help='comma-separated, such as "cubie,numba lanes"')
+    parser.add_argument("--rounds", type=int, default=7, help="turns of each contender")
+    parser.add_argument("--threads", type=int, help="threads of every contender")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="directory of the raw data")
+    options = parser.parse_args()
+    unknown = sorted(set(options.suites) - set(suites))
+    if unknown:
+        parser.error(f"there is no suite {', '.join(unknown)}; there are {', '.join(suites)}")
+    if options.threads:
+        os.environ["NUMBA_NUM_THREADS"] = str(options.threads)
+    wanted = options.suites
+    if "all" in wanted:
+        wanted = [*OWN_SUITES, *(name for name in OTHER_SUITES if _exists(name))]
+    for name in wanted:
+        if name in OTHER_SUITES:
+            subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)
+        elif name == "report":
+            _print_kept(options.results)
+        else:
+            _run_own(name, options)
+
+
+def _exists(suite: str) -> bool:
+    return (Path(__file__).parent / f"{suite}.py").exists()
+
+
+def _run_own(name: str, options: argparse.Namespace) -> None:
+    module = importlib.import_module(f"benchmarks.{name}")
+    data = module.run(**_arguments(name, options))
+    options.results.mkdir(parents=True, exist_ok=True)
+    path = options.results / f"{name}.json"
+    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    print(module.report(data), flush=True)
+    print(f"\nRaw data: {path}\n", flush=True)
+
+
+def _arguments(name: str, options: argparse.Namespace) -> dict[str, Any]:
+    if name == "planning":
+        return {}
+    chosen: dict[str, Any] = {
+        key: value.split(",") if value else None
+        for key, value in (("works", options.works), ("contenders", options.contenders))
+    }
+    return chosen | ({"rounds": options.rounds} if name == "cpu" else {})
+
+
+def _print_kept(directory: Path) -> None:
+    for name in OWN_SUITES:
+        path = directory / f"{name}.json"
+        if path.exists():
+            module = importlib.import_module(f"benchmarks.{name}")
+            print(f"{module.report(json.loads(path.read_text(encoding='utf-8')))}\n")
+
+
+if __name__ == "__main__":
+    main()

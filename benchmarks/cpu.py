@@ -1,0 +1,143 @@
+"""Suite "cpu": every work by every contender, in turns, one process each."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from statistics import median
+from typing import Any
+
+from benchmarks.contender import CONTENDERS
+from benchmarks.environment import describe
+from benchmarks.reference import median_error, reference, sample_of
+from benchmarks.specs import WORKS, Work
+from benchmarks.table import markdown_table
+
+ROUNDS = 7
+BASELINE = "numba lanes"
+
+
+class Process:
+    """A contender's process, spoken to in lines of JSON."""
+
+    def __init__(self, work: Work, contender: str):
+        command = [sys.executable, "-m", "benchmarks.worker", work.name, contender]
+        self._process = subprocess.Popen(
+            [*command, json.dumps(sample_of(work))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        self.facts = self._answer()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            return {"unavailable": f"ended with exit code {self._process.wait()}"}
+        return json.loads(line)
+
+    def ask(self, word: str) -> dict[str, Any]:
+        """Send a word and return the answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{word}\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        """End the process."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait()
+
+
+def run(works: list[str] | None, contenders: list[str] | None, rounds: int) -> dict[str, Any]:
+    """Time works (all by default) and return raw data."""
+    results = {}
+    for name in works or WORKS:
+        print(f"{name} ...", file=sys.stderr, flush=True)
+        results[name] = _run_work(WORKS[name], contenders or list(CONTENDERS), rounds)
+    return {"suite": "cpu", "environment": describe(), "rounds": rounds, "works": results}
+
+
+def _run_work(work: Work, contenders: list[str], rounds: int) -> dict[str, Any]:
+    processes = {name: Process(work, name) for name in contenders}
+    raw: dict[str, Any] = {name: {"facts": p.facts, "turns": []} for name, p in processes.items()}
+    running = {n: p for n, p in processes.items() if "unavailable" not in p.facts}
+    for _ in range(rounds):
+        # In turns, so that whatever else the machine does meets all of them alike.
+        for name in list(running):
+            answer = running[name].ask("turn")
+            if "unavailable" in answer:
+                raw[name]["facts"] = answer
+                del running[name]
+            else:
+                raw[name]["turns"].append(answer)
+    exact = reference(work)
+    for name, process in running.items():
+        raw[name]["error"] = median_error(process.ask("end")["final_states"], exact)
+    for process in processes.values():
+        process.close()
+    return raw
+
+
+def summarise(raw: dict[str, Any]) -> dict[str, Any] | None:
+    """Return milliseconds of one contender on one work: least and median, wall and CPU."""
+    if not raw["turns"] or "unavailable" in raw["facts"]:
+        return None
+    scale = 1e3 * raw["facts"]["scale"]
+    summary: dict[str, Any] = {"error": raw["error"], "variant": raw["facts"]["variant"]}
+    for clock in ("wall", "cpu", "kernel"):
+        values = [value for turn in raw["turns"] for value in turn[clock]]
+        if values:
+            summary[clock] = (scale * min(values), scale * median(values))
+    # Of each round, this contender's best call.
+    summary["rounds"] = [scale * min(turn["wall"]) for turn in raw["turns"]]
+    return summary
+
+
+def report(data: dict[str, Any]) -> str:
+    """Return the tables, in Markdown."""
+    parts = []
+    for name, work in data["works"].items():
+        header = [name, "wall ms (min)", "(median)", "CPU ms (min)", "kernel ms (min)",
+                  "against numba lanes", "median error", "note"]  # fmt: skip
+        parts.append(markdown_table(header, _rows(work)))
+    return "\n\n".join(parts)
+
+
+def _rows(work: dict[str, Any]) -> list[list[str]]:
+    summaries = {name: summarise(raw) for name, raw in work.items()}
+    base = summaries.get(BASELINE)
+    rows = []
+    for name, summary in summaries.items():
+        if summary is None:
+            reason = work[name]["facts"].get("unavailable", "failed")
+            rows.append([name, "", "", "", "", "", "", reason])
+            continue
+        kernel = f"{summary['kernel'][0]:.3g}" if "kernel" in summary else ""
+        note = summary["variant"] or ""
+        if work[name]["facts"]["scale"] != 1.0:
+            note = "sample of the runs, scaled"
+        rows.append(
+            [
+                name,
+                f"{summary['wall'][0]:.3g}",
+                f"{summary['wall'][1]:.3g}",
+                f"{summary['cpu'][0]:.3g}",
+                kernel,
+                _ratio(summary, base),
+                f"{summary['error']:.1e}",
+                note,
+            ]
+        )
+    return rows
+
+
+def _ratio(summary: dict[str, Any], base: dict[str, Any] | None) -> str:
+    """Return the median over rounds of the ratio of wall times within a round."""
+    if base is None or len(base["rounds"]) != len(summary["rounds"]):
+        return ""
+    ratios = [a / b for a, b in zip(summary["rounds"], base["rounds"], strict=True)]
+    return f"{median(ratios):.2f}"

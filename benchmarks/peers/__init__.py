@@ -1,0 +1,1 @@
+"""Other packages, where they are installed: one module each, with ``make(work, option)``."""
