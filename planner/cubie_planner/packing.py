@@ -34,6 +34,9 @@ WORK_LIMIT = 40_000_000
 INTERPRETED_NODE_LIMIT = 5_000
 """Default for interpreted searches: about a second."""
 
+SEARCHED_ITEMS = 5_000
+"""A node looks at every section, so that more items than this are only packed greedily."""
+
 FAMILY_NODE_LIMIT = 500
 """For the question whether nested items fit into their parents at all."""
 
@@ -182,9 +185,11 @@ def _stages(count: int, node_limit: int | None) -> list[tuple[bool, int]]:
     """Return the runs of the search to make: (compiled, node limit)."""
     if count <= INTERPRETED_ITEMS:
         return [(False, INTERPRETED_NODE_LIMIT if node_limit is None else node_limit)]
+    if count > SEARCHED_ITEMS:
+        return []
     full = node_limit
     if full is None:
-        full = min(NODE_LIMIT, max(4 * count, WORK_LIMIT // count))
+        full = min(NODE_LIMIT, max(2 * count, WORK_LIMIT // count))
     if count > PROBED_ITEMS:
         return [(True, full)]
     probe = min(3 * count, full)
