@@ -274,6 +274,7 @@ class Solver:
             bool(settings.fastmath),
             settings.lanes,
             one_run=system.kind == "compiled",
+            n_states=system.n_states,
         )
         config = BatchSolverConfig(
             locations=settings.locations,
