@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable
 from contextlib import contextmanager
 from types import SimpleNamespace
+from typing import Any
 
 import numba
 import numpy as np
@@ -59,7 +60,7 @@ class CUDABackend(CompiledBackend):
         register_types()
         register_range()
 
-    @functools.cached_property
+    @property
     def compute_capability(self) -> tuple[int, int] | None:
         """Of the present device; None where kernels are only compiled, for named devices."""
         return cuda.get_current_device().compute_capability if cuda_is_available() else None
@@ -76,7 +77,8 @@ class CUDABackend(CompiledBackend):
         return extending.intrinsic
 
     def device(self, function: Callable, inline: bool = True) -> Callable:
-        return cuda.jit(device=True, fastmath=self.fastmath)(counting(function))
+        decorate: Any = cuda.jit(device=True, fastmath=self.fastmath)
+        return decorate(counting(function))
 
     def first_runs(self) -> Callable:
         def first(typingctx, queue):
@@ -123,7 +125,7 @@ class CUDAKernel(Kernel):
         base_of, flat = shared_base(memory.shared_stride), flatten()
 
         def kernel(n_runs, inputs, outputs):
-            run = cuda.grid(1)
+            run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
             if run < n_runs:
                 shared = base_of(cuda.threadIdx.x)
                 loop(shared, arena(), run, n_runs, flat(inputs), flat(outputs))
@@ -131,7 +133,7 @@ class CUDAKernel(Kernel):
         self._function = kernel
 
     @functools.cached_property
-    def _dispatcher(self):
+    def _dispatcher(self) -> Any:
         return cuda.jit(self._function, fastmath=self._fastmath, cache=False)
 
     def resources(
