@@ -26,11 +26,18 @@ def lorenz96(t, y, forcing):
     return [(y[(i + 1) % n] - y[i - 2]) * y[i - 1] - y[i] + forcing for i in range(n)]
 
 
+def coupled(t, y, strength):
+    """Every state depends on every other: a full Jacobian."""
+    total = sum(y[j] * (1.0 + 0.1 * j) for j in range(len(y)))
+    return [-(2.0 + i) * y[i] + strength * total * total / (1.0 + i) for i in range(len(y))]
+
+
 # name -> (right-hand side, states, parameters, typical size of the states)
 SYSTEMS = {
     **{p.name: (p.fun, len(p.y0), p.args, 1.0) for p in STIFF},
     "brusselator": (brusselator, 40, (), 1.0),
     "lorenz96": (lorenz96, 20, (8.0,), 3.0),
+    "coupled": (coupled, 20, (1e-3,), 1.0),
 }
 # The diodes' currents grow by a factor of e every 0.056 V.
 SYSTEMS["ring_modulator"] = (*SYSTEMS["ring_modulator"][:3], 0.05)

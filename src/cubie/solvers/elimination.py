@@ -45,6 +45,11 @@ class Elimination:
         return len(self.slots)
 
     @property
+    def n_products(self) -> int:
+        """Number of multiplications that the factorisation subtracts."""
+        return sum(len(self.products(i, j)) for i in range(self.n) for j, _ in self.row(i))
+
+    @property
     def in_place(self) -> bool:
         """Pivots lie on the diagonal, so that a solution can overwrite its right-hand side."""
         return all(row == column for row, column in self.pivots)

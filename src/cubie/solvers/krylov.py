@@ -85,7 +85,6 @@ class KrylovSolver(LinearSolver):
     Settings = KrylovSettings
     settings: KrylovSettings
     kind: ClassVar[str]
-    extra_buffers: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, system: SystemComponent, blocks: Blocks, dtype, options: Mapping[str, Any]):
         super().__init__(blocks, dtype, options)
@@ -95,8 +94,7 @@ class KrylovSolver(LinearSolver):
         self.diagonal = DiagonalComponent(system, dtype, options)
         self.add_child(self.jvp, during="solve")
         self.add_child(self.diagonal, during="jacobian")
-        names = ("krylov_residual", "preconditioned_vec", "temp", *self.extra_buffers)
-        for name in names:
+        for name in ("krylov_residual", "preconditioned_vec", "temp"):
             self.register_buffer(name, blocks.n_unknowns, phases=("solve",), access_weight=20.0)
         # The reciprocal diagonal of the matrices.
         self.register_buffer(
@@ -266,7 +264,11 @@ class BiCGSTAB(KrylovSolver):
     """Stabilised biconjugate gradients (van der Vorst, SIAM J. Sci. Stat. Comput. 13 (1992))."""
 
     kind = "bicgstab"
-    extra_buffers = ("krylov_shadow", "krylov_direction", "krylov_image")
+
+    def __init__(self, system: SystemComponent, blocks: Blocks, dtype, options: Mapping[str, Any]):
+        super().__init__(system, blocks, dtype, options)
+        for name in ("krylov_shadow", "krylov_direction", "krylov_image"):
+            self.register_buffer(name, blocks.n_unknowns, phases=("solve",), access_weight=20.0)
 
     def _build_iterate(self, context: BuildContext) -> Callable:
         backend, n = context.backend, self.blocks.n_unknowns

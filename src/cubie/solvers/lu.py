@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from cubie.backend import select
+from cubie.backend import Backend, select
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
+from cubie.solvers.dense_lu import build_dense_factorise, build_dense_solve, dense_starts
 from cubie.solvers.elimination import Elimination, eliminate
 from cubie.solvers.lu_source import block_starts, write_lu
 from cubie.systems.component import SystemComponent
@@ -20,6 +21,10 @@ from cubie.systems.store import Store, load_module
 
 # A pivot that lost this many units of rounding to cancellation counts as zero.
 PIVOT_LOSS = 16.0
+
+# With more products in the factorisation of a block, straight-line text costs more to compile
+# than its sparsity saves: 1015 products (Pleiades, 28 states) take 2.3 s of a CPU.
+MOST_PRODUCTS = 1500
 
 
 class LUSolver(LinearSolver):
@@ -41,7 +46,7 @@ class LUSolver(LinearSolver):
         self.add_child(self.jacobian, during="jacobian")
         self.register_buffer(
             "lu_factors",
-            size=lambda: block_starts(self.blocks, self.elimination)[-1],
+            size=self._n_factors,
             phases=(("jacobian", "solve"),),
             persistent=True,
             access_weight=6.0,
@@ -51,6 +56,16 @@ class LUSolver(LinearSolver):
     def elimination(self) -> Elimination:
         """Order of pivots and fill-in, found on first use."""
         return eliminate(self.blocks.n_states, self.jacobian.pattern, sorted(self.mass))
+
+    @functools.cached_property
+    def dense(self) -> bool:
+        """Whether all n * n entries are kept, and factorised in loops."""
+        return self.elimination.in_place and self.elimination.n_products > MOST_PRODUCTS
+
+    def _n_factors(self) -> int:
+        if self.dense:
+            return dense_starts(self.blocks)[-1]
+        return block_starts(self.blocks, self.elimination)[-1]
 
     @functools.cached_property
     def source(self) -> str:
@@ -63,16 +78,27 @@ class LUSolver(LinearSolver):
 
     def build(self, context: BuildContext) -> LinearSolverFunctions:
         backend = context.backend
-        store = Store(self.system.system.path.parents[1])
-        module = load_module(store.write_module(self.source)[0])
+        factorise, substitute = (self._build_dense if self.dense else self._build_sparse)(backend)
+        return LinearSolverFunctions(
+            prepare=backend.device(self._build_prepare(context, factorise)),
+            solve=backend.device(self._build_solve(context, substitute)),
+        )
+
+    def _build_dense(self, backend: Backend) -> tuple[Callable, Callable]:
+        pattern = self.jacobian.pattern
+        factorise = build_dense_factorise(backend, self.blocks, pattern, self.mass, self._store())
+        return factorise, build_dense_solve(backend, self.blocks)
+
+    def _build_sparse(self, backend: Backend) -> tuple[Callable, Callable]:
+        module = load_module(self._store().write_module(self.source)[0])
         numbers = range(len(self.blocks.eigenvalues))
         # The first block's slots hold the Jacobian of all: it comes last.
         factorise = [getattr(module, f"factorise_{k}") for k in reversed(numbers)]
         solve = [getattr(module, f"solve_{k}") for k in numbers]
-        return LinearSolverFunctions(
-            prepare=backend.device(self._build_prepare(context, _each(backend, factorise))),
-            solve=backend.device(self._build_solve(context, solve)),
-        )
+        return _in_turn(backend, factorise, _then_factorise), _in_turn(backend, solve, _then_solve)
+
+    def _store(self) -> Store:
+        return Store(self.system.system.path.parents[1])
 
     def _build_prepare(self, context: BuildContext, factorise: Callable) -> Callable:
         backend = context.backend
@@ -91,18 +117,9 @@ class LUSolver(LinearSolver):
 
         return prepare
 
-    def _build_solve(self, context: BuildContext, functions: list[Callable]) -> Callable:
-        backend = context.backend
+    def _build_solve(self, context: BuildContext, substitute: Callable) -> Callable:
         alloc_factors = context.allocator("lu_factors")
         enter = context.phase("solve")
-
-        def nothing(factors, rhs, rhs_at, x, x_at):
-            pass
-
-        substitute = backend.device(nothing)
-        for function in functions:
-            block = backend.straight_line(function, inline=False)
-            substitute = backend.device(_then_solve(substitute, block))
 
         def solve(shared, persistent, t, shift, y, parameters, rhs, rhs_at, x, x_at):
             enter(shared, persistent)
@@ -114,13 +131,11 @@ class LUSolver(LinearSolver):
         return solve
 
 
-def _each(backend, functions: list[Callable]) -> Callable:
-    """Return one function that factorises all blocks and joins their masks."""
+def _in_turn(backend: Backend, functions: list[Callable], then: Callable) -> Callable:
+    """Return one function that runs generated ones of all blocks in order."""
     chain = backend.straight_line(functions[0], inline=False)
     for function in functions[1:]:
-        chain = backend.device(
-            _then_factorise(chain, backend.straight_line(function, inline=False))
-        )
+        chain = backend.device(then(chain, backend.straight_line(function, inline=False)))
     return chain
 
 

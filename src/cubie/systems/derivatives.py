@@ -16,7 +16,7 @@ from cubie.systems.system import System
 from cubie.systems.trace import trace
 
 # Part of every key: a change of what is generated makes old entries invisible.
-VERSION = 2
+VERSION = 3
 
 _EXACT = "The Jacobian is exact: it was derived from the traced right-hand side."
 _GIVEN = "The Jacobian is the given `jac`; derivatives by time are found by differences."
@@ -32,7 +32,7 @@ class Derivatives:
         Derived from the traced right-hand side, the user's Jacobian, or neither.
     pattern : tuple of (int, int)
         Row and column of every entry of the Jacobian that may differ from zero, in the order in
-        which `jacobian` stores them: by rows, or by columns for differences.
+        which `jacobian` stores them: column after column.
     autonomous : bool
         The right-hand side does not depend on the time.
     digest : str

@@ -218,4 +218,9 @@ def sparse_jacobian(outputs, states):
     """
     seeds = {leaf.serial: {column: 1.0} for column, leaf in enumerate(states)}
     rows = [gradient or {} for gradient in _accumulate(outputs, seeds, _Gradients)]
-    return {(row, c): gradient[c] for row, gradient in enumerate(rows) for c in sorted(gradient)}
+    return by_columns({(row, c): rows[row][c] for row in range(len(rows)) for c in rows[row]})
+
+
+def by_columns(entries):
+    """Return the entries of a matrix, {(row, column): value}, column after column."""
+    return {place: entries[place] for place in sorted(entries, key=lambda place: place[::-1])}

@@ -1,6 +1,6 @@
 """The generated module of a system's derivatives."""
 
-from cubie.systems.derivatives_rules import sparse_jacobian, tangents
+from cubie.systems.derivatives_rules import by_columns, sparse_jacobian, tangents
 from cubie.systems.expression import Expr, Graph, add, mul
 from cubie.systems.source import Writer, import_lines
 from cubie.systems.symbolic import expressions
@@ -38,6 +38,7 @@ def _given(system):
         for j, entry in enumerate(row)
         if type(entry) is Expr or entry != 0.0
     }
+    jacobian = by_columns(jacobian)
     product = [0.0] * system.n_states
     for (i, j), entry in jacobian.items():
         product[i] = add(product[i], mul(entry, graph.leaf("vec", j)))
