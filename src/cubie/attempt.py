@@ -57,8 +57,8 @@ def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
         h = select(at_stop, remaining, planned)
         enter_step(shared, persistent)
         failure = step(
-            shared, persistent, t, h * direction, state, parameters, proposed_state, error,
-            proposed_counters,
+            shared, persistent, inputs, run, n_runs, t, h * direction, state, parameters,
+            proposed_state, error, proposed_counters,
         )  # fmt: skip
         norm_squared, finite = judge(
             shared, persistent, inputs, run, n_runs, state, proposed_state, error

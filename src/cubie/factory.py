@@ -70,8 +70,8 @@ class BuildContext:
 
     def phase(self, name: str) -> Callable:
         """Return ``enter(shared, persistent)``, to be called where a phase begins."""
-        start, _ = self.layout.timeline.point(self.path, name)
-        return self.backend.phase(start, self.layout.plan.placements)
+        points = tuple(start for start, _ in self.layout.timeline.intervals(self.path, name))
+        return self.backend.phase(points, self.layout.plan.placements)
 
 
 class CUDAFactory(ABC):

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
-from cubie.algorithms import ERKStep, RosenbrockStep, StepAlgorithm
+from cubie.algorithms import DIRKStep, ERKStep, RosenbrockStep, StepAlgorithm
 from cubie.backend import Backend
 from cubie.buffers import BufferRegistry, Layout
 from cubie.controllers import CONTROLLERS, StepController
@@ -18,7 +18,7 @@ from cubie.initial_step import EstimatedFirstStep, GivenFirstStep
 from cubie.loop import IVPLoop
 from cubie.saving import SaveMode
 from cubie.systems.component import SystemComponent
-from cubie.tableaus import ERKTableau, RosenbrockTableau, Tableau
+from cubie.tableaus import DIRKTableau, ERKTableau, RosenbrockTableau, Tableau
 
 
 class SystemLike(Protocol):
@@ -113,7 +113,8 @@ class SingleIntegratorRun:
         # An estimate that nobody judges has no buffer to be written to.
         adaptive = self.controller.adaptive
         method = settings.method if adaptive else settings.method.without_error_estimate()
-        self.algorithm = self._make_algorithm(method, component, dtype, options)
+        make_algorithm = algorithm_for(method)
+        self.algorithm = make_algorithm(method, component, dtype, options, settings.per_component)
         initial_step = self._make_initial_step(component, dtype, options)
         self.loop = IVPLoop(
             component,
@@ -130,10 +131,6 @@ class SingleIntegratorRun:
     @staticmethod
     def _make_controller(settings: RunSettings, dtype, options) -> StepController:
         return settings.controller_class()(settings.method.error_order, dtype, options)
-
-    @staticmethod
-    def _make_algorithm(method: Tableau, system: SystemComponent, dtype, options) -> StepAlgorithm:
-        return algorithm_for(method)(method, system, dtype, options)
 
     def _make_initial_step(self, system: SystemComponent, dtype, options):
         error_order = self.settings.method.error_order
@@ -167,6 +164,7 @@ class SingleIntegratorRun:
 
 ALGORITHMS: dict[type[Tableau], type[StepAlgorithm]] = {
     ERKTableau: ERKStep,
+    DIRKTableau: DIRKStep,
     RosenbrockTableau: RosenbrockStep,
 }
 

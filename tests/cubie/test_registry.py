@@ -304,20 +304,18 @@ class Recording(PythonBackend):
         return max(ends)
 
     def local_bytes(self):
-        """Return the bytes of arrays that lie in neither space, nor in another array."""
+        """Return the bytes of arrays that lie in neither space, each counted once."""
         own = [
             array
             for array, *spaces in self.arrays.values()
             if array.nbytes and not any(np.shares_memory(array, space) for space in spaces)
         ]
-        return sum(
-            array.nbytes
-            for array in own
-            if not any(
-                np.shares_memory(array, other) and other.nbytes > array.nbytes
-                for other in own
-            )
-        )
+        spans = ((array.ctypes.data, array.ctypes.data + array.nbytes) for array in own)
+        total, reached = 0, 0
+        for start, end in sorted(spans):
+            total += max(0, end - max(start, reached))
+            reached = max(reached, end)
+        return total
 
 
 MIXED = {

@@ -1,7 +1,8 @@
 """Step algorithms: one module a family, one contract for all."""
 
 from cubie.algorithms.contract import StepAlgorithm, StepFunctions
+from cubie.algorithms.dirk import DIRKStep
 from cubie.algorithms.erk import ERKStep
 from cubie.algorithms.rosenbrock import RosenbrockStep
 
-__all__ = ["ERKStep", "RosenbrockStep", "StepAlgorithm", "StepFunctions"]
+__all__ = ["DIRKStep", "ERKStep", "RosenbrockStep", "StepAlgorithm", "StepFunctions"]

@@ -28,15 +28,16 @@ class StepFunctions:
         step of a run: fills what the algorithm keeps from step to step, in the
         lanes of the mask `fresh` only, since others may be in the middle of a run.
     step : callable
-        ``step(shared, persistent, t, h, state, parameters, proposed_state, error,
-        proposed_counters) -> failure``: attempts a step of signed size `h`. Reads
-        `state` (n,) and `parameters` (m,); writes `proposed_state` (n,) and, where
-        the method has error estimates, `error` (n * n_error_estimates,), in units
-        of y. An algorithm that `iterates` writes to `proposed_counters` the
-        iterations of Newton's method and of the linear solver (2,). `failure` is 0
-        in lanes whose equations were solved, elsewhere the code of a `RunStatus`:
-        the step is then rejected, and if none of any size can be made, the run
-        ends with that status.
+        ``step(shared, persistent, inputs, run, n_runs, t, h, state, parameters,
+        proposed_state, error, proposed_counters) -> failure``: attempts a step of
+        signed size `h`. `inputs.tolerances` are those of `run`. Reads `state` (n,)
+        and `parameters` (m,); writes `proposed_state` (n,) and, where the method
+        has error estimates, `error` (n * n_error_estimates,), in units of y. An
+        algorithm that `iterates` writes to `proposed_counters` the iterations of
+        Newton's method and of the linear solver (2,). `failure` is 0 in lanes whose
+        equations were solved, elsewhere the code of a `RunStatus`: the step is then
+        rejected, and if none of any size can be made, the run ends with that
+        status.
     commit : callable
         ``commit(shared, persistent, accept)``, after every attempt: keeps or
         drops what the algorithm carries, per lane.
@@ -85,6 +86,16 @@ class StepAlgorithm(CUDAFactory):
     iterates: bool = False
 
     @abstractmethod
-    def __init__(self, tableau: Any, system: SystemComponent, dtype, options: Mapping[str, Any]):
-        """Make the algorithm of a tableau of its kind for a system."""
+    def __init__(
+        self,
+        tableau: Any,
+        system: SystemComponent,
+        dtype,
+        options: Mapping[str, Any],
+        per_component: bool = False,
+    ):
+        """Make the algorithm of a tableau of its kind for a system.
+
+        `per_component` tells whether tolerances are given per component.
+        """
         super().__init__(dtype, options)

@@ -11,24 +11,31 @@ from cubie.algorithms.contract import StepAlgorithm, StepFunctions
 from cubie.backend import Backend, select
 from cubie.factory import BuildContext
 from cubie.systems.component import SystemComponent
-from cubie.tableaus import ERKTableau
+from cubie.tableaus import DIRKTableau, ERKTableau
 from cubie_planner import Alias
 
 END = 1_000_000  # "used after the last stage", later than any stage
 
 
-def stage_slots(tableau: ERKTableau) -> tuple[int, ...]:
+def stage_slots(
+    tableau: ERKTableau | DIRKTableau, guesses: Sequence[Sequence[float]] = ()
+) -> tuple[int, ...]:
     """Give every stage derivative a slot, reusing those that nothing reads any more.
 
     Linear scan over stages: a derivative is needed up to the last stage whose
     argument uses it, or to the end of the step when the solution or an error
-    estimate does. With FSAL the first and the last one outlive the step.
+    estimate does. With FSAL the first and the last one outlive the step. `guesses` are
+    further rows of weights on the derivatives of earlier stages.
     """
     n = tableau.n_stages
-    last_use = [max((i for i in range(n) if tableau.a[i][j]), default=j) for j in range(n)]
+    tables = (tableau.a, guesses) if guesses else (tableau.a,)
+    readers = [[i for i in range(n) for table in tables if table[i][j]] for j in range(n)]
+    last_use = [max(users, default=j) for j, users in enumerate(readers)]
     for j in range(n):
-        at_end = (tableau.b, tableau.error_weights, tableau.error_weights_low)
-        skip_b = tableau.fsal  # the last stage's argument is the solution already
+        low = tableau.error_weights_low if isinstance(tableau, ERKTableau) else None
+        at_end = (tableau.b, tableau.error_weights, low)
+        # Of an explicit method the last stage's argument is the solution already.
+        skip_b = tableau.fsal and isinstance(tableau, ERKTableau)
         used = any(w is not None and w[j] and not (skip_b and w is tableau.b) for w in at_end)
         if used or (tableau.fsal and j in (0, n - 1)):
             last_use[j] = END
@@ -60,6 +67,8 @@ class ERKStep(StepAlgorithm):
     dtype : dtype
     options : mapping
         Options of the whole tree; its own are picked out.
+    per_component : bool
+        Tolerances are given per component.
     """
 
     # As SciPy's and most explicit codes do.
@@ -72,9 +81,14 @@ class ERKStep(StepAlgorithm):
     }
 
     def __init__(
-        self, tableau: ERKTableau, system: SystemComponent, dtype, options: Mapping[str, Any]
+        self,
+        tableau: ERKTableau,
+        system: SystemComponent,
+        dtype,
+        options: Mapping[str, Any],
+        per_component: bool = False,
     ):
-        super().__init__(tableau, system, dtype, options)
+        super().__init__(tableau, system, dtype, options, per_component)
         self.tableau = tableau
         self.n_states = system.n_states
         self.order = tableau.order
@@ -179,8 +193,9 @@ class ERKStep(StepAlgorithm):
         enter_error = context.phase("error_estimate")
 
         def step(
-            shared, persistent, t, h, state, parameters, proposed_state, error, proposed_counters
-        ):
+            shared, persistent, inputs, run, n_runs, t, h, state, parameters, proposed_state,
+            error, proposed_counters,
+        ):  # fmt: skip
             stage_rhs = alloc_rhs(shared, persistent, None)
             accumulator = alloc_accumulator(shared, persistent, None)
             first_stage(shared, persistent, t, state, parameters, stage_rhs)

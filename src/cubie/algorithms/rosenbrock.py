@@ -43,6 +43,8 @@ class RosenbrockStep(StepAlgorithm):
     dtype : dtype
     options : mapping
         Options of the whole tree; its own are picked out.
+    per_component : bool
+        Tolerances are given per component.
     """
 
     Settings = ImplicitSettings
@@ -57,9 +59,14 @@ class RosenbrockStep(StepAlgorithm):
     }
 
     def __init__(
-        self, tableau: RosenbrockTableau, system: SystemComponent, dtype, options: Mapping[str, Any]
+        self,
+        tableau: RosenbrockTableau,
+        system: SystemComponent,
+        dtype,
+        options: Mapping[str, Any],
+        per_component: bool = False,
     ):
-        super().__init__(tableau, system, dtype, options)
+        super().__init__(tableau, system, dtype, options, per_component)
         self.tableau = tableau
         self.system = system
         self.n_states = system.n_states
@@ -154,8 +161,9 @@ class RosenbrockStep(StepAlgorithm):
         diverged = int(RunStatus.NEWTON_DIVERGED)
 
         def step(
-            shared, persistent, t, h, state, parameters, proposed_state, error, proposed_counters
-        ):
+            shared, persistent, inputs, run, n_runs, t, h, state, parameters, proposed_state,
+            error, proposed_counters,
+        ):  # fmt: skip
             slopes = alloc_slopes(shared, persistent, None)
             shift = one / (h * gamma)
             regular = prepare(shared, persistent, t, shift, state, parameters, slopes)

@@ -109,11 +109,12 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def phase(self, point: int, placements: Mapping[str, Placement]) -> Callable:
+    def phase(self, points: Sequence[int], placements: Mapping[str, Placement]) -> Callable:
         """Return ``enter(shared, persistent)``, marking that a program point is reached.
 
-        On the interpreted targets it overwrites every byte that no buffer of
-        `placements` owns at `point`; elsewhere it is nothing.
+        A phase that runs several times has as many points. On the interpreted
+        targets it overwrites every byte that no buffer of `placements` owns at any
+        of them; elsewhere it is nothing.
         """
 
     @abstractmethod

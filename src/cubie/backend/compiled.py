@@ -86,7 +86,7 @@ class CompiledBackend(Backend):
 
         return self._intrinsic(total)
 
-    def phase(self, point, placements) -> Callable:
+    def phase(self, points, placements) -> Callable:
         def enter(typingctx, shared, persistent):
             def lower(context, builder, signature, args):
                 return context.get_dummy_value()

@@ -45,8 +45,8 @@ class CPUBackend(Backend):
     def weighted_sum(self, terms: Sequence[tuple[int, float]]) -> Callable:
         return self._compiler.weighted_sum(terms)
 
-    def phase(self, point, placements) -> Callable:
-        return self._compiler.phase(point, placements)
+    def phase(self, points, placements) -> Callable:
+        return self._compiler.phase(points, placements)
 
     def first_runs(self) -> Callable:
         return self._compiler.first_runs()

@@ -133,13 +133,13 @@ class PythonBackend(Backend):
     def foreign_rhs(self, system) -> Callable:
         return system.rhs
 
-    def phase(self, point: int, placements: Mapping[str, Placement]) -> Callable:
-        dead_shared = _dead_bytes(placements, Location.SHARED, point)
-        dead_persistent = _dead_bytes(placements, Location.LOCAL_PERSISTENT, point)
+    def phase(self, points: Sequence[int], placements: Mapping[str, Placement]) -> Callable:
+        dead_shared = _dead_bytes(placements, Location.SHARED, points)
+        dead_persistent = _dead_bytes(placements, Location.LOCAL_PERSISTENT, points)
         dead_arrays = [
             name
             for name, placement in placements.items()
-            if own_placement(placement) == "local" and not _family_alive(placements, name, point)
+            if own_placement(placement) == "local" and not _family_alive(placements, name, points)
         ]
 
         def enter(shared, persistent):
@@ -168,30 +168,32 @@ def _while_active(active, beyond):
     return bool(active)
 
 
-def _alive(placement: Placement, point: int) -> bool:
+def _alive(placement: Placement, points: Sequence[int]) -> bool:
     if placement.lifetime is None:
         return True
-    return any(start <= point < end for start, end in placement.lifetime)
+    return any(start <= point < end for start, end in placement.lifetime for point in points)
 
 
-def _family_alive(placements: Mapping[str, Placement], name: str, point: int) -> bool:
-    """Tell whether a local array, or any view inside it, is alive at a program point."""
-    return _alive(placements[name], point) or any(
-        _family_alive(placements, child, point)
+def _family_alive(placements: Mapping[str, Placement], name: str, points: Sequence[int]) -> bool:
+    """Tell whether a local array, or any view inside it, is alive at any of the points."""
+    return _alive(placements[name], points) or any(
+        _family_alive(placements, child, points)
         for child, placement in placements.items()
         if placement.parent == name and own_placement(placement) == "view"
     )
 
 
-def _dead_bytes(placements: Mapping[str, Placement], location: Location, point: int) -> np.ndarray:
-    """Return the byte numbers of a space that no buffer owns at a program point."""
+def _dead_bytes(
+    placements: Mapping[str, Placement], location: Location, points: Sequence[int]
+) -> np.ndarray:
+    """Return the byte numbers of a space that no buffer owns at any of the points."""
     placed = [
         p for p in placements.values() if p.location is location and own_placement(p) != "empty"
     ]
     ends = [p.end for p in placed if p.end is not None]
     dead = np.ones(max(ends, default=0), dtype=bool)
     for placement in placed:
-        if _alive(placement, point):
+        if _alive(placement, points):
             dead[placement.offset : placement.end] = False
     return np.flatnonzero(dead)
 

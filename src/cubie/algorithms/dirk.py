@@ -1,0 +1,436 @@
+"""Diagonally implicit Runge-Kutta steps (Hairer & Wanner II, IV.6): one stage after another.
+
+The unknown of a stage is the increment z that its own derivative makes: with the derivatives k
+of earlier stages, ``base = y + h sum(a[i][j] k[j])`` and
+``M z = h gamma f(t + c[i] h, base + z)``; then ``k[i] = z / (h gamma)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from cubie.algorithms.contract import StepAlgorithm, StepFunctions
+from cubie.algorithms.erk import stage_slots
+from cubie.algorithms.implicit import ImplicitSettings, make_linear_solver
+from cubie.backend import select
+from cubie.errors import InvalidOption
+from cubie.factory import BuildContext
+from cubie.solvers.contract import Blocks
+from cubie.solvers.newton import NewtonFunctions, NewtonSolver
+from cubie.status import RunStatus
+from cubie.systems.component import SystemComponent
+from cubie.systems.mass import build_mass_product, is_identity, mass_entries
+from cubie.systems.store import Store
+from cubie.tableaus import DIRKTableau
+from cubie_planner import Alias
+
+
+@frozen
+class StageEquation:
+    """``f(t, base + z) - M z / (h gamma) = 0``."""
+
+    n_states: int
+    couples_stages = False
+
+    def build(self, context: BuildContext, rhs: Callable, add_mass: Callable) -> Callable:
+        n = self.n_states
+
+        def evaluate(t, h, shift, parameters, base, increment, argument, temp, out):
+            for i in range(n):
+                argument[i] = base[i] + increment[i]
+            rhs(t, argument, parameters, out, 0)
+            add_mass(-shift, increment, 0, out, 0)
+
+        return evaluate
+
+
+def needs_filter(tableau: DIRKTableau) -> bool:
+    """Tell whether the error estimate grows without bound on stiff components.
+
+    It is then multiplied by ``(M - h gamma J)^-1 M`` (Hosea & Shampine, Appl. Numer. Math. 20
+    (1996) 21-37).
+    """
+    if tableau.error_weights is None:
+        return False
+    z = -1e10
+    stages = np.eye(tableau.n_stages) - z * np.array(tableau.a)
+    derivatives = np.linalg.solve(stages, np.ones(tableau.n_stages))
+    return bool(abs(z * np.dot(tableau.error_weights, derivatives)) > 1e5)
+
+
+class DIRKStep(StepAlgorithm):
+    """One step of a diagonally implicit method whose implicit stages share their coefficient.
+
+    Parameters
+    ----------
+    tableau : DIRKTableau
+    system : SystemComponent
+    dtype : dtype
+    options : mapping
+        Options of the whole tree; its own are picked out.
+    per_component : bool
+        Tolerances are given per component.
+
+    Raises
+    ------
+    InvalidOption
+        For a tableau with several diagonal coefficients, or with an explicit stage where there
+        is a mass matrix.
+    """
+
+    Settings = ImplicitSettings
+    settings: ImplicitSettings
+    # As Kennedy & Carpenter advise for their methods (NASA/TM-2016-219173, section 7).
+    default_controller = "pi"
+    phases = ("start", "prepare", "first_stage", "stages", "solution", "error_estimate", "commit")
+    entries = {  # noqa: RUF012
+        "start": ("start",),
+        "step": ("prepare", "first_stage", "stages", "solution", "error_estimate"),
+        "commit": ("commit",),
+    }
+
+    def __init__(
+        self,
+        tableau: DIRKTableau,
+        system: SystemComponent,
+        dtype,
+        options: Mapping[str, Any],
+        per_component: bool = False,
+    ):
+        super().__init__(tableau, system, dtype, options, per_component)
+        self.tableau, self.system, self.n_states = tableau, system, system.n_states
+        self.mass = mass_entries(system.n_states, getattr(system.system, "mass", None))
+        self.gamma = _checked_gamma(tableau, is_identity(self.mass, self.n_states))
+        self.order, self.error_order = tableau.order, tableau.error_order
+        self.n_error_estimates = int(tableau.error_weights is not None)
+        self.filtered = needs_filter(tableau)
+        explicit = tableau.implicit_stages.count(False)
+        self.rhs_per_start = int(tableau.fsal)
+        self.rhs_per_step = explicit - int(tableau.fsal)
+        self.rhs_per_iteration = 1
+        direct = self.settings.direct
+        self.jacobians_per_step = self.factorizations_per_step = int(direct)
+        self.iterates = True
+        self.slots = stage_slots(tableau, tableau.predictor)
+        blocks = Blocks(self.n_states)
+        linear_solver = make_linear_solver(self.settings, system, blocks, dtype, options)
+        self.linear_solver = linear_solver
+        newton = NewtonSolver(
+            system, linear_solver, StageEquation(self.n_states), self._add_mass, self.filtered,
+            not direct, per_component, dtype, options,
+        )  # fmt: skip
+        calls = {"prepare": "prepare", "solve": "stages"}
+        if self.filtered:
+            calls["filter"] = "error_estimate"
+        self.add_child(newton, during=calls)
+        self.add_child(system, during=("start", "first_stage"))
+        self._register_buffers()
+
+    def _add_mass(self, context: BuildContext) -> Callable:
+        store = Store(Path(self.system.system.path).parents[1])
+        return build_mass_product(context.backend, self.n_states, self.mass, store)
+
+    def _register_buffers(self) -> None:
+        n, fsal, stages = self.n_states, self.tableau.fsal, self.tableau.n_stages
+        # Derivatives of the stages that are still needed.
+        self.register_buffer(
+            "stage_rhs",
+            size=(max(self.slots) + 1) * n,
+            phases=("start", ("first_stage", "commit"))
+            if fsal
+            else (("first_stage", "error_estimate"),),
+            persistent=fsal,
+            access_weight=2.0,
+        )
+        self.register_buffer(
+            "stage_increment", size=n, phases=("stages",), access_weight=10.0 * stages
+        )
+        # Weighted sums of derivatives: of earlier stages, then the error before its filter.
+        self.register_buffer(
+            "accumulator", size=n, phases=(("stages", "error_estimate"),), access_weight=stages
+        )
+        self.register_buffer(
+            "stage_base",
+            size=n,
+            phases=("stages",),
+            aliases=(Alias("accumulator", 0),),
+            access_weight=5.0 * stages,
+        )
+        # The last stage's derivative, which is the first one of the next step.
+        self.register_buffer(
+            "increment_cache",
+            size=n,
+            phases=((None, "first_stage"), ("commit", None)),
+            persistent=True,
+            enabled=fsal,
+            aliases=(Alias("stage_rhs", 0),),
+            access_weight=2.0,
+        )
+
+    def facts(self) -> tuple:
+        t = self.tableau
+        coefficients = (t.a, t.b, t.c, t.error_weights, t.predictor)
+        return (*coefficients, self.n_states, sorted(self.mass.items()))
+
+    def build(self, context: BuildContext) -> StepFunctions:
+        device = context.backend.device
+        rhs = self.child_functions(context, "system")
+        return StepFunctions(
+            start=device(self._build_start(context, rhs)),
+            step=device(self._build_step(context, rhs)),
+            commit=device(self._build_commit(context)),
+        )
+
+    def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
+        """Return (offset in stage_rhs, weight) of every derivative that takes part."""
+        pairs = zip(self.slots, weights, strict=True)
+        return [(slot * self.n_states, weight) for slot, weight in pairs if weight != 0.0]
+
+    def _build_start(self, context: BuildContext, rhs: Callable) -> Callable:
+        enter = context.phase("start")
+
+        def nothing_to_start(shared, persistent, fresh, t, state, parameters):
+            enter(shared, persistent)
+
+        if not self.tableau.fsal:
+            return nothing_to_start
+        n, scratch = self.n_states, self.slots[-1] * self.n_states
+        alloc_rhs = context.allocator("stage_rhs")
+        alloc_cache = context.allocator("increment_cache")
+
+        def start(shared, persistent, fresh, t, state, parameters):
+            enter(shared, persistent)
+            stage_rhs = alloc_rhs(shared, persistent, None)
+            cache = alloc_cache(shared, persistent, None)
+            # The cache may lie on the first slot, so the last one is written first.
+            rhs(t, state, parameters, stage_rhs, scratch)
+            for i in range(n):
+                cache[i] = select(fresh, stage_rhs[scratch + i], cache[i])
+
+        return start
+
+    def _build_step(self, context: BuildContext, rhs: Callable) -> Callable:
+        backend = context.backend
+        newton = self.child_functions(context, "newton")
+        first_stage = self._build_first_stage(context, rhs)
+        stages = self._build_stages(context, newton)
+        solution = self._build_solution(context)
+        estimate = self._build_estimate(context)
+        prepare = newton.prepare
+        alloc_rhs, alloc_sum = context.allocator("stage_rhs"), context.allocator("accumulator")
+        enter = {name: context.phase(name) for name in self.entries["step"]}
+        enter_prepare, enter_stages = enter["prepare"], enter["stages"]
+        enter_first, enter_solution = enter["first_stage"], enter["solution"]
+        enter_error = enter["error_estimate"]
+        one, gamma = backend.constant(1.0), backend.constant(self.gamma)
+        singular = int(RunStatus.SINGULAR_JACOBIAN)
+        diverged = int(RunStatus.NEWTON_DIVERGED)
+
+        def step(
+            shared, persistent, inputs, run, n_runs, t, h, state, parameters, proposed_state,
+            error, proposed_counters,
+        ):  # fmt: skip
+            proposed_counters[0] = select(t == t, 0, 0)
+            proposed_counters[1] = select(t == t, 0, 0)
+            shift = one / (h * gamma)
+            stage_rhs = alloc_rhs(shared, persistent, None)
+            accumulator = alloc_sum(shared, persistent, None)
+            enter_prepare(shared, persistent)
+            regular = prepare(shared, persistent, t, shift, state, parameters)
+            enter_first(shared, persistent)
+            first_stage(shared, persistent, t, state, parameters, stage_rhs)
+            enter_stages(shared, persistent)
+            solved = stages(
+                shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+                stage_rhs, accumulator, proposed_counters,
+            )  # fmt: skip
+            enter_solution(shared, persistent)
+            solution(h, state, stage_rhs, proposed_state)
+            enter_error(shared, persistent)
+            filtered = estimate(
+                shared, persistent, t, h, shift, state, parameters, stage_rhs, accumulator, error
+            )
+            return select(regular, select(solved & filtered, 0, diverged), singular)
+
+        return step
+
+    def _build_first_stage(self, context: BuildContext, rhs: Callable) -> Callable:
+        """Evaluate an explicit first derivative, or take it from the step before."""
+        backend, n, offset = context.backend, self.n_states, self.slots[0] * self.n_states
+        alloc_cache = context.allocator("increment_cache")
+
+        def implicit(shared, persistent, t, state, parameters, stage_rhs):
+            pass
+
+        def evaluate(shared, persistent, t, state, parameters, stage_rhs):
+            rhs(t, state, parameters, stage_rhs, offset)
+
+        def recall(shared, persistent, t, state, parameters, stage_rhs):
+            cache = alloc_cache(shared, persistent, None)
+            for i in range(n):
+                stage_rhs[offset + i] = cache[i]
+
+        if self.tableau.fsal:
+            return backend.device(recall)
+        return backend.device(implicit if self.tableau.implicit_stages[0] else evaluate)
+
+    def _build_stages(self, context: BuildContext, newton: NewtonFunctions) -> Callable:
+        """Solve the implicit stages in order; tell in which lanes all were solved."""
+        backend = context.backend
+        chain = None
+        for i, implicit in enumerate(self.tableau.implicit_stages):
+            if implicit:
+                stage = self._build_stage(context, newton, i)
+                chain = stage if chain is None else backend.device(_then(chain, stage))
+        assert chain is not None  # a tableau without implicit stages is none of this kind
+        alloc_base = context.allocator("stage_base")
+        alloc_increment = context.allocator("stage_increment")
+        one = backend.constant(1.0)
+
+        def stages(
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+            stage_rhs, accumulator, proposed_counters,
+        ):  # fmt: skip
+            base = alloc_base(shared, persistent, accumulator)
+            increment = alloc_increment(shared, persistent, None)
+            solved, _ = chain(
+                shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+                stage_rhs, accumulator, base, increment, h * 0.0 + one, proposed_counters,
+            )  # fmt: skip
+            return solved
+
+        return backend.device(stages)
+
+    def _build_stage(self, context: BuildContext, newton: NewtonFunctions, i: int) -> Callable:
+        """Solve implicit stage `i`, starting from the predicted derivative."""
+        backend, n, at = context.backend, self.n_states, self.slots[i] * self.n_states
+        earlier = [a if j < i else 0.0 for j, a in enumerate(self.tableau.a[i])]
+        total = backend.weighted_sum(self._terms(earlier))
+        guess = backend.weighted_sum(self._terms(self.tableau.predictor[i]))
+        c, zero = backend.constant(self.tableau.c[i]), backend.constant(0.0)
+        gamma, solve = backend.constant(self.gamma), newton.solve
+
+        def stage(
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+            stage_rhs, accumulator, base, increment, eta, proposed_counters,
+        ):  # fmt: skip
+            for k in range(n):
+                accumulator[k] = h * zero + total(stage_rhs, k)
+                base[k] = state[k] + h * accumulator[k]
+                increment[k] = h * gamma * guess(stage_rhs, k)
+            solved, eta = solve(
+                shared, persistent, inputs, run, n_runs, t, t + c * h, h, shift, state,
+                parameters, base, increment, eta, proposed_counters,
+            )  # fmt: skip
+            for k in range(n):
+                stage_rhs[at + k] = increment[k] * shift
+            return solved, eta
+
+        return backend.device(stage)
+
+    def _build_solution(self, context: BuildContext) -> Callable:
+        n, total = self.n_states, context.backend.weighted_sum(self._terms(self.tableau.b))
+
+        def solution(h, state, stage_rhs, proposed_state):
+            for i in range(n):
+                proposed_state[i] = state[i] + h * total(stage_rhs, i)
+
+        return context.backend.device(solution)
+
+    def _build_estimate(self, context: BuildContext) -> Callable:
+        """Write the error estimate, filtered where it needs to be."""
+        backend, n, weights = context.backend, self.n_states, self.tableau.error_weights
+
+        def nothing(
+            shared, persistent, t, h, shift, state, parameters, stage_rhs, accumulator, error
+        ):
+            return h == h
+
+        if weights is None:
+            return backend.device(nothing)
+        total = backend.weighted_sum(self._terms(weights))
+
+        def plain(
+            shared, persistent, t, h, shift, state, parameters, stage_rhs, accumulator, error
+        ):
+            for i in range(n):
+                error[i] = h * total(stage_rhs, i)
+            return h == h
+
+        if not self.filtered:
+            return backend.device(plain)
+        add_mass, zero = self._add_mass(context), backend.constant(0.0)
+        apply_filter = self.child_functions(context, "newton").filter
+
+        def filtered(
+            shared, persistent, t, h, shift, state, parameters, stage_rhs, accumulator, error
+        ):
+            for i in range(n):
+                accumulator[i] = h * total(stage_rhs, i)
+                error[i] = h * zero
+            add_mass(shift, accumulator, 0, error, 0)
+            return apply_filter(shared, persistent, t, shift, state, parameters, error, error)
+
+        return backend.device(filtered)
+
+    def _build_commit(self, context: BuildContext) -> Callable:
+        enter = context.phase("commit")
+
+        def nothing_to_commit(shared, persistent, accept):
+            enter(shared, persistent)
+
+        if not self.tableau.fsal:
+            return nothing_to_commit
+        n = self.n_states
+        first, last = self.slots[0] * n, self.slots[-1] * n
+        alloc_rhs = context.allocator("stage_rhs")
+        alloc_cache = context.allocator("increment_cache")
+
+        def commit(shared, persistent, accept):
+            enter(shared, persistent)
+            stage_rhs = alloc_rhs(shared, persistent, None)
+            cache = alloc_cache(shared, persistent, None)
+            for i in range(n):
+                cache[i] = select(accept, stage_rhs[last + i], stage_rhs[first + i])
+
+        return commit
+
+
+def _checked_gamma(tableau: DIRKTableau, no_mass: bool) -> float:
+    """Return the coefficient that all implicit stages share."""
+    if tableau.gamma is None:
+        raise InvalidOption(
+            "method",
+            tableau.name,
+            advice="Its implicit stages must share one diagonal coefficient.",
+        )
+    if not no_mass and not all(tableau.implicit_stages):
+        raise InvalidOption(
+            "method",
+            tableau.name,
+            advice="With a mass matrix every stage must be implicit, as those of `sdirk2` are.",
+        )
+    return tableau.gamma
+
+
+def _then(before: Callable, after: Callable) -> Callable:
+    def both(
+        shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+        stage_rhs, accumulator, base, increment, eta, proposed_counters,
+    ):  # fmt: skip
+        solved, eta = before(
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+            stage_rhs, accumulator, base, increment, eta, proposed_counters,
+        )  # fmt: skip
+        also, eta = after(
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+            stage_rhs, accumulator, base, increment, eta, proposed_counters,
+        )  # fmt: skip
+        return solved & also, eta
+
+    return both

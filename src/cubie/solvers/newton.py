@@ -1,0 +1,345 @@
+"""Simplified Newton iteration with convergence-rate control (Hairer & Wanner II, IV.8).
+
+The matrix is that of the step's start; the linear systems may be solved inexactly. Every lane
+stops by itself, and what a lane that stopped holds no longer changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from attrs import field, frozen
+
+from cubie.backend import absolute, any_lane, maximum, select, square_root
+from cubie.backend.power import build_exp2, build_log2
+from cubie.error_norm import build_scale
+from cubie.errors import InvalidOption
+from cubie.factory import BuildContext, CUDAFactory
+from cubie.solvers.contract import Blocks, LinearSolver
+from cubie.systems.component import SystemComponent
+from cubie_planner import Alias
+
+# Exponent by which an old rate of convergence loses its weight (H&W II, IV.8, eq. 8.10).
+FADING = 0.8
+# Errors of so many units of rounding are not worth an iteration.
+ROUNDING = 10.0
+
+
+def _tolerance(instance, attribute, value):
+    if not (isinstance(value, (int, float)) and 0.0 < value <= 1.0):
+        raise InvalidOption(attribute.name, value, advice="It must be above 0 and at most 1.")
+
+
+def _iterations(instance, attribute, value):
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
+        raise InvalidOption(attribute.name, value, advice="It must be an int from 1 to 1000.")
+
+
+@frozen
+class NewtonSettings:
+    """Options of Newton's method.
+
+    Attributes
+    ----------
+    newton_tolerance : float
+        Error that may be left in a stage, as a fraction of the error allowed in a step.
+    max_newton_iterations : int
+        A step that needs more is rejected.
+    """
+
+    newton_tolerance: float = field(default=0.01, validator=_tolerance)
+    max_newton_iterations: int = field(default=10, validator=_iterations)
+
+
+@frozen
+class NewtonFunctions:
+    """Device functions of Newton's method.
+
+    Attributes
+    ----------
+    prepare : callable
+        ``prepare(shared, persistent, t, shift, state, parameters) -> regular``: builds the
+        matrix at the step's start; the mask tells where it can be solved with.
+    solve : callable
+        ``solve(shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state,
+        parameters, base, increment, eta, proposed_counters) -> (solved, eta)``:
+        improves `increment` (N,) until the equations hold. t, shift, state and
+        parameters are those of `prepare`; `t_stage` and `base` are for the equations.
+        `eta` estimates how much of the last change is left as error, from equations
+        solved before (1 at first). Adds the iterations to `proposed_counters`.
+    filter : callable or None
+        ``filter(shared, persistent, t, shift, state, parameters, rhs, x) -> solved``: solves
+        once with the matrix, for the unknowns x (N,), which may be `rhs`.
+    """
+
+    prepare: Callable
+    solve: Callable
+    filter: Callable | None
+
+
+class Equations(Protocol):
+    """The nonlinear equations of one stage, or of all; its `repr` tells all that it computes."""
+
+    @property
+    def couples_stages(self) -> bool:
+        """Whether evaluating needs scratch beside the argument of the right-hand side."""
+        ...
+
+    def build(self, context: BuildContext, rhs: Callable, add_mass: Callable) -> Callable:
+        """Return ``evaluate(t, h, shift, parameters, base, increment, argument, temp, out)``.
+
+        It stores the residual, the right-hand side of the linear system for the next change, in
+        `out` (N,); `argument` and `temp` are scratch of n elements.
+        """
+        ...
+
+
+class NewtonSolver(CUDAFactory):
+    """Solve the equations of a stage by changes that solve linear systems.
+
+    Parameters
+    ----------
+    system : SystemComponent
+    linear_solver : LinearSolver
+    equations : Equations
+    add_mass : callable
+        ``add_mass(context)``: see `cubie.systems.mass.build_mass_product`.
+    filters : bool
+        The matrix is solved with once more, to filter an error estimate.
+    iterative : bool
+        The linear solver iterates.
+    per_component : bool
+        Tolerances are given per component.
+    dtype : dtype
+    options : mapping
+    """
+
+    name = "newton"
+    phases = ("prepare", "evaluate", "correct", "filter")
+    entries: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "prepare": ("prepare",),
+        "solve": ("evaluate", "correct"),
+        "filter": ("filter",),
+    }
+    Settings = NewtonSettings
+    settings: NewtonSettings
+
+    def __init__(
+        self,
+        system: SystemComponent,
+        linear_solver: LinearSolver,
+        equations: Equations,
+        add_mass: Callable,
+        filters: bool,
+        iterative: bool,
+        per_component: bool,
+        dtype,
+        options: Mapping[str, Any],
+    ):
+        super().__init__(dtype, options)
+        self.n_states = system.n_states
+        self.blocks: Blocks = linear_solver.blocks
+        self.equations, self.add_mass = equations, add_mass
+        self.iterative, self.per_component = iterative, per_component
+        self.filters = filters
+        solving = ("correct", "filter") if filters else ("correct",)
+        self.add_child(linear_solver, during={"prepare": ("prepare",), "solve": solving})
+        self.add_child(system, during="evaluate")
+        self._register_buffers()
+
+    def _register_buffers(self) -> None:
+        n, size = self.n_states, self.blocks.n_unknowns
+        self.register_buffer(
+            "residual", size, phases=(("evaluate", "correct"),), access_weight=20.0
+        )
+        # Linear systems are solved in place.
+        self.register_buffer(
+            "delta",
+            size,
+            phases=("correct",),
+            aliases=(Alias("residual", 0),),
+            access_weight=20.0,
+        )
+        self.register_buffer(
+            "residual_temp",
+            n,
+            phases=("evaluate",),
+            enabled=self.equations.couples_stages,
+            access_weight=20.0,
+        )
+        # Where the right-hand side is evaluated: the base, changed by the increment.
+        self.register_buffer("stage_base_bt", n, phases=("evaluate",), access_weight=20.0)
+        self.register_buffer(
+            "krylov_iters_local",
+            1,
+            dtype=np.int32,
+            phases=(("evaluate", "correct"),),
+            enabled=self.iterative,
+            access_weight=5.0,
+        )
+
+    def facts(self) -> tuple:
+        return (self.equations, self.blocks, self.filters, self.iterative, self.per_component)
+
+    def build(self, context: BuildContext) -> NewtonFunctions:
+        device = context.backend.device
+        return NewtonFunctions(
+            prepare=device(self._build_prepare(context)),
+            solve=device(self._build_solve(context), inline=False),
+            filter=device(self._build_filter(context)) if self.filters else None,
+        )
+
+    def _build_prepare(self, context: BuildContext) -> Callable:
+        enter = context.phase("prepare")
+        prepare_solver = self.child_functions(context, "linear_solver").prepare
+
+        def prepare(shared, persistent, t, shift, state, parameters):
+            enter(shared, persistent)
+            return prepare_solver(shared, persistent, t, shift, state, parameters)
+
+        return prepare
+
+    def _build_filter(self, context: BuildContext) -> Callable:
+        enter = context.phase("filter")
+        solve_linear = self.child_functions(context, "linear_solver").solve
+
+        def apply_filter(shared, persistent, t, shift, state, parameters, rhs, x):
+            enter(shared, persistent)
+            solved, _ = solve_linear(shared, persistent, t, shift, state, parameters, rhs, 0, x, 0)
+            return solved
+
+        return apply_filter
+
+    def _build_solve(self, context: BuildContext) -> Callable:
+        backend, size = context.backend, self.blocks.n_unknowns
+        change = self._build_change(context)
+        judge = self._build_judge(context)
+        clear, collect = self._build_counting(context)
+        alloc_delta, alloc_residual = context.allocator("delta"), context.allocator("residual")
+        alloc_count = context.allocator("krylov_iters_local")
+        exp2, log2 = build_exp2(backend), build_log2(backend)
+        fading, tiny = backend.constant(FADING), backend.constant(1e-16)
+        zero = backend.constant(0.0)
+
+        def solve(
+            shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
+            base, increment, eta, proposed_counters,
+        ):  # fmt: skip
+            residual = alloc_residual(shared, persistent, None)
+            delta = alloc_delta(shared, persistent, residual)
+            count = alloc_count(shared, persistent, None)
+            clear(t, count)
+            eta = exp2(fading * log2(maximum(eta, tiny)))
+            previous = h * zero
+            active = h == h
+            solved = h != h
+            iterations = select(active, 0, 0)
+            while any_lane(active):
+                usable = change(
+                    shared, persistent, t, t_stage, h, shift, state, parameters, base,
+                    increment, residual, delta, count, active,
+                )  # fmt: skip
+                previous, eta, converged, goes_on = judge(
+                    inputs, run, n_runs, state, delta, previous, eta, iterations, active & usable
+                )
+                for i in range(size):
+                    increment[i] = select(
+                        converged | goes_on, increment[i] + delta[i], increment[i]
+                    )
+                iterations = select(active, iterations + 1, iterations)
+                solved = solved | converged
+                active = goes_on
+            proposed_counters[0] = proposed_counters[0] + iterations
+            collect(count, proposed_counters)
+            return solved, eta
+
+        return solve
+
+    def _build_change(self, context: BuildContext) -> Callable:
+        """Find the next change of the increment."""
+        backend = context.backend
+        rhs = self.child_functions(context, "system")
+        evaluate = backend.device(self.equations.build(context, rhs, self.add_mass(context)))
+        solve_linear = self.child_functions(context, "linear_solver").solve
+        alloc_temp = context.allocator("residual_temp")
+        alloc_argument = context.allocator("stage_base_bt")
+        enter_evaluate, enter_correct = context.phase("evaluate"), context.phase("correct")
+        iterative = self.iterative
+
+        def add(count, active, taken):
+            count[0] = select(active, count[0] + taken, count[0])
+
+        def ignore(count, active, taken):
+            pass
+
+        tally = backend.device(add if iterative else ignore)
+
+        def change(
+            shared, persistent, t, t_stage, h, shift, state, parameters, base, increment,
+            residual, delta, count, active,
+        ):  # fmt: skip
+            enter_evaluate(shared, persistent)
+            argument = alloc_argument(shared, persistent, None)
+            temp = alloc_temp(shared, persistent, None)
+            evaluate(t_stage, h, shift, parameters, base, increment, argument, temp, residual)
+            enter_correct(shared, persistent)
+            solved, taken = solve_linear(
+                shared, persistent, t, shift, state, parameters, residual, 0, delta, 0
+            )
+            tally(count, active, taken)
+            return solved
+
+        return backend.device(change)
+
+    def _build_judge(self, context: BuildContext) -> Callable:
+        """Return the change's size, the rate's estimate, and who is done or goes on."""
+        backend, n = context.backend, self.n_states
+        sections = self.blocks.n_unknowns // n
+        scale = build_scale(backend, n, self.per_component)
+        inverse = backend.constant(1.0 / self.blocks.n_unknowns)
+        zero, one = backend.constant(0.0), backend.constant(1.0)
+        tolerance = backend.constant(self.settings.newton_tolerance)
+        # Changes at the level of rounding do not shrink any more (as in the code RADAU5).
+        eps = np.finfo(backend.dtype).eps
+        rounding = backend.constant(ROUNDING * eps / self.settings.newton_tolerance)
+        limit = self.settings.max_newton_iterations
+
+        def judge(inputs, run, n_runs, state, delta, previous, eta, iterations, active):
+            total = state[0] * zero
+            for i in range(n):
+                weight = scale(inputs.tolerances, run, n_runs, i, state[i], state[i])
+                weight = maximum(weight, rounding * absolute(state[i]))
+                for section in range(sections):
+                    ratio = delta[section * n + i] / weight
+                    total = total + ratio * ratio
+            size = square_root(total * inverse)
+            first = iterations == 0
+            # Without a change before, the rate is that of earlier equations.
+            shrinks = first | (size < previous)
+            rate = select(shrinks & ~first, size, zero) / select(shrinks & ~first, previous, one)
+            eta = select(shrinks & ~first, rate / (one - rate), eta)
+            # A change of nothing solves the equations, whatever was before.
+            converged = active & ((shrinks & (eta * size <= tolerance)) | (size == zero))
+            goes_on = active & shrinks & ~converged & (iterations + 1 < limit)
+            return size, eta, converged, goes_on
+
+        return backend.device(judge)
+
+    def _build_counting(self, context: BuildContext) -> tuple[Callable, Callable]:
+        """Return ``clear(t, count)`` and ``collect(count, proposed_counters)``."""
+
+        def nothing(first, second):
+            pass
+
+        def clear(t, count):
+            count[0] = select(t == t, 0, 0)
+
+        def collect(count, proposed_counters):
+            proposed_counters[1] = proposed_counters[1] + count[0]
+
+        device = context.backend.device
+        if not self.iterative:
+            return device(nothing), device(nothing)
+        return device(clear), device(collect)
