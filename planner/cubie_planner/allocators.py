@@ -142,7 +142,7 @@ def allocators(plan: Plan, shapes: Mapping[str, Sequence[int]] | None = None) ->
     recipes, arena_bytes, arena_alignment = _recipes(plan, _shapes(plan, shapes or {}))
     from numba import config
 
-    if config.ENABLE_CUDASIM:
+    if config.ENABLE_CUDASIM:  # pyright: ignore[reportAttributeAccessIssue]
         from cubie_planner import allocators_simulator as target
     else:
         from cubie_planner import allocators_cuda as target
@@ -153,14 +153,16 @@ def allocators(plan: Plan, shapes: Mapping[str, Sequence[int]] | None = None) ->
 
 def _shapes(plan: Plan, shapes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:
     """Return the shape of every array, or say which of the given ones is wrong."""
-    found = {name: (p.n_elements,) for name, p in plan.placements.items()}
+    found: dict[str, tuple[int, ...]] = {
+        name: (p.n_elements,) for name, p in plan.placements.items()
+    }
     for name, given in shapes.items():
         if name not in found:
             raise AllocatorError(
                 f"shapes names `{name}`, which is not a buffer of the plan"
                 f"{nearest_hint(name, found)}"
             )
-        shape, elements = tuple(int(n) for n in given), found[name][0]
+        shape, elements = tuple(int(n) for n in given), plan.placements[name].n_elements
         if not shape or min(shape) < 0 or math.prod(shape) != elements:
             raise AllocatorError(
                 f"shape {shape} of `{name}` has {math.prod(shape)} elements, but the plan holds "

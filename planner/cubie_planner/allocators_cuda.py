@@ -5,6 +5,9 @@ stack array belongs to that function. Slices of ``cuda.shared.array(0, ...)`` ar
 used, because their bounds are clamped at run time to a size the compiler does not know.
 """
 
+# numba-cuda makes these names at import time; its annotations deny that they exist.
+# pyright: reportAttributeAccessIssue=false, reportMissingImports=false
+
 from __future__ import annotations
 
 import math
