@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
-from cubie.algorithms import DIRKStep, ERKStep, RosenbrockStep, StepAlgorithm
+from cubie.algorithms import DIRKStep, ERKStep, FIRKStep, RosenbrockStep, StepAlgorithm
 from cubie.backend import Backend
 from cubie.buffers import BufferRegistry, Layout
 from cubie.controllers import CONTROLLERS, StepController
@@ -18,7 +18,7 @@ from cubie.initial_step import EstimatedFirstStep, GivenFirstStep
 from cubie.loop import IVPLoop
 from cubie.saving import SaveMode
 from cubie.systems.component import SystemComponent
-from cubie.tableaus import DIRKTableau, ERKTableau, RosenbrockTableau, Tableau
+from cubie.tableaus import DIRKTableau, ERKTableau, FIRKTableau, RosenbrockTableau, Tableau
 
 
 class SystemLike(Protocol):
@@ -165,6 +165,7 @@ class SingleIntegratorRun:
 ALGORITHMS: dict[type[Tableau], type[StepAlgorithm]] = {
     ERKTableau: ERKStep,
     DIRKTableau: DIRKStep,
+    FIRKTableau: FIRKStep,
     RosenbrockTableau: RosenbrockStep,
 }
 

@@ -3,6 +3,7 @@
 from cubie.algorithms.contract import StepAlgorithm, StepFunctions
 from cubie.algorithms.dirk import DIRKStep
 from cubie.algorithms.erk import ERKStep
+from cubie.algorithms.firk import FIRKStep
 from cubie.algorithms.rosenbrock import RosenbrockStep
 
-__all__ = ["DIRKStep", "ERKStep", "RosenbrockStep", "StepAlgorithm", "StepFunctions"]
+__all__ = ["DIRKStep", "ERKStep", "FIRKStep", "RosenbrockStep", "StepAlgorithm", "StepFunctions"]

@@ -40,7 +40,7 @@ class StageEquation:
     def build(self, context: BuildContext, rhs: Callable, add_mass: Callable) -> Callable:
         n = self.n_states
 
-        def evaluate(t, h, shift, parameters, base, increment, argument, temp, out):
+        def evaluate(t, h, shift, state, parameters, base, increment, argument, temp, out):
             for i in range(n):
                 argument[i] = base[i] + increment[i]
             rhs(t, argument, parameters, out, 0)

@@ -84,14 +84,15 @@ class Equations(Protocol):
 
     @property
     def couples_stages(self) -> bool:
-        """Whether evaluating needs scratch beside the argument of the right-hand side."""
+        """Whether they are those of all stages."""
         ...
 
     def build(self, context: BuildContext, rhs: Callable, add_mass: Callable) -> Callable:
-        """Return ``evaluate(t, h, shift, parameters, base, increment, argument, temp, out)``.
+        """Return ``evaluate(t, h, shift, state, p, base, increment, argument, temp, out)``.
 
         It stores the residual, the right-hand side of the linear system for the next change, in
-        `out` (N,); `argument` and `temp` are scratch of n elements.
+        `out` (N,). Scratch of n elements: `argument` where stages are not coupled, else `temp`;
+        what `base` is, is between the equations and the step.
         """
         ...
 
@@ -170,7 +171,13 @@ class NewtonSolver(CUDAFactory):
             access_weight=20.0,
         )
         # Where the right-hand side is evaluated: the base, changed by the increment.
-        self.register_buffer("stage_base_bt", n, phases=("evaluate",), access_weight=20.0)
+        self.register_buffer(
+            "stage_base_bt",
+            n,
+            phases=("evaluate",),
+            enabled=not self.equations.couples_stages,
+            access_weight=20.0,
+        )
         self.register_buffer(
             "krylov_iters_local",
             1,
@@ -283,7 +290,9 @@ class NewtonSolver(CUDAFactory):
             enter_evaluate(shared, persistent)
             argument = alloc_argument(shared, persistent, None)
             temp = alloc_temp(shared, persistent, None)
-            evaluate(t_stage, h, shift, parameters, base, increment, argument, temp, residual)
+            evaluate(
+                t_stage, h, shift, state, parameters, base, increment, argument, temp, residual
+            )
             enter_correct(shared, persistent)
             solved, taken = solve_linear(
                 shared, persistent, t, shift, state, parameters, residual, 0, delta, 0
