@@ -26,7 +26,7 @@ __all__ = ["BufferLocation", "BufferRegistry", "CUDABuffer", "Layout"]
 
 LOCATION_SUFFIX = "_location"
 
-During = str | tuple[str, ...] | Mapping[str, str]
+During = str | tuple[str, ...] | Mapping[str, str] | Mapping[str, tuple[str, ...]]
 """The phase or phases that call a component, or for each of its entries the calling phase."""
 
 Phases = tuple[str | tuple[str, str], ...]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.integrate
 
-from cubie import RunStatus, solve_ivp
+from cubie import RunStatus, Solver, solve_ivp
 from cubie.errors import InvalidOption, UnknownOption
 from cubie.integrator import ALGORITHMS
 from cubie.tableaus import ERKTableau, all_tableaus, get_tableau
@@ -153,3 +153,101 @@ def test_options_of_the_chosen_linear_solver_are_known():
         solve_ivp(*problem, linear_solver="qr", **common)
     with pytest.raises(UnknownOption, match="linear_solver"):
         solve_ivp(*problem[:3], "tsit5", linear_solver="lu", **common)
+
+
+def jumping(t, y, height):
+    """Its right-hand side jumps, by far more than Newton's method can follow."""
+    return [height * (np.sign(y[0] - 0.5) + 1.0) * y[0] ** 3 - y[0]]
+
+
+@pytest.mark.parametrize("method", [name for name in TYPICAL if name not in ROSENBROCK])
+def test_a_newton_iteration_that_diverges_ends_its_own_run_only(method):
+    """With a fixed step the run ends with its own status, and its neighbours do not notice."""
+    heights = np.array([0.0, 1e6, 0.0, 0.0])
+    options = {"step_controller": "fixed", "first_step": 0.25, "backend": "cpu", "lanes": 4}
+    start = np.array([0.4999, 2.0, 0.3, 0.2])[:, None]
+    result = solve_ivp(jumping, (0.0, 1.0), start, method, args=(heights,), **options)
+    well = [0, 2, 3]
+    assert result.status[1] == RunStatus.NEWTON_DIVERGED
+    assert (result.status[well] == RunStatus.SUCCESS).all()
+    others = solve_ivp(jumping, (0.0, 1.0), start[well], method, args=(heights[well],), **options)
+    np.testing.assert_array_equal(result.y[well], others.y)
+
+
+def constrained(t, y):
+    """Robertson's reactions with the conservation of mass in place of the third equation."""
+    first, second, _ = robertson(t, y)
+    return [first, second, y[0] + y[1] + y[2] - 1.0]
+
+
+ALL_IMPLICIT = ["rodas4", "rodas5p", "l_stable_sdirk_4", "radau_iia_5"]
+
+
+@pytest.mark.parametrize("method", ALL_IMPLICIT)
+def test_a_singular_mass_matrix(method):
+    """A differential-algebraic system of index one has the solution of the full equations."""
+    result = solve_ivp(
+        constrained, (0.0, 40.0), [1.0, 0.0, 0.0], method, rtol=1e-5, atol=1e-9,
+        mass_matrix=np.diag([1.0, 1.0, 0.0]), backend="python", save="final",
+    )  # fmt: skip
+    assert result.status == RunStatus.SUCCESS
+    wanted = reference(robertson, 40.0, [1.0, 0.0, 0.0])
+    np.testing.assert_allclose(result.y[:, -1], wanted, rtol=1e-3)
+    assert abs(result.y[:, -1].sum() - 1.0) < 1e-9
+
+
+def test_methods_with_explicit_stages_refuse_mass_matrices():
+    """An explicit stage would need a derivative that a singular mass matrix does not give."""
+    with pytest.raises(InvalidOption, match="every stage must be implicit"):
+        solve_ivp(
+            constrained, (0.0, 1.0), [1.0, 0.0, 0.0], "kvaerno3", backend="python",
+            mass_matrix=np.diag([1.0, 1.0, 0.0]),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("linear_solver", ["lu", "bicgstab"])
+@pytest.mark.parametrize("method", TYPICAL)
+def test_placement_does_not_change_a_bit(method, linear_solver):
+    """Everything local and everything shared give the same bits on the interpreted target."""
+    problem = (robertson, (0.0, 0.4), [1.0, 0.0, 0.0], method)
+    options = {"backend": "python", "fastmath": False, "linear_solver": linear_solver}
+    if linear_solver == "bicgstab":
+        options["krylov_tolerance"] = 1e-10
+    local = solve_ivp(*problem, locations="local", **options)
+    shared = solve_ivp(*problem, locations="shared", **options)
+    assert local.status == RunStatus.SUCCESS
+    np.testing.assert_array_equal(local.y, shared.y)
+
+
+def test_buffers_of_the_implicit_families_have_options():
+    """Every buffer of the step, of Newton's method and of the linear solver can be pinned."""
+    expected = {
+        "kvaerno3": (
+            "stage_increment", "stage_base", "accumulator", "stage_rhs", "increment_cache",
+            "delta", "residual", "residual_temp", "stage_base_bt", "krylov_iters_local",
+        ),
+        "radau_iia_5": ("stage_increment", "stage_driver_stack", "stage_state", "delta"),
+        "rodas5p": (
+            "stage_rhs", "stage_store", "cached_auxiliaries", "base_state_placeholder",
+            "krylov_iters_out",
+        ),
+    }  # fmt: skip
+    for method, buffers in expected.items():
+        options = Solver(robertson, method=method).options
+        assert {f"{name}_location" for name in buffers} <= set(options)
+
+
+def test_conditional_and_aliased_buffers():
+    """A cache only where the method needs one; the base lies in the sums, the change in the
+    residual (A5, B8)."""
+    solver = Solver(robertson, backend="python", locations="shared")
+    plans = {m: solver.prepare([1.0, 0.0, 0.0], method=m) for m in ("kvaerno3", "sdirk2")}
+    step = "loop.algorithm."
+    for plan in plans.values():
+        base, delta = (plan.placements[step + x] for x in ("stage_base", "newton.delta"))
+        assert base.parent == step + "accumulator"
+        assert delta.parent == step + "newton.residual"
+        assert plan.placements[step + "newton.krylov_iters_local"].size_bytes == 0
+    cache = step + "increment_cache"
+    assert plans["kvaerno3"].placements[cache].size_bytes == 24
+    assert plans["sdirk2"].placements[cache].size_bytes == 0
