@@ -424,8 +424,9 @@ def solve_ivp(
         Initial state, of one run or of each; of equations also a mapping by name.
         float32 data selects float32.
     method : str or Tableau
-        Such as "tsit5", "dormand_prince54", "dop853"; SciPy's "RK45", "RK23" and
-        "DOP853" are known, in any case.
+        Such as "tsit5", "dormand_prince54", "dop853"; for stiff systems "rodas5p",
+        "radau_iia_5", "kvaerno5". SciPy's "RK45", "RK23", "DOP853" and "Radau" are
+        known, in any case.
     t_eval : array_like (n_points,), optional
         Times to save at; steps land on them exactly. By default a single run
         saves every step, a batch its final state (see `save`).
@@ -460,8 +461,11 @@ def solve_ivp(
         ``step_controller`` ("fixed", "i", "pi", "pid", "gustafsson"), ``save``
         ("final", "steps"), ``jac`` (``jac(t, y, *args)``, used where `fun` cannot be
         traced), ``mass_matrix`` (M of M y' = f, for implicit methods), ``lanes`` (runs
-        per SIMD group on the CPU), options of the components (``safety``, ``kp``, ...)
-        and ``{buffer}_location`` for every buffer.
+        per SIMD group on the CPU), options of the components (``safety``, ``kp``, ...;
+        of implicit methods ``linear_solver`` ("lu", "minimal_residual",
+        "steepest_descent", "bicgstab"), ``newton_tolerance``,
+        ``max_newton_iterations``, ``krylov_tolerance``, ``preconditioner``, ...) and
+        ``{buffer}_location`` for every buffer.
 
     Returns
     -------

@@ -37,6 +37,10 @@ CASES = {
         "step_controller": "pid",
         "rtol": 1e-3,
     },
+    "rosenbrock": {"method": "rodas4", "locations": "shared"},
+    "diagonally_implicit": {"method": "kvaerno3", "locations": "shared"},
+    "fully_implicit": {"method": "radau_iia_5", "locations": "shared"},
+    "krylov": {"method": "rodas4", "locations": "shared", "linear_solver": "bicgstab"},
     "t_eval": {"method": "tsit5", "locations": "shared", "t_eval": [0.0, 0.1, 0.25]},
     "float32": {"method": "tsit5", "locations": "shared", "dtype": "float32"},
 }
