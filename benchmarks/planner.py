@@ -1,9 +1,10 @@
 """The planner's exact packing, timed: ``python -m benchmarks planner`` (or ``.planner``).
 
-Three parts. ``capacity``: the "challenging" instances that accompany MiniMalloc (Moffitt,
+Five parts. ``capacity``: the "challenging" instances that accompany MiniMalloc (Moffitt,
 ASPLOS 2023), each to be packed into the capacity in its file name; every placement must be
 accepted by `cubie_planner.check`. ``height``: the same instances, as low as possible, with
-the bound that was proven. ``kernels``: random problems of the size of a GPU kernel.
+the bound that was proven. ``kernels``: random packing problems of the size of a GPU kernel.
+``joint`` and ``fresh``: whole problems, see `benchmarks.planner_joint`.
 Times are CPU seconds of this one process and thread, after the compiled search was loaded.
 """
 
@@ -11,17 +12,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import random
 import statistics
 import time
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from attrs import asdict, frozen
 
+from benchmarks import planner_docs
+from benchmarks.environment import describe
+from benchmarks.planner_joint import fresh_part, joint_part
 from cubie_planner import Location, Placement, Plan, Problem, check, problem_from_minimalloc
 from cubie_planner.packing import PackingProblem, PackingResult, pack
 
@@ -76,22 +78,22 @@ def run(argv: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("parts", nargs="*", default=[], metavar="part", help=", ".join(PARTS))
     parser.add_argument("--instances", type=Path, default=INSTANCES, help="folder of CSV files")
     parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--docs", action="store_true", help="write the tables into docs/")
     options = parser.parse_args(argv)
     unknown = sorted(set(options.parts) - set(PARTS))
     if unknown:
         parser.error(f"unknown part {unknown[0]!r}; there are {', '.join(PARTS)}")
     _warm_up()
-    results: dict[str, Any] = {"versions": _versions()}
+    conditions = describe()
+    results: dict[str, Any] = {"conditions": conditions}
     for part in options.parts or PARTS:
         results[part] = PARTS[part](options.instances)
+    conditions["load_average_after"] = describe()["load_average"]
+    if options.docs:
+        planner_docs.write(results)
     if options.json is not None:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
     return results
-
-
-def _versions() -> dict[str, str]:
-    packages = {name: version(name) for name in ("cubie", "numba", "numpy")}
-    return {"python": platform.python_version(), "machine": platform.machine(), **packages}
 
 
 def _warm_up() -> None:
@@ -253,6 +255,8 @@ PARTS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
     "capacity": capacity_part,
     "height": height_part,
     "kernels": kernels_part,
+    "joint": joint_part,
+    "fresh": fresh_part,
 }
 
 

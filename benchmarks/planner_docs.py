@@ -1,0 +1,105 @@
+"""Write the planner benchmark's figures into its page of the documentation."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from benchmarks.table import markdown_table
+
+PAGE = Path(__file__).parents[1] / "docs" / "planner.md"
+
+
+def write(results: dict[str, Any], page: Path = PAGE) -> None:
+    """Replace every table of the page whose part was run."""
+    text = page.read_text(encoding="utf-8")
+    for part, table in TABLES.items():
+        if part not in results:
+            continue
+        pattern = re.compile(rf"(<!-- {part}: .*? -->\n).*?(<!-- end -->)", re.DOTALL)
+        body = f"\n{table(results[part]).strip()}\n\n"
+        text, found = pattern.subn(lambda m, body=body: m[1] + body + m[2], text)
+        if found != 1:
+            raise SystemExit(f"{page} has {found} places for the table of {part!r}, not one")
+    page.write_text(text, encoding="utf-8", newline="\n")
+
+
+def conditions(data: dict[str, Any]) -> str:
+    """Return under which conditions the figures came about."""
+    versions = data["versions"]
+    load = ""
+    if data["load_average"]:
+        before, after = data["load_average"][0], data["load_average_after"][0]
+        load = (
+            f" The machine was not idle: its load average over a minute was {before:.1f} before "
+            f"and {after:.1f} after, of which the benchmark itself is at most 1."
+        )
+    return (
+        f"Measured on {data['time'][:10]}: {data['cpu']}, {data['cpus']} CPUs, Python "
+        f"{data['python']}, numba {versions['numba']}, OR-Tools {versions['ortools']}.{load} "
+        "CPU times are those of one process and, as nothing here starts a second one, one thread."
+    )
+
+
+def packing(rows: list[dict[str, Any]]) -> str:
+    """Return the table of one set of instances."""
+    cells = [
+        [
+            row["name"],
+            str(row["items"]),
+            f"{row['height']:,}" if row["height"] else "none",
+            f"{row['bound']:,}",
+            _percent(1 - row["bound"] / row["height"]) if row["height"] else "",
+            str(row["nodes"]),
+            f"{row['cpu']:.2f}",
+            row["status"],
+            "accepted" if row["height"] else "",
+        ]
+        for row in rows
+    ]
+    header = ["instance", "buffers", "height", "proven bound", "gap", "nodes", "CPU s", "status"]
+    total = f"{sum(row['cpu'] for row in rows):.2f}"
+    cells.append(["together", "", "", "", "", "", total, "", ""])
+    return markdown_table([*header, "checker"], cells)
+
+
+def joint(entries: list[dict[str, Any]]) -> str:
+    """Return the table of random problems in one process."""
+    header = ["buffers", "problems", "statuses", "median CPU ms", "longest CPU s", "largest gap"]
+    return markdown_table(header, [_joint_cells(entry) for entry in entries])
+
+
+def fresh(entries: list[dict[str, Any]]) -> str:
+    """Return the table of random problems in processes of their own."""
+    header = ["buffers", "processes", "statuses", "median CPU s", "median wall s", "longest wall s"]
+    cells = []
+    for entry in entries:
+        first = _joint_cells(entry)[:3]
+        times = (entry["median"], entry["median_wall"], entry["longest_wall"])
+        cells.append([*first, *(f"{seconds:.2f}" for seconds in times)])
+    return markdown_table(header, cells)
+
+
+def _joint_cells(entry: dict[str, Any]) -> list[str]:
+    return [
+        str(entry["buffers"]),
+        str(len(entry["rows"])),
+        ", ".join(f"{count} {status}" for status, count in entry["statuses"].items()),
+        f"{1e3 * entry['median']:.1f}",
+        f"{entry['longest']:.2f}",
+        _percent(entry["gap"]),
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share else "0"
+
+
+TABLES = {
+    "conditions": conditions,
+    "capacity": packing,
+    "height": packing,
+    "joint": joint,
+    "fresh": fresh,
+}
