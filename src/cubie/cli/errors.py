@@ -1,0 +1,36 @@
+"""What is wrong with what the command was given, in one line."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+
+class InputError(Exception):
+    """A file, a key or an option that cannot be used; the message is one line."""
+
+
+@contextmanager
+def reading(name: str) -> Iterator[None]:
+    """Turn whatever reading foreign data raises into an `InputError` that names its source.
+
+    A file may hold anything, so every error of a wrong type, value or key counts.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{name}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{name}: is not UTF-8 text (byte {error.start})") from error
+    except RecursionError as error:
+        raise InputError(f"{name}: is nested too deeply") from error
+    except KeyError as error:
+        raise InputError(f"{name}: lacks {error}") from error
+    except (ValueError, TypeError, AttributeError, csv.Error) as error:
+        raise InputError(f"{name}: {one_line(error)}") from error
+
+
+def one_line(error: object) -> str:
+    """Return a message without its line breaks."""
+    return " ".join(str(error).split())

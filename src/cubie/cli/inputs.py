@@ -1,0 +1,117 @@
+"""From the command's first argument to a planner problem, whatever kind of input it is.
+
+Only ``file.py:function`` and ``module:function`` run code; every file is data.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from cubie.cli.errors import InputError, reading
+from cubie.cli.models import ModelOptions, from_equations, from_function, load_function
+from cubie.kernel import BatchSolverKernel
+from cubie_planner import Plan, Problem, problem_from_dict, problem_from_minimalloc
+
+SUFFIXES = (".json", ".toml", ".csv")
+MAX_BYTES = 256 * 1024**2
+
+
+@frozen
+class Source:
+    """What a plan was asked for.
+
+    Attributes
+    ----------
+    name : str
+        As given on the command line.
+    problem : Problem
+        With the limits, pins and policy that the input itself states.
+    kernel : BatchSolverKernel or None
+        Of a model: what can be compiled, under a plan of its own.
+    plan : Plan or None
+        Of a plan file: verified when it was read.
+    """
+
+    name: str
+    problem: Problem
+    kernel: BatchSolverKernel | None = None
+    plan: Plan | None = None
+
+
+def read_source(target: str, model: ModelOptions, capacity: int | None = None) -> Source:
+    """Read a model, a problem or a plan.
+
+    Parameters
+    ----------
+    target : str
+        ``file.py:function``, ``module:function``, or a JSON, TOML or CSV file.
+    model : ModelOptions
+        Options of models; given for anything else they are refused.
+    capacity : int, optional
+        Bytes of a MiniMalloc CSV's memory.
+
+    Raises
+    ------
+    InputError
+        Naming the file and the line or key.
+    """
+    place, colon, name = target.rpartition(":")
+    if colon and place and all(part.isidentifier() for part in name.split(".")):
+        _refuse(target, "a model", {"--capacity": capacity})
+        return Source(target, *from_function(target, load_function(place, name), model))
+    path = Path(target)
+    if path.suffix == ".py":
+        raise InputError(f"{target}: name the function as well, `{target}:function`")
+    if path.suffix not in SUFFIXES:
+        raise InputError(
+            f"{target}: is neither file.py:function nor module:function, nor a file that ends in "
+            f"{', '.join(SUFFIXES)}"
+        )
+    return _read_file(target, path, model, capacity)
+
+
+def _read_file(target: str, path: Path, model: ModelOptions, capacity: int | None) -> Source:
+    with reading(target):
+        if path.stat().st_size > MAX_BYTES:
+            raise InputError(f"{target}: is larger than {MAX_BYTES} B")
+        text = path.read_text(encoding="utf-8")
+        if path.suffix == ".csv":
+            _refuse(target, "a problem", model.given())
+            return Source(target, problem_from_minimalloc(text, capacity))
+        data = tomllib.loads(text) if path.suffix == ".toml" else _json(text)
+    if not isinstance(data, Mapping):
+        raise InputError(f"{target}: must hold an object, not a {type(data).__name__}")
+    _refuse(target, "not a CSV", {"--capacity": capacity})
+    if "equations" in data:
+        return Source(target, *from_equations(target, data, model))
+    if "buffers" not in data and "placements" not in data:
+        raise InputError(
+            f"{target}: has none of the keys `equations` (a model), `buffers` (a problem) and "
+            "`placements` (a plan)"
+        )
+    _refuse(target, "a plan" if "placements" in data else "a problem", model.given())
+    with reading(target):
+        if "buffers" in data:
+            return Source(target, problem_from_dict(data))
+        plan = Plan.from_json(text)
+        return Source(target, plan.problem, plan=plan)
+
+
+def _json(text: str) -> Any:
+    def no_constant(word: str):
+        raise ValueError(f"{word} is not JSON")
+
+    return json.loads(text, parse_constant=no_constant)
+
+
+def _refuse(target: str, kind: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that mean nothing for this kind of input."""
+    given = [option for option, value in options.items() if value is not None]
+    if given:
+        raise InputError(f"{given[0]} cannot be used with {target}, which is {kind}")

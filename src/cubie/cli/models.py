@@ -1,0 +1,189 @@
+"""From a right-hand side, or equations in a file, to the buffers of its integrator."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import inspect
+import json
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from cubie.cli.errors import InputError, one_line, reading
+from cubie.errors import nearest
+from cubie.kernel import DEFAULT_BLOCK_SIZE, BatchSolverKernel
+from cubie.sizes import parse_size
+from cubie.solver import Solver
+from cubie.systems import equations
+from cubie_planner import Limits, Problem
+
+MODEL_KEYS = ("equations", "states", "parameters", "method", "options")
+PLANNED = ("max_shared", "block_size", "locations")  # options that the planner reads
+
+Model = tuple[Problem, BatchSolverKernel]
+
+
+@frozen
+class ModelOptions:
+    """Options of the command that only models have; None where not given."""
+
+    states: int | None = None
+    args: str | None = None
+    method: str | None = None
+    dtype: str | None = None
+
+    def given(self) -> dict[str, Any]:
+        """Return the options as they are written, with their values."""
+        return {
+            "--states": self.states,
+            "--args": self.args,
+            "--method": self.method,
+            "--dtype": self.dtype,
+        }
+
+
+def load_function(place: str, name: str) -> Callable:
+    """Import ``file.py`` or a module, which runs its code, and return one of its functions."""
+    where = f"{place}:{name}"
+    # What the user's code prints must not mix with the plan.
+    with contextlib.redirect_stdout(sys.stderr):
+        module = _import(place)
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            close = nearest(part, [word for word in vars(found) if not word.startswith("_")])
+            hint = f" (did you mean `{close}`?)" if close else ""
+            raise InputError(f"{where}: has no `{part}`{hint}")
+        found = getattr(found, part)
+    if not callable(found):
+        raise InputError(f"{where}: is no function but a {type(found).__name__}")
+    return found
+
+
+def _import(place: str) -> ModuleType:
+    is_file = place.endswith(".py")
+    path = Path(place)
+    if is_file and not path.is_file():
+        raise InputError(f"{place}: No such file")
+    sys.path.insert(0, str(path.resolve().parent) if is_file else str(Path.cwd()))
+    try:
+        if not is_file:
+            return importlib.import_module(place)
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        spec.loader.exec_module(module)
+        return module
+    except (Exception, SystemExit) as error:
+        raise InputError(f"{place}{_line(error, path)}: {_told(error)}") from error
+    finally:
+        del sys.path[0]
+
+
+def _line(error: BaseException, path: Path) -> str:
+    """Return ``, line n`` of the user's file, where the error comes from it."""
+    if isinstance(error, SyntaxError):
+        return f", line {error.lineno}"
+    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    return f", line {lines[-1]}" if lines else ""
+
+
+def _told(error: BaseException) -> str:
+    message = error.msg if isinstance(error, SyntaxError) else one_line(error)
+    return f"{type(error).__name__}: {message}" if message else type(error).__name__
+
+
+def from_function(target: str, fun: Callable, given: ModelOptions) -> Model:
+    """Return the buffers of the integrator of a SciPy right-hand side."""
+    if given.states is None:
+        raise InputError(f"{target}: say how many states it has, with --states N")
+    args = _ones(fun) if given.args is None else _args(given.args)
+    return _prepare(target, fun, given.states, args, {}, given)
+
+
+def _ones(fun: Callable) -> tuple[float, ...]:
+    """Return a number for every argument after t and y: buffers do not depend on its value."""
+    try:
+        parameters = list(inspect.signature(fun).parameters.values())[2:]
+    except (TypeError, ValueError):
+        return ()
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return tuple(1.0 for p in parameters if p.kind in positional and p.default is p.empty)
+
+
+def _args(text: str) -> tuple:
+    with reading("--args"):
+        args = json.loads(text)
+    if not isinstance(args, list):
+        raise InputError(f"--args: must be a JSON list such as [10, 28, 2.67], not {text!r}")
+    return tuple(args)
+
+
+def from_equations(target: str, data: Mapping[str, Any], given: ModelOptions) -> Model:
+    """Return the buffers of the integrator of a model file."""
+    for key in data:
+        if key not in MODEL_KEYS:
+            close = nearest(key, MODEL_KEYS)
+            hint = f" (did you mean `{close}`?)" if close else ""
+            raise InputError(
+                f"{target}: unknown key `{key}`{hint}; a model has {', '.join(MODEL_KEYS)}"
+            )
+    options = data.get("options", {})
+    if not isinstance(options, Mapping):
+        raise InputError(f"{target}: `options` must be a table of options of solve_ivp")
+    options = dict(options) | ({"method": data["method"]} if "method" in data else {})
+    text = data["equations"]
+    entries = [text] if isinstance(text, str) else text
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        raise InputError(f"{target}: `equations` must be text or a list of texts")
+    with reading(f"{target}: `equations`"):
+        system = equations(
+            text,
+            states=_names(target, data, "states"),
+            parameters=_names(target, data, "parameters"),
+        )
+    if given.states not in (None, len(system.states)):
+        raise InputError(f"{target}: has {len(system.states)} states, but --states {given.states}")
+    if given.args is not None:
+        raise InputError(f"--args cannot be used with {target}, whose parameters have names")
+    args = (1.0,) * len(system.parameters)
+    return _prepare(target, system, len(system.states), args, options, given)
+
+
+def _names(target: str, data: Mapping[str, Any], key: str) -> list[str] | None:
+    """Return names given as a list, or as a table of values."""
+    if key not in data:
+        return None
+    names = list(data[key]) if isinstance(data[key], list | Mapping) else None
+    if names is None or not all(isinstance(name, str) for name in names):
+        raise InputError(f"{target}: `{key}` must be a list of names or a table of values")
+    return names
+
+
+def _prepare(
+    target: str, fun: Any, n: int, args: tuple, options: Mapping[str, Any], given: ModelOptions
+) -> Model:
+    """Build the integrator of a batch, as `solve_ivp` would, and declare its buffers."""
+    chosen = {"method": given.method, "dtype": given.dtype}
+    options = dict(options) | {name: v for name, v in chosen.items() if v is not None}
+    planned = {name: options.pop(name) for name in PLANNED if name in options}
+    with reading(target), contextlib.redirect_stdout(sys.stderr):
+        solver = Solver(fun, **options)
+        solver.prepare(np.ones((1, n)), args)
+        kernel = solver.kernel
+        limits = Limits(
+            parse_size("max_shared", planned.get("max_shared")),
+            planned.get("block_size", DEFAULT_BLOCK_SIZE),
+        )
+        problem = Problem(kernel.layout.timeline.buffers, limits, planned.get("locations", "auto"))
+    return problem, kernel

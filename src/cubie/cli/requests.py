@@ -1,0 +1,138 @@
+"""What the command line asks beyond its input: limits, policy, pins, and the plan before."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import evolve, frozen
+
+from cubie.cli.errors import InputError, one_line
+from cubie.errors import nearest
+from cubie_planner import Location, Plan, Problem
+from cubie_planner.auto import recommend_block_size
+from cubie_planner.buffers import Buffer, BufferError
+from cubie_planner.device import Device
+
+AUTO = "auto"
+
+
+@frozen
+class Pin:
+    """``NAME=LOCATION[@OFFSET]``."""
+
+    name: str
+    location: Location
+    offset: int | None
+
+    @classmethod
+    def parse(cls, text: str) -> Pin:
+        """Read a pin, or raise ValueError saying how one is written."""
+        name, equals, place = text.partition("=")
+        where, at, offset = place.partition("@")
+        if not (name and equals and where) or (at and not offset.isdecimal()):
+            raise ValueError(
+                f"{text!r} is not NAME=LOCATION[@OFFSET], such as state=shared or state=shared@64"
+            )
+        return cls(name, Location.parse(where), int(offset) if at else None)
+
+
+@frozen
+class Request:
+    """Options of the command; None where not given.
+
+    Attributes
+    ----------
+    block_size : int, "auto" or None
+    device : Device or None
+        What --arch names.
+    """
+
+    block_size: int | str | None = None
+    max_shared: int | None = None
+    device: Device | None = None
+    locations: str | None = None
+    pins: Sequence[Pin] = ()
+    previous: Plan | None = None
+
+    def applied_to(self, problem: Problem, model: bool) -> Problem:
+        """Return `problem` as the command line wants it; what it leaves open stays.
+
+        A model is planned for a device, and by default under that device's limit.
+        """
+        limits = problem.limits
+        if isinstance(self.block_size, int):
+            limits = evolve(limits, block_size=self.block_size)
+        if self.device is not None:
+            limits = evolve(limits, compute_capability=self.device.capability)
+            if model and limits.max_shared_bytes is None:
+                limits = evolve(limits, max_shared_bytes=self.device.shared_per_block_optin)
+        if self.max_shared is not None:
+            limits = evolve(limits, max_shared_bytes=self.max_shared)
+        asked = evolve(
+            problem,
+            buffers=_pinned(problem, self.pins),
+            limits=limits,
+            policy=problem.policy if self.locations is None else self.locations,
+            previous=problem.previous if self.previous is None else self.previous,
+        )
+        _require_device_holds(asked)
+        return _with_best_block_size(asked) if self.block_size == AUTO else asked
+
+
+def _require_device_holds(problem: Problem) -> None:
+    limits = problem.limits
+    if limits.compute_capability is None:
+        return
+    device = Device.for_capability(limits.compute_capability)
+    most = device.shared_per_block_optin
+    if limits.max_shared_bytes is not None and limits.max_shared_bytes > most:
+        raise InputError(
+            f"max_shared is {limits.max_shared_bytes} B, but a block on {device.name} has at most "
+            f"{most} B; lower it or choose another --arch"
+        )
+    if limits.block_size > device.threads_per_block:
+        raise InputError(
+            f"block_size is {limits.block_size}, but a block on {device.name} has at most "
+            f"{device.threads_per_block} threads"
+        )
+
+
+def _with_best_block_size(problem: Problem) -> Problem:
+    if problem.limits.compute_capability is None:
+        raise InputError("--block-size auto needs a target: give --arch, such as sm_90")
+    size, _ = recommend_block_size(problem)
+    return evolve(problem, limits=evolve(problem.limits, block_size=size))
+
+
+def _pinned(problem: Problem, pins: Sequence[Pin]) -> tuple[Buffer, ...]:
+    """Return the buffers with pins set; a buffer goes by its whole name or the end of it."""
+    chosen: dict[str, Pin] = {}
+    for pin in pins:
+        name = _named(problem, pin.name)
+        if name in chosen:
+            raise InputError(f"--pin {pin.name}: is given twice")
+        chosen[name] = pin
+    return tuple(_pin(buffer, chosen.get(buffer.name)) for buffer in problem.buffers)
+
+
+def _named(problem: Problem, given: str) -> str:
+    if given in problem.by_name:
+        return given
+    ends = {name: name.rsplit(".", 1)[-1] for name in problem.by_name}
+    found = [name for name, end in ends.items() if end == given]
+    if len(found) > 1:
+        raise InputError(f"--pin {given}: may be any of {', '.join(found)}; give the whole name")
+    if not found:
+        close = nearest(given, [*ends.values(), *ends])
+        hint = f" (did you mean `{close}`?)" if close else ""
+        raise InputError(f"--pin {given}: there is no such buffer{hint}")
+    return found[0]
+
+
+def _pin(buffer: Buffer, pin: Pin | None) -> Buffer:
+    if pin is None:
+        return buffer
+    try:
+        return evolve(buffer, pin=buffer.resolve(pin.location), offset=pin.offset)
+    except BufferError as error:
+        raise InputError(f"--pin {pin.name}: {one_line(error)}") from error
