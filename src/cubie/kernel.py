@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from cubie.backend import (
     Backend,
@@ -23,7 +23,17 @@ from cubie.factory import LOCATIONS, BuildCache
 from cubie.integrator import SingleIntegratorRun
 from cubie.loop import N_COUNTERS
 from cubie.saving import SaveMode
-from cubie_planner import Limits, Plan, PlanRejected, Problem, check, compose
+from cubie_planner import (
+    Buffer,
+    BufferError,
+    Limits,
+    Plan,
+    PlanRejected,
+    Problem,
+    ProblemError,
+    check,
+    compose,
+)
 from cubie_planner.problem import POLICIES
 
 DEFAULT_BLOCK_SIZE = 64
@@ -157,16 +167,31 @@ def plan_layout(registry: BufferRegistry, config: BatchSolverConfig) -> Layout:
         return registry.lay_out(_by_qualified_name(registry, config.locations), config.limits())
     given = config.locations
     timeline = compose(registry.tree())
-    problem = Problem(timeline.buffers, limits=given.limits, policy=given.problem.policy)
     try:
-        check(problem, given)
-    except PlanRejected as error:
+        check(_asked_of(timeline.buffers, given), given)
+    except (PlanRejected, ProblemError, BufferError) as error:
         raise InvalidProblem(
             "locations",
             f"is a plan that does not fit this solver: {error}. Plan again, or solve with the "
             "system, method, dtype and pins that it was made for.",
         ) from error
     return Layout(given, timeline)
+
+
+def _asked_of(buffers: Sequence[Buffer], given: Plan) -> Problem:
+    """Return the problem of `buffers` with what the plan was asked beyond them.
+
+    That is its limits and policy, the plan it was to stay close to, and the pins of
+    buffers that have none here: they choose among the valid plans, and change none.
+    """
+    asked = given.problem
+    pinned = []
+    for buffer in buffers:
+        there = asked.by_name.get(buffer.name)
+        if there is not None and buffer.pin in (None, there.pin):
+            buffer = evolve(buffer, pin=there.pin, offset=there.offset)
+        pinned.append(buffer)
+    return Problem(pinned, asked.limits, asked.policy, asked.previous)
 
 
 def _by_qualified_name(registry: BufferRegistry, locations: Any) -> Any:
