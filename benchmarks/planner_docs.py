@@ -38,7 +38,7 @@ def conditions(data: dict[str, Any]) -> str:
     return (
         f"Measured on {data['time'][:10]}: {data['cpu']}, {data['cpus']} CPUs, Python "
         f"{data['python']}, numba {versions['numba']}, OR-Tools {versions['ortools']}.{load} "
-        "CPU times are those of one process and, as nothing here starts a second one, one thread."
+        "CPU times count all threads of the process that plans; it uses one."
     )
 
 
