@@ -11,12 +11,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from attrs import frozen
-
 from cubie.algorithms.contract import StepAlgorithm, StepFunctions
 from cubie.algorithms.erk import stage_slots
 from cubie.algorithms.implicit import ImplicitSettings, make_linear_solver
+from cubie.algorithms.stage_equation import StageEquation, needs_filter
 from cubie.backend import select
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
@@ -28,39 +26,6 @@ from cubie.systems.mass import build_mass_product, is_identity, mass_entries
 from cubie.systems.store import Store
 from cubie.tableaus import DIRKTableau
 from cubie_planner import Alias
-
-
-@frozen
-class StageEquation:
-    """``f(t, base + z) - M z / (h gamma) = 0``."""
-
-    n_states: int
-    couples_stages = False
-
-    def build(self, context: BuildContext, rhs: Callable, add_mass: Callable) -> Callable:
-        n = self.n_states
-
-        def evaluate(t, h, shift, state, parameters, base, increment, argument, temp, out):
-            for i in range(n):
-                argument[i] = base[i] + increment[i]
-            rhs(t, argument, parameters, out, 0)
-            add_mass(-shift, increment, 0, out, 0)
-
-        return evaluate
-
-
-def needs_filter(tableau: DIRKTableau) -> bool:
-    """Tell whether the error estimate grows without bound on stiff components.
-
-    It is then multiplied by ``(M - h gamma J)^-1 M`` (Hosea & Shampine, Appl. Numer. Math. 20
-    (1996) 21-37).
-    """
-    if tableau.error_weights is None:
-        return False
-    z = -1e10
-    stages = np.eye(tableau.n_stages) - z * np.array(tableau.a)
-    derivatives = np.linalg.solve(stages, np.ones(tableau.n_stages))
-    return bool(abs(z * np.dot(tableau.error_weights, derivatives)) > 1e5)
 
 
 class DIRKStep(StepAlgorithm):
@@ -119,7 +84,6 @@ class DIRKStep(StepAlgorithm):
         self.slots = stage_slots(tableau, tableau.predictor)
         blocks = Blocks(self.n_states)
         linear_solver = make_linear_solver(self.settings, system, blocks, dtype, options)
-        self.linear_solver = linear_solver
         newton = NewtonSolver(
             system, linear_solver, StageEquation(self.n_states), self._add_mass, self.filtered,
             not direct, per_component, dtype, options,
