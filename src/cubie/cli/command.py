@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +50,8 @@ class SizeType(click.ParamType):
         try:
             text = str(value).strip()
             size = parse_size(
-                f"--{param.name}" if param else "size", int(text) if text.isdecimal() else text
+                f"--{param.name.replace('_', '-')}" if param and param.name else "size",
+                int(text) if text.isdecimal() else text,
             )
         except (CubieError, DeviceError) as error:
             raise click.ClickException(one_line(error)) from error
@@ -96,7 +98,9 @@ class BlockSizeType(click.ParamType):
         """Return the number, or "auto"."""
         if value == AUTO:
             return AUTO
-        return click.IntRange(min=1).convert(value, param, ctx)
+        if not str(value).isdecimal() or int(value) < 1:
+            self.fail(f"{value!r} is neither a number of runs from 1 on nor 'auto'", param, ctx)
+        return int(value)
 
 
 class PlanCommand(click.Command):
@@ -119,10 +123,12 @@ def _say(message: str) -> None:
     click.echo(f"cubie-plan: {message}", err=True)
 
 
-@click.command(cls=PlanCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    "cubie-plan", cls=PlanCommand, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.argument("target")
 @click.option("--states", type=click.IntRange(min=1), help="States of a right-hand side.")
-@click.option("--args", metavar="JSON", help="Its further arguments, a list; by default numbers.")
+@click.option("--args", metavar="JSON", help="Its further arguments, a list; 1.0 each by default.")
 @click.option("--method", help="Method of a model, such as tsit5 or rodas4.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Of a model's states.")
 @click.option("--block-size", type=BlockSizeType(), help="Runs per block, or auto.")
@@ -150,7 +156,7 @@ def _say(message: str) -> None:
 @click.option("--explain", is_flag=True, help="Say what the peak is made of; price every pin.")
 @click.option("--verify", is_flag=True, help="Compile a model for --arch (needs no GPU).")
 @click.option("--what-if", is_flag=True, help="Try block sizes 32..512 and limits 48..227 KiB.")
-@click.option("--quiet", is_flag=True, help="No table, no messages but errors.")
+@click.option("--quiet", is_flag=True, help="No plan table, no messages but errors.")
 @click.version_option(package_name="cubie")
 def main(target: str, **options: Any) -> int:
     """Plan the memory of a model's kernel, or of any planner problem, without a GPU.
@@ -189,6 +195,8 @@ def main(target: str, **options: Any) -> int:
         except PlanUnknown as error:
             _say(f"{target}: {one_line(error)}")
             return 1
+        except BrokenPipeError:
+            raise  # click leaves quietly: who reads the output has seen enough
         except WRONG_INPUT as error:
             raise click.ClickException(one_line(error)) from error
 
@@ -196,6 +204,8 @@ def main(target: str, **options: Any) -> int:
 def _run(target: str, **options: Any) -> int:
     _check_outputs(options)
     source = _read(target, options)
+    if options["verify"] and source.kernel is None:
+        raise InputError(f"--verify compiles a model, and {target} is none")
     if options["check"]:
         return _tell_checked(source, options)
     plan = source.plan or _make(source, options)
@@ -223,7 +233,7 @@ def _read(target: str, options: dict[str, Any]) -> Source:
     source = read_source(target, model, None if capacity is None else capacity[0])
     if source.plan is None:
         return source
-    asked = ("block_size", "max_shared", "pins", "locations", "arch", "previous", "verify")
+    asked = ("block_size", "max_shared", "pins", "locations", "arch", "previous")
     for name in asked:
         if options[name]:
             option = f"--{name.replace('_', '-').removesuffix('s' if name == 'pins' else '')}"
@@ -284,12 +294,10 @@ def _print(plan: Plan, source: Source, options: dict[str, Any]) -> None:
     stream = sys.stdout if style == "table" else sys.stderr
     if options["explain"]:
         print(f"\n{explanation(plan)}", file=stream)
-    if options["verify"]:
-        print(file=stream)
-        show(verified(source, plan), stream)
-    if options["what_if"]:
-        print(file=stream)
-        show(other_limits(plan), stream)
+    for option, study in (("verify", partial(verified, source)), ("what_if", other_limits)):
+        if options[option]:
+            print(file=stream)
+            show(study(plan), stream)
 
 
 def _say_infeasible(target: str, error: PlanInfeasible) -> int:

@@ -27,7 +27,14 @@ def reading(name: str) -> Iterator[None]:
         raise InputError(f"{name}: is nested too deeply") from error
     except KeyError as error:
         raise InputError(f"{name}: lacks {error}") from error
-    except (ValueError, TypeError, AttributeError, csv.Error) as error:
+    except (
+        ValueError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        ArithmeticError,
+        csv.Error,
+    ) as error:
         raise InputError(f"{name}: {one_line(error)}") from error
 
 

@@ -94,7 +94,8 @@ def _line(error: BaseException, path: Path) -> str:
     """Return ``, line n`` of the user's file, where the error comes from it."""
     if isinstance(error, SyntaxError):
         return f", line {error.lineno}"
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename == str(path)]
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f.lineno for f in frames if Path(f.filename) == path.resolve()]
     return f", line {lines[-1]}" if lines else ""
 
 

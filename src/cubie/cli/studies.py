@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from attrs import evolve
 from rich.table import Table
 
-from cubie.cli.errors import InputError
+from cubie.cli.errors import InputError, one_line
 from cubie.cli.inputs import Source
 from cubie.cli.views import table
 from cubie.kernel import BatchSolverConfig, BatchSolverKernel
@@ -29,16 +29,16 @@ ASKED = ("block size", "limit", "shared/run", "shared/block", "private/run", "co
 
 
 def verify(source: Source, plan: Plan) -> Table:
-    """Compile all-local, all-shared and the plan, and show what the assembler says of each.
+    """Compile a model all local, all shared and as planned; show what the assembler says.
 
     Raises
     ------
     InputError
-        For a problem without a model, which has nothing to compile, or no target.
+        Where the CUDA toolkit is not installed, naming what brings it.
     """
     capability = plan.limits.compute_capability
-    if source.kernel is None or capability is None:
-        raise InputError(f"--verify compiles a model, and {source.name} is none")
+    assert source.kernel is not None, "a problem has nothing to compile"
+    assert capability is not None, "models are planned for a device"
     device = Device.for_capability(capability)
     rows = [_verified(source, name, found, device) for name, found in _placements(plan)]
     title = f"compiled for {device.name}, blocks of {plan.limits.block_size}, bytes"
@@ -67,7 +67,10 @@ def _verified(source: Source, name: str, plan: Plan | None, device: Device) -> t
     size = plan.limits.block_size
     config = BatchSolverConfig(plan, block_size=size)
     kernel = BatchSolverKernel(model.integrator, config, model.backend)
-    found = kernel.resources(device.capability)
+    try:
+        found = kernel.resources(device.capability)
+    except (ImportError, RuntimeError) as error:
+        raise InputError(f"--verify: {one_line(error)}") from error
     modelled = _modelled(plan)
     shared = found.shared_bytes_per_block
     return (
@@ -98,7 +101,7 @@ def _modelled(plan: Plan):
 def what_if(plan: Plan) -> Table:
     """Plan again for other block sizes, then for other limits; `cost` is the model's cycles."""
     rows = [_asked(plan.problem, limits) for limits in _other_limits(plan.limits)]
-    return table("what if (bytes)", ASKED, rows, ASKED)
+    return table("what if: bytes; cost in modelled cycles per run and step", ASKED, rows, ASKED)
 
 
 def _other_limits(limits: Limits) -> Iterator[Limits]:

@@ -21,6 +21,7 @@ COLUMNS = (
     *("buffer", "elements", "dtype", "bytes", "location", "offset", "lifetime"),
     *("alias", "pin", "why"),
 )
+WIDEST = 10_000
 NUMBERS = ("elements", "bytes", "offset")
 
 
@@ -64,9 +65,8 @@ def plan_csv(plan: Plan) -> str:
 
 def show_plan(plan: Plan, name: str) -> None:
     """Print the table, what it adds up to, and what limits it."""
-    used = [row for row, p in zip(plan_rows(plan), plan.placements.values(), strict=True)]
-    empty = [p.name for p in plan.placements.values() if p.size_bytes == 0]
-    rows = [row for row in used if row[0] not in set(empty)]
+    empty = {p.name for p in plan.placements.values() if p.size_bytes == 0}
+    rows = [row for row in plan_rows(plan) if row[0] not in empty]
     show(table(f"{name}: memory plan ({plan.status})", COLUMNS, rows, NUMBERS), sys.stdout)
     lines = report.totals(plan)
     if empty:
@@ -109,7 +109,12 @@ def table(
 def show(view: Table, stream: TextIO) -> None:
     """Print a table; into a file or a pipe it goes unwrapped, whatever its width."""
     console = Console(file=stream, markup=False, highlight=False, emoji=False)
-    if not console.is_terminal:
-        options = console.options.update(max_width=10_000)
-        console.width = max(1, Measurement.get(console, options, view).maximum)
-    console.print(view)
+    if console.is_terminal:
+        console.print(view)
+        return
+    options = console.options.update(max_width=WIDEST)
+    console.width = max(1, Measurement.get(console, options, view).maximum)
+    with console.capture() as captured:
+        console.print(view)
+    lines = (line.rstrip() for line in captured.get().splitlines())
+    stream.write("\n".join([*lines, ""]))
