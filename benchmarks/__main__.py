@@ -55,6 +55,11 @@ def _run_own(name: str, options: argparse.Namespace) -> None:
     data = module.run(**_arguments(name, options))
     options.results.mkdir(parents=True, exist_ok=True)
     path = options.results / f"{name}.json"
+    if "works" in data and path.exists():
+        # Works that were not run this time keep their results, and the environment
+        # that those were made in.
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        data = data | {"works": kept["works"] | data["works"]}
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
     print(module.report(data), flush=True)
     print(f"\nRaw data: {path}\n", flush=True)

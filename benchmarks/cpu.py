@@ -58,10 +58,11 @@ def run(works: list[str] | None, contenders: list[str] | None, rounds: int) -> d
     for name in works or WORKS:
         print(f"{name} ...", file=sys.stderr, flush=True)
         results[name] = _run_work(WORKS[name], contenders or list(CONTENDERS), rounds)
-    return {"suite": "cpu", "environment": describe(), "rounds": rounds, "works": results}
+    return {"suite": "cpu", "works": results}
 
 
 def _run_work(work: Work, contenders: list[str], rounds: int) -> dict[str, Any]:
+    environment = describe()
     processes = {name: Process(work, name) for name in contenders}
     raw: dict[str, Any] = {name: {"facts": p.facts, "turns": []} for name, p in processes.items()}
     running = {n: p for n, p in processes.items() if "unavailable" not in p.facts}
@@ -79,7 +80,7 @@ def _run_work(work: Work, contenders: list[str], rounds: int) -> dict[str, Any]:
         raw[name]["error"] = median_error(process.ask("end")["final_states"], exact)
     for process in processes.values():
         process.close()
-    return raw
+    return {"environment": environment, "contenders": raw}
 
 
 def summarise(raw: dict[str, Any]) -> dict[str, Any] | None:
@@ -92,8 +93,8 @@ def summarise(raw: dict[str, Any]) -> dict[str, Any] | None:
         values = [value for turn in raw["turns"] for value in turn[clock]]
         if values:
             summary[clock] = (scale * min(values), scale * median(values))
-    # Of each round, this contender's best call.
-    summary["rounds"] = [scale * min(turn["wall"]) for turn in raw["turns"]]
+    for clock in ("wall", "cpu"):
+        summary[f"{clock}_rounds"] = [scale * min(turn[clock]) for turn in raw["turns"]]
     return summary
 
 
@@ -102,8 +103,8 @@ def report(data: dict[str, Any]) -> str:
     parts = []
     for name, work in data["works"].items():
         header = [name, "wall ms (min)", "(median)", "CPU ms (min)", "kernel ms (min)",
-                  "against numba lanes", "median error", "note"]  # fmt: skip
-        parts.append(markdown_table(header, _rows(work)))
+                  "wall / lanes", "CPU / lanes", "median error", "note"]  # fmt: skip
+        parts.append(markdown_table(header, _rows(work["contenders"])))
     return "\n\n".join(parts)
 
 
@@ -114,7 +115,7 @@ def _rows(work: dict[str, Any]) -> list[list[str]]:
     for name, summary in summaries.items():
         if summary is None:
             reason = work[name]["facts"].get("unavailable", "failed")
-            rows.append([name, "", "", "", "", "", "", reason])
+            rows.append([name, *[""] * 7, reason])
             continue
         kernel = f"{summary['kernel'][0]:.3g}" if "kernel" in summary else ""
         note = summary["variant"] or ""
@@ -127,7 +128,8 @@ def _rows(work: dict[str, Any]) -> list[list[str]]:
                 f"{summary['wall'][1]:.3g}",
                 f"{summary['cpu'][0]:.3g}",
                 kernel,
-                _ratio(summary, base),
+                _ratio(summary, base, "wall"),
+                _ratio(summary, base, "cpu"),
                 f"{summary['error']:.1e}",
                 note,
             ]
@@ -135,9 +137,9 @@ def _rows(work: dict[str, Any]) -> list[list[str]]:
     return rows
 
 
-def _ratio(summary: dict[str, Any], base: dict[str, Any] | None) -> str:
-    """Return the median over rounds of the ratio of wall times within a round."""
-    if base is None or len(base["rounds"]) != len(summary["rounds"]):
+def _ratio(summary: dict[str, Any], base: dict[str, Any] | None, clock: str) -> str:
+    """Return the median over rounds of the ratio of the best calls within a round."""
+    if base is None:
         return ""
-    ratios = [a / b for a, b in zip(summary["rounds"], base["rounds"], strict=True)]
-    return f"{median(ratios):.2f}"
+    pairs = zip(summary[f"{clock}_rounds"], base[f"{clock}_rounds"], strict=True)
+    return f"{median(a / b for a, b in pairs):.2f}"

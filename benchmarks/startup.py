@@ -19,7 +19,7 @@ from benchmarks.environment import describe
 from benchmarks.table import markdown_table
 
 COLD_REPEATS, WARM_REPEATS = 3, 5
-DEFAULT_CONTENDERS = ("cubie", "heyoka", "diffrax", "numbalsoda dop853", "scipy")
+DEFAULT_CONTENDERS = ("cubie", "heyoka", "diffrax", "numbalsoda dop853")
 DEFAULT_WORKS = ("W1",)
 CACHE_VARIABLE = "CUBIE_CACHE_DIR"
 
@@ -41,11 +41,12 @@ def run(works: list[str] | None, contenders: list[str] | None) -> dict[str, Any]
     """Return seconds of every start."""
     results: dict[str, Any] = {}
     for work in works or DEFAULT_WORKS:
-        results[work] = {}
+        starts: dict[str, Any] = {}
+        results[work] = {"environment": describe(), "contenders": starts}
         for name in contenders or DEFAULT_CONTENDERS:
             print(f"startup {work} {name} ...", file=sys.stderr, flush=True)
-            results[work][name] = _starts(work, name)
-    return {"suite": "startup", "environment": describe(), "works": results}
+            starts[name] = _starts(work, name)
+    return {"suite": "startup", "works": results}
 
 
 def _starts(work: str, contender: str) -> dict[str, Any]:
@@ -86,8 +87,8 @@ def _start(work: str, contender: str, cache: str) -> float | str:
 def report(data: dict[str, Any]) -> str:
     """Return the table, in Markdown."""
     rows = []
-    for work, contenders in data["works"].items():
-        for name, times in contenders.items():
+    for work, results in data["works"].items():
+        for name, times in results["contenders"].items():
             if "unavailable" in times:
                 rows.append([work, name, "", "", "", "", times["unavailable"]])
                 continue

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from statistics import median
 
 import numpy as np
 
 from benchmarks.specs import Work
 
-# The least of so many calls, and of all calls in so much time, is compared.
+# A variant is called so often, and for so long, and judged by its median.
 TRIALS = 9
 TRIAL_SECONDS = 0.3
 
@@ -27,19 +28,19 @@ class Baseline:
     Attributes
     ----------
     chosen : str
-        The variant with the smallest least time.
+        The variant with the smallest median time.
     trials : dict
-        The least time of each variant, in seconds.
+        The median time of each variant, in seconds.
     """
 
     def __init__(self, work: Work, variants: Mapping[str, Callable]):
         self._parameters = work.parameters
         self._out = np.empty((len(work.y0) + 1, work.n_runs), dtype=work.dtype)
         self._variants = dict(variants)
-        self.trials = {name: self._fastest(run) for name, run in variants.items()}
+        self.trials = {name: self._median_seconds(run) for name, run in variants.items()}
         self.chosen = min(self.trials, key=self.trials.__getitem__)
 
-    def _fastest(self, run: Callable) -> float:
+    def _median_seconds(self, run: Callable) -> float:
         run(self._parameters, self._out)
         times: list[float] = []
         begin = time.perf_counter()
@@ -47,7 +48,7 @@ class Baseline:
             start = time.perf_counter()
             run(self._parameters, self._out)
             times.append(time.perf_counter() - start)
-        return min(times)
+        return median(times)
 
     def __call__(self) -> None:
         self._variants[self.chosen](self._parameters, self._out)
