@@ -200,6 +200,22 @@ def test_plot_draws_a_picture(folder, suffix):
     assert Path(f"map.{suffix}").stat().st_size > 1000
 
 
+def test_verify_shows_the_shared_bytes_that_the_plan_promises(folder):
+    """The launch of the compiled kernel asks for exactly the plan's shared bytes."""
+    options = ("--states", 3, "--method", "euler", "--pin", "state=shared", "--quiet")
+    command = [sys.executable, "-m", "cubie.cli", "lorenz.py:lorenz", *map(str, options)]
+    command += ["--verify", "--output", "plan.json"]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    row = next(line.split() for line in result.stdout.splitlines() if "this plan" in line)
+    plan = Plan.load("plan.json")
+    assert [int(cell) for cell in row[2:4]] == [
+        plan.shared_bytes_per_run,
+        plan.shared_bytes_per_block,
+    ]
+    assert int(row[5]) > 0  # registers
+
+
 def test_quiet_says_nothing(folder):
     """With --quiet a plan that exists leaves no word on either stream."""
     result = run("model.toml", "--quiet")

@@ -40,7 +40,13 @@ def verify(source: Source, plan: Plan) -> Table:
     assert source.kernel is not None, "a problem has nothing to compile"
     assert capability is not None, "models are planned for a device"
     device = Device.for_capability(capability)
-    rows = [_verified(source, name, found, device) for name, found in _placements(plan)]
+    rows: list[tuple] = []
+    figures: dict[object, tuple] = {}  # by layout: equal plans are one kernel, compiled once
+    for name, found in _placements(plan):
+        layout = None if found is None else _layout(found)
+        if layout not in figures:
+            figures[layout] = _verified(source, found, device)
+        rows.append((name, *figures[layout]))
     title = f"compiled for {device.name}, blocks of {plan.limits.block_size}, bytes"
     return table(title, VERIFIED, rows, VERIFIED[1:])
 
@@ -59,9 +65,16 @@ def _try(problem: Problem) -> Plan | None:
         return None
 
 
-def _verified(source: Source, name: str, plan: Plan | None, device: Device) -> tuple:
+def _layout(plan: Plan) -> tuple:
+    """Return everything of a plan that a kernel is built from."""
+    return tuple(
+        (p.name, p.location, p.offset, p.parent, p.parent_offset) for p in plan.placements.values()
+    )
+
+
+def _verified(source: Source, plan: Plan | None, device: Device) -> tuple:
     if plan is None:
-        return (name, NO_PLAN, *[""] * (len(VERIFIED) - 2))
+        return (NO_PLAN, *[""] * (len(VERIFIED) - 2))
     model = source.kernel
     assert model is not None
     size = plan.limits.block_size
@@ -74,7 +87,6 @@ def _verified(source: Source, name: str, plan: Plan | None, device: Device) -> t
     modelled = _modelled(plan)
     shared = found.shared_bytes_per_block
     return (
-        name,
         plan.shared_bytes_per_run,
         shared,
         plan.local_bytes + plan.persistent_bytes,
