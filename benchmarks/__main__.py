@@ -6,6 +6,7 @@ import argparse
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -53,6 +54,7 @@ def _exists(suite: str) -> bool:
 def _run_own(name: str, options: argparse.Namespace) -> None:
     module = importlib.import_module(f"benchmarks.{name}")
     data = module.run(**_arguments(name, options))
+    print(module.report(data), flush=True)
     options.results.mkdir(parents=True, exist_ok=True)
     path = options.results / f"{name}.json"
     if "works" in data and path.exists():
@@ -60,9 +62,15 @@ def _run_own(name: str, options: argparse.Namespace) -> None:
         # that those were made in.
         kept = json.loads(path.read_text(encoding="utf-8"))
         data = data | {"works": kept["works"] | data["works"]}
-    path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    print(module.report(data), flush=True)
+    path.write_text(_readable(data), encoding="utf-8")
     print(f"\nRaw data: {path}\n", flush=True)
+
+
+def _readable(data: dict[str, Any]) -> str:
+    """Return JSON with each list of numbers on one line."""
+    text = json.dumps(data, indent=1)
+    numbers = re.compile(r"\[\s+([-+.\deE,\s]+?)\s+\]")
+    return numbers.sub(lambda found: f"[{' '.join(found[1].split())}]", text) + "\n"
 
 
 def _arguments(name: str, options: argparse.Namespace) -> dict[str, Any]:

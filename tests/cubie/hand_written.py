@@ -11,7 +11,7 @@ from collections.abc import Callable
 import numpy as np
 from attrs import frozen
 from llvmlite import ir
-from numba.core import cgutils, types
+from numba.core import types
 
 from cubie.backend import RunMemory, load_run, store_run
 from cubie.backend.lanes import Base, Buf, lane_alignment, lane_type
@@ -161,7 +161,8 @@ def _pointer(backend, base: str, n_elements: int, start: int) -> Callable:
         def lower(context, builder, signature, args):
             target = ir.PointerType(element, place.addrspace)
             if base == "local":
-                memory = cgutils.alloca_once(builder, ir.ArrayType(element, n_elements))
+                with builder.goto_entry_block():
+                    memory = builder.alloca(ir.ArrayType(element, n_elements))
                 memory.align = lane_alignment(dtype, backend.width)
                 return builder.bitcast(memory, target)
             whole = builder.bitcast(args[0] if base == "shared" else args[1], target)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cubie import RunStatus, Solver
+from cubie.backend.targets import default_lanes
 from cubie.factory import CUDAFactory
 from cubie_planner import Location, check
 from tests.oracle.problems import lorenz
@@ -24,7 +25,7 @@ STEPS = {
 METHODS = tuple(STEPS)
 RHO = np.linspace(15.0, 35.0, 11)
 OUTPUTS = ("t", "y", "n_steps", "n_rejected", "nfev", "status", "t_reached")
-DEFAULT_WIDTH = 8  # lanes of float64 on the cpu target
+DEFAULT_WIDTH = default_lanes(np.float64, n_states=3)
 
 by_method = pytest.mark.parametrize("method", METHODS)
 
@@ -118,17 +119,17 @@ def test_random_pins_agree_in_compiled_code(seed):
     assert_same_bits(result, expected(method))
 
 
-MANY = np.random.default_rng(7).permutation(np.linspace(0.0, 40.0, 1007))
+MANY = np.random.default_rng(7).permutation(np.linspace(0.0, 40.0, 10_007))
 
 
 @cache
 def many_runs():
-    """A thousand runs of very different lengths, eight at a time."""
+    """Ten thousand runs of very different lengths, a group at a time."""
     return solve(solver_of("cpu", "tsit5"), MANY, locations="local")
 
 
 def test_the_group_width_is_what_these_tests_take_it_for():
-    """Eight lanes by default, one where asked."""
+    """The documented default, one lane where asked."""
     many_runs()
     assert solver_of("cpu", "tsit5").kernel.backend.width == DEFAULT_WIDTH
     solve(solver_of("cpu", "tsit5", 1), locations="local")
@@ -143,7 +144,9 @@ def test_shuffled_batches_agree_run_by_run(seed):
     assert_same_bits(result, many_runs(), order)
 
 
-@pytest.mark.parametrize("size", [1, 7, DEFAULT_WIDTH - 1, DEFAULT_WIDTH, DEFAULT_WIDTH + 1, 1007])
+@pytest.mark.parametrize(
+    "size", [1, 7, DEFAULT_WIDTH - 1, DEFAULT_WIDTH, DEFAULT_WIDTH + 1, 10_007]
+)
 @pytest.mark.parametrize("lanes", [1, None])
 def test_batches_of_every_size_agree(size, lanes):
     """Groups that are not full compute nothing else, with lanes and without."""

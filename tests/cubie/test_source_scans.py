@@ -204,6 +204,7 @@ ALLOCATING = {
     "python.py": "allocators of the interpreted targets",
     "simulator.py": "shared memory and persistent arena of a simulated block",
     "foreign.py": "arrays that a user's own function gets as arguments",
+    "cuda_range.py": "the counter of a loop, no array",
 }
 ALLOCATION = re.compile(r"(^|\.)(alloca|alloca_once|alloca_once_value)$|(local|shared)\.array$")
 

@@ -94,8 +94,10 @@ class KrylovSolver(LinearSolver):
         self.diagonal = DiagonalComponent(system, dtype, options)
         self.add_child(self.jvp, during="solve")
         self.add_child(self.diagonal, during="jacobian")
-        for name in ("krylov_residual", "preconditioned_vec", "temp"):
-            self.register_buffer(name, blocks.n_unknowns, phases=("solve",), access_weight=20.0)
+        n = blocks.n_unknowns
+        self.register_buffer("krylov_residual", n, phases=("solve",), access_weight=20.0)
+        self.register_buffer("preconditioned_vec", n, phases=("solve",), access_weight=20.0)
+        self.register_buffer("temp", n, phases=("solve",), access_weight=20.0)
         # The reciprocal diagonal of the matrices.
         self.register_buffer(
             "inverse_diagonal",
@@ -267,8 +269,10 @@ class BiCGSTAB(KrylovSolver):
 
     def __init__(self, system: SystemComponent, blocks: Blocks, dtype, options: Mapping[str, Any]):
         super().__init__(system, blocks, dtype, options)
-        for name in ("krylov_shadow", "krylov_direction", "krylov_image"):
-            self.register_buffer(name, blocks.n_unknowns, phases=("solve",), access_weight=20.0)
+        n = blocks.n_unknowns
+        self.register_buffer("krylov_shadow", n, phases=("solve",), access_weight=20.0)
+        self.register_buffer("krylov_direction", n, phases=("solve",), access_weight=20.0)
+        self.register_buffer("krylov_image", n, phases=("solve",), access_weight=20.0)
 
     def _build_iterate(self, context: BuildContext) -> Callable:
         backend, n = context.backend, self.blocks.n_unknowns
