@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.environment import machine_name
+
 RESULTS = Path(__file__).parent / "results"
 OWN_SUITES = ("cpu", "startup", "planning")
 # Suites with a command line of their own, each a module of this package.
@@ -56,7 +58,7 @@ def _run_own(name: str, options: argparse.Namespace) -> None:
     data = module.run(**_arguments(name, options))
     print(module.report(data), flush=True)
     options.results.mkdir(parents=True, exist_ok=True)
-    path = options.results / f"{name}.json"
+    path = options.results / f"{name}-{machine_name()}.json"
     if "works" in data and path.exists():
         # Works that were not run this time keep their results, and the environment
         # that those were made in.
@@ -85,10 +87,9 @@ def _arguments(name: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def _print_kept(directory: Path) -> None:
     for name in OWN_SUITES:
-        path = directory / f"{name}.json"
-        if path.exists():
-            module = importlib.import_module(f"benchmarks.{name}")
-            print(f"{module.report(json.loads(path.read_text(encoding='utf-8')))}\n")
+        module = importlib.import_module(f"benchmarks.{name}")
+        for path in sorted(directory.glob(f"{name}-*.json")):
+            print(f"{path.name}\n\n{module.report(json.loads(path.read_text(encoding='utf-8')))}\n")
 
 
 if __name__ == "__main__":

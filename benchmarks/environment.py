@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
+import re
+import subprocess
 import sys
 from datetime import UTC, datetime
 from importlib import metadata
@@ -50,10 +52,30 @@ def vector_extension() -> str:
     return next((name for name in wanted if features.get(name)), "none")
 
 
+def machine_name() -> str:
+    """Return a short name for file names, such as "epyc-2cpu-avx2"."""
+    model = re.sub(r"\(\w+\)|@.*|\b(CPU|Processor|AMD|Intel)\b", " ", cpu_model())
+    words = re.findall(r"[a-z0-9]+", model.lower())
+    return "-".join([*words, f"{os.cpu_count()}cpu", vector_extension()])
+
+
+def source_commit() -> str | None:
+    """Return the commit these sources are at, marked where they differ from it."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        found = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return found.stdout.strip()
+
+
 def describe() -> dict[str, Any]:
     """Return everything a reader needs to judge timings made here and now."""
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": source_commit(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": cpu_model(),
