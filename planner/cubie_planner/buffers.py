@@ -11,6 +11,7 @@ import math
 import numbers
 from collections.abc import Iterable
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -195,7 +196,7 @@ class Buffer:
         """Bytes of one element."""
         return self.dtype.itemsize
 
-    @property
+    @cached_property  # asked for thousands of times per plan
     def size_bytes(self) -> int:
         """Bytes needed; 0 when disabled."""
         return self.n_elements * self.itemsize if self.enabled else 0

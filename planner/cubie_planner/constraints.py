@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
-
-from ortools.sat.python import cp_model
+from typing import TYPE_CHECKING
 
 from cubie_planner.buffers import Buffer, Location
 from cubie_planner.draft import Task
 from cubie_planner.greedy import hosts
+from cubie_planner.sat import Literal, Terms, negated
 
 if TYPE_CHECKING:
     from cubie_planner.model import JointModel
 
 ARENAS = (Location.SHARED, Location.LOCAL_PERSISTENT)
 LIMIT = "max_shared"
-
-Literal = Any
-"""A CP-SAT literal; the constant true where the answer is known."""
 
 
 def add_locations(m: JointModel) -> None:
@@ -29,10 +25,10 @@ def add_locations(m: JointModel) -> None:
         if m.relaxable:
             _add_relaxable_location(m, buffer)
         elif len(domain) == 1:
-            m.place[buffer.name] = dict.fromkeys(domain, m.true)
+            m.place[buffer.name] = dict.fromkeys(domain, m.sat.true)
         else:
-            literals = {p: m.model.new_bool_var(f"{buffer.name} {p}") for p in domain}
-            m.model.add_exactly_one(literals.values())
+            literals = {p: m.sat.boolean() for p in domain}
+            m.sat.exactly_one(literals.values())
             m.place[buffer.name] = literals
 
 
@@ -40,31 +36,24 @@ def _add_relaxable_location(m: JointModel, buffer: Buffer) -> None:
     """A pinned buffer may go anywhere when its pin is not assumed; others may vanish."""
     domain = m.task.domains[buffer.name]
     places = buffer.locations if buffer.pin else set(domain)
-    literals = {p: m.model.new_bool_var(f"{buffer.name} {p}") for p in Location if p in places}
+    literals = {p: m.sat.boolean() for p in Location if p in places}
     m.place[buffer.name] = literals
-    assumed = m.demand("place", buffer.name)
-    m.model.add_at_most_one(literals.values())
-    m.model.add_at_least_one(literals[p] for p in domain).only_enforce_if(assumed)
+    m.sat.at_most_one(literals.values())
+    m.sat.any_of([literals[p] for p in domain], m.demand("place", buffer.name))
 
 
 def add_nesting(m: JointModel) -> None:
     """A child lies inside at most one parent, a view inside exactly one, in its location."""
     for buffer in m.task.buffers:
         candidates = hosts(buffer, m.task.by_name, local=False)
-        literals = {
-            parent.name: m.model.new_bool_var(f"{buffer.name} in {parent.name}")
-            for parent, _ in candidates
-        }
+        literals = {parent.name: m.sat.boolean() for parent, _ in candidates}
         m.nest[buffer.name] = literals
         if buffer.alias_required:
-            m.model.add_at_most_one(literals.values())
-            present = list(m.place[buffer.name].values())
-            for here in present:
-                m.model.add_bool_or([here.negated(), *literals.values()]).only_enforce_if(
-                    m.demand("view", buffer.name)
-                )
+            m.sat.at_most_one(literals.values())
+            for here in m.place[buffer.name].values():
+                m.sat.any_of(literals.values(), [here, *m.demand("view", buffer.name)])
         elif len(literals) > 1:
-            m.model.add_at_most_one(literals.values())
+            m.sat.at_most_one(literals.values())
         for parent, literal in literals.items():
             _add_same_location(m, buffer, m.task.by_name[parent], literal)
 
@@ -75,10 +64,10 @@ def _add_same_location(m: JointModel, child: Buffer, parent: Buffer, literal: Li
         there = m.place[parent.name].get(place)
         misaligned = place is Location.LOCAL and parent.alignment < child.alignment
         if there is None or misaligned:
-            m.model.add_implication(literal, here.negated())
+            m.sat.implies(literal, negated(here))
         else:
-            m.model.add_implication(here, there).only_enforce_if(literal)
-    m.model.add_at_least_one(m.place[child.name].values()).only_enforce_if(literal)
+            m.sat.any_of([there], [here, literal])
+    m.sat.any_of(m.place[child.name].values(), [literal])
 
 
 def add_offsets(m: JointModel) -> None:
@@ -91,14 +80,14 @@ def add_offsets(m: JointModel) -> None:
         end = max(reach.get(p, local_end) for p in places) + buffer.size_bytes
         top = max(end, local_end if Location.LOCAL in places else 0)
         unit = buffer.alignment
-        offset = m.offset[buffer.name] = m.model.new_int_var(0, top // unit, f"at {buffer.name}")
+        offset = m.offset[buffer.name] = m.sat.integer(0, top // unit)
         if buffer.offset is not None and buffer.pin is not None:
-            m.model.add(offset == buffer.offset // unit).only_enforce_if(
-                [*m.demand("offset", buffer.name), places[buffer.pin]]
-            )
+            start = buffer.offset // unit
+            pinned = [*m.demand("offset", buffer.name), places[buffer.pin]]
+            m.sat.linear([(1, offset)], start, start, pinned)
         if Location.LOCAL in places:
             start = base.get(buffer.name, 0) // unit
-            m.model.add(offset == start).only_enforce_if(m.top(buffer.name, Location.LOCAL))
+            m.sat.linear([(1, offset)], start, start, [m.top(buffer.name, Location.LOCAL)])
 
 
 def arena_reach(task: Task) -> dict[Location, int]:
@@ -128,40 +117,35 @@ def local_bases(task: Task) -> dict[str, int]:
 def add_containment(m: JointModel) -> None:
     """A nested child lies within its parent's bytes, at the fixed sub-offset if there is one."""
     for buffer in m.task.buffers:
-        start = _bytes(m, buffer)
         for parent, fixed in hosts(buffer, m.task.by_name, local=False):
-            literal = m.nest[buffer.name][parent.name]
-            host = _bytes(m, parent)
-            if fixed is not None:
-                m.model.add(start == host + fixed).only_enforce_if(literal)
-            else:
-                slack = parent.size_bytes - buffer.size_bytes
-                m.model.add_linear_constraint(start - host, 0, slack).only_enforce_if(literal)
+            slack = parent.size_bytes - buffer.size_bytes
+            lowest, highest = (0, slack) if fixed is None else (fixed, fixed)
+            inside = [m.nest[buffer.name][parent.name]]
+            m.sat.linear(_distance(m, parent, buffer), lowest, highest, inside)
 
 
-def _bytes(m: JointModel, buffer: Buffer) -> Any:
-    return buffer.alignment * m.offset[buffer.name]
+def _distance(m: JointModel, first: Buffer, second: Buffer) -> Terms:
+    """Return the bytes from the start of `first` to the start of `second`."""
+    ahead = (second.alignment, m.offset[second.name])
+    return [ahead, (-first.alignment, m.offset[first.name])]
 
 
 def add_no_overlap(m: JointModel) -> None:
     """Buffers that lie inside no other are disjoint where they live together in an arena."""
     for place in ARENAS:
         members = [b.name for b in m.task.buffers if place in m.place[b.name]]
-        intervals: dict[str, Any] = {}
+        intervals: dict[str, int] = {}
         for _, live in m.task.live.peak_sections(members):
             for name in live:
                 if name not in intervals:
                     intervals[name] = _interval(m, m.task.by_name[name], place)
             if len(live) > 1:
-                m.model.add_no_overlap([intervals[name] for name in live])
+                m.sat.no_overlap(intervals[name] for name in live)
 
 
-def _interval(m: JointModel, buffer: Buffer, place: Location) -> Any:
+def _interval(m: JointModel, buffer: Buffer, place: Location) -> int:
     present = m.top(buffer.name, place)
-    start, size, name = _bytes(m, buffer), buffer.size_bytes, f"{buffer.name} {place}"
-    if present is m.true:
-        return m.model.new_fixed_size_interval_var(start, size, name)
-    return m.model.new_optional_fixed_size_interval_var(start, size, present, name)
+    return m.sat.interval(buffer.alignment, m.offset[buffer.name], buffer.size_bytes, present)
 
 
 def add_nested_disjoint(m: JointModel) -> None:
@@ -195,17 +179,15 @@ def _outlives_host(m: JointModel, child: Buffer, other: Buffer) -> bool:
 
 
 def _add_disjoint(m: JointModel, first: Buffer, second: Buffer, places: Sequence[Location]) -> None:
-    below = m.model.new_bool_var(f"{first.name} below {second.name}")
-    above = m.model.new_bool_var(f"{first.name} above {second.name}")
-    low, high = _bytes(m, first), _bytes(m, second)
+    below, above = m.sat.boolean(), m.sat.boolean()
     m.stacked += [(below, first.name, second.name), (above, second.name, first.name)]
-    m.model.add(low + first.size_bytes <= high).only_enforce_if(below)
-    m.model.add(high + second.size_bytes <= low).only_enforce_if(above)
+    m.sat.linear(_distance(m, first, second), first.size_bytes, None, [below])
+    m.sat.linear(_distance(m, second, first), second.size_bytes, None, [above])
     related = inside_literals(m, first.name, second.name)
     related += inside_literals(m, second.name, first.name)
     for place in places:
         here, there = m.place[first.name][place], m.place[second.name][place]
-        m.model.add_bool_or([below, above, here.negated(), there.negated(), *related])
+        m.sat.any_of([below, above, *related], [here, there])
 
 
 def inside_literals(m: JointModel, child: str, ancestor: str) -> list[Literal]:
@@ -217,10 +199,10 @@ def inside_literals(m: JointModel, child: str, ancestor: str) -> list[Literal]:
             found.append(literal)
         elif ancestor in m.reach[parent]:
             for further in inside_literals(m, parent, ancestor):
-                both = m.model.new_bool_var(f"{child} in {parent} in {ancestor}")
-                m.model.add_implication(both, literal)
-                m.model.add_implication(both, further)
-                m.model.add_bool_or([both, literal.negated(), further.negated()])
+                both = m.sat.boolean()
+                m.sat.implies(both, literal)
+                m.sat.implies(both, further)
+                m.sat.any_of([both], [literal, further])
                 found.append(both)
     return found
 
@@ -231,22 +213,19 @@ def add_heights(m: JointModel) -> None:
     for place in ARENAS:
         members = [b for b in m.task.buffers if place in m.place[b.name]]
         if members:
-            m.height[place] = m.model.new_int_var(0, reach[place], f"height {place}")
+            m.height[place] = m.sat.integer(0, reach[place])
         for buffer in members:
             if buffer.offset is not None and buffer.pin is place and not m.relaxable:
-                m.model.add(m.height[place] >= buffer.offset + buffer.size_bytes)
+                m.sat.linear([(1, m.height[place])], buffer.offset + buffer.size_bytes)
 
 
 def add_ends(m: JointModel) -> None:
     """The height of an arena is at least every end in it."""
     for place, height in m.height.items():
         for buffer in m.task.buffers:
-            if place not in m.place[buffer.name]:
-                continue
-            row = m.model.add(_bytes(m, buffer) + buffer.size_bytes <= height)
-            top = m.top(buffer.name, place)
-            if top is not m.true:
-                row.only_enforce_if(top)
+            if place in m.place[buffer.name]:
+                above = [(1, height), (-buffer.alignment, m.offset[buffer.name])]
+                m.sat.linear(above, buffer.size_bytes, None, [m.top(buffer.name, place)])
 
 
 def add_load_rows(m: JointModel) -> None:
@@ -258,20 +237,18 @@ def add_load_rows(m: JointModel) -> None:
     for place, height in m.height.items():
         members = [b.name for b in m.task.buffers if place in m.place[b.name]]
         for section, live in m.task.live.peak_sections(members):
-            load = [m.task.by_name[n].size_bytes * m.top(n, place) for n in live]
+            load = [(m.task.by_name[n].size_bytes, m.top(n, place)) for n in live]
             for name in live:
-                exposed = _exposed(m, name, section)
-                load += [
-                    m.task.by_name[name].size_bytes * m.inside(name, p, place) for p in exposed
-                ]
-            m.model.add(cp_model.LinearExpr.sum(load) <= height)
+                size = m.task.by_name[name].size_bytes
+                load += [(size, m.inside(name, p, place)) for p in _exposed(m, name, section)]
+            m.sat.linear([*load, (-1, height)], None, 0)
     for parent in m.task.buffers:
         children = [b.name for b in m.task.buffers if parent.name in m.nest[b.name]]
         if sum(m.task.by_name[name].size_bytes for name in children) <= parent.size_bytes:
             continue
         for _, live in m.task.live.peak_sections(children):
-            load = [m.task.by_name[n].size_bytes * m.nest[n][parent.name] for n in live]
-            m.model.add(cp_model.LinearExpr.sum(load) <= parent.size_bytes)
+            load = [(m.task.by_name[n].size_bytes, m.nest[n][parent.name]) for n in live]
+            m.sat.linear(load, None, parent.size_bytes)
 
 
 def _exposed(m: JointModel, name: str, section: int) -> list[str]:
@@ -298,10 +275,9 @@ def add_capacity(m: JointModel) -> None:
     for unit in units:
         wider = [m.place[b.name][Location.SHARED] for b in members if b.alignment > unit]
         same = [m.place[b.name][Location.SHARED] for b in members if b.alignment == unit]
-        if any(literal is m.true for literal in wider):
+        if m.sat.true in wider:
             continue
         capacity = m.task.capacity(unit) or 0
-        for literal in [m.true] if any(x is m.true for x in same) else same:
-            m.model.add(height <= capacity).only_enforce_if(
-                [*assumed, literal, *(w.negated() for w in wider)]
-            )
+        for literal in [m.sat.true] if m.sat.true in same else same:
+            when = [*assumed, literal, *map(negated, wider)]
+            m.sat.linear([(1, height)], None, capacity, when)

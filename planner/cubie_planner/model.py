@@ -15,14 +15,11 @@ The same model serves optimisation (one objective after the other) and explanati
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from attrs import frozen
-from ortools.sat.python import cp_model
 
 from cubie_planner.buffers import Location
 from cubie_planner.constraints import (
-    Literal,
     add_capacity,
     add_containment,
     add_ends,
@@ -38,15 +35,7 @@ from cubie_planner.constraints import (
 from cubie_planner.draft import ALL_ON, COST, MOVES, PRIVATE, SHARED, Claim, Draft, Switches, Task
 from cubie_planner.greedy import reachable
 from cubie_planner.plan import Status
-
-SEED = 1
-
-STATUS = {
-    cp_model.OPTIMAL: Status.OPTIMAL,
-    cp_model.FEASIBLE: Status.FEASIBLE,
-    cp_model.INFEASIBLE: Status.INFEASIBLE,
-    cp_model.UNKNOWN: Status.UNKNOWN,
-}
+from cubie_planner.sat import Answer, Literal, SatModel, Terms, negated
 
 
 @frozen
@@ -100,13 +89,12 @@ class JointModel:
     ):
         self.task = task
         self.relaxable = relaxable
-        self.model = cp_model.CpModel()
-        self.demands: dict[Demand, cp_model.IntVar] = {}
-        self.true = self.model.new_constant(1)
+        self.sat = SatModel()
+        self.demands: dict[Demand, Literal] = {}
         self.place: dict[str, dict[Location, Literal]] = {}
         self.nest: dict[str, dict[str, Literal]] = {}
-        self.offset: dict[str, Any] = {}
-        self.height: dict[Location, Any] = {}
+        self.offset: dict[str, int] = {}
+        self.height: dict[Location, int] = {}
         self._top: dict[tuple[str, Location], Literal] = {}
         self._inside: dict[tuple[str, str, Location], Literal] = {}
         self.stacked: list[tuple[Literal, str, str]] = []
@@ -130,7 +118,7 @@ class JointModel:
             return []
         key = Demand(kind, name)
         if key not in self.demands:
-            self.demands[key] = self.model.new_bool_var(f"{kind} {name}")
+            self.demands[key] = self.sat.boolean()
         return [self.demands[key]]
 
     def top(self, name: str, place: Location) -> Literal:
@@ -141,109 +129,89 @@ class JointModel:
             return here
         key = (name, place)
         if key not in self._top:
-            top = self._top[key] = self.model.new_bool_var(f"top {name} {place}")
-            self.model.add_bool_or([top, here.negated(), *inside])
-            self.model.add_implication(top, here)
+            top = self._top[key] = self.sat.boolean()
+            self.sat.any_of([top, *inside], [here])
+            self.sat.implies(top, here)
             for literal in inside:
-                self.model.add_implication(top, literal.negated())
+                self.sat.implies(top, negated(literal))
         return self._top[key]
 
     def inside(self, name: str, parent: str, place: Location) -> Literal:
         """Return a literal that is true when `name` lies inside `parent` in `place`."""
         here, nested = self.place[name][place], self.nest[name][parent]
-        if here is self.true:
+        if here == self.sat.true:
             return nested
         key = (name, parent, place)
         if key not in self._inside:
-            both = self._inside[key] = self.model.new_bool_var(f"{name} in {parent} {place}")
-            self.model.add_bool_or([both, here.negated(), nested.negated()])
+            both = self._inside[key] = self.sat.boolean()
+            self.sat.any_of([both], [here, nested])
         return self._inside[key]
 
-    def objective(self, level: str) -> Any:
+    def objective(self, level: str) -> Terms:
         """Return the expression a level minimises."""
-        terms: list[Any] = []
         if level == COST:
-            terms = [
-                cost * self.place[name][place]
+            return [
+                (cost, self.place[name][place])
                 for name, domain in self.task.domains.items()
                 for place, cost in domain.items()
             ]
-        elif level == SHARED:
-            terms = [self.height[p] for p in (Location.SHARED,) if p in self.height]
-        elif level == PRIVATE:
+        if level == MOVES:
+            return [(1, literal) for literal in moved_literals(self)]
+        place = Location.SHARED if level == SHARED else Location.LOCAL_PERSISTENT
+        terms = [(1, self.height[p]) for p in (place,) if p in self.height]
+        if level == PRIVATE:
             locals_ = self.task.may_be(Location.LOCAL)
-            terms = [b.size_bytes * self.top(b.name, Location.LOCAL) for b in locals_]
-            terms += [self.height[p] for p in (Location.LOCAL_PERSISTENT,) if p in self.height]
-        elif level == MOVES:
-            terms = moved_literals(self)
-        return cp_model.LinearExpr.sum(terms)
+            terms += [(b.size_bytes, self.top(b.name, Location.LOCAL)) for b in locals_]
+        return terms
 
-    def solve(self, objective: Any, effort: float) -> Outcome:
+    def solve(self, objective: Terms | None, effort: float) -> Outcome:
         """Minimise `objective` (None: find any solution) within a deterministic effort."""
-        self.model.clear_objective()
-        if objective is not None:
-            self.model.minimize(objective)
-        solver = new_solver(effort)
-        status = STATUS[solver.solve(self.model)]
-        bound = round(solver.best_objective_bound) if objective is not None else 0
-        if status not in (Status.OPTIMAL, Status.FEASIBLE):
-            return Outcome(status, bound, 0, None)
-        value = round(solver.objective_value) if objective is not None else 0
-        return Outcome(status, bound, value, self._read(solver))
+        answer = self.sat.solve(effort, objective)
+        draft = self._read(answer) if answer.values else None
+        return Outcome(answer.status, answer.bound, answer.value, draft)
 
     def clash(self, assumed: Iterable[Demand], effort: float) -> tuple[Status, list[Demand]]:
         """Assume demands; return the status and, when infeasible, some that clash."""
         assumed = list(assumed)
-        self.model.clear_objective()
-        self.model.clear_assumptions()
-        self.model.add_assumptions([self.demands[key] for key in assumed])
-        solver = new_solver(effort)
-        status = STATUS[solver.solve(self.model)]
-        if status is not Status.INFEASIBLE:
-            return status, []
-        indices = set(solver.sufficient_assumptions_for_infeasibility())
-        return status, [key for key in assumed if self.demands[key].index in indices]
+        answer = self.sat.solve(effort, assumed=[self.demands[key] for key in assumed])
+        return answer.status, [key for key in assumed if self.demands[key] in answer.core]
 
     def hint(self, draft: Draft) -> None:
         """Give the solver a full solution to start from."""
-        self.model.clear_hints()
+        self.sat.clear_hints()
         base = local_bases(self.task)
         starts: dict[str, int] = {}
         for name, places in self.place.items():
             where = draft.locations[name]
             for place, literal in places.items():
-                self._add_hint(literal, place is where)
+                self.sat.hint(literal, place is where)
             for parent, literal in self.nest[name].items():
-                self._add_hint(literal, draft.parents.get(name) == parent)
+                self.sat.hint(literal, draft.parents.get(name) == parent)
             start = draft.offsets[name]
             if where is Location.LOCAL:
                 start += base.get(outermost(draft, name), 0)
             starts[name] = start
-            self._add_hint(self.offset[name], start // self.task.by_name[name].alignment)
+            self.sat.hint(self.offset[name], start // self.task.by_name[name].alignment)
         for (name, place), literal in self._top.items():
             here = draft.locations[name] is place and name not in draft.parents
-            self._add_hint(literal, here)
+            self.sat.hint(literal, here)
         ends = {name: start + self.task.by_name[name].size_bytes for name, start in starts.items()}
         for literal, lower, upper in self.stacked:
-            self._add_hint(literal, ends[lower] <= starts[upper])
+            self.sat.hint(literal, ends[lower] <= starts[upper])
         for place, height in self.height.items():
             there = [ends[name] for name, where in draft.locations.items() if where is place]
-            self._add_hint(height, max(there, default=0))
+            self.sat.hint(height, max(there, default=0))
 
-    def _add_hint(self, variable: Any, value: int) -> None:
-        if variable is not self.true:
-            self.model.add_hint(variable, int(value))
-
-    def _read(self, solver: cp_model.CpSolver) -> Draft:
+    def _read(self, answer: Answer) -> Draft:
         locations, parents, offsets = {}, {}, {}
         for name, places in self.place.items():
-            locations[name] = next(p for p, lit in places.items() if solver.boolean_value(lit))
+            locations[name] = next(p for p, literal in places.items() if answer.holds(literal))
             for parent, literal in self.nest[name].items():
-                if solver.boolean_value(literal):
+                if answer.holds(literal):
                     parents[name] = parent
             if name in self.offset:
                 unit = self.task.by_name[name].alignment
-                offsets[name] = unit * solver.value(self.offset[name])
+                offsets[name] = unit * answer.values[self.offset[name]]
         draft = Draft(locations, offsets, parents)
         if not offsets:
             return draft
@@ -261,31 +229,23 @@ def outermost(draft: Draft, name: str) -> str:
     return name
 
 
-def new_solver(effort: float) -> cp_model.CpSolver:
-    """Return a solver whose answer depends on the model alone, never on a clock."""
-    solver = cp_model.CpSolver()
-    solver.parameters.num_workers = 1
-    solver.parameters.random_seed = SEED
-    solver.parameters.max_deterministic_time = effort
-    return solver
-
-
 def moved_literals(m: JointModel) -> list[Literal]:
     """Return, per buffer of the previous plan, a literal that is true when it moved."""
     moved = []
     for name, (where, start) in m.task.problem.previous.items():
         if name not in m.place:
             continue
-        literal = m.model.new_bool_var(f"moved {name}")
+        literal = m.sat.boolean()
         moved.append(literal)
         here = m.place[name].get(where)
         unit = m.task.by_name[name].alignment
         if here is None or (start is not None and start % unit):
-            m.model.add_bool_or([literal])
+            m.sat.any_of([literal])
             continue
-        m.model.add_bool_or([literal, here])
+        m.sat.any_of([literal, here])
         if start is not None:
-            m.model.add(m.offset[name] == start // unit).only_enforce_if(literal.negated())
+            at = start // unit
+            m.sat.linear([(1, m.offset[name])], at, at, [negated(literal)])
     return moved
 
 
@@ -327,5 +287,5 @@ def lexicographic(
                 return outcome.status, None, known
             known.append(Claim(level, outcome.bound, dict(given)))
         given[level] = draft.values(task)[level]
-        joint.model.add(objective <= given[level])
+        joint.sat.linear(objective, None, given[level])
     return Status.FEASIBLE, draft, known

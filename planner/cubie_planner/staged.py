@@ -18,6 +18,7 @@ from cubie_planner.model import JointModel
 from cubie_planner.packing import INTERPRETED_ITEMS, pack
 from cubie_planner.packing_problem import PackingProblem, PackingResult
 from cubie_planner.plan import Status
+from cubie_planner.sat import negated
 
 ROUNDS = 8
 """How many choices are tried before the joint model takes over."""
@@ -74,13 +75,14 @@ def _choose(model: JointModel, effort: float) -> tuple[Status, Draft | None, lis
             return outcome.status, choice, claims
         claims.append(Claim(level, outcome.bound, dict(given)))
         choice, given[level] = outcome.draft, outcome.value
-        model.model.add(objective <= outcome.value)
+        model.sat.linear(objective, None, outcome.value)
     return Status.FEASIBLE, choice, claims
 
 
 def _renested(task: Task, draft: Draft, claims: list[Claim], effort: float) -> Draft:
     """Try other parents in the same locations while something is left open."""
     best = draft
+    tried = [dict(draft.parents)]
     for rule in nestings(task.buffers, task.live.masks):
         if best.proven(task, claims):
             break
@@ -89,6 +91,9 @@ def _renested(task: Task, draft: Draft, claims: list[Claim], effort: float) -> D
             members = [b for b in task.buffers if draft.locations[b.name] is place]
             nested = nest(members, task.live.masks, rule, place is Location.LOCAL)
             parents |= {} if nested is None else nested[1]
+        if parents in tried:
+            continue
+        tried.append(parents)
         if any(b.alias_required and b.name not in parents for b in task.buffers):
             continue
         lower = best.values(task)[SHARED] - 1
@@ -113,12 +118,12 @@ def add_cut(model: JointModel, choice: Draft, place: Location) -> None:
         if buffer in members:
             chosen = choice.parents.get(buffer.name)
             for parent, literal in model.nest[buffer.name].items():
-                ways_out.append(literal.negated() if parent == chosen else literal)
-            if here is not model.true and here is not None:
-                ways_out.append(here.negated())
+                ways_out.append(negated(literal) if parent == chosen else literal)
+            if here is not None and here != model.sat.true:
+                ways_out.append(negated(here))
         elif here is not None and buffer.alignment > widest:
             ways_out.append(here)
-    model.model.add_bool_or(ways_out)
+    model.sat.any_of(ways_out)
 
 
 def realise(
