@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from attrs import frozen
 
 from cubie_planner.buffers import Interval, Lifetime, Location
 from cubie_planner.problem import Limits, Problem
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.table import Table
 
 
 class Status(StrEnum):
@@ -254,6 +259,48 @@ class Plan:
             "local_bytes": self.local_bytes,
             "persistent_bytes": self.persistent_bytes,
         }
+
+    def table(self) -> Table:
+        """Return the plan as a rich table: every buffer, totals, savings and proofs."""
+        from cubie_planner.report import table
+
+        return table(self)
+
+    def plot(
+        self,
+        path: str | Path | None = None,
+        *,
+        theme: str = "light",
+        phases: Mapping[str, Interval] | None = None,
+    ) -> Figure:
+        """Draw the memory map, and write it where a path is given; needs matplotlib.
+
+        See `cubie_planner.report.plot`.
+        """
+        from cubie_planner.report_plot import plot
+
+        return plot(self, path, theme=theme, phases=phases)
+
+    def report(
+        self,
+        path: str | Path | None = None,
+        *,
+        name: str = "plan",
+        phases: Mapping[str, Interval] | None = None,
+    ) -> str:
+        """Return one self-contained HTML page about the plan, and write it where a path is given.
+
+        See `cubie_planner.report_html.html`.
+        """
+        from cubie_planner.report_html import html
+
+        return html(self, path, name=name, phases=phases)
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows: map, totals and table."""
+        from cubie_planner.report_html import fragment
+
+        return fragment(self)
 
 
 def _alive(lifetime: Lifetime | None, span: Interval | None) -> bool:

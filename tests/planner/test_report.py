@@ -1,9 +1,13 @@
 """Tables and pictures of a plan."""
 
+import subprocess
+import sys
+
 import pytest
 
 from cubie_planner import Alias, Buffer, Limits, Location, Problem, plan
-from cubie_planner.report import COLUMNS, plot, rows, savings, table, text, tiles, totals
+from cubie_planner.report import COLUMNS, TEXT_COLUMNS, plot, rows, savings, table, text, totals
+from cubie_planner.report_map import arenas, ticks, tiles
 
 PLAN = plan(
     Problem(
@@ -48,16 +52,42 @@ def test_totals_say_what_reuse_saves_and_what_is_proven():
     assert "shared bytes: 64 (proven)" in lines
 
 
+def test_offsets_that_leave_holes_save_nothing():
+    """Where pinned offsets cost more than lifetimes save, nothing negative is told."""
+    buffers = [
+        Buffer("a", 2, "f4", pin="shared", offset=0),
+        Buffer("b", 2, "f4", pin="shared", offset=16),
+    ]
+    made = plan(Problem(buffers, Limits(4096), "shared"))
+    saved = savings(made)
+    assert (saved.without_reuse, saved.by_lifetimes, saved.holes) == (16, 0, 8)
+    assert "lifetimes 0 B, aliases 0 B (of 16 B without reuse); holes 8 B" in "\n".join(
+        totals(made)
+    )
+
+
 def test_text_and_rich_table_show_the_same():
-    """The plain text holds every cell, and the rich table as many rows."""
+    """The plain text holds every cell of its columns, and the rich table as many rows."""
     plain = text(PLAN)
-    assert all(cell in plain for row in rows(PLAN) for cell in row)
-    assert table(PLAN).row_count == len(PLAN.placements)
+    shown = [COLUMNS.index(name) for name in TEXT_COLUMNS]
+    assert all(row[i] in plain for row in rows(PLAN) for i in shown)
+    assert table(PLAN).row_count == PLAN.table().row_count == len(PLAN.placements)
+
+
+def test_table_takes_names_literally():
+    """A name that looks like markup of the table library is shown as it is."""
+    from rich.console import Console
+
+    odd = plan(Problem([Buffer("[red]a[/blue]", 1, "f4")], Limits(), "local"))
+    console = Console(width=300)
+    with console.capture() as captured:
+        console.print(odd.table())
+    assert "[red]a[/blue]" in captured.get()
 
 
 def test_tiles_nest_aliases():
     """The map has one rectangle per placement and interval; children are nested deeper."""
-    drawn = tiles(PLAN, Location.SHARED)
+    drawn = tiles(PLAN, Location.SHARED, (0, 5))
     assert [t.depth for t in drawn if t.name == "loop.part"] == [1]
     assert len([t for t in drawn if t.name == "loop.late"]) == 2
     part = next(t for t in drawn if t.name == "loop.part")
@@ -65,17 +95,71 @@ def test_tiles_nest_aliases():
     assert rhs.start <= part.start < part.end <= rhs.end
 
 
+def test_names_are_written_where_no_child_hides_them():
+    """A parent's name stands in the widest stretch of its bytes outside its children."""
+    rhs = next(t for t in tiles(PLAN, Location.SHARED, (0, 5)) if t.name == "loop.rhs")
+    assert rhs.label_room == 16
+    assert rhs.start + 16 < rhs.label_at < rhs.end
+
+
+def test_maps_hold_every_byte_of_every_location():
+    """All locations are mapped over the same program points, phases included."""
+    found = {arena.location: arena for arena in arenas(PLAN, {"end": (5, 9)})}
+    assert {place: arena.height_bytes for place, arena in found.items()} == {
+        Location.SHARED: PLAN.shared_bytes_per_run,
+        Location.LOCAL_PERSISTENT: PLAN.persistent_bytes,
+        Location.LOCAL: PLAN.local_bytes,
+    }
+    assert {arena.interval for arena in found.values()} == {(0, 9)}
+
+
+def test_local_views_are_drawn_inside_their_parents():
+    """Local arrays have no offset: they are stacked, and a view lies inside its parent."""
+    view = Buffer("view", 2, "f4", aliases=[Alias("whole", 8)], alias_required=True)
+    made = plan(Problem([Buffer("first", 1, "f4"), view, Buffer("whole", 8, "f4")], policy="local"))
+    drawn = {t.name: (t.start, t.end) for t in tiles(made, Location.LOCAL, (0, 1))}
+    assert drawn == {"first": (0, 4), "whole": (4, 36), "view": (12, 20)}
+
+
+@pytest.mark.parametrize(
+    ("span", "marks"), [((0, 1), [0, 1]), ((2, 9), [2, 4, 6, 8]), ((0, 99), [0, 20, 40, 60, 80])]
+)
+def test_axes_are_marked_at_round_numbers(span, marks):
+    """There are few marks, a round step apart."""
+    assert ticks(*span, most=5) == marks
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg"])
-@pytest.mark.parametrize("dark", [False, True])
-def test_plot_writes_a_picture(tmp_path, suffix, dark):
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_plot_writes_a_picture(tmp_path, suffix, theme):
     """The memory map is written in the format of its suffix, on light or dark ground."""
     path = tmp_path / f"map.{suffix}"
-    plot(PLAN, path, dark=dark)
+    plot(PLAN, path, theme=theme, phases={"all": (0, 5)})
     assert path.stat().st_size > 5000
 
 
-def test_plot_of_an_all_local_plan(tmp_path):
-    """A plan without any arena still gives a picture that says so."""
+def test_plot_returns_its_figure_and_refuses_other_themes():
+    """Without a path the figure is what a notebook shows; a wrong theme names the nearest."""
+    assert len(PLAN.plot().axes) == 3
+    with pytest.raises(ValueError, match=r"theme 'drak' is unknown \(did you mean 'dark'"):
+        PLAN.plot(theme="drak")
+
+
+def test_plot_of_a_plan_without_bytes(tmp_path):
+    """A plan without any bytes still gives a picture that says so."""
+    nothing = Problem([Buffer("a", 0, "f4")], Limits(), "local")
     path = tmp_path / "map.svg"
-    plot(plan(Problem([Buffer("a", 1, "f4")], Limits(), "local")), path)
+    plot(plan(nothing), path)
     assert path.exists()
+    assert not arenas(plan(nothing))
+
+
+def test_importing_and_planning_load_no_drawing_or_table_library():
+    """What only reports need is loaded by reports only."""
+    code = (
+        "import sys; from cubie_planner import Buffer, Problem, plan, report; "
+        "plan(Problem([Buffer('a', 1, 'f4')])); "
+        "print(sorted({'rich', 'matplotlib', 'click'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
