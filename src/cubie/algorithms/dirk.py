@@ -82,10 +82,10 @@ class DIRKStep(StepAlgorithm):
         self.jacobians_per_step = self.factorizations_per_step = int(direct)
         self.iterates = True
         self.slots = stage_slots(tableau, tableau.predictor)
-        blocks = Blocks(self.n_states)
+        blocks = Blocks(self.n_states, filter=0 if self.filtered else None)
         linear_solver = make_linear_solver(self.settings, system, blocks, dtype, options)
         newton = NewtonSolver(
-            system, linear_solver, StageEquation(self.n_states), self._add_mass, self.filtered,
+            system, linear_solver, StageEquation(self.n_states), self._add_mass,
             not direct, per_component, dtype, options,
         )  # fmt: skip
         calls = {"prepare": "prepare", "solve": "stages"}

@@ -37,10 +37,13 @@ class LinearSolverFunctions:
         shift, y and parameters must be those of `prepare`. `iterations` counts products with the
         Jacobian per lane (int32 lanes, 0 for a direct solver). Lanes whose mask is false hold
         the best that was found, or nothing useful where the matrix is singular.
+    filter : callable or None
+        As `solve`, with the block ``blocks.filter`` alone, for its n unknowns.
     """
 
     prepare: Callable
     solve: Callable
+    filter: Callable | None
 
 
 def _checked_eigenvalues(instance, attribute, value):
@@ -60,6 +63,10 @@ class Blocks:
     n_states : int
     eigenvalues : tuple of complex
         Imaginary part zero for a real block, positive for one that stands for a pair.
+    filter : int, optional
+        Number of the real block that an error estimate is filtered with.
+    filter_only : bool
+        That block is the last one, and holds none of the unknowns of `solve`.
     """
 
     n_states: int = field(validator=validators.ge(1))
@@ -68,10 +75,28 @@ class Blocks:
         converter=lambda values: tuple(complex(v) for v in values),
         validator=(validators.min_len(1), _checked_eigenvalues),
     )
+    filter: int | None = None
+    filter_only: bool = False
+
+    @property
+    def solved(self) -> Blocks:
+        """The blocks of `solve`."""
+        return Blocks(self.n_states, self.eigenvalues[:-1]) if self.filter_only else self
+
+    @property
+    def filtering(self) -> Blocks:
+        """The block of `filter`."""
+        assert self.filter is not None
+        return Blocks(self.n_states, self.eigenvalues[self.filter : self.filter + 1])
+
+    @property
+    def filter_at(self) -> int:
+        """First element of the filter's block in arrays of all blocks."""
+        return 0 if self.filter is None else self.offsets[self.filter]
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """First unknown of each block."""
+        """First element of each block in arrays of all."""
         starts = [0]
         for eigenvalue in self.eigenvalues:
             starts.append(starts[-1] + self.n_states * (2 if eigenvalue.imag else 1))
@@ -79,7 +104,12 @@ class Blocks:
 
     @property
     def n_unknowns(self) -> int:
-        """Number of all unknowns."""
+        """Number of unknowns of `solve`."""
+        return self.n_elements - self.n_states * self.filter_only
+
+    @property
+    def n_elements(self) -> int:
+        """Size of arrays of all blocks."""
         return self.n_states * sum(2 if value.imag else 1 for value in self.eigenvalues)
 
 
@@ -98,6 +128,7 @@ class LinearSolver(CUDAFactory):
     entries: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "prepare": ("jacobian", "factorise"),
         "solve": ("solve",),
+        "filter": ("solve",),
     }
 
     def __init__(self, blocks: Blocks, dtype, options: Mapping[str, Any]):

@@ -157,17 +157,15 @@ def _complex_factorise(
     return factorise
 
 
-def build_dense_solve(backend: Backend, blocks: Blocks) -> Callable:
-    """Return ``solve(lu, rhs, rhs_at, x, x_at)`` for all blocks, which may work in place."""
-    chain = None
+def build_dense_solves(backend: Backend, blocks: Blocks) -> list[Callable]:
+    """Return ``solve(lu, rhs, rhs_at, x, x_at)`` for each block; it may work in place."""
+    solves = []
     starts = dense_starts(blocks)
     for k, eigenvalue in enumerate(blocks.eigenvalues):
         make = _complex_solve if eigenvalue.imag else _real_solve
         function = make(blocks.n_states, starts[k], blocks.offsets[k])
-        block = backend.device(function, inline=False)
-        chain = block if chain is None else backend.device(_then_solve(chain, block))
-    assert chain is not None  # there is at least one eigenvalue
-    return chain
+        solves.append(backend.device(function, inline=False))
+    return solves
 
 
 def _real_solve(n: int, at: int, offset: int) -> Callable:
@@ -220,13 +218,5 @@ def _then(before: Callable, after: Callable) -> Callable:
     def both(shift, lu, eps, one):
         ok = before(shift, lu, eps, one)
         return ok & after(shift, lu, eps, one)
-
-    return both
-
-
-def _then_solve(before: Callable, after: Callable) -> Callable:
-    def both(lu, rhs, rhs_at, x, x_at):
-        before(lu, rhs, rhs_at, x, x_at)
-        after(lu, rhs, rhs_at, x, x_at)
 
     return both

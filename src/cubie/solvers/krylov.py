@@ -21,6 +21,7 @@ from cubie.solvers.preconditioners import (
     PRECONDITIONERS,
     build_invert_diagonal,
     build_preconditioner,
+    build_scale,
 )
 from cubie.systems.component import SystemComponent
 from cubie.systems.derivatives_component import DiagonalComponent, JVPComponent
@@ -48,6 +49,14 @@ def _count(low: int, high: int):
 def _fraction(instance, attribute, value):
     if not (isinstance(value, (int, float)) and 0.0 < value < 1.0):
         raise InvalidOption(attribute.name, value, advice="It must lie between 0 and 1.")
+
+
+@frozen
+class Part:
+    """Blocks that are solved together, and where those of `inverse_diagonal` start."""
+
+    blocks: Blocks
+    at: int
 
 
 @frozen
@@ -101,7 +110,7 @@ class KrylovSolver(LinearSolver):
         # The reciprocal diagonal of the matrices.
         self.register_buffer(
             "inverse_diagonal",
-            blocks.n_unknowns,
+            blocks.n_elements,
             phases=(("jacobian", "solve"),),
             persistent=True,
             enabled=self.settings.preconditioner != "none",
@@ -112,10 +121,14 @@ class KrylovSolver(LinearSolver):
         return (self.kind, self.blocks, sorted(self.mass.items()))
 
     def build(self, context: BuildContext) -> LinearSolverFunctions:
-        backend = context.backend
+        backend, blocks, filters = context.backend, self.blocks, None
+        if blocks.filter is not None:
+            part = Part(blocks.filtering, blocks.filter_at)
+            filters = backend.device(self._build_solve(context, part))
         return LinearSolverFunctions(
             prepare=backend.device(self._build_prepare(context)),
-            solve=backend.device(self._build_solve(context)),
+            solve=backend.device(self._build_solve(context, Part(blocks.solved, 0))),
+            filter=filters,
         )
 
     def _store(self) -> Store:
@@ -147,9 +160,9 @@ class KrylovSolver(LinearSolver):
 
         return prepare
 
-    def _build_solve(self, context: BuildContext) -> Callable:
-        backend, n = context.backend, self.blocks.n_unknowns
-        iterate = self._build_iterate(context)
+    def _build_solve(self, context: BuildContext, part: Part) -> Callable:
+        backend, n = context.backend, part.blocks.n_unknowns
+        iterate = self._build_iterate(context, part)
         alloc_residual = context.allocator("krylov_residual")
         enter = context.phase("solve")
         dot = build_dot(backend, n)
@@ -167,17 +180,18 @@ class KrylovSolver(LinearSolver):
 
         return solve
 
-    def _build_tools(self, context: BuildContext) -> tuple[Callable, Callable]:
+    def _build_tools(self, context: BuildContext, part: Part) -> tuple[Callable, Callable]:
         """Return ``apply`` and ``precondition``."""
-        backend = context.backend
+        backend, blocks = context.backend, part.blocks
         jvp = self.child_functions(context, "jvp")
-        add_mass = build_mass_product(backend, self.blocks.n_states, self.mass, self._store())
-        apply = build_operator(backend, self.blocks, jvp, add_mass)
+        add_mass = build_mass_product(backend, blocks.n_states, self.mass, self._store())
+        apply = build_operator(backend, blocks, jvp, add_mass)
         settings = self.settings
         kind, order = settings.preconditioner, settings.neumann_order
-        return apply, build_preconditioner(backend, kind, order, self.blocks, apply)
+        scale = build_scale(backend, blocks, part.at)
+        return apply, build_preconditioner(backend, kind, order, blocks, apply, scale)
 
-    def _build_iterate(self, context: BuildContext) -> Callable:
+    def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
         """Return ``iterate(..., residual, x, x_at, target) -> (ok, iterations)``."""
         raise NotImplementedError
 
@@ -197,14 +211,14 @@ def build_dot(backend: Backend, n: int) -> Callable:
 class _OneDirection(KrylovSolver):
     """Iterations along the preconditioned residual z, with A z in `temp`."""
 
-    def _build_length(self, backend: Backend) -> Callable:
+    def _build_length(self, backend: Backend, n: int) -> Callable:
         """Return ``length(residual, z, image) -> (numerator, denominator)`` of the step."""
         raise NotImplementedError
 
-    def _build_iterate(self, context: BuildContext) -> Callable:
-        backend, n = context.backend, self.blocks.n_unknowns
-        apply, precondition = self._build_tools(context)
-        length, dot = self._build_length(backend), build_dot(backend, n)
+    def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
+        backend, n = context.backend, part.blocks.n_unknowns
+        apply, precondition = self._build_tools(context, part)
+        length, dot = self._build_length(backend, n), build_dot(backend, n)
         alloc_z, alloc_image = context.allocator("preconditioned_vec"), context.allocator("temp")
         alloc_inverse = context.allocator("inverse_diagonal")
         limit = self.settings.max_linear_iterations
@@ -239,8 +253,8 @@ class MinimalResidual(_OneDirection):
 
     kind = "minimal_residual"
 
-    def _build_length(self, backend: Backend) -> Callable:
-        dot = build_dot(backend, self.blocks.n_unknowns)
+    def _build_length(self, backend: Backend, n: int) -> Callable:
+        dot = build_dot(backend, n)
 
         def length(residual, z, image):
             return dot(image, residual), dot(image, image)
@@ -253,8 +267,8 @@ class SteepestDescent(_OneDirection):
 
     kind = "steepest_descent"
 
-    def _build_length(self, backend: Backend) -> Callable:
-        dot = build_dot(backend, self.blocks.n_unknowns)
+    def _build_length(self, backend: Backend, n: int) -> Callable:
+        dot = build_dot(backend, n)
 
         def length(residual, z, image):
             return dot(z, residual), dot(z, image)
@@ -274,10 +288,11 @@ class BiCGSTAB(KrylovSolver):
         self.register_buffer("krylov_direction", n, phases=("solve",), access_weight=20.0)
         self.register_buffer("krylov_image", n, phases=("solve",), access_weight=20.0)
 
-    def _build_iterate(self, context: BuildContext) -> Callable:
-        backend, n = context.backend, self.blocks.n_unknowns
+    def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
+        backend, n = context.backend, part.blocks.n_unknowns
         dot = build_dot(backend, n)
-        first, second = self._build_first_half(context), self._build_second_half(context)
+        first = self._build_first_half(context, part)
+        second = self._build_second_half(context, part)
         alloc_shadow = context.allocator("krylov_shadow")
         alloc_direction = context.allocator("krylov_direction")
         alloc_image = context.allocator("krylov_image")
@@ -316,10 +331,10 @@ class BiCGSTAB(KrylovSolver):
 
         return backend.device(iterate)
 
-    def _build_first_half(self, context: BuildContext) -> Callable:
+    def _build_first_half(self, context: BuildContext, part: Part) -> Callable:
         """Step along the direction: x += alpha z, r -= alpha A z, with z = P direction."""
-        backend, n = context.backend, self.blocks.n_unknowns
-        apply, precondition = self._build_tools(context)
+        backend, n = context.backend, part.blocks.n_unknowns
+        apply, precondition = self._build_tools(context, part)
         dot = build_dot(backend, n)
         alloc_z, alloc_temp = context.allocator("preconditioned_vec"), context.allocator("temp")
         alloc_inverse = context.allocator("inverse_diagonal")
@@ -344,10 +359,10 @@ class BiCGSTAB(KrylovSolver):
 
         return backend.device(first)
 
-    def _build_second_half(self, context: BuildContext) -> Callable:
+    def _build_second_half(self, context: BuildContext, part: Part) -> Callable:
         """Minimise the residual along z = P residual, and turn the direction."""
-        backend, n = context.backend, self.blocks.n_unknowns
-        apply, precondition = self._build_tools(context)
+        backend, n = context.backend, part.blocks.n_unknowns
+        apply, precondition = self._build_tools(context, part)
         dot = build_dot(backend, n)
         alloc_z, alloc_temp = context.allocator("preconditioned_vec"), context.allocator("temp")
         alloc_inverse = context.allocator("inverse_diagonal")

@@ -11,7 +11,7 @@ import numpy as np
 from cubie.backend import Backend, select
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
-from cubie.solvers.dense_lu import build_dense_factorise, build_dense_solve, dense_starts
+from cubie.solvers.dense_lu import build_dense_factorise, build_dense_solves, dense_starts
 from cubie.solvers.elimination import Elimination, eliminate
 from cubie.solvers.lu_source import block_starts, write_lu
 from cubie.systems.component import SystemComponent
@@ -78,24 +78,38 @@ class LUSolver(LinearSolver):
 
     def build(self, context: BuildContext) -> LinearSolverFunctions:
         backend = context.backend
-        factorise, substitute = (self._build_dense if self.dense else self._build_sparse)(backend)
+        build = self._build_dense if self.dense else self._build_sparse
+        factorise, substitute = build(backend)
+        solving = range(len(self.blocks.solved.eigenvalues))
+        chain = _in_turn(backend, [substitute[k] for k in solving], _then_solve)
+        number, filters = self.blocks.filter, None
+        if number is not None:
+            alone = backend.device(_moved(substitute[number], self.blocks.filter_at))
+            filters = backend.device(self._build_solve(context, alone))
         return LinearSolverFunctions(
             prepare=backend.device(self._build_prepare(context, factorise)),
-            solve=backend.device(self._build_solve(context, substitute)),
+            solve=backend.device(self._build_solve(context, chain)),
+            filter=filters,
         )
 
-    def _build_dense(self, backend: Backend) -> tuple[Callable, Callable]:
+    def _build_dense(self, backend: Backend) -> tuple[Callable, list[Callable]]:
+        """Return the factorisation of all blocks, and the substitution of each."""
         pattern = self.jacobian.pattern
         factorise = build_dense_factorise(backend, self.blocks, pattern, self.mass, self._store())
-        return factorise, build_dense_solve(backend, self.blocks)
+        return factorise, build_dense_solves(backend, self.blocks)
 
-    def _build_sparse(self, backend: Backend) -> tuple[Callable, Callable]:
+    def _build_sparse(self, backend: Backend) -> tuple[Callable, list[Callable]]:
+        """Return the factorisation of all blocks, and the substitution of each."""
         module = load_module(self._store().write_module(self.source)[0])
         numbers = range(len(self.blocks.eigenvalues))
+
+        def compiled(name: str) -> Callable:
+            return backend.straight_line(getattr(module, name), inline=False)
+
         # The first block's slots hold the Jacobian of all: it comes last.
-        factorise = [getattr(module, f"factorise_{k}") for k in reversed(numbers)]
-        solve = [getattr(module, f"solve_{k}") for k in numbers]
-        return _in_turn(backend, factorise, _then_factorise), _in_turn(backend, solve, _then_solve)
+        factorise = [compiled(f"factorise_{k}") for k in reversed(numbers)]
+        solve = [compiled(f"solve_{k}") for k in numbers]
+        return _in_turn(backend, factorise, _then_factorise), solve
 
     def _store(self) -> Store:
         return Store(self.system.system.path.parents[1])
@@ -132,11 +146,20 @@ class LUSolver(LinearSolver):
 
 
 def _in_turn(backend: Backend, functions: list[Callable], then: Callable) -> Callable:
-    """Return one function that runs generated ones of all blocks in order."""
-    chain = backend.straight_line(functions[0], inline=False)
+    """Return one function that runs those of several blocks in order."""
+    chain = functions[0]
     for function in functions[1:]:
-        chain = backend.device(then(chain, backend.straight_line(function, inline=False)))
+        chain = backend.device(then(chain, function))
     return chain
+
+
+def _moved(substitute: Callable, at: int) -> Callable:
+    """Return the substitution of a block for vectors that hold this block alone."""
+
+    def moved(factors, rhs, rhs_at, x, x_at):
+        substitute(factors, rhs, rhs_at - at, x, x_at - at)
+
+    return moved
 
 
 def _then_factorise(before: Callable, after: Callable) -> Callable:

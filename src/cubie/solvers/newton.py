@@ -71,7 +71,7 @@ class NewtonFunctions:
         solved before (1 at first). Adds the iterations to `proposed_counters`.
     filter : callable or None
         ``filter(shared, persistent, t, shift, state, parameters, rhs, x) -> solved``: solves
-        once with the matrix, for the unknowns x (N,), which may be `rhs`.
+        once with the filter's block, for the n elements of x, which may be `rhs`.
     """
 
     prepare: Callable
@@ -107,8 +107,6 @@ class NewtonSolver(CUDAFactory):
     equations : Equations
     add_mass : callable
         ``add_mass(context)``: see `cubie.systems.mass.build_mass_product`.
-    filters : bool
-        The matrix is solved with once more, to filter an error estimate.
     iterative : bool
         The linear solver iterates.
     per_component : bool
@@ -133,7 +131,6 @@ class NewtonSolver(CUDAFactory):
         linear_solver: LinearSolver,
         equations: Equations,
         add_mass: Callable,
-        filters: bool,
         iterative: bool,
         per_component: bool,
         dtype,
@@ -144,9 +141,11 @@ class NewtonSolver(CUDAFactory):
         self.blocks: Blocks = linear_solver.blocks
         self.equations, self.add_mass = equations, add_mass
         self.iterative, self.per_component = iterative, per_component
-        self.filters = filters
-        solving = ("correct", "filter") if filters else ("correct",)
-        self.add_child(linear_solver, during={"prepare": ("prepare",), "solve": solving})
+        self.filters = self.blocks.filter is not None
+        calls = {"prepare": ("prepare",), "solve": ("correct",)}
+        if self.filters:
+            calls["filter"] = ("filter",)
+        self.add_child(linear_solver, during=calls)
         self.add_child(system, during="evaluate")
         self._register_buffers()
 
@@ -210,11 +209,12 @@ class NewtonSolver(CUDAFactory):
 
     def _build_filter(self, context: BuildContext) -> Callable:
         enter = context.phase("filter")
-        solve_linear = self.child_functions(context, "linear_solver").solve
+        filter_linear = self.child_functions(context, "linear_solver").filter
+        assert filter_linear is not None  # the blocks name it
 
         def apply_filter(shared, persistent, t, shift, state, parameters, rhs, x):
             enter(shared, persistent)
-            solved, _ = solve_linear(shared, persistent, t, shift, state, parameters, rhs, 0, x, 0)
+            solved, _ = filter_linear(shared, persistent, t, shift, state, parameters, rhs, 0, x, 0)
             return solved
 
         return apply_filter

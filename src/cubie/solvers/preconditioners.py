@@ -53,34 +53,37 @@ def _write_invert(blocks: Blocks, mass_diagonal: list[float]) -> str:
     return _HEADER.format(n=n) + "".join(f"    {line}\n" for line in lines)
 
 
-def build_scale(backend: Backend, blocks: Blocks) -> Callable:
+def build_scale(backend: Backend, blocks: Blocks, first: int = 0) -> Callable:
     """Return ``scale(inverse, vec, vec_at, out)``.
 
-    It adds (D^-1 vec)_i to ``out[i]``; D^-1 as `build_invert_diagonal` left it.
+    It adds (D^-1 vec)_i to ``out[i]``; D^-1 as `build_invert_diagonal` left it, for these blocks
+    from element `first` on.
     """
     chain = None
     for eigenvalue, at in zip(blocks.eigenvalues, blocks.offsets, strict=True):
         make = _scale_complex if eigenvalue.imag else _scale_real
-        block = backend.device(make(blocks.n_states, at))
+        block = backend.device(make(blocks.n_states, at, first + at))
         chain = block if chain is None else backend.device(_then(chain, block))
     assert chain is not None  # there is at least one eigenvalue
     return chain
 
 
-def _scale_real(n: int, at: int) -> Callable:
+def _scale_real(n: int, at: int, place: int) -> Callable:
     def scale(inverse, vec, vec_at, out):
         for i in range(n):
-            out[at + i] = out[at + i] + inverse[at + i] * vec[vec_at + at + i]
+            out[at + i] = out[at + i] + inverse[place + i] * vec[vec_at + at + i]
 
     return scale
 
 
-def _scale_complex(n: int, at: int) -> Callable:
+def _scale_complex(n: int, at: int, place: int) -> Callable:
     def scale(inverse, vec, vec_at, out):
-        for i in range(at, at + n):
-            re, im = vec[vec_at + i], vec[vec_at + n + i]
-            out[i] = out[i] + (inverse[i] * re - inverse[n + i] * im)
-            out[n + i] = out[n + i] + (inverse[i] * im + inverse[n + i] * re)
+        for i in range(n):
+            first, second = at + i, at + n + i
+            re, im = vec[vec_at + first], vec[vec_at + second]
+            a, b = inverse[place + i], inverse[place + n + i]
+            out[first] = out[first] + (a * re - b * im)
+            out[second] = out[second] + (a * im + b * re)
 
     return scale
 
@@ -94,15 +97,14 @@ def _then(before: Callable, after: Callable) -> Callable:
 
 
 def build_preconditioner(
-    backend: Backend, kind: str, order: int, blocks: Blocks, apply: Callable
+    backend: Backend, kind: str, order: int, blocks: Blocks, apply: Callable, scale: Callable
 ) -> Callable:
     """Return ``precondition(shared, persistent, t, shift, y, p, inverse, vec, vec_at, out, temp)``.
 
     It stores an approximation of A^-1 vec in `out`, a buffer of its own; `temp` is scratch of the
-    same size. A kind of "none" copies.
+    same size; `scale` is that of `build_scale`. A kind of "none" copies.
     """
     n = blocks.n_unknowns
-    scale = build_scale(backend, blocks)
     zero = backend.constant(0.0)
 
     def copy(shared, persistent, t, shift, y, p, inverse, vec, vec_at, out, temp):

@@ -1,0 +1,208 @@
+"""The equations of all stages of a fully implicit method, taken apart by eigenvectors.
+
+With z the increments of all stages, ``(A^-1 x M) z / h = f(t + c h, y + z)``. The eigenvectors of
+A^-1 take it apart: with z = (T x I) w the matrix of Newton's method has a block for each real
+eigenvalue and one for each complex pair, of n equations each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from attrs import frozen
+
+from cubie.backend import Backend
+from cubie.factory import BuildContext
+from cubie.solvers.contract import Blocks
+from cubie.systems.store import Store, load_module
+
+Rows = tuple[tuple[float, ...], ...]
+
+
+@frozen
+class Transformation:
+    """What makes the inverse of a coefficient matrix block-diagonal.
+
+    Attributes
+    ----------
+    eigenvalues : tuple of complex
+        Of A^-1: real ones, then of each complex pair the one above the axis.
+    to_stages, to_blocks : rows of numbers
+        T and its inverse. A pair has two columns: the real part of its eigenvector, and the
+        imaginary part with its sign changed.
+    """
+
+    eigenvalues: tuple[complex, ...]
+    to_stages: Rows
+    to_blocks: Rows
+
+    @classmethod
+    def of(cls, a_inverse: Sequence[Sequence[float]]) -> Transformation:
+        values, vectors = np.linalg.eig(np.array(a_inverse, dtype=float))
+        # Scaled so that the increments of the last stage are sums of those of the blocks.
+        vectors = vectors / vectors[-1]
+        tiny = 1e-10 * np.abs(values).max()
+        real = [k for k, value in enumerate(values) if abs(value.imag) <= tiny]
+        upper = [k for k, value in enumerate(values) if value.imag > tiny]
+        columns = [vectors[:, k].real for k in real]
+        for k in upper:
+            columns += [vectors[:, k].real, -vectors[:, k].imag]
+        to_stages = np.array(columns).T
+        found = [complex(values[k].real) for k in real] + [complex(values[k]) for k in upper]
+        return cls(tuple(found), _rows(to_stages), _rows(np.linalg.inv(to_stages)))
+
+
+def _rows(matrix: np.ndarray) -> Rows:
+    return tuple(tuple(row) for row in matrix.tolist())
+
+
+@frozen
+class CoupledEquations:
+    """``(T^-1 x I) f(t + c h, y + (T x I) w) - (Lambda x M) w / h = 0``; `base` is scratch."""
+
+    n_states: int
+    c: tuple[float, ...]
+    transformation: Transformation
+    blocks: Blocks
+    couples_stages = True
+
+    def build(self, context: BuildContext, rhs: Callable, add_mass: Callable) -> Callable:
+        backend, size = context.backend, self.blocks.n_unknowns
+        stages = [self._build_stage(backend, rhs, i) for i in range(len(self.c))]
+        sections = zip(self.transformation.eigenvalues, self.blocks.offsets, strict=False)
+        masses = [self._build_mass(backend, add_mass, value, at) for value, at in sections]
+        add_stages, add_masses = (
+            _chain(backend, stages, _then_stage),
+            _chain(backend, masses, _then_mass),
+        )
+        zero = backend.constant(0.0)
+
+        def evaluate(t, h, shift, state, parameters, base, increment, argument, temp, out):
+            for k in range(size):
+                out[k] = h * zero
+            add_stages(t, h, state, parameters, increment, base, temp, out)
+            add_masses(shift, increment, out)
+
+        return evaluate
+
+    def _build_stage(self, backend: Backend, rhs: Callable, i: int) -> Callable:
+        """Evaluate f at stage `i`, and add its part to every block."""
+        n, c = self.n_states, backend.constant(self.c[i])
+        total = backend.weighted_sum(
+            [(j * n, weight) for j, weight in enumerate(self.transformation.to_stages[i])]
+        )
+        weights = [row[i] for row in self.transformation.to_blocks]
+        spread = _chain(
+            backend, [_build_add(backend, n, j, w) for j, w in enumerate(weights)], _then_add
+        )
+
+        def stage(t, h, state, parameters, increment, argument, temp, out):
+            for k in range(n):
+                argument[k] = state[k] + total(increment, k)
+            rhs(t + c * h, argument, parameters, temp, 0)
+            spread(temp, out)
+
+        return backend.device(stage)
+
+    def _build_mass(self, backend: Backend, add_mass: Callable, value: complex, at: int):
+        """Subtract a block's part of ``(Lambda x M) w / h``."""
+        real, imaginary = backend.constant(value.real), backend.constant(value.imag)
+        other = at + self.n_states
+
+        def one(shift, increment, out):
+            add_mass(-shift * real, increment, at, out, at)
+
+        def pair(shift, increment, out):
+            add_mass(-shift * real, increment, at, out, at)
+            add_mass(shift * imaginary, increment, other, out, at)
+            add_mass(-shift * imaginary, increment, at, out, other)
+            add_mass(-shift * real, increment, other, out, other)
+
+        return backend.device(pair if value.imag else one)
+
+
+_HEADER = '''"""Collocation polynomial of {stages} stages, continued beyond its step.
+
+Written by cubie: changes are overwritten.
+"""
+
+
+def extrapolate(increment, at, ratio):
+'''
+
+
+def build_extrapolate(
+    backend: Backend, c: Sequence[float], transformation: Transformation, n: int, store: Store
+) -> Callable:
+    """Return ``extrapolate(increment, at, ratio)``.
+
+    For the state numbered `at` it replaces the transformed increments of one step by those that
+    the same polynomial has in a next step, `ratio` times as long (H&W II, IV.8).
+    """
+    source = _write_extrapolate(c, transformation, n)
+    function = load_module(store.write_module(source)[0]).extrapolate
+    return backend.straight_line(function, inline=False)
+
+
+def _write_extrapolate(c: Sequence[float], transformation: Transformation, n: int) -> str:
+    """Write the text: powers of the time after the step's end, scaled by the ratio, summed."""
+    stages, nodes = len(c), np.array([0.0, *c])
+    # The polynomial is zero at the start, and z at the nodes; its value at the end drops out.
+    at_nodes = np.vander(nodes - 1.0, increasing=True)
+    powers = np.linalg.inv(at_nodes)[1:, 1:] @ np.array(transformation.to_stages)
+    values = np.vander(np.array(c), stages + 1, increasing=True)[:, 1:]
+    values = np.array(transformation.to_blocks) @ values
+    numbers = range(stages)
+    lines = [f"w{j} = increment[at + {j * n}]" for j in numbers]
+    for k in numbers:
+        lines.append(f"r{k} = " + (f"r{k - 1} * ratio" if k else "ratio"))
+        total = " + ".join(f"{float(powers[k, j])!r} * w{j}" for j in numbers)
+        lines.append(f"p{k} = r{k} * ({total})")
+    for j in numbers:
+        total = " + ".join(f"{float(values[j, k])!r} * p{k}" for k in numbers)
+        lines.append(f"increment[at + {j * n}] = {total}")
+    return _HEADER.format(stages=stages) + "".join(f"    {line}\n" for line in lines)
+
+
+def _build_add(backend: Backend, n: int, j: int, weight: float) -> Callable:
+    """Add a multiple of `temp` to section `j`."""
+    factor, at = backend.constant(weight), j * n
+
+    def add(temp, out):
+        for k in range(n):
+            out[at + k] = out[at + k] + factor * temp[k]
+
+    return backend.device(add)
+
+
+def _chain(backend: Backend, functions: list[Callable], join: Callable) -> Callable:
+    """Compose functions into one that runs them in order."""
+    chain = functions[0]
+    for function in functions[1:]:
+        chain = backend.device(join(chain, function))
+    return chain
+
+
+def _then_add(before: Callable, after: Callable) -> Callable:
+    def both(temp, out):
+        before(temp, out)
+        after(temp, out)
+
+    return both
+
+
+def _then_stage(before: Callable, after: Callable) -> Callable:
+    def both(t, h, state, parameters, increment, argument, temp, out):
+        before(t, h, state, parameters, increment, argument, temp, out)
+        after(t, h, state, parameters, increment, argument, temp, out)
+
+    return both
+
+
+def _then_mass(before: Callable, after: Callable) -> Callable:
+    def both(shift, increment, out):
+        before(shift, increment, out)
+        after(shift, increment, out)
+
+    return both
