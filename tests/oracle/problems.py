@@ -26,6 +26,8 @@ class Problem:
         Jacobian, where differences are not good enough.
     published : tuple of n floats, optional
         Solution at the end as the source prints it.
+    floor : float
+        Errors of smaller components are compared with this instead.
     source : str
     """
 
@@ -37,6 +39,7 @@ class Problem:
     args: tuple = ()
     jac: Callable | None = None
     published: tuple[float, ...] | None = None
+    floor: float = 0.0
 
     def rhs(self, t, y):
         """Right-hand side with the arguments filled in, shape (n,)."""

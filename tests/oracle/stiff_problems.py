@@ -5,9 +5,13 @@ IV.10. Testset = Mazzia & Magherini, Test Set for Initial Value Problem Solvers,
 release 2.4 (2008), which prints the solutions at the end.
 """
 
+import json
+from functools import cache
+from pathlib import Path
+
 import numpy as np
 
-from tests.oracle.problems import Problem
+from tests.oracle.problems import Problem, brusselator
 
 
 def robertson(t, y):
@@ -205,6 +209,7 @@ E5 = Problem(
     (1.76e-3, 0.0, 0.0, 0.0),
     "Enright, Hull & Lindberg (1975), problem E5; H&W E5; Testset",
     jac=e5_jacobian,
+    floor=1e-24,
     published=(0.1152903278711829e-290, 0.8867655517642120e-22, 0.8854814626268838e-22, 0.0),
 )
 
@@ -214,6 +219,7 @@ RING_MODULATOR = Problem(
     (0.0, 1e-3),
     (0.0,) * 15,
     "Horneber (1976); H&W RING; Testset",
+    floor=1e-6,
     published=(
         -0.2339057358486745e-1,
         -0.7367485485540825e-2,
@@ -289,6 +295,8 @@ POLLU = Problem(
     ),
 )
 
+BRUSSELATOR = brusselator(20)
+
 STIFF = (
     ROBERTSON,
     HIRES,
@@ -299,3 +307,16 @@ STIFF = (
     PLEIADES,
     POLLU,
 )
+
+STIFF_BY_NAME = {problem.name: problem for problem in (*STIFF, BRUSSELATOR)}
+
+
+@cache
+def stiff_references():
+    """Return {problem: solution at the end (n,)}, good to 1e-10.
+
+    Made by `make_stiff_references`; the file says how, and how well it agrees with other solvers.
+    """
+    path = Path(__file__).with_name("stiff_references.json")
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    return {name: np.array(entry["y"]) for name, entry in stored.items()}
