@@ -21,7 +21,13 @@ OTHER_SUITES = ("planner", "resources")
 
 
 def main() -> None:
-    """Parse the command line and run the suites in order."""
+    """Parse the command line and run the suites in order.
+
+    After the name of a suite with a command line of its own, the rest is for that.
+    """
+    if len(sys.argv) > 1 and sys.argv[1] in OTHER_SUITES:
+        _run_other(sys.argv[1], sys.argv[2:])
+        return
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     suites = ("all", *OWN_SUITES, *OTHER_SUITES, "report")
     parser.add_argument("suites", nargs="*", default=["all"], metavar="suite",
@@ -42,11 +48,15 @@ def main() -> None:
         wanted = [*OWN_SUITES, *(name for name in OTHER_SUITES if _exists(name))]
     for name in wanted:
         if name in OTHER_SUITES:
-            subprocess.run([sys.executable, "-m", f"benchmarks.{name}"], check=True)
+            _run_other(name, [])
         elif name == "report":
             _print_kept(options.results)
         else:
             _run_own(name, options)
+
+
+def _run_other(suite: str, arguments: list[str]) -> None:
+    subprocess.run([sys.executable, "-m", f"benchmarks.{suite}", *arguments], check=True)
 
 
 def _exists(suite: str) -> bool:

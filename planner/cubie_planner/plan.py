@@ -213,14 +213,28 @@ class Plan:
     @cached_property
     def peak(self) -> Peak:
         """The program points at which most shared bytes are alive."""
-        bounds = sorted({point for p in self.shared for ab in p.lifetime or () for point in ab})
-        spans = list(itertools.pairwise(bounds)) or [None]
-        best = Peak(None, (), -1)
-        for span in spans:
-            live = [p for p in self.shared if _alive(p.lifetime, span)]
-            covered = _covered_bytes(live)
-            if covered > best.live_bytes:
-                best = Peak(span, tuple(p.name for p in live), covered)
+        begin: dict[int, list[Placement]] = {}
+        end: dict[int, list[Placement]] = {}
+        for placement in self.shared:
+            for start, stop in placement.lifetime or ():
+                begin.setdefault(start, []).append(placement)
+                end.setdefault(stop, []).append(placement)
+        live = {p.name: p for p in self.shared if p.lifetime is None}
+        best = Peak(None, tuple(live), _covered_bytes([*live.values()]))
+        total = sum(p.size_bytes for p in live.values())
+        for start, stop in itertools.pairwise(sorted(begin.keys() | end.keys())):
+            for placement in end.get(start, ()):
+                del live[placement.name]
+                total -= placement.size_bytes
+            for placement in begin.get(start, ()):
+                live[placement.name] = placement
+                total += placement.size_bytes
+            # Nested buffers cover no bytes of their own: never more than the sum of sizes.
+            if total > best.live_bytes or best.interval is None:
+                covered = _covered_bytes([*live.values()])
+                if covered > best.live_bytes or best.interval is None:
+                    names = tuple(p.name for p in self.shared if p.name in live)
+                    best = Peak((start, stop), names, covered)
         return best
 
     def _arena_bytes(self, location: Location) -> int:
@@ -301,12 +315,6 @@ class Plan:
         from cubie_planner.report_html import fragment
 
         return fragment(self)
-
-
-def _alive(lifetime: Lifetime | None, span: Interval | None) -> bool:
-    if lifetime is None or span is None:
-        return lifetime is None
-    return any(start <= span[0] < end for start, end in lifetime)
 
 
 def _covered_bytes(placements: list[Placement]) -> int:
