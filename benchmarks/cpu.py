@@ -103,7 +103,7 @@ def report(data: dict[str, Any]) -> str:
     parts = []
     for name, work in data["works"].items():
         header = [name, "wall ms (min)", "(median)", "CPU ms (min)", "kernel ms (min)",
-                  "wall / lanes", "CPU / lanes", "median error", "note"]  # fmt: skip
+                  "cores", "wall / lanes", "CPU / lanes", "median error", "note"]  # fmt: skip
         parts.append(markdown_table(header, _rows(work["contenders"])))
     return "\n\n".join(parts)
 
@@ -115,7 +115,7 @@ def _rows(work: dict[str, Any]) -> list[list[str]]:
     for name, summary in summaries.items():
         if summary is None:
             reason = work[name]["facts"].get("unavailable", "failed")
-            rows.append([name, *[""] * 7, reason])
+            rows.append([name, *[""] * 8, reason])
             continue
         kernel = f"{summary['kernel'][0]:.3g}" if "kernel" in summary else ""
         note = summary["variant"] or ""
@@ -128,6 +128,7 @@ def _rows(work: dict[str, Any]) -> list[list[str]]:
                 f"{summary['wall'][1]:.3g}",
                 f"{summary['cpu'][0]:.3g}",
                 kernel,
+                f"{cores(work[name]):.1f}",
                 _ratio(summary, base, "wall"),
                 _ratio(summary, base, "cpu"),
                 f"{summary['error']:.1e}",
@@ -135,6 +136,11 @@ def _rows(work: dict[str, Any]) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def cores(raw: dict[str, Any]) -> float:
+    """Return how many cores a contender had: CPU time over wall time, median over rounds."""
+    return median(turn["cpu"][0] / median(turn["wall"]) for turn in raw["turns"])
 
 
 def _ratio(summary: dict[str, Any], base: dict[str, Any] | None, clock: str) -> str:
