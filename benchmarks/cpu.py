@@ -12,7 +12,7 @@ from benchmarks.contender import CONTENDERS
 from benchmarks.environment import describe
 from benchmarks.reference import median_error, reference, sample_of
 from benchmarks.specs import WORKS, Work
-from benchmarks.table import markdown_table
+from benchmarks.table import figures, markdown_table
 
 ROUNDS = 7
 BASELINE = "numba lanes"
@@ -117,16 +117,16 @@ def _rows(work: dict[str, Any]) -> list[list[str]]:
             reason = work[name]["facts"].get("unavailable", "failed")
             rows.append([name, *[""] * 8, reason])
             continue
-        kernel = f"{summary['kernel'][0]:.3g}" if "kernel" in summary else ""
+        kernel = figures(summary["kernel"][0]) if "kernel" in summary else ""
         note = summary["variant"] or ""
         if work[name]["facts"]["scale"] != 1.0:
             note = "sample of the runs, scaled"
         rows.append(
             [
                 name,
-                f"{summary['wall'][0]:.3g}",
-                f"{summary['wall'][1]:.3g}",
-                f"{summary['cpu'][0]:.3g}",
+                figures(summary["wall"][0]),
+                figures(summary["wall"][1]),
+                figures(summary["cpu"][0]),
                 kernel,
                 f"{cores(work[name]):.1f}",
                 _ratio(summary, base, "wall"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import cpu, planning, startup
 from benchmarks.documents import write_section
-from benchmarks.table import markdown_table
+from benchmarks.table import figures, markdown_table
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 RESULTS = Path(__file__).parent / "results"
@@ -54,10 +54,15 @@ def _conditions(environment: dict[str, Any]) -> str:
         f"{name} {version}" for name, version in sorted(environment["versions"].items())
     )
     return (
-        f"Measured on {environment['time'][:10]} at commit {environment['commit']}: "
+        f"Measured on {environment['time'][:10]} at {_commit(environment)}: "
         f"{environment['cpu']}, {environment['cpus']} CPUs, {environment['vector_extension']}, "
         f"{environment['threads']} threads, Python {environment['python']}, {versions}."
     )
+
+
+def _commit(environment: dict[str, Any]) -> str:
+    commit = environment.get("commit")
+    return f"commit {commit}" if commit else "a commit that was not recorded"
 
 
 def summary(works: dict[str, Any]) -> str:
@@ -72,7 +77,7 @@ def summary(works: dict[str, Any]) -> str:
 
 def _cell(raw: dict[str, Any] | None) -> str:
     found = None if raw is None else cpu.summarise(raw)
-    return "-" if found is None else f"{found['wall'][0]:.3g}"
+    return "-" if found is None else figures(found["wall"][0])
 
 
 if __name__ == "__main__":
