@@ -1,21 +1,36 @@
-"""Why a problem has no plan, and what a plan's bytes are made of."""
+"""Why a problem has no plan, and what would let it have one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
 from cubie_planner.buffers import Buffer, Interval, Location
+from cubie_planner.device import Device, DeviceError
 from cubie_planner.draft import Draft, Task
+from cubie_planner.explain_plan import Explanation, PinCost, explain
 from cubie_planner.greedy import hosts
-from cubie_planner.plan import Peak, Plan, Status
+from cubie_planner.plan import Status
 from cubie_planner.problem import Limits, Problem
 from cubie_planner.quick import load_claims, quick
 
 if TYPE_CHECKING:
     from cubie_planner.model import Demand, JointModel
+
+__all__ = [
+    "LIMIT",
+    "Explanation",
+    "PinCost",
+    "PlanInfeasible",
+    "PlanUnknown",
+    "explain",
+    "homeless_view",
+    "infeasibility",
+    "overload",
+]
 
 LIMIT = "max_shared"
 
@@ -263,10 +278,20 @@ def _message(
         remedies.append("let the policy 'auto' choose")
     if block:
         remedies.append(f"lower block_size from {limits.block_size} to {block}")
-    if needed is not None:
+    if needed is not None and needed <= _most_shared(limits):
         remedies.append(f"raise max_shared to {_bytes(needed)}")
     remedy = f". To make it work, {', or '.join(remedies)}" if remedies else ""
     return f"{text}{remedy}."
+
+
+def _most_shared(limits: Limits) -> float:
+    """Return the shared bytes that a block can have at all on the device that is meant."""
+    if limits.compute_capability is None:
+        return math.inf
+    try:
+        return Device.for_capability(limits.compute_capability).shared_per_block_optin
+    except DeviceError:  # a device that only the user knows
+        return math.inf
 
 
 def _pinned(task: Task, name: str) -> bool:
@@ -304,108 +329,3 @@ def _listed(items: Sequence[str]) -> str:
 
 def _bytes(value: int) -> str:
     return f"{value} B ({value / 1024:.4g} KiB)" if value >= 1024 else f"{value} B"
-
-
-# --- plans ----------------------------------------------------------------------------
-
-
-@frozen
-class PinCost:
-    """What one pin changes: each level's value with it, less the value without it.
-
-    Attributes
-    ----------
-    name : str
-    levels : mapping of str to int
-        ``cost``, ``shared_bytes``, ``local_and_persistent_bytes``; positive means that
-        the pin costs that much.
-    """
-
-    name: str
-    levels: Mapping[str, int]
-
-
-@frozen
-class Explanation:
-    """What the peak of a plan is made of, and what each pin costs.
-
-    Attributes
-    ----------
-    peak : Peak
-    peak_bytes : mapping of str to int
-        Bytes of each buffer alive at the peak, largest first; one that lies inside
-        another alive there counts nothing.
-    pins : tuple of PinCost
-    fragmentation_bytes : int
-        Shared bytes per run above the live bytes of the peak: holes.
-    """
-
-    peak: Peak
-    peak_bytes: Mapping[str, int]
-    pins: tuple[PinCost, ...]
-    fragmentation_bytes: int
-
-    def __str__(self) -> str:
-        lines = []
-        if self.peak_bytes:
-            span = self.peak.interval
-            when = f"program points {span[0]} to {span[1]}" if span else "all program points"
-            lines.append(f"Peak of shared memory: {self.peak.live_bytes} B per run, at {when}.")
-            for name, size in self.peak_bytes.items():
-                inside = "" if size else " (inside another)"
-                lines.append(f"  {size:>8} B  {name}{inside}")
-            if self.fragmentation_bytes:
-                lines.append(f"  {self.fragmentation_bytes:>8} B  holes between buffers")
-        else:
-            lines.append("Nothing is shared.")
-        for pin in self.pins:
-            told = ", ".join(f"{value:+d} {name}" for name, value in pin.levels.items() if value)
-            lines.append(f"Pin of `{pin.name}`: {told or 'costs nothing'}.")
-        return "\n".join(lines)
-
-
-def explain(plan: Plan) -> Explanation:
-    """Say what the peak of `plan` is made of and what each pin costs.
-
-    Every pin is priced by planning the problem again without it.
-    """
-    peak = plan.peak
-    sizes = {}
-    for name in peak.buffers:
-        placement = plan.placements[name]
-        parents = set(_ancestors(plan, name))
-        sizes[name] = 0 if parents & set(peak.buffers) else placement.size_bytes
-    ordered = dict(sorted(sizes.items(), key=lambda item: -item[1]))
-    pinned = [b for b in plan.problem.buffers if b.pin is not None and b.size_bytes]
-    return Explanation(
-        peak,
-        ordered,
-        tuple(_pin_cost(plan, buffer) for buffer in pinned),
-        plan.shared_bytes_per_run - max(0, peak.live_bytes),
-    )
-
-
-def _ancestors(plan: Plan, name: str) -> Iterable[str]:
-    parent = plan.placements[name].parent
-    while parent is not None:
-        yield parent
-        parent = plan.placements[parent].parent
-
-
-def _pin_cost(plan: Plan, pinned: Buffer) -> PinCost:
-    from cubie_planner.solve import plan as replan
-
-    free = [evolve(b, pin=None, offset=None) if b is pinned else b for b in plan.problem.buffers]
-    problem = Problem(free, plan.limits, plan.problem.policy)
-    without = {level.name: level.value for level in replan(problem).levels}
-    with_pin = {level.name: level.value for level in plan.levels}
-    names = [name for name in with_pin if name != "moves"]
-    return PinCost(pinned.name, {n: with_pin[n] - without.get(n, 0) for n in names})
-
-
-def smallest_limits(problem: Problem, effort: float = 0.2) -> Limits:
-    """Return the limits with the smallest `max_shared_bytes` under which a plan exists."""
-    needed = _smallest_limit(Task.of(problem), effort)
-    if needed is None:
-        raise PlanInfeasible("no max_shared would do: the clash is not about its size")
-    return evolve(problem.limits, max_shared_bytes=needed)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-HATCHES = ("", "///", "...", "\\\\\\", "xxx", "---", "ooo", "|||", "+++", "***")
+HATCHES = ("", "///", "..", "\\\\\\", "xx", "--", "oo", "||", "++", "/-")
 PAGE_WIDTH = 10.0  # inches, of the whole figure
 AXES_WIDTH = 9.2 * 72  # points, of one arena's axes
 AXES_HEIGHT = 4.2 * 72
@@ -80,8 +80,17 @@ def plot(
     if not maps:
         figure.text(0.5, 0.5, "no buffer takes any bytes", color=colours.ink, ha="center")
     if path is not None:
-        figure.savefig(path, facecolor=colours.ground, dpi=150)
+        _save(figure, Path(path))
     return figure
+
+
+def _save(figure: Figure, path: Path) -> None:
+    """Write the picture so that equal plans give equal files: no dates, no random names."""
+    from matplotlib import rc_context
+
+    dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
+    with rc_context({"svg.hashsalt": "cubie"}):
+        figure.savefig(path, dpi=150, metadata=dates.get(path.suffix))
 
 
 def _theme(name: str) -> Theme:

@@ -38,6 +38,7 @@ from cubie.systems import (
 )
 from cubie.tableaus import ERKTableau, get_tableau
 from cubie_planner import Plan
+from cubie_planner.explain import Explanation, explain
 
 DTYPES = ("float32", "float64")
 MAX_BLOCK_SIZE = 1024
@@ -184,6 +185,13 @@ class Solver:
     def plan(self) -> Plan:
         """Where every buffer lives in the latest solve or `prepare`."""
         return self.kernel.plan
+
+    def explain(self) -> Explanation:
+        """Say what the peak of the plan is made of and what each pin costs.
+
+        Its text is what `print` shows. Plans again once for every pinned buffer.
+        """
+        return explain(self.plan)
 
     @property
     def builds(self) -> Mapping[str, int]:

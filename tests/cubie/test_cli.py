@@ -10,38 +10,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 from cubie import InvalidProblem, Plan, solve_ivp
 from cubie.cli import main
 from cubie.cli.requests import Pin
 from cubie_planner import Buffer, Limits, Location, Problem, problem_to_dict
 from cubie_planner import plan as make_plan
+from tests.cubie.cli_running import PAGE, run, write_page_files
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = ROOT / "docs" / "cubie-plan.md"
-FILE = re.compile(r"^`(?P<name>[\w.]+)`:\n\n```\w+\n(?P<text>.*?)^```$", re.M | re.S)
 CONSOLE = re.compile(r"^```console\n\$ cubie-plan (?P<line>.*?)\n(?P<output>.*?)^```$", re.M | re.S)
 NUMBER = re.compile(r" *\b\d+\b")
-TWO = "id,lower,upper,size\na,0,5,4096\nb,3,8,4096\n"
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder to work in, with the files that the page lists."""
     monkeypatch.chdir(tmp_path)
-    for found in FILE.finditer(PAGE.read_text(encoding="utf-8")):
-        (tmp_path / found["name"]).write_text(found["text"], encoding="utf-8")
+    write_page_files(tmp_path)
     return tmp_path
-
-
-def run(*args, status=0):
-    """Run the command and return its result, which has the status that is expected."""
-    result = CliRunner().invoke(main, [str(arg) for arg in args])
-    assert result.exit_code == status, result.output
-    assert "Traceback" not in result.output
-    return result
 
 
 def lorenz(t, y, sigma, rho, beta):
@@ -194,175 +180,29 @@ def test_csv_has_one_line_per_buffer(folder):
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_plot_draws_a_picture(folder, suffix):
-    """The suffix of the file chooses the format of the memory map."""
+    """The suffix chooses the format; a theme changes the picture, and nothing else does."""
     pytest.importorskip("matplotlib")
-    run("model.toml", "--quiet", "--plot", f"map.{suffix}")
-    assert Path(f"map.{suffix}").stat().st_size > 1000
+    pictures = []
+    for theme in ("light", "dark", "dark"):
+        run("model.toml", "--quiet", "--plot", f"map.{suffix}", "--theme", theme)
+        pictures.append(Path(f"map.{suffix}").read_bytes())
+    assert len(pictures[0]) > 1000
+    assert pictures[0] != pictures[1] == pictures[2]
 
 
-def test_verify_shows_the_shared_bytes_that_the_plan_promises(folder):
-    """The launch of the compiled kernel asks for exactly the plan's shared bytes."""
-    options = ("--states", 3, "--method", "euler", "--pin", "state=shared", "--quiet")
-    command = [sys.executable, "-m", "cubie.cli", "lorenz.py:lorenz", *map(str, options)]
-    command += ["--verify", "--output", "plan.json"]
-    result = subprocess.run(command, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    row = next(line.split() for line in result.stdout.splitlines() if "this plan" in line)
-    plan = Plan.load("plan.json")
-    assert [int(cell) for cell in row[2:4]] == [
-        plan.shared_bytes_per_run,
-        plan.shared_bytes_per_block,
-    ]
-    assert int(row[5]) > 0  # registers
+def test_html_is_the_report_of_the_plan_with_the_phases_of_the_loop(folder):
+    """The page has the model's name, its buffers, the loop's phases and the price of pins."""
+    run("model.toml", "--quiet", "--pin", "state=shared", "--html", "plan.html")
+    text = Path("plan.html").read_text(encoding="utf-8")
+    for words in ("Memory plan: model.toml", "loop.algorithm.stage_store", "What each pin costs"):
+        assert words in text
+    assert ">commit</text>" in text
 
 
 def test_quiet_says_nothing(folder):
     """With --quiet a plan that exists leaves no word on either stream."""
     result = run("model.toml", "--quiet")
     assert result.stdout == result.stderr == ""
-
-
-# ---- no plan -------------------------------------------------------------------------
-
-
-def test_infeasible_request_tells_core_limit_and_ways_out_that_work(folder):
-    """Status 1, the clashing set on standard error, and both remedies give a plan."""
-    request = ("model.toml", "--pin", "stage_store=shared", "--max-shared", "8k")
-    result = run(*request, status=1)
-    assert result.stdout == ""
-    assert "core: loop.algorithm.stage_store, max_shared" in result.stderr
-    assert "limit: 8192 B per block" in result.stderr
-    remedies = re.search(r"remedies: (--block-size \d+) or (--max-shared \d+)", result.stderr)
-    assert remedies is not None
-    for remedy in remedies.groups():
-        run(*request, *remedy.split())
-
-
-# ---- wrong input ---------------------------------------------------------------------
-
-WRONG_FILES = {
-    "bad.toml": ("x = [1", "bad.toml: Unclosed array"),
-    "bad.json": ('{"a": 1', "bad.json: Expecting ',' delimiter: line 1 column 8"),
-    "list.json": ("[]", "list.json: must hold an object, not a list"),
-    "none.json": ("{}", "none.json: has none of the keys `equations`"),
-    "buffer.json": ('{"buffers": [{"name": 3}]}', "buffer.json: buffers[0] lacks 'dtype'"),
-    "number.csv": ("id,lower,upper,size\na,0,x,4\n", "number.csv: line 2: 'x' is not an integer"),
-    "header.csv": ("id,lower\n", "header.csv: the CSV header lacks 'upper'"),
-    "key.toml": ("equations = 'dx = -x'\nmethd = 'euler'", "unknown key `methd` (did you mean"),
-    "method.toml": ("equations = 'dx = -x'\nmethod = 'tsit6'", "did you mean 'tsit5'?"),
-    "syntax.toml": ("equations = 'dx = -k * * x'", "`equations`: The equation for `x`"),
-    "option.toml": ("equations = 'dx = -x'\n[options]\nrtoll = 3", "Did you mean `rtol`?"),
-    "names.toml": ("equations = 'dx = -x'\nstates = 3", "`states` must be a list of names"),
-}
-
-
-@pytest.mark.parametrize("name", WRONG_FILES)
-def test_malformed_file_is_told_in_one_line(tmp_path, monkeypatch, name):
-    """A file that is wrong anywhere gives status 2 and one line that names it."""
-    monkeypatch.chdir(tmp_path)
-    text, message = WRONG_FILES[name]
-    Path(name).write_text(text, encoding="utf-8")
-    result = run(name, status=2)
-    assert result.stdout == ""
-    assert message in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-
-
-WRONG_LINES = {
-    "missing.json": "missing.json: No such file",
-    "missing.py:f --states 1": "missing.py: No such file",
-    "lorenz.py": "name the function as well",
-    "lorenz.py:lorenz": "--states N",
-    "lorenz.py:lorentz --states 3": "has no `lorentz` (did you mean `lorenz`?)",
-    "lorenz.py:lorenz --states 2": "fun raises for 2 states",
-    "lorenz.py:lorenz --states 3 --args {": "--args: Expecting property name",
-    "lorenz.py:lorenz --states 3 --args [1]": "its signature is lorenz",
-    "no_such_module:f --states 3": "No module named 'no_such_module'",
-    "model.toml --max-shared 48q": "`--max-shared` is '48q'",
-    "model.toml --max-shared 1MiB": "a block on sm_90 has at most 232448 B",
-    "model.toml --max-shared sm_12": "compute capability 1.2 is not known",
-    "model.toml --arch sm_12": "'--arch': compute capability 1.2 is not known",
-    "model.toml --pin state": "is not NAME=LOCATION[@OFFSET]",
-    "model.toml --pin state=sharde": "did you mean 'shared'?",
-    "model.toml --pin stat=shared": "there is no such buffer (did you mean `state`?)",
-    "model.toml --pin state=local@4": "a local array has no offset",
-    "model.toml --pin state=shared --pin loop.state=local": "is given twice",
-    "model.toml --block-size 0": "neither a number of runs",
-    "model.toml --block-size 4096": "a block on sm_90 has at most 1024 threads",
-    "model.toml --format xml": "'xml' is not one of",
-    "model.toml --plot map.gif": "must end in .png, .svg, .pdf",
-    "model.toml --output no/plan.json": "there is no folder no",
-    "model.toml --previous two.csv": "--previous two.csv: not JSON",
-    "model.toml --capacity 1k": "--capacity cannot be used with model.toml",
-    "model.toml --check": "--check needs a saved plan",
-    "model.toml --nope": "No such option '--nope'",
-    "two.csv --method tsit5": "--method cannot be used with two.csv",
-    "two.csv --verify": "--verify compiles a model",
-    "two.csv --block-size auto": "give --arch",
-    "": "Missing argument 'TARGET'",
-}
-
-
-@pytest.mark.parametrize("line", WRONG_LINES)
-def test_wrong_use_is_told_in_one_line(folder, line):
-    """An option or argument that cannot be used gives status 2 and one line that names it."""
-    Path("two.csv").write_text(TWO, encoding="utf-8")
-    result = run(*shlex.split(line), status=2)
-    assert result.stdout == ""
-    assert WRONG_LINES[line] in result.stderr
-    assert len(result.stderr.splitlines()) == 1
-
-
-def test_error_in_users_file_is_told_with_its_line(folder):
-    """A file that does not compile, or raises, is named with the line."""
-    Path("syntax.py").write_text("def f(t, y):\n    return 1 +\n", encoding="utf-8")
-    Path("raises.py").write_text("x = 1\nx / 0\n", encoding="utf-8")
-    assert "syntax.py, line 2: SyntaxError" in run("syntax.py:f", status=2).stderr
-    assert "raises.py, line 2: ZeroDivisionError" in run("raises.py:f", status=2).stderr
-
-
-def test_damaged_and_finished_plans_are_refused(folder):
-    """A plan that was changed is no plan, and planning options change nothing in one."""
-    run("model.toml", "--output", "plan.json")
-    assert "accepted" in run("plan.json", "--check").stdout
-    assert "--pin changes nothing" in run("plan.json", "--pin", "state=local", status=2).stderr
-    text = Path("plan.json").read_text(encoding="utf-8")
-    Path("plan.json").write_text(text.replace('"offset": 0', '"offset": 8', 1), encoding="utf-8")
-    assert "its seal does not match" in run("plan.json", "--check", status=2).stderr
-
-
-VALUES = st.sampled_from(
-    [None, True, -1, 0, 3, 2**70, 1.5, "", "x", [], {}, [[]], [None], {"a": 1}]
-)
-PATHS = st.sampled_from(
-    [
-        *[("buffers", 0, key) for key in ("name", "n_elements", "dtype", "lifetime", "locations")],
-        *[("buffers", 0, key) for key in ("pin", "offset", "aliases", "alignment", "enabled")],
-        *[("limits", key) for key in ("max_shared_bytes", "block_size", "compute_capability")],
-        *[("limits",), ("policy",), ("previous",), ("buffers",), ("buffers", 0)],
-    ]
-)
-
-
-@settings(
-    max_examples=150,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
-)
-@given(path=PATHS, value=VALUES)
-def test_no_value_anywhere_in_a_problem_file_breaks_the_command(tmp_path, path, value):
-    """Whatever stands in place of a field, the command ends with a status and no traceback."""
-    problem = Problem([Buffer("a", 8, "f4", lifetime=((0, 2),))], Limits(4096, 16), "shared")
-    data = json.loads(json.dumps(problem_to_dict(problem)))
-    place = data
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
-    (tmp_path / "problem.json").write_text(json.dumps(data), encoding="utf-8")
-    result = CliRunner().invoke(main, [str(tmp_path / "problem.json"), "--quiet"])
-    assert isinstance(result.exception, SystemExit | None), result.exception
-    assert result.exit_code in (0, 1, 2)
-    assert len(result.stderr.splitlines()) == (result.exit_code == 2) or result.exit_code == 1
 
 
 # ---- the process ---------------------------------------------------------------------
@@ -379,8 +219,42 @@ def test_command_runs_as_a_process_of_its_own(folder):
     assert wrong.stderr.startswith("cubie-plan: ")
 
 
-def test_shell_completes_options():
-    """The shell's completion offers options."""
-    environment = {"_CUBIE_PLAN_COMPLETE": "bash_complete", "COMP_WORDS": "cubie-plan --wh"}
-    result = CliRunner().invoke(main, prog_name="cubie-plan", env=environment | {"COMP_CWORD": "1"})
-    assert "--what-if" in result.stdout
+COMPLETED = {
+    "--wh": ["--what-if"],
+    "--method tsi": ["tsit5"],
+    "--arch sm_9": ["sm_90"],
+    "--max-shared 4": ["48k"],
+    "--block-size a": ["auto"],
+    "--locations s": ["shared"],
+    "--objective p": ["private"],
+    "--pin state=local": ["state=local", "state=local_persistent"],
+}
+
+
+@pytest.mark.parametrize("typed", COMPLETED)
+def test_shell_completes_options_and_their_values(typed):
+    """The shell is offered what can follow: options, methods, devices, sizes, places."""
+    words = f"cubie-plan model.toml {typed}"
+    environment = {"_CUBIE_PLAN_COMPLETE": "zsh_complete", "COMP_WORDS": words}
+    environment["COMP_CWORD"] = str(len(words.split()) - 1)
+    result = CliRunner().invoke(main, prog_name="cubie-plan", env=environment)
+    assert result.stdout.splitlines()[1::3] == COMPLETED[typed]
+
+
+@pytest.mark.parametrize("before", ["", "model.toml --html ", "model.toml --previous "])
+def test_shell_completes_files(before):
+    """The target and the files of options are left to the shell, which knows files."""
+    words = f"cubie-plan {before}pl"
+    environment = {"_CUBIE_PLAN_COMPLETE": "zsh_complete", "COMP_WORDS": words}
+    environment["COMP_CWORD"] = str(len(words.split()) - 1)
+    result = CliRunner().invoke(main, prog_name="cubie-plan", env=environment)
+    assert result.stdout.splitlines() == ["file", "pl", "_"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_sourced_as_the_page_says(shell):
+    """Every shell the page names gets a script that calls the command."""
+    assert f"_CUBIE_PLAN_COMPLETE={shell}_source cubie-plan" in PAGE.read_text(encoding="utf-8")
+    environment = {"_CUBIE_PLAN_COMPLETE": f"{shell}_source"}
+    result = CliRunner().invoke(main, prog_name="cubie-plan", env=environment)
+    assert f"_CUBIE_PLAN_COMPLETE={shell}_complete" in result.stdout

@@ -5,102 +5,35 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import click
 
+from cubie.cli import types
 from cubie.cli.errors import InputError, one_line, reading
 from cubie.cli.inputs import Source, read_source
 from cubie.cli.models import ModelOptions
-from cubie.cli.requests import AUTO, Pin, Request
-from cubie.cli.studies import verify as verified
-from cubie.cli.studies import what_if as other_limits
+from cubie.cli.objectives import COST, OBJECTIVES, planner
+from cubie.cli.remedies import remedies
+from cubie.cli.requests import Request
+from cubie.cli.verify import verify
 from cubie.cli.views import plan_csv, show, show_plan
+from cubie.cli.what_if import limits_table, pins_table, smallest_limit
 from cubie.errors import CubieError
-from cubie.sizes import parse_size
-from cubie_planner import (
-    Plan,
-    PlanInfeasible,
-    PlanRejected,
-    PlanUnknown,
-    ProblemError,
-    report,
-)
-from cubie_planner import plan as make_plan
+from cubie_planner import Plan, PlanInfeasible, PlanRejected, PlanUnknown, ProblemError, report
 from cubie_planner.cost import CostError
 from cubie_planner.device import Device, DeviceError
+from cubie_planner.explain import LIMIT
 from cubie_planner.explain import explain as explanation
+from cubie_planner.report_html import html
 
 DEFAULT_DEVICE = "sm_90"
-PICTURES = (".png", ".svg", ".pdf")
+SUFFIXES = {"plot": (".png", ".svg", ".pdf"), "html": (".html", ".htm")}
+SMALLEST_UNKNOWN = (
+    "smallest max_shared that keeps the cost of this plan: not known, planning again costs more"
+)
 WRONG_INPUT = (InputError, CubieError, ProblemError, PlanRejected, DeviceError, CostError, OSError)
-
-
-class SizeType(click.ParamType):
-    """Bytes, with or without a unit, or a device's limit."""
-
-    name = "size"
-
-    def convert(self, value: Any, param, ctx) -> tuple[int, str]:
-        """Return bytes, and the text, which may name a device."""
-        if isinstance(value, tuple):
-            return value
-        try:
-            text = str(value).strip()
-            size = parse_size(
-                f"--{param.name.replace('_', '-')}" if param and param.name else "size",
-                int(text) if text.isdecimal() else text,
-            )
-        except (CubieError, DeviceError) as error:
-            raise click.ClickException(one_line(error)) from error
-        assert size is not None
-        return size, text
-
-
-class DeviceType(click.ParamType):
-    """A compute capability."""
-
-    name = "arch"
-
-    def convert(self, value: Any, param, ctx) -> Device:
-        """Return the device of the table."""
-        if isinstance(value, Device):
-            return value
-        try:
-            return Device.parse(str(value))
-        except DeviceError as error:
-            self.fail(str(error), param, ctx)
-
-
-class PinType(click.ParamType):
-    """A buffer's place."""
-
-    name = "name=location[@offset]"
-
-    def convert(self, value: Any, param, ctx) -> Pin:
-        """Return the pin."""
-        if isinstance(value, Pin):
-            return value
-        try:
-            return Pin.parse(str(value))
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
-
-
-class BlockSizeType(click.ParamType):
-    """Runs per block, or the word that lets the cost model choose."""
-
-    name = "N|auto"
-
-    def convert(self, value: Any, param, ctx) -> int | str:
-        """Return the number, or "auto"."""
-        if value == AUTO:
-            return AUTO
-        if not str(value).isdecimal() or int(value) < 1:
-            self.fail(f"{value!r} is neither a number of runs from 1 on nor 'auto'", param, ctx)
-        return int(value)
 
 
 class PlanCommand(click.Command):
@@ -126,24 +59,43 @@ def _say(message: str) -> None:
 @click.command(
     "cubie-plan", cls=PlanCommand, context_settings={"help_option_names": ["-h", "--help"]}
 )
-@click.argument("target")
+@click.argument("target", shell_complete=types.complete_file)
 @click.option("--states", type=click.IntRange(min=1), help="States of a right-hand side.")
 @click.option("--args", metavar="JSON", help="Its further arguments, a list; 1.0 each by default.")
-@click.option("--method", help="Method of a model, such as tsit5 or rodas4.")
+@click.option(
+    "--method",
+    shell_complete=types.complete_method,
+    help="Method of a model, such as tsit5 or rodas4.",
+)
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Of a model's states.")
-@click.option("--block-size", type=BlockSizeType(), help="Runs per block, or auto.")
-@click.option("--max-shared", type=SizeType(), help="Of a block: 49152, 48k, 99KiB or sm_90.")
-@click.option("--capacity", type=SizeType(), help="Size of the memory of a MiniMalloc CSV.")
-@click.option("--pin", "pins", type=PinType(), multiple=True, help="Place a buffer; repeatable.")
+@click.option("--block-size", type=types.BlockSizeType(), help="Runs per block, or auto.")
+@click.option("--max-shared", type=types.SizeType(), help="Of a block: 49152, 48k, 99KiB or sm_90.")
+@click.option("--capacity", type=types.SizeType(), help="Size of the memory of a MiniMalloc CSV.")
+@click.option(
+    "--pin", "pins", type=types.PinType(), multiple=True, help="Place a buffer; repeatable."
+)
 @click.option(
     "--locations",
     type=click.Choice(["auto", "local", "shared"]),
     help="Where buffers without a pin go.",
 )
-@click.option("--arch", type=DeviceType(), help="Target device, such as sm_90.")
-@click.option("--previous", metavar="PLAN", help="Stay close to this saved plan.")
+@click.option(
+    "--objective",
+    type=click.Choice(OBJECTIVES),
+    help="What locations auto minimise first: the modelled cost (default), shared bytes, or "
+    "the bytes of buffers outside shared memory.",
+)
+@click.option("--arch", type=types.DeviceType(), help="Target device, such as sm_90.")
+@click.option(
+    "--previous",
+    metavar="PLAN",
+    shell_complete=types.complete_file,
+    help="Stay close to this saved plan.",
+)
 @click.option("--check", is_flag=True, help="Verify a saved plan, and only say so.")
-@click.option("--output", metavar="FILE", help="Save the plan as JSON.")
+@click.option(
+    "--output", metavar="FILE", shell_complete=types.complete_file, help="Save the plan as JSON."
+)
 @click.option(
     "--format",
     "style",
@@ -152,10 +104,32 @@ def _say(message: str) -> None:
     show_default=True,
     help="Of the plan on standard output.",
 )
-@click.option("--plot", metavar="FILE", help="Draw the memory map (.png, .svg, .pdf).")
+@click.option(
+    "--plot",
+    metavar="FILE",
+    shell_complete=types.complete_file,
+    help="Draw the memory map (.png, .svg, .pdf).",
+)
+@click.option(
+    "--theme",
+    type=click.Choice(["light", "dark"]),
+    default="light",
+    show_default=True,
+    help="Of the picture; a page follows its reader's system.",
+)
+@click.option(
+    "--html",
+    metavar="FILE",
+    shell_complete=types.complete_file,
+    help="Write everything about the plan as one page.",
+)
 @click.option("--explain", is_flag=True, help="Say what the peak is made of; price every pin.")
 @click.option("--verify", is_flag=True, help="Compile a model for --arch (needs no GPU).")
-@click.option("--what-if", is_flag=True, help="Try block sizes 32..512 and limits 48..227 KiB.")
+@click.option(
+    "--what-if",
+    is_flag=True,
+    help="Try block sizes 32..512, limits 48..227 KiB, no pins, and smaller limits.",
+)
 @click.option("--quiet", is_flag=True, help="No plan table, no messages but errors.")
 @click.version_option(package_name="cubie")
 def main(target: str, **options: Any) -> int:
@@ -175,9 +149,9 @@ def main(target: str, **options: Any) -> int:
 
     \b
     Exit status: 0 planned; 1 no plan: proven impossible, or none found;
-    2 wrong usage or input. The plan goes to standard output, messages to
-    standard error; with --format json or csv, so do --explain, --verify
-    and --what-if.
+    2 wrong usage or input, or a compiler that fails. The plan goes to standard
+    output, messages to standard error; with --format json or csv, so do
+    --explain, --verify and --what-if.
 
     \b
     Completion: eval "$(_CUBIE_PLAN_COMPLETE=bash_source cubie-plan)", or
@@ -190,8 +164,6 @@ def main(target: str, **options: Any) -> int:
             warnings.simplefilter("ignore")
         try:
             return _run(target, **options)
-        except PlanInfeasible as error:
-            return _say_infeasible(target, error)
         except PlanUnknown as error:
             _say(f"{target}: {one_line(error)}")
             return 1
@@ -208,23 +180,30 @@ def _run(target: str, **options: Any) -> int:
         raise InputError(f"--verify compiles a model, and {target} is none")
     if options["check"]:
         return _tell_checked(source, options)
-    plan = source.plan or _make(source, options)
-    if options["output"]:
-        plan.save(options["output"])
-    if options["plot"]:
-        _draw(plan, options["plot"])
+    plan = source.plan
+    if plan is None:
+        request = _request(options, source.kernel is not None)
+        try:
+            plan = _make(source, request, options["quiet"])
+        except PlanInfeasible as error:
+            return _say_infeasible(source, request, error)
+    _write(plan, source, options)
     _print(plan, source, options)
     return 0
 
 
 def _check_outputs(options: dict[str, Any]) -> None:
     """Refuse what could only fail after the work is done."""
-    if options["plot"] and Path(options["plot"]).suffix not in PICTURES:
-        raise InputError(f"--plot {options['plot']}: must end in {', '.join(PICTURES)}")
-    for option in ("output", "plot"):
-        folder = Path(options[option] or ".").parent
+    for option, allowed in SUFFIXES.items():
+        if options[option] and Path(options[option]).suffix not in allowed:
+            raise InputError(f"--{option} {options[option]}: must end in {', '.join(allowed)}")
+    for option in ("output", *SUFFIXES):
+        given = options[option]
+        folder = Path(given or "x").parent
         if not folder.is_dir():
-            raise InputError(f"--{option} {options[option]}: there is no folder {folder}")
+            raise InputError(f"--{option} {given}: there is no folder {folder}")
+        if given and Path(given).is_dir():
+            raise InputError(f"--{option} {given}: Is a directory")
 
 
 def _read(target: str, options: dict[str, Any]) -> Source:
@@ -233,7 +212,7 @@ def _read(target: str, options: dict[str, Any]) -> Source:
     source = read_source(target, model, None if capacity is None else capacity[0])
     if source.plan is None:
         return source
-    asked = ("block_size", "max_shared", "pins", "locations", "arch", "previous")
+    asked = ("block_size", "max_shared", "pins", "locations", "arch", "previous", "objective")
     for name in asked:
         if options[name]:
             option = f"--{name.replace('_', '-').removesuffix('s' if name == 'pins' else '')}"
@@ -249,11 +228,11 @@ def _tell_checked(source: Source, options: dict[str, Any]) -> int:
     return 0
 
 
-def _make(source: Source, options: dict[str, Any]) -> Plan:
+def _make(source: Source, request: Request, quiet: bool) -> Plan:
     start = time.perf_counter()
-    request = _request(options, source.kernel is not None)
-    plan = make_plan(request.applied_to(source.problem, source.kernel is not None))
-    if not options["quiet"]:
+    asked = request.applied_to(source.problem, source.kernel is not None)
+    plan = planner(request.objective)(asked)
+    if not quiet:
         _say(f"planned in {time.perf_counter() - start:.2g} s")
     return plan
 
@@ -274,14 +253,21 @@ def _request(options: dict[str, Any], model: bool) -> Request:
         locations=options["locations"],
         pins=options["pins"],
         previous=previous,
+        objective=options["objective"] or COST,
     )
 
 
-def _draw(plan: Plan, path: str) -> None:
-    try:
-        report.plot(plan, path)
-    except ImportError as error:
-        raise InputError("--plot needs matplotlib: pip install 'cubie[plot]'") from error
+def _write(plan: Plan, source: Source, options: dict[str, Any]) -> None:
+    if options["output"]:
+        plan.save(options["output"])
+    if options["plot"]:
+        try:
+            report.plot(plan, options["plot"], theme=options["theme"], phases=source.phases)
+        except ImportError as error:
+            raise InputError("--plot needs matplotlib: pip install 'cubie[plot]'") from error
+    if options["html"]:
+        told = explanation(plan, planner(options["objective"] or COST))
+        html(plan, options["html"], name=source.name, phases=source.phases, explanation=told)
 
 
 def _print(plan: Plan, source: Source, options: dict[str, Any]) -> None:
@@ -292,27 +278,29 @@ def _print(plan: Plan, source: Source, options: dict[str, Any]) -> None:
     elif not quiet:
         show_plan(plan, source.name)
     stream = sys.stdout if style == "table" else sys.stderr
+    make = planner(options["objective"] or COST)
     if options["explain"]:
-        print(f"\n{explanation(plan)}", file=stream)
-    for option, study in (("verify", partial(verified, source)), ("what_if", other_limits)):
-        if options[option]:
+        print(f"\n{explanation(plan, make)}", file=stream)
+    tables = [verify(source, plan, make)] if options["verify"] else []
+    if options["what_if"]:
+        tables += [limits_table(plan, make), pins_table(plan, make)]
+    for view in tables:
+        if view is not None:
             print(file=stream)
-            show(study(plan), stream)
+            show(view, stream)
+    if options["what_if"]:
+        smallest = smallest_limit(plan, make)
+        print(f"\n{smallest or SMALLEST_UNKNOWN}", file=stream)
 
 
-def _say_infeasible(target: str, error: PlanInfeasible) -> int:
-    """Tell what clashes, and the ways out that were computed."""
-    _say(f"{target}: infeasible: {one_line(error)}")
+def _say_infeasible(source: Source, request: Request, error: PlanInfeasible) -> int:
+    """Tell what clashes, and the ways out that were tried."""
+    _say(f"{source.name}: infeasible: {one_line(error)}")
     if error.core:
         proven = "" if error.irreducible else " (perhaps not the smallest)"
         click.echo(f"  core: {', '.join(error.core)}{proven}", err=True)
-    if error.limit is not None:
+    if error.limit is not None and LIMIT in error.core:
         click.echo(f"  limit: {error.limit} B per block", err=True)
-    remedies = []
-    if error.largest_block:
-        remedies.append(f"--block-size {error.largest_block}")
-    if error.needed is not None:
-        remedies.append(f"--max-shared {error.needed}")
-    if remedies:
-        click.echo(f"  remedies: {' or '.join(remedies)}", err=True)
+    for remedy in remedies(source.problem, request, source.kernel is not None, error):
+        click.echo(f"  remedy: {remedy}", err=True)
     return 1

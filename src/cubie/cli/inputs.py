@@ -16,7 +16,9 @@ from attrs import frozen
 from cubie.cli.errors import InputError, reading
 from cubie.cli.models import ModelOptions, from_equations, from_function, load_function
 from cubie.kernel import BatchSolverKernel
+from cubie.loop import IVPLoop
 from cubie_planner import Plan, Problem, problem_from_dict, problem_from_minimalloc
+from cubie_planner.buffers import Interval
 
 SUFFIXES = (".json", ".toml", ".csv")
 MAX_BYTES = 256 * 1024**2
@@ -42,6 +44,14 @@ class Source:
     problem: Problem
     kernel: BatchSolverKernel | None = None
     plan: Plan | None = None
+
+    @property
+    def phases(self) -> dict[str, Interval] | None:
+        """When each phase of a model's loop runs, in program points; None for other inputs."""
+        if self.kernel is None:
+            return None
+        timeline = self.kernel.layout.timeline
+        return {phase: timeline.point(IVPLoop.name, phase) for phase in IVPLoop.phases}
 
 
 def read_source(target: str, model: ModelOptions, capacity: int | None = None) -> Source:

@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from attrs import evolve, frozen
 
 from cubie.cli.errors import InputError, one_line
+from cubie.cli.objectives import COST
 from cubie.errors import nearest
 from cubie_planner import Location, Plan, Problem
 from cubie_planner.auto import recommend_block_size
 from cubie_planner.buffers import Buffer, BufferError
+from cubie_planner.cost import CostError
 from cubie_planner.device import Device
 
 AUTO = "auto"
+BLOCK_SIZES = (32, 64, 128, 256, 512)
 
 
 @frozen
@@ -23,6 +26,10 @@ class Pin:
     name: str
     location: Location
     offset: int | None
+
+    def __str__(self) -> str:
+        at = "" if self.offset is None else f"@{self.offset}"
+        return f"{self.name}={self.location}{at}"
 
     @classmethod
     def parse(cls, text: str) -> Pin:
@@ -45,6 +52,8 @@ class Request:
     block_size : int, "auto" or None
     device : Device or None
         What --arch names.
+    objective : str
+        Of `cubie.cli.objectives.OBJECTIVES`.
     """
 
     block_size: int | str | None = None
@@ -53,6 +62,7 @@ class Request:
     locations: str | None = None
     pins: Sequence[Pin] = ()
     previous: Plan | None = None
+    objective: str = COST
 
     def applied_to(self, problem: Problem, model: bool) -> Problem:
         """Return `problem` as the command line wants it; what it leaves open stays.
@@ -76,6 +86,11 @@ class Request:
             previous=problem.previous if self.previous is None else self.previous,
         )
         _require_device_holds(asked)
+        if self.objective != COST and asked.policy in ("local", "shared"):
+            raise InputError(
+                f"--objective {self.objective} chooses among places, and locations "
+                f"{asked.policy!r} leave no choice; give --locations auto"
+            )
         return _with_best_block_size(asked) if self.block_size == AUTO else asked
 
 
@@ -100,7 +115,10 @@ def _require_device_holds(problem: Problem) -> None:
 def _with_best_block_size(problem: Problem) -> Problem:
     if problem.limits.compute_capability is None:
         raise InputError("--block-size auto needs a target: give --arch, such as sm_90")
-    size, _ = recommend_block_size(problem)
+    try:
+        size, _ = recommend_block_size(problem, BLOCK_SIZES)
+    except CostError:  # no size can hold the pins; planning for the smallest one says why
+        size = min(BLOCK_SIZES)
     return evolve(problem, limits=evolve(problem.limits, block_size=size))
 
 
@@ -108,14 +126,15 @@ def _pinned(problem: Problem, pins: Sequence[Pin]) -> tuple[Buffer, ...]:
     """Return the buffers with pins set; a buffer goes by its whole name or the end of it."""
     chosen: dict[str, Pin] = {}
     for pin in pins:
-        name = _named(problem, pin.name)
+        name = buffer_named(problem, pin.name)
         if name in chosen:
             raise InputError(f"--pin {pin.name}: is given twice")
         chosen[name] = pin
     return tuple(_pin(buffer, chosen.get(buffer.name)) for buffer in problem.buffers)
 
 
-def _named(problem: Problem, given: str) -> str:
+def buffer_named(problem: Problem, given: str) -> str:
+    """Return the whole name of the buffer that is meant by it or by the end of it."""
     if given in problem.by_name:
         return given
     ends = {name: name.rsplit(".", 1)[-1] for name in problem.by_name}

@@ -1,0 +1,118 @@
+"""What a plan's bytes are made of, and what its pins cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+
+from attrs import evolve, frozen
+
+from cubie_planner.buffers import Buffer
+from cubie_planner.plan import Peak, Plan
+from cubie_planner.problem import Problem
+
+
+@frozen
+class PinCost:
+    """What one pin changes: each level's value with it, less the value without it.
+
+    Attributes
+    ----------
+    name : str
+    levels : mapping of str to int
+        ``cost``, ``shared_bytes``, ``local_and_persistent_bytes``; positive means that
+        the pin costs that much.
+    """
+
+    name: str
+    levels: Mapping[str, int]
+
+
+@frozen
+class Explanation:
+    """What the peak of a plan is made of, and what each pin costs.
+
+    Attributes
+    ----------
+    peak : Peak
+    peak_bytes : mapping of str to int
+        Bytes of each buffer alive at the peak, largest first; one that lies inside
+        another alive there counts nothing.
+    pins : tuple of PinCost
+    fragmentation_bytes : int
+        Shared bytes per run above the live bytes of the peak: holes.
+    """
+
+    peak: Peak
+    peak_bytes: Mapping[str, int]
+    pins: tuple[PinCost, ...]
+    fragmentation_bytes: int
+
+    def __str__(self) -> str:
+        lines = []
+        if self.peak_bytes:
+            span = self.peak.interval
+            when = f"program points {span[0]} to {span[1]}" if span else "all program points"
+            lines.append(f"Peak of shared memory: {self.peak.live_bytes} B per run, at {when}.")
+            for name, size in self.peak_bytes.items():
+                inside = "" if size else " (inside another)"
+                lines.append(f"  {size:>8} B  {name}{inside}")
+            if self.fragmentation_bytes:
+                lines.append(f"  {self.fragmentation_bytes:>8} B  holes between buffers")
+        else:
+            lines.append("Nothing is shared.")
+        for pin in self.pins:
+            told = ", ".join(f"{value:+d} {name}" for name, value in pin.levels.items() if value)
+            lines.append(f"Pin of `{pin.name}`: {told or 'costs nothing'}.")
+        return "\n".join(lines)
+
+
+def explain(plan: Plan, replan: Callable[[Problem], Plan] | None = None) -> Explanation:
+    """Say what the peak of `plan` is made of and what each pin costs.
+
+    Every pin is priced by planning the problem again without it.
+
+    Parameters
+    ----------
+    plan : Plan
+    replan : callable, optional
+        How `plan` was made, where that was not by `cubie_planner.plan` as it is.
+    """
+    if replan is None:
+        from cubie_planner.solve import plan as replan
+    peak = plan.peak
+    sizes = {}
+    for name in peak.buffers:
+        placement = plan.placements[name]
+        parents = set(_ancestors(plan, name))
+        sizes[name] = 0 if parents & set(peak.buffers) else placement.size_bytes
+    ordered = dict(sorted(sizes.items(), key=lambda item: -item[1]))
+    pinned = [b for b in plan.problem.buffers if b.pin is not None and b.size_bytes]
+    return Explanation(
+        peak,
+        ordered,
+        tuple(_pin_cost(plan, buffer, replan) for buffer in pinned),
+        plan.shared_bytes_per_run - max(0, peak.live_bytes),
+    )
+
+
+def _ancestors(plan: Plan, name: str) -> Iterable[str]:
+    parent = plan.placements[name].parent
+    while parent is not None:
+        yield parent
+        parent = plan.placements[parent].parent
+
+
+def without_pin(plan: Plan, name: str) -> Problem:
+    """Return the problem of `plan` without one pin, and without a plan to stay close to."""
+    buffers = [
+        evolve(b, pin=None, offset=None) if b.name == name else b for b in plan.problem.buffers
+    ]
+    return Problem(buffers, plan.limits, plan.problem.policy)
+
+
+def _pin_cost(plan: Plan, pinned: Buffer, replan: Callable[[Problem], Plan]) -> PinCost:
+    free = replan(without_pin(plan, pinned.name))
+    without = {level.name: level.value for level in free.levels}
+    with_pin = {level.name: level.value for level in plan.levels}
+    names = [name for name in with_pin if name != "moves"]
+    return PinCost(pinned.name, {n: with_pin[n] - without.get(n, 0) for n in names})

@@ -1,0 +1,57 @@
+"""What `--objective` minimises first, where a choice is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from attrs import evolve
+
+from cubie_planner import Location, Plan, Problem
+from cubie_planner import plan as make_plan
+from cubie_planner.auto import Objective
+from cubie_planner.auto import objective as modelled
+from cubie_planner.buffers import Buffer
+
+COST, SHARED, PRIVATE = "cost", "shared", "private"
+OBJECTIVES = (COST, SHARED, PRIVATE)
+REASONS = {
+    SHARED: "fewest shared bytes, whatever they cost.",
+    PRIVATE: "fewest bytes of buffers outside shared memory, whatever they cost.",
+}
+
+Planner = Callable[[Problem], Plan]
+
+
+def planner(objective: str) -> Planner:
+    """Return what makes the plans that minimise `objective` first.
+
+    ``cost`` is the modelled cost. ``shared`` takes shared memory for nothing that may be
+    elsewhere. ``private`` keeps as many bytes as fit in shared memory.
+    """
+    if objective == COST:
+        return make_plan
+    return lambda problem: make_plan(problem, objective=_priced(problem, objective))
+
+
+def _priced(problem: Problem, objective: str) -> Objective:
+    nowhere = evolve(problem, limits=evolve(problem.limits, compute_capability=None))
+    return evolve(
+        modelled(nowhere),
+        costs={buffer.name: _prices(buffer, objective) for buffer in problem.buffers},
+        reason=REASONS[objective],
+    )
+
+
+def _prices(buffer: Buffer, objective: str) -> Mapping[Location, int]:
+    """Return the price of every allowed place; a view has no bytes of its own to pay for.
+
+    At equal bytes an array of its own is preferred, as it is by the modelled cost.
+    """
+    view, aside = buffer.alias_required, int(Location.LOCAL in buffer.locations)
+    own = 0 if view or objective == SHARED else buffer.size_bytes
+    price = {
+        Location.LOCAL: own,
+        Location.LOCAL_PERSISTENT: own + (0 if view else aside),
+        Location.SHARED: 0 if view or objective == PRIVATE else aside,
+    }
+    return {place: price[place] for place in Location if place in buffer.locations}

@@ -1,0 +1,120 @@
+"""The types of the command's options: what they accept, and what the shell may complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import click
+from click.shell_completion import CompletionItem
+
+from cubie.cli.errors import one_line
+from cubie.cli.requests import AUTO, Pin
+from cubie.errors import CubieError
+from cubie.sizes import parse_size
+from cubie_planner import Location
+from cubie_planner.device import Device, DeviceError, known_devices
+
+
+def starting(words: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    """Return the words that begin as what was typed does."""
+    return [CompletionItem(word) for word in words if word.startswith(incomplete)]
+
+
+def complete_file(ctx, param, incomplete: str) -> list[CompletionItem]:
+    """Let the shell complete the name of a file."""
+    return [CompletionItem(incomplete, type="file")]
+
+
+def complete_method(ctx, param, incomplete: str) -> list[CompletionItem]:
+    """Complete the name of a method."""
+    from cubie.tableaus import all_tableaus
+
+    return starting(all_tableaus(), incomplete.lower())
+
+
+def _device_names() -> list[str]:
+    return [device.name for device in known_devices().values()]
+
+
+class SizeType(click.ParamType):
+    """Bytes, with or without a unit, or a device's limit."""
+
+    name = "size"
+
+    def convert(self, value: Any, param, ctx) -> tuple[int, str]:
+        """Return bytes, and the text, which may name a device."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            text = str(value).strip()
+            size = parse_size(
+                f"--{param.name.replace('_', '-')}" if param and param.name else "size",
+                int(text) if text.isdecimal() else text,
+            )
+        except (CubieError, DeviceError, ValueError) as error:
+            raise click.ClickException(one_line(error)) from error
+        assert size is not None
+        return size, text
+
+    def shell_complete(self, ctx, param, incomplete: str) -> list[CompletionItem]:
+        """Complete a device, or a usual limit."""
+        return starting([*_device_names(), "48k", "99k", "163k", "227k"], incomplete)
+
+
+class DeviceType(click.ParamType):
+    """A compute capability."""
+
+    name = "arch"
+
+    def convert(self, value: Any, param, ctx) -> Device:
+        """Return the device of the table."""
+        if isinstance(value, Device):
+            return value
+        try:
+            return Device.parse(str(value))
+        except DeviceError as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(self, ctx, param, incomplete: str) -> list[CompletionItem]:
+        """Complete a known device."""
+        return starting(_device_names(), incomplete)
+
+
+class PinType(click.ParamType):
+    """A buffer's place."""
+
+    name = "name=location[@offset]"
+
+    def convert(self, value: Any, param, ctx) -> Pin:
+        """Return the pin."""
+        if isinstance(value, Pin):
+            return value
+        try:
+            return Pin.parse(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+    def shell_complete(self, ctx, param, incomplete: str) -> list[CompletionItem]:
+        """Complete the location after the name."""
+        name, equals, _ = incomplete.partition("=")
+        return starting([f"{name}={place}" for place in Location if equals], incomplete)
+
+
+class BlockSizeType(click.ParamType):
+    """Runs per block, or the word that lets the cost model choose."""
+
+    name = "N|auto"
+
+    def convert(self, value: Any, param, ctx) -> int | str:
+        """Return the number, or "auto"."""
+        if value == AUTO:
+            return AUTO
+        text = str(value)
+        if not text.isdecimal() or len(text) > 9 or int(text) < 1:
+            self.fail(f"{text[:40]!r} is neither a number of runs nor 'auto'", param, ctx)
+        return int(text)
+
+    def shell_complete(self, ctx, param, incomplete: str) -> list[CompletionItem]:
+        """Complete a usual size."""
+        return starting([AUTO, "32", "64", "128", "256", "512"], incomplete)
