@@ -17,6 +17,7 @@ from cubie.attempt import build_attempt
 from cubie.backend import absolute, any_lane, load_run, select, store_run
 from cubie.controllers import StepController
 from cubie.factory import BuildContext, CUDAFactory
+from cubie.free_steps import build_free_steps, takes_free_steps
 from cubie.initial_step import EstimatedFirstStep, GivenFirstStep
 from cubie.saving import SaveMode, build_saving
 from cubie.status import RunStatus
@@ -115,6 +116,10 @@ class IVPLoop(CUDAFactory):
         """How many of `COUNTERS` are kept."""
         return N_COUNTERS - (0 if self.algorithm.iterates else N_ITERATION_COUNTERS)
 
+    def proposed_state_allocator(self, context: BuildContext) -> Callable:
+        """Return the allocator of `proposed_state`, for the target of `context`."""
+        return context.allocator("proposed_state")
+
     def facts(self) -> tuple:
         return (
             self.save_mode.value,
@@ -131,8 +136,9 @@ class IVPLoop(CUDAFactory):
         backend = context.backend
         load, finish = self._build_load(context), self._build_finish(context)
         start, attempt = self._build_start(context), build_attempt(self, context)
+        free_steps = build_free_steps(self, context)
         first_runs, more_runs = backend.first_runs(), backend.more_runs()
-        keep_going = backend.keep_going()
+        keep_going = backend.keep_going(together=takes_free_steps(self, backend.width))
         alloc = {name: context.allocator(name) for name in self.buffer_registry.buffers}
         alloc_state, alloc_parameters = alloc["state"], alloc["parameters"]
         alloc_proposed, alloc_error = alloc["proposed_state"], alloc["error"]
@@ -170,6 +176,10 @@ class IVPLoop(CUDAFactory):
                 )  # fmt: skip
                 active = active | (fresh & valid & (t_start != t_end))
                 while keep_going(active, run >= n_runs):
+                    t = free_steps(
+                        shared, persistent, run, n_runs, inputs, t, t_end, direction, saved,
+                        state, parameters, error, counters, proposed_counters,
+                    )  # fmt: skip
                     t, saved, status, active = attempt(
                         shared, persistent, run, n_runs, inputs, outputs, t, t_end, direction,
                         saved, status, active, state, parameters, proposed_state, error,

@@ -67,6 +67,8 @@ class StepAlgorithm(CUDAFactory):
         Evaluations of the Jacobian, and LU factorizations, in each `step`.
     iterates : bool
         Steps differ in work, and count it.
+    memoryless : bool
+        Steps cannot fail, and carry nothing over to the next one: `commit` and `start` do nothing.
     default_controller : str
         The step-size controller that suits the family, where errors are estimated.
     """
@@ -84,6 +86,7 @@ class StepAlgorithm(CUDAFactory):
     jacobians_per_step: int = 0
     factorizations_per_step: int = 0
     iterates: bool = False
+    memoryless: bool = False
 
     @abstractmethod
     def __init__(

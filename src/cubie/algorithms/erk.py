@@ -95,6 +95,7 @@ class ERKStep(StepAlgorithm):
         self.error_order = tableau.error_order
         estimates = (tableau.error_weights, tableau.error_weights_low)
         self.n_error_estimates = sum(weights is not None for weights in estimates)
+        self.memoryless = not tableau.fsal
         self.rhs_per_start = int(tableau.fsal)
         self.rhs_per_step = tableau.n_stages - int(tableau.fsal)
         self.slots = stage_slots(tableau)

@@ -44,6 +44,30 @@ class KernelOutputs(NamedTuple):
 
 
 @frozen
+class Parts:
+    """Device functions that go through a group part by part: one vector register of lanes each.
+
+    Attributes
+    ----------
+    count : callable
+        ``count()``: the number of parts, a plain integer.
+    following : callable
+        ``following(part)``: the next part's number. A loop over parts stays a loop.
+    of : callable
+        ``of(value, part)``: the part of a buffer, or of a run's base, as functions compiled for
+        `Backend.part_backend` take it.
+    keep : callable
+        ``keep(value)``: a copy of a buffer, or a buffer of one element that holds lanes, in the
+        frame of the calling function.
+    """
+
+    count: Callable
+    following: Callable
+    of: Callable
+    keep: Callable
+
+
+@frozen
 class RunMemory:
     """Bytes one run needs in each planned space, and the spacing of runs in shared memory."""
 
@@ -117,6 +141,17 @@ class Backend(ABC):
         of them; elsewhere it is nothing.
         """
 
+    def parts(self) -> Parts:
+        """Return how to go through a group of many lanes part by part."""
+        raise NotImplementedError(f"a group of the {self.name} target is a single run")
+
+    def part_backend(self) -> Backend:
+        """Return the target of functions that work on one part of a group.
+
+        They take the parts of the run's bases, and only buffers of the run's dtype.
+        """
+        raise NotImplementedError(f"a group of the {self.name} target is a single run")
+
     @abstractmethod
     def first_runs(self) -> Callable:
         """Return ``first(queue)``: the first run number of each lane."""
@@ -129,11 +164,12 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def keep_going(self) -> Callable:
+    def keep_going(self, together: bool = False) -> Callable:
         """Return ``keep_going(active, beyond)``, as a plain bool: attempt another step?
 
         False when no lane is active, or when enough lanes are free for new runs
         while there are any (`beyond`: the lane's number is beyond the last run).
+        With `together`, false as soon as a lane that is not beyond is free.
         """
 
     @abstractmethod

@@ -151,18 +151,22 @@ def lane_of(builder, value, width: int, lane: int):
     return value if width == 1 else builder.extract_element(value, I32(lane))
 
 
+def _element(builder, buf, pointer, index):
+    if buf.stride != buf.width:
+        index = builder.mul(index, index.type(buf.stride // buf.width))
+    return builder.gep(pointer, [index], inbounds=True)
+
+
 def load(builder, buf, pointer, index):
     """Load element `index` of a buffer, all lanes at once."""
-    address = builder.gep(pointer, [index], inbounds=True)
-    loaded = builder.load(address)
+    loaded = builder.load(_element(builder, buf, pointer, index))
     loaded.align = lane_alignment(buf.dtype, buf.width)
     return loaded
 
 
 def store(builder, buf, pointer, index, value):
     """Store element `index` of a buffer, all lanes at once."""
-    address = builder.gep(pointer, [index], inbounds=True)
-    instruction = builder.store(value, address)
+    instruction = builder.store(value, _element(builder, buf, pointer, index))
     instruction.align = lane_alignment(buf.dtype, buf.width)
 
 

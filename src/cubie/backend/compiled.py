@@ -40,6 +40,11 @@ class CompiledBackend(Backend):
     shared_addrspace = GENERIC
 
     @property
+    def group_width(self) -> int:
+        """Lanes of the whole group; `width` where its lanes go together."""
+        return self.width
+
+    @property
     @abstractmethod
     def _intrinsic(self) -> Callable:
         """The decorator that makes an intrinsic of this target."""
@@ -58,8 +63,9 @@ class CompiledBackend(Backend):
         dtype = numpy_support.from_dtype(placement.dtype)
         from_shared = kind in ("shared", "empty")
         addrspace = self.shared_addrspace if from_shared else GENERIC
-        buf = Buf(dtype, placement.n_elements, self.width, addrspace)
-        offset = (placement.offset or 0) * self.width
+        stride = self.width if kind in ("local", "view") else self.group_width
+        buf = Buf(dtype, placement.n_elements, self.width, addrspace, stride)
+        offset = (placement.offset or 0) * self.group_width
         parent_offset = (placement.parent_offset or 0) * self.width
 
         def allocate(typingctx, shared, persistent, parent):

@@ -11,27 +11,55 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cubie.backend.base import Backend, Kernel, KernelInputs, KernelOutputs, RunMemory
+from cubie.backend.base import (
+    Backend,
+    Kernel,
+    KernelInputs,
+    KernelOutputs,
+    Parts,
+    RunMemory,
+)
 from cubie.backend.object_code import ObjectCode
+from cubie.backend.targets import register_bytes
 from cubie.backend.threads import WorkerPool, n_threads
 
 MAX_ALIGNMENT = 64  # bytes: one cache line, and the widest vector register
 
 
 class CPUBackend(Backend):
-    """Compile to machine code; `width` runs go through every instruction together."""
+    """Compile to machine code; `width` runs go through every instruction together.
+
+    They may be a part of a group of `group_width` runs, whose buffers they then work on.
+    """
 
     name = "cpu"
 
-    def __init__(self, dtype, fastmath: bool, width: int):
+    def __init__(self, dtype, fastmath: bool, width: int, group_width: int | None = None):
         super().__init__(dtype, fastmath)
         self.width = width
+        self.group_width = width if group_width is None else group_width
+
+    @property
+    def key(self) -> tuple:
+        return (*super().key, self.group_width)
 
     @property
     def _compiler(self):
         from cubie.backend.cpu_compiler import CPUCompiler
 
-        return CPUCompiler(self.dtype, self.fastmath, self.width)
+        return CPUCompiler(self.dtype, self.fastmath, self.width, self.group_width)
+
+    @property
+    def _part_width(self) -> int:
+        return min(self.width, register_bytes() // self.dtype.itemsize)
+
+    def parts(self) -> Parts:
+        from cubie.backend.parts import make_parts
+
+        return make_parts(self.dtype.itemsize, self.width, self._part_width)
+
+    def part_backend(self) -> CPUBackend:
+        return CPUBackend(self.dtype, self.fastmath, self._part_width, self.width)
 
     def device(self, function: Callable, inline: bool = True) -> Callable:
         return self._compiler.device(function, inline)
@@ -54,8 +82,8 @@ class CPUBackend(Backend):
     def more_runs(self) -> Callable:
         return self._compiler.more_runs()
 
-    def keep_going(self) -> Callable:
-        return self._compiler.keep_going()
+    def keep_going(self, together: bool = False) -> Callable:
+        return self._compiler.keep_going(together)
 
     def foreign_rhs(self, system) -> Callable:
         return self._compiler.foreign_rhs(system)

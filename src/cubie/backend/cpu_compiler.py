@@ -21,7 +21,7 @@ from cubie.backend.compiled import CompiledBackend
 from cubie.backend.device_function import Compilation, DeviceFunction
 from cubie.backend.foreign import ForeignTarget
 from cubie.backend.foreign_cpu import NUMBA_ENVIRONMENT, CPUForeignTarget
-from cubie.backend.lanes import Base, Flat, Lanes, lane_type
+from cubie.backend.lanes import MAX_ALIGNMENT, Base, Flat, Lanes, lane_type
 from cubie.backend.object_code import ENTRY, target_machine
 
 # Everything but the promises that no value is NaN or infinite: a run that blows
@@ -74,10 +74,15 @@ class CPUCompiler(CompiledBackend):
 
     name = "cpu"
 
-    def __init__(self, dtype, fastmath: bool, width: int):
+    def __init__(self, dtype, fastmath: bool, width: int, group_width: int):
         super().__init__(dtype, fastmath)
         self.width = width
+        self._group_width = group_width
         _register_types()
+
+    @property
+    def group_width(self) -> int:
+        return self._group_width
 
     @property
     def _intrinsic(self) -> Callable:
@@ -153,8 +158,9 @@ class CPUCompiler(CompiledBackend):
 
         return intrinsic(more)
 
-    def keep_going(self) -> Callable:
-        width, threshold = self.width, refill_threshold(self.width)
+    def keep_going(self, together: bool = False) -> Callable:
+        width = self.width
+        threshold = 1 if together else refill_threshold(width)
 
         def going(typingctx, active, beyond):
             def lower(context, builder, signature, args):
@@ -164,6 +170,9 @@ class CPUCompiler(CompiledBackend):
                 idle = codegen.count_true(builder, builder.not_(args[0]), width)
                 few = builder.icmp_unsigned("<", idle, idle.type(threshold))
                 empty = codegen.any_true(builder, args[1], width)
+                if together:
+                    in_step = builder.or_(args[0], args[1])
+                    return builder.and_(any_active, codegen.all_true(builder, in_step, width))
                 return builder.and_(any_active, builder.or_(few, empty))
 
             return types.boolean(active, beyond), lower
@@ -239,6 +248,10 @@ def _entry_module(context, fndesc):
     module = context.create_module("cubie_entry")
     pointer = I64.as_pointer()
     entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer]), ENTRY)
+    # Vector registers are spilled to aligned memory only where the frame is aligned from the
+    # start. (llvmlite writes the alignment only next to another attribute.)
+    entry.attributes.add("nounwind")
+    entry.attributes.alignstack = MAX_ALIGNMENT
     builder = ir.IRBuilder(entry.append_basic_block())
     callee = context.declare_function(module, fndesc)
     context.call_conv.call_function(builder, callee, fndesc.restype, fndesc.argtypes, entry.args)

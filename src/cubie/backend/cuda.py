@@ -97,7 +97,7 @@ class CUDABackend(CompiledBackend):
 
         return extending.intrinsic(more)
 
-    def keep_going(self) -> Callable:
+    def keep_going(self, together: bool = False) -> Callable:
         def going(typingctx, active, beyond):
             return types.boolean(active, beyond), _first_argument
 

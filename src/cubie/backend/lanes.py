@@ -112,14 +112,25 @@ class Mask(types.Type):
 
 
 class Buf(types.Type):
-    """A small array of one run (or one group of runs): `n` elements of `dtype`."""
+    """A small array of one run (or one group of runs): `n` elements of `dtype`.
 
-    def __init__(self, dtype: types.Type, n: int, width: int, addrspace: int = GENERIC):
+    It may be a part of a larger group's array: `width` of every `stride` lanes.
+    """
+
+    def __init__(
+        self,
+        dtype: types.Type,
+        n: int,
+        width: int,
+        addrspace: int = GENERIC,
+        stride: int | None = None,
+    ):
         self.dtype = dtype
         self.n = n
         self.width = width
         self.addrspace = addrspace
-        super().__init__(name=f"Buf({dtype}, {n}, {width}, addrspace={addrspace})")
+        self.stride = width if stride is None else stride
+        super().__init__(name=f"Buf({dtype}, {n}, {width} of {self.stride}, {addrspace=})")
 
     @property
     def element(self) -> Lanes:

@@ -127,7 +127,7 @@ class PythonBackend(Backend):
     def more_runs(self) -> Callable:
         return _no_more
 
-    def keep_going(self) -> Callable:
+    def keep_going(self, together: bool = False) -> Callable:
         return _while_active
 
     def foreign_rhs(self, system) -> Callable:

@@ -124,12 +124,12 @@ def default_lanes(dtype, n_states: int) -> int:
     Lorenz (3 states) and Lorenz-96 (4 to 40 states) in double precision with
     256-bit registers: 16 lanes up to 4 states, 4 lanes from 10 states on.
     """
-    per_register = _register_bytes() // np.dtype(dtype).itemsize
+    per_register = register_bytes() // np.dtype(dtype).itemsize
     return per_register * (REGISTERS_FOR_FEW_STATES if n_states <= FEW_STATES else 1)
 
 
 @functools.cache
-def _register_bytes() -> int:
+def register_bytes() -> int:
     """Return the size of the processor's vector registers."""
     import llvmlite.binding as llvm
 

@@ -1,0 +1,106 @@
+"""Fixed steps that a group takes unjudged leave what steps judged one by one leave, bit for bit.
+
+With one lane every step is judged. Fast-math is off: the sums are those of the source.
+"""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from cubie import RunStatus, Solver
+from cubie.free_steps import takes_free_steps
+
+RATES = np.linspace(-3.0, 6.0, 37)  # the steeper ones reach infinity, at different steps
+LANES = 16
+SPAN, STEP = (0.25, 2.25), 0.0049
+OUTPUTS = ("t", "y", "n_steps", "n_rejected", "nfev", "status", "t_reached")
+
+
+def fun(t, y, rate):
+    """Depends on time, and has poles for some rates."""
+    return [t * y[1] - y[0], rate * y[0] * y[0] * y[1] + 0.125 * t]
+
+
+@cache
+def solver_of(lanes, dtype="float64", method="rk4"):
+    """One solver for each width and dtype: kernels are compiled once."""
+    return Solver(fun, backend="cpu", method=method, dtype=dtype, lanes=lanes, fastmath=False)
+
+
+def solve(lanes, rates=RATES, dtype="float64", span=SPAN, **changes):
+    """Solve a sweep over rates in steps of `STEP`."""
+    options = {"first_step": STEP, "locations": "local"} | changes
+    return solver_of(lanes, dtype).solve(span, [1.0, 0.5], args=(rates,), **options)
+
+
+def assert_same_bits(result, reference, runs=slice(None)):
+    """Compare everything that a solve gives for each run."""
+    for name in OUTPUTS:
+        theirs = getattr(reference, name)
+        theirs = theirs if name == "t" and theirs.ndim == 1 else theirs[runs]
+        np.testing.assert_array_equal(getattr(result, name), theirs, err_msg=name)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_runs_that_blow_up_end_at_the_same_step(dtype):
+    """The failed run keeps its last finite state; the runs beside it are not disturbed."""
+    reference = solve(1, dtype=dtype)
+    failed = reference.status == RunStatus.NON_FINITE
+    assert 5 < failed.sum() < 30
+    assert np.ptp(reference.n_steps[failed]) > 20
+    assert np.all(reference.status[~failed] == RunStatus.SUCCESS)
+    result = solve(LANES, dtype=dtype)
+    assert takes_free_steps(solver_of(LANES, dtype).kernel.integrator.loop, LANES)
+    assert np.all(np.isfinite(result.y))
+    assert_same_bits(result, reference)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"t_eval": np.linspace(0.25, 2.25, 33)},
+        {"t_eval": [0.3, 0.3003, 0.305, 1.75]},
+        {"span": (1.5, -0.5)},
+        {"span": (0.25, 0.251), "first_step": 0.0008},
+        {"max_steps": 100},
+        {"max_steps": 409},
+        {"max_steps": 1},
+        {"max_step": 0.003},
+        {"first_step": 2.0},
+        {"first_step": 2.0 / 3.0},
+        {"first_step": 2.0 / 512},
+        {"save": "steps"},
+    ],
+    ids=str,
+)
+def test_stops_and_limits_are_met_alike(changes):
+    """Times to save at, the end, and the limit of steps, wherever they fall."""
+    assert_same_bits(solve(LANES, **changes), solve(1, **changes))
+
+
+@pytest.mark.parametrize("size", [1, 7, LANES - 1, LANES, LANES + 1, 37])
+def test_a_run_does_not_depend_on_its_group(size):
+    """Batches of every size, in another order."""
+    chosen = np.random.default_rng(size).permutation(RATES.size)[:size]
+    assert_same_bits(solve(LANES, RATES[chosen]), solve(1), chosen)
+
+
+def test_buffers_may_lie_in_shared_memory():
+    """A part of the lanes finds its bytes among those of the group."""
+    assert_same_bits(solve(LANES, locations="shared"), solve(1))
+
+
+def test_a_width_below_that_of_a_register():
+    """Two lanes are one part."""
+    assert_same_bits(solve(2), solve(1))
+
+
+@pytest.mark.parametrize("method", ["tsit5", "euler"])
+def test_who_takes_free_steps(method):
+    """Explicit methods that carry nothing over, with fixed steps, in groups."""
+    solver = solver_of(LANES, method=method)
+    solver.prepare([1.0, 0.5], (RATES,), step_controller="fixed")
+    loop = solver.kernel.integrator.loop
+    assert takes_free_steps(loop, LANES) == (method == "euler")
+    assert not takes_free_steps(loop, 1)
