@@ -73,6 +73,8 @@ class State(NamedTuple):
     crossing: Any
     watch1: Any
     watch2: Any
+    reaching: Any
+    carrier: Any
     segment: Any
     order: Any
     trail_slot: Any
@@ -215,20 +217,29 @@ def carry(t, st, i):
     """Bound an item that is not at its base by what may carry it; return whether it can be.
 
     If nothing unplaced can reach into its place at the base, it could slide down there,
-    and then the same packing is found without postponing it.
+    and then the same packing is found without postponing it. One item that reaches in and
+    one that ends below are watched: while both do, there is nothing to bound.
     """
+    low, placed = st.low, st.placed
+    top = st.base[i] + t.size[i]
+    k = st.reaching[i]
+    reaching = placed[k] == 0 and low[k] < top
+    k = st.carrier[i]
+    if reaching and placed[k] == 0 and low[k] + t.size[k] <= low[i]:
+        return low[i] <= st.last[i]
     end = HUGE
-    start = HUGE
     for a in range(t.near_ptr[i], t.near_ptr[i + 1]):
         k = t.near[a]
-        if st.placed[k] == 0:
-            e = st.low[k]
-            if e < start:
-                start = e
-            e += t.size[k]
-            if e < end:
-                end = e
-    return start < st.base[i] + t.size[i] and lift(t, st, i, end)
+        if placed[k] == 0:
+            if low[k] < top and not reaching:
+                reaching = True
+                st.reaching[i] = k
+            if low[k] + t.size[k] < end:
+                end = low[k] + t.size[k]
+                st.carrier[i] = k
+                if reaching and end <= low[i]:
+                    break
+    return reaching and lift(t, st, i, end)
 
 
 def confine(t, st, x):

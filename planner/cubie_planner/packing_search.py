@@ -9,6 +9,7 @@ depends on a clock: the same problem takes the same steps everywhere.
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator
 from functools import cache
@@ -125,6 +126,10 @@ class Search:
             pin if pin >= 0 else capacity - size
             for pin, size in zip(items.pins, items.sizes, strict=True)
         ]
+        neighbours = [
+            int(self._tables.near[begin]) if begin < end else i
+            for i, (begin, end) in enumerate(itertools.pairwise(self._tables.near_ptr))
+        ]
         firsts = [together[0] for together in self.sections.members]
         crossing = [0] * len(limits)
         for lo, hi in zip(self._tables.hull_lo, self._tables.hull_hi, strict=True):
@@ -143,6 +148,8 @@ class Search:
             crossing=crossing,
             watch1=firsts,
             watch2=list(firsts),
+            reaching=neighbours,
+            carrier=list(neighbours),
             segment=list(range(count)),
             order=[0] * count,
             trail_slot=[0] * self._trail_room,
