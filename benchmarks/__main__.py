@@ -17,7 +17,7 @@ from benchmarks.environment import machine_name
 RESULTS = Path(__file__).parent / "results"
 OWN_SUITES = ("cpu", "startup", "planning")
 # Suites with a command line of their own, each a module of this package.
-OTHER_SUITES = ("planner", "resources")
+OTHER_SUITES = ("planner", "resources", "verify")
 
 
 def main() -> None:
