@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from html import escape
-from importlib import metadata, resources
+from importlib import resources
 from pathlib import Path
 from string import Template
 
@@ -64,7 +64,6 @@ def html(
         script=script,
         style_digest=_digest(style),
         script_digest=_digest(script),
-        version=escape(_version()),
         digest=escape(plan.digest),
     )
     if path is not None:
@@ -93,13 +92,6 @@ def _asset(name: str) -> str:
 def _digest(text: str) -> str:
     """Return the digest by which a content security policy knows an inline text."""
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-
-
-def _version() -> str:
-    try:
-        return metadata.version("cubie")
-    except metadata.PackageNotFoundError:  # the planner used from its source alone
-        return ""
 
 
 def _components(plan: Plan) -> list[str]:
@@ -138,7 +130,7 @@ def _cards(plan: Plan) -> str:
         ),
         _card("Shared per block", f"{plan.shared_bytes_per_block} B", limit, bar),
         _card("Local per run", f"{plan.local_bytes} B", "registers or stack"),
-        _card("Persistent per run", f"{plan.persistent_bytes} B", "kept across steps"),
+        _card("Persistent per run", f"{plan.persistent_bytes} B", "kept across calls"),
     ]
     if saved.without_reuse:
         gain = saved.by_lifetimes + saved.by_aliases

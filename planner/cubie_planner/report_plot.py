@@ -45,7 +45,7 @@ def plot(
     """Draw the memory map: program points across, bytes up, one rectangle per placement.
 
     Aliases are nested in their parents, the peak is marked, and hatches keep buffers
-    apart in black and white. Needs matplotlib (``pip install 'cubie[plot]'``).
+    apart in black and white. Needs matplotlib.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def _save(figure: Figure, path: Path) -> None:
     from matplotlib import rc_context
 
     dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}
-    with rc_context({"svg.hashsalt": "cubie"}):
+    with rc_context({"svg.hashsalt": "cubie_planner"}):
         figure.savefig(path, dpi=150, metadata=dates.get(path.suffix))
 
 
