@@ -116,7 +116,10 @@ class DIRKStep(StepAlgorithm):
         )
         # Weighted sums of derivatives: of earlier stages, then the error before its filter.
         self.register_buffer(
-            "accumulator", size=n, phases=(("stages", "error_estimate"),), access_weight=stages
+            "accumulator",
+            size=n,
+            phases=("stages", "error_estimate") if self.filtered else ("stages",),
+            access_weight=stages,
         )
         self.register_buffer(
             "stage_base",
