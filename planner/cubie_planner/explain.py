@@ -14,7 +14,7 @@ from cubie_planner.draft import Draft, Task
 from cubie_planner.explain_plan import Explanation, PinCost, explain
 from cubie_planner.greedy import hosts
 from cubie_planner.plan import Status
-from cubie_planner.problem import Limits, Problem
+from cubie_planner.problem import Limits
 from cubie_planner.quick import load_claims, quick
 
 if TYPE_CHECKING:

@@ -24,11 +24,9 @@ class Tile:
         Bytes from the bottom of the arena.
     depth : int
         How many parents it lies in.
-    label_at : float
-        Height in bytes at which its name is best written: the middle of the widest
-        stretch that no child covers.
-    label_room : int
-        Bytes of that stretch.
+    label_points, label_bytes : (start, end)
+        The part for its name: the whole of it, or the larger of what its children leave
+        free below or above, and before or after.
     """
 
     name: str
@@ -36,8 +34,8 @@ class Tile:
     start: int
     end: int
     depth: int
-    label_at: float
-    label_room: int
+    label_points: Interval
+    label_bytes: Interval
 
 
 @frozen
@@ -106,24 +104,16 @@ def tiles(plan: Plan, place: Location, whole: Interval) -> list[Tile]:
         while parent is not None:
             depth, parent = depth + 1, plan.placements[parent].parent
         inside = [p for p in members if p.parent == placement.name]
+        end = start + placement.size_bytes
         for span in placement.lifetime or (whole,):
             covered = [
-                (starts[p.name], starts[p.name] + p.size_bytes)
+                (part, (starts[p.name], starts[p.name] + p.size_bytes))
                 for p in inside
-                if _meet(p.lifetime or (whole,), span)
+                for part in p.lifetime or (whole,)
+                if part[0] < span[1] and span[0] < part[1]
             ]
-            low, high = _widest_free(start, start + placement.size_bytes, covered)
-            found.append(
-                Tile(
-                    placement.name,
-                    span,
-                    start,
-                    start + placement.size_bytes,
-                    depth,
-                    (low + high) / 2,
-                    high - low,
-                )
-            )
+            free = _free_part(span, (start, end), covered)
+            found.append(Tile(placement.name, span, start, end, depth, *free))
     return sorted(found, key=lambda tile: tile.depth)
 
 
@@ -147,18 +137,28 @@ def _starts(members: Sequence[Placement], place: Location) -> dict[str, int]:
     return starts
 
 
-def _meet(lifetime: Iterable[Interval], span: Interval) -> bool:
-    return any(start < span[1] and span[0] < end for start, end in lifetime)
+def _free_part(
+    points: Interval, held: Interval, covered: Sequence[tuple[Interval, Interval]]
+) -> tuple[Interval, Interval]:
+    """Return the larger part of a rectangle that the rectangles in `covered` leave free."""
+    points_free = _widest_free(points, [across for across, _ in covered])
+    bytes_free = _widest_free(held, [up for _, up in covered])
+    across = (points_free[1] - points_free[0]) / (points[1] - points[0])
+    up = (bytes_free[1] - bytes_free[0]) / (held[1] - held[0])
+    if not across and not up:
+        return points, held
+    return (points_free, held) if across > up else (points, bytes_free)
 
 
-def _widest_free(start: int, end: int, covered: Iterable[Interval]) -> Interval:
-    """Return the widest part of `start`..`end` outside `covered`; all of it if there is none."""
+def _widest_free(whole: Interval, covered: Iterable[Interval]) -> Interval:
+    """Return the widest part of `whole` outside `covered`; empty if there is none."""
+    start, end = whole
     widest, low = (start, start), start
     for first, last in [*sorted(covered), (end, end)]:
         if first - low > widest[1] - widest[0]:
             widest = (low, first)
         low = max(low, last)
-    return widest if widest[1] > widest[0] else (start, end)
+    return widest
 
 
 def short(name: str) -> str:

@@ -21,6 +21,8 @@ HATCHES = ("", "///", "..", "\\\\\\", "xx", "--", "oo", "||", "++", "/-")
 PAGE_WIDTH = 10.0  # inches, of the whole figure
 AXES_WIDTH = 9.2 * 72  # points, of one arena's axes
 AXES_HEIGHT = 4.2 * 72
+THIN = 6.0  # points; rectangles below this height have thinner lines
+SMALLEST_FONT = 4.5
 GLYPH = 0.58  # width of a letter over the size of its font
 
 
@@ -102,9 +104,11 @@ def _theme(name: str) -> Theme:
 
 
 def _share(arena: Arena, maps: list[Arena]) -> float:
-    """Return the height of an arena, 1 for the tallest; a small one stays readable."""
+    """Return the height of an arena, 1 for shared memory; a small one stays readable."""
+    if arena.location is Location.SHARED:
+        return 1.0
     tallest = max(a.height_bytes for a in maps)
-    return max(0.35, arena.height_bytes / tallest)
+    return max(0.35, 0.75 * arena.height_bytes / tallest)
 
 
 def _draw_arena(
@@ -148,32 +152,35 @@ def _draw_tile(axes: Axes, tile: Tile, index: int, colours: Theme) -> None:
         Rectangle(*box, facecolor=(*fill, 0.4), edgecolor=(*fill, 0.6), hatch=hatch, linewidth=0)
     )
     style = "-" if tile.depth == 0 else "--"
+    points = (tile.end - tile.start) / axes.get_ylim()[1] * AXES_HEIGHT
+    width = 0.9 if points > THIN else 0.4
     axes.add_patch(
-        Rectangle(*box, fill=False, edgecolor=colours.ink, linewidth=0.9, linestyle=style)
+        Rectangle(*box, fill=False, edgecolor=colours.ink, linewidth=width, linestyle=style)
     )
 
 
 def _label_tile(axes: Axes, tile: Tile, colours: Theme, axes_height: float) -> None:
-    """Write the name where no child hides it, as large as the rectangle allows.
+    """Write the name where no child hides it, as large as there is room; else nothing.
 
-    What does not fit between the rectangle's sides starts at its left side, or ends at
-    the right side of the map.
+    What does not fit between the sides starts at the left one, or ends at the right side
+    of the map.
     """
     first, last = axes.get_xlim()
     name = short(tile.name)
-    bytes_per_point = axes.get_ylim()[1] / axes_height
-    width = (tile.interval[1] - tile.interval[0]) / (last - first) * AXES_WIDTH
-    fitting = width / (GLYPH * len(name))
-    size = min(8.0, max(4.5, min(0.8 * tile.label_room / bytes_per_point, fitting)))
-    place, anchor = sum(tile.interval) / 2, "center"
+    room = (tile.label_bytes[1] - tile.label_bytes[0]) / axes.get_ylim()[1] * axes_height
+    if room < SMALLEST_FONT:
+        return
+    left, right = tile.label_points
+    points_per_point = AXES_WIDTH / (last - first)
+    fitting = (right - left) * points_per_point / (GLYPH * len(name))
+    size = min(8.0, max(SMALLEST_FONT, min(0.8 * room, fitting)))
+    place, anchor = (left + right) / 2, "center"
     if fitting < size:
-        at_edge = (tile.interval[0] - first) / (last - first) * AXES_WIDTH + (
-            GLYPH * len(name) * size
-        ) > AXES_WIDTH
-        place, anchor = (last, "right") if at_edge else (tile.interval[0], "left")
+        at_edge = (left - first) * points_per_point + GLYPH * len(name) * size > AXES_WIDTH
+        place, anchor = (last, "right") if at_edge else (left, "left")
     axes.text(
         place,
-        tile.label_at,
+        sum(tile.label_bytes) / 2,
         name,
         ha=anchor,
         va="center_baseline",

@@ -17,8 +17,9 @@ from cubie_planner.report_map import Arena, Tile, arenas, component, short, tick
 
 WIDTH, LEFT, RIGHT, TOP = 1000.0, 58.0, 24.0, 22.0
 BOTTOM = 40.0
-HEIGHT = 400.0  # of the tallest arena's drawing
-LEAST = 90.0  # of any arena's
+HEIGHT = 400.0  # of the drawing of shared memory, which most depends on
+LEAST, MOST = 120.0, 280.0  # of other arenas', by their bytes
+THIN = 6.0  # rectangles below this height have thinner lines
 FONT, GLYPH = 12.0, 6.9  # height and width of a letter
 N_HUES = 10
 
@@ -89,10 +90,11 @@ def maps(plan: Plan, scope: str, phases: Mapping[str, Interval] | None = None) -
     return "\n".join(drawing.figure() for drawing in drawings)
 
 
-def _filled(box: str, look: Looks, scope: str) -> str:
+def _filled(box: str, look: Looks, scope: str, thin: bool = False) -> str:
     """Return the same box with a hue, a hatch and an outline."""
+    line = "line thin" if thin else "line"
     hatch = f'<rect {box} fill="url(#{scope}-h{look.hatch})"/>' if HATCHES[look.hatch] else ""
-    return f'<rect {box} class="hue c{look.hue}"/>{hatch}<rect {box} class="line"/>'
+    return f'<rect {box} class="hue c{look.hue}"/>{hatch}<rect {box} class="{line}"/>'
 
 
 class _Drawing:
@@ -109,7 +111,9 @@ class _Drawing:
         self.plan, self.arena, self.scope = plan, arena, scope
         self.looks = looks(plan)
         self.phases = phases
-        self.height = max(LEAST, HEIGHT * arena.height_bytes / tallest)
+        self.height = HEIGHT
+        if arena.location is not Location.SHARED:
+            self.height = max(LEAST, MOST * arena.height_bytes / tallest)
         # Phases are written aslant, so the longest name says how much room they need.
         longest = max(map(len, phases), default=0)
         self.bottom = 26 + 0.6 * GLYPH * longest if phases else BOTTOM
@@ -152,19 +156,20 @@ class _Drawing:
     def _rectangle(self, tile: Tile) -> str:
         inset = 3.0 * tile.depth
         left, right = self.x(tile.interval[0]) + inset, self.x(tile.interval[1]) - inset
+        height = self.y(tile.start) - self.y(tile.end)
         box = (
             f'x="{left:.1f}" y="{self.y(tile.end):.1f}" width="{max(1.0, right - left):.1f}" '
-            f'height="{self.y(tile.start) - self.y(tile.end):.1f}"'
+            f'height="{height:.1f}"'
         )
-        return _filled(box, self.looks[tile.name], self.scope)
+        return _filled(box, self.looks[tile.name], self.scope, thin=height < THIN)
 
     def _label(self, tile: Tile) -> str:
         """Return the name where it fits, else the number, else nothing."""
-        left, right = (self.x(point) for point in tile.interval)
-        room = tile.label_room / self.arena.height_bytes * self.height
+        left, right = (self.x(point) for point in tile.label_points)
+        top, bottom = (self.y(byte) for byte in reversed(tile.label_bytes))
         for word in (short(tile.name), str(self.looks[tile.name].number)):
-            if len(word) * GLYPH + 6 <= right - left and room >= FONT - 2:
-                place = f'x="{(left + right) / 2:.1f}" y="{self.y(tile.label_at) + 4:.1f}"'
+            if len(word) * GLYPH + 6 <= right - left and bottom - top >= FONT - 2:
+                place = f'x="{(left + right) / 2:.1f}" y="{(top + bottom) / 2 + 4:.1f}"'
                 return f'<text class="name" {place}>{escape(word)}</text>'
         return ""
 

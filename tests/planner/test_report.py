@@ -96,10 +96,25 @@ def test_tiles_nest_aliases():
 
 
 def test_names_are_written_where_no_child_hides_them():
-    """A parent's name stands in the widest stretch of its bytes outside its children."""
+    """A parent's name stands in the larger part of it that its children leave free."""
     rhs = next(t for t in tiles(PLAN, Location.SHARED, (0, 5)) if t.name == "loop.rhs")
-    assert rhs.label_room == 16
-    assert rhs.start + 16 < rhs.label_at < rhs.end
+    assert rhs.label_points == rhs.interval
+    assert rhs.label_bytes == (rhs.start + 16, rhs.end)
+    later = [Alias("whole", 0)]
+    made = plan(
+        Problem(
+            [
+                Buffer("whole", 4, "f4", lifetime=((0, 4),)),
+                Buffer("late", 4, "f4", lifetime=((3, 4),), aliases=later, alias_required=True),
+                Buffer("all", 4, "f4", lifetime=((0, 4),)),
+                Buffer("hides", 4, "f4", lifetime=((0, 4),), aliases=["all"], alias_required=True),
+            ],
+            policy="shared",
+        )
+    )
+    found = {t.name: t for t in tiles(made, Location.SHARED, (0, 4))}
+    assert found["whole"].label_points == (0, 3)
+    assert found["all"].label_points == (0, 4)
 
 
 def test_maps_hold_every_byte_of_every_location():
