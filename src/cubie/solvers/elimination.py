@@ -2,9 +2,9 @@
 
 The pattern of ``a * M - J`` is the same for all runs and steps. So the order of pivots, the
 entries that fill in, and with them every operation of the factorisation, are found once, on the
-host; a run only computes. Pivots are taken in Markowitz order (Duff, Erisman & Reid, Direct
-Methods for Sparse Matrices, 7.2), from the diagonal as long as it offers one: there M and the
-damping parts of J lie.
+host; a run only computes. Pivots are taken in the order of least fill-in, then that of Markowitz
+(Duff, Erisman & Reid, Direct Methods for Sparse Matrices, 7.2 and 7.4), from the diagonal as long
+as it offers one: there M and the damping parts of J lie.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ class StructurallySingular(ValueError):
 class Elimination:
     """Factors L U of a permuted sparse matrix, all in one array: one slot an entry.
 
-    Row k and column k of the factors are those of pivot k. L has a unit diagonal; the slot of
-    pivot k holds the reciprocal.
+    Row k and column k of the factors are those of pivot k, whose slot holds its reciprocal.
 
     Attributes
     ----------
@@ -112,7 +111,9 @@ def _next_pivot(rows, columns, matched) -> Position:
 
     def cost(row):
         column = matched[row]
-        return (column != row, (len(rows[row]) - 1) * (len(columns[column]) - 1), row)
+        right, below = rows[row] - {column}, columns[column] - {row}
+        fill = sum(len(right - rows[i]) for i in below)
+        return (column != row, fill, len(right) * len(below), row)
 
     row = min(rows, key=cost)
     return row, matched[row]

@@ -13,7 +13,7 @@ from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
 from cubie.solvers.dense_lu import build_dense_factorise, build_dense_solves, dense_starts
 from cubie.solvers.elimination import Elimination, eliminate
-from cubie.solvers.lu_source import block_starts, write_lu
+from cubie.solvers.lu_source import FactorLayout, write_lu
 from cubie.systems.component import SystemComponent
 from cubie.systems.derivatives_component import JacobianComponent
 from cubie.systems.mass import mass_entries
@@ -65,13 +65,17 @@ class LUSolver(LinearSolver):
     def _n_factors(self) -> int:
         if self.dense:
             return dense_starts(self.blocks)[-1]
-        return block_starts(self.blocks, self.elimination)[-1]
+        return self.layout.starts[-1]
+
+    @functools.cached_property
+    def layout(self) -> FactorLayout:
+        """Where the factors of all blocks lie."""
+        return FactorLayout(self.elimination, len(self.jacobian.pattern), self.mass, self.blocks)
 
     @functools.cached_property
     def source(self) -> str:
         """Text of the generated module."""
-        n_jacobian = len(self.jacobian.pattern)
-        return write_lu(self.elimination, n_jacobian, self.mass, self.blocks)
+        return write_lu(self.layout)
 
     def facts(self) -> tuple:
         return (self.blocks, sorted(self.mass.items()))

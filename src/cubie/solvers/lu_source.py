@@ -2,11 +2,18 @@
 
 Every entry of the factors is computed once, by rows, from the entries before it. Blocks share the
 Jacobian, which `lu` holds in the slots of the first block: that one is factorised last.
+
+Of a single block, L has a unit diagonal. Several blocks are kept as L D^-1 U, with the pivots D on
+the diagonals of both: entries that elimination does not reach are then the Jacobian's with their
+sign changed on either side. Blocks share them, and in complex ones they are real as well.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
+
+from attrs import field, frozen
 
 from cubie.solvers.contract import Blocks
 from cubie.solvers.elimination import Elimination, Position
@@ -20,6 +27,73 @@ from cubie.backend import absolute
 '''
 
 
+@frozen
+class FactorLayout:
+    """Where the factors of all blocks lie.
+
+    Attributes
+    ----------
+    elimination : Elimination
+        Of the pattern of the Jacobian, then that of the mass matrix.
+    n_jacobian : int
+        Entries of the Jacobian: they are in the first slots.
+    mass : mapping of position to value
+    blocks : Blocks
+    """
+
+    elimination: Elimination
+    n_jacobian: int
+    mass: Mapping[Position, float] = field(eq=False)
+    blocks: Blocks
+
+    @property
+    def shares(self) -> bool:
+        """There are several blocks, which share what they can."""
+        return len(self.blocks.eigenvalues) > 1
+
+    @functools.cached_property
+    def own(self) -> dict[int, int]:
+        """Slots that every block has of its own, numbered."""
+        slots = range(self.elimination.n_slots)
+        return {slot: k for k, slot in enumerate(s for s in slots if s not in self.common)}
+
+    @functools.cached_property
+    def common(self) -> frozenset[int]:
+        """Slots of entries that are the same in all blocks."""
+        elimination = self.elimination
+        rows, columns = zip(*elimination.pivots, strict=True)
+        return frozenset(
+            slot
+            for i in range(elimination.n)
+            for j, slot in elimination.row(i)
+            if self.shares
+            and i != j
+            and slot < self.n_jacobian
+            and (rows[i], columns[j]) not in self.mass
+            and not elimination.products(i, j)
+        )
+
+    @functools.cached_property
+    def starts(self) -> tuple[int, ...]:
+        """Where each block's own factors start, and after the last one the size of them all.
+
+        The real parts of the first block lie in all slots, from 0 on.
+        """
+        ends = [self.elimination.n_slots]
+        for number, eigenvalue in enumerate(self.blocks.eigenvalues):
+            parts = 2 if eigenvalue.imag else 1
+            ends.append(ends[-1] + len(self.own) * (parts if number else parts - 1))
+        return (0, *ends[1:])
+
+    def place(self, number: int, slot: int, part: int) -> int:
+        """Return where the real (0) or imaginary (1) part of a block's entry lies."""
+        if slot in self.common or (number == 0 and part == 0):
+            return slot
+        if number == 0:
+            return self.elimination.n_slots + self.own[slot]
+        return self.starts[number] + part * len(self.own) + self.own[slot]
+
+
 class _Real:
     """Text of arithmetic on the entries of a real block."""
 
@@ -29,13 +103,14 @@ class _Real:
         """Return an entry of the matrix before elimination, one text a part."""
         return [_difference(_times_shift(shift_part.real), jacobian)]
 
-    def product(self, a: str, b: str) -> list[str]:
+    def product(self, a: str, b: str, real: bool = False) -> list[str]:
+        """Return a * b; `real` says that a has no imaginary part."""
         return [f"{a} * {b}"]
 
     def reciprocal(self, name: str, value: str) -> list[str]:
         return [f"{name} = one / {value}"]
 
-    def size(self, value: str) -> str:
+    def size(self, value: str, real: bool = False) -> str:
         return f"absolute({value})"
 
 
@@ -48,7 +123,9 @@ class _Complex:
         real = _difference(_times_shift(shift_part.real), jacobian)
         return [real, _difference(_times_shift(shift_part.imag), None)]
 
-    def product(self, a: str, b: str) -> list[str]:
+    def product(self, a: str, b: str, real: bool = False) -> list[str]:
+        if real:
+            return [f"{a} * {b}", f"{a} * {b}_i"]
         return [f"({a} * {b} - {a}_i * {b}_i)", f"({a} * {b}_i + {a}_i * {b})"]
 
     def reciprocal(self, name: str, value: str) -> list[str]:
@@ -58,8 +135,8 @@ class _Complex:
             f"{name}_i = -{value}_i * size",
         ]
 
-    def size(self, value: str) -> str:
-        return f"(absolute({value}) + absolute({value}_i))"
+    def size(self, value: str, real: bool = False) -> str:
+        return f"absolute({value})" if real else f"(absolute({value}) + absolute({value}_i))"
 
 
 def _times_shift(factor: float) -> str:
@@ -77,31 +154,26 @@ def _difference(a: str, b: str | None) -> str:
 class _BlockText:
     """The two functions of one block."""
 
-    def __init__(
-        self,
-        number: int,
-        elimination: Elimination,
-        n_jacobian: int,
-        mass: Mapping[Position, float],
-        blocks: Blocks,
-    ):
-        self.number, self.elimination, self.mass = number, elimination, mass
-        self.n_jacobian = n_jacobian
+    def __init__(self, number: int, layout: FactorLayout):
+        self.number, self.layout, self.elimination = number, layout, layout.elimination
+        blocks = layout.blocks
         self.eigenvalue = blocks.eigenvalues[number]
         self.unknowns_at = blocks.offsets[number]
         self.stride = blocks.n_states
-        self.at = block_starts(blocks, elimination)[number]
         self.arithmetic = _Complex() if self.eigenvalue.imag else _Real()
 
-    def _store(self, name: str, slot: int) -> list[str]:
-        parts = enumerate(self.arithmetic.parts)
-        size = self.elimination.n_slots
-        return [f"lu[{self.at + part * size + slot}] = {name}{suffix}" for part, suffix in parts]
+    def _parts(self, slot: int) -> list[tuple[str, int]]:
+        """Return suffix of the name and place of each part of an entry."""
+        suffixes = self.arithmetic.parts[: 1 if slot in self.layout.common else None]
+        return [(s, self.layout.place(self.number, slot, k)) for k, s in enumerate(suffixes)]
+
+    def _store(self, letter: str, slot: int) -> list[str]:
+        if slot in self.layout.common and self.number:
+            return []
+        return [f"lu[{place}] = {letter}{slot}{suffix}" for suffix, place in self._parts(slot)]
 
     def _load(self, name: str, slot: int) -> list[str]:
-        parts = enumerate(self.arithmetic.parts)
-        size = self.elimination.n_slots
-        return [f"{name}{suffix} = lu[{self.at + part * size + slot}]" for part, suffix in parts]
+        return [f"{name}{suffix} = lu[{place}]" for suffix, place in self._parts(slot)]
 
     def factorise(self) -> str:
         """Return ``factorise_k(shift, lu, eps, one) -> ok``."""
@@ -112,91 +184,104 @@ class _BlockText:
         return _function(f"factorise_{self.number}(shift, lu, eps, one)", [*lines, "return ok"])
 
     def _entry(self, i: int, j: int, slot: int) -> list[str]:
-        elimination, arithmetic = self.elimination, self.arithmetic
+        """Compute entry (i, j), `e`, and of L also `f`, divided by its pivot."""
+        arithmetic, common = self.arithmetic, self.layout.common
+        lines = [f"e{slot} = -lu[{slot}]"] if slot in common else self._eliminated(i, j, slot)
+        if j < i:
+            pivot = f"e{self.elimination.slot(j, j)}"
+            products = arithmetic.product(f"e{slot}", pivot, slot in common)
+            names = [f"f{slot}{suffix}" for suffix in arithmetic.parts]
+            lines.append(f"{', '.join(names)} = {', '.join(products)}")
+        unit_diagonal = j < i and not self.layout.shares
+        return lines + self._store("f" if unit_diagonal else "e", slot)
+
+    def _eliminated(self, i: int, j: int, slot: int) -> list[str]:
+        """Compute the matrix's entry less the products of what stands before it."""
+        elimination, arithmetic, common = self.elimination, self.arithmetic, self.layout.common
         position = elimination.pivots[i][0], elimination.pivots[j][1]
-        shift_part = self.eigenvalue * self.mass.get(position, 0.0)
-        jacobian = f"lu[{slot}]" if slot < self.n_jacobian else None
+        shift_part = self.eigenvalue * self.layout.mass.get(position, 0.0)
+        jacobian = f"lu[{slot}]" if slot < self.layout.n_jacobian else None
         parts = arithmetic.entry(shift_part, jacobian)
         pairs = elimination.products(i, j)
         for a, b in pairs:
-            products = arithmetic.product(f"e{a}", f"e{b}")
+            products = arithmetic.product(f"e{b}", f"f{a}", b in common)
             parts = [f"{part} - {product}" for part, product in zip(parts, products, strict=True)]
         parts = [part.strip() or "one - one" for part in parts]
         name = "d" if i == j else f"e{slot}"
         lines = [f"{name}{s} = {part}" for s, part in zip(arithmetic.parts, parts, strict=True)]
-        if j == i:
+        if i == j:
             # What the pivot lost to cancellation: of a singular matrix all of it.
             terms = [arithmetic.size("d")]
-            terms += [f"{arithmetic.size(f'e{a}')} * {arithmetic.size(f'e{b}')}" for a, b in pairs]
+            terms += [
+                f"{arithmetic.size(f'f{a}')} * {arithmetic.size(f'e{b}', b in common)}"
+                for a, b in pairs
+            ]
             lines.append(f"ok = ok & ({terms[0]} > eps * ({' + '.join(terms)}))")
             lines += arithmetic.reciprocal(f"e{slot}", "d")
-        elif j < i:
-            products = arithmetic.product(f"e{slot}", f"e{elimination.slot(j, j)}")
-            names = [f"e{slot}{suffix}" for suffix in arithmetic.parts]
-            lines.append(f"{', '.join(names)} = {', '.join(products)}")
-        return lines + self._store(f"e{slot}", slot)
+        return lines
 
     def solve(self) -> str:
         """Return ``solve_k(lu, rhs, rhs_at, x, x_at)``, which may work in place."""
-        elimination = self.elimination
+        elimination, parts = self.elimination, self.arithmetic.parts
         lines, n = [], elimination.n
         for i in range(n):
             where = self.unknowns_at + elimination.pivots[i][0]
-            for part, suffix in enumerate(self.arithmetic.parts):
+            for part, suffix in enumerate(parts):
                 lines.append(f"z{i}{suffix} = rhs[rhs_at + {where + part * self.stride}]")
-            lines += self._reduced(i, [(j, slot) for j, slot in elimination.row(i) if j < i])
+            before = [(j, slot) for j, slot in elimination.row(i) if j < i]
+            lines += self._reduced(f"z{i}", before)
+            lines += self._divided(i, f"z{i}") if self.layout.shares else []
         for i in reversed(range(n)):
-            lines += self._reduced(i, [(j, slot) for j, slot in elimination.row(i) if j > i])
-            lines += self._load("d", elimination.slots[elimination.pivots[i]])
-            names = [f"z{i}{suffix}" for suffix in self.arithmetic.parts]
-            products = self.arithmetic.product(f"z{i}", "d")
-            lines.append(f"{', '.join(names)} = {', '.join(products)}")
+            after = [(j, slot) for j, slot in elimination.row(i) if j > i]
+            if not self.layout.shares:
+                lines += self._reduced(f"z{i}", after) + self._divided(i, f"z{i}")
+            elif after:
+                lines += self._summed("s", after) + self._divided(i, "s")
+                lines += [f"z{i}{suffix} = z{i}{suffix} - s{suffix}" for suffix in parts]
         for i in range(n):
             where = self.unknowns_at + elimination.pivots[i][1]
-            for part, suffix in enumerate(self.arithmetic.parts):
+            for part, suffix in enumerate(parts):
                 lines.append(f"x[x_at + {where + part * self.stride}] = z{i}{suffix}")
         return _function(f"solve_{self.number}(lu, rhs, rhs_at, x, x_at)", lines)
 
-    def _reduced(self, i: int, entries) -> list[str]:
-        lines = []
+    def _products(self, entries: list[tuple[int, int]]):
+        """Yield lines that load an entry of a row, and its product with its unknown."""
         for j, slot in entries:
-            lines += self._load("d", slot)
-            products = self.arithmetic.product("d", f"z{j}")
+            real = slot in self.layout.common
+            yield self._load("d", slot), self.arithmetic.product("d", f"z{j}", real)
+
+    def _reduced(self, name: str, entries: list[tuple[int, int]]) -> list[str]:
+        """Subtract the products of a row's entries with their unknowns."""
+        lines = []
+        for load, products in self._products(entries):
+            lines += load
             for suffix, product in zip(self.arithmetic.parts, products, strict=True):
-                lines.append(f"z{i}{suffix} = z{i}{suffix} - {product}")
+                lines.append(f"{name}{suffix} = {name}{suffix} - {product}")
         return lines
 
+    def _summed(self, name: str, entries: list[tuple[int, int]]) -> list[str]:
+        """Sum the products of a row's entries with their unknowns."""
+        lines = []
+        for number, (load, products) in enumerate(self._products(entries)):
+            lines += load
+            for suffix, product in zip(self.arithmetic.parts, products, strict=True):
+                before = f"{name}{suffix} + " if number else ""
+                lines.append(f"{name}{suffix} = {before}{product}")
+        return lines
 
-def block_starts(blocks: Blocks, elimination: Elimination) -> tuple[int, ...]:
-    """Return where each block's factors start, and after the last one the size of them all."""
-    starts = [0]
-    for eigenvalue in blocks.eigenvalues:
-        starts.append(starts[-1] + elimination.n_slots * (2 if eigenvalue.imag else 1))
-    return tuple(starts)
+    def _divided(self, i: int, name: str) -> list[str]:
+        """Divide by pivot i, whose reciprocal is stored."""
+        names = ", ".join(f"{name}{suffix}" for suffix in self.arithmetic.parts)
+        load = self._load("d", self.elimination.slots[self.elimination.pivots[i]])
+        return [*load, f"{names} = {', '.join(self.arithmetic.product('d', name))}"]
 
 
-def write_lu(
-    elimination: Elimination, n_jacobian: int, mass: Mapping[Position, float], blocks: Blocks
-) -> str:
-    """Return the source of the module with ``factorise_k`` and ``solve_k`` of each block k.
-
-    Parameters
-    ----------
-    elimination : Elimination
-        Of the pattern of the Jacobian, then that of the mass matrix.
-    n_jacobian : int
-        Entries of the Jacobian: they are in the first slots.
-    mass : mapping of position to value
-    blocks : Blocks
-    """
-    header = _HEADER.format(
-        n=elimination.n, slots=elimination.n_slots, blocks=len(blocks.eigenvalues)
-    )
-    functions = []
-    for number in range(len(blocks.eigenvalues)):
-        text = _BlockText(number, elimination, n_jacobian, mass, blocks)
-        functions += [text.factorise(), text.solve()]
-    return header + "".join(f"\n\n{function}" for function in functions)
+def write_lu(layout: FactorLayout) -> str:
+    """Return the source of the module with ``factorise_k`` and ``solve_k`` of each block k."""
+    n_blocks, elimination = len(layout.blocks.eigenvalues), layout.elimination
+    header = _HEADER.format(n=elimination.n, slots=elimination.n_slots, blocks=n_blocks)
+    texts = [_BlockText(number, layout) for number in range(n_blocks)]
+    return header + "".join(f"\n\n{text.factorise()}\n\n{text.solve()}" for text in texts)
 
 
 def _function(signature: str, lines: list[str]) -> str:
