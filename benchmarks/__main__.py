@@ -17,7 +17,7 @@ from benchmarks.environment import machine_name
 RESULTS = Path(__file__).parent / "results"
 OWN_SUITES = ("cpu", "startup", "planning")
 # Suites with a command line of their own, each a module of this package.
-OTHER_SUITES = ("planner", "resources", "verify")
+OTHER_SUITES = ("planner", "resources", "verify", "stiff", "work-precision", "implicit-memory")
 
 
 def main() -> None:
@@ -56,11 +56,15 @@ def main() -> None:
 
 
 def _run_other(suite: str, arguments: list[str]) -> None:
-    subprocess.run([sys.executable, "-m", f"benchmarks.{suite}", *arguments], check=True)
+    subprocess.run([sys.executable, "-m", f"benchmarks.{_module(suite)}", *arguments], check=True)
+
+
+def _module(suite: str) -> str:
+    return suite.replace("-", "_")
 
 
 def _exists(suite: str) -> bool:
-    return (Path(__file__).parent / f"{suite}.py").exists()
+    return (Path(__file__).parent / f"{_module(suite)}.py").exists()
 
 
 def _run_own(name: str, options: argparse.Namespace) -> None:
