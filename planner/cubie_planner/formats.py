@@ -156,6 +156,12 @@ def _expect_list(value: Any, where: str) -> list[Any]:
     return list(value)
 
 
+def _expect_text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise FormatError(f"{where} must be text, got {value!r}")
+    return value
+
+
 # --- plans --------------------------------------------------------------------------
 
 
@@ -249,8 +255,12 @@ def plan_from_json(text: str) -> Plan:
         for key in ("value", "bound"):
             if type(item[key]) is not int:
                 raise FormatError(f"levels.{key} must be an integer, got {item[key]!r}")
-        levels.append(Level(item["name"], item["value"], item["bound"]))
-    plan = Plan(problem, placements, tuple(levels), body["digest"], body.get("note", ""))
+        level = Level(_expect_text(item["name"], "levels.name"), item["value"], item["bound"])
+        if item.get("status", level.status) != level.status:
+            raise FormatError(f"levels.status {item['status']!r} does not follow from the bound")
+        levels.append(level)
+    note = _expect_text(body.get("note", ""), "note")
+    plan = Plan(problem, placements, tuple(levels), body["digest"], note)
     check(problem, plan)
     if plan.totals != body["totals"] or str(plan.status) != body["status"]:
         raise FormatError("totals or status of the file do not follow from its placements")
@@ -279,7 +289,7 @@ def _placement_from_dict(problem: Problem, data: Any, where: str) -> Placement:
         data["parent_offset"],
         None if buffer.always_alive else buffer.lifetime,
         buffer.pin,
-        data["reason"],
+        _expect_text(data["reason"], f"{where}.reason"),
     )
 
 

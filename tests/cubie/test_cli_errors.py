@@ -266,7 +266,8 @@ PLAN_PATHS = st.sampled_from(
     [
         *[(key,) for key in ("format", "digest", "levels", "placements", "problem", "totals")],
         *[("placements", 0, key) for key in ("name", "location", "offset", "size_bytes", "parent")],
-        *[("levels", 0), ("levels", 0, "name"), ("levels", 0, "value"), ("levels", 0, "bound")],
+        *[("levels", 0), *(("levels", 0, key) for key in ("name", "value", "bound", "status"))],
+        ("placements", 0, "reason"),
         *[("problem", "buffers"), ("problem", "limits"), ("note",), ("status",), ("seal",)],
     ]
 )
@@ -311,7 +312,7 @@ def test_no_value_anywhere_in_a_plan_breaks_the_command(tmp_path, path, value):
     body = broken(json.loads(made.to_json()), path, value)
     if path != ("seal",):
         body["seal"] = _seal(body)
-    ends_well(tmp_path / "plan.json", body, "--check")
+    ends_well(tmp_path / "plan.json", body, "--explain", "--html", str(tmp_path / "plan.html"))
 
 
 @quick

@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import click
+from rich.table import Table
 
 from cubie.cli import types
 from cubie.cli.errors import InputError, one_line, reading
@@ -278,19 +280,27 @@ def _print(plan: Plan, source: Source, options: dict[str, Any]) -> None:
     elif not quiet:
         show_plan(plan, source.name)
     stream = sys.stdout if style == "table" else sys.stderr
+    first = quiet or style != "table"
+    for answer in _answers(plan, source, options):
+        if not first:
+            print(file=stream)
+        show(answer, stream) if isinstance(answer, Table) else print(answer, file=stream)
+        first = False
+
+
+def _answers(plan: Plan, source: Source, options: dict[str, Any]) -> Iterator[Table | str]:
+    """Yield what was asked about the plan."""
     make = planner(options["objective"] or COST)
     if options["explain"]:
-        print(f"\n{explanation(plan, make)}", file=stream)
-    tables = [verify(source, plan, make)] if options["verify"] else []
+        yield str(explanation(plan, make))
+    if options["verify"]:
+        yield verify(source, plan, make)
     if options["what_if"]:
-        tables += [limits_table(plan, make), pins_table(plan, make)]
-    for view in tables:
-        if view is not None:
-            print(file=stream)
-            show(view, stream)
-    if options["what_if"]:
-        smallest = smallest_limit(plan, make)
-        print(f"\n{smallest or SMALLEST_UNKNOWN}", file=stream)
+        yield limits_table(plan, make)
+        pins = pins_table(plan, make)
+        if pins is not None:
+            yield pins
+        yield str(smallest_limit(plan, make) or SMALLEST_UNKNOWN)
 
 
 def _say_infeasible(source: Source, request: Request, error: PlanInfeasible) -> int:

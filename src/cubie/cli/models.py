@@ -178,7 +178,8 @@ def _prepare(
     chosen = {"method": given.method, "dtype": given.dtype}
     options = dict(options) | {name: v for name, v in chosen.items() if v is not None}
     planned = {name: options.pop(name) for name in PLANNED if name in options}
-    with reading(target), contextlib.redirect_stdout(sys.stderr):
+    # Numbers stand in for all values here: what NumPy warns of says nothing about the model.
+    with reading(target), contextlib.redirect_stdout(sys.stderr), np.errstate(all="ignore"):
         solver = Solver(fun, **options)
         solver.prepare(np.ones((1, n)), args)
         kernel = solver.kernel
