@@ -239,15 +239,18 @@ def make_inputs(
         return np.ascontiguousarray(values, dtype=dtype).reshape(-1)
 
     m, columns = parameters.shape
+    # One spare element: a kernel argument may not be an empty array.
+    values = np.empty(m * columns + 1, dtype)
+    values[:-1] = parameters.reshape(-1)
+    tolerances = (float(rtol), float(atol)) if np.ndim(rtol) == 0 else np.concatenate([rtol, atol])
     return KernelInputs(
         initial_state=real(y0),
         state_stride=np.array([int(y0.shape[1] > 1)], dtype=np.int64),
-        # One spare element: a kernel argument may not be an empty array.
-        parameters=np.append(real(parameters), np.zeros(1, dtype)),
-        parameter_offsets=np.append(np.arange(m, dtype=np.int64) * columns, 0),
+        parameters=values,
+        parameter_offsets=np.arange(m + 1, dtype=np.int64) * columns,
         parameter_strides=np.full(m + 1, int(columns > 1), dtype=np.int64),
         time_span=real(t_span),
-        tolerances=np.concatenate([real(np.atleast_1d(rtol)), real(np.atleast_1d(atol))]),
+        tolerances=real(tolerances),
         step_limits=real([first_step, min(max_step, np.finfo(dtype).max)]),
         limits=np.array([max_steps, len(save_times), room], dtype=np.int64),
         save_times=real(save_times) if len(save_times) else np.zeros(1, dtype),
@@ -256,12 +259,13 @@ def make_inputs(
 
 def make_outputs(mode: SaveMode, n: int, n_runs: int, n_points: int, dtype) -> KernelOutputs:
     """Allocate what the kernel writes; points that are never reached stay NaN."""
-    points = 1 if mode is SaveMode.FINAL else n_points
+    final = mode is SaveMode.FINAL  # which does not count points
+    points = 1 if final else n_points
     times = n_runs * (n_points if mode is SaveMode.STEPS else 1)
     return KernelOutputs(
         states=np.full(points * n * n_runs, np.nan, dtype=dtype),
         times=np.full(times, np.nan, dtype=dtype),
-        saved=np.zeros(n_runs, dtype=np.int64),
+        saved=np.zeros(1 if final else n_runs, dtype=np.int64),
         counters=np.zeros(N_COUNTERS * n_runs, dtype=np.int32),
         status=np.zeros(n_runs, dtype=np.int32),
     )

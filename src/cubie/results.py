@@ -127,13 +127,10 @@ def make_result(
             t = np.array([reached])
         counters = {name: int(values[0]) for name, values in counters.items()}
         status = int(status[0])
-    attempts = counters["steps"] + counters["rejected"]
     return Result(
         t=t,
         y=y,
-        nfev=counters["rhs"] + counters["newton"] * algorithm.rhs_per_iteration,
-        njev=attempts * algorithm.jacobians_per_step,
-        nlu=attempts * algorithm.factorizations_per_step,
+        **_work(counters, algorithm),
         n_newton=counters["newton"],
         n_linear=counters["linear"],
         n_steps=counters["steps"],
@@ -144,6 +141,19 @@ def make_result(
         notes=notes,
         solve_seconds=seconds,
     )
+
+
+def _work(counters: dict[str, Any], algorithm: StepAlgorithm) -> dict[str, Any]:
+    """Return nfev, njev and nlu; nothing is computed that the method does not do."""
+    nfev = counters["rhs"]
+    if algorithm.rhs_per_iteration:
+        nfev = nfev + counters["newton"] * algorithm.rhs_per_iteration
+    each = algorithm.jacobians_per_step, algorithm.factorizations_per_step
+    if not any(each):
+        none = np.zeros_like(nfev) if isinstance(nfev, np.ndarray) else 0
+        return {"nfev": nfev, "njev": none, "nlu": none}
+    attempts = counters["steps"] + counters["rejected"]
+    return {"nfev": nfev, "njev": attempts * each[0], "nlu": attempts * each[1]}
 
 
 def _points(outputs: KernelOutputs, mode: SaveMode, states, times, t_end):

@@ -111,6 +111,19 @@ class KernelMemory:
     built: BuildCache = field(factory=BuildCache)
 
 
+@frozen
+class PreparedSolve:
+    """All that a solve needs but the numbers of its runs: what the next one finds again."""
+
+    kernel: BatchSolverKernel
+    dtype: np.dtype
+    rtol: np.ndarray
+    atol: np.ndarray
+    max_step: float
+    max_steps: int
+    notes: tuple[str, ...]
+
+
 class Solver:
     """Solve one system again and again; what did not change is not built again.
 
@@ -136,6 +149,7 @@ class Solver:
         self._options: dict[str, Any] = {}
         self._systems: dict[Any, System] = {}
         self._memory = KernelMemory()
+        self._prepared: dict[Any, PreparedSolve] = {}
         self._last: BatchSolverKernel | None = None
         self.update(**options)
 
@@ -148,6 +162,7 @@ class Solver:
             For a keyword that nothing understands; nothing is changed then.
         """
         self._settings, self._options = self._changed(changes)
+        self._prepared.clear()
 
     def _changed(self, changes: Mapping[str, Any]) -> tuple[SolverSettings, dict[str, Any]]:
         """Return settings and component options with `changes` made, checked."""
@@ -203,7 +218,8 @@ class Solver:
         settings, options = self._changed(changes)
         batch = self._batch(y0, args)
         mode = settings.save_mode(batch.n_runs is None, None)
-        return self._kernel(settings, options, batch, mode, False).plan
+        dtype = _dtype(settings.dtype, y0)
+        return self._prepare(settings, options, batch, mode, dtype).kernel.plan
 
     def solve(
         self,
@@ -223,21 +239,45 @@ class Solver:
         times = checks.save_times(t_eval, span)
         batch = self._batch(y0, args)
         checks.initial_states(batch.y0)
-        n = batch.y0.shape[0]
-        dtype = _dtype(settings.dtype, y0)
-        rtol, atol = checks.tolerances(settings.rtol, settings.atol, n, dtype)
         mode = settings.save_mode(batch.n_runs is None, times)
-        kernel = self._kernel(settings, options, batch, mode, rtol.size > 1)
+        dtype = _dtype(settings.dtype, y0)
+        if settings is self._settings:
+            key = (batch.y0.shape[0], _structure(batch.args), mode, dtype)
+            if key not in self._prepared:
+                self._prepared[key] = self._prepare(settings, options, batch, mode, dtype)
+            prepared = self._prepared[key]
+        else:
+            prepared = self._prepare(settings, options, batch, mode, dtype)
+        self._last = prepared.kernel
         arguments = {
-            "rtol": rtol,
-            "atol": atol,
-            "first_step": _first_step(settings, kernel, span),
-            "max_step": checks.positive("max_step", settings.max_step, allow_infinite=True),
-            "max_steps": checks.count("max_steps", settings.max_steps),
+            "rtol": prepared.rtol,
+            "atol": prepared.atol,
+            "first_step": _first_step(settings, prepared.kernel, span),
+            "max_step": prepared.max_step,
+            "max_steps": prepared.max_steps,
             "save_times": () if times is None else times,
         }
-        notes = self._notes(settings, batch)
-        return _run(kernel, batch, span, times, mode, dtype, arguments, notes)
+        return _run(prepared, batch, span, times, mode, arguments)
+
+    def _prepare(
+        self,
+        settings: SolverSettings,
+        options: Mapping[str, Any],
+        batch: Batch,
+        mode: SaveMode,
+        dtype: np.dtype,
+    ) -> PreparedSolve:
+        """Check the settings, and find or build the kernel."""
+        rtol, atol = checks.tolerances(settings.rtol, settings.atol, batch.y0.shape[0], dtype)
+        return PreparedSolve(
+            self._kernel(settings, options, batch, mode, dtype, rtol.size > 1),
+            dtype,
+            rtol,
+            atol,
+            checks.positive("max_step", settings.max_step, allow_infinite=True),
+            checks.count("max_steps", settings.max_steps),
+            self._notes(settings, batch),
+        )
 
     def _batch(self, y0: Any, args: Any) -> Batch:
         """Return all runs; of equations, `y0` and `args` may be mappings by name."""
@@ -248,13 +288,13 @@ class Solver:
     def _system(self, settings: SolverSettings, batch: Batch) -> System:
         jac, mass = settings.jac, settings.mass_matrix
         n = batch.y0.shape[0]
-        key = (n, repr(_structure(batch.args)), jac, None if mass is None else repr(np.array(mass)))
+        key = (n, _structure(batch.args), jac, None if mass is None else repr(np.array(mass)))
         if key not in self._systems:
             names = None if self.equations is None else self.equations.states
             system = trace(self.fun, n, batch.args, names=names)
             system = with_mass(with_jacobian(system, jac, batch.args), mass)
             if system.note:
-                warnings.warn(system.note, UntracedWarning, stacklevel=4)
+                warnings.warn(system.note, UntracedWarning, stacklevel=5)
             self._systems[key] = system
         return self._systems[key]
 
@@ -268,6 +308,7 @@ class Solver:
         options: Mapping[str, Any],
         batch: Batch,
         mode: SaveMode,
+        dtype: np.dtype,
         per_component: bool,
     ) -> BatchSolverKernel:
         system = self._system(settings, batch)
@@ -275,7 +316,6 @@ class Solver:
             advice = f"`{settings.method.name}` is explicit; choose an implicit method."
             raise InvalidOption("mass_matrix", settings.mass_matrix, advice=advice)
         run_settings = settings.run_settings(mode, per_component)
-        dtype = np.dtype(_dtype(settings.dtype, batch.y0))
         backend = make_backend(
             settings.backend,
             dtype,
@@ -306,16 +346,15 @@ class Solver:
 
 
 def _run(
-    kernel: BatchSolverKernel,
+    prepared: PreparedSolve,
     batch: Batch,
     span: tuple[float, float],
     times: np.ndarray | None,
     mode: SaveMode,
-    dtype,
     arguments: dict[str, Any],
-    notes: tuple[str, ...],
 ) -> Result:
     """Launch, with more room if steps did not fit, and shape the result."""
+    kernel, dtype, notes = prepared.kernel, prepared.dtype, prepared.notes
     n, n_runs = batch.y0.shape[0], batch.n_runs or 1
     room = FIRST_ROOM if mode is SaveMode.STEPS else 0
     kernel.compiled  # noqa: B018  (compiled here, so that the clock below times solving only)
@@ -350,16 +389,16 @@ def _dtype(given: Any, y0: Any) -> np.dtype:
             dtype = np.dtype(given)
         except TypeError as error:
             raise InvalidOption("dtype", given, DTYPES) from error
-        if dtype.name not in DTYPES:
+        if dtype not in (np.float32, np.float64):
             raise InvalidOption("dtype", dtype.name, DTYPES)
         return dtype
     return np.dtype(np.float32 if getattr(y0, "dtype", None) == np.float32 else np.float64)
 
 
 def _structure(value: Any) -> Any:
-    """Describe args by what tracing depends on: types, shapes, and constants."""
+    """Describe args by what tracing depends on: types, shapes, and constants; hashable."""
     if isinstance(value, (tuple, list)):
-        return type(value).__name__, [_structure(entry) for entry in value]
+        return type(value).__name__, tuple(_structure(entry) for entry in value)
     if isinstance(value, np.ndarray):
         return value.shape, value.dtype.str
     if isinstance(value, (float, np.floating)):

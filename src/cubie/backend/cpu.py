@@ -7,6 +7,7 @@ disk, it is loaded and run without numba. Compilation is in `cpu_compiler`.
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -100,9 +101,10 @@ class CPUBackend(Backend):
 class CPUKernel(Kernel):
     """A compiled loop over a queue of runs, worked on by as many threads as there is work for."""
 
-    # Waking a thread costs tens of microseconds; below this many groups a
-    # thread's share of the work is not worth it.
-    MIN_GROUPS_PER_THREAD = 4
+    # Waking a thread costs some tens of microseconds: a share of so much work is worth it.
+    SECONDS_WORTH_A_THREAD = 80e-6
+    # What a group of runs is taken to need before the first batch is solved.
+    FIRST_GUESS_SECONDS = 20e-6
 
     def __init__(self, width: int, memory: RunMemory, code: ObjectCode):
         self._width = width
@@ -110,6 +112,7 @@ class CPUKernel(Kernel):
         self._code = code
         # A ctypes call releases the interpreter lock.
         self._entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.entry_address)
+        self._group_seconds = self.FIRST_GUESS_SECONDS
 
     @property
     def compiled_from_cache(self) -> bool:
@@ -121,25 +124,35 @@ class CPUKernel(Kernel):
         return self._code.disassemble()
 
     def __call__(self, n_runs, inputs: KernelInputs, outputs: KernelOutputs, block_size: int):
-        counter = np.zeros(1, dtype=np.int64)
+        counter = ctypes.c_int64(0)
         addresses = [_address(array) for array in (*inputs, *outputs)]
+        arguments_type = ctypes.c_int64 * (3 + len(addresses))
 
-        def work():
+        def work() -> float:
             workspace = _aligned_bytes(max(1, self._shared_bytes))
-            arguments = np.array(
-                [_address(counter), _address(workspace), n_runs, *addresses],
-                dtype=np.int64,
+            arguments = arguments_type(
+                ctypes.addressof(counter), _address(workspace), n_runs, *addresses
             )
-            self._entry(_address(arguments))
+            start = time.perf_counter()
+            self._entry(ctypes.addressof(arguments))
+            return time.perf_counter() - start
 
+        seconds = WorkerPool.shared().run(work, self._workers(n_runs))
+        self._group_seconds = sum(seconds) / max(1.0, n_runs / self._width)
+
+    def _workers(self, n_runs: int) -> int:
+        """Return how many threads a batch is worth, judged by what the latest one took."""
         n_groups = -(-n_runs // self._width)
-        workers = max(1, min(n_threads(), n_groups // self.MIN_GROUPS_PER_THREAD))
-        WorkerPool.shared().run(work, workers)
+        worth = int(n_groups * self._group_seconds / self.SECONDS_WORTH_A_THREAD)
+        return max(1, min(n_threads(), n_groups, worth))
 
 
 def _address(array: np.ndarray) -> int:
     """Return where an array's data is; several times faster than `ctypes.data`."""
-    return array.__array_interface__["data"][0]
+    try:
+        return ctypes.addressof(ctypes.c_char.from_buffer(array))
+    except (TypeError, ValueError):  # read-only, or empty
+        return array.ctypes.data
 
 
 def _aligned_bytes(size: int) -> np.ndarray:

@@ -6,6 +6,9 @@ import functools
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
 
 THREADS_VARIABLE = "NUMBA_NUM_THREADS"
 
@@ -33,9 +36,8 @@ class WorkerPool:
         """Return the pool of this process."""
         return cls(n_threads())
 
-    def run(self, work: Callable[[], None], workers: int) -> None:
-        """Run `work` in `workers` threads at once and wait for all of them."""
+    def run(self, work: Callable[[], T], workers: int) -> list[T]:
+        """Run `work` in `workers` threads at once and return what each of them returns."""
         others = [self._executor.submit(work) for _ in range(workers - 1)]
-        work()
-        for other in others:
-            other.result()
+        own = work()
+        return [own, *(other.result() for other in others)]
