@@ -34,6 +34,9 @@ __all__ = [
 
 LIMIT = "max_shared"
 
+LIMIT_ROUNDS = 8
+"""How often a smaller limit that would do is looked for; they share the effort."""
+
 
 class PlanInfeasible(Exception):
     """No plan exists; proven.
@@ -218,9 +221,9 @@ def _smallest_limit(task: Task, effort: float) -> int | None:
     problem = task.problem
     limit: int | None = None
     found: int | None = None
-    for _ in range(8):
+    for _ in range(LIMIT_ROUNDS):
         relaxed = Task.of(evolve(problem, limits=evolve(problem.limits, max_shared_bytes=limit)))
-        draft = _least_shared(relaxed, effort)
+        draft = _least_shared(relaxed, effort / LIMIT_ROUNDS)
         if draft is None:
             return found
         found = _block_bytes(relaxed, draft)
@@ -236,9 +239,9 @@ def _least_shared(task: Task, effort: float) -> Draft | None:
     draft, claims = quick(free), load_claims(free)
     if draft is not None and draft.proven(free, claims):
         return draft
-    from cubie_planner.model import lexicographic
+    from cubie_planner.solve import engines
 
-    return lexicographic(free, draft, claims, effort)[1]
+    return engines(free, draft, claims, effort)[1]
 
 
 def _block_bytes(task: Task, draft: Draft) -> int:

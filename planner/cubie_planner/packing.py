@@ -28,7 +28,7 @@ PROBED_ITEMS = 128
 """Up to so many items a short interpreted search comes before the compiled one."""
 
 NODE_LIMIT = 200_000
-WORK_LIMIT = 40_000_000
+WORK_LIMIT = 60_000_000
 """Default for compiled searches, in nodes and in nodes times items: a few seconds."""
 
 INTERPRETED_NODE_LIMIT = 5_000
@@ -201,16 +201,17 @@ def _minimise(
 ) -> tuple[list[int], int]:
     """Lower the packing and raise the bound until they meet or the nodes are spent.
 
-    The bound itself is tried first: mostly it can be reached. Then the capacities between
-    are halved; those that stay open are tried again with more nodes.
+    The bound itself is tried first, with the most nodes: mostly it can be reached. Then
+    the capacities between are halved; those that stay open are gone on with later.
     """
     items = search.items
     height = _height(items, offsets) or 0
-    allowance = max(limit // 8, 4 * len(items))
+    allowance = max(limit // 32, 4 * len(items))
     open_from = bound
     target = bound
     while bound < height and search.nodes < limit:
-        outcome = search.run(target, min(allowance, limit - search.nodes))
+        share = allowance * (4 if target == bound else 1)
+        outcome = search.run(target, min(share, limit - search.nodes))
         if outcome.offsets is not None:
             offsets = outcome.offsets
             height = _height(items, offsets) or 0

@@ -58,6 +58,7 @@ class Search:
     _tables: core.Tables = field(init=False)
     _weights: list = field(init=False)
     _trail_room: int = field(init=False)
+    _schedules: dict[int, Iterator[tuple[int, list[int], int]]] = field(init=False, factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._tables = tables(self.items, self.sections)
@@ -67,7 +68,10 @@ class Search:
         self._trail_room = 64 * len(self.items) + 4096
 
     def run(self, capacity: int, node_limit: int) -> Outcome:
-        """Look for a packing within `capacity`, trying at most `node_limit` items."""
+        """Look for a packing within `capacity`, trying at most `node_limit` items.
+
+        Asked again about the same capacity, it goes on with the orders not yet tried.
+        """
         limits = [capacity - load for load in self.sections.loads(self.items.sizes)]
         if min(limits) < 0 or any(
             pin + size > capacity
@@ -75,7 +79,7 @@ class Search:
         ):
             return Outcome(False)
         stop = self.nodes + node_limit
-        for rule, rank, allowance in self._schedule():
+        for rule, rank, allowance in self._schedules.setdefault(capacity, self._schedule()):
             allowance = min(allowance, stop - self.nodes)
             if allowance <= 0:
                 return Outcome(None)

@@ -102,7 +102,7 @@ def _exact(
     choices = task
     if draft is not None and draft.values(task)[COST] == least:
         choices = cheapest_only(task)
-    status, draft, claims = _engines(choices, draft, claims, effort, switches)
+    status, draft, claims = engines(choices, draft, claims, effort, switches)
     if draft is not None:
         return draft, claims
     if status is Status.INFEASIBLE and task.cap is not None:
@@ -116,8 +116,12 @@ def _exact(
     )
 
 
-def _engines(
-    task: Task, draft: Draft | None, claims: list[Claim], effort: float, switches: Switches
+def engines(
+    task: Task,
+    draft: Draft | None,
+    claims: list[Claim],
+    effort: float,
+    switches: Switches = ALL_ON,
 ) -> tuple[Status, Draft | None, list[Claim]]:
     """Run the staged search, then what it leaves open through the joint model."""
     from cubie_planner.model import lexicographic
