@@ -101,7 +101,7 @@ def test_iterative_solvers_agree_in_compiled_code(method, linear_solver):
 
 # A buffer, and phases that leave out one in which it is needed.
 TOO_SHORT = [
-    ("rodas4", "stage_store", [("stages", "solution")]),
+    ("rodas4", "stage_store", [("evaluate", "solution")]),
     ("rodas4", "lu_factors", [("jacobian", "factorise")]),
     ("kvaerno3", "stage_rhs", ["start", ("first_stage", "stages")]),
     ("kvaerno3", "increment_cache", [("commit", "commit")]),

@@ -11,12 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cubie.algorithms.contract import StepAlgorithm, StepFunctions
 from cubie.algorithms.erk import stage_slots
 from cubie.algorithms.implicit import ImplicitSettings, make_linear_solver
-from cubie.algorithms.stage_equation import StageEquation, needs_filter
+from cubie.algorithms.stage_equation import StageEquation, checked_gamma, needs_filter, then
 from cubie.backend import select
-from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks
 from cubie.solvers.newton import NewtonFunctions, NewtonSolver
@@ -70,7 +71,7 @@ class DIRKStep(StepAlgorithm):
         super().__init__(tableau, system, dtype, options, per_component)
         self.tableau, self.system, self.n_states = tableau, system, system.n_states
         self.mass = mass_entries(system.n_states, getattr(system.system, "mass", None))
-        self.gamma = _checked_gamma(tableau, is_identity(self.mass, self.n_states))
+        self.gamma = checked_gamma(tableau, is_identity(self.mass, self.n_states))
         self.order, self.error_order = tableau.order, tableau.error_order
         self.n_error_estimates = int(tableau.error_weights is not None)
         self.filtered = needs_filter(tableau)
@@ -82,6 +83,8 @@ class DIRKStep(StepAlgorithm):
         self.jacobians_per_step = self.factorizations_per_step = int(direct)
         self.iterates = True
         self.slots = stage_slots(tableau, tableau.predictor)
+        # Else every stage starts from the state.
+        self.combines = any(x for i, row in enumerate(tableau.a) for x in row[:i])
         blocks = Blocks(self.n_states, filter=0 if self.filtered else None)
         linear_solver = make_linear_solver(self.settings, system, blocks, dtype, options)
         newton = NewtonSolver(
@@ -111,20 +114,29 @@ class DIRKStep(StepAlgorithm):
             persistent=fsal,
             access_weight=2.0,
         )
+        # In place it turns into the derivative of the last stage, if that has a slot of its own.
+        last = self.slots[-1] * n * np.dtype(self.buffer_registry.dtype).itemsize
+        alone = self.slots.count(self.slots[-1]) == 1
         self.register_buffer(
-            "stage_increment", size=n, phases=("stages",), access_weight=10.0 * stages
+            "stage_increment",
+            size=n,
+            phases=("stages",),
+            aliases=(Alias("stage_rhs", last),) if alone else (),
+            access_weight=10.0 * stages,
         )
         # Weighted sums of derivatives: of earlier stages, then the error before its filter.
         self.register_buffer(
             "accumulator",
             size=n,
             phases=("stages", "error_estimate") if self.filtered else ("stages",),
+            enabled=self.filtered or self.combines,
             access_weight=stages,
         )
         self.register_buffer(
             "stage_base",
             size=n,
             phases=("stages",),
+            enabled=self.combines,
             aliases=(Alias("accumulator", 0),),
             access_weight=5.0 * stages,
         )
@@ -253,7 +265,7 @@ class DIRKStep(StepAlgorithm):
         for i, implicit in enumerate(self.tableau.implicit_stages):
             if implicit:
                 stage = self._build_stage(context, newton, i)
-                chain = stage if chain is None else backend.device(_then(chain, stage))
+                chain = stage if chain is None else backend.device(then(chain, stage))
         assert chain is not None  # a tableau without implicit stages is none of this kind
         alloc_base = context.allocator("stage_base")
         alloc_increment = context.allocator("stage_increment")
@@ -264,7 +276,7 @@ class DIRKStep(StepAlgorithm):
             stage_rhs, accumulator, proposed_counters,
         ):  # fmt: skip
             base = alloc_base(shared, persistent, accumulator)
-            increment = alloc_increment(shared, persistent, None)
+            increment = alloc_increment(shared, persistent, stage_rhs)
             solved, _ = chain(
                 shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
                 stage_rhs, accumulator, base, increment, h * 0.0 + one, proposed_counters,
@@ -281,6 +293,23 @@ class DIRKStep(StepAlgorithm):
         guess = backend.weighted_sum(self._terms(self.tableau.predictor[i]))
         c, zero = backend.constant(self.tableau.c[i]), backend.constant(0.0)
         gamma, solve = backend.constant(self.gamma), newton.solve
+
+        def from_state(
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+            stage_rhs, accumulator, base, increment, eta, proposed_counters,
+        ):  # fmt: skip
+            for k in range(n):
+                increment[k] = h * gamma * guess(stage_rhs, k)
+            solved, eta = solve(
+                shared, persistent, inputs, run, n_runs, t, t + c * h, h, shift, state,
+                parameters, state, increment, eta, proposed_counters,
+            )  # fmt: skip
+            for k in range(n):
+                stage_rhs[at + k] = increment[k] * shift
+            return solved, eta
+
+        if not self.combines:
+            return backend.device(from_state)
 
         def stage(
             shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
@@ -366,38 +395,3 @@ class DIRKStep(StepAlgorithm):
                 cache[i] = select(accept, stage_rhs[last + i], stage_rhs[first + i])
 
         return commit
-
-
-def _checked_gamma(tableau: DIRKTableau, no_mass: bool) -> float:
-    """Return the coefficient that all implicit stages share."""
-    if tableau.gamma is None:
-        raise InvalidOption(
-            "method",
-            tableau.name,
-            advice="Its implicit stages must share one diagonal coefficient.",
-        )
-    if not no_mass and not all(tableau.implicit_stages):
-        raise InvalidOption(
-            "method",
-            tableau.name,
-            advice="With a mass matrix every stage must be implicit, as those of `sdirk2` are.",
-        )
-    return tableau.gamma
-
-
-def _then(before: Callable, after: Callable) -> Callable:
-    def both(
-        shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-        stage_rhs, accumulator, base, increment, eta, proposed_counters,
-    ):  # fmt: skip
-        solved, eta = before(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            stage_rhs, accumulator, base, increment, eta, proposed_counters,
-        )  # fmt: skip
-        also, eta = after(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            stage_rhs, accumulator, base, increment, eta, proposed_counters,
-        )  # fmt: skip
-        return solved & also, eta
-
-    return both

@@ -51,10 +51,11 @@ class RosenbrockStep(StepAlgorithm):
     settings: ImplicitSettings
     # As the code RODAS does (Hairer & Wanner II, IV.7, IV.8).
     default_controller = "gustafsson"
-    phases = ("start", "prepare", "stages", "solution", "error_estimate", "commit")
+    # Each stage evaluates, then solves.
+    phases = ("start", "prepare", "evaluate", "solve", "solution", "error_estimate", "commit")
     entries = {  # noqa: RUF012
         "start": ("start",),
-        "step": ("prepare", "stages", "solution", "error_estimate"),
+        "step": ("prepare", "evaluate", "solve", "solution", "error_estimate"),
         "commit": ("commit",),
     }
 
@@ -82,8 +83,8 @@ class RosenbrockStep(StepAlgorithm):
         # Called in this order: a derivative by differences has scratch of its own.
         self.add_child(self.time_derivative, during="prepare")
         solver = make_linear_solver(self.settings, system, Blocks(self.n_states), dtype, options)
-        self.add_child(solver, during={"prepare": "prepare", "solve": "stages"})
-        self.add_child(system, during="stages")
+        self.add_child(solver, during={"prepare": "prepare", "solve": "solve"})
+        self.add_child(system, during="evaluate")
         self._register_buffers()
 
     def _register_buffers(self) -> None:
@@ -92,33 +93,33 @@ class RosenbrockStep(StepAlgorithm):
         self.register_buffer(
             "stage_store",
             size=stages * n,
-            phases=(("stages", "error_estimate"),),
+            phases=(("evaluate", "error_estimate"),),
             access_weight=2.0 + stages,
         )
         # Solved in place, it may lie where the last stage's solution goes.
         self.register_buffer(
             "stage_rhs",
             size=n,
-            phases=("stages",),
+            phases=(("evaluate", "solve"),),
             aliases=(Alias("stage_store", last),),
             access_weight=4.0 * stages,
         )
         # The state a stage's right-hand side is evaluated at, then what couples it to others.
         self.register_buffer(
-            "base_state_placeholder", size=n, phases=("stages",), access_weight=4.0 * stages
+            "base_state_placeholder", size=n, phases=("evaluate",), access_weight=4.0 * stages
         )
         # The derivative by time, which only some right-hand sides have.
         self.register_buffer(
             "cached_auxiliaries",
             size=lambda: 0 if self.time_derivative.vanishes else n,
-            phases=(("prepare", "stages"),),
+            phases=(("prepare", "solve"),),
             access_weight=1.0 + stages,
         )
         self.register_buffer(
             "krylov_iters_out",
             size=1,
             dtype=np.int32,
-            phases=("stages",),
+            phases=(("evaluate", "solve"),),
             enabled=self.iterates,
             access_weight=2.0 * stages,
         )
@@ -216,7 +217,7 @@ class RosenbrockStep(StepAlgorithm):
         alloc_rhs = context.allocator("stage_rhs")
         alloc_base = context.allocator("base_state_placeholder")
         alloc_iterations = context.allocator("krylov_iters_out")
-        enter, report = context.phase("stages"), self._build_report(context)
+        enter, report = context.phase("evaluate"), self._build_report(context)
         clear = backend.device(_clear if self.iterates else _nothing_to_clear)
 
         def stages(
@@ -243,14 +244,17 @@ class RosenbrockStep(StepAlgorithm):
         couple = self._build_coupling(context, parts.add_mass, i)
         drift = self._build_drift(context, i)
         solve, count = parts.solve, parts.count
+        enter_evaluate, enter_solve = context.phase("evaluate"), context.phase("solve")
 
         def stage(
             shared, persistent, t, h, shift, state, parameters, slopes, store, stage_rhs,
             base, iterations,
         ):  # fmt: skip
+            enter_evaluate(shared, persistent)
             evaluate(t, h, state, parameters, store, base, stage_rhs)
             couple(h, store, base, stage_rhs)
             drift(h, slopes, stage_rhs)
+            enter_solve(shared, persistent)
             solved, taken = solve(
                 shared, persistent, t, shift, state, parameters, stage_rhs, 0, store, at
             )

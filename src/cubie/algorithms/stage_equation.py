@@ -1,4 +1,4 @@
-"""The equation of one diagonally implicit stage, and what its error estimate needs."""
+"""The equation of one diagonally implicit stage, and what its tableau and estimate need."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from attrs import frozen
 
+from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
 from cubie.tableaus import DIRKTableau
 
@@ -42,3 +43,40 @@ def needs_filter(tableau: DIRKTableau) -> bool:
     stages = np.eye(tableau.n_stages) - z * np.array(tableau.a)
     derivatives = np.linalg.solve(stages, np.ones(tableau.n_stages))
     return bool(abs(z * np.dot(tableau.error_weights, derivatives)) > 1e5)
+
+
+def checked_gamma(tableau: DIRKTableau, no_mass: bool) -> float:
+    """Return the coefficient that all implicit stages share."""
+    if tableau.gamma is None:
+        raise InvalidOption(
+            "method",
+            tableau.name,
+            advice="Its implicit stages must share one diagonal coefficient.",
+        )
+    if not no_mass and not all(tableau.implicit_stages):
+        raise InvalidOption(
+            "method",
+            tableau.name,
+            advice="With a mass matrix every stage must be implicit, as those of `sdirk2` are.",
+        )
+    return tableau.gamma
+
+
+def then(before: Callable, after: Callable) -> Callable:
+    """Return one function that solves two stages in order."""
+
+    def both(
+        shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+        stage_rhs, accumulator, base, increment, eta, proposed_counters,
+    ):  # fmt: skip
+        solved, eta = before(
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+            stage_rhs, accumulator, base, increment, eta, proposed_counters,
+        )  # fmt: skip
+        also, eta = after(
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+            stage_rhs, accumulator, base, increment, eta, proposed_counters,
+        )  # fmt: skip
+        return solved & also, eta
+
+    return both
