@@ -117,7 +117,9 @@ def make_result(
     n, n_runs = shape
     states = outputs.states.reshape(-1, n, n_runs)
     t, y, reached = _points(outputs, mode, states, times, t_end)
-    counters = dict(zip(COUNTERS, outputs.counters.reshape(-1, n_runs), strict=True))
+    counters: dict[str, Any] = dict(
+        zip(COUNTERS, outputs.counters.reshape(-1, n_runs), strict=True)
+    )
     status = outputs.status
     if single:
         kept = int(outputs.saved[0]) if mode is not SaveMode.FINAL else 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,10 +20,9 @@ from cubie.kernel import (
     DEFAULT_BLOCK_SIZE,
     BatchSolverConfig,
     BatchSolverKernel,
-    make_inputs,
-    make_outputs,
 )
-from cubie.results import Result, make_result
+from cubie.prepared import PreparedSolve
+from cubie.results import Result
 from cubie.saving import SaveMode
 from cubie.sizes import parse_size
 from cubie.systems import (
@@ -43,7 +41,6 @@ from cubie_planner.explain import Explanation, explain
 DTYPES = ("float32", "float64")
 MAX_BLOCK_SIZE = 1024
 MAX_RECENT_KERNELS = 64  # that repeated calls of `solve_ivp` find again
-FIRST_ROOM = 256  # points a run saved at every step has room for at first
 
 
 class UntracedWarning(UserWarning):
@@ -109,19 +106,6 @@ class KernelMemory:
 
     kernels: dict[Any, BatchSolverKernel] = field(factory=dict)
     built: BuildCache = field(factory=BuildCache)
-
-
-@frozen
-class PreparedSolve:
-    """All that a solve needs but the numbers of its runs: what the next one finds again."""
-
-    kernel: BatchSolverKernel
-    dtype: np.dtype
-    rtol: np.ndarray
-    atol: np.ndarray
-    max_step: float
-    max_steps: int
-    notes: tuple[str, ...]
 
 
 class Solver:
@@ -249,15 +233,8 @@ class Solver:
         else:
             prepared = self._prepare(settings, options, batch, mode, dtype)
         self._last = prepared.kernel
-        arguments = {
-            "rtol": prepared.rtol,
-            "atol": prepared.atol,
-            "first_step": _first_step(settings, prepared.kernel, span),
-            "max_step": prepared.max_step,
-            "max_steps": prepared.max_steps,
-            "save_times": () if times is None else times,
-        }
-        return _run(prepared, batch, span, times, mode, arguments)
+        first_step = _first_step(settings, prepared.kernel, span)
+        return prepared.run(batch, span, times, first_step)
 
     def _prepare(
         self,
@@ -271,6 +248,7 @@ class Solver:
         rtol, atol = checks.tolerances(settings.rtol, settings.atol, batch.y0.shape[0], dtype)
         return PreparedSolve(
             self._kernel(settings, options, batch, mode, dtype, rtol.size > 1),
+            mode,
             dtype,
             rtol,
             atol,
@@ -343,37 +321,6 @@ class Solver:
             memory.kernels[key] = BatchSolverKernel(integrator, config, backend, memory.built)
         self._last = memory.kernels[key]
         return self._last
-
-
-def _run(
-    prepared: PreparedSolve,
-    batch: Batch,
-    span: tuple[float, float],
-    times: np.ndarray | None,
-    mode: SaveMode,
-    arguments: dict[str, Any],
-) -> Result:
-    """Launch, with more room if steps did not fit, and shape the result."""
-    kernel, dtype, notes = prepared.kernel, prepared.dtype, prepared.notes
-    n, n_runs = batch.y0.shape[0], batch.n_runs or 1
-    room = FIRST_ROOM if mode is SaveMode.STEPS else 0
-    kernel.compiled  # noqa: B018  (compiled here, so that the clock below times solving only)
-    while True:
-        inputs = make_inputs(batch.y0, batch.parameters, span, dtype, room=room, **arguments)
-        points = room if mode is SaveMode.STEPS else len(arguments["save_times"])
-        outputs = make_outputs(mode, n, n_runs, points, dtype)
-        start = time.perf_counter()
-        kernel.launch(n_runs, inputs, outputs)
-        seconds = time.perf_counter() - start
-        needed = int(outputs.saved.max()) if mode is SaveMode.STEPS else 0
-        if needed <= room:
-            break
-        room = needed
-    single = batch.n_runs is None
-    algorithm = kernel.integrator.algorithm
-    return make_result(
-        outputs, mode, single, (n, n_runs), times, span[1], kernel.plan, notes, seconds, algorithm
-    )
 
 
 def _max_shared(given: Any, backend: Backend) -> int | None:
