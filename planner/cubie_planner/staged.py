@@ -24,7 +24,7 @@ ROUNDS = 8
 """How many choices are tried before the joint model takes over."""
 
 INTERPRETED_NODES = 10_000
-COMPILED_NODES = 400_000
+COMPILED_NODES = 1_000_000
 """Nodes of the exact search per unit of effort: each a few seconds."""
 
 
