@@ -75,6 +75,7 @@ class DIRKStep(StepAlgorithm):
         self.order, self.error_order = tableau.order, tableau.error_order
         self.n_error_estimates = int(tableau.error_weights is not None)
         self.filtered = needs_filter(tableau)
+        self.weighs_error = self.filtered and not is_identity(self.mass, self.n_states)
         explicit = tableau.implicit_stages.count(False)
         self.rhs_per_start = int(tableau.fsal)
         self.rhs_per_step = explicit - int(tableau.fsal)
@@ -124,12 +125,12 @@ class DIRKStep(StepAlgorithm):
             aliases=(Alias("stage_rhs", last),) if alone else (),
             access_weight=10.0 * stages,
         )
-        # Weighted sums of derivatives: of earlier stages, then the error before its filter.
+        # Weighted sums of derivatives: of earlier stages, then the error that M multiplies.
         self.register_buffer(
             "accumulator",
             size=n,
-            phases=("stages", "error_estimate") if self.filtered else ("stages",),
-            enabled=self.filtered or self.combines,
+            phases=("stages", "error_estimate") if self.weighs_error else ("stages",),
+            enabled=self.weighs_error or self.combines,
             access_weight=stages,
         )
         self.register_buffer(
@@ -363,13 +364,22 @@ class DIRKStep(StepAlgorithm):
         add_mass, zero = self._add_mass(context), backend.constant(0.0)
         apply_filter = self.child_functions(context, "newton").filter
 
-        def filtered(
-            shared, persistent, t, h, shift, state, parameters, stage_rhs, accumulator, error
-        ):
+        def with_mass(h, shift, stage_rhs, accumulator, error):
             for i in range(n):
                 accumulator[i] = h * total(stage_rhs, i)
                 error[i] = h * zero
             add_mass(shift, accumulator, 0, error, 0)
+
+        def without_mass(h, shift, stage_rhs, accumulator, error):
+            for i in range(n):
+                error[i] = shift * (h * total(stage_rhs, i))
+
+        estimate = backend.device(with_mass if self.weighs_error else without_mass)
+
+        def filtered(
+            shared, persistent, t, h, shift, state, parameters, stage_rhs, accumulator, error
+        ):
+            estimate(h, shift, stage_rhs, accumulator, error)
             return apply_filter(shared, persistent, t, shift, state, parameters, error, error)
 
         return backend.device(filtered)
