@@ -10,6 +10,10 @@ from cubie_planner.buffers import Buffer
 from cubie_planner.plan import Peak, Plan
 from cubie_planner.problem import Problem
 
+MOST_PINS = 64
+"""Pins beyond which none is priced: each takes a plan of its own. Whole files of pinned
+buffers, as MiniMalloc's are, mean nothing by their pins."""
+
 
 @frozen
 class PinCost:
@@ -38,6 +42,9 @@ class Explanation:
         Bytes of each buffer alive at the peak, largest first; one that lies inside
         another alive there counts nothing.
     pins : tuple of PinCost
+        Empty where there are more than `MOST_PINS`.
+    n_pins : int
+        How many buffers are pinned.
     fragmentation_bytes : int
         Shared bytes per run above the live bytes of the peak: holes.
     """
@@ -46,6 +53,7 @@ class Explanation:
     peak_bytes: Mapping[str, int]
     pins: tuple[PinCost, ...]
     fragmentation_bytes: int
+    n_pins: int = 0
 
     def __str__(self) -> str:
         lines = []
@@ -63,13 +71,16 @@ class Explanation:
         for pin in self.pins:
             told = ", ".join(f"{value:+d} {name}" for name, value in pin.levels.items() if value)
             lines.append(f"Pin of `{pin.name}`: {told or 'costs nothing'}.")
+        if self.n_pins > MOST_PINS:
+            lines.append(f"{self.n_pins} pins; more than {MOST_PINS} are not priced one by one.")
         return "\n".join(lines)
 
 
 def explain(plan: Plan, replan: Callable[[Problem], Plan] | None = None) -> Explanation:
     """Say what the peak of `plan` is made of and what each pin costs.
 
-    Every pin is priced by planning the problem again without it.
+    Every pin is priced by planning the problem again without it, if there are at most
+    `MOST_PINS`.
 
     Parameters
     ----------
@@ -87,11 +98,13 @@ def explain(plan: Plan, replan: Callable[[Problem], Plan] | None = None) -> Expl
         sizes[name] = 0 if parents & set(peak.buffers) else placement.size_bytes
     ordered = dict(sorted(sizes.items(), key=lambda item: -item[1]))
     pinned = [b for b in plan.problem.buffers if b.pin is not None and b.size_bytes]
+    priced = pinned if len(pinned) <= MOST_PINS else []
     return Explanation(
         peak,
         ordered,
-        tuple(_pin_cost(plan, buffer, replan) for buffer in pinned),
+        tuple(_pin_cost(plan, buffer, replan) for buffer in priced),
         plan.shared_bytes_per_run - max(0, peak.live_bytes),
+        len(pinned),
     )
 
 

@@ -233,6 +233,8 @@ def _peak(explanation: Explanation) -> str:
 
 
 def _pins(explanation: Explanation) -> str:
+    if explanation.n_pins > len(explanation.pins):
+        return f"<p>{explanation.n_pins} buffers are pinned: too many to price each pin.</p>"
     if not explanation.pins:
         return ""
     names = list(dict.fromkeys(level for pin in explanation.pins for level in pin.levels))

@@ -97,13 +97,16 @@ def tiles(plan: Plan, place: Location, whole: Interval) -> list[Tile]:
     """
     members = [p for p in plan.placements.values() if p.location is place and p.size_bytes]
     starts = _starts(members, place)
+    children: dict[str, list[Placement]] = {}
+    for placement in members:
+        children.setdefault(placement.parent or "", []).append(placement)
     found = []
     for placement in members:
         start = starts[placement.name]
         depth, parent = 0, placement.parent
         while parent is not None:
             depth, parent = depth + 1, plan.placements[parent].parent
-        inside = [p for p in members if p.parent == placement.name]
+        inside = children.get(placement.name, [])
         end = start + placement.size_bytes
         for span in placement.lifetime or (whole,):
             covered = [

@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -159,3 +161,10 @@ def test_solver_explains_its_plan():
     told = solver.explain()
     assert told.peak_bytes == {"loop.state": plan.shared_bytes_per_run}
     assert re.search(r"Pin of `loop.state`: \+8 shared_bytes", str(told))
+
+
+def test_importing_cubie_loads_no_drawing_table_or_command_library():
+    """What only the command and reports need is not loaded by `import cubie`."""
+    code = "import sys, cubie; print(sorted({'rich', 'matplotlib', 'click'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -200,3 +200,40 @@ def test_pins_are_priced():
     costs = {pin.name: pin.levels for pin in told.pins}
     assert costs["a"]["shared_bytes"] == 80 - 32
     assert costs["b"]["local_and_persistent_bytes"] == 16
+
+
+def test_every_pin_is_priced_up_to_a_number():
+    """A pin takes a plan of its own to price; of very many the number is told instead."""
+    few, many = (
+        plan(Problem([Buffer(f"b{i}", 1, "f4", pin="shared") for i in range(n)])) for n in (3, 65)
+    )
+    told = explain(few)
+    assert [pin.name for pin in told.pins] == ["b0", "b1", "b2"]
+    assert all(pin.levels["shared_bytes"] == 4 for pin in told.pins)
+    assert explain(many).pins == ()
+    assert "65 pins; more than 64 are not priced one by one." in str(explain(many))
+    assert "65 buffers are pinned: too many to price each pin." in many.report()
+
+
+def test_pins_are_priced_by_the_planner_that_made_the_plan():
+    """With a planner of one's own, the price of a pin is what that planner saves."""
+    problem = Problem([Buffer("a", 4, "f4", pin="shared")])
+    asked = []
+
+    def shared_first(changed: Problem):
+        asked.append(changed)
+        return plan(evolve(changed, policy="shared"))
+
+    (price,) = explain(plan(problem), shared_first).pins
+    assert [b.pin for b in asked[0].buffers] == [None]
+    assert price.levels["shared_bytes"] == 0
+
+
+def test_a_limit_beyond_the_device_is_not_proposed():
+    """Where only more than the device has would do, the message does not propose it."""
+    buffers = [Buffer("a", 60_000, "f4", pin="shared")]
+    known = Limits(48 * 1024, 1, compute_capability=(9, 0))
+    assert "raise max_shared" not in str(refusal(Problem(buffers, known)))
+    for limits in (evolve(known, compute_capability=None), evolve(known, max_shared_bytes=0)):
+        asked = [evolve(buffers[0], n_elements=50_000)]
+        assert "raise max_shared to 200004 B" in str(refusal(Problem(asked, limits)))

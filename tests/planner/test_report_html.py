@@ -144,6 +144,19 @@ def test_notebooks_show_map_and_table():
 # ---- in a browser --------------------------------------------------------------------
 
 DRIVER = """
+if (!document.hasFocus()) {
+  // The window may get the focus late; until then the browser holds these events back.
+  for (const kind of [HTMLElement.prototype, SVGElement.prototype]) {
+    const { focus, blur } = kind;
+    kind.focus = function () {
+      const before = document.activeElement;
+      focus.call(this);
+      before.dispatchEvent(new FocusEvent("blur"));
+      this.dispatchEvent(new FocusEvent("focus"));
+    };
+    kind.blur = function () { blur.call(this); this.dispatchEvent(new FocusEvent("blur")); };
+  }
+}
 const seen = {}, root = document.querySelector(".cubie-plan");
 const get = (name) => root.querySelector(`.tile[data-name="${name}"]`);
 const row = (name) => root.querySelector(`tr[data-name="${name}"]`);

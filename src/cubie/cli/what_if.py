@@ -13,7 +13,7 @@ from cubie.cli.verify import NO_PLAN, planned
 from cubie.cli.views import table
 from cubie_planner import Limits, Plan, Problem
 from cubie_planner.device import Device
-from cubie_planner.explain_plan import without_pin
+from cubie_planner.explain_plan import MOST_PINS, without_pin
 from cubie_planner.report_device import device_use, modelled_cost
 
 KIB = 1024
@@ -64,9 +64,11 @@ def _private(plan: Plan) -> int:
     return plan.local_bytes + plan.persistent_bytes
 
 
-def pins_table(plan: Plan, planner: Planner) -> Table | None:
+def pins_table(plan: Plan, planner: Planner) -> Table | str | None:
     """Plan again without each pin, and show what the pin adds; None where there is none."""
     pinned = [b.name for b in plan.problem.buffers if b.pin is not None and b.size_bytes]
+    if len(pinned) > MOST_PINS:
+        return f"{len(pinned)} pins; more than {MOST_PINS} are not priced one by one"
     rows = [_pin_row(plan, name, planner) for name in pinned]
     title = "what each pin adds, in bytes and cycles"
     return table(title, PINNED, rows, PINNED[1:]) if rows else None
