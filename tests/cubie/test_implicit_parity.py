@@ -18,7 +18,6 @@ from tests.oracle.problems import lorenz
 
 METHODS = ("rodas4", "kvaerno3", "radau_iia_5")  # one of each family
 COMBINATIONS = [(method, solver) for method in METHODS for solver in LINEAR_SOLVERS]
-PLACEMENTS = ("local", "shared", "auto")
 # Runs of different length share a group of lanes.
 RHO = np.linspace(5.0, 28.0, 11)
 
@@ -70,24 +69,24 @@ def random_pins(method, linear_solver, seed):
 
 @by_combination
 def test_placements_agree_on_the_interpreted_target(method, linear_solver):
-    """Shared, planned and five random pin sets give what all local gives, bytes poisoned."""
+    """Shared, planned and three random pin sets give what all local gives, bytes poisoned."""
     for locations in ("shared", "auto"):
         result = solve("python", method, linear_solver, locations=locations)
         assert_same(result, method, linear_solver)
     digests = set()
-    for seed in range(5):
+    for seed in range(3):
         result = solve("python", method, linear_solver, **random_pins(method, linear_solver, seed))
         check(result.plan.problem, result.plan)
         assert_same(result, method, linear_solver)
         digests.add(result.plan.digest)
-    assert len(digests) > 3
+    assert len(digests) == 3
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("locations", PLACEMENTS)
+@pytest.mark.parametrize("locations", ["local", "shared"])
 @pytest.mark.parametrize("method", METHODS)
 def test_placements_agree_in_compiled_code(method, locations):
-    """All local, all shared and planned: the interpreter's bits, several runs at a time."""
+    """All local and all shared: the interpreter's bits, several runs at a time."""
     assert_same(solve("cpu", method, "lu", locations=locations), method, "lu")
 
 
