@@ -247,7 +247,10 @@ def test_single_precision_reaches_single_precision():
     assert error_in_tolerances(result, LOTKA_VOLTERRA, 1e-4) < 60
     double = solver.solve(LOTKA_VOLTERRA.t_span, y0, rtol=1e-4, atol=1e-4, dtype=np.float64)
     assert double.y.dtype == np.float64
-    assert (result.n_steps, result.n_rejected) == (double.n_steps, double.n_rejected)
+    # Rounding may turn a decision that is close, so the counts are near, not equal.
+    assert abs(int(result.n_steps) - int(double.n_steps)) <= 2
+    assert abs(int(result.n_rejected) - int(double.n_rejected)) <= 2
+    assert not np.array_equal(result.y, double.y.astype(np.float32))
 
 
 def test_single_precision_compiled():
