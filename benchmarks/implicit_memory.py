@@ -31,7 +31,7 @@ STATES = (4, 20, 40)
 MATRIX_FREE = {"linear_solver": "minimal_residual", "preconditioner": "none"}
 # Bytes a run of CuBIE 0.17 with every location option "shared", measured under the simulator, at
 # 4 and 20 states. Its kvaerno5, l_stable_sdirk_4 and ros3p include auxiliaries of a direct
-# solver, its radau_iia_5 339 elements of factors, the other two are matrix-free.
+# solver, its radau_iia_5 339 elements of factors, the other two neither.
 CUBIE = {
     "kvaerno5": (492, 1772),
     "l_stable_sdirk_4": (384, 1536),
