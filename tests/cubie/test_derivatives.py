@@ -8,6 +8,7 @@ import sympy
 from cubie import solve_ivp
 from cubie.systems import (
     EquationError,
+    RightHandSideError,
     derivatives,
     equations,
     trace,
@@ -326,3 +327,18 @@ def test_derivative_modules_differ_where_the_system_does():
     one, two = (trace(f, 1) for f in (lambda t, y: [-y[0]], lambda t, y: [-2 * y[0]]))
     assert derivatives(one).digest != derivatives(two).digest
     assert attrs.evolve(one).digest == one.digest
+
+
+@pytest.mark.parametrize(
+    "text", ["10**10**10", "(9 + 1)**(10**10)", "(-2)**(9**99)", f"1{400 * '0'}**2"]
+)
+def test_numbers_too_large_are_refused_at_once(text):
+    """Powers of whole numbers are computed as floats, never to their last digit."""
+    with pytest.raises((EquationError, RightHandSideError), match="too large|out of range"):
+        trace(equations([f"dx = {text} * x"]).function, 1)
+
+
+def test_powers_of_numbers_keep_their_value():
+    """A bare base is a float like every other number of a system."""
+    system = equations(["dx = 2**-1 * x + 2**3**2 + x**2"])
+    assert system.function(0.0, [3.0]) == [1.5 + 512.0 + 9.0]

@@ -286,6 +286,16 @@ class _Reader(ast.NodeTransformer):
             raise EquationError(f"{self.where}: {node.value!r} is no number.")
         return super().generic_visit(node)
 
+    def visit_BinOp(self, node: ast.BinOp) -> ast.BinOp:
+        self.generic_visit(node)
+        bare = not any(isinstance(part, ast.Name) for part in ast.walk(node.left))
+        if isinstance(node.op, ast.Pow) and bare:
+            # Whole numbers are exact in Python: 10**10**10 would be computed to its last digit.
+            for part in ast.walk(node.left):
+                if isinstance(part, ast.Constant) and isinstance(part.value, int):
+                    part.value = _as_float(self.where, part.value)
+        return node
+
     def visit_Name(self, node):
         if node.id not in ("nan", "inf"):
             self.names[node.id] = None
@@ -304,6 +314,14 @@ class _Reader(ast.NodeTransformer):
             )
         arguments = [self.visit(argument) for argument in node.args]
         return ast.Call(ast.Name(f"_{name}", ast.Load()), arguments, [])
+
+
+def _as_float(where: str, number: int) -> float:
+    try:
+        return float(number)
+    except OverflowError:
+        digits = len(str(number))
+        raise EquationError(f"{where} has a number of {digits} digits, too large.") from None
 
 
 def _read(name: str, text: str) -> tuple[str, dict[str, None]]:
