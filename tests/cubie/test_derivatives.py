@@ -334,7 +334,7 @@ def test_derivative_modules_differ_where_the_system_does():
 )
 def test_numbers_too_large_are_refused_at_once(text):
     """Powers of whole numbers are computed as floats, never to their last digit."""
-    with pytest.raises((EquationError, RightHandSideError), match="too large|out of range"):
+    with pytest.raises((EquationError, RightHandSideError), match=r"too large|out of range"):
         trace(equations([f"dx = {text} * x"]).function, 1)
 
 
