@@ -259,14 +259,17 @@ def _message(
     needed: int | None,
     block: int | None,
 ) -> str:
-    told = _listed([_member(task, name) for name in core if name != LIMIT])
+    names = [name for name in core if name != LIMIT]
+    alone = len(names) == 1
+    told = _listed([_member(task, name) for name in names])
     limits = task.problem.limits
     if LIMIT not in core:
         return (
             f"{told} cannot hold together, whatever max_shared is. Unpin one of them, or change "
             "its offset, its size or its alias."
         )
-    text = f"{told} do not fit under max_shared = {_bytes(limits.max_shared_bytes or 0)}"
+    verb = "does" if alone else "do"
+    text = f"{told} {verb} not fit under max_shared = {_bytes(limits.max_shared_bytes or 0)}"
     if load is not None:
         when = (
             f" at program points {load.interval[0]} to {load.interval[1]}" if load.interval else ""
@@ -276,7 +279,8 @@ def _message(
             f"{load.live_bytes - load.capacity} B more than the {load.capacity} B that "
             f"{limits.block_size} runs per block leave each"
         )
-    remedies = ["unpin one of them"] if any(_pinned(task, n) for n in core) else []
+    unpin = "unpin it" if alone else "unpin one of them"
+    remedies = [unpin] if any(_pinned(task, n) for n in core) else []
     if any(_policy_put(task, n) for n in core):
         remedies.append("let the policy 'auto' choose")
     if block:
