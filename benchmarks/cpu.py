@@ -3,53 +3,19 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from statistics import median
 from typing import Any
 
 from benchmarks.contender import CONTENDERS
 from benchmarks.environment import describe
+from benchmarks.process import Process
 from benchmarks.reference import median_error, reference, sample_of
 from benchmarks.specs import WORKS, Work
 from benchmarks.table import figures, markdown_table
 
 ROUNDS = 7
 BASELINE = "numba lanes"
-
-
-class Process:
-    """A contender's process, spoken to in lines of JSON."""
-
-    def __init__(self, work: Work, contender: str):
-        command = [sys.executable, "-m", "benchmarks.worker", work.name, contender]
-        self._process = subprocess.Popen(
-            [*command, json.dumps(sample_of(work))],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.facts = self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            return {"unavailable": f"ended with exit code {self._process.wait()}"}
-        return json.loads(line)
-
-    def ask(self, word: str) -> dict[str, Any]:
-        """Send a word and return the answer."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{word}\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
 
 
 def run(works: list[str] | None, contenders: list[str] | None, rounds: int) -> dict[str, Any]:
@@ -63,7 +29,8 @@ def run(works: list[str] | None, contenders: list[str] | None, rounds: int) -> d
 
 def _run_work(work: Work, contenders: list[str], rounds: int) -> dict[str, Any]:
     environment = describe()
-    processes = {name: Process(work, name) for name in contenders}
+    sample = json.dumps(sample_of(work))
+    processes = {name: Process("benchmarks.worker", work.name, name, sample) for name in contenders}
     raw: dict[str, Any] = {name: {"facts": p.facts, "turns": []} for name, p in processes.items()}
     running = {n: p for n, p in processes.items() if "unavailable" not in p.facts}
     for _ in range(rounds):

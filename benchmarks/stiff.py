@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from scipy.integrate import solve_ivp
 from benchmarks.contender import Unavailable
 from benchmarks.documents import write_section
 from benchmarks.environment import describe, machine_name, package_versions
+from benchmarks.process import Process
 from benchmarks.reference import median_error, sample_of
 from benchmarks.stiff_specs import STIFF_CONTENDERS, STIFF_WORKS, StiffWork
 from benchmarks.table import markdown_table
@@ -69,37 +69,6 @@ def _say(message: dict) -> None:
     print(json.dumps(message), flush=True)
 
 
-class Process:
-    """A contender's process, spoken to in lines of JSON."""
-
-    def __init__(self, work: str, contender: str):
-        command = [sys.executable, "-m", "benchmarks.stiff", "--worker", work, contender]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self.facts = self._answer()
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            return {"unavailable": f"ended with exit code {self._process.wait()}"}
-        return json.loads(line)
-
-    def ask(self, word: str) -> dict[str, Any]:
-        """Send a word and return the answer."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{word}\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def close(self) -> None:
-        """End the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-
 def run(
     works: list[str], contenders: list[str], rounds: int, references: dict[str, Any]
 ) -> dict[str, Any]:
@@ -127,7 +96,10 @@ def merged(kept: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
 
 def _run_work(name: str, contenders: list[str], rounds: int) -> dict[str, Any]:
     environment = describe()
-    processes = {contender: Process(name, contender) for contender in contenders}
+    processes = {
+        contender: Process("benchmarks.stiff", "--worker", name, contender)
+        for contender in contenders
+    }
     raw: dict[str, Any] = {
         contender: {"environment": environment, "facts": process.facts, "seconds": []}
         for contender, process in processes.items()

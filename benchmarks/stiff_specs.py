@@ -54,16 +54,16 @@ OUR_METHODS = ("rodas5p", "rodas4", "rosenbrock23", "radau_iia_5", "kvaerno5")
 
 
 def _peer(label: str, module: str, option: str) -> Contender:
-    return Contender(label, f"benchmarks.peers.stiff_{module}", option)
+    return Contender(label, f"benchmarks.peers.{module}", option)
 
 
 STIFF_CONTENDERS: dict[str, Contender] = {
     contender.name: contender
     for contender in (
         *(Contender(f"cubie {name}", "benchmarks.stiff_ours", name) for name in OUR_METHODS),
-        _peer("numbalsoda LSODA", "numbalsoda", "lsoda"),
-        _peer("diffrax Kvaerno5", "diffrax", "Kvaerno5"),
-        _peer("SciPy LSODA", "scipy", "LSODA"),
-        _peer("SciPy Radau", "scipy", "Radau"),
+        _peer("numbalsoda LSODA", "stiff_numbalsoda", "lsoda"),
+        _peer("diffrax Kvaerno5", "diffrax_peer", "Kvaerno5"),
+        _peer("SciPy LSODA", "scipy_peer", "LSODA"),
+        _peer("SciPy Radau", "scipy_peer", "Radau"),
     )
 }

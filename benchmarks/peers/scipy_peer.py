@@ -1,4 +1,4 @@
-"""SciPy's RK45, one run after the other, on a sample of the runs."""
+"""SciPy's solvers, one run after the other, on a sample of the runs."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ SAMPLE = 20
 class SciPyRunner:
     """`scale` tells by how much the sample's time is to be multiplied."""
 
-    def __init__(self, work: Work):
-        self._work = work
+    def __init__(self, work: Work, method: str):
+        self._work, self._method = work, method
         every = max(1, work.n_runs // SAMPLE)
         self.sample = np.arange(0, work.n_runs, every)
         self.scale = work.n_runs / len(self.sample)
@@ -29,6 +29,8 @@ class SciPyRunner:
                 work.problem.fun,
                 (0.0, work.t_end),
                 work.y0,
+                method=self._method,
+                t_eval=(work.t_end,),
                 rtol=work.rtol,
                 atol=work.atol,
                 args=(parameter,),
@@ -46,4 +48,4 @@ def make(work: Work, option: str) -> SciPyRunner:
         raise Unavailable("has no fixed steps")
     if work.dtype != "float64":
         raise Unavailable("computes in float64 only")
-    return SciPyRunner(work)
+    return SciPyRunner(work, option or "RK45")
