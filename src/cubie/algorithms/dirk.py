@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from cubie.algorithms.contract import StepAlgorithm, StepFunctions
-from cubie.algorithms.erk import stage_slots
 from cubie.algorithms.implicit import ImplicitSettings, make_linear_solver
 from cubie.algorithms.stage_equation import StageEquation, checked_gamma, needs_filter, then
+from cubie.algorithms.stage_slots import build_start, slot_terms, stage_slots
 from cubie.backend import select
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks
@@ -167,32 +167,15 @@ class DIRKStep(StepAlgorithm):
         )
 
     def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
-        """Return (offset in stage_rhs, weight) of every derivative that takes part."""
-        pairs = zip(self.slots, weights, strict=True)
-        return [(slot * self.n_states, weight) for slot, weight in pairs if weight != 0.0]
+        return slot_terms(self.slots, self.n_states, weights)
 
     def _build_start(self, context: BuildContext, rhs: Callable) -> Callable:
-        enter = context.phase("start")
-
-        def nothing_to_start(shared, persistent, fresh, t, state, parameters):
-            enter(shared, persistent)
-
-        if not self.tableau.fsal:
-            return nothing_to_start
-        n, scratch = self.n_states, self.slots[-1] * self.n_states
         alloc_rhs = context.allocator("stage_rhs")
         alloc_cache = context.allocator("increment_cache")
-
-        def start(shared, persistent, fresh, t, state, parameters):
-            enter(shared, persistent)
-            stage_rhs = alloc_rhs(shared, persistent, None)
-            cache = alloc_cache(shared, persistent, None)
-            # The cache may lie on the first slot, so the last one is written first.
-            rhs(t, state, parameters, stage_rhs, scratch)
-            for i in range(n):
-                cache[i] = select(fresh, stage_rhs[scratch + i], cache[i])
-
-        return start
+        return build_start(
+            context.phase("start"), rhs, self.n_states, self.slots[-1] * self.n_states,
+            alloc_rhs, alloc_cache if self.tableau.fsal else None,
+        )  # fmt: skip
 
     def _build_step(self, context: BuildContext, rhs: Callable) -> Callable:
         backend = context.backend

@@ -8,43 +8,12 @@ from typing import Any
 from attrs import frozen
 
 from cubie.algorithms.contract import StepAlgorithm, StepFunctions
+from cubie.algorithms.stage_slots import build_start, slot_terms, stage_slots
 from cubie.backend import Backend, select
 from cubie.factory import BuildContext
 from cubie.systems.component import SystemComponent
-from cubie.tableaus import DIRKTableau, ERKTableau
+from cubie.tableaus import ERKTableau
 from cubie_planner import Alias
-
-END = 1_000_000  # "used after the last stage", later than any stage
-
-
-def stage_slots(
-    tableau: ERKTableau | DIRKTableau, guesses: Sequence[Sequence[float]] = ()
-) -> tuple[int, ...]:
-    """Give every stage derivative a slot, reusing those that nothing reads any more.
-
-    Linear scan over stages: a derivative is needed up to the last stage whose
-    argument uses it, or to the end of the step when the solution or an error
-    estimate does. With FSAL the first and the last one outlive the step. `guesses` are
-    further rows of weights on the derivatives of earlier stages.
-    """
-    n = tableau.n_stages
-    tables = (tableau.a, guesses) if guesses else (tableau.a,)
-    readers = [[i for i in range(n) for table in tables if table[i][j]] for j in range(n)]
-    last_use = [max(users, default=j) for j, users in enumerate(readers)]
-    for j in range(n):
-        low = tableau.error_weights_low if isinstance(tableau, ERKTableau) else None
-        at_end = (tableau.b, tableau.error_weights, low)
-        # Of an explicit method the last stage's argument is the solution already.
-        skip_b = tableau.fsal and isinstance(tableau, ERKTableau)
-        used = any(w is not None and w[j] and not (skip_b and w is tableau.b) for w in at_end)
-        if used or (tableau.fsal and j in (0, n - 1)):
-            last_use[j] = END
-    slots: list[int] = []
-    for i in range(n):
-        # Stage i overwrites a slot only after its own argument was formed.
-        busy = {slots[j] for j in range(i) if last_use[j] > i}
-        slots.append(next(s for s in range(n) if s not in busy))
-    return tuple(slots)
 
 
 @frozen
@@ -152,32 +121,15 @@ class ERKStep(StepAlgorithm):
         return [_Stage(c, weights, slot) for c, weights, slot in rows]
 
     def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
-        """Return (offset in stage_rhs, weight) of every derivative that takes part."""
-        pairs = zip(self.slots, weights, strict=True)
-        return [(slot * self.n_states, weight) for slot, weight in pairs if weight != 0.0]
+        return slot_terms(self.slots, self.n_states, weights)
 
     def _build_start(self, context: BuildContext, rhs: Callable) -> Callable:
-        enter = context.phase("start")
-        if not self.tableau.fsal:
-
-            def nothing_to_start(shared, persistent, fresh, t, state, parameters):
-                enter(shared, persistent)
-
-            return nothing_to_start
-
-        n, scratch = self.n_states, self.slots[-1] * self.n_states
-        alloc_rhs, alloc_cache = context.allocator("stage_rhs"), context.allocator("stage_cache")
-
-        def start(shared, persistent, fresh, t, state, parameters):
-            enter(shared, persistent)
-            stage_rhs = alloc_rhs(shared, persistent, None)
-            cache = alloc_cache(shared, persistent, None)
-            # The cache may lie on the first slot, so the last one is written first.
-            rhs(t, state, parameters, stage_rhs, scratch)
-            for i in range(n):
-                cache[i] = select(fresh, stage_rhs[scratch + i], cache[i])
-
-        return start
+        alloc_rhs = context.allocator("stage_rhs")
+        alloc_cache = context.allocator("stage_cache")
+        return build_start(
+            context.phase("start"), rhs, self.n_states, self.slots[-1] * self.n_states,
+            alloc_rhs, alloc_cache if self.tableau.fsal else None,
+        )  # fmt: skip
 
     def _build_step(self, context: BuildContext, rhs: Callable) -> Callable:
         backend = context.backend

@@ -11,6 +11,7 @@ from attrs import frozen
 
 from cubie.algorithms.contract import StepAlgorithm, StepFunctions
 from cubie.algorithms.implicit import ImplicitSettings, make_linear_solver
+from cubie.algorithms.stage_slots import slot_terms
 from cubie.backend import select
 from cubie.factory import BuildContext
 from cubie.solvers import Blocks
@@ -145,7 +146,7 @@ class RosenbrockStep(StepAlgorithm):
 
     def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
         """Return (offset in stage_store, weight) of every increment that takes part."""
-        return [(j * self.n_states, weight) for j, weight in enumerate(weights) if weight != 0.0]
+        return slot_terms(range(self.tableau.n_stages), self.n_states, weights)
 
     def _build_step(self, context: BuildContext) -> Callable:
         backend = context.backend

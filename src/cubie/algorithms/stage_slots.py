@@ -1,0 +1,92 @@
+"""What methods share that keep derivatives of stages in slots of `stage_rhs`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from cubie.backend import select
+from cubie.tableaus import DIRKTableau, ERKTableau
+
+END = 1_000_000  # "used after the last stage", later than any stage
+
+
+def stage_slots(
+    tableau: ERKTableau | DIRKTableau, guesses: Sequence[Sequence[float]] = ()
+) -> tuple[int, ...]:
+    """Give every stage derivative a slot, reusing those that nothing reads any more.
+
+    Linear scan over stages: a derivative is needed up to the last stage whose
+    argument uses it, or to the end of the step when the solution or an error
+    estimate does. With FSAL the first and the last one outlive the step. `guesses` are
+    further rows of weights on the derivatives of earlier stages.
+    """
+    n = tableau.n_stages
+    tables = (tableau.a, guesses) if guesses else (tableau.a,)
+    readers = [[i for i in range(n) for table in tables if table[i][j]] for j in range(n)]
+    last_use = [max(users, default=j) for j, users in enumerate(readers)]
+    for j in range(n):
+        low = tableau.error_weights_low if isinstance(tableau, ERKTableau) else None
+        at_end = (tableau.b, tableau.error_weights, low)
+        # Of an explicit method the last stage's argument is the solution already.
+        skip_b = tableau.fsal and isinstance(tableau, ERKTableau)
+        used = any(w is not None and w[j] and not (skip_b and w is tableau.b) for w in at_end)
+        if used or (tableau.fsal and j in (0, n - 1)):
+            last_use[j] = END
+    slots: list[int] = []
+    for i in range(n):
+        # Stage i overwrites a slot only after its own argument was formed.
+        busy = {slots[j] for j in range(i) if last_use[j] > i}
+        slots.append(next(s for s in range(n) if s not in busy))
+    return tuple(slots)
+
+
+def slot_terms(
+    slots: Sequence[int], n_states: int, weights: Sequence[float]
+) -> list[tuple[int, float]]:
+    """Return (offset in `stage_rhs`, weight) of every derivative that takes part."""
+    pairs = zip(slots, weights, strict=True)
+    return [(slot * n_states, weight) for slot, weight in pairs if weight != 0.0]
+
+
+def build_start(
+    enter: Callable,
+    rhs: Callable,
+    n_states: int,
+    scratch: int,
+    alloc_rhs: Callable,
+    alloc_cache: Callable | None,
+) -> Callable:
+    """Build the `start` of a method: the derivative at the start of a run, if it is kept.
+
+    Parameters
+    ----------
+    enter : callable
+        Marks the phase of the start.
+    rhs : callable
+        Device function of the right-hand side.
+    n_states : int
+    scratch : int
+        Offset in `stage_rhs` at which the derivative may be written first.
+    alloc_rhs : callable
+        Allocator of the slots.
+    alloc_cache : callable or None
+        Allocator of what a method whose first stage is the last of the step before (FSAL)
+        keeps; None for other methods.
+    """
+    if alloc_cache is None:
+
+        def nothing_to_start(shared, persistent, fresh, t, state, parameters):
+            enter(shared, persistent)
+
+        return nothing_to_start
+
+    def start(shared, persistent, fresh, t, state, parameters):
+        enter(shared, persistent)
+        stage_rhs = alloc_rhs(shared, persistent, None)
+        cache = alloc_cache(shared, persistent, None)
+        # The cache may lie on the first slot, so the last one is written first.
+        rhs(t, state, parameters, stage_rhs, scratch)
+        for i in range(n_states):
+            cache[i] = select(fresh, stage_rhs[scratch + i], cache[i])
+
+    return start
