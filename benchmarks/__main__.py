@@ -12,9 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from benchmarks.contender import CONTENDERS
+from benchmarks.documents import RESULTS
 from benchmarks.environment import machine_name
+from benchmarks.registry import chosen
+from benchmarks.specs import WORKS
 
-RESULTS = Path(__file__).parent / "results"
 OWN_SUITES = ("cpu", "startup", "planning")
 # Suites with a command line of their own, each a module of this package.
 OTHER_SUITES = ("planner", "resources", "verify", "stiff", "work-precision", "implicit-memory")
@@ -56,7 +59,9 @@ def main() -> None:
 
 
 def _run_other(suite: str, arguments: list[str]) -> None:
-    subprocess.run([sys.executable, "-m", f"benchmarks.{_module(suite)}", *arguments], check=True)
+    done = subprocess.run([sys.executable, "-m", f"benchmarks.{_module(suite)}", *arguments])
+    if done.returncode:
+        sys.exit(done.returncode)
 
 
 def _module(suite: str) -> str:
@@ -92,11 +97,11 @@ def _readable(data: dict[str, Any]) -> str:
 def _arguments(name: str, options: argparse.Namespace) -> dict[str, Any]:
     if name == "planning":
         return {}
-    chosen: dict[str, Any] = {
-        key: value.split(",") if value else None
-        for key, value in (("works", options.works), ("contenders", options.contenders))
+    arguments: dict[str, Any] = {
+        "works": chosen("work", options.works, WORKS),
+        "contenders": chosen("contender", options.contenders, CONTENDERS),
     }
-    return chosen | ({"rounds": options.rounds} if name == "cpu" else {})
+    return arguments | ({"rounds": options.rounds} if name == "cpu" else {})
 
 
 def _print_kept(directory: Path) -> None:

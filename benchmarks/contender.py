@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from attrs import frozen
 
+from benchmarks.registry import by_name
 from benchmarks.specs import Work
 
 
@@ -61,23 +62,20 @@ class Contender:
         return make(work, self.option)
 
 
-def _peer(name: str, option: str = "") -> Contender:
-    label = f"{name} {option}" if option else name
-    return Contender(label, f"benchmarks.peers.{name}_peer", option)
+def peer(name: str, package: str, option: str = "") -> Contender:
+    """Return the contender that another package is."""
+    return Contender(name, f"benchmarks.peers.{package}_peer", option)
 
 
-CONTENDERS: dict[str, Contender] = {
-    contender.name: contender
-    for contender in (
-        Contender("cubie", "benchmarks.ours", "solver"),
-        Contender("cubie lanes=1", "benchmarks.ours", "scalar"),
-        Contender("cubie solve_ivp", "benchmarks.ours", "solve_ivp"),
-        Contender("numba lanes", "benchmarks.baselines", "lanes"),
-        Contender("numba scalar", "benchmarks.baselines", "scalar"),
-        _peer("heyoka"),
-        _peer("diffrax"),
-        _peer("numbalsoda", "dop853"),
-        _peer("numbalsoda", "lsoda"),
-        _peer("scipy"),
-    )
-}
+CONTENDERS = by_name(
+    Contender("cubie", "benchmarks.ours", "solver"),
+    Contender("cubie lanes=1", "benchmarks.ours", "scalar"),
+    Contender("cubie solve_ivp", "benchmarks.ours", "solve_ivp"),
+    Contender("numba lanes", "benchmarks.baselines", "lanes"),
+    Contender("numba scalar", "benchmarks.baselines", "scalar"),
+    peer("heyoka", "heyoka"),
+    peer("diffrax", "diffrax", "Tsit5"),
+    peer("numbalsoda dop853", "numbalsoda", "dop853"),
+    peer("numbalsoda lsoda", "numbalsoda", "lsoda"),
+    peer("scipy", "scipy", "RK45"),
+)

@@ -1,8 +1,12 @@
-"""Sections of a page that a command writes, between two comments that name them."""
+"""Where figures go: raw data, and sections of pages between two comments that name them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+
+DOCS = Path(__file__).parents[1] / "docs"
+RESULTS = Path(__file__).parent / "results"
+"""Where raw data is kept, unless a command line says otherwise."""
 
 
 def write_section(page: Path, name: str, text: str) -> None:
@@ -18,7 +22,9 @@ def write_section(page: Path, name: str, text: str) -> None:
     _, closed, after = rest.partition(end)
     if not (found and closed):
         raise ValueError(f"{page.name} has no section between {begin!r} and {end!r}.")
-    page.write_text(f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8")
+    page.write_text(
+        f"{before}{begin}\n{text.strip()}\n{end}{after}", encoding="utf-8", newline="\n"
+    )
 
 
 def read_section(page: Path, name: str) -> str:

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import cpu, planning, startup
-from benchmarks.documents import write_section
+from benchmarks.documents import DOCS, RESULTS, write_section
 from benchmarks.table import figures, markdown_table
 
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-RESULTS = Path(__file__).parent / "results"
+PAGE = DOCS / "performance.md"
 MACHINE = "epyc-2cpu-avx2"
 """The machine whose results the page shows."""
 

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
+from benchmarks.documents import DOCS, write_section
 from benchmarks.table import markdown_table
 
-PAGE = Path(__file__).parents[1] / "docs" / "planner.md"
+PAGE = DOCS / "planner.md"
 
 
 def write(results: dict[str, Any], page: Path = PAGE) -> None:
     """Replace every table of the page whose part was run."""
-    text = page.read_text(encoding="utf-8")
     for part, table in TABLES.items():
-        if part not in results:
-            continue
-        pattern = re.compile(rf"(<!-- {part}: .*? -->\n).*?(<!-- end -->)", re.DOTALL)
-        body = f"\n{table(results[part]).strip()}\n\n"
-        text, found = pattern.subn(lambda m, body=body: m[1] + body + m[2], text)
-        if found != 1:
-            raise SystemExit(f"{page} has {found} places for the table of {part!r}, not one")
-    page.write_text(text, encoding="utf-8", newline="\n")
+        if part in results:
+            write_section(page, part, table(results[part]))
 
 
 def conditions(data: dict[str, Any]) -> str:

@@ -20,6 +20,8 @@ import attrs
 import numpy as np
 from attrs import frozen
 
+from benchmarks.documents import DOCS, write_section
+from benchmarks.specs import lorenz, lorenz96
 from cubie.backend import make_backend
 from cubie.factory import BuildCache
 from cubie.integrator import RunSettings, SingleIntegratorRun
@@ -32,8 +34,7 @@ POLICIES = ("local", "shared", "auto")
 CAPABILITIES = ((7, 5), (9, 0), (12, 0))
 BLOCK_SIZE = 64
 COMPILERS = ("numba", "numba-cuda", "nvidia-nvvm", "nvidia-nvjitlink")
-DOCUMENT = Path(__file__).parents[1] / "docs" / "resources.md"
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+DOCUMENT = DOCS / "resources.md"
 
 
 @frozen
@@ -71,17 +72,7 @@ class Row:
 
 def right_hand_side(n: int):
     """Return Lorenz's system at three states and Lorenz-96 above, and its argument."""
-    if n == 3:
-
-        def lorenz(t, y, rho):
-            return [10 * (y[1] - y[0]), y[0] * (rho - y[2]) - y[1], y[0] * y[1] - 8 / 3 * y[2]]
-
-        return lorenz, (28.0,)
-
-    def lorenz96(t, y, forcing):
-        return [(y[(i + 1) % n] - y[i - 2]) * y[i - 1] - y[i] + forcing for i in range(n)]
-
-    return lorenz96, (8.0,)
+    return (lorenz, (28.0,)) if n == 3 else (lorenz96, (8.0,))
 
 
 def make_kernel(spec: Spec, built: BuildCache | None = None) -> BatchSolverKernel:
@@ -139,12 +130,8 @@ def table(rows: list[Row]) -> str:
 
 def write_table(rows: list[Row]) -> None:
     """Replace the table in the documentation, with what it was made with."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    made_with = "Made with " + ", ".join(f"{name} {found}" for name, found in versions().items())
-    content = f"{BEGIN}\n{table(rows)}\n\n{made_with}.\n{END}"
-    DOCUMENT.write_text(before + content + after, encoding="utf-8")
+    tools = ", ".join(f"{name} {found}" for name, found in versions().items())
+    write_section(DOCUMENT, "table", f"{table(rows)}\n\nMade with {tools}.")
 
 
 def versions() -> dict[str, str]:

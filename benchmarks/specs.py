@@ -9,6 +9,8 @@ import numpy as np
 from attrs import field, frozen
 from attrs.validators import in_, instance_of
 
+from benchmarks.registry import by_name
+
 
 def lorenz(t, y, rho):
     """Lorenz' system with sigma = 10, beta = 8/3."""
@@ -104,27 +106,11 @@ def _lorenz(name: str, n_runs: int, **changes: Any) -> Work:
 
 _SINGLE = {"dtype": "float32", "rtol": 1e-3, "atol": 1e-6}
 
-WORKS: dict[str, Work] = {
-    work.name: work
-    for work in (
-        _lorenz("W1", 10_000),
-        _lorenz("W1-100", 100),
-        _lorenz("W1-f32", 10_000, **_SINGLE),
-        _lorenz("W1-f32-100", 100, **_SINGLE),
-        _lorenz("W2", 1000, fixed_steps=10_000, method="rk4"),
-        Work("W5", LORENZ96, 1000, t_end=2.0),
-    )
-}
-
-
-def work_named(name: str) -> Work:
-    """Return a work of the registry.
-
-    Raises
-    ------
-    SystemExit
-        For an unknown name, listing those there are.
-    """
-    if name not in WORKS:
-        raise SystemExit(f"There is no work {name!r}; there are {', '.join(WORKS)}.")
-    return WORKS[name]
+WORKS = by_name(
+    _lorenz("W1", 10_000),
+    _lorenz("W1-100", 100),
+    _lorenz("W1-f32", 10_000, **_SINGLE),
+    _lorenz("W1-f32-100", 100, **_SINGLE),
+    _lorenz("W2", 1000, fixed_steps=10_000, method="rk4"),
+    Work("W5", LORENZ96, 1000, t_end=2.0),
+)

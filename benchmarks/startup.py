@@ -14,7 +14,6 @@ import time
 from statistics import median
 from typing import Any
 
-from benchmarks.contender import CONTENDERS
 from benchmarks.environment import describe
 from benchmarks.table import markdown_table
 
@@ -26,9 +25,9 @@ CACHE_VARIABLE = "CUBIE_CACHE_DIR"
 _FIRST = """
 import sys
 from benchmarks.contender import CONTENDERS, Unavailable
-from benchmarks.specs import work_named
+from benchmarks.specs import WORKS
 try:
-    runner = CONTENDERS[sys.argv[2]].make(work_named(sys.argv[1]))
+    runner = CONTENDERS[sys.argv[2]].make(WORKS[sys.argv[1]])
 except Unavailable as reason:
     sys.exit(f"unavailable: {reason}")
 runner()
@@ -50,8 +49,6 @@ def run(works: list[str] | None, contenders: list[str] | None) -> dict[str, Any]
 
 
 def _starts(work: str, contender: str) -> dict[str, Any]:
-    if contender not in CONTENDERS:
-        raise SystemExit(f"There is no contender {contender!r}; there are {', '.join(CONTENDERS)}.")
     times: dict[str, Any] = {"cold": [], "warm": []}
     for _ in range(COLD_REPEATS):
         with tempfile.TemporaryDirectory() as cache:

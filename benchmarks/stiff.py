@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,16 +18,17 @@ from typing import Any
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from benchmarks.contender import Unavailable
-from benchmarks.documents import write_section
-from benchmarks.environment import describe, machine_name, package_versions
+from benchmarks.contender import Runner
+from benchmarks.documents import DOCS, RESULTS, write_section
+from benchmarks.environment import describe, machine_name
 from benchmarks.process import Process
 from benchmarks.reference import median_error, sample_of
+from benchmarks.registry import chosen
 from benchmarks.stiff_specs import STIFF_CONTENDERS, STIFF_WORKS, StiffWork
 from benchmarks.table import markdown_table
+from benchmarks.worker import serve
 
-RESULTS = Path(__file__).parent / "results"
-DOCUMENT = Path(__file__).parents[1] / "docs" / "implicit.md"
+DOCUMENT = DOCS / "implicit.md"
 ROUNDS = 7
 # A contender whose calls take long is called as often as fits into this.
 SECONDS = 5.0
@@ -38,35 +39,11 @@ MEANING = {
 }
 
 
-def work_in_process(work_name: str, contender_name: str) -> None:
-    """Prepare a work, then solve it once for every line of input; answer in lines of JSON."""
-    work = STIFF_WORKS[work_name]
-    start = time.perf_counter()
-    try:
-        runner = STIFF_CONTENDERS[contender_name].make(work)
-    except Unavailable as reason:
-        _say({"unavailable": str(reason)})
-        return
+def one_call(runner: Runner) -> dict[str, float]:
+    """Solve once, and return how long it took."""
+    begin = time.perf_counter()
     runner()
-    _say(
-        {
-            "ready_seconds": time.perf_counter() - start,
-            "scale": getattr(runner, "scale", 1.0),
-            "steps": runner.steps() if hasattr(runner, "steps") else None,
-            "versions": package_versions(loaded_only=True),
-        }
-    )
-    for line in sys.stdin:
-        if line.strip() == "end":
-            break
-        begin = time.perf_counter()
-        runner()
-        _say({"seconds": time.perf_counter() - begin})
-    _say({"final_states": runner.final_states()[sample_of(work)].tolist()})
-
-
-def _say(message: dict) -> None:
-    print(json.dumps(message), flush=True)
+    return {"seconds": time.perf_counter() - begin}
 
 
 def run(
@@ -86,11 +63,12 @@ def run(
 
 
 def merged(kept: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """Return data with what was kept of contenders that were not run again."""
+    """Return data with what was kept of works and contenders that were not run again."""
     works = {}
     for name in STIFF_WORKS:
         both = kept["works"].get(name, {}) | data["works"].get(name, {})
-        works[name] = {label: both[label] for label in STIFF_CONTENDERS if label in both}
+        if both:
+            works[name] = {label: both[label] for label in STIFF_CONTENDERS if label in both}
     return data | {"works": works}
 
 
@@ -107,10 +85,16 @@ def _run_work(name: str, contenders: list[str], rounds: int) -> dict[str, Any]:
     running = {c: p for c, p in processes.items() if "unavailable" not in p.facts}
     for number in range(rounds):
         # In turns, so that whatever else the machine does meets all of them alike.
-        for contender, process in running.items():
+        for contender in list(running):
             spent = raw[contender]["seconds"]
-            if number == 0 or sum(spent) + spent[-1] < SECONDS:
-                spent.append(process.ask("turn")["seconds"])
+            if number and sum(spent) + spent[-1] >= SECONDS:
+                continue
+            answer = running[contender].ask("turn")
+            if "unavailable" in answer:
+                raw[contender] |= {"facts": answer, "seconds": []}
+                del running[contender]
+            else:
+                spent.append(answer["seconds"])
     for contender, process in running.items():
         raw[contender] |= process.ask("end")
     for process in processes.values():
@@ -130,12 +114,12 @@ def reference(work: StiffWork) -> np.ndarray:
     return np.array(ends)
 
 
-def report(data: dict[str, Any]) -> str:
-    """Return the tables, in Markdown."""
+def report(data: dict[str, Any], works: Iterable[str] = STIFF_WORKS) -> str:
+    """Return the tables of works, in Markdown."""
     parts = []
-    for name, work in data["works"].items():
+    for name in works:
         header = [MEANING[name], "ms (min)", "ms (median)", "median error", "note"]
-        rows = [_row(contender, raw) for contender, raw in work.items()]
+        rows = [_row(contender, raw) for contender, raw in data["works"][name].items()]
         parts.append(markdown_table(header, rows))
     return "\n\n".join(parts)
 
@@ -157,24 +141,28 @@ def _row(contender: str, raw: dict[str, Any]) -> list[str]:
 def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.stiff", description=__doc__)
-    parser.add_argument("--works", default=",".join(STIFF_WORKS))
-    parser.add_argument("--contenders", default=",".join(STIFF_CONTENDERS))
+    parser.add_argument("--works", help=f"comma-separated, of {', '.join(STIFF_WORKS)}")
+    parser.add_argument("--contenders", help='comma-separated, such as "cubie rodas5p,SciPy LSODA"')
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory of the raw data")
     parser.add_argument("--docs", action="store_true", help="write the table into the page")
     parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.worker:
-        work_in_process(*chosen.worker)
+    options = parser.parse_args()
+    if options.worker:
+        work, contender = STIFF_WORKS[options.worker[0]], STIFF_CONTENDERS[options.worker[1]]
+        serve(work, contender, sample_of(work), one_call)
         return
-    path = chosen.results / f"stiff-{machine_name()}.json"
+    works = chosen("work", options.works, STIFF_WORKS) or list(STIFF_WORKS)
+    contenders = chosen("contender", options.contenders, STIFF_CONTENDERS)
+    path = options.results / f"stiff-{machine_name()}.json"
     kept = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"works": {}}
-    works, contenders = chosen.works.split(","), chosen.contenders.split(",")
-    data = run(works, contenders, chosen.rounds, kept.get("references", {}))
+    data = run(works, contenders or list(STIFF_CONTENDERS), options.rounds,
+               kept.get("references", {}))  # fmt: skip
     data = merged(kept, data)
+    options.results.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
-    print(report(data), f"\nRaw data: {path}", sep="\n", flush=True)
-    if chosen.docs:
+    print(report(data, works), f"\nRaw data: {path}", sep="\n", flush=True)
+    if options.docs:
         write_section(DOCUMENT, "stiff sweeps", report(data))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from attrs import frozen
 
-from benchmarks.contender import Contender
+from benchmarks.contender import Contender, peer
+from benchmarks.registry import by_name
 from benchmarks.specs import Problem, Work
 
 
@@ -42,28 +43,17 @@ class StiffWork(Work):
 ROBERTSON = Problem("robertson", robertson, (1.0, 0.0, 0.0), (1e-2, 1e-1))
 VAN_DER_POL = Problem("van_der_pol", van_der_pol, (2.0, 0.0), (100.0, 1000.0))
 
-STIFF_WORKS: dict[str, StiffWork] = {
-    work.name: work
-    for work in (
-        StiffWork("W3", ROBERTSON, 2000, t_end=1e4, method="rodas5p", logarithmic=True),
-        StiffWork("W4", VAN_DER_POL, 2000, t_end=1000.0, method="rodas5p"),
-    )
-}
+STIFF_WORKS = by_name(
+    StiffWork("W3", ROBERTSON, 2000, t_end=1e4, method="rodas5p", logarithmic=True),
+    StiffWork("W4", VAN_DER_POL, 2000, t_end=1000.0, method="rodas5p"),
+)
 
 OUR_METHODS = ("rodas5p", "rodas4", "rosenbrock23", "radau_iia_5", "kvaerno5")
 
-
-def _peer(label: str, module: str, option: str) -> Contender:
-    return Contender(label, f"benchmarks.peers.{module}", option)
-
-
-STIFF_CONTENDERS: dict[str, Contender] = {
-    contender.name: contender
-    for contender in (
-        *(Contender(f"cubie {name}", "benchmarks.stiff_ours", name) for name in OUR_METHODS),
-        _peer("numbalsoda LSODA", "stiff_numbalsoda", "lsoda"),
-        _peer("diffrax Kvaerno5", "diffrax_peer", "Kvaerno5"),
-        _peer("SciPy LSODA", "scipy_peer", "LSODA"),
-        _peer("SciPy Radau", "scipy_peer", "Radau"),
-    )
-}
+STIFF_CONTENDERS = by_name(
+    *(Contender(f"cubie {name}", "benchmarks.stiff_ours", name) for name in OUR_METHODS),
+    peer("numbalsoda LSODA", "numbalsoda", "lsoda"),
+    peer("diffrax Kvaerno5", "diffrax", "Kvaerno5"),
+    peer("SciPy LSODA", "scipy", "LSODA"),
+    peer("SciPy Radau", "scipy", "Radau"),
+)

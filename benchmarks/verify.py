@@ -20,6 +20,7 @@ from typing import Any
 
 from attrs import asdict, evolve, frozen
 
+from benchmarks.documents import DOCS, RESULTS, write_section
 from benchmarks.environment import describe, machine_name
 from benchmarks.resources import versions
 from cubie.cli.inputs import Source, read_source
@@ -36,9 +37,7 @@ STATES = (4, 20, 40)
 LIMIT = 48 * 1024
 DEVICE = "sm_90"
 PLACEMENTS = ("local", "shared", "plan")
-DOCUMENT = Path(__file__).parents[1] / "docs" / "verify.md"
-RESULTS = Path(__file__).parent / "results"
-BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
+DOCUMENT = DOCS / "verify.md"
 
 
 @frozen
@@ -171,12 +170,8 @@ def summary(rows: list[Row]) -> str:
 
 def write_table(rows: list[Row], made_with: dict[str, str]) -> None:
     """Replace the table in the documentation, with what it was made with."""
-    text = DOCUMENT.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
     tools = ", ".join(f"{name} {found}" for name, found in made_with.items())
-    content = f"{BEGIN}\n{summary(rows)}\n\n{table(rows)}\n\nMade with {tools}.\n{END}"
-    DOCUMENT.write_text(before + content + after, encoding="utf-8")
+    write_section(DOCUMENT, "table", f"{summary(rows)}\n\n{table(rows)}\n\nMade with {tools}.")
 
 
 def _in_a_process(method: str, states: int) -> list[Row]:

@@ -21,8 +21,9 @@ from attrs import frozen
 from tests.oracle.problems import Problem
 from tests.oracle.stiff_problems import STIFF_BY_NAME, stiff_references
 
-from benchmarks.documents import write_section
+from benchmarks.documents import DOCS, RESULTS, write_section
 from benchmarks.environment import describe, machine_name
+from benchmarks.registry import chosen
 from benchmarks.table import markdown_table
 from cubie import RunStatus, Solver
 from cubie.tableaus import (
@@ -34,8 +35,7 @@ from cubie.tableaus import (
     get_tableau,
 )
 
-RESULTS = Path(__file__).parent / "results"
-DOCUMENT = Path(__file__).parents[1] / "docs" / "implicit.md"
+DOCUMENT = DOCS / "implicit.md"
 PICTURE = DOCUMENT.parent / "pictures" / "work-precision.svg"
 TOLERANCES = tuple(10.0**-k for k in range(3, 10))
 # Methods of order one and two take a hundred thousand steps for more.
@@ -253,23 +253,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks work-precision",
                                      description=__doc__)  # fmt: skip
     every = [method.name for method in methods()]
-    parser.add_argument("--problems", default=",".join(STIFF_BY_NAME))
-    parser.add_argument("--methods", default=",".join(every))
+    parser.add_argument("--problems", help=f"comma-separated, of {', '.join(STIFF_BY_NAME)}")
+    parser.add_argument("--methods", help=f"comma-separated, of {', '.join(every)}")
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory of the raw data")
     parser.add_argument("--docs", action="store_true", help="write tables and picture into docs")
     parser.add_argument("--report", action="store_true", help="only report what was kept")
-    chosen = parser.parse_args()
-    path = chosen.results / f"work-precision-{machine_name()}.json"
+    options = parser.parse_args()
+    problems = chosen("problem", options.problems, STIFF_BY_NAME) or list(STIFF_BY_NAME)
+    names = chosen("method", options.methods, every) or every
+    path = options.results / f"work-precision-{machine_name()}.json"
     points = read(path)
 
     def keep(problem: str, method: str, found: list[Point]) -> None:
         points[f"{problem} {method}"] = found
         write(path, points)
 
-    if not chosen.report:
-        run(chosen.problems.split(","), chosen.methods.split(","), keep)
+    if not options.report:
+        run(problems, names, keep)
     print(report(points))
-    if chosen.docs:
+    if options.docs:
         write_section(DOCUMENT, "work-precision", report(points))
         draw(points, PICTURE)
 

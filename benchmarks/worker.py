@@ -1,8 +1,8 @@
 """One contender's process: prepares a work, then solves it whenever a line arrives.
 
-``python -m benchmarks.worker WORK CONTENDER`` writes one JSON object a line: first
+``python -m benchmarks.worker WORK CONTENDER SAMPLE`` writes one JSON object a line: first
 what was prepared (or why not), then the timings of each turn; at the end of its
-input, the final states of sampled runs.
+input, the final states of the runs in the sample.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
-from benchmarks.contender import CONTENDERS, Unavailable
+from benchmarks.contender import CONTENDERS, Contender, Runner, Unavailable
 from benchmarks.environment import package_versions
-from benchmarks.specs import work_named
+from benchmarks.specs import WORKS, Work
 
 TURN_SECONDS = 0.1
 MAX_CALLS = 100
 NANOSECOND = 9  # decimals of a second that mean something
 
 
-def turn(runner) -> dict[str, list[float]]:
+def turn(runner: Runner) -> dict[str, list[float]]:
     """Call once to warm caches, then measure calls for `TURN_SECONDS`.
 
     CPU time is taken over the whole turn, as its mean a call: what the system knows
@@ -41,10 +43,10 @@ def turn(runner) -> dict[str, list[float]]:
     return {"wall": wall, "cpu": [cpu_a_call], "kernel": kernel}
 
 
-def prepare(work_name: str, contender_name: str):
+def prepare(work: Work, contender: Contender) -> tuple[Runner, dict[str, Any]]:
     """Return the runner after its first call, and what is worth knowing of it."""
     start = time.perf_counter()
-    runner = CONTENDERS[contender_name].make(work_named(work_name))
+    runner = contender.make(work)
     runner()
     facts = {
         "ready_seconds": time.perf_counter() - start,
@@ -57,9 +59,15 @@ def prepare(work_name: str, contender_name: str):
     return runner, facts
 
 
-def main(work_name: str, contender_name: str, sample: list[int]) -> None:
+def serve(
+    work: Work,
+    contender: Contender,
+    sample: list[int],
+    take_turn: Callable[[Runner], dict[str, Any]],
+) -> None:
+    """Prepare a work, then take a turn for every line of input; answer in lines of JSON."""
     try:
-        runner, facts = prepare(work_name, contender_name)
+        runner, facts = prepare(work, contender)
     except Unavailable as reason:
         _say({"unavailable": str(reason)})
         return
@@ -67,7 +75,7 @@ def main(work_name: str, contender_name: str, sample: list[int]) -> None:
     for line in sys.stdin:
         if line.strip() == "end":
             break
-        _say(turn(runner))
+        _say(take_turn(runner))
     _say({"final_states": runner.final_states()[sample].tolist()})
 
 
@@ -76,4 +84,4 @@ def _say(message: dict) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
+    serve(WORKS[sys.argv[1]], CONTENDERS[sys.argv[2]], json.loads(sys.argv[3]), turn)

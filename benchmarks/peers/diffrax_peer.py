@@ -1,4 +1,4 @@
-"""diffrax: a solver, Tsit5 unless another is named, under ``jit(vmap(...))``."""
+"""diffrax: a solver named in the contender, under ``jit(vmap(...))``."""
 
 from __future__ import annotations
 
@@ -82,4 +82,4 @@ class DiffraxRunner:
 
 
 def make(work: Work, option: str) -> DiffraxRunner:
-    return DiffraxRunner(work, option or "Tsit5")
+    return DiffraxRunner(work, option)

@@ -48,4 +48,4 @@ def make(work: Work, option: str) -> SciPyRunner:
         raise Unavailable("has no fixed steps")
     if work.dtype != "float64":
         raise Unavailable("computes in float64 only")
-    return SciPyRunner(work, option or "RK45")
+    return SciPyRunner(work, option)

@@ -6,10 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from benchmarks.documents import read_section
 from benchmarks.verify import (
-    BEGIN,
     DOCUMENT,
-    END,
     METHODS,
     PLACEMENTS,
     RESULTS,
@@ -31,7 +30,7 @@ def kept() -> list[Row]:
 
 def test_page_shows_the_kept_results():
     """The table and its summary are what the raw data gives, for every method and size."""
-    shown = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
+    shown = read_section(DOCUMENT, "table")
     rows = kept()
     assert table(rows) in shown
     assert summary(rows) in shown

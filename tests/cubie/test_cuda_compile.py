@@ -5,6 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import pytest
 from benchmarks import resources
+from benchmarks.documents import read_section
 from benchmarks.resources import CAPABILITIES, POLICIES, Spec, make_kernel, measure
 
 from tests.cubie import ptx
@@ -87,8 +88,7 @@ def test_more_than_48_kilobytes():
 
 def documented() -> dict[str, str]:
     """Return the rows of the table in docs/resources.md, by their first three cells."""
-    text = resources.DOCUMENT.read_text(encoding="utf-8")
-    lines = text.split(resources.BEGIN)[1].split(resources.END)[0].strip().splitlines()
+    lines = read_section(resources.DOCUMENT, "table").splitlines()
     rows = [line for line in lines if line.startswith("|")][2:]
     return {"|".join(line.split("|")[1:4]): line for line in rows}
 

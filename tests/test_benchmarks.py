@@ -1,0 +1,50 @@
+"""What the benchmark command does with names, and with results that were kept."""
+
+import pytest
+from benchmarks import stiff
+from benchmarks.contender import CONTENDERS
+from benchmarks.registry import by_name, chosen
+from benchmarks.specs import LORENZ, WORKS, Work
+from benchmarks.stiff_specs import STIFF_CONTENDERS, STIFF_WORKS
+
+RAW = {"facts": {"scale": 1.0}, "seconds": [0.25, 0.5], "error": 1e-7}
+
+
+def test_names_are_chosen_from_a_list():
+    """A list of names keeps its order; without a list nothing is chosen."""
+    assert chosen("work", "W5, W1", WORKS) == ["W5", "W1"]
+    assert chosen("work", None, WORKS) is None
+
+
+@pytest.mark.parametrize("names", ["W9", "W1,W9", "W1,"])
+def test_an_unknown_name_is_refused(names):
+    """The message tells which name there is not, and which there are."""
+    with pytest.raises(SystemExit, match=r"There is no work '(W9)?'; there are W1, W1-100, "):
+        chosen("work", names, WORKS)
+
+
+def test_a_registry_finds_entries_by_name():
+    """Every entry stands under its own name."""
+    work = Work("short", LORENZ, 2, t_end=1.0)
+    assert by_name(work) == {"short": work}
+    for registry in (WORKS, CONTENDERS, STIFF_WORKS, STIFF_CONTENDERS):
+        assert all(entry.name == name for name, entry in registry.items())
+
+
+def test_results_of_what_was_not_run_again_are_kept():
+    """A run of one work by one contender replaces that result and no other."""
+    before = {"works": {"W3": {"SciPy LSODA": RAW, "cubie rodas5p": RAW}}}
+    again = RAW | {"seconds": [0.125]}
+    after = stiff.merged(before, {"works": {"W3": {"cubie rodas5p": again}}})
+    assert after["works"] == {"W3": {"cubie rodas5p": again, "SciPy LSODA": RAW}}
+
+
+def test_only_works_that_were_asked_for_are_printed():
+    """A work that was not run leaves no table."""
+    both = {"works": {name: {"cubie rodas5p": RAW} for name in STIFF_WORKS}}
+    assert "van der Pol" not in stiff.report(both, ["W3"])
+    table = stiff.report(both, ["W4"])
+    assert "van der Pol" in table
+    assert "Robertson" not in table
+    assert "| 250 " in table
+    assert "| 375 " in table
