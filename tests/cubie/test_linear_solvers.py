@@ -163,6 +163,22 @@ def test_iterations_converge(kind, target, lanes):
 
 
 @pytest.mark.parametrize("kind", ITERATIVE)
+def test_without_a_preconditioner_there_is_no_vector_for_it(kind):
+    """The residual is taken itself, to the same solution; its buffer has no bytes (B8, K7)."""
+    options = {"preconditioner": "none", "krylov_tolerance": 1e-9}
+    kept, want = solve_all(kind, "lorenz96", [2000.0, 900.0, 5000.0], "cpu", 8, **options)
+    assert (kept[:, 1] == 1.0).all()
+    np.testing.assert_allclose(kept[:, 3:], want, rtol=1e-6, atol=1e-11)
+    component = SystemComponent(system_of("lorenz96"), "float64")
+    for preconditioner, size in (("none", 0), ("jacobi", component.n_states)):
+        options = {"preconditioner": preconditioner}
+        solver = LINEAR_SOLVERS[kind](component, Blocks(component.n_states), "float64", options)
+        plan = solver.buffer_registry.lay_out("shared").plan
+        vector = plan.placements["linear_solver.preconditioned_vec"]
+        assert vector.n_elements == size
+
+
+@pytest.mark.parametrize("kind", ITERATIVE)
 def test_preconditioners_save_iterations(kind):
     """Jacobi needs fewer iterations than nothing, the Neumann series fewer than Jacobi."""
     counts = []

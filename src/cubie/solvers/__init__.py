@@ -1,7 +1,8 @@
 """Solvers of the equations inside implicit steps."""
 
+from cubie.solvers.bicgstab import BiCGSTAB
 from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
-from cubie.solvers.krylov import BiCGSTAB, KrylovSolver, MinimalResidual, SteepestDescent
+from cubie.solvers.krylov import KrylovSolver, MinimalResidual, SteepestDescent
 from cubie.solvers.lu import LUSolver
 
 # Values of the option `linear_solver`.

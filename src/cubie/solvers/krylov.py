@@ -1,5 +1,5 @@
-"""Matrix-free iterations: minimal residual, steepest descent, BiCGSTAB (Saad, Iterative Methods
-for Sparse Linear Systems, 2nd edition, 5.3 and 7.4.2), preconditioned from the right.
+"""Matrix-free iterations: what they share, minimal residual and steepest descent (Saad, Iterative
+Methods for Sparse Linear Systems, 2nd edition, 5.3), preconditioned from the right.
 
 Every lane stops by itself: what a converged lane holds no longer changes, so that a result does
 not depend on the lane's neighbours.
@@ -60,6 +60,27 @@ class Part:
 
 
 @frozen
+class Tools:
+    """What every iteration calls, and the allocators of the vectors that all of them have.
+
+    Attributes
+    ----------
+    apply : callable
+        See `build_operator`.
+    precondition : callable
+        See `build_preconditioner`.
+    alloc_room, alloc_temp, alloc_inverse : callable
+        Of what a preconditioner may write to, of scratch, and of the reciprocal diagonal.
+    """
+
+    apply: Callable
+    precondition: Callable
+    alloc_room: Callable
+    alloc_temp: Callable
+    alloc_inverse: Callable
+
+
+@frozen
 class KrylovSettings:
     """Options of the iterative solvers.
 
@@ -105,7 +126,11 @@ class KrylovSolver(LinearSolver):
         self.add_child(self.diagonal, during="jacobian")
         n = blocks.n_unknowns
         self.register_buffer("krylov_residual", n, phases=("solve",), access_weight=20.0)
-        self.register_buffer("preconditioned_vec", n, phases=("solve",), access_weight=20.0)
+        preconditioned = self.settings.preconditioner != "none"
+        # Without a preconditioner the vector itself is taken.
+        self.register_buffer(
+            "preconditioned_vec", n, phases=("solve",), enabled=preconditioned, access_weight=20.0
+        )
         self.register_buffer("temp", n, phases=("solve",), access_weight=20.0)
         # The reciprocal diagonal of the matrices.
         self.register_buffer(
@@ -113,7 +138,7 @@ class KrylovSolver(LinearSolver):
             blocks.n_elements,
             phases=(("jacobian", "solve"),),
             persistent=True,
-            enabled=self.settings.preconditioner != "none",
+            enabled=preconditioned,
             access_weight=20.0,
         )
 
@@ -180,8 +205,7 @@ class KrylovSolver(LinearSolver):
 
         return solve
 
-    def _build_tools(self, context: BuildContext, part: Part) -> tuple[Callable, Callable]:
-        """Return ``apply`` and ``precondition``."""
+    def _build_tools(self, context: BuildContext, part: Part) -> Tools:
         backend, blocks = context.backend, part.blocks
         jvp = self.child_functions(context, "jvp")
         add_mass = build_mass_product(backend, blocks.n_states, self.mass, self._store())
@@ -189,7 +213,13 @@ class KrylovSolver(LinearSolver):
         settings = self.settings
         kind, order = settings.preconditioner, settings.neumann_order
         scale = build_scale(backend, blocks, part.at)
-        return apply, build_preconditioner(backend, kind, order, blocks, apply, scale)
+        return Tools(
+            apply=apply,
+            precondition=build_preconditioner(backend, kind, order, blocks, apply, scale),
+            alloc_room=context.allocator("preconditioned_vec"),
+            alloc_temp=context.allocator("temp"),
+            alloc_inverse=context.allocator("inverse_diagonal"),
+        )
 
     def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
         """Return ``iterate(..., residual, x, x_at, target) -> (ok, iterations)``."""
@@ -217,22 +247,23 @@ class _OneDirection(KrylovSolver):
 
     def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
         backend, n = context.backend, part.blocks.n_unknowns
-        apply, precondition = self._build_tools(context, part)
+        tools = self._build_tools(context, part)
+        apply, precondition = tools.apply, tools.precondition
+        alloc_room, alloc_image = tools.alloc_room, tools.alloc_temp
+        alloc_inverse = tools.alloc_inverse
         length, dot = self._build_length(backend, n), build_dot(backend, n)
-        alloc_z, alloc_image = context.allocator("preconditioned_vec"), context.allocator("temp")
-        alloc_inverse = context.allocator("inverse_diagonal")
         limit = self.settings.max_linear_iterations
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
         def iterate(shared, persistent, t, shift, y, p, residual, x, x_at, target):
-            z = alloc_z(shared, persistent, None)
+            room = alloc_room(shared, persistent, None)
             image = alloc_image(shared, persistent, None)
             inverse = alloc_inverse(shared, persistent, None)
             size = dot(residual, residual)
             active = size > target
             iterations = select(active, 0, 0)
             while any_lane(active):
-                precondition(shared, persistent, t, shift, y, p, inverse, residual, 0, z, image)
+                z = precondition(shared, persistent, t, shift, y, p, inverse, residual, room, image)
                 apply(shared, persistent, t, shift, y, p, z, 0, image, 0)
                 above, below = length(residual, z, image)
                 usable = active & (below != zero)
@@ -274,121 +305,3 @@ class SteepestDescent(_OneDirection):
             return dot(z, residual), dot(z, image)
 
         return backend.device(length)
-
-
-class BiCGSTAB(KrylovSolver):
-    """Stabilised biconjugate gradients (van der Vorst, SIAM J. Sci. Stat. Comput. 13 (1992))."""
-
-    kind = "bicgstab"
-
-    def __init__(self, system: SystemComponent, blocks: Blocks, dtype, options: Mapping[str, Any]):
-        super().__init__(system, blocks, dtype, options)
-        n = blocks.n_unknowns
-        self.register_buffer("krylov_shadow", n, phases=("solve",), access_weight=20.0)
-        self.register_buffer("krylov_direction", n, phases=("solve",), access_weight=20.0)
-        self.register_buffer("krylov_image", n, phases=("solve",), access_weight=20.0)
-
-    def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
-        backend, n = context.backend, part.blocks.n_unknowns
-        dot = build_dot(backend, n)
-        first = self._build_first_half(context, part)
-        second = self._build_second_half(context, part)
-        alloc_shadow = context.allocator("krylov_shadow")
-        alloc_direction = context.allocator("krylov_direction")
-        alloc_image = context.allocator("krylov_image")
-        limit = self.settings.max_linear_iterations
-        zero = backend.constant(0.0)
-
-        def iterate(shared, persistent, t, shift, y, p, residual, x, x_at, target):
-            shadow = alloc_shadow(shared, persistent, None)
-            direction = alloc_direction(shared, persistent, None)
-            image = alloc_image(shared, persistent, None)
-            for i in range(n):
-                shadow[i] = residual[i]
-                direction[i] = residual[i]
-                image[i] = residual[i] * zero
-            rho = dot(residual, residual)
-            size = rho
-            active = size > target
-            iterations = select(active, 0, 0)
-            while any_lane(active):
-                alpha, active = first(
-                    shared, persistent, t, shift, y, p,
-                    residual, x, x_at, shadow, direction, image, rho, active,
-                )  # fmt: skip
-                iterations = select(active, iterations + 1, iterations)
-                # The direction alone may do: the rest of the step would divide zero by zero.
-                size = dot(residual, residual)
-                active = active & (size > target)
-                rho, active = second(
-                    shared, persistent, t, shift, y, p,
-                    residual, x, x_at, shadow, direction, image, rho, alpha, active,
-                )  # fmt: skip
-                iterations = select(active, iterations + 1, iterations)
-                size = dot(residual, residual)
-                active = active & (size > target) & (iterations < limit)
-            return size <= target, iterations
-
-        return backend.device(iterate)
-
-    def _build_first_half(self, context: BuildContext, part: Part) -> Callable:
-        """Step along the direction: x += alpha z, r -= alpha A z, with z = P direction."""
-        backend, n = context.backend, part.blocks.n_unknowns
-        apply, precondition = self._build_tools(context, part)
-        dot = build_dot(backend, n)
-        alloc_z, alloc_temp = context.allocator("preconditioned_vec"), context.allocator("temp")
-        alloc_inverse = context.allocator("inverse_diagonal")
-        zero, one = backend.constant(0.0), backend.constant(1.0)
-
-        def first(
-            shared, persistent, t, shift, y, p,
-            residual, x, x_at, shadow, direction, image, rho, active,
-        ):  # fmt: skip
-            z = alloc_z(shared, persistent, None)
-            temp = alloc_temp(shared, persistent, None)
-            inverse = alloc_inverse(shared, persistent, None)
-            precondition(shared, persistent, t, shift, y, p, inverse, direction, 0, z, temp)
-            apply(shared, persistent, t, shift, y, p, z, 0, image, 0)
-            below = dot(shadow, image)
-            usable = active & (below != zero)
-            alpha = select(usable, rho, zero) / select(usable, below, one)
-            for i in range(n):
-                x[x_at + i] = select(usable, x[x_at + i] + alpha * z[i], x[x_at + i])
-                residual[i] = select(usable, residual[i] - alpha * image[i], residual[i])
-            return alpha, usable
-
-        return backend.device(first)
-
-    def _build_second_half(self, context: BuildContext, part: Part) -> Callable:
-        """Minimise the residual along z = P residual, and turn the direction."""
-        backend, n = context.backend, part.blocks.n_unknowns
-        apply, precondition = self._build_tools(context, part)
-        dot = build_dot(backend, n)
-        alloc_z, alloc_temp = context.allocator("preconditioned_vec"), context.allocator("temp")
-        alloc_inverse = context.allocator("inverse_diagonal")
-        zero, one = backend.constant(0.0), backend.constant(1.0)
-
-        def second(
-            shared, persistent, t, shift, y, p,
-            residual, x, x_at, shadow, direction, image, rho, alpha, active,
-        ):  # fmt: skip
-            z = alloc_z(shared, persistent, None)
-            temp = alloc_temp(shared, persistent, None)
-            inverse = alloc_inverse(shared, persistent, None)
-            precondition(shared, persistent, t, shift, y, p, inverse, residual, 0, z, temp)
-            apply(shared, persistent, t, shift, y, p, z, 0, temp, 0)
-            below = dot(temp, temp)
-            usable = active & (below != zero)
-            omega = select(usable, dot(temp, residual), zero) / select(usable, below, one)
-            for i in range(n):
-                x[x_at + i] = select(usable, x[x_at + i] + omega * z[i], x[x_at + i])
-                residual[i] = select(usable, residual[i] - omega * temp[i], residual[i])
-            new_rho = dot(shadow, residual)
-            turns = usable & (omega != zero) & (rho != zero)
-            beta = select(turns, new_rho * alpha, zero) / select(turns, rho * omega, one)
-            for i in range(n):
-                turned = residual[i] + beta * (direction[i] - omega * image[i])
-                direction[i] = select(turns, turned, direction[i])
-            return select(turns, new_rho, rho), turns
-
-        return backend.device(second)

@@ -54,7 +54,7 @@ def _write_invert(blocks: Blocks, mass_diagonal: list[float]) -> str:
 
 
 def build_scale(backend: Backend, blocks: Blocks, first: int = 0) -> Callable:
-    """Return ``scale(inverse, vec, vec_at, out)``.
+    """Return ``scale(inverse, vec, out)``.
 
     It adds (D^-1 vec)_i to ``out[i]``; D^-1 as `build_invert_diagonal` left it, for these blocks
     from element `first` on.
@@ -69,18 +69,18 @@ def build_scale(backend: Backend, blocks: Blocks, first: int = 0) -> Callable:
 
 
 def _scale_real(n: int, at: int, place: int) -> Callable:
-    def scale(inverse, vec, vec_at, out):
+    def scale(inverse, vec, out):
         for i in range(n):
-            out[at + i] = out[at + i] + inverse[place + i] * vec[vec_at + at + i]
+            out[at + i] = out[at + i] + inverse[place + i] * vec[at + i]
 
     return scale
 
 
 def _scale_complex(n: int, at: int, place: int) -> Callable:
-    def scale(inverse, vec, vec_at, out):
+    def scale(inverse, vec, out):
         for i in range(n):
             first, second = at + i, at + n + i
-            re, im = vec[vec_at + first], vec[vec_at + second]
+            re, im = vec[first], vec[second]
             a, b = inverse[place + i], inverse[place + n + i]
             out[first] = out[first] + (a * re - b * im)
             out[second] = out[second] + (a * im + b * re)
@@ -89,9 +89,9 @@ def _scale_complex(n: int, at: int, place: int) -> Callable:
 
 
 def _then(before: Callable, after: Callable) -> Callable:
-    def both(inverse, vec, vec_at, out):
-        before(inverse, vec, vec_at, out)
-        after(inverse, vec, vec_at, out)
+    def both(inverse, vec, out):
+        before(inverse, vec, out)
+        after(inverse, vec, out)
 
     return both
 
@@ -99,32 +99,34 @@ def _then(before: Callable, after: Callable) -> Callable:
 def build_preconditioner(
     backend: Backend, kind: str, order: int, blocks: Blocks, apply: Callable, scale: Callable
 ) -> Callable:
-    """Return ``precondition(shared, persistent, t, shift, y, p, inverse, vec, vec_at, out, temp)``.
+    """Return ``precondition(shared, persistent, t, shift, y, p, inverse, vec, out, temp) -> z``.
 
-    It stores an approximation of A^-1 vec in `out`, a buffer of its own; `temp` is scratch of the
-    same size; `scale` is that of `build_scale`. A kind of "none" copies.
+    It stores an approximation of A^-1 vec in `out`, a buffer of its own, and returns that; `temp`
+    is scratch of the same size; `scale` is that of `build_scale`. A kind of "none" returns `vec`,
+    and needs no `out`: whoever changes both vectors reads z first.
     """
     n = blocks.n_unknowns
     zero = backend.constant(0.0)
 
-    def copy(shared, persistent, t, shift, y, p, inverse, vec, vec_at, out, temp):
-        for i in range(n):
-            out[i] = vec[vec_at + i]
+    def itself(shared, persistent, t, shift, y, p, inverse, vec, out, temp):
+        return vec
 
-    def jacobi(shared, persistent, t, shift, y, p, inverse, vec, vec_at, out, temp):
+    def jacobi(shared, persistent, t, shift, y, p, inverse, vec, out, temp):
         for i in range(n):
             out[i] = shift * zero
-        scale(inverse, vec, vec_at, out)
+        scale(inverse, vec, out)
+        return out
 
-    def neumann(shared, persistent, t, shift, y, p, inverse, vec, vec_at, out, temp):
+    def neumann(shared, persistent, t, shift, y, p, inverse, vec, out, temp):
         for i in range(n):
             out[i] = shift * zero
-        scale(inverse, vec, vec_at, out)
+        scale(inverse, vec, out)
         # Horner's rule: z + D^-1 (vec - A z) adds a power to the series.
         for _ in range(order):
             apply(shared, persistent, t, shift, y, p, out, 0, temp, 0)
             for i in range(n):
-                temp[i] = vec[vec_at + i] - temp[i]
-            scale(inverse, temp, 0, out)
+                temp[i] = vec[i] - temp[i]
+            scale(inverse, temp, out)
+        return out
 
-    return backend.device({"none": copy, "jacobi": jacobi, "neumann": neumann}[kind])
+    return backend.device({"none": itself, "jacobi": jacobi, "neumann": neumann}[kind])

@@ -1,0 +1,131 @@
+"""BiCGSTAB, preconditioned from the right (Saad, Iterative Methods for Sparse Linear Systems, 2nd
+edition, 7.4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from cubie.backend import any_lane, select
+from cubie.factory import BuildContext
+from cubie.solvers.contract import Blocks
+from cubie.solvers.krylov import KrylovSolver, Part, build_dot
+from cubie.systems.component import SystemComponent
+
+
+class BiCGSTAB(KrylovSolver):
+    """Stabilised biconjugate gradients (van der Vorst, SIAM J. Sci. Stat. Comput. 13 (1992))."""
+
+    kind = "bicgstab"
+
+    def __init__(self, system: SystemComponent, blocks: Blocks, dtype, options: Mapping[str, Any]):
+        super().__init__(system, blocks, dtype, options)
+        n = blocks.n_unknowns
+        self.register_buffer("krylov_shadow", n, phases=("solve",), access_weight=20.0)
+        self.register_buffer("krylov_direction", n, phases=("solve",), access_weight=20.0)
+        self.register_buffer("krylov_image", n, phases=("solve",), access_weight=20.0)
+
+    def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
+        backend, n = context.backend, part.blocks.n_unknowns
+        dot = build_dot(backend, n)
+        first = self._build_first_half(context, part)
+        second = self._build_second_half(context, part)
+        alloc_shadow = context.allocator("krylov_shadow")
+        alloc_direction = context.allocator("krylov_direction")
+        alloc_image = context.allocator("krylov_image")
+        limit = self.settings.max_linear_iterations
+        zero = backend.constant(0.0)
+
+        def iterate(shared, persistent, t, shift, y, p, residual, x, x_at, target):
+            shadow = alloc_shadow(shared, persistent, None)
+            direction = alloc_direction(shared, persistent, None)
+            image = alloc_image(shared, persistent, None)
+            for i in range(n):
+                shadow[i] = residual[i]
+                direction[i] = residual[i]
+                image[i] = residual[i] * zero
+            rho = dot(residual, residual)
+            size = rho
+            active = size > target
+            iterations = select(active, 0, 0)
+            while any_lane(active):
+                alpha, active = first(
+                    shared, persistent, t, shift, y, p,
+                    residual, x, x_at, shadow, direction, image, rho, active,
+                )  # fmt: skip
+                iterations = select(active, iterations + 1, iterations)
+                # The direction alone may do: the rest of the step would divide zero by zero.
+                size = dot(residual, residual)
+                active = active & (size > target)
+                rho, active = second(
+                    shared, persistent, t, shift, y, p,
+                    residual, x, x_at, shadow, direction, image, rho, alpha, active,
+                )  # fmt: skip
+                iterations = select(active, iterations + 1, iterations)
+                size = dot(residual, residual)
+                active = active & (size > target) & (iterations < limit)
+            return size <= target, iterations
+
+        return backend.device(iterate)
+
+    def _build_first_half(self, context: BuildContext, part: Part) -> Callable:
+        """Step along the direction: x += alpha z, r -= alpha A z, with z = P direction."""
+        backend, n = context.backend, part.blocks.n_unknowns
+        tools = self._build_tools(context, part)
+        apply, precondition = tools.apply, tools.precondition
+        alloc_room, alloc_temp = tools.alloc_room, tools.alloc_temp
+        alloc_inverse, dot = tools.alloc_inverse, build_dot(backend, n)
+        zero, one = backend.constant(0.0), backend.constant(1.0)
+
+        def first(
+            shared, persistent, t, shift, y, p,
+            residual, x, x_at, shadow, direction, image, rho, active,
+        ):  # fmt: skip
+            room = alloc_room(shared, persistent, None)
+            temp = alloc_temp(shared, persistent, None)
+            inverse = alloc_inverse(shared, persistent, None)
+            z = precondition(shared, persistent, t, shift, y, p, inverse, direction, room, temp)
+            apply(shared, persistent, t, shift, y, p, z, 0, image, 0)
+            below = dot(shadow, image)
+            usable = active & (below != zero)
+            alpha = select(usable, rho, zero) / select(usable, below, one)
+            for i in range(n):
+                x[x_at + i] = select(usable, x[x_at + i] + alpha * z[i], x[x_at + i])
+                residual[i] = select(usable, residual[i] - alpha * image[i], residual[i])
+            return alpha, usable
+
+        return backend.device(first)
+
+    def _build_second_half(self, context: BuildContext, part: Part) -> Callable:
+        """Minimise the residual along z = P residual, and turn the direction."""
+        backend, n = context.backend, part.blocks.n_unknowns
+        tools = self._build_tools(context, part)
+        apply, precondition = tools.apply, tools.precondition
+        alloc_room, alloc_temp = tools.alloc_room, tools.alloc_temp
+        alloc_inverse, dot = tools.alloc_inverse, build_dot(backend, n)
+        zero, one = backend.constant(0.0), backend.constant(1.0)
+
+        def second(
+            shared, persistent, t, shift, y, p,
+            residual, x, x_at, shadow, direction, image, rho, alpha, active,
+        ):  # fmt: skip
+            room = alloc_room(shared, persistent, None)
+            temp = alloc_temp(shared, persistent, None)
+            inverse = alloc_inverse(shared, persistent, None)
+            z = precondition(shared, persistent, t, shift, y, p, inverse, residual, room, temp)
+            apply(shared, persistent, t, shift, y, p, z, 0, temp, 0)
+            below = dot(temp, temp)
+            usable = active & (below != zero)
+            omega = select(usable, dot(temp, residual), zero) / select(usable, below, one)
+            for i in range(n):
+                x[x_at + i] = select(usable, x[x_at + i] + omega * z[i], x[x_at + i])
+                residual[i] = select(usable, residual[i] - omega * temp[i], residual[i])
+            new_rho = dot(shadow, residual)
+            turns = usable & (omega != zero) & (rho != zero)
+            beta = select(turns, new_rho * alpha, zero) / select(turns, rho * omega, one)
+            for i in range(n):
+                turned = residual[i] + beta * (direction[i] - omega * image[i])
+                direction[i] = select(turns, turned, direction[i])
+            return select(turns, new_rho, rho), turns
+
+        return backend.device(second)
