@@ -14,335 +14,42 @@ bottom or on another item. Three things differ from the paper:
 - Bounds are propagated: if only one item can come next in a section, all others there are
   above it; a postponed item is above the lowest end of what may carry it.
 
-Everything is a flat sequence of integers, so that lists serve the interpreter and arrays
-the compiler. Names: `base` is the lowest offset given the placed items (of a placed item:
-its offset), `low` a proven lower bound, `last` the highest start, `limit` of a section the
-highest offset at which its lowest unplaced item may start.
+`packing_state` tells what the search works on, `packing_moves` places and takes back,
+`packing_bounds` propagates; here is what chooses, branches and splits.
 """
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
-
-
-class Tables(NamedTuple):
-    """What does not change during a search; ragged tables are (pointer, content) pairs.
-
-    `mask` is alignment - 1. `free` items may slide down alone: not pinned, no children.
-    `slides` marks parents whose children stick out of their lifetime, which may hold the
-    parent up: any aligned offset is possible. `sub` is the fixed offset inside the parent
-    or -1, `reach` the highest one. `twin`/`next_twin` link identical items. `hull` is the
-    range of sections of an item with all its relatives.
-    """
-
-    size: Any
-    mask: Any
-    free: Any
-    slides: Any
-    parent: Any
-    sub: Any
-    reach: Any
-    child_ptr: Any
-    child: Any
-    near_ptr: Any
-    near: Any
-    run_ptr: Any
-    run_lo: Any
-    run_hi: Any
-    hull_lo: Any
-    hull_hi: Any
-    section_ptr: Any
-    section_item: Any
-    twin: Any
-    next_twin: Any
-    special: Any
-
-
-class State(NamedTuple):
-    """What changes; `active` items have their parent placed (or need none)."""
-
-    rank: Any
-    weight: Any
-    base: Any
-    low: Any
-    last: Any
-    active: Any
-    placed: Any
-    postponed: Any
-    limit: Any
-    crossing: Any
-    watch1: Any
-    watch2: Any
-    reaching: Any
-    carrier: Any
-    segment: Any
-    order: Any
-    trail_slot: Any
-    trail_value: Any
-    noted: Any
-    cursor: Any
-    frame: Any
-    part: Any
-
-
-SOLVED, REFUTED, OUT_OF_NODES, OUT_OF_TRAIL = 1, 0, -1, -2
-
-BASE, LOW, LAST, POSTPONED = 0, 1, 2, 3
-TRAIL, MARK, PLACED, PARTS = 0, 1, 2, 3
-FRAME_WORDS, PART_WORDS = 10, 4
-FIRST, END, LEFT, RIGHT, CHOICE, FRAME_MARK, FRAME_PLACED, FRAME_PARTS, NEXT_PART, END_PART = range(
-    10
+from cubie_planner.packing_bounds import carry, confine, placeable, propagate, settle
+from cubie_planner.packing_moves import lift, note, place, release, rewind
+from cubie_planner.packing_state import (
+    CHOICE,
+    END,
+    END_PART,
+    FIRST,
+    FRAME_MARK,
+    FRAME_PARTS,
+    FRAME_PLACED,
+    FRAME_WORDS,
+    HUGE,
+    LEFT,
+    MARK,
+    NEXT_PART,
+    OUT_OF_NODES,
+    OUT_OF_TRAIL,
+    PART_WORDS,
+    PARTS,
+    PLACED,
+    POSTPONED,
+    REFUTED,
+    RIGHT,
+    SCALE,
+    SOLVED,
+    TIGHTEST,
+    TRAIL,
+    URGENT,
+    WEIGHTED,
 )
-URGENT, FEWEST, TIGHTEST, WEIGHTED = 0, 1, 2, 3
-HUGE = 1 << 60
-SCALE = 20  # bits of fraction in items per failure
-
-
-def note(st, slot, value):
-    """Remember the value of a slot (item * 4 + kind), once per decision."""
-    trail = st.cursor[TRAIL]
-    z = st.noted[slot]
-    if z >= st.cursor[MARK] and z < trail and st.trail_slot[z] == slot:
-        return
-    st.noted[slot] = trail
-    st.trail_slot[trail] = slot
-    st.trail_value[trail] = value
-    st.cursor[TRAIL] = trail + 1
-
-
-def lift(t, st, k, bound):
-    """Raise the lower bound of an item; return whether it can still be placed."""
-    mask = t.mask[k]
-    bound = (bound + mask) & ~mask
-    if bound > st.low[k]:
-        note(st, 4 * k + LOW, st.low[k])
-        st.low[k] = bound
-    return st.low[k] <= st.last[k]
-
-
-def release(t, st, c, start):
-    """Let a child be placed: its parent starts at `start`; return whether it still can."""
-    st.active[c] = 1
-    mask = t.mask[c]
-    if t.sub[c] >= 0:
-        bound = start + t.sub[c]
-        if bound & mask or bound < st.base[c]:
-            return False
-    else:
-        bound = (start + mask) & ~mask
-    if bound > st.base[c]:
-        note(st, 4 * c + BASE, st.base[c])
-        st.base[c] = bound
-    if start + t.reach[c] < st.last[c]:
-        note(st, 4 * c + LAST, st.last[c])
-        st.last[c] = start + t.reach[c]
-    return st.base[c] <= st.last[c] and lift(t, st, c, st.base[c])
-
-
-def place(t, st, j, start):
-    """Put an item at `start`, below every unplaced item near it; return whether that holds."""
-    base, placed = st.base, st.placed
-    placed[j] = 1
-    if base[j] != start:
-        note(st, 4 * j + BASE, base[j])
-        base[j] = start
-    size = t.size[j]
-    top = start + size
-    fits = True
-    for a in range(t.near_ptr[j], t.near_ptr[j + 1]):
-        k = t.near[a]
-        if placed[k] == 0 and base[k] < top:
-            mask = t.mask[k]
-            note(st, 4 * k + BASE, base[k])
-            base[k] = (top + mask) & ~mask
-            if st.postponed[k]:
-                note(st, 4 * k + POSTPONED, 1)
-                st.postponed[k] = 0
-            if not lift(t, st, k, top):
-                fits = False
-                break
-    if fits:
-        for a in range(t.child_ptr[j], t.child_ptr[j + 1]):
-            if not release(t, st, t.child[a], start):
-                fits = False
-    for r in range(t.run_ptr[j], t.run_ptr[j + 1]):
-        for s in range(t.run_lo[r], t.run_hi[r]):
-            st.limit[s] += size
-    for c in range(t.hull_lo[j], t.hull_hi[j] - 1):
-        st.crossing[c] -= 1
-    st.order[st.cursor[PLACED]] = j
-    st.cursor[PLACED] += 1
-    return fits
-
-
-def rewind(t, st, trail_mark, placed_mark):
-    """Undo everything since the marks."""
-    trail = st.cursor[TRAIL]
-    while trail > trail_mark:
-        trail -= 1
-        slot = st.trail_slot[trail]
-        i = slot >> 2
-        kind = slot & 3
-        if kind == BASE:
-            st.base[i] = st.trail_value[trail]
-        elif kind == LOW:
-            st.low[i] = st.trail_value[trail]
-        elif kind == LAST:
-            st.last[i] = st.trail_value[trail]
-        else:
-            st.postponed[i] = st.trail_value[trail]
-    st.cursor[TRAIL] = trail_mark
-    st.cursor[MARK] = trail_mark
-    count = st.cursor[PLACED]
-    while count > placed_mark:
-        count -= 1
-        j = st.order[count]
-        st.placed[j] = 0
-        for r in range(t.run_ptr[j], t.run_ptr[j + 1]):
-            for s in range(t.run_lo[r], t.run_hi[r]):
-                st.limit[s] -= t.size[j]
-        for c in range(t.hull_lo[j], t.hull_hi[j] - 1):
-            st.crossing[c] += 1
-        for a in range(t.child_ptr[j], t.child_ptr[j + 1]):
-            st.active[t.child[a]] = 0
-    st.cursor[PLACED] = placed_mark
-
-
-def placeable(t, st, i):
-    """Return whether an unplaced item may be tried at its lower bound."""
-    return st.active[i] and (t.free[i] == 0 or (st.postponed[i] == 0 and st.low[i] == st.base[i]))
-
-
-def carry(t, st, i):
-    """Bound an item that is not at its base by what may carry it; return whether it can be.
-
-    If nothing unplaced can reach into its place at the base, it could slide down there,
-    and then the same packing is found without postponing it. One item that reaches in and
-    one that ends below are watched: while both do, there is nothing to bound.
-    """
-    low, placed = st.low, st.placed
-    top = st.base[i] + t.size[i]
-    k = st.reaching[i]
-    reaching = placed[k] == 0 and low[k] < top
-    k = st.carrier[i]
-    if reaching and placed[k] == 0 and low[k] + t.size[k] <= low[i]:
-        return low[i] <= st.last[i]
-    end = HUGE
-    for a in range(t.near_ptr[i], t.near_ptr[i + 1]):
-        k = t.near[a]
-        if placed[k] == 0:
-            if low[k] < top and not reaching:
-                reaching = True
-                st.reaching[i] = k
-            if low[k] + t.size[k] < end:
-                end = low[k] + t.size[k]
-                st.carrier[i] = k
-                if reaching and end <= low[i]:
-                    break
-    return reaching and lift(t, st, i, end)
-
-
-def confine(t, st, x):
-    """Propagate from an item with a window (pin or child): -1 failed, 1 raised, 0 not."""
-    raised = 0
-    if st.placed[x]:
-        return raised
-    p = t.parent[x]
-    if p >= 0 and st.placed[p] == 0:
-        least = st.low[p]
-        if t.sub[x] > 0:
-            least += t.sub[x]
-        if least > st.low[x]:
-            raised = 1
-            if not lift(t, st, x, least):
-                return -1
-        if st.low[x] - t.reach[x] > st.low[p]:
-            raised = 1
-            if not lift(t, st, p, st.low[x] - t.reach[x]):
-                return -1
-    top = st.low[x] + t.size[x]
-    for a in range(t.near_ptr[x], t.near_ptr[x + 1]):
-        k = t.near[a]
-        if st.placed[k] == 0 and st.low[k] < top and st.low[k] + t.size[k] > st.last[x]:
-            raised = 1
-            if not lift(t, st, k, top):
-                return -1
-    return raised
-
-
-def settle(t, st, s):
-    """Check one section: -1 no item can come next, 1 bounds were raised, 0 nothing new.
-
-    Two watched items that can come next show that there is nothing to do.
-    """
-    low, placed = st.low, st.placed
-    v = st.limit[s]
-    u = st.watch1[s]
-    w = st.watch2[s]
-    if placed[u] == 0 and low[u] <= v and placed[w] == 0 and low[w] <= v and u != w:
-        return 0
-    u = -1
-    w = -1
-    unplaced = 0
-    for a in range(t.section_ptr[s], t.section_ptr[s + 1]):
-        i = t.section_item[a]
-        if placed[i]:
-            continue
-        unplaced += 1
-        if low[i] <= v:
-            if u < 0:
-                u = i
-            else:
-                w = i
-                break
-    if unplaced == 0:
-        return 0
-    if u < 0:
-        st.weight[s] += 1
-        return -1
-    st.watch1[s] = u
-    st.watch2[s] = u
-    if w >= 0:
-        st.watch2[s] = w
-        return 0
-    raised = 0
-    top = low[u] + t.size[u]
-    for a in range(t.near_ptr[u], t.near_ptr[u + 1]):
-        k = t.near[a]
-        if placed[k] == 0 and low[k] < top and low[k] + t.size[k] > v:
-            raised = 1
-            if not lift(t, st, k, top):
-                st.weight[s] += 1
-                return -1
-    return raised
-
-
-def propagate(t, st, first, end, left, right):
-    """Raise lower bounds until nothing changes; return False if a contradiction shows.
-
-    What carries postponed items is looked at once per round only: two of them may carry
-    each other in turns, ever higher.
-    """
-    changed = True
-    while changed:
-        changed = False
-        for p in range(first, end):
-            i = st.segment[p]
-            if not placeable(t, st, i) and st.active[i] and not carry(t, st, i):
-                return False
-        for p in range(len(t.special)):
-            outcome = confine(t, st, t.special[p])
-            if outcome < 0:
-                return False
-            if outcome:
-                changed = True
-        for s in range(left, right):
-            outcome = settle(t, st, s)
-            if outcome < 0:
-                return False
-            if outcome:
-                changed = True
-    return True
 
 
 def focus(t, st, left, right, rule):
@@ -557,3 +264,4 @@ HELPERS = (
     refute,
     split,
 )
+"""Everything that `search` calls, in whatever module."""

@@ -9,22 +9,29 @@ depends on a clock: the same problem takes the same steps everywhere.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import random
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from attrs import define, field, frozen
 
+from cubie_planner import packing_bounds, packing_moves
 from cubie_planner import packing_core as core
+from cubie_planner import packing_state as words
 from cubie_planner.packing_sections import Items, Sections, tables
 
-RULES = (core.URGENT, core.TIGHTEST, core.WEIGHTED, core.FEWEST)
+RULES = (words.URGENT, words.TIGHTEST, words.WEIGHTED, words.FEWEST)
 """Which section to work on; mixed, since each solves instances that the others do not."""
 
 GROWTH = 1.25
 """Of the node limit from round to round; a round is one order with every rule."""
+
+SOURCES = (words, packing_moves, packing_bounds, core)
+"""The modules of the search that numba compiles."""
 
 SHAKES = (0.0, 0.1, 0.3, 0.6)
 """How far, relative to the number of items, orders are shaken; one per round, in turn."""
@@ -55,7 +62,7 @@ class Search:
     sections: Sections
     compiled: bool
     nodes: int = 0
-    _tables: core.Tables = field(init=False)
+    _tables: words.Tables = field(init=False)
     _weights: list = field(init=False)
     _trail_room: int = field(init=False)
     _schedules: dict[int, Iterator[tuple[int, list[int], int]]] = field(init=False, factory=dict)
@@ -63,7 +70,7 @@ class Search:
     def __attrs_post_init__(self) -> None:
         self._tables = tables(self.items, self.sections)
         if self.compiled:
-            self._tables = core.Tables(*map(_array, self._tables))
+            self._tables = words.Tables(*map(_array, self._tables))
         self._weights = [1] * len(self.sections.members)
         self._trail_room = 64 * len(self.items) + 4096
 
@@ -85,18 +92,18 @@ class Search:
                 return Outcome(None)
             state = self._state(capacity, limits, rank)
             outcome = self._once(state, allowance, rule)
-            while outcome == core.OUT_OF_TRAIL:
+            while outcome == words.OUT_OF_TRAIL:
                 self._trail_room *= 2
                 state = self._state(capacity, limits, rank)
                 outcome = self._once(state, allowance, rule)
             self._weights = list(map(int, state.weight))
-            if outcome == core.SOLVED:
+            if outcome == words.SOLVED:
                 return Outcome(True, list(map(int, state.base)))
-            if outcome == core.REFUTED:
+            if outcome == words.REFUTED:
                 return Outcome(False)
         return Outcome(None)
 
-    def _once(self, state: core.State, allowance: int, rule: int) -> int:
+    def _once(self, state: words.State, allowance: int, rule: int) -> int:
         program = _program() if self.compiled else core.search
         outcome, nodes = program(self._tables, state, allowance, rule)
         self.nodes += int(nodes)
@@ -121,7 +128,7 @@ class Search:
             allowance *= GROWTH
             turn += 1
 
-    def _state(self, capacity: int, limits: list[int], rank: list[int]) -> core.State:
+    def _state(self, capacity: int, limits: list[int], rank: list[int]) -> words.State:
         """Return the state before the first choice."""
         items = self.items
         count = len(items)
@@ -139,7 +146,7 @@ class Search:
         for lo, hi in zip(self._tables.hull_lo, self._tables.hull_hi, strict=True):
             for cut in range(lo, hi - 1):
                 crossing[cut] += 1
-        state = core.State(
+        state = words.State(
             rank=rank,
             weight=list(self._weights),
             base=base,
@@ -160,10 +167,10 @@ class Search:
             trail_value=[0] * self._trail_room,
             noted=[0] * (4 * count),
             cursor=[0] * 4,
-            frame=[0] * (core.FRAME_WORDS * (count + 2)),
-            part=[0] * (core.PART_WORDS * (count * 2 + len(limits) + 2)),
+            frame=[0] * (words.FRAME_WORDS * (count + 2)),
+            part=[0] * (words.PART_WORDS * (count * 2 + len(limits) + 2)),
         )
-        return core.State(*map(_array, state)) if self.compiled else state
+        return words.State(*map(_array, state)) if self.compiled else state
 
 
 def _orders(items: Items, sections: Sections) -> Iterator[list[int]]:
@@ -189,12 +196,28 @@ def _program():
     """Compile the search, or load it from numba's cache.
 
     The search allocates nothing, so counting references is switched off: done per array
-    and call, it would take five times as long as the search itself.
+    and call, it would take five times as long as the search itself. The cache notices by
+    itself a change of the file and of what a function captures, so that captures what the
+    other files say.
     """
     import numba
     from numba.extending import register_jitable
 
-    for helper in core.HELPERS:
-        register_jitable(_nrt=False)(helper)
+    for function in (*core.HELPERS, core.search):
+        register_jitable(_nrt=False)(function)
+    sources = _digest_of_sources()
+
+    def program(tables, state, node_limit, rule):
+        sources  # noqa: B018
+        return core.search(tables, state, node_limit, rule)
+
     options: dict[str, Any] = {"cache": True, "_nrt": False}
-    return numba.njit(**options)(core.search)
+    return numba.njit(**options)(program)
+
+
+def _digest_of_sources() -> int:
+    """Return a number that differs when any file of the compiled search does."""
+    digest = hashlib.sha256()
+    for module in SOURCES:
+        digest.update(Path(str(module.__file__)).read_bytes())
+    return int.from_bytes(digest.digest()[:7], "big")

@@ -5,7 +5,7 @@ lifetime ends after one began; between two cuts the largest set alive is a secti
 alive inside a living parent takes no room of its own: it belongs to a section of the
 parent's interior instead.
 
-The tables of the search are built here too: see `packing_core.Tables`.
+The tables of the search are built here too: see `packing_state.Tables`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 from attrs import define, frozen
 
-from cubie_planner.packing_core import Tables
+from cubie_planner.packing_state import Tables
 
 Spans = tuple[tuple[int, int], ...]
 

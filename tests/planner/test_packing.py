@@ -14,6 +14,7 @@ from packing_oracle import (
 )
 
 from cubie_planner import packing, packing_core, packing_search
+from cubie_planner import packing_state as words
 from cubie_planner.packing import PackingError, PackingProblem, pack
 from cubie_planner.packing_search import Search
 from cubie_planner.packing_sections import Sections
@@ -216,11 +217,25 @@ def test_bad_input_is_refused(changes, message):
 
 
 def test_source_of_the_search_is_complete():
-    """Every helper that the search calls is handed to the compiler."""
+    """Every function of the search is handed to the compiler, and every file to its cache."""
     defined = {
         name
-        for name, value in vars(packing_core).items()
-        if callable(value) and getattr(value, "__module__", "") == packing_core.__name__
+        for module in packing_search.SOURCES
+        for name, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", "") == module.__name__
     }
     helpers = {helper.__name__ for helper in packing_core.HELPERS}
     assert defined - helpers == {"Tables", "State", "search"}
+    files = {helper.__module__ for helper in packing_core.HELPERS} | {words.__name__}
+    assert files == {module.__name__ for module in packing_search.SOURCES}
+
+
+def test_a_change_of_any_source_is_noticed(monkeypatch):
+    """What the compiled program captures differs if one file of the search does."""
+    before = packing_search._digest_of_sources()
+    for i, module in enumerate(packing_search.SOURCES):
+        changed = [*packing_search.SOURCES]
+        changed[i] = packing
+        monkeypatch.setattr(packing_search, "SOURCES", tuple(changed))
+        assert packing_search._digest_of_sources() != before, module.__name__
+    assert "sources" in packing_search._program().py_func.__code__.co_freevars
