@@ -16,8 +16,8 @@ Cost is linear in the accesses once residency is fixed; `auto.py` uses that. Wha
 lives in registers adds nothing, so that a kernel that fits in registers is never
 told to use shared memory.
 
-Constants are data (`data/cost.json`), each with its source; `CostModel.load`
-replaces them by a file measured on a card, `cubie_planner.calibrate` makes it.
+Constants are data, see `cost_constants`; `CostModel.load` replaces them by a file
+measured on a card, `cubie_planner.calibrate` makes it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping
-from functools import cache
-from importlib import resources
 from pathlib import Path
-from typing import Any
 
-from attrs import asdict, evolve, field, fields, frozen
+from attrs import asdict, evolve, frozen
 
-from cubie_planner.buffers import Buffer, Location, nearest_hint
+from cubie_planner.buffers import Buffer, Location
+from cubie_planner.cost_constants import Constants as Constants
+from cubie_planner.cost_constants import CostError as CostError
+from cubie_planner.cost_constants import builtin_constants
 from cubie_planner.device import Device, allocated_shared_bytes, occupancy
 from cubie_planner.footprint import (
     WORD_BYTES,
@@ -45,77 +45,7 @@ from cubie_planner.footprint import (
 )
 from cubie_planner.problem import Problem
 
-WAVEFRONT_BYTES = 128
 REGISTER_STEP = 8
-
-
-class CostError(ValueError):
-    """A cost model or a question to it that makes no sense."""
-
-
-def _positive(instance: Any, attribute: Any, value: float) -> None:
-    if not (isinstance(value, int | float) and math.isfinite(value) and value > 0):
-        raise CostError(f"constant {attribute.name}={value!r} must be a finite number above 0.")
-
-
-@frozen(kw_only=True)
-class Constants:
-    """Constants of one card. Cycles are those of one SM; bytes are per SM.
-
-    Attributes
-    ----------
-    registers_base, registers_per_word : float
-        Registers of a thread = base + per_word x words of local arrays alive at once.
-    spill_bytes_per_word : float
-        Stack bytes per register that is missing.
-    frame_demand : float
-        Demand in registers above which whole arrays lie in the stack frame.
-    frame_factor : float
-        Stack frame over the bytes of the arrays in it.
-    issue_cycles : float
-        Arithmetic that comes with an access, whatever its location, when all
-        schedulers are busy.
-    busy_warps : float
-        Resident warps that keep the schedulers busy.
-    shared_cycles, l1_cycles, l2_cycles, dram_cycles : float
-        Occupied cycles per wavefront of 128 bytes, for those that get that far.
-    shared_latency, l1_latency, l2_latency, dram_latency : float
-        Cycles from request to value.
-    overlap : float
-        Accesses that a warp keeps in flight.
-    l2_bytes : float
-        The SM's share of the L2 cache.
-    """
-
-    registers_base: float = field(validator=_positive)
-    registers_per_word: float = field(validator=_positive)
-    spill_bytes_per_word: float = field(validator=_positive)
-    frame_demand: float = field(validator=_positive)
-    frame_factor: float = field(validator=_positive)
-    issue_cycles: float = field(validator=_positive)
-    busy_warps: float = field(validator=_positive)
-    shared_cycles: float = field(validator=_positive)
-    l1_cycles: float = field(validator=_positive)
-    l2_cycles: float = field(validator=_positive)
-    dram_cycles: float = field(validator=_positive)
-    shared_latency: float = field(validator=_positive)
-    l1_latency: float = field(validator=_positive)
-    l2_latency: float = field(validator=_positive)
-    dram_latency: float = field(validator=_positive)
-    overlap: float = field(validator=_positive)
-    l2_bytes: float = field(validator=_positive)
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, float]) -> Constants:
-        """Constants from a mapping that names each of them exactly once."""
-        names = [attribute.name for attribute in fields(cls)]
-        for name in values:
-            if name not in names:
-                raise CostError(f"constant `{name}` is unknown{nearest_hint(name, names)}.")
-        missing = [name for name in names if name not in values]
-        if missing:
-            raise CostError(f"constants are missing: {', '.join(missing)}.")
-        return cls(**values)
 
 
 @frozen(kw_only=True)
@@ -245,22 +175,8 @@ class CostModel:
     def for_capability(cls, capability: tuple[int, int]) -> CostModel:
         """The built-in model of a compute capability."""
         Device.for_capability(capability)
-        table = _builtin_table()
-        name = table["card_of_capability"].get(
-            f"{capability[0]}.{capability[1]}", table["reference_card"]
-        )
-        card = table["cards"][name]
-        values = {key: entry["value"] for key, entry in table["constants"].items()}
-        values |= {key: value for key, value in card.items() if key in values}
-        values["l2_bytes"] = card["l2_bytes"] / card["sm_count"]
-        bytes_per_cycle = card["dram_bytes_per_second"] / card["clock_hz"] / card["sm_count"]
-        traffic = WAVEFRONT_BYTES * table["dram_traffic_factor"]["value"]
-        values["dram_cycles"] = traffic / bytes_per_cycle
-        return cls(
-            constants=Constants.from_dict(values),
-            card=name,
-            provenance=f"built in; {card['source']}",
-        )
+        constants, card, source = builtin_constants(capability)
+        return cls(constants=constants, card=card, provenance=f"built in; {source}")
 
     @classmethod
     def load(cls, path: str | Path) -> CostModel:
@@ -454,9 +370,3 @@ def _over(limit: int | None, value: int) -> bool:
 def _miss(cache_bytes: float, working_set: float) -> float:
     """Fraction of random accesses to a working set that miss a cache."""
     return 0.0 if working_set <= cache_bytes else 1.0 - cache_bytes / working_set
-
-
-@cache
-def _builtin_table() -> dict[str, Any]:
-    text = resources.files("cubie_planner").joinpath("data/cost.json").read_text()
-    return json.loads(text)

@@ -208,7 +208,7 @@ def _program():
     sources = _digest_of_sources()
 
     def program(tables, state, node_limit, rule):
-        sources  # noqa: B018
+        _ = sources
         return core.search(tables, state, node_limit, rule)
 
     options: dict[str, Any] = {"cache": True, "_nrt": False}
