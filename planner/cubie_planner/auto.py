@@ -16,12 +16,12 @@ a run uses in a way that is not linear. So the question is split:
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 
-import numpy as np
 from attrs import evolve, frozen
 
 from cubie_planner.buffers import Buffer, Location
+from cubie_planner.candidates import candidates, homes, view_groups
 from cubie_planner.cost import (
     Cost,
     CostError,
@@ -31,7 +31,6 @@ from cubie_planner.cost import (
     stack_access_cost,
 )
 from cubie_planner.device import Device
-from cubie_planner.footprint import WORD_BYTES, accesses, own_bytes, round_up, shared_load
 from cubie_planner.problem import Problem
 
 MIN_GAIN = 1.05
@@ -39,8 +38,6 @@ MIN_GAIN = 1.05
 
 UNITS_PER_CYCLE = 1000
 MAX_TOTAL_UNITS = 2**50
-MAX_MOVED = 2000
-MAX_PREFIXES = 64
 
 
 @frozen(kw_only=True)
@@ -72,28 +69,6 @@ class Objective:
     reason: str
 
 
-@frozen
-class _Group:
-    """A buffer with the views that lie in it: they share one place.
-
-    Attributes
-    ----------
-    root : Buffer
-    members : tuple of Buffer
-    fixed : Location or None
-        Place a pin, the policy or the allowed locations of a member force.
-    """
-
-    root: Buffer
-    members: tuple[Buffer, ...]
-    fixed: Location | None
-
-    @property
-    def density(self) -> float:
-        """Accesses per byte."""
-        return sum(accesses(b) for b in self.members) / max(1, own_bytes(self.root))
-
-
 def objective(
     problem: Problem, model: CostModel | None = None, *, dynamic: Collection[str] = ()
 ) -> Objective:
@@ -121,8 +96,8 @@ def objective(
     unknown = sorted(set(dynamic) - set(problem.by_name))
     if unknown:
         raise CostError(f"`dynamic` names `{unknown[0]}`, which is not a buffer of the problem.")
-    groups = _groups(problem)
-    home = _homes(groups, shared=())
+    groups = view_groups(problem)
+    home = homes(groups, shared=())
     capability = problem.limits.compute_capability
     if capability is None:
         return _all_local(problem, home, None, "no target GPU: local arrays cost nothing.")
@@ -136,10 +111,10 @@ def objective(
             problem, home, base, f"everything local fits in {base.registers} registers per thread."
         )
     best, cap, chosen = base, None, frozenset[str]()
-    for candidate, capacity in _candidates(
+    for candidate, capacity in candidates(
         problem, device, groups, _in_stack(problem, device, model, dynamic)
     ):
-        cost = model.predict(problem, _homes(groups, candidate), dynamic=dynamic)
+        cost = model.predict(problem, homes(groups, candidate), dynamic=dynamic)
         if (cost.total, cost.shared_bytes_per_run) < (best.total, best.shared_bytes_per_run):
             best, cap, chosen = cost, capacity, candidate
     if best.total * MIN_GAIN > base.total:
@@ -148,7 +123,7 @@ def objective(
     return Objective(
         costs=_prices(problem, device, model, best, dynamic),
         max_shared_bytes_per_run=cap,
-        recommended=_homes(groups, chosen),
+        recommended=homes(groups, chosen),
         predicted=best,
         all_local=base,
         reason=(
@@ -193,59 +168,6 @@ def recommend_block_size(
     return found
 
 
-# --------------------------------------------------------------------------- places
-
-
-def _groups(problem: Problem) -> list[_Group]:
-    """Every buffer with its views; a view of several candidates goes with the first."""
-    named = problem.policy if isinstance(problem.policy, Mapping) else {}
-    members: dict[str, list[Buffer]] = {}
-    for buffer in problem.buffers:
-        root = buffer
-        while root.alias_required:
-            root = problem.by_name[root.aliases[0].parent]
-        members.setdefault(root.name, []).append(buffer)
-    groups = []
-    for name, items in members.items():
-        counted = [b for b in items if b.size_bytes or b.name == name]
-        fixed = [place for b in counted if (place := _fixed_place(b, named)) is not None]
-        groups.append(_Group(problem.by_name[name], tuple(items), fixed[0] if fixed else None))
-    return groups
-
-
-def _fixed_place(buffer: Buffer, named: Mapping[str, Location]) -> Location | None:
-    if buffer.pin is not None:
-        return buffer.pin
-    if buffer.name in named:
-        return buffer.resolve(named[buffer.name])
-    if len(buffer.locations) == 1:
-        return next(iter(buffer.locations))
-    # A place for what needs no bytes is a formality; it must not attract the solver.
-    return None if Location.SHARED in buffer.locations and buffer.size_bytes else _home(buffer)
-
-
-def _home(buffer: Buffer) -> Location:
-    """Where the buffer lives when it is not shared."""
-    for place in (Location.LOCAL, Location.LOCAL_PERSISTENT):
-        if place in buffer.locations:
-            return place
-    return Location.SHARED
-
-
-def _homes(groups: Sequence[_Group], shared: Collection[str]) -> dict[str, Location]:
-    """Place of every buffer when the groups named in `shared` are shared."""
-    places = {}
-    for group in groups:
-        for buffer in group.members:
-            if group.fixed is not None:
-                places[buffer.name] = group.fixed
-            elif group.root.name in shared:
-                places[buffer.name] = Location.SHARED
-            else:
-                places[buffer.name] = _home(group.root)
-    return places
-
-
 # ----------------------------------------------------------------------- candidates
 
 
@@ -256,102 +178,6 @@ def _in_stack(
     if model.registers_of(device, problem, dynamic).stack_share > 0:
         return problem.by_name
     return dynamic
-
-
-def _candidates(
-    problem: Problem, device: Device, groups: Sequence[_Group], in_stack: Collection[str]
-) -> Iterator[tuple[frozenset[str], int]]:
-    """Sets of groups worth trying in shared memory, each with the cap it stands for."""
-    order = sorted(
-        (
-            g
-            for g in groups
-            if g.fixed is None and g.density > 0 and any(b.name in in_stack for b in g.members)
-        ),
-        key=lambda group: -group.density,
-    )[:MAX_MOVED]
-    pinned = [b for g in groups if g.fixed is Location.SHARED for b in g.members]
-    alignment = max(
-        (b.alignment for b in [*pinned, *(g.root for g in order)] if b.size_bytes),
-        default=WORD_BYTES,
-    )
-    capacities = _capacities(problem, device, alignment)
-    load = _Load([*pinned, *(g.root for g in order)])
-    seen: set[frozenset[str]] = {frozenset()}
-    for capacity in capacities:
-        filled = load.fill(pinned, [g.root for g in order], capacity)
-        if filled not in seen:
-            seen.add(filled)
-            yield filled, capacity
-    most = capacities[0] if capacities else 0
-    step = -(-len(order) // MAX_PREFIXES) or 1
-    for length in range(step, len(order) + 1, step):
-        prefix = [g.root for g in order[:length]]
-        needed = shared_load([*pinned, *prefix])
-        if needed > most:
-            return
-        names = frozenset(b.name for b in prefix)
-        if names not in seen:
-            seen.add(names)
-            yield names, needed
-
-
-def _capacities(problem: Problem, device: Device, alignment: int) -> list[int]:
-    """Largest slice per run that keeps 1, 2, 3 ... blocks resident, largest first."""
-    limit = device.shared_per_block_optin
-    if problem.limits.max_shared_bytes is not None:
-        limit = min(limit, problem.limits.max_shared_bytes)
-    slices = set()
-    for blocks in range(1, device.blocks_per_sm + 1):
-        unit = device.shared_granularity
-        share = device.shared_per_sm // blocks // unit * unit - device.shared_reserved_per_block
-        sized = evolve(problem.limits, max_shared_bytes=max(0, min(limit, share)))
-        slices.add(sized.run_capacity(alignment) or 0)
-    return sorted(slices - {0}, reverse=True)
-
-
-class _Load:
-    """Bytes alive per section of time, for filling a slice without placing anything."""
-
-    def __init__(self, buffers: Sequence[Buffer]):
-        points = {0}
-        for buffer in buffers:
-            points.update(point for span in buffer.lifetime or () for point in span)
-        index = {point: i for i, point in enumerate(sorted(points))}
-        self.sections = max(1, len(index))
-        self.spans = {
-            b.name: [slice(0, self.sections)]
-            if b.always_alive or b.lifetime is None
-            else [slice(index[start], index[end]) for start, end in b.lifetime]
-            for b in buffers
-        }
-
-    def fill(
-        self, pinned: Sequence[Buffer], order: Sequence[Buffer], capacity: int
-    ) -> frozenset[str]:
-        """Take buffers in order as long as the live bytes stay within the capacity."""
-        load = np.zeros(self.sections, dtype=np.int64)
-        for buffer in pinned:
-            self._add(load, buffer)
-        taken = []
-        for buffer in order:
-            size = _rounded(buffer)
-            spans = self.spans[buffer.name]
-            if all(load[span].max(initial=0) + size <= capacity for span in spans):
-                self._add(load, buffer)
-                taken.append(buffer.name)
-        return frozenset(taken)
-
-    def _add(self, load: np.ndarray, buffer: Buffer) -> None:
-        for span in self.spans[buffer.name]:
-            load[span] += _rounded(buffer)
-
-
-def _rounded(buffer: Buffer) -> int:
-    return round_up(own_bytes(buffer), buffer.alignment)
-
-
-# --------------------------------------------------------------------------- prices
 
 
 def _prices(

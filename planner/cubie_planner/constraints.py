@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from cubie_planner.buffers import Buffer, Location
 from cubie_planner.draft import Task
-from cubie_planner.greedy import hosts
+from cubie_planner.nesting import hosts
 from cubie_planner.sat import Literal, Terms, negated
 
 if TYPE_CHECKING:

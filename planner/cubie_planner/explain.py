@@ -12,7 +12,7 @@ from cubie_planner.buffers import Buffer, Interval, Location
 from cubie_planner.device import Device, DeviceError
 from cubie_planner.draft import Draft, Task
 from cubie_planner.explain_plan import Explanation, PinCost, explain
-from cubie_planner.greedy import hosts
+from cubie_planner.nesting import hosts
 from cubie_planner.plan import Status
 from cubie_planner.problem import Limits
 from cubie_planner.quick import load_claims, quick

@@ -16,8 +16,8 @@ from attrs import define, field, frozen
 
 from cubie_planner.buffers import Buffer, Location
 from cubie_planner.draft import COST, PRIVATE, SHARED, Claim, Draft, Task
-from cubie_planner.greedy import nest
 from cubie_planner.liveness import liveness
+from cubie_planner.nesting import nest
 
 LARGE = 1500
 """Above so many buffers only this engine runs."""

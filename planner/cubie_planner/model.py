@@ -33,7 +33,7 @@ from cubie_planner.constraints import (
     local_bases,
 )
 from cubie_planner.draft import ALL_ON, COST, MOVES, PRIVATE, SHARED, Claim, Draft, Switches, Task
-from cubie_planner.greedy import reachable
+from cubie_planner.nesting import reachable
 from cubie_planner.plan import Status
 from cubie_planner.sat import Answer, Literal, SatModel, Terms, negated
 

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 
 from attrs import evolve
 
+from cubie_planner.bounds import load_bound, local_bound
 from cubie_planner.buffers import Buffer, Location
 from cubie_planner.domains import Domain
 from cubie_planner.draft import COST, PRIVATE, SHARED, Claim, Draft, Task
-from cubie_planner.greedy import Arrangement, load_bound, local_bound, pack_arena, pack_local
+from cubie_planner.greedy import Arrangement, pack_arena, pack_local
 from cubie_planner.large import LARGE, draft_large, large_claims
 
 

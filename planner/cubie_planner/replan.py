@@ -5,7 +5,8 @@ from __future__ import annotations
 from cubie_planner.buffers import Buffer, Location
 from cubie_planner.check import PlanRejected, check
 from cubie_planner.draft import Draft, Task, finish
-from cubie_planner.greedy import hosts, pack_local
+from cubie_planner.greedy import pack_local
+from cubie_planner.nesting import hosts
 
 
 def kept(task: Task) -> Draft | None:

@@ -13,8 +13,8 @@ from attrs import frozen
 
 from cubie_planner.buffers import Buffer, Location
 from cubie_planner.draft import COST, MOVES, SHARED, Claim, Draft, Task
-from cubie_planner.greedy import nest, nestings
 from cubie_planner.model import JointModel
+from cubie_planner.nesting import nest, nestings
 from cubie_planner.packing import INTERPRETED_ITEMS, pack
 from cubie_planner.packing_problem import PackingProblem, PackingResult
 from cubie_planner.plan import Status
