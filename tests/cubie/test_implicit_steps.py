@@ -251,3 +251,11 @@ def test_conditional_and_aliased_buffers():
     cache = step + "increment_cache"
     assert plans["kvaerno3"].placements[cache].size_bytes == 24
     assert plans["sdirk2"].placements[cache].size_bytes == 0
+
+
+def test_one_implicit_stage_needs_no_base():
+    """Its argument is formed from the derivatives themselves: sums and base have no bytes."""
+    solver = Solver(robertson, backend="python", locations="shared")
+    plan = solver.prepare([1.0, 0.0, 0.0], method="crank_nicolson")
+    for name in ("stage_base", "accumulator"):
+        assert plan.placements[f"loop.algorithm.{name}"].size_bytes == 0

@@ -53,10 +53,11 @@ class DIRKStep(StepAlgorithm):
     settings: ImplicitSettings
     # As Kennedy & Carpenter advise for their methods (NASA/TM-2016-219173, section 7).
     default_controller = "pi"
-    phases = ("start", "prepare", "first_stage", "stages", "solution", "error_estimate", "commit")
+    # The solution last: its bytes are free while the estimate is filtered.
+    phases = ("start", "prepare", "first_stage", "stages", "error_estimate", "solution", "commit")
     entries = {  # noqa: RUF012
         "start": ("start",),
-        "step": ("prepare", "first_stage", "stages", "solution", "error_estimate"),
+        "step": ("prepare", "first_stage", "stages", "error_estimate", "solution"),
         "commit": ("commit",),
     }
 
@@ -84,12 +85,17 @@ class DIRKStep(StepAlgorithm):
         self.jacobians_per_step = self.factorizations_per_step = int(direct)
         self.iterates = True
         self.slots = stage_slots(tableau, tableau.predictor)
-        # Else every stage starts from the state.
-        self.combines = any(x for i, row in enumerate(tableau.a) for x in row[:i])
+        # Of several stages that start from more than the state, each has a base of its own.
+        combines = any(x for i, row in enumerate(tableau.a) for x in row[:i])
+        alone = combines and tableau.implicit_stages.count(True) == 1
+        self.keeps_base = combines and not alone
+        number = tableau.implicit_stages.index(True)
+        terms = tuple(self._terms_before(number)) if alone else None
+        self.equation = StageEquation(self.n_states, terms)
         blocks = Blocks(self.n_states, filter=0 if self.filtered else None)
         linear_solver = make_linear_solver(self.settings, system, blocks, dtype, options)
         newton = NewtonSolver(
-            system, linear_solver, StageEquation(self.n_states), self._add_mass,
+            system, linear_solver, self.equation, self._add_mass,
             not direct, per_component, dtype, options,
         )  # fmt: skip
         calls = {"prepare": "prepare", "solve": "stages"}
@@ -109,9 +115,7 @@ class DIRKStep(StepAlgorithm):
         self.register_buffer(
             "stage_rhs",
             size=(max(self.slots) + 1) * n,
-            phases=("start", ("first_stage", "commit"))
-            if fsal
-            else (("first_stage", "error_estimate"),),
+            phases=("start", ("first_stage", "commit")) if fsal else (("first_stage", "solution"),),
             persistent=fsal,
             access_weight=2.0,
         )
@@ -130,14 +134,14 @@ class DIRKStep(StepAlgorithm):
             "accumulator",
             size=n,
             phases=("stages", "error_estimate") if self.weighs_error else ("stages",),
-            enabled=self.weighs_error or self.combines,
+            enabled=self.weighs_error or self.keeps_base,
             access_weight=stages,
         )
         self.register_buffer(
             "stage_base",
             size=n,
             phases=("stages",),
-            enabled=self.combines,
+            enabled=self.keeps_base,
             aliases=(Alias("accumulator", 0),),
             access_weight=5.0 * stages,
         )
@@ -168,6 +172,10 @@ class DIRKStep(StepAlgorithm):
 
     def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
         return slot_terms(self.slots, self.n_states, weights)
+
+    def _terms_before(self, i: int) -> list[tuple[int, float]]:
+        """Return the derivatives of earlier stages that the argument of stage `i` takes."""
+        return self._terms([a if j < i else 0.0 for j, a in enumerate(self.tableau.a[i])])
 
     def _build_start(self, context: BuildContext, rhs: Callable) -> Callable:
         alloc_rhs = context.allocator("stage_rhs")
@@ -212,12 +220,12 @@ class DIRKStep(StepAlgorithm):
                 shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
                 stage_rhs, accumulator, proposed_counters,
             )  # fmt: skip
-            enter_solution(shared, persistent)
-            solution(h, state, stage_rhs, proposed_state)
             enter_error(shared, persistent)
             filtered = estimate(
                 shared, persistent, t, h, shift, state, parameters, stage_rhs, accumulator, error
             )
+            enter_solution(shared, persistent)
+            solution(h, state, stage_rhs, proposed_state)
             return select(regular, select(solved & filtered, 0, diverged), singular)
 
         return step
@@ -272,36 +280,17 @@ class DIRKStep(StepAlgorithm):
     def _build_stage(self, context: BuildContext, newton: NewtonFunctions, i: int) -> Callable:
         """Solve implicit stage `i`, starting from the predicted derivative."""
         backend, n, at = context.backend, self.n_states, self.slots[i] * self.n_states
-        earlier = [a if j < i else 0.0 for j, a in enumerate(self.tableau.a[i])]
-        total = backend.weighted_sum(self._terms(earlier))
+        form_base = self._build_base(context, i)
         guess = backend.weighted_sum(self._terms(self.tableau.predictor[i]))
-        c, zero = backend.constant(self.tableau.c[i]), backend.constant(0.0)
-        gamma, solve = backend.constant(self.gamma), newton.solve
-
-        def from_state(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            stage_rhs, accumulator, base, increment, eta, proposed_counters,
-        ):  # fmt: skip
-            for k in range(n):
-                increment[k] = h * gamma * guess(stage_rhs, k)
-            solved, eta = solve(
-                shared, persistent, inputs, run, n_runs, t, t + c * h, h, shift, state,
-                parameters, state, increment, eta, proposed_counters,
-            )  # fmt: skip
-            for k in range(n):
-                stage_rhs[at + k] = increment[k] * shift
-            return solved, eta
-
-        if not self.combines:
-            return backend.device(from_state)
+        c, gamma = backend.constant(self.tableau.c[i]), backend.constant(self.gamma)
+        solve = newton.solve
 
         def stage(
             shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            stage_rhs, accumulator, base, increment, eta, proposed_counters,
+            stage_rhs, accumulator, room, increment, eta, proposed_counters,
         ):  # fmt: skip
+            base = form_base(h, state, stage_rhs, accumulator, room)
             for k in range(n):
-                accumulator[k] = h * zero + total(stage_rhs, k)
-                base[k] = state[k] + h * accumulator[k]
                 increment[k] = h * gamma * guess(stage_rhs, k)
             solved, eta = solve(
                 shared, persistent, inputs, run, n_runs, t, t + c * h, h, shift, state,
@@ -312,6 +301,27 @@ class DIRKStep(StepAlgorithm):
             return solved, eta
 
         return backend.device(stage)
+
+    def _build_base(self, context: BuildContext, i: int) -> Callable:
+        """Return the function that gives the base of stage `i`, as its equation wants it."""
+        backend, n = context.backend, self.n_states
+        total, zero = backend.weighted_sum(self._terms_before(i)), backend.constant(0.0)
+
+        def from_state(h, state, stage_rhs, accumulator, room):
+            return state
+
+        def from_derivatives(h, state, stage_rhs, accumulator, room):
+            return stage_rhs
+
+        def formed(h, state, stage_rhs, accumulator, room):
+            for k in range(n):
+                accumulator[k] = h * zero + total(stage_rhs, k)
+                room[k] = state[k] + h * accumulator[k]
+            return room
+
+        if self.keeps_base:
+            return backend.device(formed)
+        return backend.device(from_state if self.equation.terms is None else from_derivatives)
 
     def _build_solution(self, context: BuildContext) -> Callable:
         n, total = self.n_states, context.backend.weighted_sum(self._terms(self.tableau.b))

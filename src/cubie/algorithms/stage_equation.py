@@ -14,21 +14,47 @@ from cubie.tableaus import DIRKTableau
 
 @frozen
 class StageEquation:
-    """``f(t, base + z) - M z / (h gamma) = 0``."""
+    """``f(t, base + z) - M z / (h gamma) = 0``.
+
+    Attributes
+    ----------
+    n_states : int
+    terms : tuple of (offset, weight), optional
+        What the state is changed by, where no buffer holds the base: h times the sum of weighted
+        derivatives of earlier stages. `base` is then the buffer of those.
+    """
 
     n_states: int
+    terms: tuple[tuple[int, float], ...] | None = None
     couples_stages = False
 
     def build(self, context: BuildContext, rhs: Callable, add_mass: Callable) -> Callable:
-        n = self.n_states
+        form = self._build_argument(context)
 
         def evaluate(t, h, shift, state, parameters, base, increment, argument, temp, out):
-            for i in range(n):
-                argument[i] = base[i] + increment[i]
+            form(h, state, base, increment, argument)
             rhs(t, argument, parameters, out, 0)
             add_mass(-shift, increment, 0, out, 0)
 
         return evaluate
+
+    def _build_argument(self, context: BuildContext) -> Callable:
+        """Write where the right-hand side is evaluated."""
+        n = self.n_states
+
+        def from_base(h, state, base, increment, argument):
+            for i in range(n):
+                argument[i] = base[i] + increment[i]
+
+        if self.terms is None:
+            return context.backend.device(from_base)
+        total = context.backend.weighted_sum(self.terms)
+
+        def from_derivatives(h, state, base, increment, argument):
+            for i in range(n):
+                argument[i] = state[i] + h * total(base, i) + increment[i]
+
+        return context.backend.device(from_derivatives)
 
 
 def needs_filter(tableau: DIRKTableau) -> bool:
