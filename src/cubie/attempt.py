@@ -26,8 +26,8 @@ REJECT_ALWAYS = 1e20
 def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
     """Return the device function that attempts one step; see `IVPLoop.build` for its arguments.
 
-    It returns the new time, number of saved points, status and mask of lanes
-    whose runs go on.
+    It returns the new time, number of saved points, status, and masks of the lanes whose runs
+    go on, and of those whose attempt was accepted: `settled` of the next one.
     """
     backend, n = context.backend, loop.system.n_states
     constant = backend.constant
@@ -46,7 +46,7 @@ def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
 
     def attempt(
         shared, persistent, run, n_runs, inputs, outputs, t, t_end, direction,
-        saved, status, active, state, parameters, proposed_state, error,
+        saved, status, active, settled, state, parameters, proposed_state, error,
         counters, proposed_counters, dt, accept_step,
     ):  # fmt: skip
         begin(shared, persistent)
@@ -66,6 +66,7 @@ def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
         enter_control(shared, persistent)
         usable = finite & (failure == 0)
         judged = select(usable, norm_squared, reject_always)
+        accept_step[0] = select(settled, 1, 0)
         control(shared, persistent, h, judged, dt, accept_step)
         accept = usable & (accept_step[0] != 0) & active
         # A step cut short to land says nothing against the size planned before.
@@ -82,21 +83,20 @@ def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
         status, active = outcome(
             inputs, t, t_end, h, accept, finite, failure, status, active, counters
         )
-        return t, saved, status, active
+        return t, saved, status, active, accept
 
     return backend.device(attempt)
 
 
 def _build_count(loop: IVPLoop) -> Callable:
     """Count an attempt, and the iterations that it took."""
-    rhs_per_step, n_counters = loop.algorithm.rhs_per_step, loop.n_counters
+    n_counters = loop.n_counters
 
     def count(active, accept, counters, proposed_counters):
         counters[0] = select(accept, counters[0] + 1, counters[0])
         counters[1] = select(active & ~accept, counters[1] + 1, counters[1])
-        counters[2] = select(active, counters[2] + rhs_per_step, counters[2])
-        for i in range(3, n_counters):
-            counters[i] = select(active, counters[i] + proposed_counters[i - 3], counters[i])
+        for i in range(2, n_counters):
+            counters[i] = select(active, counters[i] + proposed_counters[i - 2], counters[i])
 
     return count
 

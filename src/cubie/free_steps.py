@@ -61,7 +61,7 @@ def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:
     advance, allowed = _build_advance(loop, context), _build_allowed(context)
     next_stop = build_saving(loop.save_mode, backend, n).next_stop
     keep = backend.parts().keep
-    rhs_per_step, zero = loop.algorithm.rhs_per_step, backend.constant(0.0)
+    zero = backend.constant(0.0)
     longest = LONGEST
 
     def free_steps(
@@ -86,7 +86,6 @@ def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:
             if all_lanes(is_finite(trace[0]) | beyond):
                 t = times[0]
                 counters[0] = counters[0] + block
-                counters[2] = counters[2] + block * rhs_per_step
             else:
                 for i in range(n):
                     state[i] = before[i]

@@ -23,9 +23,11 @@ from cubie.saving import SaveMode, build_saving
 from cubie.status import RunStatus
 from cubie.systems.component import SystemComponent
 
-# The last two are kept only for algorithms that iterate.
+# What a run reports. Evaluations of the right-hand side follow from the attempts, and the last two
+# are kept only for algorithms that iterate.
 COUNTERS = ("steps", "rejected", "rhs", "newton", "linear")
 N_COUNTERS = len(COUNTERS)
+N_ATTEMPT_COUNTERS = 2
 N_ITERATION_COUNTERS = 2
 
 # Filled by time-dependent inputs and derived outputs, which the loop does not
@@ -109,12 +111,15 @@ class IVPLoop(CUDAFactory):
             enabled=self.algorithm.iterates,
         )
         self.register_buffer("dt", 1, access_weight=4.0)
-        self.register_buffer("accept_step", 1, dtype=np.int32, access_weight=3.0)
+        # From one attempt to the next its verdict goes as a mask.
+        self.register_buffer(
+            "accept_step", 1, dtype=np.int32, phases=("control",), access_weight=3.0
+        )
 
     @property
     def n_counters(self) -> int:
-        """How many of `COUNTERS` are kept."""
-        return N_COUNTERS - (0 if self.algorithm.iterates else N_ITERATION_COUNTERS)
+        """How many counters a lane keeps."""
+        return N_ATTEMPT_COUNTERS + (N_ITERATION_COUNTERS if self.algorithm.iterates else 0)
 
     def proposed_state_allocator(self, context: BuildContext) -> Callable:
         """Return the allocator of `proposed_state`, for the target of `context`."""
@@ -165,6 +170,7 @@ class IVPLoop(CUDAFactory):
             valid = run < n_runs
             fresh = t_start == t_start
             active = t_start != t_start
+            settled = t_start == t_start
             status = select(fresh, success, success)
             while any_lane(valid):
                 load(shared, persistent, fresh, run, n_runs, inputs, state, parameters)
@@ -172,18 +178,19 @@ class IVPLoop(CUDAFactory):
                 status = select(fresh, success, status)
                 saved = start(
                     shared, persistent, fresh, run, n_runs, inputs, outputs, t_start, t_end,
-                    direction, saved, state, parameters, counters, dt, accept_step,
+                    direction, saved, state, parameters, counters, dt,
                 )  # fmt: skip
+                settled = settled | fresh
                 active = active | (fresh & valid & (t_start != t_end))
                 while keep_going(active, run >= n_runs):
                     t = free_steps(
                         shared, persistent, run, n_runs, inputs, t, t_end, direction, saved,
                         state, parameters, error, counters, proposed_counters,
                     )  # fmt: skip
-                    t, saved, status, active = attempt(
+                    t, saved, status, active, settled = attempt(
                         shared, persistent, run, n_runs, inputs, outputs, t, t_end, direction,
-                        saved, status, active, state, parameters, proposed_state, error,
-                        counters, proposed_counters, dt, accept_step,
+                        saved, status, active, settled, state, parameters, proposed_state,
+                        error, counters, proposed_counters, dt, accept_step,
                     )  # fmt: skip
                 done = valid & ~active
                 finish(
@@ -224,12 +231,11 @@ class IVPLoop(CUDAFactory):
         saving = build_saving(self.save_mode, backend, self.system.n_states)
         next_stop, save = saving.next_stop, saving.save
         enter = context.phase("start")
-        rhs_count = self.algorithm.rhs_per_start + self.initial_step.rhs_evaluations
         n_counters = self.n_counters
 
         def start(
             shared, persistent, fresh, run, n_runs, inputs, outputs, t_start, t_end,
-            direction, saved, state, parameters, counters, dt, accept_step,
+            direction, saved, state, parameters, counters, dt,
         ):  # fmt: skip
             enter(shared, persistent)
             span = absolute(t_end - t_start)
@@ -239,11 +245,7 @@ class IVPLoop(CUDAFactory):
             start_algorithm(shared, persistent, fresh, t_start, state, parameters)
             start_controller(shared, persistent, fresh, h)
             dt[0] = select(fresh, h, dt[0])
-            accept_step[0] = select(fresh, 1, accept_step[0])
-            counters[0] = select(fresh, 0, counters[0])
-            counters[1] = select(fresh, 0, counters[1])
-            counters[2] = select(fresh, rhs_count, counters[2])
-            for i in range(3, n_counters):
+            for i in range(n_counters):
                 counters[i] = select(fresh, 0, counters[i])
             saved = select(fresh, 0, saved)
             at_stop = next_stop(inputs, saved, t_end) == t_start
@@ -257,6 +259,8 @@ class IVPLoop(CUDAFactory):
         backend, n, n_counters = context.backend, self.system.n_states, self.n_counters
         write_end = build_saving(self.save_mode, backend, n).finish
         enter = context.phase("finish")
+        rhs_at_start = self.algorithm.rhs_per_start + self.initial_step.rhs_evaluations
+        rhs_per_step = self.algorithm.rhs_per_step
 
         def finish(
             shared, persistent, run, n_runs, outputs, done, saved, status, t, state, counters
@@ -264,7 +268,12 @@ class IVPLoop(CUDAFactory):
             enter(shared, persistent)
             write_end(outputs, run, n_runs, done, saved, t, state)
             store_run(outputs.status, 0, run, done, status)
-            for i in range(n_counters):
-                store_run(outputs.counters, i * n_runs, run, done, counters[i])
+            attempts = counters[0] + counters[1]
+            store_run(outputs.counters, 0, run, done, counters[0])
+            store_run(outputs.counters, n_runs, run, done, counters[1])
+            rhs_evaluations = attempts * rhs_per_step + rhs_at_start
+            store_run(outputs.counters, 2 * n_runs, run, done, rhs_evaluations)
+            for i in range(2, n_counters):
+                store_run(outputs.counters, (i + 1) * n_runs, run, done, counters[i])
 
         return backend.device(finish)
