@@ -210,18 +210,13 @@ def _is_local(placement: Placement) -> bool:
 
 
 def _root(plan: Plan, placement: Placement) -> str:
-    while placement.parent is not None:
-        placement = plan.placements[placement.parent]
-    return placement.name
+    return [placement.name, *plan.ancestors(placement.name)][-1]
 
 
 def _distance(plan: Plan, placement: Placement) -> int:
     """Return the bytes from the outermost parent's start."""
-    distance = 0
-    while placement.parent is not None:
-        distance += placement.parent_offset or 0
-        placement = plan.placements[placement.parent]
-    return distance
+    chain = (placement.name, *plan.ancestors(placement.name))
+    return sum(plan.placements[name].parent_offset or 0 for name in chain)
 
 
 def _family_alignment(plan: Plan, root: str) -> int:

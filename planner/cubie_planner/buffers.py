@@ -76,10 +76,13 @@ def _optional_location(value: str | Location | None) -> Location | None:
 
 def _locations(value: Iterable[str | Location]) -> frozenset[Location]:
     names = [value] if isinstance(value, str) else value
+    if not isinstance(names, Iterable):
+        raise ValueError(f"locations must be words such as 'shared', got {value!r}")
     return frozenset(Location.parse(name) for name in names)
 
 
-def _is_int(value: object) -> bool:
+def is_integer(value: object) -> bool:
+    """Return whether a value is an integer of Python or NumPy; a bool is none."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
@@ -101,7 +104,7 @@ class Alias:
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.parent, str) or not self.parent:
             raise ValueError(f"alias parent must be a buffer's name, got {self.parent!r}")
-        if self.offset is not None and (not _is_int(self.offset) or self.offset < 0):
+        if self.offset is not None and (not is_integer(self.offset) or self.offset < 0):
             raise ValueError(
                 f"alias offset inside `{self.parent}` must be a byte count >= 0 or None, "
                 f"got {self.offset!r}"
@@ -179,6 +182,7 @@ class Buffer:
 
     def __attrs_post_init__(self) -> None:
         _check_size(self)
+        _check_flags(self)
         _check_lifetime(self)
         _check_location(self)
         _check_aliases(self)
@@ -236,7 +240,7 @@ def _check_size(buffer: Buffer) -> None:
     name = buffer.name
     if not isinstance(name, str) or not name:
         raise BufferError(repr(name), "the name must be a non-empty string")
-    if not _is_int(buffer.n_elements) or buffer.n_elements < 0:
+    if not is_integer(buffer.n_elements) or buffer.n_elements < 0:
         raise BufferError(name, f"n_elements must be an integer >= 0, got {buffer.n_elements!r}")
     object.__setattr__(buffer, "n_elements", int(buffer.n_elements))
     if not isinstance(buffer.dtype, np.dtype) or buffer.dtype.kind not in "biufc":
@@ -250,10 +254,17 @@ def _check_size(buffer: Buffer) -> None:
     if buffer.alignment is None:
         object.__setattr__(buffer, "alignment", _next_power_of_two(buffer.itemsize))
     alignment = buffer.alignment
-    if not _is_int(alignment) or not 0 < alignment <= 4096 or alignment & (alignment - 1):
+    if not is_integer(alignment) or not 0 < alignment <= 4096 or alignment & (alignment - 1):
         raise BufferError(
             name, f"alignment must be a power of two between 1 and 4096 bytes, got {alignment!r}"
         )
+
+
+def _check_flags(buffer: Buffer) -> None:
+    for flag in ("persistent", "alias_required", "enabled"):
+        value = getattr(buffer, flag)
+        if not isinstance(value, bool | np.bool_):
+            raise BufferError(buffer.name, f"{flag} must be True or False, got {value!r}")
 
 
 def _check_lifetime(buffer: Buffer) -> None:
@@ -273,7 +284,7 @@ def _check_lifetime(buffer: Buffer) -> None:
         )
     previous_end = -MAX_POINT
     for start, end in intervals:
-        if not (_is_int(start) and _is_int(end)) or max(abs(start), abs(end)) > MAX_POINT:
+        if not (is_integer(start) and is_integer(end)) or max(abs(start), abs(end)) > MAX_POINT:
             raise BufferError(
                 buffer.name, f"lifetime ({start!r}, {end!r}) must be integers within 2**31"
             )
@@ -298,7 +309,7 @@ def _check_location(buffer: Buffer) -> None:
         )
     if buffer.offset is None:
         return
-    if not _is_int(buffer.offset) or not 0 <= buffer.offset <= MAX_BUFFER_BYTES:
+    if not is_integer(buffer.offset) or not 0 <= buffer.offset <= MAX_BUFFER_BYTES:
         raise BufferError(
             buffer.name, f"offset must be a byte count >= 0 or None, got {buffer.offset!r}"
         )

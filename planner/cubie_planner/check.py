@@ -45,7 +45,13 @@ class PlanRejected(ValueError):
 
 
 def check(problem: Problem, plan: Plan) -> None:
-    """Accept `plan` as an answer to `problem`, or raise PlanRejected naming the rule."""
+    """Accept `plan` as an answer to `problem`, or raise.
+
+    Raises
+    ------
+    PlanRejected
+        Names the first rule that is broken, and the buffers that break it.
+    """
     _check_names(problem, plan)
     tied = _tied_by_views(problem)
     for buffer in problem.buffers:
@@ -70,9 +76,15 @@ def _check_names(problem: Problem, plan: Plan) -> None:
         raise PlanRejected("unknown", f"`{unknown[0]}` is not a buffer of the problem", unknown)
     wrong = [name for name, placement in plan.placements.items() if placement.name != name]
     if wrong:
-        raise PlanRejected("name", f"the placement of `{wrong[0]}` carries another name", wrong)
+        raise PlanRejected(
+            "name",
+            f"the placement of `{wrong[0]}` is named `{plan.placements[wrong[0]].name}`",
+            wrong,
+        )
     if plan.digest != problem.digest:
-        raise PlanRejected("digest", f"the plan answers another problem ({plan.digest[:12]})")
+        raise PlanRejected(
+            "digest", f"the plan answers the problem {plan.digest[:12]}, not {problem.digest[:12]}"
+        )
 
 
 def _check_metadata(buffer: Buffer, placement: Placement) -> None:
@@ -97,16 +109,28 @@ def _tied_by_views(problem: Problem) -> set[str]:
 def _check_location(problem: Problem, buffer: Buffer, placement: Placement, tied: bool) -> None:
     where = placement.location
     if where not in buffer.locations:
-        raise PlanRejected("location", f"`{buffer.name}` may not be {where}", [buffer.name])
+        raise PlanRejected(
+            "location",
+            f"`{buffer.name}` may not be {where}; allowed: {', '.join(sorted(buffer.locations))}",
+            [buffer.name],
+        )
     if placement.pin is not buffer.pin:
-        raise PlanRejected("pin", f"`{buffer.name}` states another pin", [buffer.name])
+        raise PlanRejected(
+            "pin",
+            f"`{buffer.name}` states the pin {placement.pin}, not {buffer.pin}",
+            [buffer.name],
+        )
     if buffer.size_bytes == 0:
         return
     if buffer.pin is not None and where is not buffer.pin:
-        raise PlanRejected("pin", f"`{buffer.name}` is pinned to {buffer.pin}", [buffer.name])
+        raise PlanRejected(
+            "pin", f"`{buffer.name}` is pinned to {buffer.pin}, not {where}", [buffer.name]
+        )
     asked = _asked_by_policy(problem, buffer, tied)
     if asked is not None and where is not asked:
-        raise PlanRejected("policy", f"the policy puts `{buffer.name}` in {asked}", [buffer.name])
+        raise PlanRejected(
+            "policy", f"the policy puts `{buffer.name}` in {asked}, not {where}", [buffer.name]
+        )
 
 
 def _asked_by_policy(problem: Problem, buffer: Buffer, tied: bool) -> Location | None:
@@ -150,7 +174,11 @@ def _check_parent(problem: Problem, plan: Plan, buffer: Buffer, placement: Place
     name, parent_name = buffer.name, placement.parent
     if parent_name is None:
         if placement.parent_offset is not None:
-            raise PlanRejected("parent", f"`{name}` has an offset but no parent", [name])
+            raise PlanRejected(
+                "parent",
+                f"`{name}` has the offset {placement.parent_offset} inside a parent, but none",
+                [name],
+            )
         if buffer.alias_required and buffer.size_bytes:
             raise PlanRejected("alias_required", f"`{name}` must lie inside a parent", [name])
         return
@@ -161,20 +189,32 @@ def _check_parent(problem: Problem, plan: Plan, buffer: Buffer, placement: Place
     parent, host = problem.by_name[parent_name], plan.placements[parent_name]
     if host.location is not placement.location:
         raise PlanRejected(
-            "alias_location", f"`{name}` and its parent `{parent_name}` live apart", pair
+            "alias_location",
+            f"`{name}` is {placement.location}, its parent `{parent_name}` is {host.location}",
+            pair,
         )
     inner = placement.parent_offset
     if inner is None or not 0 <= inner <= parent.size_bytes - buffer.size_bytes:
         raise PlanRejected(
-            "alias_range", f"`{name}` at {inner} does not fit inside `{parent_name}`", pair
+            "alias_range",
+            f"`{name}` ({buffer.size_bytes} B) at {inner} does not fit inside `{parent_name}` "
+            f"({parent.size_bytes} B)",
+            pair,
         )
     if alias.offset is not None and inner != alias.offset:
         raise PlanRejected(
-            "alias_offset", f"`{name}` must be at {alias.offset} of `{parent_name}`", pair
+            "alias_offset",
+            f"`{name}` must be at {alias.offset} of `{parent_name}`, not at {inner}",
+            pair,
         )
     if placement.location in ARENAS:
         if host.offset is None or placement.offset != host.offset + inner:
-            raise PlanRejected("alias_range", f"the offsets of `{name}` do not agree", pair)
+            raise PlanRejected(
+                "alias_range",
+                f"`{name}` at {placement.offset} is not {inner} B above `{parent_name}` at "
+                f"{host.offset}",
+                pair,
+            )
     elif inner % buffer.alignment or parent.alignment < buffer.alignment:
         raise PlanRejected(
             "alignment", f"`{name}` is not aligned to {buffer.alignment} inside its parent", pair

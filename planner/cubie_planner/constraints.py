@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from cubie_planner.buffers import Buffer, Location
-from cubie_planner.draft import Task
+from cubie_planner.draft import LIMIT, Task
 from cubie_planner.nesting import hosts
 from cubie_planner.sat import Literal, Terms, negated
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from cubie_planner.model import JointModel
 
 ARENAS = (Location.SHARED, Location.LOCAL_PERSISTENT)
-LIMIT = "max_shared"
 
 
 def add_locations(m: JointModel) -> None:

@@ -189,7 +189,7 @@ class CostModel:
             or a constant is missing, unknown or not positive.
         """
         try:
-            data = json.loads(Path(path).read_text())
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
         except json.JSONDecodeError as error:
             raise CostError(f"{path} is not JSON: {error}.") from error
         if not isinstance(data, dict) or not isinstance(data.get("constants"), dict):
@@ -202,7 +202,8 @@ class CostModel:
 
     def save(self, path: str | Path) -> None:
         """Write the model as JSON."""
-        Path(path).write_text(json.dumps(asdict(self), indent=1) + "\n")
+        text = json.dumps(asdict(self), indent=1) + "\n"
+        Path(path).write_text(text, encoding="utf-8", newline="\n")
 
     def registers(self, device: Device, block_size: int, live_words: int) -> RegisterUse:
         """What the compiler makes of local arrays of which `live_words` live at once.
@@ -287,6 +288,13 @@ class CostModel:
         -------
         Cost
             With an infinite total if a block of this size cannot be launched.
+
+        Raises
+        ------
+        CostError
+            If the limits of the problem name no compute capability.
+        DeviceError
+            If that is not known, or no block has that size.
         """
         if problem.limits.compute_capability is None:
             raise CostError("a cost needs a target: set Limits(compute_capability=(major, minor)).")

@@ -18,6 +18,8 @@ from importlib import resources
 
 from attrs import field, frozen
 
+from cubie_planner.footprint import round_up
+
 Capability = tuple[int, int]
 
 
@@ -211,14 +213,10 @@ class Occupancy:
     limited_by: tuple[Resource, ...]
 
 
-def _round_up(value: int, unit: int) -> int:
-    return -(-value // unit) * unit
-
-
 def allocated_shared_bytes(device: Device, shared_bytes_per_block: int) -> int:
     """What a block takes from the SM's shared memory, reserve and rounding included."""
     asked = shared_bytes_per_block + device.shared_reserved_per_block
-    return _round_up(asked, device.shared_granularity)
+    return round_up(asked, device.shared_granularity)
 
 
 def occupancy(
@@ -248,6 +246,11 @@ def occupancy(
     -------
     Occupancy
         With 0 blocks if even one block cannot be launched.
+
+    Raises
+    ------
+    DeviceError
+        If the block size is none that a launch can have, or a figure is negative.
     """
     _check_launch(device, threads_per_block, registers_per_thread, shared_bytes_per_block)
     warps_per_block = -(-threads_per_block // device.warp_size)
@@ -278,9 +281,9 @@ def occupancy(
 def _blocks_by_registers(device: Device, warps_per_block: int, registers: int) -> int:
     if registers > device.registers_per_thread:
         return 0
-    per_warp = _round_up(registers * device.warp_size, device.register_granularity)
+    per_warp = round_up(registers * device.warp_size, device.register_granularity)
     # The launch check counts a block as spread evenly over all sub-partitions.
-    checked_warps = _round_up(warps_per_block, device.warp_granularity)
+    checked_warps = round_up(warps_per_block, device.warp_granularity)
     if per_warp * checked_warps > device.registers_per_block:
         return 0
     per_partition = device.registers_per_sm // device.warp_granularity // per_warp

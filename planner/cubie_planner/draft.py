@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from cubie_planner.auto import Objective
 
 COST, SHARED, PRIVATE, MOVES = "cost", "shared_bytes", "local_and_persistent_bytes", "moves"
+LIMIT = "max_shared"
 
 
 @frozen

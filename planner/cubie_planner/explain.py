@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 
 from cubie_planner.buffers import Buffer, Interval, Location
 from cubie_planner.device import Device, DeviceError
-from cubie_planner.draft import Draft, Task
+from cubie_planner.draft import LIMIT, Draft, Task
 from cubie_planner.explain_plan import Explanation, PinCost, explain
 from cubie_planner.nesting import hosts
 from cubie_planner.plan import Status
@@ -31,8 +31,6 @@ __all__ = [
     "infeasibility",
     "overload",
 ]
-
-LIMIT = "max_shared"
 
 LIMIT_ROUNDS = 8
 """How often a smaller limit that would do is looked for; they share the effort."""

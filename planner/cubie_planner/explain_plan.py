@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 
 from attrs import evolve, frozen
 
@@ -94,8 +94,8 @@ def explain(plan: Plan, replan: Callable[[Problem], Plan] | None = None) -> Expl
     sizes = {}
     for name in peak.buffers:
         placement = plan.placements[name]
-        parents = set(_ancestors(plan, name))
-        sizes[name] = 0 if parents & set(peak.buffers) else placement.size_bytes
+        inside = set(plan.ancestors(name)) & set(peak.buffers)
+        sizes[name] = 0 if inside else placement.size_bytes
     ordered = dict(sorted(sizes.items(), key=lambda item: -item[1]))
     pinned = [b for b in plan.problem.buffers if b.pin is not None and b.size_bytes]
     priced = pinned if len(pinned) <= MOST_PINS else []
@@ -106,13 +106,6 @@ def explain(plan: Plan, replan: Callable[[Problem], Plan] | None = None) -> Expl
         plan.shared_bytes_per_run - max(0, peak.live_bytes),
         len(pinned),
     )
-
-
-def _ancestors(plan: Plan, name: str) -> Iterable[str]:
-    parent = plan.placements[name].parent
-    while parent is not None:
-        yield parent
-        parent = plan.placements[parent].parent
 
 
 def without_pin(plan: Plan, name: str) -> Problem:

@@ -26,15 +26,16 @@ def own_bytes(buffer: Buffer) -> int:
 
 def shared_load(buffers: Iterable[Buffer]) -> int:
     """Shared bytes alive at once, each buffer rounded up to its alignment."""
-    return _peak((b, round_up(own_bytes(b), b.alignment)) for b in buffers)
+    return peak_load((b, round_up(own_bytes(b), b.alignment)) for b in buffers)
 
 
 def live_words(buffers: Iterable[Buffer]) -> int:
     """Registers the values alive at once would take."""
-    return _peak((b, b.n_elements * words_per_element(b) if own_bytes(b) else 0) for b in buffers)
+    own = (b for b in buffers if own_bytes(b))
+    return peak_load((b, b.n_elements * words_per_element(b)) for b in own)
 
 
-def _peak(sized: Iterable[tuple[Buffer, int]]) -> int:
+def peak_load(sized: Iterable[tuple[Buffer, int]]) -> int:
     """Largest sum of sizes over the buffers alive at one program point."""
     always = 0
     events: list[tuple[int, int]] = []

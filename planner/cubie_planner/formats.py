@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from cubie_planner.buffers import Alias, Buffer, Location
+from cubie_planner.buffers import Alias, Buffer, BufferError, Location
 from cubie_planner.plan import Level, Placement, Plan
 from cubie_planner.problem import Limits, Problem
 
@@ -81,16 +81,16 @@ def problem_from_dict(data: Mapping[str, Any]) -> Problem:
     ------
     FormatError
         When a field is missing, unknown or of the wrong kind.
+    BufferError, ProblemError
+        When its values cannot mean anything.
     """
-    where = "problem"
-    _expect_fields(data, where, required={"buffers"}, optional={"limits", "policy", "previous"})
+    _expect_fields(data, "problem", required={"buffers"}, optional={"limits", "policy", "previous"})
     limits = data.get("limits", {})
     _expect_fields(
         limits,
         "limits",
         optional={"max_shared_bytes", "block_size", "compute_capability", "pad_banks"},
     )
-    capability = limits.get("compute_capability")
     buffers = []
     for index, item in enumerate(_expect_list(data["buffers"], "buffers")):
         buffers.append(_buffer_from_dict(item, f"buffers[{index}]"))
@@ -99,7 +99,7 @@ def problem_from_dict(data: Mapping[str, Any]) -> Problem:
         raise FormatError(f"previous must be an object, got {previous!r}")
     return Problem(
         buffers,
-        Limits(**{**limits, "compute_capability": tuple(capability) if capability else None}),
+        Limits(**limits),
         data.get("policy", "auto"),
         {name: tuple(_expect_list(spot, f"previous.{name}")) for name, spot in previous.items()},
     )
@@ -120,10 +120,9 @@ def _buffer_from_dict(data: Any, where: str) -> Buffer:
     }
     _expect_fields(data, where, required={"name", "n_elements", "dtype"}, optional=options)
     fields = dict(data)
-    aliases = []
-    for alias in _expect_list(fields.pop("aliases", []), f"{where}.aliases"):
+    aliases = _expect_list(fields.pop("aliases", []), f"{where}.aliases")
+    for alias in aliases:
         _expect_fields(alias, f"{where}.aliases", required={"parent"}, optional={"offset"})
-        aliases.append(Alias(**alias))
     if fields.get("lifetime") is not None:
         spans = _expect_list(fields["lifetime"], f"{where}.lifetime")
         fields["lifetime"] = tuple(tuple(_expect_list(s, f"{where}.lifetime")) for s in spans)
@@ -131,7 +130,12 @@ def _buffer_from_dict(data: Any, where: str) -> Buffer:
         fields["dtype"] = np.dtype(fields["dtype"])
     except (TypeError, ValueError) as error:
         raise FormatError(f"{where}.dtype {fields['dtype']!r} is not a NumPy dtype") from error
-    return Buffer(**fields, aliases=aliases)
+    try:
+        return Buffer(**fields, aliases=[Alias(**alias) for alias in aliases])
+    except BufferError:
+        raise
+    except ValueError as error:
+        raise FormatError(f"{where}: {error}") from error
 
 
 def _expect_fields(
@@ -302,6 +306,11 @@ def problem_from_minimalloc(text: str, max_shared_bytes: int | None = None) -> P
     Every buffer is pinned to shared memory with bytes as elements. A gap cuts the
     lifetime: ``3-5`` means not alive at points 3 and 4. Gaps that keep part of a buffer
     alive (``3-5:0-64``) cannot be expressed and are refused.
+
+    Raises
+    ------
+    FormatError
+        When a column is missing, or a cell is not what its column holds; names the line.
     """
     rows = csv.DictReader(io.StringIO(text))
     header = [name.strip() for name in rows.fieldnames or []]
@@ -359,6 +368,11 @@ def problem_to_minimalloc(problem: Problem, plan: Plan | None = None) -> str:
         Aliases cannot be expressed: a problem with any is refused.
     plan : Plan, optional
         Adds the column ``offset``.
+
+    Raises
+    ------
+    FormatError
+        When a buffer has aliases.
     """
     bounds = [point for b in problem.buffers for span in b.lifetime or () for point in span]
     always = (min(bounds, default=0), max(bounds, default=1))

@@ -16,6 +16,7 @@ from attrs import define, field, frozen
 
 from cubie_planner.buffers import Buffer, Location
 from cubie_planner.draft import COST, PRIVATE, SHARED, Claim, Draft, Task
+from cubie_planner.footprint import peak_load
 from cubie_planner.liveness import liveness
 from cubie_planner.nesting import nest
 
@@ -84,26 +85,14 @@ def large_claims(task: Task) -> list[Claim]:
         if len(places) == 1:
             surely[places[0]] += [b for b in members if not b.aliases]
     private = sum(b.size_bytes for b in surely[Location.LOCAL])
-    private += peak_load(surely[Location.LOCAL_PERSISTENT])
-    shared = peak_load(surely[Location.SHARED])
+    private += _peak_bytes(surely[Location.LOCAL_PERSISTENT])
+    shared = _peak_bytes(surely[Location.SHARED])
     given = {COST: cost}
     return [Claim(COST, cost), Claim(SHARED, shared, given), Claim(PRIVATE, private, given)]
 
 
-def peak_load(buffers: Iterable[Buffer]) -> int:
-    """Return the most bytes alive at one program point."""
-    always = 0
-    events: list[tuple[int, int]] = []
-    for buffer in buffers:
-        if buffer.always_alive:
-            always += buffer.size_bytes
-        for start, end in () if buffer.always_alive else buffer.lifetime or ():
-            events += ((start, buffer.size_bytes), (end, -buffer.size_bytes))
-    load = peak = 0
-    for _, change in sorted(events):  # ends sort before starts: intervals are half-open
-        load += change
-        peak = max(peak, load)
-    return always + peak
+def _peak_bytes(buffers: Iterable[Buffer]) -> int:
+    return peak_load((buffer, buffer.size_bytes) for buffer in buffers)
 
 
 def _bodies(members: Sequence[Buffer], local: bool) -> tuple[list[Body], dict[str, str]] | None:

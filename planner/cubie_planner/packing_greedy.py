@@ -52,11 +52,7 @@ def greedy(items: Items, sections: Sections, enough: int) -> list[int] | None:
 def _orders(items: Items, sections: Sections, blocks: Sequence[Block]) -> Iterator[list[Block]]:
     """Yield orders: by size, area, largest load of its sections, lifetime, start."""
     sizes = items.sizes
-    total = [0] * len(items)
-    for together, load in zip(sections.members, sections.loads(items.sizes), strict=True):
-        for item in together:
-            total[item] = max(total[item], load)
-    width = [sum(end - start for start, end in spans) for spans in items.spans]
+    total, width = sections.crowding(items.sizes), items.durations()
 
     def size(block: Block) -> int:
         return block.length(items)
@@ -217,7 +213,7 @@ class Skyline:
         blocks = build_blocks(self.items, _family_near(self.items))
         if blocks is None:
             return None, bound
-        width = [sum(end - start for start, end in spans) for spans in self.items.spans]
+        width = self.items.durations()
         best: list[int] | None = None
         best_height = 0
         for key in (

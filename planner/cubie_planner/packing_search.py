@@ -175,11 +175,7 @@ class Search:
 
 def _orders(items: Items, sections: Sections) -> Iterator[list[int]]:
     """Yield static orders by lifetime (W), area (A), largest load of its sections (T)."""
-    total = [0] * len(items)
-    for together, load in zip(sections.members, sections.loads(items.sizes), strict=True):
-        for item in together:
-            total[item] = max(total[item], load)
-    width = [sum(end - start for start, end in spans) for spans in items.spans]
+    total, width = sections.crowding(items.sizes), items.durations()
     area = [w * size for w, size in zip(width, items.sizes, strict=True)]
     for keys in ((width, area, total), (total, area, width), (total, width, area)):
         yield sorted(range(len(items)), key=lambda i, keys=keys: (*(-k[i] for k in keys), i))

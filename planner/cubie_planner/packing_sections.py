@@ -47,6 +47,10 @@ class Items:
                 found[parent].append(child)
         return found
 
+    def durations(self) -> list[int]:
+        """Return how many program points every item is alive."""
+        return [sum(end - start for start, end in spans) for spans in self.spans]
+
     def reach(self, child: int) -> int:
         """Return the highest offset of a child inside its parent."""
         if self.subs[child] >= 0:
@@ -111,6 +115,14 @@ class Sections:
     def loads(self, sizes: Sequence[int]) -> list[int]:
         """Return the sum of sizes per section."""
         return [sum(sizes[i] for i in together) for together in self.members]
+
+    def crowding(self, sizes: Sequence[int]) -> list[int]:
+        """Return, per item, the largest load of a section it is in."""
+        most = [0] * len(sizes)
+        for together, load in zip(self.members, self.loads(sizes), strict=True):
+            for item in together:
+                most[item] = max(most[item], load)
+        return most
 
     def lower_bound(self, items: Items) -> int:
         """Return a height that no packing can be below.

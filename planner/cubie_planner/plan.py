@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +13,7 @@ import numpy as np
 from attrs import frozen
 
 from cubie_planner.buffers import Interval, Lifetime, Location
+from cubie_planner.footprint import round_up
 from cubie_planner.problem import Limits, Problem
 
 if TYPE_CHECKING:
@@ -194,12 +195,22 @@ class Plan:
     def shared_bytes_without_reuse(self) -> int:
         """Shared bytes per run if neither lifetimes nor optional aliases were used."""
         by_name = self.problem.by_name
-        own = [p for p in self.shared if not by_name[p.name].alias_required]
+        return self.stacked_bytes(p for p in self.shared if not by_name[p.name].alias_required)
+
+    def stacked_bytes(self, placements: Iterable[Placement]) -> int:
+        """Return the bytes that placements take one above the other, widest alignment first."""
+        by_name = self.problem.by_name
         end = 0
-        for placement in sorted(own, key=lambda p: -by_name[p.name].alignment):
-            alignment = by_name[placement.name].alignment
-            end = -(-end // alignment) * alignment + placement.size_bytes
+        for placement in sorted(placements, key=lambda p: -by_name[p.name].alignment):
+            end = round_up(end, by_name[placement.name].alignment) + placement.size_bytes
         return end
+
+    def ancestors(self, name: str) -> Iterator[str]:
+        """Yield what a buffer lies in, from its parent to the outermost."""
+        parent = self.placements[name].parent
+        while parent is not None:
+            yield parent
+            parent = self.placements[parent].parent
 
     @cached_property
     def shared(self) -> tuple[Placement, ...]:
@@ -260,7 +271,15 @@ class Plan:
 
     @classmethod
     def load(cls, path: str | Path) -> Plan:
-        """Read a plan from `path` and verify it again from the file alone."""
+        """Read a plan from `path` and verify it again from the file alone.
+
+        Raises
+        ------
+        FormatError
+            When the file is no plan file, or was damaged.
+        PlanRejected
+            When its plan is not a valid answer to the problem in it.
+        """
         return cls.from_json(Path(path).read_text(encoding="utf-8"))
 
     @property

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import numbers
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
 from attrs import field, frozen
 
-from cubie_planner.buffers import Buffer, BufferError, Location, nearest_hint
+from cubie_planner.buffers import Buffer, BufferError, Location, is_integer, nearest_hint
 
 MAX_BUFFERS = 100_000
 MAX_TOTAL_BYTES = 2**50
+MAX_BLOCK_SIZE = 2**20
 POLICIES = ("auto", "local", "shared")
 
 Policy = str | Mapping[str, Location]
@@ -60,15 +60,23 @@ class Limits:
 
     def __attrs_post_init__(self) -> None:
         limit = self.max_shared_bytes
-        if limit is not None and (not _is_count(limit) or not 0 <= limit <= MAX_TOTAL_BYTES):
-            raise ProblemError(f"max_shared_bytes must be a byte count >= 0 or None, got {limit!r}")
-        if not _is_count(self.block_size) or not 1 <= self.block_size <= 2**20:
-            raise ProblemError(f"block_size must be an integer >= 1, got {self.block_size!r}")
-        if self.compute_capability is not None:
-            pair = tuple(self.compute_capability)
-            if len(pair) != 2 or not all(_is_count(part) for part in pair):
+        if limit is not None and (not is_integer(limit) or not 0 <= limit <= MAX_TOTAL_BYTES):
+            raise ProblemError(
+                f"max_shared_bytes must be a byte count from 0 to {MAX_TOTAL_BYTES}, or None for "
+                f"no limit; got {limit!r}"
+            )
+        if not is_integer(self.block_size) or not 1 <= self.block_size <= MAX_BLOCK_SIZE:
+            raise ProblemError(
+                f"block_size must be an integer from 1 to {MAX_BLOCK_SIZE}, got {self.block_size!r}"
+            )
+        if not isinstance(self.pad_banks, bool):
+            raise ProblemError(f"pad_banks must be True or False, got {self.pad_banks!r}")
+        given = self.compute_capability
+        if given is not None:
+            pair = tuple(given) if isinstance(given, tuple | list) else ()
+            if len(pair) != 2 or not all(is_integer(part) for part in pair):
                 raise ProblemError(
-                    f"compute_capability must be (major, minor), got {self.compute_capability!r}"
+                    f"compute_capability must be (major, minor) such as (9, 0), got {given!r}"
                 )
             object.__setattr__(self, "compute_capability", pair)
 
@@ -85,10 +93,6 @@ class Limits:
         if self.pad_banks and units and units % 2 == 0:
             units -= 1
         return units * unit
-
-
-def _is_count(value: object) -> bool:
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def run_stride(shared_bytes_per_run: int, alignment: int, pad_banks: bool = True) -> int:
@@ -114,7 +118,17 @@ def _previous(value: Any) -> dict[str, Spot]:
     placements = getattr(value, "placements", None)
     if placements is not None:
         return {name: (p.location, p.offset) for name, p in placements.items() if p.size_bytes}
-    return {name: (Location.parse(spot[0]), spot[1]) for name, spot in value.items()}
+    return {name: _spot(name, spot) for name, spot in value.items()}
+
+
+def _spot(name: str, given: Any) -> Spot:
+    if isinstance(given, tuple | list) and len(given) == 2:
+        location, offset = given
+        if offset is None or (is_integer(offset) and offset >= 0):
+            return Location.parse(location), offset
+    raise ProblemError(
+        f"previous place of `{name}` must be (location, byte offset or None), got {given!r}", [name]
+    )
 
 
 def _policy(value: Any) -> Policy:
@@ -148,7 +162,8 @@ class Problem:
         Where buffers without a pin go. A mapping pins those it names and leaves
         the others to "auto". The pin of a buffer always wins.
     previous : Plan or mapping, optional
-        A plan to stay close to: name -> (location, offset).
+        A plan to stay close to: name -> (location, offset). Names that are no buffers
+        any more mean nothing.
     """
 
     buffers: tuple[Buffer, ...] = field(converter=_buffers)

@@ -56,14 +56,8 @@ class Savings:
 
 def savings(plan: Plan) -> Savings:
     """Return what aliases and lifetimes save in the shared memory of a run."""
-    by_name = plan.problem.by_name
-    roots = [p for p in plan.shared if p.parent is None]
-    end = 0
-    for placement in sorted(roots, key=lambda p: -by_name[p.name].alignment):
-        alignment = by_name[placement.name].alignment
-        end = -(-end // alignment) * alignment + placement.size_bytes
     whole = plan.shared_bytes_without_reuse
-    with_aliases = min(end, whole)
+    with_aliases = min(whole, plan.stacked_bytes(p for p in plan.shared if p.parent is None))
     by_lifetimes = with_aliases - plan.shared_bytes_per_run
     return Savings(whole, whole - with_aliases, max(0, by_lifetimes), max(0, -by_lifetimes))
 

@@ -103,9 +103,7 @@ def tiles(plan: Plan, place: Location, whole: Interval) -> list[Tile]:
     found = []
     for placement in members:
         start = starts[placement.name]
-        depth, parent = 0, placement.parent
-        while parent is not None:
-            depth, parent = depth + 1, plan.placements[parent].parent
+        depth = sum(1 for _ in plan.ancestors(placement.name))
         inside = children.get(placement.name, [])
         end = start + placement.size_bytes
         for span in placement.lifetime or (whole,):

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from cubie_planner.buffers import Interval, Location
+from cubie_planner.buffers import Interval, Location, nearest_hint
 from cubie_planner.plan import Plan
 from cubie_planner.report_map import Arena, Tile, arenas, short
 
@@ -98,9 +97,9 @@ def _save(figure: Figure, path: Path) -> None:
 def _theme(name: str) -> Theme:
     if name in THEMES:
         return THEMES[name]
-    near = difflib.get_close_matches(str(name), THEMES, n=1)
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
-    raise ValueError(f"theme {name!r} is unknown{hint}; allowed: 'light', 'dark'")
+    raise ValueError(
+        f"theme {name!r} is unknown{nearest_hint(name, THEMES)}; allowed: 'light', 'dark'"
+    )
 
 
 def _share(arena: Arena, maps: list[Arena]) -> float:

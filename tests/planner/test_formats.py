@@ -119,6 +119,14 @@ def test_a_forged_file_is_refused(change, error, message):
         ({"buffers": [{"name": "a"}]}, r"buffers\[0\] lacks"),
         ({"buffers": [{"name": "a", "n_elements": 1, "dtype": "zz"}]}, "is not a NumPy dtype"),
         (
+            {"buffers": [{"name": "a", "n_elements": 1, "dtype": "f4", "pin": "sharde"}]},
+            r"buffers\[0\]: location 'sharde' is unknown \(did you mean 'shared'",
+        ),
+        (
+            {"buffers": [{"name": "a", "n_elements": 1, "dtype": "f4", "locations": 5}]},
+            r"buffers\[0\]: locations must be words such as 'shared', got 5",
+        ),
+        (
             {"buffers": [{"name": "a", "n_elements": 1, "dtype": "f4", "lifetime": 3}]},
             "lifetime must be a list",
         ),

@@ -56,7 +56,18 @@ def test_long_alias_chain_needs_no_recursion():
         ),
         (lambda: Limits(-1), "max_shared_bytes must be a byte count"),
         (lambda: Limits(4.5), "max_shared_bytes must be a byte count"),
-        (lambda: Limits(block_size=0), "block_size must be an integer >= 1, got 0"),
+        (lambda: Limits(block_size=0), "block_size must be an integer from 1 to 1048576, got 0"),
+        (lambda: Limits(block_size=2**21), "block_size must be an integer from 1 to 1048576"),
+        (lambda: Limits(pad_banks="no"), "pad_banks must be True or False, got 'no'"),
+        (lambda: Limits(compute_capability=9), r"must be \(major, minor\) such as \(9, 0\), got 9"),
+        (
+            lambda: Problem(buffers("a"), previous={"a": ("shared",)}),
+            r"previous place of `a` must be \(location, byte offset or None\), got \('shared',\)",
+        ),
+        (
+            lambda: Problem(buffers("a"), previous={"a": ("shared", -4)}),
+            "previous place of `a` must be",
+        ),
         (lambda: Limits(compute_capability=(9,)), "compute_capability must be"),
         (
             lambda: Problem([Buffer(f"b{i}", 2**40, "u1") for i in range(1025)]),
