@@ -225,8 +225,8 @@ def make_inputs(
     t_span: tuple[float, float],
     dtype,
     *,
-    rtol=1e-3,
-    atol=1e-6,
+    rtol: Any = 1e-3,
+    atol: Any = 1e-6,
     first_step: float = 0.0,
     max_step: float = np.inf,
     max_steps: int = 100_000,
@@ -259,13 +259,16 @@ def make_inputs(
 
 def make_outputs(mode: SaveMode, n: int, n_runs: int, n_points: int, dtype) -> KernelOutputs:
     """Allocate what the kernel writes; points that are never reached stay NaN."""
-    final = mode is SaveMode.FINAL  # which does not count points
-    points = 1 if final else n_points
+    counters = np.zeros(N_COUNTERS * n_runs, np.int32)
+    status = np.empty(n_runs, np.int32)
+    if mode is SaveMode.FINAL:  # of which every run has one, and points are not counted
+        states, times = np.empty(n * n_runs, dtype), np.empty(n_runs, dtype)
+        return KernelOutputs(states, times, np.zeros(1, np.int64), counters, status)
     times = n_runs * (n_points if mode is SaveMode.STEPS else 1)
     return KernelOutputs(
-        states=np.full(points * n * n_runs, np.nan, dtype=dtype),
+        states=np.full(n_points * n * n_runs, np.nan, dtype=dtype),
         times=np.full(times, np.nan, dtype=dtype),
-        saved=np.zeros(1 if final else n_runs, dtype=np.int64),
-        counters=np.zeros(N_COUNTERS * n_runs, dtype=np.int32),
-        status=np.zeros(n_runs, dtype=np.int32),
+        saved=np.zeros(n_runs, dtype=np.int64),
+        counters=counters,
+        status=status,
     )

@@ -8,12 +8,18 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
+from cubie.backend import KernelInputs
 from cubie.kernel import BatchSolverKernel, make_inputs, make_outputs
 from cubie.results import Result, make_result
 from cubie.saving import SaveMode
+from cubie.staging import Staging
 from cubie.systems import Batch
 
 FIRST_ROOM = 256  # points a run saved at every step has room for at first
+# Larger inputs are not kept: laying them out anew is little next to solving them.
+MAX_STAGED_ELEMENTS = 100_000
+
+Span = tuple[float, float]
 
 
 @frozen
@@ -29,14 +35,8 @@ class PreparedSolve:
     max_steps: int
     notes: tuple[str, ...]
 
-    def run(
-        self,
-        batch: Batch,
-        span: tuple[float, float],
-        times: np.ndarray | None,
-        first_step: float,
-    ) -> Result:
-        """Launch, with more room if steps did not fit, and shape the result.
+    def run(self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float) -> Result:
+        """Lay out the inputs of a batch, launch, and shape the result.
 
         Parameters
         ----------
@@ -47,24 +47,45 @@ class PreparedSolve:
         first_step : float
             0 where it is estimated.
         """
-        kernel, mode, dtype = self.kernel, self.mode, self.dtype
-        n, n_runs = batch.y0.shape[0], batch.n_runs or 1
-        arguments: dict[str, Any] = {
-            "rtol": self.rtol,
-            "atol": self.atol,
-            "first_step": first_step,
-            "max_step": self.max_step,
-            "max_steps": self.max_steps,
-            "save_times": () if times is None else times,
-        }
-        room = FIRST_ROOM if mode is SaveMode.STEPS else 0
+        self.kernel.compiled.expect(batch.n_runs or 1)
+        inputs = self.lay_out(batch, span, times, first_step)
+        return self.launch(inputs, batch.y0.shape[0], batch.n_runs, span, times)
+
+    def lay_out(
+        self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float
+    ) -> KernelInputs:
+        """Return the inputs of a launch, in memory of their own."""
+        return make_inputs(
+            batch.y0,
+            batch.parameters,
+            span,
+            self.dtype,
+            rtol=self.rtol,
+            atol=self.atol,
+            first_step=first_step,
+            max_step=self.max_step,
+            max_steps=self.max_steps,
+            save_times=() if times is None else times.copy(),
+        )
+
+    def launch(
+        self,
+        inputs: KernelInputs,
+        n_states: int,
+        n_runs: int | None,
+        span: Span,
+        times: np.ndarray | None,
+    ) -> Result:
+        """Solve, with more room if steps did not fit, and shape the result."""
+        kernel, mode, columns = self.kernel, self.mode, n_runs or 1
         kernel.compiled  # noqa: B018  (compiled here, so that the clock below times solving only)
+        room = FIRST_ROOM if mode is SaveMode.STEPS else 0
         while True:
-            inputs = make_inputs(batch.y0, batch.parameters, span, dtype, room=room, **arguments)
-            points = room if mode is SaveMode.STEPS else len(arguments["save_times"])
-            outputs = make_outputs(mode, n, n_runs, points, dtype)
+            inputs.limits[2] = room
+            points = room if mode is SaveMode.STEPS else 0 if times is None else len(times)
+            outputs = make_outputs(mode, n_states, columns, points, self.dtype)
             start = time.perf_counter()
-            kernel.launch(n_runs, inputs, outputs)
+            kernel.launch(columns, inputs, outputs)
             seconds = time.perf_counter() - start
             needed = int(outputs.saved.max()) if mode is SaveMode.STEPS else 0
             if needed <= room:
@@ -73,8 +94,8 @@ class PreparedSolve:
         return make_result(
             outputs,
             mode,
-            batch.n_runs is None,
-            (n, n_runs),
+            n_runs is None,
+            (n_states, columns),
             times,
             span[1],
             kernel.plan,
@@ -82,3 +103,48 @@ class PreparedSolve:
             seconds,
             kernel.integrator.algorithm,
         )
+
+
+class RecurringSolve:
+    """A prepared solve of inputs that have the same shapes each time.
+
+    Parameters
+    ----------
+    prepared : PreparedSolve
+    batch : Batch
+        Of the first solve; its shapes are kept.
+    args : tuple
+        Plain in the sense of `cubie.staging.shapes_of`.
+    """
+
+    def __init__(self, prepared: PreparedSolve, batch: Batch, args: tuple[Any, ...]):
+        self.prepared, self._batch, self._args = prepared, batch, args
+        # A solve takes one, or makes it where other threads have all.
+        self._idle: list[Staging] = []
+
+    def run(
+        self,
+        y0: Any,
+        args: tuple[Any, ...],
+        span: Span,
+        times: np.ndarray | None,
+        first_step: float,
+    ) -> Result:
+        """Write the numbers into their places, launch, and shape the result."""
+        prepared, batch = self.prepared, self._batch
+        prepared.kernel.compiled.expect(batch.n_runs or 1)
+        try:
+            staging = self._idle.pop()
+        except IndexError:
+            inputs = prepared.lay_out(batch, span, times, first_step)
+            staging = Staging(inputs, batch, self._args)
+        try:
+            inputs = staging.fill(y0, args, span, times, first_step)
+            return prepared.launch(inputs, batch.y0.shape[0], batch.n_runs, span, times)
+        finally:
+            self._idle.append(staging)
+
+
+def is_worth_keeping(batch: Batch) -> bool:
+    """Tell whether laying out the inputs is much of the work of a solve."""
+    return batch.y0.size + batch.parameters.size <= MAX_STAGED_ELEMENTS

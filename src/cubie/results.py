@@ -152,7 +152,7 @@ def _work(counters: dict[str, Any], algorithm: StepAlgorithm) -> dict[str, Any]:
         nfev = nfev + counters["newton"] * algorithm.rhs_per_iteration
     each = algorithm.jacobians_per_step, algorithm.factorizations_per_step
     if not any(each):
-        none = np.zeros_like(nfev) if isinstance(nfev, np.ndarray) else 0
+        none = np.zeros(nfev.shape, nfev.dtype) if isinstance(nfev, np.ndarray) else 0
         return {"nfev": nfev, "njev": none, "nlu": none}
     attempts = counters["steps"] + counters["rejected"]
     return {"nfev": nfev, "njev": attempts * each[0], "nlu": attempts * each[1]}

@@ -21,10 +21,11 @@ from cubie.kernel import (
     BatchSolverConfig,
     BatchSolverKernel,
 )
-from cubie.prepared import PreparedSolve
+from cubie.prepared import PreparedSolve, RecurringSolve, is_worth_keeping
 from cubie.results import Result
 from cubie.saving import SaveMode
 from cubie.sizes import parse_size
+from cubie.staging import shapes_of
 from cubie.systems import (
     Batch,
     System,
@@ -40,6 +41,7 @@ from cubie_planner.explain import Explanation, explain
 
 DTYPES = ("float32", "float64")
 MAX_BLOCK_SIZE = 1024
+MAX_RECURRING_SHAPES = 16  # of inputs that a solver keeps room for
 MAX_RECENT_KERNELS = 64  # that repeated calls of `solve_ivp` find again
 
 
@@ -134,6 +136,7 @@ class Solver:
         self._systems: dict[Any, System] = {}
         self._memory = KernelMemory()
         self._prepared: dict[Any, PreparedSolve] = {}
+        self._recurring: dict[Any, RecurringSolve] = {}
         self._last: BatchSolverKernel | None = None
         self.update(**options)
 
@@ -147,6 +150,7 @@ class Solver:
         """
         self._settings, self._options = self._changed(changes)
         self._prepared.clear()
+        self._recurring.clear()
 
     def _changed(self, changes: Mapping[str, Any]) -> tuple[SolverSettings, dict[str, Any]]:
         """Return settings and component options with `changes` made, checked."""
@@ -200,7 +204,8 @@ class Solver:
     def prepare(self, y0: Any, args: Sequence[Any] | None = None, **changes: Any) -> Plan:
         """Plan for a problem without solving it, and return the plan."""
         settings, options = self._changed(changes)
-        batch = self._batch(y0, args)
+        y0, args = self._by_position(y0, args)
+        batch = split_batch(y0, args)
         mode = settings.save_mode(batch.n_runs is None, None)
         dtype = _dtype(settings.dtype, y0)
         return self._prepare(settings, options, batch, mode, dtype).kernel.plan
@@ -221,20 +226,40 @@ class Solver:
         settings, options = self._changed(changes)
         span = checks.time_span(t_span)
         times = checks.save_times(t_eval, span)
-        batch = self._batch(y0, args)
+        y0, given = self._by_position(y0, args)
+        shapes = shapes_of(y0, given) if settings is self._settings else None
+        key = None if shapes is None else (shapes, None if times is None else times.size)
+        if key in self._recurring:
+            recurring = self._recurring[key]
+            self._last = recurring.prepared.kernel
+            first_step = _first_step(settings, self._last, span)
+            return recurring.run(y0, given, span, times, first_step)
+        batch = split_batch(y0, given)
         checks.initial_states(batch.y0)
-        mode = settings.save_mode(batch.n_runs is None, times)
-        dtype = _dtype(settings.dtype, y0)
-        if settings is self._settings:
-            key = (batch.y0.shape[0], _structure(batch.args), mode, dtype)
-            if key not in self._prepared:
-                self._prepared[key] = self._prepare(settings, options, batch, mode, dtype)
-            prepared = self._prepared[key]
-        else:
-            prepared = self._prepare(settings, options, batch, mode, dtype)
+        prepared = self._prepared_for(settings, options, batch, times, _dtype(settings.dtype, y0))
         self._last = prepared.kernel
-        first_step = _first_step(settings, prepared.kernel, span)
-        return prepared.run(batch, span, times, first_step)
+        if key is not None and is_worth_keeping(batch):
+            if len(self._recurring) >= MAX_RECURRING_SHAPES:
+                self._recurring.clear()
+            self._recurring[key] = RecurringSolve(prepared, batch, given)
+        return prepared.run(batch, span, times, _first_step(settings, prepared.kernel, span))
+
+    def _prepared_for(
+        self,
+        settings: SolverSettings,
+        options: Mapping[str, Any],
+        batch: Batch,
+        times: np.ndarray | None,
+        dtype: np.dtype,
+    ) -> PreparedSolve:
+        """Return what was prepared before with the same settings and structure, or prepare it."""
+        mode = settings.save_mode(batch.n_runs is None, times)
+        if settings is not self._settings:
+            return self._prepare(settings, options, batch, mode, dtype)
+        key = (batch.y0.shape[0], _structure(batch.args), mode, dtype)
+        if key not in self._prepared:
+            self._prepared[key] = self._prepare(settings, options, batch, mode, dtype)
+        return self._prepared[key]
 
     def _prepare(
         self,
@@ -257,11 +282,11 @@ class Solver:
             self._notes(settings, batch),
         )
 
-    def _batch(self, y0: Any, args: Any) -> Batch:
-        """Return all runs; of equations, `y0` and `args` may be mappings by name."""
+    def _by_position(self, y0: Any, args: Any) -> tuple[Any, Any]:
+        """Return `y0` and `args`, which of equations may be mappings by name."""
         if self.equations is not None:
             y0, args = self.equations.initial_state(y0), self.equations.arguments(args)
-        return split_batch(y0, () if args is None else args)
+        return y0, () if args is None else args
 
     def _system(self, settings: SolverSettings, batch: Batch) -> System:
         jac, mass = settings.jac, settings.mass_matrix

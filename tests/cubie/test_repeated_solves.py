@@ -5,6 +5,9 @@ import pytest
 
 from cubie import InvalidProblem, RunStatus, Solver
 from cubie.backend.cpu import CPUKernel
+from cubie.backend.native_team import NativeTeam
+from cubie.prepared import MAX_STAGED_ELEMENTS
+from cubie.solver import MAX_RECURRING_SHAPES
 from tests.oracle.problems import LORENZ
 
 RHO = np.linspace(15.0, 35.0, 40)
@@ -58,7 +61,9 @@ def test_data_choose_the_dtype_anew_each_time():
 def test_threads_by_the_work_of_the_latest_batch(monkeypatch):
     """A batch that took long is given more threads, a small one a single thread; never more
     than there are groups of runs."""
+    team = NativeTeam(4)
     monkeypatch.setattr("cubie.backend.cpu.n_threads", lambda: 4)
+    monkeypatch.setattr("cubie.backend.cpu.shared_team", lambda: team)
     solver = Solver(LORENZ.fun, backend="cpu", rtol=1e-6, atol=1e-8, lanes=4, fastmath=False)
     args = (10.0, RHO, 8.0 / 3.0)
     first = solver.solve((0.0, 1.0), [1.0, 0.0, 0.0], args=args)
@@ -71,3 +76,84 @@ def test_threads_by_the_work_of_the_latest_batch(monkeypatch):
     np.testing.assert_array_equal(again.y, first.y)
     kernel._group_seconds = 1e-9
     assert kernel._workers(40) == 1
+    team.close()
+
+
+def vectors(t, y, matrix, rate, factor):
+    """Three states, driven by a matrix, a vector and a number."""
+    return [matrix[0][i] * y[i] - rate[i] * y[i] * factor + matrix[1][i] for i in range(3)]
+
+
+N_RUNS = 5
+RANDOM = np.random.default_rng(3)
+# What serves all runs, and what each run has its own of.
+MATRICES = RANDOM.uniform(-1, 0, (2, 3)), RANDOM.uniform(-1, 0, (N_RUNS, 2, 3))
+RATES = RANDOM.uniform(0, 1, 3), RANDOM.uniform(0, 1, (N_RUNS, 3))
+FACTORS = 0.5, RANDOM.uniform(0, 1, N_RUNS)
+STATES = RANDOM.uniform(-1, 1, (N_RUNS, 3)), RANDOM.uniform(-1, 1, (N_RUNS, 3)).astype("f4")
+
+
+@pytest.mark.parametrize("y0", STATES, ids=("float64", "float32"))
+@pytest.mark.parametrize("times", [None, np.linspace(0.0, 1.0, 4)], ids=("final", "t_eval"))
+@pytest.mark.parametrize("swept", range(8))
+def test_inputs_of_the_same_shapes_are_written_to_their_places(y0, times, swept):
+    """Whatever is swept, a solve with other numbers equals that of a solver that is new."""
+    pairs = (MATRICES, RATES, FACTORS)
+    args = tuple(pair[swept >> k & 1] for k, pair in enumerate(pairs))
+    solver = Solver(vectors, backend="python", rtol=1e-5, atol=1e-7)
+    first = solver.solve((0.0, 1.0), y0, times, args=args)
+    kept = first.y.copy()
+    others = tuple(2.0 * value for value in args)
+    later = None if times is None else 0.5 + times
+    second = solver.solve((0.5, 1.5), -y0, later, args=others)
+    new = Solver(vectors, backend="python", rtol=1e-5, atol=1e-7)
+    expected = new.solve((0.5, 1.5), -y0, later, args=others)
+    assert len(solver._recurring) == 1
+    np.testing.assert_array_equal(second.y, expected.y)
+    np.testing.assert_array_equal(second.t, expected.t)
+    np.testing.assert_array_equal(first.y, kept)  # results are never written to again
+
+
+def test_one_run_after_another_as_scipy_would_be_called():
+    """Lists and floats, every step saved: as many points as each run needs."""
+    solver = Solver(LORENZ.fun, backend="cpu", rtol=1e-6, atol=1e-8)
+    for _ in range(2):
+        for rho, y0 in ((5.0, [1.0, 0.0, 0.0]), (28.0, [1.0, 2.0, 3.0])):
+            args = (10.0, rho, 8.0 / 3.0)
+            result = solver.solve((0.0, 20.0), y0, args=args)
+            expected = Solver(LORENZ.fun, backend="cpu", rtol=1e-6, atol=1e-8)
+            np.testing.assert_array_equal(result.y, expected.solve((0.0, 20.0), y0, args=args).y)
+            assert result.y.shape == (3, result.t.size)
+    assert result.t.size > 256  # more than there is room for at first
+
+
+def test_bad_numbers_are_refused_again():
+    """A state that is not finite is told by its place, in inputs known from before as well."""
+    solver, args = Solver(decay, backend="python"), (np.full(2, 2.0),)
+    for _ in range(2):
+        solver.solve((0.0, 1.0), np.array([[1.0], [2.0]]), args=args)
+        with pytest.raises(InvalidProblem, match=r"y0\[1, 0\] is nan"):
+            solver.solve((0.0, 1.0), np.array([[1.0], [np.nan]]), args=args)
+        with pytest.raises(InvalidProblem, match=r"y0\[0\] is inf"):
+            solver.solve((0.0, 1.0), [np.inf], args=args)
+
+
+def test_times_given_are_not_written_to():
+    """Neither by this solve nor by a later one."""
+    times, later = np.linspace(0.0, 1.0, 3), np.linspace(0.0, 0.5, 3)
+    solver, given = Solver(decay, backend="python"), times.copy()
+    solver.solve((0.0, 1.0), [1.0], times, args=(1.0,))
+    solver.solve((0.0, 0.5), [1.0], later, args=(1.0,))
+    np.testing.assert_array_equal(times, given)
+
+
+def test_room_is_kept_for_a_few_shapes_only():
+    """Inputs of many runs, or of ever other shapes, do not stay in memory."""
+    solver = Solver(decay, backend="cpu")
+    for n in range(1, 2 * MAX_RECURRING_SHAPES):
+        solver.solve((0.0, 0.1), [1.0], args=(np.ones(n),))
+    assert len(solver._recurring) <= MAX_RECURRING_SHAPES
+    solver.update()
+    assert not solver._recurring
+    solver.solve((0.0, 0.1), [1.0], args=(np.ones(MAX_STAGED_ELEMENTS),))
+    assert not solver._recurring

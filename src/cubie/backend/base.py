@@ -194,6 +194,9 @@ class Kernel(ABC):
     ) -> None:
         """Solve all runs; blocks until the outputs are complete."""
 
+    def expect(self, n_runs: int) -> None:  # noqa: B027
+        """Be ready for a batch of so many runs, which follows within microseconds."""
+
 
 def own_placement(placement: Placement) -> str:
     """Classify where an allocator takes its bytes from.

@@ -1,4 +1,4 @@
-"""Machine code of kernels: loaded into the process, kept on disk under its digest.
+"""Machine code: loaded into the process, kept on disk under its digest.
 
 The digest stands for everything that made the code (component settings, plan,
 traced system, backend), so that a kernel is found again in any process, and
@@ -80,8 +80,6 @@ class ObjectCode:
 
     Attributes
     ----------
-    entry_address : int
-        Address of ``void entry(int64_t *arguments)``.
     from_cache : bool
         Whether it came from disk.
     """
@@ -99,7 +97,10 @@ class ObjectCode:
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
-        self.entry_address = self._engine.get_function_address(ENTRY)
+
+    def address(self, name: str) -> int:
+        """Return where a function of the code lies."""
+        return self._engine.get_function_address(name)
 
     @classmethod
     def find_or_make(cls, digest: str, compile_object: Callable[[], bytes]) -> ObjectCode:

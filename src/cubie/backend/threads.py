@@ -1,14 +1,12 @@
-"""Worker threads for compiled code that releases the interpreter lock."""
+"""Threads for compiled code that needs no interpreter."""
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
-
-T = TypeVar("T")
+from typing import Protocol
 
 THREADS_VARIABLE = "NUMBA_NUM_THREADS"
 
@@ -24,20 +22,50 @@ def n_threads() -> int:
     return os.cpu_count() or 1
 
 
-class WorkerPool:
-    """Threads that stay alive between solves; the caller's thread works too."""
+class Team(Protocol):
+    """Threads that stay alive between jobs; the caller's thread works too."""
+
+    def wake(self, workers: int) -> None:
+        """Let the threads of a job that will be posted within microseconds be ready for it."""
+        ...
+
+    def run(self, function: int, arguments: ctypes.Array[ctypes.c_int64]) -> None:
+        """Call the C function at an address once with each argument, each in its own thread.
+
+        A caller that finds the others busy calls it with the first argument only: any worker
+        must be able to do all of the work.
+        """
+        ...
+
+
+class PooledTeam:
+    """A team of Python's own threads, for systems without POSIX threads."""
 
     def __init__(self, size: int):
         self._executor = ThreadPoolExecutor(max(1, size - 1), thread_name_prefix="cubie")
 
-    @classmethod
-    @functools.cache
-    def shared(cls) -> WorkerPool:
-        """Return the pool of this process."""
-        return cls(n_threads())
+    def wake(self, workers: int) -> None:
+        """Do nothing: the executor starts threads as they are needed."""
 
-    def run(self, work: Callable[[], T], workers: int) -> list[T]:
-        """Run `work` in `workers` threads at once and return what each of them returns."""
-        others = [self._executor.submit(work) for _ in range(workers - 1)]
-        own = work()
-        return [own, *(other.result() for other in others)]
+    def run(self, function: int, arguments: ctypes.Array[ctypes.c_int64]) -> None:
+        """Call the function once with each argument."""
+        call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)  # releases the interpreter's lock
+        others = [self._executor.submit(call, argument) for argument in arguments[1:]]
+        call(arguments[0])
+        for other in others:
+            other.result()
+
+
+@functools.cache
+def shared_team() -> Team:
+    """Return the team of this process."""
+    if os.name != "posix":
+        return PooledTeam(n_threads())
+    from cubie.backend.native_team import NativeTeam
+
+    return NativeTeam(n_threads())
+
+
+# Threads do not survive a fork: the child makes a team of its own.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=shared_team.cache_clear)

@@ -1,6 +1,6 @@
 """The user's equations: from an ordinary SciPy right-hand side to a module a kernel can use."""
 
-from cubie.systems.batch import Batch, split_batch
+from cubie.systems.batch import Batch, argument_views, split_batch
 from cubie.systems.derivatives import Derivatives, derivatives, with_jacobian
 from cubie.systems.errors import BatchShapeError, RightHandSideError
 from cubie.systems.mass import with_mass
@@ -16,6 +16,7 @@ __all__ = [
     "Equations",
     "RightHandSideError",
     "System",
+    "argument_views",
     "derivatives",
     "equations",
     "read_equations",

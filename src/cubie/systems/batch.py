@@ -81,6 +81,21 @@ def parameter_columns(args, n_runs=None):
     return _columns(leaves_of(checked_args(args)), n_runs)
 
 
+def argument_views(args, n_runs, parameters):
+    """Return for each entry of `args`, none of them nested, where it goes in `parameters`.
+
+    The views of `parameters` (n_parameters, n_runs or 1) have the run axis first: writing an
+    entry to its view broadcasts what serves all runs.
+    """
+    views, start, columns = [], 0, parameters.shape[1]
+    for leaf in leaves_of(args):
+        shape = leaf.shape[1:] if _is_swept(leaf, n_runs) else leaf.shape
+        end = start + int(np.prod(shape))
+        views.append(parameters[start:end].T.reshape(columns, *shape))
+        start = end
+    return tuple(views)
+
+
 def checked_args(args):
     """Return `args` if it is a tuple or list, as SciPy wants it."""
     if isinstance(args, (tuple, list)):
