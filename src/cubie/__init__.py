@@ -4,10 +4,11 @@ from cubie.buffers import BufferLocation, BufferRegistry, CUDABuffer
 from cubie.errors import CubieError, InvalidOption, InvalidProblem, NoDevice, UnknownOption
 from cubie.factory import CUDAFactory
 from cubie.integrator import SingleIntegratorRun
+from cubie.ivp import solve_ivp
 from cubie.kernel import BatchSolverKernel
 from cubie.loop import IVPLoop
 from cubie.results import Result
-from cubie.solver import Solver, UntracedWarning, solve_ivp
+from cubie.solver import Solver, UntracedWarning
 from cubie.status import RunStatus
 from cubie_planner import Plan
 

@@ -35,6 +35,11 @@ class PreparedSolve:
     max_steps: int
     notes: tuple[str, ...]
 
+    @property
+    def adaptive(self) -> bool:
+        """Step sizes are chosen as the run goes."""
+        return self.kernel.integrator.controller.adaptive
+
     def run(self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float) -> Result:
         """Lay out the inputs of a batch, launch, and shape the result.
 

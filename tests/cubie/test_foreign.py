@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numba.core.runtime import rtsys
 
-from cubie import InvalidOption, RunStatus, Solver, UntracedWarning
+from cubie import InvalidOption, RunStatus, Solver, UntracedWarning, solve_ivp
 from cubie.backend.foreign import UncompilableFunction
 
 # A fixed step of the simplest method keeps kernels, and so compile times, small.
@@ -141,6 +141,21 @@ def test_the_user_is_told():
     with pytest.warns(UntracedWarning, match="cannot be traced"):
         result = solver.solve((0.0, 0.1), [1.0, 0.7], args=(0.3,))
     assert any("as_tuple" in note for note in result.notes)
+
+
+@pytest.mark.parametrize("entry", ["solve", "prepare", "solve_ivp"])
+def test_the_warning_points_at_the_users_line(entry):
+    """Not at one in the package."""
+    solver = Solver(as_tuple, backend="python", **SETTINGS)
+    given = {"y0": [1.0, 0.7], "args": (0.3,)}
+    calls = {
+        "solve": lambda: solver.solve((0.0, 0.1), **given),
+        "prepare": lambda: solver.prepare(**given),
+        "solve_ivp": lambda: solve_ivp(as_tuple, (0.0, 0.1), backend="python", **given),
+    }
+    with pytest.warns(UntracedWarning) as caught:
+        calls[entry]()
+    assert [warning.filename for warning in caught] == [__file__]
 
 
 def test_it_runs_on_one_lane_only():

@@ -1,0 +1,127 @@
+"""`solve_ivp`: everything in one call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cubie.results import Result
+from cubie.solver import KernelMemory, Solver
+
+MAX_RECENT_KERNELS = 64  # that repeated calls find again
+
+_recent = KernelMemory()
+
+
+def solve_ivp(
+    fun: Callable,
+    t_span: Sequence[float],
+    y0: Any,
+    method: Any = "tsit5",
+    t_eval: Any = None,
+    *,
+    args: Sequence[Any] | None = None,
+    rtol: Any = 1e-3,
+    atol: Any = 1e-6,
+    first_step: float | None = None,
+    max_step: float = math.inf,
+    max_steps: int = 100_000,
+    locations: Any = "auto",
+    max_shared: int | str | None = None,
+    block_size: int | None = None,
+    backend: str = "auto",
+    dtype: Any = None,
+    fastmath: bool = True,
+    **options: Any,
+) -> Result:
+    """Solve an initial value problem, or a batch of them, y' = fun(t, y), y(t0) = y0.
+
+    Parameters
+    ----------
+    fun : callable, or equations as text or in SymPy
+        ``fun(t, y, *args)`` returning a sequence of n numbers; ordinary Python. Or
+        ``["dx = v", "dv = mu*(1 - x**2)*v - x"]`` and all else that
+        `cubie.systems.equations` reads.
+    t_span : (float, float)
+        Start and end; integration runs backwards if the end lies before the start.
+    y0 : array_like (n,) or (n_runs, n)
+        Initial state, of one run or of each; of equations also a mapping by name.
+        float32 data selects float32.
+    method : str or Tableau
+        Such as "tsit5", "dormand_prince54", "dop853"; for stiff systems "rodas5p",
+        "radau_iia_5", "kvaerno5". SciPy's "RK45", "RK23", "DOP853" and "Radau" are
+        known, in any case.
+    t_eval : array_like (n_points,), optional
+        Times to save at; steps land on them exactly. By default a single run
+        saves every step, a batch its final state (see `save`).
+    args : tuple, optional
+        Further arguments of `fun`. An array with a leading axis of runs makes a
+        batch; see `cubie.systems.split_batch` for the rule. Of equations also a
+        mapping by name.
+    rtol, atol : float or array_like (n,)
+        A step's error is kept below ``atol + rtol * abs(y)``, in the root mean
+        square over the components.
+    first_step : float, optional
+        First step size; chosen from the derivatives by default. Methods without an
+        error estimate keep it throughout, and need it.
+    max_step : float
+        Largest step size.
+    max_steps : int
+        Attempted steps a run may use before it ends with status TOO_MANY_STEPS.
+    locations : "auto", "local", "shared", mapping of buffer to location, or Plan
+        Where buffers live that are not pinned by a `{buffer}_location` option.
+    max_shared : int or str, optional
+        Shared memory a block may use, "48k" or "sm_90"; by default the device's
+        limit, and none where there is no device.
+    block_size : int, optional
+        Runs (threads) per block; 64 by default.
+    backend : {"auto", "cuda", "cpu", "python"}
+        "auto" is cuda where there is a GPU, else cpu.
+    dtype : float64 or float32, optional
+    fastmath : bool
+        Allow the compiler to reorder and fuse arithmetic. Without it results are
+        bit-identical for every placement of the buffers.
+    **options
+        ``step_controller`` ("fixed", "i", "pi", "pid", "gustafsson"), ``save``
+        ("final", "steps"), ``jac`` (``jac(t, y, *args)``, used where `fun` cannot be
+        traced), ``mass_matrix`` (M of M y' = f, for implicit methods), ``lanes`` (runs
+        per SIMD group on the CPU), options of the components (``safety``, ``kp``, ...;
+        of implicit methods ``linear_solver`` ("lu", "minimal_residual",
+        "steepest_descent", "bicgstab"), ``newton_tolerance``,
+        ``max_newton_iterations``, ``krylov_tolerance``, ``preconditioner``, ...) and
+        ``{buffer}_location`` for every buffer.
+
+    Returns
+    -------
+    Result
+        A failed run does not raise: see `status`, `success`, `message`.
+
+    Raises
+    ------
+    UnknownOption, InvalidOption, InvalidProblem
+        Naming the argument, what was given and what is allowed.
+    cubie_planner.PlanInfeasible
+        If the pins and limits cannot hold together.
+    """
+    global _recent
+    if len(_recent.kernels) >= MAX_RECENT_KERNELS:
+        _recent = KernelMemory()
+    solver = Solver(fun)
+    solver._memory = _recent
+    solver.update(
+        method=method,
+        rtol=rtol,
+        atol=atol,
+        first_step=first_step,
+        max_step=max_step,
+        max_steps=max_steps,
+        locations=locations,
+        max_shared=max_shared,
+        block_size=block_size,
+        backend=backend,
+        dtype=dtype,
+        fastmath=fastmath,
+        **options,
+    )
+    return solver.solve(t_span, y0, t_eval, args=args)

@@ -1,0 +1,131 @@
+"""The keyword arguments of a solve that no component of the integrator owns, and what they mean."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+
+from cubie import checks
+from cubie.backend import Backend, make_backend
+from cubie.errors import InvalidOption, InvalidProblem
+from cubie.integrator import RunSettings
+from cubie.kernel import DEFAULT_BLOCK_SIZE, BatchSolverConfig
+from cubie.saving import SaveMode
+from cubie.sizes import parse_size
+from cubie.systems import System
+from cubie.tableaus import get_tableau
+
+DTYPES = ("float32", "float64")
+MAX_BLOCK_SIZE = 1024
+
+
+@frozen
+class SolverSettings:
+    """Everything about a solve that no component of the integrator owns.
+
+    The fields are the keyword arguments of `solve_ivp`, see there.
+    """
+
+    method: Any = field(default="tsit5", converter=get_tableau)
+    step_controller: str | None = None
+    rtol: Any = 1e-3
+    atol: Any = 1e-6
+    first_step: float | None = None
+    max_step: float = math.inf
+    max_steps: int = 100_000
+    locations: Any = "auto"
+    max_shared: int | str | None = None
+    block_size: int | None = None
+    backend: str = "auto"
+    dtype: Any = None
+    fastmath: bool = True
+    lanes: int | None = None
+    save: str | None = None
+    jac: Callable | None = None
+    mass_matrix: Any = None
+
+    def save_mode(self, single: bool, times: np.ndarray | None) -> SaveMode:
+        """Return which points to keep: those asked for, else every step or the last."""
+        if times is not None:
+            if self.save is not None:
+                raise InvalidOption(
+                    "save", self.save, advice="Give either t_eval or save, not both."
+                )
+            return SaveMode.TIMES
+        if self.save is None:
+            return SaveMode.STEPS if single else SaveMode.FINAL
+        if self.save not in ("final", "steps"):
+            raise InvalidOption("save", self.save, ("final", "steps"))
+        return SaveMode(self.save)
+
+    def run_settings(self, mode: SaveMode, per_component: bool) -> RunSettings:
+        """Return what decides which components there are."""
+        return RunSettings(
+            method=self.method,
+            step_controller=self.step_controller,
+            save_mode=mode,
+            per_component=per_component,
+            first_step_given=self.first_step is not None,
+        )
+
+    def run_dtype(self, y0: Any) -> np.dtype:
+        """Return the dtype asked for; by default float32 for float32 data, else float64."""
+        if self.dtype is None:
+            return np.dtype(np.float32 if getattr(y0, "dtype", None) == np.float32 else np.float64)
+        try:
+            dtype = np.dtype(self.dtype)
+        except TypeError as error:
+            raise InvalidOption("dtype", self.dtype, DTYPES) from error
+        if dtype not in (np.float32, np.float64):
+            raise InvalidOption("dtype", dtype.name, DTYPES)
+        return dtype
+
+    def make_backend(self, dtype: np.dtype, system: System) -> Backend:
+        """Return the target that runs of the system are compiled for."""
+        return make_backend(
+            self.backend,
+            dtype,
+            bool(self.fastmath),
+            self.lanes,
+            one_run=system.kind == "compiled",
+            n_states=system.n_states,
+        )
+
+    def config(self, backend: Backend) -> BatchSolverConfig:
+        """Return the settings of the batch kernel."""
+        size = parse_size("max_shared", self.max_shared)
+        return BatchSolverConfig(
+            locations=self.locations,
+            max_shared_bytes=backend.max_shared_bytes if size is None else size,
+            block_size=self._checked_block_size(),
+            compute_capability=backend.compute_capability,
+        )
+
+    def _checked_block_size(self) -> int:
+        if self.block_size is None:
+            return DEFAULT_BLOCK_SIZE
+        size = checks.count("block_size", self.block_size)
+        if size > MAX_BLOCK_SIZE:
+            advice = f"A block has at most {MAX_BLOCK_SIZE} runs."
+            raise InvalidOption("block_size", size, advice=advice)
+        return size
+
+    def checked_first_step(self, adaptive: bool, span: tuple[float, float]) -> float:
+        """Return the first step size, 0 where it is estimated, as it is with an adaptive one."""
+        if self.first_step is None:
+            if not adaptive:
+                raise InvalidProblem(
+                    "first_step",
+                    f"must be given: `{self.method.name}` runs with a fixed step size here. "
+                    "For error control choose a method with an error estimate, such as 'tsit5'.",
+                )
+            return 0.0
+        step = checks.positive("first_step", self.first_step)
+        length = abs(span[1] - span[0])
+        if length and step > length:
+            raise InvalidProblem("first_step", f"is {step}, longer than t_span, which is {length}.")
+        return step
