@@ -107,7 +107,7 @@ class IVPLoop(CUDAFactory):
             "proposed_counters",
             N_ITERATION_COUNTERS,
             dtype=np.int32,
-            phases=(("step", "commit"),),
+            phases=proposed,
             enabled=self.algorithm.iterates,
         )
         self.register_buffer("dt", 1, access_weight=4.0)

@@ -2,7 +2,8 @@
 
 An algorithm is called at three points. Its phases `solution` and
 `error_estimate` tell the loop when the proposed state and the error are first
-written, so that their bytes are free for the stages before.
+written, so that their bytes are free for the stages before. Either may be the
+first of the two.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ class StepFunctions:
         signed size `h`. `inputs.tolerances` are those of `run`. Reads `state` (n,)
         and `parameters` (m,); writes `proposed_state` (n,) and, where the method
         has error estimates, `error` (n * n_error_estimates,), in units of y. An
-        algorithm that `iterates` writes to `proposed_counters` the iterations of
-        Newton's method and of the linear solver (2,). `failure` is 0 in lanes whose
+        algorithm that `iterates` writes to `proposed_counters` (2,), at its end, the
+        iterations of Newton's method and of the linear solver. `failure` is 0 in lanes whose
         equations were solved, elsewhere the code of a `RunStatus`: the step is then
         rejected, and if none of any size can be made, the run ends with that
         status.

@@ -206,8 +206,6 @@ class DIRKStep(StepAlgorithm):
             shared, persistent, inputs, run, n_runs, t, h, state, parameters, proposed_state,
             error, proposed_counters,
         ):  # fmt: skip
-            proposed_counters[0] = select(t == t, 0, 0)
-            proposed_counters[1] = select(t == t, 0, 0)
             shift = one / (h * gamma)
             stage_rhs = alloc_rhs(shared, persistent, None)
             accumulator = alloc_sum(shared, persistent, None)
@@ -216,9 +214,9 @@ class DIRKStep(StepAlgorithm):
             enter_first(shared, persistent)
             first_stage(shared, persistent, t, state, parameters, stage_rhs)
             enter_stages(shared, persistent)
-            solved = stages(
+            solved, iterations, linear = stages(
                 shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-                stage_rhs, accumulator, proposed_counters,
+                stage_rhs, accumulator,
             )  # fmt: skip
             enter_error(shared, persistent)
             filtered = estimate(
@@ -226,6 +224,7 @@ class DIRKStep(StepAlgorithm):
             )
             enter_solution(shared, persistent)
             solution(h, state, stage_rhs, proposed_state)
+            proposed_counters[0], proposed_counters[1] = iterations, linear
             return select(regular, select(solved & filtered, 0, diverged), singular)
 
         return step
@@ -251,7 +250,7 @@ class DIRKStep(StepAlgorithm):
         return backend.device(implicit if self.tableau.implicit_stages[0] else evaluate)
 
     def _build_stages(self, context: BuildContext, newton: NewtonFunctions) -> Callable:
-        """Solve the implicit stages in order; tell in which lanes all were solved."""
+        """Solve the implicit stages in order; return where all were solved, and iterations."""
         backend = context.backend
         chain = None
         for i, implicit in enumerate(self.tableau.implicit_stages):
@@ -265,15 +264,15 @@ class DIRKStep(StepAlgorithm):
 
         def stages(
             shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            stage_rhs, accumulator, proposed_counters,
+            stage_rhs, accumulator,
         ):  # fmt: skip
             base = alloc_base(shared, persistent, accumulator)
             increment = alloc_increment(shared, persistent, stage_rhs)
-            solved, _ = chain(
+            solved, _, iterations, linear = chain(
                 shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-                stage_rhs, accumulator, base, increment, h * 0.0 + one, proposed_counters,
+                stage_rhs, accumulator, base, increment, h * 0.0 + one,
             )  # fmt: skip
-            return solved
+            return solved, iterations, linear
 
         return backend.device(stages)
 
@@ -287,18 +286,18 @@ class DIRKStep(StepAlgorithm):
 
         def stage(
             shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            stage_rhs, accumulator, room, increment, eta, proposed_counters,
+            stage_rhs, accumulator, room, increment, eta,
         ):  # fmt: skip
             base = form_base(h, state, stage_rhs, accumulator, room)
             for k in range(n):
                 increment[k] = h * gamma * guess(stage_rhs, k)
-            solved, eta = solve(
+            solved, eta, iterations, linear = solve(
                 shared, persistent, inputs, run, n_runs, t, t + c * h, h, shift, state,
-                parameters, base, increment, eta, proposed_counters,
+                parameters, base, increment, eta,
             )  # fmt: skip
             for k in range(n):
                 stage_rhs[at + k] = increment[k] * shift
-            return solved, eta
+            return solved, eta, iterations, linear
 
         return backend.device(stage)
 

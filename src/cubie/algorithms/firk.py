@@ -171,8 +171,6 @@ class FIRKStep(StepAlgorithm):
             shared, persistent, inputs, run, n_runs, t, h, state, parameters, proposed_state,
             error, proposed_counters,
         ):  # fmt: skip
-            proposed_counters[0] = select(t == t, 0, 0)
-            proposed_counters[1] = select(t == t, 0, 0)
             shift = one / h
             increment = alloc_increment(shared, persistent, None)
             stage_state = alloc_stage(shared, persistent, None)
@@ -180,9 +178,9 @@ class FIRKStep(StepAlgorithm):
             regular = prepare(shared, persistent, t, shift, state, parameters)
             enter_stages(shared, persistent)
             predict(h, alloc_step(shared, persistent, None), increment)
-            solved, _ = solve(
+            solved, _, iterations, linear = solve(
                 shared, persistent, inputs, run, n_runs, t, t, h, shift, state, parameters,
-                stage_state, increment, h * zero + one, proposed_counters,
+                stage_state, increment, h * zero + one,
             )  # fmt: skip
             enter_solution(shared, persistent)
             solution(state, increment, proposed_state)
@@ -190,6 +188,7 @@ class FIRKStep(StepAlgorithm):
             filtered = estimate(
                 shared, persistent, t, h, shift, state, parameters, increment, stage_state, error
             )
+            proposed_counters[0], proposed_counters[1] = iterations, linear
             return select(regular, select(solved & filtered, 0, diverged), singular)
 
         return step

@@ -158,6 +158,7 @@ class RosenbrockStep(StepAlgorithm):
         alloc_store = context.allocator("stage_store")
         alloc_slopes = context.allocator("cached_auxiliaries")
         enter_solution, enter_error = context.phase("solution"), context.phase("error_estimate")
+        report = backend.device(_report if self.iterates else _nothing_to_report)
         one, gamma = backend.constant(1.0), backend.constant(self.tableau.gamma)
         singular = int(RunStatus.SINGULAR_JACOBIAN)
         diverged = int(RunStatus.NEWTON_DIVERGED)
@@ -170,14 +171,14 @@ class RosenbrockStep(StepAlgorithm):
             shift = one / (h * gamma)
             regular = prepare(shared, persistent, t, shift, state, parameters, slopes)
             store = alloc_store(shared, persistent, None)
-            solved = stages(
-                shared, persistent, t, h, shift, state, parameters, slopes, store,
-                proposed_counters,
-            )  # fmt: skip
+            solved, taken = stages(
+                shared, persistent, t, h, shift, state, parameters, slopes, store
+            )
             enter_solution(shared, persistent)
             solution(state, store, proposed_state)
             enter_error(shared, persistent)
             estimate(state, store, error)
+            report(t, taken, proposed_counters)
             return select(regular, select(solved, 0, diverged), singular)
 
         return step
@@ -203,7 +204,7 @@ class RosenbrockStep(StepAlgorithm):
         return context.backend.device(prepare)
 
     def _build_stages(self, context: BuildContext) -> Callable:
-        """Compute all increments; tell in which lanes every linear system was solved."""
+        """Compute all increments; tell in which lanes all systems were solved, and iterations."""
         backend = context.backend
         store_of_code = Store(Path(self.system.system.path).parents[1])
         parts = _Parts(
@@ -218,12 +219,11 @@ class RosenbrockStep(StepAlgorithm):
         alloc_rhs = context.allocator("stage_rhs")
         alloc_base = context.allocator("base_state_placeholder")
         alloc_iterations = context.allocator("krylov_iters_out")
-        enter, report = context.phase("evaluate"), self._build_report(context)
+        enter = context.phase("evaluate")
         clear = backend.device(_clear if self.iterates else _nothing_to_clear)
+        total = backend.device(_total if self.iterates else _none_taken)
 
-        def stages(
-            shared, persistent, t, h, shift, state, parameters, slopes, store, proposed_counters
-        ):
+        def stages(shared, persistent, t, h, shift, state, parameters, slopes, store):
             enter(shared, persistent)
             stage_rhs = alloc_rhs(shared, persistent, store)
             base = alloc_base(shared, persistent, None)
@@ -233,8 +233,7 @@ class RosenbrockStep(StepAlgorithm):
                 shared, persistent, t, h, shift, state, parameters, slopes, store, stage_rhs,
                 base, iterations,
             )  # fmt: skip
-            report(t, iterations, proposed_counters)
-            return solved
+            return solved, total(t, iterations)
 
         return backend.device(stages)
 
@@ -318,18 +317,6 @@ class RosenbrockStep(StepAlgorithm):
 
         return backend.device(drift)
 
-    def _build_report(self, context: BuildContext) -> Callable:
-        """Hand the iterations of all stages to the loop."""
-
-        def nothing(t, iterations, proposed_counters):
-            pass
-
-        def report(t, iterations, proposed_counters):
-            proposed_counters[0] = select(t == t, 0, 0)
-            proposed_counters[1] = iterations[0]
-
-        return context.backend.device(report if self.iterates else nothing)
-
     def _build_combination(
         self, context: BuildContext, weights: Sequence[float] | None, add_state: bool
     ) -> Callable:
@@ -384,4 +371,21 @@ def _clear(t, iterations):
 
 
 def _nothing_to_clear(t, iterations):
+    pass
+
+
+def _total(t, iterations):
+    return iterations[0]
+
+
+def _none_taken(t, iterations):
+    return select(t == t, 0, 0)
+
+
+def _report(t, taken, proposed_counters):
+    proposed_counters[0] = select(t == t, 0, 0)
+    proposed_counters[1] = taken
+
+
+def _nothing_to_report(t, taken, proposed_counters):
     pass

@@ -93,16 +93,16 @@ def then(before: Callable, after: Callable) -> Callable:
 
     def both(
         shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-        stage_rhs, accumulator, base, increment, eta, proposed_counters,
+        stage_rhs, accumulator, base, increment, eta,
     ):  # fmt: skip
-        solved, eta = before(
+        solved, eta, iterations, linear = before(
             shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            stage_rhs, accumulator, base, increment, eta, proposed_counters,
+            stage_rhs, accumulator, base, increment, eta,
         )  # fmt: skip
-        also, eta = after(
+        also, eta, more_iterations, more_linear = after(
             shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            stage_rhs, accumulator, base, increment, eta, proposed_counters,
+            stage_rhs, accumulator, base, increment, eta,
         )  # fmt: skip
-        return solved & also, eta
+        return solved & also, eta, iterations + more_iterations, linear + more_linear
 
     return both

@@ -64,11 +64,12 @@ class NewtonFunctions:
         matrix at the step's start; the mask tells where it can be solved with.
     solve : callable
         ``solve(shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state,
-        parameters, base, increment, eta, proposed_counters) -> (solved, eta)``:
+        parameters, base, increment, eta) -> (solved, eta, iterations, linear)``:
         improves `increment` (N,) until the equations hold. t, shift, state and
         parameters are those of `prepare`; `t_stage` and `base` are for the equations.
         `eta` estimates how much of the last change is left as error, from equations
-        solved before (1 at first). Adds the iterations to `proposed_counters`.
+        solved before (1 at first). `iterations` are those taken (int32 lanes), `linear`
+        those of the linear solver in them.
     filter : callable or None
         ``filter(shared, persistent, t, shift, state, parameters, rhs, x) -> solved``: solves
         once with the filter's block, for the n elements of x, which may be `rhs`.
@@ -223,7 +224,7 @@ class NewtonSolver(CUDAFactory):
         backend, size = context.backend, self.blocks.n_unknowns
         change = self._build_change(context)
         judge = self._build_judge(context)
-        clear, collect = self._build_counting(context)
+        clear, taken = self._build_counting(context)
         alloc_delta, alloc_residual = context.allocator("delta"), context.allocator("residual")
         alloc_count = context.allocator("krylov_iters_local")
         exp2, log2 = build_exp2(backend), build_log2(backend)
@@ -232,7 +233,7 @@ class NewtonSolver(CUDAFactory):
 
         def solve(
             shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
-            base, increment, eta, proposed_counters,
+            base, increment, eta,
         ):  # fmt: skip
             residual = alloc_residual(shared, persistent, None)
             delta = alloc_delta(shared, persistent, residual)
@@ -258,9 +259,7 @@ class NewtonSolver(CUDAFactory):
                 iterations = select(active, iterations + 1, iterations)
                 solved = solved | converged
                 active = goes_on
-            proposed_counters[0] = proposed_counters[0] + iterations
-            collect(count, proposed_counters)
-            return solved, eta
+            return solved, eta, iterations, taken(t, count)
 
         return solve
 
@@ -337,18 +336,21 @@ class NewtonSolver(CUDAFactory):
         return backend.device(judge)
 
     def _build_counting(self, context: BuildContext) -> tuple[Callable, Callable]:
-        """Return ``clear(t, count)`` and ``collect(count, proposed_counters)``."""
+        """Return ``clear(t, count)`` and ``taken(t, count)``: iterations of the linear solver."""
 
-        def nothing(first, second):
+        def nothing(t, count):
             pass
+
+        def none_taken(t, count):
+            return select(t == t, 0, 0)
 
         def clear(t, count):
             count[0] = select(t == t, 0, 0)
 
-        def collect(count, proposed_counters):
-            proposed_counters[1] = proposed_counters[1] + count[0]
+        def taken(t, count):
+            return count[0]
 
         device = context.backend.device
         if not self.iterative:
-            return device(nothing), device(nothing)
-        return device(clear), device(collect)
+            return device(nothing), device(none_taken)
+        return device(clear), device(taken)
