@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cubie.backend import any_lane, select
+from cubie.backend import Backend, any_lane, select
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks
 from cubie.solvers.krylov import KrylovSolver, Part, build_dot
@@ -28,15 +28,18 @@ class BiCGSTAB(KrylovSolver):
     def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
         backend, n = context.backend, part.blocks.n_unknowns
         dot = build_dot(backend, n)
-        first = self._build_first_half(context, part)
-        second = self._build_second_half(context, part)
+        product = self._build_product(context, part)
+        first = self._build_first_half(backend, n, product)
+        second = self._build_second_half(backend, n, product)
         alloc_shadow = context.allocator("krylov_shadow")
         alloc_direction = context.allocator("krylov_direction")
         alloc_image = context.allocator("krylov_image")
         limit = self.settings.max_linear_iterations
         zero = backend.constant(0.0)
 
-        def iterate(shared, persistent, t, shift, y, p, residual, x, x_at, target):
+        def iterate(
+            shared, persistent, t, shift, y, p, inverse, room, temp, residual, x, x_at, target
+        ):
             shadow = alloc_shadow(shared, persistent, None)
             direction = alloc_direction(shared, persistent, None)
             image = alloc_image(shared, persistent, None)
@@ -50,7 +53,7 @@ class BiCGSTAB(KrylovSolver):
             iterations = select(active, 0, 0)
             while any_lane(active):
                 alpha, active = first(
-                    shared, persistent, t, shift, y, p,
+                    shared, persistent, t, shift, y, p, inverse, room, temp,
                     residual, x, x_at, shadow, direction, image, rho, active,
                 )  # fmt: skip
                 iterations = select(active, iterations + 1, iterations)
@@ -58,7 +61,7 @@ class BiCGSTAB(KrylovSolver):
                 size = dot(residual, residual)
                 active = active & (size > target)
                 rho, active = second(
-                    shared, persistent, t, shift, y, p,
+                    shared, persistent, t, shift, y, p, inverse, room, temp,
                     residual, x, x_at, shadow, direction, image, rho, alpha, active,
                 )  # fmt: skip
                 iterations = select(active, iterations + 1, iterations)
@@ -68,24 +71,16 @@ class BiCGSTAB(KrylovSolver):
 
         return backend.device(iterate)
 
-    def _build_first_half(self, context: BuildContext, part: Part) -> Callable:
+    def _build_first_half(self, backend: Backend, n: int, product: Callable) -> Callable:
         """Step along the direction: x += alpha z, r -= alpha A z, with z = P direction."""
-        backend, n = context.backend, part.blocks.n_unknowns
-        tools = self._build_tools(context, part)
-        apply, precondition = tools.apply, tools.precondition
-        alloc_room, alloc_temp = tools.alloc_room, tools.alloc_temp
-        alloc_inverse, dot = tools.alloc_inverse, build_dot(backend, n)
+        dot = build_dot(backend, n)
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
         def first(
-            shared, persistent, t, shift, y, p,
+            shared, persistent, t, shift, y, p, inverse, room, temp,
             residual, x, x_at, shadow, direction, image, rho, active,
         ):  # fmt: skip
-            room = alloc_room(shared, persistent, None)
-            temp = alloc_temp(shared, persistent, None)
-            inverse = alloc_inverse(shared, persistent, None)
-            z = precondition(shared, persistent, t, shift, y, p, inverse, direction, room, temp)
-            apply(shared, persistent, t, shift, y, p, z, 0, image, 0)
+            z = product(shared, persistent, t, shift, y, p, inverse, room, temp, direction, image)
             below = dot(shadow, image)
             usable = active & (below != zero)
             alpha = select(usable, rho, zero) / select(usable, below, one)
@@ -96,24 +91,16 @@ class BiCGSTAB(KrylovSolver):
 
         return backend.device(first)
 
-    def _build_second_half(self, context: BuildContext, part: Part) -> Callable:
+    def _build_second_half(self, backend: Backend, n: int, product: Callable) -> Callable:
         """Minimise the residual along z = P residual, and turn the direction."""
-        backend, n = context.backend, part.blocks.n_unknowns
-        tools = self._build_tools(context, part)
-        apply, precondition = tools.apply, tools.precondition
-        alloc_room, alloc_temp = tools.alloc_room, tools.alloc_temp
-        alloc_inverse, dot = tools.alloc_inverse, build_dot(backend, n)
+        dot = build_dot(backend, n)
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
         def second(
-            shared, persistent, t, shift, y, p,
+            shared, persistent, t, shift, y, p, inverse, room, temp,
             residual, x, x_at, shadow, direction, image, rho, alpha, active,
         ):  # fmt: skip
-            room = alloc_room(shared, persistent, None)
-            temp = alloc_temp(shared, persistent, None)
-            inverse = alloc_inverse(shared, persistent, None)
-            z = precondition(shared, persistent, t, shift, y, p, inverse, residual, room, temp)
-            apply(shared, persistent, t, shift, y, p, z, 0, temp, 0)
+            z = product(shared, persistent, t, shift, y, p, inverse, room, temp, residual, temp)
             below = dot(temp, temp)
             usable = active & (below != zero)
             omega = select(usable, dot(temp, residual), zero) / select(usable, below, one)

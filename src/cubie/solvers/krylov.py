@@ -60,27 +60,6 @@ class Part:
 
 
 @frozen
-class Tools:
-    """What every iteration calls, and the allocators of the vectors that all of them have.
-
-    Attributes
-    ----------
-    apply : callable
-        See `build_operator`.
-    precondition : callable
-        See `build_preconditioner`.
-    alloc_room, alloc_temp, alloc_inverse : callable
-        Of what a preconditioner may write to, of scratch, and of the reciprocal diagonal.
-    """
-
-    apply: Callable
-    precondition: Callable
-    alloc_room: Callable
-    alloc_temp: Callable
-    alloc_inverse: Callable
-
-
-@frozen
 class KrylovSettings:
     """Options of the iterative solvers.
 
@@ -189,6 +168,8 @@ class KrylovSolver(LinearSolver):
         backend, n = context.backend, part.blocks.n_unknowns
         iterate = self._build_iterate(context, part)
         alloc_residual = context.allocator("krylov_residual")
+        alloc_inverse = context.allocator("inverse_diagonal")
+        alloc_room, alloc_temp = context.allocator("preconditioned_vec"), context.allocator("temp")
         enter = context.phase("solve")
         dot = build_dot(backend, n)
         zero = backend.constant(0.0)
@@ -201,28 +182,42 @@ class KrylovSolver(LinearSolver):
                 residual[i] = rhs[rhs_at + i]
                 x[x_at + i] = shift * zero
             target = tolerance_squared * dot(residual, residual)
-            return iterate(shared, persistent, t, shift, y, parameters, residual, x, x_at, target)
+            inverse = alloc_inverse(shared, persistent, None)
+            room = alloc_room(shared, persistent, None)
+            temp = alloc_temp(shared, persistent, None)
+            return iterate(
+                shared, persistent, t, shift, y, parameters, inverse, room, temp, residual,
+                x, x_at, target,
+            )  # fmt: skip
 
         return solve
 
-    def _build_tools(self, context: BuildContext, part: Part) -> Tools:
-        backend, blocks = context.backend, part.blocks
+    def _build_product(self, context: BuildContext, part: Part) -> Callable:
+        """Return ``product(shared, persistent, t, shift, y, p, scratch..., vec, out) -> z``.
+
+        It stores A z in `out`, with z = P vec; `scratch...` are the buffers of `_build_iterate`.
+        """
+        backend, blocks, settings = context.backend, part.blocks, self.settings
         jvp = self.child_functions(context, "jvp")
         add_mass = build_mass_product(backend, blocks.n_states, self.mass, self._store())
         apply = build_operator(backend, blocks, jvp, add_mass)
-        settings = self.settings
         kind, order = settings.preconditioner, settings.neumann_order
         scale = build_scale(backend, blocks, part.at)
-        return Tools(
-            apply=apply,
-            precondition=build_preconditioner(backend, kind, order, blocks, apply, scale),
-            alloc_room=context.allocator("preconditioned_vec"),
-            alloc_temp=context.allocator("temp"),
-            alloc_inverse=context.allocator("inverse_diagonal"),
-        )
+        precondition = build_preconditioner(backend, kind, order, blocks, apply, scale)
+
+        def product(shared, persistent, t, shift, y, p, inverse, room, temp, vec, out):
+            z = precondition(shared, persistent, t, shift, y, p, inverse, vec, room, temp)
+            apply(shared, persistent, t, shift, y, p, z, 0, out, 0)
+            return z
+
+        return backend.device(product)
 
     def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
-        """Return ``iterate(..., residual, x, x_at, target) -> (ok, iterations)``."""
+        """Return ``iterate(..., inverse, room, temp, residual, x, x_at, target)``.
+
+        It gives (ok, iterations). `inverse` is the reciprocal diagonal, `room` what a
+        preconditioner writes to, `temp` scratch.
+        """
         raise NotImplementedError
 
 
@@ -247,24 +242,21 @@ class _OneDirection(KrylovSolver):
 
     def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
         backend, n = context.backend, part.blocks.n_unknowns
-        tools = self._build_tools(context, part)
-        apply, precondition = tools.apply, tools.precondition
-        alloc_room, alloc_image = tools.alloc_room, tools.alloc_temp
-        alloc_inverse = tools.alloc_inverse
+        product = self._build_product(context, part)
         length, dot = self._build_length(backend, n), build_dot(backend, n)
         limit = self.settings.max_linear_iterations
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
-        def iterate(shared, persistent, t, shift, y, p, residual, x, x_at, target):
-            room = alloc_room(shared, persistent, None)
-            image = alloc_image(shared, persistent, None)
-            inverse = alloc_inverse(shared, persistent, None)
+        def iterate(
+            shared, persistent, t, shift, y, p, inverse, room, image, residual, x, x_at, target
+        ):
             size = dot(residual, residual)
             active = size > target
             iterations = select(active, 0, 0)
             while any_lane(active):
-                z = precondition(shared, persistent, t, shift, y, p, inverse, residual, room, image)
-                apply(shared, persistent, t, shift, y, p, z, 0, image, 0)
+                z = product(
+                    shared, persistent, t, shift, y, p, inverse, room, image, residual, image
+                )
                 above, below = length(residual, z, image)
                 usable = active & (below != zero)
                 step = select(usable, above, zero) / select(usable, below, one)
