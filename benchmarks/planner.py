@@ -28,6 +28,11 @@ from cubie_planner import Location, Placement, Plan, Problem, check, problem_fro
 from cubie_planner.packing import PackingProblem, PackingResult, pack
 
 INSTANCES = Path(__file__).parents[2] / "shared" / "data" / "minimalloc"
+NEED_INSTANCES = ("capacity", "height")
+ADVICE = (
+    "give the folder of the instances that come with MiniMalloc "
+    "(github.com/google/minimalloc, in benchmarks) with --instances"
+)
 
 
 @frozen
@@ -76,18 +81,27 @@ def run(argv: list[str] | None = None) -> dict[str, Any]:
     """Run the parts asked for, print tables, return (and with --json write) all figures."""
     parser = argparse.ArgumentParser(prog="benchmarks planner", description=__doc__)
     parser.add_argument("parts", nargs="*", default=[], metavar="part", help=", ".join(PARTS))
-    parser.add_argument("--instances", type=Path, default=INSTANCES, help="folder of CSV files")
+    parser.add_argument("--instances", type=Path, help="folder of MiniMalloc's CSV files")
     parser.add_argument("--json", type=Path, help="write the figures here")
     parser.add_argument("--docs", action="store_true", help="write the tables into docs/")
     options = parser.parse_args(argv)
     unknown = sorted(set(options.parts) - set(PARTS))
     if unknown:
         parser.error(f"unknown part {unknown[0]!r}; there are {', '.join(PARTS)}")
+    parts = options.parts or list(PARTS)
+    folder = options.instances or INSTANCES
+    missing = [part for part in parts if part in NEED_INSTANCES]
+    if missing and not any(folder.glob("*.csv")):
+        reason = f"no CSV files in {folder}; {ADVICE}"
+        if options.parts or options.instances:
+            parser.error(reason)
+        print(f"Without {' and '.join(missing)}: {reason}")
+        parts = [part for part in parts if part not in missing]
     _warm_up()
     conditions = describe()
     results: dict[str, Any] = {"conditions": conditions}
-    for part in options.parts or PARTS:
-        results[part] = PARTS[part](options.instances)
+    for part in parts:
+        results[part] = PARTS[part](folder)
     conditions["load_average_after"] = describe()["load_average"]
     if options.docs:
         planner_docs.write(results)
@@ -109,11 +123,8 @@ def _warm_up() -> None:
 
 def _files(folder: Path) -> list[tuple[str, int, Problem]]:
     """Return (name, capacity, problem) of every instance in the folder."""
-    paths = sorted(folder.glob("*.csv"))
-    if not paths:
-        raise SystemExit(f"no CSV files in {folder}; give their folder with --instances")
     found = []
-    for path in paths:
+    for path in sorted(folder.glob("*.csv")):
         name, capacity = path.name.split(".")[:2]
         found.append(
             (name, int(capacity), problem_from_minimalloc(path.read_text(), int(capacity)))

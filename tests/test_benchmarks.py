@@ -1,7 +1,7 @@
 """What the benchmark command does with names, and with results that were kept."""
 
 import pytest
-from benchmarks import stiff
+from benchmarks import planner, stiff
 from benchmarks.contender import CONTENDERS
 from benchmarks.registry import by_name, chosen
 from benchmarks.specs import LORENZ, WORKS, Work
@@ -48,3 +48,18 @@ def test_only_works_that_were_asked_for_are_printed():
     assert "Robertson" not in table
     assert "| 250 " in table
     assert "| 375 " in table
+
+
+def test_published_instances_may_be_missing(tmp_path, monkeypatch, capsys):
+    """Parts that need them are left out with a word, and refused where they were asked for."""
+    ran = []
+    parts = {name: lambda folder, name=name: ran.append(name) or [] for name in planner.PARTS}
+    monkeypatch.setattr(planner, "PARTS", parts)
+    monkeypatch.setattr(planner, "INSTANCES", tmp_path)
+    monkeypatch.setattr(planner, "_warm_up", lambda: None)
+    planner.run([])
+    assert ran == ["kernels", "joint", "fresh"]
+    assert f"no CSV files in {tmp_path}; give the folder" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        planner.run(["capacity"])
+    assert f"no CSV files in {tmp_path}; give the folder" in capsys.readouterr().err
