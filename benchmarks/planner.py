@@ -179,26 +179,26 @@ def _timed(name: str, problem: PackingProblem, capacity: int | None) -> tuple[Ro
     return row, result
 
 
-def capacity_part(folder: Path) -> list[dict[str, Any]]:
-    """Pack every instance into its capacity."""
+def _instances(folder: Path, limited: bool) -> list[Row]:
     rows = []
     for name, capacity, problem in _files(folder):
-        row, result = _timed(name, _packing(problem), capacity)
+        row, result = _timed(name, _packing(problem), capacity if limited else None)
         _accepted(problem, result)
         rows.append(row)
+    return rows
+
+
+def capacity_part(folder: Path) -> list[dict[str, Any]]:
+    """Pack every instance into its capacity."""
+    rows = _instances(folder, limited=True)
     print("\nWithin the capacity (accepted by the checker)")
     _print_rows(rows)
-    print(f"CPU in total: {sum(row.cpu for row in rows):.2f} s")
     return [asdict(row) for row in rows]
 
 
 def height_part(folder: Path) -> list[dict[str, Any]]:
     """Pack every instance as low as possible."""
-    rows = []
-    for name, _, problem in _files(folder):
-        row, result = _timed(name, _packing(problem), None)
-        _accepted(problem, result)
-        rows.append(row)
+    rows = _instances(folder, limited=False)
     print("\nMinimum height (optimal: equal to the proven bound)")
     _print_rows(rows)
     return [asdict(row) for row in rows]
@@ -260,6 +260,7 @@ def _print_rows(rows: list[Row]) -> None:
             f"{row.name:10} {row.items:6} {row.height or '-':>9} {row.bound:9} {gap:>7} "
             f"{row.nodes:8} {row.cpu:8.3f}  {row.status}, {row.engine}"
         )
+    print(f"CPU in total: {sum(row.cpu for row in rows):.2f} s")
 
 
 PARTS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
