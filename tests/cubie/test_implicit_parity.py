@@ -105,7 +105,7 @@ TOO_SHORT = [
     ("kvaerno3", "stage_rhs", ["start", ("first_stage", "stages")]),
     ("kvaerno3", "increment_cache", [("commit", "commit")]),
     ("radau_iia_5", "stage_increment", [("stages", "error_estimate")]),
-    ("radau_iia_5", "stage_state", ["error_estimate"]),
+    ("radau_iia_5", "stage_step", ["stages"]),
 ]
 
 

@@ -50,7 +50,20 @@ class StepFunctions:
 
 
 class StepAlgorithm(CUDAFactory):
-    """Base of the algorithm families.
+    """Base of the algorithm families: one step of a tableau of its kind, for a system.
+
+    A family implements `_compose`; what it finds there are the attributes below.
+
+    Parameters
+    ----------
+    tableau : Tableau
+    system : SystemComponent
+        The right-hand side.
+    dtype : dtype
+    options : mapping
+        Options of the whole tree; its own are picked out.
+    per_component : bool
+        Tolerances are given per component.
 
     Attributes
     ----------
@@ -89,7 +102,6 @@ class StepAlgorithm(CUDAFactory):
     iterates: bool = False
     memoryless: bool = False
 
-    @abstractmethod
     def __init__(
         self,
         tableau: Any,
@@ -98,8 +110,14 @@ class StepAlgorithm(CUDAFactory):
         options: Mapping[str, Any],
         per_component: bool = False,
     ):
-        """Make the algorithm of a tableau of its kind for a system.
-
-        `per_component` tells whether tolerances are given per component.
-        """
         super().__init__(dtype, options)
+        self.tableau: Any = tableau
+        self.system, self.n_states = system, system.n_states
+        self.per_component = per_component
+        self.order, self.error_order = tableau.order, tableau.error_order
+        self.n_error_estimates = int(tableau.error_weights is not None)
+        self._compose()
+
+    @abstractmethod
+    def _compose(self) -> None:
+        """Count the work of a step, add the components it calls, and register its buffers."""

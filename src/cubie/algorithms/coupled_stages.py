@@ -59,7 +59,7 @@ def _rows(matrix: np.ndarray) -> Rows:
 
 @frozen
 class CoupledEquations:
-    """``(T^-1 x I) f(t + c h, y + (T x I) w) - (Lambda x M) w / h = 0``; `base` is scratch."""
+    """``(T^-1 x I) f(t + c h, y + (T x I) w) - (Lambda x M) w / h = 0``; `base` is not used."""
 
     n_states: int
     c: tuple[float, ...]
@@ -81,7 +81,7 @@ class CoupledEquations:
         def evaluate(t, h, shift, state, parameters, base, increment, argument, temp, out):
             for k in range(size):
                 out[k] = h * zero
-            add_stages(t, h, state, parameters, increment, base, temp, out)
+            add_stages(t, h, state, parameters, increment, argument, temp, out)
             add_masses(shift, increment, out)
 
         return evaluate

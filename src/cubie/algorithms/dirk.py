@@ -7,40 +7,25 @@ of earlier stages, ``base = y + h sum(a[i][j] k[j])`` and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cubie.algorithms.contract import StepAlgorithm, StepFunctions
-from cubie.algorithms.implicit import ImplicitSettings, make_linear_solver
+from cubie.algorithms.contract import StepFunctions
+from cubie.algorithms.implicit import ImplicitStep, build_failure
 from cubie.algorithms.stage_equation import StageEquation, checked_gamma, needs_filter, then
 from cubie.algorithms.stage_slots import build_start, slot_terms, stage_slots
 from cubie.backend import select
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks
-from cubie.solvers.newton import NewtonFunctions, NewtonSolver
-from cubie.status import RunStatus
-from cubie.systems.component import SystemComponent
-from cubie.systems.mass import build_mass_product, is_identity, mass_entries
-from cubie.systems.store import Store
+from cubie.solvers.newton import NewtonFunctions
+from cubie.systems.mass import is_identity
 from cubie.tableaus import DIRKTableau
 from cubie_planner import Alias
 
 
-class DIRKStep(StepAlgorithm):
+class DIRKStep(ImplicitStep):
     """One step of a diagonally implicit method whose implicit stages share their coefficient.
-
-    Parameters
-    ----------
-    tableau : DIRKTableau
-    system : SystemComponent
-    dtype : dtype
-    options : mapping
-        Options of the whole tree; its own are picked out.
-    per_component : bool
-        Tolerances are given per component.
 
     Raises
     ------
@@ -49,8 +34,7 @@ class DIRKStep(StepAlgorithm):
         is a mass matrix.
     """
 
-    Settings = ImplicitSettings
-    settings: ImplicitSettings
+    tableau: DIRKTableau
     # As Kennedy & Carpenter advise for their methods (NASA/TM-2016-219173, section 7).
     default_controller = "pi"
     # The solution last: its bytes are free while the estimate is filtered.
@@ -61,29 +45,15 @@ class DIRKStep(StepAlgorithm):
         "commit": ("commit",),
     }
 
-    def __init__(
-        self,
-        tableau: DIRKTableau,
-        system: SystemComponent,
-        dtype,
-        options: Mapping[str, Any],
-        per_component: bool = False,
-    ):
-        super().__init__(tableau, system, dtype, options, per_component)
-        self.tableau, self.system, self.n_states = tableau, system, system.n_states
-        self.mass = mass_entries(system.n_states, getattr(system.system, "mass", None))
+    def _compose(self) -> None:
+        tableau = self.tableau
         self.gamma = checked_gamma(tableau, is_identity(self.mass, self.n_states))
-        self.order, self.error_order = tableau.order, tableau.error_order
-        self.n_error_estimates = int(tableau.error_weights is not None)
         self.filtered = needs_filter(tableau)
         self.weighs_error = self.filtered and not is_identity(self.mass, self.n_states)
         explicit = tableau.implicit_stages.count(False)
         self.rhs_per_start = int(tableau.fsal)
         self.rhs_per_step = explicit - int(tableau.fsal)
         self.rhs_per_iteration = 1
-        direct = self.settings.direct
-        self.jacobians_per_step = self.factorizations_per_step = int(direct)
-        self.iterates = True
         self.slots = stage_slots(tableau, tableau.predictor)
         # Of several stages that start from more than the state, each has a base of its own.
         combines = any(x for i, row in enumerate(tableau.a) for x in row[:i])
@@ -93,21 +63,9 @@ class DIRKStep(StepAlgorithm):
         terms = tuple(self._terms_before(number)) if alone else None
         self.equation = StageEquation(self.n_states, terms)
         blocks = Blocks(self.n_states, filter=0 if self.filtered else None)
-        linear_solver = make_linear_solver(self.settings, system, blocks, dtype, options)
-        newton = NewtonSolver(
-            system, linear_solver, self.equation, self._add_mass,
-            not direct, per_component, dtype, options,
-        )  # fmt: skip
-        calls = {"prepare": "prepare", "solve": "stages"}
-        if self.filtered:
-            calls["filter"] = "error_estimate"
-        self.add_child(newton, during=calls)
-        self.add_child(system, during=("start", "first_stage"))
+        self._add_newton(self.equation, blocks)
+        self.add_child(self.system, during=("start", "first_stage"))
         self._register_buffers()
-
-    def _add_mass(self, context: BuildContext) -> Callable:
-        store = Store(Path(self.system.system.path).parents[1])
-        return build_mass_product(context.backend, self.n_states, self.mass, store)
 
     def _register_buffers(self) -> None:
         n, fsal, stages = self.n_states, self.tableau.fsal, self.tableau.n_stages
@@ -156,10 +114,10 @@ class DIRKStep(StepAlgorithm):
             access_weight=2.0,
         )
 
-    def facts(self) -> tuple:
+    @property
+    def coefficients(self) -> tuple:
         t = self.tableau
-        coefficients = (t.a, t.b, t.c, t.error_weights, t.predictor)
-        return (*coefficients, self.n_states, sorted(self.mass.items()))
+        return (t.a, t.b, t.c, t.error_weights, t.predictor)
 
     def build(self, context: BuildContext) -> StepFunctions:
         device = context.backend.device
@@ -199,8 +157,7 @@ class DIRKStep(StepAlgorithm):
         enter_first, enter_solution = enter["first_stage"], enter["solution"]
         enter_error = enter["error_estimate"]
         one, gamma = backend.constant(1.0), backend.constant(self.gamma)
-        singular = int(RunStatus.SINGULAR_JACOBIAN)
-        diverged = int(RunStatus.NEWTON_DIVERGED)
+        failure = build_failure(backend)
 
         def step(
             shared, persistent, inputs, run, n_runs, t, h, state, parameters, proposed_state,
@@ -225,7 +182,7 @@ class DIRKStep(StepAlgorithm):
             enter_solution(shared, persistent)
             solution(h, state, stage_rhs, proposed_state)
             proposed_counters[0], proposed_counters[1] = iterations, linear
-            return select(regular, select(solved & filtered, 0, diverged), singular)
+            return failure(regular, solved & filtered)
 
         return step
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from attrs import frozen
 
@@ -11,7 +10,6 @@ from cubie.algorithms.contract import StepAlgorithm, StepFunctions
 from cubie.algorithms.stage_slots import build_start, slot_terms, stage_slots
 from cubie.backend import Backend, select
 from cubie.factory import BuildContext
-from cubie.systems.component import SystemComponent
 from cubie.tableaus import ERKTableau
 from cubie_planner import Alias
 
@@ -26,20 +24,9 @@ class _Stage:
 
 
 class ERKStep(StepAlgorithm):
-    """One step of an explicit Runge-Kutta method; every stage is the same function.
+    """One step of an explicit Runge-Kutta method; every stage is the same function."""
 
-    Parameters
-    ----------
-    tableau : ERKTableau
-    system : SystemComponent
-        The right-hand side.
-    dtype : dtype
-    options : mapping
-        Options of the whole tree; its own are picked out.
-    per_component : bool
-        Tolerances are given per component.
-    """
-
+    tableau: ERKTableau
     # As SciPy's and most explicit codes do.
     default_controller = "i"
     phases = ("start", "first_stage", "stages", "solution", "error_estimate", "commit")
@@ -49,19 +36,8 @@ class ERKStep(StepAlgorithm):
         "commit": ("commit",),
     }
 
-    def __init__(
-        self,
-        tableau: ERKTableau,
-        system: SystemComponent,
-        dtype,
-        options: Mapping[str, Any],
-        per_component: bool = False,
-    ):
-        super().__init__(tableau, system, dtype, options, per_component)
-        self.tableau = tableau
-        self.n_states = system.n_states
-        self.order = tableau.order
-        self.error_order = tableau.error_order
+    def _compose(self) -> None:
+        tableau = self.tableau
         estimates = (tableau.error_weights, tableau.error_weights_low)
         self.n_error_estimates = sum(weights is not None for weights in estimates)
         self.memoryless = not tableau.fsal
@@ -70,7 +46,7 @@ class ERKStep(StepAlgorithm):
         self.slots = stage_slots(tableau)
         self._register_buffers()
         during = ("start", "first_stage", "stages", "solution")
-        self.add_child(system, during=during)
+        self.add_child(self.system, during=during)
 
     def _register_buffers(self) -> None:
         n, fsal = self.n_states, self.tableau.fsal

@@ -5,46 +5,27 @@ Newton's method starts from the collocation polynomial of the step before, conti
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cubie.algorithms.contract import StepAlgorithm, StepFunctions
+from cubie.algorithms.contract import StepFunctions
 from cubie.algorithms.coupled_stages import (
     CoupledEquations,
     Transformation,
     build_extrapolate,
 )
-from cubie.algorithms.implicit import ImplicitSettings, make_linear_solver
+from cubie.algorithms.implicit import ImplicitStep, build_failure
 from cubie.backend import select
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks
-from cubie.solvers.newton import NewtonSolver
-from cubie.status import RunStatus
-from cubie.systems.component import SystemComponent
-from cubie.systems.mass import build_mass_product, mass_entries
-from cubie.systems.store import Store
 from cubie.tableaus import FIRKTableau
 
 
-class FIRKStep(StepAlgorithm):
-    """One step of a fully implicit method, by Newton's method on transformed stages.
+class FIRKStep(ImplicitStep):
+    """One step of a fully implicit method, by Newton's method on transformed stages."""
 
-    Parameters
-    ----------
-    tableau : FIRKTableau
-    system : SystemComponent
-    dtype : dtype
-    options : mapping
-        Options of the whole tree; its own are picked out.
-    per_component : bool
-        Tolerances are given per component.
-    """
-
-    Settings = ImplicitSettings
-    settings: ImplicitSettings
+    tableau: FIRKTableau
     # As the code RADAU5 does (Hairer & Wanner II, IV.8).
     default_controller = "gustafsson"
     phases = ("start", "prepare", "stages", "solution", "error_estimate", "commit")
@@ -54,39 +35,16 @@ class FIRKStep(StepAlgorithm):
         "commit": ("commit",),
     }
 
-    def __init__(
-        self,
-        tableau: FIRKTableau,
-        system: SystemComponent,
-        dtype,
-        options: Mapping[str, Any],
-        per_component: bool = False,
-    ):
-        super().__init__(tableau, system, dtype, options, per_component)
-        self.tableau, self.system, self.n_states = tableau, system, system.n_states
-        self.mass = mass_entries(system.n_states, getattr(system.system, "mass", None))
-        self.order, self.error_order = tableau.order, tableau.error_order
-        estimates = tableau.error_weights is not None
-        self.n_error_estimates = int(estimates)
+    def _compose(self) -> None:
+        tableau, estimates = self.tableau, self.n_error_estimates > 0
         self.transformation = Transformation.of(tableau.a_inverse)
         self.blocks = self._blocks(estimates)
-        direct = self.settings.direct
         self.rhs_per_start, self.rhs_per_step = 0, int(estimates)
         self.rhs_per_iteration = tableau.n_stages
-        self.jacobians_per_step = int(direct)
-        self.factorizations_per_step = len(self.blocks.eigenvalues) if direct else 0
-        self.iterates = True
-        linear_solver = make_linear_solver(self.settings, system, self.blocks, dtype, options)
-        equations = CoupledEquations(self.n_states, tableau.c, self.transformation, self.blocks)
-        newton = NewtonSolver(
-            system, linear_solver, equations, self._add_mass, not direct, per_component,
-            dtype, options,
-        )  # fmt: skip
-        calls = {"prepare": "prepare", "solve": "stages"}
         if estimates:
-            calls["filter"] = "error_estimate"
-            self.add_child(system, during="error_estimate")
-        self.add_child(newton, during=calls)
+            self.add_child(self.system, during="error_estimate")
+        equations = CoupledEquations(self.n_states, tableau.c, self.transformation, self.blocks)
+        self._add_newton(equations, self.blocks)
         self._register_buffers()
 
     def _blocks(self, filtered: bool) -> Blocks:
@@ -106,10 +64,6 @@ class FIRKStep(StepAlgorithm):
         with_filter = (*values, complex(wanted))
         return Blocks(self.n_states, with_filter, filter=len(values), filter_only=True)
 
-    def _add_mass(self, context: BuildContext) -> Callable:
-        store = Store(Path(self.system.system.path).parents[1])
-        return build_mass_product(context.backend, self.n_states, self.mass, store)
-
     def _register_buffers(self) -> None:
         n = self.n_states
         # The increments of all stages, transformed: those of the step before until the next one.
@@ -120,18 +74,19 @@ class FIRKStep(StepAlgorithm):
         self.register_buffer("stage_step", size=1, persistent=True, access_weight=1.0)
         # Inputs at the times of the stages: the loop has none yet.
         self.register_buffer("stage_driver_stack", size=0, enabled=False)
-        # The state of one stage; then the part of the estimate that the stages make.
+        # The part of the error estimate that the stages make.
         self.register_buffer(
             "stage_state",
             size=n,
-            phases=("stages", "error_estimate"),
-            access_weight=10.0 * self.tableau.n_stages,
+            phases=("error_estimate",),
+            enabled=self.n_error_estimates > 0,
+            access_weight=2.0,
         )
 
-    def facts(self) -> tuple:
+    @property
+    def coefficients(self) -> tuple:
         t = self.tableau
-        coefficients = (t.a, t.b, t.c, t.error_weights, t.error_start_weight)
-        return (*coefficients, self.n_states, sorted(self.mass.items()))
+        return (t.a, t.b, t.c, t.error_weights, t.error_start_weight)
 
     def build(self, context: BuildContext) -> StepFunctions:
         device = context.backend.device
@@ -164,8 +119,7 @@ class FIRKStep(StepAlgorithm):
         enter_prepare, enter_stages = context.phase("prepare"), context.phase("stages")
         enter_solution, enter_error = context.phase("solution"), context.phase("error_estimate")
         one, zero = backend.constant(1.0), backend.constant(0.0)
-        singular = int(RunStatus.SINGULAR_JACOBIAN)
-        diverged = int(RunStatus.NEWTON_DIVERGED)
+        failure = build_failure(backend)
 
         def step(
             shared, persistent, inputs, run, n_runs, t, h, state, parameters, proposed_state,
@@ -173,32 +127,32 @@ class FIRKStep(StepAlgorithm):
         ):  # fmt: skip
             shift = one / h
             increment = alloc_increment(shared, persistent, None)
-            stage_state = alloc_stage(shared, persistent, None)
             enter_prepare(shared, persistent)
             regular = prepare(shared, persistent, t, shift, state, parameters)
             enter_stages(shared, persistent)
             predict(h, alloc_step(shared, persistent, None), increment)
             solved, _, iterations, linear = solve(
                 shared, persistent, inputs, run, n_runs, t, t, h, shift, state, parameters,
-                stage_state, increment, h * zero + one,
+                state, increment, h * zero + one,
             )  # fmt: skip
             enter_solution(shared, persistent)
             solution(state, increment, proposed_state)
             enter_error(shared, persistent)
+            stage_state = alloc_stage(shared, persistent, None)
             filtered = estimate(
                 shared, persistent, t, h, shift, state, parameters, increment, stage_state, error
             )
             proposed_counters[0], proposed_counters[1] = iterations, linear
-            return select(regular, select(solved & filtered, 0, diverged), singular)
+            return failure(regular, solved & filtered)
 
         return step
 
     def _build_predict(self, context: BuildContext) -> Callable:
         """Continue the polynomial of the step before, or start from the state alone."""
         backend, n, size = context.backend, self.n_states, self.blocks.n_unknowns
-        store = Store(Path(self.system.system.path).parents[1])
-        tableau = self.tableau
-        extrapolate = build_extrapolate(backend, tableau.c, self.transformation, n, store)
+        extrapolate = build_extrapolate(
+            backend, self.tableau.c, self.transformation, n, self._store()
+        )
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
         def predict(h, made, increment):

@@ -1,15 +1,23 @@
-"""What the implicit families share: the choice of the linear solver."""
+"""What the implicit families share: mass matrix, linear solver, Newton's method, outcome."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import functools
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
 
 from attrs import field, frozen
 
+from cubie.algorithms.contract import StepAlgorithm
+from cubie.backend import Backend, select
 from cubie.errors import InvalidOption
+from cubie.factory import BuildContext
 from cubie.solvers import LINEAR_SOLVERS, Blocks, LinearSolver
-from cubie.systems.component import SystemComponent
+from cubie.solvers.newton import Equations, NewtonSolver
+from cubie.status import RunStatus
+from cubie.systems.mass import MassEntries, build_mass_product, mass_entries
+from cubie.systems.store import Store
 
 
 def _known(instance, attribute, value):
@@ -35,12 +43,65 @@ class ImplicitSettings:
         return self.linear_solver == "lu"
 
 
-def make_linear_solver(
-    settings: ImplicitSettings,
-    system: SystemComponent,
-    blocks: Blocks,
-    dtype,
-    options: Mapping[str, Any],
-) -> LinearSolver:
-    """Return the linear solver that the settings name."""
-    return LINEAR_SOLVERS[settings.linear_solver](system, blocks, dtype, options)
+class ImplicitStep(StepAlgorithm):
+    """Base of the implicit families: a mass matrix, a linear solver, Newton's method for some.
+
+    Attributes
+    ----------
+    mass : dict of (row, column) to number
+        Entries of the mass matrix that are not zero.
+    """
+
+    Settings = ImplicitSettings
+    settings: ImplicitSettings
+
+    @property
+    @abstractmethod
+    def coefficients(self) -> tuple:
+        """What of the tableau goes into the code."""
+
+    @functools.cached_property
+    def mass(self) -> MassEntries:
+        return mass_entries(self.n_states, getattr(self.system.system, "mass", None))
+
+    def facts(self) -> tuple:
+        return (*self.coefficients, self.n_states, sorted(self.mass.items()))
+
+    def _linear_solver(self, blocks: Blocks) -> LinearSolver:
+        """Return the linear solver that the settings name, and count what it costs."""
+        direct, dtype = self.settings.direct, self.buffer_registry.dtype
+        self.jacobians_per_step = int(direct)
+        self.factorizations_per_step = len(blocks.eigenvalues) if direct else 0
+        self.iterates = not direct
+        make = LINEAR_SOLVERS[self.settings.linear_solver]
+        return make(self.system, blocks, dtype, self._options)
+
+    def _add_newton(self, equations: Equations, blocks: Blocks) -> None:
+        """Add Newton's method for the phases `prepare` and `stages`, and one that filters."""
+        newton = NewtonSolver(
+            self.system, self._linear_solver(blocks), equations, self._add_mass,
+            not self.settings.direct, self.per_component, self.buffer_registry.dtype,
+            self._options,
+        )  # fmt: skip
+        self.iterates = True
+        calls = {"prepare": "prepare", "solve": "stages"}
+        if blocks.filter is not None:
+            calls["filter"] = "error_estimate"
+        self.add_child(newton, during=calls)
+
+    def _store(self) -> Store:
+        return Store(Path(self.system.system.path).parents[1])
+
+    def _add_mass(self, context: BuildContext) -> Callable:
+        """Return the product with the mass matrix, see `build_mass_product`."""
+        return build_mass_product(context.backend, self.n_states, self.mass, self._store())
+
+
+def build_failure(backend: Backend) -> Callable:
+    """Return ``failure(regular, solved)``: what a step returns."""
+    singular, diverged = int(RunStatus.SINGULAR_JACOBIAN), int(RunStatus.NEWTON_DIVERGED)
+
+    def failure(regular, solved):
+        return select(regular, select(solved, 0, diverged), singular)
+
+    return backend.device(failure)

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from attrs import frozen
 
-from cubie.algorithms.contract import StepAlgorithm, StepFunctions
-from cubie.algorithms.implicit import ImplicitSettings, make_linear_solver
+from cubie.algorithms.contract import StepFunctions
+from cubie.algorithms.implicit import ImplicitStep, build_failure
 from cubie.algorithms.stage_slots import slot_terms
 from cubie.backend import select
 from cubie.factory import BuildContext
 from cubie.solvers import Blocks
-from cubie.status import RunStatus
-from cubie.systems.component import SystemComponent
 from cubie.systems.derivatives_component import TimeDerivativeComponent
-from cubie.systems.mass import build_mass_product, mass_entries
-from cubie.systems.store import Store
 from cubie.tableaus import RosenbrockTableau
 from cubie_planner import Alias
 
@@ -34,22 +28,10 @@ class _Parts:
     count: Callable
 
 
-class RosenbrockStep(StepAlgorithm):
-    """One step of a Rosenbrock method in the form without products with the Jacobian.
+class RosenbrockStep(ImplicitStep):
+    """One step of a Rosenbrock method in the form without products with the Jacobian."""
 
-    Parameters
-    ----------
-    tableau : RosenbrockTableau
-    system : SystemComponent
-    dtype : dtype
-    options : mapping
-        Options of the whole tree; its own are picked out.
-    per_component : bool
-        Tolerances are given per component.
-    """
-
-    Settings = ImplicitSettings
-    settings: ImplicitSettings
+    tableau: RosenbrockTableau
     # As the code RODAS does (Hairer & Wanner II, IV.7, IV.8).
     default_controller = "gustafsson"
     # Each stage evaluates, then solves.
@@ -60,32 +42,16 @@ class RosenbrockStep(StepAlgorithm):
         "commit": ("commit",),
     }
 
-    def __init__(
-        self,
-        tableau: RosenbrockTableau,
-        system: SystemComponent,
-        dtype,
-        options: Mapping[str, Any],
-        per_component: bool = False,
-    ):
-        super().__init__(tableau, system, dtype, options, per_component)
-        self.tableau = tableau
-        self.system = system
-        self.n_states = system.n_states
-        self.order = tableau.order
-        self.error_order = tableau.error_order
-        self.n_error_estimates = int(tableau.error_weights is not None)
-        direct = self.settings.direct
-        self.rhs_per_start, self.rhs_per_step = 0, tableau.n_stages
-        self.jacobians_per_step = self.factorizations_per_step = int(direct)
-        self.iterates = not direct
-        self.mass = mass_entries(system.n_states, getattr(system.system, "mass", None))
-        self.time_derivative = TimeDerivativeComponent(system, dtype, options)
+    def _compose(self) -> None:
+        self.rhs_per_start, self.rhs_per_step = 0, self.tableau.n_stages
+        self.time_derivative = TimeDerivativeComponent(
+            self.system, self.buffer_registry.dtype, self._options
+        )
         # Called in this order: a derivative by differences has scratch of its own.
         self.add_child(self.time_derivative, during="prepare")
-        solver = make_linear_solver(self.settings, system, Blocks(self.n_states), dtype, options)
+        solver = self._linear_solver(Blocks(self.n_states))
         self.add_child(solver, during={"prepare": "prepare", "solve": "solve"})
-        self.add_child(system, during="evaluate")
+        self.add_child(self.system, during="evaluate")
         self._register_buffers()
 
     def _register_buffers(self) -> None:
@@ -125,10 +91,10 @@ class RosenbrockStep(StepAlgorithm):
             access_weight=2.0 * stages,
         )
 
-    def facts(self) -> tuple:
+    @property
+    def coefficients(self) -> tuple:
         t = self.tableau
-        coefficients = (t.gamma, t.a, t.C, t.b, t.c, t.d, t.error_weights)
-        return (*coefficients, self.n_states, sorted(self.mass.items()))
+        return (t.gamma, t.a, t.C, t.b, t.c, t.d, t.error_weights)
 
     def build(self, context: BuildContext) -> StepFunctions:
         device = context.backend.device
@@ -160,8 +126,7 @@ class RosenbrockStep(StepAlgorithm):
         enter_solution, enter_error = context.phase("solution"), context.phase("error_estimate")
         report = backend.device(_report if self.iterates else _nothing_to_report)
         one, gamma = backend.constant(1.0), backend.constant(self.tableau.gamma)
-        singular = int(RunStatus.SINGULAR_JACOBIAN)
-        diverged = int(RunStatus.NEWTON_DIVERGED)
+        failure = build_failure(backend)
 
         def step(
             shared, persistent, inputs, run, n_runs, t, h, state, parameters, proposed_state,
@@ -179,7 +144,7 @@ class RosenbrockStep(StepAlgorithm):
             enter_error(shared, persistent)
             estimate(state, store, error)
             report(t, taken, proposed_counters)
-            return select(regular, select(solved, 0, diverged), singular)
+            return failure(regular, solved)
 
         return step
 
@@ -206,11 +171,10 @@ class RosenbrockStep(StepAlgorithm):
     def _build_stages(self, context: BuildContext) -> Callable:
         """Compute all increments; tell in which lanes all systems were solved, and iterations."""
         backend = context.backend
-        store_of_code = Store(Path(self.system.system.path).parents[1])
         parts = _Parts(
             rhs=self.child_functions(context, "system"),
             solve=self.child_functions(context, "linear_solver").solve,
-            add_mass=build_mass_product(backend, self.n_states, self.mass, store_of_code),
+            add_mass=self._add_mass(context),
             count=backend.device(_count if self.iterates else _ignore),
         )
         chain = self._build_stage(context, parts, 0)

@@ -92,8 +92,8 @@ class Equations(Protocol):
         """Return ``evaluate(t, h, shift, state, p, base, increment, argument, temp, out)``.
 
         It stores the residual, the right-hand side of the linear system for the next change, in
-        `out` (N,). Scratch of n elements: `argument` where stages are not coupled, else `temp`;
-        what `base` is, is between the equations and the step.
+        `out` (N,). Scratch of n elements: `argument`, and `temp` where stages are coupled; what
+        `base` is, is between the equations and the step.
         """
         ...
 
@@ -170,12 +170,11 @@ class NewtonSolver(CUDAFactory):
             enabled=self.equations.couples_stages,
             access_weight=20.0,
         )
-        # Where the right-hand side is evaluated: the base, changed by the increment.
+        # Where the right-hand side is evaluated: the base, changed by an increment.
         self.register_buffer(
             "stage_base_bt",
             n,
             phases=("evaluate",),
-            enabled=not self.equations.couples_stages,
             access_weight=20.0,
         )
         self.register_buffer(
