@@ -104,7 +104,7 @@ class CPUCompiler(CompiledBackend):
         typing_context, target_context = descriptor.typing_context, descriptor.target_context
         typing_context.refresh()
         target_context.refresh()
-        library = target_context.codegen().create_library("cubie_kernel")
+        library = _new_library(target_context)
         fastmath = set(FASTMATH_FLAGS) if self.fastmath else False
         with compiler_lock.global_compiler_lock:
             compilation = Compilation(typing_context, target_context, library, fastmath)
@@ -259,6 +259,25 @@ def _entry_module(context, fndesc):
     return module
 
 
+def _new_library(context):
+    """Return a library that simplifies functions one by one, so that the best are inlined.
+
+    As numba's own does, which makes the passes anew for each function.
+    """
+    codegen = context.codegen()
+    library = codegen.create_library("cubie_kernel")
+    builder = llvm.create_pass_builder(target_machine(), _tuning())
+    passes = builder.getFunctionPassManager()
+
+    def simplify(module):
+        module.data_layout = codegen._data_layout
+        for function in module.functions:
+            passes.run(function, builder)
+
+    library._optimize_functions = simplify
+    return library
+
+
 def _emit(library) -> bytes:
     """Optimise the whole kernel at once and assemble it."""
     module = library._final_module
@@ -273,10 +292,14 @@ def _emit(library) -> bytes:
         if NUMBA_ENVIRONMENT in variable.name:
             variable.linkage = llvm.Linkage.internal
     machine = target_machine()
-    # Lanes are vectors already: LLVM's own vectorisers would only reorder them.
-    options = llvm.create_pipeline_tuning_options(speed_level=3)
-    options.loop_vectorization = options.slp_vectorization = options.loop_interleaving = False
-    builder = llvm.create_pass_builder(machine, options)
+    builder = llvm.create_pass_builder(machine, _tuning())
     builder.getModulePassManager().run(module, builder)
     module.verify()
     return machine.emit_object(module)
+
+
+def _tuning():
+    # Lanes are vectors already: LLVM's own vectorisers would only reorder them.
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = options.slp_vectorization = options.loop_interleaving = False
+    return options
