@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cubie.backend import Backend, absolute, load_run, maximum
+from cubie.backend import Backend, absolute, load_run, maximum, shared_function
 
 
 def build_error_norm(
@@ -55,6 +55,7 @@ def build_error_norm(
     return backend.device(one_estimate if n_estimates == 1 else two_estimates)
 
 
+@shared_function
 def build_scale(backend: Backend, n: int, per_component: bool) -> Callable:
     """Return ``scale(tolerances, run, n_runs, i, a, b)``: atol + rtol * max(abs(a), abs(b))."""
     step = 1 if per_component else 0

@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cubie.backend import Backend, absolute, maximum
+from cubie.backend import Backend, absolute, maximum, shared_function
 
 
+@shared_function
 def build_least_step(backend: Backend) -> Callable:
     """Return ``least(t)``: ten spacings of the numbers there, and more than zero everywhere."""
     info = np.finfo(backend.dtype)

@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from attrs import frozen
 
-from cubie.backend import Backend, gather, minimum, select, store_run
+from cubie.backend import Backend, gather, minimum, select, shared_function, store_run
 
 
 class SaveMode(StrEnum):
@@ -44,6 +44,7 @@ class SaveFunctions:
     finish: Callable
 
 
+@shared_function
 def build_saving(mode: SaveMode, backend: Backend, n: int) -> SaveFunctions:
     """Return the device functions of a mode for `n` states."""
     make = {SaveMode.FINAL: _final, SaveMode.TIMES: _times, SaveMode.STEPS: _steps}[mode]

@@ -19,6 +19,7 @@ from cubie.backend.primitives import (
     square_root,
     store_run,
 )
+from cubie.backend.sharing import shared_function
 from cubie.backend.targets import BACKENDS, assembled_backend, make_backend
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "minimum",
     "power_of_two",
     "select",
+    "shared_function",
     "significand_of",
     "square_root",
     "store_run",

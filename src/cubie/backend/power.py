@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from cubie.backend.base import Backend
 from cubie.backend.primitives import exponent_of, floor, power_of_two, select, significand_of
+from cubie.backend.sharing import shared_function
 
 # log2(m) = (2 / ln 2) (s + s**3/3 + ...), s = (m - 1)/(m + 1), abs(s) <= 0.1716:
 # the first term left out is below 4.1e-8.
@@ -22,6 +23,7 @@ _LOG_TERMS = 4
 _EXP_TERMS = 7
 
 
+@shared_function
 def build_log2(backend: Backend) -> Callable:
     """Return ``log2(x)`` for positive normal x, with an absolute error below 1e-7 (float64)."""
     terms = (2.0 / math.log(2.0) / (2 * k + 1) for k in range(_LOG_TERMS))
@@ -41,6 +43,7 @@ def build_log2(backend: Backend) -> Callable:
     return backend.device(log2)
 
 
+@shared_function
 def build_exp2(backend: Backend) -> Callable:
     """Return ``exp2(x)`` for abs(x) <= 100, with a relative error below 2e-7 (float64)."""
     terms = (math.log(2.0) ** k / math.factorial(k) for k in range(_EXP_TERMS))
