@@ -171,10 +171,13 @@ class NewtonSolver(CUDAFactory):
             access_weight=20.0,
         )
         # Where the right-hand side is evaluated: the base, changed by an increment.
+        values = "residual_temp" if self.equations.couples_stages else "residual"
+        in_place = self.children["system"].works_in_place
         self.register_buffer(
             "stage_base_bt",
             n,
             phases=("evaluate",),
+            aliases=(Alias(values, 0),) if in_place else (),
             access_weight=20.0,
         )
         self.register_buffer(
@@ -269,7 +272,7 @@ class NewtonSolver(CUDAFactory):
         evaluate = backend.device(self.equations.build(context, rhs, self.add_mass(context)))
         solve_linear = self.child_functions(context, "linear_solver").solve
         alloc_temp = context.allocator("residual_temp")
-        alloc_argument = context.allocator("stage_base_bt")
+        take_argument = self._build_argument(context)
         enter_evaluate, enter_correct = context.phase("evaluate"), context.phase("correct")
         iterative = self.iterative
 
@@ -286,8 +289,8 @@ class NewtonSolver(CUDAFactory):
             residual, delta, count, active,
         ):  # fmt: skip
             enter_evaluate(shared, persistent)
-            argument = alloc_argument(shared, persistent, None)
             temp = alloc_temp(shared, persistent, None)
+            argument = take_argument(shared, persistent, residual, temp)
             evaluate(
                 t_stage, h, shift, state, parameters, base, increment, argument, temp, residual
             )
@@ -299,6 +302,19 @@ class NewtonSolver(CUDAFactory):
             return solved
 
         return backend.device(change)
+
+    def _build_argument(self, context: BuildContext) -> Callable:
+        """Return the function that gives the argument's buffer, from those it may lie in."""
+        alloc_argument = context.allocator("stage_base_bt")
+
+        def in_residual(shared, persistent, residual, temp):
+            return alloc_argument(shared, persistent, residual)
+
+        def in_temp(shared, persistent, residual, temp):
+            return alloc_argument(shared, persistent, temp)
+
+        coupled = self.equations.couples_stages
+        return context.backend.device(in_temp if coupled else in_residual)
 
     def _build_judge(self, context: BuildContext) -> Callable:
         """Return the change's size, the rate's estimate, and who is done or goes on."""

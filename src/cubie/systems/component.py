@@ -34,6 +34,15 @@ class SystemComponent(CUDAFactory):
     def facts(self) -> tuple:
         return (self.system.digest,)
 
+    @property
+    def works_in_place(self) -> bool:
+        """Derivatives may be stored where the state is read, with `at` zero.
+
+        Generated text is written that way; what a user's compiled function reads when, nobody
+        knows.
+        """
+        return getattr(self.system, "kind", None) == "traced"
+
     def build(self, context: BuildContext) -> Callable:
         """Return ``rhs(t, y, p, dy, at)``, which writes ``dy[at + i]``."""
         system = self.system

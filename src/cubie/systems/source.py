@@ -61,12 +61,21 @@ class Writer:
             if name not in self.taken:
                 return name
 
-    def write(self, outputs):
-        """Write `target[at + i] = outputs[i]`, each as soon as what it needs is there."""
+    def write(self, outputs, replaced=()):
+        """Write `target[at + i] = outputs[i]`, each as soon as what it needs is there.
+
+        Parameters
+        ----------
+        outputs : sequence of Expr or float
+        replaced : sequence of Expr, optional
+            Leaf i is read before output i is stored, if at all: `target` may be the vector of
+            these leaves.
+        """
         uses = _count_uses(outputs)
         done = set()
         for i, output in enumerate(outputs):
-            for node in _pending(output, done):
+            overwritten = [leaf for leaf in replaced[i : i + 1] if leaf.serial in uses]
+            for node in _pending([*overwritten, output], done):
                 self._statement(node, uses[node.serial])
             text = self.operand(output, COMPARISON_BINDING)
             self.lines.append(f"{self.target}[at + {i}] = {text}")
@@ -149,10 +158,10 @@ def _count_uses(outputs):
     return uses
 
 
-def _pending(output, done):
-    """Return what `output` needs and is not written yet; operands come before their users."""
+def _pending(needed, done):
+    """Return what these need and is not written yet; operands come before their users."""
     found = []
-    stack = [output]
+    stack = list(needed)
     while stack:
         node = stack.pop()
         if type(node) is not Expr or node.serial in done:
@@ -166,6 +175,8 @@ def _pending(output, done):
 def write_module(outputs, title, state_names, parameter_names):
     """Return the source of the module that holds `rhs(t, y, p, dy, at)`.
 
+    With `at` zero, `dy` may be `y`: no state is read after its derivative is stored.
+
     Parameters
     ----------
     outputs : sequence of Expr or float, (n_states,)
@@ -174,7 +185,8 @@ def write_module(outputs, title, state_names, parameter_names):
         First line of the module's docstring.
     """
     writer = Writer(state_names, parameter_names)
-    writer.write(outputs)
+    graph = next((output.graph for output in outputs if type(output) is Expr), None)
+    writer.write(outputs, [graph.leaf("y", i) for i in range(len(outputs))] if graph else ())
     body = "\n".join(f"    {line}" for line in writer.lines)
     header = import_lines(writer.modules)
     return (

@@ -18,7 +18,7 @@ from cubie.systems.store import Store, default_directory, digest_of
 from cubie.systems.system import System
 
 # Part of every fingerprint: a change of what is generated makes old entries invisible.
-VERSION = 1
+VERSION = 2
 
 
 def trace(fun, n_states, args=(), *, names=None, cache_dir=None):
