@@ -14,6 +14,7 @@ from cubie.backend import select
 from cubie.factory import BuildContext
 from cubie.solvers import Blocks
 from cubie.systems.derivatives_component import TimeDerivativeComponent
+from cubie.systems.mass import is_identity
 from cubie.tableaus import RosenbrockTableau
 from cubie_planner import Alias
 
@@ -44,6 +45,7 @@ class RosenbrockStep(ImplicitStep):
 
     def _compose(self) -> None:
         self.rhs_per_start, self.rhs_per_step = 0, self.tableau.n_stages
+        self.no_mass = is_identity(self.mass, self.n_states)
         self.time_derivative = TimeDerivativeComponent(
             self.system, self.buffer_registry.dtype, self._options
         )
@@ -71,9 +73,15 @@ class RosenbrockStep(ImplicitStep):
             aliases=(Alias("stage_store", last),),
             access_weight=4.0 * stages,
         )
-        # The state a stage's right-hand side is evaluated at, then what couples it to others.
+        # The state a stage's right-hand side is evaluated at; with a mass matrix then what couples
+        # it to others, which needs other bytes than the derivative.
+        in_place = self.system.works_in_place and self.no_mass
         self.register_buffer(
-            "base_state_placeholder", size=n, phases=("evaluate",), access_weight=4.0 * stages
+            "base_state_placeholder",
+            size=n,
+            phases=("evaluate",),
+            aliases=(Alias("stage_rhs", 0),) if in_place else (),
+            access_weight=4.0 * stages,
         )
         # The derivative by time, which only some right-hand sides have.
         self.register_buffer(
@@ -190,7 +198,7 @@ class RosenbrockStep(ImplicitStep):
         def stages(shared, persistent, t, h, shift, state, parameters, slopes, store):
             enter(shared, persistent)
             stage_rhs = alloc_rhs(shared, persistent, store)
-            base = alloc_base(shared, persistent, None)
+            base = alloc_base(shared, persistent, stage_rhs)
             iterations = alloc_iterations(shared, persistent, None)
             clear(t, iterations)
             solved = chain(
@@ -259,11 +267,16 @@ class RosenbrockStep(ImplicitStep):
         total = backend.weighted_sum(terms)
 
         def couple(h, store, base, stage_rhs):
+            inverse = one / h
+            for k in range(n):
+                stage_rhs[k] = stage_rhs[k] + inverse * total(store, k)
+
+        def couple_by_mass(h, store, base, stage_rhs):
             for k in range(n):
                 base[k] = total(store, k)
             add_mass(one / h, base, 0, stage_rhs, 0)
 
-        return backend.device(couple)
+        return backend.device(couple if self.no_mass else couple_by_mass)
 
     def _build_drift(self, context: BuildContext, i: int) -> Callable:
         """Add ``d[i] h df/dt``."""
