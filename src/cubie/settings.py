@@ -84,7 +84,7 @@ class SolverSettings:
             raise InvalidOption("dtype", dtype.name, DTYPES)
         return dtype
 
-    def make_backend(self, dtype: np.dtype, system: System) -> Backend:
+    def make_backend(self, dtype: np.dtype, system: System, small_batch: bool) -> Backend:
         """Return the target that runs of the system are compiled for."""
         return make_backend(
             self.backend,
@@ -93,6 +93,7 @@ class SolverSettings:
             self.lanes,
             one_run=system.kind == "compiled",
             n_states=system.n_states,
+            small_batch=small_batch,
         )
 
     def config(self, backend: Backend) -> BatchSolverConfig:

@@ -12,6 +12,7 @@ import numpy as np
 from attrs import field, frozen
 
 from cubie import checks
+from cubie.backend import is_small_batch
 from cubie.errors import InvalidOption
 from cubie.factory import BuildCache, require_known
 from cubie.integrator import SingleIntegratorRun, check_options, options_of
@@ -201,7 +202,8 @@ class Solver:
         mode = settings.save_mode(batch.n_runs is None, times)
         if settings is not self._settings:
             return self._prepare(settings, options, batch, mode, dtype)
-        key = (batch.y0.shape[0], _structure(batch.args), mode, dtype)
+        small = is_small_batch(dtype, batch.n_runs or 1)
+        key = (batch.y0.shape[0], _structure(batch.args), mode, dtype, small)
         if key not in self._prepared:
             self._prepared[key] = self._prepare(settings, options, batch, mode, dtype)
         return self._prepared[key]
@@ -264,7 +266,7 @@ class Solver:
             advice = f"`{settings.method.name}` is explicit; choose an implicit method."
             raise InvalidOption("mass_matrix", settings.mass_matrix, advice=advice)
         run_settings = settings.run_settings(mode, per_component)
-        backend = settings.make_backend(dtype, system)
+        backend = settings.make_backend(dtype, system, is_small_batch(dtype, batch.n_runs or 1))
         config = settings.config(backend)
         key = (
             system.digest,

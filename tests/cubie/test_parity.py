@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cubie import RunStatus, Solver
-from cubie.backend.targets import default_lanes
+from cubie.backend.targets import default_lanes, is_small_batch
 from cubie.factory import CUDAFactory
 from cubie_planner import Location, check
 from tests.oracle.problems import lorenz
@@ -26,6 +26,7 @@ METHODS = tuple(STEPS)
 RHO = np.linspace(15.0, 35.0, 11)
 OUTPUTS = ("t", "y", "n_steps", "n_rejected", "nfev", "status", "t_reached")
 DEFAULT_WIDTH = default_lanes(np.float64, n_states=3)
+SMALL_WIDTH = default_lanes(np.float64, n_states=3, small_batch=True)
 
 by_method = pytest.mark.parametrize("method", METHODS)
 
@@ -129,11 +130,24 @@ def many_runs():
 
 
 def test_the_group_width_is_what_these_tests_take_it_for():
-    """The documented default, one lane where asked."""
-    many_runs()
-    assert solver_of("cpu", "tsit5").kernel.backend.width == DEFAULT_WIDTH
-    solve(solver_of("cpu", "tsit5", 1), locations="local")
-    assert solver_of("cpu", "tsit5", 1).kernel.backend.width == 1
+    """The documented default, one register's worth for a few runs, and what is asked for."""
+    solver = Solver(lorenz, backend="cpu")
+    for runs, width in ((MANY, DEFAULT_WIDTH), (MANY[:5], SMALL_WIDTH), (MANY, DEFAULT_WIDTH)):
+        solve(solver, runs, locations="local")
+        assert solver.kernel.backend.width == width
+    assert SMALL_WIDTH < DEFAULT_WIDTH
+    for lanes in (1, DEFAULT_WIDTH):
+        solve(solver_of("cpu", "tsit5", lanes), locations="local")
+        assert solver_of("cpu", "tsit5", lanes).kernel.backend.width == lanes
+
+
+def test_how_many_runs_are_few(monkeypatch):
+    """Fewer than four full groups a thread, however many threads there are."""
+    monkeypatch.setattr("cubie.backend.targets.n_threads", lambda: 3)
+    limit = 4 * 3 * DEFAULT_WIDTH
+    assert is_small_batch(np.float64, limit - 1)
+    assert not is_small_batch(np.float64, limit)
+    assert default_lanes(np.float64, n_states=40, small_batch=True) == SMALL_WIDTH
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -147,7 +161,7 @@ def test_shuffled_batches_agree_run_by_run(seed):
 @pytest.mark.parametrize(
     "size", [1, 7, DEFAULT_WIDTH - 1, DEFAULT_WIDTH, DEFAULT_WIDTH + 1, 10_007]
 )
-@pytest.mark.parametrize("lanes", [1, None])
+@pytest.mark.parametrize("lanes", [1, DEFAULT_WIDTH, None])
 def test_batches_of_every_size_agree(size, lanes):
     """Groups that are not full compute nothing else, with lanes and without."""
     result = solve(solver_of("cpu", "tsit5", lanes), MANY[:size], locations="local")

@@ -20,7 +20,7 @@ from cubie.backend.primitives import (
     store_run,
 )
 from cubie.backend.sharing import shared_function
-from cubie.backend.targets import BACKENDS, assembled_backend, make_backend
+from cubie.backend.targets import BACKENDS, assembled_backend, is_small_batch, make_backend
 
 __all__ = [
     "BACKENDS",
@@ -38,6 +38,7 @@ __all__ = [
     "floor",
     "gather",
     "is_finite",
+    "is_small_batch",
     "load_run",
     "make_backend",
     "maximum",
