@@ -119,29 +119,30 @@ leave:
   ret void
 }}
 
-; A sleeping thread begins to spin: a job is about to be posted.
-define void @cubie_team_wake(ptr %box) {{
-  %wakes = getelementptr i8, ptr %box, i64 32
+; Add one to a number of a mailbox, and call its thread if that sleeps.
+define internal void @count(ptr %box, i64 %where) {{
+  %number = getelementptr i8, ptr %box, i64 %where
   %mutex = getelementptr i8, ptr %box, i64 64
   %work = getelementptr i8, ptr %box, i64 192
   call i32 @pthread_mutex_lock(ptr %mutex)
-  atomicrmw add ptr %wakes, i64 1 seq_cst
+  atomicrmw add ptr %number, i64 1 seq_cst
   call i32 @pthread_cond_signal(ptr %work)
   call i32 @pthread_mutex_unlock(ptr %mutex)
+  ret void
+}}
+
+; A sleeping thread begins to spin: a job is about to be posted.
+define void @cubie_team_wake(ptr %box) {{
+  call void @count(ptr %box, i64 32)
   ret void
 }}
 
 define void @cubie_team_post(ptr %box, ptr %f, ptr %a) {{
   %function = getelementptr i8, ptr %box, i64 8
   %argument = getelementptr i8, ptr %box, i64 16
-  %mutex = getelementptr i8, ptr %box, i64 64
-  %work = getelementptr i8, ptr %box, i64 192
   store ptr %f, ptr %function
   store ptr %a, ptr %argument
-  call i32 @pthread_mutex_lock(ptr %mutex)
-  atomicrmw add ptr %box, i64 1 seq_cst
-  call i32 @pthread_cond_signal(ptr %work)
-  call i32 @pthread_mutex_unlock(ptr %mutex)
+  call void @count(ptr %box, i64 0)
   ret void
 }}
 
