@@ -11,7 +11,10 @@ from cubie.solvers import LINEAR_SOLVERS, BiCGSTAB, Blocks
 from cubie.solvers.elimination import StructurallySingular, eliminate
 from cubie.systems import trace
 from cubie.systems.component import SystemComponent
-from cubie.systems.derivatives import derivatives
+from cubie.systems.derivatives import derivatives, with_jacobian
+from cubie.systems.derivatives_scaled import scaled_module
+from cubie.systems.mass import mass_entries
+from cubie.systems.store import load_module
 from tests.cubie.bench import Bench, run_bench
 from tests.cubie.stiff_systems import SYSTEMS, sample
 
@@ -163,19 +166,99 @@ def test_iterations_converge(kind, target, lanes):
 
 
 @pytest.mark.parametrize("kind", ITERATIVE)
-def test_without_a_preconditioner_there_is_no_vector_for_it(kind):
-    """The residual is taken itself, to the same solution; its buffer has no bytes (B8, K7)."""
+def test_without_a_preconditioner_the_residual_is_taken_itself(kind):
+    """The solution is the same (K7)."""
     options = {"preconditioner": "none", "krylov_tolerance": 1e-9}
     kept, want = solve_all(kind, "lorenz96", [2000.0, 900.0, 5000.0], "cpu", 8, **options)
     assert (kept[:, 1] == 1.0).all()
     np.testing.assert_allclose(kept[:, 3:], want, rtol=1e-6, atol=1e-11)
-    component = SystemComponent(system_of("lorenz96"), "float64")
-    for preconditioner, size in (("none", 0), ("jacobi", component.n_states)):
-        options = {"preconditioner": preconditioner}
-        solver = LINEAR_SOLVERS[kind](component, Blocks(component.n_states), "float64", options)
-        plan = solver.buffer_registry.lay_out("shared").plan
-        vector = plan.placements["linear_solver.preconditioned_vec"]
-        assert vector.n_elements == size
+
+
+def untraceable(t, y):
+    """How often the loop runs depends on the state."""
+    power = 1.0
+    while power < y[0]:
+        power = 2.0 * power
+    return [-power * y[0], y[0] - 2.0 * y[1]]
+
+
+def its_jacobian(t, y):
+    return [[-1.0, 0.0], [y[1], -2.0]]
+
+
+DIAGONALS = [
+    ("minimal_residual", "none", None, 0),
+    ("minimal_residual", "jacobi", None, 0),
+    ("bicgstab", "jacobi", None, 0),
+    ("bicgstab", "jacobi", its_jacobian, 0),
+    ("bicgstab", "jacobi", "none", 2),
+    ("bicgstab", "neumann", None, 2),
+    ("steepest_descent", "jacobi", None, 2),
+]
+
+
+@pytest.mark.parametrize(("kind", "preconditioner", "jac", "size"), DIAGONALS)
+def test_vectors_of_a_preconditioner(kind, preconditioner, jac, size):
+    """Products contain Jacobi's: only what cannot be folded into them takes bytes (B8, K7)."""
+    system = trace(untraceable if jac else pendulum, 2)
+    if callable(jac):
+        system = with_jacobian(system, jac)
+    options = {"preconditioner": preconditioner}
+    component = SystemComponent(system, "float64")
+    solver = LINEAR_SOLVERS[kind](component, Blocks(2), "float64", options)
+    placements = solver.buffer_registry.lay_out("shared").plan.placements
+    for name in ("preconditioned_vec", "inverse_diagonal"):
+        assert placements[f"linear_solver.{name}"].n_elements == size
+
+
+def pendulum(t, y):
+    return [y[1], -np.sin(y[0]) - y[1]]
+
+
+def scaled_matrix(system, mass, shift, y, parameters):
+    """Return ((s M - J) D^-1, D^-1) by the generated module on plain numbers, column by column."""
+    n, pair = system.n_states, isinstance(shift, complex)
+    suffix, given = ("_pair", (shift.real, shift.imag)) if pair else ("", (shift,))
+    module = load_module(scaled_module(system, mass, pair))
+    matrices = []
+    for name in ("product", "scale"):
+        columns = []
+        for unit in np.eye(n):
+            vector = np.concatenate([unit, 0.0 * unit]) if pair else unit.copy()
+            out = np.empty_like(vector)
+            function = getattr(module, name + suffix)
+            if name == "scale":
+                out = vector
+                function(*given, 0.0, y, parameters, out, 0)
+            else:
+                function(*given, 0.0, y, parameters, vector, 0, out, 0)
+            columns.append(out[:n] + 1j * out[n:] if pair else out)
+        matrices.append(np.array(columns).T)
+    return matrices
+
+
+@pytest.mark.parametrize("shift", [40.0, 30.0 + 20.0j])
+@pytest.mark.parametrize("name", ["robertson", "hires", "oregonator", "coupled"])
+def test_the_matrix_preconditioned_by_its_diagonal(name, shift):
+    """Generated products are those of dense matrices, with and without a mass matrix."""
+    system, (y,) = system_of(name), sample(name, 1)
+    n, parameters = system.n_states, SYSTEMS[name][2]
+    jac = jacobian_at(system, y, parameters)
+    for matrix in (np.eye(n), np.diag(np.arange(2.0, n + 2.0)) + np.eye(n, k=1)):
+        entries = mass_entries(n, matrix)
+        product, scale = scaled_matrix(system, entries, shift, y, parameters)
+        whole = shift * matrix - jac
+        np.testing.assert_allclose(scale, np.diag(1.0 / np.diag(whole)), rtol=1e-12)
+        np.testing.assert_allclose(product, whole / np.diag(whole), rtol=1e-9, atol=1e-12)
+
+
+def test_a_given_jacobian_is_preconditioned_by_its_diagonal():
+    """The user's Jacobian has expressions where the right-hand side has none."""
+    system = with_jacobian(trace(untraceable, 2), its_jacobian)
+    assert system.kind == "compiled"
+    product, scale = scaled_matrix(system, mass_entries(2), 3.0, [0.5, 0.7], ())
+    np.testing.assert_allclose(scale, [[1 / 4, 0.0], [0.0, 1 / 5]])
+    np.testing.assert_allclose(product, [[1.0, 0.0], [-0.7 / 4, 1.0]])
 
 
 @pytest.mark.parametrize("kind", ITERATIVE)

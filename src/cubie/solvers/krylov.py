@@ -23,6 +23,7 @@ from cubie.solvers.preconditioners import (
     build_preconditioner,
     build_scale,
 )
+from cubie.solvers.scaled import build_diagonal_solve, build_scaled_product
 from cubie.systems.component import SystemComponent
 from cubie.systems.derivatives_component import DiagonalComponent, JVPComponent
 from cubie.systems.mass import build_mass_product, mass_entries
@@ -94,6 +95,8 @@ class KrylovSolver(LinearSolver):
     Settings = KrylovSettings
     settings: KrylovSettings
     kind: ClassVar[str]
+    # Of z = P v not only x is made: iterations cannot run on v, and form x at the end.
+    needs_preconditioned: ClassVar[bool] = False
 
     def __init__(self, system: SystemComponent, blocks: Blocks, dtype, options: Mapping[str, Any]):
         super().__init__(blocks, dtype, options)
@@ -105,10 +108,13 @@ class KrylovSolver(LinearSolver):
         self.add_child(self.diagonal, during="jacobian")
         n = blocks.n_unknowns
         self.register_buffer("krylov_residual", n, phases=("solve",), access_weight=20.0)
-        preconditioned = self.settings.preconditioner != "none"
         # Without a preconditioner the vector itself is taken.
         self.register_buffer(
-            "preconditioned_vec", n, phases=("solve",), enabled=preconditioned, access_weight=20.0
+            "preconditioned_vec",
+            n,
+            phases=("solve",),
+            enabled=self._preconditions_apart,
+            access_weight=20.0,
         )
         self.register_buffer("temp", n, phases=("solve",), access_weight=20.0)
         # The reciprocal diagonal of the matrices.
@@ -117,9 +123,18 @@ class KrylovSolver(LinearSolver):
             blocks.n_elements,
             phases=(("jacobian", "solve"),),
             persistent=True,
-            enabled=preconditioned,
+            enabled=self._preconditions_apart,
             access_weight=20.0,
         )
+
+    def _folded(self) -> bool:
+        """Tell whether products contain the preconditioner: Jacobi's, of known derivatives."""
+        if self.settings.preconditioner != "jacobi" or self.needs_preconditioned:
+            return False
+        return not self.jvp.by_differences()
+
+    def _preconditions_apart(self) -> bool:
+        return self.settings.preconditioner != "none" and not self._folded()
 
     def facts(self) -> tuple:
         return (self.kind, self.blocks, sorted(self.mass.items()))
@@ -147,7 +162,7 @@ class KrylovSolver(LinearSolver):
             enter_factorise(shared, persistent)
             return shift == shift
 
-        if self.settings.preconditioner == "none":
+        if not self._preconditions_apart():
             return nothing
         diagonal = self.child_functions(context, "diagonal")
         invert = build_invert_diagonal(backend, self.blocks, self.mass, self._store())
@@ -171,7 +186,7 @@ class KrylovSolver(LinearSolver):
         alloc_inverse = context.allocator("inverse_diagonal")
         alloc_room, alloc_temp = context.allocator("preconditioned_vec"), context.allocator("temp")
         enter = context.phase("solve")
-        dot = build_dot(backend, n)
+        dot, finish = build_dot(backend, n), self._build_finish(context, part)
         zero = backend.constant(0.0)
         tolerance_squared = backend.constant(self.settings.krylov_tolerance**2)
 
@@ -185,18 +200,34 @@ class KrylovSolver(LinearSolver):
             inverse = alloc_inverse(shared, persistent, None)
             room = alloc_room(shared, persistent, None)
             temp = alloc_temp(shared, persistent, None)
-            return iterate(
+            ok, iterations = iterate(
                 shared, persistent, t, shift, y, parameters, inverse, room, temp, residual,
                 x, x_at, target,
             )  # fmt: skip
+            finish(t, shift, y, parameters, x, x_at)
+            return ok, iterations
 
         return solve
+
+    def _build_finish(self, context: BuildContext, part: Part) -> Callable:
+        """Return what makes the solution of what iterations added up."""
+        backend = context.backend
+
+        def nothing(t, shift, y, p, x, x_at):
+            pass
+
+        if not self._folded():
+            return backend.device(nothing)
+        return build_diagonal_solve(backend, self.system.system, part.blocks, self.mass)
 
     def _build_product(self, context: BuildContext, part: Part) -> Callable:
         """Return ``product(shared, persistent, t, shift, y, p, scratch..., vec, out) -> z``.
 
-        It stores A z in `out`, with z = P vec; `scratch...` are the buffers of `_build_iterate`.
+        It stores A P vec in `out`; `scratch...` are the buffers of `_build_iterate`. z is P vec, or
+        `vec` itself if `_build_finish` multiplies by P.
         """
+        if self._folded():
+            return self._build_folded(context, part)
         backend, blocks, settings = context.backend, part.blocks, self.settings
         jvp = self.child_functions(context, "jvp")
         add_mass = build_mass_product(backend, blocks.n_states, self.mass, self._store())
@@ -209,6 +240,16 @@ class KrylovSolver(LinearSolver):
             z = precondition(shared, persistent, t, shift, y, p, inverse, vec, room, temp)
             apply(shared, persistent, t, shift, y, p, z, 0, out, 0)
             return z
+
+        return backend.device(product)
+
+    def _build_folded(self, context: BuildContext, part: Part) -> Callable:
+        backend, system = context.backend, self.system.system
+        scaled = build_scaled_product(backend, system, part.blocks, self.mass)
+
+        def product(shared, persistent, t, shift, y, p, inverse, room, temp, vec, out):
+            scaled(t, shift, y, p, vec, out)
+            return vec
 
         return backend.device(product)
 
@@ -289,6 +330,7 @@ class SteepestDescent(_OneDirection):
     """The step of an exact line search, for matrices close to symmetric (Saad, 5.3.1)."""
 
     kind = "steepest_descent"
+    needs_preconditioned = True
 
     def _build_length(self, backend: Backend, n: int) -> Callable:
         dot = build_dot(backend, n)

@@ -148,9 +148,9 @@ class NewtonSolver(CUDAFactory):
             calls["filter"] = ("filter",)
         self.add_child(linear_solver, during=calls)
         self.add_child(system, during="evaluate")
-        self._register_buffers()
+        self._register_buffers(system.works_in_place)
 
-    def _register_buffers(self) -> None:
+    def _register_buffers(self, in_place: bool) -> None:
         n, size = self.n_states, self.blocks.n_unknowns
         self.register_buffer(
             "residual", size, phases=(("evaluate", "correct"),), access_weight=20.0
@@ -172,7 +172,6 @@ class NewtonSolver(CUDAFactory):
         )
         # Where the right-hand side is evaluated: the base, changed by an increment.
         values = "residual_temp" if self.equations.couples_stages else "residual"
-        in_place = self.children["system"].works_in_place
         self.register_buffer(
             "stage_base_bt",
             n,

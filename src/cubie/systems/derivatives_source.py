@@ -1,5 +1,9 @@
 """The generated module of a system's derivatives."""
 
+from collections.abc import Callable
+
+from attrs import frozen
+
 from cubie.systems.derivatives_rules import by_columns, sparse_jacobian, tangents
 from cubie.systems.expression import Expr, Graph, add, mul
 from cubie.systems.source import Writer, import_lines
@@ -14,47 +18,80 @@ _TIME = "time_derivative(t, y, p, out, at)", "out[at + i] = partial derivative o
 Head = tuple[str, str]  # signature and docstring
 
 
+@frozen
+class Linearised:
+    """A right-hand side to first order.
+
+    Attributes
+    ----------
+    graph : Graph
+    jacobian : dict of (row, column) to expression
+        Entries that may differ from zero, column after column.
+    product : callable
+        ``product(direction)``: J times a vector of expressions.
+    by_time : list of expressions or None
+        Partial derivatives by t; None where only the user's Jacobian is known.
+    """
+
+    graph: Graph
+    jacobian: dict
+    product: Callable
+    by_time: list | None
+
+
+def linearised(system) -> Linearised:
+    """Differentiate a traced right-hand side, or take the user's Jacobian."""
+    return (_given if system.jacobian_rows else _derive)(system)
+
+
 def write_derivatives(system):
     """Return the source of the module with all functions of `Derivatives.module`."""
-    entries, autonomous, functions = (_given if system.jacobian_rows else _derive)(system)
-    body = "\n\n\n".join(_function_text(head, writer) for head, writer in functions)
+    found = linearised(system)
+    by_time = found.by_time
+    vector = [found.graph.leaf("vec", i) for i in range(system.n_states)]
+    functions = _functions(system, found.jacobian, found.product(vector), by_time)
+    autonomous = by_time is not None and not any(type(d) is Expr or d != 0.0 for d in by_time)
+    body = "\n\n\n".join(function_text(head, writer) for head, writer in functions)
     modules = set().union(*(writer.modules for _, writer in functions))
-    pattern = "".join(f"    {position},\n" for position in entries)
+    pattern = "".join(f"    {position},\n" for position in found.jacobian)
     return (
-        f'"""Derivatives of the right-hand side {system.digest}: {len(entries)} entries.\n\n'
+        f'"""Derivatives of the right-hand side {system.digest}: {len(found.jacobian)} entries.\n\n'
         f'Written by cubie: changes are overwritten.\n"""\n{import_lines(modules)}\n'
         f"PATTERN = (\n{pattern})\n"
         f"AUTONOMOUS = {autonomous}\n\n\n{body}\n"
     )
 
 
-def _given(system):
+def _given(system) -> Linearised:
     """Return what the user's Jacobian says: no derivative by time."""
     graph = Graph()
     rows = [expressions(row, graph)[1] for row in system.jacobian_rows]
-    jacobian = {
+    entries = {
         (i, j): entry
         for i, row in enumerate(rows)
         for j, entry in enumerate(row)
         if type(entry) is Expr or entry != 0.0
     }
-    jacobian = by_columns(jacobian)
-    product = [0.0] * system.n_states
-    for (i, j), entry in jacobian.items():
-        product[i] = add(product[i], mul(entry, graph.leaf("vec", j)))
-    return tuple(jacobian), False, _functions(system, jacobian, product, None)
+    jacobian = by_columns(entries)
+
+    def product(direction):
+        result = [0.0] * system.n_states
+        for (i, j), entry in jacobian.items():
+            result[i] = add(result[i], mul(entry, direction[j]))
+        return result
+
+    return Linearised(graph, jacobian, product, None)
 
 
-def _derive(system):
+def _derive(system) -> Linearised:
     graph, outputs = expressions(system)
-    n = system.n_states
-    states = [graph.leaf("y", i) for i in range(n)]
+    states = [graph.leaf("y", i) for i in range(system.n_states)]
+
+    def product(direction):
+        return tangents(outputs, dict(zip(states, direction, strict=True)))
+
     jacobian = sparse_jacobian(outputs, states)
-    direction = {state: graph.leaf("vec", i) for i, state in enumerate(states)}
-    by_time = tangents(outputs, {graph.leaf("t"): 1.0})
-    autonomous = not any(type(d) is Expr or d != 0.0 for d in by_time)
-    functions = _functions(system, jacobian, tangents(outputs, direction), by_time)
-    return tuple(jacobian), autonomous, functions
+    return Linearised(graph, jacobian, product, tangents(outputs, {graph.leaf("t"): 1.0}))
 
 
 def _functions(system, jacobian, product, by_time):
@@ -78,7 +115,8 @@ def _functions(system, jacobian, product, by_time):
     return functions
 
 
-def _function_text(head: Head, writer):
+def function_text(head: Head, writer):
+    """Return the text of a function."""
     signature, docstring = head
     lines = "\n".join(f"    {line}" for line in writer.lines) or "    pass"
     return f'def {signature}:\n    """{docstring}"""\n{lines}'
