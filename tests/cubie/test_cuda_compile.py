@@ -1,6 +1,8 @@
 """CUDA kernels compiled without a GPU: what they need, and that nothing needless is in them."""
 
 import functools
+import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 
 import pytest
@@ -34,6 +36,33 @@ def test_small_systems_stay_in_registers(capability):
     assert (found.stack_bytes, found.spill_store_bytes, found.spill_load_bytes) == (0, 0, 0)
     assert found.shared_bytes_per_block == 0
     assert found.registers <= 128
+
+
+COMPILE_SOLVE_COMPILE = """
+import re
+from cubie import Solver
+
+def rhs(t, y):
+    return [abs(y[0]) - 2.53125 * y[0]]
+
+def solver():
+    return Solver(rhs, backend="cpu", method="rk4", first_step=0.125)
+
+def code():
+    compiling = solver()
+    compiling.prepare([1.0])
+    # A function's name has a number that counts what the process has compiled.
+    return re.sub(r"_Z\\w+", "function", compiling.kernel.resources((9, 0)).ptx)
+
+before = code()
+assert solver().solve((0, 1), [1.0]).success
+assert code() == before
+"""
+
+
+def test_a_solve_on_the_cpu_leaves_the_code_as_it_was():
+    """A kernel compiles to the same code before and after the first solve on the CPU."""
+    subprocess.run([sys.executable, "-c", COMPILE_SOLVE_COMPILE], check=True)
 
 
 @needs_nvdisasm

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import functools
-import math
-import operator
 from collections.abc import Callable
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core import compiler_lock, imputils, registry, types, typing
-from numba.core.datamodel import register_default
-from numba.core.typing import templates
-from numba.extending import intrinsic, lower_builtin
+from numba.core import compiler_lock, registry, types
+from numba.extending import intrinsic
 from numba.np import numpy_support
 
-from cubie.backend import codegen, lane_ops, vector_math
+from cubie.backend import codegen
 from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
 from cubie.backend.compiled import CompiledBackend
+from cubie.backend.cpu_types import register_types
 from cubie.backend.device_function import Compilation, DeviceFunction
 from cubie.backend.foreign import ForeignTarget
 from cubie.backend.foreign_cpu import NUMBA_ENVIRONMENT, CPUForeignTarget
@@ -30,44 +26,6 @@ FASTMATH_FLAGS = frozenset({"contract", "reassoc", "nsz", "arcp", "afn"})
 
 I64 = ir.IntType(64)
 
-# Single vector instructions, exact on every processor.
-_HARDWARE = frozenset({"sqrt", "fabs", "floor", "ceil", "trunc"})
-
-
-def _math_call(context, builder, name, lanes, arguments):
-    """Call a math function on lanes: a vector library where there is one, else per lane."""
-    if name in _HARDWARE:
-        return codegen.call_llvm_intrinsic(builder, f"llvm.{name}", lanes, arguments)
-    vectorised = vector_math.call(builder, name, lanes, arguments)
-    if vectorised is not None:
-        return vectorised
-    function = operator.pow if name == "pow" else getattr(math, name)
-    scalar_signature = typing.signature(lanes.dtype, *[lanes.dtype] * len(arguments))
-    scalar_function = context.get_function(function, scalar_signature)
-
-    def scalar_of(lane):
-        scalars = [codegen.lane_of(builder, a, lanes.width, lane) for a in arguments]
-        return scalar_function(builder, scalars)
-
-    return codegen.for_each_lane(builder, lanes.width, lane_type(lanes.dtype, 1), scalar_of)
-
-
-@functools.cache
-def _register_types() -> None:
-    """Teach numba's CPU target the lane types, once a process."""
-    lane_ops.register(
-        lane_ops.Registrar(
-            target="cpu",
-            abstract_template=templates.AbstractTemplate,
-            signature=typing.signature,
-            infer_global=templates.infer_global,
-            lower=lower_builtin,
-            lower_cast=imputils.lower_cast,
-            register_model=register_default,
-            math_call=_math_call,
-        )
-    )
-
 
 class CPUCompiler(CompiledBackend):
     """The CPU backend's compiling half."""
@@ -78,7 +36,7 @@ class CPUCompiler(CompiledBackend):
         super().__init__(dtype, fastmath)
         self.width = width
         self._group_width = group_width
-        _register_types()
+        register_types()
 
     @property
     def group_width(self) -> int:
