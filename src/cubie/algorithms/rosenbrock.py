@@ -74,7 +74,7 @@ class RosenbrockStep(ImplicitStep):
             access_weight=4.0 * stages,
         )
         # The state a stage's right-hand side is evaluated at; with a mass matrix then what couples
-        # it to others, which needs other bytes than the derivative.
+        # the last one to others, which needs other bytes than the derivative.
         in_place = self.system.works_in_place and self.no_mass
         self.register_buffer(
             "base_state_placeholder",
@@ -256,7 +256,7 @@ class RosenbrockStep(ImplicitStep):
 
     def _build_coupling(self, context: BuildContext, add_mass: Callable, i: int) -> Callable:
         """Add ``M sum(C[i][j] u[j]) / h``."""
-        backend, n = context.backend, self.n_states
+        backend, n, at = context.backend, self.n_states, i * self.n_states
         terms, one = self._terms(self.tableau.C[i]), backend.constant(1.0)
 
         def uncoupled(h, store, base, stage_rhs):
@@ -267,16 +267,28 @@ class RosenbrockStep(ImplicitStep):
         total = backend.weighted_sum(terms)
 
         def couple(h, store, base, stage_rhs):
+            # Until the stage is solved, its own place in the store is free.
+            for k in range(n):
+                store[at + k] = total(store, k)
+            add_mass(one / h, store, at, stage_rhs, 0)
+
+        def couple_in_place(h, store, base, stage_rhs):
+            # In one pass the compiler mixes both sums: 20 % more time for three states.
+            for k in range(n):
+                stage_rhs[k] = h * stage_rhs[k] + total(store, k)
             inverse = one / h
             for k in range(n):
-                stage_rhs[k] = stage_rhs[k] + inverse * total(store, k)
+                stage_rhs[k] = inverse * stage_rhs[k]
 
-        def couple_by_mass(h, store, base, stage_rhs):
+        def couple_apart(h, store, base, stage_rhs):
             for k in range(n):
                 base[k] = total(store, k)
             add_mass(one / h, base, 0, stage_rhs, 0)
 
-        return backend.device(couple if self.no_mass else couple_by_mass)
+        if i < self.tableau.n_stages - 1:
+            return backend.device(couple)
+        # The last stage's right-hand side may lie where its solution goes.
+        return backend.device(couple_in_place if self.no_mass else couple_apart)
 
     def _build_drift(self, context: BuildContext, i: int) -> Callable:
         """Add ``d[i] h df/dt``."""
