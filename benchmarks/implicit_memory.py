@@ -28,7 +28,7 @@ from cubie_planner.report import savings
 RESULTS = Path(__file__).parent / "results"
 DOCUMENT = Path(__file__).parents[1] / "docs" / "implicit.md"
 STATES = (4, 20, 40)
-MATRIX_FREE = {"linear_solver": "minimal_residual", "preconditioner": "none"}
+MATRIX_FREE = {"linear_solver": "minimal_residual"}
 # Bytes a run of CuBIE 0.17.0 at 4 and 20 states, asked of its solver under the simulator with all
 # of its 44 location options "shared"; of minimal residual they are the same with and without a
 # preconditioner.
