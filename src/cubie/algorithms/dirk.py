@@ -19,7 +19,6 @@ from cubie.backend import select
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks
 from cubie.solvers.newton import NewtonFunctions
-from cubie.systems.mass import is_identity
 from cubie.tableaus import DIRKTableau
 from cubie_planner import Alias
 
@@ -47,9 +46,9 @@ class DIRKStep(ImplicitStep):
 
     def _compose(self) -> None:
         tableau = self.tableau
-        self.gamma = checked_gamma(tableau, is_identity(self.mass, self.n_states))
+        self.gamma = checked_gamma(tableau, self.no_mass)
         self.filtered = needs_filter(tableau)
-        self.weighs_error = self.filtered and not is_identity(self.mass, self.n_states)
+        self.weighs_error = self.filtered and not self.no_mass
         explicit = tableau.implicit_stages.count(False)
         self.rhs_per_start = int(tableau.fsal)
         self.rhs_per_step = explicit - int(tableau.fsal)

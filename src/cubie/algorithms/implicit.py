@@ -16,7 +16,7 @@ from cubie.factory import BuildContext
 from cubie.solvers import LINEAR_SOLVERS, Blocks, LinearSolver
 from cubie.solvers.newton import Equations, NewtonSolver
 from cubie.status import RunStatus
-from cubie.systems.mass import MassEntries, build_mass_product, mass_entries
+from cubie.systems.mass import MassEntries, build_mass_product, is_identity, mass_entries
 from cubie.systems.store import Store
 
 
@@ -63,6 +63,11 @@ class ImplicitStep(StepAlgorithm):
     @functools.cached_property
     def mass(self) -> MassEntries:
         return mass_entries(self.n_states, getattr(self.system.system, "mass", None))
+
+    @property
+    def no_mass(self) -> bool:
+        """The mass matrix is the identity."""
+        return is_identity(self.mass, self.n_states)
 
     def facts(self) -> tuple:
         return (*self.coefficients, self.n_states, sorted(self.mass.items()))

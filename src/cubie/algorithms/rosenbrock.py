@@ -14,7 +14,6 @@ from cubie.backend import select
 from cubie.factory import BuildContext
 from cubie.solvers import Blocks
 from cubie.systems.derivatives_component import TimeDerivativeComponent
-from cubie.systems.mass import is_identity
 from cubie.tableaus import RosenbrockTableau
 from cubie_planner import Alias
 
@@ -45,7 +44,6 @@ class RosenbrockStep(ImplicitStep):
 
     def _compose(self) -> None:
         self.rhs_per_start, self.rhs_per_step = 0, self.tableau.n_stages
-        self.no_mass = is_identity(self.mass, self.n_states)
         self.time_derivative = TimeDerivativeComponent(
             self.system, self.buffer_registry.dtype, self._options
         )
