@@ -223,8 +223,11 @@ def _register_selection(registrar):
     template(registrar, primitives.select, chosen)
 
     @registrar.lower(primitives.select, Mask, Lanes, Lanes)
-    @registrar.lower(primitives.select, Mask, Mask, Mask)
     def select(context, builder, sig, args):
+        return codegen.select(builder, *args)
+
+    @registrar.lower(primitives.select, Mask, Mask, Mask)
+    def select_mask(context, builder, sig, args):
         return builder.select(*args)
 
     @rule(2)
