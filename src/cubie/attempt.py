@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from cubie.backend import Backend, is_finite, load_run, maximum, minimum, select
 from cubie.error_norm import build_error_norm
 from cubie.factory import BuildContext
+from cubie.finiteness import build_all_finite
 from cubie.least_step import build_least_step
 from cubie.saving import build_saving
 from cubie.status import RunStatus
@@ -107,17 +108,11 @@ def _build_judge(loop: IVPLoop, context: BuildContext) -> Callable:
     enter = context.phase("judge")
     zero = backend.constant(0.0)
 
-    def sum_is_finite(proposed_state):
-        total = proposed_state[0]
-        for i in range(1, n):
-            total = total + proposed_state[i]
-        return is_finite(total)
-
-    sum_is_finite = backend.device(sum_is_finite)
+    all_finite = build_all_finite(backend, n)
 
     def fixed(shared, persistent, inputs, run, n_runs, state, proposed_state, error):
         enter(shared, persistent)
-        return state[0] * zero, sum_is_finite(proposed_state)
+        return state[0] * zero, all_finite(proposed_state)
 
     if not loop.controller.adaptive:
         return backend.device(fixed)
@@ -125,8 +120,8 @@ def _build_judge(loop: IVPLoop, context: BuildContext) -> Callable:
 
     def adaptive(shared, persistent, inputs, run, n_runs, state, proposed_state, error):
         enter(shared, persistent)
-        norm_squared = norm(inputs.tolerances, run, n_runs, state, proposed_state, error)
-        return norm_squared, is_finite(norm_squared) & sum_is_finite(proposed_state)
+        norm_squared, finite = norm(inputs.tolerances, run, n_runs, state, proposed_state, error)
+        return norm_squared, is_finite(norm_squared) & finite
 
     return backend.device(adaptive)
 

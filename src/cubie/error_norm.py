@@ -10,13 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cubie.backend import Backend, absolute, load_run, maximum, shared_function
+from cubie.backend import Backend, absolute, is_finite, load_run, maximum, shared_function
+from cubie.finiteness import build_witness
 
 
-def build_error_norm(
-    backend: Backend, n: int, n_estimates: int, per_component: bool, device: bool = True
-) -> Callable:
-    """Return ``norm_squared(tolerances, run, n_runs, state, proposed_state, error)``.
+def build_error_norm(backend: Backend, n: int, n_estimates: int, per_component: bool) -> Callable:
+    """Return ``norm(tolerances, run, n_runs, state, proposed_state, error)``.
+
+    It gives the squared norm, and whether the proposed state is finite.
 
     Parameters
     ----------
@@ -29,30 +30,42 @@ def build_error_norm(
     per_component : bool
         Whether `tolerances` holds n values of rtol and then n of atol, or one each.
     """
-    scale = build_scale(backend, n, per_component)
+    scale, add_to_witness = build_scale(backend, n, per_component), build_witness(backend)
     inverse_n = backend.constant(1.0 / n)
     damping, tiny = backend.constant(0.01), backend.constant(1e-30)
-    zero = backend.constant(0.0)
+
+    # One pass: divisions take long, and the processor does the rest meanwhile.
+
+    def square(tolerances, run, n_runs, state, proposed_state, error, i):
+        ratio = error[i] / scale(tolerances, run, n_runs, i, state[i], proposed_state[i])
+        return ratio * ratio
 
     def one_estimate(tolerances, run, n_runs, state, proposed_state, error):
-        total = state[0] * zero
-        for i in range(n):
-            ratio = error[i] / scale(tolerances, run, n_runs, i, state[i], proposed_state[i])
-            total = total + ratio * ratio
-        return total * inverse_n
+        witness = proposed_state[0]
+        total = square(tolerances, run, n_runs, state, proposed_state, error, 0)
+        for i in range(1, n):
+            witness = add_to_witness(witness, proposed_state[i])
+            total = total + square(tolerances, run, n_runs, state, proposed_state, error, i)
+        return total * inverse_n, is_finite(witness)
+
+    def squares(tolerances, run, n_runs, state, proposed_state, error, i):
+        weight = scale(tolerances, run, n_runs, i, state[i], proposed_state[i])
+        ratio, ratio_low = error[i] / weight, error[n + i] / weight
+        return ratio * ratio, ratio_low * ratio_low
 
     def two_estimates(tolerances, run, n_runs, state, proposed_state, error):
-        total = state[0] * zero
-        total_low = state[0] * zero
-        for i in range(n):
-            weight = scale(tolerances, run, n_runs, i, state[i], proposed_state[i])
-            ratio = error[i] / weight
-            ratio_low = error[n + i] / weight
-            total = total + ratio * ratio
-            total_low = total_low + ratio_low * ratio_low
-        return total * total * inverse_n / (total + damping * total_low + tiny)
+        witness = proposed_state[0]
+        total, total_low = squares(tolerances, run, n_runs, state, proposed_state, error, 0)
+        for i in range(1, n):
+            witness = add_to_witness(witness, proposed_state[i])
+            one, low = squares(tolerances, run, n_runs, state, proposed_state, error, i)
+            total, total_low = total + one, total_low + low
+        norm_squared = total * total * inverse_n / (total + damping * total_low + tiny)
+        return norm_squared, is_finite(witness)
 
-    return backend.device(one_estimate if n_estimates == 1 else two_estimates)
+    device = backend.device
+    square, squares = device(square), device(squares)
+    return device(one_estimate if n_estimates == 1 else two_estimates)
 
 
 @shared_function

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
-from cubie.backend import absolute, all_lanes, is_finite, maximum
+from cubie.backend import absolute, all_lanes, maximum
 from cubie.factory import BuildContext
+from cubie.finiteness import build_all_finite
 from cubie.saving import SaveMode, build_saving
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:
     advance, allowed = _build_advance(loop, context), _build_allowed(context)
     next_stop = build_saving(loop.save_mode, backend, n).next_stop
     keep = backend.parts().keep
-    zero = backend.constant(0.0)
+    all_finite = build_all_finite(backend, n)
     longest = LONGEST
 
     def free_steps(
@@ -71,19 +72,18 @@ def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:
         beyond = run >= n_runs
         stop = next_stop(inputs, saved, t_end)
         h = min(inputs.step_limits[0], inputs.step_limits[1])
-        runs, times, trace = keep(run), keep(t), keep(t)
+        runs, times = keep(run), keep(t)
         block = longest
         while block > 0:
             if not all_lanes(allowed(inputs, t, stop, h, direction, counters, block) | beyond):
                 block = block // 2
                 continue
             before = keep(state)
-            trace[0] = t * zero
             advance(
                 shared, persistent, runs, n_runs, inputs, times, block, state, parameters,
-                error, proposed_counters, trace,
+                error, proposed_counters,
             )  # fmt: skip
-            if all_lanes(is_finite(trace[0]) | beyond):
+            if all_lanes(all_finite(state) | beyond):
                 t = times[0]
                 counters[0] = counters[0] + block
             else:
@@ -118,7 +118,7 @@ def _build_advance(loop: IVPLoop, context: BuildContext) -> Callable:
 
     def advance(
         shared, persistent, runs, n_runs, inputs, times, steps, state, parameters, error,
-        proposed_counters, trace,
+        proposed_counters,
     ):  # fmt: skip
         h = min(inputs.step_limits[0], inputs.step_limits[1])
         h = -h if inputs.time_span[1] < inputs.time_span[0] else h
@@ -129,7 +129,7 @@ def _build_advance(loop: IVPLoop, context: BuildContext) -> Callable:
                     part_of(shared, part), part_of(persistent, part), inputs,
                     part_of(runs, part), n_runs, part_of(times, part), h, part_of(state, part),
                     part_of(parameters, part), part_of(error, part),
-                    part_of(proposed_counters, part), part_of(trace, part),
+                    part_of(proposed_counters, part),
                 )  # fmt: skip
                 part = following(part)
 
@@ -143,11 +143,10 @@ def _build_step_part(loop: IVPLoop, context: BuildContext) -> Callable:
     part_context = attrs.evolve(context, backend=backend)
     step = loop.child_functions(part_context, "algorithm").step
     alloc_proposed = loop.proposed_state_allocator(part_context)
-    zero = backend.constant(0.0)
 
     def step_part(
         shared, persistent, inputs, run, n_runs, times, h, state, parameters, error,
-        proposed_counters, trace,
+        proposed_counters,
     ):  # fmt: skip
         t = times[0]
         proposed_state = alloc_proposed(shared, persistent, None)
@@ -155,14 +154,8 @@ def _build_step_part(loop: IVPLoop, context: BuildContext) -> Callable:
             shared, persistent, inputs, run[0], n_runs, t, h, state, parameters,
             proposed_state, error, proposed_counters,
         )  # fmt: skip
-        total = proposed_state[0]
-        for i in range(1, n):
-            total = total + proposed_state[i]
         for i in range(n):
             state[i] = proposed_state[i]
         times[0] = t + h
-        # Zero times what an attempt would be judged by: NaN from the first step on at which
-        # that is not finite.
-        trace[0] = trace[0] + total * zero
 
     return backend.device(step_part)

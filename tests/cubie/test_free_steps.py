@@ -79,6 +79,25 @@ def test_stops_and_limits_are_met_alike(changes):
     assert_same_bits(solve(LANES, **changes), solve(1, **changes))
 
 
+@pytest.mark.parametrize("lanes", [1, LANES])
+@pytest.mark.parametrize("method", ["rk4", "tsit5"])
+def test_large_components_are_finite_even_where_their_sum_is_not(method, lanes):
+    """A step is not finite where a component is not, whatever they add up to."""
+    huge = np.finfo(np.float64).max / 2
+
+    def turn(t, y, slope):
+        return [-1e-3 * y[1], 1e-3 * y[0], 0.0, slope]
+
+    options = {"first_step": 0.5} if method == "rk4" else {}
+    solver = Solver(turn, backend="cpu", method=method, lanes=lanes)
+    slopes = np.array([0.0, 0.19 * huge, 0.0])  # the second run leaves the numbers half way
+    result = solver.solve((0.0, 10.0), [huge, huge, huge, huge], args=(slopes,), **options)
+    np.testing.assert_array_equal(result.success, [True, False, True])
+    assert result.status[1] in (RunStatus.NON_FINITE, RunStatus.STEP_TOO_SMALL)
+    assert 4.0 < result.t_reached[1] < 6.0
+    assert np.all(np.isfinite(result.y[[0, 2]]))
+
+
 @pytest.mark.parametrize("size", [1, 7, LANES - 1, LANES, LANES + 1, 37])
 def test_a_run_does_not_depend_on_its_group(size):
     """Batches of every size, in another order."""
