@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,8 @@ from cubie.backend import (
     Kernel,
     KernelInputs,
     KernelOutputs,
+    OutputBlock,
+    OutputLayout,
     RunMemory,
     assembled_backend,
 )
@@ -149,9 +151,9 @@ class BatchSolverKernel:
             key, "kernel", lambda: backend.kernel(make_loop, memory, key)
         )
 
-    def launch(self, n_runs: int, inputs: KernelInputs, outputs: KernelOutputs) -> None:
+    def launch(self, n_runs: int, inputs: KernelInputs, outputs: OutputBlock) -> None:
         """Solve a batch; blocks until `outputs` is complete."""
-        self.compiled(n_runs, inputs, outputs, self.config.block_size)
+        self.compiled.solve(n_runs, inputs, outputs, self.config.block_size)
 
     def resources(self, cc: tuple[int, int]):
         """Compile for a compute capability, GPU or not, and return `KernelResources`."""
@@ -216,7 +218,7 @@ def _by_qualified_name(registry: BufferRegistry, locations: Any) -> Any:
 def sample_arguments(dtype) -> tuple[KernelInputs, KernelOutputs]:
     """Return arrays of the types a kernel takes, without contents."""
     inputs = make_inputs(np.zeros((1, 1)), np.zeros((0, 1)), (0.0, 1.0), dtype)
-    return inputs, make_outputs(SaveMode.FINAL, 1, 1, 1, dtype)
+    return inputs, make_outputs(SaveMode.FINAL, 1, 1, 1, dtype).arrays
 
 
 def make_inputs(
@@ -257,18 +259,23 @@ def make_inputs(
     )
 
 
-def make_outputs(mode: SaveMode, n: int, n_runs: int, n_points: int, dtype) -> KernelOutputs:
+def make_outputs(mode: SaveMode, n: int, n_runs: int, n_points: int, dtype) -> OutputBlock:
     """Allocate what the kernel writes; points that are never reached stay NaN."""
-    counters = np.zeros(N_COUNTERS * n_runs, np.int32)
-    status = np.empty(n_runs, np.int32)
-    if mode is SaveMode.FINAL:  # of which every run has one, and points are not counted
-        states, times = np.empty(n * n_runs, dtype), np.empty(n_runs, dtype)
-        return KernelOutputs(states, times, np.zeros(1, np.int64), counters, status)
-    times = n_runs * (n_points if mode is SaveMode.STEPS else 1)
-    return KernelOutputs(
-        states=np.full(n_points * n * n_runs, np.nan, dtype=dtype),
-        times=np.full(times, np.nan, dtype=dtype),
-        saved=np.zeros(n_runs, dtype=np.int64),
-        counters=counters,
-        status=status,
+    outputs = OutputBlock(_output_layout(mode, n, n_runs, n_points, dtype))
+    if mode is not SaveMode.FINAL:
+        outputs.states.fill(np.nan)
+        outputs.times.fill(np.nan)
+    return outputs
+
+
+@lru_cache(maxsize=32)
+def _output_layout(mode: SaveMode, n: int, n_runs: int, n_points: int, dtype) -> OutputLayout:
+    final = mode is SaveMode.FINAL
+    counts = KernelOutputs(
+        states=(1 if final else n_points) * n * n_runs,
+        times=n_runs * (n_points if mode is SaveMode.STEPS else 1),
+        saved=1 if final else n_runs,  # final states, of which every run has one, are not counted
+        counters=N_COUNTERS * n_runs,
+        status=n_runs,
     )
+    return OutputLayout.of(counts, np.dtype(dtype))

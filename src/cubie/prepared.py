@@ -6,11 +6,11 @@ import time
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
 from cubie.backend import KernelInputs
 from cubie.kernel import BatchSolverKernel, make_inputs, make_outputs
-from cubie.results import Result, make_result
+from cubie.results import Result, ResultKind, Work
 from cubie.saving import SaveMode
 from cubie.staging import Staging
 from cubie.systems import Batch
@@ -34,6 +34,7 @@ class PreparedSolve:
     max_step: float
     max_steps: int
     notes: tuple[str, ...]
+    _kinds: dict[Any, ResultKind] = field(factory=dict, init=False, eq=False, repr=False)
 
     @property
     def adaptive(self) -> bool:
@@ -99,18 +100,21 @@ class PreparedSolve:
             if needed <= room:
                 break
             room = needed
-        return make_result(
-            outputs,
-            mode,
-            n_runs is None,
-            (n_states, columns),
-            times,
-            span[1],
-            kernel.plan,
-            self.notes,
-            seconds,
-            kernel.integrator.algorithm,
-        )
+        kind = self._kind_of(n_states, n_runs)
+        times = None if times is None else times.astype(self.dtype)
+        return Result(outputs, kind, times, span[1], seconds)
+
+    def _kind_of(self, n_states: int, n_runs: int | None) -> ResultKind:
+        """Describe the results; remembered, since solves mostly repeat one size."""
+        known = self._kinds.get((n_states, n_runs))
+        if known is None:
+            self._kinds.clear()
+            work = Work.of(self.kernel.integrator.algorithm)
+            known = ResultKind(
+                self.mode, n_runs is None, n_states, n_runs or 1, work, self.kernel.plan, self.notes
+            )
+            self._kinds[n_states, n_runs] = known
+        return known
 
 
 class RecurringSolve:

@@ -2,25 +2,68 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from attrs import field, frozen
 
 from cubie.algorithms import StepAlgorithm
-from cubie.kernel import KernelOutputs
+from cubie.backend import OutputBlock
 from cubie.loop import COUNTERS
 from cubie.saving import SaveMode
 from cubie.status import RunStatus
 from cubie_planner import Plan
 
 
-@frozen(eq=False)
+@frozen
+class Work:
+    """What each step and iteration of a method evaluates, beyond what the kernel counts."""
+
+    rhs_per_iteration: int
+    jacobians_per_step: int
+    factorizations_per_step: int
+
+    @classmethod
+    def of(cls, algorithm: StepAlgorithm) -> Work:
+        """Read it off an algorithm."""
+        return cls(
+            algorithm.rhs_per_iteration,
+            algorithm.jacobians_per_step,
+            algorithm.factorizations_per_step,
+        )
+
+
+@frozen
+class ResultKind:
+    """What the results of alike solves have in common.
+
+    Attributes
+    ----------
+    mode : SaveMode
+    single : bool
+        One run, given without a run axis.
+    n_states, n_runs : int
+    work : Work
+    plan : cubie_planner.Plan
+    notes : tuple of str
+    """
+
+    mode: SaveMode
+    single: bool
+    n_states: int
+    n_runs: int
+    work: Work
+    plan: Plan
+    notes: tuple[str, ...]
+
+
+@frozen(eq=False, slots=False, repr=False)
 class Result:
     """Solution of one initial value problem, or of a batch.
 
     For one run the shapes are SciPy's; for a batch those marked * have a leading
-    axis of runs.
+    axis of runs. Arrays are views of what the kernel wrote, made when asked for.
 
     Attributes
     ----------
@@ -52,26 +95,101 @@ class Result:
         Wall time of the kernel, without compilation.
     """
 
-    t: np.ndarray
-    y: np.ndarray
-    nfev: Any
-    n_steps: Any
-    n_rejected: Any
-    status: Any
-    t_reached: Any
-    plan: Plan = field(repr=False)
-    notes: tuple[str, ...] = ()
-    solve_seconds: float = 0.0
-    sol: None = None
-    t_events: None = None
-    y_events: None = None
-    njev: Any = 0
-    nlu: Any = 0
-    n_newton: Any = 0
-    n_linear: Any = 0
+    _outputs: OutputBlock
+    _kind: ResultKind
+    _times: np.ndarray | None  # `t_eval`
+    _t_end: float
+    solve_seconds: float = field(default=0.0)
+
+    sol = None
+    t_events = None
+    y_events = None
 
     @property
-    def success(self):
+    def plan(self) -> Plan:
+        return self._kind.plan
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._kind.notes
+
+    @cached_property
+    def t(self) -> np.ndarray:
+        kind, outputs = self._kind, self._outputs
+        dtype = outputs.states.dtype
+        if kind.mode is SaveMode.FINAL:
+            return np.array([self.t_reached if kind.single else self._t_end], dtype=dtype)
+        if kind.mode is SaveMode.TIMES:
+            times = np.asarray(self._times, dtype=dtype)
+            return times[: self._n_points] if kind.single else times
+        times = outputs.times.reshape(-1, kind.n_runs).T[:, : self._n_points]
+        return times[0] if kind.single else times
+
+    @cached_property
+    def y(self) -> np.ndarray:
+        kind = self._kind
+        states = self._outputs.states.reshape(-1, kind.n_states, kind.n_runs)
+        y = states.transpose(2, 1, 0)  # run, component, point
+        if kind.single:
+            return y[0, :, : self._n_points]
+        return y[:, :, : self._n_points] if kind.mode is SaveMode.STEPS else y
+
+    @cached_property
+    def _n_points(self) -> int:
+        """How many points the longest run has."""
+        if self._kind.mode is SaveMode.FINAL:
+            return 1
+        return int(self._outputs.saved.max())
+
+    @cached_property
+    def t_reached(self) -> Any:
+        kind, outputs = self._kind, self._outputs
+        times = outputs.times
+        if kind.mode is SaveMode.STEPS:
+            last = np.maximum(outputs.saved - 1, 0)
+            times = times.reshape(-1, kind.n_runs)[last, np.arange(kind.n_runs)]
+        return times[0] if kind.single else times
+
+    def _counter(self, name: str) -> Any:
+        kind = self._kind
+        values = self._outputs.counters.reshape(-1, kind.n_runs)[COUNTERS.index(name)]
+        return int(values[0]) if kind.single else values
+
+    @cached_property
+    def n_steps(self) -> Any:
+        return self._counter("steps")
+
+    @cached_property
+    def n_rejected(self) -> Any:
+        return self._counter("rejected")
+
+    @cached_property
+    def n_newton(self) -> Any:
+        return self._counter("newton")
+
+    @cached_property
+    def n_linear(self) -> Any:
+        return self._counter("linear")
+
+    @cached_property
+    def nfev(self) -> Any:
+        return self._counter("rhs") + self.n_newton * self._kind.work.rhs_per_iteration
+
+    @cached_property
+    def njev(self) -> Any:
+        return (self.n_steps + self.n_rejected) * self._kind.work.jacobians_per_step
+
+    @cached_property
+    def nlu(self) -> Any:
+        return (self.n_steps + self.n_rejected) * self._kind.work.factorizations_per_step
+
+    @cached_property
+    def status(self) -> Any:
+        status = self._outputs.status
+        return int(status[0]) if self._kind.single else status
+
+    @property
+    def success(self) -> Any:
         return self.status >= 0
 
     @property
@@ -91,82 +209,11 @@ class Result:
             raise KeyError(name)
         return getattr(self, name)
 
-
-def make_result(
-    outputs: KernelOutputs,
-    mode: SaveMode,
-    single: bool,
-    shape: tuple[int, int],
-    times: np.ndarray | None,
-    t_end: float,
-    plan: Plan,
-    notes: tuple[str, ...],
-    seconds: float,
-    algorithm: StepAlgorithm,
-) -> Result:
-    """Shape a kernel's outputs for the user; the arrays are views, not copies.
-
-    Parameters
-    ----------
-    shape : (n_states, n_runs)
-    times : ndarray or None
-        `t_eval`.
-    algorithm : StepAlgorithm
-        Tells the work in each step.
-    """
-    n, n_runs = shape
-    states = outputs.states.reshape(-1, n, n_runs)
-    t, y, reached = _points(outputs, mode, states, times, t_end)
-    counters: dict[str, Any] = dict(
-        zip(COUNTERS, outputs.counters.reshape(-1, n_runs), strict=True)
-    )
-    status = outputs.status
-    if single:
-        kept = int(outputs.saved[0]) if mode is not SaveMode.FINAL else 1
-        t = t[0] if t.ndim == 2 else t
-        t, y, reached = t[:kept], y[0, :, :kept], reached[0]
-        if mode is SaveMode.FINAL:
-            t = np.array([reached])
-        counters = {name: int(values[0]) for name, values in counters.items()}
-        status = int(status[0])
-    return Result(
-        t=t,
-        y=y,
-        **_work(counters, algorithm),
-        n_newton=counters["newton"],
-        n_linear=counters["linear"],
-        n_steps=counters["steps"],
-        n_rejected=counters["rejected"],
-        status=status,
-        t_reached=reached,
-        plan=plan,
-        notes=notes,
-        solve_seconds=seconds,
-    )
+    def __repr__(self) -> str:
+        return f"Result({', '.join(f'{name}={self[name]!r}' for name in _SHOWN)})"
 
 
-def _work(counters: dict[str, Any], algorithm: StepAlgorithm) -> dict[str, Any]:
-    """Return nfev, njev and nlu; nothing is computed that the method does not do."""
-    nfev = counters["rhs"]
-    if algorithm.rhs_per_iteration:
-        nfev = nfev + counters["newton"] * algorithm.rhs_per_iteration
-    each = algorithm.jacobians_per_step, algorithm.factorizations_per_step
-    if not any(each):
-        none = np.zeros(nfev.shape, nfev.dtype) if isinstance(nfev, np.ndarray) else 0
-        return {"nfev": nfev, "njev": none, "nlu": none}
-    attempts = counters["steps"] + counters["rejected"]
-    return {"nfev": nfev, "njev": attempts * each[0], "nlu": attempts * each[1]}
-
-
-def _points(outputs: KernelOutputs, mode: SaveMode, states, times, t_end):
-    """Return t, y (run, component, point) and the time each run reached."""
-    y = states.transpose(2, 1, 0)
-    if mode is SaveMode.FINAL:
-        return np.array([t_end], dtype=states.dtype), y, outputs.times
-    if mode is SaveMode.TIMES:
-        return np.asarray(times, dtype=states.dtype), y, outputs.times
-    n_runs = y.shape[0]
-    longest = int(outputs.saved.max())
-    t = outputs.times.reshape(-1, n_runs).T[:, :longest]
-    last = np.maximum(outputs.saved - 1, 0)
-    return t, y[:, :, :longest], t[np.arange(n_runs), last]
+_SHOWN = (
+    "t", "y", "nfev", "njev", "nlu", "n_steps", "n_rejected", "n_newton", "n_linear", "status",
+    "t_reached", "notes", "solve_seconds",
+)  # fmt: skip

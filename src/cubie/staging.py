@@ -75,7 +75,7 @@ class Staging:
         """
         inputs = self.inputs
         self._states[...] = y0
-        if not np.isfinite(inputs.initial_state).all():
+        if np.count_nonzero(np.isfinite(inputs.initial_state)) < inputs.initial_state.size:
             states = np.asarray(y0, dtype=float)
             checks.initial_states(states.reshape(-1, states.shape[-1]).T)
         for view, value in zip(self._parameters, args, strict=True):

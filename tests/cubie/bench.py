@@ -73,5 +73,5 @@ def run_bench(bench, given, target, lanes=None, policy="local", dtype="float64",
     kernel = backend.kernel(lambda: bench.device_functions(context), memory, uuid.uuid4().hex)
     inputs = make_inputs(given.T, np.zeros((0, 1)), (0.0, 1.0), dtype)
     outputs = make_outputs(SaveMode.FINAL, bench.n_out, n_runs, 1, dtype)
-    kernel(n_runs, inputs, outputs, 64)
+    kernel.solve(n_runs, inputs, outputs, 64)
     return outputs.states.reshape(bench.n_out, n_runs).T

@@ -1,5 +1,6 @@
 """Results: SciPy's names, shapes and meaning for one run; a leading run axis for a batch."""
 
+import pickle
 from functools import cache
 
 import numpy as np
@@ -268,3 +269,37 @@ def test_the_default_of_one_run_is_the_oracles_problem():
     assert result.success
     exact = reference_solution(LOTKA_VOLTERRA)
     np.testing.assert_allclose(result.y[:, -1], exact, rtol=0.05)
+
+
+# --- made on demand -------------------------------------------------------------------
+
+FIELDS = (
+    "t", "y", "nfev", "njev", "nlu", "n_steps", "n_rejected", "n_newton", "n_linear", "status",
+    "t_reached", "success", "message", "solve_seconds", "notes",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [{}, {"t_eval": [1.0, 4.0]}, {"save": "steps"}], ids=str)
+def test_a_result_can_be_pickled_and_shown(options):
+    """Worker processes send results back; nothing of the solver goes along."""
+    result = sweep(**options)
+    again = pickle.loads(pickle.dumps(result))
+    for name in FIELDS:
+        np.testing.assert_array_equal(again[name], result[name], err_msg=name)
+    assert again.plan == result.plan
+    text = repr(result)
+    assert text.startswith("Result(t=array(")
+    assert all(f"{name}=" in text for name in FIELDS if name not in ("success", "message"))
+
+
+def test_results_do_not_share_memory():
+    """Later solves, and the user's own arrays, leave a result as it is."""
+    times = np.array([1.0, 2.0, 4.0])
+    first = sweep(t_eval=times)
+    kept = first.y.copy()
+    times[:] = 0.0
+    second = sweep(t_eval=[0.5, 3.0, 4.0])
+    np.testing.assert_array_equal(first.t, [1.0, 2.0, 4.0])
+    assert not np.shares_memory(first.y, second.y)
+    np.testing.assert_array_equal(first.y, kept)
+    assert first.y is first.y  # and one made once is the same ever after

@@ -2,6 +2,7 @@
 
 from cubie.backend.base import Backend, Kernel, KernelInputs, KernelOutputs, RunMemory
 from cubie.backend.object_code import cache_directory
+from cubie.backend.outputs import OutputBlock, OutputLayout
 from cubie.backend.primitives import (
     absolute,
     all_lanes,
@@ -28,6 +29,8 @@ __all__ = [
     "Kernel",
     "KernelInputs",
     "KernelOutputs",
+    "OutputBlock",
+    "OutputLayout",
     "RunMemory",
     "absolute",
     "all_lanes",

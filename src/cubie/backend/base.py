@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from attrs import field, frozen
 from attrs.validators import instance_of
 
 from cubie_planner import Location, Placement
+
+if TYPE_CHECKING:
+    from cubie.backend.outputs import OutputBlock
 
 
 class KernelInputs(NamedTuple):
@@ -193,6 +196,12 @@ class Kernel(ABC):
         self, n_runs: int, inputs: KernelInputs, outputs: KernelOutputs, block_size: int
     ) -> None:
         """Solve all runs; blocks until the outputs are complete."""
+
+    def solve(
+        self, n_runs: int, inputs: KernelInputs, outputs: OutputBlock, block_size: int
+    ) -> None:
+        """Solve all runs into a block of outputs."""
+        self(n_runs, inputs, outputs.arrays, block_size)
 
     def expect(self, n_runs: int) -> None:  # noqa: B027
         """Be ready for a batch of so many runs, which follows within microseconds."""

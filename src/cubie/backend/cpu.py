@@ -22,6 +22,7 @@ from cubie.backend.base import (
     RunMemory,
 )
 from cubie.backend.object_code import ENTRY, ObjectCode
+from cubie.backend.outputs import OutputBlock
 from cubie.backend.targets import register_bytes
 from cubie.backend.threads import n_threads, shared_team
 
@@ -129,7 +130,15 @@ class CPUKernel(Kernel):
         if workers > 1:
             shared_team().wake(workers)
 
+    def solve(self, n_runs, inputs: KernelInputs, outputs: OutputBlock, block_size: int):
+        start = _address(outputs.memory)
+        self._run(n_runs, inputs, [start + offset for offset in outputs.layout.offsets])
+
     def __call__(self, n_runs, inputs: KernelInputs, outputs: KernelOutputs, block_size: int):
+        self._run(n_runs, inputs, [_address(array) for array in outputs])
+
+    def _run(self, n_runs: int, inputs: KernelInputs, outputs: list[int]) -> None:
+        """Solve all runs into arrays at the given addresses."""
         workers = self._workers(n_runs)
         # One that no other caller has, or a new one.
         job = self._jobs.pop(workers, None) or _Job(workers, self._shared_bytes)
@@ -169,20 +178,20 @@ class _Job:
         queue = ctypes.addressof(self._queue)
         self._rows = [make(queue, first + worker * stride) for worker in range(workers)]
         self.arguments = (ctypes.c_int64 * workers)(*map(ctypes.addressof, self._rows))
-        self._inputs: KernelInputs | None = None
-        self._addresses: list[int] = []
+        self._known: tuple[int, KernelInputs] | None = None
 
-    def give(self, n_runs: int, inputs: KernelInputs, outputs: KernelOutputs) -> None:
-        """Set what the next launch works on."""
+    def give(self, n_runs: int, inputs: KernelInputs, outputs: list[int]) -> None:
+        """Set what the next launch works on: numbers, arrays, and addresses of arrays."""
         self._queue.value = 0
-        addresses = self._addresses
-        if inputs is not self._inputs:
-            addresses = [_address(array) for array in inputs]
-            if inputs.initial_state.size <= self.SMALL:
-                self._inputs, self._addresses = inputs, addresses
-        numbers = [n_runs, *addresses, *(_address(array) for array in outputs)]
+        known = self._known
+        if known is None or known[0] != n_runs or known[1] is not inputs:
+            numbers = [n_runs, *(_address(array) for array in inputs)]
+            for row in self._rows:
+                row[2 : 2 + len(numbers)] = numbers
+            small = inputs.initial_state.size + inputs.parameters.size <= self.SMALL
+            self._known = (n_runs, inputs) if small else None
         for row in self._rows:
-            row[2:] = numbers
+            row[-len(outputs) :] = outputs
 
 
 def _address(array: Any) -> int:
