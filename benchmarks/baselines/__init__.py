@@ -3,7 +3,7 @@
 Scalar loops integrate one run after the other; lane loops integrate a group of
 runs in lockstep, each with a step size of its own, in one inner loop that the
 compiler turns into vector instructions. Both use the step-size control, error
-norm, first step and fast-math flags of the generated code.
+norm, first step, powers and fast-math flags of the generated code.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from cubie.backend.power import EXP_COEFFICIENTS, LOG_COEFFICIENTS
 from cubie.tableaus import get_tableau
 
 # The flags of the generated code: everything but "no NaN, no infinity".
@@ -81,7 +82,7 @@ def tsit5(dtype: str) -> SimpleNamespace:
 
 @functools.cache
 def polynomial_powers(dtype: str):
-    """Return (log2, exp2) that the compiler can vectorise: series over the bit pattern."""
+    """Return (log2, exp2) that the compiler can vectorise: those of the generated code."""
     real = np.dtype(dtype).type
     double = np.dtype(dtype) == np.float64
     whole = np.int64 if double else np.int32
@@ -91,9 +92,8 @@ def polynomial_powers(dtype: str):
     # Adding this number moves a small whole number into the low mantissa bits.
     magic = real(1.5 * 2.0**mantissa)
     magic_bits = magic.view(whole)
-    c0, c1, c2, c3 = (real(2.0 / math.log(2.0) / (2 * k + 1)) for k in range(4))
-    x0, x1, x2, x3, x4, x5, x6 = (real(math.log(2.0) ** k / math.factorial(k)) for k in range(7))
-    one, half, sqrt2 = real(1.0), real(0.5), real(math.sqrt(2.0))
+    c0, c1, c2, c3, c4, c5, c6, c7 = (real(value) for value in LOG_COEFFICIENTS)
+    x0, x1, x2, x3, x4, x5 = (real(value) for value in EXP_COEFFICIENTS)
     to_bits, from_bits = bit_casts(dtype)
 
     # Without fast-math flags: reassociation would cancel the two steps.
@@ -110,19 +110,16 @@ def polynomial_powers(dtype: str):
         bits = to_bits(x)
         m = from_bits((bits & fraction) | one_bits)
         e = to_float(((bits >> shift) & mask) - bias)
-        large = m > sqrt2
-        m = m * half if large else m
-        e = e + one if large else e
-        s = (m - one) / (m + one)
-        q = s * s
-        return e + s * (c0 + q * (c1 + q * (c2 + q * c3)))
+        q = m * m
+        high = (c4 + c5 * m) + q * (c6 + c7 * m)
+        return ((e + c0) + c1 * m) + q * ((c2 + c3 * m) + q * high)
 
     @njit(**INLINE)
     def exp2(x):
-        k = np.floor(x + half)
+        k = np.floor(x)
         f = x - k
-        f2 = f * f
-        series = x0 + f * (x1 + f * x2) + f2 * f * (x3 + f * (x4 + f * (x5 + f * x6)))
+        q = f * f
+        series = (x0 + x1 * f) + q * ((x2 + x3 * f) + q * (x4 + x5 * f))
         return from_bits((to_whole(k) + bias) << shift) * series
 
     return log2, exp2
