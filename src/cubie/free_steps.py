@@ -18,10 +18,12 @@ from typing import TYPE_CHECKING
 import attrs
 import numpy as np
 
+from cubie.algorithms import StepAlgorithm
 from cubie.backend import absolute, all_lanes, maximum
 from cubie.factory import BuildContext
 from cubie.finiteness import build_all_finite
 from cubie.saving import SaveMode, build_saving
+from cubie.tableaus import Tableau
 
 if TYPE_CHECKING:
     from cubie.loop import IVPLoop
@@ -34,10 +36,20 @@ LONGEST = 64
 MARGIN = 2
 
 
+def may_take_free_steps(
+    algorithm: type[StepAlgorithm], tableau: Tableau, adaptive: bool, save_mode: SaveMode
+) -> bool:
+    """Tell whether a loop of such parts takes steps without judging them, in groups of lanes."""
+    judged = adaptive or save_mode is SaveMode.STEPS
+    return algorithm.is_memoryless(tableau) and not judged
+
+
 def takes_free_steps(loop: IVPLoop, width: int) -> bool:
     """Tell whether a loop takes steps without judging them, in groups of `width` lanes."""
-    judged = loop.controller.adaptive or loop.save_mode is SaveMode.STEPS
-    return width > 1 and loop.algorithm.memoryless and not judged
+    algorithm, adaptive = loop.algorithm, loop.controller.adaptive
+    return width > 1 and may_take_free_steps(
+        type(algorithm), algorithm.tableau, adaptive, loop.save_mode
+    )
 
 
 def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:

@@ -14,6 +14,7 @@ from cubie.buffers import BufferRegistry, Layout
 from cubie.controllers import CONTROLLERS, StepController
 from cubie.errors import InvalidOption
 from cubie.factory import BuildCache, BuildContext, require_known
+from cubie.free_steps import may_take_free_steps
 from cubie.initial_step import EstimatedFirstStep, GivenFirstStep
 from cubie.loop import IVPLoop
 from cubie.saving import SaveMode
@@ -85,6 +86,13 @@ class RunSettings:
                 f"`{self.method.name}` has no error estimate to control the step with.",
             )
         return chosen
+
+    def leaves_steps_unjudged(self) -> bool:
+        """Tell whether nothing is decided by a step of a group: see `cubie.free_steps`."""
+        adaptive = self.controller_class().adaptive
+        return may_take_free_steps(
+            algorithm_for(self.method), self.method, adaptive, self.save_mode
+        )
 
 
 class SingleIntegratorRun:

@@ -84,7 +84,9 @@ class SolverSettings:
             raise InvalidOption("dtype", dtype.name, DTYPES)
         return dtype
 
-    def make_backend(self, dtype: np.dtype, system: System, small_batch: bool) -> Backend:
+    def make_backend(
+        self, dtype: np.dtype, system: System, run_settings: RunSettings, small_batch: bool
+    ) -> Backend:
         """Return the target that runs of the system are compiled for."""
         return make_backend(
             self.backend,
@@ -94,6 +96,7 @@ class SolverSettings:
             one_run=system.kind == "compiled",
             n_states=system.n_states,
             small_batch=small_batch,
+            free_steps=run_settings.leaves_steps_unjudged(),
         )
 
     def config(self, backend: Backend) -> BatchSolverConfig:

@@ -266,7 +266,8 @@ class Solver:
             advice = f"`{settings.method.name}` is explicit; choose an implicit method."
             raise InvalidOption("mass_matrix", settings.mass_matrix, advice=advice)
         run_settings = settings.run_settings(mode, per_component)
-        backend = settings.make_backend(dtype, system, is_small_batch(dtype, batch.n_runs or 1))
+        small = is_small_batch(dtype, batch.n_runs or 1)
+        backend = settings.make_backend(dtype, system, run_settings, small)
         config = settings.config(backend)
         key = (
             system.digest,

@@ -142,9 +142,9 @@ def test_the_group_width_is_what_these_tests_take_it_for():
 
 
 def test_how_many_runs_are_few(monkeypatch):
-    """Fewer than four full groups a thread, however many threads there are."""
+    """Fewer than two full groups a thread, however many threads there are."""
     monkeypatch.setattr("cubie.backend.targets.n_threads", lambda: 3)
-    limit = 4 * 3 * DEFAULT_WIDTH
+    limit = 2 * 3 * DEFAULT_WIDTH
     assert is_small_batch(np.float64, limit - 1)
     assert not is_small_batch(np.float64, limit)
     assert default_lanes(np.float64, n_states=40, small_batch=True) == SMALL_WIDTH

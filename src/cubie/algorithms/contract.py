@@ -81,8 +81,6 @@ class StepAlgorithm(CUDAFactory):
         Evaluations of the Jacobian, and LU factorizations, in each `step`.
     iterates : bool
         Steps differ in work, and count it.
-    memoryless : bool
-        Steps cannot fail, and carry nothing over to the next one: `commit` and `start` do nothing.
     default_controller : str
         The step-size controller that suits the family, where errors are estimated.
     """
@@ -100,7 +98,6 @@ class StepAlgorithm(CUDAFactory):
     jacobians_per_step: int = 0
     factorizations_per_step: int = 0
     iterates: bool = False
-    memoryless: bool = False
 
     def __init__(
         self,
@@ -117,6 +114,14 @@ class StepAlgorithm(CUDAFactory):
         self.order, self.error_order = tableau.order, tableau.error_order
         self.n_error_estimates = int(tableau.error_weights is not None)
         self._compose()
+
+    @classmethod
+    def is_memoryless(cls, tableau: Any) -> bool:
+        """Tell whether steps of a tableau cannot fail, and carry nothing over to the next one.
+
+        `commit` and `start` then do nothing.
+        """
+        return False
 
     @abstractmethod
     def _compose(self) -> None:

@@ -36,11 +36,14 @@ class ERKStep(StepAlgorithm):
         "commit": ("commit",),
     }
 
+    @classmethod
+    def is_memoryless(cls, tableau: ERKTableau) -> bool:
+        return not tableau.fsal
+
     def _compose(self) -> None:
         tableau = self.tableau
         estimates = (tableau.error_weights, tableau.error_weights_low)
         self.n_error_estimates = sum(weights is not None for weights in estimates)
-        self.memoryless = not tableau.fsal
         self.rhs_per_start = int(tableau.fsal)
         self.rhs_per_step = tableau.n_stages - int(tableau.fsal)
         self.slots = stage_slots(tableau)

@@ -23,6 +23,7 @@ def make_backend(
     one_run: bool = False,
     n_states: int = 1,
     small_batch: bool = False,
+    free_steps: bool = False,
 ) -> Backend:
     """Return the backend of a name.
 
@@ -45,6 +46,8 @@ def make_backend(
         Size of the system to come.
     small_batch : bool
         Whether batches are small, as `is_small_batch` says.
+    free_steps : bool
+        Whether steps are taken without a look at each, one register's worth of runs at a time.
 
     Raises
     ------
@@ -63,7 +66,7 @@ def make_backend(
         from cubie.backend.cpu import CPUBackend
 
         if lanes is None:
-            lanes = 1 if one_run else default_lanes(dtype, n_states, small_batch)
+            lanes = 1 if one_run else default_lanes(dtype, n_states, small_batch, free_steps)
         return CPUBackend(dtype, fastmath, _checked_lanes(lanes))
     if name == "python":
         from cubie.backend.python import PythonBackend
@@ -119,22 +122,25 @@ def _checked_lanes(lanes: int) -> int:
 # Up to so many states the values of several registers' worth of runs are at hand
 # at once, and hide each other's latencies; beyond, they would only spill.
 FEW_STATES = 6
-REGISTERS_FOR_FEW_STATES = 4
+REGISTERS_FOR_FEW_STATES = 2
+# Of steps that go through a group register by register.
+REGISTERS_FOR_FREE_STEPS = 4
 # With fewer groups a thread lanes without a run cost more than latencies do.
-FULL_GROUPS_A_THREAD = 4
+FULL_GROUPS_A_THREAD = 2
 
 
-def default_lanes(dtype, n_states: int, small_batch: bool = False) -> int:
+def default_lanes(dtype, n_states: int, small_batch: bool = False, free_steps: bool = False) -> int:
     """Return the group width that measured best for a system of this size.
 
-    Lorenz (3 states) and Lorenz-96 (4 to 40 states) in double precision with
-    256-bit registers: 16 lanes up to 4 states, 4 lanes from 10 states on. Of a single
-    Lorenz run 4 lanes take 23 us and 16 lanes 52, of 100 runs 196 and 213, of 10,000
-    17.5 ms and 14.9.
+    In double precision with 256-bit registers, of 4, 8 and 16 lanes: for Lorenz (3 states) by
+    Tsit5 15.9, 12.8 and 12.6 ms for 10,000 runs, 174, 156 and 186 us for 100, 11, 14 and 21 us
+    for one; 10,000 steps of RK4 in 1000 runs 22, 11.5 and 8.1 ms; Robertson by Kvaerno5 13.8,
+    10.7 and 13.9 ms; Lorenz-96 by Tsit5 2.9, 2.8 and 4.7 ms with 6 states, 3.5, 3.8 and 7.7 with 8.
     """
     per_register = register_bytes() // np.dtype(dtype).itemsize
-    several = n_states <= FEW_STATES and not small_batch
-    return per_register * (REGISTERS_FOR_FEW_STATES if several else 1)
+    if small_batch or n_states > FEW_STATES:
+        return per_register
+    return per_register * (REGISTERS_FOR_FREE_STEPS if free_steps else REGISTERS_FOR_FEW_STATES)
 
 
 def is_small_batch(dtype, n_runs: int) -> bool:
