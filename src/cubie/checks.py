@@ -16,7 +16,8 @@ LARGEST_COUNT = 2**31 - 1
 def time_span(given: Any) -> tuple[float, float]:
     """Return (start, end); the end may lie before the start (integration backwards)."""
     try:
-        start, end = (float(t) for t in given)
+        start, end = given
+        start, end = float(start), float(end)
     except (TypeError, ValueError) as error:
         raise InvalidProblem(
             "t_span", f"is {given!r}, but must be two numbers (start, end)."

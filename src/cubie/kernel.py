@@ -151,9 +151,9 @@ class BatchSolverKernel:
             key, "kernel", lambda: backend.kernel(make_loop, memory, key)
         )
 
-    def launch(self, n_runs: int, inputs: KernelInputs, outputs: OutputBlock) -> None:
-        """Solve a batch; blocks until `outputs` is complete."""
-        self.compiled.solve(n_runs, inputs, outputs, self.config.block_size)
+    def launch(self, n_runs: int, inputs: KernelInputs, outputs: OutputBlock) -> float:
+        """Solve a batch; blocks until `outputs` is complete, and returns the seconds it took."""
+        return self.compiled.solve(n_runs, inputs, outputs, self.config.block_size)
 
     def resources(self, cc: tuple[int, int]):
         """Compile for a compute capability, GPU or not, and return `KernelResources`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from cubie.backend import KernelInputs
 from cubie.systems import Batch, argument_views
 
 Shapes = tuple[Any, ...]
+
+FEW_VALUES = 16  # are looked at sooner one by one
 
 
 def shapes_of(y0: Any, args: Any) -> Shapes | None:
@@ -35,6 +38,12 @@ def shapes_of(y0: Any, args: Any) -> Shapes | None:
         else:
             return None
     return tuple(shapes)
+
+
+def _all_finite(values: np.ndarray) -> bool:
+    if values.size <= FEW_VALUES:
+        return all(map(isfinite, values.tolist()))
+    return np.count_nonzero(np.isfinite(values)) == values.size
 
 
 class Staging:
@@ -75,7 +84,7 @@ class Staging:
         """
         inputs = self.inputs
         self._states[...] = y0
-        if np.count_nonzero(np.isfinite(inputs.initial_state)) < inputs.initial_state.size:
+        if not _all_finite(inputs.initial_state):
             states = np.asarray(y0, dtype=float)
             checks.initial_states(states.reshape(-1, states.shape[-1]).T)
         for view, value in zip(self._parameters, args, strict=True):

@@ -132,13 +132,13 @@ class CPUKernel(Kernel):
 
     def solve(self, n_runs, inputs: KernelInputs, outputs: OutputBlock, block_size: int):
         start = _address(outputs.memory)
-        self._run(n_runs, inputs, [start + offset for offset in outputs.layout.offsets])
+        return self._run(n_runs, inputs, [start + offset for offset in outputs.layout.offsets])
 
     def __call__(self, n_runs, inputs: KernelInputs, outputs: KernelOutputs, block_size: int):
         self._run(n_runs, inputs, [_address(array) for array in outputs])
 
-    def _run(self, n_runs: int, inputs: KernelInputs, outputs: list[int]) -> None:
-        """Solve all runs into arrays at the given addresses."""
+    def _run(self, n_runs: int, inputs: KernelInputs, outputs: list[int]) -> float:
+        """Solve all runs into arrays at the given addresses; return the seconds that it took."""
         workers = self._workers(n_runs)
         # One that no other caller has, or a new one.
         job = self._jobs.pop(workers, None) or _Job(workers, self._shared_bytes)
@@ -148,6 +148,7 @@ class CPUKernel(Kernel):
         seconds = time.perf_counter() - start
         self._jobs[workers] = job
         self._group_seconds = seconds * workers / max(1.0, n_runs / self._width)
+        return seconds
 
     def _workers(self, n_runs: int) -> int:
         """Return how many threads a batch is worth, judged by what the latest one took."""
