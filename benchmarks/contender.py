@@ -71,6 +71,7 @@ CONTENDERS = by_name(
     Contender("cubie", "benchmarks.ours", "solver"),
     Contender("cubie lanes=1", "benchmarks.ours", "scalar"),
     Contender("cubie solve_ivp", "benchmarks.ours", "solve_ivp"),
+    Contender("cubie vern7", "benchmarks.ours", "vern7"),
     Contender("numba lanes", "benchmarks.baselines", "lanes"),
     Contender("numba scalar", "benchmarks.baselines", "scalar"),
     peer("heyoka", "heyoka"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 import cubie
+from benchmarks.contender import Unavailable
 from benchmarks.specs import Work
 
 
@@ -12,6 +13,11 @@ class OurRunner:
     """Solve with a `Solver` that is kept, or with `solve_ivp` each time.
 
     `kernel_seconds` is the part of the latest call that the compiled kernel took.
+
+    Raises
+    ------
+    Unavailable
+        For another method where the work is steps of a given one.
     """
 
     def __init__(self, work: Work, entry: str):
@@ -20,6 +26,10 @@ class OurRunner:
         self._options = {**work.solver_options(), "backend": "cpu"}
         if entry == "scalar":
             self._options["lanes"] = 1
+        if entry == "vern7":
+            if work.fixed_steps:
+                raise Unavailable(f"the work is steps of {work.method}")
+            self._options["method"] = entry
         self._solver = None
         if entry != "solve_ivp":
             self._solver = cubie.Solver(work.problem.fun, **self._options)
@@ -48,5 +58,8 @@ class OurRunner:
 
 
 def make(work: Work, entry: str) -> OurRunner:
-    """Return a runner; `entry` is "solver", "scalar" (one lane) or "solve_ivp"."""
+    """Return a runner.
+
+    `entry` is "solver", "scalar" (one lane), "vern7" (a method of higher order) or "solve_ivp".
+    """
     return OurRunner(work, entry)
