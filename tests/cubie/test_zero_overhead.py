@@ -154,6 +154,7 @@ def integrate(y, h, steps, forcing):
     return y
 
 
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="needs objdump")
 def test_choices_between_lanes_are_stored_whole():
     """LLVM's masked stores take AMD's processors an eighth of a solve of forty states."""
     solver = Solver(stiff_systems.lorenz96, backend="cpu", method="tsit5", lanes=4)
