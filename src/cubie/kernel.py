@@ -263,8 +263,8 @@ def make_outputs(mode: SaveMode, n: int, n_runs: int, n_points: int, dtype) -> O
     """Allocate what the kernel writes; points that are never reached stay NaN."""
     outputs = OutputBlock(_output_layout(mode, n, n_runs, n_points, dtype))
     if mode is not SaveMode.FINAL:
-        outputs.states.fill(np.nan)
-        outputs.times.fill(np.nan)
+        outputs.arrays.states.fill(np.nan)
+        outputs.arrays.times.fill(np.nan)
     return outputs
 
 

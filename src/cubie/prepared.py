@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
 from cubie.backend import KernelInputs
 from cubie.kernel import BatchSolverKernel, make_inputs, make_outputs
@@ -33,7 +34,6 @@ class PreparedSolve:
     max_step: float
     max_steps: int
     notes: tuple[str, ...]
-    _kinds: dict[Any, ResultKind] = field(factory=dict, init=False, eq=False, repr=False)
 
     @property
     def adaptive(self) -> bool:
@@ -54,7 +54,7 @@ class PreparedSolve:
         """
         self.kernel.compiled.expect(batch.n_runs or 1)
         inputs = self.lay_out(batch, span, times, first_step)
-        return self.launch(inputs, batch.y0.shape[0], batch.n_runs, span, times)
+        return self.launch(inputs, batch.n_runs, span, times)
 
     def lay_out(
         self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float
@@ -76,7 +76,6 @@ class PreparedSolve:
     def launch(
         self,
         inputs: KernelInputs,
-        n_states: int,
         n_runs: int | None,
         span: Span,
         times: np.ndarray | None,
@@ -91,27 +90,20 @@ class PreparedSolve:
         while True:
             inputs.limits[2] = room
             points = room if mode is SaveMode.STEPS else 0 if times is None else len(times)
-            outputs = make_outputs(mode, n_states, columns, points, self.dtype)
+            outputs = make_outputs(mode, self._kind.n_states, columns, points, self.dtype)
             seconds = kernel.launch(columns, inputs, outputs)
-            needed = int(outputs.saved.max()) if mode is SaveMode.STEPS else 0
+            needed = int(outputs.arrays.saved.max()) if mode is SaveMode.STEPS else 0
             if needed <= room:
                 break
             room = needed
-        kind = self._kind_of(n_states, n_runs)
         times = None if times is None else times.astype(self.dtype)
-        return Result(outputs, kind, times, span[1], seconds)
+        return Result(outputs, self._kind, n_runs, times, span[1], seconds)
 
-    def _kind_of(self, n_states: int, n_runs: int | None) -> ResultKind:
-        """Describe the results; remembered, since solves mostly repeat one size."""
-        known = self._kinds.get((n_states, n_runs))
-        if known is None:
-            self._kinds.clear()
-            work = Work.of(self.kernel.integrator.algorithm)
-            known = ResultKind(
-                self.mode, n_runs is None, n_states, n_runs or 1, work, self.kernel.plan, self.notes
-            )
-            self._kinds[n_states, n_runs] = known
-        return known
+    @cached_property
+    def _kind(self) -> ResultKind:
+        work = Work.of(self.kernel.integrator.algorithm)
+        n_states = self.kernel.integrator.loop.system.n_states
+        return ResultKind(self.mode, n_states, work, self.kernel.plan, self.notes)
 
 
 class RecurringSolve:
@@ -149,7 +141,7 @@ class RecurringSolve:
             staging = Staging(inputs, batch, self._args)
         try:
             inputs = staging.fill(y0, args, span, times, first_step)
-            return prepared.launch(inputs, batch.y0.shape[0], batch.n_runs, span, times)
+            return prepared.launch(inputs, batch.n_runs, span, times)
         finally:
             self._idle.append(staging)
 

@@ -41,21 +41,27 @@ class ResultKind:
     Attributes
     ----------
     mode : SaveMode
-    single : bool
-        One run, given without a run axis.
-    n_states, n_runs : int
+    n_states : int
     work : Work
     plan : cubie_planner.Plan
     notes : tuple of str
     """
 
     mode: SaveMode
-    single: bool
     n_states: int
-    n_runs: int
     work: Work
     plan: Plan
     notes: tuple[str, ...]
+
+
+def _counter(name: str) -> Any:
+    """Return the attribute of a result that one of the kernel's counters is."""
+
+    def read(result: Result) -> Any:
+        values = result._outputs.arrays.counters.reshape(-1, result._columns)[COUNTERS.index(name)]
+        return int(values[0]) if result._single else values
+
+    return cached_property(read)
 
 
 @frozen(eq=False, slots=False, repr=False)
@@ -97,6 +103,7 @@ class Result:
 
     _outputs: OutputBlock
     _kind: ResultKind
+    _n_runs: int | None  # None for one run, given without a run axis
     _times: np.ndarray | None  # `t_eval`
     _t_end: float
     solve_seconds: float = field(default=0.0)
@@ -104,6 +111,12 @@ class Result:
     sol = None
     t_events = None
     y_events = None
+
+    n_steps = _counter("steps")
+    n_rejected = _counter("rejected")
+    n_newton = _counter("newton")
+    n_linear = _counter("linear")
+    _rhs = _counter("rhs")  # without those of iterations
 
     @property
     def plan(self) -> Plan:
@@ -113,67 +126,51 @@ class Result:
     def notes(self) -> tuple[str, ...]:
         return self._kind.notes
 
-    @cached_property
-    def t(self) -> np.ndarray:
-        kind, outputs = self._kind, self._outputs
-        dtype = outputs.states.dtype
-        if kind.mode is SaveMode.FINAL:
-            return np.array([self.t_reached if kind.single else self._t_end], dtype=dtype)
-        if kind.mode is SaveMode.TIMES:
-            times = np.asarray(self._times, dtype=dtype)
-            return times[: self._n_points] if kind.single else times
-        times = outputs.times.reshape(-1, kind.n_runs).T[:, : self._n_points]
-        return times[0] if kind.single else times
+    @property
+    def _single(self) -> bool:
+        return self._n_runs is None
 
-    @cached_property
-    def y(self) -> np.ndarray:
-        kind = self._kind
-        states = self._outputs.states.reshape(-1, kind.n_states, kind.n_runs)
-        y = states.transpose(2, 1, 0)  # run, component, point
-        if kind.single:
-            return y[0, :, : self._n_points]
-        return y[:, :, : self._n_points] if kind.mode is SaveMode.STEPS else y
+    @property
+    def _columns(self) -> int:
+        return self._n_runs or 1
 
     @cached_property
     def _n_points(self) -> int:
         """How many points the longest run has."""
-        if self._kind.mode is SaveMode.FINAL:
-            return 1
-        return int(self._outputs.saved.max())
+        final = self._kind.mode is SaveMode.FINAL
+        return 1 if final else int(self._outputs.arrays.saved.max())
+
+    @cached_property
+    def t(self) -> np.ndarray:
+        mode, arrays = self._kind.mode, self._outputs.arrays
+        if mode is SaveMode.FINAL:
+            end = self.t_reached if self._single else self._t_end
+            return np.array([end], dtype=arrays.times.dtype)
+        if mode is SaveMode.TIMES:
+            assert self._times is not None  # the mode says so
+            return self._times[: self._n_points] if self._single else self._times
+        times = arrays.times.reshape(-1, self._columns).T[:, : self._n_points]
+        return times[0] if self._single else times
+
+    @cached_property
+    def y(self) -> np.ndarray:
+        states = self._outputs.arrays.states.reshape(-1, self._kind.n_states, self._columns)
+        y = states.transpose(2, 1, 0)  # run, component, point
+        if self._single:
+            return y[0, :, : self._n_points]
+        return y[:, :, : self._n_points] if self._kind.mode is SaveMode.STEPS else y
 
     @cached_property
     def t_reached(self) -> Any:
-        kind, outputs = self._kind, self._outputs
-        times = outputs.times
-        if kind.mode is SaveMode.STEPS:
-            last = np.maximum(outputs.saved - 1, 0)
-            times = times.reshape(-1, kind.n_runs)[last, np.arange(kind.n_runs)]
-        return times[0] if kind.single else times
-
-    def _counter(self, name: str) -> Any:
-        kind = self._kind
-        values = self._outputs.counters.reshape(-1, kind.n_runs)[COUNTERS.index(name)]
-        return int(values[0]) if kind.single else values
-
-    @cached_property
-    def n_steps(self) -> Any:
-        return self._counter("steps")
-
-    @cached_property
-    def n_rejected(self) -> Any:
-        return self._counter("rejected")
-
-    @cached_property
-    def n_newton(self) -> Any:
-        return self._counter("newton")
-
-    @cached_property
-    def n_linear(self) -> Any:
-        return self._counter("linear")
+        times, saved = self._outputs.arrays.times, self._outputs.arrays.saved
+        if self._kind.mode is SaveMode.STEPS:
+            runs = np.arange(self._columns)
+            times = times.reshape(-1, self._columns)[np.maximum(saved - 1, 0), runs]
+        return times[0] if self._single else times
 
     @cached_property
     def nfev(self) -> Any:
-        return self._counter("rhs") + self.n_newton * self._kind.work.rhs_per_iteration
+        return self._rhs + self.n_newton * self._kind.work.rhs_per_iteration
 
     @cached_property
     def njev(self) -> Any:
@@ -185,8 +182,8 @@ class Result:
 
     @cached_property
     def status(self) -> Any:
-        status = self._outputs.status
-        return int(status[0]) if self._kind.single else status
+        status = self._outputs.arrays.status
+        return int(status[0]) if self._single else status
 
     @property
     def success(self) -> Any:

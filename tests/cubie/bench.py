@@ -74,4 +74,4 @@ def run_bench(bench, given, target, lanes=None, policy="local", dtype="float64",
     inputs = make_inputs(given.T, np.zeros((0, 1)), (0.0, 1.0), dtype)
     outputs = make_outputs(SaveMode.FINAL, bench.n_out, n_runs, 1, dtype)
     kernel.solve(n_runs, inputs, outputs, 64)
-    return outputs.states.reshape(bench.n_out, n_runs).T
+    return outputs.arrays.states.reshape(bench.n_out, n_runs).T

@@ -56,33 +56,9 @@ class OutputBlock:
         self.layout = layout
         self.memory = np.zeros(layout.size, np.uint8)
 
-    def _array(self, position: int) -> np.ndarray:
-        layout = self.layout
-        return np.ndarray(
-            layout.counts[position], layout.dtypes[position], self.memory, layout.offsets[position]
-        )
-
     @cached_property
-    def states(self) -> np.ndarray:
-        return self._array(0)
-
-    @cached_property
-    def times(self) -> np.ndarray:
-        return self._array(1)
-
-    @cached_property
-    def saved(self) -> np.ndarray:
-        return self._array(2)
-
-    @cached_property
-    def counters(self) -> np.ndarray:
-        return self._array(3)
-
-    @cached_property
-    def status(self) -> np.ndarray:
-        return self._array(4)
-
-    @property
     def arrays(self) -> KernelOutputs:
-        """All of them, as kernels take them."""
-        return KernelOutputs(self.states, self.times, self.saved, self.counters, self.status)
+        """Views of the block, as kernels take them."""
+        layout = self.layout
+        parts = zip(layout.counts, layout.dtypes, layout.offsets, strict=True)
+        return KernelOutputs(*(np.ndarray(n, dtype, self.memory, at) for n, dtype, at in parts))

@@ -180,7 +180,7 @@ class _Emitter:
         name = function.attr if isinstance(function, ast.Attribute) else function.id
         arguments = [self._number(self.value(argument)) for argument in node.args]
         if name == "select":
-            return self.builder.select(*arguments)
+            return codegen.select(self.builder, *arguments)
         if name in _EXTREMA:
             chosen = codegen.compare(self.builder, _EXTREMA[name], self.lanes, *arguments)
             return self.builder.select(chosen, *arguments)
