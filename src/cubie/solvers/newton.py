@@ -340,8 +340,11 @@ class NewtonSolver(CUDAFactory):
             first = iterations == 0
             # Without a change before, the rate is that of earlier equations.
             shrinks = first | (size < previous)
-            rate = select(shrinks & ~first, size, zero) / select(shrinks & ~first, previous, one)
-            eta = select(shrinks & ~first, rate / (one - rate), eta)
+            # What a lane that stopped carries on to its next equations no longer changes: how
+            # long its neighbours iterate must not show in it.
+            measured = active & shrinks & ~first
+            rate = select(measured, size, zero) / select(measured, previous, one)
+            eta = select(measured, rate / (one - rate), eta)
             # A change of nothing solves the equations, whatever was before.
             converged = active & ((shrinks & (eta * size <= tolerance)) | (size == zero))
             goes_on = active & shrinks & ~converged & (iterations + 1 < limit)
