@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from cubie.backend import Backend, is_finite, load_run, maximum, minimum, select
+from cubie.backend import Backend, is_finite, maximum, select
+from cubie.clock import build_clock
 from cubie.error_norm import build_error_norm
 from cubie.factory import BuildContext
 from cubie.finiteness import build_all_finite
-from cubie.least_step import build_least_step
 from cubie.saving import build_saving
 from cubie.status import RunStatus
 
 if TYPE_CHECKING:
     from cubie.loop import IVPLoop
 
-# A step may reach this much farther than planned to land on a stop: it saves
-# the sliver of a step that rounding would leave.
-STRETCH = 1.0 + 1e-6
 # Squared norm that stands for "not finite": the controller then shrinks the
 # step as far as it may.
 REJECT_ALWAYS = 1e20
@@ -27,35 +24,37 @@ REJECT_ALWAYS = 1e20
 def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
     """Return the device function that attempts one step; see `IVPLoop.build` for its arguments.
 
-    It returns the new time, number of saved points, status, and masks of the lanes whose runs
-    go on, and of those whose attempt was accepted: `settled` of the next one.
+    It returns the new state of the clock, number of saved points, status, and masks of the lanes
+    whose runs go on, and of those whose attempt was accepted: `settled` of the next one.
     """
     backend, n = context.backend, loop.system.n_states
     constant = backend.constant
     algorithm = loop.child_functions(context, "algorithm")
     step, commit = algorithm.step, algorithm.commit
     control = loop.child_functions(context, "controller").control
-    saving = build_saving(loop.save_mode, backend, n)
-    next_stop, save = saving.next_stop, saving.save
+    save = build_saving(loop.save_mode, backend, n).save
+    clock = build_clock(loop.save_mode, backend, loop.controller.adaptive)
+    next_stop, now, time, propose = clock.stop, clock.now, clock.time, clock.propose
+    keep = clock.keep
     judge = _build_judge(loop, context)
-    outcome = _build_outcome(backend, loop.controller.adaptive)
+    outcome = _build_outcome(loop, backend)
     count = backend.device(_build_count(loop))
     begin, enter_step = context.phase("begin"), context.phase("step")
     enter_control = context.phase("control")
     enter_save, enter_commit = context.phase("save"), context.phase("commit")
-    stretch, reject_always = constant(STRETCH), constant(REJECT_ALWAYS)
+    reject_always = constant(REJECT_ALWAYS)
 
     def attempt(
-        shared, persistent, run, n_runs, inputs, outputs, t, t_end, direction,
+        shared, persistent, run, n_runs, inputs, outputs, elapsed, carry, final, direction,
         saved, status, active, settled, state, parameters, proposed_state, error,
         counters, proposed_counters, dt, accept_step,
     ):  # fmt: skip
         begin(shared, persistent)
-        stop = next_stop(inputs, saved, t_end)
-        remaining = (stop - t) * direction
-        planned = minimum(dt[0], load_run(inputs.step_limits, 1, 0, run, n_runs))
-        at_stop = planned * stretch >= remaining
-        h = select(at_stop, remaining, planned)
+        stop = next_stop(inputs, final, saved)
+        t = time(inputs, run, n_runs, now(stop, elapsed, dt, counters))
+        h, planned, at_stop, ahead, ahead_carry = propose(
+            inputs, run, n_runs, stop, elapsed, carry, dt, counters
+        )
         enter_step(shared, persistent)
         failure = step(
             shared, persistent, inputs, run, n_runs, t, h * direction, state, parameters,
@@ -72,19 +71,20 @@ def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
         accept = usable & (accept_step[0] != 0) & active
         # A step cut short to land says nothing against the size planned before.
         dt[0] = select(accept & at_stop, maximum(dt[0], planned), dt[0])
-        t_new = select(at_stop, stop, t + h * direction)
         enter_save(shared, persistent)
-        saved = save(inputs, outputs, run, n_runs, accept, at_stop, saved, t_new, proposed_state)
+        saved = save(inputs, outputs, run, n_runs, accept, at_stop, saved, ahead, proposed_state)
         enter_commit(shared, persistent)
         for i in range(n):
             state[i] = select(accept, proposed_state[i], state[i])
         commit(shared, persistent, accept)
         count(active, accept, counters, proposed_counters)
-        t = select(accept, t_new, t)
         status, active = outcome(
-            inputs, t, t_end, h, accept, finite, failure, status, active, counters
-        )
-        return t, saved, status, active, accept
+            inputs, stop, final, elapsed, h, at_stop, accept, finite, failure, status, active,
+            counters,
+        )  # fmt: skip
+        elapsed = keep(accept, ahead, elapsed)
+        carry = select(accept, ahead_carry, carry)
+        return elapsed, carry, saved, status, active, accept
 
     return backend.device(attempt)
 
@@ -126,26 +126,25 @@ def _build_judge(loop: IVPLoop, context: BuildContext) -> Callable:
     return backend.device(adaptive)
 
 
-def _build_outcome(backend: Backend, adaptive: bool) -> Callable:
+def _build_outcome(loop: IVPLoop, backend: Backend) -> Callable:
     """Decide per lane whether its run goes on, and if not why."""
-    least = build_least_step(backend)
+    clock = build_clock(loop.save_mode, backend, loop.controller.adaptive)
+    has_ended, too_small_a_step, stands_still = (
+        clock.has_ended, clock.too_small, clock.stands_still,
+    )  # fmt: skip
     too_small, non_finite = int(RunStatus.STEP_TOO_SMALL), int(RunStatus.NON_FINITE)
-    too_many = int(RunStatus.TOO_MANY_STEPS)
+    too_many, stopped = int(RunStatus.TOO_MANY_STEPS), int(RunStatus.CLOCK_STANDS_STILL)
 
-    def no_way_on(t, h, accept, usable):
-        return ~usable
-
-    def step_exhausted(t, h, accept, usable):
-        return ~accept & (h <= least(t))
-
-    give_up = backend.device(step_exhausted if adaptive else no_way_on)
-
-    def outcome(inputs, t, t_end, h, accept, finite, failure, status, active, counters):
+    def outcome(
+        inputs, stop, final, elapsed, h, lands, accept, finite, failure, status, active, counters
+    ):
         solved = failure == 0
-        stuck = active & give_up(t, h, accept, finite & solved)
-        why = select(finite, too_small, non_finite)
+        stuck = active & select(
+            accept, stands_still(h, lands, elapsed), too_small_a_step(h, elapsed)
+        )
+        why = select(finite, select(accept, stopped, too_small), non_finite)
         status = select(stuck, select(solved, why, failure), status)
-        active = active & ~stuck & (t != t_end)
+        active = active & ~stuck & ~(accept & lands & has_ended(stop, final))
         exhausted = active & (counters[0] + counters[1] >= inputs.limits[0])
         status = select(exhausted, too_many, status)
         return status, active & ~exhausted

@@ -10,7 +10,7 @@ import numpy as np
 
 from cubie.errors import InvalidProblem
 
-LARGEST_COUNT = 2**31 - 1
+LARGEST_COUNT = 2**31 - 2  # attempts are counted in 32 bits, with room for one more
 
 
 def time_span(given: Any) -> tuple[float, float]:

@@ -16,13 +16,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import attrs
-import numpy as np
 
 from cubie.algorithms import StepAlgorithm
-from cubie.backend import absolute, all_lanes, maximum
+from cubie.backend import all_lanes, as_real
+from cubie.clock import build_clock
 from cubie.factory import BuildContext
 from cubie.finiteness import build_all_finite
-from cubie.saving import SaveMode, build_saving
+from cubie.saving import SaveMode
 from cubie.tableaus import Tableau
 
 if TYPE_CHECKING:
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 # Steps between two looks at the result, at most; a power of two. Half as many are tried where
 # a stop is too near, or a result was not finite.
 LONGEST = 64
-# Steps left before a stop, where a step may be stretched or cut to land on it, and rounding
-# errors of the comparison count.
-MARGIN = 2
 
 
 def may_take_free_steps(
@@ -55,71 +52,63 @@ def takes_free_steps(loop: IVPLoop, width: int) -> bool:
 def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:
     """Return the device function that takes steps for as long as nothing can happen.
 
-    ``free_steps(shared, persistent, run, n_runs, inputs, t, t_end, direction, saved, state,
-    parameters, error, counters, proposed_counters) -> t``. Every lane must be in the middle of
-    a run, or beyond the last one. Afterwards the states, counters and times are those after as
-    many accepted attempts.
+    ``free_steps(shared, persistent, run, n_runs, inputs, final, direction, saved, state,
+    parameters, error, counters, proposed_counters, dt)``. Every lane must be in the middle of
+    a run, or beyond the last one. Afterwards the states and counters, and with them the clock,
+    are those after as many accepted attempts.
     """
     backend, n = context.backend, loop.system.n_states
     if not takes_free_steps(loop, backend.width):
 
         def none(
-            shared, persistent, run, n_runs, inputs, t, t_end, direction, saved, state,
-            parameters, error, counters, proposed_counters,
+            shared, persistent, run, n_runs, inputs, final, direction, saved, state,
+            parameters, error, counters, proposed_counters, dt,
         ):  # fmt: skip
-            return t
+            pass
 
         return backend.device(none)
 
     advance, allowed = _build_advance(loop, context), _build_allowed(context)
-    next_stop = build_saving(loop.save_mode, backend, n).next_stop
+    next_stop = build_clock(loop.save_mode, backend, loop.controller.adaptive).stop
     keep = backend.parts().keep
     all_finite = build_all_finite(backend, n)
     longest = LONGEST
 
     def free_steps(
-        shared, persistent, run, n_runs, inputs, t, t_end, direction, saved, state,
-        parameters, error, counters, proposed_counters,
+        shared, persistent, run, n_runs, inputs, final, direction, saved, state,
+        parameters, error, counters, proposed_counters, dt,
     ):  # fmt: skip
         beyond = run >= n_runs
-        stop = next_stop(inputs, saved, t_end)
-        h = min(inputs.step_limits[0], inputs.step_limits[1])
-        runs, times = keep(run), keep(t)
+        stop = next_stop(inputs, final, saved)
+        runs, origins, sizes = keep(run), keep(stop.origin), keep(dt[0] * direction)
         block = longest
         while block > 0:
-            if not all_lanes(allowed(inputs, t, stop, h, direction, counters, block) | beyond):
+            if not all_lanes(allowed(inputs, stop, counters, block) | beyond):
                 block = block // 2
                 continue
             before = keep(state)
             advance(
-                shared, persistent, runs, n_runs, inputs, times, block, state, parameters,
-                error, proposed_counters,
+                shared, persistent, runs, n_runs, inputs, origins, sizes, block, state,
+                parameters, error, counters, proposed_counters, dt,
             )  # fmt: skip
             if all_lanes(all_finite(state) | beyond):
-                t = times[0]
                 counters[0] = counters[0] + block
             else:
                 for i in range(n):
                     state[i] = before[i]
-                times[0] = t
                 block = block // 2
-        return t
 
     return backend.device(free_steps)
 
 
 def _build_allowed(context: BuildContext) -> Callable:
     """Tell in which lanes so many steps reach neither a stop nor the limit of steps."""
-    backend, margin = context.backend, MARGIN
-    spacing = backend.constant(np.finfo(backend.dtype).eps)
 
-    def allowed(inputs, t, stop, h, direction, counters, steps):
-        # Rounding moves each new time by at most half the spacing of numbers there.
-        longest = h + spacing * maximum(absolute(t), absolute(stop))
-        far = (stop - t) * direction > longest * (steps + margin)
-        return far & (counters[0] + counters[1] + steps < inputs.limits[0])
+    def allowed(inputs, stop, counters, steps):
+        # The step that lands on the stop may have another size: an attempt takes it.
+        return (counters[0] + steps < stop.count) & (counters[0] + steps < inputs.limits[0])
 
-    return backend.device(allowed)
+    return context.backend.device(allowed)
 
 
 def _build_advance(loop: IVPLoop, context: BuildContext) -> Callable:
@@ -129,19 +118,18 @@ def _build_advance(loop: IVPLoop, context: BuildContext) -> Callable:
     step_part = _build_step_part(loop, context)
 
     def advance(
-        shared, persistent, runs, n_runs, inputs, times, steps, state, parameters, error,
-        proposed_counters,
+        shared, persistent, runs, n_runs, inputs, origins, sizes, steps, state, parameters,
+        error, counters, proposed_counters, dt,
     ):  # fmt: skip
-        h = min(inputs.step_limits[0], inputs.step_limits[1])
-        h = -h if inputs.time_span[1] < inputs.time_span[0] else h
-        for _ in range(steps):
+        for step in range(steps):
             part = 0
             while part < count():
                 step_part(
                     part_of(shared, part), part_of(persistent, part), inputs,
-                    part_of(runs, part), n_runs, part_of(times, part), h, part_of(state, part),
-                    part_of(parameters, part), part_of(error, part),
-                    part_of(proposed_counters, part),
+                    part_of(runs, part), n_runs, step, part_of(origins, part),
+                    part_of(sizes, part), part_of(state, part), part_of(parameters, part),
+                    part_of(error, part), part_of(counters, part),
+                    part_of(proposed_counters, part), part_of(dt, part),
                 )  # fmt: skip
                 part = following(part)
 
@@ -154,20 +142,22 @@ def _build_step_part(loop: IVPLoop, context: BuildContext) -> Callable:
     backend = context.backend.part_backend()
     part_context = attrs.evolve(context, backend=backend)
     step = loop.child_functions(part_context, "algorithm").step
+    time = build_clock(loop.save_mode, backend, loop.controller.adaptive).time
     alloc_proposed = loop.proposed_state_allocator(part_context)
 
     def step_part(
-        shared, persistent, inputs, run, n_runs, times, h, state, parameters, error,
-        proposed_counters,
+        shared, persistent, inputs, run, n_runs, taken, origin, size, state, parameters,
+        error, counters, proposed_counters, dt,
     ):  # fmt: skip
-        t = times[0]
+        h = dt[0]
+        elapsed = origin[0] + as_real(counters[0] + taken, h) * h
+        t = time(inputs, run[0], n_runs, elapsed)
         proposed_state = alloc_proposed(shared, persistent, None)
         step(
-            shared, persistent, inputs, run[0], n_runs, t, h, state, parameters,
+            shared, persistent, inputs, run[0], n_runs, t, size[0], state, parameters,
             proposed_state, error, proposed_counters,
         )  # fmt: skip
         for i in range(n):
             state[i] = proposed_state[i]
-        times[0] = t + h
 
     return backend.device(step_part)

@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 from cubie.backend import load_run, maximum, minimum, select, square_root
 from cubie.backend.power import build_exp2, build_log2
+from cubie.clock import build_least_step
 from cubie.error_norm import build_scale
 from cubie.factory import BuildContext, CUDAFactory
-from cubie.least_step import build_least_step
 from cubie.systems.component import SystemComponent
 
 
@@ -74,6 +74,7 @@ class EstimatedFirstStep(CUDAFactory):
         alloc_rhs, alloc_state = context.allocator("start_rhs"), context.allocator("start_state")
         enter = context.phase("choose")
         inverse_n, zero, one = constant(1.0 / n), constant(0.0), constant(1.0)
+        two = constant(2.0)
         small, hundredth, hundred = constant(1e-5), constant(0.01), constant(100.0)
         first_guess, thousandth = constant(1e-6), constant(1e-3)
         negligible, tiny, exponent = constant(1e-15), constant(1e-30), constant(1.0 / self.k)
@@ -109,6 +110,6 @@ class EstimatedFirstStep(CUDAFactory):
             h1 = select(flat, maximum(first_guess, h0 * thousandth), power)
             # Derivatives that overflow the norm leave a step of zero, which would be accepted
             # for ever.
-            return minimum(maximum(minimum(hundred * h0, h1), least(t)), span)
+            return minimum(maximum(minimum(hundred * h0, h1), two * least(span)), span)
 
         return backend.device(choose)

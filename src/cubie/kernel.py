@@ -20,11 +20,13 @@ from cubie.backend import (
     assembled_backend,
 )
 from cubie.buffers import BufferRegistry, Layout
+from cubie.checks import LARGEST_COUNT
 from cubie.errors import InvalidOption, InvalidProblem, UnknownOption
 from cubie.factory import LOCATIONS, BuildCache
 from cubie.integrator import SingleIntegratorRun
-from cubie.loop import N_COUNTERS
+from cubie.loop import COUNTERS
 from cubie.saving import SaveMode
+from cubie.stops import lay_out_stops
 from cubie_planner import (
     Buffer,
     BufferError,
@@ -232,10 +234,21 @@ def make_inputs(
     first_step: float = 0.0,
     max_step: float = np.inf,
     max_steps: int = 100_000,
-    save_times=(),
+    save_times: np.ndarray | None = None,
     room: int = 0,
+    counted: bool = False,
 ) -> KernelInputs:
-    """Lay the inputs out for the kernel; see `KernelInputs` for the shapes."""
+    """Lay the inputs out for the kernel; see `KernelInputs` for the shapes.
+
+    `counted` tells that all steps have the size `first_step`, or `max_step` if that is smaller.
+    """
+    dtype = np.dtype(dtype)
+    step = min(first_step, max_step)
+    stops = lay_out_stops(t_span, save_times, step if counted else None, dtype)
+    n_times = 0 if save_times is None else len(save_times)
+
+    # Steps that end at a time to save do not count: each time may cost one.
+    attempts = min(max_steps + n_times, LARGEST_COUNT)
 
     def real(values) -> np.ndarray:
         return np.ascontiguousarray(values, dtype=dtype).reshape(-1)
@@ -251,17 +264,25 @@ def make_inputs(
         parameters=values,
         parameter_offsets=np.arange(m + 1, dtype=np.int64) * columns,
         parameter_strides=np.full(m + 1, int(columns > 1), dtype=np.int64),
-        time_span=real(t_span),
+        time_span=real([stops.start, stops.direction]),
         tolerances=real(tolerances),
-        step_limits=real([first_step, min(max_step, np.finfo(dtype).max)]),
-        limits=np.array([max_steps, len(save_times), room], dtype=np.int64),
-        save_times=real(save_times) if len(save_times) else np.zeros(1, dtype),
+        step_limits=real([step if counted else first_step, min(max_step, np.finfo(dtype).max)]),
+        limits=np.array([attempts, n_times, room, len(stops.counts)], dtype=np.int64),
+        stops=stops.fields.reshape(-1),
+        stop_counts=stops.counts,
     )
 
 
-def make_outputs(mode: SaveMode, n: int, n_runs: int, n_points: int, dtype) -> OutputBlock:
+def make_outputs(
+    mode: SaveMode,
+    n: int,
+    n_runs: int,
+    n_points: int,
+    dtype,
+    n_counters: int = len(COUNTERS),
+) -> OutputBlock:
     """Allocate what the kernel writes; points that are never reached stay NaN."""
-    outputs = OutputBlock(_output_layout(mode, n, n_runs, n_points, dtype))
+    outputs = OutputBlock(_output_layout(mode, n, n_runs, n_points, n_counters, dtype))
     if mode is not SaveMode.FINAL:
         outputs.arrays.states.fill(np.nan)
         outputs.arrays.times.fill(np.nan)
@@ -269,13 +290,15 @@ def make_outputs(mode: SaveMode, n: int, n_runs: int, n_points: int, dtype) -> O
 
 
 @lru_cache(maxsize=32)
-def _output_layout(mode: SaveMode, n: int, n_runs: int, n_points: int, dtype) -> OutputLayout:
+def _output_layout(
+    mode: SaveMode, n: int, n_runs: int, n_points: int, n_counters: int, dtype
+) -> OutputLayout:
     final = mode is SaveMode.FINAL
     counts = KernelOutputs(
         states=(1 if final else n_points) * n * n_runs,
         times=n_runs * (n_points if mode is SaveMode.STEPS else 1),
         saved=1 if final else n_runs,  # final states, of which every run has one, are not counted
-        counters=N_COUNTERS * n_runs,
+        counters=n_counters * n_runs,
         status=n_runs,
     )
     return OutputLayout.of(counts, np.dtype(dtype))

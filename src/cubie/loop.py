@@ -14,7 +14,8 @@ import numpy as np
 
 from cubie.algorithms import StepAlgorithm
 from cubie.attempt import build_attempt
-from cubie.backend import absolute, any_lane, load_run, select, store_run
+from cubie.backend import Backend, any_lane, load_run, maximum, select, store_run
+from cubie.clock import build_clock
 from cubie.controllers import StepController
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.free_steps import build_free_steps, takes_free_steps
@@ -23,12 +24,13 @@ from cubie.saving import SaveMode, build_saving
 from cubie.status import RunStatus
 from cubie.systems.component import SystemComponent
 
-# What a run reports. Evaluations of the right-hand side follow from the attempts, and the last two
-# are kept only for algorithms that iterate.
-COUNTERS = ("steps", "rejected", "rhs", "newton", "linear")
-N_COUNTERS = len(COUNTERS)
+# What a run counts; the last two are kept only for algorithms that iterate.
+COUNTERS = ("steps", "rejected", "newton", "linear")
 N_ATTEMPT_COUNTERS = 2
 N_ITERATION_COUNTERS = 2
+# A counter that reaches this is added to the results and starts again: an attempt that follows
+# cannot make it wrap.
+FULL_COUNTER = 2**30
 
 # Filled by time-dependent inputs and derived outputs, which the loop does not
 # have yet: no elements, no bytes.
@@ -131,8 +133,6 @@ class IVPLoop(CUDAFactory):
             self.per_component,
             self.system.n_states,
             self.system.n_parameters,
-            self.algorithm.rhs_per_start,
-            self.algorithm.rhs_per_step,
             self.algorithm.iterates,
         )
 
@@ -149,7 +149,10 @@ class IVPLoop(CUDAFactory):
         alloc_proposed, alloc_error = alloc["proposed_state"], alloc["error"]
         alloc_counters, alloc_dt = alloc["counters"], alloc["dt"]
         alloc_accept, alloc_proposed_counters = alloc["accept_step"], alloc["proposed_counters"]
-        success = int(RunStatus.SUCCESS)
+        clock = build_clock(self.save_mode, backend, self.controller.adaptive)
+        final_stop = clock.final_stop
+        empty_full = self._build_empty_full(backend)
+        success, zero = int(RunStatus.SUCCESS), backend.constant(0.0)
 
         def loop(shared, persistent, queue, n_runs, inputs, outputs):
             state = alloc_state(shared, persistent, None)
@@ -162,40 +165,42 @@ class IVPLoop(CUDAFactory):
             accept_step = alloc_accept(shared, persistent, None)
 
             run = first_runs(queue)
-            t_start = load_run(inputs.time_span, 0, 0, run, n_runs)
-            t_end = load_run(inputs.time_span, 1, 0, run, n_runs)
-            direction = select(t_end < t_start, t_start * 0.0 - 1.0, t_start * 0.0 + 1.0)
-            t = t_start
+            direction = load_run(inputs.time_span, 1, 0, run, n_runs)
+            final = final_stop(inputs, run, n_runs)
             saved = run * 0
             valid = run < n_runs
-            fresh = t_start == t_start
-            active = t_start != t_start
-            settled = t_start == t_start
+            fresh = direction == direction
+            active = direction != direction
+            settled = direction == direction
+            elapsed = select(fresh, zero, zero)
+            carry = select(fresh, zero, zero)
             status = select(fresh, success, success)
             while any_lane(valid):
                 load(shared, persistent, fresh, run, n_runs, inputs, state, parameters)
-                t = select(fresh, t_start, t)
+                elapsed = select(fresh, zero, elapsed)
+                carry = select(fresh, zero, carry)
                 status = select(fresh, success, status)
                 saved = start(
-                    shared, persistent, fresh, run, n_runs, inputs, outputs, t_start, t_end,
-                    direction, saved, state, parameters, counters, dt,
+                    shared, persistent, fresh, run, n_runs, inputs, outputs, final, direction,
+                    saved, state, parameters, counters, dt,
                 )  # fmt: skip
                 settled = settled | fresh
-                active = active | (fresh & valid & (t_start != t_end))
+                active = active | (fresh & valid & (final.elapsed > 0))
                 while keep_going(active, run >= n_runs):
-                    t = free_steps(
-                        shared, persistent, run, n_runs, inputs, t, t_end, direction, saved,
-                        state, parameters, error, counters, proposed_counters,
+                    free_steps(
+                        shared, persistent, run, n_runs, inputs, final, direction, saved,
+                        state, parameters, error, counters, proposed_counters, dt,
                     )  # fmt: skip
-                    t, saved, status, active, settled = attempt(
-                        shared, persistent, run, n_runs, inputs, outputs, t, t_end, direction,
-                        saved, status, active, settled, state, parameters, proposed_state,
-                        error, counters, proposed_counters, dt, accept_step,
+                    elapsed, carry, saved, status, active, settled = attempt(
+                        shared, persistent, run, n_runs, inputs, outputs, elapsed, carry, final,
+                        direction, saved, status, active, settled, state, parameters,
+                        proposed_state, error, counters, proposed_counters, dt, accept_step,
                     )  # fmt: skip
+                    empty_full(run, n_runs, active, outputs, counters)
                 done = valid & ~active
                 finish(
-                    shared, persistent, run, n_runs, outputs, done, saved, status, t, state,
-                    counters,
+                    shared, persistent, run, n_runs, inputs, outputs, final, done, saved, status,
+                    elapsed, state, counters, dt,
                 )  # fmt: skip
                 fresh = ~active
                 run = more_runs(queue, fresh, run, n_runs)
@@ -228,29 +233,32 @@ class IVPLoop(CUDAFactory):
         algorithm = self.child_functions(context, "algorithm")
         controller = self.child_functions(context, "controller")
         start_algorithm, start_controller = algorithm.start, controller.start
-        saving = build_saving(self.save_mode, backend, self.system.n_states)
-        next_stop, save = saving.next_stop, saving.save
+        save = build_saving(self.save_mode, backend, self.system.n_states).save
+        clock = build_clock(self.save_mode, backend, self.controller.adaptive)
+        next_stop, time, zero = clock.stop, clock.time, backend.constant(0.0)
         enter = context.phase("start")
         n_counters = self.n_counters
 
         def start(
-            shared, persistent, fresh, run, n_runs, inputs, outputs, t_start, t_end,
-            direction, saved, state, parameters, counters, dt,
+            shared, persistent, fresh, run, n_runs, inputs, outputs, final, direction, saved, state,
+            parameters, counters, dt,
         ):  # fmt: skip
             enter(shared, persistent)
-            span = absolute(t_end - t_start)
+            nothing = select(fresh, zero, zero)
+            t_start = time(inputs, run, n_runs, nothing)
             h = choose(
-                shared, persistent, inputs, run, n_runs, t_start, span, direction, state, parameters
-            )
+                shared, persistent, inputs, run, n_runs, t_start, final.elapsed, direction, state,
+                parameters,
+            )  # fmt: skip
             start_algorithm(shared, persistent, fresh, t_start, state, parameters)
             start_controller(shared, persistent, fresh, h)
             dt[0] = select(fresh, h, dt[0])
             for i in range(n_counters):
                 counters[i] = select(fresh, 0, counters[i])
             saved = select(fresh, 0, saved)
-            at_stop = next_stop(inputs, saved, t_end) == t_start
+            at_stop = next_stop(inputs, final, saved).elapsed == zero
             due = fresh & (run < n_runs)
-            return save(inputs, outputs, run, n_runs, due, at_stop, saved, t_start, state)
+            return save(inputs, outputs, run, n_runs, due, at_stop, saved, nothing, state)
 
         return backend.device(start)
 
@@ -258,22 +266,42 @@ class IVPLoop(CUDAFactory):
         """Write the outputs of lanes whose runs are done."""
         backend, n, n_counters = context.backend, self.system.n_states, self.n_counters
         write_end = build_saving(self.save_mode, backend, n).finish
+        clock = build_clock(self.save_mode, backend, self.controller.adaptive)
+        next_stop, now = clock.stop, clock.now
         enter = context.phase("finish")
-        rhs_at_start = self.algorithm.rhs_per_start + self.initial_step.rhs_evaluations
-        rhs_per_step = self.algorithm.rhs_per_step
+        n_attempt_counters = N_ATTEMPT_COUNTERS
 
         def finish(
-            shared, persistent, run, n_runs, outputs, done, saved, status, t, state, counters
-        ):
+            shared, persistent, run, n_runs, inputs, outputs, final, done, saved, status, elapsed,
+            state, counters, dt,
+        ):  # fmt: skip
             enter(shared, persistent)
-            write_end(outputs, run, n_runs, done, saved, t, state)
+            reached = now(next_stop(inputs, final, saved), elapsed, dt, counters)
+            write_end(outputs, run, n_runs, done, saved, reached, state)
             store_run(outputs.status, 0, run, done, status)
-            attempts = counters[0] + counters[1]
-            store_run(outputs.counters, 0, run, done, counters[0])
-            store_run(outputs.counters, n_runs, run, done, counters[1])
-            rhs_evaluations = attempts * rhs_per_step + rhs_at_start
-            store_run(outputs.counters, 2 * n_runs, run, done, rhs_evaluations)
-            for i in range(2, n_counters):
-                store_run(outputs.counters, (i + 1) * n_runs, run, done, counters[i])
+            for i in range(n_attempt_counters):
+                store_run(outputs.counters, i * n_runs, run, done, counters[i])
+            for i in range(n_attempt_counters, n_counters):
+                total = load_run(outputs.counters, i * n_runs, 1, run, n_runs) + counters[i]
+                store_run(outputs.counters, i * n_runs, run, done, total)
 
         return backend.device(finish)
+
+    def _build_empty_full(self, backend: Backend) -> Callable:
+        """Add counters of iterations that grew too large to the results, and begin anew."""
+        first, n_counters, full = N_ATTEMPT_COUNTERS, self.n_counters, FULL_COUNTER
+
+        def nothing(run, n_runs, active, outputs, counters):
+            pass
+
+        def empty_full(run, n_runs, active, outputs, counters):
+            largest = counters[first]
+            for i in range(first + 1, n_counters):
+                largest = maximum(largest, counters[i])
+            if any_lane(active & (largest >= full)):
+                for i in range(first, n_counters):
+                    total = load_run(outputs.counters, i * n_runs, 1, run, n_runs) + counters[i]
+                    store_run(outputs.counters, i * n_runs, run, active, total)
+                    counters[i] = select(active, 0, counters[i])
+
+        return backend.device(empty_full if self.algorithm.iterates else nothing)

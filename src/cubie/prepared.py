@@ -70,7 +70,8 @@ class PreparedSolve:
             first_step=first_step,
             max_step=self.max_step,
             max_steps=self.max_steps,
-            save_times=() if times is None else times.copy(),
+            save_times=times,
+            counted=not self.adaptive,
         )
 
     def launch(
@@ -90,20 +91,23 @@ class PreparedSolve:
         while True:
             inputs.limits[2] = room
             points = room if mode is SaveMode.STEPS else 0 if times is None else len(times)
-            outputs = make_outputs(mode, self._kind.n_states, columns, points, self.dtype)
+            n_counters = kernel.integrator.loop.n_counters
+            outputs = make_outputs(
+                mode, self._kind.n_states, columns, points, self.dtype, n_counters
+            )
             seconds = kernel.launch(columns, inputs, outputs)
             needed = int(outputs.arrays.saved.max()) if mode is SaveMode.STEPS else 0
             if needed <= room:
                 break
             room = needed
-        times = None if times is None else times.astype(self.dtype)
-        return Result(outputs, self._kind, n_runs, times, span[1], seconds)
+        times = None if times is None else times.copy()
+        return Result(outputs, self._kind, n_runs, times, span, seconds)
 
     @cached_property
     def _kind(self) -> ResultKind:
-        work = Work.of(self.kernel.integrator.algorithm)
-        n_states = self.kernel.integrator.loop.system.n_states
-        return ResultKind(self.mode, n_states, work, self.kernel.plan, self.notes)
+        loop = self.kernel.integrator.loop
+        work = Work.of(loop.algorithm, loop.initial_step.rhs_evaluations)
+        return ResultKind(self.mode, loop.system.n_states, work, self.kernel.plan, self.notes)
 
 
 class RecurringSolve:
@@ -138,7 +142,8 @@ class RecurringSolve:
             staging = self._idle.pop()
         except IndexError:
             inputs = prepared.lay_out(batch, span, times, first_step)
-            staging = Staging(inputs, batch, self._args)
+            counted = not prepared.adaptive
+            staging = Staging(inputs, batch, self._args, counted, prepared.max_step)
         try:
             inputs = staging.fill(y0, args, span, times, first_step)
             return prepared.launch(inputs, batch.n_runs, span, times)

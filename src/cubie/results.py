@@ -20,14 +20,18 @@ from cubie_planner import Plan
 class Work:
     """What each step and iteration of a method evaluates, beyond what the kernel counts."""
 
+    rhs_at_start: int
+    rhs_per_step: int
     rhs_per_iteration: int
     jacobians_per_step: int
     factorizations_per_step: int
 
     @classmethod
-    def of(cls, algorithm: StepAlgorithm) -> Work:
-        """Read it off an algorithm."""
+    def of(cls, algorithm: StepAlgorithm, rhs_for_first_step: int) -> Work:
+        """Read it off an algorithm; `rhs_for_first_step` finds the size of the first step."""
         return cls(
+            algorithm.rhs_per_start + rhs_for_first_step,
+            algorithm.rhs_per_step,
             algorithm.rhs_per_iteration,
             algorithm.jacobians_per_step,
             algorithm.factorizations_per_step,
@@ -57,8 +61,12 @@ class ResultKind:
 def _counter(name: str) -> Any:
     """Return the attribute of a result that one of the kernel's counters is."""
 
+    at = COUNTERS.index(name)
+
     def read(result: Result) -> Any:
-        values = result._outputs.arrays.counters.reshape(-1, result._columns)[COUNTERS.index(name)]
+        counters = result._outputs.arrays.counters.reshape(-1, result._columns)
+        # Methods that do not iterate keep no counters of it.
+        values = counters[at] if at < len(counters) else np.zeros_like(counters[0])
         return int(values[0]) if result._single else values
 
     return cached_property(read)
@@ -105,7 +113,7 @@ class Result:
     _kind: ResultKind
     _n_runs: int | None  # None for one run, given without a run axis
     _times: np.ndarray | None  # `t_eval`
-    _t_end: float
+    _span: tuple[float, float]
     solve_seconds: float = field(default=0.0)
 
     sol = None
@@ -116,7 +124,6 @@ class Result:
     n_rejected = _counter("rejected")
     n_newton = _counter("newton")
     n_linear = _counter("linear")
-    _rhs = _counter("rhs")  # without those of iterations
 
     @property
     def plan(self) -> Plan:
@@ -144,13 +151,19 @@ class Result:
     def t(self) -> np.ndarray:
         mode, arrays = self._kind.mode, self._outputs.arrays
         if mode is SaveMode.FINAL:
-            end = self.t_reached if self._single else self._t_end
-            return np.array([end], dtype=arrays.times.dtype)
+            return np.array([self.t_reached if self._single else self._span[1]])
         if mode is SaveMode.TIMES:
             assert self._times is not None  # the mode says so
             return self._times[: self._n_points] if self._single else self._times
         times = arrays.times.reshape(-1, self._columns).T[:, : self._n_points]
-        return times[0] if self._single else times
+        return self._at(times[0] if self._single else times)
+
+    def _at(self, elapsed: np.ndarray) -> np.ndarray:
+        """Return the times that a clock showed, which counts from the start of a run."""
+        start, end = self._span
+        times = start + np.where(end < start, -1.0, 1.0) * elapsed.astype(float)
+        # The end is a number of its own: start and span, rounded, might miss it.
+        return np.where(elapsed == elapsed.dtype.type(abs(end - start)), end, times)
 
     @cached_property
     def y(self) -> np.ndarray:
@@ -166,11 +179,14 @@ class Result:
         if self._kind.mode is SaveMode.STEPS:
             runs = np.arange(self._columns)
             times = times.reshape(-1, self._columns)[np.maximum(saved - 1, 0), runs]
-        return times[0] if self._single else times
+        reached = np.where(self._outputs.arrays.status >= 0, self._span[1], self._at(times))
+        return reached[0] if self._single else reached
 
     @cached_property
     def nfev(self) -> Any:
-        return self._rhs + self.n_newton * self._kind.work.rhs_per_iteration
+        work, attempts = self._kind.work, self.n_steps + self.n_rejected
+        rhs = work.rhs_at_start + attempts * work.rhs_per_step
+        return rhs + self.n_newton * work.rhs_per_iteration
 
     @cached_property
     def njev(self) -> Any:

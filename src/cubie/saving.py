@@ -1,6 +1,6 @@
 """What a run leaves behind: its end, its state at given times, or every step.
 
-Each way is an object that makes three device functions for the loop; "save
+Each way is an object that makes two device functions for the loop; "save
 nothing on the way" is functions that do nothing.
 """
 
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from attrs import frozen
 
-from cubie.backend import Backend, gather, minimum, select, shared_function, store_run
+from cubie.backend import Backend, select, shared_function, store_run
 
 
 class SaveMode(StrEnum):
@@ -30,16 +30,13 @@ class SaveFunctions:
 
     Attributes
     ----------
-    next_stop : callable
-        ``next_stop(inputs, saved, t_end)``: where the next step may not pass.
     save : callable
-        ``save(inputs, outputs, run, n_runs, accept, at_stop, saved, t, state)``:
+        ``save(inputs, outputs, run, n_runs, accept, at_stop, saved, elapsed, state)``:
         keeps a point in the lanes where it is due; returns the new `saved`.
     finish : callable
-        ``finish(outputs, run, n_runs, valid, saved, t, state)``.
+        ``finish(outputs, run, n_runs, valid, saved, elapsed, state)``.
     """
 
-    next_stop: Callable
     save: Callable
     finish: Callable
 
@@ -51,52 +48,43 @@ def build_saving(mode: SaveMode, backend: Backend, n: int) -> SaveFunctions:
     return SaveFunctions(*(backend.device(function) for function in make(backend, n)))
 
 
-def _to_the_end(inputs, saved, t_end):
-    return t_end
-
-
 def _final(backend: Backend, n: int):
-    def save(inputs, outputs, run, n_runs, accept, at_stop, saved, t, state):
+    def save(inputs, outputs, run, n_runs, accept, at_stop, saved, elapsed, state):
         return saved
 
-    def finish(outputs, run, n_runs, valid, saved, t, state):
+    def finish(outputs, run, n_runs, valid, saved, elapsed, state):
         for i in range(n):
             store_run(outputs.states, i * n_runs, run, valid, state[i])
-        store_run(outputs.times, 0, run, valid, t)
+        store_run(outputs.times, 0, run, valid, elapsed)
 
-    return _to_the_end, save, finish
+    return save, finish
 
 
 def _times(backend: Backend, n: int):
-    def next_stop(inputs, saved, t_end):
-        n_times = inputs.limits[1]
-        pending = saved < n_times
-        return select(pending, gather(inputs.save_times, minimum(saved, n_times - 1)), t_end)
-
-    def save(inputs, outputs, run, n_runs, accept, at_stop, saved, t, state):
+    def save(inputs, outputs, run, n_runs, accept, at_stop, saved, elapsed, state):
         due = accept & at_stop & (saved < inputs.limits[1])
         for i in range(n):
             store_run(outputs.states, (saved * n + i) * n_runs, run, due, state[i])
         return select(due, saved + 1, saved)
 
-    def finish(outputs, run, n_runs, valid, saved, t, state):
-        store_run(outputs.times, 0, run, valid, t)
+    def finish(outputs, run, n_runs, valid, saved, elapsed, state):
+        store_run(outputs.times, 0, run, valid, elapsed)
         store_run(outputs.saved, 0, run, valid, saved)
 
-    return next_stop, save, finish
+    return save, finish
 
 
 def _steps(backend: Backend, n: int):
-    def save(inputs, outputs, run, n_runs, accept, at_stop, saved, t, state):
+    def save(inputs, outputs, run, n_runs, accept, at_stop, saved, elapsed, state):
         # Points beyond the room are counted all the same: the caller then knows
         # how much room the run needs.
         due = accept & (saved < inputs.limits[2])
         for i in range(n):
             store_run(outputs.states, (saved * n + i) * n_runs, run, due, state[i])
-        store_run(outputs.times, saved * n_runs, run, due, t)
+        store_run(outputs.times, saved * n_runs, run, due, elapsed)
         return select(accept, saved + 1, saved)
 
-    def finish(outputs, run, n_runs, valid, saved, t, state):
+    def finish(outputs, run, n_runs, valid, saved, elapsed, state):
         store_run(outputs.saved, 0, run, valid, saved)
 
-    return _to_the_end, save, finish
+    return save, finish

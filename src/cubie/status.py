@@ -48,6 +48,12 @@ class RunStatus(IntEnum):
         "equations that determine the states without a derivative.",
     )
 
+    CLOCK_STANDS_STILL = (
+        -6,
+        "The steps fell below the spacing of numbers at the run's time, which no longer grew.",
+        "Raise max_step, loosen rtol or atol, or use dtype=float64.",
+    )
+
     @property
     def message(self) -> str:
         """The sentence a user reads, with what to do about it."""

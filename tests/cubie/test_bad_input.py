@@ -242,7 +242,7 @@ def test_a_right_hand_side_that_is_no_function():
         ("max_step", NAN, "is nan, but must be a positive number."),
         ("max_steps", 0, "is 0, but must be an integer of at least 1."),
         ("max_steps", 1.5, "is 1.5, but must be an integer of at least 1."),
-        ("max_steps", 10**12, "is 1000000000000, but must not exceed 2147483647."),
+        ("max_steps", 10**12, "is 1000000000000, but must not exceed 2147483646."),
         ("block_size", 0, "is 0, but must be an integer of at least 1."),
     ],
 )

@@ -30,11 +30,12 @@ class KernelInputs(NamedTuple):
     parameters: Any  # dtype: parameter j of a run is at offset[j] + stride[j] * run
     parameter_offsets: Any  # (m,) int64
     parameter_strides: Any  # (m,) int64: 1 or 0
-    time_span: Any  # (2,) dtype: start and end
+    time_span: Any  # (2,) dtype: start, and 1 or -1 for the direction
     tolerances: Any  # rtol then atol; (2,) or (2 n,) dtype
     step_limits: Any  # (2,) dtype: first step, largest step
-    limits: Any  # (3,) int64: attempted steps a run may use; len(save_times); room for steps
-    save_times: Any  # (T,) dtype
+    limits: Any  # (4,) int64: attempted steps a run may use; times to save; room for steps; S
+    stops: Any  # (4 * S,) dtype: [field][stop], the first four fields of `cubie.clock.Stop`
+    stop_counts: Any  # (S,) int32: the fifth
 
 
 class KernelOutputs(NamedTuple):
@@ -43,7 +44,7 @@ class KernelOutputs(NamedTuple):
     states: Any  # (T * n * N,) dtype: [time][component][run]
     times: Any  # (N,) or (T * N,) dtype
     saved: Any  # (N,) int64: points saved
-    counters: Any  # (C * N,) int32
+    counters: Any  # (C * N,) int64
     status: Any  # (N,) int32
 
 

@@ -85,6 +85,14 @@ def arithmetic(builder, name: str, lanes, a, b):
     return emit(a, b)
 
 
+def rounded(builder, name: str, a, b):
+    """Emit ``a <name> b`` for name in add, sub, which fast-math may not regroup.
+
+    An empty flag list would be filled in by numba: the instruction states one that asks nothing.
+    """
+    return {"add": builder.fadd, "sub": builder.fsub}[name](a, b, flags=("arcp",))
+
+
 def negative(builder, lanes, value):
     """Emit ``-value`` of floating lanes, without fneg, which the NVVM of older devices lacks."""
     return builder.fsub(constant(lanes.dtype, lanes.width, -0.0), value)

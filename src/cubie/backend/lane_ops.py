@@ -64,6 +64,7 @@ def register(registrar: Registrar) -> None:
     _register_masks(registrar)
     _register_selection(registrar)
     _register_bit_patterns(registrar)
+    _register_exact_arithmetic(registrar)
     _register_math(registrar)
     register_buffers(registrar)
     register_runs(registrar)
@@ -274,6 +275,35 @@ def _register_bit_patterns(registrar):
     make(primitives.exponent_of, codegen.exponent_of, to_float)
     make(primitives.significand_of, codegen.significand_of, to_float)
     make(primitives.power_of_two, codegen.power_of_two, to_float)
+
+
+def _register_exact_arithmetic(registrar):
+    @rule(2)
+    def two(a, b):
+        common = meeting_type(a, b)
+        return (common, common, common) if common is not None and common.is_float else None
+
+    def make(function, name):
+        def lower(context, builder, sig, args):
+            return codegen.rounded(builder, name, *args)
+
+        template(registrar, function, two)
+        registrar.lower(function, Lanes, Lanes)(lower)
+
+    make(primitives.rounded_sum, "add")
+    make(primitives.rounded_difference, "sub")
+
+    @rule(2)
+    def real_type(k, like):
+        if isinstance(k, Lanes) and isinstance(like, Lanes) and like.is_float:
+            return like, k, like
+        return None
+
+    template(registrar, primitives.as_real, real_type)
+
+    @registrar.lower(primitives.as_real, Lanes, Lanes)
+    def as_real(context, builder, sig, args):
+        return codegen.convert_lanes(builder, args[0], sig.args[0], sig.return_type)
 
 
 def _register_math(registrar):

@@ -19,6 +19,7 @@ __all__ = [
     "absolute",
     "all_lanes",
     "any_lane",
+    "as_real",
     "exponent_of",
     "floor",
     "gather",
@@ -27,6 +28,8 @@ __all__ = [
     "maximum",
     "minimum",
     "power_of_two",
+    "rounded_difference",
+    "rounded_sum",
     "select",
     "significand_of",
     "square_root",
@@ -95,6 +98,21 @@ def significand_of(a):
 def power_of_two(k):
     """Return 2**k for a whole floating `k` within the exponent range of normal numbers."""
     return type(k)(math.ldexp(1.0, int(k)))
+
+
+def rounded_sum(a, b):
+    """Return ``a + b`` rounded once, as written: fast-math does not regroup it with others."""
+    return a + b
+
+
+def rounded_difference(a, b):
+    """Return ``a - b`` rounded once, as written: fast-math does not regroup it with others."""
+    return a - b
+
+
+def as_real(k, like):
+    """Return the whole number `k` as a floating value of the type of `like`."""
+    return type(like)(k)
 
 
 def load_run(array, offset, stride, run, n_runs):
