@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from cubie.backend import Backend, is_finite, maximum, select
-from cubie.clock import build_clock
+from cubie.clock import build_clock, time_of
 from cubie.error_norm import build_error_norm
 from cubie.factory import BuildContext
 from cubie.finiteness import build_all_finite
@@ -34,8 +34,8 @@ def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
     control = loop.child_functions(context, "controller").control
     save = build_saving(loop.save_mode, backend, n).save
     clock = build_clock(loop.save_mode, backend, loop.controller.adaptive)
-    next_stop, now, time, propose = clock.stop, clock.now, clock.time, clock.propose
-    keep = clock.keep
+    next_stop, now, propose, keep = clock.stop, clock.now, clock.propose, clock.keep
+    time = backend.device(time_of)
     judge = _build_judge(loop, context)
     outcome = _build_outcome(loop, backend)
     count = backend.device(_build_count(loop))
@@ -51,7 +51,7 @@ def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
     ):  # fmt: skip
         begin(shared, persistent)
         stop = next_stop(inputs, final, saved)
-        t = time(inputs, run, n_runs, now(stop, elapsed, dt, counters))
+        t = time(inputs, direction, now(stop, elapsed, dt, counters))
         h, planned, at_stop, ahead, ahead_carry = propose(
             inputs, run, n_runs, stop, elapsed, carry, dt, counters
         )
@@ -82,8 +82,7 @@ def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
             inputs, stop, final, elapsed, h, at_stop, accept, finite, failure, status, active,
             counters,
         )  # fmt: skip
-        elapsed = keep(accept, ahead, elapsed)
-        carry = select(accept, ahead_carry, carry)
+        elapsed, carry = keep(accept, ahead, ahead_carry, elapsed, carry)
         return elapsed, carry, saved, status, active, accept
 
     return backend.device(attempt)

@@ -39,40 +39,52 @@ from cubie.saving import SaveMode
 STRETCH = 1.0 + 1e-6
 
 
-class Stop(NamedTuple):
-    """A time that the steps of a run must land on; values of lanes."""
+class SummedStop(NamedTuple):
+    """A time that steps must land on, whose sum is rounded; values of lanes."""
+
+    elapsed: Any  # time from the start of the run to here
+
+
+class CompensatedStop(NamedTuple):
+    """A time that steps must land on, whose sum is compensated; values of lanes."""
 
     elapsed: Any  # time from the start of the run to here
     correction: Any  # what rounding to the run's dtype took from it
-    origin: Any  # where step 0 of the grid lies that leads here, where steps are counted
-    last_step: Any  # size of the step that lands here, where steps are counted
-    count: Any  # steps from the start of the run to here, where steps are counted
+
+
+class CountedStop(NamedTuple):
+    """A time that counted steps must land on; values of lanes."""
+
+    elapsed: Any  # time from the start of the run to here
+    origin: Any  # where step 0 lies of the grid that leads here
+    last_step: Any  # size of the step that lands here
+    count: Any  # steps from the start of the run to here
 
 
 @frozen
 class ClockFunctions:
     """Device functions of a clock.
 
-    Its state is two values of lanes, `elapsed` and `carry`, zero at first; `counters` are those
-    of the run, of which the first counts accepted steps.
+    Its state is two values, `elapsed` and `carry`; lanes where the clock needs them. `counters`
+    are those of the run, of which the first counts accepted steps. A `stop` is one of the
+    records above.
 
     Attributes
     ----------
     final_stop : callable
-        ``final_stop(inputs, run, n_runs) -> Stop``: the end of the run.
+        ``final_stop(inputs, run, n_runs) -> stop``: the end of the run.
     stop : callable
-        ``stop(inputs, final, saved) -> Stop``: the next one.
+        ``stop(inputs, final, saved) -> stop``: the next one.
+    restart : callable
+        ``restart(fresh, elapsed, carry) -> (elapsed, carry)``: runs start in the lanes of a mask.
     now : callable
         ``now(stop, elapsed, dt, counters) -> elapsed``: time from the start of the run.
-    time : callable
-        ``time(inputs, run, n_runs, elapsed) -> t``: as right-hand sides read it.
-    keep : callable
-        ``keep(accept, ahead, elapsed) -> elapsed``: after an attempt, where `ahead` is the time
-        that was aimed at.
     propose : callable
         ``propose(inputs, run, n_runs, stop, elapsed, carry, dt, counters) -> (h, planned,
-        lands, elapsed, carry)``: the next step's size (positive), the size before it was cut or
-        stretched to land on the stop, whether it lands there, and the state of the clock after it.
+        lands, ahead, ahead_carry)``: the next step's size (positive), the size before it was cut
+        or stretched to land on the stop, whether it lands there, and the clock after it.
+    keep : callable
+        ``keep(accept, ahead, ahead_carry, elapsed, carry) -> (elapsed, carry)``: after an attempt.
     has_ended : callable
         ``has_ended(stop, final) -> mask``: whether a stop is the end.
     too_small : callable
@@ -83,10 +95,10 @@ class ClockFunctions:
 
     final_stop: Callable
     stop: Callable
+    restart: Callable
     now: Callable
-    time: Callable
-    keep: Callable
     propose: Callable
+    keep: Callable
     has_ended: Callable
     too_small: Callable
     stands_still: Callable
@@ -95,21 +107,16 @@ class ClockFunctions:
 @shared_function
 def build_clock(mode: SaveMode, backend: Backend, adaptive: bool) -> ClockFunctions:
     """Return the clock of runs that save in `mode` and choose their steps, or do not."""
-    device = backend.device
-    summing = _build_compensated if backend.dtype == np.float32 else _build_rounded
-    build = summing if adaptive else _build_counted
-    now, keep, propose, has_ended, too_small, stands_still = build(backend)
-    return ClockFunctions(
-        device(_final_stop),
-        device(_stop_of_times if mode is SaveMode.TIMES else _the_final_stop),
-        device(now),
-        device(_time),
-        device(keep),
-        device(propose),
-        device(has_ended),
-        device(too_small),
-        device(stands_still),
-    )
+    summing = _compensated if backend.dtype == np.float32 else _rounded
+    final_stop, stop_of_times, *rest = (summing if adaptive else _counted)(backend)
+    stop = stop_of_times if mode is SaveMode.TIMES else _the_final_stop
+    functions = map(backend.device, (final_stop, stop, *rest))
+    return ClockFunctions(*functions)
+
+
+def time_of(inputs, direction, elapsed):
+    """Return the time as right-hand sides read it; to be made a device function."""
+    return inputs.time_span[0] + direction * elapsed
 
 
 @shared_function
@@ -129,47 +136,38 @@ def build_least_step(backend: Backend) -> Callable:
     return backend.device(least)
 
 
-def _final_stop(inputs, run, n_runs):
-    n_stops = inputs.limits[3]
-    at = n_stops - 1
-    return Stop(
-        load_run(inputs.stops, at, 0, run, n_runs),
-        load_run(inputs.stops, n_stops + at, 0, run, n_runs),
-        load_run(inputs.stops, 2 * n_stops + at, 0, run, n_runs),
-        load_run(inputs.stops, 3 * n_stops + at, 0, run, n_runs),
-        load_run(inputs.stop_counts, at, 0, run, n_runs),
-    )
-
-
 def _the_final_stop(inputs, final, saved):
     return final
 
 
-def _stop_of_times(inputs, final, saved):
-    # Beyond the last time to save at the end follows, unless it was that time.
-    n_stops = inputs.limits[3]
-    at = minimum(saved, n_stops - 1)
-    return Stop(
-        gather(inputs.stops, at),
-        gather(inputs.stops, at + n_stops),
-        gather(inputs.stops, at + 2 * n_stops),
-        gather(inputs.stops, at + 3 * n_stops),
-        gather(inputs.stop_counts, at),
-    )
+def _counted(backend: Backend):
+    """Count steps of one size."""
 
+    def final_stop(inputs, run, n_runs):
+        n = inputs.limits[3]
+        return CountedStop(
+            load_run(inputs.stops, n - 1, 0, run, n_runs),
+            load_run(inputs.stops, 3 * n - 1, 0, run, n_runs),
+            load_run(inputs.stops, 4 * n - 1, 0, run, n_runs),
+            load_run(inputs.stop_counts, n - 1, 0, run, n_runs),
+        )
 
-def _time(inputs, run, n_runs, elapsed):
-    start = load_run(inputs.time_span, 0, 0, run, n_runs)
-    return start + load_run(inputs.time_span, 1, 0, run, n_runs) * elapsed
+    def stop_of_times(inputs, final, saved):
+        # Beyond the last time to save at the end follows, unless it was that time.
+        n = inputs.limits[3]
+        at = minimum(saved, n - 1)
+        return CountedStop(
+            gather(inputs.stops, at),
+            gather(inputs.stops, at + 2 * n),
+            gather(inputs.stops, at + 3 * n),
+            gather(inputs.stop_counts, at),
+        )
 
+    def restart(fresh, elapsed, carry):
+        return elapsed, carry
 
-def _build_counted(backend: Backend):
     def now(stop, elapsed, dt, counters):
         return stop.origin + as_real(counters[0], dt[0]) * dt[0]
-
-    def keep(accept, ahead, elapsed):
-        # Known from the count: nothing to carry from step to step.
-        return elapsed
 
     def propose(inputs, run, n_runs, stop, elapsed, carry, dt, counters):
         planned = dt[0]
@@ -178,6 +176,10 @@ def _build_counted(backend: Backend):
         ahead = stop.origin + as_real(following, planned) * planned
         h = select(lands, stop.last_step, planned)
         return h, planned, lands, select(lands, stop.elapsed, ahead), carry
+
+    def keep(accept, ahead, ahead_carry, elapsed, carry):
+        # Known from the count: nothing to carry from step to step.
+        return elapsed, carry
 
     def has_ended(stop, final):
         return stop.count >= final.count
@@ -188,15 +190,31 @@ def _build_counted(backend: Backend):
     def stands_still(h, lands, elapsed):
         return h != h
 
-    return now, keep, propose, has_ended, too_small, stands_still
+    return (
+        final_stop,
+        stop_of_times,
+        restart,
+        now,
+        propose,
+        keep,
+        has_ended,
+        too_small,
+        stands_still,
+    )
 
 
-def _build_rounded(backend: Backend):
-    stretch = backend.constant(STRETCH)
-    now, keep, too_small, stands_still = _build_summed(backend)
+def _rounded(backend: Backend):
+    """Sum steps; the step taken is the one by which the sum grows."""
+    stretch, zero = backend.constant(STRETCH), backend.constant(0.0)
 
-    def has_ended(stop, final):
-        return stop.elapsed >= final.elapsed
+    def final_stop(inputs, run, n_runs):
+        return SummedStop(load_run(inputs.stops, inputs.limits[3] - 1, 0, run, n_runs))
+
+    def stop_of_times(inputs, final, saved):
+        return SummedStop(gather(inputs.stops, minimum(saved, inputs.limits[3] - 1)))
+
+    def restart(fresh, elapsed, carry):
+        return select(fresh, zero, elapsed), carry
 
     def propose(inputs, run, n_runs, stop, elapsed, carry, dt, counters):
         remaining = stop.elapsed - elapsed
@@ -206,15 +224,34 @@ def _build_rounded(backend: Backend):
         h = select(lands, remaining, rounded_difference(ahead, elapsed))
         return h, planned, lands, select(lands, stop.elapsed, ahead), carry
 
-    return now, keep, propose, has_ended, too_small, stands_still
-
-
-def _build_compensated(backend: Backend):
-    stretch = backend.constant(STRETCH)
-    now, keep, too_small, stands_still = _build_summed(backend)
+    def keep(accept, ahead, ahead_carry, elapsed, carry):
+        return select(accept, ahead, elapsed), carry
 
     def has_ended(stop, final):
-        return (stop.elapsed >= final.elapsed) & (stop.correction >= final.correction)
+        return stop.elapsed >= final.elapsed
+
+    return (final_stop, stop_of_times, restart, _elapsed, propose, keep, has_ended,
+            *_limits(backend))  # fmt: skip
+
+
+def _compensated(backend: Backend):
+    """Sum steps, and carry along what rounding took from the sum."""
+    stretch, zero = backend.constant(STRETCH), backend.constant(0.0)
+
+    def final_stop(inputs, run, n_runs):
+        n = inputs.limits[3]
+        return CompensatedStop(
+            load_run(inputs.stops, n - 1, 0, run, n_runs),
+            load_run(inputs.stops, 2 * n - 1, 0, run, n_runs),
+        )
+
+    def stop_of_times(inputs, final, saved):
+        n = inputs.limits[3]
+        at = minimum(saved, n - 1)
+        return CompensatedStop(gather(inputs.stops, at), gather(inputs.stops, at + n))
+
+    def restart(fresh, elapsed, carry):
+        return select(fresh, zero, elapsed), select(fresh, zero, carry)
 
     def propose(inputs, run, n_runs, stop, elapsed, carry, dt, counters):
         remaining = rounded_sum(
@@ -233,18 +270,23 @@ def _build_compensated(backend: Backend):
             select(lands, stop.correction, left),
         )
 
-    return now, keep, propose, has_ended, too_small, stands_still
+    def keep(accept, ahead, ahead_carry, elapsed, carry):
+        return select(accept, ahead, elapsed), select(accept, ahead_carry, carry)
+
+    def has_ended(stop, final):
+        return (stop.elapsed >= final.elapsed) & (stop.correction >= final.correction)
+
+    return (final_stop, stop_of_times, restart, _elapsed, propose, keep, has_ended,
+            *_limits(backend))  # fmt: skip
 
 
-def _build_summed(backend: Backend):
-    """Return what all clocks that sum their steps have in common."""
+def _elapsed(stop, elapsed, dt, counters):
+    return elapsed
+
+
+def _limits(backend: Backend):
+    """Return `too_small` and `stands_still` of the clocks that sum their steps."""
     least, part = build_least_step(backend), backend.constant(0.01)
-
-    def now(stop, elapsed, dt, counters):
-        return elapsed
-
-    def keep(accept, ahead, elapsed):
-        return select(accept, ahead, elapsed)
 
     def too_small(h, elapsed):
         return h <= least(elapsed)
@@ -252,4 +294,4 @@ def _build_summed(backend: Backend):
     def stands_still(h, lands, elapsed):
         return (h <= part * least(elapsed)) & ~lands
 
-    return now, keep, too_small, stands_still
+    return too_small, stands_still

@@ -19,7 +19,7 @@ import attrs
 
 from cubie.algorithms import StepAlgorithm
 from cubie.backend import all_lanes, as_real
-from cubie.clock import build_clock
+from cubie.clock import build_clock, time_of
 from cubie.factory import BuildContext
 from cubie.finiteness import build_all_finite
 from cubie.saving import SaveMode
@@ -52,8 +52,8 @@ def takes_free_steps(loop: IVPLoop, width: int) -> bool:
 def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:
     """Return the device function that takes steps for as long as nothing can happen.
 
-    ``free_steps(shared, persistent, run, n_runs, inputs, final, direction, saved, state,
-    parameters, error, counters, proposed_counters, dt)``. Every lane must be in the middle of
+    ``free_steps(shared, persistent, run, n_runs, inputs, final, saved, state, parameters,
+    error, counters, proposed_counters)``. Every lane must be in the middle of
     a run, or beyond the last one. Afterwards the states and counters, and with them the clock,
     are those after as many accepted attempts.
     """
@@ -61,8 +61,8 @@ def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:
     if not takes_free_steps(loop, backend.width):
 
         def none(
-            shared, persistent, run, n_runs, inputs, final, direction, saved, state,
-            parameters, error, counters, proposed_counters, dt,
+            shared, persistent, run, n_runs, inputs, final, saved, state, parameters, error,
+            counters, proposed_counters,
         ):  # fmt: skip
             pass
 
@@ -75,12 +75,12 @@ def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:
     longest = LONGEST
 
     def free_steps(
-        shared, persistent, run, n_runs, inputs, final, direction, saved, state,
-        parameters, error, counters, proposed_counters, dt,
+        shared, persistent, run, n_runs, inputs, final, saved, state, parameters, error,
+        counters, proposed_counters,
     ):  # fmt: skip
         beyond = run >= n_runs
         stop = next_stop(inputs, final, saved)
-        runs, origins, sizes = keep(run), keep(stop.origin), keep(dt[0] * direction)
+        runs, origins = keep(run), keep(stop.origin)
         block = longest
         while block > 0:
             if not all_lanes(allowed(inputs, stop, counters, block) | beyond):
@@ -88,8 +88,8 @@ def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:
                 continue
             before = keep(state)
             advance(
-                shared, persistent, runs, n_runs, inputs, origins, sizes, block, state,
-                parameters, error, counters, proposed_counters, dt,
+                shared, persistent, runs, n_runs, inputs, origins, block, state, parameters,
+                error, counters, proposed_counters,
             )  # fmt: skip
             if all_lanes(all_finite(state) | beyond):
                 counters[0] = counters[0] + block
@@ -118,18 +118,19 @@ def _build_advance(loop: IVPLoop, context: BuildContext) -> Callable:
     step_part = _build_step_part(loop, context)
 
     def advance(
-        shared, persistent, runs, n_runs, inputs, origins, sizes, steps, state, parameters,
-        error, counters, proposed_counters, dt,
+        shared, persistent, runs, n_runs, inputs, origins, steps, state, parameters, error,
+        counters, proposed_counters,
     ):  # fmt: skip
+        # The same in all lanes: what a method makes of it is worked out once.
+        size, direction = inputs.step_limits[0], inputs.time_span[1]
         for step in range(steps):
             part = 0
             while part < count():
                 step_part(
                     part_of(shared, part), part_of(persistent, part), inputs,
-                    part_of(runs, part), n_runs, step, part_of(origins, part),
-                    part_of(sizes, part), part_of(state, part), part_of(parameters, part),
-                    part_of(error, part), part_of(counters, part),
-                    part_of(proposed_counters, part), part_of(dt, part),
+                    part_of(runs, part), n_runs, step, part_of(origins, part), size, direction,
+                    part_of(state, part), part_of(parameters, part), part_of(error, part),
+                    part_of(counters, part), part_of(proposed_counters, part),
                 )  # fmt: skip
                 part = following(part)
 
@@ -142,19 +143,18 @@ def _build_step_part(loop: IVPLoop, context: BuildContext) -> Callable:
     backend = context.backend.part_backend()
     part_context = attrs.evolve(context, backend=backend)
     step = loop.child_functions(part_context, "algorithm").step
-    time = build_clock(loop.save_mode, backend, loop.controller.adaptive).time
+    time = backend.device(time_of)
     alloc_proposed = loop.proposed_state_allocator(part_context)
 
     def step_part(
-        shared, persistent, inputs, run, n_runs, taken, origin, size, state, parameters,
-        error, counters, proposed_counters, dt,
+        shared, persistent, inputs, run, n_runs, taken, origin, size, direction, state,
+        parameters, error, counters, proposed_counters,
     ):  # fmt: skip
-        h = dt[0]
-        elapsed = origin[0] + as_real(counters[0] + taken, h) * h
-        t = time(inputs, run[0], n_runs, elapsed)
+        elapsed = origin[0] + as_real(counters[0] + taken, origin[0]) * size
+        t = time(inputs, direction, elapsed)
         proposed_state = alloc_proposed(shared, persistent, None)
         step(
-            shared, persistent, inputs, run[0], n_runs, t, size[0], state, parameters,
+            shared, persistent, inputs, run[0], n_runs, t, size * direction, state, parameters,
             proposed_state, error, proposed_counters,
         )  # fmt: skip
         for i in range(n):

@@ -15,7 +15,7 @@ import numpy as np
 from cubie.algorithms import StepAlgorithm
 from cubie.attempt import build_attempt
 from cubie.backend import Backend, any_lane, load_run, maximum, select, store_run
-from cubie.clock import build_clock
+from cubie.clock import build_clock, time_of
 from cubie.controllers import StepController
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.free_steps import build_free_steps, takes_free_steps
@@ -150,9 +150,9 @@ class IVPLoop(CUDAFactory):
         alloc_counters, alloc_dt = alloc["counters"], alloc["dt"]
         alloc_accept, alloc_proposed_counters = alloc["accept_step"], alloc["proposed_counters"]
         clock = build_clock(self.save_mode, backend, self.controller.adaptive)
-        final_stop = clock.final_stop
+        final_stop, restart = clock.final_stop, clock.restart
         empty_full = self._build_empty_full(backend)
-        success, zero = int(RunStatus.SUCCESS), backend.constant(0.0)
+        success, initial = int(RunStatus.SUCCESS), backend.constant(0.0)
 
         def loop(shared, persistent, queue, n_runs, inputs, outputs):
             state = alloc_state(shared, persistent, None)
@@ -172,13 +172,11 @@ class IVPLoop(CUDAFactory):
             fresh = direction == direction
             active = direction != direction
             settled = direction == direction
-            elapsed = select(fresh, zero, zero)
-            carry = select(fresh, zero, zero)
+            elapsed, carry = restart(fresh, initial, initial)
             status = select(fresh, success, success)
             while any_lane(valid):
                 load(shared, persistent, fresh, run, n_runs, inputs, state, parameters)
-                elapsed = select(fresh, zero, elapsed)
-                carry = select(fresh, zero, carry)
+                elapsed, carry = restart(fresh, elapsed, carry)
                 status = select(fresh, success, status)
                 saved = start(
                     shared, persistent, fresh, run, n_runs, inputs, outputs, final, direction,
@@ -188,8 +186,8 @@ class IVPLoop(CUDAFactory):
                 active = active | (fresh & valid & (final.elapsed > 0))
                 while keep_going(active, run >= n_runs):
                     free_steps(
-                        shared, persistent, run, n_runs, inputs, final, direction, saved,
-                        state, parameters, error, counters, proposed_counters, dt,
+                        shared, persistent, run, n_runs, inputs, final, saved, state, parameters,
+                        error, counters, proposed_counters,
                     )  # fmt: skip
                     elapsed, carry, saved, status, active, settled = attempt(
                         shared, persistent, run, n_runs, inputs, outputs, elapsed, carry, final,
@@ -235,7 +233,7 @@ class IVPLoop(CUDAFactory):
         start_algorithm, start_controller = algorithm.start, controller.start
         save = build_saving(self.save_mode, backend, self.system.n_states).save
         clock = build_clock(self.save_mode, backend, self.controller.adaptive)
-        next_stop, time, zero = clock.stop, clock.time, backend.constant(0.0)
+        next_stop, time, zero = clock.stop, backend.device(time_of), backend.constant(0.0)
         enter = context.phase("start")
         n_counters = self.n_counters
 
@@ -245,7 +243,7 @@ class IVPLoop(CUDAFactory):
         ):  # fmt: skip
             enter(shared, persistent)
             nothing = select(fresh, zero, zero)
-            t_start = time(inputs, run, n_runs, nothing)
+            t_start = time(inputs, direction, nothing)
             h = choose(
                 shared, persistent, inputs, run, n_runs, t_start, final.elapsed, direction, state,
                 parameters,

@@ -22,7 +22,7 @@ ROUNDINGS = 4
 
 @frozen
 class Stops:
-    """Stops of a run, S of them, the last one its end; see `cubie.clock.Stop`.
+    """Stops of a run, S of them, the last one its end; see the stops of `cubie.clock`.
 
     Attributes
     ----------

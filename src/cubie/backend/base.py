@@ -34,8 +34,8 @@ class KernelInputs(NamedTuple):
     tolerances: Any  # rtol then atol; (2,) or (2 n,) dtype
     step_limits: Any  # (2,) dtype: first step, largest step
     limits: Any  # (4,) int64: attempted steps a run may use; times to save; room for steps; S
-    stops: Any  # (4 * S,) dtype: [field][stop], the first four fields of `cubie.clock.Stop`
-    stop_counts: Any  # (S,) int32: the fifth
+    stops: Any  # (4 * S,) dtype: [field][stop], see `cubie.stops.Stops`
+    stop_counts: Any  # (S,) int32: see there
 
 
 class KernelOutputs(NamedTuple):
