@@ -107,6 +107,35 @@ def count(name: str, given: Any) -> int:
     return number
 
 
+def fit(name: str, given: Any, rounded: np.ndarray) -> None:
+    """Refuse numbers that became infinite, or nothing, when rounded to the dtype of a run.
+
+    Parameters
+    ----------
+    name : str
+        The argument they were given as.
+    given : array_like
+    rounded : ndarray
+        The same, rounded.
+    """
+    if rounded.dtype == np.float64:
+        return
+    given = np.asarray(given)
+    if given.dtype == rounded.dtype:
+        return
+    lost = (rounded == 0) & (given != 0)
+    lost |= ~np.isfinite(rounded) & np.isfinite(given)
+    if np.any(lost):
+        limits, value = np.finfo(rounded.dtype), given[lost].flat[0]
+        became = "zero" if abs(value) < 1 else "infinite"
+        raise InvalidProblem(
+            name,
+            f"contains {value}, which is {became} in {rounded.dtype.name}: its numbers reach from "
+            f"{limits.smallest_subnormal:.2g} to {limits.max:.2g}. Choose other units, or "
+            "dtype='float64'.",
+        )
+
+
 def initial_states(states: np.ndarray) -> None:
     """Refuse initial values that are not finite; `states` is (n, n_runs or 1)."""
     finite = np.isfinite(states)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from attrs import evolve, frozen
 
+from cubie import checks
 from cubie.backend import (
     Backend,
     Kernel,
@@ -20,7 +21,6 @@ from cubie.backend import (
     assembled_backend,
 )
 from cubie.buffers import BufferRegistry, Layout
-from cubie.checks import LARGEST_COUNT
 from cubie.errors import InvalidOption, InvalidProblem, UnknownOption
 from cubie.factory import LOCATIONS, BuildCache
 from cubie.integrator import SingleIntegratorRun
@@ -237,18 +237,20 @@ def make_inputs(
     save_times: np.ndarray | None = None,
     room: int = 0,
     counted: bool = False,
+    reads_time: bool = False,
 ) -> KernelInputs:
     """Lay the inputs out for the kernel; see `KernelInputs` for the shapes.
 
-    `counted` tells that all steps have the size `first_step`, or `max_step` if that is smaller.
+    `reads_time` tells that the right-hand side depends on the time, and `counted` that all steps
+    have the size `first_step`, or `max_step` if that is smaller.
     """
     dtype = np.dtype(dtype)
     step = min(first_step, max_step)
-    stops = lay_out_stops(t_span, save_times, step if counted else None, dtype)
+    stops = lay_out_stops(t_span, save_times, step if counted else None, dtype, reads_time)
     n_times = 0 if save_times is None else len(save_times)
 
     # Steps that end at a time to save do not count: each time may cost one.
-    attempts = min(max_steps + n_times, LARGEST_COUNT)
+    attempts = min(max_steps + n_times, checks.LARGEST_COUNT)
 
     def real(values) -> np.ndarray:
         return np.ascontiguousarray(values, dtype=dtype).reshape(-1)
@@ -258,15 +260,21 @@ def make_inputs(
     values = np.empty(m * columns + 1, dtype)
     values[:-1] = parameters.reshape(-1)
     tolerances = (float(rtol), float(atol)) if np.ndim(rtol) == 0 else np.concatenate([rtol, atol])
+    states, limits = real(y0), [step, min(max_step, np.finfo(dtype).max)]
+    checks.fit("y0", y0.reshape(-1), states)
+    checks.fit("args", parameters.reshape(-1), values[:-1])
+    checks.fit("atol", np.atleast_1d(atol), real(atol))
+    checks.fit("first_step", limits[:1], real(limits[:1]))
+    checks.fit("max_step", limits[1:], real(limits[1:]))
     return KernelInputs(
-        initial_state=real(y0),
+        initial_state=states,
         state_stride=np.array([int(y0.shape[1] > 1)], dtype=np.int64),
         parameters=values,
         parameter_offsets=np.arange(m + 1, dtype=np.int64) * columns,
         parameter_strides=np.full(m + 1, int(columns > 1), dtype=np.int64),
         time_span=real([stops.start, stops.direction]),
         tolerances=real(tolerances),
-        step_limits=real([step if counted else first_step, min(max_step, np.finfo(dtype).max)]),
+        step_limits=real(limits),
         limits=np.array([attempts, n_times, room, len(stops.counts)], dtype=np.int64),
         stops=stops.fields.reshape(-1),
         stop_counts=stops.counts,

@@ -13,6 +13,7 @@ from cubie.kernel import BatchSolverKernel, make_inputs, make_outputs
 from cubie.results import Result, ResultKind, Work
 from cubie.saving import SaveMode
 from cubie.staging import Staging
+from cubie.stops import Stops, lay_out_stops
 from cubie.systems import Batch
 
 FIRST_ROOM = 256  # points a run saved at every step has room for at first
@@ -39,6 +40,11 @@ class PreparedSolve:
     def adaptive(self) -> bool:
         """Step sizes are chosen as the run goes."""
         return self.kernel.integrator.controller.adaptive
+
+    @cached_property
+    def reads_time(self) -> bool:
+        """The right-hand side depends on the time itself, as far as can be seen."""
+        return self.kernel.integrator.loop.system.system.reads_time
 
     def run(self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float) -> Result:
         """Lay out the inputs of a batch, launch, and shape the result.
@@ -72,7 +78,13 @@ class PreparedSolve:
             max_steps=self.max_steps,
             save_times=times,
             counted=not self.adaptive,
+            reads_time=self.reads_time,
         )
+
+    def stops(self, span: Span, times: np.ndarray | None, first_step: float) -> Stops:
+        """Return where the steps of runs must land; see `lay_out_stops`."""
+        step = None if self.adaptive else min(first_step, self.max_step)
+        return lay_out_stops(span, times, step, self.dtype, self.reads_time)
 
     def launch(
         self,
@@ -142,8 +154,7 @@ class RecurringSolve:
             staging = self._idle.pop()
         except IndexError:
             inputs = prepared.lay_out(batch, span, times, first_step)
-            counted = not prepared.adaptive
-            staging = Staging(inputs, batch, self._args, counted, prepared.max_step)
+            staging = Staging(inputs, batch, self._args, prepared.stops)
         try:
             inputs = staging.fill(y0, args, span, times, first_step)
             return prepared.launch(inputs, batch.n_runs, span, times)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from math import isfinite
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from cubie import checks
 from cubie.backend import KernelInputs
-from cubie.stops import lay_out_stops
+from cubie.stops import Stops
 from cubie.systems import Batch, argument_views
 
 Shapes = tuple[Any, ...]
@@ -58,18 +59,21 @@ class Staging:
         What they were made of: its shapes are used.
     args : tuple
         Plain in the sense of `shapes_of`.
-    counted : bool
-        All steps have the size that is given with each launch, or `max_step` if that is smaller.
-    max_step : float
+    stops : callable
+        ``stops(span, times, first_step)``: where the steps of runs must land.
     """
 
     def __init__(
-        self, inputs: KernelInputs, batch: Batch, args: tuple[Any, ...], counted: bool,
-        max_step: float,
-    ):  # fmt: skip
+        self,
+        inputs: KernelInputs,
+        batch: Batch,
+        args: tuple[Any, ...],
+        stops: Callable[[tuple[float, float], np.ndarray | None, float], Stops],
+    ):
         self.inputs = inputs
-        self._counted, self._max_step = counted, max_step
-        self._known: tuple[Any, ...] = (None, None, None)
+        self._stops = stops
+        self._known: tuple[Any, ...] | None = None
+        self._rounds = inputs.stops.dtype != np.float64
         states = inputs.initial_state.reshape(batch.y0.shape)
         # The run axis comes first where it is given: what serves all runs is broadcast.
         self._states = states[:, 0] if batch.n_runs is None or states.shape[1] == 1 else states.T
@@ -98,26 +102,26 @@ class Staging:
             checks.initial_states(states.reshape(-1, states.shape[-1]).T)
         for view, value in zip(self._parameters, args, strict=True):
             view[...] = value
-        inputs.step_limits[0] = first_step
-        self._set_stops(span, times, first_step)
-        return inputs
+        if self._rounds:
+            checks.fit("y0", y0, self._states)
+            for view, value in zip(self._parameters, args, strict=True):
+                checks.fit("args", value, view)
+        if times is not None or (span, first_step) != self._known:
+            self._set_stops(span, times, first_step)
+        return self.inputs
 
-    def _set_stops(self, span, times, first_step) -> None:
-        """Tell the clock when the runs start and stop, unless it was told the same before."""
-        known = (span, first_step, times)
-        if known[:2] == self._known[:2] and times is self._known[2] is None:
-            return
-        inputs, step = self.inputs, None
-        if self._counted:
-            step = min(first_step, self._max_step)
-            inputs.step_limits[0] = step
-        stops = lay_out_stops(span, times, step, inputs.stops.dtype)
+    def _set_stops(
+        self, span: tuple[float, float], times: np.ndarray | None, first_step: float
+    ) -> None:
+        """Tell the clock where the runs start and stop."""
+        inputs, stops = self.inputs, self._stops(span, times, first_step)
         if len(stops.counts) != inputs.limits[3]:
-            self.inputs = inputs = inputs._replace(
-                stops=stops.fields.reshape(-1), stop_counts=stops.counts
-            )
-            inputs.limits[3] = len(stops.counts)
+            # The last time to save at was the end, or is no longer.
+            fields, counts = stops.fields.reshape(-1), stops.counts
+            self.inputs = inputs = inputs._replace(stops=fields, stop_counts=counts)
+            inputs.limits[3] = len(counts)
         inputs.time_span[0], inputs.time_span[1] = stops.start, stops.direction
         inputs.stops[...] = stops.fields.reshape(-1)
         inputs.stop_counts[...] = stops.counts
-        self._known = known
+        inputs.step_limits[0] = min(first_step, inputs.step_limits[1])
+        self._known = (span, first_step) if times is None else None

@@ -19,6 +19,9 @@ SLIVER = 1e-6
 # or by no more than rounding of the times that were given: spacings of the largest.
 ROUNDINGS = 4
 
+# Of a span, at most, may lie between neighbouring numbers that a right-hand side reads as time.
+COARSEST = 1e-4
+
 
 @frozen
 class Stops:
@@ -42,7 +45,11 @@ class Stops:
 
 
 def lay_out_stops(
-    span: tuple[float, float], times: np.ndarray | None, step: float | None, dtype: np.dtype
+    span: tuple[float, float],
+    times: np.ndarray | None,
+    step: float | None,
+    dtype: np.dtype,
+    reads_time: bool = False,
 ) -> Stops:
     """Return the stops of runs over `span` that save at `times`.
 
@@ -54,11 +61,14 @@ def lay_out_stops(
     step : float or None
         Size of all steps; None where sizes are chosen as the run goes.
     dtype : dtype
+    reads_time : bool
+        Whether the right-hand side depends on the time itself.
 
     Raises
     ------
     InvalidProblem
-        For times that the dtype cannot hold, or cannot tell apart.
+        For times that the dtype cannot hold, or cannot tell apart; where the right-hand side
+        reads the time, that is all times of the span.
     """
     start, end = span
     direction = -1.0 if end < start else 1.0
@@ -70,6 +80,8 @@ def lay_out_stops(
         rounded = elapsed.astype(dtype)
         correction = (elapsed - rounded).astype(dtype)
     _require_apart(span, times, targets, elapsed, rounded, correction)
+    if reads_time:
+        _require_fine(span, np.dtype(dtype))
     fields = np.zeros((FIELDS, len(targets)), dtype)
     fields[0], fields[1] = rounded, correction
     counts = np.zeros(len(targets), np.int32)
@@ -101,6 +113,19 @@ def _require_apart(span, times, targets, elapsed, rounded, correction) -> None:
         f"contains {before} and {targets[where]}, which {name}, counting from the start "
         f"{span[0]}, cannot tell apart. {advice}",
     )
+
+
+def _require_fine(span, dtype) -> None:
+    """Refuse a span so far from zero that the times in it are hardly distinct numbers."""
+    start, end = span
+    spacing = float(np.spacing(dtype.type(max(abs(start), abs(end)))))
+    if spacing > COARSEST * abs(end - start):
+        raise InvalidProblem(
+            "t_span",
+            f"is ({start}, {end}), where {dtype.name} has numbers {spacing:.3g} apart, and the "
+            "right-hand side reads the time. Shift time so that the span starts near zero, or "
+            "use dtype='float64'.",
+        )
 
 
 def _grid(span, elapsed, step):

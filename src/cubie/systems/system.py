@@ -1,6 +1,8 @@
 """A system of equations, ready for a backend to compile."""
 
+import ast
 from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +61,14 @@ class System:
     def module(self):
         """The generated module, imported on first use."""
         return load_module(self.path)
+
+    @cached_property
+    def reads_time(self) -> bool:
+        """Whether the derivative depends on t; True where that cannot be seen."""
+        if self.kind == "compiled":
+            return True
+        names = (node for node in ast.walk(ast.parse(self.source)) if isinstance(node, ast.Name))
+        return any(name.id == "t" for name in names)
 
     @property
     def rhs(self):
