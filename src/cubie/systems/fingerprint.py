@@ -322,8 +322,10 @@ class _Walk:
 
     def _object(self, value: Any) -> None:
         kind = type(value)
-        self.put("object")
-        self.value(kind)
+        name = library_name(kind)
+        if name is None:
+            self.value(kind)
+        self.put("object", name or "")
         content, root = plain_content(value)
         self.value(content)
         if root not in IMMUTABLE:
@@ -342,10 +344,10 @@ class _Walk:
     def _state(self, value: Any, kind: type) -> None:
         """Add the attributes of an object."""
         self.watch.attribute(value, "__class__")
-        fields = getattr(kind, "__attrs_attrs__", None)
-        if fields is not None and is_library(kind.__module__):
-            # Not what such a frozen object has computed since from these.
-            self.value({field.name: getattr(value, field.name) for field in fields})
+        if is_library(kind.__module__) and hasattr(kind, "__attrs_attrs__"):
+            # Not what such a frozen object has computed since from its fields.
+            names = [field.name for field in getattr(kind, "__attrs_attrs__")]
+            self.value({name: getattr(value, name) for name in names})
             return
         if kind.__dictoffset__:
             self.watch.attribute(value, "__dict__")

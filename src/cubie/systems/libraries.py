@@ -20,10 +20,7 @@ _STANDARD_LIBRARY = sysconfig.get_path("stdlib")
 _OUTSIDE = frozenset(
     {"io", "_io", "os", "posix", "nt", "pathlib", "time", "random", "_random", "secrets", "socket"}
 ) | {"subprocess", "importlib", "urllib", "sqlite3", "shelve", "uuid", "tempfile", "glob"}
-_READERS = frozenset({"numpy.load", "numpy.loadtxt", "numpy.genfromtxt", "numpy.fromfile"}) | {
-    "numpy.memmap",
-    "datetime.datetime.now",
-}
+_READERS = frozenset({"load", "loadtxt", "genfromtxt", "fromfile", "memmap"})  # of NumPy
 
 
 def is_library(name) -> bool:
@@ -52,6 +49,9 @@ def library_name(value) -> str | None:
 
     What only says that it comes from there (`functools.wraps` says so) is not held there.
     """
+    # Others are instances, and may compute anything when asked for an attribute.
+    if not is_library(type(value).__module__):
+        return None
     qualified = getattr(value, "__qualname__", None)
     if not isinstance(qualified, str):
         return None
@@ -74,7 +74,8 @@ def ufunc_name(value: np.ufunc) -> str | None:
 
 def looks_outside(name: str) -> bool:
     """Tell whether a library's function or class reads more than its arguments."""
-    return name.partition(".")[0] in _OUTSIDE or name in _READERS
+    root, _, rest = name.partition(".")
+    return root in _OUTSIDE or (root == "numpy" and rest.rpartition(".")[2] in _READERS)
 
 
 @functools.cache
