@@ -278,7 +278,7 @@ class _Walk:
             return False
         if looks_outside(name):
             raise Unseen(name)
-        self.put("library", name)
+        self.put("library", name, library_version(name.partition(".")[0]))
         return True
 
     def _descriptor(self, value: Any) -> None:
@@ -299,7 +299,7 @@ class _Walk:
         name = ufunc_name(value)
         if name is None:
             raise Unseen(value)
-        self.put("ufunc", name)
+        self.put("ufunc", name, library_version(name.partition(".")[0]))
 
     def _parts_of(self, value: Any) -> None:
         """Add a value that is made of others and has no further state."""
@@ -344,9 +344,9 @@ class _Walk:
     def _state(self, value: Any, kind: type) -> None:
         """Add the attributes of an object."""
         self.watch.attribute(value, "__class__")
-        if is_library(kind.__module__) and hasattr(kind, "__attrs_attrs__"):
+        if is_library(kind.__module__) and "__attrs_attrs__" in vars(kind):
             # Not what such a frozen object has computed since from its fields.
-            names = [field.name for field in getattr(kind, "__attrs_attrs__")]
+            names = [field.name for field in vars(kind)["__attrs_attrs__"]]
             self.value({name: getattr(value, name) for name in names})
             return
         if kind.__dictoffset__:

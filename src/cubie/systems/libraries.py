@@ -81,7 +81,7 @@ def looks_outside(name: str) -> bool:
 @functools.cache
 def library_version(root: str) -> str:
     """Return the version of an installed package; those of Python's own are Python's."""
-    if root in sys.stdlib_module_names:
+    if root in sys.stdlib_module_names or root == "cubie":
         return ""
     try:
         return importlib.metadata.version(root)
