@@ -317,7 +317,18 @@ def _key_of(options: Mapping[str, Any], config: BatchSolverConfig) -> Any:
     return fingerprint(sorted(options.items()), config)
 
 
-_NEVER_CHANGE = (type(None), bool, int, float, str, np.float64, np.float32, np.dtype, Tableau, Plan)
+_NEVER_CHANGE: tuple[Any, ...] = (
+    type(None),
+    bool,
+    int,
+    float,
+    str,
+    np.float64,
+    np.float32,
+    np.dtype,
+    Tableau,
+    Plan,
+)
 
 
 def _changeable(settings: SolverSettings, options: Mapping[str, Any]) -> list[Any]:

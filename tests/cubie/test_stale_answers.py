@@ -127,7 +127,9 @@ def reading(namespace, text):
 TEXTS = {"number": "K", "array": "A[0]", "helper": "helper()", "all": "K * A[0] * helper() / K**2"}
 
 
-@pytest.mark.parametrize("backend, kind", [*(("python", kind) for kind in TEXTS), ("cpu", "all")])
+@pytest.mark.parametrize(
+    ("backend", "kind"), [*(("python", kind) for kind in TEXTS), ("cpu", "all")]
+)
 def test_a_change_is_noticed_by_a_function_that_cannot_be_traced(backend, kind):
     """It is compiled as it stands: numbers, arrays and helpers are taken as they are now."""
     namespace = {"K": 1.0, "A": np.array([1.0]), "helper": reading({"K": 1.0}, "K")}

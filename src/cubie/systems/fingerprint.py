@@ -112,19 +112,19 @@ class _Walk:
     def value(self, value: Any) -> None:
         """Add one value of any kind."""
         kind = type(value)
-        write = _SCALARS.get(kind)
+        write = _SCALARS.get(id(kind))
         if write is not None:
             self.put(kind.__name__, write(value))
-        elif isinstance(value, np.generic) and kind.__module__ == "numpy":
+        elif issubclass(kind, np.generic) and kind.__module__ == "numpy":
             self.put("scalar", repr(value.dtype), value.tobytes())
         elif id(value) in self._seen:
             self.put("again", str(self._seen[id(value)][0]))
         else:
             self._seen[id(value)] = (len(self._seen), value)
-            walk = _KINDS.get(kind)
+            walk = _KINDS.get(id(kind))
             if walk is not None:
                 walk(self, value)
-            elif isinstance(value, type):
+            elif issubclass(kind, type):
                 self._class(value)
             else:
                 self._other(value)
@@ -179,7 +179,11 @@ class _Walk:
         if type(value) is set:
             self.watch.contents(value)
         # The order depends on the process, and the answer hardly ever on the order.
-        for entry in sorted(value, key=lambda entry: (type(entry).__qualname__, repr(entry))):
+        try:
+            entries = sorted(value, key=lambda entry: (type(entry).__qualname__, repr(entry)))
+        except Exception as error:
+            raise Unseen(value) from error
+        for entry in entries:
             self.value(entry)
 
     def _array(self, value: np.ndarray) -> None:
@@ -309,13 +313,13 @@ class _Walk:
 
     def _other(self, value: Any) -> None:
         kind = type(value)
-        if isinstance(value, np.ufunc):
+        if issubclass(kind, np.ufunc):
             self._ufunc(value)
         elif is_library(kind.__module__) and hasattr(value, "py_func"):
             # A compiled function: what it is made of, and how.
             self.put("compiled", kind.__qualname__)
             self.value([value.py_func, getattr(value, "targetoptions", None)])
-        elif isinstance(value, np.dtype):
+        elif issubclass(kind, np.dtype):
             self.put("dtype", repr(value))
         elif not self._is_named(value):
             self._object(value)
@@ -328,10 +332,10 @@ class _Walk:
         self.put("object", name or "")
         content, root = plain_content(value)
         self.value(content)
-        if root not in IMMUTABLE:
+        if not any(root is other for other in IMMUTABLE):
             self.watch.hidden()
         if state_is_hidden(kind, root):
-            if kind not in IMMUTABLE:
+            if not any(kind is other for other in IMMUTABLE):
                 self.watch.hidden()
             try:
                 parts = reduced(value)
@@ -361,17 +365,24 @@ class _Walk:
                 self.put("an empty slot")
 
 
-_SCALARS: dict[type, Any] = {
-    type(None): repr,
-    type(...): repr,
-    type(NotImplemented): repr,
-    bool: repr,
-    int: hex,  # of any length, unlike repr
-    float: functools.partial(struct.pack, "<d"),
-    complex: lambda value: struct.pack("<dd", value.real, value.imag),
-    str: str,
-    bytes: bytes,
-}
+def _by_id(table: dict[type, Any]) -> dict[int, Any]:
+    """Return a table for `id(type(value))`: a user's metaclass may make a type without a hash."""
+    return {id(kind): entry for kind, entry in table.items()}
+
+
+_SCALARS = _by_id(
+    {
+        type(None): repr,
+        type(...): repr,
+        type(NotImplemented): repr,
+        bool: repr,
+        int: hex,  # of any length, unlike repr
+        float: functools.partial(struct.pack, "<d"),
+        complex: lambda value: struct.pack("<dd", value.real, value.imag),
+        str: str,
+        bytes: bytes,
+    }
+)
 _PARTS: dict[type, tuple[str, ...]] = {
     types.MethodType: ("__func__", "__self__"),
     functools.partial: ("func", "args", "keywords", "__dict__"),
@@ -382,24 +393,26 @@ _PARTS: dict[type, tuple[str, ...]] = {
     classmethod: ("__func__",),
     types.MethodWrapperType: ("__name__", "__self__"),
 }
-_KINDS: dict[type, Any] = {
-    tuple: _Walk._sequence,
-    list: _Walk._sequence,
-    dict: _Walk._dict,
-    types.MappingProxyType: _Walk._dict,
-    set: _Walk._set,
-    frozenset: _Walk._set,
-    np.ndarray: _Walk._array,
-    np.memmap: _Walk._array,
-    types.CodeType: _Walk._code,
-    types.FunctionType: _Walk._function,
-    types.CellType: _Walk._cell,
-    types.ModuleType: _Walk._module,
-    types.BuiltinFunctionType: _Walk._builtin,
-    types.MemberDescriptorType: _Walk._descriptor,
-    types.GetSetDescriptorType: _Walk._descriptor,
-    types.WrapperDescriptorType: _Walk._descriptor,
-    types.MethodDescriptorType: _Walk._descriptor,
-    types.ClassMethodDescriptorType: _Walk._descriptor,
-    **dict.fromkeys(_PARTS, _Walk._parts_of),
-}
+_KINDS = _by_id(
+    {
+        tuple: _Walk._sequence,
+        list: _Walk._sequence,
+        dict: _Walk._dict,
+        types.MappingProxyType: _Walk._dict,
+        set: _Walk._set,
+        frozenset: _Walk._set,
+        np.ndarray: _Walk._array,
+        np.memmap: _Walk._array,
+        types.CodeType: _Walk._code,
+        types.FunctionType: _Walk._function,
+        types.CellType: _Walk._cell,
+        types.ModuleType: _Walk._module,
+        types.BuiltinFunctionType: _Walk._builtin,
+        types.MemberDescriptorType: _Walk._descriptor,
+        types.GetSetDescriptorType: _Walk._descriptor,
+        types.WrapperDescriptorType: _Walk._descriptor,
+        types.MethodDescriptorType: _Walk._descriptor,
+        types.ClassMethodDescriptorType: _Walk._descriptor,
+        **dict.fromkeys(_PARTS, _Walk._parts_of),
+    }
+)

@@ -59,7 +59,7 @@ def library_name(value) -> str | None:
     if isinstance(value, types.FunctionType):
         modules.insert(0, value.__globals__.get("__name__"))
     for module in modules:
-        if is_library(module) and _find(sys.modules.get(module), qualified) is value:
+        if is_library(module) and _find(sys.modules.get(str(module)), qualified) is value:
             return f"{module}.{qualified}"
     return None
 

@@ -39,7 +39,7 @@ _MANAGED_DICTIONARY = 1 << 4  # of a type's flags: the dictionary is not part of
 def plain_content(value: Any) -> tuple[Any, type]:
     """Return what an object holds as a built-in, and the built-in; (None, object) if none."""
     for root, content in _CONTENTS.items():
-        if isinstance(value, root):
+        if issubclass(type(value), root):
             return content(value), root
     return None, object
 
