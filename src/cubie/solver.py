@@ -86,7 +86,7 @@ class Solver:
         self._recurring: dict[Any, RecurringSolve] = {}
         self._last: BatchSolverKernel | None = None
         self._fun = Watched(self.fun)
-        self._given = Watched()
+        self._given = _NOTHING
         self.update(**options)
 
     def update(self, **changes: Any) -> None:
@@ -98,7 +98,8 @@ class Solver:
             For a keyword that nothing understands; nothing is changed then.
         """
         self._settings, self._options = self._changed(changes)
-        self._given = Watched(*_changeable(self._settings, self._options))
+        changeable = _changeable(self._settings, self._options)
+        self._given = Watched(*changeable) if changeable else _NOTHING
         self._prepared.clear()
         self._recurring.clear()
 
@@ -317,6 +318,7 @@ def _key_of(options: Mapping[str, Any], config: BatchSolverConfig) -> Any:
     return fingerprint(sorted(options.items()), config)
 
 
+_NOTHING = Watched()
 _NEVER_CHANGE: tuple[Any, ...] = (
     type(None),
     bool,

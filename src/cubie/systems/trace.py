@@ -6,6 +6,7 @@ rounding), and its elimination of common subexpressions grows faster than the sy
 expressions are made on demand from the generated module, see `cubie.systems.symbolic`.
 """
 
+import hashlib
 import inspect
 import uuid
 
@@ -15,7 +16,7 @@ from cubie.backend import package_digest
 from cubie.systems.adapter import plain_function, write_adapter
 from cubie.systems.batch import checked_args
 from cubie.systems.errors import Untraceable
-from cubie.systems.fingerprint import Watched, fingerprint
+from cubie.systems.fingerprint import Unseen, Watched, fingerprint
 from cubie.systems.parameters import CONTAINERS, leaves_of, parameter_names
 from cubie.systems.store import Store, default_directory, digest_of
 from cubie.systems.system import System
@@ -68,12 +69,16 @@ class _Request:
         self.store = store
         self.leaves = leaves_of(args)
         self.parameter_names = parameter_names(fun, self.leaves)
-        self.key = None
-        if content is not None:
-            form = [_form(leaf) for leaf in self.leaves]
-            parts = (content, n_states, state_names, form, _containers(args))
-            # A new version of the package never meets what an old one made of the function.
-            self.key = fingerprint(package_digest(), *parts)
+        try:
+            self.key = None if content is None else self._key(content)
+        except Unseen:
+            self.key = None
+
+    def _key(self, content):
+        form = [_form(leaf) for leaf in self.leaves]
+        parts = (content, self.n_states, self.state_names, form, _containers(self.args))
+        # A new version of the package never meets what an old one made of the function.
+        return hashlib.sha256(f"{package_digest()} {parts!r}".encode()).hexdigest()
 
     @classmethod
     def of(cls, fun, n_states, args, names, cache_dir, content):
@@ -185,17 +190,34 @@ _USUAL = (int, float, np.ndarray, np.float64, np.float32, np.int64, np.int32)
 
 def _form(leaf):
     """Return what of a leaf tracing depends on: of a number all but its value."""
+    path = tuple(map(_written, leaf.path))
     if not leaf.numeric:
-        return leaf.path, leaf.value
+        return path, _written(leaf.value)
     kind = type(leaf.value)
-    what = kind is np.ndarray if kind in _USUAL else kind
-    return leaf.path, leaf.integer, leaf.shape, what
+    what = kind is np.ndarray if kind in _USUAL else _written(kind)
+    return path, leaf.integer, leaf.shape, what
+
+
+def _written(value):
+    """Return something whose `repr` tells all of a value.
+
+    Raises
+    ------
+    Unseen
+        Where its content cannot be seen.
+    """
+    if type(value) is str or (type(value) is int and abs(value) < 2**63):
+        return value
+    content = fingerprint(value)
+    if content is None:
+        raise Unseen(value)
+    return type(value).__name__, content
 
 
 def _containers(value):
     """Return the nesting of lists, tuples and dictionaries, which the leaves do not show."""
     if type(value) is dict:
-        return {key: _containers(entry) for key, entry in value.items()}
+        return [(_written(key), _containers(entry)) for key, entry in value.items()]
     if type(value) in CONTAINERS:
         return [type(value).__name__, *map(_containers, value)]
     return None
