@@ -154,16 +154,23 @@ def test_a_change_is_noticed_by_a_function_that_cannot_be_traced(backend, kind):
     assert both() == (1.0, 1.0)
 
 
-def test_a_compiled_helper_is_taken_with_the_globals_it_has_now():
-    """numba keeps those of its first compilation; the helper's Python original is compiled."""
+@pytest.mark.parametrize(
+    ("backend", "traced"), [("python", True), ("python", False), ("cpu", False)]
+)
+def test_a_compiled_helper_is_taken_with_the_globals_it_has_now(backend, traced):
+    """numba keeps those of its first compilation; the helper's Python original is used."""
     from numba import njit
 
     namespace = {"K": 1.0}
-    f = untraceable(njit(reading(namespace, "K")))
-    solver = Solver(f, **OPTIONS | {"backend": "cpu", "method": "bogacki_shampine32"})
-    assert rate_of(solver.solve((0.0, 1.0), [1.0])) == 1.0
-    namespace["K"] = 2.0
-    assert rate_of(solver.solve((0.0, 1.0), [1.0])) == 2.0
+    helper = njit(reading(namespace, "K"))
+    f = (lambda t, y: [-helper() * y[0]]) if traced else untraceable(helper)
+    solver = Solver(f, **OPTIONS | {"backend": backend, "method": "bogacki_shampine32"})
+    assert helper() == 1.0
+    for k in (1.0, 2.0):
+        namespace["K"] = k
+        result = solver.solve((0.0, 1.0), [1.0])
+        assert rate_of(result) == k
+        assert bool(result.notes) != traced
 
 
 def test_a_function_that_is_interpreted_is_not_another_one_of_equal_content():

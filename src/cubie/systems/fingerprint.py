@@ -35,6 +35,7 @@ from cubie.systems.libraries import (
     ufunc_name,
 )
 from cubie.systems.objects import IMMUTABLE, plain_content, reduced, slots_of, state_is_hidden
+from cubie.systems.originals import is_compiled
 from cubie.systems.watch import Watch
 
 __all__ = ["LIBRARIES", "Unseen", "Watched", "fingerprint", "names_of"]
@@ -315,7 +316,7 @@ class _Walk:
         kind = type(value)
         if issubclass(kind, np.ufunc):
             self._ufunc(value)
-        elif is_library(kind.__module__) and hasattr(value, "py_func"):
+        elif is_compiled(value):
             # A compiled function: what it is made of, and how.
             self.put("compiled", kind.__qualname__)
             self.value([value.py_func, getattr(value, "targetoptions", None)])

@@ -17,6 +17,7 @@ from cubie.systems.adapter import plain_function, write_adapter
 from cubie.systems.batch import checked_args
 from cubie.systems.errors import Untraceable
 from cubie.systems.fingerprint import Unseen, Watched, fingerprint
+from cubie.systems.originals import original
 from cubie.systems.parameters import CONTAINERS, leaves_of, parameter_names
 from cubie.systems.store import Store, default_directory, digest_of
 from cubie.systems.system import System
@@ -127,13 +128,14 @@ class _Request:
         from cubie.systems.source import write_module
         from cubie.systems.tracing import trace_outputs
 
-        results = plain_results(self.fun, self.n_states, self.args)
+        plain = original(self.fun)
+        results = plain_results(plain, self.n_states, self.args)
         known = (self.store.read_entry(self.key) or {}) if self.key else {}
         baked = frozenset(known.get("baked", ()))
         try:
             outputs, baked = trace_outputs(self.fun, self.n_states, self.args, self.leaves, baked)
             source = write_module(outputs, self._title(), self.state_names, self.parameter_names)
-            check_against_original(source, self.fun, self.args, results)
+            check_against_original(source, plain, self.args, results)
         except Untraceable as reason:
             return self._compiled(str(reason))
         system = self._system(source, "traced")
@@ -162,7 +164,7 @@ class _Request:
         )
 
     def _compiled(self, reason):
-        function, before, keywords = plain_function(self.fun, reason)
+        function, before, keywords = plain_function(original(self.fun), reason)
         source, constants = write_adapter(
             self._title(), self.n_states, self.args, self.leaves, before, keywords
         )
