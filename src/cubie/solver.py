@@ -253,8 +253,13 @@ class Solver:
             atol,
             checks.positive("max_step", settings.max_step, allow_infinite=True),
             checks.count("max_steps", settings.max_steps),
-            (system.note,) if system.note else (),
+            self._notes(system),
         )
+
+    def _notes(self, system: System) -> tuple[str, ...]:
+        unseen = self._fun.unseen or self._given.unseen
+        note = f"Nothing is remembered from one solve to the next, because {unseen}."
+        return (*filter(None, [system.note]), *([note] if unseen else []))
 
     def _by_position(self, y0: Any, args: Any) -> tuple[Any, Any]:
         """Return `y0` and `args`, which of equations may be mappings by name."""

@@ -57,8 +57,10 @@ def test_a_change_is_noticed(name, traced):
     place.change(AFTER)
     assert both() == (AFTER, AFTER)
     made, n_traced = dict(solver.builds), len(traced)
-    assert rate_of(solver.solve((0.0, 1.0), [1.0], args=place.args())) == AFTER
+    result = solver.solve((0.0, 1.0), [1.0], args=place.args())
+    assert rate_of(result) == AFTER
     assert dict(solver.builds) == made
+    assert any("Nothing is remembered" in note for note in result.notes) != place.seen
     # Where nothing can be seen, it is traced each time instead.
     assert (len(traced) == n_traced) == place.seen
 

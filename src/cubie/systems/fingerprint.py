@@ -34,7 +34,14 @@ from cubie.systems.libraries import (
     looks_outside,
     ufunc_name,
 )
-from cubie.systems.objects import IMMUTABLE, plain_content, reduced, slots_of, state_is_hidden
+from cubie.systems.objects import (
+    DERIVED_NAMES,
+    IMMUTABLE,
+    plain_content,
+    reduced,
+    slots_of,
+    state_is_hidden,
+)
 from cubie.systems.originals import is_compiled
 from cubie.systems.watch import Watch
 
@@ -42,7 +49,10 @@ __all__ = ["LIBRARIES", "Unseen", "Watched", "fingerprint", "names_of"]
 
 
 class Unseen(Exception):
-    """Something has content that cannot be seen: nothing that depends on it is remembered."""
+    """Something has content that cannot be seen: nothing that depends on it is remembered.
+
+    The message says what, and why not.
+    """
 
 
 def fingerprint(*values: Any) -> str | None:
@@ -51,11 +61,18 @@ def fingerprint(*values: Any) -> str | None:
 
 
 class Watched:
-    """Values whose content is followed; looking again costs little where nothing changed."""
+    """Values whose content is followed; looking again costs little where nothing changed.
+
+    Attributes
+    ----------
+    unseen : str
+        What could not be seen when last looked at, and why; empty where all was seen.
+    """
 
     def __init__(self, *values: Any):
         self._values = values
-        self._seen: tuple[str | None, Watch] | None = None
+        self._seen: tuple[str, Watch] | None = None
+        self.unseen = ""
 
     def current(self) -> str | None:
         """Return the digest of the content as it is now, or None when it cannot be seen."""
@@ -67,22 +84,12 @@ class Watched:
             for value in self._values:
                 walk.value(value)
             walk.finish()
-        except (Unseen, RecursionError):
-            self._seen = None
+        except (Unseen, RecursionError) as error:
+            self._seen, self.unseen = None, str(error)
             return None
+        self.unseen = ""
         self._seen = walk.hexdigest(), walk.watch
         return self._seen[0]
-
-
-# Dunder names of a class that its code follows from, or that tell where it is written.
-_IGNORED = frozenset(
-    {"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__"}
-) | {
-    *("__annotate__", "__annotate_func__", "__annotations_cache__", "__firstlineno__"),
-    *("__static_attributes__", "__abstractmethods__", "_abc_impl", "__slotnames__"),
-    *("__dataclass_fields__", "__dataclass_params__", "__match_args__", "__orig_bases__"),
-    *("__attrs_attrs__", "__attrs_own_setattr__", "__attrs_props__", "__parameters__"),
-}
 
 
 _HEADER = f"python {sys.version} numpy {np.__version__}\n".encode()
@@ -183,7 +190,7 @@ class _Walk:
         try:
             entries = sorted(value, key=lambda entry: (type(entry).__qualname__, repr(entry)))
         except Exception as error:
-            raise Unseen(value) from error
+            raise Unseen("a set has entries that cannot be ordered") from error
         for entry in entries:
             self.value(entry)
 
@@ -207,7 +214,7 @@ class _Walk:
             return
         code, namespace = function.__code__, function.__globals__
         if reads_unseen(code, namespace):
-            raise Unseen(function)
+            raise Unseen(f"`{function.__name__}` opens files or runs text (open, eval, globals)")
         self._any_attribute |= reads_any_attribute(code, namespace)
         self._names |= names_of(code)
         names = globals_of(code)
@@ -251,7 +258,7 @@ class _Walk:
                 if not hasattr(module, part) and hasattr(module, "__path__"):
                     importlib.import_module(f"{name}.{part}")
         except Exception as error:
-            raise Unseen(name) from error
+            raise Unseen(f"`{name}` cannot be imported") from error
         self.watch.names(sys.modules, wanted)
         for full_name in wanted:
             self.value(sys.modules[full_name])
@@ -272,7 +279,7 @@ class _Walk:
         for base in kind.__mro__[1:-1]:
             self.value(base)
         self.watch.mapping(vars(kind))
-        for name in sorted(vars(kind).keys() - _IGNORED):
+        for name in sorted(vars(kind).keys() - DERIVED_NAMES):
             self.put(name)
             self.value(vars(kind)[name])
 
@@ -282,7 +289,7 @@ class _Walk:
         if name is None:
             return False
         if looks_outside(name):
-            raise Unseen(name)
+            raise Unseen(f"`{name}` reads files, clocks or chance")
         self.put("library", name, library_version(name.partition(".")[0]))
         return True
 
@@ -295,7 +302,7 @@ class _Walk:
         owner = value.__self__
         if owner is None or isinstance(owner, types.ModuleType):
             if not self._is_named(value):
-                raise Unseen(value)
+                raise Unseen(f"`{value.__name__}` is compiled code of no known library")
             return
         self.put(type(value).__name__, value.__name__)
         self.value(owner)
@@ -303,7 +310,7 @@ class _Walk:
     def _ufunc(self, value: np.ufunc) -> None:
         name = ufunc_name(value)
         if name is None:
-            raise Unseen(value)
+            raise Unseen(f"`{value.__name__}` is a ufunc of no known library")
         self.put("ufunc", name, library_version(name.partition(".")[0]))
 
     def _parts_of(self, value: Any) -> None:
@@ -341,7 +348,8 @@ class _Walk:
             try:
                 parts = reduced(value)
             except Exception as error:
-                raise Unseen(kind) from error
+                what = f"{kind.__module__}.{kind.__qualname__}"
+                raise Unseen(f"objects of `{what}` do not tell their state") from error
             self.value(parts)
             return
         self._state(value, kind)

@@ -17,6 +17,16 @@ IMMUTABLE = frozenset({object, int, float, complex, str, bytes, tuple, frozenset
     type(vars(collections.namedtuple("Pair", "first"))["first"]),
 }
 
+# Dunder names of a class that its code follows from, or that tell where it is written.
+DERIVED_NAMES = frozenset(
+    {"__dict__", "__weakref__", "__doc__", "__module__", "__qualname__", "__annotations__"}
+) | {
+    *("__annotate__", "__annotate_func__", "__annotations_cache__", "__firstlineno__"),
+    *("__static_attributes__", "__abstractmethods__", "_abc_impl", "__slotnames__"),
+    *("__dataclass_fields__", "__dataclass_params__", "__match_args__", "__orig_bases__"),
+    *("__attrs_attrs__", "__attrs_own_setattr__", "__attrs_props__", "__parameters__"),
+}
+
 # How the content of a built-in is taken from one of a class derived from it.
 _CONTENTS: dict[type, Any] = {
     int: int.__int__,

@@ -212,7 +212,7 @@ def _written(value):
         return value
     content = fingerprint(value)
     if content is None:
-        raise Unseen(value)
+        raise Unseen(type(value).__name__)
     return type(value).__name__, content
 
 
