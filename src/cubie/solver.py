@@ -38,7 +38,7 @@ from cubie_planner import Plan
 from cubie_planner.explain import Explanation, explain
 
 MAX_RECURRING_SHAPES = 16  # of inputs that a solver keeps room for
-MAX_REMEMBERED = 64  # systems, and solves prepared for them, that a solver finds again
+MAX_REMEMBERED = 64  # systems, solves prepared for them, and kernels that a solver finds again
 
 
 class UntracedWarning(UserWarning):
@@ -311,7 +311,9 @@ class Solver:
             integrator = SingleIntegratorRun(system, run_settings, dtype, options)
             kernel = BatchSolverKernel(integrator, config, backend, memory.built)
             if given is not None:
-                memory.kernels[key] = kernel
+                if len(memory.kernels) >= MAX_REMEMBERED:
+                    memory.built.forget()
+                _remember(memory.kernels, key, kernel)
         self._last = kernel
         return kernel
 

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from cubie import Solver, solve_ivp
+from cubie.solver import MAX_REMEMBERED
 from cubie.systems import Watched, fingerprint
 from cubie.systems.bytecode import _GLOBALS, _IMPORT, _operations, nested
 from cubie.systems.system import System
@@ -319,6 +320,18 @@ def test_tableaus_are_told_apart_by_their_coefficients():
         fresh = Solver(slow, method=method, **options).solve((0.0, 1.0), [1.0])
         np.testing.assert_array_equal(again.y, fresh.y)
         assert (again.nfev, again.n_steps) == (fresh.nfev, fresh.n_steps)
+
+
+def test_what_is_remembered_of_a_system_that_keeps_changing_is_bounded():
+    """However often it changes, a few of its forms are kept, and builds are counted on."""
+    held = [0.0]
+    solver = Solver(lambda t, y: [-held[0] * y[0]], method="euler", first_step=0.1, **OPTIONS)
+    for i in range(MAX_REMEMBERED + 10):
+        held[0] = float(i)
+        solver.solve((0.0, 0.1), [1.0])
+    memories = (solver._prepared, solver._systems, solver._memory.kernels)
+    assert all(len(memory) <= MAX_REMEMBERED for memory in memories)
+    assert solver.builds["kernel"] == MAX_REMEMBERED + 10
 
 
 ALL_DIFFERENT = [

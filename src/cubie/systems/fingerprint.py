@@ -84,8 +84,11 @@ class Watched:
             for value in self._values:
                 walk.value(value)
             walk.finish()
-        except (Unseen, RecursionError) as error:
+        except Unseen as error:
             self._seen, self.unseen = None, str(error)
+            return None
+        except RecursionError:
+            self._seen, self.unseen = None, "what it refers to is nested too deeply"
             return None
         self.unseen = ""
         self._seen = walk.hexdigest(), walk.watch
