@@ -163,9 +163,9 @@ class _Conversion:
 
     def value(self, value: Any) -> Any:
         """Return what stands for a value in a compiled function's surroundings."""
-        if isinstance(value, self._target.dispatcher):
-            return value
-        plain = getattr(value, "py_func", value)  # of a dispatcher of another target
+        # Of a dispatcher its plain function: compiled before, it would keep the values that its
+        # globals had then.
+        plain = getattr(value, "py_func", value)
         if isinstance(plain, python_types.FunctionType) and not self._target.knows(plain):
             return self._dispatcher(plain)
         return value
