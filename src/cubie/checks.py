@@ -123,6 +123,7 @@ def fit(name: str, given: Any, rounded: np.ndarray) -> None:
     given = np.asarray(given)
     if given.dtype == rounded.dtype:
         return
+    given = np.broadcast_to(given, rounded.shape)
     lost = (rounded == 0) & (given != 0)
     lost |= ~np.isfinite(rounded) & np.isfinite(given)
     if np.any(lost):

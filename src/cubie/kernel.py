@@ -253,12 +253,13 @@ def make_inputs(
     attempts = min(max_steps + n_times, checks.LARGEST_COUNT)
 
     def real(values) -> np.ndarray:
-        return np.ascontiguousarray(values, dtype=dtype).reshape(-1)
+        with np.errstate(over="ignore", under="ignore"):  # looked at below
+            return np.ascontiguousarray(values, dtype=dtype).reshape(-1)
 
     m, columns = parameters.shape
     # One spare element: a kernel argument may not be an empty array.
     values = np.empty(m * columns + 1, dtype)
-    values[:-1] = parameters.reshape(-1)
+    values[:-1] = real(parameters)
     tolerances = (float(rtol), float(atol)) if np.ndim(rtol) == 0 else np.concatenate([rtol, atol])
     states, limits = real(y0), [step, min(max_step, np.finfo(dtype).max)]
     checks.fit("y0", y0.reshape(-1), states)

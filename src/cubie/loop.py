@@ -134,6 +134,7 @@ class IVPLoop(CUDAFactory):
             self.system.n_states,
             self.system.n_parameters,
             self.algorithm.iterates,
+            FULL_COUNTER,
         )
 
     def build(self, context: BuildContext) -> Callable:

@@ -93,8 +93,22 @@ class Staging:
         Raises
         ------
         InvalidProblem
-            For initial states that are not finite.
+            For initial states that are not finite, and numbers that the dtype cannot hold.
         """
+        if self._rounds:
+            with np.errstate(over="ignore", under="ignore"):
+                self._write(y0, args)
+            checks.fit("y0", y0, self._states)
+            for view, value in zip(self._parameters, args, strict=True):
+                checks.fit("args", value, view)
+        else:
+            self._write(y0, args)
+        if times is not None or (span, first_step) != self._known:
+            self._set_stops(span, times, first_step)
+        return self.inputs
+
+    def _write(self, y0: Any, args: tuple[Any, ...]) -> None:
+        """Write states and parameters into their places."""
         inputs = self.inputs
         self._states[...] = y0
         if not _all_finite(inputs.initial_state):
@@ -102,13 +116,6 @@ class Staging:
             checks.initial_states(states.reshape(-1, states.shape[-1]).T)
         for view, value in zip(self._parameters, args, strict=True):
             view[...] = value
-        if self._rounds:
-            checks.fit("y0", y0, self._states)
-            for view, value in zip(self._parameters, args, strict=True):
-                checks.fit("args", value, view)
-        if times is not None or (span, first_step) != self._known:
-            self._set_stops(span, times, first_step)
-        return self.inputs
 
     def _set_stops(
         self, span: tuple[float, float], times: np.ndarray | None, first_step: float
