@@ -243,7 +243,7 @@ class Solver:
             names = None if self.equations is None else self.equations.states
             system = trace(self.fun, n, batch.args, names=names)
             system = with_mass(with_jacobian(system, jac, batch.args), mass)
-            if system.note:
+            if system.kind == "compiled":
                 warnings.warn(system.note, UntracedWarning, stacklevel=_level_of_caller())
             self._systems[key] = system
         return self._systems[key]

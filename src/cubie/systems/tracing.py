@@ -14,6 +14,7 @@ from cubie.systems import expression as ex
 from cubie.systems.arrays import UNSET, traced
 from cubie.systems.errors import NeedsInteger, RightHandSideError, Untraceable
 from cubie.systems.expression import Expr, Graph
+from cubie.systems.kept_state import Watch, check_independent, side_effects
 from cubie.systems.parameters import rebuild
 from cubie.systems.rewiring import Rewiring
 
@@ -80,13 +81,15 @@ def _join(results, depth=0):
     return [ex.select(mask, a, b) for a, b in pairs]
 
 
-def trace_outputs(fun, n_states, args, leaves, baked):
-    """Return the derivative of each state as an expression, and which leaves became constants.
+def trace_outputs(fun, n_states, args, leaves, baked, written=frozenset()):
+    """Return the derivatives as expressions, which leaves became constants, and a note.
 
     Parameters
     ----------
     baked : frozenset of int
         Leaves known to be needed as plain ints.
+    written : frozenset of int
+        Ids of arrays that `fun` writes to, though it did not make them.
 
     Raises
     ------
@@ -98,7 +101,8 @@ def trace_outputs(fun, n_states, args, leaves, baked):
     integers = frozenset(i for i, leaf in enumerate(leaves) if leaf.numeric and leaf.integer)
     while True:
         try:
-            return _trace_once(fun, n_states, args, leaves, baked), baked
+            outputs, note = _trace_once(fun, n_states, args, leaves, baked, written)
+            return outputs, baked, note
         except NeedsInteger as need:
             baked |= need.leaves
         except RightHandSideError:
@@ -110,21 +114,32 @@ def trace_outputs(fun, n_states, args, leaves, baked):
             baked |= integers
 
 
-def _trace_once(fun, n_states, args, leaves, baked):
-    paths = Paths()
-    graph = Graph(paths.decide)
+def _trace_once(fun, n_states, args, leaves, baked, written):
+    graph = Graph()
     time = graph.leaf("t")
     states = [graph.leaf("y", i) for i in range(n_states)]
+    watch = Watch(fun, into_functions=False)
     # Copies are made once: a rewired function may be reached on every path.
-    rewire = Rewiring()
-    copy: Any = rewire(fun)
+    rewire = Rewiring(watch, written)
+    copy: Any = rewire(fun, getattr(fun, "__name__", "fun"))
+    values = [_traced_leaf(graph, i, leaf, baked, rewire) for i, leaf in enumerate(leaves)]
+    given = rebuild(args, leaves, values)
+    watch.add(given, "args")
+    changed = []
 
-    def run():
-        values = [_traced_leaf(graph, i, leaf, baked, rewire) for i, leaf in enumerate(leaves)]
-        y = traced(np.array(states, dtype=object))
-        return output_entries(copy(time, y, *rebuild(args, leaves, values)), n_states)
+    def outputs():
+        def run():
+            y = traced(np.array(states, dtype=object))
+            return output_entries(copy(time, y, *given), n_states)
 
-    return [ex.number(entry) for entry in _join(paths.run_all(run))]
+        paths = Paths()
+        graph.decide = paths.decide
+        return [ex.number(entry) for entry in _join(paths.run_all(watch.watched(run, changed)))]
+
+    result, first = outputs(), list(changed)
+    if first:
+        check_independent(result, outputs, first, graph)
+    return result, side_effects(first)
 
 
 def _traced_leaf(graph, i, leaf, baked, rewire):
