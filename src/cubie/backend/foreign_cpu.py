@@ -34,6 +34,7 @@ class CPUForeignTarget(ForeignTarget):
 
     def __init__(self, fastmath):
         options: dict[str, Any] = {
+            "boundscheck": True,
             "error_model": "numpy",
             "fastmath": fastmath,
             "no_cpython_wrapper": True,

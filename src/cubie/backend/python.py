@@ -25,6 +25,7 @@ from cubie.backend.base import (
 )
 from cubie_planner import Location, Placement
 
+FAULT = 2.0  # what a call that failed writes behind the parameters
 POISON = 0xFF  # a float of these bytes is NaN, a signed integer is -1
 
 
@@ -131,7 +132,18 @@ class PythonBackend(Backend):
         return _while_active
 
     def foreign_rhs(self, system) -> Callable:
-        return system.rhs
+        call, n, slot = system.rhs, system.n_states, system.n_parameters
+
+        def rhs(t, y, p, dy, at):
+            try:
+                call(t, y, p, dy, at)
+            except Exception:
+                # For this run only, as in compiled code; it ends with a status that says so.
+                dy[at : at + n] = math.nan
+                if len(p) > slot:
+                    p[slot] = FAULT
+
+        return rhs
 
     def phase(self, points: Sequence[int], placements: Mapping[str, Placement]) -> Callable:
         dead_shared = _dead_bytes(placements, Location.SHARED, points)
