@@ -440,7 +440,7 @@ class TestCompiled:
 
         system = traced(iterate, 2, (0.5,))
         pack = numba.njit(lambda values: np.array(values))
-        rhs = numba.njit(system.adapt(numba.njit(system.function), pack))
+        rhs = numba.njit(system.adapt(numba.njit(system.function), pack, pack))
         dy = np.zeros(3)
         rhs(0.0, np.array([3.0, 4.0]), np.array([0.5]), dy, 1)
         np.testing.assert_array_equal(dy[1:], iterate(0.0, [3.0, 4.0], 0.5))

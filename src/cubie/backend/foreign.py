@@ -101,7 +101,7 @@ def build_foreign_rhs(target: ForeignTarget, system: Any, dtype) -> Callable:
     constants = tuple(conversion.value(constant) for constant in system.constants)
     ready = attrs.evolve(system, constants=constants)
     function = conversion.value(system.function)
-    adapter = target.jit(ready.adapt(function, _pack(target)))
+    adapter = target.jit(ready.adapt(function, _pack(target), _pack(target, readonly=True)))
     number = numpy_support.from_dtype(dtype)
     array = types.Array(number, 1, "C")
     arguments = (number, array, array, array, types.intp)
@@ -221,7 +221,7 @@ def _names(code: python_types.CodeType) -> set[str]:
     return set(code.co_names).union(*map(_names, nested))
 
 
-def _pack(target: ForeignTarget) -> Callable:
+def _pack(target: ForeignTarget, readonly: bool = False) -> Callable:
     """Return ``pack(numbers)``: a tuple as an array on the stack of the calling function.
 
     Tuples of tuples give arrays of more dimensions, in C order.
@@ -229,7 +229,7 @@ def _pack(target: ForeignTarget) -> Callable:
 
     def pack(typingctx, numbers):
         shape, number = _shape_of(numbers)
-        array = types.Array(number, len(shape), "C")
+        array = types.Array(number, len(shape), "C", readonly=readonly)
         size = math.prod(shape)
 
         def lower(context, builder, signature, args):
