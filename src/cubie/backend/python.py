@@ -23,6 +23,7 @@ from cubie.backend.base import (
     RunMemory,
     own_placement,
 )
+from cubie.special import SPECIAL
 from cubie_planner import Location, Placement
 
 FAULT = 2.0  # what a call that failed writes behind the parameters
@@ -56,7 +57,7 @@ class InterpretedMath(types.ModuleType):
     }
 
     def __getattr__(self, name):
-        function = getattr(np, self._RENAMED.get(name, name), None)
+        function = SPECIAL.get(name) or getattr(np, self._RENAMED.get(name, name), None)
         if function is None:
             function = getattr(math, name)
         return function

@@ -34,7 +34,8 @@ def write_adapter(title, n_states, args, leaves, before, keywords):
     """Return (source, constants) of the module that holds `build(fun, pack, keep, constants)`.
 
     `pack` makes an array that the function may write to, of the state; `keep` one that it may
-    not, of a vector of parameters: what it wrote there would be gone with the next call. Ints are written as constants: the function may count with them, and cannot be asked.
+    not, of a vector of parameters: what it wrote there would be gone with the next call. Ints
+    are written as constants: the function may count with them, and cannot be asked.
     """
     constants = []
 

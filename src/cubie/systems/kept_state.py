@@ -217,8 +217,11 @@ class Watch:
         if self._is_library(kind):
             return []
         self.record(Record(f"`{kind.__name__}.{{}}`", *_namespace_of(kind)))
-        found = [(entry, f"{kind.__name__}.{key}", frozenset()) for key, entry in vars(kind).items()
-                 if key not in _OWN]
+        found = [
+            (entry, f"{kind.__name__}.{key}", frozenset())
+            for key, entry in vars(kind).items()
+            if key not in _OWN
+        ]
         return [*found, *((base, base.__name__, frozenset()) for base in kind.__bases__)]
 
     def _array(self, array, name):
@@ -403,12 +406,12 @@ def refusal(changed):
         As `Watch.restore` returns it.
     """
     return RightHandSideError(
-        f"fun keeps a state of its own: calling it changes {_listed(changed)}. A right-hand side must depend "
-        "on t, y and args only, because it is also called for steps that are rejected, and for "
-        "many runs in any order. What switches with hysteresis can be a state of the system that "
-        "is driven to 0 or 1, or the runs can be solved piece by piece, from switch to switch, "
-        "with the mode in args; what is looked up later (a log, a count) is in the result: y at "
-        "t_eval, nfev. An array to work in is made inside fun."
+        f"fun keeps a state of its own: calling it changes {_listed(changed)}. A right-hand side "
+        "must depend on t, y and args only, because it is also called for steps that are "
+        "rejected, and for many runs in any order. What switches with hysteresis can be a state "
+        "of the system that is driven to 0 or 1, or the runs can be solved piece by piece, from "
+        "switch to switch, with the mode in args; what is looked up later (a log, a count) is in "
+        "the result: y at t_eval, nfev. An array to work in is made inside fun."
     )
 
 

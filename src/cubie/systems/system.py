@@ -29,7 +29,7 @@ class System:
     state_names, parameter_names : tuple of str
         One a slot.
     note : str
-        A sentence about the way taken; of a traced system, about what it leaves undone, if anything.
+        A sentence about the way taken; of a traced system, about what runs leave undone.
     function : callable
         For a compiled system: what a backend must compile and hand to `adapt`.
     constants : tuple

@@ -16,69 +16,8 @@ from cubie.systems.errors import NeedsInteger, RightHandSideError, Untraceable
 from cubie.systems.expression import Expr, Graph
 from cubie.systems.kept_state import Watch, check_independent, side_effects
 from cubie.systems.parameters import rebuild
+from cubie.systems.paths import Paths, join
 from cubie.systems.rewiring import Rewiring
-
-MOST_PATHS = 64
-MOST_CONDITIONS = 40
-
-
-class Paths:
-    """Depth-first walk over the answers to `bool(mask)`."""
-
-    def __init__(self):
-        self.prefix = []
-        self.taken = []
-
-    def decide(self, mask):
-        """Answer for this path; a condition met again gets the answer it had."""
-        if type(mask) is bool:
-            return mask
-        for known, answer in self.taken:
-            if known is mask:
-                return answer
-            if (known.op == "~" and known.operands[0] is mask) or (
-                mask.op == "~" and mask.operands[0] is known
-            ):
-                return not answer
-        if len(self.taken) == MOST_CONDITIONS:
-            raise Untraceable(
-                f"more than {MOST_CONDITIONS} conditions on the states follow one another "
-                "(a loop that depends on the states?)"
-            )
-        depth = len(self.taken)
-        answer = self.prefix[depth] if depth < len(self.prefix) else True
-        self.taken.append((mask, answer))
-        return answer
-
-    def run_all(self, function):
-        """Return (conditions with answers, result) of each path, in depth-first order."""
-        results = []
-        while True:
-            self.taken = []
-            outcome = function()
-            results.append((tuple(self.taken), outcome))
-            answers = [answer for _, answer in self.taken]
-            while answers and not answers[-1]:
-                answers.pop()
-            if not answers:
-                return results
-            if len(results) == MOST_PATHS:
-                raise Untraceable(
-                    f"its conditions on the states give more than {MOST_PATHS} paths; "
-                    "np.where makes none"
-                )
-            self.prefix = [*answers[:-1], False]
-
-
-def _join(results, depth=0):
-    """Join the outputs of all paths that agree up to `depth`."""
-    if len(results) == 1 and len(results[0][0]) == depth:
-        return results[0][1]
-    mask = results[0][0][depth][0]
-    held = [r for r in results if r[0][depth][1]]
-    failed = [r for r in results if not r[0][depth][1]]
-    pairs = zip(_join(held, depth + 1), _join(failed, depth + 1), strict=True)
-    return [ex.select(mask, a, b) for a, b in pairs]
 
 
 def trace_outputs(fun, n_states, args, leaves, baked, written=frozenset()):
@@ -134,7 +73,7 @@ def _trace_once(fun, n_states, args, leaves, baked, written):
 
         paths = Paths()
         graph.decide = paths.decide
-        return [ex.number(entry) for entry in _join(paths.run_all(watch.watched(run, changed)))]
+        return [ex.number(entry) for entry in join(paths.run_all(watch.watched(run, changed)))]
 
     result, first = outputs(), list(changed)
     if first:
