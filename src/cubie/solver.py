@@ -24,6 +24,7 @@ from cubie.settings import SolverSettings
 from cubie.staging import shapes_of
 from cubie.systems import (
     Batch,
+    RightHandSideError,
     System,
     read_equations,
     split_batch,
@@ -203,7 +204,8 @@ class Solver:
         if settings is not self._settings:
             return self._prepare(settings, options, batch, mode, dtype)
         small = is_small_batch(dtype, batch.n_runs or 1)
-        key = (batch.y0.shape[0], _structure(batch.args), mode, dtype, small)
+        noted = batch.looks_like_one_run
+        key = (batch.y0.shape[0], _structure(batch.args), mode, dtype, small, noted)
         if key not in self._prepared:
             self._prepared[key] = self._prepare(settings, options, batch, mode, dtype)
         return self._prepared[key]
@@ -241,7 +243,7 @@ class Solver:
         key = (n, _structure(batch.args), jac, None if mass is None else repr(np.array(mass)))
         if key not in self._systems:
             names = None if self.equations is None else self.equations.states
-            system = trace(self.fun, n, batch.args, names=names)
+            system = _traced(self.fun, batch, names)
             system = with_mass(with_jacobian(system, jac, batch.args), mass)
             if system.kind == "compiled":
                 warnings.warn(system.note, UntracedWarning, stacklevel=_level_of_caller())
@@ -249,8 +251,8 @@ class Solver:
         return self._systems[key]
 
     def _notes(self, settings: SolverSettings, batch: Batch) -> tuple[str, ...]:
-        note = self._system(settings, batch).note
-        return (note,) if note else ()
+        notes = (self._system(settings, batch).note, batch.advice * batch.looks_like_one_run)
+        return tuple(note for note in notes if note)
 
     def _kernel(
         self,
@@ -282,6 +284,16 @@ class Solver:
             memory.kernels[key] = BatchSolverKernel(integrator, config, backend, memory.built)
         self._last = memory.kernels[key]
         return self._last
+
+
+def _traced(fun: Callable, batch: Batch, names: Any) -> System:
+    """Trace for one run of a batch; where that fails, say what a run gets of 1-D arrays."""
+    try:
+        return trace(fun, batch.y0.shape[0], batch.args, names=names)
+    except RightHandSideError as error:
+        if batch.vectors and error.__cause__ is not None:
+            raise RightHandSideError(f"{error} {batch.advice}") from error.__cause__
+        raise
 
 
 def _structure(value: Any) -> Any:
