@@ -2,11 +2,14 @@
 
 import math
 
+import numpy as np
+
 
 def gamma(x):
     """Return the gamma function: NaN at negative whole numbers, infinite at zero."""
     try:
-        return type(x)(math.gamma(x))
+        with np.errstate(over="ignore"):
+            return type(x)(math.gamma(x))
     except OverflowError:
         return type(x)(math.inf)
     except ValueError:
@@ -16,7 +19,8 @@ def gamma(x):
 def lgamma(x):
     """Return the logarithm of the absolute value of the gamma function: infinite at its poles."""
     try:
-        return type(x)(math.lgamma(x))
+        with np.errstate(over="ignore"):
+            return type(x)(math.lgamma(x))
     except (OverflowError, ValueError):
         return type(x)(math.inf)
 

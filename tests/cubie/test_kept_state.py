@@ -288,7 +288,8 @@ def test_the_error_names_the_place_and_what_to_use_instead(tmp_path):
         trace(Relay().attribute, 1, (0.3,), cache_dir=tmp_path)
     message = str(caught.value)
     assert "changes `self.on`" in message
-    assert "a state of the system" in message and "piece by piece" in message
+    assert "a state of the system" in message
+    assert "piece by piece" in message
 
 
 # ---- what is no state: places to work in, logs, what is computed once

@@ -56,7 +56,7 @@ class Batch(NamedTuple):
         """What to tell whoever took 1-D arrays in args for vectors."""
         one = len(self.vectors) == 1
         return (
-            f"{', '.join(self.vectors)} {'is a 1-D array' if one else 'are 1-D arrays'} in args "
+            f"{', '.join(self.vectors)} {'is a 1-D array' if one else 'are 1-D arrays'} "
             f"of length {self.n_runs}: a 1-D array sweeps, so each of {self.n_runs} runs gets one "
             "number of it. For a vector that serves all runs give a list."
         )
