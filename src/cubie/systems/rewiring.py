@@ -241,7 +241,8 @@ class Rewiring:
         }
         if all(seen[key] is entry for key, entry in entries.items()):
             return value
-        copy = seen if type(value) is dict else type(value)(seen.values())
+        entries = list(seen.values())
+        copy = seen if type(value) is dict else tuple(entries) if type(value) is tuple else entries
         self._watch.add(copy, name)
         return copy
 

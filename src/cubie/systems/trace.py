@@ -114,8 +114,9 @@ class _Request:
     def _fresh(self):
         # Imported late: a cached system needs none of the tracer.
         from cubie.systems.checking import check_against_original, plain_results
-        from cubie.systems.kept_state import Watch, check_stateless, written_arrays
+        from cubie.systems.kept_state import Watch
         from cubie.systems.source import write_module
+        from cubie.systems.stateless import check_stateless, written_arrays
         from cubie.systems.tracing import trace_outputs
 
         watch, changed = Watch(self.fun), []

@@ -14,10 +14,11 @@ from cubie.systems import expression as ex
 from cubie.systems.arrays import UNSET, traced
 from cubie.systems.errors import NeedsInteger, RightHandSideError, Untraceable
 from cubie.systems.expression import Expr, Graph
-from cubie.systems.kept_state import Watch, check_independent, side_effects
+from cubie.systems.kept_state import Watch
 from cubie.systems.parameters import rebuild
 from cubie.systems.paths import Paths, join
 from cubie.systems.rewiring import Rewiring
+from cubie.systems.stateless import check_independent, side_effects
 
 
 def trace_outputs(fun, n_states, args, leaves, baked, written=frozenset()):
