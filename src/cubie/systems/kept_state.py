@@ -92,13 +92,11 @@ class Watch:
     ----------
     fun : callable
         Packages are left alone (they may keep caches), but for the one that this is part of.
-    into_functions : bool
-        Look at what functions refer to. Otherwise whoever adds them tells.
     """
 
-    def __init__(self, fun, into_functions=True):
-        self._into_functions = into_functions
-        self._own = _root(getattr(fun, "func", fun))
+    def __init__(self, fun):
+        own = _root(getattr(fun, "func", fun))
+        self._own = None if own in LIBRARIES else own
         self._records = []
         self._seen = {}
 
@@ -120,6 +118,14 @@ class Watch:
             # The value is kept, so that its id stays taken.
             self._seen[id(value)] = value
             pending.extend(self._look_at(value, name, names))
+
+    def add_alone(self, value, name):
+        """Watch a container or an object, and its class, but nothing that they refer to."""
+        if id(value) not in self._seen:
+            self._seen[id(value)] = value
+            self._look_at(value, name, frozenset())
+            if not isinstance(value, CONTAINERS):
+                self._class(type(value))
 
     def _look_at(self, value, name, names):
         """Note a value down; return what it refers to."""
@@ -176,7 +182,7 @@ class Watch:
         return found
 
     def _function(self, function):
-        if not self._into_functions or self._is_library(function):
+        if self._is_library(function):
             return []
         code, name = function.__code__, function.__name__
         names = names_of(code)

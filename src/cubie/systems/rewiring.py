@@ -209,7 +209,7 @@ class Rewiring:
             return FLOAT_TYPES.get(value, value)
         if id(value) in self._written:
             copy = traced(value)
-            self._watch.add(copy, name)
+            self._watch.add_alone(copy, name)
             return copy
         if hasattr(type(value), "__next__"):
             return _Advancing(name)
@@ -243,7 +243,7 @@ class Rewiring:
             return value
         entries = list(seen.values())
         copy = seen if type(value) is dict else tuple(entries) if type(value) is tuple else entries
-        self._watch.add(copy, name)
+        self._watch.add_alone(copy, name)
         return copy
 
     def _function(self, function):
@@ -323,7 +323,7 @@ class Rewiring:
                     object.__setattr__(stand_in, name, entry)
         state = getattr(value, "__dict__", {})
         stand_in.__dict__.update({n: self(entry, f"{label}.{n}") for n, entry in state.items()})
-        self._watch.add(stand_in, label)
+        self._watch.add_alone(stand_in, label)
         return stand_in
 
 

@@ -116,7 +116,7 @@ class _Request:
         from cubie.systems.checking import check_against_original, plain_results
         from cubie.systems.kept_state import Watch
         from cubie.systems.source import write_module
-        from cubie.systems.stateless import check_stateless, written_arrays
+        from cubie.systems.stateless import check_stateless
         from cubie.systems.tracing import trace_outputs
 
         watch, changed = Watch(self.fun), []
@@ -128,7 +128,7 @@ class _Request:
         baked = frozenset(known.get("baked", ()))
         try:
             outputs, baked, note = trace_outputs(
-                self.fun, self.n_states, self.args, self.leaves, baked, written_arrays(changed)
+                self.fun, self.n_states, self.args, self.leaves, baked, changed
             )
             source = write_module(outputs, self._title(), self.state_names, self.parameter_names)
             check_against_original(source, plain, self.args, results)

@@ -15,21 +15,21 @@ from cubie.systems.arrays import UNSET, traced
 from cubie.systems.errors import NeedsInteger, RightHandSideError, Untraceable
 from cubie.systems.expression import Expr, Graph
 from cubie.systems.kept_state import Watch
-from cubie.systems.parameters import rebuild
+from cubie.systems.parameters import CONTAINERS, rebuild
 from cubie.systems.paths import Paths, join
 from cubie.systems.rewiring import Rewiring
-from cubie.systems.stateless import check_independent, side_effects
+from cubie.systems.stateless import check_independent, refusal, side_effects, written_arrays
 
 
-def trace_outputs(fun, n_states, args, leaves, baked, written=frozenset()):
+def trace_outputs(fun, n_states, args, leaves, baked, changed=()):
     """Return the derivatives as expressions, which leaves became constants, and a note.
 
     Parameters
     ----------
     baked : frozenset of int
         Leaves known to be needed as plain ints.
-    written : frozenset of int
-        Ids of arrays that `fun` writes to, though it did not make them.
+    changed : list of (Record, key, value)
+        What calls of `fun` on plain numbers changed.
 
     Raises
     ------
@@ -41,7 +41,7 @@ def trace_outputs(fun, n_states, args, leaves, baked, written=frozenset()):
     integers = frozenset(i for i, leaf in enumerate(leaves) if leaf.numeric and leaf.integer)
     while True:
         try:
-            outputs, note = _trace_once(fun, n_states, args, leaves, baked, written)
+            outputs, note = _trace_once(fun, n_states, args, leaves, baked, changed)
             return outputs, baked, note
         except NeedsInteger as need:
             baked |= need.leaves
@@ -54,17 +54,17 @@ def trace_outputs(fun, n_states, args, leaves, baked, written=frozenset()):
             baked |= integers
 
 
-def _trace_once(fun, n_states, args, leaves, baked, written):
+def _trace_once(fun, n_states, args, leaves, baked, plainly_changed):
     graph = Graph()
     time = graph.leaf("t")
     states = [graph.leaf("y", i) for i in range(n_states)]
-    watch = Watch(fun, into_functions=False)
+    watch = Watch(fun)
     # Copies are made once: a rewired function may be reached on every path.
-    rewire = Rewiring(watch, written)
+    rewire = Rewiring(watch, written_arrays(plainly_changed))
     copy: Any = rewire(fun, getattr(fun, "__name__", "fun"))
     values = [_traced_leaf(graph, i, leaf, baked, rewire) for i, leaf in enumerate(leaves)]
     given = rebuild(args, leaves, values)
-    watch.add(given, "args")
+    _watch_containers(watch, given, "args")
     changed = []
 
     def outputs():
@@ -79,7 +79,20 @@ def _trace_once(fun, n_states, args, leaves, baked, written):
     result, first = outputs(), list(changed)
     if first:
         check_independent(result, outputs, first, graph)
+    elif plainly_changed:
+        raise refusal(plainly_changed)
     return result, side_effects(first)
+
+
+def _watch_containers(watch, value, name):
+    """Watch the containers and arrays in args, which were made anew."""
+    if isinstance(value, np.ndarray):
+        watch.add_alone(value, name)
+    elif type(value) in CONTAINERS or type(value) is tuple:
+        watch.add_alone(value, name)
+        entries = value.items() if type(value) is dict else enumerate(value)
+        for key, entry in entries:
+            _watch_containers(watch, entry, f"{name}[{key!r}]")
 
 
 def _traced_leaf(graph, i, leaf, baked, rewire):
