@@ -1,5 +1,6 @@
 """Conditions on the states and the time, followed both ways."""
 
+import linecache
 import math
 
 import numpy as np
@@ -8,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cubie.systems import trace
+from cubie.systems.branchless import branchless
 from cubie.systems.expression import COMPARISONS
 from cubie.systems.paths import Range
 
@@ -143,3 +145,108 @@ def test_conclusions_are_drawn():
     assert known.answer(">=", 24.0) is True
     assert known.answer("==", 26.0) is False
     assert known.answer("!=", 27.0) is True
+
+
+# ---- too many paths: branches that only assign become choices
+
+
+def held_above_zero(t, y, k):
+    """Hold each of many states, with every form of condition."""
+    slopes = np.zeros(len(y))
+    states = list(y)
+    for i in range(len(y)):
+        if states[i] < 0.0:
+            states[i] = 0.0
+        rate = k if 0.0 < states[i] < 2.0 else 0.5 * k
+        if t > 1.0 and not states[i] > 3.0:
+            factor = 2.0
+        elif states[i] > 5.0 or t < 0.5:
+            factor = states[i]
+        else:
+            factor = 1.0
+        slopes[i] = -rate * factor * states[i]
+        if y[i] < -1.0:
+            slopes[i] += 0.5
+    return slopes
+
+
+def appended(t, y, k):
+    """Append one of two values."""
+    slopes = []
+    for value in y:
+        if value > k:
+            slopes.append(-value)
+        else:
+            slopes.append(value * value)
+    return slopes
+
+
+def returns_early(t, y, k):
+    """Mix returns, which are followed, with assignments, which are chosen."""
+    total = 0.0
+    if t > 1.0:
+        return list(-y)
+    for value in y:
+        if value > k:
+            total += value
+    return [total] * len(y)
+
+
+@pytest.mark.parametrize("function", [held_above_zero, appended, returns_early])
+def test_many_branches_are_choices(function, tmp_path):
+    """A function with 2**20 paths is traced, to Python's values."""
+    system = trace(function, 20, (0.3,), cache_dir=tmp_path)
+    assert system.kind == "traced"
+    random, got = np.random.default_rng(7), np.zeros(20)
+    for _ in range(100):
+        t, y = random.uniform(0.0, 2.0), random.normal(0.0, 3.0, 20)
+        system.rhs(np.float64(t), y, [0.3], got, 0)
+        np.testing.assert_allclose(got, function(t, y, 0.3), rtol=1e-13)
+
+
+def changes_in_place(t, y, k):
+    """Change an array that has two names."""
+    slopes = -k * y
+    same = slopes
+    for value in y:
+        if value > 0.0:
+            slopes += 1.0
+    return same
+
+
+def changes_a_list(t, y, k):
+    """Append under some conditions only."""
+    slopes = []
+    for value in y:
+        if value > 0.0:
+            slopes.append(value)
+    return [sum(slopes)] * len(y)
+
+
+@pytest.mark.parametrize("function", [changes_in_place, changes_a_list])
+def test_what_is_no_choice_is_not_made_one(function, tmp_path):
+    """Where a branch changes a thing in place, it is compiled as it stands."""
+    system = trace(function, 20, (0.3,), cache_dir=tmp_path)
+    assert system.kind == "compiled"
+    assert "paths" in system.note or "conditions" in system.note
+
+
+def test_a_text_that_has_changed_is_not_believed(tmp_path):
+    """Where the file no longer holds the function that runs, its text is not used."""
+    path = tmp_path / "model.py"
+    text = """
+def rhs(t, y):
+    total = 0.0
+    for value in y:
+        if value > 0.0:
+            total += 1.0
+    return [total] * len(y)
+"""
+    path.write_text(text)
+    namespace = {}
+    exec(compile(text, str(path), "exec"), namespace)
+    path.write_text(text.replace("1.0", "2.0"))
+    assert branchless(namespace["rhs"]) is namespace["rhs"].__code__
+    path.write_text(text)
+    linecache.checkcache(str(path))
+    assert branchless(namespace["rhs"]) is not namespace["rhs"].__code__

@@ -356,7 +356,11 @@ def iterate(t, y, limit):
 
 
 def many_branches(t, y):
-    return [1.0 if v > 0 else -v for v in y]
+    positive = []
+    for v in y:
+        if v > 0:
+            positive.append(v)
+    return [sum(positive)] * len(y)
 
 
 def masked_store(t, y):

@@ -8,10 +8,9 @@ one for each combination of answers.
 import math
 
 from cubie.systems import expression as ex
-from cubie.systems.errors import Untraceable
+from cubie.systems.errors import TooManyPaths
 from cubie.systems.expression import COMPARISONS, Expr
 
-MOST_PATHS = 1000
 # On one path: conditions that depend on the states, as those of a loop until something converges
 # do, and all of them.
 MOST_STATE_CONDITIONS = 40
@@ -22,9 +21,10 @@ _SINGLE_VALUED = frozenset({"+", "-", "*", "neg"})
 
 
 class Paths:
-    """Depth-first walk over the answers to `bool(mask)`."""
+    """Depth-first walk over the answers to `bool(mask)`, along so many paths at most."""
 
-    def __init__(self):
+    def __init__(self, most_paths):
+        self._most_paths = most_paths
         self.prefix = []
         self._forget()
 
@@ -52,7 +52,7 @@ class Paths:
         self._on_states += _has_state(mask)
         if self._on_states > MOST_STATE_CONDITIONS or len(self.taken) == MOST_CONDITIONS:
             most = MOST_STATE_CONDITIONS if len(self.taken) < MOST_CONDITIONS else MOST_CONDITIONS
-            raise Untraceable(
+            raise TooManyPaths(
                 f"more than {most} conditions on the states follow one another "
                 "(a loop that depends on the states?)"
             )
@@ -103,9 +103,9 @@ class Paths:
                 answers.pop()
             if not answers:
                 return results
-            if len(results) == MOST_PATHS:
-                raise Untraceable(
-                    f"its conditions on the states give more than {MOST_PATHS} paths; "
+            if len(results) == self._most_paths:
+                raise TooManyPaths(
+                    f"its conditions on the states give more than {self._most_paths} paths; "
                     "np.where makes none"
                 )
             self.prefix = [*answers[:-1], False]

@@ -15,6 +15,7 @@ import types
 import numpy as np
 
 from cubie.systems.arrays import TracedArray, adopt, elementwise, traced
+from cubie.systems.branchless import HELPERS, branchless
 from cubie.systems.errors import RightHandSideError, Untraceable
 from cubie.systems.expression import Expr, call, is_mask
 from cubie.systems.fingerprint import LIBRARIES, names_of
@@ -162,9 +163,12 @@ class Rewiring:
         Is told of all that the traced code can change: copies, and what is no copy.
     written : frozenset of int
         Ids of arrays of numbers that must be able to hold expressions.
+    choosing : bool
+        Branches that only assign are choices (`cubie.systems.branchless`).
     """
 
-    def __init__(self, watch: Watch, written=frozenset()):
+    def __init__(self, watch: Watch, written=frozenset(), choosing=False):
+        self._choosing = choosing
         self._watch = watch
         self._written = written
         self._copies = {}
@@ -250,7 +254,7 @@ class Rewiring:
         # Functions of libraries work on traced arrays as they are.
         if _library(function) in LIBRARIES:
             return function
-        code = function.__code__
+        code = branchless(function) if self._choosing else function.__code__
         namespace = self._globals.setdefault(id(function.__globals__), dict(function.__globals__))
         cells = tuple(types.CellType() for _ in code.co_freevars) or None
         copy = types.FunctionType(code, namespace, function.__name__, None, cells)
@@ -259,15 +263,17 @@ class Rewiring:
         copy.__defaults__ = tuple(map(self, function.__defaults__ or ())) or None
         if function.__kwdefaults__:
             copy.__kwdefaults__ = {k: self(v, k) for k, v in function.__kwdefaults__.items()}
+        if self._choosing:
+            namespace.update(HELPERS)
         names = names_of(code)
         for name in sorted(names):
             if name in function.__globals__:
                 namespace[name] = self(function.__globals__[name], name, names)
             elif name in BUILTINS and hasattr(builtins, name):
                 namespace[name] = BUILTINS[name]
-        for cell, original, name in zip(
-            cells or (), function.__closure__ or (), code.co_freevars, strict=True
-        ):
+        closure = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        for name, cell in zip(code.co_freevars, cells or (), strict=True):
+            original = closure[name]
             if _is_filled(original):
                 cell.cell_contents = self(original.cell_contents, name)
             self._watch.cell(cell, name)

@@ -6,19 +6,30 @@ conditional expression needs no rewriting, as long as there are few of them.
 """
 
 import traceback
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cubie.systems import expression as ex
 from cubie.systems.arrays import UNSET, traced
-from cubie.systems.errors import NeedsInteger, RightHandSideError, Untraceable
+from cubie.systems.errors import NeedsInteger, RightHandSideError, TooManyPaths, Untraceable
 from cubie.systems.expression import Expr, Graph
 from cubie.systems.kept_state import Watch
 from cubie.systems.parameters import CONTAINERS, rebuild
 from cubie.systems.paths import Paths, join
 from cubie.systems.rewiring import Rewiring
 from cubie.systems.stateless import check_independent, refusal, side_effects, written_arrays
+
+
+class Way(NamedTuple):
+    """One way to follow conditions."""
+
+    choosing: bool  # branches that only assign are choices: few paths, but the text is needed
+    most_paths: int
+
+
+# The first that few paths suffice for; the last one's failure is what the user is told.
+WAYS = (Way(False, 64), Way(True, 1000), Way(False, 1000))
 
 
 def trace_outputs(fun, n_states, args, leaves, baked, changed=()):
@@ -39,28 +50,34 @@ def trace_outputs(fun, n_states, args, leaves, baked, changed=()):
         When what `fun` returns cannot be the derivative.
     """
     integers = frozenset(i for i, leaf in enumerate(leaves) if leaf.numeric and leaf.integer)
+    ways = iter(WAYS)
+    way = next(ways)
     while True:
         try:
-            outputs, note = _trace_once(fun, n_states, args, leaves, baked, changed)
+            outputs, note = _trace_once(fun, n_states, args, leaves, baked, changed, way)
             return outputs, baked, note
         except NeedsInteger as need:
             baked |= need.leaves
         except RightHandSideError:
             raise
         except Exception as error:
+            following = next(ways, None) if way.choosing or type(error) is TooManyPaths else None
+            if following is not None:
+                way = following
+                continue
             if integers <= baked:
                 raise Untraceable(explain(error)) from error
             # An int may be wanted where it cannot tell us, as in the index of a plain array.
             baked |= integers
 
 
-def _trace_once(fun, n_states, args, leaves, baked, plainly_changed):
+def _trace_once(fun, n_states, args, leaves, baked, plainly_changed, way):
     graph = Graph()
     time = graph.leaf("t")
     states = [graph.leaf("y", i) for i in range(n_states)]
     watch = Watch(fun)
     # Copies are made once: a rewired function may be reached on every path.
-    rewire = Rewiring(watch, written_arrays(plainly_changed))
+    rewire = Rewiring(watch, written_arrays(plainly_changed), way.choosing)
     copy: Any = rewire(fun, getattr(fun, "__name__", "fun"))
     values = [_traced_leaf(graph, i, leaf, baked, rewire) for i, leaf in enumerate(leaves)]
     given = rebuild(args, leaves, values)
@@ -72,7 +89,7 @@ def _trace_once(fun, n_states, args, leaves, baked, plainly_changed):
             y = traced(np.array(states, dtype=object))
             return output_entries(copy(time, y, *given), n_states)
 
-        paths = Paths()
+        paths = Paths(way.most_paths)
         graph.decide = paths.decide
         return [ex.number(entry) for entry in join(paths.run_all(watch.watched(run, changed)))]
 
