@@ -6,6 +6,7 @@ import sys
 import textwrap
 import warnings
 
+import numba
 import numpy as np
 import pytest
 
@@ -82,13 +83,21 @@ def of_helper(t, y, table):
     return (entry(TABLE, int(t / 0.1)) - y[0],)
 
 
+compiled_entry = numba.njit(entry)
+
+
+def of_compiled_helper(t, y, table):
+    """Index in a function that was compiled before, without checks."""
+    return (compiled_entry(TABLE, int(t / 0.1)) - y[0],)
+
+
 def below(t, y, table):
     """Index from the end, beyond the beginning."""
     return (TABLE[-1 - int(t / 0.1)] - y[0],)
 
 
-EVERYWHERE = (of_array, of_column, of_row_itself, of_tuple, of_argument, of_helper)
-ALIKE = (of_row, of_view, of_long_list, of_state, below)
+EVERYWHERE = (of_array, of_column, of_row_itself, of_tuple, of_argument, of_compiled_helper)
+ALIKE = (of_helper, of_row, of_view, of_long_list, of_state, below)
 
 
 def chosen(t, y, table):

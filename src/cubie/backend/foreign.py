@@ -66,7 +66,6 @@ class ForeignTarget(ABC):
     """What compiling ordinary functions needs to know of a target."""
 
     name: str
-    dispatcher: type  # of functions compiled for this target
     arrays: ModuleType  # numba's `arrayobj` for it
     errors: tuple[type[Exception], ...] = (NumbaError, NotImplementedError)
     intrinsic: Callable
@@ -173,9 +172,8 @@ class _Conversion:
 
     def value(self, value: Any) -> Any:
         """Return what stands for a value in a compiled function's surroundings."""
-        if isinstance(value, self._target.dispatcher):
-            return value
-        plain = getattr(value, "py_func", value)  # of a dispatcher of another target
+        # Dispatchers, of any target, too: they were made without checks of indices.
+        plain = getattr(value, "py_func", value)
         if isinstance(plain, python_types.FunctionType) and not self._target.knows(plain):
             return self._dispatcher(plain)
         if type(value) is list and value and {type(entry) for entry in value} <= {int, float}:

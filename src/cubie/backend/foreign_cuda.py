@@ -10,7 +10,6 @@ from numba import cuda
 from numba.core.errors import NumbaError
 from numba.cuda.core import errors as cuda_errors
 from numba.cuda.descriptor import cuda_target
-from numba.cuda.dispatcher import CUDADispatcher
 from numba.cuda.extending import intrinsic
 from numba.cuda.np import arrayobj
 from numba.cuda.target import CUDATargetContext
@@ -36,7 +35,6 @@ class CUDAForeignTarget(ForeignTarget):
     """Ordinary functions through numba-cuda's dispatchers."""
 
     name = "cuda"
-    dispatcher = CUDADispatcher
     arrays = arrayobj
     errors = (NumbaError, cuda_errors.NumbaError, NotImplementedError)
     intrinsic = staticmethod(intrinsic)
