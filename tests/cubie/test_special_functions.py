@@ -7,7 +7,7 @@ import pytest
 import scipy.special
 
 from cubie import Solver, solve_ivp
-from cubie.special import SPECIAL
+from cubie.backend.special import SPECIAL
 from cubie.systems import trace
 from cubie.systems.derivatives import derivatives
 

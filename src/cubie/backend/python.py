@@ -23,7 +23,7 @@ from cubie.backend.base import (
     RunMemory,
     own_placement,
 )
-from cubie.special import SPECIAL
+from cubie.backend.special import SPECIAL
 from cubie_planner import Location, Placement
 
 FAULT = 2.0  # what a call that failed writes behind the parameters

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 
-from cubie.special import SPECIAL
+from cubie.backend import SPECIAL
 from cubie.systems.errors import NeedsInteger, Untraceable
 
 # Expr, float or bool: an operation on two constants is a constant.
