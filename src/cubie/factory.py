@@ -43,6 +43,10 @@ class BuildCache:
         self._made_before: dict[str, Any] = {}
         self.made: Counter[str] = Counter()
 
+    def forget(self) -> None:
+        """Let go of what was made; the counts stay."""
+        self._made_before.clear()
+
     def get_or_make(self, key: str, name: str, make: Callable[[], Any]) -> Any:
         """Return what was made for this digest before, or make it."""
         if key not in self._made_before:

@@ -16,7 +16,7 @@ from cubie.backend import is_small_batch
 from cubie.errors import InvalidOption
 from cubie.factory import BuildCache, require_known
 from cubie.integrator import SingleIntegratorRun, check_options, options_of
-from cubie.kernel import BatchSolverKernel
+from cubie.kernel import BatchSolverConfig, BatchSolverKernel
 from cubie.prepared import PreparedSolve, RecurringSolve, is_worth_keeping
 from cubie.results import Result
 from cubie.saving import SaveMode
@@ -26,17 +26,20 @@ from cubie.systems import (
     Batch,
     RightHandSideError,
     System,
+    Watched,
+    fingerprint,
     read_equations,
     split_batch,
     trace,
     with_jacobian,
     with_mass,
 )
-from cubie.tableaus import ERKTableau
+from cubie.tableaus import ERKTableau, Tableau
 from cubie_planner import Plan
 from cubie_planner.explain import Explanation, explain
 
 MAX_RECURRING_SHAPES = 16  # of inputs that a solver keeps room for
+MAX_REMEMBERED = 64  # systems, solves prepared for them, and kernels that a solver finds again
 
 
 class UntracedWarning(UserWarning):
@@ -61,7 +64,8 @@ class Solver:
     ----------
     fun : callable, or equations as text or in SymPy
         ``fun(t, y, *args)``, an ordinary SciPy right-hand side. What it refers to
-        (globals, closures) is taken as it is when first solved. Or what
+        (globals, closures, attributes) is taken as it is at each solve: where
+        something changed since, the system is made anew. Or what
         `cubie.systems.equations` reads; `y0` and `args` may then go by names.
     **options
         Keyword arguments of `solve_ivp` from `method` on.
@@ -82,6 +86,8 @@ class Solver:
         self._prepared: dict[Any, PreparedSolve] = {}
         self._recurring: dict[Any, RecurringSolve] = {}
         self._last: BatchSolverKernel | None = None
+        self._fun = Watched(self.fun)
+        self._given = _NOTHING
         self.update(**options)
 
     def update(self, **changes: Any) -> None:
@@ -93,6 +99,8 @@ class Solver:
             For a keyword that nothing understands; nothing is changed then.
         """
         self._settings, self._options = self._changed(changes)
+        changeable = _changeable(self._settings, self._options)
+        self._given = Watched(*changeable) if changeable else _NOTHING
         self._prepared.clear()
         self._recurring.clear()
 
@@ -171,8 +179,10 @@ class Solver:
         span = checks.time_span(t_span)
         times = checks.save_times(t_eval, span)
         y0, given = self._by_position(y0, args)
-        shapes = shapes_of(y0, given) if settings is self._settings else None
-        key = None if shapes is None else (shapes, None if times is None else times.size)
+        content = self._content() if settings is self._settings else None
+        shapes = None if content is None else shapes_of(y0, given)
+        n_times = None if times is None else times.size
+        key = None if shapes is None else (content, shapes, n_times)
         if key in self._recurring:
             recurring = self._recurring[key]
             self._last = recurring.prepared.kernel
@@ -182,7 +192,8 @@ class Solver:
             return recurring.run(y0, given, span, times, first_step)
         batch = split_batch(y0, given)
         checks.initial_states(batch.y0)
-        prepared = self._prepared_for(settings, options, batch, times, settings.run_dtype(y0))
+        dtype = settings.run_dtype(y0)
+        prepared = self._prepared_for(settings, options, batch, times, dtype, content)
         self._last = prepared.kernel
         if key is not None and is_worth_keeping(batch):
             if len(self._recurring) >= MAX_RECURRING_SHAPES:
@@ -191,6 +202,14 @@ class Solver:
         first_step = settings.checked_first_step(prepared.adaptive, span)
         return prepared.run(batch, span, times, first_step)
 
+    def _content(self) -> tuple[str, str] | None:
+        """Return digests of what the function, and the settings, refer to now.
+
+        None where that cannot be seen: nothing may be found again then.
+        """
+        fun, given = self._fun.current(), self._given.current()
+        return None if fun is None or given is None else (fun, given)
+
     def _prepared_for(
         self,
         settings: SolverSettings,
@@ -198,16 +217,23 @@ class Solver:
         batch: Batch,
         times: np.ndarray | None,
         dtype: np.dtype,
+        content: tuple[str, str] | None,
     ) -> PreparedSolve:
-        """Return what was prepared before with the same settings and structure, or prepare it."""
+        """Return what was prepared before with the same settings and structure, or prepare it.
+
+        `content` is that of the function and the settings; None: prepare it.
+        """
         mode = settings.save_mode(batch.n_runs is None, times)
-        if settings is not self._settings:
+        structure = None if content is None else _structure(batch.args)
+        if structure is None:
             return self._prepare(settings, options, batch, mode, dtype)
         small = is_small_batch(dtype, batch.n_runs or 1)
         noted = batch.looks_like_one_run
-        key = (batch.y0.shape[0], _structure(batch.args), mode, dtype, small, noted)
+        key = (content, batch.y0.shape[0], structure, mode, dtype, small, noted)
         if key not in self._prepared:
-            self._prepared[key] = self._prepare(settings, options, batch, mode, dtype)
+            prepared = self._prepare(settings, options, batch, mode, dtype)
+            _remember(self._prepared, key, prepared)
+            return prepared
         return self._prepared[key]
 
     def _prepare(
@@ -220,16 +246,23 @@ class Solver:
     ) -> PreparedSolve:
         """Check the settings, and find or build the kernel."""
         rtol, atol = checks.tolerances(settings.rtol, settings.atol, batch.y0.shape[0], dtype)
+        system = self._system(settings, batch)
         return PreparedSolve(
-            self._kernel(settings, options, batch, mode, dtype, rtol.size > 1),
+            self._kernel(system, settings, options, batch, mode, dtype, rtol.size > 1),
             mode,
             dtype,
             rtol,
             atol,
             checks.positive("max_step", settings.max_step, allow_infinite=True),
             checks.count("max_steps", settings.max_steps),
-            self._notes(settings, batch),
+            self._notes(system, batch),
         )
+
+    def _notes(self, system: System, batch: Batch) -> tuple[str, ...]:
+        unseen = self._fun.unseen or self._given.unseen
+        note = f"Nothing is remembered from one solve to the next, because {unseen}."
+        swept = batch.advice if batch.looks_like_one_run else ""
+        return (*filter(None, [system.note, swept]), *([note] if unseen else []))
 
     def _by_position(self, y0: Any, args: Any) -> tuple[Any, Any]:
         """Return `y0` and `args`, which of equations may be mappings by name."""
@@ -238,24 +271,26 @@ class Solver:
         return y0, () if args is None else args
 
     def _system(self, settings: SolverSettings, batch: Batch) -> System:
+        """Return the system as it is now, from an earlier solve where nothing in it changed."""
         jac, mass = settings.jac, settings.mass_matrix
         n = batch.y0.shape[0]
-        key = (n, _structure(batch.args), jac, None if mass is None else repr(np.array(mass)))
-        if key not in self._systems:
-            names = None if self.equations is None else self.equations.states
-            system = _traced(self.fun, batch, names)
-            system = with_mass(with_jacobian(system, jac, batch.args), mass)
-            if system.kind == "compiled":
-                warnings.warn(system.note, UntracedWarning, stacklevel=_level_of_caller())
-            self._systems[key] = system
-        return self._systems[key]
-
-    def _notes(self, settings: SolverSettings, batch: Batch) -> tuple[str, ...]:
-        notes = (self._system(settings, batch).note, batch.advice * batch.looks_like_one_run)
-        return tuple(note for note in notes if note)
+        given = "" if jac is None and mass is None else fingerprint(jac, mass)
+        parts = (self._fun.current(), _structure(batch.args), given)
+        key = None if None in parts else (n, *parts)
+        if key in self._systems:
+            return self._systems[key]
+        names = None if self.equations is None else self.equations.states
+        system = _traced(self.fun, batch, names, self._fun)
+        system = with_mass(with_jacobian(system, jac, batch.args), mass)
+        if system.kind == "compiled":
+            warnings.warn(system.note, UntracedWarning, stacklevel=_level_of_caller())
+        if key is not None:
+            _remember(self._systems, key, system)
+        return system
 
     def _kernel(
         self,
+        system: System,
         settings: SolverSettings,
         options: Mapping[str, Any],
         batch: Batch,
@@ -263,7 +298,6 @@ class Solver:
         dtype: np.dtype,
         per_component: bool,
     ) -> BatchSolverKernel:
-        system = self._system(settings, batch)
         if system.mass is not None and isinstance(settings.method, ERKTableau):
             advice = f"`{settings.method.name}` is explicit; choose an implicit method."
             raise InvalidOption("mass_matrix", settings.mass_matrix, advice=advice)
@@ -271,25 +305,62 @@ class Solver:
         small = is_small_batch(dtype, batch.n_runs or 1)
         backend = settings.make_backend(dtype, system, run_settings, small)
         config = settings.config(backend)
-        key = (
-            system.digest,
-            run_settings,
-            repr(sorted(options.items())),
-            repr(config),
-            backend.key,
-        )
+        given = _key_of(options, config)
+        # The system itself: every field of it that says what is computed is compared.
+        key = (system, backend.identity(system), run_settings, given, backend.key)
         memory = self._memory
-        if key not in memory.kernels:
+        kernel = None if given is None else memory.kernels.get(key)
+        if kernel is None:
             integrator = SingleIntegratorRun(system, run_settings, dtype, options)
-            memory.kernels[key] = BatchSolverKernel(integrator, config, backend, memory.built)
-        self._last = memory.kernels[key]
-        return self._last
+            kernel = BatchSolverKernel(integrator, config, backend, memory.built)
+            if given is not None:
+                if len(memory.kernels) >= MAX_REMEMBERED:
+                    memory.built.forget()
+                _remember(memory.kernels, key, kernel)
+        self._last = kernel
+        return kernel
 
 
-def _traced(fun: Callable, batch: Batch, names: Any) -> System:
+def _key_of(options: Mapping[str, Any], config: BatchSolverConfig) -> Any:
+    """Return the content of options and places of buffers; None where it cannot be seen."""
+    if not options and isinstance(config.locations, str):
+        return config
+    return fingerprint(sorted(options.items()), config)
+
+
+_NOTHING = Watched()
+_NEVER_CHANGE: tuple[Any, ...] = (
+    type(None),
+    bool,
+    int,
+    float,
+    str,
+    np.float64,
+    np.float32,
+    np.dtype,
+    Tableau,
+    Plan,
+)
+
+
+def _changeable(settings: SolverSettings, options: Mapping[str, Any]) -> list[Any]:
+    """Return what of the settings may change its content while it stays the same object."""
+    own = (getattr(settings, name) for name in sorted(_SETTINGS))
+    values = [*own, *(options[name] for name in sorted(options))]
+    return [value for value in values if not isinstance(value, _NEVER_CHANGE)]
+
+
+def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:
+    """Add to a memory that holds a few: what is used again is soon there again."""
+    if len(memory) >= MAX_REMEMBERED:
+        memory.clear()
+    memory[key] = value
+
+
+def _traced(fun: Callable, batch: Batch, names: Any, watched: Watched) -> System:
     """Trace for one run of a batch; where that fails, say what a run gets of 1-D arrays."""
     try:
-        return trace(fun, batch.y0.shape[0], batch.args, names=names)
+        return trace(fun, batch.y0.shape[0], batch.args, names=names, watched=watched)
     except RightHandSideError as error:
         if batch.vectors and error.__cause__ is not None:
             raise RightHandSideError(f"{error} {batch.advice}") from error.__cause__
@@ -297,14 +368,20 @@ def _traced(fun: Callable, batch: Batch, names: Any) -> System:
 
 
 def _structure(value: Any) -> Any:
-    """Describe args by what tracing depends on: types, shapes, and constants; hashable."""
-    if isinstance(value, (tuple, list)):
-        return type(value).__name__, tuple(_structure(entry) for entry in value)
-    if isinstance(value, np.ndarray):
-        return value.shape, value.dtype.str
-    if isinstance(value, (float, np.floating)):
+    """Describe args by what tracing depends on: types, shapes, and all that is no float; hashable.
+
+    None where their content cannot be seen.
+    """
+    kind = type(value)
+    if kind in (tuple, list):
+        entries = tuple(map(_structure, value))
+        return None if None in entries else (kind.__name__, entries)
+    if kind is np.ndarray:
+        content = b"" if value.dtype.kind == "f" else value.tobytes()
+        return None if value.dtype.hasobject else (value.shape, value.dtype.str, content)
+    if kind in (float, np.float64, np.float32):
         return "float"
-    return repr(value), id(value) if callable(value) else None
+    return (kind.__name__, value) if kind in (int, bool, str) else fingerprint(value)
 
 
 def _level_of_caller() -> int:

@@ -161,7 +161,7 @@ NEUTRAL_BACKEND = {"cubie.backend", "cubie.backend.power"}
 TARGET_NAME = re.compile(r"cuda_?sim|simulat|is_available|numba|njit|ENABLE_CUDA", re.IGNORECASE)
 TARGET_WORD = re.compile(r"^(cuda|cpu|simulator|gpu)$|cudasim|numba", re.IGNORECASE)
 # Neither chooses a target: names of libraries in a fingerprint of the user's code.
-ALLOWED = {("systems/fingerprint.py", "numba")}
+ALLOWED = {("systems/libraries.py", "numba")}
 
 
 @pytest.mark.parametrize("path", OUTSIDE_BACKEND, ids=lambda path: path.stem)

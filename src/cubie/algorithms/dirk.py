@@ -116,7 +116,7 @@ class DIRKStep(ImplicitStep):
     @property
     def coefficients(self) -> tuple:
         t = self.tableau
-        return (t.a, t.b, t.c, t.error_weights, t.predictor)
+        return (t.a, t.b, t.c, t.error_weights, t.predictor, t.fsal)
 
     def build(self, context: BuildContext) -> StepFunctions:
         device = context.backend.device

@@ -83,7 +83,7 @@ class ERKStep(StepAlgorithm):
 
     def facts(self) -> tuple:
         t = self.tableau
-        return (t.a, t.b, t.c, t.error_weights, t.error_weights_low, self.n_states)
+        return (t.a, t.b, t.c, t.error_weights, t.error_weights_low, t.fsal, self.n_states)
 
     def build(self, context: BuildContext) -> StepFunctions:
         backend = context.backend

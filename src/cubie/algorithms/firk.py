@@ -86,7 +86,7 @@ class FIRKStep(ImplicitStep):
     @property
     def coefficients(self) -> tuple:
         t = self.tableau
-        return (t.a, t.b, t.c, t.error_weights, t.error_start_weight)
+        return (t.a, t.b, t.c, t.error_weights, t.error_start_weight, t.stiffly_accurate)
 
     def build(self, context: BuildContext) -> StepFunctions:
         device = context.backend.device

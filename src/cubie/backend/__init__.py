@@ -1,7 +1,7 @@
 """Compilation targets behind one interface; the only package that knows which one is in use."""
 
 from cubie.backend.base import Backend, Kernel, KernelInputs, KernelOutputs, RunMemory
-from cubie.backend.object_code import cache_directory
+from cubie.backend.object_code import cache_directory, package_digest
 from cubie.backend.outputs import OutputBlock, OutputLayout
 from cubie.backend.primitives import (
     absolute,
@@ -52,6 +52,7 @@ __all__ = [
     "make_backend",
     "maximum",
     "minimum",
+    "package_digest",
     "power_of_two",
     "rounded_difference",
     "rounded_sum",

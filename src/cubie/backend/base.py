@@ -106,6 +106,13 @@ class Backend(ABC):
         """What distinguishes code compiled for this backend from code for another."""
         return (self.name, self.dtype.name, self.fastmath, self.width)
 
+    def identity(self, system: Any) -> tuple[int, ...]:
+        """Return what else distinguishes code for a system from that for one of equal content.
+
+        Nothing where a user's function is taken as it is when the code is made.
+        """
+        return ()
+
     def constant(self, value: float) -> np.floating:
         """Return `value` in the run's dtype, for use in closures of device functions."""
         return self.dtype.type(value)

@@ -172,7 +172,8 @@ class _Conversion:
 
     def value(self, value: Any) -> Any:
         """Return what stands for a value in a compiled function's surroundings."""
-        # Dispatchers, of any target, too: they were made without checks of indices.
+        # Of a dispatcher its plain function: compiled before, it would keep the values that its
+        # globals had then, and check no indices.
         plain = getattr(value, "py_func", value)
         if isinstance(plain, python_types.FunctionType) and not self._target.knows(plain):
             return self._dispatcher(plain)

@@ -3,6 +3,7 @@
 from cubie.systems.batch import Batch, argument_views, split_batch
 from cubie.systems.derivatives import Derivatives, derivatives, with_jacobian
 from cubie.systems.errors import BatchShapeError, RightHandSideError
+from cubie.systems.fingerprint import Watched, fingerprint
 from cubie.systems.mass import with_mass
 from cubie.systems.symbolic_input import EquationError, Equations, equations, read_equations
 from cubie.systems.system import System
@@ -16,9 +17,11 @@ __all__ = [
     "Equations",
     "RightHandSideError",
     "System",
+    "Watched",
     "argument_views",
     "derivatives",
     "equations",
+    "fingerprint",
     "read_equations",
     "split_batch",
     "trace",

@@ -34,6 +34,12 @@ class SystemComponent(CUDAFactory):
     def facts(self) -> tuple:
         return (self.system.digest,)
 
+    def build_key(self, context: BuildContext) -> str:
+        identity = context.backend.identity(self.system)
+        return (
+            f"{super().build_key(context)} {identity}" if identity else super().build_key(context)
+        )
+
     @property
     def n_faults(self) -> int:
         """Slots behind the parameters, in which the right-hand side says that it failed."""

@@ -11,12 +11,10 @@ from functools import partial
 
 from attrs import evolve, field, frozen
 
+from cubie.backend import package_digest
 from cubie.systems.store import Store, load_module
 from cubie.systems.system import System
 from cubie.systems.trace import trace
-
-# Part of every key: a change of what is generated makes old entries invisible.
-VERSION = 3
 
 _EXACT = "The Jacobian is exact: it was derived from the traced right-hand side."
 _GIVEN = "The Jacobian is the given `jac`; derivatives by time are found by differences."
@@ -69,7 +67,12 @@ def derivatives(system: System) -> Derivatives:
     if system.kind != "traced" and not system.jacobian_rows:
         return _differences(system)
     store = Store(system.path.parents[1])
-    parts = ["derivatives", str(VERSION), system.digest, *(r.digest for r in system.jacobian_rows)]
+    parts = [
+        "derivatives",
+        package_digest(),
+        system.digest,
+        *(r.digest for r in system.jacobian_rows),
+    ]
     key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
     entry = store.read_entry(key) or {}
     source = store.read_module(entry["digest"]) if "digest" in entry else None

@@ -8,14 +8,12 @@ import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
+from cubie.backend import package_digest
 from cubie.systems.derivatives_source import Linearised, function_text, linearised
 from cubie.systems.expression import Value, add, div, mul, neg, sub
 from cubie.systems.source import Writer, import_lines
 from cubie.systems.store import Store
 from cubie.systems.system import System
-
-# Part of every key: a change of what is generated makes old entries invisible.
-VERSION = 1
 
 Mass = Mapping[tuple[int, int], float]
 Vector = list[Value]
@@ -35,7 +33,7 @@ def scaled_module(system: System, mass: Mass, pairs: bool) -> Path:
     """
     store = Store(system.path.parents[1])
     rows = [system.digest, *(row.digest for row in system.jacobian_rows)]
-    parts = ["scaled", VERSION, rows, sorted(mass.items()), pairs]
+    parts = ["scaled", package_digest(), rows, sorted(mass.items()), pairs]
     key = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
     entry = store.read_entry(key) or {}
     if "digest" in entry and store.read_module(entry["digest"]) is not None:

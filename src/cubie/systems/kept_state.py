@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from attrs import define, field
 
-from cubie.systems.fingerprint import LIBRARIES, names_of
+from cubie.systems.bytecode import names_of
+from cubie.systems.libraries import LIBRARIES
 
 ATOMS = (bool, int, float, complex, str, bytes, type(None), np.generic)
 CONTAINERS = (list, dict, set, bytearray, collections.deque)

@@ -16,10 +16,11 @@ import numpy as np
 
 from cubie.systems.arrays import TracedArray, adopt, elementwise, traced
 from cubie.systems.branchless import HELPERS, branchless
+from cubie.systems.bytecode import names_of
 from cubie.systems.errors import RightHandSideError, Untraceable
 from cubie.systems.expression import Expr, call, is_mask
-from cubie.systems.fingerprint import LIBRARIES, names_of
 from cubie.systems.kept_state import ATOMS, Watch
+from cubie.systems.libraries import LIBRARIES
 from cubie.systems.numpy_functions import CREATORS, REPLACED
 from cubie.systems.operations import FUNCTIONS, greatest, hypot, least
 

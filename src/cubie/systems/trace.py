@@ -6,22 +6,24 @@ rounding), and its elimination of common subexpressions grows faster than the sy
 expressions are made on demand from the generated module, see `cubie.systems.symbolic`.
 """
 
+import hashlib
 import inspect
 import uuid
 
+import numpy as np
+
+from cubie.backend import package_digest
 from cubie.systems.adapter import plain_function, write_adapter
 from cubie.systems.batch import checked_args
 from cubie.systems.errors import Untraceable
-from cubie.systems.fingerprint import fingerprint
-from cubie.systems.parameters import leaves_of, parameter_names
+from cubie.systems.fingerprint import Unseen, Watched, fingerprint
+from cubie.systems.originals import original
+from cubie.systems.parameters import CONTAINERS, leaves_of, parameter_names
 from cubie.systems.store import Store, default_directory, digest_of
 from cubie.systems.system import System
 
-# Part of every fingerprint: a change of what is generated makes old entries invisible.
-VERSION = 3
 
-
-def trace(fun, n_states, args=(), *, names=None, cache_dir=None):
+def trace(fun, n_states, args=(), *, names=None, cache_dir=None, watched=None):
     """Turn `fun(t, y, *args)` into straight-line code over one run's states.
 
     Parameters
@@ -37,6 +39,8 @@ def trace(fun, n_states, args=(), *, names=None, cache_dir=None):
         Names of the states; `y0`, `y1`, ... by default.
     cache_dir : path, optional
         Where generated modules live; default $CUBIE_CACHE_DIR or the user's cache directory.
+    watched : Watched, optional
+        Of `fun` alone, where its content was looked at before.
 
     Returns
     -------
@@ -51,13 +55,14 @@ def trace(fun, n_states, args=(), *, names=None, cache_dir=None):
     RightHandSideError
         `fun` raises for plain numbers too, or returns no sequence of `n_states` real numbers.
     """
-    return _Request.of(fun, n_states, args, names, cache_dir).system()
+    content = (Watched(fun) if watched is None else watched).current
+    return _Request.of(fun, n_states, args, names, cache_dir, content).system()
 
 
 class _Request:
     """One call of `trace`, and the steps that answer it."""
 
-    def __init__(self, fun, n_states, args, state_names, store):
+    def __init__(self, fun, n_states, args, state_names, store, content):
         self.fun = fun
         self.n_states = n_states
         self.args = args
@@ -65,12 +70,19 @@ class _Request:
         self.store = store
         self.leaves = leaves_of(args)
         self.parameter_names = parameter_names(fun, self.leaves)
-        form = [(leaf.path, leaf.integer, leaf.shape, _constant(leaf)) for leaf in self.leaves]
-        containers = str(_containers(args))
-        self.key = fingerprint(VERSION, fun, n_states, state_names, form, containers)
+        try:
+            self.key = None if content is None else self._key(content)
+        except Unseen:
+            self.key = None
+
+    def _key(self, content):
+        form = [_form(leaf) for leaf in self.leaves]
+        parts = (content, self.n_states, self.state_names, form, _containers(self.args))
+        # A new version of the package never meets what an old one made of the function.
+        return hashlib.sha256(f"{package_digest()} {parts!r}".encode()).hexdigest()
 
     @classmethod
-    def of(cls, fun, n_states, args, names, cache_dir):
+    def of(cls, fun, n_states, args, names, cache_dir, content):
         """Return the request, with everything that was given checked."""
         if not callable(fun):
             raise TypeError(f"fun must be callable, fun(t, y, *args); got {fun!r:.80}.")
@@ -79,7 +91,8 @@ class _Request:
         args = tuple(checked_args(args))
         _check_signature(fun, args)
         state_names = _checked_names(names, int(n_states))
-        return cls(fun, int(n_states), args, state_names, Store(cache_dir or default_directory()))
+        store = Store(cache_dir or default_directory())
+        return cls(fun, int(n_states), args, state_names, store, content())
 
     def system(self):
         """Return the cached system, or trace now."""
@@ -120,9 +133,11 @@ class _Request:
         from cubie.systems.tracing import trace_outputs
 
         watch, changed = Watch(self.fun), []
-        watch.add(self.fun, getattr(self.fun, "__name__", "fun"))
+        plain = original(self.fun)
+        for fun in (self.fun, plain):
+            watch.add(fun, getattr(fun, "__name__", "fun"))
         watch.add(self.args, "args")
-        plain = watch.watched(self.fun, changed)
+        plain = watch.watched(plain, changed)
         results = plain_results(plain, self.n_states, self.args)
         known = (self.store.read_entry(self.key) or {}) if self.key else {}
         baked = frozenset(known.get("baked", ()))
@@ -163,7 +178,7 @@ class _Request:
         )
 
     def _compiled(self, reason):
-        function, before, keywords = plain_function(self.fun, reason)
+        function, before, keywords = plain_function(original(self.fun), reason)
         source, constants = write_adapter(
             self._title(), self.n_states, self.args, self.leaves, before, keywords
         )
@@ -185,15 +200,41 @@ class _Request:
         )
 
 
-def _constant(leaf):
-    return None if leaf.numeric else leaf.value
+# Numbers of these are alike to a function that gets a symbol in their place.
+_USUAL = (int, float, np.ndarray, np.float64, np.float32, np.int64, np.int32)
+
+
+def _form(leaf):
+    """Return what of a leaf tracing depends on: of a number all but its value."""
+    path = tuple(map(_written, leaf.path))
+    if not leaf.numeric:
+        return path, _written(leaf.value)
+    kind = type(leaf.value)
+    what = kind is np.ndarray if kind in _USUAL else _written(kind)
+    return path, leaf.integer, leaf.shape, what
+
+
+def _written(value):
+    """Return something whose `repr` tells all of a value.
+
+    Raises
+    ------
+    Unseen
+        Where its content cannot be seen.
+    """
+    if type(value) is str or (type(value) is int and abs(value) < 2**63):
+        return value
+    content = fingerprint(value)
+    if content is None:
+        raise Unseen(type(value).__name__)
+    return type(value).__name__, content
 
 
 def _containers(value):
     """Return the nesting of lists, tuples and dictionaries, which the leaves do not show."""
-    if isinstance(value, dict):
-        return {repr(key): _containers(entry) for key, entry in value.items()}
-    if isinstance(value, (list, tuple)):
+    if type(value) is dict:
+        return [(_written(key), _containers(entry)) for key, entry in value.items()]
+    if type(value) in CONTAINERS:
         return [type(value).__name__, *map(_containers, value)]
     return None
 

@@ -222,12 +222,12 @@ class RosenbrockTableau(Tableau):
         """Weights of the book: ``Gamma^T b``."""
         return product((self.b_exact,), self.gamma_matrix_exact)[0]
 
-    @property
+    @cached_property
     def fsal(self) -> bool:
         """Whether the last stage evaluates f at the new solution, so the next step need not."""
         return self.a_exact[-1] == self.b_exact and self.c_exact[-1] == 1
 
-    @property
+    @cached_property
     def stiffly_accurate(self) -> bool:
         """Whether ``alpha[s][j] + Gamma[s][j]`` are the weights (H&W II, IV.7, eq. 7.19)."""
         last = self.n_stages - 1

@@ -142,17 +142,17 @@ class Tableau:
         estimates = [f.alias for f in fields(type(self)) if (f.alias or "").startswith("error_")]
         return evolve(self, **dict.fromkeys(estimates))
 
-    @property
+    @cached_property
     def first_stage_explicit(self) -> bool:
         """Whether the first stage is ``f(t, y)`` itself."""
         return not any(self.a_exact[0]) and self.c_exact[0] == 0
 
-    @property
+    @cached_property
     def stiffly_accurate(self) -> bool:
         """Whether the last stage's state is the new solution."""
         return self.a_exact[-1] == self.b_exact and self.c_exact[-1] == 1
 
-    @property
+    @cached_property
     def fsal(self) -> bool:
         """First same as last: the last stage's derivative is the next step's first."""
         return self.n_stages > 1 and self.stiffly_accurate and self.first_stage_explicit

@@ -1,0 +1,158 @@
+"""What a run gives must not depend on who is solved next to it, in which lane, or what was before.
+
+Every configuration solves one mixed batch: mild and stiff runs, runs that blow up, turn NaN, or
+run out of steps. Each run is then solved alone, in another order, among copies of itself, and
+again with the same solver; every bit of what is reported must stay.
+"""
+
+import itertools
+import random
+
+import numpy as np
+import pytest
+
+from cubie import Solver
+from cubie.controllers import CONTROLLERS
+from cubie.solvers import LINEAR_SOLVERS
+from cubie.solvers.preconditioners import PRECONDITIONERS
+from cubie.tableaus import all_tableaus
+from cubie.tableaus.kinds import ERKTableau, RosenbrockTableau
+
+SPAN, SPECIAL_TIMES = (0.0, 2.0), (0.3, 0.31, 1.0, 1.7)
+# Damping, strength of a quadratic growth, and time^-1 after which the equations give NaN.
+MU = np.array([1.0, 4.0, 60.0, 900.0, 2.0, 30.0, 0.5, 1.0, 8.0, 5.0, 300.0, 0.1, 3.0])
+GROWTH = np.array([0.0, 0.0, 0.0, 0.0, 9.0, 0.0, 0.0, 0.0, 2.0, 0.0, 0.0, 0.3, 0.0])
+BREAK = np.array([0.0, 0.0, 0.0, 0.0, 0.0, 0.8, 0.0, 2.0, 0.0, 0.0, 0.0, 0.0, 0.0])
+START = np.array([2.0, 0.1])
+REPORTED = (
+    "status", "n_steps", "n_rejected", "nfev", "njev", "nlu", "n_newton", "n_linear", "t_reached",
+)  # fmt: skip
+
+
+def mixed(t, y, mu, growth, end):
+    """Van der Pol's oscillator, with a quadratic growth and a logarithm that may end it."""
+    a, b = y
+    return [b + growth * a * a, mu * ((1.0 - a * a) * b - a) + np.log(1.0 - end * t)]
+
+
+def configurations():
+    """Yield all combinations of what a solver may be asked for, as keyword arguments."""
+    for name, tableau in all_tableaus().items():
+        explicit = isinstance(tableau, ERKTableau)
+        controllers = list(CONTROLLERS) if tableau.has_error_estimate else ["fixed"]
+        linear = [{}]
+        if not explicit:
+            linear = [{"linear_solver": "lu"}] + [
+                {"linear_solver": solver, "preconditioner": preconditioner}
+                for solver in LINEAR_SOLVERS
+                if solver != "lu"
+                for preconditioner in PRECONDITIONERS
+            ]
+        axes = itertools.product(
+            controllers, linear, ("float64", "float32"), (1, 2, 8, 16, None), (False, True),
+            ("final", "times", "steps"),
+        )  # fmt: skip
+        for controller, solver, dtype, lanes, fastmath, save in axes:
+            # Groups of other widths are other code, which fast-math may round otherwise.
+            if lanes is None and fastmath:
+                continue
+            yield {
+                "method": name, "step_controller": controller, "dtype": dtype, "lanes": lanes,
+                "fastmath": fastmath, "save": save, **solver,
+            }  # fmt: skip
+
+
+ALL = list(configurations())
+SAMPLE = random.Random(20261128).sample(ALL, 1000)
+
+
+def solver_of(configuration):
+    """Return a solver and the arguments of its solves."""
+    options = dict(configuration)
+    times = SPECIAL_TIMES if options.pop("save") == "times" else None
+    if times is None:
+        options["save"] = configuration["save"]
+    if options["step_controller"] == "fixed":
+        options["first_step"] = 0.05
+    if options["lanes"] is None:
+        del options["lanes"]
+    solver = Solver(mixed, backend="cpu", rtol=1e-4, atol=1e-6, max_steps=60, **options)
+    return solver, times
+
+
+def facts_of(result, run):
+    """Return all that a result says of one run, as bytes."""
+    y = result.y[run]
+    facts = {name: np.asarray(getattr(result, name)[run]).tobytes() for name in REPORTED}
+    if result.t.ndim == 2:
+        kept = np.isfinite(result.t[run])
+        facts["t"] = result.t[run][kept].tobytes()
+        y = y[:, kept]
+    facts["y"] = np.ascontiguousarray(y).tobytes()
+    return facts
+
+
+def differences(configuration):
+    """Return what a run says otherwise in other company: (company, run, names)."""
+    solver, times = solver_of(configuration)
+    dtype = configuration["dtype"]
+
+    def solve(chosen):
+        args = tuple(values[chosen] for values in (MU, GROWTH, BREAK))
+        return solver.solve(SPAN, START.astype(dtype), times, args=args)
+
+    everybody = np.arange(MU.size)
+    together = [facts_of(solve(everybody), run) for run in everybody]
+    shuffled = random.Random(1).sample(list(everybody), MU.size)
+    companies = {
+        "alone": [np.array([run]) for run in everybody],
+        "shuffled": [np.array(shuffled)],
+        "many": [np.tile(everybody, 5)],
+        "copies": [np.full(11, 3), np.full(7, 7)],
+        "again": [everybody],
+    }
+    found = []
+    for company, batches in companies.items():
+        for chosen in batches:
+            result = solve(chosen)
+            for place, run in enumerate(chosen):
+                facts = facts_of(result, place)
+                names = [name for name, value in facts.items() if value != together[run][name]]
+                if names:
+                    found.append((company, int(run), names))
+    return found
+
+
+def identity(configuration):
+    """Return a short name of a configuration."""
+    return "-".join(str(value) for value in configuration.values())
+
+
+@pytest.mark.parametrize("configuration", SAMPLE[:40], ids=identity)
+def test_a_run_does_not_depend_on_its_neighbours(configuration):
+    """A seeded sample of all configurations: no bit of a run depends on the others."""
+    assert differences(configuration) == []
+
+
+@pytest.mark.every_config
+@pytest.mark.parametrize("configuration", SAMPLE[40:], ids=identity)
+def test_a_run_never_depends_on_its_neighbours(configuration):
+    """A thousand configurations, with the ones above: no bit of a run depends on the others."""
+    assert differences(configuration) == []
+
+
+@pytest.mark.parametrize("name", list(all_tableaus()))
+def test_the_mixed_batch_is_mixed(name):
+    """The runs end in different ways, whatever the method: else the tests above compare nothing."""
+    tableau = all_tableaus()[name]
+    controller = "pi" if tableau.has_error_estimate else "fixed"
+    configuration = {
+        "method": name, "step_controller": controller, "dtype": "float64", "lanes": 8,
+        "fastmath": False, "save": "final",
+    }  # fmt: skip
+    solver, times = solver_of(configuration)
+    result = solver.solve(SPAN, START, times, args=(MU, GROWTH, BREAK))
+    assert {0} < set(result.status)
+    assert len(set(result.n_steps)) > 3
+    implicit = not isinstance(tableau, (ERKTableau, RosenbrockTableau))
+    assert (len(set(result.n_newton)) > 3) == implicit
