@@ -9,6 +9,7 @@ from cubie.backend import Backend, is_finite, maximum, select
 from cubie.clock import build_clock, time_of
 from cubie.error_norm import build_error_norm
 from cubie.factory import BuildContext
+from cubie.faults import build_faults
 from cubie.finiteness import build_all_finite
 from cubie.saving import build_saving
 from cubie.status import RunStatus
@@ -37,6 +38,7 @@ def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
     next_stop, now, propose, keep = clock.stop, clock.now, clock.propose, clock.keep
     time = backend.device(time_of)
     judge = _build_judge(loop, context)
+    account = build_faults(backend, loop.system)
     outcome = _build_outcome(loop, backend)
     count = backend.device(_build_count(loop))
     begin, enter_step = context.phase("begin"), context.phase("step")
@@ -63,6 +65,7 @@ def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
         norm_squared, finite = judge(
             shared, persistent, inputs, run, n_runs, state, proposed_state, error
         )
+        failure = account(parameters, failure, finite)
         enter_control(shared, persistent)
         usable = finite & (failure == 0)
         judged = select(usable, norm_squared, reject_always)

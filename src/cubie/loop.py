@@ -93,7 +93,8 @@ class IVPLoop(CUDAFactory):
         # start and finish runs, others are in the middle of theirs.
         self.register_buffer("state", n, access_weight=10.0)
         self.register_buffer("proposed_state", n, phases=proposed, access_weight=4.0)
-        self.register_buffer("parameters", m, access_weight=6.0)
+        slots = m + self.system.n_faults
+        self.register_buffer("parameters", slots, access_weight=6.0)
         for later in NOT_YET:
             self.register_buffer(later, 0, enabled=False)
         self.register_buffer(
@@ -210,6 +211,7 @@ class IVPLoop(CUDAFactory):
     def _build_load(self, context: BuildContext) -> Callable:
         """Read the inputs of fresh lanes."""
         n, m = self.system.n_states, self.system.n_parameters
+        n_faults, no_fault = self.system.n_faults, context.backend.constant(0.0)
         enter = context.phase("load")
 
         def load(shared, persistent, fresh, run, n_runs, inputs, state, parameters):
@@ -222,6 +224,8 @@ class IVPLoop(CUDAFactory):
             for j in range(m):
                 offset, stride = inputs.parameter_offsets[j], inputs.parameter_strides[j]
                 parameters[j] = load_run(inputs.parameters, offset, stride, run, n_runs)
+            for j in range(n_faults):
+                parameters[m + j] = select(fresh, no_fault, parameters[m + j])
 
         return context.backend.device(load)
 

@@ -24,6 +24,7 @@ from cubie.settings import SolverSettings
 from cubie.staging import shapes_of
 from cubie.systems import (
     Batch,
+    RightHandSideError,
     System,
     Watched,
     fingerprint,
@@ -227,7 +228,8 @@ class Solver:
         if structure is None:
             return self._prepare(settings, options, batch, mode, dtype)
         small = is_small_batch(dtype, batch.n_runs or 1)
-        key = (content, batch.y0.shape[0], structure, mode, dtype, small)
+        noted = batch.looks_like_one_run
+        key = (content, batch.y0.shape[0], structure, mode, dtype, small, noted)
         if key not in self._prepared:
             prepared = self._prepare(settings, options, batch, mode, dtype)
             _remember(self._prepared, key, prepared)
@@ -253,13 +255,14 @@ class Solver:
             atol,
             checks.positive("max_step", settings.max_step, allow_infinite=True),
             checks.count("max_steps", settings.max_steps),
-            self._notes(system),
+            self._notes(system, batch),
         )
 
-    def _notes(self, system: System) -> tuple[str, ...]:
+    def _notes(self, system: System, batch: Batch) -> tuple[str, ...]:
         unseen = self._fun.unseen or self._given.unseen
         note = f"Nothing is remembered from one solve to the next, because {unseen}."
-        return (*filter(None, [system.note]), *([note] if unseen else []))
+        swept = batch.advice if batch.looks_like_one_run else ""
+        return (*filter(None, [system.note, swept]), *([note] if unseen else []))
 
     def _by_position(self, y0: Any, args: Any) -> tuple[Any, Any]:
         """Return `y0` and `args`, which of equations may be mappings by name."""
@@ -277,9 +280,9 @@ class Solver:
         if key in self._systems:
             return self._systems[key]
         names = None if self.equations is None else self.equations.states
-        system = trace(self.fun, n, batch.args, names=names, watched=self._fun)
+        system = _traced(self.fun, batch, names, self._fun)
         system = with_mass(with_jacobian(system, jac, batch.args), mass)
-        if system.note:
+        if system.kind == "compiled":
             warnings.warn(system.note, UntracedWarning, stacklevel=_level_of_caller())
         if key is not None:
             _remember(self._systems, key, system)
@@ -352,6 +355,16 @@ def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:
     if len(memory) >= MAX_REMEMBERED:
         memory.clear()
     memory[key] = value
+
+
+def _traced(fun: Callable, batch: Batch, names: Any, watched: Watched) -> System:
+    """Trace for one run of a batch; where that fails, say what a run gets of 1-D arrays."""
+    try:
+        return trace(fun, batch.y0.shape[0], batch.args, names=names, watched=watched)
+    except RightHandSideError as error:
+        if batch.vectors and error.__cause__ is not None:
+            raise RightHandSideError(f"{error} {batch.advice}") from error.__cause__
+        raise
 
 
 def _structure(value: Any) -> Any:

@@ -47,11 +47,17 @@ class RunStatus(IntEnum):
         "Check the Jacobian and the parameters of the run; a mass matrix that is singular needs "
         "equations that determine the states without a derivative.",
     )
-
     CLOCK_STANDS_STILL = (
         -6,
         "The steps fell below the spacing of numbers at the run's time, which no longer grew.",
         "Raise max_step, loosen rtol or atol, or use dtype=float64.",
+    )
+    FUNCTION_RAISED = (
+        -7,
+        "The right-hand side raised an exception, or used an index outside of an array, at every "
+        "step size.",
+        "Call fun(t, y, *args) in Python at the run's t_reached and last y, and just after, to see "
+        "where; extend the table, or clip the index.",
     )
 
     @property

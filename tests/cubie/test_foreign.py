@@ -196,7 +196,7 @@ def test_an_exception_costs_its_run_only(allocations):
     both = solver.solve(SPAN, start_with_bad)
     after = allocations()
     good = np.arange(50) != 17
-    assert both.status[17] == RunStatus.NON_FINITE
+    assert both.status[17] == RunStatus.FUNCTION_RAISED
     assert np.all(both.status[good] == RunStatus.SUCCESS)
     np.testing.assert_array_equal(both.y[good], alone.y[good])
     made, freed = after.alloc - before.alloc, after.free - before.free

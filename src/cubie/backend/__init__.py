@@ -24,10 +24,12 @@ from cubie.backend.primitives import (
     store_run,
 )
 from cubie.backend.sharing import shared_function
+from cubie.backend.special import SPECIAL
 from cubie.backend.targets import BACKENDS, assembled_backend, is_small_batch, make_backend
 
 __all__ = [
     "BACKENDS",
+    "SPECIAL",
     "Backend",
     "Kernel",
     "KernelInputs",

@@ -6,7 +6,8 @@ import functools
 import math
 import operator
 
-from numba.core import imputils, typing
+from llvmlite import ir
+from numba.core import cgutils, imputils, typing
 from numba.core.datamodel import register_default
 from numba.core.registry import cpu_target
 from numba.core.typing import templates
@@ -26,15 +27,30 @@ def _math_call(context, builder, name, lanes: Lanes, arguments):
     vectorised = vector_math.call(builder, name, lanes, arguments)
     if vectorised is not None:
         return vectorised
-    function = operator.pow if name == "pow" else getattr(math, name)
-    scalar_signature = typing.signature(lanes.dtype, *[lanes.dtype] * len(arguments))
-    scalar_function = context.get_function(function, scalar_signature)
+    scalar_function = _scalar_function(context, name, lanes.dtype, len(arguments))
 
     def scalar_of(lane):
         scalars = [codegen.lane_of(builder, a, lanes.width, lane) for a in arguments]
         return scalar_function(builder, scalars)
 
     return codegen.for_each_lane(builder, lanes.width, lane_type(lanes.dtype, 1), scalar_of)
+
+
+def _scalar_function(context, name, dtype, n_arguments):
+    """Return ``call(builder, scalars)`` of a function on plain numbers."""
+    if name == "gamma":
+        # numba's own is in its runtime, which kernels from disk would have to start.
+        return functools.partial(_c_library_call, "tgamma" + ("f" if dtype.bitwidth == 32 else ""))
+    function = operator.pow if name == "pow" else getattr(math, name)
+    return context.get_function(function, typing.signature(dtype, *[dtype] * n_arguments))
+
+
+def _c_library_call(symbol, builder, scalars):
+    scalar = scalars[0].type
+    function_type = ir.FunctionType(scalar, [scalar] * len(scalars))
+    return builder.call(
+        cgutils.get_or_insert_function(builder.module, function_type, symbol), scalars
+    )
 
 
 @functools.cache

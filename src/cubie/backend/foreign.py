@@ -7,7 +7,9 @@ arrays of its own that it may write to. In between lie three layers:
 
 The adapter (:mod:`cubie.systems.adapter`) takes the buffers as numba arrays
 over the same bytes and packs the arrays the function gets on the stack. A
-function that raises, raises for one run only: its derivative is NaN there.
+function that raises, or uses an index outside of an array, does so for one run
+only: its derivative is NaN there, and `FAULT` behind the run's parameters says
+why (:mod:`cubie.faults`).
 """
 
 from __future__ import annotations
@@ -21,6 +23,7 @@ from types import ModuleType
 from typing import Any
 
 import attrs
+import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.errors import NumbaError
@@ -30,6 +33,8 @@ from cubie.backend.codegen import I64
 from cubie.backend.lanes import Buf, Lanes, lane_type
 from cubie.errors import CubieError
 
+FAULT = 2.0  # what a failed call writes
+LONGEST_TUPLE = 32  # that a list of numbers becomes
 MAX_REASON = 300  # characters of numba's explanation that a message quotes
 
 
@@ -61,7 +66,6 @@ class ForeignTarget(ABC):
     """What compiling ordinary functions needs to know of a target."""
 
     name: str
-    dispatcher: type  # of functions compiled for this target
     arrays: ModuleType  # numba's `arrayobj` for it
     errors: tuple[type[Exception], ...] = (NumbaError, NotImplementedError)
     intrinsic: Callable
@@ -95,12 +99,14 @@ def build_foreign_rhs(target: ForeignTarget, system: Any, dtype) -> Callable:
     conversion = _Conversion(target)
     constants = tuple(conversion.value(constant) for constant in system.constants)
     ready = attrs.evolve(system, constants=constants)
-    adapter = target.jit(ready.adapt(conversion.value(system.function), _pack(target)))
+    function = conversion.value(system.function)
+    adapter = target.jit(ready.adapt(function, _pack(target), _pack(target, readonly=True)))
     number = numpy_support.from_dtype(dtype)
     array = types.Array(number, 1, "C")
     arguments = (number, array, array, array, types.intp)
 
     def rhs(typingctx, t, y, p, dy, at):
+        conversion.check_indices(system)
         compiled = _compile(target, adapter, arguments, system)
 
         def lower(context, builder, signature, args):
@@ -113,6 +119,7 @@ def build_foreign_rhs(target: ForeignTarget, system: Any, dtype) -> Callable:
             )
             with cgutils.if_unlikely(builder, status.is_error):
                 target.discard_exception(context, builder, status)
+                _store_fault(builder, signature.args[2], args[2], system.n_parameters)
                 _fill_with_nan(builder, signature.args[3], args[3], args[4], system.n_states)
             return context.get_dummy_value()
 
@@ -154,7 +161,9 @@ class _Conversion:
     """Gives functions to numba together with the plain Python functions they call.
 
     numba refuses to call a function that is not compiled; here each one that
-    another refers to, by a global name or a closure, becomes a dispatcher too.
+    another refers to, by a global name or a closure, becomes a dispatcher too. Lists of
+    numbers, which numba does not take from there, become tuples, or arrays where an index
+    would be looked for among too many: they are only read.
     """
 
     def __init__(self, target: ForeignTarget):
@@ -164,11 +173,27 @@ class _Conversion:
     def value(self, value: Any) -> Any:
         """Return what stands for a value in a compiled function's surroundings."""
         # Of a dispatcher its plain function: compiled before, it would keep the values that its
-        # globals had then.
+        # globals had then, and check no indices.
         plain = getattr(value, "py_func", value)
         if isinstance(plain, python_types.FunctionType) and not self._target.knows(plain):
             return self._dispatcher(plain)
+        if type(value) is list and value and {type(entry) for entry in value} <= {int, float}:
+            uniform = float if float in map(type, value) else int
+            short = len(value) <= LONGEST_TUPLE
+            return tuple(map(uniform, value)) if short else np.array(value, uniform)
         return value
+
+    def check_indices(self, system: Any) -> None:
+        """Refuse `array.flat[i]`, the one index that numba never checks."""
+        for function in self._made:
+            if "flat" in _names(function.__code__):
+                raise UncompilableFunction(
+                    system.function.__name__,
+                    self._target.name,
+                    system.note,
+                    f"`{function.__name__}` uses `.flat`, whose bounds numba does not check.",
+                    "Use `.ravel()`.",
+                )
 
     def _dispatcher(self, function: python_types.FunctionType):
         if function in self._made:
@@ -195,7 +220,7 @@ def _names(code: python_types.CodeType) -> set[str]:
     return set(code.co_names).union(*map(_names, nested))
 
 
-def _pack(target: ForeignTarget) -> Callable:
+def _pack(target: ForeignTarget, readonly: bool = False) -> Callable:
     """Return ``pack(numbers)``: a tuple as an array on the stack of the calling function.
 
     Tuples of tuples give arrays of more dimensions, in C order.
@@ -203,7 +228,7 @@ def _pack(target: ForeignTarget) -> Callable:
 
     def pack(typingctx, numbers):
         shape, number = _shape_of(numbers)
-        array = types.Array(number, len(shape), "C")
+        array = types.Array(number, len(shape), "C", readonly=readonly)
         size = math.prod(shape)
 
         def lower(context, builder, signature, args):
@@ -254,6 +279,12 @@ def _array_over(target: ForeignTarget, context, builder, array: Any, pointer, sh
         meminfo=None,
     )
     return value._getvalue()
+
+
+def _store_fault(builder, buf: Buf, pointer, slot: int) -> None:
+    if buf.n > slot:
+        fault = ir.Constant(lane_type(buf.dtype, 1), FAULT)
+        builder.store(fault, builder.gep(pointer, [I64(slot)], inbounds=True))
 
 
 def _fill_with_nan(builder, buf: Buf, pointer, at, n: int) -> None:

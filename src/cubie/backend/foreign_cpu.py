@@ -9,7 +9,6 @@ from typing import Any
 from llvmlite import ir
 from numba import njit
 from numba.core import callconv, cgutils, registry
-from numba.core.dispatcher import Dispatcher
 from numba.core.errors import UnsupportedError
 from numba.extending import intrinsic
 from numba.np import arrayobj
@@ -24,7 +23,6 @@ class CPUForeignTarget(ForeignTarget):
     """Ordinary functions through numba's CPU dispatchers, with arrays of their own."""
 
     name = "cpu"
-    dispatcher = Dispatcher
     arrays = arrayobj
     intrinsic = staticmethod(intrinsic)
     advice = (
@@ -34,6 +32,7 @@ class CPUForeignTarget(ForeignTarget):
 
     def __init__(self, fastmath):
         options: dict[str, Any] = {
+            "boundscheck": True,
             "error_model": "numpy",
             "fastmath": fastmath,
             "no_cpython_wrapper": True,

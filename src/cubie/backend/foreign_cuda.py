@@ -3,24 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import contextmanager
 from typing import Any
 
 from numba import cuda
 from numba.core.errors import NumbaError
 from numba.cuda.core import errors as cuda_errors
 from numba.cuda.descriptor import cuda_target
-from numba.cuda.dispatcher import CUDADispatcher
 from numba.cuda.extending import intrinsic
 from numba.cuda.np import arrayobj
+from numba.cuda.target import CUDATargetContext
 
 from cubie.backend.foreign import ForeignTarget
+
+
+@contextmanager
+def _checked_bounds():
+    """Let numba-cuda check indices in what it compiles.
+
+    It has all the code for that, and no option to turn it on.
+    """
+    original = CUDATargetContext.enable_boundscheck
+    CUDATargetContext.enable_boundscheck = property(lambda context: True)
+    try:
+        yield
+    finally:
+        CUDATargetContext.enable_boundscheck = original
 
 
 class CUDAForeignTarget(ForeignTarget):
     """Ordinary functions through numba-cuda's dispatchers."""
 
     name = "cuda"
-    dispatcher = CUDADispatcher
     arrays = arrayobj
     errors = (NumbaError, cuda_errors.NumbaError, NotImplementedError)
     intrinsic = staticmethod(intrinsic)
@@ -36,7 +50,8 @@ class CUDAForeignTarget(ForeignTarget):
         return cuda.jit(device=True, fastmath=self._fastmath)(function)
 
     def compile(self, dispatcher: Any, arguments: tuple) -> Any:
-        return dispatcher.compile_device(arguments)
+        with _checked_bounds():
+            return dispatcher.compile_device(arguments)
 
     def knows(self, function: Callable) -> bool:
         typing_context = cuda_target.typing_context

@@ -43,7 +43,7 @@ MASK_OPERATIONS = {
 UNARY_MATH = (
     "exp", "expm1", "log", "log1p", "log2", "log10", "sin", "cos", "tan",
     "asin", "acos", "atan", "sinh", "cosh", "tanh", "asinh", "acosh", "atanh",
-    "erf", "erfc",
+    "erf", "erfc", "gamma", "lgamma",
 )  # fmt: skip
 ROUNDING = ("floor", "ceil", "trunc")
 BINARY_MATH = ("pow", "atan2", "fmod", "hypot")

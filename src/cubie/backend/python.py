@@ -8,10 +8,12 @@ or after its declared lifetime, shows in the result.
 from __future__ import annotations
 
 import math
+import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
+import attrs
 import numpy as np
 from attrs import define, field
 
@@ -23,8 +25,11 @@ from cubie.backend.base import (
     RunMemory,
     own_placement,
 )
+from cubie.backend.special import SPECIAL
 from cubie_planner import Location, Placement
 
+LIBRARIES = frozenset({"numpy", "scipy", "numba"})  # whose functions are called as they are
+FAULT = 2.0  # what a call that failed writes behind the parameters
 POISON = 0xFF  # a float of these bytes is NaN, a signed integer is -1
 
 
@@ -55,7 +60,7 @@ class InterpretedMath(types.ModuleType):
     }
 
     def __getattr__(self, name):
-        function = getattr(np, self._RENAMED.get(name, name), None)
+        function = SPECIAL.get(name) or getattr(np, self._RENAMED.get(name, name), None)
         if function is None:
             function = getattr(math, name)
         return function
@@ -137,7 +142,19 @@ class PythonBackend(Backend):
         return _while_active
 
     def foreign_rhs(self, system) -> Callable:
-        return system.rhs
+        interpreted = attrs.evolve(system, function=_interpreted(system.function, {}))
+        call, n, slot = interpreted.rhs, system.n_states, system.n_parameters
+
+        def rhs(t, y, p, dy, at):
+            try:
+                call(t, y, p, dy, at)
+            except Exception:
+                # For this run only, as in compiled code; it ends with a status that says so.
+                dy[at : at + n] = math.nan
+                if len(p) > slot:
+                    p[slot] = FAULT
+
+        return rhs
 
     def phase(self, points: Sequence[int], placements: Mapping[str, Placement]) -> Callable:
         dead_shared = _dead_bytes(placements, Location.SHARED, points)
@@ -160,6 +177,30 @@ class PythonBackend(Backend):
 
     def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> Kernel:
         return PythonKernel(make_loop(), memory)
+
+
+def _interpreted(value, known):
+    """Return a function that calls no code that numba compiled, which checks no indices."""
+    value = getattr(value, "py_func", value)
+    if not isinstance(value, types.FunctionType):
+        return value
+    root = (value.__module__ or "").partition(".")[0]
+    if root in LIBRARIES or (root in sys.stdlib_module_names and root != "__main__"):
+        return value
+    if value in known:
+        return known[value]
+    surroundings = dict(value.__globals__)
+    cells = tuple(types.CellType() for _ in value.__code__.co_freevars)
+    known[value] = copy = types.FunctionType(
+        value.__code__, surroundings, value.__name__, value.__defaults__, cells
+    )
+    copy.__kwdefaults__ = value.__kwdefaults__
+    for name in value.__code__.co_names:
+        if callable(surroundings.get(name)):
+            surroundings[name] = _interpreted(surroundings[name], known)
+    for cell, original in zip(cells, value.__closure__ or (), strict=True):
+        cell.cell_contents = _interpreted(original.cell_contents, known)
+    return copy
 
 
 def _the_run(queue):

@@ -31,9 +31,11 @@ def plain_function(fun, reason):
 
 
 def write_adapter(title, n_states, args, leaves, before, keywords):
-    """Return (source, constants) of the module that holds `build(fun, pack, constants)`.
+    """Return (source, constants) of the module that holds `build(fun, pack, keep, constants)`.
 
-    Ints are written as constants: the function may count with them, and cannot be asked.
+    `pack` makes an array that the function may write to, of the state; `keep` one that it may
+    not, of a vector of parameters: what it wrote there would be gone with the next call. Ints
+    are written as constants: the function may count with them, and cannot be asked.
     """
     constants = []
 
@@ -59,7 +61,7 @@ def write_adapter(title, n_states, args, leaves, before, keywords):
         slots = [f"p[{i}]" for i in range(leaf.start, leaf.start + leaf.size)]
         if not leaf.shape:
             return slots[0]
-        return f"pack({_nested(slots, leaf.shape)})"
+        return f"keep({_nested(slots, leaf.shape)})"
 
     arguments = [constant(value) for value in before]
     arguments += ["t", f"pack({_tuple(f'y[{i}]' for i in range(n_states))})"]
@@ -70,7 +72,7 @@ def write_adapter(title, n_states, args, leaves, before, keywords):
     stores = "\n".join(f"        dy[at + {i}] = result[{i}]" for i in range(n_states))
     source = (
         f'"""{title}\n\nWritten by cubie: changes are overwritten.\n"""\n\n\n'
-        f"def build(fun, pack, constants):\n"
+        f"def build(fun, pack, keep, constants):\n"
         f'    """Return rhs(t, y, p, dy, at) around `fun`."""\n{unpack}\n'
         f"    def rhs(t, y, p, dy, at):\n"
         f"        result = fun({', '.join(arguments)})\n{stores}\n\n"

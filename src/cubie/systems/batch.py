@@ -35,6 +35,8 @@ class Batch(NamedTuple):
         The args of the first run, to trace with.
     swept : tuple of str
         Which arguments were read as having a run axis: "args[1]", to explain an error with.
+    vectors : tuple of str
+        Which of them made the batch, as 1-D arrays: elsewhere each would be one vector.
     """
 
     n_runs: int | None
@@ -42,6 +44,22 @@ class Batch(NamedTuple):
     parameters: np.ndarray
     args: tuple[Any, ...]
     swept: tuple[str, ...]
+    vectors: tuple[str, ...] = ()
+
+    @property
+    def looks_like_one_run(self):
+        """Whether a 1-D array is as long as the state: it may have been meant as one vector."""
+        return bool(self.vectors) and self.n_runs == len(self.y0) > 1
+
+    @property
+    def advice(self):
+        """What to tell whoever took 1-D arrays in args for vectors."""
+        one = len(self.vectors) == 1
+        return (
+            f"{', '.join(self.vectors)} {'is a 1-D array' if one else 'are 1-D arrays'} "
+            f"of length {self.n_runs}: a 1-D array sweeps, so each of {self.n_runs} runs gets one "
+            "number of it. For a vector that serves all runs give a list."
+        )
 
 
 def split_batch(y0, args=()):
@@ -73,6 +91,7 @@ def split_batch(y0, args=()):
         _columns(leaves, n_runs),
         rebuild(args, leaves, [_first_run(leaf, n_runs) for leaf in leaves]),
         tuple(leaf.label for leaf in leaves if _is_swept(leaf, n_runs)),
+        tuple(leaf.label for leaf in arrays if y0.ndim == 1 and len(leaf.shape) == 1),
     )
 
 

@@ -41,6 +41,11 @@ class SystemComponent(CUDAFactory):
         )
 
     @property
+    def n_faults(self) -> int:
+        """Slots behind the parameters, in which the right-hand side says that it failed."""
+        return int(getattr(self.system, "kind", None) == "compiled")
+
+    @property
     def works_in_place(self) -> bool:
         """Derivatives may be stored where the state is read, with `at` zero.
 

@@ -5,6 +5,8 @@ the right-hand side and several derivatives have in common is computed once. Sym
 in place of the graph, and costs more to import than a compiled solve from the cache.
 """
 
+import math
+
 from cubie.systems import expression as ex
 from cubie.systems.expression import (
     MASK_OPERATORS,
@@ -18,6 +20,7 @@ from cubie.systems.expression import (
     select,
     sub,
 )
+from cubie.systems.operations import digamma
 
 _CONSTANT_BETWEEN_JUMPS = frozenset({"floor", "ceil"})
 
@@ -70,6 +73,11 @@ def _circle(a):
     return call("sqrt", sub(1.0, mul(a, a)))
 
 
+def _bell(a):
+    """Return the derivative of erf."""
+    return mul(2.0 / math.sqrt(math.pi), call("exp", neg(mul(a, a))))
+
+
 _RULES = {
     "+": lambda node, a, b: (1.0, 1.0),
     "-": lambda node, a, b: (1.0, -1.0),
@@ -92,6 +100,10 @@ _RULES = {
     "sinh": lambda node, a: (call("cosh", a),),
     "cosh": lambda node, a: (call("sinh", a),),
     "tanh": lambda node, a: (sub(1.0, mul(node, node)),),
+    "erf": lambda node, a: (_bell(a),),
+    "erfc": lambda node, a: (neg(_bell(a)),),
+    "gamma": lambda node, a: (mul(node, digamma(a)),),
+    "lgamma": lambda node, a: (digamma(a),),
 }
 for _op in _CONSTANT_BETWEEN_JUMPS:
     _RULES[_op] = lambda node, a: (0.0,)

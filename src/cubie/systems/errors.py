@@ -19,6 +19,10 @@ class Untraceable(Exception):
     """
 
 
+class TooManyPaths(Untraceable):
+    """The conditions of a function have too many combinations of answers."""
+
+
 class NeedsInteger(BaseException):
     """Python wants a plain int where a parameter stands, so the parameter becomes a constant.
 

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias, TypeGuard
 
 import numpy as np
 
+from cubie.backend import SPECIAL
 from cubie.systems.errors import NeedsInteger, Untraceable
 
 # Expr, float or bool: an operation on two constants is a constant.
@@ -304,7 +305,9 @@ _NUMPY_NAMES["atan2"] = "arctan2"
 def _fold(name: str, operands):
     # NumPy, unlike math, gives inf and nan where the compiled code does.
     with np.errstate(all="ignore"):
-        function = getattr(np, _NUMPY_NAMES.get(name) or name)
+        function = getattr(np, _NUMPY_NAMES.get(name) or name, None)
+        if function is None:
+            return SPECIAL[name](*operands)
         return float(function(*map(np.float64, operands)))
 
 

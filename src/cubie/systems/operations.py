@@ -1,7 +1,8 @@
 """The functions of one number that can be traced, under the names of NumPy, math and SciPy.
 
 What the backends know is few: exp, log, log1p, expm1, sqrt, pow, fabs, sin, cos, tan, asin, acos,
-atan, atan2, sinh, cosh, tanh, floor, ceil, minimum, maximum, select. Everything else is put
+atan, atan2, sinh, cosh, tanh, erf, erfc, gamma, lgamma, floor, ceil, minimum, maximum, select.
+Everything else is put
 together from these here.
 """
 
@@ -14,8 +15,9 @@ from cubie.systems.expression import add, call, compare, div, mul, neg, select, 
 POINTWISE = ("exp", "log", "log1p", "expm1", "sqrt", "pow", "fabs", "floor", "ceil")
 CIRCULAR = ("sin", "cos", "tan", "asin", "acos", "atan", "atan2")
 HYPERBOLIC = ("sinh", "cosh", "tanh")
+SPECIAL = ("erf", "erfc", "gamma", "lgamma")
 FROM_BACKEND = ("maximum", "minimum", "select")
-PRIMITIVES = frozenset((*POINTWISE, *CIRCULAR, *HYPERBOLIC, *FROM_BACKEND))
+PRIMITIVES = frozenset((*POINTWISE, *CIRCULAR, *HYPERBOLIC, *SPECIAL, *FROM_BACKEND))
 
 
 def sign(x):
@@ -72,6 +74,38 @@ def acosh(x):
 def atanh(x):
     """Inverse hyperbolic tangent."""
     return mul(0.5, call("log1p", div(mul(2.0, x), sub(1.0, x))))
+
+
+# Bernoulli numbers over their index, B_2k / 2k: Abramowitz & Stegun 6.3.18.
+_DIGAMMA_SERIES = (1 / 12, -1 / 120, 1 / 252, -1 / 240, 1 / 132, -691 / 32760, 1 / 12)
+_DIGAMMA_SHIFT = 8  # from where on the series is exact to rounding
+
+
+def digamma(x):
+    """Derivative of the logarithm of the gamma function: by recurrence, then by its series.
+
+    Abramowitz & Stegun 6.3.5, 6.3.7 (reflection, left of 1/2), 6.3.18.
+    """
+    is_left = compare("<", x, 0.5)
+    right = select(is_left, sub(1.0, x), x)
+    steps = reduce(add, [div(1.0, add(right, float(k))) for k in range(_DIGAMMA_SHIFT)])
+    far = add(right, float(_DIGAMMA_SHIFT))
+    square = div(1.0, mul(far, far))
+    series = reduce(lambda total, c: mul(add(total, c), square), reversed(_DIGAMMA_SERIES), 0.0)
+    value = sub(sub(sub(call("log", far), div(0.5, far)), series), steps)
+    # What is chosen is finite wherever the value is: the branch not taken adds nothing.
+    angle = mul(math.pi, select(is_left, x, 0.25))
+    return sub(value, select(is_left, div(math.pi, call("tan", angle)), 0.0))
+
+
+def betaln(a, b):
+    """Logarithm of |B(a, b)|."""
+    return sub(add(call("lgamma", a), call("lgamma", b)), call("lgamma", add(a, b)))
+
+
+def ndtr(x):
+    """The standard normal distribution, exact in both tails."""
+    return mul(0.5, call("erfc", mul(-math.sqrt(0.5), x)))
 
 
 def expit(x):
@@ -145,6 +179,11 @@ FUNCTIONS = {
     "log10": lambda x: mul(1.0 / math.log(10.0), call("log", x)),
     "logaddexp": logaddexp,
     "expit": expit,
+    "gammaln": partial(call, "lgamma"),
+    "digamma": digamma,
+    "psi": digamma,
+    "betaln": betaln,
+    "ndtr": ndtr,
     "hypot": hypot,
     "sign": sign,
     "heaviside": heaviside,

@@ -14,10 +14,13 @@ import types
 
 import numpy as np
 
-from cubie.systems.arrays import adopt, elementwise, traced
-from cubie.systems.errors import Untraceable
+from cubie.systems.arrays import TracedArray, adopt, elementwise, traced
+from cubie.systems.branchless import HELPERS, branchless
+from cubie.systems.bytecode import names_of
+from cubie.systems.errors import RightHandSideError, Untraceable
 from cubie.systems.expression import Expr, call, is_mask
-from cubie.systems.fingerprint import LIBRARIES, names_of
+from cubie.systems.kept_state import ATOMS, Watch
+from cubie.systems.libraries import LIBRARIES
 from cubie.systems.numpy_functions import CREATORS, REPLACED
 from cubie.systems.operations import FUNCTIONS, greatest, hypot, least
 
@@ -69,6 +72,18 @@ class TracedFloat(metaclass=_FloatKind):
         return value[0] if value and isinstance(value[0], Expr) else float(*value)
 
 
+class TracedFloat64(TracedFloat):
+    """`np.float64` for code under trace: leaves expressions and arrays of them alone."""
+
+    def __new__(cls, *value):
+        if value and isinstance(value[0], (Expr, TracedArray)):
+            return value[0]
+        return np.float64(*value)
+
+
+FLOAT_TYPES = {float: TracedFloat, np.float64: TracedFloat64}
+
+
 def _fsum(values):
     return sum(values)
 
@@ -97,6 +112,25 @@ MATH["fabs"] = lambda x: call("fabs", x) if isinstance(x, Expr) else math.fabs(x
 BY_FUNCTION = {getattr(math, name): function for name, function in MATH.items()}
 
 
+class _Advancing:
+    """Stands for an iterator or a generator, which every use moves on."""
+
+    def __init__(self, name):
+        self._name = name
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise RightHandSideError(
+            f"fun takes the next entry of `{self._name}`, which moves on with every call. A "
+            "right-hand side must depend on t, y and args only; give it a list, and choose the "
+            "entry by t or y."
+        )
+
+    send = __next__
+
+
 class TracedModule:
     """A module whose attributes are rewired when they are asked for."""
 
@@ -122,37 +156,68 @@ class TracedUfunc:
 
 
 class Rewiring:
-    """Copies of the functions that one trace reaches, each made once."""
+    """Copies of the functions that one trace reaches, each made once.
 
-    def __init__(self):
+    Parameters
+    ----------
+    watch : Watch
+        Is told of all that the traced code can change: copies, and what is no copy.
+    written : frozenset of int
+        Ids of arrays of numbers that must be able to hold expressions.
+    choosing : bool
+        Branches that only assign are choices (`cubie.systems.branchless`).
+    """
+
+    def __init__(self, watch: Watch, written=frozenset(), choosing=False):
+        self._choosing = choosing
+        self._watch = watch
+        self._written = written
         self._copies = {}
         self._globals = {}
 
-    def __call__(self, value):
-        """Return the value as code under trace should see it."""
+    def __call__(self, value, name="an object", names=frozenset()):
+        """Return the value as code under trace should see it.
+
+        Parameters
+        ----------
+        name : str, optional
+            How a message calls the value.
+        names : frozenset of str, optional
+            Names that the code it was found by looks up.
+        """
+        if isinstance(value, ATOMS):
+            return value
         copy = self._copies.get(id(value))
         if copy is None:
-            copy = self._copy(value)
             # The value is kept with its copy, so that its id stays taken.
-            self._copies[id(value)] = copy = (copy, value)
+            copy = (self._copy(value, name), value)
+            self._copies[id(value)] = copy
+            if not isinstance(value, (types.FunctionType, types.ModuleType)):
+                self._watch.add(value, name, names)
         return copy[0]
 
-    def _copy(self, value):
+    def _copy(self, value, name):
         if isinstance(value, types.FunctionType):
             return self._function(value)
         if isinstance(value, types.ModuleType):
-            return TracedModule(value, self)
+            module = TracedModule(value, self)
+            self._watch.attributes(module, name)
+            return module
         if isinstance(value, functools.partial):
-            keywords = {name: self(entry) for name, entry in value.keywords.items()}
+            keywords = {name: self(entry, name) for name, entry in value.keywords.items()}
             return functools.partial(self(value.func), *map(self, value.args), **keywords)
         if isinstance(value, types.MethodType):
-            return types.MethodType(self(value.__func__), self(value.__self__))
-        if type(value) in (list, tuple) and any(callable(entry) for entry in value):
-            return type(value)(map(self, value))
-        if type(value) is dict and any(callable(entry) for entry in value.values()):
-            return {key: self(entry) for key, entry in value.items()}
+            return types.MethodType(self(value.__func__), self(value.__self__, "self"))
+        if type(value) in (list, tuple, dict):
+            return self._container(value, name)
         if isinstance(value, type):
-            return value
+            return FLOAT_TYPES.get(value, value)
+        if id(value) in self._written:
+            copy = traced(value)
+            self._watch.add_alone(copy, name)
+            return copy
+        if hasattr(type(value), "__next__"):
+            return _Advancing(name)
         inner = getattr(value, "py_func", None) or (
             value.__wrapped__ if isinstance(value, functools._lru_cache_wrapper) else None
         )
@@ -168,13 +233,29 @@ class Rewiring:
             return TracedUfunc(value)
         if _library(value) == "numpy" and callable(value):
             return _adopting(value)
-        return self._instance(value)
+        return self._instance(value, name)
+
+    def _container(self, value, name):
+        """Return the container itself where its entries stay what they are, else a copy."""
+        entries = dict(value) if type(value) is dict else dict(enumerate(value))
+        # A container that is inside itself is left alone.
+        self._copies[id(value)] = (value, value)
+        seen = {
+            key: entry if isinstance(entry, ATOMS) else self(entry, f"{name}[{key!r}]")
+            for key, entry in entries.items()
+        }
+        if all(seen[key] is entry for key, entry in entries.items()):
+            return value
+        entries = list(seen.values())
+        copy = seen if type(value) is dict else tuple(entries) if type(value) is tuple else entries
+        self._watch.add_alone(copy, name)
+        return copy
 
     def _function(self, function):
         # Functions of libraries work on traced arrays as they are.
         if _library(function) in LIBRARIES:
             return function
-        code = function.__code__
+        code = branchless(function) if self._choosing else function.__code__
         namespace = self._globals.setdefault(id(function.__globals__), dict(function.__globals__))
         cells = tuple(types.CellType() for _ in code.co_freevars) or None
         copy = types.FunctionType(code, namespace, function.__name__, None, cells)
@@ -182,18 +263,28 @@ class Rewiring:
         self._copies[id(function)] = (copy, function)
         copy.__defaults__ = tuple(map(self, function.__defaults__ or ())) or None
         if function.__kwdefaults__:
-            copy.__kwdefaults__ = {k: self(v) for k, v in function.__kwdefaults__.items()}
-        for name in sorted(names_of(code)):
+            copy.__kwdefaults__ = {k: self(v, k) for k, v in function.__kwdefaults__.items()}
+        if self._choosing:
+            namespace.update(HELPERS)
+        names = names_of(code)
+        for name in sorted(names):
             if name in function.__globals__:
-                namespace[name] = self(function.__globals__[name])
+                namespace[name] = self(function.__globals__[name], name, names)
             elif name in BUILTINS and hasattr(builtins, name):
                 namespace[name] = BUILTINS[name]
-        for cell, original in zip(cells or (), function.__closure__ or (), strict=True):
+        closure = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
+        for name, cell in zip(code.co_freevars, cells or (), strict=True):
+            original = closure[name]
             if _is_filled(original):
-                cell.cell_contents = self(original.cell_contents)
+                cell.cell_contents = self(original.cell_contents, name)
+            self._watch.cell(cell, name)
+        for name, value in function.__dict__.items():
+            copy.__dict__[name] = self(value, f"{function.__name__}.{name}")
+        self._watch.namespace(namespace, names)
+        self._watch.attributes(copy, function.__name__)
         return copy
 
-    def _instance(self, value):
+    def _instance(self, value, label):
         """Return a stand-in for an object with Python methods: same state, rewired methods."""
         kind = type(value)
         if _library(kind) in LIBRARIES or kind.__module__ == "builtins":
@@ -206,11 +297,11 @@ class Rewiring:
         if not any(isinstance(entry, types.FunctionType) for entry in methods.values()):
             return value
         try:
-            return self._stand_in(value, kind, methods)
+            return self._stand_in(value, kind, methods, label)
         except (TypeError, AttributeError):
             return value
 
-    def _stand_in(self, value, kind, methods):
+    def _stand_in(self, value, kind, methods, label):
         members = {
             name: self(entry)
             for name, entry in methods.items()
@@ -226,13 +317,20 @@ class Rewiring:
             for name, entry in methods.items()
             if isinstance(entry, staticmethod)
         }
+        if id(value) in self._copies:
+            return self._copies[id(value)][0]  # a method refers to the object itself
+        members["__module__"] = kind.__module__
         stand_in = object.__new__(type(kind.__name__, (kind,), members))
+        # Known before its attributes are looked at: objects may refer to one another.
+        self._copies[id(value)] = (stand_in, value)
         for base in kind.__mro__:
             for name in _slots(base):
                 if hasattr(value, name):
-                    object.__setattr__(stand_in, name, getattr(value, name))
+                    entry = self(getattr(value, name), f"{label}.{name}")
+                    object.__setattr__(stand_in, name, entry)
         state = getattr(value, "__dict__", {})
-        stand_in.__dict__.update({name: self(entry) for name, entry in state.items()})
+        stand_in.__dict__.update({n: self(entry, f"{label}.{n}") for n, entry in state.items()})
+        self._watch.add_alone(stand_in, label)
         return stand_in
 
 

@@ -20,6 +20,7 @@ _SYMPY_NAMES: dict[str, str] = {
     "minimum": "Min",
     "maximum": "Max",
     "ceil": "ceiling",
+    "lgamma": "loggamma",
 }
 _RELATIONS = {"<": "Lt", "<=": "Le", ">": "Gt", ">=": "Ge", "==": "Eq", "!=": "Ne"}
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -28,6 +29,7 @@ _FUNCTIONS = (
     *("exp", "expm1", "exp2", "log", "log1p", "log2", "log10", "sqrt", "cbrt", "abs", "sign"),
     *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh"),
     *("asinh", "acosh", "atanh", "hypot", "floor", "ceil", "heaviside"),
+    *("erf", "erfc", "gamma", "lgamma"),
     *("minimum", "maximum", "where"),
 )
 _RENAMED = {"min": "minimum", "max": "maximum", "fabs": "abs", "ln": "log", "pow": "power"}
@@ -368,7 +370,8 @@ def _in_order(used, quantities) -> list[str]:
 
 def _compiled(source: str) -> Callable:
     namespace: dict[str, Any] = {
-        f"_{name}": getattr(np, _NUMPY_NAMES.get(name, name)) for name in (*_FUNCTIONS, "power")
+        f"_{name}": getattr(np, _NUMPY_NAMES.get(name, name), None) or getattr(math, name)
+        for name in (*_FUNCTIONS, "power")
     }
     # The name of a module of its own, so that the cache tells its functions apart.
     namespace |= {"__name__": "equations"}

@@ -29,7 +29,7 @@ class System:
     state_names, parameter_names : tuple of str
         One a slot.
     note : str
-        A sentence about the way taken; empty for a traced system.
+        A sentence about the way taken; of a traced system, about what runs leave undone.
     function : callable
         For a compiled system: what a backend must compile and hand to `adapt`.
     constants : tuple
@@ -77,10 +77,10 @@ class System:
         `y` and `p` are read by int index only; nothing is returned.
         """
         if self.kind == "compiled":
-            return self.adapt(self.function, np.array)
+            return self.adapt(self.function, np.array, _read_only)
         return self.module.rhs
 
-    def adapt(self, function, pack):
+    def adapt(self, function, pack, keep):
         """Return `rhs(t, y, p, dy, at)` around a compiled form of `function`.
 
         Parameters
@@ -88,12 +88,13 @@ class System:
         function : callable
             `self.function`, compiled by the backend.
         pack : callable
-            Makes, from a tuple of numbers, what `function` gets for the state and for each
-            vector parameter: `np.array`, or the identity where arrays cannot be made.
+            Makes, from a tuple of numbers, what `function` gets for the state: `np.array`.
+        keep : callable
+            The same for each vector parameter, which must not be written to.
         """
         if self.kind != "compiled":
             raise TypeError("a traced system has its own `rhs`; there is nothing to adapt")
-        return self.module.build(function, pack, self.constants)
+        return self.module.build(function, pack, keep, self.constants)
 
     def parameters(self, args, n_runs=None):
         """Return the parameters of all runs, (n_parameters, n_runs), or (n_parameters, 1).
@@ -112,3 +113,9 @@ class System:
                 f"{self.n_parameters} ({', '.join(self.parameter_names)})."
             )
         return columns
+
+
+def _read_only(numbers):
+    array = np.array(numbers)
+    array.flags.writeable = False
+    return array

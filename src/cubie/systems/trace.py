@@ -107,7 +107,9 @@ class _Request:
         if entry["kind"] == "compiled":
             return self._compiled(entry["note"])
         source = self.store.read_module(entry["digest"])
-        return None if source is None else self._system(source, "traced")
+        if source is None:
+            return None
+        return self._system(source, "traced", note=entry.get("note", ""))
 
     def _key_with(self, baked):
         """Return the key that also holds the values of ints that became constants."""
@@ -125,21 +127,33 @@ class _Request:
     def _fresh(self):
         # Imported late: a cached system needs none of the tracer.
         from cubie.systems.checking import check_against_original, plain_results
+        from cubie.systems.kept_state import Watch
         from cubie.systems.source import write_module
+        from cubie.systems.stateless import check_stateless
         from cubie.systems.tracing import trace_outputs
 
+        watch, changed = Watch(self.fun), []
         plain = original(self.fun)
+        for fun in (self.fun, plain):
+            watch.add(fun, getattr(fun, "__name__", "fun"))
+        watch.add(self.args, "args")
+        plain = watch.watched(plain, changed)
         results = plain_results(plain, self.n_states, self.args)
         known = (self.store.read_entry(self.key) or {}) if self.key else {}
         baked = frozenset(known.get("baked", ()))
         try:
-            outputs, baked = trace_outputs(self.fun, self.n_states, self.args, self.leaves, baked)
+            outputs, baked, note = trace_outputs(
+                self.fun, self.n_states, self.args, self.leaves, baked, changed
+            )
             source = write_module(outputs, self._title(), self.state_names, self.parameter_names)
             check_against_original(source, plain, self.args, results)
         except Untraceable as reason:
+            check_stateless(self.fun, changed)
             return self._compiled(str(reason))
-        system = self._system(source, "traced")
-        self._remember(baked, kind="traced", digest=system.digest)
+        finally:
+            watch.restore()
+        system = self._system(source, "traced", note=note)
+        self._remember(baked, kind="traced", digest=system.digest, note=note)
         return system
 
     def _title(self):

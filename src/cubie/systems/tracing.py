@@ -6,87 +6,41 @@ conditional expression needs no rewriting, as long as there are few of them.
 """
 
 import traceback
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cubie.systems import expression as ex
 from cubie.systems.arrays import UNSET, traced
-from cubie.systems.errors import NeedsInteger, RightHandSideError, Untraceable
+from cubie.systems.errors import NeedsInteger, RightHandSideError, TooManyPaths, Untraceable
 from cubie.systems.expression import Expr, Graph
-from cubie.systems.parameters import rebuild
+from cubie.systems.kept_state import Watch
+from cubie.systems.parameters import CONTAINERS, rebuild
+from cubie.systems.paths import Paths, join
 from cubie.systems.rewiring import Rewiring
-
-MOST_PATHS = 64
-MOST_CONDITIONS = 40
+from cubie.systems.stateless import check_independent, refusal, side_effects, written_arrays
 
 
-class Paths:
-    """Depth-first walk over the answers to `bool(mask)`."""
+class Way(NamedTuple):
+    """One way to follow conditions."""
 
-    def __init__(self):
-        self.prefix = []
-        self.taken = []
-
-    def decide(self, mask):
-        """Answer for this path; a condition met again gets the answer it had."""
-        if type(mask) is bool:
-            return mask
-        for known, answer in self.taken:
-            if known is mask:
-                return answer
-            if (known.op == "~" and known.operands[0] is mask) or (
-                mask.op == "~" and mask.operands[0] is known
-            ):
-                return not answer
-        if len(self.taken) == MOST_CONDITIONS:
-            raise Untraceable(
-                f"more than {MOST_CONDITIONS} conditions on the states follow one another "
-                "(a loop that depends on the states?)"
-            )
-        depth = len(self.taken)
-        answer = self.prefix[depth] if depth < len(self.prefix) else True
-        self.taken.append((mask, answer))
-        return answer
-
-    def run_all(self, function):
-        """Return (conditions with answers, result) of each path, in depth-first order."""
-        results = []
-        while True:
-            self.taken = []
-            outcome = function()
-            results.append((tuple(self.taken), outcome))
-            answers = [answer for _, answer in self.taken]
-            while answers and not answers[-1]:
-                answers.pop()
-            if not answers:
-                return results
-            if len(results) == MOST_PATHS:
-                raise Untraceable(
-                    f"its conditions on the states give more than {MOST_PATHS} paths; "
-                    "np.where makes none"
-                )
-            self.prefix = [*answers[:-1], False]
+    choosing: bool  # branches that only assign are choices: few paths, but the text is needed
+    most_paths: int
 
 
-def _join(results, depth=0):
-    """Join the outputs of all paths that agree up to `depth`."""
-    if len(results) == 1 and len(results[0][0]) == depth:
-        return results[0][1]
-    mask = results[0][0][depth][0]
-    held = [r for r in results if r[0][depth][1]]
-    failed = [r for r in results if not r[0][depth][1]]
-    pairs = zip(_join(held, depth + 1), _join(failed, depth + 1), strict=True)
-    return [ex.select(mask, a, b) for a, b in pairs]
+# The first that few paths suffice for; the last one's failure is what the user is told.
+WAYS = (Way(False, 64), Way(True, 1000), Way(False, 1000))
 
 
-def trace_outputs(fun, n_states, args, leaves, baked):
-    """Return the derivative of each state as an expression, and which leaves became constants.
+def trace_outputs(fun, n_states, args, leaves, baked, changed=()):
+    """Return the derivatives as expressions, which leaves became constants, and a note.
 
     Parameters
     ----------
     baked : frozenset of int
         Leaves known to be needed as plain ints.
+    changed : list of (Record, key, value)
+        What calls of `fun` on plain numbers changed.
 
     Raises
     ------
@@ -96,35 +50,66 @@ def trace_outputs(fun, n_states, args, leaves, baked):
         When what `fun` returns cannot be the derivative.
     """
     integers = frozenset(i for i, leaf in enumerate(leaves) if leaf.numeric and leaf.integer)
+    ways = iter(WAYS)
+    way = next(ways)
     while True:
         try:
-            return _trace_once(fun, n_states, args, leaves, baked), baked
+            outputs, note = _trace_once(fun, n_states, args, leaves, baked, changed, way)
+            return outputs, baked, note
         except NeedsInteger as need:
             baked |= need.leaves
         except RightHandSideError:
             raise
         except Exception as error:
+            following = next(ways, None) if way.choosing or type(error) is TooManyPaths else None
+            if following is not None:
+                way = following
+                continue
             if integers <= baked:
                 raise Untraceable(explain(error)) from error
             # An int may be wanted where it cannot tell us, as in the index of a plain array.
             baked |= integers
 
 
-def _trace_once(fun, n_states, args, leaves, baked):
-    paths = Paths()
-    graph = Graph(paths.decide)
+def _trace_once(fun, n_states, args, leaves, baked, plainly_changed, way):
+    graph = Graph()
     time = graph.leaf("t")
     states = [graph.leaf("y", i) for i in range(n_states)]
+    watch = Watch(fun)
     # Copies are made once: a rewired function may be reached on every path.
-    rewire = Rewiring()
-    copy: Any = rewire(fun)
+    rewire = Rewiring(watch, written_arrays(plainly_changed), way.choosing)
+    copy: Any = rewire(fun, getattr(fun, "__name__", "fun"))
+    values = [_traced_leaf(graph, i, leaf, baked, rewire) for i, leaf in enumerate(leaves)]
+    given = rebuild(args, leaves, values)
+    _watch_containers(watch, given, "args")
+    changed = []
 
-    def run():
-        values = [_traced_leaf(graph, i, leaf, baked, rewire) for i, leaf in enumerate(leaves)]
-        y = traced(np.array(states, dtype=object))
-        return output_entries(copy(time, y, *rebuild(args, leaves, values)), n_states)
+    def outputs():
+        def run():
+            y = traced(np.array(states, dtype=object))
+            return output_entries(copy(time, y, *given), n_states)
 
-    return [ex.number(entry) for entry in _join(paths.run_all(run))]
+        paths = Paths(way.most_paths)
+        graph.decide = paths.decide
+        return [ex.number(entry) for entry in join(paths.run_all(watch.watched(run, changed)))]
+
+    result, first = outputs(), list(changed)
+    if first:
+        check_independent(result, outputs, first, graph)
+    elif plainly_changed:
+        raise refusal(plainly_changed)
+    return result, side_effects(first)
+
+
+def _watch_containers(watch, value, name):
+    """Watch the containers and arrays in args, which were made anew."""
+    if isinstance(value, np.ndarray):
+        watch.add_alone(value, name)
+    elif type(value) in CONTAINERS or type(value) is tuple:
+        watch.add_alone(value, name)
+        entries = value.items() if type(value) is dict else enumerate(value)
+        for key, entry in entries:
+            _watch_containers(watch, entry, f"{name}[{key!r}]")
 
 
 def _traced_leaf(graph, i, leaf, baked, rewire):

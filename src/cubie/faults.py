@@ -1,0 +1,42 @@
+"""How a right-hand side that failed as it ran becomes the status of its run.
+
+Only a function that is compiled as it stands can fail: it raised, or read outside an array. Its
+derivative is then NaN, and it writes RAISED to a slot that such systems have behind their
+parameters. The attempt is rejected as any that is not finite; the slot keeps the reason until an
+attempt goes well, because a derivative of NaN may be used again by later ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from cubie.backend import Backend, select
+from cubie.status import RunStatus
+
+if TYPE_CHECKING:
+    from cubie.systems.component import SystemComponent
+
+
+def build_faults(backend: Backend, system: SystemComponent) -> Callable:
+    """Return ``account(parameters, failure, finite) -> failure``, to be called once an attempt.
+
+    It returns FUNCTION_RAISED where the right-hand side is to blame, `failure` elsewhere.
+    """
+    if not system.n_faults:
+        return backend.device(_without)
+    slot, raised_code = system.n_parameters, int(RunStatus.FUNCTION_RAISED)
+    nothing, before, now = (backend.constant(value) for value in (0.0, 1.0, 2.0))
+
+    def account(parameters, failure, finite):
+        fault = parameters[slot]
+        raised = fault == now
+        went_well = finite & (failure == 0) & ~raised
+        parameters[slot] = select(went_well, nothing, select(raised, before, fault))
+        return select((fault != nothing) & ~went_well, raised_code, failure)
+
+    return backend.device(account)
+
+
+def _without(parameters, failure, finite):
+    return failure
