@@ -197,6 +197,40 @@ def store(builder, buf, pointer, index, value):
     instruction.align = lane_alignment(buf.dtype, buf.width)
 
 
+def fmod(builder, lanes, a, b, exact):
+    """Emit the remainder with the sign of `a`, exact as C's; `exact()` emits a call of that.
+
+    Of a quotient below 2**53 (2**24) the whole part is right or one too large, for it may have
+    been rounded up; its product with `b` is taken off without rounding. Any lane with a larger
+    quotient, or something that is not finite, takes them all to the C library.
+    """
+    mantissa_bits = _EXPONENT[lanes.dtype.bitwidth][0]
+
+    def number(value):
+        return constant(lanes.dtype, lanes.width, value)
+
+    def intrinsic(name, *arguments):
+        return call_llvm_intrinsic(builder, f"llvm.{name}", lanes, arguments)
+
+    size, step = intrinsic("fabs", a), intrinsic("fabs", b)
+    whole = intrinsic("trunc", builder.fdiv(size, step))
+    rest = intrinsic("fma", negative(builder, lanes, whole), step, size)
+    below = builder.fcmp_ordered("<", rest, number(0.0))
+    rest = builder.select(below, builder.fadd(rest, step), rest)
+    quick = intrinsic("copysign", rest, a)
+    small = builder.fcmp_ordered("<", whole, number(2.0 ** (mantissa_bits + 1)))
+    finite = builder.fcmp_ordered("<", step, number(float("inf")))
+    rare = builder.not_(all_true(builder, builder.and_(small, finite), lanes.width))
+    before = builder.block
+    with builder.if_then(rare, likely=False):
+        slow = exact()
+        after = builder.block
+    result = builder.phi(quick.type)
+    result.add_incoming(quick, before)
+    result.add_incoming(slow, after)
+    return result
+
+
 # ---- floating-point bit patterns -------------------------------------------
 
 _EXPONENT = {32: (23, 0xFF, 127), 64: (52, 0x7FF, 1023)}  # mantissa bits, exponent mask, bias

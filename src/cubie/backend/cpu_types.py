@@ -16,16 +16,25 @@ from cubie.backend.lane_typing import Registrar
 from cubie.backend.lanes import Lanes, lane_type
 
 # Single vector instructions, exact on every processor.
-_HARDWARE = frozenset({"sqrt", "fabs", "floor", "ceil", "trunc"})
+_HARDWARE = frozenset({"sqrt", "fabs", "floor", "ceil", "trunc", "copysign"})
 
 
 def _math_call(context, builder, name, lanes: Lanes, arguments):
     """Call a math function on lanes: a vector library where there is one, else per lane."""
     if name in _HARDWARE:
         return codegen.call_llvm_intrinsic(builder, f"llvm.{name}", lanes, arguments)
+    if name == "fmod":
+        return codegen.fmod(
+            builder, lanes, *arguments, lambda: _call_each(context, builder, name, lanes, arguments)
+        )
     vectorised = vector_math.call(builder, name, lanes, arguments)
     if vectorised is not None:
         return vectorised
+    return _call_each(context, builder, name, lanes, arguments)
+
+
+def _call_each(context, builder, name, lanes: Lanes, arguments):
+    """Call the C library's function for one lane after the other."""
     function = operator.pow if name == "pow" else getattr(math, name)
     scalar_signature = typing.signature(lanes.dtype, *[lanes.dtype] * len(arguments))
     scalar_function = context.get_function(function, scalar_signature)

@@ -28,6 +28,8 @@ COMPARISONS = {
 MASK_OPERATORS = frozenset(COMPARISONS) | {"&", "|", "~"}
 COMMUTATIVE = frozenset("+*&|") | {"==", "!="}
 LARGEST_EXPANDED_POWER = 32
+# Of finite numbers these give finite ones, however large.
+BOUNDED = MASK_OPERATORS | {"neg", "fabs", "sin", "cos", "tanh", "atan", "select", "copysign"}
 
 
 class Graph:
@@ -118,6 +120,10 @@ def _graph(*operands):
     return None
 
 
+def _is_finite(value):
+    return value.finite if type(value) is Expr else math.isfinite(value)
+
+
 def _is_negation(value) -> TypeGuard["Expr"]:
     return type(value) is Expr and value.op == "neg"
 
@@ -164,8 +170,22 @@ def neg(a) -> Value:
     return a.graph.node("neg", a)
 
 
+def multiply(a, b) -> Value:
+    """a * b as NumPy has it: zero times a number that is not finite is NaN."""
+    for factor, other in ((a, b), (b, a)):
+        if is_mask(factor) and type(other) is Expr and not is_mask(other) and not other.finite:
+            return select(factor, other, other.graph.node("*", other, 0.0))
+    if is_mask(a) or is_mask(b):
+        return mul(a, b)
+    a, b = number(a), number(b)
+    for factor, other in ((a, b), (b, a)):
+        if type(factor) is float and factor == 0.0 and type(other) is Expr and not other.finite:
+            return other.graph.node("*", a, b)
+    return mul(a, b)
+
+
 def mul(a, b) -> Value:
-    """a * b; a mask keeps or drops the other factor, and a zero factor gives zero."""
+    """a * b where both are finite: a mask keeps or drops the other, a zero factor gives zero."""
     if is_mask(a):
         return select(a, number(b), 0.0)
     if is_mask(b):
@@ -188,8 +208,16 @@ def mul(a, b) -> Value:
     return graph.node("*", a, b)
 
 
+def divide(a, b) -> Value:
+    """a / b as NumPy has it: zero over zero is NaN."""
+    a, b = number(a), number(b)
+    if type(a) is float and a == 0.0 and type(b) is Expr:
+        return b.graph.node("/", a, b)
+    return div(a, b)
+
+
 def div(a, b) -> Value:
-    """a / b."""
+    """a / b where b is not zero: zero over anything is zero."""
     a, b = number(a), number(b)
     graph = _graph(a, b)
     if graph is None:
@@ -297,12 +325,18 @@ _NUMPY_NAMES: dict[str, str] = {
     "asin": "arcsin",
     "acos": "arccos",
     "atan": "arctan",
+    "asinh": "arcsinh",
+    "acosh": "arccosh",
+    "atanh": "arctanh",
 }
 _NUMPY_NAMES["atan2"] = "arctan2"
 
 
 def _fold(name: str, operands):
     # NumPy, unlike math, gives inf and nan where the compiled code does.
+    if name in ("minimum", "maximum"):
+        a, b = operands
+        return a if (a < b if name == "minimum" else a > b) else b
     with np.errstate(all="ignore"):
         function = getattr(np, _NUMPY_NAMES.get(name) or name)
         return float(function(*map(np.float64, operands)))
@@ -324,31 +358,53 @@ def _comparison(op):
     return _binary(lambda a, b: compare(op, a, b))[0]
 
 
-def floor_divide(a, b) -> Value:
-    """a // b."""
-    return call("floor", div(a, b))
-
-
 def remainder(a, b) -> Value:
-    """a % b with the sign of `b`, as in Python and NumPy."""
-    return sub(a, mul(floor_divide(a, b), b))
+    """a % b with the sign of `b`, as in Python and NumPy: exact, and within its range."""
+    a, b = number(a), number(b)
+    rest = call("fmod", a, b)
+    size = call("fabs", rest)
+    above = select(compare("<", rest, 0.0), add(rest, b), size)
+    below = select(compare(">", rest, 0.0), add(rest, b), neg(size))
+    return select(compare("<", b, 0.0), below, above)
+
+
+def floor_divide(a, b) -> Value:
+    """a // b: the whole number that goes with the remainder, as in Python and NumPy."""
+    a, b = number(a), number(b)
+    rest = call("fmod", a, b)
+    down = select(compare("<", b, 0.0), compare(">", rest, 0.0), compare("<", rest, 0.0))
+    quotient = div(sub(a, rest), b)
+    quotient = select(down, sub(quotient, 1.0), quotient)
+    # A whole number, but for the rounding of the division.
+    whole = call("floor", quotient)
+    whole = select(compare(">", sub(quotient, whole), 0.5), add(whole, 1.0), whole)
+    zero = mul(call("copysign", 0.0, a), call("copysign", 1.0, b))
+    whole = select(compare("==", quotient, 0.0), zero, whole)
+    return select(compare("==", b, 0.0), divide(a, b), whole)
 
 
 class Expr:
-    """One node: behaves as a number (or a truth value) in the user's code."""
+    """One node: behaves as a number (or a truth value) in the user's code.
 
-    __slots__ = ("graph", "op", "operands", "serial")
+    Attributes
+    ----------
+    finite : bool
+        Whether it surely is a finite number in a run that has not failed.
+    """
+
+    __slots__ = ("finite", "graph", "op", "operands", "serial")
 
     def __init__(self, graph, op, operands, serial):
         self.graph = graph
         self.op = op
         self.operands = operands
         self.serial = serial
+        self.finite = op in ("t", "y") or (op in BOUNDED and all(map(_is_finite, operands)))
 
     __add__, __radd__ = _binary(add)
     __sub__, __rsub__ = _binary(sub)
-    __mul__, __rmul__ = _binary(mul)
-    __truediv__, __rtruediv__ = _binary(div)
+    __mul__, __rmul__ = _binary(multiply)
+    __truediv__, __rtruediv__ = _binary(divide)
     __pow__, __rpow__ = _binary(power)
     __floordiv__, __rfloordiv__ = _binary(floor_divide)
     __mod__, __rmod__ = _binary(remainder)

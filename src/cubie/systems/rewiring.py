@@ -93,6 +93,8 @@ MATH = {
     if callable(function) and not name.startswith("_")
 } | {"fsum": _fsum, "prod": _prod, "dist": _dist}
 MATH["pow"] = _for_scalars("pow", math.pow)
+# Rounded to the nearest, unlike NumPy's function of this name.
+MATH["remainder"] = _for_scalars("IEEE remainder", math.remainder)
 MATH["fabs"] = lambda x: call("fabs", x) if isinstance(x, Expr) else math.fabs(x)
 BY_FUNCTION = {getattr(math, name): function for name, function in MATH.items()}
 
