@@ -71,6 +71,7 @@ def _local(backend, name: str, size: int) -> Placement:
         name=name,
         location=Location.LOCAL,
         offset=None,
+        size_bytes=size * backend.dtype.itemsize,
         n_elements=size,
         dtype=backend.dtype,
         lifetime=None,

@@ -197,8 +197,8 @@ def store(builder, buf, pointer, index, value):
     instruction.align = lane_alignment(buf.dtype, buf.width)
 
 
-def fmod(builder, lanes, a, b, exact):
-    """Emit the remainder with the sign of `a`, exact as C's; `exact()` emits a call of that.
+def fmod(builder, lanes, a, b):
+    """Emit the remainder with the sign of `a`, as exact as C's.
 
     Of a quotient below 2**53 (2**24) the whole part is right or one too large, for it may have
     been rounded up; its product with `b` is taken off without rounding. Any lane with a larger
@@ -223,7 +223,7 @@ def fmod(builder, lanes, a, b, exact):
     rare = builder.not_(all_true(builder, builder.and_(small, finite), lanes.width))
     before = builder.block
     with builder.if_then(rare, likely=False):
-        slow = exact()
+        slow = builder.frem(a, b)
         after = builder.block
     result = builder.phi(quick.type)
     result.add_incoming(quick, before)

@@ -24,17 +24,10 @@ def _math_call(context, builder, name, lanes: Lanes, arguments):
     if name in _HARDWARE:
         return codegen.call_llvm_intrinsic(builder, f"llvm.{name}", lanes, arguments)
     if name == "fmod":
-        return codegen.fmod(
-            builder, lanes, *arguments, lambda: _call_each(context, builder, name, lanes, arguments)
-        )
+        return codegen.fmod(builder, lanes, *arguments)
     vectorised = vector_math.call(builder, name, lanes, arguments)
     if vectorised is not None:
         return vectorised
-    return _call_each(context, builder, name, lanes, arguments)
-
-
-def _call_each(context, builder, name, lanes: Lanes, arguments):
-    """Call the C library's function for one lane after the other."""
     function = operator.pow if name == "pow" else getattr(math, name)
     scalar_signature = typing.signature(lanes.dtype, *[lanes.dtype] * len(arguments))
     scalar_function = context.get_function(function, scalar_signature)
