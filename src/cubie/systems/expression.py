@@ -43,12 +43,18 @@ class Graph:
         Serial number of a parameter given as an int -> the leaf of args it came from.
     decide : callable
         Answers `bool(mask)`; the path explorer sets it.
+    catching : callable
+        Tells whether the code under trace catches exceptions.
+    plain : set of int
+        Serial numbers of nodes that are Python's own floats, which raise where NumPy's do not.
     """
 
-    def __init__(self, decide=None):
+    def __init__(self, decide=None, catching=lambda: False):
         self.nodes = {}
         self.integers = {}
         self.decide = decide or _refuse_truth_value
+        self.catching = catching
+        self.plain = set()
 
     def node(self, op, *operands):
         """Return the one node of this operator and these operands."""
@@ -320,16 +326,16 @@ def call(name, *operands) -> Value:
     return graph.node(name, *operands)
 
 
-_NUMPY_NAMES: dict[str, str] = {
+NUMPY_NAMES: dict[str, str] = {
     "pow": "power",
     "asin": "arcsin",
     "acos": "arccos",
     "atan": "arctan",
+    "atan2": "arctan2",
     "asinh": "arcsinh",
     "acosh": "arccosh",
     "atanh": "arctanh",
 }
-_NUMPY_NAMES["atan2"] = "arctan2"
 
 
 def _fold(name: str, operands):
@@ -338,7 +344,7 @@ def _fold(name: str, operands):
         a, b = operands
         return a if (a < b if name == "minimum" else a > b) else b
     with np.errstate(all="ignore"):
-        function = getattr(np, _NUMPY_NAMES.get(name) or name)
+        function = getattr(np, NUMPY_NAMES.get(name) or name)
         return float(function(*map(np.float64, operands)))
 
 
@@ -352,6 +358,20 @@ def _binary(function):
         return NotImplemented if other is NotImplemented else function(other, self)
 
     return forward, backward
+
+
+def _raising(function, check: str):
+    """Return an operator that raises, where that may be caught, as Python's own floats do."""
+
+    def checked(a, b):
+        graph = _graph(a, b)
+        if graph is not None and graph.catching():
+            from cubie.systems import exceptions
+
+            getattr(exceptions, check)(a, b)
+        return function(a, b)
+
+    return _binary(checked)
 
 
 def _comparison(op):
@@ -404,10 +424,10 @@ class Expr:
     __add__, __radd__ = _binary(add)
     __sub__, __rsub__ = _binary(sub)
     __mul__, __rmul__ = _binary(multiply)
-    __truediv__, __rtruediv__ = _binary(divide)
-    __pow__, __rpow__ = _binary(power)
-    __floordiv__, __rfloordiv__ = _binary(floor_divide)
-    __mod__, __rmod__ = _binary(remainder)
+    __truediv__, __rtruediv__ = _raising(divide, "raise_as_division")
+    __pow__, __rpow__ = _raising(power, "raise_as_power")
+    __floordiv__, __rfloordiv__ = _raising(floor_divide, "raise_as_division")
+    __mod__, __rmod__ = _raising(remainder, "raise_as_division")
     __and__, __rand__ = _binary(logical_and)
     __or__, __ror__ = _binary(logical_or)
     __xor__, __rxor__ = _binary(lambda a, b: select(a, logical_not(b), mask(b)))

@@ -16,6 +16,7 @@ import numpy as np
 
 from cubie.systems.arrays import adopt, elementwise, traced
 from cubie.systems.errors import Untraceable
+from cubie.systems.exceptions import catches, mark_plain, raise_as_math
 from cubie.systems.expression import Expr, call, is_mask
 from cubie.systems.fingerprint import LIBRARIES, names_of
 from cubie.systems.numpy_functions import CREATORS, REPLACED
@@ -30,7 +31,8 @@ def _for_scalars(name, native):
             return native(*operands)
         if function is None:
             raise Untraceable(f"math.{name} is applied to an expression")
-        return elementwise(function, *operands)
+        raise_as_math(name, operands)
+        return mark_plain(elementwise(function, *operands))
 
     return traced_function
 
@@ -66,7 +68,7 @@ class TracedFloat(metaclass=_FloatKind):
     dtype = np.dtype(float)
 
     def __new__(cls, *value):
-        return value[0] if value and isinstance(value[0], Expr) else float(*value)
+        return mark_plain(value[0]) if value and isinstance(value[0], Expr) else float(*value)
 
 
 def _fsum(values):
@@ -124,9 +126,16 @@ class TracedUfunc:
 
 
 class Rewiring:
-    """Copies of the functions that one trace reaches, each made once."""
+    """Copies of the functions that one trace reaches, each made once.
+
+    Attributes
+    ----------
+    catches : bool
+        Whether one of them catches exceptions.
+    """
 
     def __init__(self):
+        self.catches = False
         self._copies = {}
         self._globals = {}
 
@@ -177,6 +186,7 @@ class Rewiring:
         if _library(function) in LIBRARIES:
             return function
         code = function.__code__
+        self.catches = self.catches or catches(code)
         namespace = self._globals.setdefault(id(function.__globals__), dict(function.__globals__))
         cells = tuple(types.CellType() for _ in code.co_freevars) or None
         copy = types.FunctionType(code, namespace, function.__name__, None, cells)

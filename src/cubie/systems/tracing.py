@@ -2,9 +2,11 @@
 
 An `if` on the states is followed both ways: the function is run once for each path through its
 conditions, and the results are joined with `select`. So an ordinary `if`, `and`, `min` or
-conditional expression needs no rewriting, as long as there are few of them.
+conditional expression needs no rewriting, as long as there are few of them. What arithmetic raises
+in a function that catches it is a condition too, see `cubie.systems.exceptions`.
 """
 
+import math
 import traceback
 from typing import Any
 
@@ -12,7 +14,8 @@ import numpy as np
 
 from cubie.systems import expression as ex
 from cubie.systems.arrays import UNSET, traced
-from cubie.systems.errors import NeedsInteger, RightHandSideError, Untraceable
+from cubie.systems.errors import NeedsInteger, Refusal, RightHandSideError, Untraceable
+from cubie.systems.exceptions import is_foreseen, mark_plain
 from cubie.systems.expression import Expr, Graph
 from cubie.systems.parameters import rebuild
 from cubie.systems.rewiring import Rewiring
@@ -103,7 +106,7 @@ def trace_outputs(fun, n_states, args, leaves, baked):
             baked |= need.leaves
         except RightHandSideError:
             raise
-        except Exception as error:
+        except (Exception, Untraceable) as error:
             if integers <= baked:
                 raise Untraceable(explain(error)) from error
             # An int may be wanted where it cannot tell us, as in the index of a plain array.
@@ -112,17 +115,27 @@ def trace_outputs(fun, n_states, args, leaves, baked):
 
 def _trace_once(fun, n_states, args, leaves, baked):
     paths = Paths()
-    graph = Graph(paths.decide)
-    time = graph.leaf("t")
-    states = [graph.leaf("y", i) for i in range(n_states)]
     # Copies are made once: a rewired function may be reached on every path.
     rewire = Rewiring()
+    graph = Graph(paths.decide, lambda: rewire.catches)
+    time = graph.leaf("t")
+    states = [graph.leaf("y", i) for i in range(n_states)]
     copy: Any = rewire(fun)
 
     def run():
+        graph.plain.clear()
+        Refusal.latest.refusal = None
         values = [_traced_leaf(graph, i, leaf, baked, rewire) for i, leaf in enumerate(leaves)]
         y = traced(np.array(states, dtype=object))
-        return output_entries(copy(time, y, *rebuild(args, leaves, values)), n_states)
+        try:
+            result = copy(time, y, *rebuild(args, leaves, values))
+        except Exception as error:
+            if is_foreseen(error):
+                return [math.nan] * n_states
+            raise
+        if rewire.catches and Refusal.latest.refusal is not None:
+            raise Refusal.latest.refusal
+        return output_entries(result, n_states)
 
     return [ex.number(entry) for entry in _join(paths.run_all(run))]
 
@@ -139,7 +152,7 @@ def _traced_leaf(graph, i, leaf, baked, rewire):
             graph.integers[parameter.serial] = i
         slots.append(parameter)
     if not leaf.shape and not isinstance(leaf.value, np.ndarray):
-        return slots[0]
+        return slots[0] if isinstance(leaf.value, np.generic) else mark_plain(slots[0])
     return traced(np.array(slots, dtype=object).reshape(leaf.shape))
 
 
