@@ -31,11 +31,11 @@ def evaluate_component(backend, build: Callable, x) -> np.ndarray:
         value = function(load_run(inputs.initial_state, 0, 1, run, n_runs))
         store_run(outputs.states, 0, run, run < n_runs, value)
 
-    return _launch(backend, work, x.reshape(1, -1), np.zeros((0, x.size)), 1, 0)[0]
+    return _launch(backend, work, x.reshape(1, -1), np.zeros((0, x.size)), 1)[0]
 
 
-def evaluate_rhs(backend, rhs: Callable, t: float, y, p) -> np.ndarray:
-    """Return what ``rhs(t, y, p, dy, 0)`` of a generated module writes, (n, runs).
+def evaluate_rhs(backend, rhs: Callable, t: float, y, p, n_outputs: int) -> np.ndarray:
+    """Return what ``rhs(t, y, p, dy, 0)`` of a generated module writes, (n_outputs, runs).
 
     Parameters
     ----------
@@ -46,7 +46,8 @@ def evaluate_rhs(backend, rhs: Callable, t: float, y, p) -> np.ndarray:
     y, p = np.asarray(y, backend.dtype), np.asarray(p, backend.dtype)
     n, m = len(y), len(p)
     straight = backend.straight_line(rhs)
-    buffers = [_local(backend, name, size) for name, size in (("y", n), ("p", m), ("dy", n))]
+    sizes = {"y": n, "p": m, "dy": n_outputs}
+    buffers = [_local(backend, name, size) for name, size in sizes.items()]
     reach_y, reach_p, reach_dy = map(backend.allocator, buffers)
     time = backend.constant(t)
 
@@ -60,10 +61,10 @@ def evaluate_rhs(backend, rhs: Callable, t: float, y, p) -> np.ndarray:
         for i in range(m):
             parameters[i] = load_run(inputs.parameters, i * n_runs, 1, run, n_runs)
         straight(now, states, parameters, derivative, 0)
-        for i in range(n):
+        for i in range(n_outputs):
             store_run(outputs.states, i * n_runs, run, run < n_runs, derivative[i])
 
-    return _launch(backend, work, y, p, n, 8 * (2 * n + m))
+    return _launch(backend, work, y, p, n_outputs)
 
 
 def _local(backend, name: str, size: int) -> Placement:
@@ -78,7 +79,7 @@ def _local(backend, name: str, size: int) -> Placement:
     )
 
 
-def _launch(backend, work: Callable, y, p, n_outputs: int, local_bytes: int) -> np.ndarray:
+def _launch(backend, work: Callable, y, p, n_outputs: int) -> np.ndarray:
     dtype, n_runs = backend.dtype, y.shape[1]
     integers = np.zeros(max(1, len(p)), np.int64)
     inputs = KernelInputs(

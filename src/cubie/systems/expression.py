@@ -179,8 +179,9 @@ def neg(a) -> Value:
 def multiply(a, b) -> Value:
     """a * b as NumPy has it: zero times a number that is not finite is NaN."""
     for factor, other in ((a, b), (b, a)):
-        if is_mask(factor) and type(other) is Expr and not is_mask(other) and not other.finite:
-            return select(factor, other, other.graph.node("*", other, 0.0))
+        if is_mask(factor) and not is_mask(other) and not _is_finite(other):
+            dropped = other.graph.node("*", other, 0.0) if type(other) is Expr else math.nan
+            return select(factor, other, dropped)
     if is_mask(a) or is_mask(b):
         return mul(a, b)
     a, b = number(a), number(b)
