@@ -8,6 +8,8 @@ operation moved at random by as much as it may be off.
 
 from __future__ import annotations
 
+import ast
+import functools
 import math
 import operator
 import random
@@ -135,13 +137,22 @@ class Spread:
         self.dtype = np.dtype(dtype).type
         self.rounding, self.functions = rounding, functions
         self.random = random.Random(seed)
-        self.namespace = {"np": _Module(self, np), "math": _Module(self, math), "float": _float}
+        self.namespace = {
+            "np": _Module(self, np),
+            "math": _Module(self, math),
+            "float": _float,
+            "min": lambda *values: self.of_run(min(values), values),
+            "max": lambda *values: self.of_run(max(values), values),
+            "choose": self.choose,
+            "of_run": lambda constant: Number(self, self.dtype(constant)),
+        }
 
-    def value(self, text: str, column) -> float:
-        """Return one possible value of a formula."""
+    def value(self, text: str, column, rounds_constants: bool = False) -> float:
+        """Return one possible value of a formula; its constants may be rounded to the dtype."""
         t, y0, y1, p, q = (Number(self, self.dtype(v)) for v in column)
         names = self.namespace | {"t": t, "y": (y0, y1), "p": p, "q": q}
-        result = eval(text, names)
+        with np.errstate(all="ignore"):
+            result = eval(_prepared(text, rounds_constants), names)
         return float(result.value if type(result) is Number else self.dtype(result))
 
     def wrap(self, name: str, result):
@@ -155,13 +166,59 @@ class Spread:
             if off and np.isfinite(result):
                 spacing = np.finfo(self.dtype).eps * off
                 result = self.dtype(result * self.dtype(1.0 + self.random.uniform(-1, 1) * spacing))
+                if name == "power" and abs(result) < np.finfo(self.dtype).tiny:
+                    # One over a power that overflows.
+                    result = self.random.choice((result, self.dtype(0.0)))
         return Number(self, result)
+
+    def of_run(self, result, operands):
+        """Return a constant that was chosen by a run's number as one of the run's numbers."""
+        chosen = any(type(a) is Number or isinstance(a, np.bool_) for a in operands)
+        return Number(self, self.dtype(result)) if chosen and type(result) is float else result
+
+    def choose(self, condition, a, b):
+        """Return ``a if condition else b``."""
+        return self.of_run(a if condition else b, (condition, a, b))
 
     def zero(self, result):
         """Return the result with a sign of zero that is anyone's guess."""
         if result.value == 0.0:
             result.value = self.dtype(self.random.choice((0.0, -0.0)))
         return result
+
+
+class _Prepare(ast.NodeTransformer):
+    def __init__(self, rounds_constants: bool):
+        self.rounds_constants = rounds_constants
+
+    def visit_Constant(self, node):
+        return self._of_run(node) if type(node.value) is float else node
+
+    def visit_Attribute(self, node):
+        return self._of_run(node) if node.attr in ("pi", "inf") else node
+
+    def visit_List(self, node):
+        return node  # knots
+
+    def visit_keyword(self, node):
+        return node
+
+    def _of_run(self, node):
+        if not self.rounds_constants:
+            return node
+        return ast.Call(ast.Name("of_run", ast.Load()), [node], [])
+
+    def visit_IfExp(self, node):
+        self.generic_visit(node)
+        name = ast.Name("choose", ast.Load())
+        return ast.Call(name, [node.test, node.body, node.orelse], [])
+
+
+@functools.cache
+def _prepared(text: str, rounds_constants: bool):
+    """Return code that calls `choose` for each conditional expression."""
+    tree = _Prepare(rounds_constants).visit(ast.parse(text, mode="eval"))
+    return compile(ast.fix_missing_locations(tree), "<formula>", "eval")
 
 
 class Number:
@@ -261,15 +318,18 @@ class _Module:
     def _call(self, name, entry, arguments, options):
         spread = self._spread
         if name == "where":
-            condition, a, b = arguments
-            return a if condition else b
+            return spread.choose(*arguments)
         if name == "select":
-            ((condition,), (a,), b) = arguments
-            return a if condition else b
+            return spread.choose(*(a[0] if type(a) is list else a for a in arguments))
         plain = [
             a if a is None or isinstance(a, list) else _plain(spread, a) for a in arguments
         ]
         known = {"fabs": np.fabs, "pow": np.power, "asinh": np.arcsinh, "atan": np.arctan}
+        if not any(type(a) is Number for a in arguments):
+            # Constants are folded in double precision.
+            return entry(*arguments, **options)
+        if name == "copysign" and np.isnan(plain[1]):
+            raise Raised  # the sign of a NaN is no one's business
         with np.errstate(all="ignore"):
             if self._module is math:
                 # NaN and infinities where Python raises.

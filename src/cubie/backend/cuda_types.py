@@ -20,11 +20,12 @@ DYNAMIC_SHARED_ALIGNMENT = 16  # bytes: what the hardware gives the start of dyn
 
 def _math_call(context, builder, name, lanes, arguments):
     """Call the device's math library; a lane is one run, so the call is scalar."""
-    function = operator.pow if name == "pow" else getattr(math, name)
-    if name in ("floor", "ceil", "trunc"):
-        # Python's own versions return integers.
+    if name in ("floor", "ceil", "trunc", "fmin", "fmax"):
+        # Python's own versions return integers, or do not exist.
         suffix = "f" if lanes.dtype == types.float32 else ""
         function = getattr(libdevice, name + suffix)
+    else:
+        function = operator.pow if name == "pow" else getattr(math, name)
     signature = templates.signature(lanes.dtype, *[lanes.dtype] * len(arguments))
     return context.get_function(function, signature)(builder, arguments)
 

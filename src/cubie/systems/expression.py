@@ -324,6 +324,13 @@ def call(name, *operands) -> Value:
     graph = _graph(*operands)
     if graph is None:
         return _fold(name, operands)
+    if name in ("minimum", "maximum"):
+        first, second = operands
+        # No number compares with NaN, and where two do not, it is the second.
+        if type(second) is float and math.isnan(second):
+            return second
+        if type(first) is float and math.isnan(first):
+            return second
     return graph.node(name, *operands)
 
 

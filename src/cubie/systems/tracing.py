@@ -186,6 +186,8 @@ def output_entries(result, n_states):
 
 
 def _output_entry(entry, i):
+    if isinstance(entry, np.ndarray) and entry.ndim == 0:
+        entry = entry.item()
     if entry is UNSET:
         raise RightHandSideError(
             f"fun returned an array made by np.empty without assigning entry {i}."
