@@ -118,7 +118,9 @@ EXACT = frozenset(
      "clip", "positive", "isnan", "isfinite", "isinf", "greater", "not_equal", "logical_and",
      "logical_not", "negative"}
 )  # fmt: skip
-ROUNDED = frozenset({"add", "subtract", "multiply", "divide", "true_divide", "square", "reciprocal"})
+ROUNDED = frozenset(
+    {"add", "subtract", "multiply", "divide", "true_divide", "square", "reciprocal"}
+)
 
 
 class Spread:
@@ -321,9 +323,7 @@ class _Module:
             return spread.choose(*arguments)
         if name == "select":
             return spread.choose(*(a[0] if type(a) is list else a for a in arguments))
-        plain = [
-            a if a is None or isinstance(a, list) else _plain(spread, a) for a in arguments
-        ]
+        plain = [a if a is None or isinstance(a, list) else _plain(spread, a) for a in arguments]
         known = {"fabs": np.fabs, "pow": np.power, "asinh": np.arcsinh, "atan": np.arctan}
         if not any(type(a) is Number for a in arguments):
             # Constants are folded in double precision.
@@ -337,7 +337,9 @@ class _Module:
                 name = entry.__name__
             if name in ("interp", "sinc", "logaddexp"):
                 # Sums inside: errors are as large as those of their terms.
-                size = max([1.0, *(abs(float(a)) for a in plain if np.isscalar(a) and np.isfinite(a))])
+                size = max(
+                    [1.0, *(abs(float(a)) for a in plain if np.isscalar(a) and np.isfinite(a))]
+                )
                 shift = spread.functions * 8.0 * np.finfo(spread.dtype).eps * size
                 result = entry(*plain) + (spread.random.uniform(-1, 1) * shift if shift else 0.0)
                 return spread.wrap(name, result)

@@ -131,8 +131,8 @@ def test_a_refusal_to_trace_is_never_swallowed(tmp_path, caught):
     """What cannot be traced is not taken for an exception of the function's own."""
     namespace = {}
     exec(
-        f"def fun(t, y):\n    try:\n        s = round(y[0])\n    except {caught}:\n        s = 9.0\n"
-        "    return [s]",
+        "def fun(t, y):\n    try:\n        s = round(y[0])\n"
+        f"    except {caught}:\n        s = 9.0\n    return [s]",
         namespace,
     )
     assert trace(namespace["fun"], 1, cache_dir=tmp_path).kind == "compiled"

@@ -47,7 +47,9 @@ def traced_module(texts, directory):
         kept.append((text, function))
     header = "import math\nfrom cubie.backend import maximum, minimum, select\n\n\n"
     path = directory / f"formulas_{uuid.uuid4().hex}.py"
-    path.write_text(header + "def rhs(t, y, p, dy, at):\n" + "\n".join(lines or ["    pass"]) + "\n")
+    path.write_text(
+        header + "def rhs(t, y, p, dy, at):\n" + "\n".join(lines or ["    pass"]) + "\n"
+    )
     spec = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -85,9 +87,7 @@ def check(texts, directory, number: int) -> tuple[collections.Counter, list[str]
                     )
                 exact = dtype == "float64" and not fastmath
                 label = (*target, dtype, "fast" if fastmath else "exact")
-                counts += _compare(
-                    kept, columns, expected, got, dtype, exact, label, differences
-                )
+                counts += _compare(kept, columns, expected, got, dtype, exact, label, differences)
     return counts, differences
 
 
@@ -154,7 +154,9 @@ def _is_excused(text, column, got, dtype, exact):
     if not len(samples):
         return False
     if np.isinf(got):
-        return bool((samples == got).any()) or float(np.abs(samples).max()) > np.finfo(dtype).max / 8
+        return (
+            bool((samples == got).any()) or float(np.abs(samples).max()) > np.finfo(dtype).max / 8
+        )
     low, high = samples.min(), samples.max()
     with np.errstate(all="ignore"):
         slack = 2.0 * (high - low) + 8.0 * np.finfo(dtype).eps * abs(got) + np.finfo(dtype).tiny

@@ -213,7 +213,5 @@ class _Emitter:
                 left, right, smaller = right, left, not smaller
             if (left, right) == (str(chosen), str(other)):
                 name = "fmin" if smaller else "fmax"
-                return self.math_call(
-                    self.context, self.builder, name, self.lanes, [chosen, other]
-                )
+                return self.math_call(self.context, self.builder, name, self.lanes, [chosen, other])
         return codegen.select(self.builder, mask, chosen, other)

@@ -31,9 +31,7 @@ LOGARITHMS = ("log2", "log10")
 CIRCULAR = ("sin", "cos", "tan", "asin", "acos", "atan", "atan2")
 HYPERBOLIC = ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh")
 FROM_BACKEND = ("maximum", "minimum", "select")
-PRIMITIVES = frozenset(
-    (*POINTWISE, *BINARY, *LOGARITHMS, *CIRCULAR, *HYPERBOLIC, *FROM_BACKEND)
-)
+PRIMITIVES = frozenset((*POINTWISE, *BINARY, *LOGARITHMS, *CIRCULAR, *HYPERBOLIC, *FROM_BACKEND))
 
 
 def is_nan(x):
