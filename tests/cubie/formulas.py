@@ -180,7 +180,7 @@ class Spread:
 
     def choose(self, condition, a, b):
         """Return ``a if condition else b``."""
-        return self.of_run(a if condition else b, (condition, a, b))
+        return self.of_run(a if condition else b, (condition,))
 
     def zero(self, result):
         """Return the result with a sign of zero that is anyone's guess."""
@@ -260,10 +260,12 @@ def _apply(spread, function, inputs):
         return function(*(_plain(spread, a) for a in inputs))
 
 
-def _check_root(base, exponent: float) -> None:
-    """Half powers are square roots, which are NaN for -inf and keep the sign of zero."""
-    half = (2.0 * exponent).is_integer() and not exponent.is_integer()
-    if half and (base == -np.inf or (base == 0.0 and np.signbit(base))):
+def _check_root(base, exponent) -> None:
+    """Half powers are square roots, which are NaN for -inf and keep the sign of zero.
+
+    NumPy's own powers of -inf depend on the processor.
+    """
+    if not float(exponent).is_integer() and (base == -np.inf or (base == 0.0 and np.signbit(base))):
         raise Raised
 
 
@@ -327,7 +329,12 @@ class _Module:
         known = {"fabs": np.fabs, "pow": np.power, "asinh": np.arcsinh, "atan": np.arctan}
         if not any(type(a) is Number for a in arguments):
             # Constants are folded in double precision.
-            return entry(*arguments, **options)
+            result = entry(*arguments, **options)
+            return bool(result) if isinstance(result, np.bool_) else result
+        if name in ("power", "pow"):
+            _check_root(*plain)
+        if name in ("fmin", "fmax", "minimum", "maximum") and plain[0] == plain[1] == 0.0:
+            return spread.zero(Number(spread, spread.dtype(0.0)))
         if name == "copysign" and np.isnan(plain[1]):
             raise Raised  # the sign of a NaN is no one's business
         with np.errstate(all="ignore"):

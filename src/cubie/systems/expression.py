@@ -193,10 +193,11 @@ def multiply(a, b) -> Value:
 
 def mul(a, b) -> Value:
     """a * b where both are finite: a mask keeps or drops the other, a zero factor gives zero."""
-    if is_mask(a):
-        return select(a, number(b), 0.0)
-    if is_mask(b):
-        return select(b, a, 0.0)
+    for condition, other in ((a, b), (b, a)):
+        if is_mask(condition):
+            other = number(other)
+            # False * -1.5 is -0.0.
+            return select(condition, other, other * 0.0 if type(other) is float else 0.0)
     graph = _graph(a, b)
     if graph is None:
         return a * b
