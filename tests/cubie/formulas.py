@@ -165,6 +165,10 @@ class Spread:
             off = self.rounding if name in ROUNDED else 0.0
             if name not in ROUNDED and name not in EXACT:
                 off = self.functions * OFF.get(name, SMALL_ERROR)
+            if self.rounding and np.isinf(result) and name in ("multiply", "square", "power"):
+                # Fused with a sum, a product does not overflow.
+                largest = np.copysign(np.finfo(self.dtype).max, result)
+                result = self.random.choice((result, self.dtype(largest)))
             if off and np.isfinite(result):
                 spacing = np.finfo(self.dtype).eps * off
                 result = self.dtype(result * self.dtype(1.0 + self.random.uniform(-1, 1) * spacing))

@@ -72,7 +72,7 @@ def _whole_raises(x):
     yield _infinite(x), OverflowError
 
 
-def _domain(outside, error=ValueError):
+def _domain(outside, error: type[Exception] = ValueError):
     def conditions(x):
         yield outside(x), error
 
