@@ -81,26 +81,16 @@ def _local(backend, name: str, size: int) -> Placement:
 
 def _launch(backend, work: Callable, y, p, n_outputs: int) -> np.ndarray:
     dtype, n_runs = backend.dtype, y.shape[1]
-    integers = np.zeros(max(1, len(p)), np.int64)
-    inputs = KernelInputs(
-        initial_state=np.ascontiguousarray(y).ravel(),
-        state_stride=np.ones(1, np.int64),
-        parameters=np.ascontiguousarray(p).ravel(),
-        parameter_offsets=integers,
-        parameter_strides=integers,
-        time_span=np.zeros(2, dtype),
-        tolerances=np.zeros(2, dtype),
-        step_limits=np.zeros(2, dtype),
-        limits=np.zeros(3, np.int64),
-        save_times=np.zeros(1, dtype),
-    )
-    outputs = KernelOutputs(
-        states=np.full(n_outputs * n_runs, -77.0, dtype),
-        times=np.zeros(n_runs, dtype),
-        saved=np.zeros(n_runs, np.int64),
-        counters=np.zeros(n_runs, np.int32),
-        status=np.zeros(n_runs, np.int32),
-    )
+    # What no function here reads or writes: enough of anything.
+    spare = np.zeros(8 * max(1, n_runs))
+    used = {
+        "initial_state": np.ascontiguousarray(y).ravel(),
+        "parameters": np.append(np.ascontiguousarray(p).ravel(), dtype.type(0.0)),
+        "time_span": np.zeros(2, dtype),
+        "states": np.full(n_outputs * n_runs, -77.0, dtype),
+    }
+    inputs = KernelInputs(*(used.get(name, spare) for name in KernelInputs._fields))
+    outputs = KernelOutputs(*(used.get(name, spare) for name in KernelOutputs._fields))
     device = backend.device(work)
     kernel = backend.kernel(
         lambda: for_all_runs(backend, device), RunMemory(0, 0), f"evaluate-{uuid.uuid4().hex}"
