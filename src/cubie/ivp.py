@@ -80,8 +80,8 @@ def solve_ivp(
         "auto" is cuda where there is a GPU, else cpu.
     dtype : float64 or float32, optional
     fastmath : bool
-        Allow the compiler to reorder and fuse arithmetic. Without it results are
-        bit-identical for every placement of the buffers.
+        Allow the compiler to reorder and fuse arithmetic; that of `fun` only to fuse.
+        Without it results are bit-identical for every placement of the buffers.
     **options
         ``step_controller`` ("fixed", "i", "pi", "pid", "gustafsson"), ``save``
         ("final", "steps"), ``jac`` (``jac(t, y, *args)``, used where `fun` cannot be

@@ -1,15 +1,18 @@
 """CUDA kernels compiled without a GPU: what they need, and that nothing needless is in them."""
 
 import functools
+import math
 import subprocess
 import sys
 from importlib.metadata import PackageNotFoundError, version
 
+import numpy as np
 import pytest
 from benchmarks import resources
 from benchmarks.documents import read_section
 from benchmarks.resources import CAPABILITIES, POLICIES, Spec, make_kernel, measure
 
+from cubie import Solver
 from tests.cubie import ptx
 
 needs_nvdisasm = pytest.mark.skipif(ptx.find_nvdisasm() is None, reason="needs nvdisasm")
@@ -145,3 +148,17 @@ def test_documented_figures_are_true(policy):
     if not same_toolkit():
         pytest.skip("the table was made with other compilers; its registers may differ")
     assert stated == row
+
+
+def test_fast_math_keeps_powers_of_negative_numbers_and_the_digits_of_tanh():
+    """In single precision no instruction stands for tanh, and exponents are seen to be whole."""
+
+    def rhs(t, y, p):
+        return [math.tanh(y[0]), y[1] ** p, np.where(np.isnan(y[1] * p), 0.0, y[0])]
+
+    solver = Solver(rhs, method="euler", first_step=0.1, backend="cuda", dtype="float32")
+    solver.prepare(np.ones(3), args=(3.0,))
+    code = solver.kernel.resources((9, 0)).ptx
+    assert "tanh.approx" not in code
+    assert "cvt.rzi" in code or "trunc" in code
+    assert "setp.nan" in code or "setp.num" in code

@@ -102,6 +102,32 @@ def test_every_operation_has_its_derivative():
     assert not found.autonomous
 
 
+def other_functions(t, y, a):
+    """What has a derivative and jumps, or is not SymPy's."""
+    x, z = y[0], y[1]
+    return [
+        (x * z) % a + (x * x) % -0.3 + a % z + np.fmod(-z, x) + (x / 0.2) // a,
+        np.copysign(x * z, -x) + np.log2(z) + np.log10(x * z) + np.exp2(x) + np.sign(x) * z,
+        np.arcsinh(x * z) + np.arccosh(1.0 + z) + np.arctanh(x / 3) + np.logaddexp(x, 2 * z),
+        np.fmax(x * z, a) + np.fmin(x, z * z) + np.clip(x * z, -1.0, a) + max(x, z, 0.1) * x,
+        np.nan_to_num(x * x)
+        + (z > 0) * np.sqrt(z)
+        + 0.0 * np.log(x)
+        + np.interp(x, [0, 2], [1, 5]),
+    ]
+
+
+def test_functions_that_jump_have_the_derivatives_between_jumps():
+    """Remainders, choices and their kin agree with differences of the function itself."""
+    system = trace(other_functions, 5, (1.7,))
+    assert system.kind == "traced"
+    found = derivatives(system)
+    y, values = np.array([0.8, 1.3, 1.1, 0.6, 0.9]), np.empty(len(found.pattern))
+    found.module.jacobian(0.45, y, [1.7], values, 0)
+    want = central_differences(lambda state: other_functions(0.45, state, 1.7), y)
+    np.testing.assert_allclose(dense(found, values), want, rtol=1e-6, atol=1e-7)
+
+
 def test_shared_parts_are_computed_once():
     """The exponential of the right-hand side appears once in the Jacobian's text."""
     system = trace(lambda t, y: [np.exp(y[0] * y[1]), y[1] * np.exp(y[0] * y[1])], 2)

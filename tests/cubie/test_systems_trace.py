@@ -118,7 +118,7 @@ def test_shared_subexpressions_and_constants(traced):
         (lambda t, y: [y[0] - (y[0] - 1)], "y0 - (y0 - 1.0)"),
         (lambda t, y: [(y[0] > 0) * t], "select(y0 > 0.0, t, 0.0)"),
         (lambda t, y: [np.where(y[0] > 0, 1, 1.0)], "1.0"),
-        (lambda t, y: [min(y[0], np.inf)], "minimum(y0, math.inf)"),
+        (lambda t, y: [min(y[0], np.inf)], "minimum(math.inf, y0)"),
         (lambda t, y: [np.where((y[0] > 0) & ~(y[0] > t), 1, 2)],
          "select((y0 > 0.0) & ~(y0 > t), 1.0, 2.0)"),
     ],

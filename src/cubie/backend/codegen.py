@@ -197,6 +197,40 @@ def store(builder, buf, pointer, index, value):
     instruction.align = lane_alignment(buf.dtype, buf.width)
 
 
+def fmod(builder, lanes, a, b):
+    """Emit the remainder with the sign of `a`, as exact as C's.
+
+    Of a quotient below 2**53 (2**24) the whole part is right or one too large, for it may have
+    been rounded up; its product with `b` is taken off without rounding. Any lane with a larger
+    quotient, or something that is not finite, takes them all to the C library.
+    """
+    mantissa_bits = _EXPONENT[lanes.dtype.bitwidth][0]
+
+    def number(value):
+        return constant(lanes.dtype, lanes.width, value)
+
+    def intrinsic(name, *arguments):
+        return call_llvm_intrinsic(builder, f"llvm.{name}", lanes, arguments)
+
+    size, step = intrinsic("fabs", a), intrinsic("fabs", b)
+    whole = intrinsic("trunc", builder.fdiv(size, step))
+    rest = intrinsic("fma", negative(builder, lanes, whole), step, size)
+    below = builder.fcmp_ordered("<", rest, number(0.0))
+    rest = builder.select(below, builder.fadd(rest, step), rest)
+    quick = intrinsic("copysign", rest, a)
+    small = builder.fcmp_ordered("<", whole, number(2.0 ** (mantissa_bits + 1)))
+    finite = builder.fcmp_ordered("<", step, number(float("inf")))
+    rare = builder.not_(all_true(builder, builder.and_(small, finite), lanes.width))
+    before = builder.block
+    with builder.if_then(rare, likely=False):
+        slow = builder.frem(a, b)
+        after = builder.block
+    result = builder.phi(quick.type)
+    result.add_incoming(quick, before)
+    result.add_incoming(slow, after)
+    return result
+
+
 # ---- floating-point bit patterns -------------------------------------------
 
 _EXPONENT = {32: (23, 0xFF, 127), 64: (52, 0x7FF, 1023)}  # mantissa bits, exponent mask, bias
@@ -245,9 +279,11 @@ def power_of_two(builder, lanes, value):
     return builder.bitcast(pattern, value.type)
 
 
-# Packed conversions between double and 64-bit integers need AVX-512. Adding
-# 1.5 * 2**52 places a small whole number in the low mantissa bits instead, and
-# costs one addition everywhere.
+# Packed conversions between double and 64-bit integers need AVX-512; from 32-bit integers there
+# are some on every processor. To them, the conversion of a small whole number is an addition of
+# 1.5 * 2**52, which places it in the low mantissa bits. It must not be undone by a subtraction:
+# a sum that may be reassociated takes a subtraction in its operands apart without asking whether
+# that one may be, and rounds the rest to the spacing at 1.5 * 2**52.
 
 
 def _shifter(lanes):
@@ -261,18 +297,14 @@ def _shifter_bits(lanes) -> int:
 
 
 def _small_integer_to_float(builder, lanes, integers):
-    floating = lane_type(lanes.dtype, lanes.width)
-    integer = ir.IntType(lanes.dtype.bitwidth)
-    pattern = splat(builder, ir.Constant(integer, _shifter_bits(lanes)), lanes.width)
-    shifted = builder.bitcast(builder.add(integers, pattern), floating)
-    # No fast-math flags here: reassociation would cancel the two steps. An empty
-    # flag list would be filled in by numba, so the subtraction states one itself.
-    return builder.fsub(
-        shifted, constant(lanes.dtype, lanes.width, _shifter(lanes)), flags=("nsz",)
-    )
+    if lanes.dtype.bitwidth > I32.width:
+        narrow = I32 if lanes.width == 1 else ir.VectorType(I32, lanes.width)
+        integers = builder.trunc(integers, narrow)
+    return builder.sitofp(integers, lane_type(lanes.dtype, lanes.width))
 
 
 def _float_to_small_integer(builder, lanes, value):
+    # An empty flag list would be filled in by numba, so the addition states one itself.
     shifted = builder.fadd(
         value, constant(lanes.dtype, lanes.width, _shifter(lanes)), flags=("nsz",)
     )

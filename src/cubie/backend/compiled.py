@@ -56,7 +56,11 @@ class CompiledBackend(Backend):
         names = ", ".join(inspect.signature(function).parameters)
         generate = _with_arguments("generate", f"typing_context, {names}", emitted)
         call = _with_arguments(function.__name__, names, self._intrinsic(generate))
-        return self.device(call, inline)
+        return self._faithful_device(call, inline)
+
+    def _faithful_device(self, function: Callable, inline: bool) -> Callable:
+        """Make a function callable that holds the user's equations: NaN stays NaN in them."""
+        return self.device(function, inline)
 
     def allocator(self, placement: Placement) -> Callable:
         kind = own_placement(placement)

@@ -23,6 +23,9 @@ from cubie.backend.object_code import ENTRY, target_machine
 # Everything but the promises that no value is NaN or infinite: a run that blows
 # up must be recognised.
 FASTMATH_FLAGS = frozenset({"contract", "reassoc", "nsz", "arcp", "afn"})
+# The user's equations may hold infinities and NaN that mean something, and signs of zero. With
+# `reassoc`, (x + 1) - x is 1 for a NaN; with `arcp`, 1 / sqrt(0) and 0 / 1e-310 are NaN.
+FAITHFUL_FLAGS = frozenset({"contract"})
 
 I64 = ir.IntType(64)
 
@@ -49,9 +52,12 @@ class CPUCompiler(CompiledBackend):
     def device(self, function: Callable, inline: bool = True) -> Callable:
         return DeviceFunction(function, inline)
 
+    def _faithful_device(self, function: Callable, inline: bool) -> Callable:
+        return DeviceFunction(function, inline, FAITHFUL_FLAGS)
+
     @property
     def _foreign_target(self) -> ForeignTarget:
-        return CPUForeignTarget(set(FASTMATH_FLAGS) if self.fastmath else False)
+        return CPUForeignTarget(set(FAITHFUL_FLAGS) if self.fastmath else False)
 
     def kernel(self, make_loop, memory: RunMemory, digest: str) -> Kernel:
         raise NotImplementedError("the CPU kernel is launched by CPUBackend")

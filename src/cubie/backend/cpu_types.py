@@ -17,13 +17,20 @@ from cubie.backend.lane_typing import Registrar
 from cubie.backend.lanes import Lanes, lane_type
 
 # Single vector instructions, exact on every processor.
-_HARDWARE = frozenset({"sqrt", "fabs", "floor", "ceil", "trunc"})
+_HARDWARE = frozenset({"sqrt", "fabs", "floor", "ceil", "trunc", "copysign"})
+
+# The other one where one of two is NaN; a single instruction where one is a constant.
+_EXTREMA = {"fmin": "llvm.minnum", "fmax": "llvm.maxnum"}
 
 
 def _math_call(context, builder, name, lanes: Lanes, arguments):
     """Call a math function on lanes: a vector library where there is one, else per lane."""
     if name in _HARDWARE:
         return codegen.call_llvm_intrinsic(builder, f"llvm.{name}", lanes, arguments)
+    if name in _EXTREMA:
+        return codegen.call_llvm_intrinsic(builder, _EXTREMA[name], lanes, arguments)
+    if name == "fmod":
+        return codegen.fmod(builder, lanes, *arguments)
     vectorised = vector_math.call(builder, name, lanes, arguments)
     if vectorised is not None:
         return vectorised

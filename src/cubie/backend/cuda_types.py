@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
 
 from llvmlite import ir
 from numba.core import types
@@ -15,16 +14,20 @@ from numba.cuda.typing import templates
 from cubie.backend import lane_ops
 from cubie.backend.lanes import SHARED, Base, Flat
 
+# Python's own versions of these return integers, or do not exist; and what numba-cuda puts in the
+# place of the last two under fast-math gives NaN for powers of negative numbers, and 11 bits.
+_OF_LIBDEVICE = frozenset({"floor", "ceil", "trunc", "fmin", "fmax", "pow", "tanh"})
+
 DYNAMIC_SHARED_ALIGNMENT = 16  # bytes: what the hardware gives the start of dynamic shared memory
 
 
 def _math_call(context, builder, name, lanes, arguments):
     """Call the device's math library; a lane is one run, so the call is scalar."""
-    function = operator.pow if name == "pow" else getattr(math, name)
-    if name in ("floor", "ceil", "trunc"):
-        # Python's own versions return integers.
+    if name in _OF_LIBDEVICE:
         suffix = "f" if lanes.dtype == types.float32 else ""
         function = getattr(libdevice, name + suffix)
+    else:
+        function = getattr(math, name)
     signature = templates.signature(lanes.dtype, *[lanes.dtype] * len(arguments))
     return context.get_function(function, signature)(builder, arguments)
 

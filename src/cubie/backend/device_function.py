@@ -51,8 +51,10 @@ class Compilation:
             for key in self._keys.values():
                 self.target_context._defns.pop(key, None)
 
-    def compile(self, function: Callable, arguments: tuple, inline: bool):
-        """Lower a function for argument types, once."""
+    def compile(
+        self, function: Callable, arguments: tuple, inline: bool, faithful: frozenset | None = None
+    ):
+        """Lower a function for argument types, once; `faithful`: its own fast-math flags."""
         key = (function, arguments)
         if key not in self._compiled:
             result = compiler.compile_extra(
@@ -61,7 +63,7 @@ class Compilation:
                 function,
                 arguments,
                 None,
-                self._flags(inline),
+                self._flags(inline, (self._fastmath and faithful) or self._fastmath),
                 {},
                 self.library,
                 Pipeline,  # pyright: ignore[reportArgumentType]  (any CompilerBase will do)
@@ -75,7 +77,7 @@ class Compilation:
         """Return what numba finds the lowered function under."""
         return self._keys[function, arguments]
 
-    def _flags(self, inline: bool) -> compiler.Flags:
+    def _flags(self, inline: bool, fastmath) -> compiler.Flags:
         flags = compiler.Flags()
         flags.no_compile = True
         flags.no_cpython_wrapper = True
@@ -83,8 +85,8 @@ class Compilation:
         flags.no_rewrites = True
         flags.error_model = "numpy"
         flags.forceinline = inline
-        if self._fastmath:
-            flags.fastmath = compiler.cpu.FastMathOptions(self._fastmath)
+        if fastmath:
+            flags.fastmath = compiler.cpu.FastMathOptions(set(fastmath))
         return flags
 
 
@@ -115,11 +117,18 @@ class Pipeline(compiler.CompilerBase):
 
 
 class DeviceFunction:
-    """A plain function that compiled code may call."""
+    """A plain function that compiled code may call.
 
-    def __init__(self, function: Callable, inline: bool):
+    Attributes
+    ----------
+    faithful : frozenset of str or None
+        The fast-math flags it is compiled with, where fast-math is on at all; None: the kernel's.
+    """
+
+    def __init__(self, function: Callable, inline: bool, faithful: frozenset | None = None):
         self.function = function
         self.inline = inline
+        self.faithful = faithful
 
     def __call__(self, *args):
         raise TypeError(f"{self.function.__name__} can only be called from compiled code")
@@ -140,9 +149,8 @@ class DeviceFunctionType(types.Callable, types.Opaque):
         if kws:
             raise TypeError("device functions take positional arguments only")
         arguments = tuple(types.unliteral(argument) for argument in args)
-        compiled = _current().compile(
-            self.device_function.function, arguments, self.device_function.inline
-        )
+        device = self.device_function
+        compiled = _current().compile(device.function, arguments, device.inline, device.faithful)
         return signature(compiled.signature.return_type, *arguments)
 
     def get_call_signatures(self):

@@ -46,7 +46,7 @@ UNARY_MATH = (
     "erf", "erfc", "gamma", "lgamma",
 )  # fmt: skip
 ROUNDING = ("floor", "ceil", "trunc")
-BINARY_MATH = ("pow", "atan2", "fmod", "hypot")
+BINARY_MATH = ("pow", "atan2", "fmod", "hypot", "copysign")
 
 
 # By target: how a math function is called on lanes.

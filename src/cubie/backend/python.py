@@ -17,6 +17,7 @@ import attrs
 import numpy as np
 from attrs import define, field
 
+from cubie.backend import primitives
 from cubie.backend.base import (
     Backend,
     Kernel,
@@ -95,7 +96,19 @@ class PythonBackend(Backend):
         return safe
 
     def straight_line(self, function: Callable, inline: bool = True) -> Callable:
-        return self.device(function)
+        # Chosen constants become numbers of the run: Python's own would raise when divided by.
+        dtype = self.dtype.type
+        chosen = {
+            choice.__name__: lambda *operands, choice=choice: dtype(choice(*operands))
+            for choice in (primitives.select, primitives.minimum, primitives.maximum)
+        }
+        return types.FunctionType(
+            function.__code__,
+            {**function.__globals__, **chosen, "math": SAFE_MATH},
+            function.__name__,
+            function.__defaults__,
+            function.__closure__,
+        )
 
     def allocator(self, placement: Placement) -> Callable:
         kind, n, dtype = own_placement(placement), placement.n_elements, placement.dtype

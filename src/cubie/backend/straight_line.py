@@ -33,6 +33,8 @@ _COMPARISONS = {
 }
 _MASKS = {ast.BitAnd: "and_", ast.BitOr: "or_"}
 _EXTREMA = {"minimum": "<", "maximum": ">"}
+# LLVM's ordered comparisons: whether the left one is the smaller.
+_ORDERED = {"olt": True, "ole": True, "ogt": False, "oge": False}
 _RENAMED = {"absolute": "fabs", "square_root": "sqrt"}
 
 
@@ -75,6 +77,16 @@ def emitter(tree: ast.FunctionDef, lanes: Lanes, math_call: Callable) -> Callabl
         return result(*argument_types), lower
 
     return generate
+
+
+def _is_number(value) -> bool:
+    """Whether a value is a constant, and not NaN."""
+    if not isinstance(value, ir.Constant):
+        return False
+    number = value.constant
+    while not isinstance(number, float):  # of one lane, itself a constant or not
+        number = number[0] if isinstance(number, (list, tuple)) else number.constant
+    return not math.isnan(number)
 
 
 class _Emitter:
@@ -180,9 +192,26 @@ class _Emitter:
         name = function.attr if isinstance(function, ast.Attribute) else function.id
         arguments = [self._number(self.value(argument)) for argument in node.args]
         if name == "select":
-            return codegen.select(self.builder, *arguments)
+            return self._select(*arguments)
         if name in _EXTREMA:
             chosen = codegen.compare(self.builder, _EXTREMA[name], self.lanes, *arguments)
-            return self.builder.select(chosen, *arguments)
+            return self._select(chosen, *arguments)
         name = _RENAMED.get(name, name)
         return self.math_call(self.context, self.builder, name, self.lanes, arguments)
+
+    def _select(self, mask, chosen, other):
+        """Choose; a choice between compared values that ends NaN at a constant is an intrinsic.
+
+        LLVM takes `1.0 if 1.0 < p else p` and `x if x < 1.0 else 1.0` of it for the same minimum
+        twice, and drops the second, though that one turns a NaN of `p` into 1.0. With all choices
+        of the second kind hidden from it, those of the first are alike for NaN too.
+        """
+        if _is_number(other) and getattr(mask, "op", None) in _ORDERED:
+            left, right = map(str, mask.operands)
+            smaller = _ORDERED[mask.op]
+            if (left, right) == (str(other), str(chosen)):
+                left, right, smaller = right, left, not smaller
+            if (left, right) == (str(chosen), str(other)):
+                name = "fmin" if smaller else "fmax"
+                return self.math_call(self.context, self.builder, name, self.lanes, [chosen, other])
+        return codegen.select(self.builder, mask, chosen, other)

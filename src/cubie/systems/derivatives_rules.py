@@ -104,6 +104,13 @@ _RULES = {
     "erfc": lambda node, a: (neg(_bell(a)),),
     "gamma": lambda node, a: (mul(node, digamma(a)),),
     "lgamma": lambda node, a: (digamma(a),),
+    "asinh": lambda node, a: (div(1.0, call("sqrt", add(mul(a, a), 1.0))),),
+    "acosh": lambda node, a: (div(1.0, call("sqrt", sub(mul(a, a), 1.0))),),
+    "atanh": lambda node, a: (div(1.0, sub(1.0, mul(a, a))),),
+    "log2": lambda node, a: (div(1.0 / math.log(2.0), a),),
+    "log10": lambda node, a: (div(1.0 / math.log(10.0), a),),
+    "fmod": lambda node, a, b: (1.0, div(sub(node, a), b) if type(b) is Expr else 0.0),
+    "copysign": lambda node, a, b: (mul(call("copysign", 1.0, a), call("copysign", 1.0, b)), 0.0),
 }
 for _op in _CONSTANT_BETWEEN_JUMPS:
     _RULES[_op] = lambda node, a: (0.0,)

@@ -1,5 +1,7 @@
 """What can go wrong with the user's equations."""
 
+import threading
+
 from cubie.errors import CubieError
 
 
@@ -11,7 +13,21 @@ class BatchShapeError(CubieError, ValueError):
     """The shapes of `y0` and `args` do not say one number of runs."""
 
 
-class Untraceable(Exception):
+class Refusal(BaseException):
+    """The trace cannot go on like this.
+
+    Not an `Exception`: an `except Exception` in the user's function must not swallow it. What an
+    `except:` swallowed is found in `latest`.
+    """
+
+    latest = threading.local()
+
+    def __init__(self, *args):
+        super().__init__(*args)
+        Refusal.latest.refusal = self
+
+
+class Untraceable(Refusal):
     """The code does something that has no straight-line form over the states.
 
     Raised and caught inside this package: the function is then compiled as it stands, and the
@@ -23,11 +39,8 @@ class TooManyPaths(Untraceable):
     """The conditions of a function have too many combinations of answers."""
 
 
-class NeedsInteger(BaseException):
-    """Python wants a plain int where a parameter stands, so the parameter becomes a constant.
-
-    Not an `Exception`: an `except Exception` in the user's function must not swallow it.
-    """
+class NeedsInteger(Refusal):
+    """Python wants a plain int where a parameter stands, so the parameter becomes a constant."""
 
     def __init__(self, leaves):
         super().__init__(leaves)

@@ -29,6 +29,8 @@ COMPARISONS = {
 MASK_OPERATORS = frozenset(COMPARISONS) | {"&", "|", "~"}
 COMMUTATIVE = frozenset("+*&|") | {"==", "!="}
 LARGEST_EXPANDED_POWER = 32
+# Of finite numbers these give finite ones, however large.
+BOUNDED = MASK_OPERATORS | {"neg", "fabs", "sin", "cos", "tanh", "atan", "select", "copysign"}
 
 
 class Graph:
@@ -42,12 +44,18 @@ class Graph:
         Serial number of a parameter given as an int -> the leaf of args it came from.
     decide : callable
         Answers `bool(mask)`; the path explorer sets it.
+    catching : callable
+        Tells whether the code under trace catches exceptions.
+    plain : set of int
+        Serial numbers of nodes that are Python's own floats, which raise where NumPy's do not.
     """
 
-    def __init__(self, decide=None):
+    def __init__(self, decide=None, catching=lambda: False):
         self.nodes = {}
         self.integers = {}
         self.decide = decide or _refuse_truth_value
+        self.catching = catching
+        self.plain = set()
 
     def node(self, op, *operands):
         """Return the one node of this operator and these operands."""
@@ -119,6 +127,10 @@ def _graph(*operands):
     return None
 
 
+def _is_finite(value):
+    return value.finite if type(value) is Expr else math.isfinite(value)
+
+
 def _is_negation(value) -> TypeGuard["Expr"]:
     return type(value) is Expr and value.op == "neg"
 
@@ -165,12 +177,28 @@ def neg(a) -> Value:
     return a.graph.node("neg", a)
 
 
+def multiply(a, b) -> Value:
+    """a * b as NumPy has it: zero times a number that is not finite is NaN."""
+    for factor, other in ((a, b), (b, a)):
+        if is_mask(factor) and not is_mask(other) and not _is_finite(other):
+            dropped = other.graph.node("*", other, 0.0) if type(other) is Expr else math.nan
+            return select(factor, other, dropped)
+    if is_mask(a) or is_mask(b):
+        return mul(a, b)
+    a, b = number(a), number(b)
+    for factor, other in ((a, b), (b, a)):
+        if type(factor) is float and factor == 0.0 and type(other) is Expr and not other.finite:
+            return other.graph.node("*", a, b)
+    return mul(a, b)
+
+
 def mul(a, b) -> Value:
-    """a * b; a mask keeps or drops the other factor, and a zero factor gives zero."""
-    if is_mask(a):
-        return select(a, number(b), 0.0)
-    if is_mask(b):
-        return select(b, a, 0.0)
+    """a * b where both are finite: a mask keeps or drops the other, a zero factor gives zero."""
+    for condition, other in ((a, b), (b, a)):
+        if is_mask(condition):
+            other = number(other)
+            # False * -1.5 is -0.0.
+            return select(condition, other, other * 0.0 if type(other) is float else 0.0)
     graph = _graph(a, b)
     if graph is None:
         return a * b
@@ -189,8 +217,16 @@ def mul(a, b) -> Value:
     return graph.node("*", a, b)
 
 
+def divide(a, b) -> Value:
+    """a / b as NumPy has it: zero over zero is NaN."""
+    a, b = number(a), number(b)
+    if type(a) is float and a == 0.0 and type(b) is Expr:
+        return b.graph.node("/", a, b)
+    return div(a, b)
+
+
 def div(a, b) -> Value:
-    """a / b."""
+    """a / b where b is not zero: zero over anything is zero."""
     a, b = number(a), number(b)
     graph = _graph(a, b)
     if graph is None:
@@ -290,22 +326,35 @@ def call(name, *operands) -> Value:
     graph = _graph(*operands)
     if graph is None:
         return _fold(name, operands)
+    if name in ("minimum", "maximum"):
+        first, second = operands
+        # No number compares with NaN, and where two do not, it is the second.
+        if type(second) is float and math.isnan(second):
+            return second
+        if type(first) is float and math.isnan(first):
+            return second
     return graph.node(name, *operands)
 
 
-_NUMPY_NAMES: dict[str, str] = {
+NUMPY_NAMES: dict[str, str] = {
     "pow": "power",
     "asin": "arcsin",
     "acos": "arccos",
     "atan": "arctan",
+    "atan2": "arctan2",
+    "asinh": "arcsinh",
+    "acosh": "arccosh",
+    "atanh": "arctanh",
 }
-_NUMPY_NAMES["atan2"] = "arctan2"
 
 
 def _fold(name: str, operands):
     # NumPy, unlike math, gives inf and nan where the compiled code does.
+    if name in ("minimum", "maximum"):
+        a, b = operands
+        return a if (a < b if name == "minimum" else a > b) else b
     with np.errstate(all="ignore"):
-        function = getattr(np, _NUMPY_NAMES.get(name) or name, None)
+        function = getattr(np, NUMPY_NAMES.get(name) or name, None)
         if function is None:
             return SPECIAL[name](*operands)
         return float(function(*map(np.float64, operands)))
@@ -323,38 +372,74 @@ def _binary(function):
     return forward, backward
 
 
+def _raising(function, check: str):
+    """Return an operator that raises, where that may be caught, as Python's own floats do."""
+
+    def checked(a, b):
+        graph = _graph(a, b)
+        if graph is not None and graph.catching():
+            from cubie.systems import exceptions
+
+            getattr(exceptions, check)(a, b)
+        return function(a, b)
+
+    return _binary(checked)
+
+
 def _comparison(op):
     return _binary(lambda a, b: compare(op, a, b))[0]
 
 
-def floor_divide(a, b) -> Value:
-    """a // b."""
-    return call("floor", div(a, b))
-
-
 def remainder(a, b) -> Value:
-    """a % b with the sign of `b`, as in Python and NumPy."""
-    return sub(a, mul(floor_divide(a, b), b))
+    """a % b with the sign of `b`, as in Python and NumPy: exact, and within its range."""
+    a, b = number(a), number(b)
+    rest = call("fmod", a, b)
+    size = call("fabs", rest)
+    above = select(compare("<", rest, 0.0), add(rest, b), size)
+    below = select(compare(">", rest, 0.0), add(rest, b), neg(size))
+    return select(compare("<", b, 0.0), below, above)
+
+
+def floor_divide(a, b) -> Value:
+    """a // b: the whole number that goes with the remainder, as in Python and NumPy."""
+    a, b = number(a), number(b)
+    rest = call("fmod", a, b)
+    down = select(compare("<", b, 0.0), compare(">", rest, 0.0), compare("<", rest, 0.0))
+    quotient = div(sub(a, rest), b)
+    quotient = select(down, sub(quotient, 1.0), quotient)
+    # A whole number, but for the rounding of the division.
+    whole = call("floor", quotient)
+    whole = select(compare(">", sub(quotient, whole), 0.5), add(whole, 1.0), whole)
+    zero = mul(call("copysign", 0.0, a), call("copysign", 1.0, b))
+    whole = select(compare("==", quotient, 0.0), zero, whole)
+    return select(compare("==", b, 0.0), divide(a, b), whole)
 
 
 class Expr:
-    """One node: behaves as a number (or a truth value) in the user's code."""
+    """One node: behaves as a number (or a truth value) in the user's code.
 
-    __slots__ = ("graph", "op", "operands", "serial")
+    Attributes
+    ----------
+    finite : bool
+        Whether it surely is a finite number in a run that has not failed.
+    """
+
+    __slots__ = ("finite", "graph", "op", "operands", "serial")
 
     def __init__(self, graph, op, operands, serial):
         self.graph = graph
         self.op = op
         self.operands = operands
         self.serial = serial
+        self.finite = op in ("t", "y") or (op in BOUNDED and all(map(_is_finite, operands)))
 
     __add__, __radd__ = _binary(add)
     __sub__, __rsub__ = _binary(sub)
-    __mul__, __rmul__ = _binary(mul)
-    __truediv__, __rtruediv__ = _binary(div)
-    __pow__, __rpow__ = _binary(power)
-    __floordiv__, __rfloordiv__ = _binary(floor_divide)
-    __mod__, __rmod__ = _binary(remainder)
+    __mul__, __rmul__ = _binary(multiply)
+    __truediv__, __rtruediv__ = _raising(divide, "raise_as_division")
+    __pow__, __rpow__ = _raising(power, "raise_as_power")
+    __floordiv__, __rfloordiv__ = _raising(floor_divide, "raise_as_division")
+    __mod__, __rmod__ = _raising(remainder, "raise_as_division")
     __and__, __rand__ = _binary(logical_and)
     __or__, __ror__ = _binary(logical_or)
     __xor__, __rxor__ = _binary(lambda a, b: select(a, logical_not(b), mask(b)))

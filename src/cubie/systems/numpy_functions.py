@@ -108,7 +108,8 @@ def interp(x, xp, fp, left=None, right=None, period=None):
         edge = values[-1]
         if right is not None:
             edge = ex.select(ex.compare(">", x, knots[-1]), right, edge)
-        return ex.select(ex.compare(">=", x, knots[-1]), edge, result)
+        within = ex.select(ex.compare(">=", x, knots[-1]), edge, result)
+        return ex.select(ex.compare("!=", x, x), x, within)
 
     return elementwise(at, x)
 
@@ -122,6 +123,15 @@ def clip(x, *bounds, **options):
     if lowest is not None:
         x = elementwise(lambda a, b: clip_one(a, lowest=b), x, lowest)
     return x if highest is None else elementwise(lambda a, b: clip_one(a, highest=b), x, highest)
+
+
+def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
+    """np.nan_to_num with plain numbers as replacements; a new array in any case."""
+    from cubie.systems.operations import nan_to_num as replace_one
+
+    if not copy and isinstance(x, np.ndarray):
+        raise Untraceable("np.nan_to_num(..., copy=False) is used; assign what it returns")
+    return elementwise(lambda a: replace_one(a, nan, posinf, neginf), x)
 
 
 def sinc(x):
@@ -164,6 +174,7 @@ REPLACED = {
     np.select: choose_first,
     np.interp: interp,
     np.clip: clip,
+    np.nan_to_num: nan_to_num,
     np.sinc: sinc,
     np.count_nonzero: count_nonzero,
     np.real: real,

@@ -1,46 +1,93 @@
 """The functions of one number that can be traced, under the names of NumPy, math and SciPy.
 
-What the backends know is few: exp, log, log1p, expm1, sqrt, pow, fabs, sin, cos, tan, asin, acos,
-atan, atan2, sinh, cosh, tanh, erf, erfc, gamma, lgamma, floor, ceil, minimum, maximum, select.
-Everything else is put
-together from these here.
+What the backends know is few: `PRIMITIVES`. Everything else is put together from these here, and
+gives what NumPy gives for infinities and NaN too. The backend's `minimum` and `maximum` are a
+comparison and a choice, which give the second where one is NaN: what Python, `np.minimum` and
+`np.fmin` do with a NaN differs, and is written in terms of them.
 """
 
 import math
+import sys
 from functools import partial, reduce
 
 from cubie.systems import expression as ex
-from cubie.systems.expression import add, call, compare, div, mul, neg, select, sub
+from cubie.systems.expression import (
+    Expr,
+    add,
+    call,
+    compare,
+    div,
+    divide,
+    mul,
+    multiply,
+    neg,
+    select,
+    sub,
+)
 
 POINTWISE = ("exp", "log", "log1p", "expm1", "sqrt", "pow", "fabs", "floor", "ceil")
+BINARY = ("fmod", "copysign")
+LOGARITHMS = ("log2", "log10")
 CIRCULAR = ("sin", "cos", "tan", "asin", "acos", "atan", "atan2")
-HYPERBOLIC = ("sinh", "cosh", "tanh")
+HYPERBOLIC = ("sinh", "cosh", "tanh", "asinh", "acosh", "atanh")
 SPECIAL = ("erf", "erfc", "gamma", "lgamma")
 FROM_BACKEND = ("maximum", "minimum", "select")
-PRIMITIVES = frozenset((*POINTWISE, *CIRCULAR, *HYPERBOLIC, *SPECIAL, *FROM_BACKEND))
+PRIMITIVES = frozenset(
+    (*POINTWISE, *BINARY, *LOGARITHMS, *CIRCULAR, *HYPERBOLIC, *SPECIAL, *FROM_BACKEND)
+)
+
+
+def is_nan(x):
+    """Mask that holds where x is not a number."""
+    return compare("!=", x, x)
+
+
+def propagating(name, a, b):
+    """np.minimum and np.maximum: NaN where one of the two is."""
+    a, b = ex.number(a), ex.number(b)
+    if type(b) is float:
+        a, b = b, a
+    if type(a) is Expr:
+        return select(is_nan(a), a, call(name, a, b))
+    return math.nan if math.isnan(a) else call(name, a, b)
+
+
+def ignoring(name, a, b):
+    """np.fmin and np.fmax: the other one where one of the two is NaN."""
+    a, b = ex.number(a), ex.number(b)
+    if type(a) is float:
+        a, b = b, a
+    if type(b) is Expr:
+        return select(is_nan(b), a, call(name, a, b))
+    return a if math.isnan(b) else call(name, a, b)
 
 
 def sign(x):
-    """-1, 0 or 1."""
-    return select(compare(">", x, 0.0), 1.0, select(compare("<", x, 0.0), -1.0, 0.0))
+    """-1, 0 or 1; NaN of NaN."""
+    steps = select(compare(">", x, 0.0), 1.0, select(compare("<", x, 0.0), -1.0, 0.0))
+    return select(is_nan(x), x, steps)
 
 
 def heaviside(x, at_zero):
     """0 below zero, 1 above, `at_zero` at zero."""
-    return select(compare(">", x, 0.0), 1.0, select(compare("<", x, 0.0), 0.0, at_zero))
-
-
-def copysign(x, y):
-    """|x| with the sign of y (a negative zero counts as positive)."""
-    size = call("fabs", x)
-    return select(compare("<", y, 0.0), neg(size), size)
+    steps = select(compare(">", x, 0.0), 1.0, select(compare("<", x, 0.0), 0.0, at_zero))
+    return select(is_nan(x), x, steps)
 
 
 def clip(x, lowest=None, highest=None):
     """x held between the bounds; None is no bound."""
     if lowest is not None:
-        x = call("maximum", x, lowest)
-    return x if highest is None else call("minimum", x, highest)
+        x = propagating("maximum", x, lowest)
+    return x if highest is None else propagating("minimum", x, highest)
+
+
+def nan_to_num(x, nan=0.0, posinf=None, neginf=None):
+    """x with NaN and infinities replaced; None is the largest number of double precision."""
+    largest = sys.float_info.max
+    positive = largest if posinf is None else posinf
+    negative = -largest if neginf is None else neginf
+    finite = select(compare("==", x, -math.inf), negative, x)
+    return select(is_nan(x), nan, select(compare("==", x, math.inf), positive, finite))
 
 
 def trunc(x):
@@ -48,32 +95,9 @@ def trunc(x):
     return select(compare("<", x, 0.0), call("ceil", x), call("floor", x))
 
 
-def fmod(a, b):
-    """Remainder with the sign of `a`, as in C."""
-    return sub(a, mul(trunc(div(a, b)), b))
-
-
 def cbrt(x):
     """Real cube root."""
-    return copysign(call("pow", call("fabs", x), 1.0 / 3.0), x)
-
-
-def asinh(x):
-    """Inverse hyperbolic sine without cancellation near zero."""
-    size = call("fabs", x)
-    square = mul(size, size)
-    root = add(1.0, call("sqrt", add(square, 1.0)))
-    return copysign(call("log1p", add(size, div(square, root))), x)
-
-
-def acosh(x):
-    """Inverse hyperbolic cosine."""
-    return call("log", add(x, call("sqrt", sub(mul(x, x), 1.0))))
-
-
-def atanh(x):
-    """Inverse hyperbolic tangent."""
-    return mul(0.5, call("log1p", div(mul(2.0, x), sub(1.0, x))))
+    return call("copysign", call("pow", call("fabs", x), 1.0 / 3.0), x)
 
 
 # Bernoulli numbers over their index, B_2k / 2k: Abramowitz & Stegun 6.3.18.
@@ -121,7 +145,9 @@ def hypot(*coordinates):
 def logaddexp(a, b):
     """log(exp(a) + exp(b)) without overflow."""
     distance = neg(call("fabs", sub(a, b)))
-    return add(call("maximum", a, b), call("log1p", call("exp", distance)))
+    apart = add(call("maximum", a, b), call("log1p", call("exp", distance)))
+    # The difference of equal infinities is NaN.
+    return select(compare("==", a, b), add(a, math.log(2.0)), apart)
 
 
 def isfinite(x):
@@ -136,13 +162,13 @@ def log(x, base=math.e):
 
 
 def least(*values):
-    """The smallest of the values."""
-    return reduce(partial(call, "minimum"), values)
+    """Python's min: the first of the smallest, and what no later one is smaller than (NaN)."""
+    return reduce(lambda best, value: call("minimum", value, best), values)
 
 
 def greatest(*values):
-    """The largest of the values."""
-    return reduce(partial(call, "maximum"), values)
+    """Python's max: the first of the largest, and what no later one is larger than (NaN)."""
+    return reduce(lambda best, value: call("maximum", value, best), values)
 
 
 def logical_xor(a, b):
@@ -153,13 +179,12 @@ def logical_xor(a, b):
 FUNCTIONS = {
     "add": add,
     "subtract": sub,
-    "multiply": mul,
-    "divide": div,
-    "true_divide": div,
+    "multiply": multiply,
+    "divide": divide,
+    "true_divide": divide,
     "floor_divide": ex.floor_divide,
     "remainder": ex.remainder,
     "mod": ex.remainder,
-    "fmod": fmod,
     "power": ex.power,
     "float_power": ex.power,
     "pow": ex.power,
@@ -175,8 +200,6 @@ FUNCTIONS = {
     "cbrt": cbrt,
     "exp2": lambda x: call("exp", mul(math.log(2.0), x)),
     "log": log,
-    "log2": lambda x: mul(1.0 / math.log(2.0), call("log", x)),
-    "log10": lambda x: mul(1.0 / math.log(10.0), call("log", x)),
     "logaddexp": logaddexp,
     "expit": expit,
     "gammaln": partial(call, "lgamma"),
@@ -187,7 +210,7 @@ FUNCTIONS = {
     "hypot": hypot,
     "sign": sign,
     "heaviside": heaviside,
-    "copysign": copysign,
+    "signbit": lambda x: compare("<", call("copysign", 1.0, x), 0.0),
     "clip": clip,
     "trunc": trunc,
     "fix": trunc,
@@ -195,8 +218,8 @@ FUNCTIONS = {
     "radians": partial(mul, math.pi / 180.0),
     "rad2deg": partial(mul, 180.0 / math.pi),
     "degrees": partial(mul, 180.0 / math.pi),
-    "fmin": partial(call, "minimum"),
-    "fmax": partial(call, "maximum"),
+    "fmin": partial(ignoring, "minimum"),
+    "fmax": partial(ignoring, "maximum"),
     "less": partial(compare, "<"),
     "less_equal": partial(compare, "<="),
     "greater": partial(compare, ">"),
@@ -211,12 +234,12 @@ FUNCTIONS = {
     "bitwise_or": ex.logical_or,
     "bitwise_xor": logical_xor,
     "invert": ex.logical_not,
-    "isnan": lambda x: compare("!=", x, x),
+    "isnan": is_nan,
     "isinf": lambda x: compare("==", call("fabs", x), math.inf),
     "isfinite": isfinite,
     **{name: partial(call, name) for name in PRIMITIVES - {"log", "pow", "select"}},
+    "minimum": partial(propagating, "minimum"),
+    "maximum": partial(propagating, "maximum"),
 }
-for _inverse, _function in {"asinh": asinh, "acosh": acosh, "atanh": atanh}.items():
-    FUNCTIONS[_inverse] = FUNCTIONS["arc" + _inverse[1:]] = _function
-for _inverse in ("asin", "acos", "atan", "atan2"):
+for _inverse in ("asin", "acos", "atan", "atan2", "asinh", "acosh", "atanh"):
     FUNCTIONS["arc" + _inverse[1:]] = FUNCTIONS[_inverse]

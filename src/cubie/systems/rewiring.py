@@ -18,6 +18,7 @@ from cubie.systems.arrays import TracedArray, adopt, elementwise, traced
 from cubie.systems.branchless import HELPERS, branchless
 from cubie.systems.bytecode import names_of
 from cubie.systems.errors import RightHandSideError, Untraceable
+from cubie.systems.exceptions import catches, mark_plain, raise_as_math
 from cubie.systems.expression import Expr, call, is_mask
 from cubie.systems.kept_state import ATOMS, Watch
 from cubie.systems.libraries import LIBRARIES
@@ -33,7 +34,8 @@ def _for_scalars(name, native):
             return native(*operands)
         if function is None:
             raise Untraceable(f"math.{name} is applied to an expression")
-        return elementwise(function, *operands)
+        raise_as_math(name, operands)
+        return mark_plain(elementwise(function, *operands))
 
     return traced_function
 
@@ -69,7 +71,7 @@ class TracedFloat(metaclass=_FloatKind):
     dtype = np.dtype(float)
 
     def __new__(cls, *value):
-        return value[0] if value and isinstance(value[0], Expr) else float(*value)
+        return mark_plain(value[0]) if value and isinstance(value[0], Expr) else float(*value)
 
 
 class TracedFloat64(TracedFloat):
@@ -108,6 +110,8 @@ MATH = {
     if callable(function) and not name.startswith("_")
 } | {"fsum": _fsum, "prod": _prod, "dist": _dist}
 MATH["pow"] = _for_scalars("pow", math.pow)
+# Rounded to the nearest, unlike NumPy's function of this name.
+MATH["remainder"] = _for_scalars("IEEE remainder", math.remainder)
 MATH["fabs"] = lambda x: call("fabs", x) if isinstance(x, Expr) else math.fabs(x)
 BY_FUNCTION = {getattr(math, name): function for name, function in MATH.items()}
 
@@ -166,12 +170,18 @@ class Rewiring:
         Ids of arrays of numbers that must be able to hold expressions.
     choosing : bool
         Branches that only assign are choices (`cubie.systems.branchless`).
+
+    Attributes
+    ----------
+    catches : bool
+        Whether one of them catches exceptions.
     """
 
     def __init__(self, watch: Watch, written=frozenset(), choosing=False):
         self._choosing = choosing
         self._watch = watch
         self._written = written
+        self.catches = False
         self._copies = {}
         self._globals = {}
 
@@ -256,6 +266,7 @@ class Rewiring:
         if _library(function) in LIBRARIES:
             return function
         code = branchless(function) if self._choosing else function.__code__
+        self.catches = self.catches or catches(code)
         namespace = self._globals.setdefault(id(function.__globals__), dict(function.__globals__))
         cells = tuple(types.CellType() for _ in code.co_freevars) or None
         copy = types.FunctionType(code, namespace, function.__name__, None, cells)

@@ -121,6 +121,10 @@ def _sympy_node(sympy, op: str, operands, symbols):
         "|": lambda: sympy.Or(a, b),
         "~": lambda: sympy.Not(a),
         "pow": lambda: a**b,
+        "log2": lambda: sympy.log(a, 2),
+        "log10": lambda: sympy.log(a, 10),
+        "fmod": lambda: a - b * sympy.sign(a / b) * sympy.floor(sympy.Abs(a / b)),
+        "copysign": lambda: sympy.Abs(a) * sympy.Piecewise((-1, sympy.Lt(b, 0)), (1, True)),
     }
     if op in simple:
         return simple[op]()

@@ -2,9 +2,11 @@
 
 An `if` on the states is followed both ways: the function is run once for each path through its
 conditions, and the results are joined with `select`. So an ordinary `if`, `and`, `min` or
-conditional expression needs no rewriting, as long as there are few of them.
+conditional expression needs no rewriting, as long as there are few of them. What arithmetic raises
+in a function that catches it is a condition too, see `cubie.systems.exceptions`.
 """
 
+import math
 import traceback
 from typing import Any, NamedTuple
 
@@ -12,7 +14,14 @@ import numpy as np
 
 from cubie.systems import expression as ex
 from cubie.systems.arrays import UNSET, traced
-from cubie.systems.errors import NeedsInteger, RightHandSideError, TooManyPaths, Untraceable
+from cubie.systems.errors import (
+    NeedsInteger,
+    Refusal,
+    RightHandSideError,
+    TooManyPaths,
+    Untraceable,
+)
+from cubie.systems.exceptions import is_foreseen, mark_plain
 from cubie.systems.expression import Expr, Graph
 from cubie.systems.kept_state import Watch
 from cubie.systems.parameters import CONTAINERS, rebuild
@@ -60,7 +69,7 @@ def trace_outputs(fun, n_states, args, leaves, baked, changed=()):
             baked |= need.leaves
         except RightHandSideError:
             raise
-        except Exception as error:
+        except (Exception, Untraceable) as error:
             following = next(ways, None) if way.choosing or type(error) is TooManyPaths else None
             if following is not None:
                 way = following
@@ -72,7 +81,7 @@ def trace_outputs(fun, n_states, args, leaves, baked, changed=()):
 
 
 def _trace_once(fun, n_states, args, leaves, baked, plainly_changed, way):
-    graph = Graph()
+    graph = Graph(catching=lambda: rewire.catches)
     time = graph.leaf("t")
     states = [graph.leaf("y", i) for i in range(n_states)]
     watch = Watch(fun)
@@ -82,12 +91,23 @@ def _trace_once(fun, n_states, args, leaves, baked, plainly_changed, way):
     values = [_traced_leaf(graph, i, leaf, baked, rewire) for i, leaf in enumerate(leaves)]
     given = rebuild(args, leaves, values)
     _watch_containers(watch, given, "args")
-    changed = []
+    changed, plain = [], frozenset(graph.plain)
 
     def outputs():
         def run():
+            graph.plain.clear()
+            graph.plain.update(plain)
+            Refusal.latest.refusal = None
             y = traced(np.array(states, dtype=object))
-            return output_entries(copy(time, y, *given), n_states)
+            try:
+                result = copy(time, y, *given)
+            except Exception as error:
+                if is_foreseen(error):
+                    return [math.nan] * n_states
+                raise
+            if rewire.catches and Refusal.latest.refusal is not None:
+                raise Refusal.latest.refusal
+            return output_entries(result, n_states)
 
         paths = Paths(way.most_paths)
         graph.decide = paths.decide
@@ -124,7 +144,7 @@ def _traced_leaf(graph, i, leaf, baked, rewire):
             graph.integers[parameter.serial] = i
         slots.append(parameter)
     if not leaf.shape and not isinstance(leaf.value, np.ndarray):
-        return slots[0]
+        return slots[0] if isinstance(leaf.value, np.generic) else mark_plain(slots[0])
     return traced(np.array(slots, dtype=object).reshape(leaf.shape))
 
 
@@ -158,6 +178,8 @@ def output_entries(result, n_states):
 
 
 def _output_entry(entry, i):
+    if isinstance(entry, np.ndarray) and entry.ndim == 0:
+        entry = entry.item()
     if entry is UNSET:
         raise RightHandSideError(
             f"fun returned an array made by np.empty without assigning entry {i}."
