@@ -139,30 +139,48 @@ COMPONENTS = [JacobianComponent, JVPComponent, DiagonalComponent, TimeDerivative
 def component_value(component_class, system, t, y, parameters, vector, target, lanes):
     """Return what a derivative's component computes on a target, for one run."""
     n, m = system.n_states, system.n_parameters
-    component = component_class(SystemComponent(system, "float64"), "float64", {})
+    component = component_class(SystemComponent(system, "float64"), False, "float64", {})
+    by_time, h = component_class is TimeDerivativeComponent, 0.01
     n_out = len(component.derivatives.pattern) if component_class is JacobianComponent else n
 
     def make_body(bench, context):
         evaluate = bench.child_functions(context, component.name)
         alloc_y, alloc_p = context.allocator("y"), context.allocator("p")
 
-        def plain(shared, persistent, given, kept):
+        constant = context.backend.constant
+        zero, size, per_size = constant(0.0), constant(h), constant(1 / h)
+
+        def plain(shared, persistent, inputs, run, n_runs, given, kept):
             y, p = alloc_y(shared, persistent, None), alloc_p(shared, persistent, None)
             for i in range(n):
                 y[i] = given[1 + i]
             for i in range(m):
                 p[i] = given[1 + 2 * n + i]
-            evaluate(shared, persistent, given[0], y, p, kept, 0)
+            evaluate(
+                shared, persistent, inputs, run, n_runs, given[0], given[0] * zero + per_size,
+                y, p, kept, 0,
+            )  # fmt: skip
 
-        def product(shared, persistent, given, kept):
+        def of_time(shared, persistent, inputs, run, n_runs, given, kept):
             y, p = alloc_y(shared, persistent, None), alloc_p(shared, persistent, None)
             for i in range(n):
                 y[i] = given[1 + i]
             for i in range(m):
                 p[i] = given[1 + 2 * n + i]
-            evaluate(shared, persistent, given[0], y, p, given, 1 + n, kept, 0)
+            evaluate(shared, persistent, given[0], given[0] * zero + size, y, p, kept, 0)
 
-        return product if component_class is JVPComponent else plain
+        def product(shared, persistent, inputs, run, n_runs, given, kept):
+            y, p = alloc_y(shared, persistent, None), alloc_p(shared, persistent, None)
+            for i in range(n):
+                y[i] = given[1 + i]
+            for i in range(m):
+                p[i] = given[1 + 2 * n + i]
+            evaluate(
+                shared, persistent, inputs, run, n_runs, given[0], given[0] * zero + per_size,
+                y, p, given, 1 + n, kept, 0,
+            )  # fmt: skip
+
+        return of_time if by_time else product if component_class is JVPComponent else plain
 
     bench = Bench([(component, "second")], 1 + 2 * n + m, n_out, make_body)
     bench.register_buffer("y", n)

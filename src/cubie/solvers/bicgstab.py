@@ -9,7 +9,7 @@ from typing import Any
 from cubie.backend import Backend, any_lane, select
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks
-from cubie.solvers.krylov import KrylovSolver, Part, build_dot
+from cubie.solvers.krylov import KrylovSolver, Part
 from cubie.systems.component import SystemComponent
 
 
@@ -18,8 +18,16 @@ class BiCGSTAB(KrylovSolver):
 
     kind = "bicgstab"
 
-    def __init__(self, system: SystemComponent, blocks: Blocks, dtype, options: Mapping[str, Any]):
-        super().__init__(system, blocks, dtype, options)
+    def __init__(
+        self,
+        system: SystemComponent,
+        blocks: Blocks,
+        per_component: bool,
+        tolerance: float,
+        dtype,
+        options: Mapping[str, Any],
+    ):
+        super().__init__(system, blocks, per_component, tolerance, dtype, options)
         n = blocks.n_unknowns
         self.register_buffer("krylov_shadow", n, phases=("solve",), access_weight=20.0)
         self.register_buffer("krylov_direction", n, phases=("solve",), access_weight=20.0)
@@ -27,10 +35,10 @@ class BiCGSTAB(KrylovSolver):
 
     def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
         backend, n = context.backend, part.blocks.n_unknowns
-        dot = build_dot(backend, n)
+        dot = self._build_dot(backend, part)
         product = self._build_product(context, part)
-        first = self._build_first_half(backend, n, product)
-        second = self._build_second_half(backend, n, product)
+        first = self._build_first_half(backend, n, product, dot)
+        second = self._build_second_half(backend, n, product, dot)
         alloc_shadow = context.allocator("krylov_shadow")
         alloc_direction = context.allocator("krylov_direction")
         alloc_image = context.allocator("krylov_image")
@@ -38,8 +46,9 @@ class BiCGSTAB(KrylovSolver):
         zero = backend.constant(0.0)
 
         def iterate(
-            shared, persistent, t, shift, y, p, inverse, room, temp, residual, x, x_at, target
-        ):
+            shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, per_shift, room,
+            temp, residual, x, x_at, target,
+        ):  # fmt: skip
             shadow = alloc_shadow(shared, persistent, None)
             direction = alloc_direction(shared, persistent, None)
             image = alloc_image(shared, persistent, None)
@@ -47,41 +56,45 @@ class BiCGSTAB(KrylovSolver):
                 shadow[i] = residual[i]
                 direction[i] = residual[i]
                 image[i] = residual[i] * zero
-            rho = dot(residual, residual)
+            rho = dot(inputs, run, n_runs, y, inverse, per_shift, residual, residual)
             size = rho
             active = size > target
             iterations = select(active, 0, 0)
             while any_lane(active):
                 alpha, active = first(
-                    shared, persistent, t, shift, y, p, inverse, room, temp,
-                    residual, x, x_at, shadow, direction, image, rho, active,
+                    shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, per_shift,
+                    room, temp, residual, x, x_at, shadow, direction, image, rho, active,
                 )  # fmt: skip
                 iterations = select(active, iterations + 1, iterations)
                 # The direction alone may do: the rest of the step would divide zero by zero.
-                size = dot(residual, residual)
+                size = dot(inputs, run, n_runs, y, inverse, per_shift, residual, residual)
                 active = active & (size > target)
                 rho, active = second(
-                    shared, persistent, t, shift, y, p, inverse, room, temp,
-                    residual, x, x_at, shadow, direction, image, rho, alpha, active,
+                    shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, per_shift,
+                    room, temp, residual, x, x_at, shadow, direction, image, rho, alpha, active,
                 )  # fmt: skip
                 iterations = select(active, iterations + 1, iterations)
-                size = dot(residual, residual)
+                size = dot(inputs, run, n_runs, y, inverse, per_shift, residual, residual)
                 active = active & (size > target) & (iterations < limit)
             return size <= target, iterations
 
         return backend.device(iterate)
 
-    def _build_first_half(self, backend: Backend, n: int, product: Callable) -> Callable:
+    def _build_first_half(
+        self, backend: Backend, n: int, product: Callable, dot: Callable
+    ) -> Callable:
         """Step along the direction: x += alpha z, r -= alpha A z, with z = P direction."""
-        dot = build_dot(backend, n)
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
         def first(
-            shared, persistent, t, shift, y, p, inverse, room, temp,
-            residual, x, x_at, shadow, direction, image, rho, active,
+            shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, per_shift, room,
+            temp, residual, x, x_at, shadow, direction, image, rho, active,
         ):  # fmt: skip
-            z = product(shared, persistent, t, shift, y, p, inverse, room, temp, direction, image)
-            below = dot(shadow, image)
+            z = product(
+                shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, room, temp,
+                direction, image,
+            )  # fmt: skip
+            below = dot(inputs, run, n_runs, y, inverse, per_shift, shadow, image)
             usable = active & (below != zero)
             alpha = select(usable, rho, zero) / select(usable, below, one)
             for i in range(n):
@@ -91,23 +104,29 @@ class BiCGSTAB(KrylovSolver):
 
         return backend.device(first)
 
-    def _build_second_half(self, backend: Backend, n: int, product: Callable) -> Callable:
+    def _build_second_half(
+        self, backend: Backend, n: int, product: Callable, dot: Callable
+    ) -> Callable:
         """Minimise the residual along z = P residual, and turn the direction."""
-        dot = build_dot(backend, n)
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
         def second(
-            shared, persistent, t, shift, y, p, inverse, room, temp,
-            residual, x, x_at, shadow, direction, image, rho, alpha, active,
+            shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, per_shift, room,
+            temp, residual, x, x_at, shadow, direction, image, rho, alpha, active,
         ):  # fmt: skip
-            z = product(shared, persistent, t, shift, y, p, inverse, room, temp, residual, temp)
-            below = dot(temp, temp)
+            z = product(
+                shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, room, temp,
+                residual, temp,
+            )  # fmt: skip
+            below = dot(inputs, run, n_runs, y, inverse, per_shift, temp, temp)
             usable = active & (below != zero)
-            omega = select(usable, dot(temp, residual), zero) / select(usable, below, one)
+            omega = select(
+                usable, dot(inputs, run, n_runs, y, inverse, per_shift, temp, residual), zero
+            ) / select(usable, below, one)
             for i in range(n):
                 x[x_at + i] = select(usable, x[x_at + i] + omega * z[i], x[x_at + i])
                 residual[i] = select(usable, residual[i] - omega * temp[i], residual[i])
-            new_rho = dot(shadow, residual)
+            new_rho = dot(inputs, run, n_runs, y, inverse, per_shift, shadow, residual)
             turns = usable & (omega != zero) & (rho != zero)
             beta = select(turns, new_rho * alpha, zero) / select(turns, rho * omega, one)
             for i in range(n):

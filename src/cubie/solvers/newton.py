@@ -60,8 +60,9 @@ class NewtonFunctions:
     Attributes
     ----------
     prepare : callable
-        ``prepare(shared, persistent, t, shift, state, parameters) -> regular``: builds the
-        matrix at the step's start; the mask tells where it can be solved with.
+        ``prepare(shared, persistent, inputs, run, n_runs, t, shift, state, parameters)
+        -> regular``: builds the matrix at the step's start; the mask tells where it can be solved
+        with.
     solve : callable
         ``solve(shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state,
         parameters, base, increment, eta) -> (solved, eta, iterations, linear)``:
@@ -71,8 +72,9 @@ class NewtonFunctions:
         solved before (1 at first). `iterations` are those taken (int32 lanes), `linear`
         those of the linear solver in them.
     filter : callable or None
-        ``filter(shared, persistent, t, shift, state, parameters, rhs, x) -> solved``: solves
-        once with the filter's block, for the n elements of x, which may be `rhs`.
+        ``filter(shared, persistent, inputs, run, n_runs, t, shift, state, parameters, rhs, x)
+        -> solved``: solves once with the filter's block, for the n elements of x, which may be
+        `rhs`.
     """
 
     prepare: Callable
@@ -203,9 +205,11 @@ class NewtonSolver(CUDAFactory):
         enter = context.phase("prepare")
         prepare_solver = self.child_functions(context, "linear_solver").prepare
 
-        def prepare(shared, persistent, t, shift, state, parameters):
+        def prepare(shared, persistent, inputs, run, n_runs, t, shift, state, parameters):
             enter(shared, persistent)
-            return prepare_solver(shared, persistent, t, shift, state, parameters)
+            return prepare_solver(
+                shared, persistent, inputs, run, n_runs, t, shift, state, parameters
+            )
 
         return prepare
 
@@ -214,9 +218,13 @@ class NewtonSolver(CUDAFactory):
         filter_linear = self.child_functions(context, "linear_solver").filter
         assert filter_linear is not None  # the blocks name it
 
-        def apply_filter(shared, persistent, t, shift, state, parameters, rhs, x):
+        def apply_filter(
+            shared, persistent, inputs, run, n_runs, t, shift, state, parameters, rhs, x
+        ):
             enter(shared, persistent)
-            solved, _ = filter_linear(shared, persistent, t, shift, state, parameters, rhs, 0, x, 0)
+            solved, _ = filter_linear(
+                shared, persistent, inputs, run, n_runs, t, shift, state, parameters, rhs, 0, x, 0
+            )
             return solved
 
         return apply_filter
@@ -247,8 +255,8 @@ class NewtonSolver(CUDAFactory):
             iterations = select(active, 0, 0)
             while any_lane(active):
                 usable = change(
-                    shared, persistent, t, t_stage, h, shift, state, parameters, base,
-                    increment, residual, delta, count, active,
+                    shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state,
+                    parameters, base, increment, residual, delta, count, active,
                 )  # fmt: skip
                 previous, eta, converged, goes_on = judge(
                     inputs, run, n_runs, state, delta, previous, eta, iterations, active & usable
@@ -284,8 +292,8 @@ class NewtonSolver(CUDAFactory):
         tally = backend.device(add if iterative else ignore)
 
         def change(
-            shared, persistent, t, t_stage, h, shift, state, parameters, base, increment,
-            residual, delta, count, active,
+            shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
+            base, increment, residual, delta, count, active,
         ):  # fmt: skip
             enter_evaluate(shared, persistent)
             temp = alloc_temp(shared, persistent, None)
@@ -295,8 +303,9 @@ class NewtonSolver(CUDAFactory):
             )
             enter_correct(shared, persistent)
             solved, taken = solve_linear(
-                shared, persistent, t, shift, state, parameters, residual, 0, delta, 0
-            )
+                shared, persistent, inputs, run, n_runs, t, shift, state, parameters, residual, 0,
+                delta, 0,
+            )  # fmt: skip
             tally(count, active, taken)
             return solved
 
