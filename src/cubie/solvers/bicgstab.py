@@ -9,7 +9,7 @@ from typing import Any
 from cubie.backend import Backend, any_lane, select
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks
-from cubie.solvers.krylov import KrylovSolver, Part
+from cubie.solvers.krylov import KrylovSolver, Part, build_dot
 from cubie.systems.component import SystemComponent
 
 
@@ -35,7 +35,7 @@ class BiCGSTAB(KrylovSolver):
 
     def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
         backend, n = context.backend, part.blocks.n_unknowns
-        dot = self._build_dot(backend, part)
+        dot, measure = build_dot(backend, n), self._build_measure(backend, part)
         product = self._build_product(context, part)
         first = self._build_first_half(backend, n, product, dot)
         second = self._build_second_half(backend, n, product, dot)
@@ -56,8 +56,8 @@ class BiCGSTAB(KrylovSolver):
                 shadow[i] = residual[i]
                 direction[i] = residual[i]
                 image[i] = residual[i] * zero
-            rho = dot(inputs, run, n_runs, y, inverse, per_shift, residual, residual)
-            size = rho
+            rho = dot(residual, residual)
+            size = measure(inputs, run, n_runs, y, inverse, per_shift, residual)
             active = size > target
             iterations = select(active, 0, 0)
             while any_lane(active):
@@ -67,14 +67,14 @@ class BiCGSTAB(KrylovSolver):
                 )  # fmt: skip
                 iterations = select(active, iterations + 1, iterations)
                 # The direction alone may do: the rest of the step would divide zero by zero.
-                size = dot(inputs, run, n_runs, y, inverse, per_shift, residual, residual)
+                size = measure(inputs, run, n_runs, y, inverse, per_shift, residual)
                 active = active & (size > target)
                 rho, active = second(
                     shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, per_shift,
                     room, temp, residual, x, x_at, shadow, direction, image, rho, alpha, active,
                 )  # fmt: skip
                 iterations = select(active, iterations + 1, iterations)
-                size = dot(inputs, run, n_runs, y, inverse, per_shift, residual, residual)
+                size = measure(inputs, run, n_runs, y, inverse, per_shift, residual)
                 active = active & (size > target) & (iterations < limit)
             return size <= target, iterations
 
@@ -94,7 +94,7 @@ class BiCGSTAB(KrylovSolver):
                 shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, room, temp,
                 direction, image,
             )  # fmt: skip
-            below = dot(inputs, run, n_runs, y, inverse, per_shift, shadow, image)
+            below = dot(shadow, image)
             usable = active & (below != zero)
             alpha = select(usable, rho, zero) / select(usable, below, one)
             for i in range(n):
@@ -118,15 +118,13 @@ class BiCGSTAB(KrylovSolver):
                 shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, room, temp,
                 residual, temp,
             )  # fmt: skip
-            below = dot(inputs, run, n_runs, y, inverse, per_shift, temp, temp)
+            below = dot(temp, temp)
             usable = active & (below != zero)
-            omega = select(
-                usable, dot(inputs, run, n_runs, y, inverse, per_shift, temp, residual), zero
-            ) / select(usable, below, one)
+            omega = select(usable, dot(temp, residual), zero) / select(usable, below, one)
             for i in range(n):
                 x[x_at + i] = select(usable, x[x_at + i] + omega * z[i], x[x_at + i])
                 residual[i] = select(usable, residual[i] - omega * temp[i], residual[i])
-            new_rho = dot(inputs, run, n_runs, y, inverse, per_shift, shadow, residual)
+            new_rho = dot(shadow, residual)
             turns = usable & (omega != zero) & (rho != zero)
             beta = select(turns, new_rho * alpha, zero) / select(turns, rho * omega, one)
             for i in range(n):

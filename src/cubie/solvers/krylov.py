@@ -25,7 +25,7 @@ from cubie.solvers.preconditioners import (
     build_scale,
 )
 from cubie.solvers.scaled import build_diagonal_solve, build_scaled_product
-from cubie.solvers.weighting import build_weighted_dot
+from cubie.solvers.weighting import build_measure
 from cubie.systems.component import SystemComponent
 from cubie.systems.derivatives_component import DiagonalComponent, JVPComponent
 from cubie.systems.mass import build_mass_product, is_identity, mass_entries
@@ -52,6 +52,10 @@ def _count(low: int, high: int):
 def _fraction(instance, attribute, value):
     if not (isinstance(value, (int, float)) and 0.0 < value < 1.0):
         raise InvalidOption(attribute.name, value, advice="It must lie between 0 and 1.")
+
+
+# Units of rounding of its right-hand side that a residual may keep.
+ROUNDING = 1000.0
 
 
 @frozen
@@ -207,8 +211,9 @@ class KrylovSolver(LinearSolver):
         alloc_inverse = context.allocator("inverse_diagonal")
         alloc_room, alloc_temp = context.allocator("preconditioned_vec"), context.allocator("temp")
         enter = context.phase("solve")
-        dot, finish = self._build_dot(backend, part), self._build_finish(context, part)
-        zero, rounding = backend.constant(0.0), backend.constant(np.finfo(backend.dtype).eps ** 2)
+        measure, finish = self._build_measure(backend, part), self._build_finish(context, part)
+        eps = np.finfo(backend.dtype).eps
+        zero, rounding = backend.constant(0.0), backend.constant((ROUNDING * eps) ** 2)
         allowed = backend.constant(n * (self.settings.krylov_tolerance * self.tolerance) ** 2)
         smallest = backend.constant(1.0 / self._least_factor(part.blocks))
 
@@ -222,7 +227,7 @@ class KrylovSolver(LinearSolver):
                 x[x_at + i] = shift * zero
             inverse = alloc_inverse(shared, persistent, None)
             per_shift = smallest / absolute(shift)
-            size = dot(inputs, run, n_runs, y, inverse, per_shift, residual, residual)
+            size = measure(inputs, run, n_runs, y, inverse, per_shift, residual)
             # Below rounding of its own right-hand side no residual means anything.
             target = maximum(size * zero + allowed, rounding * size)
             room = alloc_room(shared, persistent, None)
@@ -286,12 +291,10 @@ class KrylovSolver(LinearSolver):
 
         return backend.device(product)
 
-    def _build_dot(self, backend: Backend, part: Part) -> Callable:
-        """Return the inner product of residuals: see `build_weighted_dot`."""
+    def _build_measure(self, backend: Backend, part: Part) -> Callable:
+        """Return the size of a residual: see `build_measure`."""
         diagonal_at = None if is_identity(self.mass, self.blocks.n_states) else part.at
-        return build_weighted_dot(
-            backend, part.blocks, self.per_component, self.tolerance, diagonal_at
-        )
+        return build_measure(backend, part.blocks, self.per_component, self.tolerance, diagonal_at)
 
     def _least_factor(self, blocks: Blocks) -> float:
         """Return what the shift is multiplied by in the blocks: of large factors, the least."""
@@ -302,28 +305,35 @@ class KrylovSolver(LinearSolver):
         """Return ``iterate(..., inverse, per_shift, room, temp, residual, x, x_at, target)``.
 
         It gives (ok, iterations). `inverse` is the reciprocal diagonal, `per_shift` that of the
-        shift, `room` what a preconditioner writes to, `temp` scratch; `target` is what the
-        residual's inner product with itself must not exceed.
+        shift, `room` what a preconditioner writes to, `temp` scratch; `target` is the size that
+        a residual must not exceed.
         """
         raise NotImplementedError
+
+
+def build_dot(backend: Backend, n: int) -> Callable:
+    """Return ``dot(a, b)`` of two buffers of n elements."""
+
+    def dot(a, b):
+        total = a[0] * b[0]
+        for i in range(1, n):
+            total = total + a[i] * b[i]
+        return total
+
+    return backend.device(dot)
 
 
 class _OneDirection(KrylovSolver):
     """Iterations along the preconditioned residual z, with A z in `temp`."""
 
-    @staticmethod
-    def _build_length(backend: Backend, dot: Callable) -> Callable:
-        """Return ``length(gauge..., residual, z, image)``: numerator, denominator of the step.
-
-        `gauge...` are the first arguments of the inner product `dot`.
-        """
+    def _build_length(self, backend: Backend, n: int) -> Callable:
+        """Return ``length(residual, z, image) -> (numerator, denominator)`` of the step."""
         raise NotImplementedError
 
     def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
         backend, n = context.backend, part.blocks.n_unknowns
         product = self._build_product(context, part)
-        dot = self._build_dot(backend, part)
-        length = self._build_length(backend, dot)
+        length, measure = self._build_length(backend, n), self._build_measure(backend, part)
         limit = self.settings.max_linear_iterations
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
@@ -331,7 +341,7 @@ class _OneDirection(KrylovSolver):
             shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, per_shift, room,
             image, residual, x, x_at, target,
         ):  # fmt: skip
-            size = dot(inputs, run, n_runs, y, inverse, per_shift, residual, residual)
+            size = measure(inputs, run, n_runs, y, inverse, per_shift, residual)
             active = size > target
             iterations = select(active, 0, 0)
             while any_lane(active):
@@ -339,15 +349,13 @@ class _OneDirection(KrylovSolver):
                     shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, room, image,
                     residual, image,
                 )  # fmt: skip
-                above, below = length(
-                    inputs, run, n_runs, y, inverse, per_shift, residual, z, image
-                )
+                above, below = length(residual, z, image)
                 usable = active & (below != zero)
                 step = select(usable, above, zero) / select(usable, below, one)
                 for i in range(n):
                     x[x_at + i] = select(usable, x[x_at + i] + step * z[i], x[x_at + i])
                     residual[i] = select(usable, residual[i] - step * image[i], residual[i])
-                size = dot(inputs, run, n_runs, y, inverse, per_shift, residual, residual)
+                size = measure(inputs, run, n_runs, y, inverse, per_shift, residual)
                 iterations = select(active, iterations + 1, iterations)
                 active = usable & (size > target) & (iterations < limit)
             return size <= target, iterations
@@ -360,11 +368,11 @@ class MinimalResidual(_OneDirection):
 
     kind = "minimal_residual"
 
-    @staticmethod
-    def _build_length(backend: Backend, dot: Callable) -> Callable:
-        def length(inputs, run, n_runs, y, inverse, per_shift, residual, z, image):
-            above = dot(inputs, run, n_runs, y, inverse, per_shift, image, residual)
-            return above, dot(inputs, run, n_runs, y, inverse, per_shift, image, image)
+    def _build_length(self, backend: Backend, n: int) -> Callable:
+        dot = build_dot(backend, n)
+
+        def length(residual, z, image):
+            return dot(image, residual), dot(image, image)
 
         return backend.device(length)
 
@@ -375,10 +383,10 @@ class SteepestDescent(_OneDirection):
     kind = "steepest_descent"
     needs_preconditioned = True
 
-    @staticmethod
-    def _build_length(backend: Backend, dot: Callable) -> Callable:
-        def length(inputs, run, n_runs, y, inverse, per_shift, residual, z, image):
-            above = dot(inputs, run, n_runs, y, inverse, per_shift, z, residual)
-            return above, dot(inputs, run, n_runs, y, inverse, per_shift, z, image)
+    def _build_length(self, backend: Backend, n: int) -> Callable:
+        dot = build_dot(backend, n)
+
+        def length(residual, z, image):
+            return dot(z, residual), dot(z, image)
 
         return backend.device(length)

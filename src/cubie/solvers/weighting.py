@@ -2,9 +2,9 @@
 
 A residual r of ``(s M - J) x = b`` leaves an error of about r / s in x: that of slow components,
 which a smaller one of fast components may hide. Divided by ``atol + rtol * abs(y)`` it is in the
-units in which Newton's method and the error of a step are measured. Iterations use the inner
-product of these quotients, so that they work on all components alike, however they are scaled.
-Where a mass matrix says that some equations hold no derivative, r is divided by their diagonal.
+units in which Newton's method and the error of a step are measured. Where a mass matrix says that
+some equations hold no derivative, r is divided by their diagonal. Only the end of an iteration is
+judged so: in the inner product of these quotients directions of descent are worse ones.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from cubie.solvers.contract import Blocks
 ROUNDING = 10.0
 
 
-def build_weighted_dot(
+def build_measure(
     backend: Backend,
     blocks: Blocks,
     per_component: bool,
     tolerance: float,
     diagonal_at: int | None,
 ) -> Callable:
-    """Return ``dot(inputs, run, n_runs, y, inverse, per_shift, a, b)`` of residuals.
+    """Return ``measure(inputs, run, n_runs, y, inverse, per_shift, residual)``: a squared norm.
 
     Parameters
     ----------
@@ -77,32 +77,33 @@ def _amplification(n: int, place: int | None, is_pair: bool) -> Callable:
 
 
 def _of_one(n: int, at: int, weight: Callable, amplify: Callable) -> Callable:
-    def dot(inputs, run, n_runs, y, inverse, per_shift, a, b):
+    def measure(inputs, run, n_runs, y, inverse, per_shift, residual):
         total = per_shift - per_shift
         for i in range(n):
             factor = amplify(inverse, per_shift, i) / weight(inputs, run, n_runs, y, i)
-            total = total + (a[at + i] * factor) * (b[at + i] * factor)
+            error = residual[at + i] * factor
+            total = total + error * error
         return total
 
-    return dot
+    return measure
 
 
 def _of_pair(n: int, at: int, weight: Callable, amplify: Callable) -> Callable:
-    def dot(inputs, run, n_runs, y, inverse, per_shift, a, b):
+    def measure(inputs, run, n_runs, y, inverse, per_shift, residual):
         total = per_shift - per_shift
         for i in range(n):
             factor = amplify(inverse, per_shift, i) / weight(inputs, run, n_runs, y, i)
             re, im = at + i, at + n + i
-            total = total + (a[re] * factor) * (b[re] * factor)
-            total = total + (a[im] * factor) * (b[im] * factor)
+            error, error_im = residual[re] * factor, residual[im] * factor
+            total = total + (error * error + error_im * error_im)
         return total
 
-    return dot
+    return measure
 
 
 def _then(before: Callable, after: Callable) -> Callable:
-    def both(inputs, run, n_runs, y, inverse, per_shift, a, b):
-        first = before(inputs, run, n_runs, y, inverse, per_shift, a, b)
-        return first + after(inputs, run, n_runs, y, inverse, per_shift, a, b)
+    def both(inputs, run, n_runs, y, inverse, per_shift, residual):
+        first = before(inputs, run, n_runs, y, inverse, per_shift, residual)
+        return first + after(inputs, run, n_runs, y, inverse, per_shift, residual)
 
     return both
