@@ -259,8 +259,9 @@ class NewtonSolver(CUDAFactory):
                     parameters, base, increment, residual, delta, count, active,
                 )  # fmt: skip
                 previous, eta, converged, goes_on = judge(
-                    inputs, run, n_runs, state, delta, previous, eta, iterations, active & usable
-                )
+                    inputs, run, n_runs, state, increment, delta, previous, eta, iterations,
+                    active & usable,
+                )  # fmt: skip
                 for i in range(size):
                     increment[i] = select(
                         converged | goes_on, increment[i] + delta[i], increment[i]
@@ -337,10 +338,16 @@ class NewtonSolver(CUDAFactory):
         rounding = backend.constant(ROUNDING * eps / self.settings.newton_tolerance)
         limit = self.settings.max_newton_iterations
 
-        def judge(inputs, run, n_runs, state, delta, previous, eta, iterations, active):
+        def judge(inputs, run, n_runs, state, increment, delta, previous, eta, iterations, active):
             total = state[0] * zero
             for i in range(n):
-                weight = scale(inputs.tolerances, run, n_runs, i, state[i], state[i])
+                # A state that is zero is weighed by where it goes: without an absolute tolerance
+                # no change would be small.
+                towards = absolute(increment[i])
+                for section in range(1, sections):
+                    towards = towards + absolute(increment[section * n + i])
+                typical = select(state[i] == zero, towards, state[i])
+                weight = scale(inputs.tolerances, run, n_runs, i, typical, typical)
                 weight = maximum(weight, rounding * absolute(state[i]))
                 for section in range(sections):
                     ratio = delta[section * n + i] / weight
