@@ -253,13 +253,16 @@ class Solver:
             atol,
             checks.positive("max_step", settings.max_step, allow_infinite=True),
             checks.count("max_steps", settings.max_steps),
-            self._notes(system),
+            self._notes(system, settings),
         )
 
-    def _notes(self, system: System) -> tuple[str, ...]:
+    def _notes(self, system: System, settings: SolverSettings) -> tuple[str, ...]:
+        of_jac = system.jacobian_note
+        if settings.jac is not None and isinstance(settings.method, ERKTableau):
+            of_jac = f"`jac` is not used: `{settings.method.name}` is explicit."
         unseen = self._fun.unseen or self._given.unseen
         note = f"Nothing is remembered from one solve to the next, because {unseen}."
-        return (*filter(None, [system.note]), *([note] if unseen else []))
+        return (*filter(None, [system.note, of_jac]), *([note] if unseen else []))
 
     def _by_position(self, y0: Any, args: Any) -> tuple[Any, Any]:
         """Return `y0` and `args`, which of equations may be mappings by name."""
