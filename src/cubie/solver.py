@@ -244,6 +244,9 @@ class Solver:
     ) -> PreparedSolve:
         """Check the settings, and find or build the kernel."""
         rtol, atol = checks.tolerances(settings.rtol, settings.atol, batch.y0.shape[0], dtype)
+        by_newton = "weigh_increments" in options_of(settings.run_settings(mode, False), options)
+        if by_newton and np.any(atol <= checks.least_tolerance(dtype)):
+            options = {"weigh_increments": True, **options}
         system = self._system(settings, batch)
         return PreparedSolve(
             self._kernel(system, settings, options, batch, mode, dtype, rtol.size > 1),

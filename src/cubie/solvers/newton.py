@@ -47,10 +47,14 @@ class NewtonSettings:
         Error that may be left in a stage, as a fraction of the error allowed in a step.
     max_newton_iterations : int
         A step that needs more is rejected.
+    weigh_increments : bool
+        Weigh a state of zero by where it goes: without an absolute tolerance no change of it would
+        be small. Set by the solver where there is none, since it takes a few percent.
     """
 
     newton_tolerance: float = field(default=0.01, validator=_tolerance)
     max_newton_iterations: int = field(default=10, validator=_iterations)
+    weigh_increments: bool = False
 
 
 @frozen
@@ -338,16 +342,22 @@ class NewtonSolver(CUDAFactory):
         rounding = backend.constant(ROUNDING * eps / self.settings.newton_tolerance)
         limit = self.settings.max_newton_iterations
 
+        def itself(state, increment, i):
+            return state[i]
+
+        def where_it_goes(state, increment, i):
+            towards = absolute(increment[i])
+            for section in range(1, sections):
+                towards = towards + absolute(increment[section * n + i])
+            return select(state[i] == zero, towards, state[i])
+
+        typical = backend.device(where_it_goes if self.settings.weigh_increments else itself)
+
         def judge(inputs, run, n_runs, state, increment, delta, previous, eta, iterations, active):
             total = state[0] * zero
             for i in range(n):
-                # A state that is zero is weighed by where it goes: without an absolute tolerance
-                # no change would be small.
-                towards = absolute(increment[i])
-                for section in range(1, sections):
-                    towards = towards + absolute(increment[section * n + i])
-                typical = select(state[i] == zero, towards, state[i])
-                weight = scale(inputs.tolerances, run, n_runs, i, typical, typical)
+                reference = typical(state, increment, i)
+                weight = scale(inputs.tolerances, run, n_runs, i, reference, reference)
                 weight = maximum(weight, rounding * absolute(state[i]))
                 for section in range(sections):
                     ratio = delta[section * n + i] / weight
