@@ -297,3 +297,22 @@ def test_no_absolute_tolerance_with_states_of_zero(method, dtype):
     fast, slow = np.exp(-2.0), np.exp(-1.0)
     want = [fast, 2.0 * (slow - fast), 1.0 + fast - 2.0 * slow, 0.0]
     np.testing.assert_allclose(result.y[:, -1], want, rtol=20 * rtol)
+
+
+def test_a_step_beyond_all_numbers_is_no_success():
+    """A linear system whose right-hand side overflows when squared is not solved by zero."""
+
+    def rates(t, y):
+        return [
+            -0.04 * y[0] + 1e4 * y[1] * y[2],
+            0.04 * y[0] - 1e4 * y[1] * y[2] - 3e7 * y[1] ** 2,
+            3e7 * y[1] ** 2,
+        ]
+
+    problem = (rates, (0.0, 0.4), [1.0, 0.0, 0.0], "rodas5p")
+    direct, iterative = (
+        solve_ivp(*problem, backend="python", linear_solver=linear_solver)
+        for linear_solver in ("lu", "bicgstab")
+    )
+    assert iterative.success
+    np.testing.assert_allclose(iterative.y[:, -1], direct.y[:, -1], rtol=1e-3, atol=1e-6)

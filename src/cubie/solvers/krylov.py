@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from attrs import field, frozen
 
-from cubie.backend import Backend, absolute, any_lane, maximum, select
+from cubie.backend import Backend, absolute, any_lane, is_finite, maximum, select
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
@@ -237,7 +237,8 @@ class KrylovSolver(LinearSolver):
                 per_shift, room, temp, residual, x, x_at, target,
             )  # fmt: skip
             finish(t, shift, y, parameters, x, x_at)
-            return ok, iterations
+            # A right-hand side whose square overflows would be below a target that did, too.
+            return ok & is_finite(target), iterations
 
         return solve
 

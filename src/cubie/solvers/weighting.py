@@ -61,14 +61,16 @@ def build_measure(
 def _amplification(n: int, place: int | None, is_pair: bool) -> Callable:
     """Return ``amplify(inverse, per_shift, i)``: the error that a residual of one leaves."""
 
+    first = place or 0
+
     def by_shift(inverse, per_shift, i):
         return per_shift
 
     def by_diagonal(inverse, per_shift, i):
-        return maximum(absolute(inverse[place + i]), per_shift)
+        return maximum(absolute(inverse[first + i]), per_shift)
 
     def by_complex_diagonal(inverse, per_shift, i):
-        re, im = absolute(inverse[place + i]), absolute(inverse[place + n + i])
+        re, im = absolute(inverse[first + i]), absolute(inverse[first + n + i])
         return maximum(maximum(re, im), per_shift)
 
     if place is None:
