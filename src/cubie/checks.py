@@ -75,7 +75,11 @@ def tolerance(name: str, given: Any, n: int) -> np.ndarray:
 
 
 def tolerances(rtol: Any, atol: Any, n: int, dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Return rtol and atol of one shape, no smaller than the dtype can resolve."""
+    """Return rtol and atol of one shape, no smaller than the dtype can resolve.
+
+    An atol of zero becomes a number so small that it changes nothing, but that an error of zero in
+    a state of zero can be divided by.
+    """
     relative, absolute = tolerance("rtol", rtol, n), tolerance("atol", atol, n)
     floor = 10 * np.finfo(dtype).eps
     if np.any((relative < floor) & (absolute == 0)) or np.any((relative > 0) & (relative < floor)):
@@ -84,9 +88,15 @@ def tolerances(rtol: Any, atol: Any, n: int, dtype) -> tuple[np.ndarray, np.ndar
             f"is {rtol!r}, but {np.dtype(dtype).name} cannot resolve less than {floor:.2g}; "
             "raise rtol, use dtype=float64, or give rtol=0 with a positive atol.",
         )
+    absolute = np.maximum(absolute, least_tolerance(dtype))
     if relative.shape != absolute.shape:
         relative, absolute = (np.broadcast_to(v, (n,)) for v in (relative, absolute))
     return relative, absolute
+
+
+def least_tolerance(dtype) -> float:
+    """Return the least absolute tolerance: squares of errors divided by it are still numbers."""
+    return float(np.sqrt(np.finfo(dtype).tiny))
 
 
 def positive(name: str, given: Any, allow_infinite: bool = False) -> float:

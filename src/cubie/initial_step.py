@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from cubie.backend import load_run, maximum, minimum, select, square_root
 from cubie.backend.power import build_exp2, build_log2
+from cubie.checks import least_tolerance
 from cubie.clock import build_least_step
 from cubie.error_norm import build_scale
 from cubie.factory import BuildContext, CUDAFactory
@@ -77,6 +78,7 @@ class EstimatedFirstStep(CUDAFactory):
         two = constant(2.0)
         small, hundredth, hundred = constant(1e-5), constant(0.01), constant(100.0)
         first_guess, thousandth = constant(1e-6), constant(1e-3)
+        weightless = constant(2.0 * least_tolerance(backend.dtype))
         negligible, tiny, exponent = constant(1e-15), constant(1e-30), constant(1.0 / self.k)
 
         def norm(tolerances, run, n_runs, state, values, at, minus):
@@ -84,6 +86,8 @@ class EstimatedFirstStep(CUDAFactory):
             for i in range(n):
                 weight = scale(tolerances, run, n_runs, i, state[i], state[i])
                 ratio = (values[at + i] - minus * values[i]) / weight
+                # Without an absolute tolerance a state of zero says nothing of a step.
+                ratio = select(weight > weightless, ratio, zero)
                 total = total + ratio * ratio
             return square_root(total * inverse_n)
 

@@ -84,11 +84,11 @@ def solve_ivp(
         Without it results are bit-identical for every placement of the buffers.
     **options
         ``step_controller`` ("fixed", "i", "pi", "pid", "gustafsson"), ``save``
-        ("final", "steps"), ``jac`` (``jac(t, y, *args)``, used where `fun` cannot be
-        traced), ``mass_matrix`` (M of M y' = f, for implicit methods), ``lanes`` (runs
-        per SIMD group on the CPU), options of the components (``safety``, ``kp``, ...;
-        of implicit methods ``linear_solver`` ("lu", "minimal_residual",
-        "steepest_descent", "bicgstab"), ``newton_tolerance``,
+        ("final", "steps"), ``jac`` (``jac(t, y, *args)`` or a constant matrix, dense or
+        sparse, used where `fun` cannot be traced), ``mass_matrix`` (M of M y' = f, for
+        implicit methods), ``lanes`` (runs per SIMD group on the CPU), options of the
+        components (``safety``, ``kp``, ...; of implicit methods ``linear_solver`` ("lu",
+        "minimal_residual", "steepest_descent", "bicgstab"), ``newton_tolerance``,
         ``max_newton_iterations``, ``krylov_tolerance``, ``preconditioner``, ...) and
         ``{buffer}_location`` for every buffer.
 

@@ -16,7 +16,7 @@ from cubie.integrator import RunSettings
 from cubie.kernel import DEFAULT_BLOCK_SIZE, BatchSolverConfig
 from cubie.saving import SaveMode
 from cubie.sizes import parse_size
-from cubie.systems import System
+from cubie.systems import System, read_jacobian
 from cubie.tableaus import get_tableau
 
 DTYPES = ("float32", "float64")
@@ -45,7 +45,7 @@ class SolverSettings:
     fastmath: bool = True
     lanes: int | None = None
     save: str | None = None
-    jac: Callable | None = None
+    jac: Callable | None = field(default=None, converter=read_jacobian)
     mass_matrix: Any = None
 
     def save_mode(self, single: bool, times: np.ndarray | None) -> SaveMode:

@@ -246,6 +246,9 @@ class Solver:
     ) -> PreparedSolve:
         """Check the settings, and find or build the kernel."""
         rtol, atol = checks.tolerances(settings.rtol, settings.atol, batch.y0.shape[0], dtype)
+        by_newton = "weigh_increments" in options_of(settings.run_settings(mode, False), options)
+        if by_newton and np.any(atol <= checks.least_tolerance(dtype)):
+            options = {"weigh_increments": True, **options}
         system = self._system(settings, batch)
         return PreparedSolve(
             self._kernel(system, settings, options, batch, mode, dtype, rtol.size > 1),
@@ -255,14 +258,17 @@ class Solver:
             atol,
             checks.positive("max_step", settings.max_step, allow_infinite=True),
             checks.count("max_steps", settings.max_steps),
-            self._notes(system, batch),
+            self._notes(system, settings, batch),
         )
 
-    def _notes(self, system: System, batch: Batch) -> tuple[str, ...]:
+    def _notes(self, system: System, settings: SolverSettings, batch: Batch) -> tuple[str, ...]:
+        of_jac = system.jacobian_note
+        if settings.jac is not None and isinstance(settings.method, ERKTableau):
+            of_jac = f"`jac` is not used: `{settings.method.name}` is explicit."
         unseen = self._fun.unseen or self._given.unseen
         note = f"Nothing is remembered from one solve to the next, because {unseen}."
         swept = batch.advice if batch.looks_like_one_run else ""
-        return (*filter(None, [system.note, swept]), *([note] if unseen else []))
+        return (*filter(None, [system.note, of_jac, swept]), *([note] if unseen else []))
 
     def _by_position(self, y0: Any, args: Any) -> tuple[Any, Any]:
         """Return `y0` and `args`, which of equations may be mappings by name."""

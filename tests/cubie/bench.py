@@ -20,7 +20,7 @@ class Bench(CUDAFactory):
     n_in, n_out : int
         Numbers a run gets and gives.
     make_body : callable
-        ``make_body(bench, context) -> body(shared, persistent, given, kept)``.
+        ``make_body(bench, context) -> body(shared, persistent, inputs, run, n_runs, given, kept)``.
     """
 
     name = "bench"
@@ -48,7 +48,7 @@ class Bench(CUDAFactory):
             while any_lane(valid):
                 for i in range(n_in):
                     given[i] = load_run(inputs.initial_state, i * n_runs, 1, run, n_runs)
-                body(shared, persistent, given, kept)
+                body(shared, persistent, inputs, run, n_runs, given, kept)
                 for i in range(n_out):
                     store_run(outputs.states, i * n_runs, run, valid, kept[i])
                 run = more(queue, valid | ~valid, run, n_runs)
@@ -57,7 +57,9 @@ class Bench(CUDAFactory):
         return backend.device(loop)
 
 
-def run_bench(bench, given, target, lanes=None, policy="local", dtype="float64", fastmath=False):
+def run_bench(
+    bench, given, target, lanes=None, policy="local", dtype="float64", fastmath=False, **tolerances
+):
     """Return what each run kept, shape (n_runs, n_out).
 
     Parameters
@@ -71,7 +73,7 @@ def run_bench(bench, given, target, lanes=None, policy="local", dtype="float64",
     context = BuildContext(backend, layout, bench.name, BuildCache())
     memory = RunMemory(layout.plan.run_stride_bytes, layout.plan.persistent_bytes)
     kernel = backend.kernel(lambda: bench.device_functions(context), memory, uuid.uuid4().hex)
-    inputs = make_inputs(given.T, np.zeros((0, 1)), (0.0, 1.0), dtype)
+    inputs = make_inputs(given.T, np.zeros((0, 1)), (0.0, 1.0), dtype, **tolerances)
     outputs = make_outputs(SaveMode.FINAL, bench.n_out, n_runs, 1, dtype)
     kernel.solve(n_runs, inputs, outputs, 64)
     return outputs.arrays.states.reshape(bench.n_out, n_runs).T

@@ -27,7 +27,7 @@ CHANGES = [
     ({"krylov_tolerance": 1e-8}, CHAIN),
     ({"neumann_order": 3}, CHAIN),
     ({"max_linear_iterations": 55}, CHAIN),
-    ({"newton_tolerance": 1e-3}, CHAIN[1:]),
+    ({"newton_tolerance": 1e-3}, CHAIN),
     ({"max_newton_iterations": 7}, CHAIN[1:]),
     ({"safety": 0.8}, ("controller", "loop", "kernel")),
     ({"rtol": 1e-5}, ()),

@@ -38,18 +38,18 @@ def solver_bench(solver, n, n_parameters, dtype="float64"):
         zero, one = backend.constant(0.0), backend.constant(1.0)
         allocate_y, allocate_p = context.allocator("y"), context.allocator("p")
 
-        def body(shared, persistent, given, kept):
+        def body(shared, persistent, inputs, run, n_runs, given, kept):
             y, p = allocate_y(shared, persistent, None), allocate_p(shared, persistent, None)
             shift = given[0]
             for i in range(n):
                 y[i] = given[y_at + i]
             for i in range(n_parameters):
                 p[i] = given[1 + i]
-            regular = prepare(shared, persistent, shift * zero, shift, y, p)
+            regular = prepare(shared, persistent, inputs, run, n_runs, shift * zero, shift, y, p)
             for i in range(size):
                 kept[3 + i] = given[rhs_at + i]
             solved, iterations = solve(
-                shared, persistent, shift * zero, shift, y, p, kept, 3, kept, 3
+                shared, persistent, inputs, run, n_runs, shift * zero, shift, y, p, kept, 3, kept, 3
             )
             from_mask = select(regular, one, zero)
             kept[0], kept[1] = from_mask, select(solved, one, zero)
@@ -107,7 +107,8 @@ def solve_all(kind, name, shifts, target, lanes, *, eigenvalues=(1.0,), mass=Non
     n = system.n_states
     blocks = Blocks(n, eigenvalues)
     policy = options.pop("policy", "local")
-    solver = LINEAR_SOLVERS[kind](SystemComponent(system, "float64"), blocks, "float64", options)
+    component = SystemComponent(system, "float64")
+    solver = LINEAR_SOLVERS[kind](component, blocks, False, 0.01, "float64", options)
     given, states, parameters, rhs = given_for(name, blocks, shifts)
     bench = solver_bench(solver, n, system.n_parameters)
     kept = run_bench(bench, given, target, lanes, policy)
@@ -205,7 +206,7 @@ def test_vectors_of_a_preconditioner(kind, preconditioner, jac, size):
         system = with_jacobian(system, jac)
     options = {"preconditioner": preconditioner}
     component = SystemComponent(system, "float64")
-    solver = LINEAR_SOLVERS[kind](component, Blocks(2), "float64", options)
+    solver = LINEAR_SOLVERS[kind](component, Blocks(2), False, 0.01, "float64", options)
     placements = solver.buffer_registry.lay_out("shared").plan.placements
     for name in ("preconditioned_vec", "inverse_diagonal"):
         assert placements[f"linear_solver.{name}"].n_elements == size
@@ -338,5 +339,6 @@ def test_random_patterns_factorise_into_what_was_there(seed):
 )
 def test_bad_options_are_named(option, value, says):
     """An option out of range is an error that names it and what is allowed."""
+    component = SystemComponent(Shape(), "float64")
     with pytest.raises(InvalidOption, match=says):
-        BiCGSTAB(SystemComponent(Shape(), "float64"), Blocks(1), "float64", {option: value})
+        BiCGSTAB(component, Blocks(1), False, 0.01, "float64", {option: value})

@@ -166,7 +166,7 @@ class DIRKStep(ImplicitStep):
             stage_rhs = alloc_rhs(shared, persistent, None)
             accumulator = alloc_sum(shared, persistent, None)
             enter_prepare(shared, persistent)
-            regular = prepare(shared, persistent, t, shift, state, parameters)
+            regular = prepare(shared, persistent, inputs, run, n_runs, t, shift, state, parameters)
             enter_first(shared, persistent)
             first_stage(shared, persistent, t, state, parameters, stage_rhs)
             enter_stages(shared, persistent)
@@ -176,8 +176,9 @@ class DIRKStep(ImplicitStep):
             )  # fmt: skip
             enter_error(shared, persistent)
             filtered = estimate(
-                shared, persistent, t, h, shift, state, parameters, stage_rhs, accumulator, error
-            )
+                shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+                stage_rhs, accumulator, error,
+            )  # fmt: skip
             enter_solution(shared, persistent)
             solution(h, state, stage_rhs, proposed_state)
             proposed_counters[0], proposed_counters[1] = iterations, linear
@@ -292,8 +293,9 @@ class DIRKStep(ImplicitStep):
         backend, n, weights = context.backend, self.n_states, self.tableau.error_weights
 
         def nothing(
-            shared, persistent, t, h, shift, state, parameters, stage_rhs, accumulator, error
-        ):
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+            stage_rhs, accumulator, error,
+        ):  # fmt: skip
             return h == h
 
         if weights is None:
@@ -301,8 +303,9 @@ class DIRKStep(ImplicitStep):
         total = backend.weighted_sum(self._terms(weights))
 
         def plain(
-            shared, persistent, t, h, shift, state, parameters, stage_rhs, accumulator, error
-        ):
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+            stage_rhs, accumulator, error,
+        ):  # fmt: skip
             for i in range(n):
                 error[i] = h * total(stage_rhs, i)
             return h == h
@@ -325,10 +328,13 @@ class DIRKStep(ImplicitStep):
         estimate = backend.device(with_mass if self.weighs_error else without_mass)
 
         def filtered(
-            shared, persistent, t, h, shift, state, parameters, stage_rhs, accumulator, error
-        ):
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+            stage_rhs, accumulator, error,
+        ):  # fmt: skip
             estimate(h, shift, stage_rhs, accumulator, error)
-            return apply_filter(shared, persistent, t, shift, state, parameters, error, error)
+            return apply_filter(
+                shared, persistent, inputs, run, n_runs, t, shift, state, parameters, error, error
+            )
 
         return backend.device(filtered)
 

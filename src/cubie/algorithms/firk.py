@@ -128,7 +128,7 @@ class FIRKStep(ImplicitStep):
             shift = one / h
             increment = alloc_increment(shared, persistent, None)
             enter_prepare(shared, persistent)
-            regular = prepare(shared, persistent, t, shift, state, parameters)
+            regular = prepare(shared, persistent, inputs, run, n_runs, t, shift, state, parameters)
             enter_stages(shared, persistent)
             predict(h, alloc_step(shared, persistent, None), increment)
             solved, _, iterations, linear = solve(
@@ -140,8 +140,9 @@ class FIRKStep(ImplicitStep):
             enter_error(shared, persistent)
             stage_state = alloc_stage(shared, persistent, None)
             filtered = estimate(
-                shared, persistent, t, h, shift, state, parameters, increment, stage_state, error
-            )
+                shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+                increment, stage_state, error,
+            )  # fmt: skip
             proposed_counters[0], proposed_counters[1] = iterations, linear
             return failure(regular, solved & filtered)
 
@@ -192,8 +193,9 @@ class FIRKStep(ImplicitStep):
         backend, n, tableau = context.backend, self.n_states, self.tableau
 
         def nothing(
-            shared, persistent, t, h, shift, state, parameters, increment, stage_state, error
-        ):
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+            increment, stage_state, error,
+        ):  # fmt: skip
             return h == h
 
         if tableau.error_weights is None:
@@ -207,14 +209,17 @@ class FIRKStep(ImplicitStep):
         apply_filter = self.child_functions(context, "newton").filter
 
         def estimate(
-            shared, persistent, t, h, shift, state, parameters, increment, stage_state, error
-        ):
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
+            increment, stage_state, error,
+        ):  # fmt: skip
             for k in range(n):
                 stage_state[k] = total(increment, k)
             rhs(t, state, parameters, error, 0)
             for k in range(n):
                 error[k] = inverse_gamma * start * error[k]
             add_mass(shift * inverse_gamma, stage_state, 0, error, 0)
-            return apply_filter(shared, persistent, t, shift, state, parameters, error, error)
+            return apply_filter(
+                shared, persistent, inputs, run, n_runs, t, shift, state, parameters, error, error
+            )
 
         return backend.device(estimate)

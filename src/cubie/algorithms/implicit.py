@@ -14,7 +14,7 @@ from cubie.backend import Backend, select
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
 from cubie.solvers import LINEAR_SOLVERS, Blocks, LinearSolver
-from cubie.solvers.newton import Equations, NewtonSolver
+from cubie.solvers.newton import Equations, NewtonSettings, NewtonSolver
 from cubie.status import RunStatus
 from cubie.systems.mass import MassEntries, build_mass_product, is_identity, mass_entries
 from cubie.systems.store import Store
@@ -79,7 +79,10 @@ class ImplicitStep(StepAlgorithm):
         self.factorizations_per_step = len(blocks.eigenvalues) if direct else 0
         self.iterates = not direct
         make = LINEAR_SOLVERS[self.settings.linear_solver]
-        return make(self.system, blocks, dtype, self._options)
+        # Rosenbrock steps have no Newton's method to hold the option: its default is theirs.
+        by_default = NewtonSettings().newton_tolerance
+        tolerance = self._options.get("newton_tolerance", by_default)
+        return make(self.system, blocks, self.per_component, tolerance, dtype, self._options)
 
     def _add_newton(self, equations: Equations, blocks: Blocks) -> None:
         """Add Newton's method for the phases `prepare` and `stages`, and one that filters."""

@@ -45,7 +45,7 @@ class RosenbrockStep(ImplicitStep):
     def _compose(self) -> None:
         self.rhs_per_start, self.rhs_per_step = 0, self.tableau.n_stages
         self.time_derivative = TimeDerivativeComponent(
-            self.system, self.buffer_registry.dtype, self._options
+            self.system, self.per_component, self.buffer_registry.dtype, self._options
         )
         # Called in this order: a derivative by differences has scratch of its own.
         self.add_child(self.time_derivative, during="prepare")
@@ -140,11 +140,14 @@ class RosenbrockStep(ImplicitStep):
         ):  # fmt: skip
             slopes = alloc_slopes(shared, persistent, None)
             shift = one / (h * gamma)
-            regular = prepare(shared, persistent, t, shift, state, parameters, slopes)
+            regular = prepare(
+                shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes
+            )
             store = alloc_store(shared, persistent, None)
             solved, taken = stages(
-                shared, persistent, t, h, shift, state, parameters, slopes, store
-            )
+                shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes,
+                store,
+            )  # fmt: skip
             enter_solution(shared, persistent)
             solution(state, store, proposed_state)
             enter_error(shared, persistent)
@@ -159,18 +162,26 @@ class RosenbrockStep(ImplicitStep):
         enter = context.phase("prepare")
         prepare_solver = self.child_functions(context, "linear_solver").prepare
 
-        def autonomous(shared, persistent, t, shift, state, parameters, slopes):
+        def autonomous(
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes
+        ):
             enter(shared, persistent)
-            return prepare_solver(shared, persistent, t, shift, state, parameters)
+            return prepare_solver(
+                shared, persistent, inputs, run, n_runs, t, shift, state, parameters
+            )
 
         if self.time_derivative.vanishes:
             return context.backend.device(autonomous)
         time_derivative = self.child_functions(context, "time_derivative")
 
-        def prepare(shared, persistent, t, shift, state, parameters, slopes):
+        def prepare(
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes
+        ):
             enter(shared, persistent)
-            time_derivative(shared, persistent, t, state, parameters, slopes, 0)
-            return prepare_solver(shared, persistent, t, shift, state, parameters)
+            time_derivative(shared, persistent, t, h, state, parameters, slopes, 0)
+            return prepare_solver(
+                shared, persistent, inputs, run, n_runs, t, shift, state, parameters
+            )
 
         return context.backend.device(prepare)
 
@@ -193,15 +204,17 @@ class RosenbrockStep(ImplicitStep):
         clear = backend.device(_clear if self.iterates else _nothing_to_clear)
         total = backend.device(_total if self.iterates else _none_taken)
 
-        def stages(shared, persistent, t, h, shift, state, parameters, slopes, store):
+        def stages(
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes, store
+        ):
             enter(shared, persistent)
             stage_rhs = alloc_rhs(shared, persistent, store)
             base = alloc_base(shared, persistent, stage_rhs)
             iterations = alloc_iterations(shared, persistent, None)
             clear(t, iterations)
             solved = chain(
-                shared, persistent, t, h, shift, state, parameters, slopes, store, stage_rhs,
-                base, iterations,
+                shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes,
+                store, stage_rhs, base, iterations,
             )  # fmt: skip
             return solved, total(t, iterations)
 
@@ -217,8 +230,8 @@ class RosenbrockStep(ImplicitStep):
         enter_evaluate, enter_solve = context.phase("evaluate"), context.phase("solve")
 
         def stage(
-            shared, persistent, t, h, shift, state, parameters, slopes, store, stage_rhs,
-            base, iterations,
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes,
+            store, stage_rhs, base, iterations,
         ):  # fmt: skip
             enter_evaluate(shared, persistent)
             evaluate(t, h, state, parameters, store, base, stage_rhs)
@@ -226,8 +239,9 @@ class RosenbrockStep(ImplicitStep):
             drift(h, slopes, stage_rhs)
             enter_solve(shared, persistent)
             solved, taken = solve(
-                shared, persistent, t, shift, state, parameters, stage_rhs, 0, store, at
-            )
+                shared, persistent, inputs, run, n_runs, t, shift, state, parameters, stage_rhs, 0,
+                store, at,
+            )  # fmt: skip
             count(iterations, taken)
             return solved
 
@@ -330,16 +344,16 @@ class RosenbrockStep(ImplicitStep):
 
 def _then(before: Callable, after: Callable) -> Callable:
     def both(
-        shared, persistent, t, h, shift, state, parameters, slopes, store, stage_rhs,
-        base, iterations,
+        shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes,
+        store, stage_rhs, base, iterations,
     ):  # fmt: skip
         solved = before(
-            shared, persistent, t, h, shift, state, parameters, slopes, store, stage_rhs,
-            base, iterations,
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes,
+            store, stage_rhs, base, iterations,
         )  # fmt: skip
         return solved & after(
-            shared, persistent, t, h, shift, state, parameters, slopes, store, stage_rhs,
-            base, iterations,
+            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes,
+            store, stage_rhs, base, iterations,
         )  # fmt: skip
 
     return both

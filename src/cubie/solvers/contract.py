@@ -28,15 +28,16 @@ class LinearSolverFunctions:
     Attributes
     ----------
     prepare : callable
-        ``prepare(shared, persistent, t, shift, y, parameters) -> ok``: builds what `solve` uses
-        at (t, y), read at ``y[0..n-1]``. The mask tells in which lanes the matrices are regular.
+        ``prepare(shared, persistent, inputs, run, n_runs, t, shift, y, parameters) -> ok``:
+        builds what `solve` uses at (t, y), read at ``y[0..n-1]``. `inputs.tolerances` are those
+        of `run`. The mask tells in which lanes the matrices are regular.
     solve : callable
-        ``solve(shared, persistent, t, shift, y, parameters, rhs, rhs_at, x, x_at)
-        -> (ok, iterations)``: solves for the N unknowns ``x[x_at + i]`` with the right-hand side
-        ``rhs[rhs_at + i]``, which may be the same elements and is left as it was otherwise. t,
-        shift, y and parameters must be those of `prepare`. `iterations` counts products with the
-        Jacobian per lane (int32 lanes, 0 for a direct solver). Lanes whose mask is false hold
-        the best that was found, or nothing useful where the matrix is singular.
+        ``solve(shared, persistent, inputs, run, n_runs, t, shift, y, parameters, rhs, rhs_at,
+        x, x_at) -> (ok, iterations)``: solves for the N unknowns ``x[x_at + i]`` with the
+        right-hand side ``rhs[rhs_at + i]``, which may be the same elements and is left as it was
+        otherwise. t, shift, y and parameters must be those of `prepare`. `iterations` counts
+        products with the Jacobian per lane (int32 lanes, 0 for a direct solver). Lanes whose mask
+        is false hold the best that was found, or nothing useful where the matrix is singular.
     filter : callable or None
         As `solve`, with the block ``blocks.filter`` alone, for its n unknowns.
     """
@@ -119,6 +120,8 @@ class LinearSolver(CUDAFactory):
     Attributes
     ----------
     blocks : Blocks
+    per_component : bool
+        Tolerances are given per component.
     note : str
         How the derivatives are found.
     """
@@ -131,7 +134,7 @@ class LinearSolver(CUDAFactory):
         "filter": ("solve",),
     }
 
-    def __init__(self, blocks: Blocks, dtype, options: Mapping[str, Any]):
+    def __init__(self, blocks: Blocks, per_component: bool, dtype, options: Mapping[str, Any]):
         super().__init__(dtype, options)
-        self.blocks = blocks
+        self.blocks, self.per_component = blocks, per_component
         self.note = ""

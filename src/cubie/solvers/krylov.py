@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
+import numpy as np
 from attrs import field, frozen
 
-from cubie.backend import Backend, any_lane, select
+from cubie.backend import Backend, absolute, any_lane, is_finite, maximum, select
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
@@ -24,9 +25,10 @@ from cubie.solvers.preconditioners import (
     build_scale,
 )
 from cubie.solvers.scaled import build_diagonal_solve, build_scaled_product
+from cubie.solvers.weighting import build_measure
 from cubie.systems.component import SystemComponent
 from cubie.systems.derivatives_component import DiagonalComponent, JVPComponent
-from cubie.systems.mass import build_mass_product, mass_entries
+from cubie.systems.mass import build_mass_product, is_identity, mass_entries
 from cubie.systems.store import Store
 
 
@@ -52,6 +54,10 @@ def _fraction(instance, attribute, value):
         raise InvalidOption(attribute.name, value, advice="It must lie between 0 and 1.")
 
 
+# Units of rounding of its right-hand side that a residual may keep.
+ROUNDING = 1000.0
+
+
 @frozen
 class Part:
     """Blocks that are solved together, and where those of `inverse_diagonal` start."""
@@ -70,14 +76,15 @@ class KrylovSettings:
     neumann_order : int
         Powers that the Neumann series adds to the inverse diagonal.
     krylov_tolerance : float
-        Solved when the residual is that much smaller than the right-hand side, in the Euclidean
-        norm.
+        Error that may be left in a solution, as a fraction of that which Newton's method may
+        leave: `newton_tolerance` times the error allowed in a step. See `cubie.solvers.weighting`.
     max_linear_iterations : int
+        A step that needs more in one solution is rejected.
     """
 
     preconditioner: str = field(default="jacobi", validator=_one_of(PRECONDITIONERS))
     neumann_order: int = field(default=2, validator=_count(1, 20))
-    krylov_tolerance: float = field(default=1e-6, validator=_fraction)
+    krylov_tolerance: float = field(default=0.05, validator=_fraction)
     max_linear_iterations: int = field(default=100, validator=_count(1, 100_000))
 
 
@@ -88,6 +95,10 @@ class KrylovSolver(LinearSolver):
     ----------
     system : SystemComponent
     blocks : Blocks
+    per_component : bool
+        Tolerances are given per component.
+    tolerance : float
+        Error that Newton's method may leave, as a fraction of the error allowed in a step.
     dtype : dtype
     options : mapping
     """
@@ -98,12 +109,20 @@ class KrylovSolver(LinearSolver):
     # Of z = P v not only x is made: iterations cannot run on v, and form x at the end.
     needs_preconditioned: ClassVar[bool] = False
 
-    def __init__(self, system: SystemComponent, blocks: Blocks, dtype, options: Mapping[str, Any]):
-        super().__init__(blocks, dtype, options)
-        self.system = system
+    def __init__(
+        self,
+        system: SystemComponent,
+        blocks: Blocks,
+        per_component: bool,
+        tolerance: float,
+        dtype,
+        options: Mapping[str, Any],
+    ):
+        super().__init__(blocks, per_component, dtype, options)
+        self.system, self.tolerance = system, tolerance
         self.mass = mass_entries(system.n_states, getattr(system.system, "mass", None))
-        self.jvp = JVPComponent(system, dtype, options)
-        self.diagonal = DiagonalComponent(system, dtype, options)
+        self.jvp = JVPComponent(system, per_component, dtype, options)
+        self.diagonal = DiagonalComponent(system, per_component, dtype, options)
         self.add_child(self.jvp, during="solve")
         self.add_child(self.diagonal, during="jacobian")
         n = blocks.n_unknowns
@@ -123,7 +142,7 @@ class KrylovSolver(LinearSolver):
             blocks.n_elements,
             phases=(("jacobian", "solve"),),
             persistent=True,
-            enabled=self._preconditions_apart,
+            enabled=self._keeps_diagonal,
             access_weight=20.0,
         )
 
@@ -136,8 +155,14 @@ class KrylovSolver(LinearSolver):
     def _preconditions_apart(self) -> bool:
         return self.settings.preconditioner != "none" and not self._folded()
 
+    def _keeps_diagonal(self) -> bool:
+        """Tell whether the reciprocal diagonal is stored: for a preconditioner, or to weigh by."""
+        return self._preconditions_apart() or not is_identity(self.mass, self.blocks.n_states)
+
     def facts(self) -> tuple:
-        return (self.kind, self.blocks, sorted(self.mass.items()))
+        return (
+            self.kind, self.blocks, sorted(self.mass.items()), self.per_component, self.tolerance
+        )  # fmt: skip
 
     def build(self, context: BuildContext) -> LinearSolverFunctions:
         backend, blocks, filters = context.backend, self.blocks, None
@@ -157,22 +182,22 @@ class KrylovSolver(LinearSolver):
         backend = context.backend
         enter_jacobian, enter_factorise = context.phase("jacobian"), context.phase("factorise")
 
-        def nothing(shared, persistent, t, shift, y, parameters):
+        def nothing(shared, persistent, inputs, run, n_runs, t, shift, y, parameters):
             enter_jacobian(shared, persistent)
             enter_factorise(shared, persistent)
             return shift == shift
 
-        if not self._preconditions_apart():
+        if not self._keeps_diagonal():
             return nothing
         diagonal = self.child_functions(context, "diagonal")
         invert = build_invert_diagonal(backend, self.blocks, self.mass, self._store())
         alloc_inverse = context.allocator("inverse_diagonal")
         one = backend.constant(1.0)
 
-        def prepare(shared, persistent, t, shift, y, parameters):
+        def prepare(shared, persistent, inputs, run, n_runs, t, shift, y, parameters):
             enter_jacobian(shared, persistent)
             inverse = alloc_inverse(shared, persistent, None)
-            diagonal(shared, persistent, t, y, parameters, inverse, 0)
+            diagonal(shared, persistent, inputs, run, n_runs, t, shift, y, parameters, inverse, 0)
             enter_factorise(shared, persistent)
             invert(shift, inverse, one)
             return shift == shift
@@ -186,26 +211,34 @@ class KrylovSolver(LinearSolver):
         alloc_inverse = context.allocator("inverse_diagonal")
         alloc_room, alloc_temp = context.allocator("preconditioned_vec"), context.allocator("temp")
         enter = context.phase("solve")
-        dot, finish = build_dot(backend, n), self._build_finish(context, part)
-        zero = backend.constant(0.0)
-        tolerance_squared = backend.constant(self.settings.krylov_tolerance**2)
+        measure, finish = self._build_measure(backend, part), self._build_finish(context, part)
+        eps = np.finfo(backend.dtype).eps
+        zero, rounding = backend.constant(0.0), backend.constant((ROUNDING * eps) ** 2)
+        allowed = backend.constant(n * (self.settings.krylov_tolerance * self.tolerance) ** 2)
+        smallest = backend.constant(1.0 / self._least_factor(part.blocks))
 
-        def solve(shared, persistent, t, shift, y, parameters, rhs, rhs_at, x, x_at):
+        def solve(
+            shared, persistent, inputs, run, n_runs, t, shift, y, parameters, rhs, rhs_at, x, x_at
+        ):
             enter(shared, persistent)
             residual = alloc_residual(shared, persistent, None)
             for i in range(n):
                 residual[i] = rhs[rhs_at + i]
                 x[x_at + i] = shift * zero
-            target = tolerance_squared * dot(residual, residual)
             inverse = alloc_inverse(shared, persistent, None)
+            per_shift = smallest / absolute(shift)
+            size = measure(inputs, run, n_runs, y, inverse, per_shift, residual)
+            # Below rounding of its own right-hand side no residual means anything.
+            target = maximum(size * zero + allowed, rounding * size)
             room = alloc_room(shared, persistent, None)
             temp = alloc_temp(shared, persistent, None)
             ok, iterations = iterate(
-                shared, persistent, t, shift, y, parameters, inverse, room, temp, residual,
-                x, x_at, target,
+                shared, persistent, inputs, run, n_runs, t, shift, y, parameters, inverse,
+                per_shift, room, temp, residual, x, x_at, target,
             )  # fmt: skip
             finish(t, shift, y, parameters, x, x_at)
-            return ok, iterations
+            # A right-hand side whose square overflows would be below a target that did, too.
+            return ok & is_finite(target), iterations
 
         return solve
 
@@ -221,7 +254,7 @@ class KrylovSolver(LinearSolver):
         return build_diagonal_solve(backend, self.system.system, part.blocks, self.mass)
 
     def _build_product(self, context: BuildContext, part: Part) -> Callable:
-        """Return ``product(shared, persistent, t, shift, y, p, scratch..., vec, out) -> z``.
+        """Return ``product(shared, ..., n_runs, t, shift, y, p, scratch..., vec, out) -> z``.
 
         It stores A P vec in `out`; `scratch...` are the buffers of `_build_iterate`. z is P vec, or
         `vec` itself if `_build_finish` multiplies by P.
@@ -236,9 +269,13 @@ class KrylovSolver(LinearSolver):
         scale = build_scale(backend, blocks, part.at)
         precondition = build_preconditioner(backend, kind, order, blocks, apply, scale)
 
-        def product(shared, persistent, t, shift, y, p, inverse, room, temp, vec, out):
-            z = precondition(shared, persistent, t, shift, y, p, inverse, vec, room, temp)
-            apply(shared, persistent, t, shift, y, p, z, 0, out, 0)
+        def product(
+            shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, room, temp, vec, out
+        ):
+            z = precondition(
+                shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, vec, room, temp
+            )
+            apply(shared, persistent, inputs, run, n_runs, t, shift, y, p, z, 0, out, 0)
             return z
 
         return backend.device(product)
@@ -247,17 +284,30 @@ class KrylovSolver(LinearSolver):
         backend, system = context.backend, self.system.system
         scaled = build_scaled_product(backend, system, part.blocks, self.mass)
 
-        def product(shared, persistent, t, shift, y, p, inverse, room, temp, vec, out):
+        def product(
+            shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, room, temp, vec, out
+        ):
             scaled(t, shift, y, p, vec, out)
             return vec
 
         return backend.device(product)
 
-    def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
-        """Return ``iterate(..., inverse, room, temp, residual, x, x_at, target)``.
+    def _build_measure(self, backend: Backend, part: Part) -> Callable:
+        """Return the size of a residual: see `build_measure`."""
+        diagonal_at = None if is_identity(self.mass, self.blocks.n_states) else part.at
+        return build_measure(backend, part.blocks, self.per_component, self.tolerance, diagonal_at)
 
-        It gives (ok, iterations). `inverse` is the reciprocal diagonal, `room` what a
-        preconditioner writes to, `temp` scratch.
+    def _least_factor(self, blocks: Blocks) -> float:
+        """Return what the shift is multiplied by in the blocks: of large factors, the least."""
+        largest = max(abs(value) for value in self.mass.values())
+        return largest * min(abs(eigenvalue) for eigenvalue in blocks.eigenvalues)
+
+    def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
+        """Return ``iterate(..., inverse, per_shift, room, temp, residual, x, x_at, target)``.
+
+        It gives (ok, iterations). `inverse` is the reciprocal diagonal, `per_shift` that of the
+        shift, `room` what a preconditioner writes to, `temp` scratch; `target` is the size that
+        a residual must not exceed.
         """
         raise NotImplementedError
 
@@ -284,27 +334,29 @@ class _OneDirection(KrylovSolver):
     def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
         backend, n = context.backend, part.blocks.n_unknowns
         product = self._build_product(context, part)
-        length, dot = self._build_length(backend, n), build_dot(backend, n)
+        length, measure = self._build_length(backend, n), self._build_measure(backend, part)
         limit = self.settings.max_linear_iterations
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
         def iterate(
-            shared, persistent, t, shift, y, p, inverse, room, image, residual, x, x_at, target
-        ):
-            size = dot(residual, residual)
+            shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, per_shift, room,
+            image, residual, x, x_at, target,
+        ):  # fmt: skip
+            size = measure(inputs, run, n_runs, y, inverse, per_shift, residual)
             active = size > target
             iterations = select(active, 0, 0)
             while any_lane(active):
                 z = product(
-                    shared, persistent, t, shift, y, p, inverse, room, image, residual, image
-                )
+                    shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, room, image,
+                    residual, image,
+                )  # fmt: skip
                 above, below = length(residual, z, image)
                 usable = active & (below != zero)
                 step = select(usable, above, zero) / select(usable, below, one)
                 for i in range(n):
                     x[x_at + i] = select(usable, x[x_at + i] + step * z[i], x[x_at + i])
                     residual[i] = select(usable, residual[i] - step * image[i], residual[i])
-                size = dot(residual, residual)
+                size = measure(inputs, run, n_runs, y, inverse, per_shift, residual)
                 iterations = select(active, iterations + 1, iterations)
                 active = usable & (size > target) & (iterations < limit)
             return size <= target, iterations

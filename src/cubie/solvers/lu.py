@@ -34,15 +34,27 @@ class LUSolver(LinearSolver):
     ----------
     system : SystemComponent
     blocks : Blocks
+    per_component : bool
+        Tolerances are given per component.
+    tolerance : float
+        Not used: a direct solution is as accurate as it can be.
     dtype : dtype
     options : mapping
     """
 
-    def __init__(self, system: SystemComponent, blocks: Blocks, dtype, options: Mapping[str, Any]):
-        super().__init__(blocks, dtype, options)
+    def __init__(
+        self,
+        system: SystemComponent,
+        blocks: Blocks,
+        per_component: bool,
+        tolerance: float,
+        dtype,
+        options: Mapping[str, Any],
+    ):
+        super().__init__(blocks, per_component, dtype, options)
         self.system = system
         self.mass = mass_entries(system.n_states, getattr(system.system, "mass", None))
-        self.jacobian = JacobianComponent(system, dtype, options)
+        self.jacobian = JacobianComponent(system, per_component, dtype, options)
         self.add_child(self.jacobian, during="jacobian")
         self.register_buffer(
             "lu_factors",
@@ -126,10 +138,10 @@ class LUSolver(LinearSolver):
         eps = backend.constant(PIVOT_LOSS * np.finfo(backend.dtype).eps)
         one = backend.constant(1.0)
 
-        def prepare(shared, persistent, t, shift, y, parameters):
+        def prepare(shared, persistent, inputs, run, n_runs, t, shift, y, parameters):
             enter_jacobian(shared, persistent)
             factors = alloc_factors(shared, persistent, None)
-            jacobian(shared, persistent, t, y, parameters, factors, 0)
+            jacobian(shared, persistent, inputs, run, n_runs, t, shift, y, parameters, factors, 0)
             enter_factorise(shared, persistent)
             return factorise(shift, factors, eps, one)
 
@@ -139,7 +151,9 @@ class LUSolver(LinearSolver):
         alloc_factors = context.allocator("lu_factors")
         enter = context.phase("solve")
 
-        def solve(shared, persistent, t, shift, y, parameters, rhs, rhs_at, x, x_at):
+        def solve(
+            shared, persistent, inputs, run, n_runs, t, shift, y, parameters, rhs, rhs_at, x, x_at
+        ):
             enter(shared, persistent)
             factors = alloc_factors(shared, persistent, None)
             substitute(factors, rhs, rhs_at, x, x_at)

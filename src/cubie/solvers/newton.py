@@ -47,10 +47,14 @@ class NewtonSettings:
         Error that may be left in a stage, as a fraction of the error allowed in a step.
     max_newton_iterations : int
         A step that needs more is rejected.
+    weigh_increments : bool
+        Weigh a state of zero by where it goes: without an absolute tolerance no change of it would
+        be small. Set by the solver where there is none, since it takes a few percent.
     """
 
     newton_tolerance: float = field(default=0.01, validator=_tolerance)
     max_newton_iterations: int = field(default=10, validator=_iterations)
+    weigh_increments: bool = False
 
 
 @frozen
@@ -60,8 +64,9 @@ class NewtonFunctions:
     Attributes
     ----------
     prepare : callable
-        ``prepare(shared, persistent, t, shift, state, parameters) -> regular``: builds the
-        matrix at the step's start; the mask tells where it can be solved with.
+        ``prepare(shared, persistent, inputs, run, n_runs, t, shift, state, parameters)
+        -> regular``: builds the matrix at the step's start; the mask tells where it can be solved
+        with.
     solve : callable
         ``solve(shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state,
         parameters, base, increment, eta) -> (solved, eta, iterations, linear)``:
@@ -71,8 +76,9 @@ class NewtonFunctions:
         solved before (1 at first). `iterations` are those taken (int32 lanes), `linear`
         those of the linear solver in them.
     filter : callable or None
-        ``filter(shared, persistent, t, shift, state, parameters, rhs, x) -> solved``: solves
-        once with the filter's block, for the n elements of x, which may be `rhs`.
+        ``filter(shared, persistent, inputs, run, n_runs, t, shift, state, parameters, rhs, x)
+        -> solved``: solves once with the filter's block, for the n elements of x, which may be
+        `rhs`.
     """
 
     prepare: Callable
@@ -203,9 +209,11 @@ class NewtonSolver(CUDAFactory):
         enter = context.phase("prepare")
         prepare_solver = self.child_functions(context, "linear_solver").prepare
 
-        def prepare(shared, persistent, t, shift, state, parameters):
+        def prepare(shared, persistent, inputs, run, n_runs, t, shift, state, parameters):
             enter(shared, persistent)
-            return prepare_solver(shared, persistent, t, shift, state, parameters)
+            return prepare_solver(
+                shared, persistent, inputs, run, n_runs, t, shift, state, parameters
+            )
 
         return prepare
 
@@ -214,9 +222,13 @@ class NewtonSolver(CUDAFactory):
         filter_linear = self.child_functions(context, "linear_solver").filter
         assert filter_linear is not None  # the blocks name it
 
-        def apply_filter(shared, persistent, t, shift, state, parameters, rhs, x):
+        def apply_filter(
+            shared, persistent, inputs, run, n_runs, t, shift, state, parameters, rhs, x
+        ):
             enter(shared, persistent)
-            solved, _ = filter_linear(shared, persistent, t, shift, state, parameters, rhs, 0, x, 0)
+            solved, _ = filter_linear(
+                shared, persistent, inputs, run, n_runs, t, shift, state, parameters, rhs, 0, x, 0
+            )
             return solved
 
         return apply_filter
@@ -247,12 +259,13 @@ class NewtonSolver(CUDAFactory):
             iterations = select(active, 0, 0)
             while any_lane(active):
                 usable = change(
-                    shared, persistent, t, t_stage, h, shift, state, parameters, base,
-                    increment, residual, delta, count, active,
+                    shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state,
+                    parameters, base, increment, residual, delta, count, active,
                 )  # fmt: skip
                 previous, eta, converged, goes_on = judge(
-                    inputs, run, n_runs, state, delta, previous, eta, iterations, active & usable
-                )
+                    inputs, run, n_runs, state, increment, delta, previous, eta, iterations,
+                    active & usable,
+                )  # fmt: skip
                 for i in range(size):
                     increment[i] = select(
                         converged | goes_on, increment[i] + delta[i], increment[i]
@@ -284,8 +297,8 @@ class NewtonSolver(CUDAFactory):
         tally = backend.device(add if iterative else ignore)
 
         def change(
-            shared, persistent, t, t_stage, h, shift, state, parameters, base, increment,
-            residual, delta, count, active,
+            shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
+            base, increment, residual, delta, count, active,
         ):  # fmt: skip
             enter_evaluate(shared, persistent)
             temp = alloc_temp(shared, persistent, None)
@@ -295,8 +308,9 @@ class NewtonSolver(CUDAFactory):
             )
             enter_correct(shared, persistent)
             solved, taken = solve_linear(
-                shared, persistent, t, shift, state, parameters, residual, 0, delta, 0
-            )
+                shared, persistent, inputs, run, n_runs, t, shift, state, parameters, residual, 0,
+                delta, 0,
+            )  # fmt: skip
             tally(count, active, taken)
             return solved
 
@@ -328,10 +342,22 @@ class NewtonSolver(CUDAFactory):
         rounding = backend.constant(ROUNDING * eps / self.settings.newton_tolerance)
         limit = self.settings.max_newton_iterations
 
-        def judge(inputs, run, n_runs, state, delta, previous, eta, iterations, active):
+        def itself(state, increment, i):
+            return state[i]
+
+        def where_it_goes(state, increment, i):
+            towards = absolute(increment[i])
+            for section in range(1, sections):
+                towards = towards + absolute(increment[section * n + i])
+            return select(state[i] == zero, towards, state[i])
+
+        typical = backend.device(where_it_goes if self.settings.weigh_increments else itself)
+
+        def judge(inputs, run, n_runs, state, increment, delta, previous, eta, iterations, active):
             total = state[0] * zero
             for i in range(n):
-                weight = scale(inputs.tolerances, run, n_runs, i, state[i], state[i])
+                reference = typical(state, increment, i)
+                weight = scale(inputs.tolerances, run, n_runs, i, reference, reference)
                 weight = maximum(weight, rounding * absolute(state[i]))
                 for section in range(sections):
                     ratio = delta[section * n + i] / weight

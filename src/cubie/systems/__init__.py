@@ -4,6 +4,7 @@ from cubie.systems.batch import Batch, argument_views, split_batch
 from cubie.systems.derivatives import Derivatives, derivatives, with_jacobian
 from cubie.systems.errors import BatchShapeError, RightHandSideError
 from cubie.systems.fingerprint import Watched, fingerprint
+from cubie.systems.given_jacobian import read_jacobian
 from cubie.systems.mass import with_mass
 from cubie.systems.symbolic_input import EquationError, Equations, equations, read_equations
 from cubie.systems.system import System
@@ -23,6 +24,7 @@ __all__ = [
     "equations",
     "fingerprint",
     "read_equations",
+    "read_jacobian",
     "split_batch",
     "trace",
     "with_jacobian",

@@ -12,11 +12,17 @@ from functools import partial
 from attrs import evolve, field, frozen
 
 from cubie.backend import package_digest
+from cubie.errors import InvalidOption
+from cubie.systems.errors import RightHandSideError
+from cubie.systems.given_jacobian import checked_size, dense
 from cubie.systems.store import Store, load_module
 from cubie.systems.system import System
 from cubie.systems.trace import trace
 
 _EXACT = "The Jacobian is exact: it was derived from the traced right-hand side."
+_NOT_NEEDED = (
+    "`jac` is not used: the right-hand side was traced, and its exact Jacobian derived from that."
+)
 _GIVEN = "The Jacobian is the given `jac`; derivatives by time are found by differences."
 
 
@@ -103,19 +109,33 @@ def with_jacobian(system: System, jac: Callable | None, args: tuple = ()) -> Sys
     Parameters
     ----------
     system : System
-        A traced one is returned as it is: its derivatives are exact.
+        Of a traced one the derivatives are exact: it gets a note that `jac` is not used.
     jac : callable, optional
-        ``jac(t, y, *args)`` in SciPy's form, n rows of n numbers.
+        ``jac(t, y, *args)`` in SciPy's form, n rows of n numbers, or a sparse matrix; see
+        `cubie.systems.given_jacobian.read_jacobian` for constant ones.
     args : tuple
         What the system was traced with.
+
+    Raises
+    ------
+    InvalidOption
+        For a `jac` that raises, or returns something else.
     """
-    if jac is None or system.kind == "traced":
+    if jac is None:
         return system
+    checked_size(jac, system.n_states)
+    if system.kind == "traced":
+        return evolve(system, jacobian_note=_NOT_NEEDED)
     directory = system.path.parents[1]
     numbers = range(system.n_states)
     n = system.n_states
     # Not a closure: to the cache, a function of this package is like any other of its name.
-    rows = tuple(trace(partial(_row, jac, i), n, args, cache_dir=directory) for i in numbers)
+    try:
+        rows = tuple(trace(partial(_row, jac, i), n, args, cache_dir=directory) for i in numbers)
+    except RightHandSideError as error:
+        name = getattr(jac, "__name__", type(jac).__name__)
+        advice = f"It must return {n} rows of {n} numbers: {error}"
+        raise InvalidOption("jac", name, advice=advice) from error
     untraced = next((row for row in rows if row.kind != "traced"), None)
     if untraced is not None:
         note = f"`jac` is not used, because it cannot be traced: {untraced.note}"
@@ -124,7 +144,7 @@ def with_jacobian(system: System, jac: Callable | None, args: tuple = ()) -> Sys
 
 
 def _row(jac: Callable, number: int, t, y, *args):
-    return jac(t, y, *args)[number]
+    return dense(jac(t, y, *args))[number]
 
 
 def _differences(system: System) -> Derivatives:

@@ -3,6 +3,12 @@
 Every node's partial derivatives with respect to its operands are nodes of the same graph, so what
 the right-hand side and several derivatives have in common is computed once. SymPy would see trees
 in place of the graph, and costs more to import than a compiled solve from the cache.
+
+At the edge of their domain some functions have a value, and an infinite derivative: sqrt and
+powers below one at zero, arcsin and arccos at one. There its stand-in is zero. So ``x * sqrt(x)``
+and ``sqrt(v * v)`` have finite derivatives at zero, as they should, not 0 * inf. Where a derivative
+truly is infinite, a step goes past the edge as an explicit one does: what a huge number in its
+place would hide from the stages of a step, and so from its error estimate, they see.
 """
 
 import math
@@ -34,12 +40,42 @@ def partials(node):
 
 
 def _power_partials(node, a, b):
-    with_base = mul(b, ex.power(a, sub(b, 1.0)))
+    if type(b) is float and b >= 1.0:
+        return mul(b, ex.power(a, sub(b, 1.0))), 0.0
+    at_edge = compare("==", a, 0.0)
+    infinite = ex.logical_and(at_edge, compare("<", b, 1.0))
+    inside = select(infinite, 1.0, a)
+    with_base = select(infinite, 0.0, mul(b, ex.power(inside, sub(b, 1.0))))
     if type(b) is float:
         return with_base, 0.0
     # 0**b stays 0 for every b > 0, though the logarithm is infinite there.
-    with_exponent = select(compare("==", node, 0.0), 0.0, mul(node, call("log", a)))
-    return with_base, with_exponent
+    return with_base, mul(node, call("log", select(at_edge, 1.0, a)))
+
+
+def _half_power(node):
+    """Return (a, b) of a product that is a**b, b an integer and a half; None of any other node.
+
+    Its derivative is a power again: no division, and no edge.
+    """
+    if node.op != "*":
+        return None
+    for root, whole in (node.operands, node.operands[::-1]):
+        if type(root) is Expr and root.op == "sqrt":
+            exponent = _whole_exponent(whole, root.operands[0])
+            if exponent:
+                return root.operands[0], exponent + 0.5
+    return None
+
+
+def _whole_exponent(node, base):
+    """Return b of a node that is base**b, made of products; 0 if it is none."""
+    if node is base:
+        return 1
+    if type(node) is not Expr or node.op != "*":
+        return 0
+    first = _whole_exponent(node.operands[0], base)
+    second = first and _whole_exponent(node.operands[1], base)
+    return first + second if second else 0
 
 
 def _quotient_partials(node, a, b):
@@ -49,6 +85,7 @@ def _quotient_partials(node, a, b):
 
 def _angle_partials(node, a, b):
     square = add(mul(a, a), mul(b, b))
+    square = select(compare("==", square, 0.0), 1.0, square)
     return div(b, square), neg(div(a, square))
 
 
@@ -78,6 +115,12 @@ def _bell(a):
     return mul(2.0 / math.sqrt(math.pi), call("exp", neg(mul(a, a))))
 
 
+def _inside(numerator, denominator):
+    """Return the quotient, and zero where the denominator is zero: at the edge of a domain."""
+    at_edge = compare("==", denominator, 0.0)
+    return div(select(at_edge, 0.0, numerator), select(at_edge, 1.0, denominator))
+
+
 _RULES = {
     "+": lambda node, a, b: (1.0, 1.0),
     "-": lambda node, a, b: (1.0, -1.0),
@@ -89,12 +132,12 @@ _RULES = {
     "expm1": lambda node, a: (call("exp", a),),
     "log": lambda node, a: (div(1.0, a),),
     "log1p": lambda node, a: (div(1.0, add(1.0, a)),),
-    "sqrt": lambda node, a: (div(0.5, node),),
+    "sqrt": lambda node, a: (_inside(0.5, node),),
     "sin": lambda node, a: (call("cos", a),),
     "cos": lambda node, a: (neg(call("sin", a)),),
     "tan": lambda node, a: (add(1.0, mul(node, node)),),
-    "asin": lambda node, a: (div(1.0, _circle(a)),),
-    "acos": lambda node, a: (div(-1.0, _circle(a)),),
+    "asin": lambda node, a: (_inside(1.0, _circle(a)),),
+    "acos": lambda node, a: (_inside(-1.0, _circle(a)),),
     "atan": lambda node, a: (div(1.0, add(1.0, mul(a, a))),),
     "atan2": _angle_partials,
     "sinh": lambda node, a: (call("cosh", a),),
@@ -105,7 +148,7 @@ _RULES = {
     "gamma": lambda node, a: (mul(node, digamma(a)),),
     "lgamma": lambda node, a: (digamma(a),),
     "asinh": lambda node, a: (div(1.0, call("sqrt", add(mul(a, a), 1.0))),),
-    "acosh": lambda node, a: (div(1.0, call("sqrt", sub(mul(a, a), 1.0))),),
+    "acosh": lambda node, a: (_inside(1.0, call("sqrt", sub(mul(a, a), 1.0))),),
     "atanh": lambda node, a: (div(1.0, sub(1.0, mul(a, a))),),
     "log2": lambda node, a: (div(1.0 / math.log(2.0), a),),
     "log10": lambda node, a: (div(1.0 / math.log(10.0), a),),
@@ -134,8 +177,13 @@ def _accumulate(outputs, seeds, space):
     for node in reachable(outputs):
         if node.serial in known or node.op in MASK_OPERATORS:
             continue
-        choice = _branches(node)
-        if choice is not None:
+        choice, power = _branches(node), _half_power(node)
+        if power is not None:
+            base, exponent = power
+            slope = mul(exponent, ex.power(base, exponent - 1.0))
+            inner = of(base)
+            result = None if inner is None else space.combine([(slope, inner)])
+        elif choice is not None:
             mask, a, b = choice
             # |a| is a choice between a and -a, which may be no node of the outputs.
             da = space.negative(of(b)) if node.op == "fabs" else of(a)

@@ -39,7 +39,7 @@ class System:
     jacobian_rows : tuple of System
         For a compiled system: the rows of the user's Jacobian, where that could be traced.
     jacobian_note : str
-        For a compiled system: what became of the user's Jacobian.
+        What became of the user's Jacobian.
     """
 
     n_states: int

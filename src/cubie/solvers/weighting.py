@@ -1,0 +1,111 @@
+"""How large a residual is: by the error that it leaves in the solution, in units of the tolerances.
+
+A residual r of ``(s M - J) x = b`` leaves an error of about r / s in x: that of slow components,
+which a smaller one of fast components may hide. Divided by ``atol + rtol * abs(y)`` it is in the
+units in which Newton's method and the error of a step are measured. Where a mass matrix says that
+some equations hold no derivative, r is divided by their diagonal. Only the end of an iteration is
+judged so: in the inner product of these quotients directions of descent are worse ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from cubie.backend import Backend, absolute, maximum
+from cubie.error_norm import build_scale
+from cubie.solvers.contract import Blocks
+
+# Errors of so many units of rounding are below what Newton's method corrects.
+ROUNDING = 10.0
+
+
+def build_measure(
+    backend: Backend,
+    blocks: Blocks,
+    per_component: bool,
+    tolerance: float,
+    diagonal_at: int | None,
+) -> Callable:
+    """Return ``measure(inputs, run, n_runs, y, inverse, per_shift, residual)``: a squared norm.
+
+    Parameters
+    ----------
+    per_component : bool
+        Tolerances are given per component.
+    tolerance : float
+        Error that Newton's method may leave, as a fraction of the error allowed in a step.
+    diagonal_at : int or None
+        Where the blocks' reciprocal diagonals start in `inverse`. None: there are none, and
+        residuals are divided by the shift alone.
+    """
+    scale = build_scale(backend, blocks.n_states, per_component)
+    rounding = backend.constant(ROUNDING * np.finfo(backend.dtype).eps / tolerance)
+
+    def weight(inputs, run, n_runs, y, i):
+        tolerated = scale(inputs.tolerances, run, n_runs, i, y[i], y[i])
+        return maximum(tolerated, rounding * absolute(y[i]))
+
+    weight, chain = backend.device(weight), None
+    for eigenvalue, at in zip(blocks.eigenvalues, blocks.offsets, strict=True):
+        place = None if diagonal_at is None else diagonal_at + at
+        amplify = backend.device(_amplification(blocks.n_states, place, bool(eigenvalue.imag)))
+        make = _of_pair if eigenvalue.imag else _of_one
+        block = backend.device(make(blocks.n_states, at, weight, amplify))
+        chain = block if chain is None else backend.device(_then(chain, block))
+    assert chain is not None  # there is at least one eigenvalue
+    return chain
+
+
+def _amplification(n: int, place: int | None, is_pair: bool) -> Callable:
+    """Return ``amplify(inverse, per_shift, i)``: the error that a residual of one leaves."""
+
+    first = place or 0
+
+    def by_shift(inverse, per_shift, i):
+        return per_shift
+
+    def by_diagonal(inverse, per_shift, i):
+        return maximum(absolute(inverse[first + i]), per_shift)
+
+    def by_complex_diagonal(inverse, per_shift, i):
+        re, im = absolute(inverse[first + i]), absolute(inverse[first + n + i])
+        return maximum(maximum(re, im), per_shift)
+
+    if place is None:
+        return by_shift
+    return by_complex_diagonal if is_pair else by_diagonal
+
+
+def _of_one(n: int, at: int, weight: Callable, amplify: Callable) -> Callable:
+    def measure(inputs, run, n_runs, y, inverse, per_shift, residual):
+        total = per_shift - per_shift
+        for i in range(n):
+            factor = amplify(inverse, per_shift, i) / weight(inputs, run, n_runs, y, i)
+            error = residual[at + i] * factor
+            total = total + error * error
+        return total
+
+    return measure
+
+
+def _of_pair(n: int, at: int, weight: Callable, amplify: Callable) -> Callable:
+    def measure(inputs, run, n_runs, y, inverse, per_shift, residual):
+        total = per_shift - per_shift
+        for i in range(n):
+            factor = amplify(inverse, per_shift, i) / weight(inputs, run, n_runs, y, i)
+            re, im = at + i, at + n + i
+            error, error_im = residual[re] * factor, residual[im] * factor
+            total = total + (error * error + error_im * error_im)
+        return total
+
+    return measure
+
+
+def _then(before: Callable, after: Callable) -> Callable:
+    def both(inputs, run, n_runs, y, inverse, per_shift, residual):
+        first = before(inputs, run, n_runs, y, inverse, per_shift, residual)
+        return first + after(inputs, run, n_runs, y, inverse, per_shift, residual)
+
+    return both

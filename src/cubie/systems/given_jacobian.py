@@ -1,0 +1,61 @@
+"""The user's `jac`: a function, or a constant matrix, dense or sparse."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from cubie.errors import InvalidOption
+
+_ALLOWED = ("jac(t, y, *args)", "an (n, n) matrix of numbers", "a SciPy sparse matrix")
+
+
+@frozen
+class ConstantJacobian:
+    """A Jacobian that does not change, compared by its numbers.
+
+    Attributes
+    ----------
+    rows : tuple of tuples of numbers
+    """
+
+    rows: tuple[tuple[float, ...], ...]
+
+    def __call__(self, t, y, *args):
+        return self.rows
+
+
+def read_jacobian(given: Any) -> Callable | None:
+    """Return `jac` as a function ``jac(t, y, *args)``; None stays None.
+
+    Raises
+    ------
+    InvalidOption
+        For what is neither a function nor a square matrix of finite numbers.
+    """
+    if given is None or callable(given):
+        return given
+    try:
+        matrix = np.asarray(dense(given), dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InvalidOption("jac", f"a {type(given).__name__}", _ALLOWED) from error
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise InvalidOption("jac", f"an array of shape {matrix.shape}", _ALLOWED)
+    if not np.isfinite(matrix).all():
+        raise InvalidOption("jac", "a matrix with inf or nan", advice="Give finite values.")
+    return ConstantJacobian(tuple(tuple(row) for row in matrix.tolist()))
+
+
+def dense(matrix: Any) -> Any:
+    """Return a sparse matrix or array of SciPy, of any format, as an array; others unchanged."""
+    return matrix.toarray() if hasattr(matrix, "toarray") else matrix
+
+
+def checked_size(jac: Callable, n_states: int) -> None:
+    """Refuse a constant matrix of another size than the state's."""
+    if isinstance(jac, ConstantJacobian) and len(jac.rows) != n_states:
+        shape = f"a matrix of shape ({len(jac.rows)}, {len(jac.rows)})"
+        raise InvalidOption("jac", shape, (f"({n_states}, {n_states})",))
