@@ -53,6 +53,8 @@ class ERKTableau(Tableau):
         low = self.error_weights_low_exact
         if low is not None and len(low) != self.n_stages:
             self._fail("shape", f"b has {self.n_stages} weights, but error_weights_low {len(low)}")
+        if low is not None and self.error_proportional_below is not None:
+            self._fail("error estimate", "error_proportional_below is for one estimate, not two")
         if low is not None:
             self._require_zero(low, 0, "error estimate", "sum of error_weights_low")
 

@@ -41,7 +41,7 @@ def _ros3p() -> RosenbrockTableau:
             ]
         ),
         weights=vector("2/3 0 1/3 0"),
-        error_weights=[-x / (6 * tall) for x in (first, second, third, gamma)],
+        error_weights=tuple(-x / (6 * tall) for x in (first, second, third, gamma)),
         order=3,
         error_order=2,
         stability=Stability.A,
@@ -63,6 +63,7 @@ def _rosenbrock23() -> RosenbrockTableau:
         error_weights=vector("-1/6 1/3 -1/6"),
         order=2,
         error_order=2,
+        error_proportional_below=1e-6,
         stability=Stability.L,
         source="Shampine & Reichelt, SIAM J. Sci. Comput. 18 (1997), 1-22, section 3.1",
         aliases=("ode23s",),
