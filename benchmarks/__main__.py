@@ -20,7 +20,9 @@ from benchmarks.specs import WORKS
 
 OWN_SUITES = ("cpu", "startup", "planning")
 # Suites with a command line of their own, each a module of this package.
-OTHER_SUITES = ("planner", "resources", "verify", "stiff", "work-precision", "implicit-memory")
+OTHER_SUITES = (
+    "planner", "resources", "verify", "stiff", "work-precision", "implicit-memory", "accuracy",
+)  # fmt: skip
 
 
 def main() -> None:

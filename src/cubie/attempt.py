@@ -118,7 +118,10 @@ def _build_judge(loop: IVPLoop, context: BuildContext) -> Callable:
 
     if not loop.controller.adaptive:
         return backend.device(fixed)
-    norm = build_error_norm(backend, n, loop.algorithm.n_error_estimates, loop.per_component)
+    algorithm = loop.algorithm
+    norm = build_error_norm(
+        backend, n, algorithm.n_error_estimates, loop.per_component, algorithm.proportional_below
+    )
 
     def adaptive(shared, persistent, inputs, run, n_runs, state, proposed_state, error):
         enter(shared, persistent)

@@ -14,7 +14,13 @@ from cubie.backend import Backend, absolute, is_finite, load_run, maximum, share
 from cubie.finiteness import build_witness
 
 
-def build_error_norm(backend: Backend, n: int, n_estimates: int, per_component: bool) -> Callable:
+def build_error_norm(
+    backend: Backend,
+    n: int,
+    n_estimates: int,
+    per_component: bool,
+    proportional_below: float | None = None,
+) -> Callable:
     """Return ``norm(tolerances, run, n_runs, state, proposed_state, error)``.
 
     It gives the squared norm, and whether the proposed state is finite.
@@ -29,9 +35,15 @@ def build_error_norm(backend: Backend, n: int, n_estimates: int, per_component: 
         Wanner I, II.10): e5**4 / (e5**2 + 0.01 * e3**2).
     per_component : bool
         Whether `tolerances` holds n values of rtol and then n of atol, or one each.
+    proportional_below : float, optional
+        Where a component's tolerance over its size is x times smaller, the square of its error
+        is magnified by 2 x - 1. Steps of order two with an error estimate of order two then
+        shrink as the root of the tolerance, and errors as the tolerance (tolerance
+        proportionality: Soderlind & Wang, J. Comput. Appl. Math. 185 (2006) 244-260).
     """
     scale, add_to_witness = build_scale(backend, n, per_component), build_witness(backend)
     inverse_n = backend.constant(1.0 / n)
+    one, twice = backend.constant(1.0), backend.constant(2.0 * (proportional_below or 0.0))
     damping, tiny = backend.constant(0.01), backend.constant(1e-30)
 
     # One pass: divisions take long, and the processor does the rest meanwhile.
@@ -39,6 +51,12 @@ def build_error_norm(backend: Backend, n: int, n_estimates: int, per_component: 
     def square(tolerances, run, n_runs, state, proposed_state, error, i):
         ratio = error[i] / scale(tolerances, run, n_runs, i, state[i], proposed_state[i])
         return ratio * ratio
+
+    def magnified_square(tolerances, run, n_runs, state, proposed_state, error, i):
+        weight = scale(tolerances, run, n_runs, i, state[i], proposed_state[i])
+        ratio = error[i] / weight
+        size = maximum(absolute(state[i]), absolute(proposed_state[i]))
+        return ratio * ratio * maximum(one, twice * size / weight - one)
 
     def one_estimate(tolerances, run, n_runs, state, proposed_state, error):
         witness = proposed_state[0]
@@ -64,7 +82,8 @@ def build_error_norm(backend: Backend, n: int, n_estimates: int, per_component: 
         return norm_squared, is_finite(witness)
 
     device = backend.device
-    square, squares = device(square), device(squares)
+    square = device(square if proportional_below is None else magnified_square)
+    squares = device(squares)
     return device(one_estimate if n_estimates == 1 else two_estimates)
 
 

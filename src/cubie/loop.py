@@ -136,6 +136,7 @@ class IVPLoop(CUDAFactory):
             self.system.n_parameters,
             self.algorithm.iterates,
             FULL_COUNTER,
+            self.algorithm.proportional_below,
         )
 
     def build(self, context: BuildContext) -> Callable:

@@ -72,7 +72,7 @@ NAMES = {
     "radau_iia_3": (3, 2, 2),
     "radau_iia_5": (5, 3, 3),
     "radau_iia_9": (9, 5, 5),
-    "ros3p": (3, 2, 3),
+    "ros3p": (3, 2, 4),
     "rosenbrock23": (2, 2, 3),
     "rodas3p": (3, 2, 5),
     "rodas4": (4, 3, 6),
@@ -196,6 +196,7 @@ def test_fsal_is_derived():
         "kvaerno3",
         "kvaerno5",
         "kencarp4",
+        "ros3p",
         "rosenbrock23",
     }
 

@@ -70,6 +70,8 @@ class StepAlgorithm(CUDAFactory):
     order : int
     error_order : int or None
         The error shrinks as h**(error_order + 1); None without an estimate.
+    proportional_below : float or None
+        Relative tolerance below which the estimate is magnified (`Tableau`).
     n_error_estimates : int
         0, 1, or 2 where a second, lower-order estimate damps the first.
     rhs_per_start, rhs_per_step : int
@@ -91,6 +93,7 @@ class StepAlgorithm(CUDAFactory):
 
     order: int
     error_order: int | None
+    proportional_below: float | None
     n_error_estimates: int
     rhs_per_start: int
     rhs_per_step: int
@@ -112,6 +115,7 @@ class StepAlgorithm(CUDAFactory):
         self.system, self.n_states = system, system.n_states
         self.per_component = per_component
         self.order, self.error_order = tableau.order, tableau.error_order
+        self.proportional_below = tableau.error_proportional_below
         self.n_error_estimates = int(tableau.error_weights is not None)
         self._compose()
 

@@ -93,6 +93,7 @@ TR_BDF2 = DIRKTableau(
     # The second solution has order three, so the estimate is the error of this one.
     error_weights=[(_ROOT2 - 1) / 3, Fraction(-1, 3), (2 - _ROOT2) / 3],
     error_order=2,
+    error_proportional_below=2e-6,
     stability=Stability.L,
     source="Bank et al., IEEE Trans. CAD 4 (1985); Hosea & Shampine, Appl. Numer. Math. 20 (1996)",
     aliases=("trbdf2",),

@@ -2,8 +2,9 @@
 
 from fractions import Fraction
 from functools import cached_property
+from typing import Self
 
-from attrs import converters, field, frozen
+from attrs import converters, evolve, field, frozen
 
 from cubie.tableaus.exact import (
     Matrix,
@@ -52,6 +53,8 @@ class ERKTableau(Tableau):
         low = self.error_weights_low_exact
         if low is not None and len(low) != self.n_stages:
             self._fail("shape", f"b has {self.n_stages} weights, but error_weights_low {len(low)}")
+        if low is not None and self.error_proportional_below is not None:
+            self._fail("error estimate", "error_proportional_below is for one estimate, not two")
         if low is not None:
             self._require_zero(low, 0, "error estimate", "sum of error_weights_low")
 
@@ -234,6 +237,20 @@ class RosenbrockTableau(Tableau):
         unit = tuple(Fraction(j == last) for j in range(self.n_stages))
         return self.c_exact[-1] == 1 and self.b_exact == tuple(
             x + y for x, y in zip(self.a_exact[-1], unit, strict=True)
+        )
+
+    def without_error_estimate(self) -> Self:
+        """Return the method for fixed steps, without the stages that only the estimate reads."""
+        fixed = super().without_error_estimate()
+        read = [i for i, b in enumerate(self.b_exact) if b]
+        if self.interpolant_exact is not None or read[-1] == self.n_stages - 1:
+            return fixed
+        s = read[-1] + 1
+        return evolve(
+            fixed,
+            a=[row[:s] for row in self.a_exact[:s]],
+            C=[row[:s] for row in self.C_exact[:s]],
+            **{name: getattr(self, f"{name}_exact")[:s] for name in ("b", "c", "d")},
         )
 
     def stability_function(self, z: complex) -> complex:

@@ -68,6 +68,11 @@ class Tableau:
         The estimate shrinks as ``h**(error_order + 1)``: the lower of the two
         orders of the pair. A step controller's exponent is
         ``1 / (error_order + 1)``.
+    error_proportional_below : float, optional
+        Relative tolerance below which the estimate is magnified, so that errors stay in
+        proportion to the tolerance. Only for pairs of order two whose `error_order` is two
+        as well: as the estimate is of the error of the solution that is carried on, errors
+        otherwise shrink as the tolerance to the power 2/3 alone.
     interpolant : (n_stages,) rows of numbers, optional
         Row ``i`` holds ``p[1], p[2], ...`` of the weight
         ``b_i(theta) = sum(p[k] * theta**k)`` of stage ``i`` in the solution at
@@ -94,6 +99,9 @@ class Tableau:
         alias="error_weights", default=None, converter=converters.optional(vector), repr=False
     )
     error_order: int | None = None
+    error_proportional_below: float | None = field(
+        default=None, validator=validators.optional(validators.gt(0.0))
+    )
     interpolant_exact: Matrix | None = field(
         alias="interpolant", default=None, converter=converters.optional(matrix), repr=False
     )
@@ -208,6 +216,12 @@ class Tableau:
             )
         if not any(self.error_weights_exact):
             self._fail("error estimate", "error_weights are all zero; give None instead")
+        if self.error_proportional_below is not None and self.order + self.error_order != 4:
+            self._fail(
+                "error estimate",
+                f"error_proportional_below is for pairs with order = error_order = 2, not "
+                f"{self.order} and {self.error_order}",
+            )
         self._check_error_sum()
 
     def _check_error_sum(self) -> None:
