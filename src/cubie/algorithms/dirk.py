@@ -47,7 +47,9 @@ class DIRKStep(ImplicitStep):
     def _compose(self) -> None:
         tableau = self.tableau
         self.gamma = checked_gamma(tableau, self.no_mass)
-        self.filtered = needs_filter(tableau)
+        # Of algebraic components the stages have order one: a plain estimate would see nothing else.
+        estimates = tableau.error_weights is not None
+        self.filtered = needs_filter(tableau) or (estimates and self.algebraic)
         self.weighs_error = self.filtered and not self.no_mass
         explicit = tableau.implicit_stages.count(False)
         self.rhs_per_start = int(tableau.fsal)

@@ -16,7 +16,13 @@ from cubie.factory import BuildContext
 from cubie.solvers import LINEAR_SOLVERS, Blocks, LinearSolver
 from cubie.solvers.newton import Equations, NewtonSolver
 from cubie.status import RunStatus
-from cubie.systems.mass import MassEntries, build_mass_product, is_identity, mass_entries
+from cubie.systems.mass import (
+    MassEntries,
+    build_mass_product,
+    is_identity,
+    is_singular,
+    mass_entries,
+)
 from cubie.systems.store import Store
 
 
@@ -69,6 +75,11 @@ class ImplicitStep(StepAlgorithm):
         """The mass matrix is the identity."""
         return is_identity(self.mass, self.n_states)
 
+    @functools.cached_property
+    def algebraic(self) -> bool:
+        """Some equations hold no derivative: the mass matrix is singular."""
+        return not self.no_mass and is_singular(self.mass, self.n_states)
+
     def facts(self) -> tuple:
         return (*self.coefficients, self.n_states, sorted(self.mass.items()))
 
@@ -85,8 +96,8 @@ class ImplicitStep(StepAlgorithm):
         """Add Newton's method for the phases `prepare` and `stages`, and one that filters."""
         newton = NewtonSolver(
             self.system, self._linear_solver(blocks), equations, self._add_mass,
-            not self.settings.direct, self.per_component, self.buffer_registry.dtype,
-            self._options,
+            not self.settings.direct, self.per_component, self.algebraic,
+            self.buffer_registry.dtype, self._options,
         )  # fmt: skip
         self.iterates = True
         calls = {"prepare": "prepare", "solve": "stages"}

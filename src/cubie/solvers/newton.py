@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from attrs import field, frozen
 
-from cubie.backend import absolute, any_lane, maximum, select, square_root
+from cubie.backend import Backend, absolute, any_lane, maximum, select, square_root
 from cubie.backend.power import build_exp2, build_log2
 from cubie.error_norm import build_scale
 from cubie.errors import InvalidOption
@@ -23,6 +23,9 @@ from cubie_planner import Alias
 
 # Exponent by which an old rate of convergence loses its weight (H&W II, IV.8, eq. 8.10).
 FADING = 0.8
+# With algebraic equations the second change tells little of the rate: the first one is mostly the
+# linear part of a jump. The rate that it shows counts as at least this.
+SMALLEST_FIRST_RATE = 0.1
 # Errors of so many units of rounding are not worth an iteration.
 ROUNDING = 10.0
 
@@ -112,6 +115,8 @@ class NewtonSolver(CUDAFactory):
         The linear solver iterates.
     per_component : bool
         Tolerances are given per component.
+    algebraic : bool
+        Some equations hold no derivative.
     dtype : dtype
     options : mapping
     """
@@ -134,6 +139,7 @@ class NewtonSolver(CUDAFactory):
         add_mass: Callable,
         iterative: bool,
         per_component: bool,
+        algebraic: bool,
         dtype,
         options: Mapping[str, Any],
     ):
@@ -142,6 +148,7 @@ class NewtonSolver(CUDAFactory):
         self.blocks: Blocks = linear_solver.blocks
         self.equations, self.add_mass = equations, add_mass
         self.iterative, self.per_component = iterative, per_component
+        self.algebraic = algebraic
         self.filters = self.blocks.filter is not None
         calls = {"prepare": ("prepare",), "solve": ("correct",)}
         if self.filters:
@@ -189,7 +196,14 @@ class NewtonSolver(CUDAFactory):
         )
 
     def facts(self) -> tuple:
-        return (self.equations, self.blocks, self.filters, self.iterative, self.per_component)
+        return (
+            self.equations,
+            self.blocks,
+            self.filters,
+            self.iterative,
+            self.per_component,
+            self.algebraic,
+        )
 
     def build(self, context: BuildContext) -> NewtonFunctions:
         device = context.backend.device
@@ -327,6 +341,7 @@ class NewtonSolver(CUDAFactory):
         eps = np.finfo(backend.dtype).eps
         rounding = backend.constant(ROUNDING * eps / self.settings.newton_tolerance)
         limit = self.settings.max_newton_iterations
+        trusted = self._build_trusted(backend)
 
         def judge(inputs, run, n_runs, state, delta, previous, eta, iterations, active):
             total = state[0] * zero
@@ -344,13 +359,25 @@ class NewtonSolver(CUDAFactory):
             # long its neighbours iterate must not show in it.
             measured = active & shrinks & ~first
             rate = select(measured, size, zero) / select(measured, previous, one)
-            eta = select(measured, rate / (one - rate), eta)
+            eta = select(measured, trusted(rate / (one - rate), iterations), eta)
             # A change of nothing solves the equations, whatever was before.
             converged = active & ((shrinks & (eta * size <= tolerance)) | (size == zero))
             goes_on = active & shrinks & ~converged & (iterations + 1 < limit)
             return size, eta, converged, goes_on
 
         return backend.device(judge)
+
+    def _build_trusted(self, backend: Backend) -> Callable:
+        """Return ``trusted(eta, iterations)``: the estimate that a quotient of changes is worth."""
+        least = backend.constant(SMALLEST_FIRST_RATE)
+
+        def cautiously(eta, iterations):
+            return select(iterations == 1, maximum(eta, least), eta)
+
+        def as_it_is(eta, iterations):
+            return eta
+
+        return backend.device(cautiously if self.algebraic else as_it_is)
 
     def _build_counting(self, context: BuildContext) -> tuple[Callable, Callable]:
         """Return ``clear(t, count)`` and ``taken(t, count)``: iterations of the linear solver."""
