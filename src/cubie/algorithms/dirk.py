@@ -151,7 +151,7 @@ class DIRKStep(ImplicitStep):
         stages = self._build_stages(context, newton)
         solution = self._build_solution(context)
         estimate = self._build_estimate(context)
-        prepare = newton.prepare
+        prepare, still_regular = newton.prepare, newton.regular
         alloc_rhs, alloc_sum = context.allocator("stage_rhs"), context.allocator("accumulator")
         enter = {name: context.phase(name) for name in self.entries["step"]}
         enter_prepare, enter_stages = enter["prepare"], enter["stages"]
@@ -176,6 +176,7 @@ class DIRKStep(ImplicitStep):
                 shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
                 stage_rhs, accumulator,
             )  # fmt: skip
+            regular = still_regular(shared, persistent, regular)
             enter_error(shared, persistent)
             filtered = estimate(
                 shared, persistent, t, h, shift, state, parameters, stage_rhs, accumulator, error

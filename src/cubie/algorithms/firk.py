@@ -111,7 +111,7 @@ class FIRKStep(ImplicitStep):
     def _build_step(self, context: BuildContext) -> Callable:
         backend = context.backend
         newton = self.child_functions(context, "newton")
-        prepare, solve = newton.prepare, newton.solve
+        prepare, solve, still_regular = newton.prepare, newton.solve, newton.regular
         predict = self._build_predict(context)
         solution, estimate = self._build_solution(context), self._build_estimate(context)
         alloc_increment = context.allocator("stage_increment")
@@ -135,6 +135,7 @@ class FIRKStep(ImplicitStep):
                 shared, persistent, inputs, run, n_runs, t, t, h, shift, state, parameters,
                 state, increment, h * zero + one,
             )  # fmt: skip
+            regular = still_regular(shared, persistent, regular)
             enter_solution(shared, persistent)
             solution(state, increment, proposed_state)
             enter_error(shared, persistent)

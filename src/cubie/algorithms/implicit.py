@@ -80,6 +80,11 @@ class ImplicitStep(StepAlgorithm):
         """Some equations hold no derivative: the mass matrix is singular."""
         return not self.no_mass and is_singular(self.mass, self.n_states)
 
+    @property
+    def persists(self) -> bool:
+        """Nothing chooses the step: equations have to be solved for the one that is given."""
+        return self.n_error_estimates == 0
+
     def facts(self) -> tuple:
         return (*self.coefficients, self.n_states, sorted(self.mass.items()))
 
@@ -96,7 +101,7 @@ class ImplicitStep(StepAlgorithm):
         """Add Newton's method for the phases `prepare` and `stages`, and one that filters."""
         newton = NewtonSolver(
             self.system, self._linear_solver(blocks), equations, self._add_mass,
-            not self.settings.direct, self.per_component, self.algebraic,
+            not self.settings.direct, self.per_component, self.algebraic, self.persists,
             self.buffer_registry.dtype, self._options,
         )  # fmt: skip
         self.iterates = True

@@ -17,12 +17,11 @@ from cubie.backend.power import build_exp2, build_log2
 from cubie.error_norm import build_scale
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext, CUDAFactory
+from cubie.solvers import second_look
 from cubie.solvers.contract import Blocks, LinearSolver
 from cubie.systems.component import SystemComponent
 from cubie_planner import Alias
 
-# Exponent by which an old rate of convergence loses its weight (H&W II, IV.8, eq. 8.10).
-FADING = 0.8
 # With algebraic equations the second change tells little of the rate: the first one is mostly the
 # linear part of a jump. The rate that it shows counts as at least this.
 SMALLEST_FIRST_RATE = 0.1
@@ -65,6 +64,9 @@ class NewtonFunctions:
     prepare : callable
         ``prepare(shared, persistent, t, shift, state, parameters) -> regular``: builds the
         matrix at the step's start; the mask tells where it can be solved with.
+    regular : callable
+        ``regular(shared, persistent, prepared) -> regular``, after the step's last `solve`: where
+        all matrices could be solved with. `prepared` is what `prepare` returned.
     solve : callable
         ``solve(shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state,
         parameters, base, increment, eta) -> (solved, eta, iterations, linear)``:
@@ -79,6 +81,7 @@ class NewtonFunctions:
     """
 
     prepare: Callable
+    regular: Callable
     solve: Callable
     filter: Callable | None
 
@@ -100,6 +103,14 @@ class Equations(Protocol):
         """
         ...
 
+    def build_place(self, context: BuildContext) -> Callable:
+        """Return ``place(t, h, state, base, increment, out) -> t``.
+
+        It stores in `out` (n,) where the right-hand side is evaluated, or the middle of where it
+        is, and returns the time there.
+        """
+        ...
+
 
 class NewtonSolver(CUDAFactory):
     """Solve the equations of a stage by changes that solve linear systems.
@@ -117,15 +128,18 @@ class NewtonSolver(CUDAFactory):
         Tolerances are given per component.
     algebraic : bool
         Some equations hold no derivative.
+    persists : bool
+        No smaller step will be tried: equations that resist are looked at again, see
+        `cubie.solvers.second_look`. Nothing is filtered then.
     dtype : dtype
     options : mapping
     """
 
     name = "newton"
-    phases = ("prepare", "evaluate", "correct", "filter")
+    phases = ("prepare", "look", "evaluate", "correct", "outcome", "filter")
     entries: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "prepare": ("prepare",),
-        "solve": ("evaluate", "correct"),
+        "solve": ("look", "evaluate", "correct", "outcome"),
         "filter": ("filter",),
     }
     Settings = NewtonSettings
@@ -140,6 +154,7 @@ class NewtonSolver(CUDAFactory):
         iterative: bool,
         per_component: bool,
         algebraic: bool,
+        persists: bool,
         dtype,
         options: Mapping[str, Any],
     ):
@@ -148,9 +163,9 @@ class NewtonSolver(CUDAFactory):
         self.blocks: Blocks = linear_solver.blocks
         self.equations, self.add_mass = equations, add_mass
         self.iterative, self.per_component = iterative, per_component
-        self.algebraic = algebraic
+        self.algebraic, self.persists = algebraic, persists
         self.filters = self.blocks.filter is not None
-        calls = {"prepare": ("prepare",), "solve": ("correct",)}
+        calls = {"prepare": ("look" if persists else "prepare",), "solve": ("correct",)}
         if self.filters:
             calls["filter"] = ("filter",)
         self.add_child(linear_solver, during=calls)
@@ -194,6 +209,24 @@ class NewtonSolver(CUDAFactory):
             enabled=self.iterative,
             access_weight=5.0,
         )
+        # Of which point the matrix is, and whether it will do: see `second_look`.
+        self.register_buffer(
+            "newton_matrix",
+            1,
+            dtype=np.int32,
+            phases=(("prepare", "outcome"),),
+            persistent=True,
+            enabled=self.persists,
+            access_weight=5.0,
+        )
+        # That point: linear solvers without factors take products there.
+        self.register_buffer(
+            "newton_point",
+            n,
+            phases=(("look", "correct"),) if self.iterative else ("look",),
+            enabled=self.persists,
+            access_weight=2.0,
+        )
 
     def facts(self) -> tuple:
         return (
@@ -203,15 +236,31 @@ class NewtonSolver(CUDAFactory):
             self.iterative,
             self.per_component,
             self.algebraic,
+            self.persists,
         )
 
     def build(self, context: BuildContext) -> NewtonFunctions:
         device = context.backend.device
+        if self.persists:
+            return NewtonFunctions(
+                prepare=device(second_look.build_prepare(self, context)),
+                regular=device(second_look.build_regular(self, context)),
+                solve=device(second_look.build_solve(self, context), inline=False),
+                filter=None,
+            )
         return NewtonFunctions(
             prepare=device(self._build_prepare(context)),
+            regular=device(self._build_regular(context)),
             solve=device(self._build_solve(context), inline=False),
             filter=device(self._build_filter(context)) if self.filters else None,
         )
+
+    def rounding(self, dtype) -> float:
+        """Return what times a state is a change, in units of the tolerance, that is rounding.
+
+        Such changes do not shrink any more (as in the code RADAU5).
+        """
+        return float(ROUNDING * np.finfo(dtype).eps / self.settings.newton_tolerance)
 
     def _build_prepare(self, context: BuildContext) -> Callable:
         enter = context.phase("prepare")
@@ -222,6 +271,15 @@ class NewtonSolver(CUDAFactory):
             return prepare_solver(shared, persistent, t, shift, state, parameters)
 
         return prepare
+
+    def _build_regular(self, context: BuildContext) -> Callable:
+        enter = context.phase("outcome")
+
+        def regular(shared, persistent, prepared):
+            enter(shared, persistent)
+            return prepared
+
+        return regular
 
     def _build_filter(self, context: BuildContext) -> Callable:
         enter = context.phase("filter")
@@ -237,13 +295,13 @@ class NewtonSolver(CUDAFactory):
 
     def _build_solve(self, context: BuildContext) -> Callable:
         backend, size = context.backend, self.blocks.n_unknowns
-        change = self._build_change(context)
+        change = self.build_change(context)
         judge = self._build_judge(context)
-        clear, taken = self._build_counting(context)
+        clear, taken = self.build_counting(context)
         alloc_delta, alloc_residual = context.allocator("delta"), context.allocator("residual")
         alloc_count = context.allocator("krylov_iters_local")
         exp2, log2 = build_exp2(backend), build_log2(backend)
-        fading, tiny = backend.constant(FADING), backend.constant(1e-16)
+        fading, tiny = backend.constant(second_look.FADING), backend.constant(1e-16)
         zero = backend.constant(0.0)
 
         def solve(
@@ -261,8 +319,8 @@ class NewtonSolver(CUDAFactory):
             iterations = select(active, 0, 0)
             while any_lane(active):
                 usable = change(
-                    shared, persistent, t, t_stage, h, shift, state, parameters, base,
-                    increment, residual, delta, count, active,
+                    shared, persistent, t_stage, h, shift, state, parameters, base, increment,
+                    t, shift, state, residual, delta, count, active,
                 )  # fmt: skip
                 previous, eta, converged, goes_on = judge(
                     inputs, run, n_runs, state, delta, previous, eta, iterations, active & usable
@@ -278,8 +336,8 @@ class NewtonSolver(CUDAFactory):
 
         return solve
 
-    def _build_change(self, context: BuildContext) -> Callable:
-        """Find the next change of the increment."""
+    def build_change(self, context: BuildContext) -> Callable:
+        """Find the next change of the increment; the matrix is that of (t, shift, point)."""
         backend = context.backend
         rhs = self.child_functions(context, "system")
         evaluate = backend.device(self.equations.build(context, rhs, self.add_mass(context)))
@@ -298,18 +356,19 @@ class NewtonSolver(CUDAFactory):
         tally = backend.device(add if iterative else ignore)
 
         def change(
-            shared, persistent, t, t_stage, h, shift, state, parameters, base, increment,
-            residual, delta, count, active,
+            shared, persistent, t_stage, h, stage_shift, state, parameters, base, increment,
+            t, shift, point, residual, delta, count, active,
         ):  # fmt: skip
             enter_evaluate(shared, persistent)
             temp = alloc_temp(shared, persistent, None)
             argument = take_argument(shared, persistent, residual, temp)
             evaluate(
-                t_stage, h, shift, state, parameters, base, increment, argument, temp, residual
-            )
+                t_stage, h, stage_shift, state, parameters, base, increment, argument, temp,
+                residual,
+            )  # fmt: skip
             enter_correct(shared, persistent)
             solved, taken = solve_linear(
-                shared, persistent, t, shift, state, parameters, residual, 0, delta, 0
+                shared, persistent, t, shift, point, parameters, residual, 0, delta, 0
             )
             tally(count, active, taken)
             return solved
@@ -337,11 +396,9 @@ class NewtonSolver(CUDAFactory):
         inverse = backend.constant(1.0 / self.blocks.n_unknowns)
         zero, one = backend.constant(0.0), backend.constant(1.0)
         tolerance = backend.constant(self.settings.newton_tolerance)
-        # Changes at the level of rounding do not shrink any more (as in the code RADAU5).
-        eps = np.finfo(backend.dtype).eps
-        rounding = backend.constant(ROUNDING * eps / self.settings.newton_tolerance)
+        rounding = backend.constant(self.rounding(backend.dtype))
         limit = self.settings.max_newton_iterations
-        trusted = self._build_trusted(backend)
+        trusted = self.build_trusted(backend)
 
         def judge(inputs, run, n_runs, state, delta, previous, eta, iterations, active):
             total = state[0] * zero
@@ -367,7 +424,7 @@ class NewtonSolver(CUDAFactory):
 
         return backend.device(judge)
 
-    def _build_trusted(self, backend: Backend) -> Callable:
+    def build_trusted(self, backend: Backend) -> Callable:
         """Return ``trusted(eta, iterations)``: the estimate that a quotient of changes is worth."""
         least = backend.constant(SMALLEST_FIRST_RATE)
 
@@ -379,7 +436,7 @@ class NewtonSolver(CUDAFactory):
 
         return backend.device(cautiously if self.algebraic else as_it_is)
 
-    def _build_counting(self, context: BuildContext) -> tuple[Callable, Callable]:
+    def build_counting(self, context: BuildContext) -> tuple[Callable, Callable]:
         """Return ``clear(t, count)`` and ``taken(t, count)``: iterations of the linear solver."""
 
         def nothing(t, count):
