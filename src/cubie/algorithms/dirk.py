@@ -47,7 +47,7 @@ class DIRKStep(ImplicitStep):
     def _compose(self) -> None:
         tableau = self.tableau
         self.gamma = checked_gamma(tableau, self.no_mass)
-        # Of algebraic components the stages have order one: a plain estimate would see nothing else.
+        # Of algebraic components stages have order one: a plain estimate sees nothing else.
         estimates = tableau.error_weights is not None
         self.filtered = needs_filter(tableau) or (estimates and self.algebraic)
         self.weighs_error = self.filtered and not self.no_mass
@@ -151,14 +151,14 @@ class DIRKStep(ImplicitStep):
         stages = self._build_stages(context, newton)
         solution = self._build_solution(context)
         estimate = self._build_estimate(context)
-        prepare, still_regular = newton.prepare, newton.regular
+        prepare = newton.prepare
         alloc_rhs, alloc_sum = context.allocator("stage_rhs"), context.allocator("accumulator")
         enter = {name: context.phase(name) for name in self.entries["step"]}
         enter_prepare, enter_stages = enter["prepare"], enter["stages"]
         enter_first, enter_solution = enter["first_stage"], enter["solution"]
         enter_error = enter["error_estimate"]
         one, gamma = backend.constant(1.0), backend.constant(self.gamma)
-        failure = build_failure(backend)
+        failure = build_failure(backend, self.persists)
 
         def step(
             shared, persistent, inputs, run, n_runs, t, h, state, parameters, proposed_state,
@@ -176,7 +176,6 @@ class DIRKStep(ImplicitStep):
                 shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
                 stage_rhs, accumulator,
             )  # fmt: skip
-            regular = still_regular(shared, persistent, regular)
             enter_error(shared, persistent)
             filtered = estimate(
                 shared, persistent, t, h, shift, state, parameters, stage_rhs, accumulator, error
@@ -241,7 +240,7 @@ class DIRKStep(ImplicitStep):
         form_base = self._build_base(context, i)
         guess = backend.weighted_sum(self._terms(self.tableau.predictor[i]))
         c, gamma = backend.constant(self.tableau.c[i]), backend.constant(self.gamma)
-        solve = newton.solve
+        solve, again = newton.solve, newton.again
 
         def stage(
             shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
@@ -253,6 +252,10 @@ class DIRKStep(ImplicitStep):
             solved, eta, iterations, linear = solve(
                 shared, persistent, inputs, run, n_runs, t, t + c * h, h, shift, state,
                 parameters, base, increment, eta,
+            )  # fmt: skip
+            solved, iterations, linear = again(
+                shared, persistent, inputs, run, n_runs, t, t + c * h, h, shift, state,
+                parameters, base, increment, solved, iterations, linear,
             )  # fmt: skip
             for k in range(n):
                 stage_rhs[at + k] = increment[k] * shift

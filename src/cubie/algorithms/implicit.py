@@ -118,11 +118,17 @@ class ImplicitStep(StepAlgorithm):
         return build_mass_product(context.backend, self.n_states, self.mass, self._store())
 
 
-def build_failure(backend: Backend) -> Callable:
-    """Return ``failure(regular, solved)``: what a step returns."""
+def build_failure(backend: Backend, persists: bool) -> Callable:
+    """Return ``failure(regular, solved)``: what a step returns.
+
+    An algorithm that `persists` may have solved its equations with other matrices than the first.
+    """
     singular, diverged = int(RunStatus.SINGULAR_JACOBIAN), int(RunStatus.NEWTON_DIVERGED)
 
     def failure(regular, solved):
         return select(regular, select(solved, 0, diverged), singular)
 
-    return backend.device(failure)
+    def why_unsolved(regular, solved):
+        return select(solved, 0, select(regular, diverged, singular))
+
+    return backend.device(why_unsolved if persists else failure)

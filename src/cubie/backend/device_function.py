@@ -37,6 +37,7 @@ class Compilation:
         self.target_context = target_context
         self.library = library
         self._fastmath = fastmath
+        self.apart: set[str] = set()  # names of functions that are inlined nowhere
         self._compiled: dict[tuple, compiler.CompileResult] = {}
         self._keys: dict[tuple, object] = {}
 
@@ -51,7 +52,7 @@ class Compilation:
             for key in self._keys.values():
                 self.target_context._defns.pop(key, None)
 
-    def compile(self, function: Callable, arguments: tuple, inline: bool):
+    def compile(self, function: Callable, arguments: tuple, inline: bool, apart: bool = False):
         """Lower a function for argument types, once."""
         key = (function, arguments)
         if key not in self._compiled:
@@ -67,6 +68,8 @@ class Compilation:
                 Pipeline,  # pyright: ignore[reportArgumentType]  (any CompilerBase will do)
             )
             self._compiled[key] = result
+            if apart:
+                self.apart.add(result.fndesc.llvm_func_name)
             self._keys[key] = marker = object()
             self.target_context.insert_user_function(marker, result.fndesc)
         return self._compiled[key]
@@ -115,11 +118,12 @@ class Pipeline(compiler.CompilerBase):
 
 
 class DeviceFunction:
-    """A plain function that compiled code may call."""
+    """A plain function that compiled code may call; one that stays `apart` is inlined nowhere."""
 
-    def __init__(self, function: Callable, inline: bool):
+    def __init__(self, function: Callable, inline: bool, apart: bool = False):
         self.function = function
         self.inline = inline
+        self.apart = apart
 
     def __call__(self, *args):
         raise TypeError(f"{self.function.__name__} can only be called from compiled code")
@@ -140,9 +144,8 @@ class DeviceFunctionType(types.Callable, types.Opaque):
         if kws:
             raise TypeError("device functions take positional arguments only")
         arguments = tuple(types.unliteral(argument) for argument in args)
-        compiled = _current().compile(
-            self.device_function.function, arguments, self.device_function.inline
-        )
+        called = self.device_function
+        compiled = _current().compile(called.function, arguments, called.inline, called.apart)
         return signature(compiled.signature.return_type, *arguments)
 
     def get_call_signatures(self):

@@ -64,9 +64,6 @@ class NewtonFunctions:
     prepare : callable
         ``prepare(shared, persistent, t, shift, state, parameters) -> regular``: builds the
         matrix at the step's start; the mask tells where it can be solved with.
-    regular : callable
-        ``regular(shared, persistent, prepared) -> regular``, after the step's last `solve`: where
-        all matrices could be solved with. `prepared` is what `prepare` returned.
     solve : callable
         ``solve(shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state,
         parameters, base, increment, eta) -> (solved, eta, iterations, linear)``:
@@ -75,14 +72,19 @@ class NewtonFunctions:
         `eta` estimates how much of the last change is left as error, from equations
         solved before (1 at first). `iterations` are those taken (int32 lanes), `linear`
         those of the linear solver in them.
+    again : callable
+        ``again(shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
+        base, increment, solved, iterations, linear) -> (solved, iterations, linear)``, after
+        `solve`: where no smaller step will be tried, equations that are not solved are looked at
+        again.
     filter : callable or None
         ``filter(shared, persistent, t, shift, state, parameters, rhs, x) -> solved``: solves
         once with the filter's block, for the n elements of x, which may be `rhs`.
     """
 
     prepare: Callable
-    regular: Callable
     solve: Callable
+    again: Callable
     filter: Callable | None
 
 
@@ -112,6 +114,15 @@ class Equations(Protocol):
         ...
 
 
+def forward(prepare: Callable) -> Callable:
+    """Return a function of its own that calls `prepare`."""
+
+    def build_matrix(shared, persistent, t, shift, point, parameters):
+        return prepare(shared, persistent, t, shift, point, parameters)
+
+    return build_matrix
+
+
 class NewtonSolver(CUDAFactory):
     """Solve the equations of a stage by changes that solve linear systems.
 
@@ -136,10 +147,10 @@ class NewtonSolver(CUDAFactory):
     """
 
     name = "newton"
-    phases = ("prepare", "look", "evaluate", "correct", "outcome", "filter")
+    phases = ("prepare", "look", "evaluate", "correct", "filter")
     entries: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "prepare": ("prepare",),
-        "solve": ("look", "evaluate", "correct", "outcome"),
+        "solve": ("look", "evaluate", "correct"),
         "filter": ("filter",),
     }
     Settings = NewtonSettings
@@ -165,7 +176,8 @@ class NewtonSolver(CUDAFactory):
         self.iterative, self.per_component = iterative, per_component
         self.algebraic, self.persists = algebraic, persists
         self.filters = self.blocks.filter is not None
-        calls = {"prepare": ("look" if persists else "prepare",), "solve": ("correct",)}
+        prepares = ("prepare", "look") if persists else ("prepare",)
+        calls = {"prepare": prepares, "solve": ("correct",)}
         if self.filters:
             calls["filter"] = ("filter",)
         self.add_child(linear_solver, during=calls)
@@ -209,17 +221,7 @@ class NewtonSolver(CUDAFactory):
             enabled=self.iterative,
             access_weight=5.0,
         )
-        # Of which point the matrix is, and whether it will do: see `second_look`.
-        self.register_buffer(
-            "newton_matrix",
-            1,
-            dtype=np.int32,
-            phases=(("prepare", "outcome"),),
-            persistent=True,
-            enabled=self.persists,
-            access_weight=5.0,
-        )
-        # That point: linear solvers without factors take products there.
+        # Where the matrix of a second look is taken; without factors all products are.
         self.register_buffer(
             "newton_point",
             n,
@@ -241,17 +243,10 @@ class NewtonSolver(CUDAFactory):
 
     def build(self, context: BuildContext) -> NewtonFunctions:
         device = context.backend.device
-        if self.persists:
-            return NewtonFunctions(
-                prepare=device(second_look.build_prepare(self, context)),
-                regular=device(second_look.build_regular(self, context)),
-                solve=device(second_look.build_solve(self, context), inline=False),
-                filter=None,
-            )
         return NewtonFunctions(
             prepare=device(self._build_prepare(context)),
-            regular=device(self._build_regular(context)),
             solve=device(self._build_solve(context), inline=False),
+            again=self._build_again(context),
             filter=device(self._build_filter(context)) if self.filters else None,
         )
 
@@ -264,7 +259,7 @@ class NewtonSolver(CUDAFactory):
 
     def _build_prepare(self, context: BuildContext) -> Callable:
         enter = context.phase("prepare")
-        prepare_solver = self.child_functions(context, "linear_solver").prepare
+        prepare_solver = self.build_matrix(context)
 
         def prepare(shared, persistent, t, shift, state, parameters):
             enter(shared, persistent)
@@ -272,14 +267,10 @@ class NewtonSolver(CUDAFactory):
 
         return prepare
 
-    def _build_regular(self, context: BuildContext) -> Callable:
-        enter = context.phase("outcome")
-
-        def regular(shared, persistent, prepared):
-            enter(shared, persistent)
-            return prepared
-
-        return regular
+    def build_matrix(self, context: BuildContext) -> Callable:
+        """Return the `prepare` of the linear solver, fit for a second look where there is one."""
+        prepare = self.child_functions(context, "linear_solver").prepare
+        return context.backend.one_copy(forward(prepare)) if self.persists else prepare
 
     def _build_filter(self, context: BuildContext) -> Callable:
         enter = context.phase("filter")
@@ -335,6 +326,19 @@ class NewtonSolver(CUDAFactory):
             return solved, eta, iterations, taken(t, count)
 
         return solve
+
+    def _build_again(self, context: BuildContext) -> Callable:
+        """Return what is done in lanes where the equations are not solved."""
+
+        def nothing(
+            shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
+            base, increment, solved, iterations, linear,
+        ):  # fmt: skip
+            return solved, iterations, linear
+
+        if self.persists:
+            return second_look.build_second_look(self, context)
+        return context.backend.device(nothing)
 
     def build_change(self, context: BuildContext) -> Callable:
         """Find the next change of the increment; the matrix is that of (t, shift, point)."""
