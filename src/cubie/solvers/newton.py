@@ -24,7 +24,9 @@ from cubie_planner import Alias
 
 # With algebraic equations the second change tells little of the rate: the first one is mostly the
 # linear part of a jump. The rate that it shows counts as at least this.
-SMALLEST_FIRST_RATE = 0.1
+SMALLEST_FIRST_RATE = 1.0
+# Steps do not damp what is left in algebraic equations: they are solved so much more exactly.
+ALGEBRAIC_TOLERANCE = 0.1
 # Errors of so many units of rounding are not worth an iteration.
 ROUNDING = 10.0
 
@@ -272,6 +274,15 @@ class NewtonSolver(CUDAFactory):
         prepare = self.child_functions(context, "linear_solver").prepare
         return context.backend.one_copy(forward(prepare)) if self.persists else prepare
 
+    def allocators(self, context: BuildContext) -> tuple[Callable, ...]:
+        """Return those of the residual, the change, the count of linear iterations, the point."""
+        return (
+            context.allocator("residual"),
+            context.allocator("delta"),
+            context.allocator("krylov_iters_local"),
+            context.allocator("newton_point"),
+        )
+
     def _build_filter(self, context: BuildContext) -> Callable:
         enter = context.phase("filter")
         filter_linear = self.child_functions(context, "linear_solver").filter
@@ -399,7 +410,8 @@ class NewtonSolver(CUDAFactory):
         scale = build_scale(backend, n, self.per_component)
         inverse = backend.constant(1.0 / self.blocks.n_unknowns)
         zero, one = backend.constant(0.0), backend.constant(1.0)
-        tolerance = backend.constant(self.settings.newton_tolerance)
+        stricter = ALGEBRAIC_TOLERANCE if self.algebraic else 1.0
+        tolerance = backend.constant(self.settings.newton_tolerance * stricter)
         rounding = backend.constant(self.rounding(backend.dtype))
         limit = self.settings.max_newton_iterations
         trusted = self.build_trusted(backend)

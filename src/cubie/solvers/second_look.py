@@ -76,9 +76,7 @@ def _build_iterate(newton: NewtonSolver, context: BuildContext) -> Callable:
     prepare, change = newton.build_matrix(context), newton.build_change(context)
     judge, move = _build_judge(newton, context), _build_move(newton, context)
     clear, taken = newton.build_counting(context)
-    alloc_delta, alloc_residual = context.allocator("delta"), context.allocator("residual")
-    alloc_count = context.allocator("krylov_iters_local")
-    alloc_point = context.allocator("newton_point")
+    alloc_residual, alloc_delta, alloc_count, alloc_point = newton.allocators(context)
     constant = backend.constant
     zero, one, unknown = constant(0.0), constant(1.0), constant(UNKNOWN)
     strongest = constant(DAMPING)
