@@ -124,9 +124,9 @@ def test_tolerances_below_rounding_are_met_as_far_as_it_lets_them():
 
 
 def test_equations_without_a_solution_fail():
-    """x = 1 + h x^2 has no real solution for h above a quarter."""
+    """x = 2 + h x^2 has no real solution for h above an eighth."""
     result = cubie.solve_ivp(
-        ["dx = x**2"], (0.0, 1.0), {"x": 1.0}, method="backwards_euler",
+        ["dx = x**2"], (0.0, 1.0), {"x": 2.0}, method="backwards_euler",
         step_controller="fixed", first_step=0.5, backend="cpu",
     )  # fmt: skip
     assert result.status == cubie.RunStatus.NEWTON_DIVERGED

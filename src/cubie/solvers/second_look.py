@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from cubie.solvers.newton import NewtonSolver
 
 # By how much 1 / h in the matrix is enlarged at first, how that shrinks, and where it ends.
-DAMPING, DAMPING_FACTOR, LEAST_DAMPING = 3.0, 0.6, 0.05
+DAMPING, DAMPING_FACTOR, LEAST_DAMPING = 3.0, 0.7, 0.05
 # A part of a change that is taken grows so much after one that shrinks.
 GROWTH = 1.2
-# Iterations of a second look: ten are damped, and some equations converge slowly.
+# Iterations of a second look: twelve are damped, and some equations converge slowly.
 MOST_ITERATIONS = 80
 # No rate of convergence is known: larger than any change is small.
 UNKNOWN = 1e30
