@@ -33,8 +33,9 @@ if TYPE_CHECKING:
 DAMPING, DAMPING_FACTOR, LEAST_DAMPING = 3.0, 0.7, 0.05
 # A part of a change that is taken grows so much after one that shrinks.
 GROWTH = 1.2
+LEAST_PACE = 0.3
 # Iterations of a second look: twelve are damped, and some equations converge slowly.
-MOST_ITERATIONS = 80
+MOST_ITERATIONS = 150
 # No rate of convergence is known: larger than any change is small.
 UNKNOWN = 1e30
 # Changes that do not shrink any more are rounding below so many units of it.
@@ -177,7 +178,7 @@ def _build_move(newton: NewtonSolver, context: BuildContext) -> Callable:
     constant = backend.constant
     zero, one, half, quarter = constant(0.0), constant(1.0), constant(0.5), constant(0.25)
     growth, factor, least = constant(GROWTH), constant(DAMPING_FACTOR), constant(LEAST_DAMPING)
-    strongest = constant(DAMPING)
+    strongest, least_pace = constant(DAMPING), constant(LEAST_PACE)
 
     def move(increment, delta, size, shrinks, iterations, converged, active, usable, pace, damping):
         adapted = select(shrinks, minimum(one, growth * pace), half * pace)
@@ -189,6 +190,9 @@ def _build_move(newton: NewtonSolver, context: BuildContext) -> Callable:
             moved = select(sound, increment[i] + part * delta[i], quarter * increment[i])
             increment[i] = select(active, moved, increment[i])
         lower = select(damping * factor < least, zero, damping * factor)
-        return pace, select(sound, lower, maximum(damping, strongest))
+        # Where hardly anything is taken of the changes they point nowhere: on by damped ones.
+        stuck = pace < least_pace
+        damping = select(sound & ~stuck, lower, maximum(damping, strongest))
+        return select(stuck, one, pace), damping
 
     return backend.device(move)
