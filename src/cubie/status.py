@@ -45,7 +45,7 @@ class RunStatus(IntEnum):
         -5,
         "The linear equations of an implicit step were singular at every step size.",
         "Check the Jacobian and the parameters of the run; a mass matrix that is singular needs "
-        "equations that determine the states without a derivative.",
+        "equations that determine the states without a derivative, and a y0 that satisfies them.",
     )
     CLOCK_STANDS_STILL = (
         -6,

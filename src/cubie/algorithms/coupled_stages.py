@@ -86,6 +86,19 @@ class CoupledEquations:
 
         return evaluate
 
+    def build_place(self, context: BuildContext) -> Callable:
+        """Return the mean of the stages, one matrix being that of all."""
+        n, mean = self.n_states, np.mean(self.transformation.to_stages, axis=0)
+        total = context.backend.weighted_sum([(j * n, float(w)) for j, w in enumerate(mean)])
+        centre = context.backend.constant(np.mean(self.c))
+
+        def place(t, h, state, base, increment, out):
+            for k in range(n):
+                out[k] = state[k] + total(increment, k)
+            return t + centre * h
+
+        return place
+
     def _build_stage(self, backend: Backend, rhs: Callable, i: int) -> Callable:
         """Evaluate f at stage `i`, and add its part to every block."""
         n, c = self.n_states, backend.constant(self.c[i])

@@ -47,7 +47,9 @@ class DIRKStep(ImplicitStep):
     def _compose(self) -> None:
         tableau = self.tableau
         self.gamma = checked_gamma(tableau, self.no_mass)
-        self.filtered = needs_filter(tableau)
+        # Of algebraic components stages have order one: a plain estimate sees nothing else.
+        estimates = tableau.error_weights is not None
+        self.filtered = needs_filter(tableau) or (estimates and self.algebraic)
         self.weighs_error = self.filtered and not self.no_mass
         explicit = tableau.implicit_stages.count(False)
         self.rhs_per_start = int(tableau.fsal)
@@ -156,7 +158,7 @@ class DIRKStep(ImplicitStep):
         enter_first, enter_solution = enter["first_stage"], enter["solution"]
         enter_error = enter["error_estimate"]
         one, gamma = backend.constant(1.0), backend.constant(self.gamma)
-        failure = build_failure(backend)
+        failure = build_failure(backend, self.persists)
 
         def step(
             shared, persistent, inputs, run, n_runs, t, h, state, parameters, proposed_state,
@@ -239,7 +241,7 @@ class DIRKStep(ImplicitStep):
         form_base = self._build_base(context, i)
         guess = backend.weighted_sum(self._terms(self.tableau.predictor[i]))
         c, gamma = backend.constant(self.tableau.c[i]), backend.constant(self.gamma)
-        solve = newton.solve
+        solve, again = newton.solve, newton.again
 
         def stage(
             shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
@@ -251,6 +253,10 @@ class DIRKStep(ImplicitStep):
             solved, eta, iterations, linear = solve(
                 shared, persistent, inputs, run, n_runs, t, t + c * h, h, shift, state,
                 parameters, base, increment, eta,
+            )  # fmt: skip
+            solved, iterations, linear = again(
+                shared, persistent, inputs, run, n_runs, t, t + c * h, h, shift, state,
+                parameters, base, increment, solved, iterations, linear,
             )  # fmt: skip
             for k in range(n):
                 stage_rhs[at + k] = increment[k] * shift

@@ -111,7 +111,7 @@ class FIRKStep(ImplicitStep):
     def _build_step(self, context: BuildContext) -> Callable:
         backend = context.backend
         newton = self.child_functions(context, "newton")
-        prepare, solve = newton.prepare, newton.solve
+        prepare, solve, again = newton.prepare, newton.solve, newton.again
         predict = self._build_predict(context)
         solution, estimate = self._build_solution(context), self._build_estimate(context)
         alloc_increment = context.allocator("stage_increment")
@@ -119,7 +119,7 @@ class FIRKStep(ImplicitStep):
         enter_prepare, enter_stages = context.phase("prepare"), context.phase("stages")
         enter_solution, enter_error = context.phase("solution"), context.phase("error_estimate")
         one, zero = backend.constant(1.0), backend.constant(0.0)
-        failure = build_failure(backend)
+        failure = build_failure(backend, self.persists)
 
         def step(
             shared, persistent, inputs, run, n_runs, t, h, state, parameters, proposed_state,
@@ -134,6 +134,10 @@ class FIRKStep(ImplicitStep):
             solved, _, iterations, linear = solve(
                 shared, persistent, inputs, run, n_runs, t, t, h, shift, state, parameters,
                 state, increment, h * zero + one,
+            )  # fmt: skip
+            solved, iterations, linear = again(
+                shared, persistent, inputs, run, n_runs, t, t, h, shift, state, parameters,
+                state, increment, solved, iterations, linear,
             )  # fmt: skip
             enter_solution(shared, persistent)
             solution(state, increment, proposed_state)

@@ -16,7 +16,13 @@ from cubie.factory import BuildContext
 from cubie.solvers import LINEAR_SOLVERS, Blocks, LinearSolver
 from cubie.solvers.newton import Equations, NewtonSettings, NewtonSolver
 from cubie.status import RunStatus
-from cubie.systems.mass import MassEntries, build_mass_product, is_identity, mass_entries
+from cubie.systems.mass import (
+    MassEntries,
+    build_mass_product,
+    is_identity,
+    is_singular,
+    mass_entries,
+)
 from cubie.systems.store import Store
 
 
@@ -69,6 +75,16 @@ class ImplicitStep(StepAlgorithm):
         """The mass matrix is the identity."""
         return is_identity(self.mass, self.n_states)
 
+    @functools.cached_property
+    def algebraic(self) -> bool:
+        """Some equations hold no derivative: the mass matrix is singular."""
+        return not self.no_mass and is_singular(self.mass, self.n_states)
+
+    @property
+    def persists(self) -> bool:
+        """Nothing chooses the step: equations have to be solved for the one that is given."""
+        return self.n_error_estimates == 0
+
     def facts(self) -> tuple:
         return (*self.coefficients, self.n_states, sorted(self.mass.items()))
 
@@ -88,8 +104,8 @@ class ImplicitStep(StepAlgorithm):
         """Add Newton's method for the phases `prepare` and `stages`, and one that filters."""
         newton = NewtonSolver(
             self.system, self._linear_solver(blocks), equations, self._add_mass,
-            not self.settings.direct, self.per_component, self.buffer_registry.dtype,
-            self._options,
+            not self.settings.direct, self.per_component, self.algebraic, self.persists,
+            self.buffer_registry.dtype, self._options,
         )  # fmt: skip
         self.iterates = True
         calls = {"prepare": "prepare", "solve": "stages"}
@@ -105,11 +121,17 @@ class ImplicitStep(StepAlgorithm):
         return build_mass_product(context.backend, self.n_states, self.mass, self._store())
 
 
-def build_failure(backend: Backend) -> Callable:
-    """Return ``failure(regular, solved)``: what a step returns."""
+def build_failure(backend: Backend, persists: bool) -> Callable:
+    """Return ``failure(regular, solved)``: what a step returns.
+
+    An algorithm that `persists` may have solved its equations with other matrices than the first.
+    """
     singular, diverged = int(RunStatus.SINGULAR_JACOBIAN), int(RunStatus.NEWTON_DIVERGED)
 
     def failure(regular, solved):
         return select(regular, select(solved, 0, diverged), singular)
 
-    return backend.device(failure)
+    def why_unsolved(regular, solved):
+        return select(solved, 0, select(regular, diverged, singular))
+
+    return backend.device(why_unsolved if persists else failure)

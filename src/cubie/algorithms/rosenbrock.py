@@ -132,7 +132,7 @@ class RosenbrockStep(ImplicitStep):
         enter_solution, enter_error = context.phase("solution"), context.phase("error_estimate")
         report = backend.device(_report if self.iterates else _nothing_to_report)
         one, gamma = backend.constant(1.0), backend.constant(self.tableau.gamma)
-        failure = build_failure(backend)
+        failure = build_failure(backend, persists=False)
 
         def step(
             shared, persistent, inputs, run, n_runs, t, h, state, parameters, proposed_state,

@@ -38,6 +38,15 @@ class StageEquation:
 
         return evaluate
 
+    def build_place(self, context: BuildContext) -> Callable:
+        form = self._build_argument(context)
+
+        def place(t, h, state, base, increment, out):
+            form(h, state, base, increment, out)
+            return t
+
+        return place
+
     def _build_argument(self, context: BuildContext) -> Callable:
         """Write where the right-hand side is evaluated."""
         n = self.n_states

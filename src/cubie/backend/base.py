@@ -121,6 +121,13 @@ class Backend(ABC):
     def device(self, function: Callable, inline: bool = True) -> Callable:
         """Make a component function callable from others; `inline` is a strong hint."""
 
+    def one_copy(self, function: Callable) -> Callable:
+        """Make a component function callable that gives the same bits wherever it is called from.
+
+        Inlined, a function may be rounded in another way at every place.
+        """
+        return self.device(function, inline=False)
+
     @abstractmethod
     def straight_line(self, function: Callable, inline: bool = True) -> Callable:
         """Make a function of a generated module callable; the same as `device`, but quickly.

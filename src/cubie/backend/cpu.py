@@ -67,6 +67,9 @@ class CPUBackend(Backend):
     def device(self, function: Callable, inline: bool = True) -> Callable:
         return self._compiler.device(function, inline)
 
+    def one_copy(self, function: Callable) -> Callable:
+        return self._compiler.one_copy(function)
+
     def straight_line(self, function: Callable, inline: bool = True) -> Callable:
         return self._compiler.straight_line(function, inline)
 

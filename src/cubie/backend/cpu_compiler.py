@@ -55,6 +55,9 @@ class CPUCompiler(CompiledBackend):
     def _faithful_device(self, function: Callable, inline: bool) -> Callable:
         return DeviceFunction(function, inline, FAITHFUL_FLAGS)
 
+    def one_copy(self, function: Callable) -> Callable:
+        return DeviceFunction(function, inline=False, apart=True)
+
     @property
     def _foreign_target(self) -> ForeignTarget:
         return CPUForeignTarget(set(FAITHFUL_FLAGS) if self.fastmath else False)
@@ -76,7 +79,7 @@ class CPUCompiler(CompiledBackend):
                 arguments = (Flat(types.int64),)
                 result = compilation.compile(self._kernel(loop, memory), arguments, True)
             library.add_ir_module(_entry_module(target_context, result.fndesc))
-            return _emit(library)
+            return _emit(library, compilation.apart)
 
     def _kernel(self, loop: Callable, memory: RunMemory) -> Callable:
         """Return the function that works through the queue until no run is left."""
@@ -243,8 +246,8 @@ def _new_library(context):
     return library
 
 
-def _emit(library) -> bytes:
-    """Optimise the whole kernel at once and assemble it."""
+def _emit(library, apart: set[str]) -> bytes:
+    """Optimise the whole kernel at once and assemble it; functions named in `apart` stay so."""
     module = library._final_module
     for linked in dict.fromkeys(library._linking_libraries):
         module.link_in(linked._get_module_for_linking(), preserve=True)
@@ -252,6 +255,8 @@ def _emit(library) -> bytes:
     for function in module.functions:
         if not function.is_declaration and function.name != ENTRY:
             function.linkage = llvm.Linkage.internal
+        if function.name in apart:
+            function.add_function_attribute("noinline")
     # Numba's environments hold Python objects, which no code here may use.
     for variable in module.global_variables:
         if NUMBA_ENVIRONMENT in variable.name:

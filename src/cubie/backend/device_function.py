@@ -37,6 +37,7 @@ class Compilation:
         self.target_context = target_context
         self.library = library
         self._fastmath = fastmath
+        self.apart: set[str] = set()  # names of functions that are inlined nowhere
         self._compiled: dict[tuple, compiler.CompileResult] = {}
         self._keys: dict[tuple, object] = {}
 
@@ -52,7 +53,12 @@ class Compilation:
                 self.target_context._defns.pop(key, None)
 
     def compile(
-        self, function: Callable, arguments: tuple, inline: bool, faithful: frozenset | None = None
+        self,
+        function: Callable,
+        arguments: tuple,
+        inline: bool,
+        faithful: frozenset | None = None,
+        apart: bool = False,
     ):
         """Lower a function for argument types, once; `faithful`: its own fast-math flags."""
         key = (function, arguments)
@@ -69,6 +75,8 @@ class Compilation:
                 Pipeline,  # pyright: ignore[reportArgumentType]  (any CompilerBase will do)
             )
             self._compiled[key] = result
+            if apart:
+                self.apart.add(result.fndesc.llvm_func_name)
             self._keys[key] = marker = object()
             self.target_context.insert_user_function(marker, result.fndesc)
         return self._compiled[key]
@@ -123,12 +131,21 @@ class DeviceFunction:
     ----------
     faithful : frozenset of str or None
         The fast-math flags it is compiled with, where fast-math is on at all; None: the kernel's.
+    apart : bool
+        It is inlined nowhere.
     """
 
-    def __init__(self, function: Callable, inline: bool, faithful: frozenset | None = None):
+    def __init__(
+        self,
+        function: Callable,
+        inline: bool,
+        faithful: frozenset | None = None,
+        apart: bool = False,
+    ):
         self.function = function
         self.inline = inline
         self.faithful = faithful
+        self.apart = apart
 
     def __call__(self, *args):
         raise TypeError(f"{self.function.__name__} can only be called from compiled code")
@@ -149,8 +166,10 @@ class DeviceFunctionType(types.Callable, types.Opaque):
         if kws:
             raise TypeError("device functions take positional arguments only")
         arguments = tuple(types.unliteral(argument) for argument in args)
-        device = self.device_function
-        compiled = _current().compile(device.function, arguments, device.inline, device.faithful)
+        called = self.device_function
+        compiled = _current().compile(
+            called.function, arguments, called.inline, called.faithful, called.apart
+        )
         return signature(compiled.signature.return_type, *arguments)
 
     def get_call_signatures(self):

@@ -12,17 +12,21 @@ from typing import Any, ClassVar, Protocol
 import numpy as np
 from attrs import field, frozen
 
-from cubie.backend import absolute, any_lane, maximum, select, square_root
+from cubie.backend import Backend, absolute, any_lane, maximum, select, square_root
 from cubie.backend.power import build_exp2, build_log2
 from cubie.error_norm import build_scale
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext, CUDAFactory
+from cubie.solvers import second_look
 from cubie.solvers.contract import Blocks, LinearSolver
 from cubie.systems.component import SystemComponent
 from cubie_planner import Alias
 
-# Exponent by which an old rate of convergence loses its weight (H&W II, IV.8, eq. 8.10).
-FADING = 0.8
+# With algebraic equations the second change tells little of the rate: the first one is mostly the
+# linear part of a jump. The rate that it shows counts as at least this.
+SMALLEST_FIRST_RATE = 1.0
+# Steps do not damp what is left in algebraic equations: they are solved so much more exactly.
+ALGEBRAIC_TOLERANCE = 0.1
 # Errors of so many units of rounding are not worth an iteration.
 ROUNDING = 10.0
 
@@ -75,6 +79,11 @@ class NewtonFunctions:
         `eta` estimates how much of the last change is left as error, from equations
         solved before (1 at first). `iterations` are those taken (int32 lanes), `linear`
         those of the linear solver in them.
+    again : callable
+        ``again(shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
+        base, increment, solved, iterations, linear) -> (solved, iterations, linear)``, after
+        `solve`: where no smaller step will be tried, equations that are not solved are looked at
+        again.
     filter : callable or None
         ``filter(shared, persistent, inputs, run, n_runs, t, shift, state, parameters, rhs, x)
         -> solved``: solves once with the filter's block, for the n elements of x, which may be
@@ -83,6 +92,7 @@ class NewtonFunctions:
 
     prepare: Callable
     solve: Callable
+    again: Callable
     filter: Callable | None
 
 
@@ -103,6 +113,23 @@ class Equations(Protocol):
         """
         ...
 
+    def build_place(self, context: BuildContext) -> Callable:
+        """Return ``place(t, h, state, base, increment, out) -> t``.
+
+        It stores in `out` (n,) where the right-hand side is evaluated, or the middle of where it
+        is, and returns the time there.
+        """
+        ...
+
+
+def forward(prepare: Callable) -> Callable:
+    """Return a function of its own that calls `prepare`."""
+
+    def build_matrix(shared, persistent, inputs, run, n_runs, t, shift, point, parameters):
+        return prepare(shared, persistent, inputs, run, n_runs, t, shift, point, parameters)
+
+    return build_matrix
+
 
 class NewtonSolver(CUDAFactory):
     """Solve the equations of a stage by changes that solve linear systems.
@@ -118,15 +145,20 @@ class NewtonSolver(CUDAFactory):
         The linear solver iterates.
     per_component : bool
         Tolerances are given per component.
+    algebraic : bool
+        Some equations hold no derivative.
+    persists : bool
+        No smaller step will be tried: equations that resist are looked at again, see
+        `cubie.solvers.second_look`. Nothing is filtered then.
     dtype : dtype
     options : mapping
     """
 
     name = "newton"
-    phases = ("prepare", "evaluate", "correct", "filter")
+    phases = ("prepare", "look", "evaluate", "correct", "filter")
     entries: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "prepare": ("prepare",),
-        "solve": ("evaluate", "correct"),
+        "solve": ("look", "evaluate", "correct"),
         "filter": ("filter",),
     }
     Settings = NewtonSettings
@@ -140,6 +172,8 @@ class NewtonSolver(CUDAFactory):
         add_mass: Callable,
         iterative: bool,
         per_component: bool,
+        algebraic: bool,
+        persists: bool,
         dtype,
         options: Mapping[str, Any],
     ):
@@ -148,8 +182,10 @@ class NewtonSolver(CUDAFactory):
         self.blocks: Blocks = linear_solver.blocks
         self.equations, self.add_mass = equations, add_mass
         self.iterative, self.per_component = iterative, per_component
+        self.algebraic, self.persists = algebraic, persists
         self.filters = self.blocks.filter is not None
-        calls = {"prepare": ("prepare",), "solve": ("correct",)}
+        prepares = ("prepare", "look") if persists else ("prepare",)
+        calls = {"prepare": prepares, "solve": ("correct",)}
         if self.filters:
             calls["filter"] = ("filter",)
         self.add_child(linear_solver, during=calls)
@@ -193,21 +229,45 @@ class NewtonSolver(CUDAFactory):
             enabled=self.iterative,
             access_weight=5.0,
         )
+        # Where the matrix of a second look is taken; without factors all products are.
+        self.register_buffer(
+            "newton_point",
+            n,
+            phases=(("look", "correct"),) if self.iterative else ("look",),
+            enabled=self.persists,
+            access_weight=2.0,
+        )
 
     def facts(self) -> tuple:
-        return (self.equations, self.blocks, self.filters, self.iterative, self.per_component)
+        return (
+            self.equations,
+            self.blocks,
+            self.filters,
+            self.iterative,
+            self.per_component,
+            self.algebraic,
+            self.persists,
+        )
 
     def build(self, context: BuildContext) -> NewtonFunctions:
         device = context.backend.device
         return NewtonFunctions(
             prepare=device(self._build_prepare(context)),
             solve=device(self._build_solve(context), inline=False),
+            again=self._build_again(context),
             filter=device(self._build_filter(context)) if self.filters else None,
         )
 
+    def rounding(self, dtype) -> float:
+        """Return what times a state is a change, in units of the tolerance, that is rounding.
+
+        Such changes do not shrink any more (as in the code RADAU5).
+        """
+        return float(ROUNDING * np.finfo(dtype).eps / self.settings.newton_tolerance)
+
     def _build_prepare(self, context: BuildContext) -> Callable:
         enter = context.phase("prepare")
-        prepare_solver = self.child_functions(context, "linear_solver").prepare
+        prepare_solver = self.build_matrix(context)
 
         def prepare(shared, persistent, inputs, run, n_runs, t, shift, state, parameters):
             enter(shared, persistent)
@@ -216,6 +276,20 @@ class NewtonSolver(CUDAFactory):
             )
 
         return prepare
+
+    def build_matrix(self, context: BuildContext) -> Callable:
+        """Return the `prepare` of the linear solver, fit for a second look where there is one."""
+        prepare = self.child_functions(context, "linear_solver").prepare
+        return context.backend.one_copy(forward(prepare)) if self.persists else prepare
+
+    def allocators(self, context: BuildContext) -> tuple[Callable, ...]:
+        """Return those of the residual, the change, the count of linear iterations, the point."""
+        return (
+            context.allocator("residual"),
+            context.allocator("delta"),
+            context.allocator("krylov_iters_local"),
+            context.allocator("newton_point"),
+        )
 
     def _build_filter(self, context: BuildContext) -> Callable:
         enter = context.phase("filter")
@@ -235,13 +309,13 @@ class NewtonSolver(CUDAFactory):
 
     def _build_solve(self, context: BuildContext) -> Callable:
         backend, size = context.backend, self.blocks.n_unknowns
-        change = self._build_change(context)
+        change = self.build_change(context)
         judge = self._build_judge(context)
-        clear, taken = self._build_counting(context)
+        clear, taken = self.build_counting(context)
         alloc_delta, alloc_residual = context.allocator("delta"), context.allocator("residual")
         alloc_count = context.allocator("krylov_iters_local")
         exp2, log2 = build_exp2(backend), build_log2(backend)
-        fading, tiny = backend.constant(FADING), backend.constant(1e-16)
+        fading, tiny = backend.constant(second_look.FADING), backend.constant(1e-16)
         zero = backend.constant(0.0)
 
         def solve(
@@ -259,8 +333,8 @@ class NewtonSolver(CUDAFactory):
             iterations = select(active, 0, 0)
             while any_lane(active):
                 usable = change(
-                    shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state,
-                    parameters, base, increment, residual, delta, count, active,
+                    shared, persistent, inputs, run, n_runs, t_stage, h, shift, state, parameters,
+                    base, increment, t, shift, state, residual, delta, count, active,
                 )  # fmt: skip
                 previous, eta, converged, goes_on = judge(
                     inputs, run, n_runs, state, increment, delta, previous, eta, iterations,
@@ -277,8 +351,21 @@ class NewtonSolver(CUDAFactory):
 
         return solve
 
-    def _build_change(self, context: BuildContext) -> Callable:
-        """Find the next change of the increment."""
+    def _build_again(self, context: BuildContext) -> Callable:
+        """Return what is done in lanes where the equations are not solved."""
+
+        def nothing(
+            shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
+            base, increment, solved, iterations, linear,
+        ):  # fmt: skip
+            return solved, iterations, linear
+
+        if self.persists:
+            return second_look.build_second_look(self, context)
+        return context.backend.device(nothing)
+
+    def build_change(self, context: BuildContext) -> Callable:
+        """Find the next change of the increment; the matrix is that of (t, shift, point)."""
         backend = context.backend
         rhs = self.child_functions(context, "system")
         evaluate = backend.device(self.equations.build(context, rhs, self.add_mass(context)))
@@ -297,18 +384,19 @@ class NewtonSolver(CUDAFactory):
         tally = backend.device(add if iterative else ignore)
 
         def change(
-            shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
-            base, increment, residual, delta, count, active,
+            shared, persistent, inputs, run, n_runs, t_stage, h, stage_shift, state, parameters,
+            base, increment, t, shift, point, residual, delta, count, active,
         ):  # fmt: skip
             enter_evaluate(shared, persistent)
             temp = alloc_temp(shared, persistent, None)
             argument = take_argument(shared, persistent, residual, temp)
             evaluate(
-                t_stage, h, shift, state, parameters, base, increment, argument, temp, residual
-            )
+                t_stage, h, stage_shift, state, parameters, base, increment, argument, temp,
+                residual,
+            )  # fmt: skip
             enter_correct(shared, persistent)
             solved, taken = solve_linear(
-                shared, persistent, inputs, run, n_runs, t, shift, state, parameters, residual, 0,
+                shared, persistent, inputs, run, n_runs, t, shift, point, parameters, residual, 0,
                 delta, 0,
             )  # fmt: skip
             tally(count, active, taken)
@@ -336,11 +424,11 @@ class NewtonSolver(CUDAFactory):
         scale = build_scale(backend, n, self.per_component)
         inverse = backend.constant(1.0 / self.blocks.n_unknowns)
         zero, one = backend.constant(0.0), backend.constant(1.0)
-        tolerance = backend.constant(self.settings.newton_tolerance)
-        # Changes at the level of rounding do not shrink any more (as in the code RADAU5).
-        eps = np.finfo(backend.dtype).eps
-        rounding = backend.constant(ROUNDING * eps / self.settings.newton_tolerance)
+        stricter = ALGEBRAIC_TOLERANCE if self.algebraic else 1.0
+        tolerance = backend.constant(self.settings.newton_tolerance * stricter)
+        rounding = backend.constant(self.rounding(backend.dtype))
         limit = self.settings.max_newton_iterations
+        trusted = self.build_trusted(backend)
 
         def itself(state, increment, i):
             return state[i]
@@ -370,7 +458,7 @@ class NewtonSolver(CUDAFactory):
             # long its neighbours iterate must not show in it.
             measured = active & shrinks & ~first
             rate = select(measured, size, zero) / select(measured, previous, one)
-            eta = select(measured, rate / (one - rate), eta)
+            eta = select(measured, trusted(rate / (one - rate), iterations), eta)
             # A change of nothing solves the equations, whatever was before.
             converged = active & ((shrinks & (eta * size <= tolerance)) | (size == zero))
             goes_on = active & shrinks & ~converged & (iterations + 1 < limit)
@@ -378,7 +466,19 @@ class NewtonSolver(CUDAFactory):
 
         return backend.device(judge)
 
-    def _build_counting(self, context: BuildContext) -> tuple[Callable, Callable]:
+    def build_trusted(self, backend: Backend) -> Callable:
+        """Return ``trusted(eta, iterations)``: the estimate that a quotient of changes is worth."""
+        least = backend.constant(SMALLEST_FIRST_RATE)
+
+        def cautiously(eta, iterations):
+            return select(iterations == 1, maximum(eta, least), eta)
+
+        def as_it_is(eta, iterations):
+            return eta
+
+        return backend.device(cautiously if self.algebraic else as_it_is)
+
+    def build_counting(self, context: BuildContext) -> tuple[Callable, Callable]:
         """Return ``clear(t, count)`` and ``taken(t, count)``: iterations of the linear solver."""
 
         def nothing(t, count):

@@ -60,6 +60,17 @@ def is_identity(mass: Mapping[tuple[int, int], float], n_states: int) -> bool:
     return dict(mass) == mass_entries(n_states)
 
 
+def is_singular(mass: Mapping[tuple[int, int], float], n_states: int) -> bool:
+    """Tell whether some equations hold no derivative: algebraic ones, or sums that are."""
+    matrix = np.zeros((n_states, n_states))
+    for (i, j), value in mass.items():
+        matrix[i, j] = value
+    # Rows scaled: entries may be capacitances of picofarads beside ones.
+    largest = np.abs(matrix).max(axis=1, keepdims=True)
+    scaled = matrix / np.where(largest == 0.0, 1.0, largest)
+    return bool(np.linalg.matrix_rank(scaled) < n_states)
+
+
 def build_mass_product(
     backend: Backend, n_states: int, mass: Mapping[tuple[int, int], float], store: Store
 ) -> Callable:

@@ -1,0 +1,209 @@
+"""Newton's method for equations that must be solved: no smaller step will be tried.
+
+It starts as any: with the matrix of the step's start. In lanes where the changes do not shrink, or
+not fast enough, it starts again from the state, and rebuilds the matrix at every iterate. At first
+1 / h in the matrix is larger than it is, less and less so: each iteration is then an implicit step
+of growing size of ``M z' = residual(z)``, which leads from the state to a solution where Newton's
+own path would jump about (pseudo-transient continuation; Kelley & Keyes, SIAM J. Numer. Anal. 35
+(1998) 508-523). Once 1 / h is what it is, a change that is not smaller than the one before halves
+the part that is taken of the next.
+
+All lanes of a group rebuild when one does, each where its own matrix is to be: what a lane gets
+does not depend on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cubie.backend import absolute, any_lane, is_finite, maximum, minimum, select, square_root
+from cubie.error_norm import build_scale
+from cubie.factory import BuildContext
+
+# Exponent by which an old rate of convergence loses its weight (H&W II, IV.8, eq. 8.10).
+FADING = 0.8
+
+if TYPE_CHECKING:
+    from cubie.solvers.newton import NewtonSolver
+
+# By how much 1 / h in the matrix is enlarged at first, how that shrinks, and where it ends.
+DAMPING, DAMPING_FACTOR, LEAST_DAMPING = 3.0, 0.7, 0.05
+# A part of a change that is taken grows so much after one that shrinks.
+GROWTH = 1.2
+LEAST_PACE = 0.3
+# Iterations of a second look: twelve are damped, and some equations converge slowly.
+MOST_ITERATIONS = 150
+# No rate of convergence is known: larger than any change is small.
+UNKNOWN = 1e30
+# Changes that do not shrink any more are rounding below so many units of it.
+NOISE = 100.0
+
+
+def build_second_look(newton: NewtonSolver, context: BuildContext) -> Callable:
+    """Return what solves the equations in lanes where they are not; see `NewtonSolver`.
+
+    It returns the mask of the lanes that are solved, and all iterations taken, of both kinds.
+    """
+    backend = context.backend
+    iterate = backend.one_copy(_build_iterate(newton, context))
+    zero = backend.constant(0.0)
+
+    def again(
+        shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
+        base, increment, solved, iterations, linear,
+    ):  # fmt: skip
+        # Lanes between two runs take steps of no size.
+        unsolved = ~solved & (h != zero)
+        if any_lane(unsolved):
+            found, more_iterations, more_linear = iterate(
+                shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
+                base, increment, unsolved,
+            )  # fmt: skip
+            solved = solved | found
+            iterations, linear = iterations + more_iterations, linear + more_linear
+        return solved, iterations, linear
+
+    return backend.device(again)
+
+
+def _build_iterate(newton: NewtonSolver, context: BuildContext) -> Callable:
+    """Return the iteration of the lanes of a mask, which holds some."""
+    backend, n, size = context.backend, newton.n_states, newton.blocks.n_unknowns
+    enter = context.phase("look")
+    place = backend.device(newton.equations.build_place(context))
+    prepare, change = newton.build_matrix(context), newton.build_change(context)
+    judge, move = _build_judge(newton, context), _build_move(newton, context)
+    clear, taken = newton.build_counting(context)
+    alloc_residual, alloc_delta, alloc_count, alloc_point = newton.allocators(context)
+    constant = backend.constant
+    zero, one, unknown = constant(0.0), constant(1.0), constant(UNKNOWN)
+    strongest = constant(DAMPING)
+    most = max(MOST_ITERATIONS, newton.settings.max_newton_iterations)
+
+    def iterate(
+        shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
+        base, increment, unsolved,
+    ):  # fmt: skip
+        # Buffers of its own where they are local: those of the first look stay in registers.
+        residual = alloc_residual(shared, persistent, None)
+        delta = alloc_delta(shared, persistent, residual)
+        count = alloc_count(shared, persistent, None)
+        clear(t, count)
+        point = alloc_point(shared, persistent, None)
+        for i in range(size):
+            increment[i] = select(unsolved, zero, increment[i])
+        active, solved, iterations = unsolved, h != h, select(unsolved, 0, 0)
+        previous, pace = h * zero, h * zero + one
+        damping, eta = h * zero + strongest, h * zero + unknown
+        while any_lane(active):
+            enter(shared, persistent)
+            t_point = place(t_stage, h, state, base, increment, point)
+            for i in range(n):
+                point[i] = select(active, point[i], state[i])
+            t_point = select(active, t_point, t)
+            damped = select(active, shift * (one + damping), shift)
+            regular = prepare(
+                shared, persistent, inputs, run, n_runs, t_point, damped, point, parameters
+            )
+            usable = change(
+                shared, persistent, inputs, run, n_runs, t_stage, h, shift, state, parameters,
+                base, increment, t_point, damped, point, residual, delta, count, active,
+            )  # fmt: skip
+            usable = active & usable & regular
+            change_size, shrinks, eta, converged = judge(
+                inputs, run, n_runs, state, increment, delta, previous, eta, iterations, damping,
+                usable,
+            )  # fmt: skip
+            pace, damping = move(
+                increment, delta, change_size, shrinks, iterations, converged, active, usable,
+                pace, damping,
+            )  # fmt: skip
+            iterations = select(active, iterations + 1, iterations)
+            solved = solved | converged
+            previous = change_size
+            active = active & ~converged & (iterations < most)
+        # The stages that follow find the matrix of the step's start again.
+        enter(shared, persistent)
+        for i in range(n):
+            point[i] = state[i]
+        prepare(shared, persistent, inputs, run, n_runs, t, shift, point, parameters)
+        return solved, iterations, taken(t, count)
+
+    return iterate
+
+
+def _build_judge(newton: NewtonSolver, context: BuildContext) -> Callable:
+    """Return the change's size, whether it shrinks, the rate's estimate, and who is done."""
+    backend, n = context.backend, newton.n_states
+    sections = newton.blocks.n_unknowns // n
+    scale = build_scale(backend, n, newton.per_component)
+    inverse = backend.constant(1.0 / newton.blocks.n_unknowns)
+    zero, one = backend.constant(0.0), backend.constant(1.0)
+    tolerance = backend.constant(newton.settings.newton_tolerance)
+    rounding = backend.constant(newton.rounding(backend.dtype))
+    noise = backend.constant(NOISE * np.finfo(backend.dtype).eps)
+
+    def itself(value, largest):
+        return value
+
+    def where_it_goes(value, largest):
+        return select(value == zero, largest, value)
+
+    typical = backend.device(where_it_goes if newton.settings.weigh_increments else itself)
+
+    def judge(
+        inputs, run, n_runs, state, increment, delta, previous, eta, iterations, damping, active
+    ):
+        total, largest = state[0] * zero, state[0] * zero
+        for i in range(n):
+            value = absolute(state[i])
+            for section in range(sections):
+                value = maximum(value, absolute(increment[section * n + i]))
+            reference = typical(state[i], value)
+            weight = scale(inputs.tolerances, run, n_runs, i, reference, reference)
+            weight = maximum(weight, rounding * value)
+            largest = maximum(largest, value / weight)
+            for section in range(sections):
+                ratio = delta[section * n + i] / weight
+                total = total + ratio * ratio
+        size = square_root(total * inverse) * (one + damping)
+        first = iterations == 0
+        shrinks = first | (size < previous)
+        measured = active & shrinks & ~first
+        rate = select(measured, size, zero) / select(measured, previous, one)
+        eta = select(measured, rate / (one - rate), eta)
+        converged = (shrinks & (eta * size <= tolerance)) | (size == zero)
+        # Near a solution that rounding hides, changes are small, and no longer shrink.
+        still = ~shrinks & (damping == zero) & (size <= noise * largest)
+        return size, shrinks, eta, active & (converged | still)
+
+    return backend.device(judge)
+
+
+def _build_move(newton: NewtonSolver, context: BuildContext) -> Callable:
+    """Change the increments of active lanes, and choose how much of the next change is taken."""
+    backend, n_unknowns = context.backend, newton.blocks.n_unknowns
+    constant = backend.constant
+    zero, one, half, quarter = constant(0.0), constant(1.0), constant(0.5), constant(0.25)
+    growth, factor, least = constant(GROWTH), constant(DAMPING_FACTOR), constant(LEAST_DAMPING)
+    strongest, least_pace = constant(DAMPING), constant(LEAST_PACE)
+
+    def move(increment, delta, size, shrinks, iterations, converged, active, usable, pace, damping):
+        adapted = select(shrinks, minimum(one, growth * pace), half * pace)
+        pace = select((damping == zero) & (iterations > 0), adapted, pace)
+        sound = is_finite(size) & usable
+        part = select(converged, one, pace)
+        for i in range(n_unknowns):
+            # Where nothing can be computed it is nearer to the state that it can.
+            moved = select(sound, increment[i] + part * delta[i], quarter * increment[i])
+            increment[i] = select(active, moved, increment[i])
+        lower = select(damping * factor < least, zero, damping * factor)
+        # Where hardly anything is taken of the changes they point nowhere: on by damped ones.
+        stuck = pace < least_pace
+        damping = select(sound & ~stuck, lower, maximum(damping, strongest))
+        return select(stuck, one, pace), damping
+
+    return backend.device(move)

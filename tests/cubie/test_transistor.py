@@ -1,0 +1,69 @@
+"""A DAE whose algebraic equations are sums of several, with exponentials in them.
+
+The transistor amplifier (Hairer & Wanner II, VI.1; Mazzia & Magherini, Test Set for Initial Value
+Problem Solvers, release 2.4, which prints the solution at 0.2).
+"""
+
+import numpy as np
+import pytest
+
+import cubie
+
+REFERENCE = np.array([
+    -0.5562145012262709e-2, 0.3006522471903042e1, 0.2849958788608128e1, 0.2926422536206241e1,
+    0.2704617865010554e1, 0.2761837778393145e1, 0.4770927631616772e1, 0.1236995868091548e1,
+])  # fmt: skip
+
+
+def amplifier(t, y):
+    """Currents into the eight nodes, without those of the capacitors."""
+    supply, resistance = 6.0, 9000.0
+    first = 1e-6 * (np.exp((y[1] - y[2]) / 0.026) - 1.0)
+    second = 1e-6 * (np.exp((y[4] - y[5]) / 0.026) - 1.0)
+    return [
+        (y[0] - 0.1 * np.sin(200.0 * np.pi * t)) / 1000.0,
+        (2.0 * y[1] - supply) / resistance + 0.01 * first,
+        y[2] / resistance - first,
+        (y[3] - supply) / resistance + 0.99 * first,
+        (2.0 * y[4] - supply) / resistance + 0.01 * second,
+        y[5] / resistance - second,
+        (y[6] - supply) / resistance + 0.99 * second,
+        y[7] / resistance,
+    ]
+
+
+def capacities():
+    """Return the mass matrix, of rank five."""
+    matrix = np.zeros((8, 8))
+    for number, nodes in enumerate(((0, 1), (2,), (3, 4), (5,), (6, 7)), start=1):
+        for i in nodes:
+            for j in nodes:
+                matrix[i, j] = number * 1e-6 * (-1.0 if i == j else 1.0)
+    return matrix
+
+
+def solve(method, tolerance, **options):
+    y0 = np.array([0.0, 3.0, 3.0, 6.0, 3.0, 3.0, 6.0, 0.0])
+    return cubie.solve_ivp(
+        amplifier, (0.0, 0.2), y0, method=method, rtol=tolerance, atol=tolerance,
+        mass_matrix=capacities(), backend="cpu", **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "method", ["radau_iia_3", "radau_iia_5", "radau_iia_9", "l_stable_sdirk_4", "rodas4", "rodas5p"]
+)
+def test_errors_of_a_dae_follow_the_tolerance(method):
+    """At every tolerance, below a multiple of it."""
+    for tolerance in (1e-3, 1e-4, 1e-5, 1e-6):
+        result = solve(method, tolerance)
+        assert result.status == 0, (tolerance, result.message)
+        error = np.abs(result.y[:, -1] / REFERENCE - 1.0).max()
+        assert error < 100 * tolerance, (tolerance, error)
+
+
+def test_an_estimate_sees_more_than_the_order_of_algebraic_stages():
+    """Steps of a method of order four, with an estimate of order three, grow as they should."""
+    loose, tight = solve("l_stable_sdirk_4", 1e-4), solve("l_stable_sdirk_4", 1e-6)
+    assert tight.n_steps < 4.5 * loose.n_steps
+    assert tight.n_steps < 10_000
