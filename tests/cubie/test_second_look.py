@@ -72,7 +72,7 @@ def test_no_run_fails_where_the_equations_have_a_solution(method):
         assert (result.status == 0).all(), (halvings, result.status)
 
 
-@pytest.mark.slow
+@pytest.mark.every_config
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("method", DIAGONAL + COUPLED)
 def test_no_run_of_the_whole_sweep_fails(method, dtype):
