@@ -34,7 +34,9 @@ def words_and_numbers(text: str) -> tuple[list[str], list[float]]:
     return words, [float(number) for number in NUMBER.findall(text)]
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/guide.md", "docs/trust.md"])
+@pytest.mark.parametrize(
+    "page", ["README.md", "docs/quickstart.md", "docs/guide.md", "docs/trust.md"]
+)
 def test_code_blocks_print_what_the_page_says(page, tmp_path):
     """Run the blocks of a page one after the other, as a reader would, without a GPU."""
     codes, expected = code_and_outputs(ROOT / page)

@@ -14,7 +14,7 @@ from cubie.results import Result, ResultKind, Work
 from cubie.saving import SaveMode
 from cubie.staging import Staging
 from cubie.stops import Stops, lay_out_stops
-from cubie.systems import Batch
+from cubie.systems import Batch, inconsistency
 
 FIRST_ROOM = 256  # points a run saved at every step has room for at first
 # Larger inputs are not kept: laying them out anew is little next to solving them.
@@ -113,7 +113,20 @@ class PreparedSolve:
                 break
             room = needed
         times = None if times is None else times.copy()
-        return Result(outputs, self._kind, n_runs, times, span, seconds)
+        notes = self._notes_on_start(inputs, columns, span[0])
+        return Result(outputs, self._kind, n_runs, times, span, notes, seconds)
+
+    def _notes_on_start(self, inputs: KernelInputs, n_runs: int, start: float) -> tuple[str, ...]:
+        """Say where a differential-algebraic system starts inconsistently."""
+        system = self.kernel.integrator.loop.system.system
+        if system.mass is None:
+            return ()
+        states = inputs.initial_state.reshape(system.n_states, -1)
+        runs = np.arange(max(states.shape[1], 1 if system.n_parameters == 0 else n_runs))
+        at = inputs.parameter_offsets[:-1, None] + inputs.parameter_strides[:-1, None] * runs
+        states = np.broadcast_to(states, (len(states), len(runs)))
+        found = inconsistency(system, start, states, inputs.parameters[at], self.rtol, self.atol)
+        return () if found is None else (found.note,)
 
     @cached_property
     def _kind(self) -> ResultKind:

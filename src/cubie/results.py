@@ -114,6 +114,7 @@ class Result:
     _n_runs: int | None  # None for one run, given without a run axis
     _times: np.ndarray | None  # `t_eval`
     _span: tuple[float, float]
+    _own_notes: tuple[str, ...] = field(default=())  # of this solve alone
     solve_seconds: float = field(default=0.0)
 
     sol = None
@@ -131,7 +132,7 @@ class Result:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return self._kind.notes
+        return self._kind.notes + self._own_notes
 
     @property
     def _single(self) -> bool:

@@ -1,6 +1,7 @@
 """The user's equations: from an ordinary SciPy right-hand side to a module a kernel can use."""
 
 from cubie.systems.batch import Batch, argument_views, split_batch
+from cubie.systems.consistency import inconsistency
 from cubie.systems.derivatives import Derivatives, derivatives, with_jacobian
 from cubie.systems.errors import BatchShapeError, RightHandSideError
 from cubie.systems.fingerprint import Watched, fingerprint
@@ -23,6 +24,7 @@ __all__ = [
     "derivatives",
     "equations",
     "fingerprint",
+    "inconsistency",
     "read_equations",
     "read_jacobian",
     "split_batch",

@@ -1,0 +1,177 @@
+"""Whether runs of a differential-algebraic system start where its algebraic equations hold.
+
+Where M of M y' = f(t, y) is singular, some combinations of the equations hold no derivative: they
+must hold at the start too. A start that misses them is repaired in silence by some methods, and
+makes others fail at a step of any size; either way the user should be told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import lru_cache
+
+import numpy as np
+from attrs import frozen
+
+from cubie.backend import SPECIAL
+from cubie.systems.expression import NUMPY_NAMES
+from cubie.systems.system import System
+
+# A residual is one of an inconsistent start if it is so many times what it changes by where
+# states move within their tolerances.
+MARGIN = 100.0
+# Units of rounding of the terms of an equation that its residual may be off by.
+ROUNDINGS = 1000.0
+# Runs that are looked at where the equations are no text that works on arrays.
+MOST_CALLED = 100
+# Of the singular values of the mass matrix, which are taken for zero.
+NEGLIGIBLE = 1e-12
+
+
+@frozen
+class Inconsistency:
+    """The run whose start misses an algebraic equation by most.
+
+    Attributes
+    ----------
+    n_runs : int
+        How many runs miss one.
+    run, equation : int
+        Of the worst; the equation of the largest part in a combination.
+    residual, allowed : float
+        What is left of it, and what tolerances explain.
+    """
+
+    n_runs: int
+    run: int
+    equation: int
+    residual: float
+    allowed: float
+
+    @property
+    def note(self) -> str:
+        """A sentence for the user, with what to do."""
+        return (
+            f"The start is inconsistent in {self.n_runs} of the runs: in run {self.run} the "
+            f"algebraic equation {self.equation} leaves {self.residual:.3g}, where the tolerances "
+            f"explain {self.allowed:.3g}. Some methods step onto the equations, others fail at "
+            "once; solve them for y0 first, for example with scipy.optimize.root."
+        )
+
+
+def inconsistency(
+    system: System,
+    t: float,
+    states: np.ndarray,
+    parameters: np.ndarray,
+    rtol: np.ndarray,
+    atol: np.ndarray,
+) -> Inconsistency | None:
+    """Look at the start of all runs; None where all algebraic equations hold, or there are none.
+
+    Parameters
+    ----------
+    system : System
+    t : float
+    states : ndarray (n, N)
+    parameters : ndarray (m, N)
+    rtol, atol : ndarray (1,) or (n,)
+    """
+    combinations = algebraic_combinations(system.mass)
+    if not combinations.size:
+        return None
+    evaluate = _evaluator(system)
+    states, parameters = states.astype(float), parameters.astype(float)
+    if system.kind != "traced":
+        # Called once for each run: a few of many.
+        some = np.unique(np.linspace(0, states.shape[1] - 1, MOST_CALLED).astype(int))
+        states, parameters = states[:, some], parameters[:, some]
+    with np.errstate(all="ignore"):
+        slopes = evaluate(t, states, parameters)
+        residual = np.abs(combinations @ slopes)
+        allowed = ROUNDINGS * np.finfo(float).eps * (np.abs(combinations) @ np.abs(slopes))
+        tolerance = atol.reshape(-1, 1) + rtol.reshape(-1, 1) * np.abs(states)
+        for j in range(len(states)):
+            moved = states.copy()
+            moved[j] += np.broadcast_to(tolerance, states.shape)[j]
+            change = np.abs(combinations @ (evaluate(t, moved, parameters) - slopes))
+            allowed += MARGIN * np.nan_to_num(change)
+        excess = np.where(np.isfinite(residual), residual - allowed, 0.0)
+    missed = (excess > 0.0).any(axis=0)
+    if not missed.any():
+        return None
+    row, run = np.unravel_index(np.argmax(excess), excess.shape)
+    equation = int(np.argmax(np.abs(combinations[row])))
+    return Inconsistency(
+        int(missed.sum()), int(run), equation, float(residual[row, run]), float(allowed[row, run])
+    )
+
+
+@lru_cache(maxsize=64)
+def algebraic_combinations(mass: tuple[tuple[float, ...], ...] | None) -> np.ndarray:
+    """Return the combinations of equations that hold no derivative, (k, n): a basis of z M = 0."""
+    if mass is None:
+        return np.zeros((0, 0))
+    matrix = np.array(mass)
+    # Rows scaled: entries may be capacitances of picofarads beside ones.
+    largest = np.abs(matrix).max(axis=1, keepdims=True)
+    largest[largest == 0.0] = 1.0
+    empty = np.flatnonzero(~matrix.any(axis=1))
+    rest = np.flatnonzero(matrix.any(axis=1))
+    basis = [np.eye(len(matrix))[i] for i in empty]
+    if rest.size:
+        left, sizes, _ = np.linalg.svd((matrix / largest)[rest])
+        sizes = np.append(sizes, np.zeros(len(rest) - len(sizes)))
+        for vector in left.T[sizes <= NEGLIGIBLE * sizes.max()]:
+            full = np.zeros(len(matrix))
+            full[rest] = vector / largest[rest, 0]
+            basis.append(full / np.abs(full).max())
+    return np.array(basis).reshape(len(basis), len(matrix))
+
+
+def _evaluator(system: System) -> Callable:
+    """Return ``evaluate(t, states, parameters) -> slopes``, of shapes (n, N), (m, N), (n, N)."""
+    if system.kind == "traced":
+        rhs = _of_arrays(system.source)
+
+        def all_runs(t, states, parameters):
+            slopes = np.empty(states.shape)
+            rhs(t, states, parameters, slopes, 0)
+            return slopes
+
+        return all_runs
+
+    def run_by_run(t, states, parameters):
+        slopes = np.full(states.shape, np.nan)
+        for run in range(states.shape[1]):
+            with suppress(Exception):  # a run that cannot start says so by its status
+                system.rhs(t, states[:, run], parameters[:, run], slopes[:, run], 0)
+        return slopes
+
+    return run_by_run
+
+
+@lru_cache(maxsize=16)
+def _of_arrays(source: str) -> Callable:
+    """Return `rhs` of a generated module, for arrays with one entry a run."""
+    skipped = ("from cubie.backend", "import math")
+    lines = source.splitlines(keepends=True)
+    text = "".join("\n" if line.startswith(skipped) else line for line in lines)
+    namespace = {
+        "math": _ArrayMath(),
+        "select": np.where,
+        "minimum": lambda a, b: np.where(a < b, a, b),
+        "maximum": lambda a, b: np.where(a > b, a, b),
+    }
+    namespace |= {name: np.vectorize(function) for name, function in SPECIAL.items()}
+    exec(compile(text, "<generated by cubie>", "exec"), namespace)
+    return namespace["rhs"]
+
+
+class _ArrayMath:
+    """Functions of `math` on arrays."""
+
+    def __getattr__(self, name):
+        function = getattr(np, NUMPY_NAMES.get(name) or name, None)
+        return np.vectorize(SPECIAL[name]) if function is None else function

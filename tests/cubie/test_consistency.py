@@ -1,0 +1,72 @@
+"""A differential-algebraic system that starts off its algebraic equations is told of."""
+
+import numpy as np
+import pytest
+
+from cubie import Solver, solve_ivp
+from cubie.systems.consistency import algebraic_combinations
+
+RATES = np.linspace(0.03, 0.05, 5)
+METHODS = ("rodas4", "rodas5p", "radau_iia_5", "sdirk2", "backwards_euler")
+
+
+def robertson(t, y, k):
+    """Robertson's kinetics with the sum of the concentrations as third equation."""
+    forth, back, fast = k * y[0], 1e4 * y[1] * y[2], 3e7 * y[1] ** 2
+    return -forth + back, forth - back - fast, y[0] + y[1] + y[2] - 1.0
+
+
+def options_of(method):
+    """Return the options of a solver for a method."""
+    step = {"first_step": 1e-3} if method == "backwards_euler" else {}
+    return {"method": method, "mass_matrix": [1, 1, 0], "rtol": 1e-5, "atol": 1e-8, **step}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_every_method_says_so(method, dtype):
+    """Whether a method repairs the start or fails, a note names run, equation and residual."""
+    starts = np.array([[1.0, 0.0, 0.0]] * 5)
+    solver = Solver(robertson, dtype=dtype, **options_of(method))
+    for _ in range(2):  # a repeated solve takes another way to the launch
+        assert solver.solve((0, 0.05), starts, args=(RATES,)).notes == ()
+        wrong = starts.copy()
+        wrong[3, 2] = 0.1
+        (note,) = solver.solve((0, 0.05), wrong, args=(RATES,)).notes
+        assert "in 1 of the runs: in run 3 the algebraic equation 2 leaves 0.1," in note
+
+
+def test_a_start_within_the_tolerances_is_consistent():
+    """What tolerances explain is no fault of the start."""
+    result = solve_ivp(robertson, (0, 1), [1.0, 0.0, 1e-6], args=(0.04,), **options_of("rodas4"))
+    assert result.notes == ()
+
+
+def test_equations_that_are_called_are_looked_at_too():
+    """A function that could not be traced is called for its starts."""
+
+    def called(t, y, k):
+        total = 0.0
+        while total < y[0]:
+            total += y[0]
+        return -k * y[0], total - y[1]
+
+    with pytest.warns(UserWarning, match="traced"):
+        result = solve_ivp(
+            called, (0, 1), [[1.0, 1.0], [1.0, 3.0]], args=(RATES[:2],), method="rodas4",
+            mass_matrix=[1, 0],
+        )  # fmt: skip
+    assert any("in run 1 the algebraic equation 1 leaves 2," in note for note in result.notes)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_combinations_hold_no_derivative(seed):
+    """They span all z with z M = 0, whatever the scale of the rows."""
+    rng = np.random.default_rng(seed)
+    n, rank = 5, int(rng.integers(0, 6))
+    matrix = rng.integers(-2, 3, (n, rank)) @ rng.integers(-2, 3, (rank, n)) * 1.0
+    matrix *= 10.0 ** rng.integers(-9, 3, (n, 1))
+    scaled = matrix / np.maximum(np.abs(matrix).max(axis=1, keepdims=True), 1e-300)
+    combinations = algebraic_combinations(tuple(map(tuple, matrix)))
+    assert len(combinations) == n - np.linalg.matrix_rank(scaled)
+    assert np.abs(combinations @ matrix).max(initial=0.0) < 1e-9 * np.abs(matrix).max(initial=1.0)
