@@ -279,11 +279,10 @@ def power_of_two(builder, lanes, value):
     return builder.bitcast(pattern, value.type)
 
 
-# Packed conversions between double and 64-bit integers need AVX-512; from 32-bit integers there
-# are some on every processor. To them, the conversion of a small whole number is an addition of
-# 1.5 * 2**52, which places it in the low mantissa bits. It must not be undone by a subtraction:
-# a sum that may be reassociated takes a subtraction in its operands apart without asking whether
-# that one may be, and rounds the rest to the spacing at 1.5 * 2**52.
+# Packed conversions between double and 64-bit integers need AVX-512. Adding 1.5 * 2**52 places a
+# small whole number in the low mantissa bits instead, and costs one addition everywhere. A sum with
+# another constant must not be one that may be reassociated: it takes a subtraction in its operands
+# apart without asking whether that one may be, and rounds the rest to the spacing at 1.5 * 2**52.
 
 
 def _shifter(lanes):
@@ -297,10 +296,16 @@ def _shifter_bits(lanes) -> int:
 
 
 def _small_integer_to_float(builder, lanes, integers):
-    if lanes.dtype.bitwidth > I32.width:
-        narrow = I32 if lanes.width == 1 else ir.VectorType(I32, lanes.width)
-        integers = builder.trunc(integers, narrow)
-    return builder.sitofp(integers, lane_type(lanes.dtype, lanes.width))
+    floating = lane_type(lanes.dtype, lanes.width)
+    if lanes.dtype.bitwidth == I32.width:
+        return builder.sitofp(integers, floating)
+    integer = ir.IntType(lanes.dtype.bitwidth)
+    pattern = splat(builder, ir.Constant(integer, _shifter_bits(lanes)), lanes.width)
+    shifted = builder.bitcast(builder.add(integers, pattern), floating)
+    # An empty flag list would be filled in by numba, so the subtraction states one itself.
+    return builder.fsub(
+        shifted, constant(lanes.dtype, lanes.width, _shifter(lanes)), flags=("nsz",)
+    )
 
 
 def _float_to_small_integer(builder, lanes, value):

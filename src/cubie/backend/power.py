@@ -13,7 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cubie.backend.base import Backend
-from cubie.backend.primitives import exponent_of, floor, power_of_two, significand_of
+from cubie.backend.primitives import (
+    exponent_of,
+    floor,
+    power_of_two,
+    rounded_sum,
+    significand_of,
+)
 from cubie.backend.sharing import shared_function
 
 # The best polynomials of their degree (by Remez' exchange): log2(m) for 1 <= m <= 2, with an
@@ -52,7 +58,8 @@ def build_log2(backend: Backend) -> Callable:
         e = exponent_of(x)
         q = m * m
         high = (c4 + c5 * m) + q * (c6 + c7 * m)
-        return ((e + c0) + c1 * m) + q * ((c2 + c3 * m) + q * high)
+        # Not regrouped: `exponent_of` may be a subtraction that would be taken apart.
+        return (rounded_sum(e, c0) + c1 * m) + q * ((c2 + c3 * m) + q * high)
 
     return backend.device(log2)
 

@@ -283,12 +283,11 @@ class NewtonSolver(CUDAFactory):
         return context.backend.one_copy(forward(prepare)) if self.persists else prepare
 
     def allocators(self, context: BuildContext) -> tuple[Callable, ...]:
-        """Return those of the residual, the change, the count of linear iterations, the point."""
+        """Return those of the residual, the change, and the count of linear iterations."""
         return (
             context.allocator("residual"),
             context.allocator("delta"),
             context.allocator("krylov_iters_local"),
-            context.allocator("newton_point"),
         )
 
     def _build_filter(self, context: BuildContext) -> Callable:

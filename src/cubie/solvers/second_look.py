@@ -49,7 +49,7 @@ def build_second_look(newton: NewtonSolver, context: BuildContext) -> Callable:
     """
     backend = context.backend
     iterate = backend.one_copy(_build_iterate(newton, context))
-    zero = backend.constant(0.0)
+    alloc_point, zero = context.allocator("newton_point"), backend.constant(0.0)
 
     def again(
         shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
@@ -57,10 +57,11 @@ def build_second_look(newton: NewtonSolver, context: BuildContext) -> Callable:
     ):  # fmt: skip
         # Lanes between two runs take steps of no size.
         unsolved = ~solved & (h != zero)
+        point = alloc_point(shared, persistent, None)
         if any_lane(unsolved):
             found, more_iterations, more_linear = iterate(
                 shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
-                base, increment, unsolved,
+                base, increment, point, unsolved,
             )  # fmt: skip
             solved = solved | found
             iterations, linear = iterations + more_iterations, linear + more_linear
@@ -77,7 +78,7 @@ def _build_iterate(newton: NewtonSolver, context: BuildContext) -> Callable:
     prepare, change = newton.build_matrix(context), newton.build_change(context)
     judge, move = _build_judge(newton, context), _build_move(newton, context)
     clear, taken = newton.build_counting(context)
-    alloc_residual, alloc_delta, alloc_count, alloc_point = newton.allocators(context)
+    alloc_residual, alloc_delta, alloc_count = newton.allocators(context)
     constant = backend.constant
     zero, one, unknown = constant(0.0), constant(1.0), constant(UNKNOWN)
     strongest = constant(DAMPING)
@@ -85,14 +86,13 @@ def _build_iterate(newton: NewtonSolver, context: BuildContext) -> Callable:
 
     def iterate(
         shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
-        base, increment, unsolved,
+        base, increment, point, unsolved,
     ):  # fmt: skip
         # Buffers of its own where they are local: those of the first look stay in registers.
         residual = alloc_residual(shared, persistent, None)
         delta = alloc_delta(shared, persistent, residual)
         count = alloc_count(shared, persistent, None)
         clear(t, count)
-        point = alloc_point(shared, persistent, None)
         for i in range(size):
             increment[i] = select(unsolved, zero, increment[i])
         active, solved, iterations = unsolved, h != h, select(unsolved, 0, 0)
