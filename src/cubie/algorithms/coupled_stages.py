@@ -90,7 +90,7 @@ class CoupledEquations:
         """Return the mean of the stages, one matrix being that of all."""
         n, mean = self.n_states, np.mean(self.transformation.to_stages, axis=0)
         total = context.backend.weighted_sum([(j * n, float(w)) for j, w in enumerate(mean)])
-        centre = context.backend.constant(np.mean(self.c))
+        centre = context.backend.constant(float(np.mean(self.c)))
 
         def place(t, h, state, base, increment, out):
             for k in range(n):

@@ -112,7 +112,7 @@ class _NumbersMath:
     """`math` as compiled code has it: NaN and infinities where Python raises."""
 
     def __getattr__(self, name):
-        return getattr(np, NUMPY_NAMES.get(name, name), None) or getattr(math, name)
+        return getattr(np, NUMPY_NAMES.get(name) or name, None) or getattr(math, name)
 
 
 def evaluate_source(source):
