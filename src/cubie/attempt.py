@@ -144,12 +144,10 @@ def _build_outcome(loop: IVPLoop, backend: Backend) -> Callable:
         inputs, stop, final, elapsed, h, lands, accept, finite, failure, status, active, counters
     ):
         solved = failure == 0
-        stuck = active & select(
-            accept, stands_still(h, lands, elapsed), too_small_a_step(h, elapsed)
-        )
+        stuck = active & select(accept, stands_still(h), too_small_a_step(h, elapsed))
         why = select(finite, select(accept, stopped, too_small), non_finite)
         status = select(stuck, select(solved, why, failure), status)
-        active = active & ~stuck & ~(accept & lands & has_ended(stop, final))
+        active = active & ~stuck & ~(accept & has_ended(lands, stop, final))
         exhausted = active & (counters[0] + counters[1] >= inputs.limits[0])
         status = select(exhausted, too_many, status)
         return status, active & ~exhausted

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
-from attrs import frozen
+from attrs import astuple, evolve, frozen
 
 from cubie.backend import (
     Backend,
@@ -86,11 +86,11 @@ class ClockFunctions:
     keep : callable
         ``keep(accept, ahead, ahead_carry, elapsed, carry) -> (elapsed, carry)``: after an attempt.
     has_ended : callable
-        ``has_ended(stop, final) -> mask``: whether a stop is the end.
+        ``has_ended(lands, stop, final) -> mask``: a step that lands on a stop ends the run.
     too_small : callable
         ``too_small(h, elapsed) -> mask``: no step smaller than `h` is worth an attempt.
     stands_still : callable
-        ``stands_still(h, lands, elapsed) -> mask``: a step so small does not move the clock.
+        ``stands_still(h) -> mask``: a step so small does not move the clock.
     """
 
     final_stop: Callable
@@ -108,10 +108,11 @@ class ClockFunctions:
 def build_clock(mode: SaveMode, backend: Backend, adaptive: bool) -> ClockFunctions:
     """Return the clock of runs that save in `mode` and choose their steps, or do not."""
     summing = _compensated if backend.dtype == np.float32 else _rounded
-    final_stop, stop_of_times, *rest = (summing if adaptive else _counted)(backend)
-    stop = stop_of_times if mode is SaveMode.TIMES else _the_final_stop
-    functions = map(backend.device, (final_stop, stop, *rest))
-    return ClockFunctions(*functions)
+    made = (summing if adaptive else _counted)(backend)
+    if mode is not SaveMode.TIMES:
+        made = evolve(made, stop=_the_final_stop, has_ended=_lands)
+    functions = astuple(made, recurse=False)
+    return ClockFunctions(*map(backend.device, functions))
 
 
 def time_of(inputs, direction, elapsed):
@@ -138,6 +139,10 @@ def build_least_step(backend: Backend) -> Callable:
 
 def _the_final_stop(inputs, final, saved):
     return final
+
+
+def _lands(lands, stop, final):
+    return lands
 
 
 def _counted(backend: Backend):
@@ -181,16 +186,16 @@ def _counted(backend: Backend):
         # Known from the count: nothing to carry from step to step.
         return elapsed, carry
 
-    def has_ended(stop, final):
-        return stop.count >= final.count
+    def has_ended(lands, stop, final):
+        return lands & (stop.count >= final.count)
 
     def too_small(h, elapsed):
         return h == h
 
-    def stands_still(h, lands, elapsed):
+    def stands_still(h):
         return h != h
 
-    return (
+    return ClockFunctions(
         final_stop,
         stop_of_times,
         restart,
@@ -227,11 +232,13 @@ def _rounded(backend: Backend):
     def keep(accept, ahead, ahead_carry, elapsed, carry):
         return select(accept, ahead, elapsed), carry
 
-    def has_ended(stop, final):
-        return stop.elapsed >= final.elapsed
+    def has_ended(lands, stop, final):
+        return lands & (stop.elapsed >= final.elapsed)
 
-    return (final_stop, stop_of_times, restart, _elapsed, propose, keep, has_ended,
-            *_limits(backend))  # fmt: skip
+    limits = _limits(backend)
+    return ClockFunctions(
+        final_stop, stop_of_times, restart, _elapsed, propose, keep, has_ended, *limits
+    )
 
 
 def _compensated(backend: Backend):
@@ -273,11 +280,14 @@ def _compensated(backend: Backend):
     def keep(accept, ahead, ahead_carry, elapsed, carry):
         return select(accept, ahead, elapsed), select(accept, ahead_carry, carry)
 
-    def has_ended(stop, final):
-        return (stop.elapsed >= final.elapsed) & (stop.correction >= final.correction)
+    def has_ended(lands, stop, final):
+        at_end = (stop.elapsed >= final.elapsed) & (stop.correction >= final.correction)
+        return lands & at_end
 
-    return (final_stop, stop_of_times, restart, _elapsed, propose, keep, has_ended,
-            *_limits(backend))  # fmt: skip
+    limits = _limits(backend)
+    return ClockFunctions(
+        final_stop, stop_of_times, restart, _elapsed, propose, keep, has_ended, *limits
+    )
 
 
 def _elapsed(stop, elapsed, dt, counters):
@@ -286,12 +296,13 @@ def _elapsed(stop, elapsed, dt, counters):
 
 def _limits(backend: Backend):
     """Return `too_small` and `stands_still` of the clocks that sum their steps."""
-    least, part = build_least_step(backend), backend.constant(0.01)
+    least = build_least_step(backend)
+    nothing = backend.constant(10.0 * np.finfo(backend.dtype).tiny)
 
     def too_small(h, elapsed):
         return h <= least(elapsed)
 
-    def stands_still(h, lands, elapsed):
-        return (h <= part * least(elapsed)) & ~lands
+    def stands_still(h):
+        return h <= nothing
 
     return too_small, stands_still
