@@ -27,3 +27,19 @@ def pytest_configure(config):
             os.environ[CACHE_VARIABLE] = before
 
     config.add_cleanup(restore)
+
+
+def pytest_collection_modifyitems(config, items):
+    """Leave out the tests of whole products, which take minutes to hours, unless asked for."""
+    asked = config.getoption("markexpr")
+    large = [
+        item
+        for item in items
+        if any(
+            mark.name.startswith("every_") and mark.name not in asked
+            for mark in item.iter_markers()
+        )
+    ]
+    if large:
+        config.hook.pytest_deselected(items=large)
+        items[:] = [item for item in items if item not in set(large)]
