@@ -136,8 +136,11 @@ def _grid(span, elapsed, step):
     lengths = elapsed - before
     steps = np.where(lengths > 0, np.maximum(np.ceil(lengths / step - sliver), 1.0), 0.0)
     counts = np.cumsum(steps)
-    last = lengths - (steps - 1.0) * step
-    last = np.where(np.abs(last - step) <= rounding, step, last)
+    exact = lengths - (steps - 1.0) * step
+    last = np.where(np.abs(exact - step) <= rounding, step, exact)
+    # What is within rounding at one stop must not add up over many.
+    if np.abs(np.cumsum(last - exact)).max() > rounding:
+        last = exact
     origins = before - (counts - steps) * step
     origins = np.where(np.abs(origins) <= rounding, 0.0, origins)
     return np.minimum(counts, LARGEST_COUNT), origins, last

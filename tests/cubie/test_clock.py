@@ -107,6 +107,18 @@ def test_times_far_from_zero_are_landed_on(dtype):
     np.testing.assert_allclose(result.y[:, 0], expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(("step", "apart"), [(1e-5, 2.05e-5), (3e-7, 1e-6), (1e-8, 5e-7)])
+def test_steps_between_output_times_add_up_to_them(step, apart):
+    """What rounding of times far from zero may explain at one output does not add up over many."""
+    start = 1.7e9
+    times = start + apart * np.arange(1, 1001)
+    stops = lay_out_stops((start, times[-1]), times, step, np.dtype(float))
+    steps = np.diff(stops.counts, prepend=0)
+    taken = np.cumsum((steps - 1) * step + stops.fields[3])
+    rounding = 4 * np.spacing(start)
+    np.testing.assert_allclose(taken, times - start, rtol=1e-9, atol=rounding)
+
+
 def test_late_times_closer_than_numbers_of_float32():
     """Steps end at times that, from the start, differ by less than float32 can tell."""
     times = np.array([9999.9999, 9999.99995, 10000.0])
