@@ -42,14 +42,16 @@ def test_a_start_within_the_tolerances_is_consistent():
     assert result.notes == ()
 
 
+def called(t, y, k):
+    """Repeats something as often as the state says: it cannot be traced."""
+    total = 0.0
+    while total < y[0]:
+        total += y[0]
+    return -k * y[0], total - y[1]
+
+
 def test_equations_that_are_called_are_looked_at_too():
     """A function that could not be traced is called for its starts."""
-
-    def called(t, y, k):
-        total = 0.0
-        while total < y[0]:
-            total += y[0]
-        return -k * y[0], total - y[1]
 
     with pytest.warns(UserWarning, match="traced"):
         result = solve_ivp(
@@ -57,6 +59,16 @@ def test_equations_that_are_called_are_looked_at_too():
             mass_matrix=[1, 0],
         )  # fmt: skip
     assert any("in run 1 the algebraic equation 1 leaves 2," in note for note in result.notes)
+
+
+def test_the_run_named_is_one_of_all_runs():
+    """Where only some of many starts are looked at, the note names the run by its own number."""
+    starts = np.ones((1001, 2))
+    starts[-1, 1] = 3.0
+    options = {"backend": "cpu", "method": "rodas4", "mass_matrix": [1, 0]}
+    with pytest.warns(UserWarning, match="traced"):
+        result = solve_ivp(called, (0, 1), starts, args=(0.04,), **options)
+    assert any("in run 1000 the algebraic" in note for note in result.notes), result.notes
 
 
 @pytest.mark.parametrize("seed", range(20))

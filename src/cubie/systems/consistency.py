@@ -83,6 +83,7 @@ def inconsistency(
         return None
     evaluate = _evaluator(system)
     states, parameters = states.astype(float), parameters.astype(float)
+    some = np.arange(states.shape[1])
     if system.kind != "traced":
         # Called once for each run: a few of many.
         some = np.unique(np.linspace(0, states.shape[1] - 1, MOST_CALLED).astype(int))
@@ -103,9 +104,8 @@ def inconsistency(
         return None
     row, run = np.unravel_index(np.argmax(excess), excess.shape)
     equation = int(np.argmax(np.abs(combinations[row])))
-    return Inconsistency(
-        int(missed.sum()), int(run), equation, float(residual[row, run]), float(allowed[row, run])
-    )
+    left, explained = float(residual[row, run]), float(allowed[row, run])
+    return Inconsistency(int(missed.sum()), int(some[run]), equation, left, explained)
 
 
 @lru_cache(maxsize=64)
