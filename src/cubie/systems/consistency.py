@@ -92,6 +92,12 @@ def inconsistency(
         slopes = evaluate(t, states, parameters)
         residual = np.abs(combinations @ slopes)
         allowed = ROUNDINGS * np.finfo(float).eps * (np.abs(combinations) @ np.abs(slopes))
+        # Most starts are consistent but for rounding: what tolerances explain is another matter.
+        left = np.flatnonzero((residual > allowed).any(axis=0))
+        if not left.size:
+            return None
+        some, residual, allowed = some[left], residual[:, left], allowed[:, left]
+        slopes, states, parameters = slopes[:, left], states[:, left], parameters[:, left]
         tolerance = atol.reshape(-1, 1) + rtol.reshape(-1, 1) * np.abs(states)
         for j in range(len(states)):
             moved = states.copy()
@@ -104,8 +110,8 @@ def inconsistency(
         return None
     row, run = np.unravel_index(np.argmax(excess), excess.shape)
     equation = int(np.argmax(np.abs(combinations[row])))
-    left, explained = float(residual[row, run]), float(allowed[row, run])
-    return Inconsistency(int(missed.sum()), int(some[run]), equation, left, explained)
+    leaves, explained = float(residual[row, run]), float(allowed[row, run])
+    return Inconsistency(int(missed.sum()), int(some[run]), equation, leaves, explained)
 
 
 @lru_cache(maxsize=64)
