@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -45,8 +44,12 @@ class SolverSettings:
     fastmath: bool = True
     lanes: int | None = None
     save: str | None = None
-    jac: Callable | None = field(default=None, converter=read_jacobian)
+    jac: Any = field(default=None)  # as given: a matrix may change in place
     mass_matrix: Any = None
+
+    @jac.validator
+    def _check_jac(self, attribute: Any, given: Any) -> None:
+        read_jacobian(given)
 
     def save_mode(self, single: bool, times: np.ndarray | None) -> SaveMode:
         """Return which points to keep: those asked for, else every step or the last."""

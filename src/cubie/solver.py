@@ -29,6 +29,7 @@ from cubie.systems import (
     Watched,
     fingerprint,
     read_equations,
+    read_jacobian,
     split_batch,
     trace,
     with_jacobian,
@@ -278,7 +279,7 @@ class Solver:
 
     def _system(self, settings: SolverSettings, batch: Batch) -> System:
         """Return the system as it is now, from an earlier solve where nothing in it changed."""
-        jac, mass = settings.jac, settings.mass_matrix
+        jac, mass = read_jacobian(settings.jac), settings.mass_matrix
         n = batch.y0.shape[0]
         given = "" if jac is None and mass is None else fingerprint(jac, mass)
         parts = (self._fun.current(), _structure(batch.args), given)

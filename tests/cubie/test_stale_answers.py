@@ -227,6 +227,23 @@ def test_another_jacobian_is_used(how):
     assert dict(solver.builds) == made
 
 
+@pytest.mark.parametrize("kind", ["array", "list", "sparse"])
+def test_a_constant_jacobian_is_taken_as_it_is_at_each_solve(kind):
+    """A matrix that was changed in place gives the steps that a new solver takes with it."""
+    right, wrong = np.array([[-1000.0, 1.0], [0.0, -1.0]]), np.full((2, 2), 1e-3)
+    sparse = pytest.importorskip("scipy.sparse")
+    held = {"array": np.array, "list": np.ndarray.tolist, "sparse": sparse.csr_array}[kind](wrong)
+    options = {"method": "rodas5p", "backend": "python", "save": "final"}
+    solver, problem = Solver(stiff, jac=held, **options), ((0.0, 0.05), [1.0, 1.0])
+    with_wrong = solver.solve(*problem).n_steps
+    if kind == "sparse":
+        held.data[:] = right.ravel()
+    else:
+        held[0][:], held[1][:] = right.tolist()
+    fresh = solve_ivp(stiff, *problem, jac=right, **options).n_steps
+    assert solver.solve(*problem).n_steps == fresh < with_wrong
+
+
 def decay(t, y):
     """n equations of the same decay."""
     return -y
