@@ -22,6 +22,7 @@ import numpy as np
 from cubie.backend import absolute, any_lane, is_finite, maximum, minimum, select, square_root
 from cubie.error_norm import build_scale
 from cubie.factory import BuildContext
+from cubie.solvers.stage_jacobians import build_stage_change
 
 # Exponent by which an old rate of convergence loses its weight (H&W II, IV.8, eq. 8.10).
 FADING = 0.8
@@ -75,7 +76,9 @@ def _build_iterate(newton: NewtonSolver, context: BuildContext) -> Callable:
     backend, n, size = context.backend, newton.n_states, newton.blocks.n_unknowns
     enter = context.phase("look")
     place = backend.device(newton.equations.build_place(context))
-    prepare, change = newton.build_matrix(context), newton.build_change(context)
+    prepare = newton.build_matrix(context)
+    coupled = newton.has_stage_jacobians
+    change = build_stage_change(newton, context) if coupled else newton.build_change(context)
     judge, move = _build_judge(newton, context), _build_move(newton, context)
     clear, taken = newton.build_counting(context)
     alloc_residual, alloc_delta, alloc_count = newton.allocators(context)
