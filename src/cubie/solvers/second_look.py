@@ -6,7 +6,9 @@ not fast enough, it starts again from the state, and rebuilds the matrix at ever
 of growing size of ``M z' = residual(z)``, which leads from the state to a solution where Newton's
 own path would jump about (pseudo-transient continuation; Kelley & Keyes, SIAM J. Numer. Anal. 35
 (1998) 508-523). Once 1 / h is what it is, a change that is not smaller than the one before halves
-the part that is taken of the next.
+the part that is taken of the next. Where that leads nowhere the solution that is continuous with
+the state has ended on the way: then others are looked for. Where stages are coupled the matrix is
+that of all their Jacobians, see `cubie.solvers.stage_jacobians`.
 
 All lanes of a group rebuild when one does, each where its own matrix is to be: what a lane gets
 does not depend on its neighbours.
@@ -35,10 +37,10 @@ DAMPING, DAMPING_FACTOR, LEAST_DAMPING = 3.0, 0.7, 0.05
 # A part of a change that is taken grows so much after one that shrinks.
 GROWTH = 1.2
 LEAST_PACE = 0.3
-# From so many iterations on what gets stuck starts again elsewhere, at increments times numbers of
-# at most this size: the solution that starts at the state has ended on the way, there may be others.
-SCATTERS_FROM, SCATTER = 100, 6.0
-MOST_ITERATIONS = 250
+# From so many iterations on what gets stuck starts again elsewhere, at increments times numbers up
+# to this size: the solution that starts at the state has ended on the way, but not always all.
+SCATTERS_FROM, SCATTER, FIRST_SEED = 100, 6.0, 0.4
+MOST_ITERATIONS = 400
 # No rate of convergence is known: larger than any change is small.
 UNKNOWN = 1e30
 # Changes that do not shrink any more are rounding below so many units of it.
@@ -86,7 +88,7 @@ def _build_iterate(newton: NewtonSolver, context: BuildContext) -> Callable:
     alloc_residual, alloc_delta, alloc_count = newton.allocators(context)
     constant = backend.constant
     zero, one, unknown = constant(0.0), constant(1.0), constant(UNKNOWN)
-    strongest, half = constant(DAMPING), constant(0.4)
+    strongest, first_seed = constant(DAMPING), constant(FIRST_SEED)
     most = max(MOST_ITERATIONS, newton.settings.max_newton_iterations)
 
     def iterate(
@@ -103,7 +105,7 @@ def _build_iterate(newton: NewtonSolver, context: BuildContext) -> Callable:
         active, solved, iterations = unsolved, h != h, select(unsolved, 0, 0)
         previous, pace = h * zero, h * zero + one
         damping, eta = h * zero + strongest, h * zero + unknown
-        seed = h * zero + half
+        seed = h * zero + first_seed
         while any_lane(active):
             enter(shared, persistent)
             t_point = place(t_stage, h, state, base, increment, point)
