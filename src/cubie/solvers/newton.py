@@ -229,14 +229,7 @@ class NewtonSolver(CUDAFactory):
             enabled=self.iterative,
             access_weight=5.0,
         )
-        # Where the matrix of a second look is taken; without factors all products are.
-        self.register_buffer(
-            "newton_point",
-            n,
-            phases=(("look", "correct"),) if self.iterative else ("look",),
-            enabled=self.persists,
-            access_weight=2.0,
-        )
+        second_look.register_buffers(self)
         stage_jacobians.register_buffers(self, self.has_stage_jacobians)
 
     @property

@@ -47,6 +47,18 @@ UNKNOWN = 1e30
 NOISE = 100.0
 
 
+def register_buffers(newton: NewtonSolver) -> None:
+    """Register where the matrix of a second look is taken."""
+    newton.register_buffer(
+        "newton_point",
+        newton.n_states,
+        # Without factors all products are taken there.
+        phases=(("look", "correct"),) if newton.iterative else ("look",),
+        enabled=newton.persists,
+        access_weight=2.0,
+    )
+
+
 def build_second_look(newton: NewtonSolver, context: BuildContext) -> Callable:
     """Return what solves the equations in lanes where they are not; see `NewtonSolver`.
 
