@@ -17,7 +17,7 @@ from cubie.backend.power import build_exp2, build_log2
 from cubie.error_norm import build_scale
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext, CUDAFactory
-from cubie.solvers import second_look
+from cubie.solvers import second_look, stage_jacobians
 from cubie.solvers.contract import Blocks, LinearSolver
 from cubie.systems.component import SystemComponent
 from cubie_planner import Alias
@@ -229,14 +229,14 @@ class NewtonSolver(CUDAFactory):
             enabled=self.iterative,
             access_weight=5.0,
         )
-        # Where the matrix of a second look is taken; without factors all products are.
-        self.register_buffer(
-            "newton_point",
-            n,
-            phases=(("look", "correct"),) if self.iterative else ("look",),
-            enabled=self.persists,
-            access_weight=2.0,
-        )
+        second_look.register_buffers(self)
+        stage_jacobians.register_buffers(self, self.has_stage_jacobians)
+
+    @property
+    def has_stage_jacobians(self) -> bool:
+        """Whether a second look takes the Jacobian of every stage."""
+        coupled = self.equations.couples_stages and self.blocks.n_unknowns > self.n_states
+        return self.persists and coupled
 
     def facts(self) -> tuple:
         return (
@@ -365,13 +365,44 @@ class NewtonSolver(CUDAFactory):
 
     def build_change(self, context: BuildContext) -> Callable:
         """Find the next change of the increment; the matrix is that of (t, shift, point)."""
-        backend = context.backend
+        evaluate = context.backend.device(self.build_residual(context))
+        correct = context.backend.device(self.build_correction(context))
+
+        def change(
+            shared, persistent, inputs, run, n_runs, t_stage, h, stage_shift, state, parameters,
+            base, increment, t, shift, point, residual, delta, count, active,
+        ):  # fmt: skip
+            evaluate(
+                shared, persistent, t_stage, h, stage_shift, state, parameters, base, increment,
+                residual,
+            )  # fmt: skip
+            return correct(
+                shared, persistent, inputs, run, n_runs, t, shift, point, parameters, residual,
+                delta, count, active,
+            )  # fmt: skip
+
+        return context.backend.device(change)
+
+    def build_residual(self, context: BuildContext) -> Callable:
+        """Store the residual of the equations."""
         rhs = self.child_functions(context, "system")
-        evaluate = backend.device(self.equations.build(context, rhs, self.add_mass(context)))
-        solve_linear = self.child_functions(context, "linear_solver").solve
+        form = context.backend.device(self.equations.build(context, rhs, self.add_mass(context)))
         alloc_temp = context.allocator("residual_temp")
         take_argument = self._build_argument(context)
-        enter_evaluate, enter_correct = context.phase("evaluate"), context.phase("correct")
+        enter = context.phase("evaluate")
+
+        def evaluate(shared, persistent, t, h, shift, state, parameters, base, increment, residual):
+            enter(shared, persistent)
+            temp = alloc_temp(shared, persistent, None)
+            argument = take_argument(shared, persistent, residual, temp)
+            form(t, h, shift, state, parameters, base, increment, argument, temp, residual)
+
+        return evaluate
+
+    def build_correction(self, context: BuildContext) -> Callable:
+        """Solve with the matrix of (t, shift, point)."""
+        solve_linear = self.child_functions(context, "linear_solver").solve
+        enter = context.phase("correct")
         iterative = self.iterative
 
         def add(count, active, taken):
@@ -380,20 +411,13 @@ class NewtonSolver(CUDAFactory):
         def ignore(count, active, taken):
             pass
 
-        tally = backend.device(add if iterative else ignore)
+        tally = context.backend.device(add if iterative else ignore)
 
-        def change(
-            shared, persistent, inputs, run, n_runs, t_stage, h, stage_shift, state, parameters,
-            base, increment, t, shift, point, residual, delta, count, active,
+        def correct(
+            shared, persistent, inputs, run, n_runs, t, shift, point, parameters, residual, delta,
+            count, active,
         ):  # fmt: skip
-            enter_evaluate(shared, persistent)
-            temp = alloc_temp(shared, persistent, None)
-            argument = take_argument(shared, persistent, residual, temp)
-            evaluate(
-                t_stage, h, stage_shift, state, parameters, base, increment, argument, temp,
-                residual,
-            )  # fmt: skip
-            enter_correct(shared, persistent)
+            enter(shared, persistent)
             solved, taken = solve_linear(
                 shared, persistent, inputs, run, n_runs, t, shift, point, parameters, residual, 0,
                 delta, 0,
@@ -401,7 +425,7 @@ class NewtonSolver(CUDAFactory):
             tally(count, active, taken)
             return solved
 
-        return backend.device(change)
+        return correct
 
     def _build_argument(self, context: BuildContext) -> Callable:
         """Return the function that gives the argument's buffer, from those it may lie in."""
