@@ -7,8 +7,9 @@ of growing size of ``M z' = residual(z)``, which leads from the state to a solut
 own path would jump about (pseudo-transient continuation; Kelley & Keyes, SIAM J. Numer. Anal. 35
 (1998) 508-523). Once 1 / h is what it is, a change that is not smaller than the one before halves
 the part that is taken of the next. Where that leads nowhere the solution that is continuous with
-the state has ended on the way: then others are looked for. Where stages are coupled the matrix is
-that of all their Jacobians, see `cubie.solvers.stage_jacobians`.
+the state has ended on the way. Others may be there, far from it; none is looked for: it would be a
+wrong number, and not a failure. Where stages are coupled the matrix is that of all their Jacobians,
+see `cubie.solvers.stage_jacobians`.
 
 All lanes of a group rebuild when one does, each where its own matrix is to be: what a lane gets
 does not depend on its neighbours.
@@ -37,10 +38,8 @@ DAMPING, DAMPING_FACTOR, LEAST_DAMPING = 3.0, 0.7, 0.05
 # A part of a change that is taken grows so much after one that shrinks.
 GROWTH = 1.2
 LEAST_PACE = 0.3
-# From so many iterations on what gets stuck starts again elsewhere, at increments times numbers up
-# to this size: the solution that starts at the state has ended on the way, but not always all.
-SCATTERS_FROM, SCATTER, FIRST_SEED = 100, 6.0, 0.4
-MOST_ITERATIONS = 400
+# Iterations of a second look: twelve are damped, and some equations converge slowly.
+MOST_ITERATIONS = 150
 # No rate of convergence is known: larger than any change is small.
 UNKNOWN = 1e30
 # Changes that do not shrink any more are rounding below so many units of it.
@@ -100,7 +99,7 @@ def _build_iterate(newton: NewtonSolver, context: BuildContext) -> Callable:
     alloc_residual, alloc_delta, alloc_count = newton.allocators(context)
     constant = backend.constant
     zero, one, unknown = constant(0.0), constant(1.0), constant(UNKNOWN)
-    strongest, first_seed = constant(DAMPING), constant(FIRST_SEED)
+    strongest = constant(DAMPING)
     most = max(MOST_ITERATIONS, newton.settings.max_newton_iterations)
 
     def iterate(
@@ -117,7 +116,6 @@ def _build_iterate(newton: NewtonSolver, context: BuildContext) -> Callable:
         active, solved, iterations = unsolved, h != h, select(unsolved, 0, 0)
         previous, pace = h * zero, h * zero + one
         damping, eta = h * zero + strongest, h * zero + unknown
-        seed = h * zero + first_seed
         while any_lane(active):
             enter(shared, persistent)
             t_point = place(t_stage, h, state, base, increment, point)
@@ -137,9 +135,9 @@ def _build_iterate(newton: NewtonSolver, context: BuildContext) -> Callable:
                 inputs, run, n_runs, state, increment, delta, previous, eta, iterations, damping,
                 usable,
             )  # fmt: skip
-            pace, damping, seed = move(
+            pace, damping = move(
                 increment, delta, change_size, shrinks, iterations, converged, active, usable,
-                pace, damping, seed,
+                pace, damping,
             )  # fmt: skip
             iterations = select(active, iterations + 1, iterations)
             solved = solved | converged
@@ -210,28 +208,21 @@ def _build_move(newton: NewtonSolver, context: BuildContext) -> Callable:
     zero, one, half, quarter = constant(0.0), constant(1.0), constant(0.5), constant(0.25)
     growth, factor, least = constant(GROWTH), constant(DAMPING_FACTOR), constant(LEAST_DAMPING)
     strongest, least_pace = constant(DAMPING), constant(LEAST_PACE)
-    chaos, spread = constant(3.99), constant(2.0 * SCATTER)
 
-    def move(
-        increment, delta, size, shrinks, iterations, converged, active, usable, pace, damping, seed
-    ):
+    def move(increment, delta, size, shrinks, iterations, converged, active, usable, pace, damping):
         adapted = select(shrinks, minimum(one, growth * pace), half * pace)
         pace = select((damping == zero) & (iterations > 0), adapted, pace)
         sound = is_finite(size) & usable
         part = select(converged, one, pace)
         # Where hardly anything is taken of the changes they point nowhere.
         stuck = (pace < least_pace) & ~converged
-        scatters = stuck & (iterations >= SCATTERS_FROM)
         for i in range(n_unknowns):
             # Where nothing can be computed it is nearer to the state that it can.
             moved = select(sound, increment[i] + part * delta[i], quarter * increment[i])
-            # The logistic map: numbers without order, the same ones on every machine or nearly so.
-            seed = chaos * seed * (one - seed)
-            elsewhere = (seed - half) * spread * increment[i]
-            increment[i] = select(active, select(scatters, elsewhere, moved), increment[i])
+            increment[i] = select(active, moved, increment[i])
         lower = select(damping * factor < least, zero, damping * factor)
         # On by damped changes.
         damping = select(sound & ~stuck, lower, maximum(damping, strongest))
-        return select(stuck, one, pace), select(scatters, zero, damping), seed
+        return select(stuck, one, pace), damping
 
     return backend.device(move)
