@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp as scipy_solve_ivp
 
 from cubie import Solver, solve_ivp
 from cubie.errors import InvalidOption
-from cubie.systems import derivatives, trace, with_jacobian
+from cubie.systems import derivatives, read_jacobian, trace, with_jacobian
 from cubie.systems.derivatives_component import (
     DiagonalComponent,
     JacobianComponent,
@@ -228,8 +228,7 @@ JACOBIANS = {
 @pytest.mark.parametrize("form", JACOBIANS)
 def test_a_jacobian_may_be_a_matrix_of_any_form(form):
     """Constant, dense or sparse, it is used as one from a function is."""
-    solver = Solver(untraceable, jac=JACOBIANS[form])
-    jac = solver._settings.jac
+    jac = read_jacobian(JACOBIANS[form])
     found = derivatives(with_jacobian(trace(untraceable, 2), jac))
     assert found.kind == "given"
     assert found.pattern == ((0, 0), (1, 0), (1, 1))
