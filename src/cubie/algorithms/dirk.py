@@ -18,7 +18,7 @@ from cubie.algorithms.stage_slots import build_start, slot_terms, stage_slots
 from cubie.backend import select
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks
-from cubie.solvers.newton import NewtonFunctions
+from cubie.solvers.newton_contract import NewtonFunctions
 from cubie.tableaus import DIRKTableau
 from cubie_planner import Alias
 

@@ -14,7 +14,8 @@ from cubie.backend import Backend, select
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
 from cubie.solvers import LINEAR_SOLVERS, Blocks, LinearSolver
-from cubie.solvers.newton import Equations, NewtonSettings, NewtonSolver
+from cubie.solvers.newton import NewtonSolver
+from cubie.solvers.newton_contract import Equations, NewtonSettings
 from cubie.status import RunStatus
 from cubie.systems.mass import (
     MassEntries,

@@ -7,119 +7,22 @@ stops by itself, and what a lane that stopped holds no longer changes.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
-from attrs import field, frozen
 
-from cubie.backend import Backend, absolute, any_lane, maximum, select, square_root
+from cubie.backend import any_lane, maximum, select
 from cubie.backend.power import build_exp2, build_log2
-from cubie.error_norm import build_scale
-from cubie.errors import InvalidOption
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.solvers import second_look, stage_jacobians
 from cubie.solvers.contract import Blocks, LinearSolver
+from cubie.solvers.convergence import build_judge
+from cubie.solvers.newton_contract import Equations, NewtonFunctions, NewtonSettings
 from cubie.systems.component import SystemComponent
 from cubie_planner import Alias
 
-# With algebraic equations the second change tells little of the rate: the first one is mostly the
-# linear part of a jump. The rate that it shows counts as at least this.
-SMALLEST_FIRST_RATE = 1.0
-# Steps do not damp what is left in algebraic equations: they are solved so much more exactly.
-ALGEBRAIC_TOLERANCE = 0.1
-# Errors of so many units of rounding are not worth an iteration.
-ROUNDING = 10.0
-
-
-def _tolerance(instance, attribute, value):
-    if not (isinstance(value, (int, float)) and 0.0 < value <= 1.0):
-        raise InvalidOption(attribute.name, value, advice="It must be above 0 and at most 1.")
-
-
-def _iterations(instance, attribute, value):
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
-        raise InvalidOption(attribute.name, value, advice="It must be an int from 1 to 1000.")
-
-
-@frozen
-class NewtonSettings:
-    """Options of Newton's method.
-
-    Attributes
-    ----------
-    newton_tolerance : float
-        Error that may be left in a stage, as a fraction of the error allowed in a step.
-    max_newton_iterations : int
-        A step that needs more is rejected.
-    weigh_increments : bool
-        Weigh a state of zero by where it goes: without an absolute tolerance no change of it would
-        be small. Set by the solver where there is none, since it takes a few percent.
-    """
-
-    newton_tolerance: float = field(default=0.01, validator=_tolerance)
-    max_newton_iterations: int = field(default=10, validator=_iterations)
-    weigh_increments: bool = False
-
-
-@frozen
-class NewtonFunctions:
-    """Device functions of Newton's method.
-
-    Attributes
-    ----------
-    prepare : callable
-        ``prepare(shared, persistent, inputs, run, n_runs, t, shift, state, parameters)
-        -> regular``: builds the matrix at the step's start; the mask tells where it can be solved
-        with.
-    solve : callable
-        ``solve(shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state,
-        parameters, base, increment, eta) -> (solved, eta, iterations, linear)``:
-        improves `increment` (N,) until the equations hold. t, shift, state and
-        parameters are those of `prepare`; `t_stage` and `base` are for the equations.
-        `eta` estimates how much of the last change is left as error, from equations
-        solved before (1 at first). `iterations` are those taken (int32 lanes), `linear`
-        those of the linear solver in them.
-    again : callable
-        ``again(shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
-        base, increment, solved, iterations, linear) -> (solved, iterations, linear)``, after
-        `solve`: where no smaller step will be tried, equations that are not solved are looked at
-        again.
-    filter : callable or None
-        ``filter(shared, persistent, inputs, run, n_runs, t, shift, state, parameters, rhs, x)
-        -> solved``: solves once with the filter's block, for the n elements of x, which may be
-        `rhs`.
-    """
-
-    prepare: Callable
-    solve: Callable
-    again: Callable
-    filter: Callable | None
-
-
-class Equations(Protocol):
-    """The nonlinear equations of one stage, or of all; its `repr` tells all that it computes."""
-
-    @property
-    def couples_stages(self) -> bool:
-        """Whether they are those of all stages."""
-        ...
-
-    def build(self, context: BuildContext, rhs: Callable, add_mass: Callable) -> Callable:
-        """Return ``evaluate(t, h, shift, state, p, base, increment, argument, temp, out)``.
-
-        It stores the residual, the right-hand side of the linear system for the next change, in
-        `out` (N,). Scratch of n elements: `argument`, and `temp` where stages are coupled; what
-        `base` is, is between the equations and the step.
-        """
-        ...
-
-    def build_place(self, context: BuildContext) -> Callable:
-        """Return ``place(t, h, state, base, increment, out) -> t``.
-
-        It stores in `out` (n,) where the right-hand side is evaluated, or the middle of where it
-        is, and returns the time there.
-        """
-        ...
+# Exponent by which an old rate of convergence loses its weight (H&W II, IV.8, eq. 8.10).
+FADING = 0.8
 
 
 def forward(prepare: Callable) -> Callable:
@@ -258,13 +161,6 @@ class NewtonSolver(CUDAFactory):
             filter=device(self._build_filter(context)) if self.filters else None,
         )
 
-    def rounding(self, dtype) -> float:
-        """Return what times a state is a change, in units of the tolerance, that is rounding.
-
-        Such changes do not shrink any more (as in the code RADAU5).
-        """
-        return float(ROUNDING * np.finfo(dtype).eps / self.settings.newton_tolerance)
-
     def _build_prepare(self, context: BuildContext) -> Callable:
         enter = context.phase("prepare")
         prepare_solver = self.build_matrix(context)
@@ -309,12 +205,12 @@ class NewtonSolver(CUDAFactory):
     def _build_solve(self, context: BuildContext) -> Callable:
         backend, size = context.backend, self.blocks.n_unknowns
         change = self.build_change(context)
-        judge = self._build_judge(context)
+        judge = build_judge(self, context)
         clear, taken = self.build_counting(context)
         alloc_delta, alloc_residual = context.allocator("delta"), context.allocator("residual")
         alloc_count = context.allocator("krylov_iters_local")
         exp2, log2 = build_exp2(backend), build_log2(backend)
-        fading, tiny = backend.constant(second_look.FADING), backend.constant(1e-16)
+        fading, tiny = backend.constant(FADING), backend.constant(1e-16)
         zero = backend.constant(0.0)
 
         def solve(
@@ -439,67 +335,6 @@ class NewtonSolver(CUDAFactory):
 
         coupled = self.equations.couples_stages
         return context.backend.device(in_temp if coupled else in_residual)
-
-    def _build_judge(self, context: BuildContext) -> Callable:
-        """Return the change's size, the rate's estimate, and who is done or goes on."""
-        backend, n = context.backend, self.n_states
-        sections = self.blocks.n_unknowns // n
-        scale = build_scale(backend, n, self.per_component)
-        inverse = backend.constant(1.0 / self.blocks.n_unknowns)
-        zero, one = backend.constant(0.0), backend.constant(1.0)
-        stricter = ALGEBRAIC_TOLERANCE if self.algebraic else 1.0
-        tolerance = backend.constant(self.settings.newton_tolerance * stricter)
-        rounding = backend.constant(self.rounding(backend.dtype))
-        limit = self.settings.max_newton_iterations
-        trusted = self.build_trusted(backend)
-
-        def itself(state, increment, i):
-            return state[i]
-
-        def where_it_goes(state, increment, i):
-            towards = absolute(increment[i])
-            for section in range(1, sections):
-                towards = towards + absolute(increment[section * n + i])
-            return select(state[i] == zero, towards, state[i])
-
-        typical = backend.device(where_it_goes if self.settings.weigh_increments else itself)
-
-        def judge(inputs, run, n_runs, state, increment, delta, previous, eta, iterations, active):
-            total = state[0] * zero
-            for i in range(n):
-                reference = typical(state, increment, i)
-                weight = scale(inputs.tolerances, run, n_runs, i, reference, reference)
-                weight = maximum(weight, rounding * absolute(state[i]))
-                for section in range(sections):
-                    ratio = delta[section * n + i] / weight
-                    total = total + ratio * ratio
-            size = square_root(total * inverse)
-            first = iterations == 0
-            # Without a change before, the rate is that of earlier equations.
-            shrinks = first | (size < previous)
-            # What a lane that stopped carries on to its next equations no longer changes: how
-            # long its neighbours iterate must not show in it.
-            measured = active & shrinks & ~first
-            rate = select(measured, size, zero) / select(measured, previous, one)
-            eta = select(measured, trusted(rate / (one - rate), iterations), eta)
-            # A change of nothing solves the equations, whatever was before.
-            converged = active & ((shrinks & (eta * size <= tolerance)) | (size == zero))
-            goes_on = active & shrinks & ~converged & (iterations + 1 < limit)
-            return size, eta, converged, goes_on
-
-        return backend.device(judge)
-
-    def build_trusted(self, backend: Backend) -> Callable:
-        """Return ``trusted(eta, iterations)``: the estimate that a quotient of changes is worth."""
-        least = backend.constant(SMALLEST_FIRST_RATE)
-
-        def cautiously(eta, iterations):
-            return select(iterations == 1, maximum(eta, least), eta)
-
-        def as_it_is(eta, iterations):
-            return eta
-
-        return backend.device(cautiously if self.algebraic else as_it_is)
 
     def build_counting(self, context: BuildContext) -> tuple[Callable, Callable]:
         """Return ``clear(t, count)`` and ``taken(t, count)``: iterations of the linear solver."""

@@ -25,10 +25,8 @@ import numpy as np
 from cubie.backend import absolute, any_lane, is_finite, maximum, minimum, select, square_root
 from cubie.error_norm import build_scale
 from cubie.factory import BuildContext
+from cubie.solvers.convergence import build_typical, rounding_of
 from cubie.solvers.stage_jacobians import build_stage_change
-
-# Exponent by which an old rate of convergence loses its weight (H&W II, IV.8, eq. 8.10).
-FADING = 0.8
 
 if TYPE_CHECKING:
     from cubie.solvers.newton import NewtonSolver
@@ -161,16 +159,10 @@ def _build_judge(newton: NewtonSolver, context: BuildContext) -> Callable:
     inverse = backend.constant(1.0 / newton.blocks.n_unknowns)
     zero, one = backend.constant(0.0), backend.constant(1.0)
     tolerance = backend.constant(newton.settings.newton_tolerance)
-    rounding = backend.constant(newton.rounding(backend.dtype))
+    rounding = backend.constant(rounding_of(newton, backend))
     noise = backend.constant(NOISE * np.finfo(backend.dtype).eps)
 
-    def itself(value, largest):
-        return value
-
-    def where_it_goes(value, largest):
-        return select(value == zero, largest, value)
-
-    typical = backend.device(where_it_goes if newton.settings.weigh_increments else itself)
+    typical = build_typical(newton, backend)
 
     def judge(
         inputs, run, n_runs, state, increment, delta, previous, eta, iterations, damping, active
@@ -180,7 +172,7 @@ def _build_judge(newton: NewtonSolver, context: BuildContext) -> Callable:
             value = absolute(state[i])
             for section in range(sections):
                 value = maximum(value, absolute(increment[section * n + i]))
-            reference = typical(state[i], value)
+            reference = typical(state, increment, i)
             weight = scale(inputs.tolerances, run, n_runs, i, reference, reference)
             weight = maximum(weight, rounding * value)
             largest = maximum(largest, value / weight)

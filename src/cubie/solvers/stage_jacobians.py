@@ -19,6 +19,7 @@ import numpy as np
 from cubie.backend import absolute, any_lane, is_finite, maximum, select, square_root
 from cubie.error_norm import build_scale
 from cubie.factory import BuildContext
+from cubie.solvers.convergence import rounding_of
 
 if TYPE_CHECKING:
     from cubie.solvers.newton import NewtonSolver
@@ -116,7 +117,7 @@ def _build_weigh(newton: NewtonSolver, context: BuildContext) -> Callable:
     backend, n = context.backend, newton.n_states
     sections = newton.blocks.n_unknowns // n
     scale = build_scale(backend, n, newton.per_component)
-    rounding = backend.constant(newton.rounding(backend.dtype))
+    rounding = backend.constant(rounding_of(newton, backend))
     zero, one = backend.constant(0.0), backend.constant(1.0)
 
     def weigh(inputs, run, n_runs, state, increment, weights):

@@ -1,0 +1,101 @@
+"""When an iteration of Newton's method has solved its equations, and when it will not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from cubie.backend import Backend, absolute, maximum, select, square_root
+from cubie.error_norm import build_scale
+from cubie.factory import BuildContext
+
+if TYPE_CHECKING:
+    from cubie.solvers.newton import NewtonSolver
+
+# With algebraic equations the second change tells little of the rate: the first one is mostly the
+# linear part of a jump. The rate that it shows counts as at least this.
+SMALLEST_FIRST_RATE = 1.0
+# Steps do not damp what is left in algebraic equations: they are solved so much more exactly.
+ALGEBRAIC_TOLERANCE = 0.1
+# Errors of so many units of rounding are not worth an iteration.
+ROUNDING = 10.0
+
+
+def rounding_of(newton: NewtonSolver, backend: Backend) -> float:
+    """Return what times a state is a change, in units of the tolerance, that is rounding.
+
+    Such changes do not shrink any more (as in the code RADAU5).
+    """
+    return float(ROUNDING * np.finfo(backend.dtype).eps / newton.settings.newton_tolerance)
+
+
+def build_typical(newton: NewtonSolver, backend: Backend) -> Callable:
+    """Return ``typical(state, increment, i)``: the value that component i is weighed by."""
+    n, sections = newton.n_states, newton.blocks.n_unknowns // newton.n_states
+    zero = backend.constant(0.0)
+
+    def itself(state, increment, i):
+        return state[i]
+
+    def where_it_goes(state, increment, i):
+        towards = absolute(increment[i])
+        for section in range(1, sections):
+            towards = towards + absolute(increment[section * n + i])
+        return select(state[i] == zero, towards, state[i])
+
+    return backend.device(where_it_goes if newton.settings.weigh_increments else itself)
+
+
+def build_judge(newton: NewtonSolver, context: BuildContext) -> Callable:
+    """Return the change's size, the rate's estimate, and who is done or goes on."""
+    backend, n = context.backend, newton.n_states
+    sections = newton.blocks.n_unknowns // n
+    scale = build_scale(backend, n, newton.per_component)
+    inverse = backend.constant(1.0 / newton.blocks.n_unknowns)
+    zero, one = backend.constant(0.0), backend.constant(1.0)
+    stricter = ALGEBRAIC_TOLERANCE if newton.algebraic else 1.0
+    tolerance = backend.constant(newton.settings.newton_tolerance * stricter)
+    rounding = backend.constant(rounding_of(newton, backend))
+    limit = newton.settings.max_newton_iterations
+    trusted = _build_trusted(newton, backend)
+    typical = build_typical(newton, backend)
+
+    def judge(inputs, run, n_runs, state, increment, delta, previous, eta, iterations, active):
+        total = state[0] * zero
+        for i in range(n):
+            reference = typical(state, increment, i)
+            weight = scale(inputs.tolerances, run, n_runs, i, reference, reference)
+            weight = maximum(weight, rounding * absolute(state[i]))
+            for section in range(sections):
+                ratio = delta[section * n + i] / weight
+                total = total + ratio * ratio
+        size = square_root(total * inverse)
+        first = iterations == 0
+        # Without a change before, the rate is that of earlier equations.
+        shrinks = first | (size < previous)
+        # What a lane that stopped carries on to its next equations no longer changes: how
+        # long its neighbours iterate must not show in it.
+        measured = active & shrinks & ~first
+        rate = select(measured, size, zero) / select(measured, previous, one)
+        eta = select(measured, trusted(rate / (one - rate), iterations), eta)
+        # A change of nothing solves the equations, whatever was before.
+        converged = active & ((shrinks & (eta * size <= tolerance)) | (size == zero))
+        goes_on = active & shrinks & ~converged & (iterations + 1 < limit)
+        return size, eta, converged, goes_on
+
+    return backend.device(judge)
+
+
+def _build_trusted(newton: NewtonSolver, backend: Backend) -> Callable:
+    """Return ``trusted(eta, iterations)``: the estimate that a quotient of changes is worth."""
+    least = backend.constant(SMALLEST_FIRST_RATE)
+
+    def cautiously(eta, iterations):
+        return select(iterations == 1, maximum(eta, least), eta)
+
+    def as_it_is(eta, iterations):
+        return eta
+
+    return backend.device(cautiously if newton.algebraic else as_it_is)

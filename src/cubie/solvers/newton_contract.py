@@ -1,0 +1,102 @@
+"""What Newton's method is asked with, what it is given, and the device functions that it is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from attrs import field, frozen
+
+from cubie.errors import InvalidOption
+from cubie.factory import BuildContext
+
+
+def _tolerance(instance, attribute, value):
+    if not (isinstance(value, (int, float)) and 0.0 < value <= 1.0):
+        raise InvalidOption(attribute.name, value, advice="It must be above 0 and at most 1.")
+
+
+def _iterations(instance, attribute, value):
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
+        raise InvalidOption(attribute.name, value, advice="It must be an int from 1 to 1000.")
+
+
+@frozen
+class NewtonSettings:
+    """Options of Newton's method.
+
+    Attributes
+    ----------
+    newton_tolerance : float
+        Error that may be left in a stage, as a fraction of the error allowed in a step.
+    max_newton_iterations : int
+        A step that needs more is rejected.
+    weigh_increments : bool
+        Weigh a state of zero by where it goes: without an absolute tolerance no change of it would
+        be small. Set by the solver where there is none, since it takes a few percent.
+    """
+
+    newton_tolerance: float = field(default=0.01, validator=_tolerance)
+    max_newton_iterations: int = field(default=10, validator=_iterations)
+    weigh_increments: bool = False
+
+
+@frozen
+class NewtonFunctions:
+    """Device functions of Newton's method.
+
+    Attributes
+    ----------
+    prepare : callable
+        ``prepare(shared, persistent, inputs, run, n_runs, t, shift, state, parameters)
+        -> regular``: builds the matrix at the step's start; the mask tells where it can be solved
+        with.
+    solve : callable
+        ``solve(shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state,
+        parameters, base, increment, eta) -> (solved, eta, iterations, linear)``:
+        improves `increment` (N,) until the equations hold. t, shift, state and
+        parameters are those of `prepare`; `t_stage` and `base` are for the equations.
+        `eta` estimates how much of the last change is left as error, from equations
+        solved before (1 at first). `iterations` are those taken (int32 lanes), `linear`
+        those of the linear solver in them.
+    again : callable
+        ``again(shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
+        base, increment, solved, iterations, linear) -> (solved, iterations, linear)``, after
+        `solve`: where no smaller step will be tried, equations that are not solved are looked at
+        again.
+    filter : callable or None
+        ``filter(shared, persistent, inputs, run, n_runs, t, shift, state, parameters, rhs, x)
+        -> solved``: solves once with the filter's block, for the n elements of x, which may be
+        `rhs`.
+    """
+
+    prepare: Callable
+    solve: Callable
+    again: Callable
+    filter: Callable | None
+
+
+class Equations(Protocol):
+    """The nonlinear equations of one stage, or of all; its `repr` tells all that it computes."""
+
+    @property
+    def couples_stages(self) -> bool:
+        """Whether they are those of all stages."""
+        ...
+
+    def build(self, context: BuildContext, rhs: Callable, add_mass: Callable) -> Callable:
+        """Return ``evaluate(t, h, shift, state, p, base, increment, argument, temp, out)``.
+
+        It stores the residual, the right-hand side of the linear system for the next change, in
+        `out` (N,). Scratch of n elements: `argument`, and `temp` where stages are coupled; what
+        `base` is, is between the equations and the step.
+        """
+        ...
+
+    def build_place(self, context: BuildContext) -> Callable:
+        """Return ``place(t, h, state, base, increment, out) -> t``.
+
+        It stores in `out` (n,) where the right-hand side is evaluated, or the middle of where it
+        is, and returns the time there.
+        """
+        ...
