@@ -45,7 +45,7 @@ def evaluate_rhs(backend, rhs: Callable, t: float, y, p, n_outputs: int) -> np.n
     """
     y, p = np.asarray(y, backend.dtype), np.asarray(p, backend.dtype)
     n, m = len(y), len(p)
-    straight = backend.straight_line(rhs)
+    straight = backend.straight_line(rhs, as_written=True)
     sizes = {"y": n, "p": m, "dy": n_outputs}
     buffers = [_local(backend, name, size) for name, size in sizes.items()]
     reach_y, reach_p, reach_dy = map(backend.allocator, buffers)

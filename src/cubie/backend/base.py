@@ -128,12 +128,24 @@ class Backend(ABC):
         """
         return self.device(function, inline=False)
 
+    def in_given_order(self, function: Callable) -> Callable:
+        """Make a component function callable whose kernel's instructions need no reordering.
+
+        A compiler that reorders a long straight line to need fewer registers puts off what the
+        next operation waits for.
+        """
+        return self.device(function)
+
     @abstractmethod
-    def straight_line(self, function: Callable, inline: bool = True) -> Callable:
+    def straight_line(
+        self, function: Callable, inline: bool = True, as_written: bool = False
+    ) -> Callable:
         """Make a function of a generated module callable; the same as `device`, but quickly.
 
         It may hold assignments of arithmetic on lanes, of buffers indexed by an integer argument
-        plus a constant, and at the end a `return` of one mask.
+        plus a constant, and at the end a `return` of one mask. `as_written`: the arithmetic is
+        the user's; infinities, NaN and signs of zero mean something in it, and no sum is taken
+        in another order.
         """
 
     @abstractmethod

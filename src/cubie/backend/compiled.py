@@ -49,16 +49,18 @@ class CompiledBackend(Backend):
     def _intrinsic(self) -> Callable:
         """The decorator that makes an intrinsic of this target."""
 
-    def straight_line(self, function: Callable, inline: bool = True) -> Callable:
+    def straight_line(
+        self, function: Callable, inline: bool = True, as_written: bool = False
+    ) -> Callable:
         lanes = Lanes(numpy_support.from_dtype(self.dtype), self.width)
         emitted = emitter(definition(function), lanes, lane_ops.MATH_CALLS[self.name])
         # Intrinsics and device functions have as many arguments as their definition says.
         names = ", ".join(inspect.signature(function).parameters)
         generate = _with_arguments("generate", f"typing_context, {names}", emitted)
         call = _with_arguments(function.__name__, names, self._intrinsic(generate))
-        return self._faithful_device(call, inline)
+        return self._device_as_written(call, inline) if as_written else self.device(call, inline)
 
-    def _faithful_device(self, function: Callable, inline: bool) -> Callable:
+    def _device_as_written(self, function: Callable, inline: bool) -> Callable:
         """Make a function callable that holds the user's equations: NaN stays NaN in them."""
         return self.device(function, inline)
 

@@ -70,8 +70,13 @@ class CPUBackend(Backend):
     def one_copy(self, function: Callable) -> Callable:
         return self._compiler.one_copy(function)
 
-    def straight_line(self, function: Callable, inline: bool = True) -> Callable:
-        return self._compiler.straight_line(function, inline)
+    def in_given_order(self, function: Callable) -> Callable:
+        return self._compiler.in_given_order(function)
+
+    def straight_line(
+        self, function: Callable, inline: bool = True, as_written: bool = False
+    ) -> Callable:
+        return self._compiler.straight_line(function, inline, as_written)
 
     def allocator(self, placement) -> Callable:
         return self._compiler.allocator(placement)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import llvmlite.binding as llvm
@@ -52,11 +53,14 @@ class CPUCompiler(CompiledBackend):
     def device(self, function: Callable, inline: bool = True) -> Callable:
         return DeviceFunction(function, inline)
 
-    def _faithful_device(self, function: Callable, inline: bool) -> Callable:
+    def _device_as_written(self, function: Callable, inline: bool) -> Callable:
         return DeviceFunction(function, inline, FAITHFUL_FLAGS)
 
     def one_copy(self, function: Callable) -> Callable:
         return DeviceFunction(function, inline=False, apart=True)
+
+    def in_given_order(self, function: Callable) -> Callable:
+        return DeviceFunction(function, inline=True, in_given_order=True)
 
     @property
     def _foreign_target(self) -> ForeignTarget:
@@ -77,9 +81,10 @@ class CPUCompiler(CompiledBackend):
             compilation = Compilation(typing_context, target_context, library, fastmath)
             with compilation.active():
                 arguments = (Flat(types.int64),)
-                result = compilation.compile(self._kernel(loop, memory), arguments, True)
+                kernel = DeviceFunction(self._kernel(loop, memory), inline=True)
+                result = compilation.compile(kernel, arguments)
             library.add_ir_module(_entry_module(target_context, result.fndesc))
-            return _emit(library, compilation.apart)
+            return _emit(library, compilation)
 
     def _kernel(self, loop: Callable, memory: RunMemory) -> Callable:
         """Return the function that works through the queue until no run is left."""
@@ -246,8 +251,8 @@ def _new_library(context):
     return library
 
 
-def _emit(library, apart: set[str]) -> bytes:
-    """Optimise the whole kernel at once and assemble it; functions named in `apart` stay so."""
+def _emit(library, compilation: Compilation) -> bytes:
+    """Optimise the whole kernel at once and assemble it."""
     module = library._final_module
     for linked in dict.fromkeys(library._linking_libraries):
         module.link_in(linked._get_module_for_linking(), preserve=True)
@@ -255,7 +260,7 @@ def _emit(library, apart: set[str]) -> bytes:
     for function in module.functions:
         if not function.is_declaration and function.name != ENTRY:
             function.linkage = llvm.Linkage.internal
-        if function.name in apart:
+        if function.name in compilation.apart:
             function.add_function_attribute("noinline")
     # Numba's environments hold Python objects, which no code here may use.
     for variable in module.global_variables:
@@ -265,7 +270,21 @@ def _emit(library, apart: set[str]) -> bytes:
     builder = llvm.create_pass_builder(machine, _tuning())
     builder.getModulePassManager().run(module, builder)
     module.verify()
-    return machine.emit_object(module)
+    with _unscheduled() if compilation.in_given_order else contextlib.nullcontext():
+        return machine.emit_object(module)
+
+
+@contextlib.contextmanager
+def _unscheduled():
+    """Let LLVM assemble instructions in the order that they come in.
+
+    The option is the process's; numba's lock on compilers is held while it differs.
+    """
+    llvm.set_option("", "-enable-misched=false")
+    try:
+        yield
+    finally:
+        llvm.set_option("", "-enable-misched=true")
 
 
 def _tuning():

@@ -38,6 +38,7 @@ class Compilation:
         self.library = library
         self._fastmath = fastmath
         self.apart: set[str] = set()  # names of functions that are inlined nowhere
+        self.in_given_order = False  # whether one of the functions asked for it
         self._compiled: dict[tuple, compiler.CompileResult] = {}
         self._keys: dict[tuple, object] = {}
 
@@ -52,31 +53,25 @@ class Compilation:
             for key in self._keys.values():
                 self.target_context._defns.pop(key, None)
 
-    def compile(
-        self,
-        function: Callable,
-        arguments: tuple,
-        inline: bool,
-        faithful: frozenset | None = None,
-        apart: bool = False,
-    ):
-        """Lower a function for argument types, once; `faithful`: its own fast-math flags."""
-        key = (function, arguments)
+    def compile(self, called: DeviceFunction, arguments: tuple):
+        """Lower a function for argument types, once."""
+        key = (called.function, arguments)
         if key not in self._compiled:
             result = compiler.compile_extra(
                 self.typing_context,
                 self.target_context,
-                function,
+                called.function,
                 arguments,
                 None,
-                self._flags(inline, (self._fastmath and faithful) or self._fastmath),
+                self._flags(called.inline, (self._fastmath and called.faithful) or self._fastmath),
                 {},
                 self.library,
                 Pipeline,  # pyright: ignore[reportArgumentType]  (any CompilerBase will do)
             )
             self._compiled[key] = result
-            if apart:
+            if called.apart:
                 self.apart.add(result.fndesc.llvm_func_name)
+            self.in_given_order |= called.in_given_order
             self._keys[key] = marker = object()
             self.target_context.insert_user_function(marker, result.fndesc)
         return self._compiled[key]
@@ -133,6 +128,8 @@ class DeviceFunction:
         The fast-math flags it is compiled with, where fast-math is on at all; None: the kernel's.
     apart : bool
         It is inlined nowhere.
+    in_given_order : bool
+        Instructions of the kernel that calls it are assembled in the order that they come in.
     """
 
     def __init__(
@@ -141,11 +138,13 @@ class DeviceFunction:
         inline: bool,
         faithful: frozenset | None = None,
         apart: bool = False,
+        in_given_order: bool = False,
     ):
         self.function = function
         self.inline = inline
         self.faithful = faithful
         self.apart = apart
+        self.in_given_order = in_given_order
 
     def __call__(self, *args):
         raise TypeError(f"{self.function.__name__} can only be called from compiled code")
@@ -166,10 +165,7 @@ class DeviceFunctionType(types.Callable, types.Opaque):
         if kws:
             raise TypeError("device functions take positional arguments only")
         arguments = tuple(types.unliteral(argument) for argument in args)
-        called = self.device_function
-        compiled = _current().compile(
-            called.function, arguments, called.inline, called.faithful, called.apart
-        )
+        compiled = _current().compile(self.device_function, arguments)
         return signature(compiled.signature.return_type, *arguments)
 
     def get_call_signatures(self):

@@ -95,7 +95,9 @@ class PythonBackend(Backend):
         )
         return safe
 
-    def straight_line(self, function: Callable, inline: bool = True) -> Callable:
+    def straight_line(
+        self, function: Callable, inline: bool = True, as_written: bool = False
+    ) -> Callable:
         # Chosen constants become numbers of the run: Python's own would raise when divided by.
         dtype = self.dtype.type
         chosen = {

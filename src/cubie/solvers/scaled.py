@@ -40,7 +40,7 @@ def _of_all_blocks(backend: Backend, system: System, blocks: Blocks, mass, name,
         lines = [line for *_, line in function.__code__.co_lines() if line]
         inline = max(lines) - min(lines) <= INLINE_SOURCE_LINES
         make = of_pair if eigenvalue.imag else of_one
-        generated = backend.straight_line(function, inline)
+        generated = backend.straight_line(function, inline, as_written=True)
         block = backend.device(make(backend, eigenvalue, at, generated))
         chain = block if chain is None else backend.device(_then(chain, block))
     assert chain is not None  # there is at least one eigenvalue

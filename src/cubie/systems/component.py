@@ -60,4 +60,4 @@ class SystemComponent(CUDAFactory):
         if system.kind == "compiled":
             return context.backend.foreign_rhs(system)
         inline = system.source.count("\n") <= INLINE_SOURCE_LINES
-        return context.backend.straight_line(system.rhs, inline=inline)
+        return context.backend.straight_line(system.rhs, inline, as_written=True)

@@ -59,7 +59,7 @@ class _Derivative(CUDAFactory):
         function = getattr(self.derivatives.module, self.name)
         lines = [line for *_, line in function.__code__.co_lines() if line]
         inline = max(lines) - min(lines) <= INLINE_SOURCE_LINES
-        generated = context.backend.straight_line(function, inline)
+        generated = context.backend.straight_line(function, inline, as_written=True)
         return context.backend.device(self._build_exact(generated))
 
     def _build_exact(self, generated: Callable) -> Callable:
