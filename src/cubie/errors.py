@@ -17,6 +17,10 @@ class CubieError(Exception):
     """Base of the exceptions that this package raises."""
 
 
+class OutOfMemory(CubieError, MemoryError):
+    """A solve needs more memory than can be had; nothing of it was kept."""
+
+
 class InvalidOption(CubieError, ValueError):
     """An option has a value that is not allowed.
 

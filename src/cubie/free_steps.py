@@ -52,7 +52,7 @@ def takes_free_steps(loop: IVPLoop, width: int) -> bool:
 def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:
     """Return the device function that takes steps for as long as nothing can happen.
 
-    ``free_steps(shared, persistent, run, n_runs, inputs, final, saved, state, parameters,
+    ``free_steps(shared, persistent, queue, run, n_runs, inputs, final, saved, state, parameters,
     error, counters, proposed_counters)``. Every lane must be in the middle of
     a run, or beyond the last one. Afterwards the states and counters, and with them the clock,
     are those after as many accepted attempts.
@@ -61,7 +61,7 @@ def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:
     if not takes_free_steps(loop, backend.width):
 
         def none(
-            shared, persistent, run, n_runs, inputs, final, saved, state, parameters, error,
+            shared, persistent, queue, run, n_runs, inputs, final, saved, state, parameters, error,
             counters, proposed_counters,
         ):  # fmt: skip
             pass
@@ -71,18 +71,18 @@ def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:
     advance, allowed = _build_advance(loop, context), _build_allowed(context)
     next_stop = build_clock(loop.save_mode, backend, loop.controller.adaptive).stop
     keep = backend.parts().keep
-    all_finite = build_all_finite(backend, n)
+    all_finite, interrupted = build_all_finite(backend, n), backend.interrupted()
     longest = LONGEST
 
     def free_steps(
-        shared, persistent, run, n_runs, inputs, final, saved, state, parameters, error,
+        shared, persistent, queue, run, n_runs, inputs, final, saved, state, parameters, error,
         counters, proposed_counters,
     ):  # fmt: skip
         beyond = run >= n_runs
         stop = next_stop(inputs, final, saved)
         runs, origins = keep(run), keep(stop.origin)
         block = longest
-        while block > 0:
+        while block > 0 and not interrupted(queue):
             if not all_lanes(allowed(inputs, stop, counters, block) | beyond):
                 block = block // 2
                 continue

@@ -26,6 +26,7 @@ from cubie.factory import LOCATIONS, BuildCache
 from cubie.integrator import SingleIntegratorRun
 from cubie.loop import COUNTERS
 from cubie.saving import SaveMode
+from cubie.status import RunStatus
 from cubie.stops import lay_out_stops
 from cubie_planner import (
     Buffer,
@@ -133,7 +134,7 @@ class BatchSolverKernel:
 
     @property
     def memory(self) -> RunMemory:
-        return RunMemory(self.plan.run_stride_bytes, self.plan.persistent_bytes)
+        return _memory_of(self.plan)
 
     @cached_property
     def compiled(self) -> Kernel:
@@ -142,7 +143,7 @@ class BatchSolverKernel:
 
     def _compiled_for(self, backend: Backend, layout: Layout) -> Kernel:
         plan = layout.plan
-        memory = RunMemory(plan.run_stride_bytes, plan.persistent_bytes)
+        memory = _memory_of(plan)
         digest = self.integrator.build_key(backend, layout)
         key = f"kernel {digest} {memory}"
 
@@ -163,6 +164,10 @@ class BatchSolverKernel:
         kernel: Any = self._compiled_for(backend, self.layout)
         inputs, outputs = sample_arguments(backend.dtype)
         return kernel.resources(cc, inputs, outputs, self.config.block_size)
+
+
+def _memory_of(plan: Plan) -> RunMemory:
+    return RunMemory(plan.run_stride_bytes, plan.persistent_bytes, plan.local_bytes)
 
 
 def plan_layout(registry: BufferRegistry, config: BatchSolverConfig) -> Layout:
@@ -296,6 +301,14 @@ def make_outputs(
         outputs.arrays.states.fill(np.nan)
         outputs.arrays.times.fill(np.nan)
     return outputs
+
+
+def mark_unwritten(outputs: OutputBlock, mode: SaveMode, n: int, n_written: int) -> None:
+    """Say of all runs but the first ones that they did not begin: a launch was called off."""
+    arrays = outputs.arrays
+    arrays.status[n_written:] = RunStatus.INTERRUPTED
+    if mode is SaveMode.FINAL:
+        arrays.states.reshape(n, -1)[:, n_written:] = np.nan
 
 
 @lru_cache(maxsize=32)

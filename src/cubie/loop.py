@@ -146,6 +146,7 @@ class IVPLoop(CUDAFactory):
         start, attempt = self._build_start(context), build_attempt(self, context)
         free_steps = build_free_steps(self, context)
         first_runs, more_runs = backend.first_runs(), backend.more_runs()
+        interrupted, interruption = backend.interrupted(), int(RunStatus.INTERRUPTED)
         keep_going = backend.keep_going(together=takes_free_steps(self, backend.width))
         alloc = {name: context.allocator(name) for name in self.buffer_registry.buffers}
         alloc_state, alloc_parameters = alloc["state"], alloc["parameters"]
@@ -187,10 +188,10 @@ class IVPLoop(CUDAFactory):
                 )  # fmt: skip
                 settled = settled | fresh
                 active = active | (fresh & valid & (final.elapsed > 0))
-                while keep_going(active, run >= n_runs):
+                while keep_going(queue, active, run >= n_runs):
                     free_steps(
-                        shared, persistent, run, n_runs, inputs, final, saved, state, parameters,
-                        error, counters, proposed_counters,
+                        shared, persistent, queue, run, n_runs, inputs, final, saved, state,
+                        parameters, error, counters, proposed_counters,
                     )  # fmt: skip
                     elapsed, carry, saved, status, active, settled = attempt(
                         shared, persistent, run, n_runs, inputs, outputs, elapsed, carry, final,
@@ -198,14 +199,22 @@ class IVPLoop(CUDAFactory):
                         proposed_state, error, counters, proposed_counters, dt, accept_step,
                     )  # fmt: skip
                     empty_full(run, n_runs, active, outputs, counters)
+                stop = interrupted(queue)
+                if stop:
+                    status = select(active, interruption, status)
+                    active = active & (run < 0)
                 done = valid & ~active
                 finish(
                     shared, persistent, run, n_runs, inputs, outputs, final, done, saved, status,
                     elapsed, state, counters, dt,
                 )  # fmt: skip
                 fresh = ~active
-                run = more_runs(queue, fresh, run, n_runs)
-                valid = run < n_runs
+                # Runs that were taken from the queue are those that were written.
+                if stop:
+                    valid = run < 0
+                else:
+                    run = more_runs(queue, fresh, run, n_runs)
+                    valid = run < n_runs
 
         return backend.device(loop)
 

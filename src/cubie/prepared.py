@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from cubie.backend import KernelInputs
-from cubie.kernel import BatchSolverKernel, make_inputs, make_outputs
-from cubie.results import Result, ResultKind, Work
+from cubie.backend import Interrupted, KernelInputs
+from cubie.kernel import BatchSolverKernel, make_inputs, make_outputs, mark_unwritten
+from cubie.results import Result, ResultKind, Work, with_partial_result
 from cubie.saving import SaveMode
 from cubie.staging import Staging
 from cubie.stops import Stops, lay_out_stops
@@ -107,7 +107,13 @@ class PreparedSolve:
             outputs = make_outputs(
                 mode, self._kind.n_states, columns, points, self.dtype, n_counters
             )
-            seconds = kernel.launch(columns, inputs, outputs)
+            try:
+                seconds = kernel.launch(columns, inputs, outputs)
+            except Interrupted as interruption:
+                mark_unwritten(outputs, mode, self._kind.n_states, interruption.n_written)
+                np.minimum(outputs.arrays.saved, points, out=outputs.arrays.saved)
+                partial = Result(outputs, self._kind, n_runs, times, span)
+                raise with_partial_result(interruption.cause, partial) from None
             needed = int(outputs.arrays.saved.max()) if mode is SaveMode.STEPS else 0
             if needed <= room:
                 break

@@ -231,3 +231,14 @@ _SHOWN = (
     "t", "y", "nfev", "njev", "nlu", "n_steps", "n_rejected", "n_newton", "n_linear", "status",
     "t_reached", "notes", "solve_seconds",
 )  # fmt: skip
+
+
+def with_partial_result(cause: BaseException, partial: Result) -> BaseException:
+    """Attach what was solved before a signal ended a solve: `result` of the exception."""
+    ended = int(np.count_nonzero(np.atleast_1d(partial.status) != RunStatus.INTERRUPTED))
+    cause.result = partial  # pyright: ignore[reportAttributeAccessIssue]
+    cause.add_note(
+        f"{ended} of {np.size(partial.status)} runs had ended: `result` of this exception has "
+        f"them, the others with status {int(RunStatus.INTERRUPTED)} ({RunStatus.INTERRUPTED.name})."
+    )
+    return cause

@@ -59,6 +59,11 @@ class RunStatus(IntEnum):
         "Call fun(t, y, *args) in Python at the run's t_reached and last y, and just after, to see "
         "where; extend the table, or clip the index.",
     )
+    INTERRUPTED = (
+        -8,
+        "The solve was interrupted before the run ended.",
+        "Solve this run again.",
+    )
 
     @property
     def message(self) -> str:

@@ -1,6 +1,7 @@
 """Compilation targets behind one interface; the only package that knows which one is in use."""
 
 from cubie.backend.base import Backend, Kernel, KernelInputs, KernelOutputs, RunMemory
+from cubie.backend.interruption import Interrupted
 from cubie.backend.object_code import cache_directory, package_digest
 from cubie.backend.outputs import OutputBlock, OutputLayout
 from cubie.backend.primitives import (
@@ -31,6 +32,7 @@ __all__ = [
     "BACKENDS",
     "SPECIAL",
     "Backend",
+    "Interrupted",
     "Kernel",
     "KernelInputs",
     "KernelOutputs",

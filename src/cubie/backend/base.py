@@ -72,12 +72,17 @@ class Parts:
     keep: Callable
 
 
+def _never(queue):
+    return False
+
+
 @frozen
 class RunMemory:
     """Bytes one run needs in each planned space, and the spacing of runs in shared memory."""
 
     shared_stride: int = field(validator=instance_of(int))
     persistent_bytes: int = field(validator=instance_of(int))
+    local_bytes: int = field(default=0, validator=instance_of(int))
 
 
 class Backend(ABC):
@@ -196,12 +201,17 @@ class Backend(ABC):
 
     @abstractmethod
     def keep_going(self, together: bool = False) -> Callable:
-        """Return ``keep_going(active, beyond)``, as a plain bool: attempt another step?
+        """Return ``keep_going(queue, active, beyond)``, as a plain bool: attempt another step?
 
-        False when no lane is active, or when enough lanes are free for new runs
-        while there are any (`beyond`: the lane's number is beyond the last run).
+        False when the batch has been called off, when no lane is active, or when enough
+        lanes are free for new runs while there are any (`beyond`: the lane's number is
+        beyond the last run).
         With `together`, false as soon as a lane that is not beyond is free.
         """
+
+    def interrupted(self) -> Callable:
+        """Return ``interrupted(queue)``, as a plain bool: has the batch been called off?"""
+        return self.device(_never)
 
     @abstractmethod
     def foreign_rhs(self, system: Any) -> Callable:

@@ -21,8 +21,10 @@ from cubie.backend.base import (
     Parts,
     RunMemory,
 )
+from cubie.backend.interruption import Handling, Interrupted, handling, run_apart
 from cubie.backend.object_code import ENTRY, ObjectCode
 from cubie.backend.outputs import OutputBlock
+from cubie.backend.run_queue import RunQueue
 from cubie.backend.targets import register_bytes
 from cubie.backend.threads import n_threads, shared_team
 
@@ -96,6 +98,9 @@ class CPUBackend(Backend):
     def keep_going(self, together: bool = False) -> Callable:
         return self._compiler.keep_going(together)
 
+    def interrupted(self) -> Callable:
+        return self._compiler.interrupted()
+
     def foreign_rhs(self, system) -> Callable:
         return self._compiler.foreign_rhs(system)
 
@@ -116,9 +121,13 @@ class CPUKernel(Kernel):
     # What a group of runs is taken to need before the first batch is solved.
     FIRST_GUESS_SECONDS = 20e-6
 
+    # Larger groups lie on stacks made for them: a thread may have 512 KiB.
+    USUAL_STACK_BYTES = 256 * 1024
+
     def __init__(self, width: int, memory: RunMemory, code: ObjectCode):
         self._width = width
         self._shared_bytes = memory.shared_stride * width
+        self._stack_bytes = _stack_bytes(memory, width)
         self._code = code
         self._entry = code.address(ENTRY)
         self._group_seconds = self.FIRST_GUESS_SECONDS
@@ -140,23 +149,44 @@ class CPUKernel(Kernel):
 
     def solve(self, n_runs, inputs: KernelInputs, outputs: OutputBlock, block_size: int):
         start = _address(outputs.memory)
-        return self._run(n_runs, inputs, [start + offset for offset in outputs.layout.offsets])
+        offsets = outputs.layout.offsets
+        return self._run(n_runs, inputs, [start + offset for offset in offsets], outputs)
 
     def __call__(self, n_runs, inputs: KernelInputs, outputs: KernelOutputs, block_size: int):
-        self._run(n_runs, inputs, [_address(array) for array in outputs])
+        self._run(n_runs, inputs, [_address(array) for array in outputs], outputs)
 
-    def _run(self, n_runs: int, inputs: KernelInputs, outputs: list[int]) -> float:
+    def _run(self, n_runs: int, inputs: KernelInputs, outputs: list[int], owner: Any) -> float:
         """Solve all runs into arrays at the given addresses; return the seconds that it took."""
         workers = self._workers(n_runs)
         # One that no other caller has, or a new one.
         job = self._jobs.pop(workers, None) or _Job(workers, self._shared_bytes)
         job.give(n_runs, inputs, outputs)
         start = time.perf_counter()
-        shared_team().run(self._entry, job.arguments)
+        try:
+            self._work(job, (inputs, owner))
+        except BaseException as error:
+            if job.queue.called_off:
+                raise Interrupted(error, min(job.queue.n_taken, n_runs)) from error
+            raise
         seconds = time.perf_counter() - start
         self._jobs[workers] = job
         self._group_seconds = seconds * workers / max(1.0, n_runs / self._width)
         return seconds
+
+    def _work(self, job: _Job, arrays: Any) -> None:
+        """Let all workers of a job work; a signal may end it."""
+        may_end = handling()
+        if self._stack_bytes > self.USUAL_STACK_BYTES:
+            apart = self._stack_bytes
+        elif may_end is Handling.HANDLERS:
+            apart = 0
+        else:
+            ended_by = job.queue if may_end is Handling.CTRL_C else None
+            shared_team().run(self._entry, job.arguments, ended_by)
+            return
+        # The code too must last as long as a thread that is in it.
+        memory = (self._code, job, arrays)
+        run_apart(self._entry, job.arguments, job.queue, apart, memory)
 
     def _workers(self, n_runs: int) -> int:
         """Return how many threads a batch is worth, judged by what the latest one took."""
@@ -172,6 +202,7 @@ class _Job:
     ----------
     arguments : ctypes array
         For each worker the address of what the kernel's entry takes.
+    queue : RunQueue
     """
 
     # Elements of inputs whose addresses are remembered: larger ones would be kept alive.
@@ -181,17 +212,18 @@ class _Job:
         stride = -(-max(1, shared_bytes) // MAX_ALIGNMENT) * MAX_ALIGNMENT
         self._memory = np.empty(workers * stride + MAX_ALIGNMENT, np.uint8)
         first = -(-_address(self._memory) // MAX_ALIGNMENT) * MAX_ALIGNMENT
-        self._queue = ctypes.c_int64(0)
+        self.queue = RunQueue()
         n_arrays = len(KernelInputs._fields) + len(KernelOutputs._fields)
         make = ctypes.c_int64 * (3 + n_arrays)
-        queue = ctypes.addressof(self._queue)
-        self._rows = [make(queue, first + worker * stride) for worker in range(workers)]
+        self._rows = [
+            make(self.queue.address, first + worker * stride) for worker in range(workers)
+        ]
         self.arguments = (ctypes.c_int64 * workers)(*map(ctypes.addressof, self._rows))
         self._known: tuple[int, KernelInputs] | None = None
 
     def give(self, n_runs: int, inputs: KernelInputs, outputs: list[int]) -> None:
         """Set what the next launch works on: numbers, arrays, and addresses of arrays."""
-        self._queue.value = 0
+        self.queue.begin()
         known = self._known
         if known is None or known[0] != n_runs or known[1] is not inputs:
             numbers = [n_runs, *(_address(array) for array in inputs)]
@@ -201,6 +233,13 @@ class _Job:
             self._known = (n_runs, inputs) if small else None
         for row in self._rows:
             row[-len(outputs) :] = outputs
+
+
+def _stack_bytes(memory: RunMemory, width: int) -> int:
+    """Return what a worker's stack must hold: a group's buffers, and as much for temporaries."""
+    page = 4096
+    bytes_of_group = width * (memory.local_bytes + memory.persistent_bytes)
+    return -(-(2 * bytes_of_group + 64 * 1024) // page) * page
 
 
 def _address(array: Any) -> int:

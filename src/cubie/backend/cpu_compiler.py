@@ -20,6 +20,7 @@ from cubie.backend.foreign import ForeignTarget
 from cubie.backend.foreign_cpu import NUMBA_ENVIRONMENT, CPUForeignTarget
 from cubie.backend.lanes import MAX_ALIGNMENT, Base, Flat, Lanes, lane_type
 from cubie.backend.object_code import ENTRY, target_machine
+from cubie.backend.run_queue import STOP_BYTES
 
 # Everything but the promises that no value is NaN or infinite: a run that blows
 # up must be recognised.
@@ -134,22 +135,33 @@ class CPUCompiler(CompiledBackend):
         width = self.width
         threshold = 1 if together else refill_threshold(width)
 
-        def going(typingctx, active, beyond):
+        def going(typingctx, queue, active, beyond):
             def lower(context, builder, signature, args):
-                any_active = codegen.any_true(builder, args[0], width)
+                queue, active, beyond = args
+                wanted = builder.not_(_called_off(builder, queue))
+                any_active = builder.and_(wanted, codegen.any_true(builder, active, width))
                 if width == 1:
                     return any_active
-                idle = codegen.count_true(builder, builder.not_(args[0]), width)
+                idle = codegen.count_true(builder, builder.not_(active), width)
                 few = builder.icmp_unsigned("<", idle, idle.type(threshold))
-                empty = codegen.any_true(builder, args[1], width)
+                empty = codegen.any_true(builder, beyond, width)
                 if together:
-                    in_step = builder.or_(args[0], args[1])
+                    in_step = builder.or_(active, beyond)
                     return builder.and_(any_active, codegen.all_true(builder, in_step, width))
                 return builder.and_(any_active, builder.or_(few, empty))
 
-            return types.boolean(active, beyond), lower
+            return types.boolean(types.int64, active, beyond), lower
 
         return intrinsic(going)
+
+    def interrupted(self) -> Callable:
+        def stopped(typingctx, queue):
+            def lower(context, builder, signature, args):
+                return _called_off(builder, args[0])
+
+            return types.boolean(types.int64), lower
+
+        return intrinsic(stopped)
 
     def _record_types(self, record) -> dict[str, types.Type]:
         """Return the element type of each array of a kernel's record."""
@@ -193,6 +205,13 @@ def _base_at(typingctx, address):
 def refill_threshold(width: int) -> int:
     """Return how many lanes must be free before new runs are loaded into them."""
     return max(1, width // 4)
+
+
+def _called_off(builder, queue):
+    """Emit whether the flag of a `RunQueue` is set; another thread may do so at any moment."""
+    at = builder.add(queue, I64(STOP_BYTES))
+    flag = builder.load_atomic(builder.inttoptr(at, I64.as_pointer()), "monotonic", 8)
+    return builder.icmp_unsigned("!=", flag, I64(0))
 
 
 def _take(builder, queue, n):

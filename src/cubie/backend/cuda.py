@@ -49,6 +49,10 @@ def _first_argument(context, builder, signature, args):
     return args[0]
 
 
+def _second_argument(context, builder, signature, args):
+    return args[1]
+
+
 class CUDABackend(CompiledBackend):
     """Compile with numba-cuda; every thread is one run."""
 
@@ -98,8 +102,8 @@ class CUDABackend(CompiledBackend):
         return extending.intrinsic(more)
 
     def keep_going(self, together: bool = False) -> Callable:
-        def going(typingctx, active, beyond):
-            return types.boolean(active, beyond), _first_argument
+        def going(typingctx, queue, active, beyond):
+            return types.boolean(queue, active, beyond), _second_argument
 
         return extending.intrinsic(going)
 

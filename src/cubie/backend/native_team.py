@@ -11,13 +11,16 @@ import atexit
 import ctypes
 import os
 import platform
+import signal
 import threading
 
 import numpy as np
 
 from cubie.backend.object_code import ObjectCode, target_machine
+from cubie.backend.run_queue import STOP_BYTES, RunQueue
 
 BOX_BYTES = 512  # of a mailbox: cache lines of its own, room for any C library's mutex
+ACTION_BYTES = 256  # room for any C library's struct sigaction
 SPINS = 4000  # some 60 to 200 microseconds
 
 # What a spinning thread tells its processor.
@@ -34,7 +37,49 @@ declare i32 @pthread_mutex_unlock(ptr)
 declare i32 @pthread_cond_init(ptr, ptr)
 declare i32 @pthread_cond_wait(ptr, ptr)
 declare i32 @pthread_cond_signal(ptr)
+declare i32 @sigaction(i32, ptr, ptr)
 {declaration}
+
+@queue_of_main = internal global ptr null
+@handler_before = internal global ptr null
+@action_before = internal global [{action_bytes} x i8] zeroinitializer, align 16
+@action_now = internal global [{action_bytes} x i8] zeroinitializer, align 16
+
+; Call the main thread's batch off, and do what would have been done.
+define internal void @on_interrupt(i32 %signal) {{
+entry:
+  %queue = load atomic ptr, ptr @queue_of_main seq_cst, align 8
+  %none = icmp eq ptr %queue, null
+  br i1 %none, label %pass, label %stop
+stop:
+  %flag = getelementptr i8, ptr %queue, i64 {stop_bytes}
+  store atomic i64 1, ptr %flag seq_cst, align 8
+  br label %pass
+pass:
+  %before = load atomic ptr, ptr @handler_before seq_cst, align 8
+  call void %before(i32 %signal)
+  ret void
+}}
+
+; An action begins with its handler: the rest of it, which systems lay out as they like, is kept.
+define internal void @listen(ptr %queue) {{
+  call i32 @sigaction(i32 {interrupt}, ptr null, ptr @action_before)
+  call void @llvm.memcpy.p0.p0.i64(ptr @action_now, ptr @action_before, i64 {action_bytes}, i1 0)
+  %before = load ptr, ptr @action_before
+  store atomic ptr %before, ptr @handler_before seq_cst, align 8
+  store ptr @on_interrupt, ptr @action_now
+  store atomic ptr %queue, ptr @queue_of_main seq_cst, align 8
+  call i32 @sigaction(i32 {interrupt}, ptr @action_now, ptr null)
+  ret void
+}}
+
+define internal void @listen_no_more() {{
+  call i32 @sigaction(i32 {interrupt}, ptr @action_before, ptr null)
+  store atomic ptr null, ptr @queue_of_main seq_cst, align 8
+  ret void
+}}
+
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 
 ; Wait for a number to change; false where it did not for a while.
 define internal i1 @spin(ptr %number, i64 %old) {{
@@ -172,12 +217,19 @@ out:
   ret void
 }}
 
-; Post a job to `n` threads, do the caller's part, and wait for all.
-define void @cubie_team_run(ptr %boxes, i64 %n, ptr %f, ptr %arguments) {{
+; Post a job to `n` threads, do the caller's part, and wait for all. Ctrl-C calls off the queue
+; of runs, where one is given.
+define void @cubie_team_run(ptr %boxes, i64 %n, ptr %f, ptr %arguments, ptr %queue) {{
 entry:
+  %deaf = icmp eq ptr %queue, null
+  br i1 %deaf, label %begin, label %open
+open:
+  call void @listen(ptr %queue)
+  br label %begin
+begin:
   br label %posts
 posts:
-  %i = phi i64 [ 0, %entry ], [ %i1, %post ]
+  %i = phi i64 [ 0, %begin ], [ %i1, %post ]
   %more = icmp ult i64 %i, %n
   br i1 %more, label %post, label %own
 post:
@@ -203,6 +255,11 @@ await:
   call void @wait(ptr %other)
   br label %waits
 out:
+  br i1 %deaf, label %end, label %close
+close:
+  call void @listen_no_more()
+  br label %end
+end:
   ret void
 }}
 """
@@ -218,7 +275,15 @@ def _compile() -> bytes:
 
 def _source() -> str:
     declaration, pause = _PAUSE.get(platform.machine(), ("", ""))
-    return _CODE.format(declaration=declaration, pause=pause, spins=SPINS, box_bytes=BOX_BYTES)
+    return _CODE.format(
+        declaration=declaration,
+        pause=pause,
+        spins=SPINS,
+        box_bytes=BOX_BYTES,
+        stop_bytes=STOP_BYTES,
+        interrupt=int(signal.SIGINT),
+        action_bytes=ACTION_BYTES,
+    )
 
 
 class NativeTeam:
@@ -241,7 +306,7 @@ class NativeTeam:
         # These two return at once: giving up the interpreter's lock would cost more.
         self._wake = ctypes.PYFUNCTYPE(None, pointer)(address("cubie_team_wake"))
         self._post = ctypes.PYFUNCTYPE(None, *[pointer] * 3)(address("cubie_team_post"))
-        run = (pointer, ctypes.c_int64, pointer, ctypes.POINTER(ctypes.c_int64))
+        run = (pointer, ctypes.c_int64, pointer, ctypes.POINTER(ctypes.c_int64), pointer)
         self._run = ctypes.CFUNCTYPE(None, *run)(address("cubie_team_run"))
         serve = ctypes.CFUNCTYPE(None, pointer)(address("cubie_team_serve"))
         initialise = ctypes.CFUNCTYPE(None, pointer)(address("cubie_team_open"))
@@ -260,18 +325,25 @@ class NativeTeam:
         for box in self._boxes[: workers - 1]:
             self._wake(box)
 
-    def run(self, function: int, arguments: ctypes.Array[ctypes.c_int64]) -> None:
+    def run(
+        self,
+        function: int,
+        arguments: ctypes.Array[ctypes.c_int64],
+        ended_by_ctrl_c: RunQueue | None = None,
+    ) -> None:
         """Call the C function at an address once with each argument, in threads of their own.
 
         A caller that finds the others busy calls it with the first one only: the work must be
-        such that any worker can do all of it.
+        such that any worker can do all of it. `ended_by_ctrl_c` is called off by a SIGINT that
+        arrives meanwhile; give it in the main thread, while Python's own handler is installed.
         """
         others = len(arguments) - 1
         if others > len(self._boxes):
             raise ValueError(f"{others} other threads asked of a team of {len(self._boxes)}")
         mine = self._free.acquire(blocking=False)
         try:
-            self._run(self._boxes[0], others if mine else 0, function, arguments)
+            queue = None if ended_by_ctrl_c is None else ended_by_ctrl_c.address
+            self._run(self._boxes[0], others if mine else 0, function, arguments, queue)
         finally:
             if mine:
                 self._free.release()

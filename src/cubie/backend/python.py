@@ -26,6 +26,7 @@ from cubie.backend.base import (
     RunMemory,
     own_placement,
 )
+from cubie.backend.interruption import Interrupted
 from cubie.backend.special import SPECIAL
 from cubie_planner import Location, Placement
 
@@ -226,7 +227,7 @@ def _no_more(queue, free, run, n_runs):
     return n_runs
 
 
-def _while_active(active, beyond):
+def _while_active(queue, active, beyond):
     return bool(active)
 
 
@@ -274,4 +275,7 @@ class PythonKernel(Kernel):
             for run in range(n_runs):
                 shared = Memory.poisoned(self._memory.shared_stride)
                 persistent = Memory.poisoned(self._memory.persistent_bytes)
-                self._loop(shared, persistent, run, n_runs, inputs, outputs)
+                try:
+                    self._loop(shared, persistent, run, n_runs, inputs, outputs)
+                except KeyboardInterrupt as error:
+                    raise Interrupted(error, run) from error

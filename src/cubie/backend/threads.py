@@ -8,6 +8,9 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from cubie.backend.interruption import run_apart
+from cubie.backend.run_queue import RunQueue
+
 THREADS_VARIABLE = "NUMBA_NUM_THREADS"
 
 
@@ -29,11 +32,17 @@ class Team(Protocol):
         """Let the threads of a job that will be posted within microseconds be ready for it."""
         ...
 
-    def run(self, function: int, arguments: ctypes.Array[ctypes.c_int64]) -> None:
+    def run(
+        self,
+        function: int,
+        arguments: ctypes.Array[ctypes.c_int64],
+        ended_by_ctrl_c: RunQueue | None = None,
+    ) -> None:
         """Call the C function at an address once with each argument, each in its own thread.
 
         A caller that finds the others busy calls it with the first argument only: any worker
-        must be able to do all of the work.
+        must be able to do all of the work. `ended_by_ctrl_c` is called off by a SIGINT that
+        arrives meanwhile; give it in the main thread, while Python's own handler is installed.
         """
         ...
 
@@ -47,8 +56,16 @@ class PooledTeam:
     def wake(self, workers: int) -> None:
         """Do nothing: the executor starts threads as they are needed."""
 
-    def run(self, function: int, arguments: ctypes.Array[ctypes.c_int64]) -> None:
+    def run(
+        self,
+        function: int,
+        arguments: ctypes.Array[ctypes.c_int64],
+        ended_by_ctrl_c: RunQueue | None = None,
+    ) -> None:
         """Call the function once with each argument."""
+        if ended_by_ctrl_c is not None:
+            run_apart(function, arguments, ended_by_ctrl_c, 0, arguments)
+            return
         call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)  # releases the interpreter's lock
         others = [self._executor.submit(call, argument) for argument in arguments[1:]]
         call(arguments[0])

@@ -1,0 +1,216 @@
+"""A signal ends a solve soon, what had ended can be had, and the next solve is sound."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from cubie import RunStatus, Solver, solve_ivp
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent to the process itself")
+
+N = 400
+STIFFNESS = np.linspace(1.0, 2.0, N)
+SHORT, LONG = (0.0, 0.05), (0.0, 1e4)
+METHODS = {
+    "rk4": {"first_step": 1e-5},
+    "tsit5": {"max_step": 1e-4},
+    "kvaerno5": {"max_step": 1e-4},
+    "radau_iia_5": {"max_step": 1e-4},
+    "rodas5p": {"max_step": 1e-4},
+}
+
+
+def oscillator(t, y, k):
+    return y[1], -k * y[0]
+
+
+def solver_of(method, **options):
+    options = {"save": "final", **METHODS[method], **options}
+    return Solver(oscillator, method=method, backend="cpu", max_steps=10**9, **options)
+
+
+def solve(solver, span, **changes):
+    return solver.solve(span, np.ones((N, 2)), args=(STIFFNESS,), **changes)
+
+
+class After:
+    """Sends a signal to this process after some time."""
+
+    def __init__(self, seconds, number=signal.SIGINT):
+        self.seconds, self.number = seconds, number
+        self.sent = threading.Event()
+        self.thread = threading.Thread(target=self._send)
+
+    def _send(self):
+        time.sleep(self.seconds)
+        self.at = time.perf_counter()
+        os.kill(os.getpid(), self.number)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.thread.join()
+
+
+@pytest.fixture
+def handler():
+    """Set a handler of a signal for one test."""
+    before = {}
+
+    def install(number, function):
+        before[number] = signal.signal(number, function)
+
+    yield install
+    for number, function in before.items():
+        signal.signal(number, function)
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_ctrl_c_stops_a_solve_and_the_next_one_is_right(method):
+    """At random moments: back within half a second, with partial results; then as before."""
+    solver = solver_of(method)
+    expected = solve(solver, SHORT)
+    moments, begun = random.Random(method), []
+    for _ in range(10):
+        with After(moments.uniform(0.0, 0.1)) as sent, pytest.raises(KeyboardInterrupt) as caught:
+            solve(solver, LONG)
+        assert time.perf_counter() - sent.at < 0.5
+        if hasattr(caught.value, "result"):  # else it was not yet launched
+            partial = caught.value.result
+            assert set(partial.status) == {RunStatus.INTERRUPTED}
+            assert np.all(partial.t_reached < LONG[1])
+            begun.append(partial.n_steps > 0)
+            assert np.isfinite(partial.y[begun[-1]]).all()
+        again = solve(solver, SHORT)
+        assert np.array_equal(again.y, expected.y)
+        assert np.array_equal(again.status, expected.status)
+    assert np.any(begun)
+
+
+@pytest.mark.parametrize("save", ["final", "times", "steps"])
+def test_what_had_ended_is_kept(save):
+    """Short runs come first: their results are those of a solve that was not interrupted."""
+    y0 = np.random.default_rng(1).uniform(0.5, 1.5, (3000, 2))
+    rate = np.where(np.arange(3000) < 1000, 1.0, 1e10)  # the later ones take very many steps
+    times = [0.2, 0.7, 1.0] if save == "times" else None
+    solver = Solver(oscillator, backend="cpu", max_steps=10**9)
+    options = {"t_eval": times, **({} if times else {"save": save})}
+    expected = solver.solve((0.0, 1.0), y0[:1000], args=(rate[:1000],), **options)
+    with After(0.3), pytest.raises(KeyboardInterrupt) as caught:
+        solver.solve((0.0, 1.0), y0, args=(rate,), **options)
+    partial = caught.value.result
+    ended = partial.status == RunStatus.SUCCESS
+    assert 0 < ended.sum() < 3000
+    assert set(partial.status) == {RunStatus.SUCCESS, RunStatus.INTERRUPTED}
+    assert f"{ended.sum()} of 3000 runs had ended" in caught.value.__notes__[0]
+    alike = np.flatnonzero(ended[:1000])
+    for name in ("y", "n_steps", "t_reached", "nfev"):
+        found, wanted = getattr(partial, name)[alike], getattr(expected, name)[alike]
+        if save == "steps" and name == "y":
+            found = found[..., : wanted.shape[-1]]
+        assert np.array_equal(found, wanted, equal_nan=True)
+
+
+def test_a_handler_that_raises_ends_a_solve(handler):
+    """A timer's handler, say: its exception arrives, and carries what was solved."""
+
+    def late(number, frame):
+        raise TimeoutError("late")
+
+    handler(signal.SIGALRM, late)
+    solver = solver_of("tsit5")
+    expected = solve(solver, SHORT)
+    with After(0.1, signal.SIGALRM) as sent, pytest.raises(TimeoutError, match="late") as caught:
+        solve(solver, LONG)
+    assert time.perf_counter() - sent.at < 0.5
+    assert RunStatus.INTERRUPTED in caught.value.result.status
+    assert np.array_equal(solve(solver, SHORT).y, expected.y)
+
+
+def test_a_handler_that_returns_ends_nothing(handler):
+    """It runs while the solve goes on, which ends as if nothing had been."""
+    calls = []
+    solver = solver_of("rk4")
+    expected = solve(solver, (0.0, 4.0))
+    handler(signal.SIGINT, lambda number, frame: calls.append(time.perf_counter()))
+    with After(0.05):
+        result = solve(solver, (0.0, 4.0))
+        end = time.perf_counter()
+    assert len(calls) == 1
+    assert calls[0] < end
+    assert np.array_equal(result.y, expected.y)
+    assert np.all(result.success)
+
+
+def test_python_s_handler_is_there_after_a_solve():
+    """The action of SIGINT is left as it was found."""
+    solver = solver_of("tsit5")
+    solve(solver, SHORT)
+    with After(0.01), pytest.raises(KeyboardInterrupt):
+        time.sleep(5.0)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_another_thread_s_solve_goes_on():
+    """Signals are the main thread's: a solve of another one is not harmed."""
+    solver = solver_of("rk4")
+    expected, found = solve(solver, (0.0, 4.0)), []
+    ended = threading.Event()
+
+    def solve_there():
+        found.append(solve(solver, (0.0, 4.0)))
+        ended.set()
+
+    threading.Thread(target=solve_there).start()
+    with pytest.raises(KeyboardInterrupt), After(0.05):
+        time.sleep(5.0)
+    assert ended.wait(60.0)
+    assert np.array_equal(found[0].y, expected.y)
+
+
+def test_the_python_target_is_interrupted_too():
+    """Between two runs and within one; runs that had ended are kept."""
+    with After(0.5), pytest.raises(KeyboardInterrupt) as caught:
+        solve_ivp(
+            oscillator, (0.0, 5.0), np.ones((N, 2)), args=(STIFFNESS,), backend="python",
+            save="final", max_steps=10**6,
+        )  # fmt: skip
+    status = caught.value.result.status
+    assert status[0] == RunStatus.SUCCESS
+    assert status[-1] == RunStatus.INTERRUPTED
+    assert np.isnan(caught.value.result.y[-1]).all()
+
+
+LARGE = """
+import threading
+threading.stack_size(256 * 1024)
+import numpy as np, cubie
+n = 60
+def ring(t, y, f):
+    return [(y[(i + 1) % n] - y[i - 2]) * y[i - 1] - y[i] + f for i in range(n)]
+def solve():
+    run = cubie.Solver(ring, method="rodas5p", backend="cpu", lanes=16, rtol=1e-5)
+    result = run.solve((0, 0.05), 8 + 2 * np.sin(np.arange(n)), args=(np.linspace(7, 9, 64),))
+    print(bool(result.success.all()), run.kernel.compiled._stack_bytes > 256 * 1024)
+thread = threading.Thread(target=solve)
+threading.stack_size(512 * 1024)
+thread.start()
+thread.join()
+"""
+
+
+def test_a_group_larger_than_a_stack_is_solved():
+    """Its buffers lie on stacks made for them; the process does not end."""
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE], capture_output=True, text=True, timeout=300
+    )
+    assert (done.returncode, done.stdout.split()) == (0, ["True", "True"]), done.stderr[-500:]
