@@ -21,6 +21,7 @@ from tests.cubie.formulas import Raised, Spread, formulas, points, python_value
 
 FORMULAS_A_MODULE = 40
 MANY = 150
+ARGS = (np.float64(0.7), np.float64(-1.3))
 N_POINTS = 24
 N_SAMPLES = 60
 NEAR = {"float64": 1e-13, "float32": 2e-5}
@@ -33,13 +34,13 @@ def traced_module(texts, directory):
         function = _function(text)
         try:
             with np.errstate(all="ignore"):
-                system = trace(function, 2, (0.7, -1.3), cache_dir=directory)
+                system = trace(function, 2, ARGS, cache_dir=directory)
         except RightHandSideError:
             counts["raises always"] += 1
             continue
         if system.kind != "traced":
             counts["compiled as it stands"] += 1
-            counts[f"  {system.note[-150:]}"] += 1
+            counts[f"  {text}: {system.note[90:]}"] += 1
             continue
         body = system.source.partition("dy, at):\n")[2].splitlines()[1:]
         body = [line for line in body if not line.startswith("    dy[at + 1]")]

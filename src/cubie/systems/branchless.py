@@ -229,13 +229,20 @@ def _is_traced(value):
     return isinstance(value, Expr)
 
 
+def _held(condition, a, b):
+    """Return a where the condition holds, else b: `and` and `or` return one of their operands."""
+    if ex.is_mask(a) and ex.is_mask(b):
+        return (ex.logical_and if b is condition else ex.logical_or)(a, b)
+    return ex.select(condition, a, b)
+
+
 def _all(*later):
     value = True
     for one in later:
         if isinstance(value, Expr):
             other = one()
             if isinstance(other, (Expr, bool)):
-                value = ex.logical_and(value, other)
+                value = _held(value, other, value)
                 continue
             value = value and other
         else:
@@ -249,7 +256,7 @@ def _any(*later):
         if isinstance(value, Expr):
             other = one()
             if isinstance(other, (Expr, bool)):
-                value = ex.logical_or(value, other)
+                value = _held(value, value, other)
                 continue
             value = value or other
         else:

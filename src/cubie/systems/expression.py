@@ -48,6 +48,8 @@ class Graph:
         Tells whether the code under trace catches exceptions.
     plain : set of int
         Serial numbers of nodes that are Python's own floats, which raise where NumPy's do not.
+    of_numpy : set of int
+        Serial numbers of nodes that a function of NumPy's returned.
     """
 
     def __init__(self, decide=None, catching=lambda: False):
@@ -56,6 +58,7 @@ class Graph:
         self.decide = decide or _refuse_truth_value
         self.catching = catching
         self.plain = set()
+        self.of_numpy = set()
 
     def node(self, op, *operands):
         """Return the one node of this operator and these operands."""
@@ -386,6 +389,27 @@ def _raising(function, check: str):
     return _binary(checked)
 
 
+def _of_conditions(name: str, function):
+    """Return an operator that means something else where both operands are conditions."""
+
+    def checked(a, b):
+        if is_mask(a) and is_mask(b):
+            return _truth(name)(a, b)
+        return function(a, b)
+
+    return _binary(checked)
+
+
+def _truth(name: str):
+    from cubie.systems import truth
+
+    return getattr(truth, name)
+
+
+def _bits(name: str):
+    return _binary(lambda a, b: _truth(name)(a, b))
+
+
 def _comparison(op):
     return _binary(lambda a, b: compare(op, a, b))[0]
 
@@ -433,16 +457,16 @@ class Expr:
         self.serial = serial
         self.finite = op in ("t", "y") or (op in BOUNDED and all(map(_is_finite, operands)))
 
-    __add__, __radd__ = _binary(add)
+    __add__, __radd__ = _of_conditions("plus", add)
     __sub__, __rsub__ = _binary(sub)
-    __mul__, __rmul__ = _binary(multiply)
+    __mul__, __rmul__ = _of_conditions("times", multiply)
     __truediv__, __rtruediv__ = _raising(divide, "raise_as_division")
     __pow__, __rpow__ = _raising(power, "raise_as_power")
     __floordiv__, __rfloordiv__ = _raising(floor_divide, "raise_as_division")
     __mod__, __rmod__ = _raising(remainder, "raise_as_division")
-    __and__, __rand__ = _binary(logical_and)
-    __or__, __ror__ = _binary(logical_or)
-    __xor__, __rxor__ = _binary(lambda a, b: select(a, logical_not(b), mask(b)))
+    __and__, __rand__ = _bits("bits_and")
+    __or__, __ror__ = _bits("bits_or")
+    __xor__, __rxor__ = _bits("bits_xor")
     __lt__, __le__, __gt__, __ge__ = map(_comparison, ("<", "<=", ">", ">="))
     __eq__, __ne__ = map(_comparison, ("==", "!="))
     __hash__ = object.__hash__
@@ -457,7 +481,7 @@ class Expr:
         return call("fabs", self)
 
     def __invert__(self):
-        return logical_not(self)
+        return _truth("complement")(self)
 
     def __floor__(self):
         return call("floor", self)

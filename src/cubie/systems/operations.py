@@ -11,6 +11,7 @@ import sys
 from functools import partial, reduce
 
 from cubie.systems import expression as ex
+from cubie.systems import truth
 from cubie.systems.expression import (
     Expr,
     add,
@@ -19,7 +20,6 @@ from cubie.systems.expression import (
     div,
     divide,
     mul,
-    multiply,
     neg,
     select,
     sub,
@@ -177,9 +177,9 @@ def logical_xor(a, b):
 
 
 FUNCTIONS = {
-    "add": add,
+    "add": truth.added,
     "subtract": sub,
-    "multiply": multiply,
+    "multiply": truth.multiplied,
     "divide": divide,
     "true_divide": divide,
     "floor_divide": ex.floor_divide,
@@ -230,10 +230,10 @@ FUNCTIONS = {
     "logical_or": ex.logical_or,
     "logical_not": ex.logical_not,
     "logical_xor": logical_xor,
-    "bitwise_and": ex.logical_and,
-    "bitwise_or": ex.logical_or,
-    "bitwise_xor": logical_xor,
-    "invert": ex.logical_not,
+    "bitwise_and": truth.bits_and,
+    "bitwise_or": truth.bits_or,
+    "bitwise_xor": truth.bits_xor,
+    "invert": truth.inverted,
     "isnan": is_nan,
     "isinf": lambda x: compare("==", call("fabs", x), math.inf),
     "isfinite": isfinite,
