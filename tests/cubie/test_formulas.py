@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import collections
 import importlib.util
+import math
 import os
 import uuid
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+import scipy.special
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from cubie.systems import RightHandSideError, trace
 from tests.cubie.evaluate import TARGETS, backend_of, evaluate_rhs
-from tests.cubie.formulas import Raised, Spread, formulas, points, python_value
+from tests.cubie.formulas import formulas, points
+from tests.cubie.spread import Raised, Spread, python_value
 
 FORMULAS_A_MODULE = 40
 MANY = 150
@@ -58,7 +61,7 @@ def traced_module(texts, directory):
 
 
 def _function(text):
-    namespace = {"np": np, "math": __import__("math")}
+    namespace = {"np": np, "math": math, "special": scipy.special}
     exec(f"def fun(t, y, p, q):\n    return [{text}, 0.0]", namespace)
     return namespace["fun"]
 
@@ -166,6 +169,7 @@ def _is_excused(text, column, got, dtype, exact):
 
 HEALTH = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture,
           HealthCheck.large_base_example]  # fmt: skip
+SETTINGS = {"deadline": None, "database": None, "suppress_health_check": HEALTH}
 
 
 def _lists_of_formulas(size):
@@ -200,7 +204,7 @@ def test_known_formulas_give_what_python_gives(tmp_path):
 
 
 @seed(20240229)
-@settings(max_examples=3, deadline=None, database=None, suppress_health_check=HEALTH)
+@settings(max_examples=3, **SETTINGS)
 @given(_lists_of_formulas(FORMULAS_A_MODULE), st.integers(0, 10**6))
 def test_random_formulas_give_what_python_gives(tmp_path_factory, texts, number):
     """A seeded sample of formulas, on every target, with and without fast-math."""
@@ -217,7 +221,7 @@ def test_twenty_thousand_formulas_give_what_python_gives(tmp_path_factory):
     n_modules = -(-int(os.environ.get("CUBIE_FORMULAS", 20_000)) // MANY)
 
     @seed(int(os.environ.get("CUBIE_SEED", 1)))
-    @settings(max_examples=n_modules, deadline=None, database=None, suppress_health_check=HEALTH)
+    @settings(max_examples=n_modules, phases=(Phase.generate,), **SETTINGS)
     @given(_lists_of_formulas(MANY), st.integers(0, 10**6))
     def run(texts, number):
         counts, found = check(texts, tmp_path_factory.mktemp("formulas"), number)

@@ -102,21 +102,17 @@ def as_numbers(array):
     """Return the array with its truth values as ones and zeros, in place."""
     flat = array.reshape(-1)
     for i, entry in enumerate(flat.tolist()):
-        if _is_truth_value(entry):
+        if ex.is_mask(entry):
             np.ndarray.__setitem__(flat, i, ex.number(entry))
     return flat.reshape(array.shape)
 
 
 def _of_one_kind(array):
     """Return an array that holds truth values or numbers, as NumPy's do: not both."""
-    masks = list(map(_is_truth_value, array.ravel().tolist()))
+    masks = list(map(ex.is_mask, array.ravel().tolist()))
     if not any(masks):
         return array
     return _made_by_numpy(array) if all(masks) else as_numbers(array.copy())
-
-
-def _is_truth_value(entry):
-    return ex.is_mask(entry) or type(entry) is np.bool_
 
 
 def has_masks(array):
@@ -187,10 +183,19 @@ def apply_ufunc(ufunc, method, inputs, options):
 
 
 def _made_by_numpy(result):
-    for entry in result.ravel().tolist() if isinstance(result, np.ndarray) else (result,):
-        if type(entry) is Expr:
-            entry.graph.of_numpy.add(entry.serial)
+    """Return what a function of NumPy's gave, and note that it is no value of Python's own."""
+    if not isinstance(result, np.ndarray):
+        return _of_numpy(result)
+    for i, entry in enumerate(result.ravel().tolist()):
+        if _of_numpy(entry) is not entry:
+            np.ndarray.__setitem__(result, np.unravel_index(i, result.shape), np.bool_(entry))
     return result
+
+
+def _of_numpy(entry):
+    if type(entry) is Expr:
+        entry.graph.of_numpy.add(entry.serial)
+    return np.bool_(entry) if type(entry) is bool else entry
 
 
 def _traced_in(inputs):

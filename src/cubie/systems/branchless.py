@@ -16,6 +16,8 @@ import linecache
 import types
 from typing import Any
 
+import numpy as np
+
 from cubie.systems import expression as ex
 from cubie.systems.arrays import UNSET
 from cubie.systems.errors import Untraceable
@@ -241,7 +243,7 @@ def _all(*later):
     for one in later:
         if isinstance(value, Expr):
             other = one()
-            if isinstance(other, (Expr, bool)):
+            if isinstance(other, (Expr, bool, np.bool_)):
                 value = _held(value, other, value)
                 continue
             value = value and other
@@ -255,7 +257,7 @@ def _any(*later):
     for one in later:
         if isinstance(value, Expr):
             other = one()
-            if isinstance(other, (Expr, bool)):
+            if isinstance(other, (Expr, bool, np.bool_)):
                 value = _held(value, value, other)
                 continue
             value = value or other

@@ -108,7 +108,9 @@ def operand(value) -> Value:
 
 def is_mask(value):
     """Whether `value` is true or false, and not a number."""
-    return value.op in MASK_OPERATORS if type(value) is Expr else type(value) is bool
+    if type(value) is Expr:
+        return value.op in MASK_OPERATORS
+    return type(value) is bool or type(value) is np.bool_
 
 
 def number(value) -> Value:
@@ -119,8 +121,10 @@ def number(value) -> Value:
 
 
 def mask(value) -> Value:
-    """Return a number as `value != 0`, a mask unchanged."""
-    return value if is_mask(value) else compare("!=", value, 0.0)
+    """Return a number as `value != 0`, a mask unchanged, NumPy's as Python's."""
+    if is_mask(value):
+        return value if type(value) is Expr else bool(value)
+    return compare("!=", value, 0.0)
 
 
 def _graph(*operands):
@@ -366,13 +370,24 @@ def _fold(name: str, operands):
 def _binary(function):
     def forward(self, other):
         other = operand(other)
-        return NotImplemented if other is NotImplemented else function(self, other)
+        if other is NotImplemented:
+            return other
+        return _settled(function(self, other), self, other)
 
     def backward(self, other):
         other = operand(other)
-        return NotImplemented if other is NotImplemented else function(other, self)
+        if other is NotImplemented:
+            return other
+        return _settled(function(other, self), self, other)
 
     return forward, backward
+
+
+def _settled(result, *operands):
+    """Return a truth value that is known by now as NumPy's, unless it is Python's own."""
+    if type(result) is bool and not all(map(_truth("is_plain"), operands)):
+        return np.bool_(result)
+    return result
 
 
 def _raising(function, check: str):

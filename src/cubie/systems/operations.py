@@ -137,9 +137,28 @@ def expit(x):
     return div(1.0, add(1.0, call("exp", neg(x))))
 
 
+# (lengths above, below, the power of two whose multiples have squares in range), the last first;
+# single precision has no lengths of the first two.
+_LENGTHS = (
+    (2.0**500, math.inf, 2.0**-600),
+    (0.0, 2.0**-500, 2.0**600),
+    (2.0**60, 2.0**500, 2.0**-70),
+    (2.0**-500, 2.0**-40, 2.0**100),
+)
+
+
 def hypot(*coordinates):
-    """Length of a vector."""
-    return call("sqrt", reduce(add, [mul(x, x) for x in coordinates]))
+    """Length of a vector; infinite where a coordinate is, whatever the others are."""
+    sizes = [call("fabs", x) for x in coordinates]
+    largest = reduce(partial(call, "maximum"), sizes)
+    scale = back = 1.0
+    for above, below, power in _LENGTHS:
+        within = ex.logical_and(compare(">", largest, above), compare("<", largest, below))
+        scale, back = select(within, power, scale), select(within, 1.0 / power, back)
+    scaled = [mul(x, scale) for x in coordinates]
+    length = mul(call("sqrt", reduce(add, [mul(x, x) for x in scaled])), back)
+    infinite = reduce(ex.logical_or, [compare("==", size, math.inf) for size in sizes])
+    return select(infinite, math.inf, length)
 
 
 def logaddexp(a, b):
