@@ -87,7 +87,8 @@ CHOICES = (
     *("np.count_nonzero([{c}, ({a}) > 0]) * ({b})", "sum([{c}, ({a}) > 0]) * ({b})"),
     *("(({c}) + (({a}) > 0)) * ({b})", "(({c}) * (({a}) > 0)) + ({b})", "1.0 * ({c})"),
     *("np.sum([{c}, ({a}) > 0]) * ({b})", "(min({a}, {b}) if ({c}) else max({a}, {b}))"),
-    *("(({c}) and ({a}))", "(({c}) or ({a}))", "(({c}) | (({a}) > 0)) * ({b})"),
+    # NumPy's functions of a condition are of half precision: no formula is a condition.
+    *("(({c}) * 1.0 and ({a}))", "(({c}) * 1.0 or ({a}))", "(({c}) | (({a}) > 0)) * ({b})"),
     *("(float({c}) + float(({a}) > 0)) * ({b})", "(~(({c}) > 0)) * ({a})", "abs({c}) * ({b})"),
 )
 # Values of (t, y0, y1, p, q): states of a run that goes on are finite, parameters may not be.

@@ -25,7 +25,7 @@ def python_value(function, column) -> float:
     t, y0, y1, p, q = map(np.float64, column)
     try:
         return float(function(t, np.array([y0, y1]), p, q))
-    except (ValueError, ArithmeticError, TypeError) as error:  # TypeError: of huge ints
+    except (ValueError, ArithmeticError, TypeError, AttributeError) as error:  # of huge ints
         raise Raised from error
 
 
@@ -51,7 +51,8 @@ OF_MATH = {
     "fabs": np.fabs, "pow": np.power, "asinh": np.arcsinh, "atan": np.arctan, "asin": np.arcsin,
     "acos": np.arccos, "acosh": np.arccosh, "atanh": np.arctanh, "atan2": np.arctan2,
     "erf": scipy.special.erf, "erfc": scipy.special.erfc, "gamma": scipy.special.gamma,
-    "lgamma": scipy.special.gammaln, "log": lambda x, base=np.e: np.log(x) / np.log(base),
+    "lgamma": lambda x: np.abs(scipy.special.gammaln(x)) if np.isinf(x) else scipy.special.gammaln(x),
+    "log": lambda x, base=np.e: np.log(x) / np.log(base),
 }  # fmt: skip
 ROUNDED = frozenset(
     {"add", "subtract", "multiply", "divide", "true_divide", "square", "reciprocal"}
@@ -95,10 +96,12 @@ class Spread:
             try:
                 result = eval(_prepared(text, rounds_constants), names)
             except TypeError as error:
-                # NumPy has no -x and no +x of conditions.
-                if "UFunc" in type(error).__name__ or "numpy boolean" in str(error):
+                # NumPy has no -x of conditions.
+                if "numpy boolean" in str(error):
                     raise Raised from error
                 raise
+        if isinstance(result, complex):
+            raise Raised
         return float(result.value if type(result) is Number else self.dtype(result))
 
     def wrap(self, name: str, result):
@@ -204,7 +207,7 @@ class Number:
 
     def __array_ufunc__(self, ufunc, method, *inputs, **options):
         result = self.spread.wrap(ufunc.__name__, _apply(self.spread, ufunc, inputs))
-        return self.spread.zero(result) if ufunc is np.multiply else result
+        return self.spread.zero(result) if _may_lose_sign(ufunc, inputs) else result
 
     def __bool__(self):
         return bool(self.value)
@@ -251,6 +254,20 @@ def _check_root(base, exponent) -> None:
         raise Raised
 
 
+def _bits(value):
+    """Return a condition or a whole constant; no others have bits."""
+    value = value.value if type(value) is Number else value
+    if not isinstance(value, (bool, np.bool_, int)):
+        raise Raised
+    return value
+
+
+def _may_lose_sign(ufunc, operands) -> bool:
+    """Whether the tracer may have undone a sum or a product: with a constant, or a condition."""
+    known = any(type(a) is not Number or a.is_condition for a in operands)
+    return ufunc is np.multiply or (ufunc in (np.add, np.subtract) and known)
+
+
 def _is_plain(value) -> bool:
     return value.plain if type(value) is Number else not isinstance(value, np.generic)
 
@@ -258,9 +275,14 @@ def _is_plain(value) -> bool:
 def _binary(name: str, ufunc, neutral_zero: bool):
     def apply(self, operands):
         plain = all(map(_is_plain, operands))
-        if plain and not name.startswith("bitwise"):
+        if name.startswith("bitwise"):
+            operands = tuple(map(_bits, operands))
+        elif plain:
             operands = tuple(self.spread.dtype(_plain(self.spread, a)) for a in operands)
-        result = self.spread.wrap(name, _apply(self.spread, ufunc, operands))
+        if not name.startswith("bitwise"):
+            operands = tuple(_plain(self.spread, a) for a in operands)
+        with np.errstate(all="ignore"):
+            result = self.spread.wrap(name, ufunc(*operands))
         result.plain = plain
         return result
 
@@ -268,8 +290,8 @@ def _binary(name: str, ufunc, neutral_zero: bool):
         if ufunc is np.power:
             _check_root(self.value, float(_plain(self.spread, other)))
         result = apply(self, (self, other))
-        touched = neutral_zero and type(other) is not Number
-        return self.spread.zero(result) if touched else result
+        touched = type(other) is not Number or other.is_condition or self.is_condition
+        return self.spread.zero(result) if neutral_zero and touched else result
 
     def backward(self, other):
         result = apply(self, (other, self))
@@ -383,4 +405,5 @@ class _Module:
                 return spread.summed(name, entry(*plain, **options), plain)
             if name == "nan_to_num":
                 return spread.wrap(name, entry(np.float64(plain[0]), **options))
-            return spread.wrap(name, entry(*plain, **options))
+            result = spread.wrap(name, entry(*plain, **options))
+            return spread.zero(result) if _may_lose_sign(entry, arguments) else result

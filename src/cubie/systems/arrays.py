@@ -155,7 +155,8 @@ def _on_entries(function):
 def elementwise(function, *arrays):
     """Apply a function of expressions to all entries, with NumPy's broadcasting."""
     operation = np.frompyfunc(_on_entries(function), len(arrays), 1)
-    return adopt(operation(*(np.asarray(a, dtype=object) for a in arrays)))
+    result = adopt(operation(*(np.asarray(a, dtype=object) for a in arrays)))
+    return result if isinstance(result, np.ndarray) else _settled_constant(result)
 
 
 def apply_ufunc(ufunc, method, inputs, options):
@@ -172,7 +173,7 @@ def apply_ufunc(ufunc, method, inputs, options):
                 raise Untraceable(f"{ufunc.__name__}(..., where=...) is used; use np.where")
             result = _made_by_numpy(elementwise(function, *inputs))
         else:
-            result = _reduction(ufunc.__name__, function, method, inputs, options)
+            result = _made_by_numpy(_reduction(ufunc.__name__, function, method, inputs, options))
     if out is None:
         return result
     target = out[0]
@@ -188,14 +189,22 @@ def _made_by_numpy(result):
         return _of_numpy(result)
     for i, entry in enumerate(result.ravel().tolist()):
         if _of_numpy(entry) is not entry:
-            np.ndarray.__setitem__(result, np.unravel_index(i, result.shape), np.bool_(entry))
+            place = np.unravel_index(i, result.shape)
+            np.ndarray.__setitem__(result, place, _settled_constant(entry))
     return result
 
 
 def _of_numpy(entry):
     if type(entry) is Expr:
         entry.graph.of_numpy.add(entry.serial)
-    return np.bool_(entry) if type(entry) is bool else entry
+    return _settled_constant(entry)
+
+
+def _settled_constant(value):
+    """Return a number or truth value that is known by now as one of NumPy's."""
+    if type(value) is float:
+        return np.float64(value)
+    return np.bool_(value) if type(value) is bool else value
 
 
 def _traced_in(inputs):

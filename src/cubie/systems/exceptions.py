@@ -13,6 +13,8 @@ import dis
 import math
 import types
 
+import numpy as np
+
 from cubie.systems import expression as ex
 from cubie.systems.errors import Untraceable
 from cubie.systems.expression import Expr, call, compare, logical_and
@@ -157,6 +159,8 @@ def mark_plain(value):
 
 def is_plain(value) -> bool:
     """Tell whether a value is one of Python's own, made of nothing but those."""
+    if isinstance(value, np.generic):
+        return False
     stack, seen = [value], set()
     while stack:
         node = stack.pop()

@@ -116,8 +116,15 @@ def is_mask(value):
 def number(value) -> Value:
     """Return a mask as 1.0 or 0.0, a number unchanged."""
     if type(value) is Expr:
-        return select(value, 1.0, 0.0) if value.op in MASK_OPERATORS else value
+        return _mask_as_number(value) if value.op in MASK_OPERATORS else value
     return float(value)
+
+
+def _mask_as_number(value):
+    result = select(value, 1.0, 0.0)
+    if value.serial in value.graph.of_numpy:
+        value.graph.of_numpy.add(result.serial)
+    return result
 
 
 def mask(value) -> Value:
@@ -407,12 +414,19 @@ def _raising(function, check: str):
 def _of_conditions(name: str, function):
     """Return an operator that means something else where both operands are conditions."""
 
-    def checked(a, b):
-        if is_mask(a) and is_mask(b):
-            return _truth(name)(a, b)
-        return function(a, b)
+    forward, backward = _binary(function)
 
-    return _binary(checked)
+    def conditions_forward(self, other):
+        if is_mask(self) and is_mask(other):
+            return _settled(_truth(name)(self, other), self, other)
+        return forward(self, other)
+
+    def conditions_backward(self, other):
+        if is_mask(self) and is_mask(other):
+            return _settled(_truth(name)(other, self), self, other)
+        return backward(self, other)
+
+    return conditions_forward, conditions_backward
 
 
 def _truth(name: str):
@@ -426,7 +440,15 @@ def _bits(name: str):
 
 
 def _comparison(op):
-    return _binary(lambda a, b: compare(op, a, b))[0]
+    forward = _binary(lambda a, b: compare(op, a, b))[0]
+
+    def compared(self, other):
+        result = forward(self, other)
+        if isinstance(other, np.generic) and type(result) is Expr:
+            self.graph.of_numpy.add(result.serial)
+        return result
+
+    return compared
 
 
 def remainder(a, b) -> Value:

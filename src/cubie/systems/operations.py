@@ -122,6 +122,11 @@ def digamma(x):
     return sub(value, select(is_left, div(math.pi, call("tan", angle)), 0.0))
 
 
+def gammaln(x):
+    """SciPy's logarithm of the gamma function: at -inf it is -inf, where C's is inf."""
+    return select(compare("==", x, -math.inf), x, call("lgamma", x))
+
+
 def betaln(a, b):
     """Logarithm of |B(a, b)|."""
     return sub(add(call("lgamma", a), call("lgamma", b)), call("lgamma", add(a, b)))
@@ -221,7 +226,7 @@ FUNCTIONS = {
     "log": log,
     "logaddexp": logaddexp,
     "expit": expit,
-    "gammaln": partial(call, "lgamma"),
+    "gammaln": gammaln,
     "digamma": digamma,
     "psi": digamma,
     "betaln": betaln,

@@ -35,7 +35,8 @@ def _for_scalars(name, native):
         if function is None:
             raise Untraceable(f"math.{name} is applied to an expression")
         raise_as_math(name, operands)
-        return mark_plain(elementwise(function, *operands))
+        result = mark_plain(elementwise(function, *operands))
+        return result.item() if isinstance(result, np.generic) else result
 
     return traced_function
 
