@@ -51,7 +51,7 @@ OF_MATH = {
     "fabs": np.fabs, "pow": np.power, "asinh": np.arcsinh, "atan": np.arctan, "asin": np.arcsin,
     "acos": np.arccos, "acosh": np.arccosh, "atanh": np.arctanh, "atan2": np.arctan2,
     "erf": scipy.special.erf, "erfc": scipy.special.erfc, "gamma": scipy.special.gamma,
-    "lgamma": lambda x: np.abs(scipy.special.gammaln(x)) if np.isinf(x) else scipy.special.gammaln(x),
+    "lgamma": lambda x: scipy.special.gammaln(np.abs(x) if np.isinf(x) else x),
     "log": lambda x, base=np.e: np.log(x) / np.log(base),
 }  # fmt: skip
 ROUNDED = frozenset(
