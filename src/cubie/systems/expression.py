@@ -442,7 +442,7 @@ def _bits(name: str):
 def _comparison(op):
     forward = _binary(lambda a, b: compare(op, a, b))[0]
 
-    def compared(self, other):
+    def compared(self, other) -> Any:
         result = forward(self, other)
         if isinstance(other, np.generic) and type(result) is Expr:
             self.graph.of_numpy.add(result.serial)
