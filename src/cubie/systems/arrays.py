@@ -42,6 +42,8 @@ class TracedArray(np.ndarray):
         if func.__module__ in ("numpy.linalg", "numpy.fft") and func.__name__ != "norm":
             options = {name: _settled(value, func) for name, value in kwargs.items()}
             return func(*_settled(args, func), **options)
+        if func.__module__ == "numpy.linalg":
+            args = tuple(as_numbers(a.copy()) if isinstance(a, TracedArray) else a for a in args)
         return adopt(super().__array_function__(func, types, args, kwargs))
 
     def __setitem__(self, key, value):
@@ -49,7 +51,18 @@ class TracedArray(np.ndarray):
             chosen = elementwise(ex.select, key, _masked_value(value), self)
             super().__setitem__(Ellipsis, chosen)
         else:
-            super().__setitem__(key, value)
+            super().__setitem__(key, self._of_its_kind(value))
+
+    def _of_its_kind(self, value):
+        """Return what is assigned as truth values where all entries are, else as numbers."""
+        # All entries are of one kind.
+        kind = ex.mask if self.size and ex.is_mask(self.flat[0]) else ex.number
+        if isinstance(value, np.ndarray):
+            entries = value.ravel().tolist()
+            if any(kind is ex.mask or ex.is_mask(entry) for entry in entries):
+                return elementwise(kind, value)
+            return value
+        return kind(value) if kind is ex.mask or ex.is_mask(value) else value
 
     def __getitem__(self, key):
         if isinstance(key, TracedArray) and has_masks(key):
@@ -66,23 +79,40 @@ class TracedArray(np.ndarray):
         """Return a copy: entries are real numbers whatever float type is asked for."""
         if np.dtype(dtype).kind not in "fO":
             raise Untraceable(f"an array of expressions is cast to {np.dtype(dtype)}")
-        return self.copy()
+        return as_numbers(self.copy())
 
 
 def traced(array):
     """Return the array as a TracedArray of dtype object."""
-    return np.asarray(array, dtype=object).view(TracedArray)
+    return _of_one_kind(np.asarray(array, dtype=object)).view(TracedArray)
 
 
 def adopt(result):
     """Turn what a NumPy function returned into traced arrays where it is an object array."""
     if isinstance(result, np.ndarray) and result.dtype == object:
-        return result.view(TracedArray) if result.ndim else result.item()
+        return _of_one_kind(result).view(TracedArray) if result.ndim else result.item()
     if type(result) is list:
         return [adopt(entry) for entry in result]
     if type(result) is tuple:
         return tuple(adopt(entry) for entry in result)
     return result
+
+
+def as_numbers(array):
+    """Return the array with its truth values as ones and zeros, in place."""
+    flat = array.reshape(-1)
+    for i, entry in enumerate(flat.tolist()):
+        if ex.is_mask(entry):
+            np.ndarray.__setitem__(flat, i, ex.number(entry))
+    return flat.reshape(array.shape)
+
+
+def _of_one_kind(array):
+    """Return an array that holds truth values or numbers, as NumPy's do: not both."""
+    masks = list(map(ex.is_mask, array.ravel().tolist()))
+    if not any(masks):
+        return array
+    return _made_by_numpy(array) if all(masks) else as_numbers(array.copy())
 
 
 def has_masks(array):
@@ -125,7 +155,8 @@ def _on_entries(function):
 def elementwise(function, *arrays):
     """Apply a function of expressions to all entries, with NumPy's broadcasting."""
     operation = np.frompyfunc(_on_entries(function), len(arrays), 1)
-    return adopt(operation(*(np.asarray(a, dtype=object) for a in arrays)))
+    result = adopt(operation(*(np.asarray(a, dtype=object) for a in arrays)))
+    return result if isinstance(result, np.ndarray) else _settled_constant(result)
 
 
 def apply_ufunc(ufunc, method, inputs, options):
@@ -140,9 +171,9 @@ def apply_ufunc(ufunc, method, inputs, options):
         if method == "__call__":
             if options.pop("where", True) is not True:
                 raise Untraceable(f"{ufunc.__name__}(..., where=...) is used; use np.where")
-            result = elementwise(function, *inputs)
+            result = _made_by_numpy(elementwise(function, *inputs))
         else:
-            result = _reduction(ufunc.__name__, function, method, inputs, options)
+            result = _made_by_numpy(_reduction(ufunc.__name__, function, method, inputs, options))
     if out is None:
         return result
     target = out[0]
@@ -152,13 +183,39 @@ def apply_ufunc(ufunc, method, inputs, options):
     return target
 
 
+def _made_by_numpy(result):
+    """Return what a function of NumPy's gave, and note that it is no value of Python's own."""
+    if not isinstance(result, np.ndarray):
+        return _of_numpy(result)
+    for i, entry in enumerate(result.ravel().tolist()):
+        if _of_numpy(entry) is not entry:
+            place = np.unravel_index(i, result.shape)
+            np.ndarray.__setitem__(result, place, _settled_constant(entry))
+    return result
+
+
+def _of_numpy(entry):
+    if type(entry) is Expr:
+        entry.graph.of_numpy.add(entry.serial)
+    return _settled_constant(entry)
+
+
+def _settled_constant(value):
+    """Return a number or truth value that is known by now as one of NumPy's."""
+    if type(value) is float:
+        return np.float64(value)
+    return np.bool_(value) if type(value) is bool else value
+
+
 def _traced_in(inputs):
     entry = next((a for a in inputs if isinstance(a, Expr)), None)
     return ex.describe(entry) if entry is not None else "an array of expressions"
 
 
 def _reduction(name, function, method, inputs, options):
-    operation = np.frompyfunc(_on_entries(function), 2, 1)
+    # NumPy counts the conditions that it sums up.
+    counts = name == "add" and method != "outer"
+    operation = np.frompyfunc(_on_entries(ex.add if counts else function), 2, 1)
     array = np.asarray(inputs[0], dtype=object)
     axis = options.pop("axis", 0)
     if options.pop("where", True) is not True or method not in ("reduce", "accumulate", "outer"):

@@ -16,6 +16,8 @@ import linecache
 import types
 from typing import Any
 
+import numpy as np
+
 from cubie.systems import expression as ex
 from cubie.systems.arrays import UNSET
 from cubie.systems.errors import Untraceable
@@ -229,13 +231,20 @@ def _is_traced(value):
     return isinstance(value, Expr)
 
 
+def _held(condition, a, b):
+    """Return a where the condition holds, else b: `and` and `or` return one of their operands."""
+    if ex.is_mask(a) and ex.is_mask(b):
+        return (ex.logical_and if b is condition else ex.logical_or)(a, b)
+    return ex.select(condition, a, b)
+
+
 def _all(*later):
     value = True
     for one in later:
         if isinstance(value, Expr):
             other = one()
-            if isinstance(other, (Expr, bool)):
-                value = ex.logical_and(value, other)
+            if isinstance(other, (Expr, bool, np.bool_)):
+                value = _held(value, other, value)
                 continue
             value = value and other
         else:
@@ -248,8 +257,8 @@ def _any(*later):
     for one in later:
         if isinstance(value, Expr):
             other = one()
-            if isinstance(other, (Expr, bool)):
-                value = ex.logical_or(value, other)
+            if isinstance(other, (Expr, bool, np.bool_)):
+                value = _held(value, value, other)
                 continue
             value = value or other
         else:

@@ -13,6 +13,8 @@ import dis
 import math
 import types
 
+import numpy as np
+
 from cubie.systems import expression as ex
 from cubie.systems.errors import Untraceable
 from cubie.systems.expression import Expr, call, compare, logical_and
@@ -131,7 +133,7 @@ def raise_as_math(name: str, operands) -> None:
 
 def raise_as_division(a, b) -> None:
     """Raise on the paths on which Python's own floats would be divided by zero."""
-    if _watched((a, b)) is None or not (_is_plain(a) and _is_plain(b)):
+    if _watched((a, b)) is None or not (is_plain(a) and is_plain(b)):
         return
     if compare("==", b, 0.0):
         _raise(ZeroDivisionError, "float division by zero")
@@ -139,7 +141,7 @@ def raise_as_division(a, b) -> None:
 
 def raise_as_power(a, b) -> None:
     """Raise on the paths on which a power of Python's own floats would."""
-    if _watched((a, b)) is None or not (_is_plain(a) and _is_plain(b)):
+    if _watched((a, b)) is None or not (is_plain(a) and is_plain(b)):
         return
     if logical_and(compare("==", a, 0.0), compare("<", b, 0.0)):
         _raise(ZeroDivisionError, "0.0 cannot be raised to a negative power")
@@ -151,14 +153,22 @@ def mark_plain(value):
     """Return the value, known from now on to be one of Python's own floats."""
     if type(value) is Expr:
         value.graph.plain.add(value.serial)
+        value.graph.of_numpy.discard(value.serial)
     return value
 
 
-def _is_plain(value) -> bool:
+def is_plain(value) -> bool:
+    """Tell whether a value is one of Python's own, made of nothing but those."""
+    if isinstance(value, np.generic):
+        return False
     stack, seen = [value], set()
     while stack:
         node = stack.pop()
-        if type(node) is not Expr or node.serial in seen or node.serial in node.graph.plain:
+        if type(node) is not Expr or node.serial in seen:
+            continue
+        if node.serial in node.graph.of_numpy:
+            return False
+        if node.serial in node.graph.plain:
             continue
         if node.op in ("t", "y", "p"):
             return False

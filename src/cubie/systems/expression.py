@@ -48,6 +48,8 @@ class Graph:
         Tells whether the code under trace catches exceptions.
     plain : set of int
         Serial numbers of nodes that are Python's own floats, which raise where NumPy's do not.
+    of_numpy : set of int
+        Serial numbers of nodes that a function of NumPy's returned.
     """
 
     def __init__(self, decide=None, catching=lambda: False):
@@ -56,6 +58,7 @@ class Graph:
         self.decide = decide or _refuse_truth_value
         self.catching = catching
         self.plain = set()
+        self.of_numpy = set()
 
     def node(self, op, *operands):
         """Return the one node of this operator and these operands."""
@@ -105,19 +108,30 @@ def operand(value) -> Value:
 
 def is_mask(value):
     """Whether `value` is true or false, and not a number."""
-    return value.op in MASK_OPERATORS if type(value) is Expr else type(value) is bool
+    if type(value) is Expr:
+        return value.op in MASK_OPERATORS
+    return type(value) is bool or type(value) is np.bool_
 
 
 def number(value) -> Value:
     """Return a mask as 1.0 or 0.0, a number unchanged."""
     if type(value) is Expr:
-        return select(value, 1.0, 0.0) if value.op in MASK_OPERATORS else value
+        return _mask_as_number(value) if value.op in MASK_OPERATORS else value
     return float(value)
 
 
+def _mask_as_number(value):
+    result = select(value, 1.0, 0.0)
+    if value.serial in value.graph.of_numpy:
+        value.graph.of_numpy.add(result.serial)
+    return result
+
+
 def mask(value) -> Value:
-    """Return a number as `value != 0`, a mask unchanged."""
-    return value if is_mask(value) else compare("!=", value, 0.0)
+    """Return a number as `value != 0`, a mask unchanged, NumPy's as Python's."""
+    if is_mask(value):
+        return value if type(value) is Expr else bool(value)
+    return compare("!=", value, 0.0)
 
 
 def _graph(*operands):
@@ -363,13 +377,24 @@ def _fold(name: str, operands):
 def _binary(function):
     def forward(self, other):
         other = operand(other)
-        return NotImplemented if other is NotImplemented else function(self, other)
+        if other is NotImplemented:
+            return other
+        return _settled(function(self, other), self, other)
 
     def backward(self, other):
         other = operand(other)
-        return NotImplemented if other is NotImplemented else function(other, self)
+        if other is NotImplemented:
+            return other
+        return _settled(function(other, self), self, other)
 
     return forward, backward
+
+
+def _settled(result, *operands):
+    """Return a truth value that is known by now as NumPy's, unless it is Python's own."""
+    if type(result) is bool and not all(map(_truth("is_plain"), operands)):
+        return np.bool_(result)
+    return result
 
 
 def _raising(function, check: str):
@@ -386,8 +411,44 @@ def _raising(function, check: str):
     return _binary(checked)
 
 
+def _of_conditions(name: str, function):
+    """Return an operator that means something else where both operands are conditions."""
+
+    forward, backward = _binary(function)
+
+    def conditions_forward(self, other):
+        if is_mask(self) and is_mask(other):
+            return _settled(_truth(name)(self, other), self, other)
+        return forward(self, other)
+
+    def conditions_backward(self, other):
+        if is_mask(self) and is_mask(other):
+            return _settled(_truth(name)(other, self), self, other)
+        return backward(self, other)
+
+    return conditions_forward, conditions_backward
+
+
+def _truth(name: str):
+    from cubie.systems import truth
+
+    return getattr(truth, name)
+
+
+def _bits(name: str):
+    return _binary(lambda a, b: _truth(name)(a, b))
+
+
 def _comparison(op):
-    return _binary(lambda a, b: compare(op, a, b))[0]
+    forward = _binary(lambda a, b: compare(op, a, b))[0]
+
+    def compared(self, other) -> Any:
+        result = forward(self, other)
+        if isinstance(other, np.generic) and type(result) is Expr:
+            self.graph.of_numpy.add(result.serial)
+        return result
+
+    return compared
 
 
 def remainder(a, b) -> Value:
@@ -433,16 +494,16 @@ class Expr:
         self.serial = serial
         self.finite = op in ("t", "y") or (op in BOUNDED and all(map(_is_finite, operands)))
 
-    __add__, __radd__ = _binary(add)
+    __add__, __radd__ = _of_conditions("plus", add)
     __sub__, __rsub__ = _binary(sub)
-    __mul__, __rmul__ = _binary(multiply)
+    __mul__, __rmul__ = _of_conditions("times", multiply)
     __truediv__, __rtruediv__ = _raising(divide, "raise_as_division")
     __pow__, __rpow__ = _raising(power, "raise_as_power")
     __floordiv__, __rfloordiv__ = _raising(floor_divide, "raise_as_division")
     __mod__, __rmod__ = _raising(remainder, "raise_as_division")
-    __and__, __rand__ = _binary(logical_and)
-    __or__, __ror__ = _binary(logical_or)
-    __xor__, __rxor__ = _binary(lambda a, b: select(a, logical_not(b), mask(b)))
+    __and__, __rand__ = _bits("bits_and")
+    __or__, __ror__ = _bits("bits_or")
+    __xor__, __rxor__ = _bits("bits_xor")
     __lt__, __le__, __gt__, __ge__ = map(_comparison, ("<", "<=", ">", ">="))
     __eq__, __ne__ = map(_comparison, ("==", "!="))
     __hash__ = object.__hash__
@@ -457,7 +518,7 @@ class Expr:
         return call("fabs", self)
 
     def __invert__(self):
-        return logical_not(self)
+        return _truth("complement")(self)
 
     def __floor__(self):
         return call("floor", self)

@@ -5,7 +5,15 @@ from typing import Any
 import numpy as np
 
 from cubie.systems import expression as ex
-from cubie.systems.arrays import UNSET, TracedArray, adopt, elementwise, traced
+from cubie.systems.arrays import (
+    UNSET,
+    TracedArray,
+    adopt,
+    as_numbers,
+    elementwise,
+    has_masks,
+    traced,
+)
 from cubie.systems.errors import Untraceable
 from cubie.systems.expression import Expr
 
@@ -47,9 +55,9 @@ def _filled_like(entry, native):
 
 def full(shape, fill_value, dtype=None, order="C", **options):
     """np.full."""
-    result = traced(np.empty(_counts(shape), dtype=object))
-    result[...] = fill_value
-    return result
+    entries = np.empty(_counts(shape), dtype=object)
+    entries[...] = np.asarray(fill_value, dtype=object)
+    return traced(entries if dtype is None else as_numbers(entries))
 
 
 def full_like(prototype, fill_value, dtype=None, **options):
@@ -67,13 +75,13 @@ def array(data, dtype=None, **options):
     result = np.array(data, **options)
     if result.dtype != object:
         return np.array(data, dtype=dtype, **options)
-    return traced(result)
+    return traced(result if dtype is None else as_numbers(result))
 
 
 def asarray(data, dtype=None, **options):
     """np.asarray: a traced array is returned itself, so writing to it is seen."""
     if isinstance(data, TracedArray) and _is_traced_dtype(dtype):
-        return data
+        return data if dtype is None or not has_masks(data) else data.astype(dtype)
     return array(data, dtype)
 
 

@@ -11,6 +11,7 @@ import sys
 from functools import partial, reduce
 
 from cubie.systems import expression as ex
+from cubie.systems import truth
 from cubie.systems.expression import (
     Expr,
     add,
@@ -19,7 +20,6 @@ from cubie.systems.expression import (
     div,
     divide,
     mul,
-    multiply,
     neg,
     select,
     sub,
@@ -122,6 +122,11 @@ def digamma(x):
     return sub(value, select(is_left, div(math.pi, call("tan", angle)), 0.0))
 
 
+def gammaln(x):
+    """SciPy's logarithm of the gamma function: at -inf it is -inf, where C's is inf."""
+    return select(compare("==", x, -math.inf), x, call("lgamma", x))
+
+
 def betaln(a, b):
     """Logarithm of |B(a, b)|."""
     return sub(add(call("lgamma", a), call("lgamma", b)), call("lgamma", add(a, b)))
@@ -137,9 +142,28 @@ def expit(x):
     return div(1.0, add(1.0, call("exp", neg(x))))
 
 
+# (lengths above, below, the power of two whose multiples have squares in range), the last first;
+# single precision has no lengths of the first two.
+_LENGTHS = (
+    (2.0**500, math.inf, 2.0**-600),
+    (0.0, 2.0**-500, 2.0**600),
+    (2.0**60, 2.0**500, 2.0**-70),
+    (2.0**-500, 2.0**-40, 2.0**100),
+)
+
+
 def hypot(*coordinates):
-    """Length of a vector."""
-    return call("sqrt", reduce(add, [mul(x, x) for x in coordinates]))
+    """Length of a vector; infinite where a coordinate is, whatever the others are."""
+    sizes = [call("fabs", x) for x in coordinates]
+    largest = reduce(partial(call, "maximum"), sizes)
+    scale = back = 1.0
+    for above, below, power in _LENGTHS:
+        within = ex.logical_and(compare(">", largest, above), compare("<", largest, below))
+        scale, back = select(within, power, scale), select(within, 1.0 / power, back)
+    scaled = [mul(x, scale) for x in coordinates]
+    length = mul(call("sqrt", reduce(add, [mul(x, x) for x in scaled])), back)
+    infinite = reduce(ex.logical_or, [compare("==", size, math.inf) for size in sizes])
+    return select(infinite, math.inf, length)
 
 
 def logaddexp(a, b):
@@ -177,9 +201,9 @@ def logical_xor(a, b):
 
 
 FUNCTIONS = {
-    "add": add,
+    "add": truth.added,
     "subtract": sub,
-    "multiply": multiply,
+    "multiply": truth.multiplied,
     "divide": divide,
     "true_divide": divide,
     "floor_divide": ex.floor_divide,
@@ -202,7 +226,7 @@ FUNCTIONS = {
     "log": log,
     "logaddexp": logaddexp,
     "expit": expit,
-    "gammaln": partial(call, "lgamma"),
+    "gammaln": gammaln,
     "digamma": digamma,
     "psi": digamma,
     "betaln": betaln,
@@ -230,10 +254,10 @@ FUNCTIONS = {
     "logical_or": ex.logical_or,
     "logical_not": ex.logical_not,
     "logical_xor": logical_xor,
-    "bitwise_and": ex.logical_and,
-    "bitwise_or": ex.logical_or,
-    "bitwise_xor": logical_xor,
-    "invert": ex.logical_not,
+    "bitwise_and": truth.bits_and,
+    "bitwise_or": truth.bits_or,
+    "bitwise_xor": truth.bits_xor,
+    "invert": truth.inverted,
     "isnan": is_nan,
     "isinf": lambda x: compare("==", call("fabs", x), math.inf),
     "isfinite": isfinite,

@@ -19,7 +19,7 @@ from cubie.systems.branchless import HELPERS, branchless
 from cubie.systems.bytecode import names_of
 from cubie.systems.errors import RightHandSideError, Untraceable
 from cubie.systems.exceptions import catches, mark_plain, raise_as_math
-from cubie.systems.expression import Expr, call, is_mask
+from cubie.systems.expression import Expr, call, is_mask, number
 from cubie.systems.kept_state import ATOMS, Watch
 from cubie.systems.libraries import LIBRARIES
 from cubie.systems.numpy_functions import CREATORS, REPLACED
@@ -35,7 +35,8 @@ def _for_scalars(name, native):
         if function is None:
             raise Untraceable(f"math.{name} is applied to an expression")
         raise_as_math(name, operands)
-        return mark_plain(elementwise(function, *operands))
+        result = mark_plain(elementwise(function, *operands))
+        return result.item() if isinstance(result, np.generic) else result
 
     return traced_function
 
@@ -71,15 +72,19 @@ class TracedFloat(metaclass=_FloatKind):
     dtype = np.dtype(float)
 
     def __new__(cls, *value):
-        return mark_plain(value[0]) if value and isinstance(value[0], Expr) else float(*value)
+        if value and isinstance(value[0], Expr):
+            return mark_plain(number(value[0]))
+        return float(*value)
 
 
 class TracedFloat64(TracedFloat):
     """`np.float64` for code under trace: leaves expressions and arrays of them alone."""
 
     def __new__(cls, *value):
-        if value and isinstance(value[0], (Expr, TracedArray)):
-            return value[0]
+        if value and isinstance(value[0], TracedArray):
+            return value[0].astype(float)
+        if value and isinstance(value[0], Expr):
+            return number(value[0])
         return np.float64(*value)
 
 
@@ -375,12 +380,23 @@ def _adopting(function):
 
 
 def _listed(value):
-    """Return a flat list that holds expressions as a traced array."""
-    if type(value) not in (list, tuple) or not any(isinstance(entry, Expr) for entry in value):
+    """Return a list, or list of lists, that holds expressions as a traced array."""
+    if type(value) not in (list, tuple):
         return value
-    if all(isinstance(entry, (Expr, float, int, np.number)) for entry in value):
+    entries = list(_entries(value))
+    if not any(isinstance(entry, Expr) for entry in entries):
+        return value
+    if all(isinstance(entry, (Expr, float, int, np.number, np.bool_)) for entry in entries):
         return traced(np.array(value, dtype=object))
     return value
+
+
+def _entries(value):
+    for entry in value:
+        if type(entry) in (list, tuple):
+            yield from _entries(entry)
+        else:
+            yield entry
 
 
 def _counts(function):

@@ -210,7 +210,8 @@ def _form(leaf):
     if not leaf.numeric:
         return path, _written(leaf.value)
     kind = type(leaf.value)
-    what = kind is np.ndarray if kind in _USUAL else _written(kind)
+    # Python's own numbers raise, and count conditions, where NumPy's do not.
+    what = (kind is np.ndarray, issubclass(kind, np.generic)) if kind in _USUAL else _written(kind)
     return path, leaf.integer, leaf.shape, what
 
 

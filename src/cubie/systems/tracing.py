@@ -97,6 +97,7 @@ def _trace_once(fun, n_states, args, leaves, baked, plainly_changed, way):
         def run():
             graph.plain.clear()
             graph.plain.update(plain)
+            graph.of_numpy.clear()
             Refusal.latest.refusal = None
             y = traced(np.array(states, dtype=object))
             try:
