@@ -107,3 +107,18 @@ def test_and_and_or_return_one_of_their_operands(tmp_path):
     states = np.array([[0.0, 2.0, 5.0, -1.0, 0.0, 0.0, 4.0, 0.5]]).T
     got = evaluate_rhs(backend, namespace["rhs"], 0.0, states, np.zeros((1, 1)), 8)
     assert got[0, 0] == fun(0.0, states[:, 0])[0]
+
+
+@pytest.mark.parametrize(
+    "text", ["~(max(y[0], 1e-30) > 0)", "(min(p, y[0]) > 0) + (max(p, 1) > 0)"]
+)
+def test_a_condition_on_either_kind_is_not_traced(text, tmp_path):
+    """`max` of a NumPy number and one of Python's gives the one or the other: so does `~`."""
+    fun = eval(f"lambda t, y, p: [1.0 * ({text})]")
+    system = trace(fun, 1, (0.5,), cache_dir=tmp_path)
+    assert system.kind == "compiled"
+    assert "depends on which" in system.note
+    known = trace(
+        lambda t, y, p: [1.0 * ~(np.maximum(y[0], 1e-30) > 0)], 1, (0.5,), cache_dir=tmp_path
+    )
+    assert known.kind == "traced"

@@ -157,24 +157,39 @@ def mark_plain(value):
     return value
 
 
+def mark_either(value, operands):
+    """Return one of several operands, of Python's kind in some runs and of NumPy's in others."""
+    if type(value) is Expr and len({kind_of(operand) for operand in operands}) > 1:
+        value.graph.either.add(value.serial)
+    return value
+
+
 def is_plain(value) -> bool:
-    """Tell whether a value is one of Python's own, made of nothing but those."""
+    """Tell whether a value is one of Python's own in every run, made of nothing but those."""
+    return kind_of(value) == "Python"
+
+
+def kind_of(value) -> str:
+    """Tell whose a value is, by what it is made of: "Python", "NumPy", or "either" by the run."""
     if isinstance(value, np.generic):
-        return False
-    stack, seen = [value], set()
+        return "NumPy"
+    kind, stack, seen = "Python", [value], set()
     while stack:
         node = stack.pop()
         if type(node) is not Expr or node.serial in seen:
             continue
         if node.serial in node.graph.of_numpy:
-            return False
+            return "NumPy"
+        if node.serial in node.graph.either:
+            kind = "either"
+            continue
         if node.serial in node.graph.plain:
             continue
         if node.op in ("t", "y", "p"):
-            return False
+            return "NumPy"
         seen.add(node.serial)
         stack.extend(node.operands)
-    return True
+    return kind
 
 
 def is_foreseen(error: BaseException | None) -> bool:

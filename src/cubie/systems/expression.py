@@ -46,6 +46,8 @@ class Graph:
         Answers `bool(mask)`; the path explorer sets it.
     catching : callable
         Tells whether the code under trace catches exceptions.
+    either : set of int
+        Serial numbers of what is Python's in some runs and NumPy's in others: `max` of both.
     plain : set of int
         Serial numbers of nodes that are Python's own floats, which raise where NumPy's do not.
     of_numpy : set of int
@@ -58,6 +60,7 @@ class Graph:
         self.decide = decide or _refuse_truth_value
         self.catching = catching
         self.plain = set()
+        self.either = set()
         self.of_numpy = set()
 
     def node(self, op, *operands):
@@ -392,7 +395,9 @@ def _binary(function):
 
 def _settled(result, *operands):
     """Return a truth value that is known by now as NumPy's, unless it is Python's own."""
-    if type(result) is bool and not all(map(_truth("is_plain"), operands)):
+    from cubie.systems.exceptions import is_plain
+
+    if type(result) is bool and not all(map(is_plain, operands)):
         return np.bool_(result)
     return result
 

@@ -18,7 +18,7 @@ from cubie.systems.arrays import TracedArray, adopt, elementwise, traced
 from cubie.systems.branchless import HELPERS, branchless
 from cubie.systems.bytecode import names_of
 from cubie.systems.errors import RightHandSideError, Untraceable
-from cubie.systems.exceptions import catches, mark_plain, raise_as_math
+from cubie.systems.exceptions import catches, mark_either, mark_plain, raise_as_math
 from cubie.systems.expression import Expr, call, is_mask, number
 from cubie.systems.kept_state import ATOMS, Watch
 from cubie.systems.libraries import LIBRARIES
@@ -46,7 +46,7 @@ def _extremum(native, function):
         entries = list(values[0] if len(values) == 1 else values)
         if options or not any(isinstance(entry, Expr) for entry in entries):
             return native(entries, **options)
-        return function(*entries)
+        return mark_either(function(*entries), entries)
 
     return traced_function
 

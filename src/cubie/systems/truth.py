@@ -10,7 +10,7 @@ import operator
 
 from cubie.systems import expression as ex
 from cubie.systems.errors import NeedsInteger, Untraceable
-from cubie.systems.exceptions import is_plain
+from cubie.systems.exceptions import kind_of
 from cubie.systems.expression import Expr, is_mask, logical_and, logical_not, logical_or, number
 
 
@@ -30,12 +30,12 @@ def multiplied(a, b):
 
 def plus(a, b):
     """a + b of two conditions, by operator."""
-    return ex.add(a, b) if is_plain(a) and is_plain(b) else logical_or(a, b)
+    return ex.add(a, b) if _are_python_s(a, b) else logical_or(a, b)
 
 
 def times(a, b):
     """a * b of two conditions, by operator."""
-    return ex.multiply(a, b) if is_plain(a) and is_plain(b) else logical_and(a, b)
+    return ex.multiply(a, b) if _are_python_s(a, b) else logical_and(a, b)
 
 
 def bits_and(a, b):
@@ -64,7 +64,18 @@ def inverted(a):
 
 def complement(a):
     """~a, by operator: an int where the condition is Python's own."""
-    return ex.sub(-1.0, number(a)) if is_mask(a) and is_plain(a) else inverted(a)
+    return ex.sub(-1.0, number(a)) if is_mask(a) and _are_python_s(a) else inverted(a)
+
+
+def _are_python_s(*conditions) -> bool:
+    """Tell whether conditions count as Python's do; refuse where that depends on the run."""
+    kinds = {kind_of(condition) for condition in conditions}
+    if "NumPy" not in kinds and "either" in kinds:
+        raise Untraceable(
+            "a condition on `min` or `max` of Python's and NumPy's numbers is added, multiplied "
+            "or inverted by `~`: what that gives depends on which of them is chosen"
+        )
+    return kinds == {"Python"}
 
 
 def _with_whole(operation, a, b):
