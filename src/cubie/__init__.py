@@ -1,7 +1,14 @@
 """Integrate very many small ODE systems at once, with every buffer's memory planned."""
 
 from cubie.buffers import BufferLocation, BufferRegistry, CUDABuffer
-from cubie.errors import CubieError, InvalidOption, InvalidProblem, NoDevice, UnknownOption
+from cubie.errors import (
+    CubieError,
+    InvalidOption,
+    InvalidProblem,
+    NoDevice,
+    OutOfMemory,
+    UnknownOption,
+)
 from cubie.factory import CUDAFactory
 from cubie.integrator import SingleIntegratorRun
 from cubie.ivp import solve_ivp
@@ -23,6 +30,7 @@ __all__ = [
     "InvalidOption",
     "InvalidProblem",
     "NoDevice",
+    "OutOfMemory",
     "Plan",
     "Result",
     "RunStatus",
