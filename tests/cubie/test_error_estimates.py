@@ -10,7 +10,6 @@ from cubie.algorithms.stage_equation import needs_filter
 from cubie.tableaus import (
     DIRKTableau,
     ERKTableau,
-    FIRKTableau,
     RosenbrockTableau,
     TableauError,
     all_tableaus,
@@ -98,7 +97,7 @@ def decay(tableau, z):
     stages = np.eye(tableau.n_stages) - z * np.array(tableau.a)
     derivatives = np.linalg.solve(stages, np.full(tableau.n_stages, z))
     estimate = np.dot(tableau.error_weights, derivatives)
-    if isinstance(tableau, FIRKTableau):
+    if tableau.error_start_weight is not None:
         estimate = (estimate + tableau.error_start_weight * z) / (1 - tableau.smoothing * z)
     elif isinstance(tableau, DIRKTableau) and needs_filter(tableau):
         estimate = estimate / (1 - tableau.gamma * z)

@@ -61,7 +61,7 @@ NAMES = {
     "backwards_euler": (1, None, 1),
     "implicit_midpoint": (2, None, 1),
     "crank_nicolson": (2, 1, 2),
-    "sdirk2": (2, 1, 2),
+    "sdirk2": (2, 2, 2),
     "l_stable_sdirk_4": (4, 3, 5),
     "tr_bdf2": (2, 2, 3),
     "kvaerno3": (3, 2, 4),

@@ -53,7 +53,8 @@ class DIRKStep(ImplicitStep):
         self.weighs_error = self.filtered and not self.no_mass
         explicit = tableau.implicit_stages.count(False)
         self.rhs_per_start = int(tableau.fsal)
-        self.rhs_per_step = explicit - int(tableau.fsal)
+        starts = tableau.error_start_weight is not None
+        self.rhs_per_step = explicit - int(tableau.fsal) + int(starts)
         self.rhs_per_iteration = 1
         self.slots = stage_slots(tableau, tableau.predictor)
         # Of several stages that start from more than the state, each has a base of its own.
@@ -65,7 +66,8 @@ class DIRKStep(ImplicitStep):
         self.equation = StageEquation(self.n_states, terms)
         blocks = Blocks(self.n_states, filter=0 if self.filtered else None)
         self._add_newton(self.equation, blocks)
-        self.add_child(self.system, during=("start", "first_stage"))
+        during = ("start", "first_stage", "error_estimate") if starts else ("start", "first_stage")
+        self.add_child(self.system, during=during)
         self._register_buffers()
 
     def _register_buffers(self) -> None:
@@ -118,7 +120,7 @@ class DIRKStep(ImplicitStep):
     @property
     def coefficients(self) -> tuple:
         t = self.tableau
-        return (t.a, t.b, t.c, t.error_weights, t.predictor, t.fsal)
+        return (t.a, t.b, t.c, t.error_weights, t.error_start_weight, t.predictor, t.fsal)
 
     def build(self, context: BuildContext) -> StepFunctions:
         device = context.backend.device
@@ -150,7 +152,7 @@ class DIRKStep(ImplicitStep):
         first_stage = self._build_first_stage(context, rhs)
         stages = self._build_stages(context, newton)
         solution = self._build_solution(context)
-        estimate = self._build_estimate(context)
+        estimate = self._build_estimate(context, rhs)
         prepare = newton.prepare
         alloc_rhs, alloc_sum = context.allocator("stage_rhs"), context.allocator("accumulator")
         enter = {name: context.phase(name) for name in self.entries["step"]}
@@ -294,7 +296,7 @@ class DIRKStep(ImplicitStep):
 
         return context.backend.device(solution)
 
-    def _build_estimate(self, context: BuildContext) -> Callable:
+    def _build_estimate(self, context: BuildContext, rhs: Callable) -> Callable:
         """Write the error estimate, filtered where it needs to be."""
         backend, n, weights = context.backend, self.n_states, self.tableau.error_weights
 
@@ -318,31 +320,68 @@ class DIRKStep(ImplicitStep):
 
         if not self.filtered:
             return backend.device(plain)
-        add_mass, zero = self._add_mass(context), backend.constant(0.0)
+        begin, add = self._build_begin(context, rhs), self._build_add(context)
         apply_filter = self.child_functions(context, "newton").filter
-
-        def with_mass(h, shift, stage_rhs, accumulator, error):
-            for i in range(n):
-                accumulator[i] = h * total(stage_rhs, i)
-                error[i] = h * zero
-            add_mass(shift, accumulator, 0, error, 0)
-
-        def without_mass(h, shift, stage_rhs, accumulator, error):
-            for i in range(n):
-                error[i] = shift * (h * total(stage_rhs, i))
-
-        estimate = backend.device(with_mass if self.weighs_error else without_mass)
 
         def filtered(
             shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
             stage_rhs, accumulator, error,
         ):  # fmt: skip
-            estimate(h, shift, stage_rhs, accumulator, error)
+            begin(t, h, state, parameters, error)
+            add(h, shift, stage_rhs, accumulator, error)
             return apply_filter(
                 shared, persistent, inputs, run, n_runs, t, shift, state, parameters, error, error
             )
 
         return backend.device(filtered)
+
+    def _build_begin(self, context: BuildContext, rhs: Callable) -> Callable:
+        """Write the part of a filtered estimate that the derivative at the start makes."""
+        backend, n, weight = context.backend, self.n_states, self.tableau.error_start_weight
+        zero = backend.constant(0.0)
+
+        def nothing(t, h, state, parameters, error):
+            pass
+
+        def clear(t, h, state, parameters, error):
+            for i in range(n):
+                error[i] = h * zero
+
+        if weight is None:
+            return backend.device(clear if self.weighs_error else nothing)
+        # As the stages' part, in units of what the filter's matrix multiplies: over h gamma.
+        share = backend.constant(weight / self.gamma)
+
+        def derivative(t, h, state, parameters, error):
+            rhs(t, state, parameters, error, 0)
+            for i in range(n):
+                error[i] = share * error[i]
+
+        return backend.device(derivative)
+
+    def _build_add(self, context: BuildContext) -> Callable:
+        """Add the stages' part of a filtered estimate to what it begins with."""
+        backend, n = context.backend, self.n_states
+        assert self.tableau.error_weights is not None
+        total = backend.weighted_sum(self._terms(self.tableau.error_weights))
+        add_mass = self._add_mass(context)
+
+        def with_mass(h, shift, stage_rhs, accumulator, error):
+            for i in range(n):
+                accumulator[i] = h * total(stage_rhs, i)
+            add_mass(shift, accumulator, 0, error, 0)
+
+        def on_top(h, shift, stage_rhs, accumulator, error):
+            for i in range(n):
+                error[i] = error[i] + shift * (h * total(stage_rhs, i))
+
+        def alone(h, shift, stage_rhs, accumulator, error):
+            for i in range(n):
+                error[i] = shift * (h * total(stage_rhs, i))
+
+        if self.weighs_error:
+            return backend.device(with_mass)
+        return backend.device(alone if self.tableau.error_start_weight is None else on_top)
 
     def _build_commit(self, context: BuildContext) -> Callable:
         enter = context.phase("commit")

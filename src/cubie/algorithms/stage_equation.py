@@ -74,6 +74,8 @@ def needs_filter(tableau: DIRKTableau) -> bool:
     """
     if tableau.error_weights is None:
         return False
+    if tableau.error_start_weight is not None:
+        return True
     z = -1e10
     stages = np.eye(tableau.n_stages) - z * np.array(tableau.a)
     derivatives = np.linalg.solve(stages, np.ones(tableau.n_stages))

@@ -60,8 +60,46 @@ class ERKTableau(Tableau):
 
 
 @frozen(kw_only=True)
-class DIRKTableau(Tableau):
+class ImplicitTableau(Tableau):
+    """An implicit Runge-Kutta method, whose error estimate may take the derivative at the start.
+
+    Parameters
+    ----------
+    error_start_weight : number, optional
+        Weight of ``f(t, y)`` in the error estimate
+        ``h * (error_start_weight * f(t, y) + sum(error_weights[i] * k[i]))``, which
+        is then filtered by ``(I - h*smoothing*J)**-1``, so that it stays bounded on
+        stiff components (Hairer & Wanner II, IV.8, eq. 8.17-8.20).
+    """
+
+    error_start_weight_exact: Fraction | None = field(
+        alias="error_start_weight", default=None, converter=converters.optional(exact), repr=False
+    )
+
+    @property
+    def error_start_weight(self) -> float | None:
+        weight = self.error_start_weight_exact
+        return None if weight is None else float(weight)
+
+    @property
+    def smoothing(self) -> float | None:
+        """The gamma of the filter on an estimate that takes the derivative at the start."""
+        raise NotImplementedError(f"{type(self).__name__} does not say by what it filters")
+
+    def _check_error_sum(self) -> None:
+        assert self.error_weights_exact is not None
+        weights = (*self.error_weights_exact, self.error_start_weight_exact or Fraction(0))
+        self._require_zero(weights, 0, "error estimate", "sum of error_weights and start weight")
+
+
+@frozen(kw_only=True)
+class DIRKTableau(ImplicitTableau):
     """A diagonally implicit Runge-Kutta method: stages are solved one after another."""
+
+    @property
+    def smoothing(self) -> float | None:
+        """The shared diagonal entry: the filter's matrix is that of the stages."""
+        return None if self.error_start_weight_exact is None else self.gamma
 
     @property
     def diagonal(self) -> tuple[float, ...]:
@@ -119,30 +157,12 @@ class DIRKTableau(Tableau):
 
 
 @frozen(kw_only=True)
-class FIRKTableau(Tableau):
-    """A fully implicit Runge-Kutta method: all stages are solved together.
-
-    Parameters
-    ----------
-    error_start_weight : number, optional
-        Weight of ``f(t, y)`` in the error estimate
-        ``h * (error_start_weight * f(t, y) + sum(error_weights[i] * k[i]))``, which
-        is then filtered by ``(I - h*smoothing*J)**-1``, so that it stays bounded on
-        stiff components (Hairer & Wanner II, IV.8, eq. 8.17-8.20).
-    """
-
-    error_start_weight_exact: Fraction | None = field(
-        alias="error_start_weight", default=None, converter=converters.optional(exact), repr=False
-    )
-
-    @property
-    def error_start_weight(self) -> float | None:
-        weight = self.error_start_weight_exact
-        return None if weight is None else float(weight)
+class FIRKTableau(ImplicitTableau):
+    """A fully implicit Runge-Kutta method: all stages are solved together."""
 
     @property
     def smoothing(self) -> float | None:
-        """The gamma of the filter on the error estimate."""
+        """The size of the start weight, which is chosen as a filter's gamma."""
         weight = self.error_start_weight
         return None if weight is None else abs(weight)
 
@@ -156,11 +176,6 @@ class FIRKTableau(Tableau):
             inverse(self.a_exact)
         except ArithmeticError:
             self._fail("fully implicit", "a is singular; stage increments cannot be inverted")
-
-    def _check_error_sum(self) -> None:
-        assert self.error_weights_exact is not None
-        weights = (*self.error_weights_exact, self.error_start_weight_exact or Fraction(0))
-        self._require_zero(weights, 0, "error estimate", "sum of error_weights and start weight")
 
 
 @frozen(kw_only=True)
