@@ -87,6 +87,22 @@ def test_the_estimate_of_ros3p_is_in_proportion_to_the_third_derivative():
     assert grown + seen / tableau.error_weights[-1] == pytest.approx(0.0, abs=1e-10)
 
 
+def test_the_estimate_of_sdirk2_is_its_error_on_linear_systems():
+    """On the tall tree it is the solution's error, and on the bushy one larger by 2 / gamma."""
+    tableau = get_tableau("sdirk2")
+    weights, b, estimate = in_stage_derivatives(tableau)
+    start = tableau.error_start_weight_exact
+    larger = {((), ()): 2 / tableau.gamma, (((),),): 1.0}
+    for tree in trees(3):
+        with mp.workdps(DIGITS):
+            error = float(mp.fdot([to_mpf(x) for x in b], weights.of(tree)) * density(tree) - 1)
+        assert share(weights, estimate, start, tree) == pytest.approx(larger[tree] * error)
+    # What it filters: of stiff components all stages are small, and the start alone is left.
+    assert abs(decay(tableau, -1e12)[1]) == pytest.approx(
+        tableau.error_start_weight / tableau.gamma
+    )
+
+
 def decay(tableau, z):
     """Return a step's growth factor on y' = lambda*y, z = h*lambda, and its error estimate."""
     if isinstance(tableau, RosenbrockTableau):
@@ -97,7 +113,7 @@ def decay(tableau, z):
     stages = np.eye(tableau.n_stages) - z * np.array(tableau.a)
     derivatives = np.linalg.solve(stages, np.full(tableau.n_stages, z))
     estimate = np.dot(tableau.error_weights, derivatives)
-    if tableau.error_start_weight is not None:
+    if getattr(tableau, "error_start_weight", None) is not None:
         estimate = (estimate + tableau.error_start_weight * z) / (1 - tableau.smoothing * z)
     elif isinstance(tableau, DIRKTableau) and needs_filter(tableau):
         estimate = estimate / (1 - tableau.gamma * z)

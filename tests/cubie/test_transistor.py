@@ -8,6 +8,16 @@ import numpy as np
 import pytest
 
 import cubie
+from cubie.tableaus import DIRKTableau, ERKTableau, Stability, all_tableaus
+
+# An explicit stage has no algebraic components; where stages do not damp, those oscillate.
+METHODS = [
+    t
+    for t in all_tableaus().values()
+    if t.has_error_estimate and t.stability is Stability.L
+    and not isinstance(t, ERKTableau)
+    and not (isinstance(t, DIRKTableau) and t.first_stage_explicit)
+]  # fmt: skip
 
 REFERENCE = np.array([
     -0.5562145012262709e-2, 0.3006522471903042e1, 0.2849958788608128e1, 0.2926422536206241e1,
@@ -50,20 +60,24 @@ def solve(method, tolerance, **options):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "method", ["radau_iia_3", "radau_iia_5", "radau_iia_9", "l_stable_sdirk_4", "rodas4", "rodas5p"]
-)
-def test_errors_of_a_dae_follow_the_tolerance(method):
+@pytest.mark.parametrize("tableau", METHODS, ids=lambda t: t.name)
+def test_errors_of_a_dae_follow_the_tolerance(tableau):
     """At every tolerance, below a multiple of it."""
     for tolerance in (1e-3, 1e-4, 1e-5, 1e-6):
-        result = solve(method, tolerance)
+        result = solve(tableau, tolerance, max_steps=300_000)
         assert result.status == 0, (tolerance, result.message)
         error = np.abs(result.y[:, -1] / REFERENCE - 1.0).max()
         assert error < 100 * tolerance, (tolerance, error)
 
 
-def test_an_estimate_sees_more_than_the_order_of_algebraic_stages():
-    """Steps of a method of order four, with an estimate of order three, grow as they should."""
-    loose, tight = solve("l_stable_sdirk_4", 1e-4), solve("l_stable_sdirk_4", 1e-6)
-    assert tight.n_steps < 4.5 * loose.n_steps
-    assert tight.n_steps < 10_000
+# A single step of rosenbrock23 leaves algebraic components an error of the power two of its size,
+# which is what its estimate says.
+GROWING = [t for t in METHODS if t.name != "rosenbrock23"]
+
+
+@pytest.mark.parametrize("tableau", GROWING, ids=lambda t: t.name)
+def test_steps_of_a_dae_grow_as_the_order_of_an_estimate_lets_them(tableau):
+    """As the tolerance to the power 1/3 or less: no estimate is of order one, on any component."""
+    loose, tight = solve(tableau, 1e-4), solve(tableau, 1e-6)
+    assert tight.n_steps < 1.2 * 100 ** (1 / (max(tableau.error_order, 2) + 1)) * loose.n_steps
+    assert tight.n_steps < 25_000

@@ -86,6 +86,11 @@ class ImplicitTableau(Tableau):
         """The gamma of the filter on an estimate that takes the derivative at the start."""
         raise NotImplementedError(f"{type(self).__name__} does not say by what it filters")
 
+    def _check_error(self) -> None:
+        if self.error_start_weight_exact is not None and self.error_weights_exact is None:
+            self._fail("error estimate", "error_start_weight is part of one: give error_weights")
+        super()._check_error()
+
     def _check_error_sum(self) -> None:
         assert self.error_weights_exact is not None
         weights = (*self.error_weights_exact, self.error_start_weight_exact or Fraction(0))
