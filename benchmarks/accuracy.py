@@ -2,8 +2,9 @@
 
 ``python -m benchmarks accuracy`` solves five hundred random systems whose errors do not grow
 (tests/oracle/random_systems.py) by every method with an error estimate, a tenth of them by SciPy's
-methods too, and the problems of docs/implicit.md by the implicit ones. It keeps raw data and, with
-``--docs``, writes the tables and the picture of docs/accuracy.md.
+methods too, and the problems of docs/implicit.md by the methods meant for them, SciPy's again
+beside. It keeps raw data and, with ``--docs``, writes the tables and the picture of
+docs/accuracy.md.
 """
 
 from __future__ import annotations
@@ -30,15 +31,21 @@ from tests.oracle.random_systems import (
 from tests.oracle.stiff_problems import STIFF_BY_NAME
 
 from benchmarks.accuracy_docs import PAGE, PICTURE, draw, sections
-from benchmarks.accuracy_problems import amplification, peer_error, problem_errors
+from benchmarks.accuracy_problems import (
+    NOT_STIFF,
+    amplification,
+    peer_error,
+    problem_errors,
+    tried,
+)
 from benchmarks.documents import RESULTS, write_section
 from benchmarks.environment import describe
 from benchmarks.registry import chosen
-from benchmarks.work_precision import suits
 from cubie import Solver
 from cubie.tableaus import ERKTableau, Tableau, all_tableaus, get_tableau
 
 KEPT = "accuracy.json"
+PARTS = ("random", "peers", "problems", "problem_peers")
 TOLERANCES = (1e-3, 1e-5, 1e-7, 1e-9, 1e-11)
 SYSTEMS, SYSTEMS_OF_PEERS = 500, 50
 MAX_STEPS = 10**8
@@ -119,9 +126,11 @@ def run(
     names: list[str], problems: list[str], parts: list[str], data: dict[str, Any], keep
 ) -> None:
     """Measure what is asked for into `data`, and hand it to `keep` after each method."""
-    if "problems" in parts:
-        _run_problems(names, problems, data, keep, peers="peers" in parts)
-    if parts == ["problems"]:
+    for problem in problems if "problems" in parts else ():
+        _run_problem(problem, names, data, keep)
+    for problem in problems if "problem_peers" in parts else ():
+        _run_problem_peers(problem, data, keep)
+    if not {"random", "peers"} & set(parts):
         return
     systems = random_systems(SYSTEMS)
     solutions = np.array([system.solution() for system in systems])
@@ -137,28 +146,29 @@ def run(
         keep(f"random SciPy {name}", begin)
 
 
-def _run_problems(
-    names: list[str], problems: list[str], data: dict[str, Any], keep, peers: bool
-) -> None:
-    for problem in problems:
+def _run_problem(problem: str, names: list[str], data: dict[str, Any], keep) -> None:
+    data["amplification"][problem] = _short(amplification(STIFF_BY_NAME[problem]))
+    rows = data["problems"].setdefault(problem, {})
+    for name in names:
         begin = time.perf_counter()
-        data["amplification"][problem] = _short(amplification(STIFF_BY_NAME[problem]))
-        rows = data["problems"].setdefault(problem, {})
-        for name in names:
-            method = get_tableau(name)
-            if not isinstance(method, ERKTableau) and suits(method, problem):
-                rows[name] = problem_errors(STIFF_BY_NAME[problem], method)
-        for name in IMPLICIT_PEERS:
-            # SciPy takes half an hour over its oscillations.
-            if peers and problem != "ring_modulator":
-                rows[f"SciPy {name}"] = peer_error(STIFF_BY_NAME[problem], name)
-        keep(problem, begin)
+        if tried(get_tableau(name), problem):
+            rows[name] = problem_errors(STIFF_BY_NAME[problem], get_tableau(name))
+            keep(f"{problem} {name}", begin)
+
+
+def _run_problem_peers(problem: str, data: dict[str, Any], keep) -> None:
+    rows = data["problem_peers"].setdefault(problem, {})
+    for name in PEERS:
+        begin = time.perf_counter()
+        if name in IMPLICIT_PEERS or problem in NOT_STIFF:
+            rows[name] = peer_error(STIFF_BY_NAME[problem], name)
+            keep(f"{problem} SciPy {name}", begin)
 
 
 def read(path: Path) -> dict[str, Any]:
     """Return what was kept, or empty places for it."""
-    parts = ("random", "peers", "problems", "amplification")
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {p: {} for p in parts}
+    empty: dict[str, Any] = {part: {} for part in (*PARTS, "amplification")}
+    return empty | (json.loads(path.read_text(encoding="utf-8")) if path.exists() else {})
 
 
 def write(path: Path, data: dict[str, Any]) -> None:
@@ -175,9 +185,8 @@ def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks accuracy", description=__doc__)
     every = [method.name for method in methods()]
-    parts = ("random", "peers", "problems")
     parser.add_argument("--methods", help=f"comma-separated, of {', '.join(every)}")
-    parser.add_argument("--parts", help=f"comma-separated, of {', '.join(parts)}")
+    parser.add_argument("--parts", help=f"comma-separated, of {', '.join(PARTS)}")
     parser.add_argument("--problems", help=f"comma-separated, of {', '.join(STIFF_BY_NAME)}")
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory of the raw data")
     parser.add_argument("--docs", action="store_true", help="write tables and picture into docs")
@@ -193,7 +202,7 @@ def main() -> None:
 
     if not options.report:
         problems = chosen("problem", options.problems, STIFF_BY_NAME) or list(STIFF_BY_NAME)
-        run(names, problems, chosen("part", options.parts, parts) or list(parts), data, keep)
+        run(names, problems, chosen("part", options.parts, PARTS) or list(PARTS), data, keep)
     for name, text in sections(data).items():
         print(text, end="\n\n")
         if options.docs:

@@ -9,6 +9,7 @@ import numpy as np
 from tests.oracle.random_systems import KINDS
 from tests.oracle.stiff_problems import STIFF_BY_NAME
 
+from benchmarks.accuracy_problems import OVER_BUDGET
 from benchmarks.documents import DOCS
 from benchmarks.table import markdown_table
 from cubie.tableaus import DIRKTableau, ERKTableau, FIRKTableau, RosenbrockTableau, get_tableau
@@ -29,7 +30,8 @@ def sections(data: dict[str, Any]) -> dict[str, str]:
     """Return the tables of the page by the names of their places."""
     return {
         "random systems": random_table(data),
-        "problems": problem_table(data),
+        "problems": problem_table(data, amplified=True),
+        "problems undivided": problem_table(data, amplified=False),
         "conditions": conditions(data),
     }
 
@@ -50,22 +52,33 @@ def random_table(data: dict[str, Any]) -> str:
     return markdown_table(header, rows)
 
 
-def problem_table(data: dict[str, Any]) -> str:
+def problem_table(data: dict[str, Any], amplified: bool) -> str:
     """Return the worst ratio of each method on each problem, over what the problem amplifies."""
     problems = [name for name in STIFF_BY_NAME if name in data["problems"]]
-    names = list(dict.fromkeys(m for p in problems for m in data["problems"][p]))
-    names.sort(key=lambda name: (name.startswith("SciPy"), list(data["random"]).index(name)
-                                 if name in data["random"] else 0))  # fmt: skip
-    amplified = [figure(data["amplification"][p]) for p in problems]
-    rows = [["*amplification*", *amplified]]
-    for name in names:
-        cells = []
-        for problem in problems:
-            found = data["problems"][problem].get(name, {})
-            ratios = [x for x in found.values() if isinstance(x, float | int)]
-            cells.append(figure(max(ratios) / data["amplification"][problem]) if ratios else "")
-        rows.append([name, *cells])
+    factors = {p: data["amplification"][p] if amplified else 1.0 for p in problems}
+    rows = [["*amplification*", *map(figure, factors.values())]] if amplified else []
+    for part, names, label in (
+        ("problems", data["random"], "{}"),
+        ("problem_peers", data["peers"], "SciPy {}"),
+    ):
+        for name in names:
+            found = [data[part].get(p, {}).get(name, {}) for p in problems]
+            if any(found):
+                cells = [_cell(*pair) for pair in zip(found, factors.values(), strict=True)]
+                rows.append([label.format(name), *cells])
     return markdown_table(["method", *(p.replace("_", " ") for p in problems)], rows)
+
+
+def _cell(found: dict[str, float | str], factor: float) -> str:
+    """Return the worst of a problem's tolerances, and where they ended if before the last."""
+    ratios = {at: x for at, x in found.items() if isinstance(x, float | int)}
+    missing = {at: x for at, x in found.items() if isinstance(x, str)}
+    if not ratios:
+        return ", ".join(dict.fromkeys(x.replace("_", " ") for x in missing.values()))
+    failed = [f"{x.replace('_', ' ')} at {at}" for at, x in missing.items() if x != OVER_BUDGET]
+    until = f"to {list(ratios)[-1]}" if OVER_BUDGET in missing.values() else ""
+    parts = [until, *failed] if until else failed
+    return figure(max(ratios.values()) / factor) + (f" ({', '.join(parts)})" if parts else "")
 
 
 def conditions(data: dict[str, Any]) -> str:
