@@ -120,9 +120,9 @@ def amplification(problem: Problem) -> float:
     """Return how many tolerances at the end one tolerance becomes, made once at the worst time.
 
     The largest norm, over all times s, of the derivative of y(end) by y(s), each component in
-    units of its tolerance there, of errors that leave invariants as they are. The product of the derivatives of steps runs from the end to the
-    start along a computed solution; each is that of a two-stage SDIRK step, since steps of the
-    solution are long against the fastest rates.
+    units of its tolerance there, of errors that leave invariants as they are. The product of the
+    derivatives of steps runs from the end to the start along a computed solution; each is that of
+    a two-stage SDIRK step, since steps of the solution are long against the fastest rates.
     """
     rtol = ALONG_TOLERANCES.get(problem.name, ALONG_TOLERANCE)
     floor = ATOL_OVER_RTOL[problem.name]
