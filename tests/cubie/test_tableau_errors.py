@@ -146,6 +146,17 @@ def test_a_coefficient_must_be_of_a_numeric_type(value):
             | {"error_weights": [0, 1], "error_order": 1, "error_start_weight": "-1/2"},
             "sum of error_weights and start weight is 0.5",
         ),
+        (
+            DIRKTableau,
+            {"a": [["1/4", 0], ["1/4", "1/4"]], "c": ["1/4", "1/2"]}
+            | {"error_weights": [0, 1], "error_order": 1, "error_start_weight": "-1/2"},
+            "sum of error_weights and start weight is 0.5",
+        ),
+        (
+            DIRKTableau,
+            {"a": [["1/4", 0], ["1/4", "1/4"]], "c": ["1/4", "1/2"], "error_start_weight": "1/2"},
+            "error_start_weight is part of one: give error_weights",
+        ),
     ],
 )
 def test_each_kind_has_its_structure(kind, changes, message):
