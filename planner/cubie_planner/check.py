@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from cubie_planner.buffers import Buffer, Lifetime, Location
+from cubie_planner.check_claims import wrong_claims
 from cubie_planner.plan import Placement, Plan
 from cubie_planner.problem import Problem
 
@@ -62,7 +63,7 @@ def check(problem: Problem, plan: Plan) -> None:
         _check_parent(problem, plan, buffer, placement)
     _check_overlaps(problem, plan)
     _check_capacity(problem, plan)
-    _check_claims(problem, plan)
+    _check_claims(problem, plan, tied)
 
 
 def _check_names(problem: Problem, plan: Plan) -> None:
@@ -318,39 +319,24 @@ def _check_capacity(problem: Problem, plan: Plan) -> None:
     shared = [p for p in plan.placements.values() if p.location is Location.SHARED and p.size_bytes]
     if limits.max_shared_bytes is None or not shared:
         return
-    unit = max(4, *(problem.by_name[p.name].alignment for p in shared))
-    units = -(-max((p.offset or 0) + p.size_bytes for p in shared) // unit)
-    if limits.pad_banks:
-        units |= 1
-    block = units * unit * limits.block_size
+    block = end = max((p.offset or 0) + p.size_bytes for p in shared)
+    told = f"{end} B"
+    if limits.block_size > 1:
+        unit = max(4, *(problem.by_name[p.name].alignment for p in shared))
+        units = -(-end // unit)
+        if limits.pad_banks:
+            units |= 1
+        block = units * unit * limits.block_size
+        told = f"{limits.block_size} runs x {units * unit} B = {block} B"
     if block > limits.max_shared_bytes:
         raise PlanRejected(
             "capacity",
-            f"{limits.block_size} runs x {units * unit} B = {block} B exceed max_shared = "
-            f"{limits.max_shared_bytes} B",
+            f"{told} exceed max_shared = {limits.max_shared_bytes} B",
             [p.name for p in shared],
         )
 
 
-def _check_claims(problem: Problem, plan: Plan) -> None:
-    """Refuse levels that state another value than the placements have, or an impossible bound."""
-    sizes = {"shared_bytes": _top(plan, Location.SHARED)}
-    local = sum(
-        p.size_bytes
-        for p in plan.placements.values()
-        if p.location is Location.LOCAL and p.parent is None
-    )
-    sizes["local_and_persistent_bytes"] = local + _top(plan, Location.LOCAL_PERSISTENT)
-    sizes["moves"] = sum(
-        (p.location, p.offset) != problem.previous[name]
-        for name, p in plan.placements.items()
-        if p.size_bytes and name in problem.previous
-    )
-    for level in plan.levels:
-        if level.bound > level.value or level.value != sizes.get(level.name, level.value):
-            raise PlanRejected("claims", f"{level} does not agree with the placements")
-
-
-def _top(plan: Plan, location: Location) -> int:
-    arena = (p for p in plan.placements.values() if p.location is location)
-    return max(((p.offset or 0) + p.size_bytes for p in arena if p.size_bytes), default=0)
+def _check_claims(problem: Problem, plan: Plan, tied: set[str]) -> None:
+    """Refuse prices and levels that do not follow from the problem and the placements."""
+    for rule, message in wrong_claims(problem, plan, tied):
+        raise PlanRejected(rule, message)

@@ -77,7 +77,7 @@ def fragment(plan: Plan) -> str:
     lines = "<br>".join(escape(line) for line in totals(plan))
     return (
         f'<div class="cubie-plan"><style>{_asset("map.css")}</style>{patterns(scope)}'
-        f"<p><b>Memory plan</b> ({plan.status})<br>{lines}</p>{maps(plan, scope)}"
+        f"<p><b>Memory plan</b> ({plan.told_status})<br>{lines}</p>{maps(plan, scope)}"
         f'<details><summary>Buffers</summary><div class="wide">{_buffer_table(plan, scope)}</div>'
         f"{_unlisted(plan)}</details></div>"
     )
@@ -106,7 +106,7 @@ def _components(plan: Plan) -> list[str]:
 
 def _subtitle(plan: Plan) -> str:
     limits, policy = plan.limits, plan.problem.policy
-    words = [f"{plan.status}", f"locations: {policy if isinstance(policy, str) else 'given'}"]
+    words = [plan.told_status, f"locations: {policy if isinstance(policy, str) else 'given'}"]
     words.append(f"blocks of {limits.block_size}")
     if limits.max_shared_bytes is not None:
         words.append(f"at most {limits.max_shared_bytes} B of shared memory per block")

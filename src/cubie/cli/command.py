@@ -20,10 +20,19 @@ from cubie.cli.objectives import COST, OBJECTIVES, planner
 from cubie.cli.remedies import remedies
 from cubie.cli.requests import Request
 from cubie.cli.verify import verify
-from cubie.cli.views import plan_csv, show, show_plan
+from cubie.cli.views import show, show_plan
 from cubie.cli.what_if import limits_table, pins_table, smallest_limit
 from cubie.errors import CubieError
-from cubie_planner import Plan, PlanInfeasible, PlanRejected, PlanUnknown, ProblemError, report
+from cubie_planner import (
+    FormatError,
+    Plan,
+    PlanInfeasible,
+    PlanRejected,
+    PlanUnknown,
+    ProblemError,
+    plan_to_csv,
+    report,
+)
 from cubie_planner.cost import CostError
 from cubie_planner.device import Device, DeviceError
 from cubie_planner.explain import LIMIT
@@ -35,7 +44,10 @@ SUFFIXES = {"plot": (".png", ".svg", ".pdf"), "html": (".html", ".htm")}
 SMALLEST_UNKNOWN = (
     "smallest max_shared that keeps the cost of this plan: not known, planning again costs more"
 )
-WRONG_INPUT = (InputError, CubieError, ProblemError, PlanRejected, DeviceError, CostError, OSError)
+WRONG_INPUT = (
+    *(InputError, CubieError, ProblemError, PlanRejected, FormatError, DeviceError, CostError),
+    OSError,
+)
 
 
 class PlanCommand(click.Command):
@@ -276,7 +288,7 @@ def _print(plan: Plan, source: Source, options: dict[str, Any]) -> None:
     """Print the plan, and further tables where they cannot be taken for it."""
     style, quiet = options["style"], options["quiet"]
     if style != "table":
-        click.echo(plan.to_json() if style == "json" else plan_csv(plan), nl=False)
+        click.echo(plan.to_json() if style == "json" else plan_to_csv(plan), nl=False)
     elif not quiet:
         show_plan(plan, source.name)
     stream = sys.stdout if style == "table" else sys.stderr

@@ -5,7 +5,6 @@ Only ``file.py:function`` and ``module:function`` run code; every file is data.
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,11 +16,11 @@ from cubie.cli.errors import InputError, reading
 from cubie.cli.models import ModelOptions, from_equations, from_function, load_function
 from cubie.kernel import BatchSolverKernel
 from cubie.loop import IVPLoop
-from cubie_planner import Plan, Problem, problem_from_dict, problem_from_minimalloc
+from cubie_planner import Plan, Problem, problem_from_csv, problem_from_dict
 from cubie_planner.buffers import Interval
+from cubie_planner.reading import parse_json, read_text
 
 SUFFIXES = (".json", ".toml", ".csv")
-MAX_BYTES = 256 * 1024**2
 
 
 @frozen
@@ -88,13 +87,11 @@ def read_source(target: str, model: ModelOptions, capacity: int | None = None) -
 
 def _read_file(target: str, path: Path, model: ModelOptions, capacity: int | None) -> Source:
     with reading(target):
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{target}: is larger than {MAX_BYTES} B")
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         if path.suffix == ".csv":
             _refuse(target, "a problem", model.given())
-            return Source(target, problem_from_minimalloc(text, capacity))
-        data = tomllib.loads(text) if path.suffix == ".toml" else _json(text)
+            return Source(target, problem_from_csv(text, capacity))
+        data = tomllib.loads(text) if path.suffix == ".toml" else parse_json(text)
     if not isinstance(data, Mapping):
         raise InputError(f"{target}: must hold an object, not a {type(data).__name__}")
     _refuse(target, "not a CSV", {"--capacity": capacity})
@@ -111,13 +108,6 @@ def _read_file(target: str, path: Path, model: ModelOptions, capacity: int | Non
             return Source(target, problem_from_dict(data))
         plan = Plan.from_json(text)
         return Source(target, plan.problem, plan=plan)
-
-
-def _json(text: str) -> Any:
-    def no_constant(word: str):
-        raise ValueError(f"{word} is not JSON")
-
-    return json.loads(text, parse_constant=no_constant)
 
 
 def _refuse(target: str, kind: str, options: Mapping[str, Any]) -> None:
