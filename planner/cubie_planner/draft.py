@@ -104,6 +104,11 @@ class Task:
         )
 
     @property
+    def prices(self) -> Prices:
+        """What the level ``cost`` adds up."""
+        return Prices(self.domains, self.unit, self.best_cap, self.surcharge)
+
+    @property
     def extra(self) -> int:
         """What every plan of the task costs besides: nothing, or the surcharge of no cap."""
         given_up = self.best_cap is not None and self.cap != self.best_cap
@@ -275,8 +280,7 @@ def finish(task: Task, draft: Draft, claims: Iterable[Claim]) -> Plan:
     placements = {buffer.name: _placement(task, draft, buffer) for buffer in problem.buffers}
     values, bounds = draft.values(task), draft.bounds(task, claims)
     levels = tuple(Level(name, values[name], bounds[name]) for name in task.levels())
-    prices = Prices(task.domains, task.unit, task.best_cap, task.surcharge)
-    return Plan(problem, placements, levels, problem.digest, task.note, prices)
+    return Plan(problem, placements, levels, problem.digest, task.note, task.prices)
 
 
 def _placement(task: Task, draft: Draft, buffer: Buffer) -> Placement:

@@ -205,16 +205,19 @@ def _why(plan: Plan, explanation: Explanation) -> str:
     if plan.note:
         parts.append(f"<p>{escape(plan.note[:1].upper() + plan.note[1:])}</p>")
     if plan.levels:
-        rows = [_proof(level) for level in plan.levels]
+        rows = [_proof(plan, level) for level in plan.levels]
         numbers = ("value", "bound", "gap")
         parts.append("<h3>What was minimised, in this order</h3>")
         parts.append(_table(("objective", "value", "bound", "gap", "status"), rows, numbers))
+        if plan.prices.mean_anything:
+            parts.append(f"<p>The cost counts {escape(plan.prices.unit)}.</p>")
     return "".join([*parts, _peak(explanation), _pins(explanation)])
 
 
-def _proof(level: Level) -> tuple[object, ...]:
+def _proof(plan: Plan, level: Level) -> tuple[object, ...]:
     gap = f"{100 * level.gap:.1f} %"
-    return level.name.replace("_", " "), level.value, level.bound, gap, level.status
+    status = f"{level.status}, as its file claims" if plan.from_file else level.status
+    return level.name.replace("_", " "), level.value, level.bound, gap, status
 
 
 def _peak(explanation: Explanation) -> str:

@@ -13,6 +13,7 @@ import click
 from rich.table import Table
 
 from cubie.cli import types
+from cubie.cli.checked import checked_lines
 from cubie.cli.errors import InputError, one_line, reading
 from cubie.cli.inputs import Source, read_source
 from cubie.cli.models import ModelOptions
@@ -238,7 +239,7 @@ def _tell_checked(source: Source, options: dict[str, Any]) -> int:
     if source.plan is None:
         raise InputError(f"--check needs a saved plan, and {source.name} is none")
     if not options["quiet"]:
-        click.echo(f"{source.name}: accepted ({source.plan.status})")
+        click.echo("\n".join(checked_lines(source.name, source.plan)))
     return 0
 
 
