@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+from attrs import define
 
 from cubie_planner.buffers import Buffer, Lifetime, Location
 from cubie_planner.check_claims import wrong_claims
@@ -223,6 +224,7 @@ def _check_parent(problem: Problem, plan: Plan, buffer: Buffer, placement: Place
 
 
 def _check_overlaps(problem: Problem, plan: Plan) -> None:
+    nests = _nests(plan)
     spaces: dict[str, list[tuple[int, str]]] = {}
     for buffer in problem.buffers:
         placement = plan.placements[buffer.name]
@@ -231,29 +233,54 @@ def _check_overlaps(problem: Problem, plan: Plan) -> None:
         if placement.location in ARENAS:
             spaces.setdefault(placement.location, []).append((placement.offset or 0, buffer.name))
         else:
-            chain = _ancestors(plan, buffer.name)
-            start = sum(plan.placements[n].parent_offset or 0 for n in (buffer.name, *chain))
-            root = chain[-1] if chain else buffer.name
-            spaces.setdefault(f"local {root}", []).append((start, buffer.name))
+            nest = nests[buffer.name]
+            spaces.setdefault(f"local {nest.root}", []).append((nest.start, buffer.name))
     for members in spaces.values():
         if len(members) > 1:
-            _check_space(problem, plan, members)
+            _check_space(problem, nests, members)
 
 
-def _ancestors(plan: Plan, name: str) -> list[str]:
-    """Return the chain of parents of `name`, nearest first (aliases have no cycles)."""
-    chain = []
-    parent = plan.placements[name].parent
-    while parent is not None:
-        chain.append(parent)
-        parent = plan.placements[parent].parent
-    return chain
+@define
+class _Nest:
+    """Where a buffer stands in the tree of those inside one another.
+
+    Numbers are given in the order of a walk down the tree: what lies inside a buffer,
+    directly or through others, has the numbers from `first` to before `last`.
+    """
+
+    root: str
+    start: int
+    first: int
+    last: int
 
 
-def _check_space(problem: Problem, plan: Plan, members: list[tuple[int, str]]) -> None:
+def _nests(plan: Plan) -> dict[str, _Nest]:
+    """Walk down from every buffer that lies in no other (aliases have no cycles)."""
+    inside: dict[str | None, list[str]] = {}
+    for name, placement in plan.placements.items():
+        inside.setdefault(placement.parent, []).append(name)
+    found: dict[str, _Nest] = {}
+    path: list[_Nest] = []
+    waiting: list[str | None] = inside.get(None, [])[::-1]
+    while waiting:
+        name = waiting.pop()
+        if name is None:  # all that lies in the last of the path has been visited
+            path.pop().last = len(found)
+            continue
+        start = plan.placements[name].parent_offset or 0
+        root, base = (path[-1].root, path[-1].start) if path else (name, 0)
+        found[name] = _Nest(root, base + start, len(found), len(found) + 1)
+        if name in inside:
+            path.append(found[name])
+            waiting += [None, *inside[name][::-1]]
+    return found
+
+
+def _check_space(problem: Problem, nests: dict[str, _Nest], members: list[tuple[int, str]]) -> None:
     """Compare all pairs that meet both in bytes and in the hulls of their lifetimes.
 
-    Pairs are found by a sweep along bytes or along time, whichever meets fewer.
+    Pairs are found by a sweep along bytes or along time, whichever meets fewer. Those
+    inside one another may share bytes.
     """
     buffers = [problem.by_name[name] for _, name in members]
     starts = [start for start, _ in members]
@@ -262,12 +289,14 @@ def _check_space(problem: Problem, plan: Plan, members: list[tuple[int, str]]) -
     along, across = min((in_bytes, in_time), (in_time, in_bytes), key=lambda axes: _meets(axes[0]))
     order = np.argsort(along[:, 0], kind="stable")
     along, across = along[order], across[order]
+    walk = np.array([(nests[name].first, nests[name].last) for _, name in members])[order]
     after = np.searchsorted(along[:, 0], along[:, 1], side="left")
     for i, first in enumerate(order.tolist()):
         window = slice(i + 1, int(after[i]))
         meets = (across[window, 0] < across[i, 1]) & (across[window, 1] > across[i, 0])
+        meets &= (walk[window, 0] >= walk[i, 1]) | (walk[window, 1] <= walk[i, 0])
         for j in (np.flatnonzero(meets) + i + 1).tolist():
-            _check_pair(plan, buffers[first], buffers[int(order[j])])
+            _check_pair(buffers[first], buffers[int(order[j])])
 
 
 def _meets(ranges: np.ndarray) -> int:
@@ -276,12 +305,9 @@ def _meets(ranges: np.ndarray) -> int:
     return int(np.searchsorted(starts, ranges[:, 1], side="left").sum())
 
 
-def _check_pair(plan: Plan, first: Buffer, second: Buffer) -> None:
-    """Refuse two buffers that share bytes unless they never live together or are nested."""
-    related = first.name in _ancestors(plan, second.name) or second.name in _ancestors(
-        plan, first.name
-    )
-    if live_together(first, second) and not related:
+def _check_pair(first: Buffer, second: Buffer) -> None:
+    """Refuse two buffers that share bytes, not inside one another, if they live together."""
+    if live_together(first, second):
         raise PlanRejected(
             "overlap",
             f"`{first.name}` and `{second.name}` live together and share bytes",

@@ -141,11 +141,12 @@ class Task:
         root: dict[str, str] = {}
         members: dict[str, list[Buffer]] = {}
         for buffer in self.buffers:
-            name = buffer.name
-            while (host := self._only_host(name)) is not None:
-                name = host
-            root[buffer.name] = name
-            members.setdefault(name, [])
+            path = [buffer.name]
+            while path[-1] not in root and (host := self._only_host(path[-1])) is not None:
+                path.append(host)
+            top = root.get(path[-1], path[-1])
+            root.update(dict.fromkeys(path, top))
+            members.setdefault(top, [])
         for buffer in self.buffers:
             at = 0 if root[buffer.name] == buffer.name else len(members[root[buffer.name]])
             members[root[buffer.name]].insert(at, buffer)

@@ -29,13 +29,34 @@ class Part:
 
 @define(eq=False)
 class Group:
-    """A rigid body of parts; its base must be `residue` modulo `modulus`."""
+    """A rigid body of parts; its base must be `residue` modulo `modulus`.
+
+    What a part holds alone is kept as a group of its own until its parts are asked for:
+    each link of a chain of views would otherwise be moved once per link above it.
+    """
 
     root: Buffer
-    parts: list[Part]
+    own: list[Part]
     modulus: int
     residue: int = 0
     fixed: int | None = None
+    held: tuple[int, Group] | None = None
+
+    @property
+    def parts(self) -> list[Part]:
+        """All parts, the outermost first."""
+        start, held = 0, self.held
+        while held is not None:
+            start += held[0]
+            self.own += [Part(p.name, start + p.start, p.size, p.mask) for p in held[1].own]
+            held = held[1].held
+        self.held = None
+        return self.own
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing lies inside its outermost part yet."""
+        return len(self.own) == 1 and self.held is None
 
 
 def reachable(buffers: Sequence[Buffer]) -> dict[str, set[str]]:
@@ -151,6 +172,8 @@ def _compatible(child: Group, host: Group, base: int) -> bool:
 
 def _clash(child: Group, host: Group, base: int) -> int | None:
     """Return the base beyond which some part no longer meets a part of the host, if one does."""
+    if host.is_empty:
+        return None
     for part in child.parts:
         start = base + part.start
         for other in host.parts[1:]:
@@ -162,7 +185,10 @@ def _clash(child: Group, host: Group, base: int) -> int | None:
 
 def _merge(groups: dict[str, Group], child_name: str, parent_name: str, base: int) -> None:
     child, host = groups.pop(child_name), groups[parent_name]
-    host.parts += [Part(p.name, base + p.start, p.size, p.mask) for p in child.parts]
+    if host.is_empty:
+        host.held = (base, child)
+    else:
+        host.parts.extend(Part(p.name, base + p.start, p.size, p.mask) for p in child.parts)
     if child.modulus > host.modulus:
         host.modulus, host.residue = child.modulus, (child.residue - base) % child.modulus
     if child.fixed is not None:
