@@ -37,13 +37,11 @@ def _add_relaxable_location(m: JointModel, buffer: Buffer) -> None:
     A buffer of which neither is assumed may vanish. One that a view ties to another may
     be anywhere then, so that the other can follow.
     """
-    domain = m.task.domains[buffer.name]
-    declared = set(buffer.locations if buffer.pin else domain)
-    places = set(Location) if buffer.name in m.tied else declared | set(domain)
+    domain, allowed = m.task.domains[buffer.name], buffer.locations
+    places = set(Location) if buffer.name in m.tied else allowed
     literals = {p: m.sat.boolean() for p in Location if p in places}
     m.place[buffer.name] = literals
     m.sat.at_most_one(literals.values())
-    allowed = buffer.locations & places
     if set(domain) != allowed:
         m.sat.any_of([literals[p] for p in domain], m.demand("pin", buffer.name))
     m.sat.any_of([literals[p] for p in Location if p in allowed], m.demand("allowed", buffer.name))

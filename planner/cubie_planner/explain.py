@@ -30,6 +30,18 @@ __all__ = [
     "overload",
 ]
 
+MOST_EXPLAINED = 200
+"""Above so many buffers a clash is not looked for among offsets: the model grows too large."""
+
+MOST_THINNED = 80
+"""Members of a clash that are each tried without, offsets left out."""
+
+MOST_FILTERED = 24
+"""Members of a clash that are each tried without, offsets included."""
+
+SOLVES = 12
+"""How often a filter may spend the whole effort."""
+
 LIMIT_ROUNDS = 8
 """How often a smaller limit that would do is looked for; they share the effort."""
 
@@ -204,24 +216,47 @@ def _is_plain(task: Task, core: Sequence[str]) -> bool:
 
 
 def _core_by_model(task: Task, effort: float) -> tuple[list[Clash], bool]:
-    """Return an irreducible clashing set: a core from the solver, then deletion filtering."""
+    """Return an irreducible clashing set: a core from the solver, then deletion filtering.
+
+    Places and parents alone clash most often; then offsets are only asked about among the
+    members. The sets that are too large for that are not claimed to be irreducible.
+    """
     from cubie_planner.model import JointModel
 
-    model = JointModel(evolve(task, cap=None), relaxable=True)
+    whole = evolve(task, cap=None)
+    model = JointModel(whole, relaxable=True, offsets=False)
     status, core = model.clash(model.demands, effort)
+    if status is Status.INFEASIBLE:
+        if len(core) <= MOST_THINNED:
+            core, _ = _filter(model, core, effort)
+        if len(core) > MOST_FILTERED:
+            return clashes(task, core), False
+        model = JointModel(_among(whole, core), relaxable=True)
+    elif len(task.buffers) <= MOST_EXPLAINED:
+        model = JointModel(whole, relaxable=True)
+        status, core = model.clash(model.demands, effort)
     if status is not Status.INFEASIBLE:
         return clashes(task, list(model.demands)), False
     core, proven = _filter(model, core, effort)
     return clashes(task, _without_needless_pins(model, core, effort)), proven
 
 
+def _among(task: Task, core: Sequence[Demand]) -> Task:
+    """Return the task of the members of a core and of the parents their views may have."""
+    names = {key.name for key in core}
+    views = [b for b in task.buffers if b.name in names and b.alias_required]
+    names |= {alias.parent for view in views for alias in view.aliases}
+    return evolve(task, buffers=tuple(b for b in task.buffers if b.name in names))
+
+
 def _filter(model: JointModel, core: list[Demand], effort: float) -> tuple[list[Demand], bool]:
-    """Drop every member without which the others still clash."""
+    """Drop every member without which the others still clash; large cores share the effort."""
     proven = True
     needed: list[Demand] = []
+    share = effort * min(1.0, SOLVES / max(1, len(core)))
     while core:
         candidate, *rest = core
-        status, smaller = model.clash([*needed, *rest], effort)
+        status, smaller = model.clash([*needed, *rest], share)
         if status is Status.INFEASIBLE:
             core = [key for key in rest if key in smaller]
         else:

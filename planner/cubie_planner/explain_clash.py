@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from cubie_planner.buffers import Buffer
+from cubie_planner.buffers import Buffer, Location
 from cubie_planner.device import Device, DeviceError
 from cubie_planner.draft import LIMIT, Task
 from cubie_planner.problem import Limits
@@ -152,7 +152,7 @@ def _bound(task: Task, buffer: Buffer, kinds: Sequence[str]) -> list[str]:
         why.append(f"pinned to {buffer.pin}{at}")
     elif "pin" in kinds:
         why.append(f"put in {' or '.join(task.domains[buffer.name])} by the policy")
-    elif "allowed" in kinds:
+    elif "allowed" in kinds and len(buffer.locations) < len(Location):
         places = sorted(buffer.locations)
         only = "allowed only in" if len(places) == 1 else "allowed in"
         why.append(f"{only} {' or '.join(places)}")
