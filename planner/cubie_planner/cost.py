@@ -44,6 +44,7 @@ from cubie_planner.footprint import (
     words_per_element,
 )
 from cubie_planner.problem import Problem
+from cubie_planner.reading import parse_json, read_text
 
 REGISTER_STEP = 8
 
@@ -189,15 +190,21 @@ class CostModel:
             or a constant is missing, unknown or not positive.
         """
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+            data = parse_json(read_text(path))
+        except (ValueError, RecursionError) as error:
             raise CostError(f"{path} is not JSON: {error}.") from error
         if not isinstance(data, dict) or not isinstance(data.get("constants"), dict):
             raise CostError(f"{path} has no object `constants`; write it with CostModel.save.")
+        unknown = sorted(set(data) - {"constants", "card", "provenance"})
+        if unknown:
+            raise CostError(f"{path} has an unknown field {unknown[0]!r}.")
+        for name in ("card", "provenance"):
+            if not isinstance(data.get(name, ""), str):
+                raise CostError(f"{path}: {name} must be text, got {data[name]!r}.")
         return cls(
             constants=Constants.from_dict(data["constants"]),
-            card=str(data.get("card", "unnamed")),
-            provenance=str(data.get("provenance", "")),
+            card=data.get("card", "unnamed"),
+            provenance=data.get("provenance", ""),
         )
 
     def save(self, path: str | Path) -> None:

@@ -62,7 +62,8 @@ class _Table:
     """The header of a CSV, and its lines as cells."""
 
     def __init__(self, text: str):
-        self._reader = csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
+        lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+        self._reader = csv.reader(io.StringIO(lines), strict=True)
         try:
             self.header = [name.strip() for name in next(self._reader, [])]
         except csv.Error as error:

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import frozen
 
-from cubie.cli.errors import InputError, reading
+from cubie.cli.errors import InputError, printable, reading
 from cubie.cli.models import ModelOptions, from_equations, from_function, load_function
 from cubie.kernel import BatchSolverKernel
 from cubie.loop import IVPLoop
@@ -73,7 +73,7 @@ def read_source(target: str, model: ModelOptions, capacity: int | None = None) -
     place, colon, name = target.rpartition(":")
     if colon and place and all(part.isidentifier() for part in name.split(".")):
         _refuse(target, "a model", {"--capacity": capacity})
-        return Source(target, *from_function(target, load_function(place, name), model))
+        return Source(printable(target), *from_function(target, load_function(place, name), model))
     path = Path(target)
     if path.suffix == ".py":
         raise InputError(f"{target}: name the function as well, `{target}:function`")
@@ -90,13 +90,13 @@ def _read_file(target: str, path: Path, model: ModelOptions, capacity: int | Non
         text = read_text(path)
         if path.suffix == ".csv":
             _refuse(target, "a problem", model.given())
-            return Source(target, problem_from_csv(text, capacity))
+            return Source(printable(target), problem_from_csv(text, capacity))
         data = tomllib.loads(text) if path.suffix == ".toml" else parse_json(text)
     if not isinstance(data, Mapping):
         raise InputError(f"{target}: must hold an object, not a {type(data).__name__}")
     _refuse(target, "not a CSV", {"--capacity": capacity})
     if "equations" in data:
-        return Source(target, *from_equations(target, data, model))
+        return Source(printable(target), *from_equations(target, data, model))
     if "buffers" not in data and "placements" not in data:
         raise InputError(
             f"{target}: has none of the keys `equations` (a model), `buffers` (a problem) and "
@@ -105,9 +105,9 @@ def _read_file(target: str, path: Path, model: ModelOptions, capacity: int | Non
     _refuse(target, "a plan" if "placements" in data else "a problem", model.given())
     with reading(target):
         if "buffers" in data:
-            return Source(target, problem_from_dict(data))
+            return Source(printable(target), problem_from_dict(data))
         plan = Plan.from_json(text)
-        return Source(target, plan.problem, plan=plan)
+        return Source(printable(target), plan.problem, plan=plan)
 
 
 def _refuse(target: str, kind: str, options: Mapping[str, Any]) -> None:
