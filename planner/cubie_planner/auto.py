@@ -116,6 +116,8 @@ def objective(
     if unknown:
         raise CostError(f"`dynamic` names `{unknown[0]}`, which is not a buffer of the problem.")
     found = _as_asked(problem, model, dynamic)
+    if problem.limits.compute_capability is None:
+        return found  # prices without a device do not depend on pins
     free = without_pins(problem)
     if free is problem:
         return found

@@ -224,7 +224,8 @@ def _check_parent(problem: Problem, plan: Plan, buffer: Buffer, placement: Place
 
 
 def _check_overlaps(problem: Problem, plan: Plan) -> None:
-    nests = _nests(plan)
+    nested = any(placement.parent is not None for placement in plan.placements.values())
+    nests = _nests(plan) if nested else {}
     spaces: dict[str, list[tuple[int, str]]] = {}
     for buffer in problem.buffers:
         placement = plan.placements[buffer.name]
@@ -232,7 +233,7 @@ def _check_overlaps(problem: Problem, plan: Plan) -> None:
             continue
         if placement.location in ARENAS:
             spaces.setdefault(placement.location, []).append((placement.offset or 0, buffer.name))
-        else:
+        elif nests:
             nest = nests[buffer.name]
             spaces.setdefault(f"local {nest.root}", []).append((nest.start, buffer.name))
     for members in spaces.values():
@@ -289,12 +290,15 @@ def _check_space(problem: Problem, nests: dict[str, _Nest], members: list[tuple[
     along, across = min((in_bytes, in_time), (in_time, in_bytes), key=lambda axes: _meets(axes[0]))
     order = np.argsort(along[:, 0], kind="stable")
     along, across = along[order], across[order]
-    walk = np.array([(nests[name].first, nests[name].last) for _, name in members])[order]
+    walk = None
+    if nests:
+        walk = np.array([(nests[name].first, nests[name].last) for _, name in members])[order]
     after = np.searchsorted(along[:, 0], along[:, 1], side="left")
     for i, first in enumerate(order.tolist()):
         window = slice(i + 1, int(after[i]))
         meets = (across[window, 0] < across[i, 1]) & (across[window, 1] > across[i, 0])
-        meets &= (walk[window, 0] >= walk[i, 1]) | (walk[window, 1] <= walk[i, 0])
+        if walk is not None:
+            meets &= (walk[window, 0] >= walk[i, 1]) | (walk[window, 1] <= walk[i, 0])
         for j in (np.flatnonzero(meets) + i + 1).tolist():
             _check_pair(buffers[first], buffers[int(order[j])])
 

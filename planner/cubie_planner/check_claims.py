@@ -12,12 +12,12 @@ must be there, and the bytes of it that live together bound the height of that p
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 
 from attrs import frozen
 
 from cubie_planner.buffers import Buffer, Location
-from cubie_planner.plan import Level, Placement, Plan, Status
+from cubie_planner.plan import Level, Plan, Status
 from cubie_planner.problem import Problem
 
 COST, SHARED, PRIVATE, MOVES = "cost", "shared_bytes", "local_and_persistent_bytes", "moves"
@@ -56,33 +56,30 @@ def wrong_claims(problem: Problem, plan: Plan, tied: Iterable[str]) -> Iterator[
 
 def level_values(problem: Problem, plan: Plan) -> dict[str, int]:
     """Return what the placements reach at every level that the problem has, in order."""
-    values = {COST: cost_of(plan)} if plan.prices.mean_anything else {}
-    values[SHARED] = _top(plan, Location.SHARED)
-    local = (p for p in plan.placements.values() if p.location is Location.LOCAL)
-    own = sum(p.size_bytes for p in local if p.parent is None)
-    values[PRIVATE] = own + _top(plan, Location.LOCAL_PERSISTENT)
-    if problem.previous:
-        values[MOVES] = sum(_moved(problem, placement) for placement in plan.placements.values())
-    return values
+    shared = persistent = local = moves = 0
+    previous = problem.previous
+    for placement in plan.placements.values():
+        if not placement.size_bytes:
+            continue
+        end = (placement.offset or 0) + placement.size_bytes
+        if placement.location is Location.SHARED:
+            shared = max(shared, end)
+        elif placement.location is Location.LOCAL_PERSISTENT:
+            persistent = max(persistent, end)
+        elif placement.parent is None:
+            local += placement.size_bytes
+        if placement.name in previous:
+            moves += previous[placement.name] != (placement.location, placement.offset)
+    values = {COST: _cost(plan, shared)} if plan.prices.mean_anything else {}
+    values |= {SHARED: shared, PRIVATE: local + persistent}
+    return values | ({MOVES: moves} if previous else {})
 
 
-def cost_of(plan: Plan) -> int:
+def _cost(plan: Plan, shared_bytes: int) -> int:
     """Return the summed prices of the places, and the surcharge above the cap."""
-    prices = plan.prices
-    cost = sum(prices.places[name].get(plan.placements[name].location, 0) for name in prices.places)
-    over = prices.cap is not None and _top(plan, Location.SHARED) > prices.cap
-    return cost + (prices.surcharge if over else 0)
-
-
-def _moved(problem: Problem, placement: Placement) -> bool:
-    before = problem.previous.get(placement.name)
-    spot = (placement.location, placement.offset)
-    return bool(placement.size_bytes) and before is not None and before != spot
-
-
-def _top(plan: Plan, location: Location) -> int:
-    arena = (p for p in plan.placements.values() if p.location is location)
-    return max(((p.offset or 0) + p.size_bytes for p in arena if p.size_bytes), default=0)
+    prices, placements = plan.prices, plan.placements
+    cost = sum(places.get(placements[n].location, 0) for n, places in prices.places.items())
+    return cost + (prices.surcharge if prices.cap is not None and shared_bytes > prices.cap else 0)
 
 
 # --- prices ---------------------------------------------------------------------------
@@ -93,50 +90,38 @@ def _wrong_prices(problem: Problem, plan: Plan, tied: set[str]) -> Iterator[Wron
     prices = plan.prices
     if not prices.places:
         return
-    named = {b.name for b in problem.buffers if b.size_bytes}
-    if set(prices.places) != named:
-        odd = min(set(prices.places) ^ named)
+    order = ORDER.get(problem.policy) if isinstance(problem.policy, str) else None
+    sized = [b for b in problem.buffers if b.size_bytes]
+    if len(sized) != len(prices.places) or any(b.name not in prices.places for b in sized):
+        odd = min(set(prices.places) ^ {b.name for b in sized})
         yield "prices", f"the prices are not those of the buffers: see `{odd}`"
         return
-    for name, places in prices.places.items():
-        allowed = _allowed(problem, problem.by_name[name], name in tied)
-        free = name in tied and _order(problem) is not None
-        fits = set(places) <= allowed if free else set(places) == allowed
+    for buffer in sized:
+        name, places = buffer.name, prices.places[buffer.name]
+        first = order and next(place for place in order if place in buffer.locations)
+        free = first is not None and name in tied
+        allowed = _allowed(problem, buffer, None if free else first)
+        fits = places.keys() == allowed or (free and places.keys() <= allowed)
         if not fits or plan.placements[name].location not in places:
             yield "prices", f"`{name}` has prices for {_words(places)}, not {_words(allowed)}"
         for place, price in places.items():
-            asked = _price_by_policy(problem, problem.by_name[name], place)
-            if asked not in (None, price) or not 0 <= price <= MOST_PRICE:
+            away = place is not first and not buffer.alias_required
+            if not 0 <= price <= MOST_PRICE or (first is not None and price != away):
                 yield "prices", f"`{name}` does not cost {price} in {place}"
-    if prices.surcharge < 0 or (prices.surcharge and _order(problem)):
+    if prices.surcharge < 0 or (prices.surcharge and order is not None):
         yield "prices", f"there is no surcharge of {prices.surcharge}"
 
 
-def _allowed(problem: Problem, buffer: Buffer, tied: bool) -> set[Location]:
-    """Return where pin, policy and declaration let a buffer be."""
+def _allowed(problem: Problem, buffer: Buffer, first: Location | None) -> Set[Location]:
+    """Return where pin, policy and declaration let a buffer be.
+
+    `first` is where "local" or "shared" put it; None where that is open.
+    """
     if buffer.pin is not None:
         return {buffer.pin}
-    if isinstance(problem.policy, Mapping):
-        named = problem.policy.get(buffer.name)
-        return set(buffer.locations) if named is None else {buffer.resolve(named)}
-    order = _order(problem)
-    if tied or order is None:
-        return set(buffer.locations)
-    return {next(place for place in order if place in buffer.locations)}
-
-
-def _order(problem: Problem) -> tuple[Location, ...] | None:
-    """Return in which order "local" or "shared" prefer places; None for other policies."""
-    return ORDER.get(problem.policy) if isinstance(problem.policy, str) else None
-
-
-def _price_by_policy(problem: Problem, buffer: Buffer, place: Location) -> int | None:
-    """Return 1 for a buffer elsewhere than "local" or "shared" puts it first; None for others."""
-    order = _order(problem)
-    if order is None:
-        return None
-    first = next(p for p in order if p in buffer.locations)
-    return int(place is not first and not buffer.alias_required)
+    if isinstance(problem.policy, Mapping) and buffer.name in problem.policy:
+        return {buffer.resolve(problem.policy[buffer.name])}
+    return buffer.locations if first is None else {first}
 
 
 def _words(places: Iterable[Location]) -> str:
@@ -184,7 +169,9 @@ def findings(problem: Problem, plan: Plan) -> tuple[Finding, ...]:
     least = sum(_least_prices(problem, plan))
     if plan.prices.cap is not None and _forced_load(problem, plan) > plan.prices.cap:
         least += plan.prices.surcharge
-    if least < cost_of(plan):  # a dearer plan may put a buffer anywhere it may be
+    if least < level_values(problem, plan).get(
+        COST, 0
+    ):  # a dearer plan may put a buffer anywhere it may be
         cheapest = {name: set(prices) for name, prices in plan.prices.places.items()}
     surely: dict[Location, list[Buffer]] = {place: [] for place in Location}
     for buffer in problem.buffers:
