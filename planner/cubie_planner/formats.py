@@ -268,12 +268,12 @@ def _sealed(text: str) -> Mapping[str, Any]:
         raise FormatError(f"not JSON: {error}") from error
     except RecursionError as error:
         raise FormatError("not a plan: it is nested too deeply") from error
-    fields = {"format", "digest", "verdict", "status", "note", "totals", "levels", "prices"}
-    expect_fields(body, "plan", required=fields | {"placements", "problem", "seal"})
-    if body["format"] != FORMAT:
+    if isinstance(body, Mapping) and body.get("format", FORMAT) != FORMAT:
         raise FormatError(
             f"format is {shown(body['format'])}, this version reads {FORMAT!r}; plan again"
         )
+    fields = {"format", "digest", "verdict", "status", "note", "totals", "levels", "prices"}
+    expect_fields(body, "plan", required=fields | {"placements", "problem", "seal"})
     if _seal(body) != body["seal"]:
         raise FormatError("the file was changed after it was written: its seal does not match")
     if body["verdict"] != VERDICT:

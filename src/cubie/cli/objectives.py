@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from attrs import evolve
 
-from cubie_planner import Location, Plan, Prices, Problem
+from cubie_planner import Location, Plan, Problem
 from cubie_planner import plan as make_plan
 from cubie_planner.auto import ARENA_TOLD, Objective
 from cubie_planner.auto import objective as modelled
@@ -39,11 +39,11 @@ def planner(objective: str) -> Planner:
     return lambda problem: make_plan(problem, objective=_priced(problem, objective))
 
 
-def prices(problem: Problem, objective: str) -> Prices:
-    """Return what places cost where `objective` is minimised first."""
+def task(problem: Problem, objective: str) -> Task:
+    """Return the problem made ready to solve, with the prices of `objective`."""
     if objective == COST or problem.policy in ("local", "shared"):
-        return Task.of(problem).prices
-    return Task.of(problem, _priced(problem, objective)).prices
+        return Task.of(problem)
+    return Task.of(problem, _priced(problem, objective))
 
 
 def _priced(problem: Problem, objective: str) -> Objective:
