@@ -118,7 +118,7 @@ def _aliases(value: Iterable[Alias | str]) -> tuple[Alias, ...]:
 
 def _dtype(value: Any) -> np.dtype:
     if value is None:  # which NumPy takes for float64
-        return value
+        return value  # type: ignore[return-value]  # refused below
     try:
         return np.dtype(value)
     except (TypeError, ValueError, SyntaxError):
@@ -238,7 +238,7 @@ def _is_weight(value: object) -> bool:
     if not isinstance(value, numbers.Real) or isinstance(value, bool):
         return False
     try:
-        return math.isfinite(value) and value >= 0
+        return math.isfinite(value) and float(value) >= 0
     except OverflowError:  # an integer beyond every float
         return False
 

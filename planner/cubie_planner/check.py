@@ -262,7 +262,7 @@ def _nests(plan: Plan) -> dict[str, _Nest]:
         inside.setdefault(placement.parent, []).append(name)
     found: dict[str, _Nest] = {}
     path: list[_Nest] = []
-    waiting: list[str | None] = inside.get(None, [])[::-1]
+    waiting: list[str | None] = [*reversed(inside.get(None, []))]
     while waiting:
         name = waiting.pop()
         if name is None:  # all that lies in the last of the path has been visited
@@ -273,7 +273,7 @@ def _nests(plan: Plan) -> dict[str, _Nest]:
         found[name] = _Nest(root, base + start, len(found), len(found) + 1)
         if name in inside:
             path.append(found[name])
-            waiting += [None, *inside[name][::-1]]
+            waiting += [None, *reversed(inside[name])]
     return found
 
 

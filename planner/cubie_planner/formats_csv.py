@@ -237,14 +237,16 @@ def _windows(problem: Problem) -> dict[str, str]:
     """Return the views that are what lives on of another buffer in a gap, with that one."""
     found: dict[str, str] = {}
     for view in problem.buffers:
-        if not view.alias_required or len(view.aliases) != 1 or len(view.lifetime or ()) != 1:
+        spans = view.lifetime or ()
+        if not view.alias_required or len(view.aliases) != 1 or len(spans) != 1:
             continue
-        (alias,), (when,) = view.aliases, view.lifetime or ()
+        alias, when = view.aliases[0], spans[0]
         host = problem.by_name[alias.parent]
         if alias.offset is None or host.aliases or host.lifetime is None:
             continue
         apart = all(when[1] <= start or end <= when[0] for start, end in host.lifetime)
-        within = 0 < view.size_bytes < host.size_bytes - alias.offset + (alias.offset > 0)
+        end = alias.offset + view.size_bytes
+        within = 0 < view.size_bytes < host.size_bytes and end <= host.size_bytes
         plain = view.alignment == 1 and view.offset is None
         if apart and within and plain and view.name == _view_name(host.name, when):
             found[view.name] = host.name
@@ -374,10 +376,10 @@ def _placed_buffer(where: str, cells: Cells) -> Buffer:
         dtype = np.dtype(cells["dtype"])
     except (TypeError, ValueError, SyntaxError) as error:
         raise FormatError(f"{where}: {error}") from error
-    at = cells["offset"]
-    pin = f"{location}@{at}" if at else str(location)
-    if cells["pin"] not in ("", str(location), pin):
-        raise FormatError(f"{where}: the pin {shown(cells['pin'])} is not where it lies, {pin}")
+    at, (pin, _, pin_at) = cells["offset"], cells["pin"].partition("@")
+    if pin not in ("", str(location)) or (pin_at and at and pin_at != at):
+        lies = f"{location}@{at}" if at else str(location)
+        raise FormatError(f"{where}: the pin {shown(cells['pin'])} is not where it lies, {lies}")
     buffer = Buffer(
         cells["buffer"],
         parse_integer(cells["elements"], where),

@@ -189,10 +189,22 @@ class Plan:
         proven = all(level.status is Status.OPTIMAL for level in self.levels)
         return Status.OPTIMAL if proven and self.levels else Status.FEASIBLE
 
+    @cached_property
+    def unverified(self) -> frozenset[str]:
+        """Names of the levels of which only a file claims that no plan does better.
+
+        Empty for a plan that was made by this process, see `cubie_planner.recheck`.
+        """
+        if not self.from_file:
+            return frozenset()
+        from cubie_planner.recheck import recheck
+
+        return recheck(self).unverified
+
     @property
     def told_status(self) -> str:
         """The status in words, with who says so."""
-        return f"{self.status}, as its file claims" if self.from_file else str(self.status)
+        return f"{self.status}, as its file claims" if self.unverified else str(self.status)
 
     @cached_property
     def shared_bytes_per_run(self) -> int:

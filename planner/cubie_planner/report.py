@@ -118,7 +118,7 @@ def totals(plan: Plan) -> list[str]:
 def _level(plan: Plan, level: Level) -> str:
     """Return a level's value and what was proven, or only claimed, of it."""
     proof = "proven" if level.gap == 0 else f"bound {level.bound}, gap {100 * level.gap:.1f} %"
-    claim = ", as its file claims" if plan.from_file else ""
+    claim = ", as its file claims" if level.name in plan.unverified else ""
     unit = f", {plan.prices.unit}" if level.name == COST and plan.prices.unit else ""
     return f"{level.name.replace('_', ' ')}: {level.value} ({proof}{claim}){unit}"
 

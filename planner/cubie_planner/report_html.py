@@ -216,7 +216,8 @@ def _why(plan: Plan, explanation: Explanation) -> str:
 
 def _proof(plan: Plan, level: Level) -> tuple[object, ...]:
     gap = f"{100 * level.gap:.1f} %"
-    status = f"{level.status}, as its file claims" if plan.from_file else level.status
+    claimed = level.name in plan.unverified
+    status = f"{level.status}, as its file claims" if claimed else level.status
     return level.name.replace("_", " "), level.value, level.bound, gap, status
 
 

@@ -199,7 +199,7 @@ def test_wasteful_plan_is_not_called_optimal_on_its_word(tmp_path, monkeypatch):
     (shared,) = (line for line in lines if "shared bytes:" in line)
     assert "claimed to be the least; at least" in shared
     assert "memory plan (optimal, as its file claims)" in table
-    assert "(proven)" not in table
+    assert "shared bytes: 560 (proven, as its file claims)" in table
 
 
 def test_plan_that_can_be_verified_is_called_optimal(tmp_path, monkeypatch):
@@ -252,7 +252,12 @@ def test_a_plan_that_was_read_says_so():
     again = Plan.from_json(TEXT)
     assert again == PLAN
     assert (again.from_file, PLAN.from_file) == (True, False)
-    assert again.told_status == f"{PLAN.status}, as its file claims"
     assert PLAN.told_status == str(PLAN.status)
+    assert PLAN.unverified == frozenset()
+    assert again.unverified <= {item.name for item in PLAN.levels}
+    assert again.told_status.endswith(", as its file claims") == bool(again.unverified)
+    forged = Plan.from_json(raised(plan(Problem(BUFFERS, Limits(4096, 2), "shared"))).to_json())
+    assert forged.unverified == {"shared_bytes"}
+    assert forged.told_status == "optimal, as its file claims"
     for finding in findings(PLAN.problem, PLAN):
         assert finding.proven <= finding.level.bound
