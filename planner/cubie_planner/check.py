@@ -28,6 +28,9 @@ from cubie_planner.problem import Problem
 
 ARENAS = (Location.SHARED, Location.LOCAL_PERSISTENT)
 
+MANY = 32
+"""Pairs of one buffer beyond which those inside one another are sorted out at once."""
+
 
 class PlanRejected(ValueError):
     """A plan breaks a rule of its problem.
@@ -224,8 +227,7 @@ def _check_parent(problem: Problem, plan: Plan, buffer: Buffer, placement: Place
 
 
 def _check_overlaps(problem: Problem, plan: Plan) -> None:
-    nested = any(placement.parent is not None for placement in plan.placements.values())
-    nests = _nests(plan) if nested else {}
+    nests = _nests(plan)
     spaces: dict[str, list[tuple[int, str]]] = {}
     for buffer in problem.buffers:
         placement = plan.placements[buffer.name]
@@ -256,7 +258,12 @@ class _Nest:
 
 
 def _nests(plan: Plan) -> dict[str, _Nest]:
-    """Walk down from every buffer that lies in no other (aliases have no cycles)."""
+    """Walk down from every buffer that lies in no other (aliases have no cycles).
+
+    Empty where nothing lies inside anything.
+    """
+    if all(placement.parent is None for placement in plan.placements.values()):
+        return {}
     inside: dict[str | None, list[str]] = {}
     for name, placement in plan.placements.items():
         inside.setdefault(placement.parent, []).append(name)
@@ -290,17 +297,19 @@ def _check_space(problem: Problem, nests: dict[str, _Nest], members: list[tuple[
     along, across = min((in_bytes, in_time), (in_time, in_bytes), key=lambda axes: _meets(axes[0]))
     order = np.argsort(along[:, 0], kind="stable")
     along, across = along[order], across[order]
-    walk = None
-    if nests:
-        walk = np.array([(nests[name].first, nests[name].last) for _, name in members])[order]
+    walk: np.ndarray | None = None
     after = np.searchsorted(along[:, 0], along[:, 1], side="left")
     for i, first in enumerate(order.tolist()):
         window = slice(i + 1, int(after[i]))
         meets = (across[window, 0] < across[i, 1]) & (across[window, 1] > across[i, 0])
-        if walk is not None:
-            meets &= (walk[window, 0] >= walk[i, 1]) | (walk[window, 1] <= walk[i, 0])
-        for j in (np.flatnonzero(meets) + i + 1).tolist():
-            _check_pair(buffers[first], buffers[int(order[j])])
+        found = np.flatnonzero(meets) + i + 1
+        if nests and len(found) > MANY:
+            if walk is None:
+                ranges = [(nests[name].first, nests[name].last) for _, name in members]
+                walk = np.array(ranges)[order]
+            found = found[(walk[found, 0] >= walk[i, 1]) | (walk[found, 1] <= walk[i, 0])]
+        for j in found.tolist():
+            _check_pair(nests, buffers[first], buffers[int(order[j])])
 
 
 def _meets(ranges: np.ndarray) -> int:
@@ -309,8 +318,12 @@ def _meets(ranges: np.ndarray) -> int:
     return int(np.searchsorted(starts, ranges[:, 1], side="left").sum())
 
 
-def _check_pair(first: Buffer, second: Buffer) -> None:
-    """Refuse two buffers that share bytes, not inside one another, if they live together."""
+def _check_pair(nests: Mapping[str, _Nest], first: Buffer, second: Buffer) -> None:
+    """Refuse two buffers that share bytes unless they never live together or are nested."""
+    if nests:
+        one, other = nests[first.name], nests[second.name]
+        if one.first < other.last and other.first < one.last:
+            return
     if live_together(first, second):
         raise PlanRejected(
             "overlap",
