@@ -38,13 +38,17 @@ def _add_relaxable_location(m: JointModel, buffer: Buffer) -> None:
     be anywhere then, so that the other can follow.
     """
     domain, allowed = m.task.domains[buffer.name], buffer.locations
-    places = set(Location) if buffer.name in m.tied else allowed
+    tied = buffer.name in m.tied
+    places = set(Location) if tied else set(allowed if buffer.pin else domain)
     literals = {p: m.sat.boolean() for p in Location if p in places}
     m.place[buffer.name] = literals
     m.sat.at_most_one(literals.values())
-    if set(domain) != allowed:
+    bound = set(domain) != allowed
+    if bound:
         m.sat.any_of([literals[p] for p in domain], m.demand("pin", buffer.name))
-    m.sat.any_of([literals[p] for p in Location if p in allowed], m.demand("allowed", buffer.name))
+    if tied or buffer.pin or not bound:
+        here = [literals[p] for p in Location if p in allowed]
+        m.sat.any_of(here, m.demand("allowed", buffer.name))
 
 
 def add_nesting(m: JointModel) -> None:

@@ -30,8 +30,9 @@ __all__ = [
     "overload",
 ]
 
-MOST_EXPLAINED = 200
-"""Above so many buffers a clash is not looked for among offsets: the model grows too large."""
+MOST_NESTED = 150
+"""With more buffers that may lie in others a clash is not looked for among offsets: the
+model grows with their pairs."""
 
 MOST_THINNED = 80
 """Members of a clash that are each tried without, offsets left out."""
@@ -231,8 +232,8 @@ def _core_by_model(task: Task, effort: float) -> tuple[list[Clash], bool]:
             core, _ = _filter(model, core, effort)
         if len(core) > MOST_FILTERED:
             return clashes(task, core), False
-        model = JointModel(_among(whole, core), relaxable=True)
-    elif len(task.buffers) <= MOST_EXPLAINED:
+        model = JointModel(_among(whole, core), relaxable=True, tied=model.tied)
+    elif sum(bool(b.aliases) for b in task.buffers) <= MOST_NESTED:
         model = JointModel(whole, relaxable=True)
         status, core = model.clash(model.demands, effort)
     if status is not Status.INFEASIBLE:

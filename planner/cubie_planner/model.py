@@ -14,7 +14,7 @@ The same model serves optimisation (one objective after the other) and explanati
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from attrs import frozen
 
@@ -80,6 +80,9 @@ class JointModel:
         False leaves out rows that are implied, but make the model far stronger.
     offsets : bool
         False relaxes the model: locations and parents under the load rows alone.
+    tied : collection of str
+        Of a relaxable model: the buffers that may follow one another to any place; by
+        default the views and their parents.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class JointModel:
         relaxable: bool = False,
         load_rows: bool = True,
         offsets: bool = True,
+        tied: Collection[str] = (),
     ):
         self.task = task
         self.relaxable = relaxable
@@ -102,8 +106,8 @@ class JointModel:
         self.stacked: list[tuple[Literal, str, str]] = []
         self.within: dict[tuple[str, str], list[Literal]] = {}
         self.reach = reachable(task.buffers)
-        self.tied: set[str] = set()
-        if relaxable:
+        self.tied = set(tied)
+        if relaxable and not tied:
             views = [b for b in task.buffers if b.alias_required]
             self.tied = {b.name for b in views} | {a.parent for b in views for a in b.aliases}
         add_locations(self)
