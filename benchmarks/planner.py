@@ -24,7 +24,7 @@ from attrs import asdict, frozen
 from benchmarks import planner_docs
 from benchmarks.environment import describe
 from benchmarks.planner_joint import fresh_part, joint_part
-from cubie_planner import Location, Placement, Plan, Problem, check, problem_from_minimalloc
+from cubie_planner import Level, Location, Placement, Plan, Problem, check, problem_from_minimalloc
 from cubie_planner.packing import PackingProblem, PackingResult, pack
 
 INSTANCES = Path(__file__).parents[2] / "shared" / "data" / "minimalloc"
@@ -159,7 +159,11 @@ def _accepted(problem: Problem, result: PackingResult) -> None:
         )
         for buffer, offset in zip(problem.buffers, result.offsets, strict=True)
     }
-    check(problem, Plan(problem, placements, digest=problem.digest))
+    levels = (
+        Level("shared_bytes", result.height or 0, result.lower_bound),
+        Level("local_and_persistent_bytes", 0, 0),
+    )
+    check(problem, Plan(problem, placements, levels, problem.digest))
 
 
 def _timed(name: str, problem: PackingProblem, capacity: int | None) -> tuple[Row, PackingResult]:

@@ -16,16 +16,17 @@ Importing this package loads neither numba nor OR-Tools nor networkx nor matplot
 from cubie_planner.buffers import Alias, Buffer, BufferError, Location
 from cubie_planner.check import PlanRejected, check
 from cubie_planner.explain import PlanInfeasible, PlanUnknown
-from cubie_planner.formats import (
-    FormatError,
-    problem_from_dict,
+from cubie_planner.formats import problem_from_dict, problem_to_dict
+from cubie_planner.formats_csv import (
+    plan_to_csv,
+    problem_from_csv,
     problem_from_minimalloc,
-    problem_to_dict,
     problem_to_minimalloc,
 )
 from cubie_planner.graph import alias_graph, interference_graph
-from cubie_planner.plan import Level, Peak, Placement, Plan, Status
+from cubie_planner.plan import Level, Peak, Placement, Plan, Prices, Status
 from cubie_planner.problem import Limits, Problem, ProblemError, run_stride
+from cubie_planner.reading import FormatError
 from cubie_planner.solve import plan
 from cubie_planner.timeline import Call, Component, PhasedBuffer, Timeline, TimelineError, compose
 
@@ -46,6 +47,7 @@ __all__ = [
     "PlanInfeasible",
     "PlanRejected",
     "PlanUnknown",
+    "Prices",
     "Problem",
     "ProblemError",
     "Status",
@@ -56,6 +58,8 @@ __all__ = [
     "compose",
     "interference_graph",
     "plan",
+    "plan_to_csv",
+    "problem_from_csv",
     "problem_from_dict",
     "problem_from_minimalloc",
     "problem_to_dict",

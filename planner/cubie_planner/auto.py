@@ -11,6 +11,11 @@ a run uses in a way that is not linear. So the question is split:
 - *Which.* At the residency of that cap, cost is linear in the buffers: each has a
   price in shared memory and a price in the thread's own memory. Minimising the sum
   under the cap is a linear objective a solver can prove optimal.
+
+Prices and cap are those of the problem without its pins: a pin takes choices away, and
+must not change what the others cost. A plan whose pins need more than the cap is charged
+with as much as all choices of places together could save, so that it never looks cheaper
+than one that keeps the cap.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ from cubie_planner.cost import (
     stack_access_cost,
 )
 from cubie_planner.device import Device
+from cubie_planner.footprint import shared_load
 from cubie_planner.problem import Problem
 
 MIN_GAIN = 1.05
@@ -38,6 +44,9 @@ MIN_GAIN = 1.05
 
 UNITS_PER_CYCLE = 1000
 MAX_TOTAL_UNITS = 2**50
+
+ARENA_TOLD = "one more for each that lies in the persistent arena and could be an array of its own"
+POINTS = f"points: 2 for each buffer in shared memory, {ARENA_TOLD}"
 
 
 @frozen(kw_only=True)
@@ -47,11 +56,18 @@ class Objective:
     Attributes
     ----------
     costs : mapping of str to mapping of Location to int
-        Price of every allowed place of every buffer, in thousandths of an SM cycle
-        per run and step (or a coarser unit if the sum would pass 2**50). Never negative.
+        Price of every allowed place of every buffer, in `unit`, pinned or not. Never
+        negative.
+    unit : str
+        What a price counts, in words: thousandths of an SM cycle per run and step (or a
+        coarser unit if the sum would pass 2**50), or points where no cycles are at stake.
     max_shared_bytes_per_run : int or None
         Cap on the shared slice of a run; None if there is nothing to cap. Pins are
         counted in it; where they alone need more, the cap gives way to them.
+    cap_with_pins : int or None
+        What the cap gives way to; None for no cap at all.
+    surcharge : int
+        What a plan above `max_shared_bytes_per_run` costs besides, in `unit`.
     recommended : mapping of str to Location
         A greedy solution.
     predicted, all_local : Cost or None
@@ -67,6 +83,9 @@ class Objective:
     predicted: Cost | None
     all_local: Cost | None
     reason: str
+    unit: str = POINTS
+    cap_with_pins: int | None = None
+    surcharge: int = 0
 
 
 def objective(
@@ -96,6 +115,34 @@ def objective(
     unknown = sorted(set(dynamic) - set(problem.by_name))
     if unknown:
         raise CostError(f"`dynamic` names `{unknown[0]}`, which is not a buffer of the problem.")
+    found = _as_asked(problem, model, dynamic)
+    if problem.limits.compute_capability is None:
+        return found  # prices without a device do not depend on pins
+    free = without_pins(problem)
+    if free is problem:
+        return found
+    prices = _as_asked(free, model, dynamic)
+    pinned = [b for b in problem.buffers if found.recommended[b.name] is Location.SHARED]
+    return evolve(
+        found,
+        costs=prices.costs,
+        unit=prices.unit,
+        max_shared_bytes_per_run=prices.max_shared_bytes_per_run,
+        surcharge=prices.surcharge,
+        cap_with_pins=max(found.max_shared_bytes_per_run or 0, shared_load(pinned)),
+    )
+
+
+def without_pins(problem: Problem) -> Problem:
+    """Return the problem with every buffer free to be wherever it may be at all."""
+    if isinstance(problem.policy, str) and all(b.pin is None for b in problem.buffers):
+        return problem
+    buffers = [b if b.pin is None else evolve(b, pin=None, offset=None) for b in problem.buffers]
+    return Problem(buffers, problem.limits)
+
+
+def _as_asked(problem: Problem, model: CostModel | None, dynamic: Collection[str]) -> Objective:
+    """Return the objective with pins taken as given: at the residency that they leave."""
     groups = view_groups(problem)
     home = homes(groups, shared=())
     capability = problem.limits.compute_capability
@@ -120,8 +167,11 @@ def objective(
     if best.total * MIN_GAIN > base.total:
         reason = "no amount of shared memory is predicted to gain enough to be sure of it."
         return _all_local(problem, home, base, reason)
+    costs, unit = _prices(problem, device, model, best, dynamic)
     return Objective(
-        costs=_prices(problem, device, model, best, dynamic),
+        costs=costs,
+        unit=unit,
+        surcharge=sum(max(prices.values()) - min(prices.values()) for prices in costs.values()),
         max_shared_bytes_per_run=cap,
         recommended=homes(groups, chosen),
         predicted=best,
@@ -182,8 +232,8 @@ def _in_stack(
 
 def _prices(
     problem: Problem, device: Device, model: CostModel, best: Cost, dynamic: Collection[str]
-) -> dict[str, dict[Location, int]]:
-    """Price of every place at the residency of the best candidate."""
+) -> tuple[dict[str, dict[Location, int]], str]:
+    """Price of every place at the residency of the best candidate, and its unit in words."""
     rate = best.residency
     assert rate is not None, "a candidate with a finite cost has a residency"
     share = model.registers_of(device, problem, dynamic).stack_share
@@ -198,10 +248,11 @@ def _prices(
     }
     total = sum(max(pair) for pair in cycles.values())
     scale = min(UNITS_PER_CYCLE, MAX_TOTAL_UNITS / total) if total else UNITS_PER_CYCLE
-    return {
+    prices = {
         b.name: _price(b, round(cycles[b.name][0] * scale), round(cycles[b.name][1] * scale))
         for b in problem.buffers
     }
+    return prices, f"units of {1 / scale:.3g} SM cycles per run and step, {ARENA_TOLD}"
 
 
 def _price(buffer: Buffer, local: int, shared: int) -> dict[Location, int]:

@@ -117,9 +117,11 @@ def _aliases(value: Iterable[Alias | str]) -> tuple[Alias, ...]:
 
 
 def _dtype(value: Any) -> np.dtype:
+    if value is None:  # which NumPy takes for float64
+        return value  # type: ignore[return-value]  # refused below
     try:
         return np.dtype(value)
-    except TypeError:
+    except (TypeError, ValueError, SyntaxError):
         return value  # refused below, where the buffer's name is known
 
 
@@ -186,11 +188,7 @@ class Buffer:
         _check_lifetime(self)
         _check_location(self)
         _check_aliases(self)
-        if not (
-            isinstance(self.access_weight, numbers.Real)
-            and math.isfinite(self.access_weight)
-            and self.access_weight >= 0
-        ):
+        if not _is_weight(self.access_weight):
             raise BufferError(
                 self.name, f"access_weight must be a finite number >= 0, got {self.access_weight!r}"
             )
@@ -236,15 +234,39 @@ def _words(locations: Iterable[Location]) -> str:
     return ", ".join(member.value for member in Location if member in set(locations))
 
 
-def _check_size(buffer: Buffer) -> None:
-    name = buffer.name
+def _is_weight(value: object) -> bool:
+    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+        return False
+    try:
+        return math.isfinite(value) and float(value) >= 0
+    except OverflowError:  # an integer beyond every float
+        return False
+
+
+def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name:
         raise BufferError(repr(name), "the name must be a non-empty string")
+    if not name.isprintable():
+        raise BufferError(
+            ascii(name),
+            "the name holds a control character, a lone surrogate or another character that "
+            "cannot be printed; use letters, digits and punctuation",
+        )
+
+
+def _check_size(buffer: Buffer) -> None:
+    name = buffer.name
+    _check_name(name)
     if not is_integer(buffer.n_elements) or buffer.n_elements < 0:
         raise BufferError(name, f"n_elements must be an integer >= 0, got {buffer.n_elements!r}")
     object.__setattr__(buffer, "n_elements", int(buffer.n_elements))
     if not isinstance(buffer.dtype, np.dtype) or buffer.dtype.kind not in "biufc":
         raise BufferError(name, f"dtype {buffer.dtype} is not a number or bool of fixed size")
+    if not buffer.dtype.isnative:
+        native = buffer.dtype.newbyteorder("=").str
+        raise BufferError(
+            name, f"dtype {buffer.dtype.str} has the byte order of other machines; give {native}"
+        )
     if int(buffer.n_elements) * buffer.itemsize > MAX_BUFFER_BYTES:
         raise BufferError(
             name,

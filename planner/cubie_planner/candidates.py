@@ -42,11 +42,14 @@ def view_groups(problem: Problem) -> list[ViewGroup]:
     """Every buffer with its views; a view of several candidates goes with the first."""
     named = problem.policy if isinstance(problem.policy, Mapping) else {}
     members: dict[str, list[Buffer]] = {}
+    roots: dict[str, str] = {}
     for buffer in problem.buffers:
-        root = buffer
-        while root.alias_required:
-            root = problem.by_name[root.aliases[0].parent]
-        members.setdefault(root.name, []).append(buffer)
+        path = [buffer.name]
+        while path[-1] not in roots and problem.by_name[path[-1]].alias_required:
+            path.append(problem.by_name[path[-1]].aliases[0].parent)
+        root = roots.get(path[-1], path[-1])
+        roots.update(dict.fromkeys(path, root))
+        members.setdefault(root, []).append(buffer)
     groups = []
     for name, items in members.items():
         counted = [b for b in items if b.size_bytes or b.name == name]

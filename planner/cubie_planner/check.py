@@ -19,12 +19,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+from attrs import define
 
 from cubie_planner.buffers import Buffer, Lifetime, Location
+from cubie_planner.check_claims import wrong_claims
 from cubie_planner.plan import Placement, Plan
 from cubie_planner.problem import Problem
 
 ARENAS = (Location.SHARED, Location.LOCAL_PERSISTENT)
+
+MANY = 32
+"""Pairs of one buffer beyond which those inside one another are sorted out at once."""
 
 
 class PlanRejected(ValueError):
@@ -62,7 +67,7 @@ def check(problem: Problem, plan: Plan) -> None:
         _check_parent(problem, plan, buffer, placement)
     _check_overlaps(problem, plan)
     _check_capacity(problem, plan)
-    _check_claims(problem, plan)
+    _check_claims(problem, plan, tied)
 
 
 def _check_names(problem: Problem, plan: Plan) -> None:
@@ -222,6 +227,7 @@ def _check_parent(problem: Problem, plan: Plan, buffer: Buffer, placement: Place
 
 
 def _check_overlaps(problem: Problem, plan: Plan) -> None:
+    nests = _nests(plan)
     spaces: dict[str, list[tuple[int, str]]] = {}
     for buffer in problem.buffers:
         placement = plan.placements[buffer.name]
@@ -229,30 +235,60 @@ def _check_overlaps(problem: Problem, plan: Plan) -> None:
             continue
         if placement.location in ARENAS:
             spaces.setdefault(placement.location, []).append((placement.offset or 0, buffer.name))
-        else:
-            chain = _ancestors(plan, buffer.name)
-            start = sum(plan.placements[n].parent_offset or 0 for n in (buffer.name, *chain))
-            root = chain[-1] if chain else buffer.name
-            spaces.setdefault(f"local {root}", []).append((start, buffer.name))
+        elif nests:
+            nest = nests[buffer.name]
+            spaces.setdefault(f"local {nest.root}", []).append((nest.start, buffer.name))
     for members in spaces.values():
         if len(members) > 1:
-            _check_space(problem, plan, members)
+            _check_space(problem, nests, members)
 
 
-def _ancestors(plan: Plan, name: str) -> list[str]:
-    """Return the chain of parents of `name`, nearest first (aliases have no cycles)."""
-    chain = []
-    parent = plan.placements[name].parent
-    while parent is not None:
-        chain.append(parent)
-        parent = plan.placements[parent].parent
-    return chain
+@define
+class _Nest:
+    """Where a buffer stands in the tree of those inside one another.
+
+    Numbers are given in the order of a walk down the tree: what lies inside a buffer,
+    directly or through others, has the numbers from `first` to before `last`.
+    """
+
+    root: str
+    start: int
+    first: int
+    last: int
 
 
-def _check_space(problem: Problem, plan: Plan, members: list[tuple[int, str]]) -> None:
+def _nests(plan: Plan) -> dict[str, _Nest]:
+    """Walk down from every buffer that lies in no other (aliases have no cycles).
+
+    Empty where nothing lies inside anything.
+    """
+    if all(placement.parent is None for placement in plan.placements.values()):
+        return {}
+    inside: dict[str | None, list[str]] = {}
+    for name, placement in plan.placements.items():
+        inside.setdefault(placement.parent, []).append(name)
+    found: dict[str, _Nest] = {}
+    path: list[_Nest] = []
+    waiting: list[str | None] = [*reversed(inside.get(None, []))]
+    while waiting:
+        name = waiting.pop()
+        if name is None:  # all that lies in the last of the path has been visited
+            path.pop().last = len(found)
+            continue
+        start = plan.placements[name].parent_offset or 0
+        root, base = (path[-1].root, path[-1].start) if path else (name, 0)
+        found[name] = _Nest(root, base + start, len(found), len(found) + 1)
+        if name in inside:
+            path.append(found[name])
+            waiting += [None, *reversed(inside[name])]
+    return found
+
+
+def _check_space(problem: Problem, nests: dict[str, _Nest], members: list[tuple[int, str]]) -> None:
     """Compare all pairs that meet both in bytes and in the hulls of their lifetimes.
 
-    Pairs are found by a sweep along bytes or along time, whichever meets fewer.
+    Pairs are found by a sweep along bytes or along time, whichever meets fewer. Those
+    inside one another may share bytes.
     """
     buffers = [problem.by_name[name] for _, name in members]
     starts = [start for start, _ in members]
@@ -261,12 +297,19 @@ def _check_space(problem: Problem, plan: Plan, members: list[tuple[int, str]]) -
     along, across = min((in_bytes, in_time), (in_time, in_bytes), key=lambda axes: _meets(axes[0]))
     order = np.argsort(along[:, 0], kind="stable")
     along, across = along[order], across[order]
+    walk: np.ndarray | None = None
     after = np.searchsorted(along[:, 0], along[:, 1], side="left")
     for i, first in enumerate(order.tolist()):
         window = slice(i + 1, int(after[i]))
         meets = (across[window, 0] < across[i, 1]) & (across[window, 1] > across[i, 0])
-        for j in (np.flatnonzero(meets) + i + 1).tolist():
-            _check_pair(plan, buffers[first], buffers[int(order[j])])
+        found = np.flatnonzero(meets) + i + 1
+        if nests and len(found) > MANY:
+            if walk is None:
+                ranges = [(nests[name].first, nests[name].last) for _, name in members]
+                walk = np.array(ranges)[order]
+            found = found[(walk[found, 0] >= walk[i, 1]) | (walk[found, 1] <= walk[i, 0])]
+        for j in found.tolist():
+            _check_pair(nests, buffers[first], buffers[int(order[j])])
 
 
 def _meets(ranges: np.ndarray) -> int:
@@ -275,12 +318,13 @@ def _meets(ranges: np.ndarray) -> int:
     return int(np.searchsorted(starts, ranges[:, 1], side="left").sum())
 
 
-def _check_pair(plan: Plan, first: Buffer, second: Buffer) -> None:
+def _check_pair(nests: Mapping[str, _Nest], first: Buffer, second: Buffer) -> None:
     """Refuse two buffers that share bytes unless they never live together or are nested."""
-    related = first.name in _ancestors(plan, second.name) or second.name in _ancestors(
-        plan, first.name
-    )
-    if live_together(first, second) and not related:
+    if nests:
+        one, other = nests[first.name], nests[second.name]
+        if one.first < other.last and other.first < one.last:
+            return
+    if live_together(first, second):
         raise PlanRejected(
             "overlap",
             f"`{first.name}` and `{second.name}` live together and share bytes",
@@ -318,39 +362,24 @@ def _check_capacity(problem: Problem, plan: Plan) -> None:
     shared = [p for p in plan.placements.values() if p.location is Location.SHARED and p.size_bytes]
     if limits.max_shared_bytes is None or not shared:
         return
-    unit = max(4, *(problem.by_name[p.name].alignment for p in shared))
-    units = -(-max((p.offset or 0) + p.size_bytes for p in shared) // unit)
-    if limits.pad_banks:
-        units |= 1
-    block = units * unit * limits.block_size
+    block = end = max((p.offset or 0) + p.size_bytes for p in shared)
+    told = f"{end} B"
+    if limits.block_size > 1:
+        unit = max(4, *(problem.by_name[p.name].alignment for p in shared))
+        units = -(-end // unit)
+        if limits.pad_banks:
+            units |= 1
+        block = units * unit * limits.block_size
+        told = f"{limits.block_size} runs x {units * unit} B = {block} B"
     if block > limits.max_shared_bytes:
         raise PlanRejected(
             "capacity",
-            f"{limits.block_size} runs x {units * unit} B = {block} B exceed max_shared = "
-            f"{limits.max_shared_bytes} B",
+            f"{told} exceed max_shared = {limits.max_shared_bytes} B",
             [p.name for p in shared],
         )
 
 
-def _check_claims(problem: Problem, plan: Plan) -> None:
-    """Refuse levels that state another value than the placements have, or an impossible bound."""
-    sizes = {"shared_bytes": _top(plan, Location.SHARED)}
-    local = sum(
-        p.size_bytes
-        for p in plan.placements.values()
-        if p.location is Location.LOCAL and p.parent is None
-    )
-    sizes["local_and_persistent_bytes"] = local + _top(plan, Location.LOCAL_PERSISTENT)
-    sizes["moves"] = sum(
-        (p.location, p.offset) != problem.previous[name]
-        for name, p in plan.placements.items()
-        if p.size_bytes and name in problem.previous
-    )
-    for level in plan.levels:
-        if level.bound > level.value or level.value != sizes.get(level.name, level.value):
-            raise PlanRejected("claims", f"{level} does not agree with the placements")
-
-
-def _top(plan: Plan, location: Location) -> int:
-    arena = (p for p in plan.placements.values() if p.location is location)
-    return max(((p.offset or 0) + p.size_bytes for p in arena if p.size_bytes), default=0)
+def _check_claims(problem: Problem, plan: Plan, tied: set[str]) -> None:
+    """Refuse prices and levels that do not follow from the problem and the placements."""
+    for rule, message in wrong_claims(problem, plan, tied):
+        raise PlanRejected(rule, message)

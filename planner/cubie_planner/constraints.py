@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 from cubie_planner.buffers import Buffer, Location
@@ -32,13 +32,23 @@ def add_locations(m: JointModel) -> None:
 
 
 def _add_relaxable_location(m: JointModel, buffer: Buffer) -> None:
-    """A pinned buffer may go anywhere when its pin is not assumed; others may vanish."""
-    domain = m.task.domains[buffer.name]
-    places = buffer.locations if buffer.pin else set(domain)
+    """Pin or policy, and the places that the buffer allows, hold where they are assumed.
+
+    A buffer of which neither is assumed may vanish. One that a view ties to another may
+    be anywhere then, so that the other can follow.
+    """
+    domain, allowed = m.task.domains[buffer.name], buffer.locations
+    tied = buffer.name in m.tied
+    places = set(Location) if tied else set(allowed if buffer.pin else domain)
     literals = {p: m.sat.boolean() for p in Location if p in places}
     m.place[buffer.name] = literals
     m.sat.at_most_one(literals.values())
-    m.sat.any_of([literals[p] for p in domain], m.demand("place", buffer.name))
+    bound = set(domain) != allowed
+    if bound:
+        m.sat.any_of([literals[p] for p in domain], m.demand("pin", buffer.name))
+    if tied or buffer.pin or not bound:
+        here = [literals[p] for p in Location if p in allowed]
+        m.sat.any_of(here, m.demand("allowed", buffer.name))
 
 
 def add_nesting(m: JointModel) -> None:
@@ -71,8 +81,8 @@ def _add_same_location(m: JointModel, child: Buffer, parent: Buffer, literal: Li
 
 def add_offsets(m: JointModel) -> None:
     """Offsets are multiples of the alignment; pinned ones are fixed; local arrays stand apart."""
-    reach = arena_reach(m.task)
-    base = local_bases(m.task)
+    reach = arena_reach(m.task, m.tied)
+    base = local_bases(m.task, m.tied)
     local_end = max((base[name] + m.task.by_name[name].size_bytes for name in base), default=0)
     for buffer in m.task.buffers:
         places = m.place[buffer.name]
@@ -89,25 +99,29 @@ def add_offsets(m: JointModel) -> None:
             m.sat.linear([(1, offset)], start, start, [m.top(buffer.name, Location.LOCAL)])
 
 
-def arena_reach(task: Task) -> dict[Location, int]:
-    """Return an offset that no sensible packing of an arena exceeds: everything stacked."""
+def arena_reach(task: Task, anywhere: Collection[str] = ()) -> dict[Location, int]:
+    """Return an offset that no sensible packing of an arena exceeds: everything stacked.
+
+    Those named in `anywhere` may be in every place, whatever they declare.
+    """
     reach = {}
     for place in ARENAS:
-        members = [b for b in task.buffers if place in b.locations]
+        members = [b for b in task.buffers if place in b.locations or b.name in anywhere]
         fixed = max((b.offset + b.size_bytes for b in members if b.offset is not None), default=0)
         stacked = sum(b.size_bytes + b.alignment for b in members)
         reach[place] = fixed + stacked
     return reach
 
 
-def local_bases(task: Task) -> dict[str, int]:
+def local_bases(task: Task, anywhere: Collection[str] = ()) -> dict[str, int]:
     """Return where on the virtual line each local array starts that aliasing concerns."""
     concerned = {a.parent for b in task.buffers for a in b.aliases}
     concerned |= {b.name for b in task.buffers if b.aliases}
     widest = max((b.alignment for b in task.buffers), default=1)
     base, end = {}, 0
     for buffer in task.buffers:
-        if buffer.name in concerned and Location.LOCAL in buffer.locations:
+        local = Location.LOCAL in buffer.locations or buffer.name in anywhere
+        if buffer.name in concerned and local:
             base[buffer.name] = end
             end += -(-buffer.size_bytes // widest) * widest
     return base
@@ -192,23 +206,35 @@ def _add_disjoint(m: JointModel, first: Buffer, second: Buffer, places: Sequence
 def inside_literals(m: JointModel, child: str, ancestor: str) -> list[Literal]:
     """Return literals of which each implies that `child` lies inside `ancestor`; one is
     true whenever it does."""
-    found = []
-    for parent, literal in m.nest[child].items():
-        if parent == ancestor:
-            found.append(literal)
-        elif ancestor in m.reach[parent]:
-            for further in inside_literals(m, parent, ancestor):
-                both = m.sat.boolean()
-                m.sat.implies(both, literal)
-                m.sat.implies(both, further)
-                m.sat.any_of([both], [literal, further])
-                found.append(both)
-    return found
+    key = (child, ancestor)
+    if key not in m.within:
+        found = []
+        for parent, literal in m.nest[child].items():
+            if parent == ancestor:
+                found.append(literal)
+            elif ancestor in m.reach[parent]:
+                for further in inside_literals(m, parent, ancestor):
+                    both = m.sat.boolean()
+                    m.sat.implies(both, literal)
+                    m.sat.implies(both, further)
+                    m.sat.any_of([both], [literal, further])
+                    found.append(both)
+        m.within[key] = found if len(found) <= 1 else [_any(m, found)]
+    return m.within[key]
+
+
+def _any(m: JointModel, literals: Sequence[Literal]) -> Literal:
+    """Return a literal that is true exactly when one of these is: ways do not multiply."""
+    some = m.sat.boolean()
+    for literal in literals:
+        m.sat.implies(literal, some)
+    m.sat.any_of(literals, [some])
+    return some
 
 
 def add_heights(m: JointModel) -> None:
     """An arena has a height, at least the end of every pinned offset in it."""
-    reach = arena_reach(m.task)
+    reach = arena_reach(m.task, m.tied)
     for place in ARENAS:
         members = [b for b in m.task.buffers if place in m.place[b.name]]
         if members:

@@ -44,6 +44,7 @@ from cubie_planner.footprint import (
     words_per_element,
 )
 from cubie_planner.problem import Problem
+from cubie_planner.reading import parse_json, read_text
 
 REGISTER_STEP = 8
 
@@ -189,15 +190,21 @@ class CostModel:
             or a constant is missing, unknown or not positive.
         """
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
+            data = parse_json(read_text(path))
+        except (ValueError, RecursionError) as error:
             raise CostError(f"{path} is not JSON: {error}.") from error
         if not isinstance(data, dict) or not isinstance(data.get("constants"), dict):
             raise CostError(f"{path} has no object `constants`; write it with CostModel.save.")
+        unknown = sorted(set(data) - {"constants", "card", "provenance"})
+        if unknown:
+            raise CostError(f"{path} has an unknown field {unknown[0]!r}.")
+        for name in ("card", "provenance"):
+            if not isinstance(data.get(name, ""), str):
+                raise CostError(f"{path}: {name} must be text, got {data[name]!r}.")
         return cls(
             constants=Constants.from_dict(data["constants"]),
-            card=str(data.get("card", "unnamed")),
-            provenance=str(data.get("provenance", "")),
+            card=data.get("card", "unnamed"),
+            provenance=data.get("provenance", ""),
         )
 
     def save(self, path: str | Path) -> None:
@@ -308,22 +315,23 @@ class CostModel:
             shared_bytes_per_run = shared_load(shared)
         alignment = max((b.alignment for b in shared if b.size_bytes), default=WORD_BYTES)
         stride = limits.stride(shared_bytes_per_run, alignment)
+        block_bytes = limits.block_bytes(shared_bytes_per_run, alignment)
         use, stack_bytes = self._local_memory(device, limits.block_size, problem, local, dynamic)
-        found = occupancy(device, limits.block_size, use.used, stride * limits.block_size)
+        found = occupancy(device, limits.block_size, use.used, block_bytes)
         common = {
             "registers": use.used,
             "stack_bytes": stack_bytes,
             "spilled_words": use.spilled_words,
             "shared_bytes_per_run": shared_bytes_per_run,
-            "shared_bytes_per_block": stride * limits.block_size,
+            "shared_bytes_per_block": block_bytes,
             "resident_runs": found.threads,
             "resident_warps": found.warps,
         }
-        if found.blocks_per_sm == 0 or _over(limits.max_shared_bytes, stride * limits.block_size):
+        if found.blocks_per_sm == 0 or _over(limits.max_shared_bytes, block_bytes):
             return Cost(
                 total=math.inf, compute=math.inf, shared=0.0, stack=0.0, residency=None, **common
             )
-        taken = found.blocks_per_sm * allocated_shared_bytes(device, stride * limits.block_size)
+        taken = found.blocks_per_sm * allocated_shared_bytes(device, block_bytes)
         rate = self.residency(
             device, found.threads, found.warps, stack_bytes, taken if stride else 0
         )

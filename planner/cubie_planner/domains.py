@@ -3,6 +3,7 @@
 A pin is hard. A policy decides what has no pin: "local" and "shared" are hard too,
 except that a buffer tied to a pinned one by a required alias may follow that pin.
 "auto" leaves every allowed location open at the price the cost model gives it.
+What a place costs is the same for a pinned buffer: a pin takes choices away, no more.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from cubie_planner.problem import Problem
 
 if TYPE_CHECKING:
     from cubie_planner.auto import Objective
+
+BY_POLICY = "buffers that are elsewhere than the policy puts them first"
+"""Unit of the prices under "local" and "shared"."""
 
 Domain = Mapping[Location, int]
 """Allowed locations of a buffer, each with its cost, cheapest first."""
@@ -42,12 +46,13 @@ def domains(problem: Problem, objective: Objective | None = None) -> dict[str, D
         for buffer in problem.buffers:
             if buffer.size_bytes == 0:
                 continue
+            prices = _prices(buffer, objective)
             if buffer.pin is not None:
-                found[buffer.name] = {buffer.pin: 0}
+                prices = {buffer.pin: prices[buffer.pin]}
             elif buffer.name in named:
-                found[buffer.name] = {buffer.resolve(named[buffer.name]): 0}
-            else:
-                found[buffer.name] = _prices(buffer, objective)
+                place = buffer.resolve(named[buffer.name])
+                prices = {place: prices[place]}
+            found[buffer.name] = prices
     return {name: dict(sorted(d.items(), key=_by_cost)) for name, d in found.items()}
 
 
@@ -62,12 +67,13 @@ def _by_preference(problem: Problem, order: tuple[Location, ...]) -> dict[str, D
     for buffer in problem.buffers:
         if buffer.size_bytes == 0:
             continue
+        first = next(location for location in order if location in buffer.locations)
         if buffer.pin is not None:
-            found[buffer.name] = {buffer.pin: 0}
+            away = buffer.pin is not first and not buffer.alias_required
+            found[buffer.name] = {buffer.pin: int(away)}
         elif buffer.alias_required:
             found[buffer.name] = dict.fromkeys(buffer.locations, 0)
         else:
-            first = next(location for location in order if location in buffer.locations)
             others = forced.get(buffer.name, set()) & buffer.locations - {first}
             found[buffer.name] = {first: 0, **dict.fromkeys(others, 1)}
     return found

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from attrs import evolve, field, frozen
 
 from cubie_planner.buffers import Buffer, Location
-from cubie_planner.domains import Domain, domains
+from cubie_planner.domains import BY_POLICY, Domain, domains
 from cubie_planner.liveness import Liveness, liveness
-from cubie_planner.plan import Level, Placement, Plan
+from cubie_planner.plan import Level, Placement, Plan, Prices
 from cubie_planner.problem import Problem
 
 if TYPE_CHECKING:
@@ -56,8 +56,14 @@ class Task:
     buffers : tuple of Buffer
         Those that need bytes, in declared order.
     domains : mapping of str to Domain
+    unit : str
+        What the prices count.
     cap : int or None
-        Shared bytes per run above which "auto" expects to lose; gives way to pins.
+        Shared bytes per run that no draft may exceed; gives way to pins.
+    best_cap, cap_with_pins : int or None
+        Shared bytes per run above which "auto" expects to lose, and what that gives way to.
+    surcharge : int
+        What a plan above `best_cap` costs besides.
     recommended : mapping of str to Location
         Locations to try first, where "auto" has an opinion.
     note : str
@@ -67,7 +73,11 @@ class Task:
     problem: Problem
     buffers: tuple[Buffer, ...]
     domains: Mapping[str, Domain]
+    unit: str = BY_POLICY
     cap: int | None = None
+    best_cap: int | None = None
+    cap_with_pins: int | None = None
+    surcharge: int = 0
     recommended: Mapping[str, Location] = field(factory=dict)
     note: str = ""
 
@@ -84,10 +94,32 @@ class Task:
             return prepared
         return evolve(
             prepared,
+            unit=objective.unit,
             cap=objective.max_shared_bytes_per_run,
+            best_cap=objective.max_shared_bytes_per_run,
+            cap_with_pins=objective.cap_with_pins,
+            surcharge=objective.surcharge,
             recommended={b.name: objective.recommended[b.name] for b in buffers},
             note=objective.reason,
         )
+
+    @property
+    def prices(self) -> Prices:
+        """What the level ``cost`` adds up."""
+        return Prices(self.domains, self.unit, self.best_cap, self.surcharge)
+
+    @property
+    def extra(self) -> int:
+        """What every plan of the task costs besides: nothing, or the surcharge of no cap."""
+        given_up = self.best_cap is not None and self.cap != self.best_cap
+        return self.surcharge if given_up else 0
+
+    def with_wider_cap(self) -> Task:
+        """Return the task of which the cap has given way once more; the present one is refuted."""
+        wider = self.cap_with_pins if self.cap == self.best_cap else None
+        if wider is not None and self.cap is not None and wider <= self.cap:
+            wider = None
+        return evolve(self, cap=wider)
 
     @cached_property
     def live(self) -> Liveness:
@@ -109,11 +141,12 @@ class Task:
         root: dict[str, str] = {}
         members: dict[str, list[Buffer]] = {}
         for buffer in self.buffers:
-            name = buffer.name
-            while (host := self._only_host(name)) is not None:
-                name = host
-            root[buffer.name] = name
-            members.setdefault(name, [])
+            path = [buffer.name]
+            while path[-1] not in root and (host := self._only_host(path[-1])) is not None:
+                path.append(host)
+            top = root.get(path[-1], path[-1])
+            root.update(dict.fromkeys(path, top))
+            members.setdefault(top, [])
         for buffer in self.buffers:
             at = 0 if root[buffer.name] == buffer.name else len(members[root[buffer.name]])
             members[root[buffer.name]].insert(at, buffer)
@@ -133,7 +166,7 @@ class Task:
 
     @cached_property
     def has_cost(self) -> bool:
-        """True when some choice costs something, so that the first level means anything."""
+        """True when some place costs something, so that the first level means anything."""
         return any(cost for domain in self.domains.values() for cost in domain.values())
 
     def may_be(self, location: Location) -> list[Buffer]:
@@ -201,6 +234,8 @@ class Draft:
             elif buffer.name not in self.parents:
                 local += buffer.size_bytes
         cost = sum(task.domains[name][where] for name, where in self.locations.items())
+        if task.best_cap is not None and ends[Location.SHARED] > task.best_cap:
+            cost += task.surcharge
         return {
             COST: cost,
             SHARED: ends[Location.SHARED],
@@ -246,7 +281,7 @@ def finish(task: Task, draft: Draft, claims: Iterable[Claim]) -> Plan:
     placements = {buffer.name: _placement(task, draft, buffer) for buffer in problem.buffers}
     values, bounds = draft.values(task), draft.bounds(task, claims)
     levels = tuple(Level(name, values[name], bounds[name]) for name in task.levels())
-    return Plan(problem, placements, levels, problem.digest, task.note)
+    return Plan(problem, placements, levels, problem.digest, task.note, task.prices)
 
 
 def _placement(task: Task, draft: Draft, buffer: Buffer) -> Placement:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
 from cubie_planner.buffers import Buffer, Interval, Location
-from cubie_planner.device import Device, DeviceError
 from cubie_planner.draft import LIMIT, Draft, Task
+from cubie_planner.explain_clash import Clash, clashes, message
 from cubie_planner.explain_plan import Explanation, PinCost, explain
 from cubie_planner.nesting import hosts
 from cubie_planner.plan import Status
-from cubie_planner.problem import Limits
 from cubie_planner.quick import load_claims, quick
 
 if TYPE_CHECKING:
@@ -32,6 +30,19 @@ __all__ = [
     "overload",
 ]
 
+MOST_NESTED = 150
+"""With more buffers that may lie in others a clash is not looked for among offsets: the
+model grows with their pairs."""
+
+MOST_THINNED = 80
+"""Members of a clash that are each tried without, offsets left out."""
+
+MOST_FILTERED = 24
+"""Members of a clash that are each tried without, offsets included."""
+
+SOLVES = 12
+"""How often a filter may spend the whole effort."""
+
 LIMIT_ROUNDS = 8
 """How often a smaller limit that would do is looked for; they share the effort."""
 
@@ -42,9 +53,11 @@ class PlanInfeasible(Exception):
     Attributes
     ----------
     core : tuple of str
-        Buffers, and ``max_shared`` where it takes part, that cannot hold together.
-        Dropping any one of them (a pin, the limit, or a buffer that has no other
-        place) lets the others hold, unless `irreducible` is False.
+        Buffers, and ``max_shared`` where it takes part, that cannot hold together: those
+        that the message names. Dropping any one of them lets the others hold, unless
+        `irreducible` is False. To drop the limit is to have none; to drop a buffer is to
+        let it be anywhere, without its pin, its offset and its duty to lie in a parent; to
+        drop a parent is to let it hold its views wherever they are.
     limit : int or None
         The `max_shared` in force, in bytes per block.
     needed : int or None
@@ -87,17 +100,27 @@ def infeasibility(task: Task, effort: float) -> PlanInfeasible:
         return homeless
     load = overload(task)
     if load is not None and load.plain:
-        core, irreducible = [*load.core, LIMIT], True
+        core, proven = [_forced(task, name) for name in load.core], True
+        core.append(Clash(LIMIT, ("limit",)))
     else:
-        core, irreducible = _core_by_model(task, effort)
-    needed = _smallest_limit(task, effort) if LIMIT in core else None
+        core, proven = _core_by_model(task, effort)
+    names = [member.name for member in core]
     limit = task.problem.limits.max_shared_bytes
-    block = None
-    if needed and limit is not None:
-        block = limit // (needed // task.problem.limits.block_size)
-    return PlanInfeasible(
-        _message(task, core, load, needed, block), core, limit, needed, block, irreducible
-    )
+    needed = block = None
+    if LIMIT in names:
+        least = _smallest_limit(task, effort)
+        needed = None if least is None else least.block_bytes
+        if least is not None and needed and limit is not None:
+            block = _largest_block(task, least, limit)
+    load = None if LIMIT not in names else overload(task, names)
+    text = message(task, core, load, needed, block)
+    return PlanInfeasible(text, names, limit, needed, block, proven)
+
+
+def _forced(task: Task, name: str) -> Clash:
+    """Return what makes a buffer shared: where it is allowed alone, its pin, or the policy."""
+    alone = len(task.by_name[name].locations) == 1
+    return Clash(name, ("allowed",) if alone else ("pin",))
 
 
 def homeless_view(task: Task) -> PlanInfeasible | None:
@@ -141,9 +164,16 @@ class Overload:
     plain: bool
 
 
-def overload(task: Task) -> Overload | None:
-    """Return the worst section in which what must be shared exceeds the limit, if any does."""
-    forced = [b for b in task.buffers if set(task.domains[b.name]) == {Location.SHARED}]
+def overload(task: Task, among: Collection[str] | None = None) -> Overload | None:
+    """Return the worst section in which what must be shared exceeds the limit, if any does.
+
+    With `among` only these buffers are counted.
+    """
+    forced = [
+        b
+        for b in task.buffers
+        if set(task.domains[b.name]) == {Location.SHARED} and (among is None or b.name in among)
+    ]
     own = [b for b in forced if not hosts(b, task.by_name, local=False)]
     if task.problem.limits.max_shared_bytes is None or not own:
         return None
@@ -186,25 +216,48 @@ def _is_plain(task: Task, core: Sequence[str]) -> bool:
     return stackable and one_unit
 
 
-def _core_by_model(task: Task, effort: float) -> tuple[list[str], bool]:
-    """Return an irreducible clashing set: a core from the solver, then deletion filtering."""
+def _core_by_model(task: Task, effort: float) -> tuple[list[Clash], bool]:
+    """Return an irreducible clashing set: a core from the solver, then deletion filtering.
+
+    Places and parents alone clash most often; then offsets are only asked about among the
+    members. The sets that are too large for that are not claimed to be irreducible.
+    """
     from cubie_planner.model import JointModel
 
-    model = JointModel(evolve(task, cap=None), relaxable=True)
+    whole = evolve(task, cap=None)
+    model = JointModel(whole, relaxable=True, offsets=False)
     status, core = model.clash(model.demands, effort)
+    if status is Status.INFEASIBLE:
+        if len(core) <= MOST_THINNED:
+            core, _ = _filter(model, core, effort)
+        if len(core) > MOST_FILTERED:
+            return clashes(task, core), False
+        model = JointModel(_among(whole, core), relaxable=True, tied=model.tied)
+    elif sum(bool(b.aliases) for b in task.buffers) <= MOST_NESTED:
+        model = JointModel(whole, relaxable=True)
+        status, core = model.clash(model.demands, effort)
     if status is not Status.INFEASIBLE:
-        return list(dict.fromkeys(key.name for key in model.demands)), False
+        return clashes(task, list(model.demands)), False
     core, proven = _filter(model, core, effort)
-    return list(dict.fromkeys(key.name for key in core)), proven
+    return clashes(task, _without_needless_pins(model, core, effort)), proven
+
+
+def _among(task: Task, core: Sequence[Demand]) -> Task:
+    """Return the task of the members of a core and of the parents their views may have."""
+    names = {key.name for key in core}
+    views = [b for b in task.buffers if b.name in names and b.alias_required]
+    names |= {alias.parent for view in views for alias in view.aliases}
+    return evolve(task, buffers=tuple(b for b in task.buffers if b.name in names))
 
 
 def _filter(model: JointModel, core: list[Demand], effort: float) -> tuple[list[Demand], bool]:
-    """Drop every member without which the others still clash."""
+    """Drop every member without which the others still clash; large cores share the effort."""
     proven = True
     needed: list[Demand] = []
+    share = effort * min(1.0, SOLVES / max(1, len(core)))
     while core:
         candidate, *rest = core
-        status, smaller = model.clash([*needed, *rest], effort)
+        status, smaller = model.clash([*needed, *rest], share)
         if status is Status.INFEASIBLE:
             core = [key for key in rest if key in smaller]
         else:
@@ -214,21 +267,53 @@ def _filter(model: JointModel, core: list[Demand], effort: float) -> tuple[list[
     return needed, proven
 
 
-def _smallest_limit(task: Task, effort: float) -> int | None:
+def _without_needless_pins(model: JointModel, core: list[Demand], effort: float) -> list[Demand]:
+    """Blame a pin only where the buffer's own places would not clash just the same."""
+    for index, key in enumerate(core):
+        own = evolve(key, kind="allowed")
+        if key.kind != "pin" or own in core or own not in model.demands:
+            continue
+        other = [*core[:index], own, *core[index + 1 :]]
+        if model.clash(other, effort)[0] is Status.INFEASIBLE:
+            core = other
+    return core
+
+
+@frozen
+class Least:
+    """The least shared memory with which there is a plan: of a block, and of one run."""
+
+    block_bytes: int
+    run_bytes: int
+    stride: int
+
+
+def _smallest_limit(task: Task, effort: float) -> Least | None:
     """Return the smallest max_shared that would do, in bytes per block; None if none would."""
     problem = task.problem
     limit: int | None = None
-    found: int | None = None
+    found: Least | None = None
     for _ in range(LIMIT_ROUNDS):
         relaxed = Task.of(evolve(problem, limits=evolve(problem.limits, max_shared_bytes=limit)))
         draft = _least_shared(relaxed, effort / LIMIT_ROUNDS)
         if draft is None:
             return found
-        found = _block_bytes(relaxed, draft)
-        if found == 0:
-            return 0
-        limit = found - 1
+        height, unit = _slice(relaxed, draft)
+        lowest = height if found is None else min(height, found.run_bytes)
+        limits = problem.limits
+        found = Least(limits.block_bytes(height, unit), lowest, limits.stride(height, unit))
+        if found.block_bytes == 0:
+            return found
+        limit = found.block_bytes - 1
     return found
+
+
+def _largest_block(task: Task, least: Least, limit: int) -> int | None:
+    """Return the most runs per block, up to the present number, under the present limit."""
+    runs = limit // least.stride if least.stride else task.problem.limits.block_size
+    if runs < 2:  # a block of one run needs its slice alone
+        runs = int(least.run_bytes <= limit)
+    return min(runs, task.problem.limits.block_size)
 
 
 def _least_shared(task: Task, effort: float) -> Draft | None:
@@ -242,95 +327,8 @@ def _least_shared(task: Task, effort: float) -> Draft | None:
     return engines(free, draft, claims, effort)[1]
 
 
-def _block_bytes(task: Task, draft: Draft) -> int:
+def _slice(task: Task, draft: Draft) -> tuple[int, int]:
+    """Return the bytes of a run's slice and the widest alignment in it."""
     shared = [b for b in task.buffers if draft.locations[b.name] is Location.SHARED]
     height = max((draft.offsets[b.name] + b.size_bytes for b in shared), default=0)
-    widest = max((b.alignment for b in shared), default=1)
-    limits = task.problem.limits
-    return limits.stride(height, widest) * limits.block_size
-
-
-def _message(
-    task: Task,
-    core: Sequence[str],
-    load: Overload | None,
-    needed: int | None,
-    block: int | None,
-) -> str:
-    names = [name for name in core if name != LIMIT]
-    alone = len(names) == 1
-    told = _listed([_member(task, name) for name in names])
-    limits = task.problem.limits
-    if LIMIT not in core:
-        return (
-            f"{told} cannot hold together, whatever max_shared is. Unpin one of them, or change "
-            "its offset, its size or its alias."
-        )
-    verb = "does" if alone else "do"
-    text = f"{told} {verb} not fit under max_shared = {_bytes(limits.max_shared_bytes or 0)}"
-    if load is not None:
-        when = (
-            f" at program points {load.interval[0]} to {load.interval[1]}" if load.interval else ""
-        )
-        text += (
-            f": {load.live_bytes} B per run must be shared{when} ({', '.join(load.live)}), "
-            f"{load.live_bytes - load.capacity} B more than the {load.capacity} B that "
-            f"{limits.block_size} runs per block leave each"
-        )
-    unpin = "unpin it" if alone else "unpin one of them"
-    remedies = [unpin] if any(_pinned(task, n) for n in core) else []
-    if any(_policy_put(task, n) for n in core):
-        remedies.append("let the policy 'auto' choose")
-    if block:
-        remedies.append(f"lower block_size from {limits.block_size} to {block}")
-    if needed is not None and needed <= _most_shared(limits):
-        remedies.append(f"raise max_shared to {_bytes(needed)}")
-    remedy = f". To make it work, {', or '.join(remedies)}" if remedies else ""
-    return f"{text}{remedy}."
-
-
-def _most_shared(limits: Limits) -> float:
-    """Return the shared bytes that a block can have at all on the device that is meant."""
-    if limits.compute_capability is None:
-        return math.inf
-    try:
-        return Device.for_capability(limits.compute_capability).shared_per_block_optin
-    except DeviceError:  # a device that only the user knows
-        return math.inf
-
-
-def _pinned(task: Task, name: str) -> bool:
-    buffer = task.by_name.get(name)
-    return buffer is not None and buffer.pin is not None
-
-
-def _policy_put(task: Task, name: str) -> bool:
-    buffer = task.by_name.get(name)
-    if buffer is None or buffer.pin is not None or len(buffer.locations) == 1:
-        return False
-    return task.problem.policy == "shared" and not buffer.alias_required
-
-
-def _member(task: Task, name: str) -> str:
-    buffer = task.by_name[name]
-    places = list(task.domains[name])
-    if buffer.pin is not None:
-        at = "" if buffer.offset is None else f" at offset {buffer.offset}"
-        why = f"pinned to {buffer.pin}{at}"
-    elif buffer.alias_required:
-        why = f"a view of {' or '.join(alias.parent for alias in buffer.aliases)}"
-    elif len(buffer.locations) == 1:
-        why = f"allowed only in {places[0]}"
-    elif len(places) == 1:
-        why = f"put in {places[0]} by the policy"
-    else:
-        why = f"allowed in {' or '.join(places)}"
-    return f"`{name}` ({buffer.size_bytes} B, {why})"
-
-
-def _listed(items: Sequence[str]) -> str:
-    return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"
-
-
-def _bytes(value: int) -> str:
-    return f"{value} B ({value / 1024:.4g} KiB)" if value >= 1024 else f"{value} B"
+    return height, max((b.alignment for b in shared), default=1)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from attrs import evolve, frozen
 
 from cubie_planner.buffers import Buffer
+from cubie_planner.draft import COST
 from cubie_planner.plan import Peak, Plan
 from cubie_planner.problem import Problem
 
@@ -24,7 +25,8 @@ class PinCost:
     name : str
     levels : mapping of str to int
         ``cost``, ``shared_bytes``, ``local_and_persistent_bytes``; positive means that
-        the pin costs that much.
+        the pin costs that much. Places cost the same with and without pins, so that
+        ``cost`` is never negative where both plans are optimal.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Explanation:
         How many buffers are pinned.
     fragmentation_bytes : int
         Shared bytes per run above the live bytes of the peak: holes.
+    cost_unit : str
+        What ``cost`` counts, in words.
     """
 
     peak: Peak
@@ -54,6 +58,7 @@ class Explanation:
     pins: tuple[PinCost, ...]
     fragmentation_bytes: int
     n_pins: int = 0
+    cost_unit: str = ""
 
     def __str__(self) -> str:
         lines = []
@@ -69,8 +74,11 @@ class Explanation:
         else:
             lines.append("Nothing is shared.")
         for pin in self.pins:
-            told = ", ".join(f"{value:+d} {name}" for name, value in pin.levels.items() if value)
+            last = sorted(pin.levels.items(), key=lambda item: item[0] == COST)
+            told = ", ".join(f"{value:+d} {name}" for name, value in last if value)
             lines.append(f"Pin of `{pin.name}`: {told or 'costs nothing'}.")
+        if any(pin.levels.get(COST) for pin in self.pins):
+            lines.append(f"Cost counts {self.cost_unit}.")
         if self.n_pins > MOST_PINS:
             lines.append(f"{self.n_pins} pins; more than {MOST_PINS} are not priced one by one.")
         return "\n".join(lines)
@@ -105,6 +113,7 @@ def explain(plan: Plan, replan: Callable[[Problem], Plan] | None = None) -> Expl
         tuple(_pin_cost(plan, buffer, replan) for buffer in priced),
         plan.shared_bytes_per_run - max(0, peak.live_bytes),
         len(pinned),
+        plan.prices.unit,
     )
 
 

@@ -1,28 +1,30 @@
-"""Reading and writing problems and plans: JSON with a schema, and MiniMalloc CSV."""
+"""Reading and writing problems and plans: JSON with a schema."""
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import io
-import itertools
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
 import numpy as np
 
 from cubie_planner.buffers import Alias, Buffer, BufferError, Location
-from cubie_planner.plan import Level, Placement, Plan
+from cubie_planner.plan import Level, Placement, Plan, Prices
 from cubie_planner.problem import Limits, Problem
+from cubie_planner.reading import (
+    FormatError,
+    expect_fields,
+    expect_integer,
+    expect_list,
+    expect_text,
+    parse_json,
+    shown,
+)
 
-FORMAT = "cubie-plan/1"
-CSV_FIELDS = ("id", "lower", "upper", "size")
-
-
-class FormatError(ValueError):
-    """A file is not what it should be; the message says where."""
+FORMAT = "cubie-plan/2"
+VERDICT = "accepted"
 
 
 def schema() -> dict[str, Any]:
@@ -84,24 +86,24 @@ def problem_from_dict(data: Mapping[str, Any]) -> Problem:
     BufferError, ProblemError
         When its values cannot mean anything.
     """
-    _expect_fields(data, "problem", required={"buffers"}, optional={"limits", "policy", "previous"})
+    expect_fields(data, "problem", required={"buffers"}, optional={"limits", "policy", "previous"})
     limits = data.get("limits", {})
-    _expect_fields(
+    expect_fields(
         limits,
         "limits",
         optional={"max_shared_bytes", "block_size", "compute_capability", "pad_banks"},
     )
     buffers = []
-    for index, item in enumerate(_expect_list(data["buffers"], "buffers")):
+    for index, item in enumerate(expect_list(data["buffers"], "buffers")):
         buffers.append(_buffer_from_dict(item, f"buffers[{index}]"))
-    previous = data.get("previous") or {}
+    previous = data.get("previous", {})
     if not isinstance(previous, Mapping):
-        raise FormatError(f"previous must be an object, got {previous!r}")
+        raise FormatError(f"previous must be an object, got {shown(previous)}")
     return Problem(
         buffers,
         Limits(**limits),
         data.get("policy", "auto"),
-        {name: tuple(_expect_list(spot, f"previous.{name}")) for name, spot in previous.items()},
+        {name: tuple(expect_list(spot, f"previous.{name}")) for name, spot in previous.items()},
     )
 
 
@@ -118,18 +120,15 @@ def _buffer_from_dict(data: Any, where: str) -> Buffer:
         "alignment",
         "enabled",
     }
-    _expect_fields(data, where, required={"name", "n_elements", "dtype"}, optional=options)
+    expect_fields(data, where, required={"name", "n_elements", "dtype"}, optional=options)
     fields = dict(data)
-    aliases = _expect_list(fields.pop("aliases", []), f"{where}.aliases")
+    aliases = expect_list(fields.pop("aliases", []), f"{where}.aliases")
     for alias in aliases:
-        _expect_fields(alias, f"{where}.aliases", required={"parent"}, optional={"offset"})
+        expect_fields(alias, f"{where}.aliases", required={"parent"}, optional={"offset"})
     if fields.get("lifetime") is not None:
-        spans = _expect_list(fields["lifetime"], f"{where}.lifetime")
-        fields["lifetime"] = tuple(tuple(_expect_list(s, f"{where}.lifetime")) for s in spans)
-    try:
-        fields["dtype"] = np.dtype(fields["dtype"])
-    except (TypeError, ValueError) as error:
-        raise FormatError(f"{where}.dtype {fields['dtype']!r} is not a NumPy dtype") from error
+        spans = expect_list(fields["lifetime"], f"{where}.lifetime")
+        fields["lifetime"] = tuple(tuple(expect_list(s, f"{where}.lifetime")) for s in spans)
+    fields["dtype"] = _dtype(fields["dtype"], f"{where}.dtype")
     try:
         return Buffer(**fields, aliases=[Alias(**alias) for alias in aliases])
     except BufferError:
@@ -138,32 +137,12 @@ def _buffer_from_dict(data: Any, where: str) -> Buffer:
         raise FormatError(f"{where}: {error}") from error
 
 
-def _expect_fields(
-    data: Any, where: str, required: Set[str] = frozenset(), optional: Set[str] = frozenset()
-) -> None:
-    if not isinstance(data, Mapping):
-        raise FormatError(f"{where} must be an object, got {type(data).__name__}")
-    missing = sorted(required - set(data))
-    unknown = sorted(set(data) - required - optional)
-    if missing:
-        raise FormatError(f"{where} lacks {missing[0]!r}")
-    if unknown:
-        raise FormatError(
-            f"{where} has an unknown field {unknown[0]!r}; known: "
-            f"{', '.join(sorted(required | optional))}"
-        )
-
-
-def _expect_list(value: Any, where: str) -> list[Any]:
-    if not isinstance(value, list | tuple):
-        raise FormatError(f"{where} must be a list, got {type(value).__name__}")
-    return list(value)
-
-
-def _expect_text(value: Any, where: str) -> str:
-    if not isinstance(value, str):
-        raise FormatError(f"{where} must be text, got {value!r}")
-    return value
+def _dtype(given: Any, where: str) -> np.dtype:
+    text = expect_text(given, where)
+    try:
+        return np.dtype(text)
+    except (TypeError, ValueError, SyntaxError) as error:
+        raise FormatError(f"{where} {shown(text)} is not a NumPy dtype") from error
 
 
 # --- plans --------------------------------------------------------------------------
@@ -185,9 +164,9 @@ def plan_to_json(plan: Plan) -> str:
     body = {
         "format": FORMAT,
         "digest": plan.digest,
-        "verdict": "accepted",
+        "verdict": VERDICT,
         "status": str(plan.status),
-        "note": plan.note,
+        "note": expect_text(plan.note, "the note"),
         "totals": plan.totals,
         "levels": [
             {
@@ -198,6 +177,7 @@ def plan_to_json(plan: Plan) -> str:
             }
             for level in plan.levels
         ],
+        "prices": _prices_to_dict(plan.prices),
         "placements": [_placement_to_dict(p) for p in plan.placements.values()],
         "problem": problem_to_dict(plan.problem),
     }
@@ -220,12 +200,28 @@ def _placement_to_dict(placement: Placement) -> dict[str, Any]:
         "size_bytes": placement.size_bytes,
         "parent": placement.parent,
         "parent_offset": placement.parent_offset,
-        "reason": placement.reason,
+        "reason": expect_text(placement.reason, f"the reason of `{placement.name}`"),
+    }
+
+
+def _prices_to_dict(prices: Prices) -> dict[str, Any]:
+    places = {
+        name: {str(place): price for place, price in options.items()}
+        for name, options in prices.places.items()
+    }
+    return {
+        "unit": prices.unit,
+        "cap": prices.cap,
+        "surcharge": prices.surcharge,
+        "places": places,
     }
 
 
 def plan_from_json(text: str) -> Plan:
     """Read a plan file and verify it from its text alone.
+
+    Places, totals, prices' meaning and the value of every level are derived anew. That no
+    plan does better, `Plan.levels`' bounds, is the file's word: `Plan.from_file` is True.
 
     Raises
     ------
@@ -236,158 +232,114 @@ def plan_from_json(text: str) -> Plan:
     """
     from cubie_planner.check import check
 
-    try:
-        body = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise FormatError(f"not JSON: {error}") from error
-    required = {"format", "digest", "levels", "placements", "problem", "seal", "totals", "status"}
-    _expect_fields(body, "plan", required=required, optional={"verdict", "note"})
-    if body["format"] != FORMAT:
-        raise FormatError(f"format is {body['format']!r}, this version reads {FORMAT!r}")
-    if _seal(body) != body["seal"]:
-        raise FormatError("the file was changed after it was written: its seal does not match")
+    body = _sealed(text)
     problem = problem_from_dict(body["problem"])
     placements = {}
-    for index, item in enumerate(_expect_list(body["placements"], "placements")):
+    for index, item in enumerate(expect_list(body["placements"], "placements")):
         placement = _placement_from_dict(problem, item, f"placements[{index}]")
         if placement.name in placements:
             raise FormatError(f"placements[{index}] places `{placement.name}` twice")
         placements[placement.name] = placement
-    levels = []
-    for item in _expect_list(body["levels"], "levels"):
-        _expect_fields(item, "levels", required={"name", "value", "bound"}, optional={"status"})
-        for key in ("value", "bound"):
-            if type(item[key]) is not int:
-                raise FormatError(f"levels.{key} must be an integer, got {item[key]!r}")
-        level = Level(_expect_text(item["name"], "levels.name"), item["value"], item["bound"])
-        if item.get("status", level.status) != level.status:
-            raise FormatError(f"levels.status {item['status']!r} does not follow from the bound")
-        levels.append(level)
-    note = _expect_text(body.get("note", ""), "note")
-    plan = Plan(problem, placements, tuple(levels), body["digest"], note)
+    items = enumerate(expect_list(body["levels"], "levels"))
+    levels = tuple(_level_from_dict(item, f"levels[{index}]") for index, item in items)
+    prices = _prices_from_dict(body["prices"])
+    if any(b.size_bytes for b in problem.buffers) and not prices.places:
+        raise FormatError("prices.places is empty: it must tell what every place costs")
+    digest, note = expect_text(body["digest"], "digest"), expect_text(body["note"], "note")
+    plan = Plan(problem, placements, levels, digest, note, prices, from_file=True)
     check(problem, plan)
-    if plan.totals != body["totals"] or str(plan.status) != body["status"]:
-        raise FormatError("totals or status of the file do not follow from its placements")
+    totals = body["totals"]
+    expect_fields(totals, "totals", required=set(plan.totals))
+    for name, value in plan.totals.items():
+        if expect_integer(totals[name], f"totals.{name}") != value:
+            raise FormatError(f"totals.{name} is {value}: {totals[name]} does not follow")
+    if str(plan.status) != body["status"]:
+        raise FormatError(f"status {shown(body['status'])} does not follow from the levels")
     return plan
+
+
+def _sealed(text: str) -> Mapping[str, Any]:
+    """Return the object of a plan file that nothing was changed in."""
+    try:
+        body = parse_json(text)
+    except FormatError:
+        raise
+    except ValueError as error:
+        raise FormatError(f"not JSON: {error}") from error
+    except RecursionError as error:
+        raise FormatError("not a plan: it is nested too deeply") from error
+    if isinstance(body, Mapping) and body.get("format", FORMAT) != FORMAT:
+        raise FormatError(
+            f"format is {shown(body['format'])}, this version reads {FORMAT!r}; plan again"
+        )
+    fields = {"format", "digest", "verdict", "status", "note", "totals", "levels", "prices"}
+    expect_fields(body, "plan", required=fields | {"placements", "problem", "seal"})
+    if _seal(body) != body["seal"]:
+        raise FormatError("the file was changed after it was written: its seal does not match")
+    if body["verdict"] != VERDICT:
+        raise FormatError(f"verdict must be {VERDICT!r}, got {shown(body['verdict'])}")
+    return body
+
+
+def _level_from_dict(data: Any, where: str) -> Level:
+    expect_fields(data, where, required={"name", "value", "bound", "status"})
+    level = Level(
+        expect_text(data["name"], f"{where}.name"),
+        expect_integer(data["value"], f"{where}.value"),
+        expect_integer(data["bound"], f"{where}.bound"),
+    )
+    if data["status"] != str(level.status):
+        raise FormatError(f"{where}.status {shown(data['status'])} does not follow from the bound")
+    return level
+
+
+def _prices_from_dict(data: Any) -> Prices:
+    expect_fields(data, "prices", required={"unit", "cap", "surcharge", "places"})
+    cap, places = data["cap"], data["places"]
+    if not isinstance(places, Mapping):
+        raise FormatError(f"prices.places must be an object, got {shown(places)}")
+    found = {}
+    for name, options in places.items():
+        where = f"prices.places.{name if name.isprintable() else shown(name)}"
+        expect_fields(options, where, optional={str(place) for place in Location})
+        found[name] = {
+            Location(place): expect_integer(price, f"{where}.{place}")
+            for place, price in options.items()
+        }
+    return Prices(
+        found,
+        expect_text(data["unit"], "prices.unit"),
+        None if cap is None else expect_integer(cap, "prices.cap"),
+        expect_integer(data["surcharge"], "prices.surcharge"),
+    )
 
 
 def _placement_from_dict(problem: Problem, data: Any, where: str) -> Placement:
     fields = {"location", "offset", "size_bytes", "parent", "parent_offset", "reason"}
-    _expect_fields(data, where, required={"name"} | fields)
-    buffer = problem.by_name.get(data["name"])
+    expect_fields(data, where, required={"name"} | fields)
+    name, parent = expect_text(data["name"], f"{where}.name"), data["parent"]
+    buffer = problem.by_name.get(name)
     if buffer is None:
-        raise FormatError(f"{where} places `{data['name']}`, which the problem does not have")
+        raise FormatError(f"{where} places `{name}`, which the problem does not have")
     for key in ("offset", "parent_offset", "size_bytes"):
-        if data[key] is not None and type(data[key]) is not int:
-            raise FormatError(f"{where}.{key} must be an integer, got {data[key]!r}")
-    if data["parent"] is not None and data["parent"] not in problem.by_name:
-        raise FormatError(f"{where} names the parent `{data['parent']}`, which does not exist")
+        if data[key] is not None or key == "size_bytes":
+            expect_integer(data[key], f"{where}.{key}")
+    if parent is not None and expect_text(parent, f"{where}.parent") not in problem.by_name:
+        raise FormatError(f"{where} names the parent `{parent}`, which does not exist")
+    try:
+        location = Location.parse(data["location"])
+    except ValueError as error:
+        raise FormatError(f"{where}: {error}") from error
     return Placement(
         buffer.name,
-        Location.parse(data["location"]),
+        location,
         data["offset"],
         data["size_bytes"],
         buffer.n_elements if buffer.enabled else 0,
         buffer.dtype,
-        data["parent"],
+        parent,
         data["parent_offset"],
         None if buffer.always_alive else buffer.lifetime,
         buffer.pin,
-        _expect_text(data["reason"], f"{where}.reason"),
+        expect_text(data["reason"], f"{where}.reason"),
     )
-
-
-# --- MiniMalloc CSV -----------------------------------------------------------------
-
-
-def problem_from_minimalloc(text: str, max_shared_bytes: int | None = None) -> Problem:
-    """Read MiniMalloc's CSV (id, lower, upper, size; optionally alignment, gaps, offset).
-
-    Every buffer is pinned to shared memory with bytes as elements. A gap cuts the
-    lifetime: ``3-5`` means not alive at points 3 and 4. Gaps that keep part of a buffer
-    alive (``3-5:0-64``) cannot be expressed and are refused.
-
-    Raises
-    ------
-    FormatError
-        When a column is missing, or a cell is not what its column holds; names the line.
-    """
-    rows = csv.DictReader(io.StringIO(text))
-    header = [name.strip() for name in rows.fieldnames or []]
-    for name in CSV_FIELDS:
-        if name not in header:
-            raise FormatError(f"the CSV header lacks {name!r}; it has {header}")
-    buffers = []
-    for row in rows:
-        cells = {key.strip(): (value or "").strip() for key, value in row.items() if key}
-        where = f"line {rows.line_num}"
-        span = (_csv_int(cells["lower"], where), _csv_int(cells["upper"], where))
-        offset = cells.get("offset", "")
-        buffers.append(
-            Buffer(
-                cells["id"],
-                _csv_int(cells["size"], where),
-                "u1",
-                lifetime=_cut_gaps(span, cells.get("gaps", ""), where),
-                alignment=_csv_int(cells.get("alignment") or "1", where),
-                pin=Location.SHARED,
-                offset=_csv_int(offset, where) if offset else None,
-            )
-        )
-    return Problem(buffers, Limits(max_shared_bytes, pad_banks=False), "shared")
-
-
-def _csv_int(text: str, where: str) -> int:
-    try:
-        return int(text)
-    except ValueError as error:
-        raise FormatError(f"{where}: {text!r} is not an integer") from error
-
-
-def _cut_gaps(span: tuple[int, int], gaps: str, where: str) -> tuple[tuple[int, int], ...]:
-    pieces, start = [], span[0]
-    for gap in gaps.split():
-        times, _, kept = gap.partition(":")
-        first, dash, last = times.partition("-")
-        if kept or not dash:
-            raise FormatError(f"{where}: the gap {gap!r} is not of the form first-last")
-        if _csv_int(first, where) > start:
-            pieces.append((start, _csv_int(first, where)))
-        start = _csv_int(last, where)
-    if start < span[1]:
-        pieces.append((start, span[1]))
-    return tuple(pieces)
-
-
-def problem_to_minimalloc(problem: Problem, plan: Plan | None = None) -> str:
-    """Write the buffers as MiniMalloc's CSV; lifetimes of several intervals become gaps.
-
-    Parameters
-    ----------
-    problem : Problem
-        Aliases cannot be expressed: a problem with any is refused.
-    plan : Plan, optional
-        Adds the column ``offset``.
-
-    Raises
-    ------
-    FormatError
-        When a buffer has aliases.
-    """
-    bounds = [point for b in problem.buffers for span in b.lifetime or () for point in span]
-    always = (min(bounds, default=0), max(bounds, default=1))
-    out = io.StringIO()
-    header = [*CSV_FIELDS, "alignment", "gaps", *(["offset"] if plan else [])]
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(header)
-    for buffer in problem.buffers:
-        if buffer.aliases:
-            raise FormatError(f"`{buffer.name}` has aliases, which MiniMalloc's CSV cannot hold")
-        spans = list(buffer.lifetime or ()) if not buffer.always_alive else [always]
-        gaps = " ".join(f"{a[1]}-{b[0]}" for a, b in itertools.pairwise(spans))
-        row: list[object] = [buffer.name, spans[0][0], spans[-1][1], buffer.size_bytes]
-        row += [buffer.alignment, gaps]
-        if plan:
-            row.append(plan.placements[buffer.name].offset)
-        writer.writerow(row)
-    return out.getvalue()

@@ -76,7 +76,7 @@ def draft_large(task: Task, locations: Mapping[str, Location]) -> Draft | None:
 
 def large_claims(task: Task) -> list[Claim]:
     """Return what load alone proves, by a sweep over lifetimes."""
-    cost = 0
+    cost = task.extra
     surely: dict[Location, list[Buffer]] = {place: [] for place in Location}
     for members, prices in task.groups:
         least = min(prices.values(), default=0)

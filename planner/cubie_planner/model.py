@@ -14,7 +14,7 @@ The same model serves optimisation (one objective after the other) and explanati
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from attrs import frozen
 
@@ -44,7 +44,9 @@ class Demand:
 
     Attributes
     ----------
-    kind : {"place", "offset", "view", "limit"}
+    kind : {"pin", "allowed", "offset", "view", "limit"}
+        That a buffer is where its pin or the policy puts it; in a place that it allows;
+        at its offset; inside one of its parents; that the limit holds.
     name : str
         The buffer, or ``max_shared``.
     """
@@ -78,6 +80,9 @@ class JointModel:
         False leaves out rows that are implied, but make the model far stronger.
     offsets : bool
         False relaxes the model: locations and parents under the load rows alone.
+    tied : collection of str
+        Of a relaxable model: the buffers that may follow one another to any place; by
+        default the views and their parents.
     """
 
     def __init__(
@@ -86,6 +91,7 @@ class JointModel:
         relaxable: bool = False,
         load_rows: bool = True,
         offsets: bool = True,
+        tied: Collection[str] = (),
     ):
         self.task = task
         self.relaxable = relaxable
@@ -98,7 +104,12 @@ class JointModel:
         self._top: dict[tuple[str, Location], Literal] = {}
         self._inside: dict[tuple[str, str, Location], Literal] = {}
         self.stacked: list[tuple[Literal, str, str]] = []
+        self.within: dict[tuple[str, str], list[Literal]] = {}
         self.reach = reachable(task.buffers)
+        self.tied = set(tied)
+        if relaxable and not tied:
+            views = [b for b in task.buffers if b.alias_required]
+            self.tied = {b.name for b in views} | {a.parent for b in views for a in b.aliases}
         add_locations(self)
         add_nesting(self)
         add_heights(self)
@@ -278,6 +289,7 @@ def lexicographic(
     given: dict[str, int] = {}
     for level in task.levels():
         objective = joint.objective(level)
+        extra = task.extra if level == COST else 0
         if draft is None or draft.values(task)[level] > draft.bounds(task, known)[level]:
             if draft is not None and switches.hints:
                 joint.hint(draft)
@@ -285,7 +297,7 @@ def lexicographic(
             draft = outcome.draft or draft
             if draft is None:
                 return outcome.status, None, known
-            known.append(Claim(level, outcome.bound, dict(given)))
+            known.append(Claim(level, outcome.bound + extra, dict(given)))
         given[level] = draft.values(task)[level]
-        joint.sat.linear(objective, None, given[level])
+        joint.sat.linear(objective, None, given[level] - extra)
     return Status.FEASIBLE, draft, known

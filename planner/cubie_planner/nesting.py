@@ -29,13 +29,31 @@ class Part:
 
 @define(eq=False)
 class Group:
-    """A rigid body of parts; its base must be `residue` modulo `modulus`."""
+    """A rigid body of parts; its base must be `residue` modulo `modulus`.
+
+    What its outermost part holds alone is kept as a group of its own until it is settled:
+    each link of a chain of views would otherwise be moved once per link above it.
+    """
 
     root: Buffer
     parts: list[Part]
     modulus: int
     residue: int = 0
     fixed: int | None = None
+    held: tuple[int, Group] | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing lies inside its outermost part yet."""
+        return len(self.parts) == 1 and self.held is None
+
+    def settle(self) -> None:
+        """Make what is held a part like the others."""
+        start, held, self.held = 0, self.held, None
+        while held is not None:
+            start += held[0]
+            self.parts += [Part(p.name, start + p.start, p.size, p.mask) for p in held[1].parts]
+            held = held[1].held
 
 
 def reachable(buffers: Sequence[Buffer]) -> dict[str, set[str]]:
@@ -118,6 +136,8 @@ def nest(
         else:
             if child.alias_required:
                 return None
+    for group in groups.values():
+        group.settle()
     return list(groups.values()), parents
 
 
@@ -151,6 +171,10 @@ def _compatible(child: Group, host: Group, base: int) -> bool:
 
 def _clash(child: Group, host: Group, base: int) -> int | None:
     """Return the base beyond which some part no longer meets a part of the host, if one does."""
+    if host.is_empty:
+        return None
+    child.settle()
+    host.settle()
     for part in child.parts:
         start = base + part.start
         for other in host.parts[1:]:
@@ -162,7 +186,12 @@ def _clash(child: Group, host: Group, base: int) -> int | None:
 
 def _merge(groups: dict[str, Group], child_name: str, parent_name: str, base: int) -> None:
     child, host = groups.pop(child_name), groups[parent_name]
-    host.parts += [Part(p.name, base + p.start, p.size, p.mask) for p in child.parts]
+    if host.is_empty:
+        host.held = (base, child)
+    else:
+        child.settle()
+        host.settle()
+        host.parts += [Part(p.name, base + p.start, p.size, p.mask) for p in child.parts]
     if child.modulus > host.modulus:
         host.modulus, host.residue = child.modulus, (child.residue - base) % child.modulus
     if child.fixed is not None:

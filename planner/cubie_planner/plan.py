@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
 from cubie_planner.buffers import Interval, Lifetime, Location
 from cubie_planner.footprint import round_up
@@ -61,6 +61,32 @@ class Level:
     def gap(self) -> float:
         """Relative distance between value and bound, 0 when proven."""
         return (self.value - self.bound) / self.value if self.value > self.bound else 0.0
+
+
+@frozen
+class Prices:
+    """What the first objective, the cost, charges.
+
+    Attributes
+    ----------
+    places : mapping of str to mapping of Location to int
+        Price of every place in which a buffer that needs bytes may be.
+    unit : str
+        What a price counts, in words.
+    cap : int or None
+        Shared bytes per run above which a plan costs `surcharge` besides; None for no cap.
+    surcharge : int
+    """
+
+    places: Mapping[str, Mapping[Location, int]]
+    unit: str = ""
+    cap: int | None = None
+    surcharge: int = 0
+
+    @property
+    def mean_anything(self) -> bool:
+        """False where every choice is free: the cost is then no objective."""
+        return any(price for prices in self.places.values() for price in prices.values())
 
 
 @frozen
@@ -137,6 +163,11 @@ class Plan:
         Digest of the problem this plan answers.
     note : str
         What the cost rule of "auto" expects, in words.
+    prices : Prices
+        What the level ``cost`` adds up.
+    from_file : bool
+        True for a plan that was read: its bounds are what the file claims, and were not
+        proven by this process. Nothing that plans are compared by.
     """
 
     problem: Problem
@@ -144,6 +175,8 @@ class Plan:
     levels: tuple[Level, ...] = ()
     digest: str = ""
     note: str = ""
+    prices: Prices = Prices({})
+    from_file: bool = field(default=False, eq=False, kw_only=True)
 
     @property
     def limits(self) -> Limits:
@@ -152,9 +185,26 @@ class Plan:
 
     @property
     def status(self) -> Status:
-        """OPTIMAL when every level is proven, else FEASIBLE."""
+        """OPTIMAL when there are levels and every one is proven, else FEASIBLE."""
         proven = all(level.status is Status.OPTIMAL for level in self.levels)
-        return Status.OPTIMAL if proven else Status.FEASIBLE
+        return Status.OPTIMAL if proven and self.levels else Status.FEASIBLE
+
+    @cached_property
+    def unverified(self) -> frozenset[str]:
+        """Names of the levels of which only a file claims that no plan does better.
+
+        Empty for a plan that was made by this process, see `cubie_planner.recheck`.
+        """
+        if not self.from_file:
+            return frozenset()
+        from cubie_planner.recheck import recheck
+
+        return recheck(self).unverified
+
+    @property
+    def told_status(self) -> str:
+        """The status in words, with who says so."""
+        return f"{self.status}, as its file claims" if self.unverified else str(self.status)
 
     @cached_property
     def shared_bytes_per_run(self) -> int:
@@ -175,7 +225,7 @@ class Plan:
     @cached_property
     def shared_bytes_per_block(self) -> int:
         """Shared memory one block asks for."""
-        return self.run_stride_bytes * self.limits.block_size
+        return self.limits.block_bytes(self.shared_bytes_per_run, self.shared_alignment)
 
     @cached_property
     def persistent_bytes(self) -> int:
@@ -280,7 +330,9 @@ class Plan:
         PlanRejected
             When its plan is not a valid answer to the problem in it.
         """
-        return cls.from_json(Path(path).read_text(encoding="utf-8"))
+        from cubie_planner.reading import read_text
+
+        return cls.from_json(read_text(path))
 
     @property
     def totals(self) -> dict[str, int]:

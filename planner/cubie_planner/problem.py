@@ -51,6 +51,8 @@ class Limits:
     pad_banks : bool
         Pad the slice of a run to an odd number of words, so that the same element
         of neighbouring runs lies in different banks.
+
+    A block of one run has no neighbours: it needs the bytes of its slice, not one more.
     """
 
     max_shared_bytes: int | None = None
@@ -82,12 +84,18 @@ class Limits:
 
     def stride(self, shared_bytes_per_run: int, alignment: int) -> int:
         """Return the distance between the slices of consecutive runs, in bytes."""
-        return run_stride(shared_bytes_per_run, alignment, self.pad_banks)
+        return run_stride(shared_bytes_per_run, alignment, self.pad_banks and self.block_size > 1)
+
+    def block_bytes(self, shared_bytes_per_run: int, alignment: int) -> int:
+        """Return the shared bytes of a block: a stride per run, or the slice of its only run."""
+        if self.block_size == 1:
+            return shared_bytes_per_run
+        return self.stride(shared_bytes_per_run, alignment) * self.block_size
 
     def run_capacity(self, alignment: int) -> int | None:
         """Return the most shared bytes a run may use; None means no limit."""
-        if self.max_shared_bytes is None:
-            return None
+        if self.max_shared_bytes is None or self.block_size == 1:
+            return self.max_shared_bytes
         unit = max(4, alignment)
         units = self.max_shared_bytes // self.block_size // unit
         if self.pad_banks and units and units % 2 == 0:
@@ -123,11 +131,15 @@ def _previous(value: Any) -> dict[str, Spot]:
 
 def _spot(name: str, given: Any) -> Spot:
     if isinstance(given, tuple | list) and len(given) == 2:
-        location, offset = given
-        if offset is None or (is_integer(offset) and offset >= 0):
-            return Location.parse(location), offset
+        location, offset = Location.parse(given[0]), given[1]
+        if location is Location.LOCAL and offset is None:
+            return location, None
+        if location is not Location.LOCAL and is_integer(offset) and 0 <= offset <= MAX_TOTAL_BYTES:
+            return location, int(offset)
     raise ProblemError(
-        f"previous place of `{name}` must be (location, byte offset or None), got {given!r}", [name]
+        f"previous place of `{name}` must be ('local', None), or another location with a byte "
+        f"offset from 0 to {MAX_TOTAL_BYTES}; got {given!r}",
+        [name],
     )
 
 

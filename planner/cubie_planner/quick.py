@@ -72,7 +72,7 @@ def load_claims(task: Task) -> list[Claim]:
     """Return what load alone proves, from what must be where at the lowest cost."""
     if len(task.buffers) > LARGE:
         return large_claims(task)
-    cost = 0
+    cost = task.extra
     surely: dict[Location, list[Buffer]] = {place: [] for place in Location}
     possibly: dict[Location, list[Buffer]] = {place: [] for place in Location}
     for members, prices in task.groups:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from cubie_planner.plan import Placement, Plan
+from cubie_planner.draft import COST
+from cubie_planner.plan import Level, Placement, Plan
 from cubie_planner.report_plot import plot
 
 if TYPE_CHECKING:
@@ -110,10 +111,16 @@ def totals(plan: Plan) -> list[str]:
             f"(of {saved.without_reuse} B without reuse)"
             + (f"; holes {saved.holes} B" if saved.holes else "")
         )
-    for level in plan.levels:
-        proof = "proven" if level.gap == 0 else f"bound {level.bound}, gap {100 * level.gap:.1f} %"
-        lines.append(f"{level.name.replace('_', ' ')}: {level.value} ({proof})")
+    lines += [_level(plan, level) for level in plan.levels]
     return [*lines, *([f"auto: {plan.note}"] if plan.note else [])]
+
+
+def _level(plan: Plan, level: Level) -> str:
+    """Return a level's value and what was proven, or only claimed, of it."""
+    proof = "proven" if level.gap == 0 else f"bound {level.bound}, gap {100 * level.gap:.1f} %"
+    claim = ", as its file claims" if level.name in plan.unverified else ""
+    unit = f", {plan.prices.unit}" if level.name == COST and plan.prices.unit else ""
+    return f"{level.name.replace('_', ' ')}: {level.value} ({proof}{claim}){unit}"
 
 
 def table(plan: Plan) -> Table:
@@ -121,7 +128,7 @@ def table(plan: Plan) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    view = Table(title=f"memory plan ({plan.status})", caption=escape("\n".join(totals(plan))))
+    view = Table(title=f"memory plan ({plan.told_status})", caption=escape("\n".join(totals(plan))))
     view.caption_justify = "left"
     for column in COLUMNS:
         view.add_column(

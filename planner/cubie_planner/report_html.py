@@ -77,7 +77,7 @@ def fragment(plan: Plan) -> str:
     lines = "<br>".join(escape(line) for line in totals(plan))
     return (
         f'<div class="cubie-plan"><style>{_asset("map.css")}</style>{patterns(scope)}'
-        f"<p><b>Memory plan</b> ({plan.status})<br>{lines}</p>{maps(plan, scope)}"
+        f"<p><b>Memory plan</b> ({plan.told_status})<br>{lines}</p>{maps(plan, scope)}"
         f'<details><summary>Buffers</summary><div class="wide">{_buffer_table(plan, scope)}</div>'
         f"{_unlisted(plan)}</details></div>"
     )
@@ -106,7 +106,7 @@ def _components(plan: Plan) -> list[str]:
 
 def _subtitle(plan: Plan) -> str:
     limits, policy = plan.limits, plan.problem.policy
-    words = [f"{plan.status}", f"locations: {policy if isinstance(policy, str) else 'given'}"]
+    words = [plan.told_status, f"locations: {policy if isinstance(policy, str) else 'given'}"]
     words.append(f"blocks of {limits.block_size}")
     if limits.max_shared_bytes is not None:
         words.append(f"at most {limits.max_shared_bytes} B of shared memory per block")
@@ -205,16 +205,20 @@ def _why(plan: Plan, explanation: Explanation) -> str:
     if plan.note:
         parts.append(f"<p>{escape(plan.note[:1].upper() + plan.note[1:])}</p>")
     if plan.levels:
-        rows = [_proof(level) for level in plan.levels]
+        rows = [_proof(plan, level) for level in plan.levels]
         numbers = ("value", "bound", "gap")
         parts.append("<h3>What was minimised, in this order</h3>")
         parts.append(_table(("objective", "value", "bound", "gap", "status"), rows, numbers))
+        if plan.prices.mean_anything:
+            parts.append(f"<p>The cost counts {escape(plan.prices.unit)}.</p>")
     return "".join([*parts, _peak(explanation), _pins(explanation)])
 
 
-def _proof(level: Level) -> tuple[object, ...]:
+def _proof(plan: Plan, level: Level) -> tuple[object, ...]:
     gap = f"{100 * level.gap:.1f} %"
-    return level.name.replace("_", " "), level.value, level.bound, gap, level.status
+    claimed = level.name in plan.unverified
+    status = f"{level.status}, as its file claims" if claimed else level.status
+    return level.name.replace("_", " "), level.value, level.bound, gap, status
 
 
 def _peak(explanation: Explanation) -> str:

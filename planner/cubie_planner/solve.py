@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from attrs import evolve
-
 from cubie_planner.check import check
 from cubie_planner.draft import ALL_ON, COST, Claim, Draft, Switches, Task, finish
 from cubie_planner.explain import PlanUnknown, homeless_view, infeasibility, overload
@@ -106,8 +104,8 @@ def _exact(
     if draft is not None:
         return draft, claims
     if status is Status.INFEASIBLE and task.cap is not None:
-        uncapped = evolve(task, cap=None)
-        return _exact(uncapped, quick(uncapped), load_claims(uncapped), effort, switches)
+        wider = task.with_wider_cap()
+        return _exact(wider, quick(wider), load_claims(wider), effort, switches)
     if status is Status.INFEASIBLE:
         raise infeasibility(task, effort)
     raise PlanUnknown(

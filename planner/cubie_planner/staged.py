@@ -73,8 +73,9 @@ def _choose(model: JointModel, effort: float) -> tuple[Status, Draft | None, lis
         outcome = model.solve(objective, effort)
         if outcome.draft is None:
             return outcome.status, choice, claims
-        claims.append(Claim(level, outcome.bound, dict(given)))
-        choice, given[level] = outcome.draft, outcome.value
+        extra = model.task.extra if level == COST else 0
+        claims.append(Claim(level, outcome.bound + extra, dict(given)))
+        choice, given[level] = outcome.draft, outcome.value + extra
         model.sat.linear(objective, None, outcome.value)
     return Status.FEASIBLE, choice, claims
 
@@ -154,7 +155,8 @@ def realise(
             return Impossible(place, result.status is Status.INFEASIBLE)
         offsets.update(zip((b.name for b in members), result.offsets, strict=True))
         if place is Location.SHARED and ceiling is None and _settled(task, place):
-            cost = sum(task.domains[name][where] for name, where in locations.items())
+            cost = task.extra
+            cost += sum(task.domains[name][where] for name, where in locations.items())
             claims.append(Claim(SHARED, result.lower_bound, {COST: cost}))
     return Draft(locations, offsets, dict(parents)), claims
 

@@ -91,6 +91,27 @@ def test_infeasible_request_tells_core_and_ways_out_that_work(folder, line):
         run(*changed(line, remedy), "--quiet")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        TWO,
+        "id,lower,upper,size,offset\na,0,5,4096,0\nb,3,8,4096,2048\n",
+        "id,lower,upper,size,gaps\na,0,9,64,3-5@0:16\nb,3,5,8192,\n",
+    ],
+)
+def test_no_way_out_of_a_csv_leads_elsewhere(folder, text):
+    """A CSV has one memory: nothing is to be unpinned from it, or pinned elsewhere."""
+    Path("packing.csv").write_text(text, encoding="utf-8")
+    stderr = run("packing.csv", "--capacity", 6000, status=1).stderr
+    remedies = re.findall(r"^  remedy: (.*)$", stderr, re.M)
+    assert "local" not in stderr
+    assert all(word not in stderr for word in ("--locations", "without --pin", "policy"))
+    for remedy in remedies:
+        assert remedy.startswith("--max-shared ") or remedy.endswith("=shared")
+        run("packing.csv", "--capacity", 6000, *remedy.split(), "--quiet")
+    assert remedies or "offset" in text  # two offsets clash whatever the limit is
+
+
 def test_limit_that_the_device_does_not_have_is_no_way_out(folder):
     """Where only more shared memory than a block can have would do, it is not proposed."""
     line = "model.toml --locations shared --block-size 512 --arch sm_75 --max-shared 64k"

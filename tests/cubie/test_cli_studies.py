@@ -168,3 +168,12 @@ def test_importing_cubie_loads_no_drawing_table_or_command_library():
     code = "import sys, cubie; print(sorted({'rich', 'matplotlib', 'click'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_smallest_limit_of_one_run_is_told_to_the_byte(folder):
+    """A block of one run needs its slice and no more, however odd its size is."""
+    Path("odd.csv").write_text("id,lower,upper,size\na,0,5,7\nb,2,6,3\n", encoding="utf-8")
+    stdout = run("odd.csv", "--quiet", "--what-if").stdout
+    assert "keeps the cost of this plan: 10 B (with 9 B: no plan)" in stdout
+    run("odd.csv", "--quiet", "--capacity", 10)
+    run("odd.csv", "--quiet", "--capacity", 9, status=1)

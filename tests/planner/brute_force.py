@@ -81,6 +81,8 @@ def _capacity(problem, sized, where) -> Callable[[int], bool]:
     def fits(height: int) -> bool:
         if limit is None or height == 0:
             return True
+        if problem.limits.block_size == 1:  # no neighbour: nothing to align, nothing to pad
+            return height <= limit
         slots = (height + unit - 1) // unit
         if problem.limits.pad_banks and slots % 2 == 0:
             slots += 1

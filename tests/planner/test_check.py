@@ -16,7 +16,6 @@ from cubie_planner import (
     Level,
     Limits,
     Location,
-    Plan,
     PlanInfeasible,
     PlanRejected,
     Problem,
@@ -44,6 +43,16 @@ PLAN = plan(PROBLEM)
 def broken(buffer, **changes):
     placement = evolve(PLAN.placements[buffer], **changes)
     return evolve(PLAN, placements={**PLAN.placements, buffer: placement})
+
+
+def relevelled(index, **changes):
+    levels = list(PLAN.levels)
+    levels[index] = evolve(levels[index], **changes)
+    return evolve(PLAN, levels=tuple(levels))
+
+
+def repriced(name, places):
+    return evolve(PLAN, prices=evolve(PLAN.prices, places={**PLAN.prices.places, name: places}))
 
 
 def offset(name):
@@ -92,8 +101,19 @@ CASES = {
     "overlap (no alias)": lambda: broken("child", parent=None, parent_offset=None),
     "overlap (second interval)": lambda: broken("early", offset=offset("parent")),
     "capacity": lambda: moved("early", 96),
-    "claims": lambda: evolve(PLAN, levels=(Level("shared_bytes", 4, 4),)),
-    "claims (bound)": lambda: evolve(PLAN, levels=(Level("anything", 4, 8),)),
+    "claims": lambda: relevelled(1, value=4, bound=4),
+    "claims (bound)": lambda: relevelled(1, bound=10**6),
+    "claims (negative)": lambda: relevelled(1, bound=-1),
+    "claims (cost)": lambda: relevelled(0, value=0, bound=0),
+    "levels": lambda: evolve(PLAN, levels=()),
+    "levels (order)": lambda: evolve(PLAN, levels=PLAN.levels[::-1]),
+    "levels (unknown)": lambda: evolve(PLAN, levels=(*PLAN.levels, Level("anything", 4, 4))),
+    "levels (no cost)": lambda: evolve(PLAN, levels=PLAN.levels[1:]),
+    "prices": lambda: repriced("wide", {Location.SHARED: 7}),
+    "prices (places)": lambda: repriced("wide", {}),
+    "prices (all)": lambda: repriced("arena", {Location.LOCAL_PERSISTENT: 1, Location.LOCAL: 0}),
+    "prices (buffer)": lambda: repriced("nobody", {Location.SHARED: 0}),
+    "prices (surcharge)": lambda: evolve(PLAN, prices=evolve(PLAN.prices, surcharge=5)),
 }
 
 
@@ -126,15 +146,20 @@ def test_overlap_names_both_buffers():
 
 def test_checker_shares_no_code_with_what_it_checks():
     """The checker imports the plain values it compares, and nothing that makes plans."""
-    tree = ast.parse((Path(cubie_planner.__file__).parent / "check.py").read_text())
-    imported = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    imported |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
+    imported = set()
+    for name in ("check.py", "check_claims.py"):
+        tree = ast.parse((Path(cubie_planner.__file__).parent / name).read_text())
+        imported |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        imported |= {a.name for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
     assert imported == {
         "__future__",
+        "attrs",
         "collections.abc",
         "cubie_planner.buffers",
+        "cubie_planner.check_claims",
         "cubie_planner.plan",
         "cubie_planner.problem",
+        "math",
         "numpy",
     }
 
@@ -159,8 +184,9 @@ def test_random_mutations_of_plans_are_refused():
             if not live_together(first, second):
                 continue
             mutant = evolve(first, offset=second.offset)
-            bad = Plan(problem, {**answer.placements, first.name: mutant}, (), answer.digest)
-            with pytest.raises(PlanRejected):
+            bad = evolve(answer, placements={**answer.placements, first.name: mutant})
+            with pytest.raises(PlanRejected) as rejected:
                 check(problem, bad)
+            assert rejected.value.rule not in ("levels", "prices", "claims")
             refused += 1
     assert refused > 0

@@ -62,10 +62,22 @@ def test_long_alias_chain_needs_no_recursion():
         (lambda: Limits(compute_capability=9), r"must be \(major, minor\) such as \(9, 0\), got 9"),
         (
             lambda: Problem(buffers("a"), previous={"a": ("shared",)}),
-            r"previous place of `a` must be \(location, byte offset or None\), got \('shared',\)",
+            r"previous place of `a` must be \('local', None\), or .*; got \('shared',\)",
         ),
         (
             lambda: Problem(buffers("a"), previous={"a": ("shared", -4)}),
+            "previous place of `a` must be",
+        ),
+        (
+            lambda: Problem(buffers("a"), previous={"a": ("shared", None)}),
+            "previous place of `a` must be",
+        ),
+        (
+            lambda: Problem(buffers("a"), previous={"a": ("local", 4)}),
+            "previous place of `a` must be",
+        ),
+        (
+            lambda: Problem(buffers("a"), previous={"a": ("shared", 2**70)}),
             "previous place of `a` must be",
         ),
         (lambda: Limits(compute_capability=(9,)), "compute_capability must be"),
@@ -104,6 +116,17 @@ def test_run_capacity_is_the_largest_that_fits(pad):
             capacity = limits.run_capacity(alignment)
             assert limits.stride(capacity, alignment) * 3 <= limit
             assert limits.stride(capacity + 1, alignment) * 3 > limit
+
+
+@pytest.mark.parametrize("pad", [True, False])
+def test_a_block_of_one_run_needs_its_slice_and_no_more(pad):
+    """One run has no neighbours: its capacity is the limit itself, whatever the alignment."""
+    for alignment in (1, 4, 64, 4096):
+        for limit in (0, 1, 10, 99, 100):
+            limits = Limits(limit, 1, None, pad)
+            assert limits.run_capacity(alignment) == limit
+            assert limits.block_bytes(limit, alignment) == limit
+            assert 0 <= limits.stride(limit, alignment) - limit < max(4, alignment)
 
 
 def test_digest_sees_every_field():

@@ -13,6 +13,7 @@ import click
 from rich.table import Table
 
 from cubie.cli import types
+from cubie.cli.checked import checked_lines
 from cubie.cli.errors import InputError, one_line, reading
 from cubie.cli.inputs import Source, read_source
 from cubie.cli.models import ModelOptions
@@ -20,10 +21,19 @@ from cubie.cli.objectives import COST, OBJECTIVES, planner
 from cubie.cli.remedies import remedies
 from cubie.cli.requests import Request
 from cubie.cli.verify import verify
-from cubie.cli.views import plan_csv, show, show_plan
+from cubie.cli.views import show, show_plan
 from cubie.cli.what_if import limits_table, pins_table, smallest_limit
 from cubie.errors import CubieError
-from cubie_planner import Plan, PlanInfeasible, PlanRejected, PlanUnknown, ProblemError, report
+from cubie_planner import (
+    FormatError,
+    Plan,
+    PlanInfeasible,
+    PlanRejected,
+    PlanUnknown,
+    ProblemError,
+    plan_to_csv,
+    report,
+)
 from cubie_planner.cost import CostError
 from cubie_planner.device import Device, DeviceError
 from cubie_planner.explain import LIMIT
@@ -35,7 +45,10 @@ SUFFIXES = {"plot": (".png", ".svg", ".pdf"), "html": (".html", ".htm")}
 SMALLEST_UNKNOWN = (
     "smallest max_shared that keeps the cost of this plan: not known, planning again costs more"
 )
-WRONG_INPUT = (InputError, CubieError, ProblemError, PlanRejected, DeviceError, CostError, OSError)
+WRONG_INPUT = (
+    *(InputError, CubieError, ProblemError, PlanRejected, FormatError, DeviceError, CostError),
+    OSError,
+)
 
 
 class PlanCommand(click.Command):
@@ -226,7 +239,7 @@ def _tell_checked(source: Source, options: dict[str, Any]) -> int:
     if source.plan is None:
         raise InputError(f"--check needs a saved plan, and {source.name} is none")
     if not options["quiet"]:
-        click.echo(f"{source.name}: accepted ({source.plan.status})")
+        click.echo("\n".join(checked_lines(source.name, source.plan)))
     return 0
 
 
@@ -276,7 +289,7 @@ def _print(plan: Plan, source: Source, options: dict[str, Any]) -> None:
     """Print the plan, and further tables where they cannot be taken for it."""
     style, quiet = options["style"], options["quiet"]
     if style != "table":
-        click.echo(plan.to_json() if style == "json" else plan_csv(plan), nl=False)
+        click.echo(plan.to_json() if style == "json" else plan_to_csv(plan), nl=False)
     elif not quiet:
         show_plan(plan, source.name)
     stream = sys.stdout if style == "table" else sys.stderr

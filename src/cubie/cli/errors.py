@@ -39,5 +39,10 @@ def reading(name: str) -> Iterator[None]:
 
 
 def one_line(error: object) -> str:
-    """Return a message without its line breaks."""
-    return " ".join(str(error).split())
+    """Return a message without its line breaks, and without what steers a terminal."""
+    return printable(" ".join(str(error).split()))
+
+
+def printable(text: str) -> str:
+    """Return text with what cannot be printed, or is no character at all, as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

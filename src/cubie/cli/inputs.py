@@ -5,7 +5,6 @@ Only ``file.py:function`` and ``module:function`` run code; every file is data.
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,15 +12,15 @@ from typing import Any
 
 from attrs import frozen
 
-from cubie.cli.errors import InputError, reading
+from cubie.cli.errors import InputError, printable, reading
 from cubie.cli.models import ModelOptions, from_equations, from_function, load_function
 from cubie.kernel import BatchSolverKernel
 from cubie.loop import IVPLoop
-from cubie_planner import Plan, Problem, problem_from_dict, problem_from_minimalloc
+from cubie_planner import Plan, Problem, problem_from_csv, problem_from_dict
 from cubie_planner.buffers import Interval
+from cubie_planner.reading import parse_json, read_text
 
 SUFFIXES = (".json", ".toml", ".csv")
-MAX_BYTES = 256 * 1024**2
 
 
 @frozen
@@ -74,7 +73,7 @@ def read_source(target: str, model: ModelOptions, capacity: int | None = None) -
     place, colon, name = target.rpartition(":")
     if colon and place and all(part.isidentifier() for part in name.split(".")):
         _refuse(target, "a model", {"--capacity": capacity})
-        return Source(target, *from_function(target, load_function(place, name), model))
+        return Source(printable(target), *from_function(target, load_function(place, name), model))
     path = Path(target)
     if path.suffix == ".py":
         raise InputError(f"{target}: name the function as well, `{target}:function`")
@@ -88,18 +87,16 @@ def read_source(target: str, model: ModelOptions, capacity: int | None = None) -
 
 def _read_file(target: str, path: Path, model: ModelOptions, capacity: int | None) -> Source:
     with reading(target):
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{target}: is larger than {MAX_BYTES} B")
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path)
         if path.suffix == ".csv":
             _refuse(target, "a problem", model.given())
-            return Source(target, problem_from_minimalloc(text, capacity))
-        data = tomllib.loads(text) if path.suffix == ".toml" else _json(text)
+            return Source(printable(target), problem_from_csv(text, capacity))
+        data = tomllib.loads(text) if path.suffix == ".toml" else parse_json(text)
     if not isinstance(data, Mapping):
         raise InputError(f"{target}: must hold an object, not a {type(data).__name__}")
     _refuse(target, "not a CSV", {"--capacity": capacity})
     if "equations" in data:
-        return Source(target, *from_equations(target, data, model))
+        return Source(printable(target), *from_equations(target, data, model))
     if "buffers" not in data and "placements" not in data:
         raise InputError(
             f"{target}: has none of the keys `equations` (a model), `buffers` (a problem) and "
@@ -108,16 +105,9 @@ def _read_file(target: str, path: Path, model: ModelOptions, capacity: int | Non
     _refuse(target, "a plan" if "placements" in data else "a problem", model.given())
     with reading(target):
         if "buffers" in data:
-            return Source(target, problem_from_dict(data))
+            return Source(printable(target), problem_from_dict(data))
         plan = Plan.from_json(text)
-        return Source(target, plan.problem, plan=plan)
-
-
-def _json(text: str) -> Any:
-    def no_constant(word: str):
-        raise ValueError(f"{word} is not JSON")
-
-    return json.loads(text, parse_constant=no_constant)
+        return Source(printable(target), plan.problem, plan=plan)
 
 
 def _refuse(target: str, kind: str, options: Mapping[str, Any]) -> None:

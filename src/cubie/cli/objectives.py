@@ -8,12 +8,18 @@ from attrs import evolve
 
 from cubie_planner import Location, Plan, Problem
 from cubie_planner import plan as make_plan
-from cubie_planner.auto import Objective
+from cubie_planner.auto import ARENA_TOLD, Objective
 from cubie_planner.auto import objective as modelled
 from cubie_planner.buffers import Buffer
+from cubie_planner.draft import Task
 
 COST, SHARED, PRIVATE = "cost", "shared", "private"
 OBJECTIVES = (COST, SHARED, PRIVATE)
+UNITS = {
+    SHARED: "buffers that are shared and need not be, or lie in the persistent arena and could "
+    "be arrays of their own",
+    PRIVATE: "bytes outside shared memory, " + ARENA_TOLD,
+}
 REASONS = {
     SHARED: "fewest shared bytes, whatever they cost.",
     PRIVATE: "fewest bytes of buffers outside shared memory, whatever they cost.",
@@ -33,12 +39,20 @@ def planner(objective: str) -> Planner:
     return lambda problem: make_plan(problem, objective=_priced(problem, objective))
 
 
+def task(problem: Problem, objective: str) -> Task:
+    """Return the problem made ready to solve, with the prices of `objective`."""
+    if objective == COST or problem.policy in ("local", "shared"):
+        return Task.of(problem)
+    return Task.of(problem, _priced(problem, objective))
+
+
 def _priced(problem: Problem, objective: str) -> Objective:
     nowhere = evolve(problem, limits=evolve(problem.limits, compute_capability=None))
     return evolve(
         modelled(nowhere),
         costs={buffer.name: _prices(buffer, objective) for buffer in problem.buffers},
         reason=REASONS[objective],
+        unit=UNITS[objective],
     )
 
 

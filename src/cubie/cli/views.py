@@ -1,9 +1,7 @@
-"""A plan, and studies of it, as a table for people and as CSV for programs."""
+"""A plan, and studies of it, as tables for people."""
 
 from __future__ import annotations
 
-import csv
-import io
 import sys
 from collections.abc import Sequence
 from typing import Any, TextIO
@@ -19,20 +17,11 @@ from cubie_planner.report_device import device_lines
 WIDEST = 10_000
 
 
-def plan_csv(plan: Plan) -> str:
-    """Return one line per buffer below a line of column names."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(report.COLUMNS)
-    writer.writerows(report.rows(plan))
-    return out.getvalue()
-
-
 def show_plan(plan: Plan, name: str) -> None:
     """Print the table, what it adds up to, and what limits it."""
     empty = {p.name for p in plan.placements.values() if p.size_bytes == 0}
     rows = [row for row in report.rows(plan) if row[0] not in empty]
-    title = f"{name}: memory plan ({plan.status})"
+    title = f"{name}: memory plan ({plan.told_status})"
     show(table(title, report.COLUMNS, rows, report.NUMBERS), sys.stdout)
     lines = report.totals(plan)
     if empty:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from attrs import evolve, frozen
@@ -18,7 +19,7 @@ from cubie_planner.report_device import device_use, modelled_cost
 
 KIB = 1024
 LIMITS = tuple(kib * KIB for kib in (48, 99, 163, 227))
-WORD = 4  # bytes; shared memory of a run is a whole number of words
+WORD = 4  # bytes; beside others, shared memory of a run is a whole number of words
 SAME = 1 + 1e-9  # costs that differ by less are equal
 
 COLUMNS = ("block size", "limit", "shared/run", "shared/block", "private/run", "cost", "blocks/SM")
@@ -151,7 +152,8 @@ def smallest_limit(plan: Plan, planner: Planner) -> SmallestLimit | None:
 class _Search:
     """Plans under other limits, each made once; limits are counted in `step` bytes.
 
-    A step is a word for every run of a block: planning sees no finer difference.
+    A step is a word for every run of a block: planning sees no finer difference. A block of
+    one run is planned to the byte; there a step is what divides all sizes, or a word.
     """
 
     def __init__(self, plan: Plan, planner: Planner):
@@ -159,6 +161,10 @@ class _Search:
         self.plan, self.planner = plan, planner
         self.made: dict[int, Plan | None] = {}
         self.step = WORD * limits.block_size
+        if limits.block_size == 1:
+            fixed = [a.offset or 0 for b in plan.problem.buffers for a in b.aliases]
+            fixed += [n for b in plan.problem.buffers for n in (b.size_bytes, b.offset or 0)]
+            self.step = math.gcd(WORD, *fixed)
         everything = sum(b.size_bytes + b.alignment + WORD for b in plan.problem.buffers)
         most = limits.max_shared_bytes
         self.most = (everything * limits.block_size if most is None else most) // self.step

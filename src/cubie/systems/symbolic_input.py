@@ -188,6 +188,11 @@ def _pair(entry, wanted, used) -> tuple[str, bool, Any]:
     bare = found is not None and found["c"] is not None
     if name and not (bare and (left in used if wanted is None else name not in wanted)):
         return name, True, right.strip()
+    if bare and wanted is not None and left not in used:
+        raise EquationError(
+            f"`{left} = ...` has no use: `{name}` is not among the states {wanted}. Add "
+            f"it to `states` if this is its derivative, or leave the equation out."
+        )
     if not left.isidentifier():
         raise EquationError(f"`{entry}`: the left-hand side must be like dx, dx/dt, x' or a name.")
     return left, False, right.strip()
@@ -200,12 +205,13 @@ def _assemble(pairs, wanted, parameters) -> Equations:
         raise EquationError(f"There are two equations for `{twice}`.")
     rates = {name: side for name, is_state, side in pairs if is_state}
     quantities = {name: side for name, is_state, side in pairs if not is_state}
-    states = tuple(wanted or rates)
-    if not states:
+    states = tuple(rates if wanted is None else wanted)
+    if not rates:
         raise EquationError("There is no equation for a derivative, such as `dx = -x`.")
     if set(states) != set(rates):
         odd = sorted(set(states) ^ set(rates))
         raise EquationError(f"States and equations do not match: {', '.join(odd)}.")
+    _require_one_meaning(states, quantities, parameters)
     texts = {name: _text(side) for name, side in {**quantities, **rates}.items()}
     used = {name: _names(name, text) for name, text in texts.items()}
     known = {TIME, *states, *quantities}
@@ -219,6 +225,17 @@ def _assemble(pairs, wanted, parameters) -> Equations:
             raise EquationError(f"`{name}` is not defined{_hint(name, (*known, *chosen))}")
     source = _source(states, chosen, texts, used, quantities)
     return Equations(states, chosen, _compiled(source))
+
+
+def _require_one_meaning(states, quantities, parameters) -> None:
+    """Refuse a name that is listed twice, or as a state or quantity and as a parameter."""
+    given = [*states, *(str(p) for p in parameters or ())]
+    twice = next((name for name in given if given.count(name) > 1), None)
+    if twice is not None:
+        raise EquationError(f"`{twice}` is listed twice among states and parameters.")
+    both = next((name for name in given if name in quantities), None)
+    if both is not None:
+        raise EquationError(f"`{both}` has an equation, and is listed as a parameter too.")
 
 
 def _text(side) -> str:
