@@ -15,7 +15,7 @@ from cubie.results import Result, ResultKind, Work, with_partial_result
 from cubie.saving import SaveMode
 from cubie.staging import Staging
 from cubie.steps import Points, Room, StepsSolve
-from cubie.stops import Stops, lay_out_stops
+from cubie.stops import FIELDS, Stops, lay_out_stops
 from cubie.systems import Batch, inconsistency
 
 # Larger inputs are not kept: laying them out anew is little next to solving them.
@@ -183,6 +183,13 @@ class RecurringSolve:
         # A solve takes one, or makes it where other threads have all.
         self._idle: list[Staging] = []
 
+    def held_bytes(self) -> int:
+        """Return how many bytes of arrays are kept alive for the next solve."""
+        batch = [self._batch.y0, self._batch.parameters]
+        given = [value for value in self._args if isinstance(value, np.ndarray)]
+        laid_out = [array for staging in list(self._idle) for array in staging.inputs]
+        return sum(array.nbytes for array in (*batch, *given, *(laid_out or batch)))
+
     def run(
         self,
         y0: Any,
@@ -206,6 +213,7 @@ class RecurringSolve:
             self._idle.append(staging)
 
 
-def is_worth_keeping(batch: Batch) -> bool:
+def is_worth_keeping(batch: Batch, n_times: int) -> bool:
     """Tell whether laying out the inputs is much of the work of a solve."""
-    return batch.y0.size + batch.parameters.size <= MAX_STAGED_ELEMENTS
+    n_stops = FIELDS * n_times
+    return batch.y0.size + batch.parameters.size + n_stops <= MAX_STAGED_ELEMENTS

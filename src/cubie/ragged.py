@@ -1,4 +1,4 @@
-"""Arrays of runs that have different numbers of points: each run's lie together, nothing between."""
+"""Arrays of runs that have different numbers of points: those of a run lie together."""
 
 from __future__ import annotations
 

@@ -154,7 +154,8 @@ class Result:
         if points is not None:
             if self._single:
                 return self._at(points.times[0][: points.counts[0]])
-            return points.ragged([self._at(times) for times in points.times])
+            with np.errstate(invalid="ignore"):  # of what no run wrote to
+                return points.ragged([self._at(times) for times in points.times])
         if times is None:
             return np.array([self.t_reached if self._single else self._span[1]])
         return times[: self._outputs.arrays.saved[0]] if self._single else times

@@ -36,9 +36,7 @@ class OutputLayout:
     def of(cls, counts: KernelOutputs, dtype: np.dtype) -> OutputLayout:
         """Lay out arrays of so many elements; `dtype` is the runs'."""
         integers, long_integers = np.dtype(np.int32), np.dtype(np.int64)
-        dtypes = KernelOutputs(
-            dtype, dtype, long_integers, long_integers, integers, long_integers
-        )
+        dtypes = KernelOutputs(dtype, dtype, long_integers, long_integers, integers, long_integers)
         offsets, size = [], 0
         for count, kind in zip(reversed(counts), reversed(dtypes), strict=True):
             offsets.append(size)
