@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
-from attrs import frozen
 
 from cubie.errors import OutputsTooLarge
 from cubie.free_memory import free_bytes
@@ -22,8 +22,7 @@ def no_device() -> None:
     return None
 
 
-@frozen
-class Kept:
+class Kept(NamedTuple):
     """What a solve keeps.
 
     Attributes

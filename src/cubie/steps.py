@@ -10,9 +10,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
-from attrs import frozen
 
 from cubie.backend import KernelInputs, KernelOutputs, OutputBlock, OutputLayout
 from cubie.capacity import Free, Kept, free_for, no_device
@@ -32,13 +32,14 @@ DEEP_QUEUE, DEPTH_OF_LOOK = 64, 8
 # A launch of fewer leaves much of the target idle towards its end.
 ENOUGH_DEPTH = 4
 # Points are moved together where they fill less of the room than this.
-WELL_FILLED = 0.67
+WELL_FILLED = 0.5
+
+_AT_START = np.zeros(1, np.int64)  # where a single run is
 
 Launch = Callable[[int, KernelInputs, OutputBlock], float]
 
 
-@frozen(eq=False)
-class Points:
+class Points(NamedTuple):
     """The points of runs, those of one run together.
 
     Attributes
@@ -93,13 +94,13 @@ class Room:
 
     def learn(self, counts: np.ndarray) -> None:
         """Choose the room by the points of runs that are over."""
-        if len(counts) == 1:
-            enough = int(counts[0])
-        else:
-            longest_first = np.sort(counts)[::-1]
-            share = np.cumsum(longest_first)
-            beyond = int(np.searchsorted(share, share[-1] * SHARE_SOLVED_TWICE))
-            enough = int(longest_first[beyond])
+        longest_first = np.sort(counts)[::-1]
+        share = np.cumsum(longest_first)
+        beyond = int(np.searchsorted(share, share[-1] * SHARE_SOLVED_TWICE))
+        self.learn_one(int(longest_first[beyond]))
+
+    def learn_one(self, enough: int) -> None:
+        """Choose the room by a run that had so many points."""
         self._points = int(enough * SLACK) + SPARE_POINTS
 
 
@@ -138,23 +139,41 @@ class StepsSolve:
         self.seconds = 0.0
         exact, at_least = points_of_steps(inputs)
         self._exact, self._most = exact, int(inputs.limits[0]) + 1
-        n_points = min(max(exact or at_least, 1), self._most)
+        self._least = n_points = min(at_least, self._most)
         kept.require(n_points, n_points * kept.n_runs * kept.bytes_per_point)
-        self._least = n_points
 
     def run(self) -> tuple[OutputBlock, Points]:
         """Solve, and return what there is of each run, and its points."""
         n_runs, room = self._kept.n_runs, self._points_of_room()
+        if n_runs == 1:
+            return self._one(room)
         if self._fits_one_launch(n_runs, room):
             first = np.arange(n_runs + 1) * room
             outputs = self._solve(self._inputs, first)
             saved = outputs.arrays.saved
             self._learn(saved)
             if saved.max() <= room:
-                points, own = _points_in(outputs, self._kept.n_states, first, saved)
-                return outputs.without_points(copy=own), points
+                return _points_in(outputs, self._kept.n_states, first, saved)
             return self._in_parts(outputs, first)
         return self._in_parts()
+
+    def _one(self, room: int) -> tuple[OutputBlock, Points]:
+        """Solve a single run: users call for one after the other, and wait for each."""
+        outputs = self._outputs(1, room)
+        outputs.arrays.first[1] = room
+        self.seconds += self._launch(1, self._inputs, outputs)
+        needed = int(outputs.arrays.saved[0])
+        if needed > room:
+            self._kept.require(needed, needed * self._kept.bytes_per_point)
+            return self._one(needed)
+        if not self._exact:
+            self._room.learn_one(needed)
+        arrays = outputs.arrays
+        states, times = arrays.states.reshape(room, self._kept.n_states), arrays.times
+        if needed < WELL_FILLED * room:
+            states, times = states[:needed].copy(), times[:needed].copy()
+            outputs = outputs.without_points()
+        return outputs, Points([states], [times], _AT_START, _AT_START, outputs.arrays.saved)
 
     def _points_of_room(self) -> int:
         if self._exact:
@@ -232,23 +251,27 @@ class StepsSolve:
     def _solve(
         self, inputs: KernelInputs, first: np.ndarray, counts: np.ndarray | None = None
     ) -> OutputBlock:
-        """Launch with room for points of each run from `first` on, to the next one's."""
-        n_runs, n_points, kept = len(first) - 1, int(first[-1]), self._kept
+        """Launch with room for points of each run from `first` on, to the next one's.
 
-        def make() -> OutputBlock:
-            layout = _layout(kept.n_states, n_runs, n_points, self._n_counters, kept.dtype)
-            return OutputBlock.unwritten(layout)
-
-        n_bytes = n_points * kept.bytes_per_point
-        try:
-            outputs = make()
-        except MemoryError as error:
-            if counts is None:
-                raise kept.refusal(n_points // n_runs, n_bytes, None) from error
-            raise kept.refusal_of_steps(counts, n_bytes, None) from error
+        `counts` are the points of all runs of the batch, where they are known.
+        """
+        n_runs = len(first) - 1
+        outputs = self._outputs(n_runs, int(first[-1]), counts)
         outputs.arrays.first[:] = first
         self.seconds += self._launch(n_runs, inputs, outputs)
         return outputs
+
+    def _outputs(self, n_runs: int, n_points: int, counts: np.ndarray | None = None) -> OutputBlock:
+        """Return outputs of some runs with room for so many points of all of them."""
+        kept = self._kept
+        try:
+            layout = _layout(kept.n_states, n_runs, n_points, self._n_counters, kept.dtype)
+            return OutputBlock.unwritten(layout)
+        except MemoryError as error:
+            n_bytes = n_points * kept.bytes_per_point
+            if counts is None:
+                raise kept.refusal(n_points // n_runs, n_bytes, None) from error
+            raise kept.refusal_of_steps(counts, n_bytes, None) from error
 
     def _inputs_of(self, runs: np.ndarray) -> KernelInputs:
         return inputs_of_runs(self._inputs, self._kept.n_runs, runs)
@@ -285,7 +308,7 @@ class _Gathered:
         if not fits.any():
             return
         counts = np.where(fits, given.saved, 0)
-        points, _ = _points_in(outputs, self._kept.n_states, first, counts)
+        _, points = _points_in(outputs, self._kept.n_states, first, counts)
         self._block_of[runs[fits]] = len(self._states)
         self._place[runs[fits]] = points.place[fits]
         self._states += points.states
@@ -299,21 +322,21 @@ class _Gathered:
 
 def _points_in(
     outputs: OutputBlock, n_states: int, first: np.ndarray, counts: np.ndarray
-) -> tuple[Points, bool]:
-    """Return the first `counts` points of each run of a launch, and whether they were copied.
+) -> tuple[OutputBlock, Points]:
+    """Return what a launch wrote of each run, and the first `counts` points of it.
 
-    They stay where they are if that wastes little.
+    Points stay where they are if that wastes little.
     """
-    place, n_points = first[:-1], int(first[-1])
+    place, n_points = first[:-1], first[-1]
     states, times = outputs.arrays.states.reshape(-1, n_states), outputs.arrays.times
-    moved = counts.sum() < WELL_FILLED * n_points
-    if moved:
+    if counts.sum() < WELL_FILLED * n_points:
         parts = [slice(a, a + n) for a, n in zip(place.tolist(), counts.tolist(), strict=True)]
         states = np.concatenate([states[part] for part in parts])
         times = np.concatenate([times[part] for part in parts])
         place = np.cumsum(counts) - counts
+        outputs, counts = outputs.without_points(), counts.copy()
     block_of = np.zeros(len(counts), np.int64)
-    return Points([states], [times], block_of, place, counts.copy() if moved else counts), moved
+    return outputs, Points([states], [times], block_of, place, counts)
 
 
 def points_of_steps(inputs: KernelInputs) -> tuple[int, int]:
@@ -321,11 +344,11 @@ def points_of_steps(inputs: KernelInputs) -> tuple[int, int]:
 
     The first is 0 where step sizes are chosen as the run goes.
     """
-    n_stops = int(inputs.limits[2])
-    counted = int(inputs.stop_counts[n_stops - 1])
+    last = len(inputs.stop_counts) - 1
+    counted = int(inputs.stop_counts[last])
     if counted:
         return counted + 1, counted + 1
-    at_least = float(inputs.stops[n_stops - 1]) / float(inputs.step_limits[1])
+    at_least = float(inputs.stops[last]) / float(inputs.step_limits[1])
     return 0, int(min(at_least, LARGEST_COUNT)) + 1
 
 

@@ -225,7 +225,7 @@ def test_room_is_learnt_without_outliers():
     assert room._points == int(100 * steps.SLACK) + steps.SPARE_POINTS
     room.learn(np.array([100] * 990 + [1000] * 10))  # a tenth of the steps: worth having
     assert room._points > 1000
-    room.learn(np.array([40]))
+    room.learn_one(40)
     assert room._points == int(40 * steps.SLACK) + steps.SPARE_POINTS
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -48,6 +49,13 @@ class OutputLayout:
         """Bytes before the points: states and times lie at the end."""
         return self.offsets.times
 
+    @cached_property
+    def without_points(self) -> OutputLayout:
+        """What comes before the points, by itself."""
+        counts = self.counts._replace(states=0, times=0)
+        offsets = self.offsets._replace(states=0, times=0)
+        return OutputLayout(counts, self.dtypes, offsets, self.head_bytes)
+
 
 class OutputBlock:
     """The outputs of one launch; the arrays are made when they are asked for.
@@ -70,13 +78,18 @@ class OutputBlock:
         memory[: layout.head_bytes] = 0
         return cls(layout, memory)
 
-    def without_points(self, copy: bool) -> OutputBlock:
-        """Return what there is of each run beyond its points; not in the same memory if a copy."""
-        layout, head = self.layout, self.memory[: self.layout.head_bytes]
-        counts = layout.counts._replace(states=0, times=0)
-        offsets = layout.offsets._replace(states=0, times=0)
-        kept = OutputLayout(counts, layout.dtypes, offsets, layout.head_bytes)
-        return OutputBlock(kept, head.copy() if copy else head)
+    def without_points(self) -> OutputBlock:
+        """Return what there is of each run beyond its points, in memory of its own."""
+        kept = self.layout.without_points
+        return OutputBlock(kept, self.memory[: kept.size].copy())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out views, which a copy makes of its own memory, and room that nothing tells of.
+
+        Of runs saved at every step the points are others' to keep.
+        """
+        kept = self.without_points() if self.layout.counts.first > 1 else self
+        return {"layout": kept.layout, "memory": kept.memory}
 
     @cached_property
     def arrays(self) -> KernelOutputs:
