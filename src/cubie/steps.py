@@ -241,7 +241,7 @@ class StepsSolve:
 
     def _require_rest(self, counts: np.ndarray) -> None:
         """Refuse what will not fit, judged by the runs that are over: any part is like the rest."""
-        known = np.count_nonzero(counts)
+        known = int(np.count_nonzero(counts))
         rest = int(counts.sum()) * (len(counts) - known) // known * self._kept.bytes_per_point
         free = free_for(rest)
         if free is not None and rest > free:

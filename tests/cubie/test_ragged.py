@@ -132,6 +132,7 @@ def test_a_result_takes_little_more_than_its_points():
     bare = pickle.dumps(solver_of(save="final", fastmath=False).solve(SPAN, Y0, args=(MU,)))
     assert len(sent) < len(bare) + 1.6 * 24 * (result.n_steps.sum() + 24)
     assert_same_runs(pickle.loads(sent), result)
+    assert_same_runs(pickle.loads(pickle.dumps(pickle.loads(sent))), result)
 
 
 # --- how much room --------------------------------------------------------------------

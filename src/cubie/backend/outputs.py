@@ -52,9 +52,10 @@ class OutputLayout:
     @cached_property
     def without_points(self) -> OutputLayout:
         """What comes before the points, by itself."""
+        size = self.head_bytes
         counts = self.counts._replace(states=0, times=0)
-        offsets = self.offsets._replace(states=0, times=0)
-        return OutputLayout(counts, self.dtypes, offsets, self.head_bytes)
+        offsets = self.offsets._replace(states=size, times=size)
+        return OutputLayout(counts, self.dtypes, offsets, size)
 
 
 class OutputBlock:
