@@ -69,7 +69,7 @@ class NoDevice(CubieError, RuntimeError):
     """A GPU is needed and there is none."""
 
 
-class OutputsTooLarge(CubieError, MemoryError):
+class OutputsTooLarge(OutOfMemory):
     """What a solve is asked to keep, or an array of it, takes more memory than can be had.
 
     Attributes

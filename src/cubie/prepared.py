@@ -11,10 +11,11 @@ from attrs import field, frozen
 from cubie.backend import Interrupted, KernelInputs, OutputBlock
 from cubie.capacity import Kept
 from cubie.kernel import BatchSolverKernel, make_inputs, make_outputs, mark_unwritten
+from cubie.points import Points
 from cubie.results import Result, ResultKind, Work, with_partial_result
 from cubie.saving import SaveMode
 from cubie.staging import Staging
-from cubie.steps import Points, Room, StepsSolve
+from cubie.steps import Room, StepsSolve
 from cubie.stops import FIELDS, Stops, lay_out_stops
 from cubie.systems import Batch, inconsistency
 

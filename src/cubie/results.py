@@ -11,10 +11,10 @@ from attrs import field, frozen
 from cubie.algorithms import StepAlgorithm
 from cubie.backend import OutputBlock
 from cubie.loop import COUNTERS
+from cubie.points import Points
 from cubie.ragged import RaggedArray
 from cubie.saving import SaveMode
 from cubie.status import RunStatus
-from cubie.steps import Points
 from cubie_planner import Plan
 
 

@@ -9,16 +9,14 @@ several, each with runs from everywhere in the batch, as neighbours are often al
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
-from cubie.backend import KernelInputs, KernelOutputs, OutputBlock, OutputLayout
+from cubie.backend import KernelInputs, OutputBlock
 from cubie.capacity import Free, Kept, free_for, no_device
 from cubie.checks import LARGEST_COUNT
 from cubie.free_memory import free_bytes
-from cubie.ragged import RaggedArray
+from cubie.points import Gathered, Points, points_in, points_of_one, step_layout
 
 # Room for points that the runs of one launch have together; more is not touched before it is used.
 LAUNCH_BYTES = 256 * 2**20
@@ -31,47 +29,8 @@ SLACK, SPARE_POINTS = 1.125, 16
 DEEP_QUEUE, DEPTH_OF_LOOK = 64, 8
 # A launch of fewer leaves much of the target idle towards its end.
 ENOUGH_DEPTH = 4
-# Points are moved together where they fill less of the room than this.
-WELL_FILLED = 0.5
-
-_AT_START = np.zeros(1, np.int64)  # where a single run is
 
 Launch = Callable[[int, KernelInputs, OutputBlock], float]
-
-
-class Points(NamedTuple):
-    """The points of runs, those of one run together.
-
-    Attributes
-    ----------
-    states : list of ndarray (n_points, n_states)
-    times : list of ndarray (n_points,)
-        Elapsed from the start of the run.
-    block_of : ndarray of int (n_runs,)
-        In which of these arrays a run is.
-    place : ndarray of int (n_runs,)
-        Where it begins there.
-    counts : ndarray of int64 (n_runs,)
-        How many points it has.
-    """
-
-    states: list[np.ndarray]
-    times: list[np.ndarray]
-    block_of: np.ndarray
-    place: np.ndarray
-    counts: np.ndarray
-
-    def ragged(self, blocks: list[np.ndarray]) -> RaggedArray:
-        """Return what `blocks` have of each run, laid out as these points are."""
-        return RaggedArray(blocks, self.block_of, self.place, self.counts)
-
-    def last_times(self) -> np.ndarray:
-        """Return the times of the last points; zero for a run without points."""
-        last = np.zeros(len(self.counts), self.times[0].dtype)
-        for number, times in enumerate(self.times):
-            own = np.flatnonzero((self.block_of == number) & (self.counts > 0))
-            last[own] = times[self.place[own] + self.counts[own] - 1]
-        return last
 
 
 class Room:
@@ -137,6 +96,8 @@ class StepsSolve:
         self._n_counters, self._room, self._runs_at_once = n_counters, room, runs_at_once
         self._on_device = on_device
         self.seconds = 0.0
+        self._gathered: Gathered | None = None  # where one launch is not enough
+        self._latest: tuple[np.ndarray | None, OutputBlock | None] = None, None
         exact, at_least = points_of_steps(inputs)
         self._exact, self._most = exact, int(inputs.limits[0]) + 1
         self._least = n_points = min(at_least, self._most)
@@ -149,11 +110,11 @@ class StepsSolve:
             return self._one(room)
         if self._fits_one_launch(n_runs, room):
             first = np.arange(n_runs + 1) * room
-            outputs = self._solve(self._inputs, first)
+            outputs = self._solve(None, first)
             saved = outputs.arrays.saved
             self._learn(saved)
             if saved.max() <= room:
-                return _points_in(outputs, self._kept.n_states, first, saved)
+                return points_in(outputs, self._kept.n_states, first, saved)
             return self._in_parts(outputs, first)
         return self._in_parts()
 
@@ -161,6 +122,7 @@ class StepsSolve:
         """Solve a single run: users call for one after the other, and wait for each."""
         outputs = self._outputs(1, room)
         outputs.arrays.first[1] = room
+        self._latest = None, outputs
         self.seconds += self._launch(1, self._inputs, outputs)
         needed = int(outputs.arrays.saved[0])
         if needed > room:
@@ -168,12 +130,7 @@ class StepsSolve:
             return self._one(needed)
         if not self._exact:
             self._room.learn_one(needed)
-        arrays = outputs.arrays
-        states, times = arrays.states.reshape(room, self._kept.n_states), arrays.times
-        if needed < WELL_FILLED * room:
-            states, times = states[:needed].copy(), times[:needed].copy()
-            outputs = outputs.without_points()
-        return outputs, Points([states], [times], _AT_START, _AT_START, outputs.arrays.saved)
+        return points_of_one(outputs, self._kept.n_states)
 
     def _points_of_room(self) -> int:
         if self._exact:
@@ -206,7 +163,8 @@ class StepsSolve:
     ) -> tuple[OutputBlock, Points]:
         """Solve launch by launch, or what is left after a first one with all runs."""
         n_runs = self._kept.n_runs
-        gathered, waiting = _Gathered(self._kept, self._n_counters), np.arange(n_runs)
+        gathered = self._gathered = Gathered(self._kept, self._n_counters)
+        waiting = np.arange(n_runs)
         if outputs is not None and first is not None:
             gathered.add(waiting, outputs, first)
             waiting = waiting[:0]
@@ -216,9 +174,9 @@ class StepsSolve:
             if not (self._exact or self._room.known) and self._is_deep(n_runs):
                 most = min(most, DEPTH_OF_LOOK * self._runs_at_once)
             chosen = slice(None, None, -(-len(waiting) // most))
-            runs, first = waiting[chosen], None
+            runs = waiting[chosen]
             first = np.arange(len(runs) + 1) * room
-            outputs = self._solve(self._inputs_of(runs), first)
+            outputs = self._solve(runs, first)
             self._learn(outputs.arrays.saved)
             gathered.add(runs, outputs, first)
             del outputs
@@ -228,7 +186,7 @@ class StepsSolve:
         self._solve_again(gathered)
         return gathered.finished()
 
-    def _solve_again(self, gathered: _Gathered) -> None:
+    def _solve_again(self, gathered: Gathered) -> None:
         """Solve the runs that had too little room, with as much as they need."""
         while len(runs := gathered.overflown()):
             counts = gathered.counts
@@ -237,7 +195,7 @@ class StepsSolve:
             free = free_for(n_bytes)
             if free is not None and n_bytes > free:
                 raise self._kept.refusal_of_steps(counts, n_bytes, free)
-            gathered.add(runs, self._solve(self._inputs_of(runs), first, counts), first)
+            gathered.add(runs, self._solve(runs, first, counts), first)
 
     def _require_rest(self, counts: np.ndarray) -> None:
         """Refuse what will not fit, judged by the runs that are over: any part is like the rest."""
@@ -249,15 +207,18 @@ class StepsSolve:
             raise self._kept.refusal_of_steps(counts, total, free)
 
     def _solve(
-        self, inputs: KernelInputs, first: np.ndarray, counts: np.ndarray | None = None
+        self, runs: np.ndarray | None, first: np.ndarray, counts: np.ndarray | None = None
     ) -> OutputBlock:
-        """Launch with room for points of each run from `first` on, to the next one's.
+        """Launch some runs, or all, with room for points of each from `first` on.
 
         `counts` are the points of all runs of the batch, where they are known.
         """
-        n_runs = len(first) - 1
+        n_runs, inputs = len(first) - 1, self._inputs
+        if runs is not None:
+            inputs = inputs_of_runs(inputs, self._kept.n_runs, runs)
         outputs = self._outputs(n_runs, int(first[-1]), counts)
         outputs.arrays.first[:] = first
+        self._latest = runs, outputs
         self.seconds += self._launch(n_runs, inputs, outputs)
         return outputs
 
@@ -265,7 +226,7 @@ class StepsSolve:
         """Return outputs of some runs with room for so many points of all of them."""
         kept = self._kept
         try:
-            layout = _layout(kept.n_states, n_runs, n_points, self._n_counters, kept.dtype)
+            layout = step_layout(kept.n_states, n_runs, n_points, self._n_counters, kept.dtype)
             return OutputBlock.unwritten(layout)
         except MemoryError as error:
             n_bytes = n_points * kept.bytes_per_point
@@ -273,70 +234,17 @@ class StepsSolve:
                 raise kept.refusal(n_points // n_runs, n_bytes, None) from error
             raise kept.refusal_of_steps(counts, n_bytes, None) from error
 
-    def _inputs_of(self, runs: np.ndarray) -> KernelInputs:
-        return inputs_of_runs(self._inputs, self._kept.n_runs, runs)
+    def so_far(self, n_written: int) -> tuple[OutputBlock, Points]:
+        """Return what there is where the latest launch was called off.
 
-
-class _Gathered:
-    """What several launches gave, each for some of the runs."""
-
-    def __init__(self, kept: Kept, n_counters: int):
-        self._kept = kept
-        n_runs = kept.n_runs
-        self._all = OutputBlock(_layout(kept.n_states, n_runs, 0, n_counters, kept.dtype))
-        self._states: list[np.ndarray] = []
-        self._times: list[np.ndarray] = []
-        self._block_of = np.full(n_runs, -1)
-        self._place = np.zeros(n_runs, np.int64)
-
-    @property
-    def counts(self) -> np.ndarray:
-        """Points that each run needs; 0 where it was not solved yet."""
-        return self._all.arrays.saved
-
-    def overflown(self) -> np.ndarray:
-        """Return the runs that were solved with too little room."""
-        return np.flatnonzero((self._block_of < 0) & (self.counts > 0))
-
-    def add(self, runs: np.ndarray, outputs: OutputBlock, first: np.ndarray) -> None:
-        """Keep what a launch gave of these runs, but for points that had no room."""
-        given, kept = outputs.arrays, self._all.arrays
-        kept.status[runs], kept.saved[runs] = given.status, given.saved
-        columns = kept.counters.reshape(-1, self._kept.n_runs)
-        columns[:, runs] = given.counters.reshape(-1, len(runs))
-        fits = given.saved <= np.diff(first)
-        if not fits.any():
-            return
-        counts = np.where(fits, given.saved, 0)
-        _, points = _points_in(outputs, self._kept.n_states, first, counts)
-        self._block_of[runs[fits]] = len(self._states)
-        self._place[runs[fits]] = points.place[fits]
-        self._states += points.states
-        self._times += points.times
-
-    def finished(self) -> tuple[OutputBlock, Points]:
-        """Return the outputs of all runs, and their points."""
-        counts = self.counts
-        return self._all, Points(self._states, self._times, self._block_of, self._place, counts)
-
-
-def _points_in(
-    outputs: OutputBlock, n_states: int, first: np.ndarray, counts: np.ndarray
-) -> tuple[OutputBlock, Points]:
-    """Return what a launch wrote of each run, and the first `counts` points of it.
-
-    Points stay where they are if that wastes little.
-    """
-    place, n_points = first[:-1], first[-1]
-    states, times = outputs.arrays.states.reshape(-1, n_states), outputs.arrays.times
-    if counts.sum() < WELL_FILLED * n_points:
-        parts = [slice(a, a + n) for a, n in zip(place.tolist(), counts.tolist(), strict=True)]
-        states = np.concatenate([states[part] for part in parts])
-        times = np.concatenate([times[part] for part in parts])
-        place = np.cumsum(counts) - counts
-        outputs, counts = outputs.without_points(), counts.copy()
-    block_of = np.zeros(len(counts), np.int64)
-    return outputs, Points([states], [times], block_of, place, counts)
+        Of its runs the first `n_written` were written, though not all of them have ended.
+        """
+        (runs, outputs), kept = self._latest, self._kept
+        gathered = self._gathered or Gathered(kept, self._n_counters)
+        if outputs is not None:
+            runs = np.arange(kept.n_runs) if runs is None else runs
+            gathered.add_written(runs, outputs, outputs.arrays.first, n_written)
+        return gathered.finished()
 
 
 def points_of_steps(inputs: KernelInputs) -> tuple[int, int]:
@@ -363,16 +271,3 @@ def inputs_of_runs(inputs: KernelInputs, n_runs: int, runs: np.ndarray) -> Kerne
         parameters = np.append(columns, parameters[-1:])
         offsets = np.arange(len(offsets)) * len(runs)
     return inputs._replace(initial_state=states, parameters=parameters, parameter_offsets=offsets)
-
-
-@lru_cache(maxsize=32)
-def _layout(n: int, n_runs: int, n_points: int, n_counters: int, dtype) -> OutputLayout:
-    counts = KernelOutputs(
-        states=n_points * n,
-        times=n_points,
-        saved=n_runs,
-        counters=n_counters * n_runs,
-        status=n_runs,
-        first=n_runs + 1,
-    )
-    return OutputLayout.of(counts, np.dtype(dtype))

@@ -5,8 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from cubie import OutputsTooLarge, RaggedArray, Solver, steps
-from cubie.backend import OutputBlock
+from cubie import OutputsTooLarge, RaggedArray, RunStatus, Solver, steps
+from cubie.backend import Interrupted, OutputBlock
 from cubie.kernel import BatchSolverKernel
 from cubie.steps import Room
 
@@ -322,3 +322,67 @@ def test_what_will_not_fit_is_refused_early(monkeypatch, launches):
     with pytest.raises(OutputsTooLarge, match=r"judged by the first \d+ solved"):
         solver.solve(SPAN, Y0, args=(MU,))
     assert len(launches) == 1
+
+
+# --- what was solved before a signal --------------------------------------------------
+
+
+def called_off_at(monkeypatch, number, n_written):
+    """Let the launch of a number be called off after it wrote so many of its runs."""
+    launch, seen = BatchSolverKernel.launch, []
+
+    def interrupted(kernel, n_runs, inputs, outputs):
+        seen.append(n_runs)
+        seconds = launch(kernel, n_runs, inputs, outputs)
+        if len(seen) == number:
+            outputs.arrays.saved[n_written:] = 0
+            raise Interrupted(KeyboardInterrupt(), n_written)
+        return seconds
+
+    monkeypatch.setattr(BatchSolverKernel, "launch", interrupted)
+
+
+@pytest.mark.parametrize(
+    ("number", "n_written", "n_ended"),
+    [(1, 24, 23), (1, 20, 19), (1, 0, 0), (2, 1, 24), (2, 0, 23)],
+)
+def test_what_was_solved_before_a_signal_is_right(monkeypatch, number, n_written, n_ended):
+    """Runs that ended and had room have all of their points; the others say that they have not."""
+    whole = solver_of().solve(SPAN, Y0, args=(MU,))
+    room_at_first(monkeypatch, int(np.delete(whole.y.lengths, OUTLIER).max()))
+    called_off_at(monkeypatch, number, n_written)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        solver_of().solve(SPAN, Y0, args=(MU,))
+    partial = caught.value.result
+    assert len(partial.y) == len(partial.t) == 24
+    ended = partial.status != RunStatus.INTERRUPTED
+    assert np.count_nonzero(ended) == n_ended
+    for run in range(24):
+        n_points = partial.y.lengths[run]
+        assert n_points == (partial.n_steps[run] + 1 if n_points else 0)
+        np.testing.assert_array_equal(partial.y[run], whole.y[run][:, :n_points])
+        np.testing.assert_array_equal(partial.t[run], whole.t[run][:n_points])
+        if ended[run]:
+            assert n_points == whole.y.lengths[run]
+        elif n_points:
+            assert partial.t_reached[run] == partial.t[run][-1]
+
+
+def test_what_was_solved_in_other_launches_is_right(monkeypatch):
+    """Of several launches those that ended, and of the latest one what it wrote."""
+    whole = solver_of().solve(SPAN, Y0, args=(MU,))
+    room_at_first(monkeypatch, 80)
+    monkeypatch.setattr(steps, "LAUNCH_BYTES", 80 * 24 * 5)  # five runs
+    monkeypatch.setattr(steps, "ENOUGH_DEPTH", 0)
+    monkeypatch.setattr(steps, "DEEP_QUEUE", 10**9)
+    called_off_at(monkeypatch, 2, 3)
+    with pytest.raises(KeyboardInterrupt) as caught:
+        solver_of().solve(SPAN, Y0, args=(MU,))
+    partial = caught.value.result
+    ended = np.flatnonzero(partial.status != RunStatus.INTERRUPTED)
+    assert len(ended) == 5 + 3
+    for run in ended:
+        np.testing.assert_array_equal(partial.y[run], whole.y[run])
+    for run in np.setdiff1d(np.arange(24), ended):
+        assert partial.y[run].shape == (2, 0)
+        assert partial.n_steps[run] == 0
