@@ -223,9 +223,8 @@ def test_arrays_kept_for_the_next_solve_are_bounded(monkeypatch):
     assert 1 < len(held) < 10
     assert sum(held) <= 100_000
     n_recurring = len(solver._recurring)
-    solver.solve(
-        (0.0, 0.1), [1.0], np.linspace(0.0, 0.1, MAX_STAGED_ELEMENTS // 4 + 1), args=(1.0,)
-    )
+    monkeypatch.setattr("cubie.prepared.MAX_STAGED_ELEMENTS", 100)
+    solver.solve((0.0, 0.1), [1.0], np.linspace(0.0, 0.1, 30), args=(1.0,))
     assert len(solver._recurring) == n_recurring
 
 
