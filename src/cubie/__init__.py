@@ -7,6 +7,7 @@ from cubie.errors import (
     InvalidProblem,
     NoDevice,
     OutOfMemory,
+    OutputsTooLarge,
     UnknownOption,
 )
 from cubie.factory import CUDAFactory
@@ -14,6 +15,7 @@ from cubie.integrator import SingleIntegratorRun
 from cubie.ivp import solve_ivp
 from cubie.kernel import BatchSolverKernel
 from cubie.loop import IVPLoop
+from cubie.ragged import RaggedArray
 from cubie.results import Result
 from cubie.solver import Solver, UntracedWarning
 from cubie.status import RunStatus
@@ -31,7 +33,9 @@ __all__ = [
     "InvalidProblem",
     "NoDevice",
     "OutOfMemory",
+    "OutputsTooLarge",
     "Plan",
+    "RaggedArray",
     "Result",
     "RunStatus",
     "SingleIntegratorRun",

@@ -149,7 +149,7 @@ def _counted(backend: Backend):
     """Count steps of one size."""
 
     def final_stop(inputs, run, n_runs):
-        n = inputs.limits[3]
+        n = inputs.limits[2]
         return CountedStop(
             load_run(inputs.stops, n - 1, 0, run, n_runs),
             load_run(inputs.stops, 3 * n - 1, 0, run, n_runs),
@@ -159,7 +159,7 @@ def _counted(backend: Backend):
 
     def stop_of_times(inputs, final, saved):
         # Beyond the last time to save at the end follows, unless it was that time.
-        n = inputs.limits[3]
+        n = inputs.limits[2]
         at = minimum(saved, n - 1)
         return CountedStop(
             gather(inputs.stops, at),
@@ -213,10 +213,10 @@ def _rounded(backend: Backend):
     stretch, zero = backend.constant(STRETCH), backend.constant(0.0)
 
     def final_stop(inputs, run, n_runs):
-        return SummedStop(load_run(inputs.stops, inputs.limits[3] - 1, 0, run, n_runs))
+        return SummedStop(load_run(inputs.stops, inputs.limits[2] - 1, 0, run, n_runs))
 
     def stop_of_times(inputs, final, saved):
-        return SummedStop(gather(inputs.stops, minimum(saved, inputs.limits[3] - 1)))
+        return SummedStop(gather(inputs.stops, minimum(saved, inputs.limits[2] - 1)))
 
     def restart(fresh, elapsed, carry):
         return select(fresh, zero, elapsed), carry
@@ -246,14 +246,14 @@ def _compensated(backend: Backend):
     stretch, zero = backend.constant(STRETCH), backend.constant(0.0)
 
     def final_stop(inputs, run, n_runs):
-        n = inputs.limits[3]
+        n = inputs.limits[2]
         return CompensatedStop(
             load_run(inputs.stops, n - 1, 0, run, n_runs),
             load_run(inputs.stops, 2 * n - 1, 0, run, n_runs),
         )
 
     def stop_of_times(inputs, final, saved):
-        n = inputs.limits[3]
+        n = inputs.limits[2]
         at = minimum(saved, n - 1)
         return CompensatedStop(gather(inputs.stops, at), gather(inputs.stops, at + n))
 

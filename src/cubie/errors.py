@@ -69,6 +69,37 @@ class NoDevice(CubieError, RuntimeError):
     """A GPU is needed and there is none."""
 
 
+class OutputsTooLarge(OutOfMemory):
+    """What a solve is asked to keep, or an array of it, takes more memory than can be had.
+
+    Attributes
+    ----------
+    n_runs : int
+    n_points : int
+        Of each run; of the longest where they differ.
+    n_bytes : int
+        What is needed.
+    free_bytes : int or None
+        What there is; None where the system only said that it is too little.
+    longest_run : int or None
+        The run that has most points, where they differ.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        n_runs: int = 0,
+        n_points: int = 0,
+        n_bytes: int = 0,
+        free_bytes: int | None = None,
+        longest_run: int | None = None,
+    ):
+        self.n_runs, self.n_points = n_runs, n_points
+        self.n_bytes, self.free_bytes = n_bytes, free_bytes
+        self.longest_run = longest_run
+        super().__init__(message)
+
+
 class InvalidProblem(CubieError, ValueError):
     """An initial value problem that cannot be solved as stated.
 

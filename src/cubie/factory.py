@@ -21,7 +21,9 @@ from cubie.buffers import (
     Layout,
 )
 from cubie.errors import InvalidOption, UnknownOption
+from cubie.recent import Recent
 
+MAX_BUILT = 64  # of one component, and kernels, are found again
 LOCATIONS = tuple(location.value for location in BufferLocation)
 
 
@@ -31,7 +33,7 @@ class Nothing:
 
 
 class BuildCache:
-    """Device functions and kernels by the digest of all they depend on.
+    """Device functions and kernels by the digest of all they depend on, those used last.
 
     Attributes
     ----------
@@ -40,19 +42,17 @@ class BuildCache:
     """
 
     def __init__(self) -> None:
-        self._made_before: dict[str, Any] = {}
+        self._made_before: dict[str, Recent[Any]] = {}  # by the component's name
         self.made: Counter[str] = Counter()
-
-    def forget(self) -> None:
-        """Let go of what was made; the counts stay."""
-        self._made_before.clear()
 
     def get_or_make(self, key: str, name: str, make: Callable[[], Any]) -> Any:
         """Return what was made for this digest before, or make it."""
-        if key not in self._made_before:
-            self._made_before[key] = make()
+        made_before = self._made_before.setdefault(name, Recent(MAX_BUILT))
+        found = made_before.get(key)
+        if found is None:
+            found = made_before.put(key, make())
             self.made[name] += 1
-        return self._made_before[key]
+        return found
 
 
 @frozen

@@ -21,6 +21,7 @@ from cubie.backend import (
     assembled_backend,
 )
 from cubie.buffers import BufferRegistry, Layout
+from cubie.capacity import Free, Kept, no_device
 from cubie.errors import InvalidOption, InvalidProblem, UnknownOption
 from cubie.factory import LOCATIONS, BuildCache
 from cubie.integrator import SingleIntegratorRun
@@ -240,7 +241,6 @@ def make_inputs(
     max_step: float = np.inf,
     max_steps: int = 100_000,
     save_times: np.ndarray | None = None,
-    room: int = 0,
     counted: bool = False,
     reads_time: bool = False,
 ) -> KernelInputs:
@@ -281,7 +281,7 @@ def make_inputs(
         time_span=real([stops.start, stops.direction]),
         tolerances=real(tolerances),
         step_limits=real(limits),
-        limits=np.array([attempts, n_times, room, len(stops.counts)], dtype=np.int64),
+        limits=np.array([attempts, n_times, len(stops.counts)], dtype=np.int64),
         stops=stops.fields.reshape(-1),
         stop_counts=stops.counts,
     )
@@ -294,9 +294,22 @@ def make_outputs(
     n_points: int,
     dtype,
     n_counters: int = len(COUNTERS),
+    on_device: Free = no_device,
 ) -> OutputBlock:
-    """Allocate what the kernel writes; points that are never reached stay NaN."""
-    outputs = OutputBlock(_output_layout(mode, n, n_runs, n_points, n_counters, dtype))
+    """Allocate what the kernel writes of final states, or at times that it may not reach.
+
+    Raises
+    ------
+    OutputsTooLarge
+        If that exceeds what memory is left; `on_device` tells of a device's own.
+    """
+    layout = _output_layout(mode, n, n_runs, n_points, n_counters, dtype)
+    kept = Kept(mode, n_runs, n, np.dtype(dtype))
+    kept.require(n_points, layout.size, on_device)
+    try:
+        outputs = OutputBlock(layout)
+    except MemoryError as error:
+        raise kept.refusal(n_points, layout.size, None) from error
     if mode is not SaveMode.FINAL:
         outputs.arrays.states.fill(np.nan)
         outputs.arrays.times.fill(np.nan)
@@ -318,9 +331,10 @@ def _output_layout(
     final = mode is SaveMode.FINAL
     counts = KernelOutputs(
         states=(1 if final else n_points) * n * n_runs,
-        times=n_runs * (n_points if mode is SaveMode.STEPS else 1),
+        times=n_runs,
         saved=1 if final else n_runs,  # final states, of which every run has one, are not counted
         counters=n_counters * n_runs,
         status=n_runs,
+        first=1,  # a kernel argument may not be an empty array
     )
     return OutputLayout.of(counts, np.dtype(dtype))

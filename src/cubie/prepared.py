@@ -6,21 +6,31 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
-from cubie.backend import Interrupted, KernelInputs
+from cubie.backend import Interrupted, KernelInputs, OutputBlock
+from cubie.capacity import Kept
 from cubie.kernel import BatchSolverKernel, make_inputs, make_outputs, mark_unwritten
+from cubie.points import Points
 from cubie.results import Result, ResultKind, Work, with_partial_result
 from cubie.saving import SaveMode
 from cubie.staging import Staging
-from cubie.stops import Stops, lay_out_stops
+from cubie.steps import Room, StepsSolve
+from cubie.stops import FIELDS, Stops, lay_out_stops
 from cubie.systems import Batch, inconsistency
 
-FIRST_ROOM = 256  # points a run saved at every step has room for at first
 # Larger inputs are not kept: laying them out anew is little next to solving them.
 MAX_STAGED_ELEMENTS = 100_000
 
 Span = tuple[float, float]
+Solved = tuple[OutputBlock, Points | None, float]  # the seconds that launches took
+
+
+class _CalledOff(Exception):
+    """What there is of a solve that a signal ended."""
+
+    def __init__(self, cause: BaseException, outputs: OutputBlock, points: Points | None):
+        self.cause, self.outputs, self.points = cause, outputs, points
 
 
 @frozen
@@ -35,6 +45,7 @@ class PreparedSolve:
     max_step: float
     max_steps: int
     notes: tuple[str, ...]
+    room: Room = field(factory=Room, init=False, eq=False)  # for points, where steps are saved
 
     @property
     def adaptive(self) -> bool:
@@ -93,34 +104,49 @@ class PreparedSolve:
         span: Span,
         times: np.ndarray | None,
     ) -> Result:
-        """Solve, with more room if steps did not fit, and shape the result.
+        """Solve, and shape the result.
 
         Whoever calls this told the compiled kernel before what to expect, so that no clock
         times a compilation.
         """
-        kernel, mode, columns = self.kernel, self.mode, n_runs or 1
-        room = FIRST_ROOM if mode is SaveMode.STEPS else 0
-        while True:
-            inputs.limits[2] = room
-            points = room if mode is SaveMode.STEPS else 0 if times is None else len(times)
-            n_counters = kernel.integrator.loop.n_counters
-            outputs = make_outputs(
-                mode, self._kind.n_states, columns, points, self.dtype, n_counters
-            )
-            try:
-                seconds = kernel.launch(columns, inputs, outputs)
-            except Interrupted as interruption:
-                mark_unwritten(outputs, mode, self._kind.n_states, interruption.n_written)
-                np.minimum(outputs.arrays.saved, points, out=outputs.arrays.saved)
-                partial = Result(outputs, self._kind, n_runs, times, span)
-                raise with_partial_result(interruption.cause, partial) from None
-            needed = int(outputs.arrays.saved.max()) if mode is SaveMode.STEPS else 0
-            if needed <= room:
-                break
-            room = needed
-        times = None if times is None else times.copy()
+        columns, times = n_runs or 1, None if times is None else times.copy()
+        solve = self._solve_steps if self.mode is SaveMode.STEPS else self._solve
+        try:
+            outputs, points, seconds = solve(inputs, columns, times)
+        except _CalledOff as called_off:
+            partial = Result(called_off.outputs, self._kind, n_runs, times, span, called_off.points)
+            raise with_partial_result(called_off.cause, partial) from None
         notes = self._notes_on_start(inputs, columns, span[0])
-        return Result(outputs, self._kind, n_runs, times, span, notes, seconds)
+        return Result(outputs, self._kind, n_runs, times, span, points, notes, seconds)
+
+    def _solve(self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None) -> Solved:
+        kernel, mode, n = self.kernel, self.mode, self._kind.n_states
+        n_points, n_counters = 1 if times is None else len(times), kernel.integrator.loop.n_counters
+        on_device = kernel.compiled.free_bytes
+        outputs = make_outputs(mode, n, n_runs, n_points, self.dtype, n_counters, on_device)
+        try:
+            return outputs, None, kernel.launch(n_runs, inputs, outputs)
+        except Interrupted as interruption:
+            mark_unwritten(outputs, mode, n, interruption.n_written)
+            raise _CalledOff(interruption.cause, outputs, None) from None
+
+    def _solve_steps(self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None) -> Solved:
+        kernel = self.kernel
+        kept = Kept(self.mode, n_runs, self._kind.n_states, self.dtype)
+        steps = StepsSolve(
+            kernel.launch,
+            inputs,
+            kept,
+            kernel.integrator.loop.n_counters,
+            self.room,
+            kernel.backend.runs_at_once,
+            kernel.compiled.free_bytes,
+        )
+        try:
+            return (*steps.run(), steps.seconds)
+        except Interrupted as interruption:
+            so_far = steps.so_far(interruption.n_written)
+            raise _CalledOff(interruption.cause, *so_far) from None
 
     def _notes_on_start(self, inputs: KernelInputs, n_runs: int, start: float) -> tuple[str, ...]:
         """Say where a differential-algebraic system starts inconsistently."""
@@ -158,6 +184,13 @@ class RecurringSolve:
         # A solve takes one, or makes it where other threads have all.
         self._idle: list[Staging] = []
 
+    def held_bytes(self) -> int:
+        """Return how many bytes of arrays are kept alive for the next solve."""
+        batch = [self._batch.y0, self._batch.parameters]
+        given = [value for value in self._args if isinstance(value, np.ndarray)]
+        laid_out = [array for staging in list(self._idle) for array in staging.inputs]
+        return sum(array.nbytes for array in (*batch, *given, *(laid_out or batch)))
+
     def run(
         self,
         y0: Any,
@@ -181,6 +214,7 @@ class RecurringSolve:
             self._idle.append(staging)
 
 
-def is_worth_keeping(batch: Batch) -> bool:
+def is_worth_keeping(batch: Batch, n_times: int) -> bool:
     """Tell whether laying out the inputs is much of the work of a solve."""
-    return batch.y0.size + batch.parameters.size <= MAX_STAGED_ELEMENTS
+    n_stops = FIELDS * n_times
+    return batch.y0.size + batch.parameters.size + n_stops <= MAX_STAGED_ELEMENTS

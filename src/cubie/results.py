@@ -11,6 +11,8 @@ from attrs import field, frozen
 from cubie.algorithms import StepAlgorithm
 from cubie.backend import OutputBlock
 from cubie.loop import COUNTERS
+from cubie.points import Points
+from cubie.ragged import RaggedArray
 from cubie.saving import SaveMode
 from cubie.status import RunStatus
 from cubie_planner import Plan
@@ -82,10 +84,13 @@ class Result:
     Attributes
     ----------
     t : ndarray (n_points,)
-        Times of `y`. For a batch saved at every step (n_runs, n_points).
+        Times of `y`. Of a batch saved at every step a `RaggedArray`: ``t[run]`` are
+        the times of a run, (n_points of the run,).
     y : ndarray (n, n_points) *
         Solution; NaN where a run of a batch did not get so far. Of a final state
         alone, that of a failed run is the last one it reached, at `t_reached`.
+        Of a batch saved at every step a `RaggedArray`: ``y[run]`` is the solution of
+        a run, (n, n_points of the run).
     sol, t_events, y_events : None
     nfev, njev, nlu : int *
         Evaluations of the right-hand side, of its Jacobian, LU factorizations.
@@ -114,6 +119,7 @@ class Result:
     _n_runs: int | None  # None for one run, given without a run axis
     _times: np.ndarray | None  # `t_eval`
     _span: tuple[float, float]
+    _points: Points | None = field(default=None)  # where every step is saved
     _own_notes: tuple[str, ...] = field(default=())  # of this solve alone
     solve_seconds: float = field(default=0.0)
 
@@ -143,21 +149,16 @@ class Result:
         return self._n_runs or 1
 
     @cached_property
-    def _n_points(self) -> int:
-        """How many points the longest run has."""
-        final = self._kind.mode is SaveMode.FINAL
-        return 1 if final else int(self._outputs.arrays.saved.max())
-
-    @cached_property
-    def t(self) -> np.ndarray:
-        mode, arrays = self._kind.mode, self._outputs.arrays
-        if mode is SaveMode.FINAL:
+    def t(self) -> np.ndarray | RaggedArray:
+        points, times = self._points, self._times
+        if points is not None:
+            if self._single:
+                return self._at(points.times[0][: points.counts[0]])
+            with np.errstate(invalid="ignore"):  # of what no run wrote to
+                return points.ragged([self._at(times) for times in points.times])
+        if times is None:
             return np.array([self.t_reached if self._single else self._span[1]])
-        if mode is SaveMode.TIMES:
-            assert self._times is not None  # the mode says so
-            return self._times[: self._n_points] if self._single else self._times
-        times = arrays.times.reshape(-1, self._columns).T[:, : self._n_points]
-        return self._at(times[0] if self._single else times)
+        return times[: self._outputs.arrays.saved[0]] if self._single else times
 
     def _at(self, elapsed: np.ndarray) -> np.ndarray:
         """Return the times that a clock showed, which counts from the start of a run."""
@@ -167,19 +168,23 @@ class Result:
         return np.where(elapsed == elapsed.dtype.type(abs(end - start)), end, times)
 
     @cached_property
-    def y(self) -> np.ndarray:
+    def y(self) -> np.ndarray | RaggedArray:
+        points = self._points
+        if points is not None:
+            if self._single:
+                return points.states[0][: points.counts[0]].T
+            return points.ragged(points.states)
         states = self._outputs.arrays.states.reshape(-1, self._kind.n_states, self._columns)
         y = states.transpose(2, 1, 0)  # run, component, point
-        if self._single:
-            return y[0, :, : self._n_points]
-        return y[:, :, : self._n_points] if self._kind.mode is SaveMode.STEPS else y
+        if not self._single:
+            return y
+        final = self._kind.mode is SaveMode.FINAL
+        return y[0] if final else y[0, :, : self._outputs.arrays.saved[0]]
 
     @cached_property
     def t_reached(self) -> Any:
-        times, saved = self._outputs.arrays.times, self._outputs.arrays.saved
-        if self._kind.mode is SaveMode.STEPS:
-            runs = np.arange(self._columns)
-            times = times.reshape(-1, self._columns)[np.maximum(saved - 1, 0), runs]
+        points = self._points
+        times = self._outputs.arrays.times if points is None else points.last_times()
         reached = np.where(self._outputs.arrays.status >= 0, self._span[1], self._at(times))
         return reached[0] if self._single else reached
 

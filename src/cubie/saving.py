@@ -11,7 +11,7 @@ from enum import StrEnum
 
 from attrs import frozen
 
-from cubie.backend import Backend, select, shared_function, store_run
+from cubie.backend import Backend, load_run, select, shared_function, store_run
 
 
 class SaveMode(StrEnum):
@@ -78,10 +78,11 @@ def _steps(backend: Backend, n: int):
     def save(inputs, outputs, run, n_runs, accept, at_stop, saved, elapsed, state):
         # Points beyond the room are counted all the same: the caller then knows
         # how much room the run needs.
-        due = accept & (saved < inputs.limits[2])
+        point = load_run(outputs.first, 0, 1, run, n_runs) + saved
+        due = accept & (point < load_run(outputs.first, 1, 1, run, n_runs))
         for i in range(n):
-            store_run(outputs.states, (saved * n + i) * n_runs, run, due, state[i])
-        store_run(outputs.times, saved * n_runs, run, due, elapsed)
+            store_run(outputs.states, i, point * n, due, state[i])
+        store_run(outputs.times, 0, point, due, elapsed)
         return select(accept, saved + 1, saved)
 
     def finish(outputs, run, n_runs, valid, saved, elapsed, state):

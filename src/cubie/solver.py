@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -18,6 +19,7 @@ from cubie.factory import BuildCache, require_known
 from cubie.integrator import SingleIntegratorRun, check_options, options_of
 from cubie.kernel import BatchSolverConfig, BatchSolverKernel
 from cubie.prepared import PreparedSolve, RecurringSolve, is_worth_keeping
+from cubie.recent import Recent
 from cubie.results import Result
 from cubie.saving import SaveMode
 from cubie.settings import SolverSettings
@@ -40,6 +42,8 @@ from cubie_planner import Plan
 from cubie_planner.explain import Explanation, explain
 
 MAX_RECURRING_SHAPES = 16  # of inputs that a solver keeps room for
+MAX_RECURRING_BYTES = 16 * 2**20  # that it may keep alive, the user's arrays among them
+MAX_CONTENT_BYTES = 256  # of an array of integers; of larger ones a digest is remembered
 MAX_REMEMBERED = 64  # systems, solves prepared for them, and kernels that a solver finds again
 
 
@@ -54,7 +58,7 @@ _SETTINGS = {setting.name for setting in attrs.fields(SolverSettings)}
 class KernelMemory:
     """Kernels of earlier solves, by everything they depend on, and what they were built from."""
 
-    kernels: dict[Any, BatchSolverKernel] = field(factory=dict)
+    kernels: Recent[BatchSolverKernel] = field(factory=lambda: Recent(MAX_REMEMBERED))
     built: BuildCache = field(factory=BuildCache)
 
 
@@ -82,10 +86,12 @@ class Solver:
         self.fun = fun if self.equations is None else self.equations.function
         self._settings = SolverSettings()
         self._options: dict[str, Any] = {}
-        self._systems: dict[Any, System] = {}
+        self._systems: Recent[System] = Recent(MAX_REMEMBERED)
         self._memory = KernelMemory()
-        self._prepared: dict[Any, PreparedSolve] = {}
-        self._recurring: dict[Any, RecurringSolve] = {}
+        self._prepared: Recent[PreparedSolve] = Recent(MAX_REMEMBERED)
+        self._recurring: Recent[RecurringSolve] = Recent(
+            MAX_RECURRING_SHAPES, MAX_RECURRING_BYTES, RecurringSolve.held_bytes
+        )
         self._last: BatchSolverKernel | None = None
         self._fun = Watched(self.fun)
         self._given = _NOTHING
@@ -184,8 +190,8 @@ class Solver:
         shapes = None if content is None else shapes_of(y0, given)
         n_times = None if times is None else times.size
         key = None if shapes is None else (content, shapes, n_times)
-        if key in self._recurring:
-            recurring = self._recurring[key]
+        recurring = None if key is None else self._recurring.get(key)
+        if recurring is not None:
             self._last = recurring.prepared.kernel
             first_step = settings.checked_first_step(
                 self._last.integrator.controller.adaptive, span
@@ -196,10 +202,8 @@ class Solver:
         dtype = settings.run_dtype(y0)
         prepared = self._prepared_for(settings, options, batch, times, dtype, content)
         self._last = prepared.kernel
-        if key is not None and is_worth_keeping(batch):
-            if len(self._recurring) >= MAX_RECURRING_SHAPES:
-                self._recurring.clear()
-            self._recurring[key] = RecurringSolve(prepared, batch, given)
+        if key is not None and is_worth_keeping(batch, n_times or 0):
+            self._recurring.put(key, RecurringSolve(prepared, batch, given))
         first_step = settings.checked_first_step(prepared.adaptive, span)
         return prepared.run(batch, span, times, first_step)
 
@@ -231,11 +235,11 @@ class Solver:
         small = is_small_batch(dtype, batch.n_runs or 1)
         noted = batch.looks_like_one_run
         key = (content, batch.y0.shape[0], structure, mode, dtype, small, noted)
-        if key not in self._prepared:
+        prepared = self._prepared.get(key)
+        if prepared is None:
             prepared = self._prepare(settings, options, batch, mode, dtype)
-            _remember(self._prepared, key, prepared)
-            return prepared
-        return self._prepared[key]
+            return self._prepared.put(key, prepared)
+        return prepared
 
     def _prepare(
         self,
@@ -284,15 +288,16 @@ class Solver:
         given = "" if jac is None and mass is None else fingerprint(jac, mass)
         parts = (self._fun.current(), _structure(batch.args), given)
         key = None if None in parts else (n, *parts)
-        if key in self._systems:
-            return self._systems[key]
+        known = None if key is None else self._systems.get(key)
+        if known is not None:
+            return known
         names = None if self.equations is None else self.equations.states
         system = _traced(self.fun, batch, names, self._fun)
         system = with_mass(with_jacobian(system, jac, batch.args), mass)
         if system.kind == "compiled":
             warnings.warn(system.note, UntracedWarning, stacklevel=_level_of_caller())
         if key is not None:
-            _remember(self._systems, key, system)
+            return self._systems.put(key, system)
         return system
 
     def _kernel(
@@ -321,9 +326,7 @@ class Solver:
             integrator = SingleIntegratorRun(system, run_settings, dtype, options)
             kernel = BatchSolverKernel(integrator, config, backend, memory.built)
             if given is not None:
-                if len(memory.kernels) >= MAX_REMEMBERED:
-                    memory.built.forget()
-                _remember(memory.kernels, key, kernel)
+                memory.kernels.put(key, kernel)
         self._last = kernel
         return kernel
 
@@ -357,13 +360,6 @@ def _changeable(settings: SolverSettings, options: Mapping[str, Any]) -> list[An
     return [value for value in values if not isinstance(value, _NEVER_CHANGE)]
 
 
-def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:
-    """Add to a memory that holds a few: what is used again is soon there again."""
-    if len(memory) >= MAX_REMEMBERED:
-        memory.clear()
-    memory[key] = value
-
-
 def _traced(fun: Callable, batch: Batch, names: Any, watched: Watched) -> System:
     """Trace for one run of a batch; where that fails, say what a run gets of 1-D arrays."""
     try:
@@ -385,6 +381,8 @@ def _structure(value: Any) -> Any:
         return None if None in entries else (kind.__name__, entries)
     if kind is np.ndarray:
         content = b"" if value.dtype.kind == "f" else value.tobytes()
+        if len(content) > MAX_CONTENT_BYTES:
+            content = hashlib.sha256(content).digest()
         return None if value.dtype.hasobject else (value.shape, value.dtype.str, content)
     if kind in (float, np.float64, np.float32):
         return "float"

@@ -122,11 +122,11 @@ class Staging:
     ) -> None:
         """Tell the clock where the runs start and stop."""
         inputs, stops = self.inputs, self._stops(span, times, first_step)
-        if len(stops.counts) != inputs.limits[3]:
+        if len(stops.counts) != inputs.limits[2]:
             # The last time to save at was the end, or is no longer.
             fields, counts = stops.fields.reshape(-1), stops.counts
             self.inputs = inputs = inputs._replace(stops=fields, stop_counts=counts)
-            inputs.limits[3] = len(counts)
+            inputs.limits[2] = len(counts)
         inputs.time_span[0], inputs.time_span[1] = stops.start, stops.direction
         inputs.stops[...] = stops.fields.reshape(-1)
         inputs.stop_counts[...] = stops.counts

@@ -116,7 +116,7 @@ def test_what_had_ended_is_kept(save):
     for name in ("y", "n_steps", "t_reached", "nfev"):
         found, wanted = getattr(partial, name)[alike], getattr(expected, name)[alike]
         if save == "steps" and name == "y":
-            found = found[..., : wanted.shape[-1]]
+            found, wanted = found.padded(), wanted.padded()
         assert np.array_equal(found, wanted, equal_nan=True)
 
 

@@ -1,5 +1,7 @@
 """A solver that is used again finds what it prepared before, and nothing that no longer holds."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,8 @@ from cubie import InvalidProblem, RunStatus, Solver
 from cubie.backend.cpu import CPUKernel
 from cubie.backend.native_team import NativeTeam
 from cubie.prepared import MAX_STAGED_ELEMENTS
-from cubie.solver import MAX_RECURRING_SHAPES
+from cubie.recent import Recent
+from cubie.solver import MAX_RECURRING_SHAPES, MAX_REMEMBERED, _structure
 from tests.oracle.problems import LORENZ
 
 RHO = np.linspace(15.0, 35.0, 40)
@@ -157,3 +160,79 @@ def test_room_is_kept_for_a_few_shapes_only():
     assert not solver._recurring
     solver.solve((0.0, 0.1), [1.0], args=(np.ones(MAX_STAGED_ELEMENTS),))
     assert not solver._recurring
+
+
+# --- what is forgotten ----------------------------------------------------------------
+
+
+def test_what_was_not_used_for_longest_is_forgotten_first():
+    """A thing that is looked at stays, however many others come; at most so many are there."""
+    recent = Recent(3)
+    for name in "abc":
+        assert recent.put(name, name.upper()) == name.upper()
+    for number in range(10):
+        assert recent.get("a") == "A"
+        recent.put(number, str(number))
+        assert len(recent) == 3
+    assert list(recent) == [8, "a", 9]
+    assert recent.get("b") is None
+    assert recent.put("a", "another") == "A"  # what is there first stays
+
+
+def test_what_is_remembered_holds_so_many_bytes_at_most():
+    """The least recently used go until the rest fits; the latest one stays in any case."""
+    recent = Recent(10, 100, len)
+    for number, size in enumerate((40, 50, 30, 20)):
+        recent.put(number, b"x" * size)
+    assert list(recent) == [1, 2, 3]
+    recent.put(4, b"x" * 1000)
+    assert list(recent) == [4]
+    recent.put(5, b"x")
+    assert list(recent) == [5]
+
+
+def test_a_kernel_in_use_is_never_built_again():
+    """Any number of other systems and shapes between two solves does not cost the first one."""
+    solver, held = Solver(decay, backend="python"), [0.0]
+    changing = Solver(lambda t, y: [-held[0] * y[0]], method="euler", first_step=0.1,
+                      backend="python")  # fmt: skip
+    end(solver)
+    built = solver.builds["kernel"]
+    for n in range(2, 2 * MAX_RECURRING_SHAPES):
+        solver.solve((0.0, 0.1), [1.0], args=(np.ones(n),))
+        end(solver)
+    kept = [recurring._batch.n_runs for recurring in solver._recurring._kept.values()]
+    assert kept[-1] == 2
+    assert solver.builds["kernel"] == built
+    for i in range(MAX_REMEMBERED + 5):
+        held[0] = float(i)
+        changing.solve((0.0, 0.1), [1.0])
+        held[0] = -1.0
+        changing.solve((0.0, 0.1), [1.0])
+    assert changing.builds["kernel"] == MAX_REMEMBERED + 6
+
+
+def test_arrays_kept_for_the_next_solve_are_bounded(monkeypatch):
+    """By their bytes, those that the user gave among them; many times to save at are not kept."""
+    monkeypatch.setattr("cubie.solver.MAX_RECURRING_BYTES", 100_000)
+    solver = Solver(decay, backend="python", method="euler", first_step=0.1)
+    for n in range(500, 510):
+        solver.solve((0.0, 0.1), [1.0], args=(np.ones(n),))
+    held = [recurring.held_bytes() for recurring in solver._recurring._kept.values()]
+    assert min(held) > 3 * 8 * 500
+    assert 1 < len(held) < 10
+    assert sum(held) <= 100_000
+    n_recurring = len(solver._recurring)
+    monkeypatch.setattr("cubie.prepared.MAX_STAGED_ELEMENTS", 100)
+    solver.solve((0.0, 0.1), [1.0], np.linspace(0.0, 0.1, 30), args=(1.0,))
+    assert len(solver._recurring) == n_recurring
+
+
+def test_large_arrays_of_integers_are_remembered_by_a_digest():
+    """What a system is found again by does not hold the array; its content still decides."""
+    numbers = np.arange(100_000)
+    one = _structure((numbers,))
+    assert len(pickle.dumps(one)) < 1000
+    assert one == _structure((numbers.copy(),))
+    numbers[-1] += 1
+    assert one != _structure((numbers,))

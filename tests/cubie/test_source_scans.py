@@ -136,7 +136,8 @@ FOUNDATIONS = {
     "tableaus": {"errors"},
     "backend": {"errors"},
     "buffers": {"errors"},
-    "factory": {"backend", "buffers", "errors"},
+    "recent": set(),
+    "factory": {"backend", "buffers", "errors", "recent"},
 }
 
 

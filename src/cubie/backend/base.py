@@ -16,6 +16,7 @@ import numpy as np
 from attrs import field, frozen
 from attrs.validators import instance_of
 
+from cubie.backend.threads import n_threads
 from cubie_planner import Location, Placement
 
 if TYPE_CHECKING:
@@ -33,19 +34,23 @@ class KernelInputs(NamedTuple):
     time_span: Any  # (2,) dtype: start, and 1 or -1 for the direction
     tolerances: Any  # rtol then atol; (2,) or (2 n,) dtype
     step_limits: Any  # (2,) dtype: first step, largest step
-    limits: Any  # (4,) int64: attempted steps a run may use; times to save; room for steps; S
+    limits: Any  # (3,) int64: attempted steps a run may use; times to save; S
     stops: Any  # (4 * S,) dtype: [field][stop], see `cubie.stops.Stops`
     stop_counts: Any  # (S,) int32: see there
 
 
 class KernelOutputs(NamedTuple):
-    """Arrays a kernel writes; all one-dimensional. C counters, T saved points."""
+    """Arrays a kernel writes; all one-dimensional. C counters, T saved points.
 
-    states: Any  # (T * n * N,) dtype: [time][component][run]
-    times: Any  # (N,) or (T * N,) dtype
-    saved: Any  # (N,) int64: points saved
+    Where every step is saved, P is the room for points of all runs together.
+    """
+
+    states: Any  # (T * n * N,) dtype: [time][component][run]; or (P * n,): [point][component]
+    times: Any  # (N,) or (P,) dtype
+    saved: Any  # (N,) int64: points saved, or that there should have been room for
     counters: Any  # (C * N,) int64
     status: Any  # (N,) int32
+    first: Any  # (N + 1,) int64, only read: where the points of each run begin, and P
 
 
 @frozen
@@ -105,6 +110,11 @@ class Backend(ABC):
     def max_shared_bytes(self) -> int | None:
         """Shared memory a block may use there; None where nothing limits it."""
         return None
+
+    @property
+    def runs_at_once(self) -> int:
+        """How many runs are worked on together."""
+        return self.width * n_threads()
 
     @property
     def key(self) -> tuple:
@@ -243,6 +253,10 @@ class Kernel(ABC):
         start = time.perf_counter()
         self(n_runs, inputs, arrays, block_size)
         return time.perf_counter() - start
+
+    def free_bytes(self) -> int | None:
+        """Return what is left of the target's own memory; None where it has none."""
+        return None
 
     def expect(self, n_runs: int) -> None:  # noqa: B027
         """Be ready for a batch of so many runs, which follows within microseconds."""

@@ -166,7 +166,7 @@ class CPUCompiler(CompiledBackend):
     def _record_types(self, record) -> dict[str, types.Type]:
         """Return the element type of each array of a kernel's record."""
         integers = {"limits", "state_stride", "parameter_offsets", "parameter_strides"}
-        integers |= {"saved", "counters"}
+        integers |= {"saved", "counters", "first"}
         real = numpy_support.from_dtype(self.dtype)
         special = dict.fromkeys(integers, types.int64)
         special |= {"stop_counts": types.int32, "status": types.int32}

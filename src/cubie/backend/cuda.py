@@ -77,6 +77,13 @@ class CUDABackend(CompiledBackend):
         return cuda.get_current_device().MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
 
     @property
+    def runs_at_once(self) -> int:
+        if not cuda_is_available():
+            return 1
+        device = cuda.get_current_device()
+        return device.MULTIPROCESSOR_COUNT * device.MAX_THREADS_PER_MULTI_PROCESSOR
+
+    @property
     def _intrinsic(self) -> Callable:
         return extending.intrinsic
 
@@ -175,6 +182,9 @@ class CUDAKernel(Kernel):
         self._dispatcher[blocks, block_size, 0, shared_bytes](*arguments)
         for on_device, on_host in zip(device_outputs, outputs, strict=True):
             on_device.copy_to_host(on_host)
+
+    def free_bytes(self) -> int | None:
+        return cuda.current_context().get_memory_info().free if cuda_is_available() else None
 
     def _allow_shared(self, arguments, shared_bytes: int) -> None:
         """Raise the kernel's limit of dynamic shared memory to what a launch asks for."""

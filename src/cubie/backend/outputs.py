@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -36,25 +37,60 @@ class OutputLayout:
     def of(cls, counts: KernelOutputs, dtype: np.dtype) -> OutputLayout:
         """Lay out arrays of so many elements; `dtype` is the runs'."""
         integers, long_integers = np.dtype(np.int32), np.dtype(np.int64)
-        dtypes = KernelOutputs(dtype, dtype, long_integers, long_integers, integers)
+        dtypes = KernelOutputs(dtype, dtype, long_integers, long_integers, integers, long_integers)
         offsets, size = [], 0
-        for count, kind in zip(counts, dtypes, strict=True):
+        for count, kind in zip(reversed(counts), reversed(dtypes), strict=True):
             offsets.append(size)
             size += -(-count * kind.itemsize // ALIGNMENT) * ALIGNMENT
-        return cls(counts, dtypes, KernelOutputs(*offsets), size)
+        return cls(counts, dtypes, KernelOutputs(*reversed(offsets)), size)
+
+    @property
+    def head_bytes(self) -> int:
+        """Bytes before the points: states and times lie at the end."""
+        return self.offsets.times
+
+    @cached_property
+    def without_points(self) -> OutputLayout:
+        """What comes before the points, by itself."""
+        size = self.head_bytes
+        counts = self.counts._replace(states=0, times=0)
+        offsets = self.offsets._replace(states=size, times=size)
+        return OutputLayout(counts, self.dtypes, offsets, size)
 
 
 class OutputBlock:
-    """The outputs of one launch, zero before it; the arrays are made when they are asked for.
+    """The outputs of one launch; the arrays are made when they are asked for.
 
     Parameters
     ----------
     layout : OutputLayout
+    memory : ndarray of bytes, optional
+        The block; zeros unless given.
     """
 
-    def __init__(self, layout: OutputLayout):
+    def __init__(self, layout: OutputLayout, memory: np.ndarray | None = None):
         self.layout = layout
-        self.memory = np.zeros(layout.size, np.uint8)
+        self.memory = np.zeros(layout.size, np.uint8) if memory is None else memory
+
+    @classmethod
+    def unwritten(cls, layout: OutputLayout) -> OutputBlock:
+        """Return a block whose points hold anything: no page of them is touched before a run is."""
+        memory = np.empty(layout.size, np.uint8)
+        memory[: layout.head_bytes] = 0
+        return cls(layout, memory)
+
+    def without_points(self) -> OutputBlock:
+        """Return what there is of each run beyond its points, in memory of its own."""
+        kept = self.layout.without_points
+        return OutputBlock(kept, self.memory[: kept.size].copy())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out views, which a copy makes of its own memory, and room that nothing tells of.
+
+        Of runs saved at every step the points are others' to keep.
+        """
+        kept = self.without_points() if self.layout.counts.first > 1 else self
+        return {"layout": kept.layout, "memory": kept.memory}
 
     @cached_property
     def arrays(self) -> KernelOutputs:
