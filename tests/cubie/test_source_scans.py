@@ -134,9 +134,10 @@ FOUNDATIONS = {
     "errors": set(),
     "status": set(),
     "tableaus": {"errors"},
-    "backend": {"errors"},
+    "reals": {"errors"},
+    "backend": {"errors", "reals"},
     "buffers": {"errors"},
-    "factory": {"backend", "buffers", "errors"},
+    "factory": {"backend", "buffers", "errors", "reals"},
 }
 
 
