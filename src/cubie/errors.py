@@ -83,6 +83,10 @@ class NoDevice(CubieError, RuntimeError):
     """A GPU is needed and there is none."""
 
 
+class NotCompiled(CubieError, RuntimeError):
+    """What a compiled kernel needs cannot be read in this process."""
+
+
 class InvalidProblem(CubieError, ValueError):
     """An initial value problem that cannot be solved as stated.
 

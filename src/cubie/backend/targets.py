@@ -11,7 +11,7 @@ import numpy as np
 
 from cubie.backend.base import Backend
 from cubie.backend.threads import n_threads
-from cubie.errors import InvalidOption
+from cubie.errors import InvalidOption, NotCompiled
 from cubie.reals import as_int
 
 BACKENDS = ("auto", "cpu", "cuda", "python")
@@ -85,7 +85,18 @@ def make_backend(
 
 
 def assembled_backend(backend: Backend) -> Backend:
-    """Return the backend for which an assembler reports a kernel's needs, GPU or not."""
+    """Return the backend for which an assembler reports a kernel's needs, GPU or not.
+
+    Raises
+    ------
+    NotCompiled
+        Under the simulator, which replaces numba's compiler in this process.
+    """
+    if cuda_is_simulated():
+        raise NotCompiled(
+            "kernel.resources() compiles, and NUMBA_ENABLE_CUDASIM=1 replaced numba's compiler for "
+            "this process by the simulator. Ask for them in a process without it; no GPU is needed."
+        )
     from cubie.backend.cuda import CUDABackend
 
     if isinstance(backend, CUDABackend):
