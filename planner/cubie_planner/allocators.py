@@ -25,6 +25,10 @@ from attrs import field, frozen
 from cubie_planner.buffers import Location, nearest_hint
 from cubie_planner.plan import Placement, Plan
 
+# From compute capability 9.0 on the first kilobyte is the system's, and what follows it is
+# aligned relative to that.
+MOST_SHARED_ALIGNMENT = 1024
+
 
 class AllocatorError(ValueError):
     """A plan cannot be turned into allocators as asked, or a launch does not fit it."""
@@ -138,17 +142,37 @@ def allocators(plan: Plan, shapes: Mapping[str, Sequence[int]] | None = None) ->
     work in kernels compiled by numba-cuda and under ``NUMBA_ENABLE_CUDASIM=1``. Where
     buffers share bytes, the kernel has to keep to the lifetimes it declared, with
     ``cuda.syncthreads()`` between phases whose buffers belong to the whole block.
+
+    As with ``cuda.shared.array`` and ``cuda.local.array``, an array holds anything until it
+    is written, also where it was asked for before; in the simulator arrays on the stack and
+    arenas start as NaN (integers as -1), so that a read of what was not written shows. The
+    block's shared memory is aligned like the most aligned of the plan's shared buffers,
+    1024 bytes at most.
     """
     recipes, arena_bytes, arena_alignment = _recipes(plan, _shapes(plan, shapes or {}))
+    widest = _shared_alignment(recipes)
     from numba import config
 
     if config.ENABLE_CUDASIM:  # pyright: ignore[reportAttributeAccessIssue]
         from cubie_planner import allocators_simulator as target
     else:
         from cubie_planner import allocators_cuda as target
-    functions = {name: target.allocator(recipe) for name, recipe in recipes.items()}
+    functions = {name: target.allocator(recipe, widest) for name, recipe in recipes.items()}
     arena = target.arena(arena_bytes, arena_alignment)
     return Allocators(recipes, functions, arena, arena_bytes, plan.shared_bytes_per_block)
+
+
+def _shared_alignment(recipes: Mapping[str, Recipe]) -> int:
+    """Return the widest alignment in shared memory, or refuse what no block's memory has."""
+    shared = [r for r in recipes.values() if r.source is Source.SHARED and r.size_bytes]
+    for recipe in shared:
+        if recipe.alignment > MOST_SHARED_ALIGNMENT:
+            raise AllocatorError(
+                f"`{recipe.name}` is aligned to {recipe.alignment} B and shared, but the shared "
+                f"memory of a block starts at a multiple of {MOST_SHARED_ALIGNMENT} B; lower its "
+                "alignment, or place it elsewhere"
+            )
+    return max((recipe.alignment for recipe in shared), default=1)
 
 
 def _shapes(plan: Plan, shapes: Mapping[str, Sequence[int]]) -> dict[str, tuple[int, ...]]:

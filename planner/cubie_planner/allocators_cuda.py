@@ -28,21 +28,25 @@ SHARED_NAME = "cubie_planner_dynamic_shared"
 SHARED_ALIGNMENT = 128  # the widest any load or bulk copy asks for
 
 
-def allocator(recipe: Recipe) -> Callable:
-    """Return the device function of one buffer."""
+def allocator(recipe: Recipe, shared_alignment: int) -> Callable:
+    """Return the device function of one buffer.
+
+    `shared_alignment` is that of the block's shared memory: no less than of any buffer in it.
+    """
     array = types.Array(from_dtype(recipe.dtype), len(recipe.shape), "C")
 
     def write(context, builder, signature, args):
         result = arrayobj.make_array(array)(context, builder)
         if recipe.source is Source.STACK:
             items = ir.ArrayType(result.data.type.pointee, math.prod(recipe.shape))
-            memory = cgutils.alloca_once(builder, items, name="planned")
-            memory.align = recipe.alignment
+            memory = _on_stack(builder, items, recipe.alignment, "planned")
         elif recipe.source is Source.ARENA:
             arena = arrayobj.make_array(signature.args[0])(context, builder, args[0])
             memory = builder.gep(arena.data, [WORD(recipe.offset)], inbounds=True)
         else:
-            memory = builder.gep(_shared(builder), [_shared_offset(builder, recipe)])
+            memory = builder.gep(
+                _shared(builder, shared_alignment), [_shared_offset(builder, recipe)]
+            )
         return _fill(context, builder, array, result, memory, recipe.shape)
 
     if recipe.source is Source.ARENA:
@@ -65,8 +69,7 @@ def arena(size_bytes: int, alignment: int) -> Callable:
 
     def write(context, builder, signature, args):
         result = arrayobj.make_array(array)(context, builder)
-        memory = cgutils.alloca_once(builder, ir.ArrayType(BYTE, size), name="planned_arena")
-        memory.align = alignment
+        memory = _on_stack(builder, ir.ArrayType(BYTE, size), alignment, "planned_arena")
         return _fill(context, builder, array, result, memory, (size,))
 
     def planned_arena(typing_context):
@@ -75,8 +78,23 @@ def arena(size_bytes: int, alignment: int) -> Callable:
     return intrinsic(planned_arena)
 
 
-def _shared(builder) -> ir.Value:
-    """Return the first byte of the block's dynamic shared memory."""
+def _on_stack(builder, items: ir.ArrayType, alignment: int, name: str) -> ir.Value:
+    """Return memory of the calling function, once for all calls and with any contents.
+
+    numba's `alloca_once` stores zeros where the function starts, and only there: they cost what
+    writing the array costs, and do not say what an array asked for in a loop holds.
+    """
+    with builder.goto_entry_block():
+        memory = builder.alloca(items, name=name)
+    memory.align = alignment
+    return memory
+
+
+def _shared(builder, alignment: int) -> ir.Value:
+    """Return the first byte of the block's dynamic shared memory.
+
+    It follows the kernel's static arrays, at a multiple of the alignment asked for here.
+    """
     module = builder.module
     memory = module.globals.get(SHARED_NAME)
     if memory is None:
@@ -84,6 +102,7 @@ def _shared(builder) -> ir.Value:
         memory = cgutils.add_global_variable(module, kind, SHARED_NAME, nvvm.ADDRSPACE_SHARED)
         memory.linkage = "external"
         memory.align = SHARED_ALIGNMENT
+    memory.align = max(memory.align, alignment)
     return builder.addrspacecast(memory, BYTE.as_pointer(), "generic")
 
 

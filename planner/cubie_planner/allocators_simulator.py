@@ -14,13 +14,15 @@ from numba.cuda.simulator import kernel as simulated
 
 from cubie_planner.allocators import AllocatorError, Recipe, Source
 
+POISON = 0xFF  # bytes of a NaN, and of -1: what was read before it was written shows
 
-def allocator(recipe: Recipe) -> Callable:
-    """Return the function of one buffer."""
+
+def allocator(recipe: Recipe, shared_alignment: int) -> Callable:
+    """Return the function of one buffer; simulated memory has no alignment."""
     if not recipe.size_bytes:
         return lambda: np.empty(recipe.shape, recipe.dtype)
     if recipe.source is Source.STACK:
-        return lambda: _context(recipe.name).local.array(recipe.shape, recipe.dtype)
+        return lambda: _poisoned(_context(recipe.name).local.array(recipe.shape, recipe.dtype))
     if recipe.source is Source.ARENA:
         return lambda arena: _view(arena, recipe.offset, recipe)
 
@@ -36,7 +38,12 @@ def allocator(recipe: Recipe) -> Callable:
 
 def arena(size_bytes: int, alignment: int) -> Callable:
     """Return the function that makes a thread's arena."""
-    return lambda: _context("arena").local.array(max(1, size_bytes), np.dtype("u1"))
+    return lambda: _poisoned(_context("arena").local.array(max(1, size_bytes), np.dtype("u1")))
+
+
+def _poisoned(array: np.ndarray) -> np.ndarray:
+    array.view("u1")[...] = POISON
+    return array
 
 
 def _context(name: str):

@@ -260,6 +260,9 @@ def _check_size(buffer: Buffer) -> None:
     if not is_integer(buffer.n_elements) or buffer.n_elements < 0:
         raise BufferError(name, f"n_elements must be an integer >= 0, got {buffer.n_elements!r}")
     object.__setattr__(buffer, "n_elements", int(buffer.n_elements))
+    if isinstance(buffer.dtype, np.dtype) and buffer.dtype.char in "gG":
+        narrower = "float64" if buffer.dtype.char == "g" else "complex128"
+        raise BufferError(name, f"dtype {buffer.dtype} is known to no GPU; give {narrower}")
     if not isinstance(buffer.dtype, np.dtype) or buffer.dtype.kind not in "biufc":
         raise BufferError(name, f"dtype {buffer.dtype} is not a number or bool of fixed size")
     if not buffer.dtype.isnative:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 import numbers
-from typing import Any
+from collections.abc import Mapping, Set
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cubie.errors import InvalidProblem
+from cubie.errors import InvalidProblem, shown
+from cubie.reals import LARGEST, NotReal, as_float, real, real_array
+
+if TYPE_CHECKING:
+    from cubie.systems import System
 
 LARGEST_COUNT = 2**31 - 2  # attempts are counted in 32 bits, with room for one more
 
@@ -17,10 +22,13 @@ def time_span(given: Any) -> tuple[float, float]:
     """Return (start, end); the end may lie before the start (integration backwards)."""
     try:
         start, end = given
-        start, end = float(start), float(end)
+        start, end = real(start), real(end)
+        if isinstance(given, (Mapping, Set)):
+            raise NotReal("has no order")
     except (TypeError, ValueError) as error:
+        why = f": it {error}" if isinstance(error, NotReal) else ""
         raise InvalidProblem(
-            "t_span", f"is {given!r}, but must be two numbers (start, end)."
+            "t_span", f"is {shown(given)}, but must be two numbers (start, end){why}."
         ) from error
     if not (math.isfinite(start) and math.isfinite(end)):
         raise InvalidProblem("t_span", f"is ({start}, {end}), but both times must be finite.")
@@ -32,9 +40,10 @@ def save_times(given: Any, span: tuple[float, float]) -> np.ndarray | None:
     if given is None:
         return None
     try:
-        times = np.asarray(given, dtype=float)
+        times = np.asarray(real_array(given), dtype=float)
     except (TypeError, ValueError) as error:
-        raise InvalidProblem("t_eval", "must be a sequence of numbers.") from error
+        why = f", but {error}" if isinstance(error, NotReal) else ""
+        raise InvalidProblem("t_eval", f"must be a sequence of numbers{why}.") from error
     if times.ndim != 1 or times.size == 0:
         raise InvalidProblem(
             "t_eval",
@@ -62,15 +71,18 @@ def save_times(given: Any, span: tuple[float, float]) -> np.ndarray | None:
 def tolerance(name: str, given: Any, n: int) -> np.ndarray:
     """Return a tolerance as (1,) or (n,) positive numbers; atol may be zero."""
     try:
-        values = np.atleast_1d(np.asarray(given, dtype=float))
+        values = np.atleast_1d(np.asarray(real_array(given), dtype=float))
     except (TypeError, ValueError) as error:
-        raise InvalidProblem(name, f"is {given!r}, but must be a number or {n} numbers.") from error
+        why = f": it {error}" if isinstance(error, NotReal) else ""
+        raise InvalidProblem(
+            name, f"is {shown(given)}, but must be a number or {n} numbers{why}."
+        ) from error
     if values.shape not in ((1,), (n,)):
         raise InvalidProblem(
             name, f"has shape {values.shape}, but must be a number or have shape ({n},)."
         )
     if not np.all(np.isfinite(values)) or np.any(values < 0):
-        raise InvalidProblem(name, f"is {given!r}, but must be finite and not negative.")
+        raise InvalidProblem(name, f"is {shown(given)}, but must be finite and not negative.")
     return values
 
 
@@ -101,9 +113,11 @@ def least_tolerance(dtype) -> float:
 
 def positive(name: str, given: Any, allow_infinite: bool = False) -> float:
     """Return a positive number."""
-    number = float(given) if isinstance(given, numbers.Real) else math.nan
-    if isinstance(given, bool) or not number > 0 or (math.isinf(number) and not allow_infinite):
-        raise InvalidProblem(name, f"is {given!r}, but must be a positive number.")
+    number = as_float(given)
+    is_number = isinstance(number, float) and (allow_infinite or not math.isinf(number))
+    if not is_number or not number > 0:
+        most = f" of at most {LARGEST:.2g}" if isinstance(given, int) and given > LARGEST else ""
+        raise InvalidProblem(name, f"is {shown(given)}, but must be a positive number{most}.")
     return number
 
 
@@ -111,9 +125,9 @@ def count(name: str, given: Any) -> int:
     """Return an int of at least 1."""
     number = int(given) if isinstance(given, numbers.Integral) else 0
     if isinstance(given, bool) or number < 1:
-        raise InvalidProblem(name, f"is {given!r}, but must be an integer of at least 1.")
+        raise InvalidProblem(name, f"is {shown(given)}, but must be an integer of at least 1.")
     if number > LARGEST_COUNT:
-        raise InvalidProblem(name, f"is {given}, but must not exceed {LARGEST_COUNT}.")
+        raise InvalidProblem(name, f"is {shown(given)}, but must not exceed {LARGEST_COUNT}.")
     return number
 
 
@@ -145,6 +159,21 @@ def fit(name: str, given: Any, rounded: np.ndarray) -> None:
             f"{limits.smallest_subnormal:.2g} to {limits.max:.2g}. Choose other units, or "
             "dtype='float64'.",
         )
+
+
+def constants(system: System, dtype) -> None:
+    """Refuse numbers in a system's equations that become infinite, or nothing, in a dtype."""
+    if np.dtype(dtype) == np.float64:
+        return
+    rows = [row.far_constants for row in system.jacobian_rows]
+    given = {
+        "fun": system.far_constants,
+        "jac": np.concatenate(rows) if rows else np.zeros(0),
+        "mass_matrix": np.array(system.mass or (), dtype=float),
+    }
+    for name, values in given.items():
+        with np.errstate(over="ignore", under="ignore"):
+            fit(name, values, values.astype(dtype))
 
 
 def initial_states(states: np.ndarray) -> None:

@@ -13,6 +13,20 @@ def nearest(given: str, allowed: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+LONGEST_SHOWN = 80
+
+
+def shown(given: Any) -> str:
+    """Return the `repr` of something for a message, cut short where it is long."""
+    if isinstance(given, int) and given.bit_length() > 4 * LONGEST_SHOWN:
+        return f"an int of {given.bit_length()} bits"  # Python may refuse to write its digits
+    try:
+        text = " ".join(repr(given).split())
+    except Exception:  # of the user's own
+        text = f"a {type(given).__name__}"
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+
+
 class CubieError(Exception):
     """Base of the exceptions that this package raises."""
 
@@ -35,12 +49,13 @@ class InvalidOption(CubieError, ValueError):
         self.option = option
         self.given = given
         self.allowed = tuple(allowed)
-        message = f"`{option}` is {given!r}"
+        message = f"`{option}` is {shown(given)}"
         if self.allowed:
             message += ", but must be one of " + ", ".join(repr(a) for a in self.allowed)
             close = nearest(given, self.allowed) if isinstance(given, str) else None
             if close:
-                message += f" (did you mean {close!r}?)"
+                meant = next(a for a in self.allowed if str(a) == close)
+                message += f" (did you mean {meant!r}?)"
         super().__init__(f"{message}. {advice}".strip() if advice else f"{message}.")
 
 
@@ -54,10 +69,13 @@ class UnknownOption(CubieError, TypeError):
     nearest : str or None
     """
 
-    def __init__(self, given: str, allowed: Iterable[str]):
+    def __init__(self, given: str, allowed: Iterable[str], instead: str = ""):
         self.given = given
         self.allowed = tuple(sorted(allowed))
-        self.nearest = nearest(given, self.allowed)
+        self.nearest = None if instead else nearest(given, self.allowed)
+        if instead:  # known elsewhere: what takes its place says more than a list
+            super().__init__(f"`{given}` is not supported. {instead}")
+            return
         hint = f" Did you mean `{self.nearest}`?" if self.nearest else ""
         super().__init__(
             f"`{given}` is not an option of any component of this solver.{hint} "
@@ -98,6 +116,10 @@ class OutputsTooLarge(OutOfMemory):
         self.n_bytes, self.free_bytes = n_bytes, free_bytes
         self.longest_run = longest_run
         super().__init__(message)
+
+
+class NotCompiled(CubieError, RuntimeError):
+    """What a compiled kernel needs cannot be read in this process."""
 
 
 class InvalidProblem(CubieError, ValueError):

@@ -13,6 +13,7 @@ from cubie.backend import Backend, make_backend
 from cubie.errors import InvalidOption, InvalidProblem
 from cubie.integrator import RunSettings
 from cubie.kernel import DEFAULT_BLOCK_SIZE, BatchSolverConfig
+from cubie.reals import is_flag
 from cubie.saving import SaveMode
 from cubie.sizes import parse_size
 from cubie.systems import System, read_jacobian
@@ -41,7 +42,7 @@ class SolverSettings:
     block_size: int | None = None
     backend: str = "auto"
     dtype: Any = None
-    fastmath: bool = True
+    fastmath: bool = field(default=True, validator=is_flag)
     lanes: int | None = None
     save: str | None = None
     jac: Any = field(default=None)  # as given: a matrix may change in place

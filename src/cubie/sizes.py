@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from cubie.errors import InvalidOption
+from cubie.reals import as_int
 
 _UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2}
 
@@ -19,6 +20,7 @@ def parse_size(option: str, given: int | str | None) -> int | None:
     """
     if given is None:
         return None
+    given = as_int(given)
     if isinstance(given, bool) or not isinstance(given, (int, str)):
         raise InvalidOption(option, given, advice=_ADVICE)
     if isinstance(given, int):

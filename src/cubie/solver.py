@@ -233,8 +233,7 @@ class Solver:
         if structure is None:
             return self._prepare(settings, options, batch, mode, dtype)
         small = is_small_batch(dtype, batch.n_runs or 1)
-        noted = batch.looks_like_one_run
-        key = (content, batch.y0.shape[0], structure, mode, dtype, small, noted)
+        key = (content, batch.y0.shape[0], structure, mode, dtype, small, batch.notes)
         prepared = self._prepared.get(key)
         if prepared is None:
             prepared = self._prepare(settings, options, batch, mode, dtype)
@@ -255,6 +254,7 @@ class Solver:
         if by_newton and np.any(atol <= checks.least_tolerance(dtype)):
             options = {"weigh_increments": True, **options}
         system = self._system(settings, batch)
+        checks.constants(system, dtype)
         return PreparedSolve(
             self._kernel(system, settings, options, batch, mode, dtype, rtol.size > 1),
             mode,
@@ -272,8 +272,8 @@ class Solver:
             of_jac = f"`jac` is not used: `{settings.method.name}` is explicit."
         unseen = self._fun.unseen or self._given.unseen
         note = f"Nothing is remembered from one solve to the next, because {unseen}."
-        swept = batch.advice if batch.looks_like_one_run else ""
-        return (*filter(None, [system.note, of_jac, swept]), *([note] if unseen else []))
+        notes = [system.note, of_jac, *batch.notes, note if unseen else ""]
+        return tuple(filter(None, notes))
 
     def _by_position(self, y0: Any, args: Any) -> tuple[Any, Any]:
         """Return `y0` and `args`, which of equations may be mappings by name."""
@@ -365,8 +365,12 @@ def _traced(fun: Callable, batch: Batch, names: Any, watched: Watched) -> System
     try:
         return trace(fun, batch.y0.shape[0], batch.args, names=names, watched=watched)
     except RightHandSideError as error:
-        if batch.vectors and error.__cause__ is not None:
-            raise RightHandSideError(f"{error} {batch.advice}") from error.__cause__
+        raised = error.__cause__ is not None
+        advice = [batch.advice] if batch.vectors and raised else []
+        if raised or error.of_shape:
+            advice += batch.unswept
+        if advice:
+            raise RightHandSideError(" ".join([str(error), *advice])) from error.__cause__
         raise
 
 

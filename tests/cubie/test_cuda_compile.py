@@ -4,7 +4,10 @@ import functools
 import math
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import PackageNotFoundError, version
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -162,3 +165,56 @@ def test_fast_math_keeps_powers_of_negative_numbers_and_the_digits_of_tanh():
     assert "tanh.approx" not in code
     assert "cvt.rzi" in code or "trunc" in code
     assert "setp.nan" in code or "setp.num" in code
+
+
+def test_threads_that_read_resources_leave_numba_as_it_was(monkeypatch):
+    """One after the other pretends a device, to itself alone, and the last puts numba's back."""
+    from cubie.backend.cuda import _pretended_device, cuda_dispatcher
+
+    def present():
+        return SimpleNamespace(compute_capability="of the device that is there")
+
+    monkeypatch.setattr(cuda_dispatcher, "get_current_device", present)
+    seen, started, entered, ended = {}, threading.Event(), threading.Event(), threading.Event()
+
+    def ask(name):
+        seen[name] = cuda_dispatcher.get_current_device().compute_capability
+
+    def second():
+        started.set()
+        with _pretended_device((8, 0)):
+            entered.set()
+            ask("second")
+            ended.wait(10)
+
+    other = threading.Thread(target=second)
+    with _pretended_device((9, 0)):
+        other.start()
+        started.wait(10)
+        entered.wait(0.3)  # in vain, where they take turns
+        ask("first")
+        bystander = threading.Thread(target=ask, args=["bystander"])
+        bystander.start()
+        bystander.join()
+    ended.set()
+    other.join()
+    assert cuda_dispatcher.get_current_device is present
+    assert seen == {
+        "first": (9, 0),
+        "second": (8, 0),
+        "bystander": "of the device that is there",
+    }
+
+
+def test_resources_from_several_threads_are_those_of_one():
+    """Kernels that are compiled at the same time for different devices are those compiled alone."""
+    solver = Solver(lambda t, y: [y[1], -y[0]], method="rk4", first_step=0.1)
+    solver.prepare([1.0, 0.0])
+    capabilities = [(8, 0), (9, 0), (8, 6)]
+    with ThreadPoolExecutor(len(capabilities)) as pool:
+        together = list(pool.map(solver.kernel.resources, capabilities))
+    for capability, found in zip(capabilities, together, strict=True):
+        alone = solver.kernel.resources(capability)
+        assert found.capability == capability
+        for name in ("registers", "stack_bytes", "spill_store_bytes"):
+            assert getattr(found, name) == getattr(alone, name)

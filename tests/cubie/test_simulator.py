@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cubie import Solver
+from cubie import CubieError, Solver
 from tests.oracle.problems import lorenz
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,6 +61,12 @@ def write_results(path):
     for case in CASES:
         result = solve("cuda", case)
         arrays |= {f"{case}.{name}": getattr(result, name) for name in OUTPUTS}
+    solver = Solver(lorenz, backend="cuda")
+    solver.prepare([1.0, 0.0, 0.0], args=(10.0, 28.0, 8.0 / 3.0))
+    try:
+        solver.kernel.resources((9, 0))
+    except CubieError as error:
+        arrays["resources"] = np.array([type(error).__name__, str(error)])
     np.savez(path, **arrays)
 
 
@@ -97,3 +103,12 @@ def test_placements_agree_under_the_simulator(simulated):
             np.testing.assert_array_equal(
                 simulated[f"{case}.{name}"], simulated[f"tsit5_local.{name}"]
             )
+
+
+def test_under_the_simulator_resources_say_why_there_are_none(simulated):
+    """Nothing is compiled in such a process: the error says so, and what to do."""
+    assert simulated["resources"].tolist() == [
+        "NotCompiled",
+        "kernel.resources() compiles, and NUMBA_ENABLE_CUDASIM=1 replaced numba's compiler for "
+        "this process by the simulator. Ask for them in a process without it; no GPU is needed.",
+    ]

@@ -134,10 +134,11 @@ FOUNDATIONS = {
     "errors": set(),
     "status": set(),
     "tableaus": {"errors"},
-    "backend": {"errors"},
+    "reals": {"errors"},
+    "backend": {"errors", "reals"},
     "buffers": {"errors"},
     "recent": set(),
-    "factory": {"backend", "buffers", "errors", "recent"},
+    "factory": {"backend", "buffers", "errors", "reals", "recent"},
 }
 
 

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cubie import InvalidProblem
 from cubie.systems import BatchShapeError, split_batch
 
 
@@ -77,8 +78,8 @@ def test_unclear_number_of_runs():
         (np.ones((2, 2, 2)), (), BatchShapeError, "(2, 2, 2)"),
         ([[1.0, 2.0], [3.0]], (), BatchShapeError, "rectangular"),
         ([1.0, 2.0], (np.array([]),), BatchShapeError, "args[0] has shape (0,)"),
-        ([1j, 2.0], (), TypeError, "complex128"),
-        (["a", "b"], (), TypeError, "real numbers"),
+        ([1j, 2.0], (), InvalidProblem, "the complex number 1j"),
+        (["a", "b"], (), InvalidProblem, "the text 'a'"),
         ([1.0], 3.0, TypeError, "args=(value,)"),
         ([1.0], (2j,), TypeError, "args[0] is complex"),
         ([1.0], ({"k": [1.0, 2j]},), TypeError, "args[0]['k'][1] is complex"),

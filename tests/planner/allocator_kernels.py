@@ -113,6 +113,22 @@ def run_simulated():
     ranks[1, (3, 2), 0, arrays.shared_bytes](out)
     np.testing.assert_array_equal(out, [[0, 1, 2], [3, 4, 5]])
 
+    arrays = allocators(made)
+    get, get_kept, arena = arrays["own"], arrays["kept"], arrays.arena
+
+    @cuda.jit
+    def unwritten(out):
+        kept = get_kept(arena())
+        for i in range(2):  # asked for again, it holds nothing of the first time
+            values = get()
+            out[i, 0] = values[0]
+            values[0] = kept[0]
+        out[2, 0] = kept[0]
+
+    out = np.zeros((THREADS, 1))
+    unwritten[1, 1, 0, arrays.shared_bytes](out)
+    assert np.isnan(out[:3]).all()
+
     arrays = allocators(whole_block(), {"tile": (3, 3)})
     grid = np.zeros((3, 3), dtype="f4")
     whole_block_kernel(arrays)[1, (3, 3), 0, arrays.shared_bytes](grid)

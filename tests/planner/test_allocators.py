@@ -6,9 +6,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
-from cubie_planner import Buffer, Limits, Problem, plan
+from cubie_planner import Buffer, BufferError, Limits, Problem, plan
 from cubie_planner.allocators import AllocatorError, Source, allocators
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,6 +77,89 @@ def test_a_plan_for_a_block_does_not_ask_for_the_thread(pretended_device):
     assert "%tid" not in ptx
     assert "st.shared" in ptx
     assert "ld.shared" in ptx
+
+
+@pytest.mark.parametrize("alignment", [4, 128, 256, 1024])
+def test_shared_memory_is_as_aligned_as_its_buffers(pretended_device, alignment):
+    """Beside an array of the kernel's own the shared memory still starts where the plan needs."""
+    from numba import cuda
+    from numba.cuda import types
+
+    buffers = [Buffer("wide", 8, "f4", alignment=alignment), Buffer("tile", 3, "f4")]
+    arrays = allocators(plan(Problem(buffers, Limits(), "shared")))
+    wide, tile = arrays["wide"], arrays["tile"]
+
+    @cuda.jit
+    def kernel(out):
+        own = cuda.shared.array(3, types.float32)
+        mine, others = wide(), tile()
+        own[cuda.threadIdx.x] = mine[cuda.threadIdx.x] = others[cuda.threadIdx.x] = out[0]
+        cuda.syncthreads()
+        out[1] = own[1] + mine[2] + others[0]
+
+    ptx = ptx_of(kernel, (types.float32[::1],))
+    assert f".extern .shared .align {max(128, alignment)} .b8" in ptx
+
+
+@pytest.mark.parametrize("alignment", [2048, 4096])
+def test_alignments_that_no_shared_memory_has_are_refused(alignment):
+    """From 9.0 on a block's memory starts a kilobyte in; other places have what is asked for."""
+    buffers = [Buffer("wide", 8, "f4", alignment=alignment)]
+    with pytest.raises(AllocatorError) as caught:
+        allocators(plan(Problem(buffers, Limits(), "shared")))
+    assert str(caught.value) == (
+        f"`wide` is aligned to {alignment} B and shared, but the shared memory of a block starts "
+        "at a multiple of 1024 B; lower its alignment, or place it elsewhere"
+    )
+    if os.environ.get("NUMBA_ENABLE_CUDASIM") != "1":
+        assert allocators(plan(Problem(buffers, Limits(), "local")))["wide"]
+
+
+def test_every_type_that_can_be_declared_compiles(pretended_device):
+    """What a buffer may be declared as, a kernel can be compiled with."""
+    from numba.cuda import types
+
+    names = [char for char in np.typecodes["All"] if _is_declared(char)]
+    assert set("?bhilqBHILQefdFD") <= set(names)
+    for name in names:
+        make = allocators(plan(Problem([Buffer("array", 2, name)], Limits(), "shared")))["array"]
+        assert "shared" in ptx_of(copying(make), (types.float32[::1],))
+
+
+def copying(make):
+    """A kernel that copies within an array."""
+    from numba import cuda
+
+    @cuda.jit
+    def kernel(out):
+        array = make()
+        array[0] = array[1]
+        out[0] = len(array)
+
+    return kernel
+
+
+def _is_declared(char):
+    try:
+        return Buffer("array", 2, char)
+    except BufferError:
+        return False
+
+
+def test_arrays_are_not_filled_where_they_are_made(pretended_device):
+    """A local array and the arena are only places: nothing is stored that the kernel does not."""
+    from numba import cuda
+    from numba.cuda import types
+
+    buffers = [Buffer("own", 40, "f4", pin="local"), Buffer("kept", 40, "f4")]
+    arrays = allocators(plan(Problem(buffers, Limits(), {"kept": "local_persistent"})))
+    own, kept, arena = arrays["own"], arrays["kept"], arrays.arena
+
+    @cuda.jit
+    def kernel(out):
+        out[0] = own()[int(out[1])] + kept(arena())[int(out[1])]
+
+    assert "st.local" not in ptx_of(kernel, (types.float32[::1],))
 
 
 def test_the_simulator_runs_them():

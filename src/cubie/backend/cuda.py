@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -29,20 +30,31 @@ from cubie.errors import NoDevice
 # Above this a kernel must ask for its dynamic shared memory explicitly.
 DEFAULT_DYNAMIC_SHARED_BYTES = 48 * 1024
 
+_pretending = threading.RLock()
+
 
 @contextmanager
 def _pretended_device(capability: tuple[int, int]):
     """Let numba-cuda compile where there is no GPU.
 
     A device function that is not inlined asks for the current device only to
-    learn its compute capability; this answers in its place.
+    learn its compute capability; this answers in its place, to the calling thread alone:
+    others may compile for a device that is there.
     """
-    original = cuda_dispatcher.get_current_device
-    cuda_dispatcher.get_current_device = lambda: SimpleNamespace(compute_capability=capability)
-    try:
-        yield
-    finally:
-        cuda_dispatcher.get_current_device = original
+    own = threading.get_ident()
+    with _pretending:  # one at a time, so that each finds and puts back numba's own
+        original = cuda_dispatcher.get_current_device
+
+        def device():
+            if threading.get_ident() == own:
+                return SimpleNamespace(compute_capability=capability)
+            return original()
+
+        cuda_dispatcher.get_current_device = device
+        try:
+            yield
+        finally:
+            cuda_dispatcher.get_current_device = original
 
 
 def _first_argument(context, builder, signature, args):

@@ -6,6 +6,8 @@ import re
 
 from attrs import field, frozen
 
+from cubie.errors import NotCompiled
+
 
 @frozen
 class KernelResources:
@@ -43,14 +45,14 @@ def assemble(ptx: str, capability: tuple[int, int], shared_bytes: int) -> Kernel
 
     Raises
     ------
-    RuntimeError
+    NotCompiled
         Where the CUDA toolkit's linker is not installed, naming the extra that
         brings it, or where the report cannot be read.
     """
     try:
         from cuda.bindings import nvjitlink
     except ImportError as error:
-        raise RuntimeError(
+        raise NotCompiled(
             "Reading a kernel's resources needs the CUDA toolkit's linker: "
             "install cubie[cu13] or cubie[cu12]."
         ) from error
@@ -77,7 +79,7 @@ def _parse(report: str, capability, shared_bytes, ptx, cubin) -> KernelResources
         r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report
     )
     if registers is None or frame is None:
-        raise RuntimeError(f"The assembler's report has another form than expected:\n{report}")
+        raise NotCompiled(f"The assembler's report has another form than expected:\n{report}")
     return KernelResources(
         capability=capability,
         registers=int(registers[1]),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ctypes
 import functools
 import os
+from typing import Any
 
 import numpy as np
 
 from cubie.backend.base import Backend
 from cubie.backend.threads import n_threads
-from cubie.errors import InvalidOption
+from cubie.errors import InvalidOption, NotCompiled
+from cubie.reals import as_int
 
 BACKENDS = ("auto", "cpu", "cuda", "python")
 
@@ -60,6 +62,7 @@ def make_backend(
         raise InvalidOption("dtype", np.dtype(dtype).name, ("float32", "float64"))
     if name == "auto":
         name = "cuda" if cuda_is_simulated() or cuda_is_available() else "cpu"
+    lanes = None if lanes is None else _whole(lanes)
     if lanes not in (None, 1) and name != "cpu":
         raise InvalidOption("lanes", lanes, (1,), f"The {name} target runs one lane a thread.")
     if name == "cpu":
@@ -82,7 +85,18 @@ def make_backend(
 
 
 def assembled_backend(backend: Backend) -> Backend:
-    """Return the backend for which an assembler reports a kernel's needs, GPU or not."""
+    """Return the backend for which an assembler reports a kernel's needs, GPU or not.
+
+    Raises
+    ------
+    NotCompiled
+        Under the simulator, which replaces numba's compiler in this process.
+    """
+    if cuda_is_simulated():
+        raise NotCompiled(
+            "kernel.resources() compiles, and NUMBA_ENABLE_CUDASIM=1 replaced numba's compiler for "
+            "this process by the simulator. Ask for them in a process without it; no GPU is needed."
+        )
     from cubie.backend.cuda import CUDABackend
 
     if isinstance(backend, CUDABackend):
@@ -112,10 +126,19 @@ def cuda_is_available() -> bool:
 MAX_LANES = 64
 
 
+LANES = tuple(1 << k for k in range(MAX_LANES.bit_length()))
+
+
+def _whole(lanes: Any) -> int:
+    number = as_int(lanes)
+    if type(number) is not int:
+        raise InvalidOption("lanes", lanes, LANES)
+    return number
+
+
 def _checked_lanes(lanes: int) -> int:
-    if not isinstance(lanes, int) or lanes < 1 or lanes > MAX_LANES or lanes & (lanes - 1):
-        allowed = tuple(1 << k for k in range(MAX_LANES.bit_length()))
-        raise InvalidOption("lanes", lanes, allowed)
+    if lanes not in LANES:
+        raise InvalidOption("lanes", lanes, LANES)
     return lanes
 
 

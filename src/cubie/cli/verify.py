@@ -11,6 +11,7 @@ from cubie.cli.errors import InputError, one_line
 from cubie.cli.inputs import Source
 from cubie.cli.objectives import Planner
 from cubie.cli.views import table
+from cubie.errors import NotCompiled
 from cubie.kernel import BatchSolverConfig, BatchSolverKernel
 from cubie_planner import Plan, PlanInfeasible, PlanUnknown, Problem
 from cubie_planner.cost import Cost
@@ -128,7 +129,7 @@ def compiled(model: BatchSolverKernel, plan: Plan) -> Compiled:
     try:
         kernel = BatchSolverKernel(model.integrator, config, model.backend)
         found = kernel.resources(capability)
-    except ImportError as error:
+    except (ImportError, NotCompiled) as error:
         raise InputError(f"--verify: {one_line(error)}") from error
     except Exception as error:
         told = one_line(error) or "it says nothing more"

@@ -20,6 +20,7 @@ from cubie.backend.power import build_exp2, build_log2
 from cubie.controllers.contract import ControlFunctions, StepController
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
+from cubie.reals import as_float
 
 # Squared norms outside this range act like its ends: factors are bounded anyway.
 SMALLEST_SQUARE, LARGEST_SQUARE = 1e-20, 1e20
@@ -29,7 +30,7 @@ NO_PREVIOUS_STEP = -1000.0  # log2 of a previous size that never limits the next
 
 def _within(low: float, high: float):
     def check(instance, attribute, value):
-        if not (isinstance(value, (int, float)) and low < value < high):
+        if not (isinstance(value, float) and low < value < high):
             raise InvalidOption(
                 attribute.name, value, advice=f"It must lie between {low:g} and {high:g}."
             )
@@ -49,9 +50,9 @@ class BoundedSettings:
         Bounds of one change of the step size.
     """
 
-    safety: float = field(default=0.9, validator=_within(0.0, 1.0 + 1e-12))
-    min_factor: float = field(default=0.2, validator=_within(0.0, 1.0))
-    max_factor: float = field(default=10.0, validator=_within(1.0, 1e6))
+    safety: float = field(default=0.9, converter=as_float, validator=_within(0.0, 1.0 + 1e-12))
+    min_factor: float = field(default=0.2, converter=as_float, validator=_within(0.0, 1.0))
+    max_factor: float = field(default=10.0, converter=as_float, validator=_within(1.0, 1e6))
 
 
 _GAIN = _within(-10.0, 10.0)
@@ -65,17 +66,17 @@ class PIDSettings(BoundedSettings):
     exponents 0.49, 0.34, 0.10 over k.
     """
 
-    kp: float = field(default=0.14, validator=_GAIN)
-    ki: float = field(default=0.25, validator=_GAIN)
-    kd: float = field(default=0.10, validator=_GAIN)
+    kp: float = field(default=0.14, converter=as_float, validator=_GAIN)
+    ki: float = field(default=0.25, converter=as_float, validator=_GAIN)
+    kd: float = field(default=0.10, converter=as_float, validator=_GAIN)
 
 
 @frozen
 class PISettings(BoundedSettings):
     """Proportional and integral gains; defaults are PI.3.4 of Soderlind (2003)."""
 
-    kp: float = field(default=0.4, validator=_GAIN)
-    ki: float = field(default=0.3, validator=_GAIN)
+    kp: float = field(default=0.4, converter=as_float, validator=_GAIN)
+    ki: float = field(default=0.3, converter=as_float, validator=_GAIN)
 
 
 class AdaptiveController(StepController):

@@ -16,6 +16,7 @@ from attrs import field, frozen
 from cubie.backend import Backend, absolute, any_lane, is_finite, maximum, select
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
+from cubie.reals import as_float, as_int
 from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
 from cubie.solvers.operator import build_operator
 from cubie.solvers.preconditioners import (
@@ -42,7 +43,7 @@ def _one_of(allowed):
 
 def _count(low: int, high: int):
     def check(instance, attribute, value):
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        if type(value) is not int or not low <= value <= high:
             advice = f"It must be an int from {low} to {high}."
             raise InvalidOption(attribute.name, value, advice=advice)
 
@@ -50,7 +51,7 @@ def _count(low: int, high: int):
 
 
 def _fraction(instance, attribute, value):
-    if not (isinstance(value, (int, float)) and 0.0 < value < 1.0):
+    if not (isinstance(value, float) and 0.0 < value < 1.0):
         raise InvalidOption(attribute.name, value, advice="It must lie between 0 and 1.")
 
 
@@ -83,9 +84,9 @@ class KrylovSettings:
     """
 
     preconditioner: str = field(default="jacobi", validator=_one_of(PRECONDITIONERS))
-    neumann_order: int = field(default=2, validator=_count(1, 20))
-    krylov_tolerance: float = field(default=0.05, validator=_fraction)
-    max_linear_iterations: int = field(default=100, validator=_count(1, 100_000))
+    neumann_order: int = field(default=2, converter=as_int, validator=_count(1, 20))
+    krylov_tolerance: float = field(default=0.05, converter=as_float, validator=_fraction)
+    max_linear_iterations: int = field(default=100, converter=as_int, validator=_count(1, 100_000))
 
 
 class KrylovSolver(LinearSolver):

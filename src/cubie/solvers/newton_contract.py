@@ -9,15 +9,16 @@ from attrs import field, frozen
 
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
+from cubie.reals import as_float, as_int, is_flag
 
 
 def _tolerance(instance, attribute, value):
-    if not (isinstance(value, (int, float)) and 0.0 < value <= 1.0):
+    if not (isinstance(value, float) and 0.0 < value <= 1.0):
         raise InvalidOption(attribute.name, value, advice="It must be above 0 and at most 1.")
 
 
 def _iterations(instance, attribute, value):
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1000:
+    if type(value) is not int or not 1 <= value <= 1000:
         raise InvalidOption(attribute.name, value, advice="It must be an int from 1 to 1000.")
 
 
@@ -36,9 +37,9 @@ class NewtonSettings:
         be small. Set by the solver where there is none, since it takes a few percent.
     """
 
-    newton_tolerance: float = field(default=0.01, validator=_tolerance)
-    max_newton_iterations: int = field(default=10, validator=_iterations)
-    weigh_increments: bool = False
+    newton_tolerance: float = field(default=0.01, converter=as_float, validator=_tolerance)
+    max_newton_iterations: int = field(default=10, converter=as_int, validator=_iterations)
+    weigh_increments: bool = field(default=False, validator=is_flag)
 
 
 @frozen

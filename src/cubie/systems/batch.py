@@ -4,6 +4,8 @@ The rule, in order:
 
 1. `y0` of shape (n_runs, n) fixes the number of runs. `y0` of shape (n,) serves all runs.
 2. A number, list, tuple or dictionary in `args` serves all runs (arrays *inside* one follow 3).
+   What is no number and no NumPy array of numbers (a pandas series, an array of truth values or
+   objects) is one constant of all runs, and refused where it is as long as there are runs.
 3. A numeric array in `args`
    - with `n_runs` known from `y0`: is swept if its first axis has length `n_runs`, else it is one
      vector or matrix for all runs;
@@ -18,8 +20,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cubie.errors import InvalidProblem
+from cubie.reals import NotReal, real_array
 from cubie.systems.errors import BatchShapeError
 from cubie.systems.parameters import leaves_of, rebuild
+from cubie.systems.sweep_advice import require_sweepable, taken_for_vectors, unswept
 
 
 class Batch(NamedTuple):
@@ -37,6 +42,10 @@ class Batch(NamedTuple):
         Which arguments were read as having a run axis: "args[1]", to explain an error with.
     vectors : tuple of str
         Which of them made the batch, as 1-D arrays: elsewhere each would be one vector.
+    unswept : tuple of str
+        A sentence on each array that serves all runs as it is, to explain an error with.
+    doubtful : tuple of str
+        A sentence on each that was perhaps meant to sweep, though it gives no error.
     """
 
     n_runs: int | None
@@ -45,11 +54,18 @@ class Batch(NamedTuple):
     args: tuple[Any, ...]
     swept: tuple[str, ...]
     vectors: tuple[str, ...] = ()
+    unswept: tuple[str, ...] = ()
+    doubtful: tuple[str, ...] = ()
 
     @property
     def looks_like_one_run(self):
         """Whether a 1-D array is as long as the state: it may have been meant as one vector."""
         return bool(self.vectors) and self.n_runs == len(self.y0) > 1
+
+    @property
+    def notes(self):
+        """What a result of these runs says of arrays that may have been meant otherwise."""
+        return (*((self.advice,) if self.looks_like_one_run else ()), *self.doubtful)
 
     @property
     def advice(self):
@@ -79,11 +95,14 @@ def split_batch(y0, args=()):
     ------
     BatchShapeError
         When shapes disagree, naming them.
+    InvalidProblem
+        For what is no real number.
     """
     y0 = _states(y0)
     leaves = leaves_of(checked_args(args))
     arrays = [leaf for leaf in leaves if leaf.numeric and leaf.shape]
     n_runs = len(y0) if y0.ndim == 2 else _common_length(y0, arrays)
+    require_sweepable(leaves, n_runs)
     columns = y0.reshape(-1, y0.shape[-1]).T
     return Batch(
         n_runs,
@@ -92,6 +111,8 @@ def split_batch(y0, args=()):
         rebuild(args, leaves, [_first_run(leaf, n_runs) for leaf in leaves]),
         tuple(leaf.label for leaf in leaves if _is_swept(leaf, n_runs)),
         tuple(leaf.label for leaf in arrays if y0.ndim == 1 and len(leaf.shape) == 1),
+        unswept(leaves, n_runs, y0.shape),
+        taken_for_vectors(leaves, n_runs, y0.shape[-1]),
     )
 
 
@@ -127,11 +148,11 @@ def checked_args(args):
 
 def _states(y0):
     try:
-        array = np.asarray(y0)
+        array = real_array(y0)
+    except NotReal as error:
+        raise InvalidProblem("y0", f"must hold real numbers, but {error}.") from error
     except ValueError as error:
         raise BatchShapeError(f"y0 is no rectangular array: {error}") from error
-    if array.dtype.kind not in "iuf":
-        raise TypeError(f"y0 must hold real numbers; its dtype is {array.dtype}.")
     if array.ndim not in (1, 2) or array.size == 0:
         raise BatchShapeError(
             f"y0 has shape {array.shape}; it must be (n_states,), or (n_runs, n_states) for a "

@@ -6,7 +6,17 @@ from cubie.errors import CubieError
 
 
 class RightHandSideError(CubieError, ValueError):
-    """`fun` is no right-hand side: it raised, or returned what no solver can use."""
+    """`fun` is no right-hand side: it raised, or returned what no solver can use.
+
+    Attributes
+    ----------
+    of_shape : bool
+        What it returned has another shape than the state: an argument may have another one.
+    """
+
+    def __init__(self, message: str, of_shape: bool = False):
+        super().__init__(message)
+        self.of_shape = of_shape
 
 
 class BatchShapeError(CubieError, ValueError):

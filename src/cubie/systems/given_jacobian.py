@@ -9,6 +9,7 @@ import numpy as np
 from attrs import frozen
 
 from cubie.errors import InvalidOption
+from cubie.reals import real_array
 
 _ALLOWED = ("jac(t, y, *args)", "an (n, n) matrix of numbers", "a SciPy sparse matrix")
 
@@ -39,7 +40,7 @@ def read_jacobian(given: Any) -> Callable | None:
     if given is None or callable(given):
         return given
     try:
-        matrix = np.asarray(dense(given), dtype=float)
+        matrix = real_array(dense(given)).astype(float)
     except (TypeError, ValueError) as error:
         raise InvalidOption("jac", f"a {type(given).__name__}", _ALLOWED) from error
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:

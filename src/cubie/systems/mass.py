@@ -10,6 +10,7 @@ from attrs import evolve
 
 from cubie.backend import Backend
 from cubie.errors import InvalidOption
+from cubie.reals import real_array
 from cubie.systems.store import Store, digest_of, load_module
 from cubie.systems.system import System
 
@@ -28,11 +29,15 @@ def mass_entries(n_states: int, matrix: Any = None) -> MassEntries:
     Raises
     ------
     InvalidOption
-        For another shape, or values that are not finite.
+        For another shape, or values that are no finite numbers.
     """
     if matrix is None:
         return {(i, i): 1.0 for i in range(n_states)}
-    array = np.asarray(matrix, dtype=float)
+    try:
+        array = real_array(matrix).astype(float)
+    except (TypeError, ValueError) as error:
+        allowed = (f"a ({n_states}, {n_states}) matrix or {n_states} numbers",)
+        raise InvalidOption("mass_matrix", matrix, allowed, f"It {error}.") from error
     if array.ndim == 1:
         array = np.diag(array)
     if array.shape != (n_states, n_states):

@@ -14,6 +14,9 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen
 
+from cubie.errors import InvalidProblem
+from cubie.reals import NotReal, real, require_unmasked
+
 CONTAINERS = (list, tuple, dict)
 
 
@@ -36,7 +39,11 @@ class Leaf:
     @property
     def label(self):
         """How a message calls the leaf: `args[2]`, `args[0]['rate']`."""
-        return "args" + "".join(f"[{key!r}]" for key in self.path)
+        return _label(self.path)
+
+
+def _label(path):
+    return "args" + "".join(f"[{key!r}]" for key in path)
 
 
 def leaves_of(args):
@@ -67,11 +74,17 @@ def _classify(path, value):
     elif isinstance(value, (bool, int, float, complex)):
         kind = np.dtype(type(value)).kind
     if kind == "c":
-        label = "args" + "".join(f"[{key!r}]" for key in path)
         raise TypeError(
-            f"{label} is complex; parameters are real numbers. Pass its real and imaginary parts."
+            f"{_label(path)} is complex; parameters are real numbers. Pass its real and "
+            "imaginary parts."
         )
     if kind in ("i", "u", "f"):
+        try:
+            require_unmasked(value)
+            if type(value) is int:
+                real(value)
+        except NotReal as error:
+            raise InvalidProblem(_label(path), f"{error}.") from error
         return True, kind != "f", np.shape(value)
     return False, False, ()
 

@@ -15,6 +15,9 @@ from cubie.systems.expression import COMPARISONS, Expr
 # do, and all of them.
 MOST_STATE_CONDITIONS = 40
 MOST_CONDITIONS = 2000
+# Those that follow from others as well: so many of one condition are a loop that goes on for ever
+# where it is supposed to hold, though it may end for numbers.
+MOST_QUESTIONS = 50_000
 
 _FLIPPED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 _SINGLE_VALUED = frozenset({"+", "-", "*", "neg"})
@@ -31,6 +34,7 @@ class Paths:
     def _forget(self):
         self.taken = []
         self._on_states = 0
+        self._questions = 0
         self._answers = {}  # serial number of a mask -> whether it holds
         self._ranges = {}  # serial number of a number -> Range
 
@@ -38,6 +42,9 @@ class Paths:
         """Answer for this path; what follows from earlier answers is not asked."""
         if type(mask) is bool:
             return mask
+        self._questions += 1
+        if self._questions > MOST_QUESTIONS:
+            raise TooManyPaths("it cannot be decided while tracing when a loop ends")
         answer = self._implied(mask)
         if answer is not None:
             return answer

@@ -1,6 +1,8 @@
 """A system of equations, ready for a backend to compile."""
 
 import ast
+import re
+import sys
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -11,6 +13,9 @@ from attrs import field, frozen
 
 from cubie.systems.batch import parameter_columns
 from cubie.systems.store import load_module
+
+# Python writes numbers so from 1e16 on and below 1e-4: all others are numbers in any dtype.
+_WITH_EXPONENT = re.compile(r"(?<![\w.])[\d.]+e[+-]\d\d+")
 
 
 @frozen
@@ -69,6 +74,17 @@ class System:
             return True
         names = (node for node in ast.walk(ast.parse(self.source)) if isinstance(node, ast.Name))
         return any(name.id == "t" for name in names)
+
+    @cached_property
+    def far_constants(self) -> np.ndarray:
+        """The very large and very small numbers that stand in the traced equations.
+
+        Without the largest of all, which bounds what it is compared with as infinity does.
+        """
+        if self.kind == "compiled":  # calculates in double precision
+            return np.zeros(0)
+        values = set(map(float, _WITH_EXPONENT.findall(self.source)))
+        return np.array(sorted(values - {sys.float_info.max}))
 
     @property
     def rhs(self):

@@ -171,10 +171,14 @@ def output_entries(result, n_states):
         )
     if isinstance(result, np.ndarray) and result.ndim != 1:
         raise RightHandSideError(
-            f"fun returned an array of shape {result.shape}; it must have shape ({n_states},)."
+            f"fun returned an array of shape {result.shape}; it must have shape ({n_states},).",
+            of_shape=True,
         )
     if len(result) != n_states:
-        raise RightHandSideError(f"fun returned {len(result)} values for {n_states} states.")
+        of_shape = isinstance(result, np.ndarray)
+        raise RightHandSideError(
+            f"fun returned {len(result)} values for {n_states} states.", of_shape=of_shape
+        )
     return [_output_entry(entry, i) for i, entry in enumerate(result)]
 
 
@@ -193,7 +197,8 @@ def _output_entry(entry, i):
     number = NotImplemented if isinstance(entry, str) else ex.operand(entry)
     if number is NotImplemented:
         raise RightHandSideError(
-            f"fun returned {_what(entry)} for state {i}; it must be one number."
+            f"fun returned {_what(entry)} for state {i}; it must be one number.",
+            of_shape=bool(getattr(entry, "shape", ())),
         )
     return number
 

@@ -1,0 +1,97 @@
+"""What to tell whoever gave an array that does not sweep where it may have been meant to."""
+
+import numpy as np
+
+from cubie.systems.errors import BatchShapeError
+
+HOW = (
+    "Only NumPy arrays of numbers sweep: for one entry a run give np.asarray({0}, dtype=float), "
+    "for one vector of all runs a list."
+)
+
+
+def require_sweepable(leaves, n_runs):
+    """Refuse what is as long as there are runs, but does not sweep.
+
+    Parameters
+    ----------
+    leaves : sequence of Leaf
+    n_runs : int or None
+
+    Raises
+    ------
+    BatchShapeError
+    """
+    for leaf in leaves:
+        shape = _shape(leaf)
+        if not leaf.numeric and shape and shape[0] == n_runs:
+            raise BatchShapeError(
+                f"{_what(leaf, shape)}, and there are {n_runs} runs: it is not clear whether each "
+                f"gets one entry. {HOW.format(leaf.label)}"
+            )
+
+
+def unswept(leaves, n_runs, y0_shape):
+    """Return a sentence for each array that serves all runs as it is."""
+    sentences = []
+    for leaf in leaves:
+        shape = _shape(leaf)
+        if not shape or (leaf.numeric and shape[0] == n_runs):
+            continue
+        if not leaf.numeric:
+            sentences.append(
+                f"{_what(leaf, shape)}: all of it serves every run. {HOW.format(leaf.label)}"
+            )
+        elif n_runs is not None:
+            sentences.append(
+                f"{leaf.label} has shape {shape}: all of it serves every run. It would sweep if "
+                f"its first axis had the length of the number of runs, {n_runs}."
+            )
+        else:
+            sentences.append(
+                f"{leaf.label} has shape {shape}: all of it serves every run, because with y0 of "
+                f"shape {y0_shape} only 1-D arrays sweep. For one row a run give y0 once a run as "
+                f"well, np.tile(y0, ({shape[0]}, 1)), or each column as a 1-D array of its own."
+            )
+    return tuple(sentences)
+
+
+def taken_for_vectors(leaves, n_runs, n_states):
+    """Return a sentence for each series of a single run that is as long as the state.
+
+    Multiplied with the state it gives no error, but was perhaps meant to sweep.
+    """
+    if n_runs is not None or n_states == 1:
+        return ()
+    return tuple(
+        f"{_what(leaf, _shape(leaf))}: it serves one run as a vector. {HOW.format(leaf.label)}"
+        for leaf in leaves
+        if not leaf.numeric and not _is_mask(leaf.value) and _shape(leaf) == (n_states,)
+    )
+
+
+def _shape(leaf):
+    """Return the shape of an array, a series or a table, () of anything else."""
+    if leaf.numeric:
+        return tuple(leaf.shape)
+    # Asked of the class: an object may compute any attribute it is asked for.
+    if not hasattr(type(leaf.value), "__array__"):
+        return ()
+    shape = getattr(leaf.value, "shape", ())
+    return shape if isinstance(shape, tuple) else ()
+
+
+def _is_mask(value):
+    return isinstance(value, np.ndarray) and value.dtype.kind == "b"
+
+
+def _what(leaf, shape):
+    kind = type(leaf.value)
+    if kind is np.ndarray:
+        what = f"an array of {_ENTRIES.get(leaf.value.dtype.kind, 'other than numbers')}"
+    else:
+        what = f"a {kind.__module__.partition('.')[0]}.{kind.__name__}"
+    return f"{leaf.label} is {what} of shape {tuple(shape)}"
+
+
+_ENTRIES = {"b": "truth values", "O": "objects", "U": "text", "S": "text", "M": "dates"}
