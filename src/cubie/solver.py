@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -13,7 +12,7 @@ from attrs import field, frozen
 
 from cubie import checks
 from cubie.backend import is_small_batch
-from cubie.errors import InvalidOption
+from cubie.errors import InvalidOption, level_of_caller
 from cubie.factory import BuildCache, require_known
 from cubie.integrator import SingleIntegratorRun, check_options, options_of
 from cubie.kernel import BatchSolverConfig, BatchSolverKernel
@@ -290,7 +289,7 @@ class Solver:
         system = _traced(self.fun, batch, names, self._fun)
         system = with_mass(with_jacobian(system, jac, batch.args), mass)
         if system.kind == "compiled":
-            warnings.warn(system.note, UntracedWarning, stacklevel=_level_of_caller())
+            warnings.warn(system.note, UntracedWarning, stacklevel=level_of_caller())
         if key is not None:
             _remember(self._systems, key, system)
         return system
@@ -389,11 +388,3 @@ def _structure(value: Any) -> Any:
     if kind in (float, np.float64, np.float32):
         return "float"
     return (kind.__name__, value) if kind in (int, bool, str) else fingerprint(value)
-
-
-def _level_of_caller() -> int:
-    """Return the `stacklevel` with which a warning of the calling function points out of here."""
-    level = 1
-    while (sys._getframe(level).f_globals.get("__package__") or "").split(".")[0] == "cubie":
-        level += 1
-    return level

@@ -134,9 +134,10 @@ FOUNDATIONS = {
     "errors": set(),
     "status": set(),
     "tableaus": {"errors"},
-    "backend": {"errors"},
+    "cache": {"errors"},
+    "backend": {"cache", "errors"},
     "buffers": {"errors"},
-    "factory": {"backend", "buffers", "errors"},
+    "factory": {"backend", "buffers", "cache", "errors"},
 }
 
 

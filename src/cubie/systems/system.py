@@ -1,6 +1,5 @@
 """A system of equations, ready for a backend to compile."""
 
-import ast
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
@@ -10,12 +9,12 @@ import numpy as np
 from attrs import field, frozen
 
 from cubie.systems.batch import parameter_columns
-from cubie.systems.store import load_module
+from cubie.systems.generated import load_module, names_in
 
 
 @frozen
 class System:
-    """The right-hand side of one system, as a module on disk.
+    """The right-hand side of one system, as a generated module.
 
     Attributes
     ----------
@@ -25,7 +24,7 @@ class System:
         "traced": `rhs` is straight-line code over the states. "compiled": the function could not
         be traced; it is called as it stands, and `note` says why.
     source, path, digest : str, Path, str
-        The generated module, where it is stored, and a hash of all that it computes.
+        The generated module, where it is kept if it can be, and a hash of all that it computes.
     state_names, parameter_names : tuple of str
         One a slot.
     note : str
@@ -59,16 +58,16 @@ class System:
 
     @property
     def module(self):
-        """The generated module, imported on first use."""
-        return load_module(self.path)
+        """The generated module, made of its text on first use."""
+        return load_module(self.source, self.path)
 
     @cached_property
     def reads_time(self) -> bool:
         """Whether the derivative depends on t; True where that cannot be seen."""
         if self.kind == "compiled":
             return True
-        names = (node for node in ast.walk(ast.parse(self.source)) if isinstance(node, ast.Name))
-        return any(name.id == "t" for name in names)
+        names = names_in(self.source)
+        return names is None or "t" in names
 
     @property
     def rhs(self):
