@@ -49,10 +49,11 @@ class BuildCache:
 
     def get_or_make(self, key: str, name: str, make: Callable[[], Any]) -> Any:
         """Return what was made for this digest before, or make it."""
-        if key not in self._made_before:
-            self._made_before[key] = make()
+        found = self._made_before.get(key)
+        if found is None:
+            found = self._made_before[key] = make()
             self.made[name] += 1
-        return self._made_before[key]
+        return found
 
 
 @frozen

@@ -8,14 +8,21 @@ from typing import Any
 
 import attrs
 import numpy as np
-from attrs import field, frozen
 
 from cubie import checks
-from cubie.backend import is_small_batch
+from cubie.backend import building, is_small_batch
 from cubie.errors import InvalidOption, level_of_caller
-from cubie.factory import BuildCache, require_known
+from cubie.factory import require_known
 from cubie.integrator import SingleIntegratorRun, check_options, options_of
 from cubie.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.memory import (
+    MAX_RECURRING_SHAPES,
+    MAX_REMEMBERED,
+    SETTINGS,
+    KernelMemory,
+    Setup,
+    remember,
+)
 from cubie.prepared import PreparedSolve, RecurringSolve, is_worth_keeping
 from cubie.results import Result
 from cubie.saving import SaveMode
@@ -34,31 +41,20 @@ from cubie.systems import (
     with_jacobian,
     with_mass,
 )
-from cubie.tableaus import ERKTableau, Tableau
+from cubie.tableaus import ERKTableau, known_tableau
 from cubie_planner import Plan
 from cubie_planner.explain import Explanation, explain
-
-MAX_RECURRING_SHAPES = 16  # of inputs that a solver keeps room for
-MAX_REMEMBERED = 64  # systems, solves prepared for them, and kernels that a solver finds again
 
 
 class UntracedWarning(UserWarning):
     """A right-hand side works, but not as straight-line code."""
 
 
-_SETTINGS = {setting.name for setting in attrs.fields(SolverSettings)}
-
-
-@frozen
-class KernelMemory:
-    """Kernels of earlier solves, by everything they depend on, and what they were built from."""
-
-    kernels: dict[Any, BatchSolverKernel] = field(factory=dict)
-    built: BuildCache = field(factory=BuildCache)
-
-
 class Solver:
     """Solve one system again and again; what did not change is not built again.
+
+    Threads may share a solver, and it can be pickled and copied if `fun` and the options can be;
+    a copy has the settings, and plans and builds for itself.
 
     Parameters
     ----------
@@ -79,16 +75,27 @@ class Solver:
     def __init__(self, fun: Callable, **options: Any):
         self.equations = read_equations(fun)
         self.fun = fun if self.equations is None else self.equations.function
-        self._settings = SolverSettings()
-        self._options: dict[str, Any] = {}
+        self._begin(Setup(SolverSettings()))
+        self.update(**options)
+
+    def _begin(self, setup: Setup) -> None:
+        self._setup = setup
         self._systems: dict[Any, System] = {}
         self._memory = KernelMemory()
-        self._prepared: dict[Any, PreparedSolve] = {}
-        self._recurring: dict[Any, RecurringSolve] = {}
         self._last: BatchSolverKernel | None = None
         self._fun = Watched(self.fun)
-        self._given = _NOTHING
-        self.update(**options)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """Return what a solver is made of; a copy prepares anew, or finds kernels on disk."""
+        setup = self._setup
+        fun = self.fun if self.equations is None else None  # is made of the equations
+        return fun, self.equations, setup.settings, dict(setup.options)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        fun, self.equations, settings, options = state
+        self.fun = fun if self.equations is None else self.equations.function
+        method = known_tableau(settings.method)
+        self._begin(Setup(attrs.evolve(settings, method=method), options))
 
     def update(self, **changes: Any) -> None:
         """Change settings or options of components for all later solves.
@@ -98,30 +105,30 @@ class Solver:
         UnknownOption
             For a keyword that nothing understands; nothing is changed then.
         """
-        self._settings, self._options = self._changed(changes)
-        changeable = _changeable(self._settings, self._options)
-        self._given = Watched(*changeable) if changeable else _NOTHING
-        self._prepared.clear()
-        self._recurring.clear()
+        self._setup = Setup(*self._changed(changes))
 
-    def _changed(self, changes: Mapping[str, Any]) -> tuple[SolverSettings, dict[str, Any]]:
+    def _changed(self, changes: Mapping[str, Any]) -> tuple[SolverSettings, Mapping[str, Any]]:
         """Return settings and component options with `changes` made, checked."""
+        setup = self._setup
         if not changes:
-            return self._settings, self._options
-        own = {name: value for name, value in changes.items() if name in _SETTINGS}
-        settings = attrs.evolve(self._settings, **own)
-        options = self._options | {k: v for k, v in changes.items() if k not in _SETTINGS}
+            return setup.settings, setup.options
+        own = {name: value for name, value in changes.items() if name in SETTINGS}
+        settings = attrs.evolve(setup.settings, **own)
+        options = {
+            **setup.options,
+            **{k: v for k, v in changes.items() if k not in SETTINGS},
+        }
         run_settings = settings.run_settings(SaveMode.FINAL, False)
-        require_known(options, options_of(run_settings, options) | _SETTINGS)
+        require_known(options, options_of(run_settings, options) | SETTINGS)
         check_options(run_settings, options)
         return settings, options
 
     @property
     def options(self) -> tuple[str, ...]:
         """Names of all keyword arguments, buffer locations included."""
-        settings = self._settings.run_settings(SaveMode.FINAL, False)
-        known = options_of(settings, self._options)
-        return tuple(sorted(known | _SETTINGS))
+        setup = self._setup
+        known = options_of(setup.settings.run_settings(SaveMode.FINAL, False), setup.options)
+        return tuple(sorted(known | SETTINGS))
 
     @property
     def kernel(self) -> BatchSolverKernel:
@@ -132,9 +139,10 @@ class Solver:
         RuntimeError
             Before the first one: sizes are not known then.
         """
-        if self._last is None:
+        kernel = self._last
+        if kernel is None:
             raise RuntimeError("Nothing was solved yet; call solve(...) or prepare(...) first.")
-        return self._last
+        return kernel
 
     @property
     def plan(self) -> Plan:
@@ -160,7 +168,8 @@ class Solver:
         batch = split_batch(y0, args)
         mode = settings.save_mode(batch.n_runs is None, None)
         dtype = settings.run_dtype(y0)
-        return self._prepare(settings, options, batch, mode, dtype).kernel.plan
+        self._last = self._prepare(settings, options, batch, mode, dtype).kernel
+        return self._last.plan
 
     def solve(
         self,
@@ -175,45 +184,44 @@ class Solver:
 
         See `solve_ivp` for the parameters, the result and the errors.
         """
-        settings, options = self._changed(changes)
+        # Of one setup: another thread may change that of the solver meanwhile.
+        setup = self._setup if not changes else Setup(*self._changed(changes))
+        settings = setup.settings
         span = checks.time_span(t_span)
         times = checks.save_times(t_eval, span)
         y0, given = self._by_position(y0, args)
-        content = self._content() if settings is self._settings else None
+        content = None if changes else self._content(setup)
         shapes = None if content is None else shapes_of(y0, given)
         n_times = None if times is None else times.size
         key = None if shapes is None else (content, shapes, n_times)
-        if key in self._recurring:
-            recurring = self._recurring[key]
-            self._last = recurring.prepared.kernel
-            first_step = settings.checked_first_step(
-                self._last.integrator.controller.adaptive, span
-            )
+        recurring = setup.recurring.get(key)
+        if recurring is not None:
+            prepared = recurring.prepared
+            self._last = prepared.kernel
+            first_step = settings.checked_first_step(prepared.adaptive, span)
             return recurring.run(y0, given, span, times, first_step)
         batch = split_batch(y0, given)
         checks.initial_states(batch.y0)
         dtype = settings.run_dtype(y0)
-        prepared = self._prepared_for(settings, options, batch, times, dtype, content)
+        prepared = self._prepared_for(setup, batch, times, dtype, content)
         self._last = prepared.kernel
         if key is not None and is_worth_keeping(batch):
-            if len(self._recurring) >= MAX_RECURRING_SHAPES:
-                self._recurring.clear()
-            self._recurring[key] = RecurringSolve(prepared, batch, given)
+            made = RecurringSolve(prepared, batch, given)
+            remember(setup.recurring, key, made, MAX_RECURRING_SHAPES)
         first_step = settings.checked_first_step(prepared.adaptive, span)
         return prepared.run(batch, span, times, first_step)
 
-    def _content(self) -> tuple[str, str] | None:
+    def _content(self, setup: Setup) -> tuple[str, str] | None:
         """Return digests of what the function, and the settings, refer to now.
 
         None where that cannot be seen: nothing may be found again then.
         """
-        fun, given = self._fun.current(), self._given.current()
+        fun, given = self._fun.current(), setup.given.current()
         return None if fun is None or given is None else (fun, given)
 
     def _prepared_for(
         self,
-        settings: SolverSettings,
-        options: Mapping[str, Any],
+        setup: Setup,
         batch: Batch,
         times: np.ndarray | None,
         dtype: np.dtype,
@@ -223,6 +231,7 @@ class Solver:
 
         `content` is that of the function and the settings; None: prepare it.
         """
+        settings, options = setup.settings, setup.options
         mode = settings.save_mode(batch.n_runs is None, times)
         structure = None if content is None else _structure(batch.args)
         if structure is None:
@@ -230,11 +239,11 @@ class Solver:
         small = is_small_batch(dtype, batch.n_runs or 1)
         noted = batch.looks_like_one_run
         key = (content, batch.y0.shape[0], structure, mode, dtype, small, noted)
-        if key not in self._prepared:
+        prepared = setup.prepared.get(key)
+        if prepared is None:
             prepared = self._prepare(settings, options, batch, mode, dtype)
-            _remember(self._prepared, key, prepared)
-            return prepared
-        return self._prepared[key]
+            prepared = remember(setup.prepared, key, prepared)
+        return prepared
 
     def _prepare(
         self,
@@ -265,7 +274,7 @@ class Solver:
         of_jac = system.jacobian_note
         if settings.jac is not None and isinstance(settings.method, ERKTableau):
             of_jac = f"`jac` is not used: `{settings.method.name}` is explicit."
-        unseen = self._fun.unseen or self._given.unseen
+        unseen = self._fun.unseen or self._setup.given.unseen
         note = f"Nothing is remembered from one solve to the next, because {unseen}."
         swept = batch.advice if batch.looks_like_one_run else ""
         return (*filter(None, [system.note, of_jac, swept]), *([note] if unseen else []))
@@ -283,16 +292,15 @@ class Solver:
         given = "" if jac is None and mass is None else fingerprint(jac, mass)
         parts = (self._fun.current(), _structure(batch.args), given)
         key = None if None in parts else (n, *parts)
-        if key in self._systems:
-            return self._systems[key]
+        system = self._systems.get(key)
+        if system is not None:
+            return system
         names = None if self.equations is None else self.equations.states
         system = _traced(self.fun, batch, names, self._fun)
         system = with_mass(with_jacobian(system, jac, batch.args), mass)
         if system.kind == "compiled":
             warnings.warn(system.note, UntracedWarning, stacklevel=level_of_caller())
-        if key is not None:
-            _remember(self._systems, key, system)
-        return system
+        return system if key is None else remember(self._systems, key, system)
 
     def _kernel(
         self,
@@ -315,15 +323,15 @@ class Solver:
         # The system itself: every field of it that says what is computed is compared.
         key = (system, backend.identity(system), run_settings, given, backend.key)
         memory = self._memory
-        kernel = None if given is None else memory.kernels.get(key)
-        if kernel is None:
-            integrator = SingleIntegratorRun(system, run_settings, dtype, options)
-            kernel = BatchSolverKernel(integrator, config, backend, memory.built)
-            if given is not None:
-                if len(memory.kernels) >= MAX_REMEMBERED:
-                    memory.built.forget()
-                _remember(memory.kernels, key, kernel)
-        self._last = kernel
+        with building():  # another thread may want the same
+            kernel = None if given is None else memory.kernels.get(key)
+            if kernel is None:
+                integrator = SingleIntegratorRun(system, run_settings, dtype, options)
+                kernel = BatchSolverKernel(integrator, config, backend, memory.built)
+                if given is not None:
+                    if len(memory.kernels) >= MAX_REMEMBERED:
+                        memory.built.forget()
+                    remember(memory.kernels, key, kernel)
         return kernel
 
 
@@ -332,35 +340,6 @@ def _key_of(options: Mapping[str, Any], config: BatchSolverConfig) -> Any:
     if not options and isinstance(config.locations, str):
         return config
     return fingerprint(sorted(options.items()), config)
-
-
-_NOTHING = Watched()
-_NEVER_CHANGE: tuple[Any, ...] = (
-    type(None),
-    bool,
-    int,
-    float,
-    str,
-    np.float64,
-    np.float32,
-    np.dtype,
-    Tableau,
-    Plan,
-)
-
-
-def _changeable(settings: SolverSettings, options: Mapping[str, Any]) -> list[Any]:
-    """Return what of the settings may change its content while it stays the same object."""
-    own = (getattr(settings, name) for name in sorted(_SETTINGS))
-    values = [*own, *(options[name] for name in sorted(options))]
-    return [value for value in values if not isinstance(value, _NEVER_CHANGE)]
-
-
-def _remember(memory: dict[Any, Any], key: Any, value: Any) -> None:
-    """Add to a memory that holds a few: what is used again is soon there again."""
-    if len(memory) >= MAX_REMEMBERED:
-        memory.clear()
-    memory[key] = value
 
 
 def _traced(fun: Callable, batch: Batch, names: Any, watched: Watched) -> System:

@@ -6,8 +6,8 @@ import pytest
 from cubie import InvalidProblem, RunStatus, Solver
 from cubie.backend.cpu import CPUKernel
 from cubie.backend.native_team import NativeTeam
+from cubie.memory import MAX_RECURRING_SHAPES
 from cubie.prepared import MAX_STAGED_ELEMENTS
-from cubie.solver import MAX_RECURRING_SHAPES
 from tests.oracle.problems import LORENZ
 
 RHO = np.linspace(15.0, 35.0, 40)
@@ -108,7 +108,7 @@ def test_inputs_of_the_same_shapes_are_written_to_their_places(y0, times, swept)
     second = solver.solve((0.5, 1.5), -y0, later, args=others)
     new = Solver(vectors, backend="python", rtol=1e-5, atol=1e-7)
     expected = new.solve((0.5, 1.5), -y0, later, args=others)
-    assert len(solver._recurring) == 1
+    assert len(solver._setup.recurring) == 1
     np.testing.assert_array_equal(second.y, expected.y)
     np.testing.assert_array_equal(second.t, expected.t)
     np.testing.assert_array_equal(first.y, kept)  # results are never written to again
@@ -152,8 +152,8 @@ def test_room_is_kept_for_a_few_shapes_only():
     solver = Solver(decay, backend="cpu")
     for n in range(1, 2 * MAX_RECURRING_SHAPES):
         solver.solve((0.0, 0.1), [1.0], args=(np.ones(n),))
-    assert len(solver._recurring) <= MAX_RECURRING_SHAPES
+    assert len(solver._setup.recurring) <= MAX_RECURRING_SHAPES
     solver.update()
-    assert not solver._recurring
+    assert not solver._setup.recurring
     solver.solve((0.0, 0.1), [1.0], args=(np.ones(MAX_STAGED_ELEMENTS),))
-    assert not solver._recurring
+    assert not solver._setup.recurring

@@ -1,6 +1,7 @@
 """Compilation targets behind one interface; the only package that knows which one is in use."""
 
 from cubie.backend.base import SOURCE, Backend, Kernel, KernelInputs, KernelOutputs, RunMemory
+from cubie.backend.building import building, tracing
 from cubie.backend.interruption import Interrupted
 from cubie.backend.object_code import package_digest
 from cubie.backend.outputs import OutputBlock, OutputLayout
@@ -45,6 +46,7 @@ __all__ = [
     "any_lane",
     "as_real",
     "assembled_backend",
+    "building",
     "exponent_of",
     "floor",
     "gather",
@@ -63,4 +65,5 @@ __all__ = [
     "significand_of",
     "square_root",
     "store_run",
+    "tracing",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from attrs import frozen
@@ -55,6 +56,10 @@ class OutputBlock:
     def __init__(self, layout: OutputLayout):
         self.layout = layout
         self.memory = np.zeros(layout.size, np.uint8)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the views: a copy makes them of its own memory."""
+        return {"layout": self.layout, "memory": self.memory}
 
     @cached_property
     def arrays(self) -> KernelOutputs:

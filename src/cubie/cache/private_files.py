@@ -39,7 +39,7 @@ class Distrusted(OSError):
 
 
 def read(root: Path, parts: Sequence[str], name: str) -> bytes | None:
-    """Return the content of a file, None where there is none.
+    """Return the content of a file, None where there is none of this user's.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def read(root: Path, parts: Sequence[str], name: str) -> bytes | None:
     Raises
     ------
     Distrusted
-        Where others than this user could have written it.
+        Where others than this user could have put it there.
     """
     try:
         if not GUARDED:
@@ -63,8 +63,7 @@ def read(root: Path, parts: Sequence[str], name: str) -> bytes | None:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
                     return None
-                _require_private(status, root.joinpath(*parts, name))
-                return _all_of(file, status.st_size)
+                return _all_of(file, status.st_size) if _is_private(status) else None
     except Distrusted:
         raise
     except (OSError, ValueError):
@@ -146,14 +145,20 @@ def _opened(root: Path, parts: Sequence[str]) -> Iterator[int]:
         os.close(descriptor)
 
 
+def _is_private(status: os.stat_result) -> bool:
+    """Tell whether this user or the superuser owns something, and nobody else can write it."""
+    return status.st_uid in (SUPERUSER, os.geteuid()) and not status.st_mode & OTHERS_WRITE
+
+
 def _require_private(status: os.stat_result, path: Path) -> None:
     """Refuse what another user owns, or can write."""
+    if _is_private(status):
+        return
     if status.st_uid not in (SUPERUSER, os.geteuid()):
         raise Distrusted(f"{path} belongs to another user ({_owner(status.st_uid)})")
-    if status.st_mode & OTHERS_WRITE:
-        raise Distrusted(
-            f"other users can write to {path}: if nobody did, `chmod go-w` it, else remove it"
-        )
+    raise Distrusted(
+        f"other users can write to {path}: if nobody did, `chmod -R go-w` it, else remove it"
+    )
 
 
 def _require_safe_way(root: Path) -> None:

@@ -19,7 +19,7 @@ import os
 import re
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from attrs import field, frozen
 
@@ -64,7 +64,7 @@ def digest_of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def is_digest(value: Any) -> bool:
+def is_digest(value: Any) -> TypeGuard[str]:
     """Tell whether a value read from an entry can be the name of an artefact."""
     return type(value) is str and _DIGEST.fullmatch(value) is not None
 

@@ -54,7 +54,7 @@ class Derivatives:
     digest: str
     note: str
     path: object = None
-    _source: Callable[[], str] = field(default=str, eq=False, repr=False)
+    _source: Callable[[], str] = field(default=str, eq=False, repr=False, alias="source")
 
     @property
     def module(self):

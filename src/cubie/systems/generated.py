@@ -101,43 +101,42 @@ def _function(function: ast.FunctionDef, names: set[str]) -> None:
                 raise _Other
 
 
-def _expression(node: ast.AST, names: set[str]) -> None:
+def _expression(node: ast.expr, names: set[str]) -> None:
     pending = [node]
     while pending:
-        node = pending.pop()
-        kind = type(node)
-        if kind is ast.Name:
-            names.add(node.id)
-        elif kind is ast.Constant:
-            _require(type(node.value) in (int, float))
-        elif kind is ast.BinOp:
-            _require(type(node.op) in _BINARY)
-            pending += (node.left, node.right)
-        elif kind is ast.UnaryOp:
-            _require(type(node.op) in _UNARY)
-            pending.append(node.operand)
-        elif kind is ast.Compare:
-            _require(all(type(op) in _COMPARISONS for op in node.ops))
-            pending += (node.left, *node.comparators)
-        elif kind is ast.Subscript:
-            _require(type(node.value) is ast.Name)
-            names.add(node.value.id)
-            pending.append(node.slice)
-        elif kind is ast.Call:
-            _require(not node.keywords and _is_known(node.func))
-            pending += node.args
-        else:
-            _require(kind is ast.Attribute and _is_of_math(node, _CONSTANTS))
+        match pending.pop():
+            case ast.Name(name):
+                names.add(name)
+            case ast.Constant(value):
+                _require(type(value) in (int, float))
+            case ast.BinOp(left, operator, right):
+                _require(type(operator) in _BINARY)
+                pending += (left, right)
+            case ast.UnaryOp(operator, operand):
+                _require(type(operator) in _UNARY)
+                pending.append(operand)
+            case ast.Compare(left, operators, others):
+                _require(all(type(operator) in _COMPARISONS for operator in operators))
+                pending += (left, *others)
+            case ast.Subscript(ast.Name(name), index):
+                names.add(name)
+                pending.append(index)
+            case ast.Call(function, arguments, []):
+                _require(_is_known(function))
+                pending += arguments
+            case ast.Attribute(ast.Name("math"), name):
+                _require(name in _CONSTANTS)
+            case _:
+                raise _Other
 
 
 def _is_known(function: ast.expr) -> bool:
-    if type(function) is ast.Name:
-        return function.id in FROM_BACKEND
-    return type(function) is ast.Attribute and _is_of_math(function, _MATH)
-
-
-def _is_of_math(node: ast.Attribute, names) -> bool:
-    return type(node.value) is ast.Name and node.value.id == "math" and node.attr in names
+    match function:
+        case ast.Name(name):
+            return name in FROM_BACKEND
+        case ast.Attribute(ast.Name("math"), name):
+            return name in _MATH
+    return False
 
 
 @functools.lru_cache(maxsize=MOST_MODULES)

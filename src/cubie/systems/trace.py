@@ -12,7 +12,7 @@ import uuid
 
 import numpy as np
 
-from cubie.backend import package_digest
+from cubie.backend import package_digest, tracing
 from cubie.systems.adapter import plain_function, write_adapter
 from cubie.systems.batch import checked_args
 from cubie.systems.errors import Untraceable
@@ -97,7 +97,11 @@ class _Request:
 
     def system(self):
         """Return the cached system, or trace now."""
-        return self._cached() or self._fresh()
+        found = self._cached()
+        if found is not None:
+            return found
+        with tracing():  # another thread may have traced the same
+            return self._cached() or self._fresh()
 
     def _cached(self):
         entry = self.store.read_entry(self.key) if self.key else None

@@ -1,0 +1,96 @@
+"""What a solver finds again: kernels, systems, and what was prepared with its settings.
+
+Threads may share a solver. None waits for another where it finds what it needs: what is looked up
+is a plain dictionary, from which an entry is taken in one step, and which is forgotten as a whole.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+from attrs import field, frozen
+
+from cubie.factory import BuildCache
+from cubie.kernel import BatchSolverKernel
+from cubie.prepared import PreparedSolve, RecurringSolve
+from cubie.settings import SolverSettings
+from cubie.systems import Watched
+from cubie.tableaus import Tableau
+from cubie_planner import Plan
+
+MAX_RECURRING_SHAPES = 16  # of inputs that a solver keeps room for
+MAX_REMEMBERED = 64  # systems, solves prepared for them, and kernels that a solver finds again
+
+
+@frozen
+class KernelMemory:
+    """Kernels of earlier solves, by everything they depend on, and what they were built from."""
+
+    kernels: dict[Any, BatchSolverKernel] = field(factory=dict)
+    built: BuildCache = field(factory=BuildCache)
+
+
+@frozen(eq=False)
+class Setup:
+    """Settings that hold until they are changed, and what was prepared with them.
+
+    A solve works with one from its beginning to its end; a change makes another one.
+
+    Attributes
+    ----------
+    settings : SolverSettings
+    options : dict
+        Of components.
+    given : Watched
+        What of these may change its content while it stays the same object.
+    prepared, recurring : dict
+        By content and structure of what was solved.
+    """
+
+    settings: SolverSettings
+    options: Mapping[str, Any] = field(factory=dict)
+    given: Watched = field(init=False)
+    prepared: dict[Any, PreparedSolve] = field(factory=dict, init=False)
+    recurring: dict[Any, RecurringSolve] = field(factory=dict, init=False)
+
+    @given.default
+    def _watch_given(self) -> Watched:
+        changeable = _changeable(self.settings, self.options)
+        return Watched(*changeable) if changeable else _NOTHING
+
+
+SETTINGS = frozenset(setting.name for setting in attrs.fields(SolverSettings))
+
+_NOTHING = Watched()
+_NEVER_CHANGE: tuple[Any, ...] = (
+    type(None),
+    bool,
+    int,
+    float,
+    str,
+    np.float64,
+    np.float32,
+    np.dtype,
+    Tableau,
+    Plan,
+)
+
+
+def _changeable(settings: SolverSettings, options: Mapping[str, Any]) -> list[Any]:
+    """Return what of the settings may change its content while it stays the same object."""
+    own = (getattr(settings, name) for name in sorted(SETTINGS))
+    values = [*own, *(options[name] for name in sorted(options))]
+    return [value for value in values if not isinstance(value, _NEVER_CHANGE)]
+
+
+def remember(memory: dict[Any, Any], key: Any, value: Any, most: int = MAX_REMEMBERED) -> Any:
+    """Add to a memory that holds a few: what is used again is soon there again.
+
+    Returns what is remembered: what another thread added first, if one did.
+    """
+    if len(memory) >= most:
+        memory.clear()
+    return memory.setdefault(key, value)
