@@ -73,7 +73,7 @@ def solves(kind):
         shapes = (None, 1, 3, 40)
         given = [
             ([1.0 + i, 0.0, 0.0], None, (10.0, RHO[:n] if n else 28.0 + i, 8.0 / 3.0), {})
-            for i in range(24)
+            for i in range(12)
             for n in shapes
         ]
         given += [

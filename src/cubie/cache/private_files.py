@@ -31,8 +31,6 @@ _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
 _CLOSED_ON_EXEC = getattr(os, "O_CLOEXEC", 0)
 _AT_ONCE = getattr(os, "O_NONBLOCK", 0)  # a pipe that nobody writes to is no reason to wait
 
-_known_ways: set[tuple[Path, int]] = set()  # that were found safe in this process
-
 
 class Distrusted(OSError):
     """Others can decide what is in a file or directory; the message says which, and how."""
@@ -168,18 +166,16 @@ def _require_safe_way(root: Path) -> None:
     write above is accepted: its members can put nothing of their own there, see above. What all
     can write must be sticky, as /tmp is.
     """
-    user = os.geteuid()
-    if (root, user) in _known_ways:
-        return
-    at, ahead, links = Path(root.anchor), list(reversed(root.parts[1:])), 0
+    at, ahead, links = root.anchor, list(reversed(root.parts[1:])), 0
+    trusted = (SUPERUSER, os.geteuid())
     while ahead:
         part = ahead.pop()
         if part == "..":
-            at = at.parent  # `at` holds no links
+            at = os.path.dirname(at)  # which holds no links
             continue
-        found = at / part
+        found = os.path.join(at, part)
         status = os.lstat(found)
-        if status.st_uid not in (SUPERUSER, user):
+        if status.st_uid not in trusted:
             raise Distrusted(f"{found} belongs to another user ({_owner(status.st_uid)})")
         if stat.S_ISLNK(status.st_mode):
             links += 1
@@ -187,15 +183,13 @@ def _require_safe_way(root: Path) -> None:
                 raise Distrusted(f"{root} leads through more than {MOST_LINKS} links")
             target = Path(os.readlink(found))
             if target.is_absolute():
-                at = Path(target.anchor)
-                target = target.relative_to(at)
-            ahead += reversed(target.parts)
+                at = target.anchor
+            ahead += reversed(target.parts[1:] if target.is_absolute() else target.parts)
             continue
         everyone = status.st_mode & stat.S_IWOTH and not status.st_mode & stat.S_ISVTX
         if everyone and ahead:
             raise Distrusted(f"all users can write to {found}, and exchange what is in it")
         at = found
-    _known_ways.add((root, user))
 
 
 def _owner(number: int) -> str:
