@@ -596,11 +596,10 @@ def test_a_directory_that_cannot_be_written_is_no_condition(place):
 def test_a_warmed_directory_is_used_though_it_cannot_be_written(owner, place):
     """As in the image of a container: kernels are found, nothing is written or said."""
     cache = place / "cache"
-    if owner == "user":
-        solved(CUBIE_CACHE_DIR=str(cache))
-    else:
-        solved(CUBIE_CACHE_DIR=str(cache), user=0)
+    solved(CUBIE_CACHE_DIR=str(cache))
     for path in (*cache.rglob("*"), cache):
+        if owner == "superuser" and IS_ROOT:
+            os.chown(path, 0, 0)
         path.chmod(path.stat().st_mode & ~0o222)
     before = {path: path.stat().st_mtime_ns for path in (*cache.rglob("*"), cache)}
     program = PROGRAM + "print('numba' in sys.modules)"
@@ -698,9 +697,8 @@ def test_a_cache_may_vanish_at_any_time(tmp_path, monkeypatch):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", CacheWarning)
-            for _ in range(10):
-                for backend in BACKENDS:
-                    assert ends(decay, backend) == EXPECTED
+            for backend in ("python",) * 20 + ("cpu",) * 2:
+                assert ends(decay, backend) == EXPECTED
     finally:
         over.set()
         vanishing.join()

@@ -46,16 +46,15 @@ def cache_directory() -> Path | None:
     None where there is neither: the user has no home directory.
     """
     chosen = os.environ.get(ENVIRONMENT_VARIABLE)
-    if chosen:
-        path = Path(chosen)
-        try:
-            return Path.cwd() / path.expanduser()
-        except (RuntimeError, OSError):  # whose home, or which directory?
-            return None
-    # Imported late: only a first use needs it.
-    from platformdirs import user_cache_path
+    try:
+        if chosen:
+            return Path(chosen).expanduser().absolute()
+        # Imported late: only a first use needs it.
+        from platformdirs import user_cache_path
 
-    path = user_cache_path("cubie")
+        path = user_cache_path("cubie")
+    except (RuntimeError, OSError):  # no home directory, or none to count from
+        return None
     return path if path.is_absolute() else None
 
 

@@ -30,7 +30,7 @@ class Store:
     """
 
     def __init__(self, directory: Any = None):
-        root = cache_directory() if directory is None else Path.cwd() / directory
+        root = cache_directory() if directory is None else Path(directory).absolute()
         self._shelf = Shelf(root, "systems", ".py")
 
     @classmethod
