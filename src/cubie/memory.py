@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 import numpy as np
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from cubie.factory import BuildCache
 from cubie.kernel import BatchSolverKernel
@@ -52,14 +52,12 @@ class Setup:
 
     settings: SolverSettings
     options: Mapping[str, Any] = field(factory=dict)
-    given: Watched = field(init=False)
+    given: Watched = field(
+        init=False,
+        default=Factory(lambda self: _watched(self.settings, self.options), takes_self=True),
+    )
     prepared: dict[Any, PreparedSolve] = field(factory=dict, init=False)
     recurring: dict[Any, RecurringSolve] = field(factory=dict, init=False)
-
-    @given.default
-    def _watch_given(self) -> Watched:
-        changeable = _changeable(self.settings, self.options)
-        return Watched(*changeable) if changeable else _NOTHING
 
 
 SETTINGS = frozenset(setting.name for setting in attrs.fields(SolverSettings))
@@ -84,6 +82,11 @@ def _changeable(settings: SolverSettings, options: Mapping[str, Any]) -> list[An
     own = (getattr(settings, name) for name in sorted(SETTINGS))
     values = [*own, *(options[name] for name in sorted(options))]
     return [value for value in values if not isinstance(value, _NEVER_CHANGE)]
+
+
+def _watched(settings: SolverSettings, options: Mapping[str, Any]) -> Watched:
+    changeable = _changeable(settings, options)
+    return Watched(*changeable) if changeable else _NOTHING
 
 
 def remember(memory: dict[Any, Any], key: Any, value: Any, most: int = MAX_REMEMBERED) -> Any:
