@@ -1,6 +1,7 @@
 """Integrate very many small ODE systems at once, with every buffer's memory planned."""
 
 from cubie.buffers import BufferLocation, BufferRegistry, CUDABuffer
+from cubie.cache import CacheWarning
 from cubie.errors import (
     CubieError,
     InvalidOption,
@@ -27,6 +28,7 @@ __all__ = [
     "BufferRegistry",
     "CUDABuffer",
     "CUDAFactory",
+    "CacheWarning",
     "CubieError",
     "IVPLoop",
     "InvalidOption",

@@ -1,8 +1,9 @@
-"""Exceptions of the kernel builder: what was given, what is allowed, what to do."""
+"""Exceptions and warnings of the kernel builder: what was given, what is allowed, what to do."""
 
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,6 +26,18 @@ def shown(given: Any) -> str:
     except Exception:  # of the user's own
         text = f"a {type(given).__name__}"
     return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+
+
+def level_of_caller() -> int:
+    """Return the `stacklevel` with which a warning of the calling function points out of here."""
+    level, frame = 1, sys._getframe(1)
+    while frame is not None and _package_of(frame) == "cubie":
+        level, frame = level + 1, frame.f_back
+    return level
+
+
+def _package_of(frame: Any) -> str:
+    return (frame.f_globals.get("__package__") or "").partition(".")[0]
 
 
 class CubieError(Exception):

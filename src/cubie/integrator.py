@@ -116,6 +116,7 @@ class SingleIntegratorRun:
         self, system: SystemLike, settings: RunSettings, dtype, options: Mapping[str, Any]
     ):
         self.settings = settings
+        self._made_of = system, settings, dtype, dict(options)
         component = SystemComponent(system, dtype)
         self.controller = self._make_controller(settings, dtype, options)
         # An estimate that nobody judges has no buffer to be written to.
@@ -135,6 +136,10 @@ class SingleIntegratorRun:
             options,
         )
         require_known(options, self.options())
+
+    def __reduce__(self):
+        # Components declare their buffers by functions, which cannot be pickled.
+        return SingleIntegratorRun, self._made_of
 
     @staticmethod
     def _make_controller(settings: RunSettings, dtype, options) -> StepController:

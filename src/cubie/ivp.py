@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from cubie.memory import KernelMemory
 from cubie.results import Result
-from cubie.solver import KernelMemory, Solver
+from cubie.solver import Solver
 
 MAX_RECENT_KERNELS = 64  # that repeated calls find again
 

@@ -19,6 +19,7 @@ from cubie.backend import (
     OutputLayout,
     RunMemory,
     assembled_backend,
+    building,
 )
 from cubie.buffers import BufferRegistry, Layout
 from cubie.capacity import Free, Kept, no_device
@@ -140,7 +141,13 @@ class BatchSolverKernel:
     @cached_property
     def compiled(self) -> Kernel:
         """The kernel for the target, built once."""
-        return self._compiled_for(self.backend, self.layout)
+        with building():
+            return self._compiled_for(self.backend, self.layout)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is compiled: a copy compiles anew, or finds it on disk."""
+        kept = {name: value for name, value in vars(self).items() if name != "compiled"}
+        return kept | {"_built": BuildCache()}
 
     def _compiled_for(self, backend: Backend, layout: Layout) -> Kernel:
         plan = layout.plan
@@ -162,9 +169,10 @@ class BatchSolverKernel:
     def resources(self, cc: tuple[int, int]):
         """Compile for a compute capability, GPU or not, and return `KernelResources`."""
         backend = assembled_backend(self.backend)
-        kernel: Any = self._compiled_for(backend, self.layout)
         inputs, outputs = sample_arguments(backend.dtype)
-        return kernel.resources(cc, inputs, outputs, self.config.block_size)
+        with building():
+            kernel: Any = self._compiled_for(backend, self.layout)
+            return kernel.resources(cc, inputs, outputs, self.config.block_size)
 
 
 def _memory_of(plan: Plan) -> RunMemory:

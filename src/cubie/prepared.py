@@ -206,6 +206,8 @@ class RecurringSolve:
             staging = self._idle.pop()
         except IndexError:
             inputs = prepared.lay_out(batch, span, times, first_step)
+            # The states may be those of the batch itself, which other threads lay out too.
+            inputs = inputs._replace(initial_state=inputs.initial_state.copy())
             staging = Staging(inputs, batch, self._args, prepared.stops)
         try:
             inputs = staging.fill(y0, args, span, times, first_step)

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from cubie.algorithms import StepAlgorithm
 from cubie.backend import OutputBlock
@@ -132,6 +132,10 @@ class Result:
     n_newton = _counter("newton")
     n_linear = _counter("linear")
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is computed when it is asked for."""
+        return {name: vars(self)[name] for name in _KEPT}
+
     @property
     def plan(self) -> Plan:
         return self._kind.plan
@@ -232,6 +236,7 @@ class Result:
         return f"Result({', '.join(f'{name}={self[name]!r}' for name in _SHOWN)})"
 
 
+_KEPT = tuple(part.name for part in fields(Result))
 _SHOWN = (
     "t", "y", "nfev", "njev", "nlu", "n_steps", "n_rejected", "n_newton", "n_linear", "status",
     "t_reached", "notes", "solve_seconds",

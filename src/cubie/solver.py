@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import attrs
 import numpy as np
-from attrs import field, frozen
 
 from cubie import checks
-from cubie.backend import is_small_batch
-from cubie.errors import InvalidOption
-from cubie.factory import BuildCache, require_known
+from cubie.backend import building, is_small_batch
+from cubie.errors import InvalidOption, level_of_caller
+from cubie.factory import require_known
 from cubie.integrator import SingleIntegratorRun, check_options, options_of
 from cubie.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.memory import (
+    MAX_CONTENT_BYTES,
+    MAX_REMEMBERED,
+    SETTINGS,
+    KernelMemory,
+    Setup,
+)
 from cubie.prepared import PreparedSolve, RecurringSolve, is_worth_keeping
 from cubie.recent import Recent
 from cubie.results import Result
@@ -37,33 +42,20 @@ from cubie.systems import (
     with_jacobian,
     with_mass,
 )
-from cubie.tableaus import ERKTableau, Tableau
+from cubie.tableaus import ERKTableau, known_tableau
 from cubie_planner import Plan
 from cubie_planner.explain import Explanation, explain
-
-MAX_RECURRING_SHAPES = 16  # of inputs that a solver keeps room for
-MAX_RECURRING_BYTES = 16 * 2**20  # that it may keep alive, the user's arrays among them
-MAX_CONTENT_BYTES = 256  # of an array of integers; of larger ones a digest is remembered
-MAX_REMEMBERED = 64  # systems, solves prepared for them, and kernels that a solver finds again
 
 
 class UntracedWarning(UserWarning):
     """A right-hand side works, but not as straight-line code."""
 
 
-_SETTINGS = {setting.name for setting in attrs.fields(SolverSettings)}
-
-
-@frozen
-class KernelMemory:
-    """Kernels of earlier solves, by everything they depend on, and what they were built from."""
-
-    kernels: Recent[BatchSolverKernel] = field(factory=lambda: Recent(MAX_REMEMBERED))
-    built: BuildCache = field(factory=BuildCache)
-
-
 class Solver:
     """Solve one system again and again; what did not change is not built again.
+
+    Threads may share a solver, and it can be pickled and copied if `fun` and the options can be;
+    a copy has the settings, and plans and builds for itself.
 
     Parameters
     ----------
@@ -84,18 +76,27 @@ class Solver:
     def __init__(self, fun: Callable, **options: Any):
         self.equations = read_equations(fun)
         self.fun = fun if self.equations is None else self.equations.function
-        self._settings = SolverSettings()
-        self._options: dict[str, Any] = {}
+        self._begin(Setup(SolverSettings()))
+        self.update(**options)
+
+    def _begin(self, setup: Setup) -> None:
+        self._setup = setup
         self._systems: Recent[System] = Recent(MAX_REMEMBERED)
         self._memory = KernelMemory()
-        self._prepared: Recent[PreparedSolve] = Recent(MAX_REMEMBERED)
-        self._recurring: Recent[RecurringSolve] = Recent(
-            MAX_RECURRING_SHAPES, MAX_RECURRING_BYTES, RecurringSolve.held_bytes
-        )
         self._last: BatchSolverKernel | None = None
         self._fun = Watched(self.fun)
-        self._given = _NOTHING
-        self.update(**options)
+
+    def __getstate__(self) -> tuple[Any, ...]:
+        """Return what a solver is made of; a copy prepares anew, or finds kernels on disk."""
+        setup = self._setup
+        fun = self.fun if self.equations is None else None  # is made of the equations
+        return fun, self.equations, setup.settings, dict(setup.options)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        fun, self.equations, settings, options = state
+        self.fun = fun if self.equations is None else self.equations.function
+        method = known_tableau(settings.method)
+        self._begin(Setup(attrs.evolve(settings, method=method), options))
 
     def update(self, **changes: Any) -> None:
         """Change settings or options of components for all later solves.
@@ -105,30 +106,30 @@ class Solver:
         UnknownOption
             For a keyword that nothing understands; nothing is changed then.
         """
-        self._settings, self._options = self._changed(changes)
-        changeable = _changeable(self._settings, self._options)
-        self._given = Watched(*changeable) if changeable else _NOTHING
-        self._prepared.clear()
-        self._recurring.clear()
+        self._setup = Setup(*self._changed(changes))
 
-    def _changed(self, changes: Mapping[str, Any]) -> tuple[SolverSettings, dict[str, Any]]:
+    def _changed(self, changes: Mapping[str, Any]) -> tuple[SolverSettings, Mapping[str, Any]]:
         """Return settings and component options with `changes` made, checked."""
+        setup = self._setup
         if not changes:
-            return self._settings, self._options
-        own = {name: value for name, value in changes.items() if name in _SETTINGS}
-        settings = attrs.evolve(self._settings, **own)
-        options = self._options | {k: v for k, v in changes.items() if k not in _SETTINGS}
+            return setup.settings, setup.options
+        own = {name: value for name, value in changes.items() if name in SETTINGS}
+        settings = attrs.evolve(setup.settings, **own)
+        options = {
+            **setup.options,
+            **{k: v for k, v in changes.items() if k not in SETTINGS},
+        }
         run_settings = settings.run_settings(SaveMode.FINAL, False)
-        require_known(options, options_of(run_settings, options) | _SETTINGS)
+        require_known(options, options_of(run_settings, options) | SETTINGS)
         check_options(run_settings, options)
         return settings, options
 
     @property
     def options(self) -> tuple[str, ...]:
         """Names of all keyword arguments, buffer locations included."""
-        settings = self._settings.run_settings(SaveMode.FINAL, False)
-        known = options_of(settings, self._options)
-        return tuple(sorted(known | _SETTINGS))
+        setup = self._setup
+        known = options_of(setup.settings.run_settings(SaveMode.FINAL, False), setup.options)
+        return tuple(sorted(known | SETTINGS))
 
     @property
     def kernel(self) -> BatchSolverKernel:
@@ -139,9 +140,10 @@ class Solver:
         RuntimeError
             Before the first one: sizes are not known then.
         """
-        if self._last is None:
+        kernel = self._last
+        if kernel is None:
             raise RuntimeError("Nothing was solved yet; call solve(...) or prepare(...) first.")
-        return self._last
+        return kernel
 
     @property
     def plan(self) -> Plan:
@@ -167,7 +169,8 @@ class Solver:
         batch = split_batch(y0, args)
         mode = settings.save_mode(batch.n_runs is None, None)
         dtype = settings.run_dtype(y0)
-        return self._prepare(settings, options, batch, mode, dtype).kernel.plan
+        self._last = self._prepare(settings, options, batch, mode, dtype).kernel
+        return self._last.plan
 
     def solve(
         self,
@@ -182,43 +185,43 @@ class Solver:
 
         See `solve_ivp` for the parameters, the result and the errors.
         """
-        settings, options = self._changed(changes)
+        # Of one setup: another thread may change that of the solver meanwhile.
+        setup = self._setup if not changes else Setup(*self._changed(changes))
+        settings = setup.settings
         span = checks.time_span(t_span)
         times = checks.save_times(t_eval, span)
         y0, given = self._by_position(y0, args)
-        content = self._content() if settings is self._settings else None
+        content = None if changes else self._content(setup)
         shapes = None if content is None else shapes_of(y0, given)
         n_times = None if times is None else times.size
         key = None if shapes is None else (content, shapes, n_times)
-        recurring = None if key is None else self._recurring.get(key)
+        recurring = None if key is None else setup.recurring.get(key)
         if recurring is not None:
-            self._last = recurring.prepared.kernel
-            first_step = settings.checked_first_step(
-                self._last.integrator.controller.adaptive, span
-            )
+            prepared = recurring.prepared
+            self._last = prepared.kernel
+            first_step = settings.checked_first_step(prepared.adaptive, span)
             return recurring.run(y0, given, span, times, first_step)
         batch = split_batch(y0, given)
         checks.initial_states(batch.y0)
         dtype = settings.run_dtype(y0)
-        prepared = self._prepared_for(settings, options, batch, times, dtype, content)
+        prepared = self._prepared_for(setup, batch, times, dtype, content)
         self._last = prepared.kernel
         if key is not None and is_worth_keeping(batch, n_times or 0):
-            self._recurring.put(key, RecurringSolve(prepared, batch, given))
+            setup.recurring.put(key, RecurringSolve(prepared, batch, given))
         first_step = settings.checked_first_step(prepared.adaptive, span)
         return prepared.run(batch, span, times, first_step)
 
-    def _content(self) -> tuple[str, str] | None:
+    def _content(self, setup: Setup) -> tuple[str, str] | None:
         """Return digests of what the function, and the settings, refer to now.
 
         None where that cannot be seen: nothing may be found again then.
         """
-        fun, given = self._fun.current(), self._given.current()
+        fun, given = self._fun.current(), setup.given.current()
         return None if fun is None or given is None else (fun, given)
 
     def _prepared_for(
         self,
-        settings: SolverSettings,
-        options: Mapping[str, Any],
+        setup: Setup,
         batch: Batch,
         times: np.ndarray | None,
         dtype: np.dtype,
@@ -228,16 +231,17 @@ class Solver:
 
         `content` is that of the function and the settings; None: prepare it.
         """
+        settings, options = setup.settings, setup.options
         mode = settings.save_mode(batch.n_runs is None, times)
         structure = None if content is None else _structure(batch.args)
         if structure is None:
             return self._prepare(settings, options, batch, mode, dtype)
         small = is_small_batch(dtype, batch.n_runs or 1)
         key = (content, batch.y0.shape[0], structure, mode, dtype, small, batch.notes)
-        prepared = self._prepared.get(key)
+        prepared = setup.prepared.get(key)
         if prepared is None:
             prepared = self._prepare(settings, options, batch, mode, dtype)
-            return self._prepared.put(key, prepared)
+            return setup.prepared.put(key, prepared)
         return prepared
 
     def _prepare(
@@ -270,7 +274,7 @@ class Solver:
         of_jac = system.jacobian_note
         if settings.jac is not None and isinstance(settings.method, ERKTableau):
             of_jac = f"`jac` is not used: `{settings.method.name}` is explicit."
-        unseen = self._fun.unseen or self._given.unseen
+        unseen = self._fun.unseen or self._setup.given.unseen
         note = f"Nothing is remembered from one solve to the next, because {unseen}."
         notes = [system.note, of_jac, *batch.notes, note if unseen else ""]
         return tuple(filter(None, notes))
@@ -295,10 +299,8 @@ class Solver:
         system = _traced(self.fun, batch, names, self._fun)
         system = with_mass(with_jacobian(system, jac, batch.args), mass)
         if system.kind == "compiled":
-            warnings.warn(system.note, UntracedWarning, stacklevel=_level_of_caller())
-        if key is not None:
-            return self._systems.put(key, system)
-        return system
+            warnings.warn(system.note, UntracedWarning, stacklevel=level_of_caller())
+        return system if key is None else self._systems.put(key, system)
 
     def _kernel(
         self,
@@ -321,13 +323,13 @@ class Solver:
         # The system itself: every field of it that says what is computed is compared.
         key = (system, backend.identity(system), run_settings, given, backend.key)
         memory = self._memory
-        kernel = None if given is None else memory.kernels.get(key)
-        if kernel is None:
-            integrator = SingleIntegratorRun(system, run_settings, dtype, options)
-            kernel = BatchSolverKernel(integrator, config, backend, memory.built)
-            if given is not None:
-                memory.kernels.put(key, kernel)
-        self._last = kernel
+        with building():  # another thread may want the same
+            kernel = None if given is None else memory.kernels.get(key)
+            if kernel is None:
+                integrator = SingleIntegratorRun(system, run_settings, dtype, options)
+                kernel = BatchSolverKernel(integrator, config, backend, memory.built)
+                if given is not None:
+                    kernel = memory.kernels.put(key, kernel)
         return kernel
 
 
@@ -336,28 +338,6 @@ def _key_of(options: Mapping[str, Any], config: BatchSolverConfig) -> Any:
     if not options and isinstance(config.locations, str):
         return config
     return fingerprint(sorted(options.items()), config)
-
-
-_NOTHING = Watched()
-_NEVER_CHANGE: tuple[Any, ...] = (
-    type(None),
-    bool,
-    int,
-    float,
-    str,
-    np.float64,
-    np.float32,
-    np.dtype,
-    Tableau,
-    Plan,
-)
-
-
-def _changeable(settings: SolverSettings, options: Mapping[str, Any]) -> list[Any]:
-    """Return what of the settings may change its content while it stays the same object."""
-    own = (getattr(settings, name) for name in sorted(_SETTINGS))
-    values = [*own, *(options[name] for name in sorted(options))]
-    return [value for value in values if not isinstance(value, _NEVER_CHANGE)]
 
 
 def _traced(fun: Callable, batch: Batch, names: Any, watched: Watched) -> System:
@@ -391,11 +371,3 @@ def _structure(value: Any) -> Any:
     if kind in (float, np.float64, np.float32):
         return "float"
     return (kind.__name__, value) if kind in (int, bool, str) else fingerprint(value)
-
-
-def _level_of_caller() -> int:
-    """Return the `stacklevel` with which a warning of the calling function points out of here."""
-    level = 1
-    while (sys._getframe(level).f_globals.get("__package__") or "").split(".")[0] == "cubie":
-        level += 1
-    return level

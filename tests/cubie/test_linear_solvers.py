@@ -15,7 +15,6 @@ from cubie.systems.component import SystemComponent
 from cubie.systems.derivatives import derivatives, with_jacobian
 from cubie.systems.derivatives_scaled import scaled_module
 from cubie.systems.mass import mass_entries
-from cubie.systems.store import load_module
 from tests.cubie.bench import Bench, run_bench
 from tests.cubie.stiff_systems import SYSTEMS, sample
 
@@ -231,7 +230,7 @@ def scaled_matrix(system, mass, shift, y, parameters):
     """Return ((s M - J) D^-1, D^-1) by the generated module on plain numbers, column by column."""
     n, pair = system.n_states, isinstance(shift, complex)
     suffix, given = ("_pair", (shift.real, shift.imag)) if pair else ("", (shift,))
-    module = load_module(scaled_module(system, mass, pair))
+    module = scaled_module(system, mass, pair)
     matrices = []
     for name in ("product", "scale"):
         columns = []

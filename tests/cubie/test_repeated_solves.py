@@ -8,9 +8,10 @@ import pytest
 from cubie import InvalidProblem, RunStatus, Solver
 from cubie.backend.cpu import CPUKernel
 from cubie.backend.native_team import NativeTeam
+from cubie.memory import MAX_RECURRING_SHAPES, MAX_REMEMBERED
 from cubie.prepared import MAX_STAGED_ELEMENTS
 from cubie.recent import Recent
-from cubie.solver import MAX_RECURRING_SHAPES, MAX_REMEMBERED, _structure
+from cubie.solver import _structure
 from tests.oracle.problems import LORENZ
 
 RHO = np.linspace(15.0, 35.0, 40)
@@ -111,7 +112,7 @@ def test_inputs_of_the_same_shapes_are_written_to_their_places(y0, times, swept)
     second = solver.solve((0.5, 1.5), -y0, later, args=others)
     new = Solver(vectors, backend="python", rtol=1e-5, atol=1e-7)
     expected = new.solve((0.5, 1.5), -y0, later, args=others)
-    assert len(solver._recurring) == 1
+    assert len(solver._setup.recurring) == 1
     np.testing.assert_array_equal(second.y, expected.y)
     np.testing.assert_array_equal(second.t, expected.t)
     np.testing.assert_array_equal(first.y, kept)  # results are never written to again
@@ -155,11 +156,11 @@ def test_room_is_kept_for_a_few_shapes_only():
     solver = Solver(decay, backend="cpu")
     for n in range(1, 2 * MAX_RECURRING_SHAPES):
         solver.solve((0.0, 0.1), [1.0], args=(np.ones(n),))
-    assert len(solver._recurring) <= MAX_RECURRING_SHAPES
+    assert len(solver._setup.recurring) <= MAX_RECURRING_SHAPES
     solver.update()
-    assert not solver._recurring
+    assert not solver._setup.recurring
     solver.solve((0.0, 0.1), [1.0], args=(np.ones(MAX_STAGED_ELEMENTS),))
-    assert not solver._recurring
+    assert not solver._setup.recurring
 
 
 # --- what is forgotten ----------------------------------------------------------------
@@ -201,7 +202,7 @@ def test_a_kernel_in_use_is_never_built_again():
     for n in range(2, 2 * MAX_RECURRING_SHAPES):
         solver.solve((0.0, 0.1), [1.0], args=(np.ones(n),))
         end(solver)
-    kept = [recurring._batch.n_runs for recurring in solver._recurring._kept.values()]
+    kept = [recurring._batch.n_runs for recurring in solver._setup.recurring._kept.values()]
     assert kept[-1] == 2
     assert solver.builds["kernel"] == built
     for i in range(MAX_REMEMBERED + 5):
@@ -214,18 +215,18 @@ def test_a_kernel_in_use_is_never_built_again():
 
 def test_arrays_kept_for_the_next_solve_are_bounded(monkeypatch):
     """By their bytes, those that the user gave among them; many times to save at are not kept."""
-    monkeypatch.setattr("cubie.solver.MAX_RECURRING_BYTES", 100_000)
+    monkeypatch.setattr("cubie.memory.MAX_RECURRING_BYTES", 100_000)
     solver = Solver(decay, backend="python", method="euler", first_step=0.1)
     for n in range(500, 510):
         solver.solve((0.0, 0.1), [1.0], args=(np.ones(n),))
-    held = [recurring.held_bytes() for recurring in solver._recurring._kept.values()]
+    held = [recurring.held_bytes() for recurring in solver._setup.recurring._kept.values()]
     assert min(held) > 3 * 8 * 500
     assert 1 < len(held) < 10
     assert sum(held) <= 100_000
-    n_recurring = len(solver._recurring)
+    n_recurring = len(solver._setup.recurring)
     monkeypatch.setattr("cubie.prepared.MAX_STAGED_ELEMENTS", 100)
     solver.solve((0.0, 0.1), [1.0], np.linspace(0.0, 0.1, 30), args=(1.0,))
-    assert len(solver._recurring) == n_recurring
+    assert len(solver._setup.recurring) == n_recurring
 
 
 def test_large_arrays_of_integers_are_remembered_by_a_digest():

@@ -135,10 +135,11 @@ FOUNDATIONS = {
     "status": set(),
     "tableaus": {"errors"},
     "reals": {"errors"},
-    "backend": {"errors", "reals"},
+    "cache": {"errors"},
+    "backend": {"cache", "errors", "reals"},
     "buffers": {"errors"},
     "recent": set(),
-    "factory": {"backend", "buffers", "errors", "reals", "recent"},
+    "factory": {"backend", "buffers", "cache", "errors", "reals", "recent"},
 }
 
 

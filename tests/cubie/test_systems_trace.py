@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cubie import CacheWarning
 from cubie.systems import RightHandSideError, trace
 from cubie.systems.checking import evaluate_source
 from cubie.systems.symbolic import to_sympy
@@ -342,10 +343,14 @@ class TestCache:
         assert [process.wait(60) for process in processes] == [0, 0, 0]
 
     def test_unwritable_directory(self, tmp_path):
-        """Where nothing can be written, the error says which setting to change."""
+        """Where nothing can be written the system is the same, and the warning says what to set."""
         (tmp_path / "file").write_text("")
-        with pytest.raises(OSError, match="CUBIE_CACHE_DIR"):
-            trace(lorenz, 3, (1.0, 2.0, 3.0), cache_dir=tmp_path / "file")
+        with pytest.warns(CacheWarning, match="CUBIE_CACHE_DIR"):
+            system = trace(lorenz, 3, (1.0, 2.0, 3.0), cache_dir=tmp_path / "file")
+        assert system.source == trace(lorenz, 3, (1.0, 2.0, 3.0)).source
+        dy = [0.0] * 3
+        system.rhs(0.0, [1.0, 2.0, 3.0], [10.0, 28.0, 2.0], dy, 0)
+        assert dy == [10.0, 23.0, -4.0]
 
 
 def iterate(t, y, limit):

@@ -15,7 +15,7 @@ from attrs import frozen
 from cubie.backend import Backend
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks
-from cubie.systems.store import Store, load_module
+from cubie.systems.generated import load_module
 
 Rows = tuple[tuple[float, ...], ...]
 
@@ -146,7 +146,7 @@ def extrapolate(increment, at, ratio):
 
 
 def build_extrapolate(
-    backend: Backend, c: Sequence[float], transformation: Transformation, n: int, store: Store
+    backend: Backend, c: Sequence[float], transformation: Transformation, n: int
 ) -> Callable:
     """Return ``extrapolate(increment, at, ratio)``.
 
@@ -154,7 +154,7 @@ def build_extrapolate(
     the same polynomial has in a next step, `ratio` times as long (H&W II, IV.8).
     """
     source = _write_extrapolate(c, transformation, n)
-    function = load_module(store.write_module(source)[0]).extrapolate
+    function = load_module(source).extrapolate
     return backend.straight_line(function, inline=False)
 
 

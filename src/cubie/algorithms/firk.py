@@ -155,9 +155,7 @@ class FIRKStep(ImplicitStep):
     def _build_predict(self, context: BuildContext) -> Callable:
         """Continue the polynomial of the step before, or start from the state alone."""
         backend, n, size = context.backend, self.n_states, self.blocks.n_unknowns
-        extrapolate = build_extrapolate(
-            backend, self.tableau.c, self.transformation, n, self._store()
-        )
+        extrapolate = build_extrapolate(backend, self.tableau.c, self.transformation, n)
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
         def predict(h, made, increment):

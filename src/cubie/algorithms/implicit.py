@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 from collections.abc import Callable
-from pathlib import Path
 
 from attrs import field, frozen
 
@@ -24,7 +23,6 @@ from cubie.systems.mass import (
     is_singular,
     mass_entries,
 )
-from cubie.systems.store import Store
 
 
 def _known(instance, attribute, value):
@@ -114,12 +112,9 @@ class ImplicitStep(StepAlgorithm):
             calls["filter"] = "error_estimate"
         self.add_child(newton, during=calls)
 
-    def _store(self) -> Store:
-        return Store(Path(self.system.system.path).parents[1])
-
     def _add_mass(self, context: BuildContext) -> Callable:
         """Return the product with the mass matrix, see `build_mass_product`."""
-        return build_mass_product(context.backend, self.n_states, self.mass, self._store())
+        return build_mass_product(context.backend, self.n_states, self.mass)
 
 
 def build_failure(backend: Backend, persists: bool) -> Callable:

@@ -1,8 +1,9 @@
 """Compilation targets behind one interface; the only package that knows which one is in use."""
 
-from cubie.backend.base import Backend, Kernel, KernelInputs, KernelOutputs, RunMemory
+from cubie.backend.base import SOURCE, Backend, Kernel, KernelInputs, KernelOutputs, RunMemory
+from cubie.backend.building import building, tracing
 from cubie.backend.interruption import Interrupted
-from cubie.backend.object_code import cache_directory, package_digest
+from cubie.backend.object_code import package_digest
 from cubie.backend.outputs import OutputBlock, OutputLayout
 from cubie.backend.primitives import (
     absolute,
@@ -30,6 +31,7 @@ from cubie.backend.targets import BACKENDS, assembled_backend, is_small_batch, m
 
 __all__ = [
     "BACKENDS",
+    "SOURCE",
     "SPECIAL",
     "Backend",
     "Interrupted",
@@ -44,7 +46,7 @@ __all__ = [
     "any_lane",
     "as_real",
     "assembled_backend",
-    "cache_directory",
+    "building",
     "exponent_of",
     "floor",
     "gather",
@@ -63,4 +65,5 @@ __all__ = [
     "significand_of",
     "square_root",
     "store_run",
+    "tracing",
 ]

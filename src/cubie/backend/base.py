@@ -22,6 +22,8 @@ from cubie_planner import Location, Placement
 if TYPE_CHECKING:
     from cubie.backend.outputs import OutputBlock
 
+SOURCE = "__source__"  # the global under which a generated module holds its own text
+
 
 class KernelInputs(NamedTuple):
     """Arrays a kernel reads; all one-dimensional. N runs, n states, m parameters."""
@@ -157,10 +159,10 @@ class Backend(ABC):
     ) -> Callable:
         """Make a function of a generated module callable; the same as `device`, but quickly.
 
-        It may hold assignments of arithmetic on lanes, of buffers indexed by an integer argument
-        plus a constant, and at the end a `return` of one mask. `as_written`: the arithmetic is
-        the user's; infinities, NaN and signs of zero mean something in it, and no sum is taken
-        in another order.
+        The module holds its text under `SOURCE`. The function may hold assignments of arithmetic
+        on lanes, of buffers indexed by an integer argument plus a constant, and at the end a
+        `return` of one mask. `as_written`: the arithmetic is the user's; infinities, NaN and
+        signs of zero mean something in it, and no sum is taken in another order.
         """
 
     @abstractmethod

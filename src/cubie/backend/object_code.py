@@ -3,39 +3,31 @@
 The digest stands for everything that made the code (component settings, plan,
 traced system, backend), so that a kernel is found again in any process, and
 stale code is never found. Loading needs llvmlite only; importing numba and
-preparing its compiler would cost more than most solves.
+preparing its compiler would cost more than most solves. Machine code can do all
+that the process can: it is loaded from files only that nobody else can have
+written (see `cubie.cache`).
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
-import os
 import re
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 
-import platformdirs
-
 from cubie.backend import vector_math
+from cubie.cache import Shelf, cache_directory, is_digest
 
-CACHE_VARIABLE = "CUBIE_CACHE_DIR"
 ENTRY = "cubie_kernel_entry"
-CHECKSUM_BYTES = 32
 
 # Names in an object's symbol table: what only numba's loaded runtime provides
 # (memory for arrays, some of NumPy's functions), and numba's mark on an address
 # that means something in the process that compiled it only.
 _FROM_NUMBA = re.compile(rb"\0_?(NRT|numba)_")
 ADDRESS_OF_PROCESS = b"numba.dynamic.globals."
-
-
-def cache_directory() -> Path:
-    """Return where generated code is kept: $CUBIE_CACHE_DIR or the user's cache directory."""
-    chosen = os.environ.get(CACHE_VARIABLE)
-    return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("cubie"))
 
 
 @functools.cache
@@ -105,8 +97,8 @@ class ObjectCode:
     @classmethod
     def find_or_make(cls, digest: str, compile_object: Callable[[], bytes]) -> ObjectCode:
         """Load a kernel from disk, or compile it and keep it there."""
-        path = _path_of(digest)
-        code = _read(path)
+        shelf, key = Shelf(cache_directory(), "kernels", ".o"), _key_of(digest)
+        code = _kept(shelf, key)
         if code is not None:
             return cls(code, from_cache=True)
         code = compile_object()
@@ -114,7 +106,7 @@ class ObjectCode:
         if ADDRESS_OF_PROCESS in code:
             made._owner = compile_object  # what the addresses belong to lives as long as the code
         else:
-            _write(path, code)
+            shelf.enter(key, {"code": shelf.keep(code)})
         return made
 
     def disassemble(self) -> str:
@@ -149,29 +141,13 @@ def _versions() -> tuple[str, str]:
     return version("numba"), version("llvmlite")
 
 
-def _path_of(digest: str) -> Path:
+def _key_of(digest: str) -> str:
     parts = (digest, package_digest(), *_versions(), *host_target())
     parts += (vector_math.description(),)
-    name = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-    return cache_directory() / "kernels" / f"{name}.o"
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def _read(path: Path) -> bytes | None:
-    """Return the kept code, or None where there is none or it is not what was written."""
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return None
-    checksum, code = content[:CHECKSUM_BYTES], content[CHECKSUM_BYTES:]
-    return code if hashlib.sha256(code).digest() == checksum else None
-
-
-def _write(path: Path, code: bytes) -> None:
-    """Keep the code, whole or not at all; a directory that cannot be written is no error."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(code).digest() + code)
-        os.replace(file.name, path)
-    except OSError:
-        return
+def _kept(shelf: Shelf, key: str) -> bytes | None:
+    """Return the code kept for a key, or None."""
+    named = (shelf.entry(key) or {}).get("code")
+    return shelf.find(named) if is_digest(named) else None

@@ -6,6 +6,7 @@ local arrays. Components run as on the ``python`` target, poison included.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -28,6 +29,7 @@ class SimulatorKernel(Kernel):
     """The CUDA kernel's shell: a thread a run, a slice of the block's shared memory each."""
 
     compiled_from_cache = False
+    _device = threading.Lock()  # the simulator runs one kernel at a time
 
     def __init__(self, loop: Callable, memory: RunMemory):
         stride, persistent_bytes = memory.shared_stride, memory.persistent_bytes
@@ -53,4 +55,5 @@ class SimulatorKernel(Kernel):
         shared_bytes = self._stride * block_size
         # The simulator wraps arrays only as direct arguments; inside a tuple they
         # are the host's own, which its threads may read and write directly.
-        self._kernel[blocks, block_size, 0, shared_bytes](n_runs, inputs, outputs)
+        with self._device:
+            self._kernel[blocks, block_size, 0, shared_bytes](n_runs, inputs, outputs)

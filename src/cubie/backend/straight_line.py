@@ -11,13 +11,13 @@ import ast
 import functools
 import math
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from llvmlite import ir
 from numba.core import types
 
 from cubie.backend import codegen
+from cubie.backend.base import SOURCE
 from cubie.backend.lanes import Buf, Lanes, Mask
 
 I64 = ir.IntType(64)
@@ -39,13 +39,13 @@ _RENAMED = {"absolute": "fabs", "square_root": "sqrt"}
 
 
 def definition(function: Callable) -> ast.FunctionDef:
-    """Return the syntax tree of a function in a generated module."""
-    return _definitions(function.__code__.co_filename)[function.__name__]
+    """Return the syntax tree of a function in a generated module, from the text it holds."""
+    return _definitions(function.__globals__[SOURCE])[function.__name__]
 
 
 @functools.lru_cache(maxsize=64)
-def _definitions(path: str) -> dict[str, ast.FunctionDef]:
-    tree = ast.parse(Path(path).read_text(encoding="utf-8"), filename=path)
+def _definitions(source: str) -> dict[str, ast.FunctionDef]:
+    tree = ast.parse(source)
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 

@@ -8,6 +8,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
+from cubie.backend.building import building
 from cubie.backend.interruption import run_apart
 from cubie.backend.run_queue import RunQueue
 
@@ -76,6 +77,12 @@ class PooledTeam:
 @functools.cache
 def shared_team() -> Team:
     """Return the team of this process."""
+    with building():  # two threads that ask at once get the same
+        return _team()
+
+
+@functools.cache
+def _team() -> Team:
     if os.name != "posix":
         return PooledTeam(n_threads())
     from cubie.backend.native_team import NativeTeam
@@ -86,3 +93,4 @@ def shared_team() -> Team:
 # Threads do not survive a fork: the child makes a team of its own.
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=shared_team.cache_clear)
+    os.register_at_fork(after_in_child=_team.cache_clear)

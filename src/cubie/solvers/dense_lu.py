@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from cubie.backend import Backend, absolute
 from cubie.solvers.contract import Blocks
 from cubie.solvers.elimination import Position
-from cubie.systems.store import Store, load_module
+from cubie.systems.generated import load_module
 
 
 def dense_starts(blocks: Blocks) -> tuple[int, ...]:
@@ -27,7 +27,6 @@ def build_dense_factorise(
     blocks: Blocks,
     pattern: tuple[Position, ...],
     mass: Mapping[Position, float],
-    store: Store,
 ) -> Callable:
     """Return ``factorise(shift, lu, eps, one) -> ok``; `lu` begins with the Jacobian's entries.
 
@@ -37,8 +36,7 @@ def build_dense_factorise(
         Of the Jacobian's entries, by columns.
     """
     n, numbers = blocks.n_states, range(len(blocks.eigenvalues))
-    source = _write_assembly(n, pattern, mass)
-    module = load_module(store.write_module(source)[0])
+    module = load_module(_write_assembly(n, pattern, mass))
     spread = backend.straight_line(module.spread, inline=False)
     add_mass = backend.straight_line(module.add_mass, inline=False)
     chain = None

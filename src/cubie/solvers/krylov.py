@@ -30,7 +30,6 @@ from cubie.solvers.weighting import build_measure
 from cubie.systems.component import SystemComponent
 from cubie.systems.derivatives_component import DiagonalComponent, JVPComponent
 from cubie.systems.mass import build_mass_product, is_identity, mass_entries
-from cubie.systems.store import Store
 
 
 def _one_of(allowed):
@@ -176,9 +175,6 @@ class KrylovSolver(LinearSolver):
             filter=filters,
         )
 
-    def _store(self) -> Store:
-        return Store(self.system.system.path.parents[1])
-
     def _build_prepare(self, context: BuildContext) -> Callable:
         backend = context.backend
         enter_jacobian, enter_factorise = context.phase("jacobian"), context.phase("factorise")
@@ -191,7 +187,7 @@ class KrylovSolver(LinearSolver):
         if not self._keeps_diagonal():
             return nothing
         diagonal = self.child_functions(context, "diagonal")
-        invert = build_invert_diagonal(backend, self.blocks, self.mass, self._store())
+        invert = build_invert_diagonal(backend, self.blocks, self.mass)
         alloc_inverse = context.allocator("inverse_diagonal")
         one = backend.constant(1.0)
 
@@ -264,7 +260,7 @@ class KrylovSolver(LinearSolver):
             return self._build_folded(context, part)
         backend, blocks, settings = context.backend, part.blocks, self.settings
         jvp = self.child_functions(context, "jvp")
-        add_mass = build_mass_product(backend, blocks.n_states, self.mass, self._store())
+        add_mass = build_mass_product(backend, blocks.n_states, self.mass)
         apply = build_operator(backend, blocks, jvp, add_mass)
         kind, order = settings.preconditioner, settings.neumann_order
         scale = build_scale(backend, blocks, part.at)

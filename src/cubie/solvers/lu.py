@@ -16,8 +16,8 @@ from cubie.solvers.elimination import Elimination, eliminate
 from cubie.solvers.lu_source import FactorLayout, write_lu
 from cubie.systems.component import SystemComponent
 from cubie.systems.derivatives_component import JacobianComponent
+from cubie.systems.generated import load_module
 from cubie.systems.mass import mass_entries
-from cubie.systems.store import Store, load_module
 
 # A pivot that lost this many units of rounding to cancellation counts as zero.
 PIVOT_LOSS = 16.0
@@ -111,12 +111,12 @@ class LUSolver(LinearSolver):
     def _build_dense(self, backend: Backend) -> tuple[Callable, list[Callable]]:
         """Return the factorisation of all blocks, and the substitution of each."""
         pattern = self.jacobian.pattern
-        factorise = build_dense_factorise(backend, self.blocks, pattern, self.mass, self._store())
+        factorise = build_dense_factorise(backend, self.blocks, pattern, self.mass)
         return factorise, build_dense_solves(backend, self.blocks)
 
     def _build_sparse(self, backend: Backend) -> tuple[Callable, list[Callable]]:
         """Return the factorisation of all blocks, and the substitution of each."""
-        module = load_module(self._store().write_module(self.source)[0])
+        module = load_module(self.source)
         numbers = range(len(self.blocks.eigenvalues))
 
         def compiled(name: str) -> Callable:
@@ -126,9 +126,6 @@ class LUSolver(LinearSolver):
         factorise = [compiled(f"factorise_{k}") for k in reversed(numbers)]
         solve = [compiled(f"solve_{k}") for k in numbers]
         return _in_turn(backend, factorise, _then_factorise), solve
-
-    def _store(self) -> Store:
-        return Store(self.system.system.path.parents[1])
 
     def _build_prepare(self, context: BuildContext, factorise: Callable) -> Callable:
         backend = context.backend

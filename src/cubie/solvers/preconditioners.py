@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 
 from cubie.backend import Backend
 from cubie.solvers.contract import Blocks
-from cubie.systems.store import Store, load_module
+from cubie.systems.generated import load_module
 
 PRECONDITIONERS = ("none", "jacobi", "neumann")
 
@@ -26,7 +26,7 @@ def invert(shift, diagonal, one):
 
 
 def build_invert_diagonal(
-    backend: Backend, blocks: Blocks, mass: Mapping[tuple[int, int], float], store: Store
+    backend: Backend, blocks: Blocks, mass: Mapping[tuple[int, int], float]
 ) -> Callable:
     """Return ``invert(shift, diagonal, one)``.
 
@@ -34,7 +34,7 @@ def build_invert_diagonal(
     in place, in the layout of the unknowns.
     """
     source = _write_invert(blocks, [mass.get((i, i), 0.0) for i in range(blocks.n_states)])
-    return backend.straight_line(load_module(store.write_module(source)[0]).invert, inline=False)
+    return backend.straight_line(load_module(source).invert, inline=False)
 
 
 def _write_invert(blocks: Blocks, mass_diagonal: list[float]) -> str:

@@ -8,7 +8,6 @@ from cubie.backend import Backend
 from cubie.solvers.contract import Blocks
 from cubie.systems.component import INLINE_SOURCE_LINES
 from cubie.systems.derivatives_scaled import scaled_module
-from cubie.systems.store import load_module
 from cubie.systems.system import System
 
 
@@ -33,7 +32,7 @@ def build_diagonal_solve(
 
 def _of_all_blocks(backend: Backend, system: System, blocks: Blocks, mass, name, of_one, of_pair):
     pairs = any(eigenvalue.imag for eigenvalue in blocks.eigenvalues)
-    module = load_module(scaled_module(system, mass, pairs))
+    module = scaled_module(system, mass, pairs)
     chain = None
     for eigenvalue, at in zip(blocks.eigenvalues, blocks.offsets, strict=True):
         function = getattr(module, f"{name}_pair" if eigenvalue.imag else name)

@@ -14,8 +14,9 @@ from attrs import evolve, field, frozen
 from cubie.backend import package_digest
 from cubie.errors import InvalidOption
 from cubie.systems.errors import RightHandSideError
+from cubie.systems.generated import load_module
 from cubie.systems.given_jacobian import checked_size, dense
-from cubie.systems.store import Store, load_module
+from cubie.systems.store import Store, is_digest
 from cubie.systems.system import System
 from cubie.systems.trace import trace
 
@@ -44,7 +45,7 @@ class Derivatives:
     note : str
         How the derivatives are found.
     path : Path or None
-        The generated module; None for differences.
+        Where the generated module is kept; None for differences.
     """
 
     kind: str
@@ -53,10 +54,11 @@ class Derivatives:
     digest: str
     note: str
     path: object = None
+    _source: Callable[[], str] = field(default=str, eq=False, repr=False, alias="source")
 
     @property
     def module(self):
-        """The generated module, imported on first use.
+        """The generated module, read or written on first use.
 
         ``jacobian(t, y, p, jac, at)`` stores entry k of the pattern in ``jac[at + k]``;
         ``jvp(t, y, p, vec, vec_at, out, at)`` stores J v, with v_j in ``vec[vec_at + j]``;
@@ -65,14 +67,14 @@ class Derivatives:
         """
         if self.path is None:
             raise TypeError(f"There is no module of these derivatives: {self.note}")
-        return load_module(self.path)
+        return load_module(self._source(), self.path)
 
 
 def derivatives(system: System) -> Derivatives:
     """Return the derivatives of a system, from the cache where they were generated before."""
     if system.kind != "traced" and not system.jacobian_rows:
         return _differences(system)
-    store = Store(system.path.parents[1])
+    store = Store.beside(system.path)
     parts = [
         "derivatives",
         package_digest(),
@@ -80,27 +82,60 @@ def derivatives(system: System) -> Derivatives:
         *(r.digest for r in system.jacobian_rows),
     ]
     key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
-    entry = store.read_entry(key) or {}
-    source = store.read_module(entry["digest"]) if "digest" in entry else None
-    if source is None:
-        # Imported late: cached derivatives need no expressions.
-        from cubie.systems.derivatives_source import write_derivatives
-
-        path, digest = store.write_module(write_derivatives(system))
-        store.write_entry(key, {"digest": digest})
-    else:
-        digest = entry["digest"]
-        path = store.module_path(digest)
-    module = load_module(path)
+    known = _known(store, key, system.n_states) or _found(store, key, system)
     exact = system.kind == "traced"
+    digest, pattern, autonomous = known
     return Derivatives(
         kind="exact" if exact else "given",
-        pattern=module.PATTERN,
-        autonomous=module.AUTONOMOUS,
+        pattern=pattern,
+        autonomous=autonomous,
         digest=digest if exact else f"{digest} {system.digest}",
         note=_EXACT if exact else system.jacobian_note,
-        path=path,
+        path=store.module_path(digest),
+        source=partial(_text, store, digest, system),
     )
+
+
+Known = tuple[str, tuple[tuple[int, int], ...], bool]  # digest of the module, pattern, autonomous
+
+
+def _known(store: Store, key: str, n: int) -> Known | None:
+    """Return what was found out before, None where that is not kept."""
+    entry = store.read_entry(key) or {}
+    digest, columns, autonomous = map(entry.get, ("digest", "columns", "autonomous"))
+    if not is_digest(digest) or type(autonomous) is not bool or type(columns) is not list:
+        return None
+    if len(columns) != n or any(type(rows) is not list for rows in columns):
+        return None
+    pattern = tuple((row, column) for column, rows in enumerate(columns) for row in rows)
+    if any(type(row) is not int or not 0 <= row < n for row, _ in pattern):
+        return None
+    return digest, pattern, autonomous
+
+
+def _found(store: Store, key: str, system: System) -> Known:
+    """Write the module, and keep what is asked of it first."""
+    source = _written(system)
+    path, digest = store.write_module(source)
+    module = load_module(source, path)
+    columns: list[list[int]] = [[] for _ in range(system.n_states)]
+    for row, column in module.PATTERN:
+        columns[column].append(row)
+    entry = {"digest": digest, "columns": columns, "autonomous": module.AUTONOMOUS}
+    store.write_entry(key, entry)
+    return digest, module.PATTERN, module.AUTONOMOUS
+
+
+def _text(store: Store, digest: str, system: System) -> str:
+    """Return the module's text, which need not have been kept."""
+    return store.read_module(digest) or _written(system)
+
+
+def _written(system: System) -> str:
+    # Imported late: derivatives that are known need no expressions.
+    from cubie.systems.derivatives_source import write_derivatives
+
+    return write_derivatives(system)
 
 
 def with_jacobian(system: System, jac: Callable | None, args: tuple = ()) -> System:
@@ -126,7 +161,7 @@ def with_jacobian(system: System, jac: Callable | None, args: tuple = ()) -> Sys
     checked_size(jac, system.n_states)
     if system.kind == "traced":
         return evolve(system, jacobian_note=_NOT_NEEDED)
-    directory = system.path.parents[1]
+    directory = system.path.parents[1] if system.path.is_absolute() else None
     numbers = range(system.n_states)
     n = system.n_states
     # Not a closure: to the cache, a function of this package is like any other of its name.

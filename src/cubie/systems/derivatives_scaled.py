@@ -6,11 +6,12 @@ nor one for ``D^-1 v``, which stays inside the expressions of the product.
 
 import hashlib
 from collections.abc import Mapping
-from pathlib import Path
+from types import ModuleType
 
 from cubie.backend import package_digest
 from cubie.systems.derivatives_source import Linearised, function_text, linearised
 from cubie.systems.expression import Value, add, div, mul, neg, sub
+from cubie.systems.generated import load_module
 from cubie.systems.source import Writer, import_lines
 from cubie.systems.store import Store
 from cubie.systems.system import System
@@ -23,24 +24,25 @@ _ONE = {"shift": ["shift"]}
 _PAIR = {"shift": ["re", "im"]}
 
 
-def scaled_module(system: System, mass: Mass, pairs: bool) -> Path:
-    """Return the path of the module, from the cache where it was generated before.
+def scaled_module(system: System, mass: Mass, pairs: bool) -> ModuleType:
+    """Return the module, from the cache where it was generated before.
 
     ``product(shift, t, y, p, vec, vec_at, out, at)`` stores (s M - J) D^-1 v, for
     s = `shift`; ``scale(shift, t, y, p, x, at)`` stores D^-1 x in place. With `pairs`,
     ``product_pair(re, im, t, ...)`` and ``scale_pair(re, im, t, ...)`` do so for s = re + i im and
     vectors of n real parts, then n imaginary parts.
     """
-    store = Store(system.path.parents[1])
+    store = Store.beside(system.path)
     rows = [system.digest, *(row.digest for row in system.jacobian_rows)]
     parts = ["scaled", package_digest(), rows, sorted(mass.items()), pairs]
     key = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
     entry = store.read_entry(key) or {}
-    if "digest" in entry and store.read_module(entry["digest"]) is not None:
-        return store.module_path(entry["digest"])
-    path, digest = store.write_module(write_scaled(system, mass, pairs))
-    store.write_entry(key, {"digest": digest})
-    return path
+    source, digest = store.read_module(entry.get("digest")), entry.get("digest")
+    if source is None:
+        source = write_scaled(system, mass, pairs)
+        _, digest = store.write_module(source)
+        store.write_entry(key, {"digest": digest})
+    return load_module(source, store.module_path(str(digest)))
 
 
 def write_scaled(system: System, mass: Mass, pairs: bool) -> str:

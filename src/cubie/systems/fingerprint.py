@@ -90,6 +90,9 @@ class Watched:
         except RecursionError:
             self._seen, self.unseen = None, "what it refers to is nested too deeply"
             return None
+        except RuntimeError:  # from looking through what another thread changes
+            self._seen, self.unseen = None, "it changed while it was looked at"
+            return None
         self.unseen = ""
         self._seen = walk.hexdigest(), walk.watch
         return self._seen[0]

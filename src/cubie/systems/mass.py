@@ -11,7 +11,8 @@ from attrs import evolve
 from cubie.backend import Backend
 from cubie.errors import InvalidOption
 from cubie.reals import real_array
-from cubie.systems.store import Store, digest_of, load_module
+from cubie.systems.generated import load_module
+from cubie.systems.store import digest_of_text
 from cubie.systems.system import System
 
 MassEntries = dict[tuple[int, int], float]
@@ -57,7 +58,7 @@ def with_mass(system: System, matrix: Any) -> System:
         return system
     numbers = range(system.n_states)
     rows = tuple(tuple(entries.get((i, j), 0.0) for j in numbers) for i in numbers)
-    return evolve(system, mass=rows, digest=digest_of(f"{system.digest} mass {rows}"))
+    return evolve(system, mass=rows, digest=digest_of_text(f"{system.digest} mass {rows}"))
 
 
 def is_identity(mass: Mapping[tuple[int, int], float], n_states: int) -> bool:
@@ -77,7 +78,7 @@ def is_singular(mass: Mapping[tuple[int, int], float], n_states: int) -> bool:
 
 
 def build_mass_product(
-    backend: Backend, n_states: int, mass: Mapping[tuple[int, int], float], store: Store
+    backend: Backend, n_states: int, mass: Mapping[tuple[int, int], float]
 ) -> Callable:
     """Return ``add(factor, vec, vec_at, out, at)``: adds factor * (M vec)_i to ``out[at + i]``."""
     if is_identity(mass, n_states):
@@ -87,7 +88,7 @@ def build_mass_product(
                 out[at + i] = out[at + i] + factor * vec[vec_at + i]
 
         return backend.device(add)
-    module = load_module(store.write_module(_write_product(n_states, mass))[0])
+    module = load_module(_write_product(n_states, mass))
     return backend.straight_line(module.add)
 
 

@@ -1,111 +1,67 @@
-"""Generated modules on disk, and the index that finds them again.
+"""Generated modules, and the index that finds them again; see `cubie.cache`.
 
-    <cache>/systems/<digest>.py        a module, named by the hash of its text
-    <cache>/systems/index/<key>.json   what tracing the function of this fingerprint gave
-
-A module whose text does not match its name, or an index entry that cannot be read, counts as not
-there. Both are written to a temporary file and renamed, so processes may share the directory.
+<cache>/systems/<digest>.py        a module, named by the hash of its text
+<cache>/systems/index/<key>.json   what tracing the function of this fingerprint gave
 """
 
-import hashlib
-import importlib.util
-import json
-import os
-import sys
-import tempfile
+from __future__ import annotations
+
 from pathlib import Path
+from typing import Any
 
-from attrs import field, frozen
+from cubie.cache import Shelf, cache_directory, digest_of, is_digest
+from cubie.systems.generated import is_arithmetic
 
-ENVIRONMENT_VARIABLE = "CUBIE_CACHE_DIR"
-
-
-def default_directory():
-    """Return the cache directory of this user: $CUBIE_CACHE_DIR, or the platform's."""
-    named = os.environ.get(ENVIRONMENT_VARIABLE)
-    if named:
-        return Path(named).expanduser()
-    # Imported late: only a first use needs it.
-    from platformdirs import user_cache_path
-
-    return user_cache_path("cubie")
+__all__ = ["Store", "digest_of_text", "is_digest"]
 
 
-def digest_of(source):
+def digest_of_text(source: str) -> str:
     """Return the name under which a module's text is stored."""
-    return hashlib.sha256(source.encode()).hexdigest()[:32]
+    return digest_of(source.encode())
 
 
-@frozen
 class Store:
-    """One cache directory."""
+    """The modules in one cache directory.
 
-    directory: Path = field(converter=Path)
+    Parameters
+    ----------
+    directory : path, optional
+        By default that of `cubie.cache.cache_directory`.
+    """
 
-    def module_path(self, digest):
+    def __init__(self, directory: Any = None):
+        root = cache_directory() if directory is None else Path(directory).absolute()
+        self._shelf = Shelf(root, "systems", ".py")
+
+    @classmethod
+    def beside(cls, path: Path) -> Store:
+        """Return the store in which a module is."""
+        return cls(path.parents[1] if path.is_absolute() else None)
+
+    def module_path(self, digest: str) -> Path:
         """Return where the module of this digest is, or would be."""
-        return self.directory / "systems" / f"{digest}.py"
+        return self._shelf.path(digest)
 
-    def write_module(self, source):
-        """Store a module and return (path, digest)."""
-        digest = digest_of(source)
-        path = self.module_path(digest)
-        if self.read_module(digest) is None:
-            _write(path, source)
-        return path, digest
+    def write_module(self, source: str) -> tuple[Path, str]:
+        """Store a module where that can be done, and return (path, digest)."""
+        digest = self._shelf.keep(source.encode())
+        return self.module_path(digest), digest
 
-    def read_module(self, digest):
-        """Return the text of a module, or None if it is missing or damaged."""
-        try:
-            source = self.module_path(digest).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError):
+    def read_module(self, digest: Any) -> str | None:
+        """Return the text of a module; None where it is missing, damaged or not generated."""
+        content = self._shelf.find(digest) if is_digest(digest) else None
+        if content is None:
             return None
-        return source if digest_of(source) == digest else None
+        try:
+            source = content.decode()
+        except UnicodeDecodeError:
+            return None
+        return source if is_arithmetic(source) else None
 
-    def write_entry(self, key, entry):
+    def write_entry(self, key: str, entry: dict[str, Any]) -> None:
         """Store what is known about a fingerprint."""
-        _write(self._entry_path(key), json.dumps(entry, indent=1))
+        self._shelf.enter(key, entry)
 
-    def read_entry(self, key):
+    def read_entry(self, key: str) -> dict[str, Any] | None:
         """Return what is known about a fingerprint, or None."""
-        try:
-            entry = json.loads(self._entry_path(key).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return None
-        return entry if isinstance(entry, dict) else None
-
-    def _entry_path(self, key):
-        return self.directory / "systems" / "index" / f"{key}.json"
-
-
-def _write(path, text):
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    except OSError as error:
-        raise OSError(
-            f"cubie cannot write generated code to {path.parent} ({error}). Set the environment "
-            f"variable {ENVIRONMENT_VARIABLE} or pass cache_dir= with a directory that is writable."
-        ) from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def load_module(path):
-    """Import a generated module; the same text gives the same module."""
-    name = f"cubie_system_{path.stem}"
-    module = sys.modules.get(name)
-    if module is not None:
-        return module
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ImportError(f"{path} is no Python module")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    sys.modules[name] = module
-    return module
+        return self._shelf.entry(key)

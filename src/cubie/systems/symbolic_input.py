@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from cubie.errors import CubieError
 
@@ -60,7 +60,16 @@ class Equations:
 
     states: tuple[str, ...]
     parameters: tuple[str, ...]
-    function: Callable = field(repr=False)
+    _source: str = field(repr=False)
+    function: Callable = field(
+        init=False,
+        eq=False,
+        repr=False,
+        default=Factory(lambda self: _compiled(self._source), takes_self=True),
+    )
+
+    def __reduce__(self):
+        return Equations, (self.states, self.parameters, self._source)
 
     def arguments(self, args: Any) -> Any:
         """Return the parameters in order, from a mapping by name or a sequence in order."""
@@ -224,7 +233,7 @@ def _assemble(pairs, wanted, parameters) -> Equations:
         if name not in chosen:
             raise EquationError(f"`{name}` is not defined{_hint(name, (*known, *chosen))}")
     source = _source(states, chosen, texts, used, quantities)
-    return Equations(states, chosen, _compiled(source))
+    return Equations(states, chosen, source)
 
 
 def _require_one_meaning(states, quantities, parameters) -> None:

@@ -1,6 +1,5 @@
 """A system of equations, ready for a backend to compile."""
 
-import ast
 import re
 import sys
 from collections.abc import Callable
@@ -12,7 +11,7 @@ import numpy as np
 from attrs import field, frozen
 
 from cubie.systems.batch import parameter_columns
-from cubie.systems.store import load_module
+from cubie.systems.generated import load_module, names_in
 
 # Python writes numbers so from 1e16 on and below 1e-4: all others are numbers in any dtype.
 _WITH_EXPONENT = re.compile(r"(?<![\w.])[\d.]+e[+-]\d\d+")
@@ -20,7 +19,7 @@ _WITH_EXPONENT = re.compile(r"(?<![\w.])[\d.]+e[+-]\d\d+")
 
 @frozen
 class System:
-    """The right-hand side of one system, as a module on disk.
+    """The right-hand side of one system, as a generated module.
 
     Attributes
     ----------
@@ -30,7 +29,7 @@ class System:
         "traced": `rhs` is straight-line code over the states. "compiled": the function could not
         be traced; it is called as it stands, and `note` says why.
     source, path, digest : str, Path, str
-        The generated module, where it is stored, and a hash of all that it computes.
+        The generated module, where it is kept if it can be, and a hash of all that it computes.
     state_names, parameter_names : tuple of str
         One a slot.
     note : str
@@ -64,16 +63,16 @@ class System:
 
     @property
     def module(self):
-        """The generated module, imported on first use."""
-        return load_module(self.path)
+        """The generated module, made of its text on first use."""
+        return load_module(self.source, self.path)
 
     @cached_property
     def reads_time(self) -> bool:
         """Whether the derivative depends on t; True where that cannot be seen."""
         if self.kind == "compiled":
             return True
-        names = (node for node in ast.walk(ast.parse(self.source)) if isinstance(node, ast.Name))
-        return any(name.id == "t" for name in names)
+        names = names_in(self.source)
+        return names is None or "t" in names
 
     @cached_property
     def far_constants(self) -> np.ndarray:

@@ -12,14 +12,14 @@ import uuid
 
 import numpy as np
 
-from cubie.backend import package_digest
+from cubie.backend import package_digest, tracing
 from cubie.systems.adapter import plain_function, write_adapter
 from cubie.systems.batch import checked_args
 from cubie.systems.errors import Untraceable
 from cubie.systems.fingerprint import Unseen, Watched, fingerprint
 from cubie.systems.originals import original
 from cubie.systems.parameters import CONTAINERS, leaves_of, parameter_names
-from cubie.systems.store import Store, default_directory, digest_of
+from cubie.systems.store import Store, digest_of_text
 from cubie.systems.system import System
 
 
@@ -38,7 +38,8 @@ def trace(fun, n_states, args=(), *, names=None, cache_dir=None, watched=None):
     names : sequence of str, optional
         Names of the states; `y0`, `y1`, ... by default.
     cache_dir : path, optional
-        Where generated modules live; default $CUBIE_CACHE_DIR or the user's cache directory.
+        Where generated modules are kept, if they can be; by default $CUBIE_CACHE_DIR or the user's
+        cache directory.
     watched : Watched, optional
         Of `fun` alone, where its content was looked at before.
 
@@ -91,25 +92,43 @@ class _Request:
         args = tuple(checked_args(args))
         _check_signature(fun, args)
         state_names = _checked_names(names, int(n_states))
-        store = Store(cache_dir or default_directory())
+        store = Store(cache_dir)
         return cls(fun, int(n_states), args, state_names, store, content())
 
     def system(self):
         """Return the cached system, or trace now."""
-        return self._cached() or self._fresh()
+        found = self._cached()
+        if found is not None:
+            return found
+        with tracing():  # another thread may have traced the same
+            return self._cached() or self._fresh()
 
     def _cached(self):
         entry = self.store.read_entry(self.key) if self.key else None
-        if entry and entry.get("baked"):
-            entry = self.store.read_entry(self._key_with(entry["baked"]))
-        if not entry or "kind" not in entry:
+        if entry and "baked" in entry:
+            baked = self._baked(entry)
+            entry = self.store.read_entry(self._key_with(baked)) if baked else None
+        note = entry.get("note") if entry else None
+        if not entry or type(note) is not str:
             return None
-        if entry["kind"] == "compiled":
-            return self._compiled(entry["note"])
-        source = self.store.read_module(entry["digest"])
-        if source is None:
+        if entry.get("kind") == "compiled":
+            return self._compiled(note)
+        source = self.store.read_module(entry.get("digest"))
+        if source is None or entry.get("kind") != "traced":
             return None
-        return self._system(source, "traced", note=entry.get("note", ""))
+        path = self.store.module_path(entry["digest"])
+        return self._system(source, (path, entry["digest"]), "traced", note=note)
+
+    def _baked(self, entry):
+        """Return the numbers of the leaves that became constants, as an entry tells them."""
+        baked = entry.get("baked", [])
+        fits = type(baked) is list and all(
+            type(i) is int and 0 <= i < len(self.leaves) and self.leaves[i].integer for i in baked
+        )
+        return sorted(set(baked)) if fits else []
+
+    def _integers(self):
+        return [i for i, leaf in enumerate(self.leaves) if leaf.numeric and leaf.integer]
 
     def _key_with(self, baked):
         """Return the key that also holds the values of ints that became constants."""
@@ -140,7 +159,7 @@ class _Request:
         plain = watch.watched(plain, changed)
         results = plain_results(plain, self.n_states, self.args)
         known = (self.store.read_entry(self.key) or {}) if self.key else {}
-        baked = frozenset(known.get("baked", ()))
+        baked = frozenset(self._baked(known))
         try:
             outputs, baked, note = trace_outputs(
                 self.fun, self.n_states, self.args, self.leaves, baked, changed
@@ -149,10 +168,11 @@ class _Request:
             check_against_original(source, plain, self.args, results)
         except Untraceable as reason:
             check_stateless(self.fun, changed)
+            self._remember(self._integers(), kind="compiled", note=str(reason))
             return self._compiled(str(reason))
         finally:
             watch.restore()
-        system = self._system(source, "traced", note=note)
+        system = self._system(source, self.store.write_module(source), "traced", note=note)
         self._remember(baked, kind="traced", digest=system.digest, note=note)
         return system
 
@@ -163,8 +183,8 @@ class _Request:
             f"{len(self.parameter_names)} parameters."
         )
 
-    def _system(self, source, kind, **more):
-        path, digest = self.store.write_module(source)
+    def _system(self, source, kept, kind, **more):
+        path, digest = kept
         return System(
             n_states=self.n_states,
             n_parameters=len(self.parameter_names),
@@ -182,15 +202,15 @@ class _Request:
         source, constants = write_adapter(
             self._title(), self.n_states, self.args, self.leaves, before, keywords
         )
-        integers = [i for i, leaf in enumerate(self.leaves) if leaf.numeric and leaf.integer]
-        self._remember(integers, kind="compiled", note=reason)
+        integers = self._integers()
         # What the function computes is not in the adapter's text, so it is hashed along; without
         # a fingerprint nothing may be taken from a cache.
         identity = self._key_with(integers) if self.key else uuid.uuid4().hex
         return self._system(
             source,
+            self.store.write_module(source),
             "compiled",
-            digest=digest_of(f"{identity}\n{source}"),
+            digest=digest_of_text(f"{identity}\n{source}"),
             note=(
                 f"`{function.__name__}` is compiled as it stands, one run at a time, because it "
                 f"cannot be traced: {reason}."

@@ -88,6 +88,12 @@ class Watch:
         """Tell whether everything is as it was; False where that cannot be told."""
         if self._blind:
             return False
+        try:
+            return self._all_hold()
+        except RuntimeError:  # another thread changes something that is looked through
+            return False
+
+    def _all_hold(self) -> bool:
         for function, code, defaults, keywords in self._functions:
             if (
                 function.__code__ is not code

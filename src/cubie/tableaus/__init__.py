@@ -1,6 +1,6 @@
 """Runge-Kutta coefficients as data, checked when they are made."""
 
-from cubie.tableaus.catalogue import UnknownTableau, all_tableaus, get_tableau
+from cubie.tableaus.catalogue import UnknownTableau, all_tableaus, get_tableau, known_tableau
 from cubie.tableaus.kinds import DIRKTableau, ERKTableau, FIRKTableau, RosenbrockTableau
 from cubie.tableaus.tableau import Stability, Tableau, TableauError
 
@@ -15,4 +15,5 @@ __all__ = [
     "UnknownTableau",
     "all_tableaus",
     "get_tableau",
+    "known_tableau",
 ]

@@ -92,3 +92,12 @@ def get_tableau(name: str | Tableau) -> Tableau:
     known = _known_names()
     nearest = difflib.get_close_matches(spelling, known, n=1, cutoff=0.0)[0]
     raise UnknownTableau(name, nearest, tuple(all_tableaus()))
+
+
+def known_tableau(tableau: Tableau) -> Tableau:
+    """Return the catalogue's own object for a copy of one that it has, else the tableau."""
+    try:
+        found = get_tableau(tableau.name)
+    except UnknownTableau:
+        return tableau
+    return found if found == tableau else tableau

@@ -1,0 +1,95 @@
+"""What a solver finds again: kernels, systems, and what was prepared with its settings.
+
+Threads may share a solver. None waits for another where it finds what it needs: see `Recent`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import numpy as np
+from attrs import Factory, field, frozen
+
+from cubie.factory import BuildCache
+from cubie.kernel import BatchSolverKernel
+from cubie.prepared import PreparedSolve, RecurringSolve
+from cubie.recent import Recent
+from cubie.settings import SolverSettings
+from cubie.systems import Watched
+from cubie.tableaus import Tableau
+from cubie_planner import Plan
+
+MAX_RECURRING_SHAPES = 16  # of inputs that a solver keeps room for
+MAX_RECURRING_BYTES = 16 * 2**20  # that it may keep alive, the user's arrays among them
+MAX_CONTENT_BYTES = 256  # of an array of integers; of larger ones a digest is remembered
+MAX_REMEMBERED = 64  # systems, solves prepared for them, and kernels that a solver finds again
+
+
+@frozen
+class KernelMemory:
+    """Kernels of earlier solves, by everything they depend on, and what they were built from."""
+
+    kernels: Recent[BatchSolverKernel] = field(factory=lambda: Recent(MAX_REMEMBERED))
+    built: BuildCache = field(factory=BuildCache)
+
+
+@frozen(eq=False)
+class Setup:
+    """Settings that hold until they are changed, and what was prepared with them.
+
+    A solve works with one from its beginning to its end; a change makes another one.
+
+    Attributes
+    ----------
+    settings : SolverSettings
+    options : dict
+        Of components.
+    given : Watched
+        What of these may change its content while it stays the same object.
+    prepared, recurring : Recent
+        By content and structure of what was solved.
+    """
+
+    settings: SolverSettings
+    options: Mapping[str, Any] = field(factory=dict)
+    given: Watched = field(
+        init=False,
+        default=Factory(lambda self: _watched(self.settings, self.options), takes_self=True),
+    )
+    prepared: Recent[PreparedSolve] = field(factory=lambda: Recent(MAX_REMEMBERED), init=False)
+    recurring: Recent[RecurringSolve] = field(factory=lambda: _recurring(), init=False)
+
+
+def _recurring() -> Recent[RecurringSolve]:
+    return Recent(MAX_RECURRING_SHAPES, MAX_RECURRING_BYTES, RecurringSolve.held_bytes)
+
+
+SETTINGS = frozenset(setting.name for setting in attrs.fields(SolverSettings))
+
+_NOTHING = Watched()
+_NEVER_CHANGE: tuple[Any, ...] = (
+    type(None),
+    bool,
+    int,
+    float,
+    str,
+    np.float64,
+    np.float32,
+    np.dtype,
+    Tableau,
+    Plan,
+)
+
+
+def _changeable(settings: SolverSettings, options: Mapping[str, Any]) -> list[Any]:
+    """Return what of the settings may change its content while it stays the same object."""
+    own = (getattr(settings, name) for name in sorted(SETTINGS))
+    values = [*own, *(options[name] for name in sorted(options))]
+    return [value for value in values if not isinstance(value, _NEVER_CHANGE)]
+
+
+def _watched(settings: SolverSettings, options: Mapping[str, Any]) -> Watched:
+    changeable = _changeable(settings, options)
+    return Watched(*changeable) if changeable else _NOTHING
