@@ -15,16 +15,14 @@ from cubie.reals import LARGEST, NotReal, as_float, real, real_array
 if TYPE_CHECKING:
     from cubie.systems import System
 
+_PLAIN = frozenset({float, int, np.float64})
 LARGEST_COUNT = 2**31 - 2  # attempts are counted in 32 bits, with room for one more
 
 
 def time_span(given: Any) -> tuple[float, float]:
     """Return (start, end); the end may lie before the start (integration backwards)."""
     try:
-        start, end = given
-        start, end = real(start), real(end)
-        if isinstance(given, (Mapping, Set)):
-            raise NotReal("has no order")
+        start, end = _ends(given)
     except (TypeError, ValueError) as error:
         why = f": it {error}" if isinstance(error, NotReal) else ""
         raise InvalidProblem(
@@ -33,6 +31,18 @@ def time_span(given: Any) -> tuple[float, float]:
     if not (math.isfinite(start) and math.isfinite(end)):
         raise InvalidProblem("t_span", f"is ({start}, {end}), but both times must be finite.")
     return start, end
+
+
+def _ends(given: Any) -> tuple[float, float]:
+    start, end = given
+    if type(given) is tuple and type(start) in _PLAIN and type(end) in _PLAIN:
+        try:  # as in most solves, of which some take microseconds
+            return float(start), float(end)
+        except OverflowError:
+            pass  # named below
+    elif type(given) not in (tuple, list) and isinstance(given, (Mapping, Set)):
+        raise NotReal("has no order")
+    return real(start), real(end)
 
 
 def save_times(given: Any, span: tuple[float, float]) -> np.ndarray | None:

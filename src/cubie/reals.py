@@ -16,7 +16,7 @@ from cubie.errors import InvalidOption, shown
 
 LARGEST = float(np.finfo(float).max)
 _FLOATS = frozenset({float, np.float64})
-_PLAIN = frozenset({float, int, np.float64, np.float32, np.int64, np.int32})
+_PLAIN = _FLOATS | {int, np.float32, np.int64, np.int32}
 _NESTS = (list, tuple)
 
 
@@ -37,7 +37,7 @@ def real(given: Any) -> float:
         return float(given)
     if isinstance(given, np.ndarray) and given.ndim == 0 and given is not np.ma.masked:
         given = given[()]
-    what = "" if type(given) is int else _other_than_a_number(given)
+    what = _other_than_a_number(given)
     if what:
         raise NotReal(f"contains {what}")
     try:
@@ -60,6 +60,8 @@ def real_array(given: Any) -> np.ndarray:
     ValueError
         Where rows differ in length.
     """
+    if type(given) is np.ndarray and given.dtype.kind == "f":
+        return given
     require_unmasked(given)
     if isinstance(given, _NESTS):
         _look_into(given)
