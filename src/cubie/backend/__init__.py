@@ -1,7 +1,7 @@
 """Compilation targets behind one interface; the only package that knows which one is in use."""
 
 from cubie.backend.base import SOURCE, Backend, Kernel, KernelInputs, KernelOutputs, RunMemory
-from cubie.backend.building import building, tracing
+from cubie.backend.build_lock import building, tracing
 from cubie.backend.interruption import Interrupted
 from cubie.backend.object_code import package_digest
 from cubie.backend.outputs import OutputBlock, OutputLayout

@@ -8,7 +8,7 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from cubie.backend.building import building
+from cubie.backend.build_lock import building
 from cubie.backend.interruption import run_apart
 from cubie.backend.run_queue import RunQueue
 
