@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -67,16 +67,29 @@ class UnknownOption(CubieError, TypeError):
     given : str
     allowed : tuple of str
     nearest : str or None
+    elsewhere : dict of str to str
+        Options that another choice of method, controller or linear solver has, and which.
     """
 
-    def __init__(self, given: str, allowed: Iterable[str], instead: str = ""):
+    def __init__(
+        self,
+        given: str,
+        allowed: Iterable[str],
+        instead: str = "",
+        elsewhere: Mapping[str, str] | None = None,
+    ):
         self.given = given
         self.allowed = tuple(sorted(allowed))
-        self.nearest = None if instead else nearest(given, self.allowed)
+        self.elsewhere = dict(elsewhere or {})
+        self.nearest = None if instead else nearest(given, [*self.allowed, *self.elsewhere])
         if instead:  # known elsewhere: what takes its place says more than a list
             super().__init__(f"`{given}` is not supported. {instead}")
             return
         hint = f" Did you mean `{self.nearest}`?" if self.nearest else ""
+        if self.nearest in self.elsewhere:
+            there = self.elsewhere[self.nearest]
+            same = self.nearest == given
+            hint = f" It is one {there}." if same else f"{hint[:-1]}, which is one {there}?"
         super().__init__(
             f"`{given}` is not an option of any component of this solver.{hint} "
             f"Known options: {', '.join(self.allowed)}."
@@ -120,6 +133,10 @@ class OutputsTooLarge(OutOfMemory):
 
 class NotCompiled(CubieError, RuntimeError):
     """What a compiled kernel needs cannot be read in this process."""
+
+
+class NoToolkit(CubieError, ImportError):
+    """CUDA kernels are to be compiled, and the CUDA toolkit is not installed."""
 
 
 class InvalidProblem(CubieError, ValueError):

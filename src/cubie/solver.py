@@ -18,6 +18,7 @@ from cubie.errors import InvalidOption
 from cubie.factory import BuildCache, require_known
 from cubie.integrator import SingleIntegratorRun, check_options, options_of
 from cubie.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.other_choices import options_elsewhere
 from cubie.prepared import PreparedSolve, RecurringSolve, is_worth_keeping
 from cubie.recent import Recent
 from cubie.results import Result
@@ -119,7 +120,11 @@ class Solver:
         settings = attrs.evolve(self._settings, **own)
         options = self._options | {k: v for k, v in changes.items() if k not in _SETTINGS}
         run_settings = settings.run_settings(SaveMode.FINAL, False)
-        require_known(options, options_of(run_settings, options) | _SETTINGS)
+        require_known(
+            options,
+            options_of(run_settings, options) | _SETTINGS,
+            elsewhere=lambda: options_elsewhere(run_settings, options),
+        )
         check_options(run_settings, options)
         return settings, options
 

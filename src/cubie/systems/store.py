@@ -85,7 +85,7 @@ def _write(path, text):
     except OSError as error:
         raise OSError(
             f"cubie cannot write generated code to {path.parent} ({error}). Set the environment "
-            f"variable {ENVIRONMENT_VARIABLE} or pass cache_dir= with a directory that is writable."
+            f"variable {ENVIRONMENT_VARIABLE} to a directory that is writable."
         ) from error
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
