@@ -55,9 +55,7 @@ def options_elsewhere(settings: RunSettings, given: Mapping[str, Any]) -> dict[s
 Choice = tuple[str, str, RunSettings, Mapping[str, Any]]
 
 
-def _linear_solvers(
-    settings: RunSettings, words: str = "with linear_solver="
-) -> Iterator[Choice]:
+def _linear_solvers(settings: RunSettings, words: str = "with linear_solver=") -> Iterator[Choice]:
     if "linear_solver" in options_of(settings):
         for name in LINEAR_SOLVERS:
             yield words, repr(name), settings, {"linear_solver": name}
