@@ -1,6 +1,7 @@
 """What README.md and docs/ say of options, defaults, outcomes, exit codes and figures is so."""
 
 import ast
+import inspect
 import json
 import re
 import tomllib
@@ -10,20 +11,28 @@ import attrs
 import pytest
 from benchmarks.documents import RESULTS
 
-from cubie import RunStatus, Solver, UnknownOption
+from cubie import CUDABuffer, RunStatus, Solver, UnknownOption, solve_ivp
 from cubie.cli.command import main
 from cubie.controllers import CONTROLLERS
 from cubie.integrator import RunSettings, Shape, SingleIntegratorRun
+from cubie.kernel import BatchSolverKernel
 from cubie.other_choices import FAMILIES
 from cubie.settings import SolverSettings
 from cubie.solvers import LINEAR_SOLVERS
 from cubie.solvers.preconditioners import PRECONDITIONERS
 from cubie.tableaus import get_tableau
+from cubie_planner import Buffer, Limits, Problem
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OPTIONS = ROOT / "docs" / "options.md"
-NOT_OF_SOLVERS = {"cc", "phases", "pin"}  # of `kernel.resources`, and of declarations of buffers
+# What else takes keywords that pages name: calls, and what is declared to the planner.
+CALLS = (solve_ivp, Solver.solve, BatchSolverKernel.resources)
+DECLARATIONS = (CUDABuffer, Buffer, Limits, Problem)
+OTHER_KEYWORDS = {
+    *(name for call in CALLS for name in inspect.signature(call).parameters),
+    *(f.name for kind in DECLARATIONS for f in attrs.fields(kind)),
+}
 
 
 def text_of(page: Path) -> str:
@@ -46,9 +55,7 @@ def integrators():
             chosen = {} if solver is None else {"linear_solver": solver}
             yield SingleIntegratorRun(Shape(), RunSettings(tableau, "pid"), "float64", chosen)
     for name in CONTROLLERS:
-        yield SingleIntegratorRun(
-            Shape(), RunSettings(get_tableau("tsit5"), name), "float64", {}
-        )
+        yield SingleIntegratorRun(Shape(), RunSettings(get_tableau("tsit5"), name), "float64", {})
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +121,9 @@ def test_places_of_all_buffers_are_on_the_page(components):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_an_option_that_a_page_names_is_one(page):
-    """Each ``name=`` in code font is taken by some solver or, in the planner, by a declaration."""
+    """Each ``name=`` in code font is taken by a solver, a call or a declaration."""
     prose = re.sub(r"^```.*?^```", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
-    named = set(re.findall(r"`([a-z_]+)=[^`]*`", prose)) - NOT_OF_SOLVERS
+    named = set(re.findall(r"`([a-z_]+)=[^`]*`", prose)) - OTHER_KEYWORDS
     unknown = {name for name in named if not is_option(name)}
     assert not unknown
 
@@ -173,7 +180,7 @@ def test_exit_codes_of_the_page_are_those_of_the_command():
 def test_links_and_files_of_a_page_exist(page):
     """Relative links lead to files; paths in code font that look like the repository's are there."""
     text = text_of(page)
-    links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text)
+    links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", re.sub(r"`[^`\n]*`", "", text))
     files = re.findall(r"`((?:docs|tests|src|benchmarks|planner)/[\w./-]+)`", text)
     missing = [link for link in links if not (page.parent / link).exists()]
     assert missing + [file for file in files if not (ROOT / file).exists()] == []
@@ -185,14 +192,18 @@ def test_the_price_of_a_call_is_what_was_measured():
     works = json.loads(path.read_text(encoding="utf-8"))["works"]
 
     def beyond(work: str) -> float:
-        raw = works[work]["contenders"]["cubie"]
-        return 1e6 * (min(raw["seconds"]) - min(raw["facts"]["kernel_seconds"]))
+        turns = works[work]["contenders"]["cubie"]["turns"]
+        wall, kernel = (min(min(turn[of]) for turn in turns) for of in ("wall", "kernel"))
+        return 1e6 * (wall - kernel)
 
     guide = " ".join(text_of(ROOT / "docs" / "guide.md").split())
     found = re.search(r"some (\d+) microseconds on top of the kernel with 100 runs", guide)
     assert found is not None
     for work in ("W1-100", "W1-f32-100"):
         assert abs(beyond(work) - int(found[1])) < 5
+    assert "some 0.1 to 0.3 ms with 10,000" in guide
+    for work in ("W1", "W1-f32"):
+        assert 0.05e3 < beyond(work) < 0.35e3
 
 
 def test_versions_that_pages_name_are_those_of_the_package():
