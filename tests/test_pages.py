@@ -178,7 +178,7 @@ def test_exit_codes_of_the_page_are_those_of_the_command():
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_and_files_of_a_page_exist(page):
-    """Relative links lead to files; paths in code font that look like the repository's are there."""
+    """Relative links and paths in code font lead to files that are there."""
     text = text_of(page)
     links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", re.sub(r"`[^`\n]*`", "", text))
     files = re.findall(r"`((?:docs|tests|src|benchmarks|planner)/[\w./-]+)`", text)
