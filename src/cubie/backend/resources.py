@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from attrs import field, frozen
 
-from cubie.errors import NoToolkit, NotCompiled
+from cubie.errors import NotCompiled, NoToolkit
 
 
 @frozen
