@@ -86,10 +86,10 @@ class UnknownOption(CubieError, TypeError):
             super().__init__(f"`{given}` is not supported. {instead}")
             return
         hint = f" Did you mean `{self.nearest}`?" if self.nearest else ""
-        if self.nearest in self.elsewhere:
-            there = self.elsewhere[self.nearest]
-            same = self.nearest == given
-            hint = f" It is one {there}." if same else f"{hint[:-1]}, which is one {there}?"
+        if given in self.elsewhere:
+            self.nearest, hint = None, f" It is one {self.elsewhere[given]}."
+        elif self.nearest in self.elsewhere:
+            hint = f"{hint[:-1]}, which is one {self.elsewhere[self.nearest]}?"
         super().__init__(
             f"`{given}` is not an option of any component of this solver.{hint} "
             f"Known options: {', '.join(self.allowed)}."
