@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 
@@ -80,16 +80,29 @@ class UnknownOption(CubieError, TypeError):
     given : str
     allowed : tuple of str
     nearest : str or None
+    elsewhere : dict of str to str
+        Options that another choice of method, controller or linear solver has, and which.
     """
 
-    def __init__(self, given: str, allowed: Iterable[str], instead: str = ""):
+    def __init__(
+        self,
+        given: str,
+        allowed: Iterable[str],
+        instead: str = "",
+        elsewhere: Mapping[str, str] | None = None,
+    ):
         self.given = given
         self.allowed = tuple(sorted(allowed))
-        self.nearest = None if instead else nearest(given, self.allowed)
+        self.elsewhere = dict(elsewhere or {})
+        self.nearest = None if instead else nearest(given, [*self.allowed, *self.elsewhere])
         if instead:  # known elsewhere: what takes its place says more than a list
             super().__init__(f"`{given}` is not supported. {instead}")
             return
         hint = f" Did you mean `{self.nearest}`?" if self.nearest else ""
+        if given in self.elsewhere:
+            self.nearest, hint = None, f" It is one {self.elsewhere[given]}."
+        elif self.nearest in self.elsewhere:
+            hint = f"{hint[:-1]}, which is one {self.elsewhere[self.nearest]}?"
         super().__init__(
             f"`{given}` is not an option of any component of this solver.{hint} "
             f"Known options: {', '.join(self.allowed)}."
@@ -133,6 +146,10 @@ class OutputsTooLarge(OutOfMemory):
 
 class NotCompiled(CubieError, RuntimeError):
     """What a compiled kernel needs cannot be read in this process."""
+
+
+class NoToolkit(CubieError, ImportError):
+    """CUDA kernels are to be compiled, and the CUDA toolkit is not installed."""
 
 
 class InvalidProblem(CubieError, ValueError):

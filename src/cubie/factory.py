@@ -208,8 +208,15 @@ def _fixed_by(placement) -> tuple:
     )
 
 
-def require_known(given: Mapping[str, Any], known: Collection[str]) -> None:
-    """Raise `UnknownOption` for the first keyword that nothing understands."""
+def require_known(
+    given: Mapping[str, Any],
+    known: Collection[str],
+    elsewhere: Callable[[], Mapping[str, str]] = dict,
+) -> None:
+    """Raise `UnknownOption` for the first keyword that nothing understands.
+
+    `elsewhere` tells, where it comes to that, which options other choices have.
+    """
     for name in given:
         if name not in known:
-            raise UnknownOption(name, known, INSTEAD.get(name, ""))
+            raise UnknownOption(name, known, INSTEAD.get(name, ""), elsewhere())

@@ -23,6 +23,7 @@ from cubie.memory import (
     KernelMemory,
     Setup,
 )
+from cubie.other_choices import options_elsewhere
 from cubie.prepared import PreparedSolve, RecurringSolve, is_worth_keeping
 from cubie.recent import Recent
 from cubie.results import Result
@@ -120,7 +121,11 @@ class Solver:
             **{k: v for k, v in changes.items() if k not in SETTINGS},
         }
         run_settings = settings.run_settings(SaveMode.FINAL, False)
-        require_known(options, options_of(run_settings, options) | SETTINGS)
+        require_known(
+            options,
+            options_of(run_settings, options) | SETTINGS,
+            elsewhere=lambda: options_elsewhere(run_settings, options),
+        )
         check_options(run_settings, options)
         return settings, options
 

@@ -19,7 +19,6 @@ class RunStatus(IntEnum):
     remedy: str
 
     SUCCESS = (0, "The solver successfully reached the end of the integration interval.", "")
-    EVENT = (1, "A termination event occurred.", "")
     STEP_TOO_SMALL = (
         -1,
         "The step size needed for the tolerance fell below the spacing of numbers.",
@@ -39,7 +38,8 @@ class RunStatus(IntEnum):
         -4,
         "The iteration for the equations of an implicit step failed at every step size.",
         "Check the right-hand side for a discontinuity, use linear_solver='lu', or raise "
-        "max_newton_iterations or max_linear_iterations.",
+        "max_newton_iterations (of methods with Newton's iteration) or max_linear_iterations "
+        "(of linear solvers other than 'lu').",
     )
     SINGULAR_JACOBIAN = (
         -5,

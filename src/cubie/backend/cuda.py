@@ -23,7 +23,7 @@ from cubie.backend.cuda_types import flatten, register_types, shared_base
 from cubie.backend.foreign import ForeignTarget
 from cubie.backend.foreign_cuda import CUDAForeignTarget
 from cubie.backend.lanes import SHARED, Lanes
-from cubie.backend.resources import KernelResources, assemble
+from cubie.backend.resources import KernelResources, assemble, needing_the_toolkit
 from cubie.backend.targets import cuda_is_available
 from cubie.errors import NoDevice
 
@@ -171,11 +171,12 @@ class CUDAKernel(Kernel):
         `inputs` and `outputs` only lend their types.
         """
         signature = (types.int64, numba.typeof(inputs), numba.typeof(outputs))
-        with _pretended_device(capability):
-            ptx, _ = cuda.compile_ptx(
-                self._function, signature, cc=capability, fastmath=self._fastmath, abi="numba"
-            )
-        return assemble(ptx, capability, self._memory.shared_stride * block_size)
+        with needing_the_toolkit():
+            with _pretended_device(capability):
+                ptx, _ = cuda.compile_ptx(
+                    self._function, signature, cc=capability, fastmath=self._fastmath, abi="numba"
+                )
+            return assemble(ptx, capability, self._memory.shared_stride * block_size)
 
     def __call__(self, n_runs, inputs: KernelInputs, outputs: KernelOutputs, block_size: int):
         if not cuda_is_available():
@@ -188,10 +189,11 @@ class CUDAKernel(Kernel):
         device_outputs = KernelOutputs(*map(cuda.to_device, outputs))
         shared_bytes = self._memory.shared_stride * block_size
         arguments = (np.int64(n_runs), device_inputs, device_outputs)
-        if shared_bytes > DEFAULT_DYNAMIC_SHARED_BYTES:
-            self._allow_shared(arguments, shared_bytes)
         blocks = -(-n_runs // block_size)
-        self._dispatcher[blocks, block_size, 0, shared_bytes](*arguments)
+        with needing_the_toolkit():
+            if shared_bytes > DEFAULT_DYNAMIC_SHARED_BYTES:
+                self._allow_shared(arguments, shared_bytes)
+            self._dispatcher[blocks, block_size, 0, shared_bytes](*arguments)
         for on_device, on_host in zip(device_outputs, outputs, strict=True):
             on_device.copy_to_host(on_host)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from attrs import field, frozen
 
-from cubie.errors import NotCompiled
+from cubie.errors import NotCompiled, NoToolkit
 
 
 @frozen
@@ -38,6 +40,26 @@ class KernelResources:
     shared_bytes_per_block: int
     ptx: str = field(repr=False)
     cubin: bytes = field(repr=False)
+
+
+@contextmanager
+def needing_the_toolkit() -> Iterator[None]:
+    """Say what to install where a library of the CUDA toolkit cannot be found.
+
+    Raises
+    ------
+    NoToolkit
+    """
+    from cuda.pathfinder import DynamicLibNotFoundError
+
+    try:
+        yield
+    except DynamicLibNotFoundError as error:
+        raise NoToolkit(
+            "Compiling for CUDA needs the CUDA toolkit, and a library of it was not found. "
+            'Install it with pip install "cubie[cu13]", or "cubie[cu12]" for a driver of that '
+            f"generation; no GPU is needed to compile. ({str(error).splitlines()[0]})"
+        ) from error
 
 
 def assemble(ptx: str, capability: tuple[int, int], shared_bytes: int) -> KernelResources:

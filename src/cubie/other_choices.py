@@ -1,0 +1,88 @@
+"""Which options other choices have: for the message about one that the present choice has not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from cubie.controllers import CONTROLLERS
+from cubie.errors import InvalidOption
+from cubie.integrator import ALGORITHMS, RunSettings, options_of
+from cubie.solvers import LINEAR_SOLVERS
+from cubie.tableaus import (
+    DIRKTableau,
+    ERKTableau,
+    FIRKTableau,
+    RosenbrockTableau,
+    Tableau,
+    get_tableau,
+)
+
+# A method of each family, with an error estimate and so with every controller.
+FAMILIES: dict[type[Tableau], tuple[str, str]] = {
+    ERKTableau: ("explicit", "tsit5"),
+    DIRKTableau: ("diagonally implicit", "kvaerno5"),
+    FIRKTableau: ("fully implicit", "radau_iia_5"),
+    RosenbrockTableau: ("Rosenbrock", "rodas5p"),
+}
+
+
+def options_elsewhere(settings: RunSettings, given: Mapping[str, Any]) -> dict[str, str]:
+    """Return the options that the settings do not have and others have: name to "with ...".
+
+    The nearest other choice is told: of a linear solver, then of a controller, then of a method.
+    """
+    known = options_of(settings, given)
+    found: dict[str, str] = {}
+    for choices in (
+        _linear_solvers(settings),
+        _controllers(settings),
+        _methods(),
+        _linear_solvers_of_methods(),
+    ):
+        new: dict[str, list[str]] = {}
+        for words, value, other, options in choices:
+            for name in options_of(other, options) - known - set(found):
+                told = new.setdefault(name, [words])
+                if value not in told:
+                    told.append(value)
+        found |= {name: _told(words, values) for name, (words, *values) in new.items()}
+    return found
+
+
+Choice = tuple[str, str, RunSettings, Mapping[str, Any]]
+
+
+def _linear_solvers(settings: RunSettings, words: str = "with linear_solver=") -> Iterator[Choice]:
+    if "linear_solver" in options_of(settings):
+        for name in LINEAR_SOLVERS:
+            yield words, repr(name), settings, {"linear_solver": name}
+
+
+def _controllers(settings: RunSettings) -> Iterator[Choice]:
+    for name in CONTROLLERS:
+        other = attrs.evolve(settings, step_controller=name)
+        try:
+            other.controller_class()
+        except InvalidOption:
+            continue  # it needs an error estimate, and the method has none
+        yield "with step_controller=", repr(name), other, {}
+
+
+def _methods() -> Iterator[Choice]:
+    for kind in ALGORITHMS:
+        family, name = FAMILIES[kind]
+        value = f"{name!r} ({family})"
+        yield "with methods such as ", value, RunSettings(get_tableau(name)), {}
+
+
+def _linear_solvers_of_methods() -> Iterator[Choice]:
+    for _, _, settings, _ in _methods():
+        yield from _linear_solvers(settings, "with implicit methods and linear_solver=")
+
+
+def _told(words: str, values: Sequence[str]) -> str:
+    *others, last = values
+    return words + (f"{', '.join(others)} or {last}" if others else last)

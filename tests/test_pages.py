@@ -1,0 +1,219 @@
+"""What README.md and docs/ say of options, defaults, outcomes, exit codes and figures is so."""
+
+import ast
+import inspect
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import attrs
+import pytest
+from benchmarks.documents import RESULTS
+
+from cubie import CUDABuffer, RunStatus, Solver, UnknownOption, solve_ivp
+from cubie.cli.command import main
+from cubie.controllers import CONTROLLERS
+from cubie.integrator import RunSettings, Shape, SingleIntegratorRun
+from cubie.kernel import BatchSolverKernel
+from cubie.other_choices import FAMILIES
+from cubie.settings import SolverSettings
+from cubie.solvers import LINEAR_SOLVERS
+from cubie.solvers.preconditioners import PRECONDITIONERS
+from cubie.tableaus import get_tableau
+from cubie_planner import Buffer, Limits, Problem
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+OPTIONS = ROOT / "docs" / "options.md"
+# What else takes keywords that pages name: calls, and what is declared to the planner.
+CALLS = (solve_ivp, Solver.solve, BatchSolverKernel.resources)
+DECLARATIONS = (CUDABuffer, Buffer, Limits, Problem)
+OTHER_KEYWORDS = {
+    *(name for call in CALLS for name in inspect.signature(call).parameters),
+    *(f.name for kind in DECLARATIONS for f in attrs.fields(kind)),
+}
+
+
+def text_of(page: Path) -> str:
+    """Read a page."""
+    return page.read_text(encoding="utf-8")
+
+
+def rows(section: str, page: Path = OPTIONS) -> list[list[str]]:
+    """Return the cells of a table between two comments, without its head."""
+    text = text_of(page).split(f"<!-- {section}: begin -->")[1].split(f"<!-- {section}: end -->")[0]
+    lines = [line for line in text.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def integrators():
+    """Yield one integrator of each family with each linear solver, and with each controller."""
+    for _, method in FAMILIES.values():
+        tableau = get_tableau(method)
+        for solver in LINEAR_SOLVERS if method != "tsit5" else (None,):
+            chosen = {} if solver is None else {"linear_solver": solver}
+            yield SingleIntegratorRun(Shape(), RunSettings(tableau, "pid"), "float64", chosen)
+    for name in CONTROLLERS:
+        yield SingleIntegratorRun(Shape(), RunSettings(get_tableau("tsit5"), name), "float64", {})
+
+
+@pytest.fixture(scope="module")
+def components():
+    """Every component that there is, by class."""
+    return {type(part): part for run in integrators() for part in run.loop.walk()}
+
+
+def settings_of(parts) -> dict[str, object]:
+    """Return the settings of components with their defaults."""
+    return {f.name: f.default for part in parts for f in attrs.fields(part.Settings)}
+
+
+def written(default: object) -> str:
+    """Write a default as the page does."""
+    return f'`"{default}"`' if isinstance(default, str) else f"`{default!r}`"
+
+
+def test_options_of_every_solve_are_on_the_page_with_their_defaults():
+    """Those of `SolverSettings`, all of them and no others."""
+    made = SolverSettings()
+    expected = {f.name: getattr(made, f.name) for f in attrs.fields(SolverSettings)}
+    expected["method"] = made.method.name
+    shown = {name.strip("`"): default for name, default, *_ in rows("solve")}
+    assert shown == {name: written(default) for name, default in expected.items()}
+
+
+def test_options_of_controllers_are_on_the_page_with_their_defaults():
+    """Each option stands beside every controller that has it, with that one's default."""
+    expected = {
+        (f.name, kind): written(f.default)
+        for kind, controller in CONTROLLERS.items()
+        for f in attrs.fields(controller.Settings)
+    }
+    shown = {
+        (name.strip("`"), kind): default
+        for name, kinds, default, *_ in rows("controllers")
+        for kind in kinds.split(", ")
+    }
+    assert shown == expected
+
+
+def test_options_of_implicit_methods_are_on_the_page_with_their_defaults(components):
+    """Those of steps, of Newton's method and of linear solvers; closed sets with every value."""
+    others = [part for kind, part in components.items() if kind not in CONTROLLERS.values()]
+    shown = {name.strip("`"): (default, values) for name, _, default, values, _ in rows("implicit")}
+    assert {name: default for name, (default, _) in shown.items()} == {
+        name: written(default) for name, default in settings_of(others).items()
+    }
+    for name, values in (("linear_solver", LINEAR_SOLVERS), ("preconditioner", PRECONDITIONERS)):
+        assert shown[name][1] == ", ".join(f'`"{value}"`' for value in values)
+
+
+def test_places_of_all_buffers_are_on_the_page(components):
+    """Every `{buffer}_location`, in the row of the component that has the buffer."""
+    expected: dict[str, set[str]] = {}
+    for part in components.values():
+        own = {buffer.option for buffer in part.buffer_registry.buffers.values()}
+        if own:
+            expected.setdefault(part.name, set()).update(own)
+    assert {part: set(re.findall(r"`(\w+)`", names)) for part, names in rows("buffers")} == expected
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_an_option_that_a_page_names_is_one(page):
+    """Each ``name=`` in code font is taken by a solver, a call or a declaration."""
+    prose = re.sub(r"^```.*?^```", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
+    named = set(re.findall(r"`([a-z_]+)=[^`]*`", prose)) - OTHER_KEYWORDS
+    unknown = {name for name in named if not is_option(name)}
+    assert not unknown
+
+
+def is_option(name: str) -> bool:
+    """Tell whether some choice of method, controller and linear solver has an option."""
+    solver = Solver(lambda t, y: [-y[0]])
+    if name in solver.options:
+        return True
+    with pytest.raises(UnknownOption) as raised:
+        solver.update(**{name: None})
+    return name in raised.value.elsewhere
+
+
+def test_statuses_of_the_page_are_those_that_runs_can_end_with():
+    """The table is written from `RunStatus`; each member of that is used by the sources."""
+    used = set()
+    for path in (ROOT / "src" / "cubie").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "RunStatus":
+                used.add(node.attr)
+    assert used - {"message"} == {status.name for status in RunStatus}
+    assert "```{status-table}" in text_of(ROOT / "docs" / "guide.md")
+    named = {
+        name
+        for page in PAGES
+        for name in re.findall(r"`(?:RunStatus\.)?([A-Z]+(?:_[A-Z]+)+)`", text_of(page))
+    }
+    variables = {name for name in named if name.startswith(("CUBIE_", "NUMBA_"))}
+    assert named - variables <= {status.name for status in RunStatus}
+
+
+def test_exit_codes_of_the_page_are_those_of_the_command():
+    """`--help` and the page name 0, 1 and 2, and the sources return no others."""
+    source = ast.parse((ROOT / "src/cubie/cli/command.py").read_text(encoding="utf-8"))
+    codes = {
+        node.value.value
+        for node in ast.walk(source)
+        if isinstance(node, ast.Return | ast.Assign)
+        and isinstance(node.value, ast.Constant)
+        and type(node.value.value) is int
+    }
+    page = text_of(ROOT / "docs" / "cubie-plan.md")
+    told = re.search(r"Exit status: (.*?)\.", main.help or "", re.DOTALL)
+    assert told is not None
+    assert {int(code) for code in re.findall(r"\b(\d) ", told[1])} == codes - {130}
+    assert "Status 130 means interrupted" in page
+    assert 130 in codes
+    assert "The exit status is 1" in page
+    assert "Status 2 means" in page
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_and_files_of_a_page_exist(page):
+    """Relative links and paths in code font lead to files that are there."""
+    text = text_of(page)
+    links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", re.sub(r"`[^`\n]*`", "", text))
+    files = re.findall(r"`((?:docs|tests|src|benchmarks|planner)/[\w./-]+)`", text)
+    missing = [link for link in links if not (page.parent / link).exists()]
+    assert missing + [file for file in files if not (ROOT / file).exists()] == []
+
+
+def test_the_price_of_a_call_is_what_was_measured():
+    """The guide's microseconds beyond the kernel are those of the kept benchmark."""
+    (path,) = RESULTS.glob("cpu-*.json")
+    works = json.loads(path.read_text(encoding="utf-8"))["works"]
+
+    def beyond(work: str) -> float:
+        turns = works[work]["contenders"]["cubie"]["turns"]
+        wall, kernel = (min(min(turn[of]) for turn in turns) for of in ("wall", "kernel"))
+        return 1e6 * (wall - kernel)
+
+    guide = " ".join(text_of(ROOT / "docs" / "guide.md").split())
+    found = re.search(r"some (\d+) microseconds on top of the kernel with 100 runs", guide)
+    assert found is not None
+    for work in ("W1-100", "W1-f32-100"):
+        assert abs(beyond(work) - int(found[1])) < 5
+    assert "some 0.1 to 0.3 ms with 10,000" in guide
+    for work in ("W1", "W1-f32"):
+        assert 0.05e3 < beyond(work) < 0.35e3
+
+
+def test_versions_that_pages_name_are_those_of_the_package():
+    """The oldest NumPy and matplotlib, and the Pythons, are what pyproject.toml asks for."""
+    asked = tomllib.loads(text_of(ROOT / "pyproject.toml"))["project"]
+    needs = " ".join([*asked["dependencies"], *asked["optional-dependencies"]["plot"]])
+    page = " ".join(text_of(ROOT / "docs" / "quickstart.md").split())
+    for package, word in (("numpy", "NumPy"), ("numba", "numba"), ("matplotlib", "matplotlib")):
+        oldest = re.search(rf"\b{package}>=([\d.]+)", needs)
+        assert oldest is not None
+        assert re.search(rf"{word} {re.escape(oldest[1])}(?!\d)", page), package
+    assert asked["requires-python"] == ">=3.11,<3.15"
+    assert "Python of 3.11 to 3.14" in page
