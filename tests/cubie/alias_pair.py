@@ -175,6 +175,7 @@ def arrays(case: Case) -> tuple[KernelInputs, KernelOutputs]:
         saved=np.zeros(N_RUNS, dtype=np.int64),
         counters=np.zeros(N_RUNS, dtype=np.int32),
         status=np.zeros(N_RUNS, dtype=np.int32),
+        first=np.zeros(1, dtype=np.int64),
     )
     return inputs, outputs
 
