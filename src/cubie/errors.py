@@ -31,13 +31,15 @@ def shown(given: Any) -> str:
 def level_of_caller() -> int:
     """Return the `stacklevel` with which a warning of the calling function points out of here."""
     level, frame = 1, sys._getframe(1)
-    while frame is not None and _package_of(frame) == "cubie":
+    while frame is not None and _is_between(frame):
         level, frame = level + 1, frame.f_back
     return level
 
 
-def _package_of(frame: Any) -> str:
-    return (frame.f_globals.get("__package__") or "").partition(".")[0]
+def _is_between(frame: Any) -> bool:
+    """Tell whether a frame is this package's, or of a decorator that it uses."""
+    root = (frame.f_globals.get("__package__") or "").partition(".")[0]
+    return root == "cubie" or frame.f_globals.get("__name__") in ("functools", "contextlib")
 
 
 class CubieError(Exception):

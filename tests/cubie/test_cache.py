@@ -588,6 +588,7 @@ def test_a_directory_that_cannot_be_written_is_no_condition(place):
     words, said = solved(CUBIE_CACHE_DIR=str(place))
     assert words == SOLVED(False)
     assert len(said) == 1
+    assert said[0].startswith("<string>:")
     assert f"Nothing is kept in the cache {place}: Permission denied." in said[0]
 
 
@@ -615,6 +616,7 @@ def test_a_full_disk_is_no_condition(most, place):
     words, said = solved(before=limit, CUBIE_CACHE_DIR=str(place / "cache"))
     assert words == SOLVED(False)
     assert len(said) == 1
+    assert said[0].startswith("<string>:")
     assert "File too large" in said[0]
     left = [path for path in place.rglob("*") if path.is_file()]
     assert all(path.suffix != ".tmp" and 0 < path.stat().st_size <= most for path in left)

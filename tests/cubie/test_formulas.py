@@ -6,10 +6,8 @@
 from __future__ import annotations
 
 import collections
-import importlib.util
 import math
 import os
-import uuid
 from functools import partial
 
 import numpy as np
@@ -20,6 +18,7 @@ from hypothesis import strategies as st
 
 from cubie.systems import RightHandSideError, trace
 from cubie.systems import expression as ex
+from cubie.systems.generated import is_arithmetic, load_module
 from cubie.systems.operations import FUNCTIONS, propagating
 from tests.cubie.evaluate import TARGETS, backend_of, evaluate_rhs
 from tests.cubie.formulas import formulas, points
@@ -53,14 +52,9 @@ def traced_module(texts, directory, args=ARGS):
         lines += [line.replace("dy[at + 0]", f"dy[at + {len(kept)}]") for line in body]
         kept.append((text, function))
     header = "import math\nfrom cubie.backend import maximum, minimum, select\n\n\n"
-    path = directory / f"formulas_{uuid.uuid4().hex}.py"
-    path.write_text(
-        header + "def rhs(t, y, p, dy, at):\n" + "\n".join(lines or ["    pass"]) + "\n"
-    )
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module, kept, counts
+    source = header + "def rhs(t, y, p, dy, at):\n" + "\n".join(lines or ["    pass"]) + "\n"
+    assert is_arithmetic(source)  # or a process that finds it on disk would not believe it
+    return load_module(source), kept, counts
 
 
 def _function(text):
