@@ -390,7 +390,6 @@ def test_options_with_values_that_are_not_allowed(options, message):
     [
         ("stage_rsh_location", "stage_rhs_location"),
         ("max_shard", "max_shared"),
-        ("kp", None),
         ("jacobian_of_everything", None),
     ],
 )
