@@ -272,10 +272,12 @@ class PythonKernel(Kernel):
 
     def __call__(self, n_runs, inputs: KernelInputs, outputs: KernelOutputs, block_size: int):
         with np.errstate(all="ignore"):
-            for run in range(n_runs):
-                shared = Memory.poisoned(self._memory.shared_stride)
-                persistent = Memory.poisoned(self._memory.persistent_bytes)
-                try:
+            n_written = 0
+            try:
+                for run in range(n_runs):
+                    shared = Memory.poisoned(self._memory.shared_stride)
+                    persistent = Memory.poisoned(self._memory.persistent_bytes)
                     self._loop(shared, persistent, run, n_runs, inputs, outputs)
-                except KeyboardInterrupt as error:
-                    raise Interrupted(error, run) from error
+                    n_written = run + 1
+            except KeyboardInterrupt as error:
+                raise Interrupted(error, n_written) from error
