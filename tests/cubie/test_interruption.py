@@ -77,6 +77,14 @@ def ended_by(call, seconds, number=signal.SIGINT):
     raise AssertionError("the call was not ended")
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Python's own handler: a process that is started in the background ignores SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def handler():
     """Set a handler of a signal for one test."""
