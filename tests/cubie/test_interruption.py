@@ -164,10 +164,10 @@ def test_a_handler_that_returns_ends_nothing(handler):
     """It runs while the solve goes on, which ends as if nothing had been."""
     calls = []
     solver = solver_of("rk4")
-    expected = solve(solver, (0.0, 4.0))
+    expected = solve(solver, (0.0, 20.0))
     handler(signal.SIGINT, lambda number, frame: calls.append(time.perf_counter()))
     with After(0.05):
-        result = solve(solver, (0.0, 4.0))
+        result = solve(solver, (0.0, 20.0))
         end = time.perf_counter()
     assert len(calls) == 1
     assert calls[0] < end
@@ -187,11 +187,11 @@ def test_python_s_handler_is_there_after_a_solve():
 def test_another_thread_s_solve_goes_on():
     """Signals are the main thread's: a solve of another one is not harmed."""
     solver = solver_of("rk4")
-    expected, found = solve(solver, (0.0, 4.0)), []
+    expected, found = solve(solver, (0.0, 20.0)), []
     ended = threading.Event()
 
     def solve_there():
-        found.append(solve(solver, (0.0, 4.0)))
+        found.append(solve(solver, (0.0, 20.0)))
         ended.set()
 
     threading.Thread(target=solve_there).start()

@@ -10,6 +10,7 @@ and others do the work.
 from __future__ import annotations
 
 import ctypes
+import os
 import signal
 import threading
 from enum import Enum, auto
@@ -68,7 +69,8 @@ def handling() -> Handling:
         if callable(getsignal(number)):
             return Handling.HANDLERS
     on_interrupt = getsignal(INTERRUPT)
-    if on_interrupt is signal.default_int_handler:
+    # Elsewhere there is no handler in machine code: the main thread waits.
+    if on_interrupt is signal.default_int_handler and os.name == "posix":
         return Handling.CTRL_C
     return Handling.HANDLERS if callable(on_interrupt) else Handling.NOBODY
 

@@ -9,7 +9,6 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 from cubie.backend.build_lock import building
-from cubie.backend.interruption import run_apart
 from cubie.backend.run_queue import RunQueue
 
 THREADS_VARIABLE = "NUMBA_NUM_THREADS"
@@ -63,10 +62,7 @@ class PooledTeam:
         arguments: ctypes.Array[ctypes.c_int64],
         ended_by_ctrl_c: RunQueue | None = None,
     ) -> None:
-        """Call the function once with each argument."""
-        if ended_by_ctrl_c is not None:
-            run_apart(function, arguments, ended_by_ctrl_c, 0, arguments)
-            return
+        """Call the function once with each argument; `handling` asks no such team for Ctrl-C."""
         call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(function)  # releases the interpreter's lock
         others = [self._executor.submit(call, argument) for argument in arguments[1:]]
         call(arguments[0])
