@@ -6,10 +6,11 @@ not fast enough, it starts again from the state, and rebuilds the matrix at ever
 of growing size of ``M z' = residual(z)``, which leads from the state to a solution where Newton's
 own path would jump about (pseudo-transient continuation; Kelley & Keyes, SIAM J. Numer. Anal. 35
 (1998) 508-523). Once 1 / h is what it is, a change that is not smaller than the one before halves
-the part that is taken of the next. Where that leads nowhere the solution that is continuous with
-the state has ended on the way. Others may be there, far from it; none is looked for: it would be a
-wrong number, and not a failure. Where stages are coupled the matrix is that of all their Jacobians,
-see `cubie.solvers.stage_jacobians`.
+the part that is taken of the next. Where that leads nowhere the damped changes begin again from
+where the iteration is. Steps that are far too long may have several solutions, and none that is
+continuous with the state: what is found solves the equations of the step, as a step of that size
+asks for, and says nothing of how good the step is. Where stages are coupled the matrix is that of
+all their Jacobians, see `cubie.solvers.stage_jacobians`.
 
 All lanes of a group rebuild when one does, each where its own matrix is to be: what a lane gets
 does not depend on its neighbours.
@@ -37,7 +38,10 @@ DAMPING, DAMPING_FACTOR, LEAST_DAMPING = 3.0, 0.7, 0.05
 GROWTH = 1.2
 LEAST_PACE = 0.3
 # Iterations of a second look: twelve are damped, and some equations converge slowly.
-MOST_ITERATIONS = 150
+MOST_ITERATIONS = 300
+# So many iterations, and a change that is less than the tolerance but does not shrink any more is
+# rounding, up to so many times as large.
+PATIENCE, LARGEST_NOISE = 24, 100.0
 # No rate of convergence is known: larger than any change is small.
 UNKNOWN = 1e30
 # Changes that do not shrink any more are rounding below so many units of it.
@@ -161,6 +165,7 @@ def _build_judge(newton: NewtonSolver, context: BuildContext) -> Callable:
     tolerance = backend.constant(newton.settings.newton_tolerance)
     rounding = backend.constant(rounding_of(newton, backend))
     noise = backend.constant(NOISE * np.finfo(backend.dtype).eps)
+    louder = backend.constant(LARGEST_NOISE)
 
     typical = build_typical(newton, backend)
 
@@ -187,7 +192,9 @@ def _build_judge(newton: NewtonSolver, context: BuildContext) -> Callable:
         eta = select(measured, rate / (one - rate), eta)
         converged = (shrinks & (eta * size <= tolerance)) | (size == zero)
         # Near a solution that rounding hides, changes are small, and no longer shrink.
-        still = ~shrinks & (damping == zero) & (size <= noise * largest)
+        limit = noise * largest
+        limit = select(iterations < PATIENCE, limit, maximum(limit, minimum(one, louder * limit)))
+        still = ~shrinks & (damping == zero) & (size <= limit)
         return size, shrinks, eta, active & (converged | still)
 
     return backend.device(judge)
