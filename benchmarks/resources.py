@@ -25,7 +25,7 @@ from benchmarks.specs import lorenz, lorenz96
 from cubie.backend import make_backend
 from cubie.factory import BuildCache
 from cubie.integrator import RunSettings, SingleIntegratorRun
-from cubie.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
 from cubie.systems import trace
 from cubie.tableaus import get_tableau
 

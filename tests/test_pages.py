@@ -15,7 +15,7 @@ from cubie import CUDABuffer, RunStatus, Solver, UnknownOption, solve_ivp
 from cubie.cli.command import main
 from cubie.controllers import CONTROLLERS
 from cubie.integrator import RunSettings, Shape, SingleIntegratorRun
-from cubie.kernel import BatchSolverKernel
+from cubie.launch.kernel import BatchSolverKernel
 from cubie.other_choices import FAMILIES
 from cubie.settings import SolverSettings
 from cubie.solvers import LINEAR_SOLVERS

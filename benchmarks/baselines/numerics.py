@@ -13,7 +13,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from cubie.backend.power import EXP_COEFFICIENTS, LOG_COEFFICIENTS
+from cubie.numerics.power import EXP_COEFFICIENTS, LOG_COEFFICIENTS
 from cubie.tableaus import get_tableau
 
 # The flags of the generated code: everything but "no NaN, no infinity".

@@ -14,10 +14,10 @@ from cubie.errors import (
 from cubie.factory import CUDAFactory
 from cubie.integrator import SingleIntegratorRun
 from cubie.ivp import solve_ivp
-from cubie.kernel import BatchSolverKernel
-from cubie.loop import IVPLoop
-from cubie.ragged import RaggedArray
-from cubie.results import Result
+from cubie.launch.kernel import BatchSolverKernel
+from cubie.launch.ragged import RaggedArray
+from cubie.launch.results import Result
+from cubie.run.loop import IVPLoop
 from cubie.solver import Solver, UntracedWarning
 from cubie.status import RunStatus
 from cubie_planner import Plan

@@ -14,10 +14,10 @@ from cubie.buffers import BufferRegistry, Layout
 from cubie.controllers import CONTROLLERS, StepController
 from cubie.errors import InvalidOption
 from cubie.factory import BuildCache, BuildContext, require_known
-from cubie.free_steps import may_take_free_steps
-from cubie.initial_step import EstimatedFirstStep, GivenFirstStep
-from cubie.loop import IVPLoop
-from cubie.saving import SaveMode
+from cubie.run.free_steps import may_take_free_steps
+from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
+from cubie.run.loop import IVPLoop
+from cubie.run.saving import SaveMode
 from cubie.systems.component import SystemComponent
 from cubie.tableaus import DIRKTableau, ERKTableau, FIRKTableau, RosenbrockTableau, Tableau
 
@@ -88,7 +88,7 @@ class RunSettings:
         return chosen
 
     def leaves_steps_unjudged(self) -> bool:
-        """Tell whether nothing is decided by a step of a group: see `cubie.free_steps`."""
+        """Tell whether nothing is decided by a step of a group: see `cubie.run.free_steps`."""
         adaptive = self.controller_class().adaptive
         return may_take_free_steps(
             algorithm_for(self.method), self.method, adaptive, self.save_mode

@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from cubie.launch.results import Result
 from cubie.memory import KernelMemory
-from cubie.results import Result
 from cubie.solver import Solver
 
 MAX_RECENT_KERNELS = 64  # that repeated calls find again

@@ -13,8 +13,8 @@ import numpy as np
 from attrs import Factory, field, frozen
 
 from cubie.factory import BuildCache
-from cubie.kernel import BatchSolverKernel
-from cubie.prepared import PreparedSolve, RecurringSolve
+from cubie.launch.kernel import BatchSolverKernel
+from cubie.launch.prepared import PreparedSolve, RecurringSolve
 from cubie.recent import Recent
 from cubie.settings import SolverSettings
 from cubie.systems import Watched

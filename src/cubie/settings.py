@@ -12,9 +12,9 @@ from cubie import checks
 from cubie.backend import Backend, make_backend
 from cubie.errors import InvalidOption, InvalidProblem
 from cubie.integrator import RunSettings
-from cubie.kernel import DEFAULT_BLOCK_SIZE, BatchSolverConfig
+from cubie.launch.kernel import DEFAULT_BLOCK_SIZE, BatchSolverConfig
 from cubie.reals import is_flag
-from cubie.saving import SaveMode
+from cubie.run.saving import SaveMode
 from cubie.sizes import parse_size
 from cubie.systems import System, read_jacobian
 from cubie.tableaus import get_tableau

@@ -15,7 +15,10 @@ from cubie.backend import building, is_small_batch
 from cubie.errors import InvalidOption, level_of_caller
 from cubie.factory import require_known
 from cubie.integrator import SingleIntegratorRun, check_options, options_of
-from cubie.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.launch.prepared import PreparedSolve, RecurringSolve, is_worth_keeping
+from cubie.launch.results import Result
+from cubie.launch.staging import shapes_of
 from cubie.memory import (
     MAX_CONTENT_BYTES,
     MAX_REMEMBERED,
@@ -24,12 +27,9 @@ from cubie.memory import (
     Setup,
 )
 from cubie.other_choices import options_elsewhere
-from cubie.prepared import PreparedSolve, RecurringSolve, is_worth_keeping
 from cubie.recent import Recent
-from cubie.results import Result
-from cubie.saving import SaveMode
+from cubie.run.saving import SaveMode
 from cubie.settings import SolverSettings
-from cubie.staging import shapes_of
 from cubie.systems import (
     Batch,
     RightHandSideError,

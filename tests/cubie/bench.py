@@ -7,8 +7,8 @@ import numpy as np
 from cubie.backend import any_lane, load_run, make_backend, store_run
 from cubie.backend.base import RunMemory
 from cubie.factory import BuildCache, BuildContext, CUDAFactory
-from cubie.kernel import make_inputs, make_outputs
-from cubie.saving import SaveMode
+from cubie.launch.kernel import make_inputs, make_outputs
+from cubie.run.saving import SaveMode
 
 
 class Bench(CUDAFactory):

@@ -14,7 +14,7 @@ from llvmlite import ir
 from numba.core import types
 
 from cubie.backend import RunMemory, load_run, store_run
-from cubie.backend.lanes import Base, Buf, lane_alignment, lane_type
+from cubie.backend.lanes.types import Base, Buf, lane_alignment, lane_type
 from cubie.buffers import Layout
 from cubie.factory import BuildCache, BuildContext, CUDAFactory
 from cubie_planner import Limits

@@ -19,8 +19,8 @@ import pytest
 from cubie import CacheWarning, Solver
 from cubie.cache import Shelf, private_files, shelf
 from cubie.systems import trace
-from cubie.systems.derivatives_scaled import write_scaled
-from cubie.systems.derivatives_source import write_derivatives
+from cubie.systems.derivatives.scaled import write_scaled
+from cubie.systems.derivatives.source import write_derivatives
 from cubie.systems.generated import is_arithmetic
 from cubie.systems.mass import mass_entries
 from tests.cubie.stiff_systems import SYSTEMS

@@ -14,7 +14,7 @@ from cubie.cli.inputs import read_source
 from cubie.cli.models import ModelOptions
 from cubie.cli.objectives import planner
 from cubie.cli.what_if import smallest_limit
-from cubie.kernel import BatchSolverKernel
+from cubie.launch.kernel import BatchSolverKernel
 from cubie_planner import Buffer, Limits, Plan, Problem
 from cubie_planner import plan as make_plan
 from cubie_planner.report_device import modelled_cost

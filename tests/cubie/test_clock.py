@@ -5,8 +5,9 @@ import re
 import numpy as np
 import pytest
 
-from cubie import InvalidProblem, RunStatus, Solver, loop, solve_ivp
-from cubie.stops import lay_out_stops
+from cubie import InvalidProblem, RunStatus, Solver, solve_ivp
+from cubie.launch.stops import lay_out_stops
+from cubie.run import loop
 from cubie.tableaus import all_tableaus
 
 DTYPES = ("float64", "float32")

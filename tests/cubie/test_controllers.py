@@ -10,7 +10,7 @@ from scipy.integrate import solve_ivp as scipy_solve_ivp
 
 from cubie import RunStatus, Solver
 from cubie.backend import make_backend
-from cubie.backend.python import Memory
+from cubie.backend.interpreted.python import Memory
 from cubie.controllers import CONTROLLERS
 from cubie.factory import BuildCache, BuildContext
 from cubie.tableaus import get_tableau

@@ -169,7 +169,7 @@ def test_fast_math_keeps_powers_of_negative_numbers_and_the_digits_of_tanh():
 
 def test_threads_that_read_resources_leave_numba_as_it_was(monkeypatch):
     """One after the other pretends a device, to itself alone, and the last puts numba's back."""
-    from cubie.backend.cuda import _pretended_device, cuda_dispatcher
+    from cubie.backend.cuda.target import _pretended_device, cuda_dispatcher
 
     def present():
         return SimpleNamespace(compute_capability="of the device that is there")

@@ -15,13 +15,13 @@ from cubie.systems import (
     with_jacobian,
 )
 from cubie.systems.component import SystemComponent
-from cubie.systems.derivatives_component import (
+from cubie.systems.derivatives.component import (
     DiagonalComponent,
     JacobianComponent,
     JVPComponent,
     TimeDerivativeComponent,
 )
-from cubie.systems.symbolic import to_sympy
+from cubie.systems.symbolic.from_trace import to_sympy
 from tests.cubie.bench import Bench, run_bench
 from tests.cubie.stiff_systems import SYSTEMS, sample
 
@@ -140,7 +140,7 @@ def test_derivatives_are_found_again(tmp_path, monkeypatch):
     """A second request takes the module from disk without expressions."""
     fun, n, args, _ = SYSTEMS["hires"]
     first = derivatives(trace(fun, n, args, cache_dir=tmp_path))
-    monkeypatch.setattr("cubie.systems.derivatives_source.write_derivatives", None)
+    monkeypatch.setattr("cubie.systems.derivatives.source.write_derivatives", None)
     assert derivatives(trace(fun, n, args, cache_dir=tmp_path)) == first
     assert first.autonomous
     assert first.kind == "exact"

@@ -8,7 +8,7 @@ from scipy.integrate import solve_ivp as scipy_solve_ivp
 from cubie import Solver, solve_ivp
 from cubie.errors import InvalidOption
 from cubie.systems import derivatives, read_jacobian, trace, with_jacobian
-from cubie.systems.derivatives_component import (
+from cubie.systems.derivatives.component import (
     DiagonalComponent,
     JacobianComponent,
     JVPComponent,

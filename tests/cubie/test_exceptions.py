@@ -8,7 +8,7 @@ import pytest
 
 from cubie import solve_ivp
 from cubie.systems import trace
-from cubie.systems.checking import evaluate_source
+from cubie.systems.tracing.checking import evaluate_source
 
 
 def root(t, y):

@@ -17,9 +17,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from cubie.systems import RightHandSideError, trace
-from cubie.systems import expression as ex
 from cubie.systems.generated import is_arithmetic, load_module
-from cubie.systems.operations import FUNCTIONS, propagating
+from cubie.systems.tracing import expression as ex
+from cubie.systems.tracing.operations import FUNCTIONS, propagating
 from tests.cubie.evaluate import TARGETS, backend_of, evaluate_rhs
 from tests.cubie.formulas import formulas, points
 from tests.cubie.spread import Raised, Spread, python_value
@@ -246,7 +246,7 @@ def test_a_wrong_translation_is_found(tmp_path, monkeypatch, name):
     """What the comparison excuses as rounding leaves nothing out that is no rounding."""
     text, wrong = PLANTED[name]
     monkeypatch.setitem(globals(), "TARGETS", TARGETS[:1])
-    monkeypatch.setattr("cubie.systems.checking.check_against_original", lambda *_: None)
+    monkeypatch.setattr("cubie.systems.tracing.checking.check_against_original", lambda *_: None)
     assert not check([text], tmp_path / "right", 0)[1]
     monkeypatch.setitem(FUNCTIONS, name, wrong)
     assert check([text], tmp_path / "wrong", 0)[1]

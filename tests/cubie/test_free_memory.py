@@ -2,7 +2,7 @@
 
 import os
 
-from cubie import free_memory
+from cubie.launch import free_memory
 
 GIB = 2**30
 MEMINFO = f"MemTotal: {32 * GIB // 1024} kB\nMemAvailable: {8 * GIB // 1024} kB\nSwapFree: 0 kB\n"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from cubie import RunStatus, Solver
-from cubie.free_steps import takes_free_steps
+from cubie.run.free_steps import takes_free_steps
 
 RATES = np.linspace(-3.0, 6.0, 37)  # the steeper ones reach infinity, at different steps
 LANES = 16

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cubie import Solver, solve_ivp
-from cubie.backend.targets import cuda_is_available, cuda_is_simulated
+from cubie.backend.machine import cuda_is_available, cuda_is_simulated
 
 pytestmark = [
     pytest.mark.gpu,

@@ -12,8 +12,8 @@ from cubie.solvers import LINEAR_SOLVERS, BiCGSTAB, Blocks
 from cubie.solvers.elimination import StructurallySingular, eliminate
 from cubie.systems import trace
 from cubie.systems.component import SystemComponent
-from cubie.systems.derivatives import derivatives, with_jacobian
-from cubie.systems.derivatives_scaled import scaled_module
+from cubie.systems.derivatives.choice import derivatives, with_jacobian
+from cubie.systems.derivatives.scaled import scaled_module
 from cubie.systems.mass import mass_entries
 from tests.cubie.bench import Bench, run_bench
 from tests.cubie.stiff_systems import SYSTEMS, sample

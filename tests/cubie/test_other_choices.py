@@ -6,7 +6,7 @@ import types
 import pytest
 
 from cubie import Solver, UnknownOption
-from cubie.backend.resources import needing_the_toolkit
+from cubie.backend.cuda.resources import needing_the_toolkit
 from cubie.errors import NoToolkit
 
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cubie.systems import trace
-from cubie.systems.branchless import branchless
-from cubie.systems.expression import COMPARISONS
-from cubie.systems.paths import Range
+from cubie.systems.tracing.branchless import branchless
+from cubie.systems.tracing.expression import COMPARISONS
+from cubie.systems.tracing.paths import Range
 
 DOSES = [24.0 * i for i in range(80)]
 

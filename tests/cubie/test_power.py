@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cubie.backend.power import build_exp2, build_log2
+from cubie.numerics.power import build_exp2, build_log2
 from tests.cubie.evaluate import TARGETS, backend_of, evaluate_component
 
 

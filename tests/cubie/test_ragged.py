@@ -5,10 +5,11 @@ import pickle
 import numpy as np
 import pytest
 
-from cubie import OutputsTooLarge, RaggedArray, RunStatus, Solver, steps
+from cubie import OutputsTooLarge, RaggedArray, RunStatus, Solver
 from cubie.backend import Interrupted, OutputBlock
-from cubie.kernel import BatchSolverKernel
-from cubie.steps import Room
+from cubie.launch import steps
+from cubie.launch.kernel import BatchSolverKernel
+from cubie.launch.steps import Room
 
 SPAN, Y0 = (0.0, 6.0), [2.0, 0.0]
 OPTIONS = {"rtol": 1e-4, "atol": 1e-6, "save": "steps"}
@@ -114,7 +115,7 @@ def test_an_index_that_means_no_run_is_refused():
 def test_the_rectangular_array_is_refused_where_it_does_not_fit(monkeypatch):
     """One long run makes it large: the error names it, and what to use instead."""
     result = solver_of().solve(SPAN, Y0, args=(MU,))
-    monkeypatch.setattr("cubie.ragged.free_for", lambda n_bytes: 1000)
+    monkeypatch.setattr("cubie.launch.ragged.free_for", lambda n_bytes: 1000)
     with pytest.raises(OutputsTooLarge, match=rf"the longest run, {OUTLIER}, has") as caught:
         result.y.padded()
     error = caught.value
@@ -237,7 +238,7 @@ def fits(monkeypatch, free):
     """Let so many bytes be free, and each be asked for."""
     for module in ("capacity", "steps"):
         monkeypatch.setattr(f"cubie.{module}.free_bytes", lambda: free)
-    monkeypatch.setattr("cubie.capacity.ALWAYS_THERE", 0)
+    monkeypatch.setattr("cubie.launch.capacity.ALWAYS_THERE", 0)
 
 
 REFUSED = {
@@ -279,7 +280,7 @@ def test_outputs_beyond_memory_are_refused_before_launch(monkeypatch, launches, 
 def test_a_device_of_less_memory_decides(monkeypatch, launches):
     """What the machine could hold, but not the device, is refused as well."""
     monkeypatch.setattr("cubie.backend.base.Kernel.free_bytes", lambda kernel: 1000)
-    monkeypatch.setattr("cubie.capacity.ALWAYS_THERE", 0)
+    monkeypatch.setattr("cubie.launch.capacity.ALWAYS_THERE", 0)
     with pytest.raises(OutputsTooLarge, match="1 KB on the device can be had"):
         solver_of(backend="python", save="final").solve(SPAN, Y0, args=(MU,))
     assert launches == []

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 
 from cubie import BufferLocation, BufferRegistry, CUDABuffer, CUDAFactory
-from cubie.backend.cpu import CPUBackend
-from cubie.backend.python import PythonBackend
+from cubie.backend.cpu.target import CPUBackend
+from cubie.backend.interpreted.python import PythonBackend
 from cubie.controllers import CONTROLLERS
 from cubie.integrator import ALGORITHMS, RunSettings, SingleIntegratorRun
-from cubie.kernel import BatchSolverConfig, BatchSolverKernel, make_inputs, make_outputs
-from cubie.saving import SaveMode
+from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel, make_inputs, make_outputs
+from cubie.run.saving import SaveMode
 from cubie.systems import trace
 from cubie.tableaus import all_tableaus, get_tableau
 from cubie_planner import Alias, Limits, check

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from cubie import InvalidProblem, RunStatus, Solver
-from cubie.backend.cpu import CPUKernel
-from cubie.backend.native_team import NativeTeam
+from cubie.backend.cpu.native_team import NativeTeam
+from cubie.backend.cpu.target import CPUKernel
+from cubie.launch.prepared import MAX_STAGED_ELEMENTS
 from cubie.memory import MAX_RECURRING_SHAPES, MAX_REMEMBERED
-from cubie.prepared import MAX_STAGED_ELEMENTS
 from cubie.recent import Recent
 from cubie.solver import _structure
 from tests.oracle.problems import LORENZ
@@ -66,8 +66,8 @@ def test_threads_by_the_work_of_the_latest_batch(monkeypatch):
     """A batch that took long is given more threads, a small one a single thread; never more
     than there are groups of runs."""
     team = NativeTeam(4)
-    monkeypatch.setattr("cubie.backend.cpu.n_threads", lambda: 4)
-    monkeypatch.setattr("cubie.backend.cpu.shared_team", lambda: team)
+    monkeypatch.setattr("cubie.backend.cpu.target.n_threads", lambda: 4)
+    monkeypatch.setattr("cubie.backend.cpu.target.shared_team", lambda: team)
     solver = Solver(LORENZ.fun, backend="cpu", rtol=1e-6, atol=1e-8, lanes=4, fastmath=False)
     args = (10.0, RHO, 8.0 / 3.0)
     first = solver.solve((0.0, 1.0), [1.0, 0.0, 0.0], args=args)
@@ -224,7 +224,7 @@ def test_arrays_kept_for_the_next_solve_are_bounded(monkeypatch):
     assert 1 < len(held) < 10
     assert sum(held) <= 100_000
     n_recurring = len(solver._setup.recurring)
-    monkeypatch.setattr("cubie.prepared.MAX_STAGED_ELEMENTS", 100)
+    monkeypatch.setattr("cubie.launch.prepared.MAX_STAGED_ELEMENTS", 100)
     solver.solve((0.0, 0.1), [1.0], np.linspace(0.0, 0.1, 30), args=(1.0,))
     assert len(solver._setup.recurring) == n_recurring
 

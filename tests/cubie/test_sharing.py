@@ -324,8 +324,8 @@ def test_a_solver_can_be_copied_before_and_after_it_has_solved(name, copied):
 
 def test_copies_of_a_kernel_launch_alike(copied):
     """A kernel that has run, and its copy, write the same outputs."""
-    from cubie.kernel import make_inputs, make_outputs
-    from cubie.saving import SaveMode
+    from cubie.launch.kernel import make_inputs, make_outputs
+    from cubie.run.saving import SaveMode
 
     solver = Solver(decay, backend="cpu", save="final", first_step=0.01)
     solver.solve((0.0, 1.0), [1.0], args=(np.array([1.0, 2.0]),))

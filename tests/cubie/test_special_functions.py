@@ -9,7 +9,7 @@ import scipy.special
 from cubie import Solver, solve_ivp
 from cubie.backend.special import SPECIAL
 from cubie.systems import trace
-from cubie.systems.derivatives import derivatives
+from cubie.systems.derivatives.choice import derivatives
 
 POINTS = [-30.5, -3.7, -2.5, -1.1, -0.5, 0.1, 0.5, 0.9, 1.0, 1.25, 1.5, 2.0, 3.3, 7.0, 12.5, 30.0]
 NAMES = ("gamma", "lgamma", "erf", "erfc")

@@ -16,9 +16,9 @@ import pytest
 from cubie import Solver, solve_ivp
 from cubie.memory import MAX_REMEMBERED
 from cubie.systems import Watched, fingerprint
-from cubie.systems.bytecode import _GLOBALS, _IMPORT, _operations, nested
+from cubie.systems.references.bytecode import _GLOBALS, _IMPORT, _operations, nested
+from cubie.systems.references.watch import Watch
 from cubie.systems.system import System
-from cubie.systems.watch import Watch
 from tests.cubie.changeable import PLACES
 
 ROOT = Path(__file__).parents[2]

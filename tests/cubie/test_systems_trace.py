@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from cubie import CacheWarning
 from cubie.systems import RightHandSideError, trace
-from cubie.systems.checking import evaluate_source
-from cubie.systems.symbolic import to_sympy
+from cubie.systems.symbolic.from_trace import to_sympy
+from cubie.systems.tracing.checking import evaluate_source
 
 LORENZ_BODY = '''
 def rhs(t, y, p, dy, at):
@@ -219,7 +219,7 @@ class TestCache:
     @pytest.fixture
     def count(self, monkeypatch):
         """How often something was really traced."""
-        import cubie.systems.tracing as tracing
+        import cubie.systems.tracing.tracer as tracing
 
         calls = []
         original = tracing.trace_outputs
@@ -314,7 +314,8 @@ class TestCache:
         program.write_text(
             "import sys\nfrom cubie.systems import trace\n"
             "system = trace(lambda t, y, k: [-k * y[0]], 1, (2.0,))\n"
-            "print(sum(name in sys.modules for name in ('sympy', 'cubie.systems.tracing')))\n"
+            "tracer = 'cubie.systems.tracing.tracer'\n"
+            "print(sum(name in sys.modules for name in ('sympy', tracer)))\n"
         )
         outputs = [
             subprocess.run(

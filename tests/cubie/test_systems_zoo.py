@@ -13,7 +13,7 @@ from numpy import array, cos, empty, where, zeros_like
 from scipy.special import expit
 
 from cubie.systems import trace
-from cubie.systems.checking import evaluate_source
+from cubie.systems.tracing.checking import evaluate_source
 
 RATES = {"slow": 0.04, "fast": 3e7}
 MATRIX = np.random.default_rng(1).normal(size=(4, 4))

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from cubie import Solver
-from cubie.backend import threads
-from cubie.backend.native_team import SPINS, NativeTeam
-from cubie.backend.threads import PooledTeam
+from cubie.backend.cpu import threads
+from cubie.backend.cpu.native_team import SPINS, NativeTeam
+from cubie.backend.cpu.threads import PooledTeam
 from tests.oracle.problems import LORENZ
 
 SIZE = 3

@@ -34,7 +34,7 @@ TWO = (
 def test_conditions_are_added_and_inverted_as_python_does(tmp_path, monkeypatch, target):
     """NumPy's sums of conditions are "or", Python's count; on every target, for all pairs."""
     # The comparison with Python at two points would hide some of what is wrong.
-    monkeypatch.setattr("cubie.systems.checking.check_against_original", lambda *_: None)
+    monkeypatch.setattr("cubie.systems.tracing.checking.check_against_original", lambda *_: None)
     texts = [form.format(a=a) for form in ONE for a in CONDITIONS]
     # A sum of Python's own True and a NumPy's has no expression.
     pairs = [pair for pair in itertools.permutations(CONDITIONS, 2) if "isnan" not in str(pair)]

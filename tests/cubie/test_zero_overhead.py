@@ -9,7 +9,7 @@ import pytest
 
 from cubie import Solver
 from cubie.backend import make_backend
-from cubie.kernel import make_inputs, sample_arguments
+from cubie.launch.kernel import make_inputs, sample_arguments
 from tests.cubie import hand_written, ptx, stiff_systems
 from tests.cubie.hand_written import BLOCK_SIZE, kernels
 
@@ -85,8 +85,8 @@ def test_same_work_as_plain_numba(location, n):
     """A kernel in plain numba-cuda does as much arithmetic and touches memory as often."""
     from numba import cuda, int64, typeof
 
-    from cubie.backend.cuda import _pretended_device
-    from cubie.backend.resources import assemble
+    from cubie.backend.cuda.resources import assemble
+    from cubie.backend.cuda.target import _pretended_device
 
     allocated = cuda_code(location, n)["allocators"]
     plain = hand_written.in_plain_numba(n, location, hand_written.lay_out(n, location)[1])

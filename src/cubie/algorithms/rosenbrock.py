@@ -13,7 +13,7 @@ from cubie.algorithms.stage_slots import slot_terms
 from cubie.backend import select
 from cubie.factory import BuildContext
 from cubie.solvers import Blocks
-from cubie.systems.derivatives_component import TimeDerivativeComponent
+from cubie.systems.derivatives.component import TimeDerivativeComponent
 from cubie.tableaus import RosenbrockTableau
 from cubie_planner import Alias
 

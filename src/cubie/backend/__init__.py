@@ -1,10 +1,10 @@
 """Compilation targets behind one interface; the only package that knows which one is in use."""
 
+from cubie.backend.arrays import OutputBlock, OutputLayout
 from cubie.backend.base import SOURCE, Backend, Kernel, KernelInputs, KernelOutputs, RunMemory
 from cubie.backend.build_lock import building, tracing
 from cubie.backend.interruption import Interrupted
-from cubie.backend.object_code import package_digest
-from cubie.backend.outputs import OutputBlock, OutputLayout
+from cubie.backend.package import package_digest
 from cubie.backend.primitives import (
     absolute,
     all_lanes,

@@ -10,49 +10,17 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from attrs import field, frozen
 from attrs.validators import instance_of
 
-from cubie.backend.threads import n_threads
+from cubie.backend.arrays import KernelInputs, KernelOutputs, OutputBlock
+from cubie.backend.machine import n_threads
 from cubie_planner import Location, Placement
 
-if TYPE_CHECKING:
-    from cubie.backend.outputs import OutputBlock
-
 SOURCE = "__source__"  # the global under which a generated module holds its own text
-
-
-class KernelInputs(NamedTuple):
-    """Arrays a kernel reads; all one-dimensional. N runs, n states, m parameters."""
-
-    initial_state: Any  # (n * N or n * 1,) dtype: [component][run]
-    state_stride: Any  # (1,) int64: 1 when each run has its own state, else 0
-    parameters: Any  # dtype: parameter j of a run is at offset[j] + stride[j] * run
-    parameter_offsets: Any  # (m,) int64
-    parameter_strides: Any  # (m,) int64: 1 or 0
-    time_span: Any  # (2,) dtype: start, and 1 or -1 for the direction
-    tolerances: Any  # rtol then atol; (2,) or (2 n,) dtype
-    step_limits: Any  # (2,) dtype: first step, largest step
-    limits: Any  # (3,) int64: attempted steps a run may use; times to save; S
-    stops: Any  # (4 * S,) dtype: [field][stop], see `cubie.stops.Stops`
-    stop_counts: Any  # (S,) int32: see there
-
-
-class KernelOutputs(NamedTuple):
-    """Arrays a kernel writes; all one-dimensional. C counters, T saved points.
-
-    Where every step is saved, P is the room for points of all runs together.
-    """
-
-    states: Any  # (T * n * N,) dtype: [time][component][run]; or (P * n,): [point][component]
-    times: Any  # (N,) or (P,) dtype
-    saved: Any  # (N,) int64: points saved, or that there should have been room for
-    counters: Any  # (C * N,) int64
-    status: Any  # (N,) int32
-    first: Any  # (N + 1,) int64, only read: where the points of each run begin, and P
 
 
 @frozen

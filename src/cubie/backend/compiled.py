@@ -14,10 +14,12 @@ from llvmlite import ir
 from numba.core import types
 from numba.np import numpy_support
 
-from cubie.backend import codegen, lane_ops
 from cubie.backend.base import Backend, own_placement
 from cubie.backend.foreign import ForeignTarget, build_foreign_rhs
-from cubie.backend.lanes import (
+from cubie.backend.lanes import instructions as codegen
+from cubie.backend.lanes import operations as lane_ops
+from cubie.backend.lanes.straight_line import definition, emitter
+from cubie.backend.lanes.types import (
     GENERIC,
     MAX_ALIGNMENT,
     Base,
@@ -26,7 +28,6 @@ from cubie.backend.lanes import (
     lane_alignment,
     lane_type,
 )
-from cubie.backend.straight_line import definition, emitter
 from cubie.errors import InvalidOption
 from cubie_planner import Placement
 

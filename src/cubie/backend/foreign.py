@@ -9,7 +9,7 @@ The adapter (:mod:`cubie.systems.adapter`) takes the buffers as numba arrays
 over the same bytes and packs the arrays the function gets on the stack. A
 function that raises, or uses an index outside of an array, does so for one run
 only: its derivative is NaN there, and `FAULT` behind the run's parameters says
-why (:mod:`cubie.faults`).
+why (:mod:`cubie.run.faults`).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from numba.core import cgutils, types
 from numba.core.errors import NumbaError
 from numba.np import numpy_support
 
-from cubie.backend.codegen import I64
-from cubie.backend.lanes import Buf, Lanes, lane_type
+from cubie.backend.lanes.instructions import I64
+from cubie.backend.lanes.types import Buf, Lanes, lane_type
 from cubie.errors import CubieError
 
 FAULT = 2.0  # what a failed call writes

@@ -6,7 +6,7 @@ functions replace the `if`, `and`, `while x < y` and early returns that cannot
 exist when lanes of one vector disagree. Executed by the Python interpreter
 (targets ``python`` and ``simulator``) the definitions below *are* the
 semantics; the compiled targets give the same names typed implementations
-(:mod:`cubie.backend.lane_ops`).
+(:mod:`cubie.backend.lanes.operations`).
 """
 
 from __future__ import annotations

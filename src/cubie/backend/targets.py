@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import os
 from typing import Any
 
 import numpy as np
 
 from cubie.backend.base import Backend
-from cubie.backend.threads import n_threads
+from cubie.backend.machine import cuda_is_available, cuda_is_simulated, n_threads, register_bytes
 from cubie.errors import InvalidOption, NotCompiled
 from cubie.reals import as_int
 
@@ -66,20 +63,20 @@ def make_backend(
     if lanes not in (None, 1) and name != "cpu":
         raise InvalidOption("lanes", lanes, (1,), f"The {name} target runs one lane a thread.")
     if name == "cpu":
-        from cubie.backend.cpu import CPUBackend
+        from cubie.backend.cpu.target import CPUBackend
 
         if lanes is None:
             lanes = 1 if one_run else default_lanes(dtype, n_states, small_batch, free_steps)
         return CPUBackend(dtype, fastmath, _checked_lanes(lanes))
     if name == "python":
-        from cubie.backend.python import PythonBackend
+        from cubie.backend.interpreted.python import PythonBackend
 
         return PythonBackend(dtype, fastmath)
     if cuda_is_simulated():
-        from cubie.backend.simulator import SimulatorBackend
+        from cubie.backend.interpreted.simulator import SimulatorBackend
 
         return SimulatorBackend(dtype, fastmath)
-    from cubie.backend.cuda import CUDABackend
+    from cubie.backend.cuda.target import CUDABackend
 
     return CUDABackend(dtype, fastmath)
 
@@ -97,30 +94,11 @@ def assembled_backend(backend: Backend) -> Backend:
             "kernel.resources() compiles, and NUMBA_ENABLE_CUDASIM=1 replaced numba's compiler for "
             "this process by the simulator. Ask for them in a process without it; no GPU is needed."
         )
-    from cubie.backend.cuda import CUDABackend
+    from cubie.backend.cuda.target import CUDABackend
 
     if isinstance(backend, CUDABackend):
         return backend
     return CUDABackend(backend.dtype, backend.fastmath)
-
-
-def cuda_is_simulated() -> bool:
-    """Tell whether numba's CUDA simulator is switched on for this process."""
-    return os.environ.get("NUMBA_ENABLE_CUDASIM", "0") not in ("", "0")
-
-
-@functools.cache
-def cuda_is_available() -> bool:
-    """Tell whether the driver sees a GPU, without importing numba-cuda."""
-    for library in ("libcuda.so.1", "nvcuda.dll"):
-        try:
-            driver = ctypes.CDLL(library)
-        except OSError:
-            continue
-        count = ctypes.c_int(0)
-        if driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0:
-            return count.value > 0
-    return False
 
 
 MAX_LANES = 64
@@ -171,14 +149,3 @@ def is_small_batch(dtype, n_runs: int) -> bool:
     per_register = register_bytes() // np.dtype(dtype).itemsize
     group = per_register * REGISTERS_FOR_FEW_STATES
     return n_runs < FULL_GROUPS_A_THREAD * n_threads() * group
-
-
-@functools.cache
-def register_bytes() -> int:
-    """Return the size of the processor's vector registers."""
-    import llvmlite.binding as llvm
-
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 64
-    return 32 if features.get("avx") else 16

@@ -14,8 +14,8 @@ from attrs import frozen
 
 from cubie.cli.errors import InputError, printable, reading
 from cubie.cli.models import ModelOptions, from_equations, from_function, load_function
-from cubie.kernel import BatchSolverKernel
-from cubie.loop import IVPLoop
+from cubie.launch.kernel import BatchSolverKernel
+from cubie.run.loop import IVPLoop
 from cubie_planner import Plan, Problem, problem_from_csv, problem_from_dict
 from cubie_planner.buffers import Interval
 from cubie_planner.reading import parse_json, read_text

@@ -19,7 +19,7 @@ from attrs import frozen
 
 from cubie.cli.errors import InputError, one_line, reading
 from cubie.errors import nearest
-from cubie.kernel import DEFAULT_BLOCK_SIZE, BatchSolverKernel
+from cubie.launch.kernel import DEFAULT_BLOCK_SIZE, BatchSolverKernel
 from cubie.sizes import parse_size
 from cubie.solver import Solver
 from cubie.systems import equations

@@ -12,7 +12,7 @@ from cubie.cli.inputs import Source
 from cubie.cli.objectives import Planner
 from cubie.cli.views import table
 from cubie.errors import NotCompiled
-from cubie.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
 from cubie_planner import Plan, PlanInfeasible, PlanUnknown, Problem
 from cubie_planner.cost import Cost
 from cubie_planner.device import Device, occupancy

@@ -16,10 +16,10 @@ from typing import Any, ClassVar
 from attrs import field, frozen
 
 from cubie.backend import maximum, minimum, select
-from cubie.backend.power import build_exp2, build_log2
 from cubie.controllers.contract import ControlFunctions, StepController
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
+from cubie.numerics.power import build_exp2, build_log2
 from cubie.reals import as_float
 
 # Squared norms outside this range act like its ends: factors are bounded anyway.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cubie.backend import Backend, absolute, maximum, select, square_root
-from cubie.error_norm import build_scale
 from cubie.factory import BuildContext
+from cubie.numerics.error_norm import build_scale
 
 if TYPE_CHECKING:
     from cubie.solvers.newton import NewtonSolver

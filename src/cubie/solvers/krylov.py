@@ -28,7 +28,7 @@ from cubie.solvers.preconditioners import (
 from cubie.solvers.scaled import build_diagonal_solve, build_scaled_product
 from cubie.solvers.weighting import build_measure
 from cubie.systems.component import SystemComponent
-from cubie.systems.derivatives_component import DiagonalComponent, JVPComponent
+from cubie.systems.derivatives.component import DiagonalComponent, JVPComponent
 from cubie.systems.mass import build_mass_product, is_identity, mass_entries
 
 

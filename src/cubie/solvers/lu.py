@@ -15,7 +15,7 @@ from cubie.solvers.dense_lu import build_dense_factorise, build_dense_solves, de
 from cubie.solvers.elimination import Elimination, eliminate
 from cubie.solvers.lu_source import FactorLayout, write_lu
 from cubie.systems.component import SystemComponent
-from cubie.systems.derivatives_component import JacobianComponent
+from cubie.systems.derivatives.component import JacobianComponent
 from cubie.systems.generated import load_module
 from cubie.systems.mass import mass_entries
 

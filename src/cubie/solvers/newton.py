@@ -12,8 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cubie.backend import any_lane, maximum, select
-from cubie.backend.power import build_exp2, build_log2
 from cubie.factory import BuildContext, CUDAFactory
+from cubie.numerics.power import build_exp2, build_log2
 from cubie.solvers import second_look, stage_jacobians
 from cubie.solvers.contract import Blocks, LinearSolver
 from cubie.solvers.convergence import build_judge

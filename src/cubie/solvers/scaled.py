@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from cubie.backend import Backend
 from cubie.solvers.contract import Blocks
 from cubie.systems.component import INLINE_SOURCE_LINES
-from cubie.systems.derivatives_scaled import scaled_module
+from cubie.systems.derivatives.scaled import scaled_module
 from cubie.systems.system import System
 
 

@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cubie.backend import absolute, any_lane, is_finite, maximum, minimum, select, square_root
-from cubie.error_norm import build_scale
 from cubie.factory import BuildContext
+from cubie.numerics.error_norm import build_scale
 from cubie.solvers.convergence import build_typical, rounding_of
 from cubie.solvers.stage_jacobians import build_stage_change
 

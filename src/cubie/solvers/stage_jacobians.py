@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cubie.backend import absolute, any_lane, is_finite, maximum, select, square_root
-from cubie.error_norm import build_scale
 from cubie.factory import BuildContext
+from cubie.numerics.error_norm import build_scale
 from cubie.solvers.convergence import rounding_of
 
 if TYPE_CHECKING:

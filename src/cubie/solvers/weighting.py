@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cubie.backend import Backend, absolute, maximum
-from cubie.error_norm import build_scale
+from cubie.numerics.error_norm import build_scale
 from cubie.solvers.contract import Blocks
 
 # Errors of so many units of rounding are below what Newton's method corrects.

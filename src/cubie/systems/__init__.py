@@ -2,12 +2,12 @@
 
 from cubie.systems.batch import Batch, argument_views, split_batch
 from cubie.systems.consistency import inconsistency
-from cubie.systems.derivatives import Derivatives, derivatives, with_jacobian
+from cubie.systems.derivatives.choice import Derivatives, derivatives, with_jacobian
+from cubie.systems.derivatives.given_jacobian import read_jacobian
 from cubie.systems.errors import BatchShapeError, RightHandSideError
-from cubie.systems.fingerprint import Watched, fingerprint
-from cubie.systems.given_jacobian import read_jacobian
 from cubie.systems.mass import with_mass
-from cubie.systems.symbolic_input import EquationError, Equations, equations, read_equations
+from cubie.systems.references.fingerprint import Watched, fingerprint
+from cubie.systems.symbolic.equations import EquationError, Equations, equations, read_equations
 from cubie.systems.system import System
 from cubie.systems.trace import trace
 

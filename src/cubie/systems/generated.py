@@ -13,7 +13,7 @@ import types
 from pathlib import Path
 
 from cubie.backend import SOURCE
-from cubie.systems.operations import FROM_BACKEND, PRIMITIVES
+from cubie.systems.tracing.operations import FROM_BACKEND, PRIMITIVES
 
 MOST_MODULES = 256  # that are found again in a process
 

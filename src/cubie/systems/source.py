@@ -4,8 +4,8 @@ import keyword
 import math
 import re
 
-from cubie.systems.expression import MASK_OPERATORS, Expr
-from cubie.systems.operations import FROM_BACKEND, PRIMITIVES
+from cubie.systems.tracing.expression import MASK_OPERATORS, Expr
+from cubie.systems.tracing.operations import FROM_BACKEND, PRIMITIVES
 
 # How tightly an operator binds in Python.
 BINDING = {"|": 1, "^": 2, "&": 3, "+": 4, "-": 4, "*": 5, "/": 5, "~": 6, "neg": 6}

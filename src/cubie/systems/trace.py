@@ -3,7 +3,7 @@
 The expressions are the tracer's own and not SymPy's: SymPy takes longer to import than a cached
 sweep may take in all, reorders sums and products (so results would differ from the user's code by
 rounding), and its elimination of common subexpressions grows faster than the system. SymPy
-expressions are made on demand from the generated module, see `cubie.systems.symbolic`.
+expressions are made on demand from the generated module, see `cubie.systems.symbolic.from_trace`.
 """
 
 import hashlib
@@ -16,9 +16,9 @@ from cubie.backend import package_digest, tracing
 from cubie.systems.adapter import plain_function, write_adapter
 from cubie.systems.batch import checked_args
 from cubie.systems.errors import Untraceable
-from cubie.systems.fingerprint import Unseen, Watched, fingerprint
-from cubie.systems.originals import original
 from cubie.systems.parameters import CONTAINERS, leaves_of, parameter_names
+from cubie.systems.references.fingerprint import Unseen, Watched, fingerprint
+from cubie.systems.references.originals import original
 from cubie.systems.store import Store, digest_of_text
 from cubie.systems.system import System
 
@@ -145,11 +145,11 @@ class _Request:
 
     def _fresh(self):
         # Imported late: a cached system needs none of the tracer.
-        from cubie.systems.checking import check_against_original, plain_results
-        from cubie.systems.kept_state import Watch
+        from cubie.systems.references.kept_state import Watch
+        from cubie.systems.references.stateless import check_stateless
         from cubie.systems.source import write_module
-        from cubie.systems.stateless import check_stateless
-        from cubie.systems.tracing import trace_outputs
+        from cubie.systems.tracing.checking import check_against_original, plain_results
+        from cubie.systems.tracing.tracer import trace_outputs
 
         watch, changed = Watch(self.fun), []
         plain = original(self.fun)

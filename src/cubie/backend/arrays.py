@@ -1,0 +1,128 @@
+"""The arrays that a kernel reads, and those that it writes: one block of memory a launch."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+from attrs import frozen
+
+ALIGNMENT = 64  # bytes: threads write to neighbouring arrays
+
+
+class KernelInputs(NamedTuple):
+    """Arrays a kernel reads; all one-dimensional. N runs, n states, m parameters."""
+
+    initial_state: Any  # (n * N or n * 1,) dtype: [component][run]
+    state_stride: Any  # (1,) int64: 1 when each run has its own state, else 0
+    parameters: Any  # dtype: parameter j of a run is at offset[j] + stride[j] * run
+    parameter_offsets: Any  # (m,) int64
+    parameter_strides: Any  # (m,) int64: 1 or 0
+    time_span: Any  # (2,) dtype: start, and 1 or -1 for the direction
+    tolerances: Any  # rtol then atol; (2,) or (2 n,) dtype
+    step_limits: Any  # (2,) dtype: first step, largest step
+    limits: Any  # (3,) int64: attempted steps a run may use; times to save; S
+    stops: Any  # (4 * S,) dtype: [field][stop], see `cubie.launch.stops.Stops`
+    stop_counts: Any  # (S,) int32: see there
+
+
+class KernelOutputs(NamedTuple):
+    """Arrays a kernel writes; all one-dimensional. C counters, T saved points.
+
+    Where every step is saved, P is the room for points of all runs together.
+    """
+
+    states: Any  # (T * n * N,) dtype: [time][component][run]; or (P * n,): [point][component]
+    times: Any  # (N,) or (P,) dtype
+    saved: Any  # (N,) int64: points saved, or that there should have been room for
+    counters: Any  # (C * N,) int64
+    status: Any  # (N,) int32
+    first: Any  # (N + 1,) int64, only read: where the points of each run begin, and P
+
+
+@frozen
+class OutputLayout:
+    """Where the arrays of a launch lie in their block.
+
+    Attributes
+    ----------
+    counts : KernelOutputs
+        Elements of each array.
+    dtypes : KernelOutputs
+    offsets : KernelOutputs
+        Bytes from the start of the block.
+    size : int
+        Bytes of the block.
+    """
+
+    counts: KernelOutputs
+    dtypes: KernelOutputs
+    offsets: KernelOutputs
+    size: int
+
+    @classmethod
+    def of(cls, counts: KernelOutputs, dtype: np.dtype) -> OutputLayout:
+        """Lay out arrays of so many elements; `dtype` is the runs'."""
+        integers, long_integers = np.dtype(np.int32), np.dtype(np.int64)
+        dtypes = KernelOutputs(dtype, dtype, long_integers, long_integers, integers, long_integers)
+        offsets, size = [], 0
+        for count, kind in zip(reversed(counts), reversed(dtypes), strict=True):
+            offsets.append(size)
+            size += -(-count * kind.itemsize // ALIGNMENT) * ALIGNMENT
+        return cls(counts, dtypes, KernelOutputs(*reversed(offsets)), size)
+
+    @property
+    def head_bytes(self) -> int:
+        """Bytes before the points: states and times lie at the end."""
+        return self.offsets.times
+
+    @cached_property
+    def without_points(self) -> OutputLayout:
+        """What comes before the points, by itself."""
+        size = self.head_bytes
+        counts = self.counts._replace(states=0, times=0)
+        offsets = self.offsets._replace(states=size, times=size)
+        return OutputLayout(counts, self.dtypes, offsets, size)
+
+
+class OutputBlock:
+    """The outputs of one launch; the arrays are made when they are asked for.
+
+    Parameters
+    ----------
+    layout : OutputLayout
+    memory : ndarray of bytes, optional
+        The block; zeros unless given.
+    """
+
+    def __init__(self, layout: OutputLayout, memory: np.ndarray | None = None):
+        self.layout = layout
+        self.memory = np.zeros(layout.size, np.uint8) if memory is None else memory
+
+    @classmethod
+    def unwritten(cls, layout: OutputLayout) -> OutputBlock:
+        """Return a block whose points hold anything: no page of them is touched before a run is."""
+        memory = np.empty(layout.size, np.uint8)
+        memory[: layout.head_bytes] = 0
+        return cls(layout, memory)
+
+    def without_points(self) -> OutputBlock:
+        """Return what there is of each run beyond its points, in memory of its own."""
+        kept = self.layout.without_points
+        return OutputBlock(kept, self.memory[: kept.size].copy())
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out views, which a copy makes of its own memory, and room that nothing tells of.
+
+        Of runs saved at every step the points are others' to keep.
+        """
+        kept = self.without_points() if self.layout.counts.first > 1 else self
+        return {"layout": kept.layout, "memory": kept.memory}
+
+    @cached_property
+    def arrays(self) -> KernelOutputs:
+        """Views of the block, as kernels take them."""
+        layout = self.layout
+        parts = zip(layout.counts, layout.dtypes, layout.offsets, strict=True)
+        return KernelOutputs(*(np.ndarray(n, dtype, self.memory, at) for n, dtype, at in parts))

@@ -1,0 +1,1 @@
+"""The target ``cpu``: SIMD lanes on threads, compiled by numba and LLVM."""

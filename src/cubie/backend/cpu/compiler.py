@@ -1,0 +1,313 @@
+"""Compilation for the ``cpu`` target: one kernel, one LLVM module, one optimisation."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import llvmlite.binding as llvm
+from llvmlite import ir
+from numba.core import compiler_lock, registry, types
+from numba.extending import intrinsic
+from numba.np import numpy_support
+
+from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
+from cubie.backend.compiled import CompiledBackend
+from cubie.backend.cpu.device_function import Compilation, DeviceFunction
+from cubie.backend.cpu.foreign import NUMBA_ENVIRONMENT, CPUForeignTarget
+from cubie.backend.cpu.object_code import ENTRY, target_machine
+from cubie.backend.cpu.types import register_types
+from cubie.backend.foreign import ForeignTarget
+from cubie.backend.lanes import instructions as codegen
+from cubie.backend.lanes.types import MAX_ALIGNMENT, Base, Flat, Lanes, lane_type
+from cubie.backend.run_queue import STOP_BYTES
+
+# Everything but the promises that no value is NaN or infinite: a run that blows
+# up must be recognised.
+FASTMATH_FLAGS = frozenset({"contract", "reassoc", "nsz", "arcp", "afn"})
+# The user's equations may hold infinities and NaN that mean something, and signs of zero. With
+# `reassoc`, (x + 1) - x is 1 for a NaN; with `arcp`, 1 / sqrt(0) and 0 / 1e-310 are NaN.
+FAITHFUL_FLAGS = frozenset({"contract"})
+
+I64 = ir.IntType(64)
+
+
+class CPUCompiler(CompiledBackend):
+    """The CPU backend's compiling half."""
+
+    name = "cpu"
+
+    def __init__(self, dtype, fastmath: bool, width: int, group_width: int):
+        super().__init__(dtype, fastmath)
+        self.width = width
+        self._group_width = group_width
+        register_types()
+
+    @property
+    def group_width(self) -> int:
+        return self._group_width
+
+    @property
+    def _intrinsic(self) -> Callable:
+        return intrinsic
+
+    def device(self, function: Callable, inline: bool = True) -> Callable:
+        return DeviceFunction(function, inline)
+
+    def _device_as_written(self, function: Callable, inline: bool) -> Callable:
+        return DeviceFunction(function, inline, FAITHFUL_FLAGS)
+
+    def one_copy(self, function: Callable) -> Callable:
+        return DeviceFunction(function, inline=False, apart=True)
+
+    def in_given_order(self, function: Callable) -> Callable:
+        return DeviceFunction(function, inline=True, in_given_order=True)
+
+    @property
+    def _foreign_target(self) -> ForeignTarget:
+        return CPUForeignTarget(set(FAITHFUL_FLAGS) if self.fastmath else False)
+
+    def kernel(self, make_loop, memory: RunMemory, digest: str) -> Kernel:
+        raise NotImplementedError("the CPU kernel is launched by CPUBackend")
+
+    def compile_kernel(self, loop: Callable, memory: RunMemory) -> bytes:
+        """Return an object file with ``void cubie_kernel_entry(int64_t *arguments)``."""
+        descriptor = registry.cpu_target
+        typing_context, target_context = descriptor.typing_context, descriptor.target_context
+        typing_context.refresh()
+        target_context.refresh()
+        library = _new_library(target_context)
+        fastmath = set(FASTMATH_FLAGS) if self.fastmath else False
+        with compiler_lock.global_compiler_lock:
+            compilation = Compilation(typing_context, target_context, library, fastmath)
+            with compilation.active():
+                arguments = (Flat(types.int64),)
+                kernel = DeviceFunction(self._kernel(loop, memory), inline=True)
+                result = compilation.compile(kernel, arguments)
+            library.add_ir_module(_entry_module(target_context, result.fndesc))
+            return _emit(library, compilation)
+
+    def _kernel(self, loop: Callable, memory: RunMemory) -> Callable:
+        """Return the function that works through the queue until no run is left."""
+        arena = self.persistent_arena(memory.persistent_bytes)
+        n_scalars = 3
+        inputs_of = _record_reader(KernelInputs, n_scalars, self._record_types(KernelInputs))
+        outputs_of = _record_reader(
+            KernelOutputs,
+            n_scalars + len(KernelInputs._fields),
+            self._record_types(KernelOutputs),
+        )
+
+        def kernel(arguments):
+            inputs, outputs = inputs_of(arguments), outputs_of(arguments)
+            shared = _base_at(arguments[1])  # pyright: ignore[reportCallIssue]
+            loop(shared, arena(), arguments[0], arguments[2], inputs, outputs)
+
+        return kernel
+
+    def first_runs(self) -> Callable:
+        lanes = Lanes(types.int64, self.width)
+
+        def first(typingctx, queue):
+            def lower(context, builder, signature, args):
+                start = _take(builder, args[0], I64(lanes.width))
+                if lanes.width == 1:
+                    return start
+                steps = ir.Constant(lane_type(types.int64, lanes.width), list(range(lanes.width)))
+                return builder.add(codegen.splat(builder, start, lanes.width), steps)
+
+            return lanes(types.int64), lower
+
+        return intrinsic(first)
+
+    def more_runs(self) -> Callable:
+        lanes = Lanes(types.int64, self.width)
+
+        def more(typingctx, queue, free, run, n_runs):
+            def lower(context, builder, signature, args):
+                return _refill(builder, lanes.width, args[0], args[1], args[2])
+
+            return lanes(types.int64, free, run, types.int64), lower
+
+        return intrinsic(more)
+
+    def keep_going(self, together: bool = False) -> Callable:
+        width = self.width
+        threshold = 1 if together else refill_threshold(width)
+
+        def going(typingctx, queue, active, beyond):
+            def lower(context, builder, signature, args):
+                queue, active, beyond = args
+                wanted = builder.not_(_called_off(builder, queue))
+                any_active = builder.and_(wanted, codegen.any_true(builder, active, width))
+                if width == 1:
+                    return any_active
+                idle = codegen.count_true(builder, builder.not_(active), width)
+                few = builder.icmp_unsigned("<", idle, idle.type(threshold))
+                empty = codegen.any_true(builder, beyond, width)
+                if together:
+                    in_step = builder.or_(active, beyond)
+                    return builder.and_(any_active, codegen.all_true(builder, in_step, width))
+                return builder.and_(any_active, builder.or_(few, empty))
+
+            return types.boolean(types.int64, active, beyond), lower
+
+        return intrinsic(going)
+
+    def interrupted(self) -> Callable:
+        def stopped(typingctx, queue):
+            def lower(context, builder, signature, args):
+                return _called_off(builder, args[0])
+
+            return types.boolean(types.int64), lower
+
+        return intrinsic(stopped)
+
+    def _record_types(self, record) -> dict[str, types.Type]:
+        """Return the element type of each array of a kernel's record."""
+        integers = {"limits", "state_stride", "parameter_offsets", "parameter_strides"}
+        integers |= {"saved", "counters", "first"}
+        real = numpy_support.from_dtype(self.dtype)
+        special = dict.fromkeys(integers, types.int64)
+        special |= {"stop_counts": types.int32, "status": types.int32}
+        return {name: special.get(name, real) for name in record._fields}
+
+
+def _record_reader(record, first: int, element_types: dict[str, types.Type]) -> Callable:
+    """Return an intrinsic that makes a record of arrays from consecutive addresses."""
+    record_type = types.NamedTuple([Flat(t) for t in element_types.values()], record)
+
+    @intrinsic
+    def read(typingctx, arguments):
+        def lower(context, builder, signature, args):
+            pointers = []
+            for position, element in enumerate(record_type.types):
+                address = builder.load(builder.gep(args[0], [I64(first + position)]))
+                pointer = ir.PointerType(lane_type(element.dtype, 1))
+                pointers.append(builder.inttoptr(address, pointer))
+            return context.make_tuple(builder, record_type, pointers)
+
+        return record_type(arguments), lower
+
+    return read
+
+
+@intrinsic
+def _base_at(typingctx, address):
+    """Turn an address into a base for allocators."""
+
+    def lower(context, builder, signature, args):
+        return builder.inttoptr(args[0], ir.IntType(8).as_pointer())
+
+    return Base()(types.int64), lower
+
+
+def refill_threshold(width: int) -> int:
+    """Return how many lanes must be free before new runs are loaded into them."""
+    return max(1, width // 4)
+
+
+def _called_off(builder, queue):
+    """Emit whether the flag of a `RunQueue` is set; another thread may do so at any moment."""
+    at = builder.add(queue, I64(STOP_BYTES))
+    flag = builder.load_atomic(builder.inttoptr(at, I64.as_pointer()), "monotonic", 8)
+    return builder.icmp_unsigned("!=", flag, I64(0))
+
+
+def _take(builder, queue, n):
+    """Take `n` consecutive numbers from a counter that several threads share."""
+    pointer = builder.inttoptr(queue, I64.as_pointer())
+    return builder.atomic_rmw("add", pointer, n, "monotonic")
+
+
+def _refill(builder, width: int, queue, free, run):
+    """Give the free lanes the next run numbers, in the order of the lanes."""
+    count = builder.zext(codegen.count_true(builder, free, width), I64)
+    following = _take(builder, queue, count)
+
+    def scalar_of(lane):
+        nonlocal following
+        is_free = codegen.lane_of(builder, free, width, lane)
+        number = builder.select(is_free, following, codegen.lane_of(builder, run, width, lane))
+        following = builder.add(following, builder.zext(is_free, I64))
+        return number
+
+    return codegen.for_each_lane(builder, width, I64, scalar_of)
+
+
+def _entry_module(context, fndesc):
+    """Return a module with the kernel's C entry point, which calls the lowered kernel."""
+    module = context.create_module("cubie_entry")
+    pointer = I64.as_pointer()
+    entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer]), ENTRY)
+    # Vector registers are spilled to aligned memory only where the frame is aligned from the
+    # start. (llvmlite writes the alignment only next to another attribute.)
+    entry.attributes.add("nounwind")
+    entry.attributes.alignstack = MAX_ALIGNMENT
+    builder = ir.IRBuilder(entry.append_basic_block())
+    callee = context.declare_function(module, fndesc)
+    context.call_conv.call_function(builder, callee, fndesc.restype, fndesc.argtypes, entry.args)
+    builder.ret_void()
+    return module
+
+
+def _new_library(context):
+    """Return a library that simplifies functions one by one, so that the best are inlined.
+
+    As numba's own does, which makes the passes anew for each function.
+    """
+    codegen = context.codegen()
+    library = codegen.create_library("cubie_kernel")
+    builder = llvm.create_pass_builder(target_machine(), _tuning())
+    passes = builder.getFunctionPassManager()
+
+    def simplify(module):
+        module.data_layout = codegen._data_layout
+        for function in module.functions:
+            passes.run(function, builder)
+
+    library._optimize_functions = simplify
+    return library
+
+
+def _emit(library, compilation: Compilation) -> bytes:
+    """Optimise the whole kernel at once and assemble it."""
+    module = library._final_module
+    for linked in dict.fromkeys(library._linking_libraries):
+        module.link_in(linked._get_module_for_linking(), preserve=True)
+    # Only the entry is called from outside: everything else may be inlined and dropped.
+    for function in module.functions:
+        if not function.is_declaration and function.name != ENTRY:
+            function.linkage = llvm.Linkage.internal
+        if function.name in compilation.apart:
+            function.add_function_attribute("noinline")
+    # Numba's environments hold Python objects, which no code here may use.
+    for variable in module.global_variables:
+        if NUMBA_ENVIRONMENT in variable.name:
+            variable.linkage = llvm.Linkage.internal
+    machine = target_machine()
+    builder = llvm.create_pass_builder(machine, _tuning())
+    builder.getModulePassManager().run(module, builder)
+    module.verify()
+    with _unscheduled() if compilation.in_given_order else contextlib.nullcontext():
+        return machine.emit_object(module)
+
+
+@contextlib.contextmanager
+def _unscheduled():
+    """Let LLVM assemble instructions in the order that they come in.
+
+    The option is the process's; numba's lock on compilers is held while it differs.
+    """
+    llvm.set_option("", "-enable-misched=false")
+    try:
+        yield
+    finally:
+        llvm.set_option("", "-enable-misched=true")
+
+
+def _tuning():
+    # Lanes are vectors already: LLVM's own vectorisers would only reorder them.
+    options = llvm.create_pipeline_tuning_options(speed_level=3)
+    options.loop_vectorization = options.slp_vectorization = options.loop_interleaving = False
+    return options

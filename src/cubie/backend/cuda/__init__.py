@@ -1,0 +1,1 @@
+"""The target ``cuda``: one thread a run, compiled by numba-cuda."""

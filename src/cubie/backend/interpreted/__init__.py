@@ -1,0 +1,1 @@
+"""Targets without a compiler: the interpreter, and the simulator of a GPU."""

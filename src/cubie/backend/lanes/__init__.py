@@ -1,0 +1,1 @@
+"""What component code computes with on the compiled targets: lanes, and their LLVM code."""

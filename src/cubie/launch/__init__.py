@@ -1,0 +1,1 @@
+"""From an integrator to results: the kernel, its inputs and outputs, memory, launches."""

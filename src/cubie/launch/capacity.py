@@ -1,0 +1,136 @@
+"""Whether what a solve is asked to keep fits into memory: refused before it is solved if not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from cubie.errors import OutputsTooLarge
+from cubie.launch.free_memory import free_bytes
+from cubie.run.saving import SaveMode
+
+# Less than this can be had wherever Python runs; to ask the system takes its time.
+ALWAYS_THERE = 64 * 2**20
+
+Free = Callable[[], int | None]  # bytes that can be had; None where nobody tells
+
+
+def no_device() -> None:
+    """Tell of no device with memory of its own."""
+    return None
+
+
+class Kept(NamedTuple):
+    """What a solve keeps.
+
+    Attributes
+    ----------
+    mode : SaveMode
+    n_runs : int
+    n_states : int
+    dtype : dtype
+    """
+
+    mode: SaveMode
+    n_runs: int
+    n_states: int
+    dtype: np.dtype
+
+    @property
+    def bytes_per_point(self) -> int:
+        """Of a run saved at every step: a state and a time."""
+        return (self.n_states + 1) * self.dtype.itemsize
+
+    def require(self, n_points: int, n_bytes: int, on_device: Free = no_device) -> None:
+        """Refuse outputs of `n_bytes`, for `n_points` of each run, that nothing can hold.
+
+        ``on_device()`` returns what a device has left that has memory of its own.
+
+        Raises
+        ------
+        OutputsTooLarge
+        """
+        if n_bytes <= ALWAYS_THERE:
+            return
+        for place, free in (("of memory", free_bytes()), ("on the device", on_device())):
+            if free is not None and n_bytes > free:
+                raise self.refusal(n_points, n_bytes, free, place)
+
+    def refusal(
+        self, n_points: int, n_bytes: int, free: int | None, where: str = "of memory"
+    ) -> OutputsTooLarge:
+        """Return the exception that says so of runs with so many points each."""
+        points = "the last point" if self.mode is SaveMode.FINAL else _many(n_points, "point")
+        message = f"{self._told(points)} {takes(n_bytes, free, where)} {self.remedy}"
+        return OutputsTooLarge(message, self.n_runs, n_points, n_bytes, free)
+
+    def refusal_of_steps(
+        self, counts: np.ndarray, n_bytes: int, free: int | None
+    ) -> OutputsTooLarge:
+        """Return the exception that says so of runs saved at every step.
+
+        `counts` are the points of each run, as far as they are known; 0 elsewhere.
+        """
+        known, longest = np.flatnonzero(counts), int(np.argmax(counts))
+        most, total = int(counts[longest]), int(counts.sum())
+        points = f"{total:,} points"
+        if len(known) < self.n_runs:
+            points = f"about {total * self.n_runs // len(known):,} points"
+            points += f", judged by the first {len(known):,} solved,"
+        told = f"{self._told(points, 'every step')} {takes(n_bytes, free)}"
+        if len(known) > 1:
+            others = np.partition(counts, -2)[-2]
+            told += (
+                f" The longest run is {longest} with {_many(most, 'point')} "
+                f"({size(most * self.bytes_per_point)}); the next has {int(others):,}."
+            )
+        message = f"{told} {self.remedy}"
+        return OutputsTooLarge(message, self.n_runs, most, n_bytes, free, longest)
+
+    def _told(self, points: str, what: str = "") -> str:
+        states = _many(self.n_states, "state")
+        runs = _many(self.n_runs, "run")
+        kept = f"{what} of {runs}, {points}" if what else f"{points} of {runs}"
+        return f"To keep {kept} of {states} in {self.dtype.name}"
+
+    @property
+    def remedy(self) -> str:
+        """What to ask for instead."""
+        ways = []
+        if self.mode is SaveMode.STEPS:
+            ways += ["only the points you need (`t_eval=`)", "the last states (save='final')"]
+        if self.mode is SaveMode.TIMES:
+            ways += ["fewer times in `t_eval`", "the last states (save='final' without `t_eval`)"]
+        if self.n_runs > 1:
+            ways.append("fewer runs at once")
+        if self.dtype == np.float64:
+            ways.append("numbers of half the size (dtype='float32')")
+        last = ways.pop() if ways else "less"
+        return f"Ask for {', '.join(ways) + ', or ' if ways else ''}{last}."
+
+
+def free_for(n_bytes: int) -> int | None:
+    """Return the bytes that can be had, None where nobody tells, or so few are always there."""
+    return free_bytes() if n_bytes > ALWAYS_THERE else None
+
+
+def takes(n_bytes: int, free: int | None, where: str = "of memory") -> str:
+    """Return the rest of a sentence about what takes so much."""
+    if free is None:
+        return f"takes {size(n_bytes)}, which the system does not give."
+    return f"takes {size(n_bytes)}, and {size(free)} {where} can be had."
+
+
+def size(n_bytes: int) -> str:
+    """Return a number of bytes as people write it."""
+    value, units = float(n_bytes), ["B", "KB", "MB", "GB", "TB", "PB"]
+    while value >= 1000 and len(units) > 1:
+        value /= 1000
+        units.pop(0)
+    return f"{value:.3g} {units[0]}"
+
+
+def _many(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

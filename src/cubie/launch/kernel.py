@@ -1,0 +1,348 @@
+"""From an integrator of one run to a compiled solver of a batch: plan, build, launch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property, lru_cache
+from typing import Any
+
+import numpy as np
+from attrs import evolve, frozen
+
+from cubie import checks
+from cubie.backend import (
+    Backend,
+    Kernel,
+    KernelInputs,
+    KernelOutputs,
+    OutputBlock,
+    OutputLayout,
+    RunMemory,
+    assembled_backend,
+    building,
+)
+from cubie.buffers import BufferRegistry, Layout
+from cubie.errors import InvalidOption, InvalidProblem, UnknownOption
+from cubie.factory import LOCATIONS, BuildCache
+from cubie.integrator import SingleIntegratorRun
+from cubie.launch.capacity import Free, Kept, no_device
+from cubie.launch.stops import lay_out_stops
+from cubie.run.loop import COUNTERS
+from cubie.run.saving import SaveMode
+from cubie.status import RunStatus
+from cubie_planner import (
+    Buffer,
+    BufferError,
+    Limits,
+    Plan,
+    PlanRejected,
+    Problem,
+    ProblemError,
+    check,
+    compose,
+)
+from cubie_planner.problem import POLICIES
+
+DEFAULT_BLOCK_SIZE = 64
+
+
+@frozen
+class BatchSolverConfig:
+    """Compile-time settings of the batch kernel; memory totals are not among them.
+
+    Attributes
+    ----------
+    locations : "auto", "local", "shared", mapping of buffer to location, or Plan
+    max_shared_bytes : int or None
+        Limit per block.
+    block_size : int
+        Runs per block.
+    compute_capability : (int, int) or None
+        Device that "auto" is chosen for; None where placement costs nothing.
+    """
+
+    locations: Any = "auto"
+    max_shared_bytes: int | None = None
+    block_size: int = DEFAULT_BLOCK_SIZE
+    compute_capability: tuple[int, int] | None = None
+
+    def limits(self) -> Limits:
+        """Return what the planner is told of the hardware."""
+        return Limits(
+            max_shared_bytes=self.max_shared_bytes,
+            block_size=self.block_size,
+            compute_capability=self.compute_capability,
+        )
+
+
+class BatchSolverKernel:
+    """Plan the buffers of an integrator, build its kernel for a target, and launch it.
+
+    Parameters
+    ----------
+    integrator : SingleIntegratorRun
+    config : BatchSolverConfig
+    backend : Backend
+    built : BuildCache, optional
+        Device functions and kernels made before; shared by the kernels of one
+        solver so that what did not change is not built again.
+
+    Raises
+    ------
+    cubie_planner.PlanInfeasible
+        If the pins and limits cannot hold together.
+    """
+
+    def __init__(
+        self,
+        integrator: SingleIntegratorRun,
+        config: BatchSolverConfig,
+        backend: Backend,
+        built: BuildCache | None = None,
+    ):
+        self.integrator = integrator
+        self.config = config
+        self.backend = backend
+        self._built = BuildCache() if built is None else built
+        self.layout = plan_layout(integrator.buffer_registry, config)
+
+    @property
+    def buffer_registry(self) -> BufferRegistry:
+        return self.integrator.buffer_registry
+
+    @property
+    def plan(self) -> Plan:
+        return self.layout.plan
+
+    @property
+    def shared_memory_elements(self) -> int:
+        """Elements of shared memory one run needs, before padding."""
+        return self.buffer_registry.elements(self.plan.shared_bytes_per_run)
+
+    @property
+    def shared_memory_bytes(self) -> int:
+        """Dynamic shared memory of a block: stride between runs times runs per block."""
+        return self.plan.shared_bytes_per_block
+
+    @property
+    def local_memory_elements(self) -> int:
+        """Elements in local arrays of the device functions."""
+        return self.buffer_registry.elements(self.plan.local_bytes)
+
+    @property
+    def persistent_local_elements(self) -> int:
+        """Elements of `local_scratch`, the arena that holds what is kept across steps."""
+        return self.buffer_registry.elements(self.plan.persistent_bytes)
+
+    @property
+    def memory(self) -> RunMemory:
+        return _memory_of(self.plan)
+
+    @cached_property
+    def compiled(self) -> Kernel:
+        """The kernel for the target, built once."""
+        with building():
+            return self._compiled_for(self.backend, self.layout)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is compiled: a copy compiles anew, or finds it on disk."""
+        kept = {name: value for name, value in vars(self).items() if name != "compiled"}
+        return kept | {"_built": BuildCache()}
+
+    def _compiled_for(self, backend: Backend, layout: Layout) -> Kernel:
+        plan = layout.plan
+        memory = _memory_of(plan)
+        digest = self.integrator.build_key(backend, layout)
+        key = f"kernel {digest} {memory}"
+
+        def make_loop():
+            return self.integrator.device_function(backend, layout, self._built)
+
+        return self._built.get_or_make(
+            key, "kernel", lambda: backend.kernel(make_loop, memory, key)
+        )
+
+    def launch(self, n_runs: int, inputs: KernelInputs, outputs: OutputBlock) -> float:
+        """Solve a batch; blocks until `outputs` is complete, and returns the seconds it took."""
+        return self.compiled.solve(n_runs, inputs, outputs, self.config.block_size)
+
+    def resources(self, cc: tuple[int, int]):
+        """Compile for a compute capability, GPU or not, and return `KernelResources`."""
+        backend = assembled_backend(self.backend)
+        inputs, outputs = sample_arguments(backend.dtype)
+        with building():
+            kernel: Any = self._compiled_for(backend, self.layout)
+            return kernel.resources(cc, inputs, outputs, self.config.block_size)
+
+
+def _memory_of(plan: Plan) -> RunMemory:
+    return RunMemory(plan.run_stride_bytes, plan.persistent_bytes, plan.local_bytes)
+
+
+def plan_layout(registry: BufferRegistry, config: BatchSolverConfig) -> Layout:
+    """Plan a tree of buffers, or verify that a given plan is one for it."""
+    if not isinstance(config.locations, Plan):
+        return registry.lay_out(_by_qualified_name(registry, config.locations), config.limits())
+    given = config.locations
+    timeline = compose(registry.tree())
+    try:
+        check(_asked_of(timeline.buffers, given), given)
+    except (PlanRejected, ProblemError, BufferError) as error:
+        raise InvalidProblem(
+            "locations",
+            f"is a plan that does not fit this solver: {error}. Plan again, or solve with the "
+            "system, method, dtype and pins that it was made for.",
+        ) from error
+    return Layout(given, timeline)
+
+
+def _asked_of(buffers: Sequence[Buffer], given: Plan) -> Problem:
+    """Return the problem of `buffers` with what the plan was asked beyond them.
+
+    That is its limits and policy, the plan it was to stay close to, and the pins of
+    buffers that have none here: they choose among the valid plans, and change none.
+    """
+    asked = given.problem
+    pinned = []
+    for buffer in buffers:
+        there = asked.by_name.get(buffer.name)
+        if there is not None and buffer.pin in (None, there.pin):
+            buffer = evolve(buffer, pin=there.pin, offset=there.offset)
+        pinned.append(buffer)
+    return Problem(pinned, asked.limits, asked.policy, asked.previous)
+
+
+def _by_qualified_name(registry: BufferRegistry, locations: Any) -> Any:
+    """Let a mapping name buffers as options do (`state`) or as plans do (`loop.state`)."""
+    if not isinstance(locations, Mapping):
+        if not isinstance(locations, str) or locations not in POLICIES:
+            advice = "Or give a mapping of buffers to locations, or a Plan."
+            raise InvalidOption("locations", locations, POLICIES, advice)
+        return locations
+
+    qualified = [buffer.name for buffer in compose(registry.tree()).buffers]
+    by_name = {name.rsplit(".", 1)[1]: name for name in qualified} | {q: q for q in qualified}
+    for name in locations:
+        if name not in by_name:
+            raise UnknownOption(name, by_name)
+    for name, location in locations.items():
+        if location not in LOCATIONS:
+            raise InvalidOption(f"locations[{name!r}]", location, LOCATIONS)
+    return {by_name[name]: location for name, location in locations.items()}
+
+
+def sample_arguments(dtype) -> tuple[KernelInputs, KernelOutputs]:
+    """Return arrays of the types a kernel takes, without contents."""
+    inputs = make_inputs(np.zeros((1, 1)), np.zeros((0, 1)), (0.0, 1.0), dtype)
+    return inputs, make_outputs(SaveMode.FINAL, 1, 1, 1, dtype).arrays
+
+
+def make_inputs(
+    y0: np.ndarray,
+    parameters: np.ndarray,
+    t_span: tuple[float, float],
+    dtype,
+    *,
+    rtol: Any = 1e-3,
+    atol: Any = 1e-6,
+    first_step: float = 0.0,
+    max_step: float = np.inf,
+    max_steps: int = 100_000,
+    save_times: np.ndarray | None = None,
+    counted: bool = False,
+    reads_time: bool = False,
+) -> KernelInputs:
+    """Lay the inputs out for the kernel; see `KernelInputs` for the shapes.
+
+    `reads_time` tells that the right-hand side depends on the time, and `counted` that all steps
+    have the size `first_step`, or `max_step` if that is smaller.
+    """
+    dtype = np.dtype(dtype)
+    step = min(first_step, max_step)
+    stops = lay_out_stops(t_span, save_times, step if counted else None, dtype, reads_time)
+    n_times = 0 if save_times is None else len(save_times)
+
+    # Steps that end at a time to save do not count: each time may cost one.
+    attempts = min(max_steps + n_times, checks.LARGEST_COUNT)
+
+    def real(values) -> np.ndarray:
+        with np.errstate(over="ignore", under="ignore"):  # looked at below
+            return np.ascontiguousarray(values, dtype=dtype).reshape(-1)
+
+    m, columns = parameters.shape
+    # One spare element: a kernel argument may not be an empty array.
+    values = np.empty(m * columns + 1, dtype)
+    values[:-1] = real(parameters)
+    tolerances = (float(rtol), float(atol)) if np.ndim(rtol) == 0 else np.concatenate([rtol, atol])
+    states, limits = real(y0), [step, min(max_step, np.finfo(dtype).max)]
+    checks.fit("y0", y0.reshape(-1), states)
+    checks.fit("args", parameters.reshape(-1), values[:-1])
+    checks.fit("atol", np.atleast_1d(atol), real(atol))
+    checks.fit("first_step", limits[:1], real(limits[:1]))
+    checks.fit("max_step", limits[1:], real(limits[1:]))
+    return KernelInputs(
+        initial_state=states,
+        state_stride=np.array([int(y0.shape[1] > 1)], dtype=np.int64),
+        parameters=values,
+        parameter_offsets=np.arange(m + 1, dtype=np.int64) * columns,
+        parameter_strides=np.full(m + 1, int(columns > 1), dtype=np.int64),
+        time_span=real([stops.start, stops.direction]),
+        tolerances=real(tolerances),
+        step_limits=real(limits),
+        limits=np.array([attempts, n_times, len(stops.counts)], dtype=np.int64),
+        stops=stops.fields.reshape(-1),
+        stop_counts=stops.counts,
+    )
+
+
+def make_outputs(
+    mode: SaveMode,
+    n: int,
+    n_runs: int,
+    n_points: int,
+    dtype,
+    n_counters: int = len(COUNTERS),
+    on_device: Free = no_device,
+) -> OutputBlock:
+    """Allocate what the kernel writes of final states, or at times that it may not reach.
+
+    Raises
+    ------
+    OutputsTooLarge
+        If that exceeds what memory is left; `on_device` tells of a device's own.
+    """
+    layout = _output_layout(mode, n, n_runs, n_points, n_counters, dtype)
+    kept = Kept(mode, n_runs, n, np.dtype(dtype))
+    kept.require(n_points, layout.size, on_device)
+    try:
+        outputs = OutputBlock(layout)
+    except MemoryError as error:
+        raise kept.refusal(n_points, layout.size, None) from error
+    if mode is not SaveMode.FINAL:
+        outputs.arrays.states.fill(np.nan)
+        outputs.arrays.times.fill(np.nan)
+    return outputs
+
+
+def mark_unwritten(outputs: OutputBlock, mode: SaveMode, n: int, n_written: int) -> None:
+    """Say of all runs but the first ones that they did not begin: a launch was called off."""
+    arrays = outputs.arrays
+    arrays.status[n_written:] = RunStatus.INTERRUPTED
+    if mode is SaveMode.FINAL:
+        arrays.states.reshape(n, -1)[:, n_written:] = np.nan
+
+
+@lru_cache(maxsize=32)
+def _output_layout(
+    mode: SaveMode, n: int, n_runs: int, n_points: int, n_counters: int, dtype
+) -> OutputLayout:
+    final = mode is SaveMode.FINAL
+    counts = KernelOutputs(
+        states=(1 if final else n_points) * n * n_runs,
+        times=n_runs,
+        saved=1 if final else n_runs,  # final states, of which every run has one, are not counted
+        counters=n_counters * n_runs,
+        status=n_runs,
+        first=1,  # a kernel argument may not be an empty array
+    )
+    return OutputLayout.of(counts, np.dtype(dtype))

@@ -1,0 +1,222 @@
+"""A solve with all decided but the numbers of its runs: what repeated solves find again."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+
+from cubie.backend import Interrupted, KernelInputs, OutputBlock
+from cubie.launch.capacity import Kept
+from cubie.launch.kernel import BatchSolverKernel, make_inputs, make_outputs, mark_unwritten
+from cubie.launch.points import Points
+from cubie.launch.results import Result, ResultKind, Work, with_partial_result
+from cubie.launch.staging import Staging
+from cubie.launch.steps import Room, StepsSolve
+from cubie.launch.stops import FIELDS, Stops, lay_out_stops
+from cubie.run.saving import SaveMode
+from cubie.systems import Batch, inconsistency
+
+# Larger inputs are not kept: laying them out anew is little next to solving them.
+MAX_STAGED_ELEMENTS = 100_000
+
+Span = tuple[float, float]
+Solved = tuple[OutputBlock, Points | None, float]  # the seconds that launches took
+
+
+class _CalledOff(Exception):
+    """What there is of a solve that a signal ended."""
+
+    def __init__(self, cause: BaseException, outputs: OutputBlock, points: Points | None):
+        self.cause, self.outputs, self.points = cause, outputs, points
+
+
+@frozen
+class PreparedSolve:
+    """A kernel, and the checked settings that each launch hands it."""
+
+    kernel: BatchSolverKernel
+    mode: SaveMode
+    dtype: np.dtype
+    rtol: np.ndarray
+    atol: np.ndarray
+    max_step: float
+    max_steps: int
+    notes: tuple[str, ...]
+    room: Room = field(factory=Room, init=False, eq=False)  # for points, where steps are saved
+
+    @property
+    def adaptive(self) -> bool:
+        """Step sizes are chosen as the run goes."""
+        return self.kernel.integrator.controller.adaptive
+
+    @cached_property
+    def reads_time(self) -> bool:
+        """The right-hand side depends on the time itself, as far as can be seen."""
+        return self.kernel.integrator.loop.system.system.reads_time
+
+    def run(self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float) -> Result:
+        """Lay out the inputs of a batch, launch, and shape the result.
+
+        Parameters
+        ----------
+        batch : Batch
+        span : (float, float)
+        times : ndarray or None
+            `t_eval`.
+        first_step : float
+            0 where it is estimated.
+        """
+        self.kernel.compiled.expect(batch.n_runs or 1)
+        inputs = self.lay_out(batch, span, times, first_step)
+        return self.launch(inputs, batch.n_runs, span, times)
+
+    def lay_out(
+        self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float
+    ) -> KernelInputs:
+        """Return the inputs of a launch, in memory of their own."""
+        return make_inputs(
+            batch.y0,
+            batch.parameters,
+            span,
+            self.dtype,
+            rtol=self.rtol,
+            atol=self.atol,
+            first_step=first_step,
+            max_step=self.max_step,
+            max_steps=self.max_steps,
+            save_times=times,
+            counted=not self.adaptive,
+            reads_time=self.reads_time,
+        )
+
+    def stops(self, span: Span, times: np.ndarray | None, first_step: float) -> Stops:
+        """Return where the steps of runs must land; see `lay_out_stops`."""
+        step = None if self.adaptive else min(first_step, self.max_step)
+        return lay_out_stops(span, times, step, self.dtype, self.reads_time)
+
+    def launch(
+        self,
+        inputs: KernelInputs,
+        n_runs: int | None,
+        span: Span,
+        times: np.ndarray | None,
+    ) -> Result:
+        """Solve, and shape the result.
+
+        Whoever calls this told the compiled kernel before what to expect, so that no clock
+        times a compilation.
+        """
+        columns, times = n_runs or 1, None if times is None else times.copy()
+        solve = self._solve_steps if self.mode is SaveMode.STEPS else self._solve
+        try:
+            outputs, points, seconds = solve(inputs, columns, times)
+        except _CalledOff as called_off:
+            partial = Result(called_off.outputs, self._kind, n_runs, times, span, called_off.points)
+            raise with_partial_result(called_off.cause, partial) from None
+        notes = self._notes_on_start(inputs, columns, span[0])
+        return Result(outputs, self._kind, n_runs, times, span, points, notes, seconds)
+
+    def _solve(self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None) -> Solved:
+        kernel, mode, n = self.kernel, self.mode, self._kind.n_states
+        n_points, n_counters = 1 if times is None else len(times), kernel.integrator.loop.n_counters
+        on_device = kernel.compiled.free_bytes
+        outputs = make_outputs(mode, n, n_runs, n_points, self.dtype, n_counters, on_device)
+        try:
+            return outputs, None, kernel.launch(n_runs, inputs, outputs)
+        except Interrupted as interruption:
+            mark_unwritten(outputs, mode, n, interruption.n_written)
+            raise _CalledOff(interruption.cause, outputs, None) from None
+
+    def _solve_steps(self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None) -> Solved:
+        kernel = self.kernel
+        kept = Kept(self.mode, n_runs, self._kind.n_states, self.dtype)
+        steps = StepsSolve(
+            kernel.launch,
+            inputs,
+            kept,
+            kernel.integrator.loop.n_counters,
+            self.room,
+            kernel.backend.runs_at_once,
+            kernel.compiled.free_bytes,
+        )
+        try:
+            return (*steps.run(), steps.seconds)
+        except Interrupted as interruption:
+            so_far = steps.so_far(interruption.n_written)
+            raise _CalledOff(interruption.cause, *so_far) from None
+
+    def _notes_on_start(self, inputs: KernelInputs, n_runs: int, start: float) -> tuple[str, ...]:
+        """Say where a differential-algebraic system starts inconsistently."""
+        system = self.kernel.integrator.loop.system.system
+        if system.mass is None:
+            return ()
+        states = inputs.initial_state.reshape(system.n_states, -1)
+        runs = np.arange(max(states.shape[1], 1 if system.n_parameters == 0 else n_runs))
+        at = inputs.parameter_offsets[:-1, None] + inputs.parameter_strides[:-1, None] * runs
+        states = np.broadcast_to(states, (len(states), len(runs)))
+        found = inconsistency(system, start, states, inputs.parameters[at], self.rtol, self.atol)
+        return () if found is None else (found.note,)
+
+    @cached_property
+    def _kind(self) -> ResultKind:
+        loop = self.kernel.integrator.loop
+        work = Work.of(loop.algorithm, loop.initial_step.rhs_evaluations)
+        return ResultKind(self.mode, loop.system.n_states, work, self.kernel.plan, self.notes)
+
+
+class RecurringSolve:
+    """A prepared solve of inputs that have the same shapes each time.
+
+    Parameters
+    ----------
+    prepared : PreparedSolve
+    batch : Batch
+        Of the first solve; its shapes are kept.
+    args : tuple
+        Plain in the sense of `cubie.launch.staging.shapes_of`.
+    """
+
+    def __init__(self, prepared: PreparedSolve, batch: Batch, args: tuple[Any, ...]):
+        self.prepared, self._batch, self._args = prepared, batch, args
+        # A solve takes one, or makes it where other threads have all.
+        self._idle: list[Staging] = []
+
+    def held_bytes(self) -> int:
+        """Return how many bytes of arrays are kept alive for the next solve."""
+        batch = [self._batch.y0, self._batch.parameters]
+        given = [value for value in self._args if isinstance(value, np.ndarray)]
+        laid_out = [array for staging in list(self._idle) for array in staging.inputs]
+        return sum(array.nbytes for array in (*batch, *given, *(laid_out or batch)))
+
+    def run(
+        self,
+        y0: Any,
+        args: tuple[Any, ...],
+        span: Span,
+        times: np.ndarray | None,
+        first_step: float,
+    ) -> Result:
+        """Write the numbers into their places, launch, and shape the result."""
+        prepared, batch = self.prepared, self._batch
+        prepared.kernel.compiled.expect(batch.n_runs or 1)
+        try:
+            staging = self._idle.pop()
+        except IndexError:
+            inputs = prepared.lay_out(batch, span, times, first_step)
+            # The states may be those of the batch itself, which other threads lay out too.
+            inputs = inputs._replace(initial_state=inputs.initial_state.copy())
+            staging = Staging(inputs, batch, self._args, prepared.stops)
+        try:
+            inputs = staging.fill(y0, args, span, times, first_step)
+            return prepared.launch(inputs, batch.n_runs, span, times)
+        finally:
+            self._idle.append(staging)
+
+
+def is_worth_keeping(batch: Batch, n_times: int) -> bool:
+    """Tell whether laying out the inputs is much of the work of a solve."""
+    n_stops = FIELDS * n_times
+    return batch.y0.size + batch.parameters.size + n_stops <= MAX_STAGED_ELEMENTS

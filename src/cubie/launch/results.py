@@ -1,0 +1,254 @@
+"""What the user gets back: SciPy's names and shapes, with a leading run axis for a batch."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from attrs import field, fields, frozen
+
+from cubie.algorithms import StepAlgorithm
+from cubie.backend import OutputBlock
+from cubie.launch.points import Points
+from cubie.launch.ragged import RaggedArray
+from cubie.run.loop import COUNTERS
+from cubie.run.saving import SaveMode
+from cubie.status import RunStatus
+from cubie_planner import Plan
+
+
+@frozen
+class Work:
+    """What each step and iteration of a method evaluates, beyond what the kernel counts."""
+
+    rhs_at_start: int
+    rhs_per_step: int
+    rhs_per_iteration: int
+    jacobians_per_step: int
+    factorizations_per_step: int
+
+    @classmethod
+    def of(cls, algorithm: StepAlgorithm, rhs_for_first_step: int) -> Work:
+        """Read it off an algorithm; `rhs_for_first_step` finds the size of the first step."""
+        return cls(
+            algorithm.rhs_per_start + rhs_for_first_step,
+            algorithm.rhs_per_step,
+            algorithm.rhs_per_iteration,
+            algorithm.jacobians_per_step,
+            algorithm.factorizations_per_step,
+        )
+
+
+@frozen
+class ResultKind:
+    """What the results of alike solves have in common.
+
+    Attributes
+    ----------
+    mode : SaveMode
+    n_states : int
+    work : Work
+    plan : cubie_planner.Plan
+    notes : tuple of str
+    """
+
+    mode: SaveMode
+    n_states: int
+    work: Work
+    plan: Plan
+    notes: tuple[str, ...]
+
+
+def _counter(name: str) -> Any:
+    """Return the attribute of a result that one of the kernel's counters is."""
+
+    at = COUNTERS.index(name)
+
+    def read(result: Result) -> Any:
+        counters = result._outputs.arrays.counters.reshape(-1, result._columns)
+        # Methods that do not iterate keep no counters of it.
+        values = counters[at] if at < len(counters) else np.zeros_like(counters[0])
+        return int(values[0]) if result._single else values
+
+    return cached_property(read)
+
+
+@frozen(eq=False, slots=False, repr=False)
+class Result:
+    """Solution of one initial value problem, or of a batch.
+
+    For one run the shapes are SciPy's; for a batch those marked * have a leading
+    axis of runs. Arrays are views of what the kernel wrote, made when asked for.
+
+    Attributes
+    ----------
+    t : ndarray (n_points,)
+        Times of `y`. Of a batch saved at every step a `RaggedArray`: ``t[run]`` are
+        the times of a run, (n_points of the run,).
+    y : ndarray (n, n_points) *
+        Solution; NaN where a run of a batch did not get so far. Of a final state
+        alone, that of a failed run is the last one it reached, at `t_reached`.
+        Of a batch saved at every step a `RaggedArray`: ``y[run]`` is the solution of
+        a run, (n, n_points of the run).
+    sol, t_events, y_events : None
+    nfev, njev, nlu : int *
+        Evaluations of the right-hand side, of its Jacobian, LU factorizations.
+    n_steps, n_rejected : int *
+        Accepted and rejected steps.
+    n_newton, n_linear : int *
+        Iterations of Newton's method, and of an iterative linear solver.
+    status : int *
+        A `RunStatus`: 0 success, negative for failures.
+    success : bool *
+    message : str
+        What happened, and what to do about failures.
+    t_reached : float *
+        Time that the run got to.
+    plan : cubie_planner.Plan
+        Where every buffer lived.
+    notes : tuple of str
+        What the solver wants you to know, such as a right-hand side that could
+        not be traced.
+    solve_seconds : float
+        Wall time of the kernel, without compilation.
+    """
+
+    _outputs: OutputBlock
+    _kind: ResultKind
+    _n_runs: int | None  # None for one run, given without a run axis
+    _times: np.ndarray | None  # `t_eval`
+    _span: tuple[float, float]
+    _points: Points | None = field(default=None)  # where every step is saved
+    _own_notes: tuple[str, ...] = field(default=())  # of this solve alone
+    solve_seconds: float = field(default=0.0)
+
+    sol = None
+    t_events = None
+    y_events = None
+
+    n_steps = _counter("steps")
+    n_rejected = _counter("rejected")
+    n_newton = _counter("newton")
+    n_linear = _counter("linear")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out what is computed when it is asked for."""
+        return {name: vars(self)[name] for name in _KEPT}
+
+    @property
+    def plan(self) -> Plan:
+        return self._kind.plan
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self._kind.notes + self._own_notes
+
+    @property
+    def _single(self) -> bool:
+        return self._n_runs is None
+
+    @property
+    def _columns(self) -> int:
+        return self._n_runs or 1
+
+    @cached_property
+    def t(self) -> np.ndarray | RaggedArray:
+        points, times = self._points, self._times
+        if points is not None:
+            if self._single:
+                return self._at(points.times[0][: points.counts[0]])
+            with np.errstate(invalid="ignore"):  # of what no run wrote to
+                return points.ragged([self._at(times) for times in points.times])
+        if times is None:
+            return np.array([self.t_reached if self._single else self._span[1]])
+        return times[: self._outputs.arrays.saved[0]] if self._single else times
+
+    def _at(self, elapsed: np.ndarray) -> np.ndarray:
+        """Return the times that a clock showed, which counts from the start of a run."""
+        start, end = self._span
+        times = start + np.where(end < start, -1.0, 1.0) * elapsed.astype(float)
+        # The end is a number of its own: start and span, rounded, might miss it.
+        return np.where(elapsed == elapsed.dtype.type(abs(end - start)), end, times)
+
+    @cached_property
+    def y(self) -> np.ndarray | RaggedArray:
+        points = self._points
+        if points is not None:
+            if self._single:
+                return points.states[0][: points.counts[0]].T
+            return points.ragged(points.states)
+        states = self._outputs.arrays.states.reshape(-1, self._kind.n_states, self._columns)
+        y = states.transpose(2, 1, 0)  # run, component, point
+        if not self._single:
+            return y
+        final = self._kind.mode is SaveMode.FINAL
+        return y[0] if final else y[0, :, : self._outputs.arrays.saved[0]]
+
+    @cached_property
+    def t_reached(self) -> Any:
+        points = self._points
+        times = self._outputs.arrays.times if points is None else points.last_times()
+        reached = np.where(self._outputs.arrays.status >= 0, self._span[1], self._at(times))
+        return reached[0] if self._single else reached
+
+    @cached_property
+    def nfev(self) -> Any:
+        work, attempts = self._kind.work, self.n_steps + self.n_rejected
+        rhs = work.rhs_at_start + attempts * work.rhs_per_step
+        return rhs + self.n_newton * work.rhs_per_iteration
+
+    @cached_property
+    def njev(self) -> Any:
+        return (self.n_steps + self.n_rejected) * self._kind.work.jacobians_per_step
+
+    @cached_property
+    def nlu(self) -> Any:
+        return (self.n_steps + self.n_rejected) * self._kind.work.factorizations_per_step
+
+    @cached_property
+    def status(self) -> Any:
+        status = self._outputs.arrays.status
+        return int(status[0]) if self._single else status
+
+    @property
+    def success(self) -> Any:
+        return self.status >= 0
+
+    @property
+    def message(self) -> str:
+        if np.ndim(self.status) == 0:
+            return RunStatus(int(self.status)).message
+        codes, counts = np.unique(self.status, return_counts=True)
+        total = len(self.status)
+        return " ".join(
+            f"{count} of {total} runs: {RunStatus(int(code)).message}"
+            for code, count in zip(codes[::-1], counts[::-1], strict=True)
+        )
+
+    def __getitem__(self, name: str):
+        """Return an attribute by name, as SciPy's results allow."""
+        if name.startswith("_") or not hasattr(self, name):
+            raise KeyError(name)
+        return getattr(self, name)
+
+    def __repr__(self) -> str:
+        return f"Result({', '.join(f'{name}={self[name]!r}' for name in _SHOWN)})"
+
+
+_KEPT = tuple(part.name for part in fields(Result))
+_SHOWN = (
+    "t", "y", "nfev", "njev", "nlu", "n_steps", "n_rejected", "n_newton", "n_linear", "status",
+    "t_reached", "notes", "solve_seconds",
+)  # fmt: skip
+
+
+def with_partial_result(cause: BaseException, partial: Result) -> BaseException:
+    """Attach what was solved before a signal ended a solve: `result` of the exception."""
+    ended = int(np.count_nonzero(np.atleast_1d(partial.status) != RunStatus.INTERRUPTED))
+    cause.result = partial  # pyright: ignore[reportAttributeAccessIssue]
+    cause.add_note(
+        f"{ended} of {np.size(partial.status)} runs had ended: `result` of this exception has "
+        f"them, the others with status {int(RunStatus.INTERRUPTED)} ({RunStatus.INTERRUPTED.name})."
+    )
+    return cause

@@ -1,0 +1,134 @@
+"""Inputs laid out for a kernel once: solves that differ in numbers only write those anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from cubie import checks
+from cubie.backend import KernelInputs
+from cubie.launch.stops import Stops
+from cubie.systems import Batch, argument_views
+
+Shapes = tuple[Any, ...]
+
+FEW_VALUES = 16  # are looked at sooner one by one
+
+
+def shapes_of(y0: Any, args: Any) -> Shapes | None:
+    """Return what decides how plain inputs are laid out, None where they are not plain.
+
+    Plain are arrays of floats, as `y0` and in the tuple `args`; a list of floats as `y0`, and
+    floats in `args`. Two solves with the same shapes differ in numbers only.
+    """
+    if type(y0) is np.ndarray and y0.dtype.kind == "f":
+        shapes: list[Any] = [y0.shape, y0.dtype.char]
+    elif type(y0) is list and all(type(value) is float for value in y0):
+        shapes = [len(y0), None]
+    else:
+        return None
+    if type(args) is not tuple:
+        return None
+    for value in args:
+        if type(value) is np.ndarray and value.dtype.kind == "f":
+            shapes.append((value.shape, value.dtype.char))
+        elif type(value) is float:
+            shapes.append(None)
+        else:
+            return None
+    return tuple(shapes)
+
+
+def _all_finite(values: np.ndarray) -> bool:
+    if values.size <= FEW_VALUES:
+        return all(map(isfinite, values.tolist()))
+    return np.count_nonzero(np.isfinite(values)) == values.size
+
+
+class Staging:
+    """The inputs of a launch, and views of the places that the next solve writes to.
+
+    Parameters
+    ----------
+    inputs : KernelInputs
+        Of the first launch; owned, and written to.
+    batch : Batch
+        What they were made of: its shapes are used.
+    args : tuple
+        Plain in the sense of `shapes_of`.
+    stops : callable
+        ``stops(span, times, first_step)``: where the steps of runs must land.
+    """
+
+    def __init__(
+        self,
+        inputs: KernelInputs,
+        batch: Batch,
+        args: tuple[Any, ...],
+        stops: Callable[[tuple[float, float], np.ndarray | None, float], Stops],
+    ):
+        self.inputs = inputs
+        self._stops = stops
+        self._known: tuple[Any, ...] | None = None
+        self._rounds = inputs.stops.dtype != np.float64
+        states = inputs.initial_state.reshape(batch.y0.shape)
+        # The run axis comes first where it is given: what serves all runs is broadcast.
+        self._states = states[:, 0] if batch.n_runs is None or states.shape[1] == 1 else states.T
+        rows = inputs.parameters[:-1].reshape(batch.parameters.shape)
+        self._parameters = argument_views(args, batch.n_runs, rows)
+
+    def fill(
+        self,
+        y0: Any,
+        args: tuple[Any, ...],
+        span: tuple[float, float],
+        times: np.ndarray | None,
+        first_step: float,
+    ) -> KernelInputs:
+        """Write the numbers of another solve, and return the inputs.
+
+        Raises
+        ------
+        InvalidProblem
+            For initial states that are not finite, and numbers that the dtype cannot hold.
+        """
+        if self._rounds:
+            with np.errstate(over="ignore", under="ignore"):
+                self._write(y0, args)
+            checks.fit("y0", y0, self._states)
+            for view, value in zip(self._parameters, args, strict=True):
+                checks.fit("args", value, view)
+        else:
+            self._write(y0, args)
+        if times is not None or (span, first_step) != self._known:
+            self._set_stops(span, times, first_step)
+        return self.inputs
+
+    def _write(self, y0: Any, args: tuple[Any, ...]) -> None:
+        """Write states and parameters into their places."""
+        inputs = self.inputs
+        self._states[...] = y0
+        if not _all_finite(inputs.initial_state):
+            states = np.asarray(y0, dtype=float)
+            checks.initial_states(states.reshape(-1, states.shape[-1]).T)
+        for view, value in zip(self._parameters, args, strict=True):
+            view[...] = value
+
+    def _set_stops(
+        self, span: tuple[float, float], times: np.ndarray | None, first_step: float
+    ) -> None:
+        """Tell the clock where the runs start and stop."""
+        inputs, stops = self.inputs, self._stops(span, times, first_step)
+        if len(stops.counts) != inputs.limits[2]:
+            # The last time to save at was the end, or is no longer.
+            fields, counts = stops.fields.reshape(-1), stops.counts
+            self.inputs = inputs = inputs._replace(stops=fields, stop_counts=counts)
+            inputs.limits[2] = len(counts)
+        inputs.time_span[0], inputs.time_span[1] = stops.start, stops.direction
+        inputs.stops[...] = stops.fields.reshape(-1)
+        inputs.stop_counts[...] = stops.counts
+        inputs.step_limits[0] = min(first_step, inputs.step_limits[1])
+        self._known = (span, first_step) if times is None else None

@@ -1,0 +1,273 @@
+"""Runs saved at every step: how many points a run has is known only when it is over.
+
+Runs are given room for as many points as runs like them needed. Those for which it was not enough
+are solved again with as much as they need: runs do not depend on each other, so that a few solved
+by themselves give the same numbers. What takes more room than one launch should is solved in
+several, each with runs from everywhere in the batch, as neighbours are often alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from cubie.backend import KernelInputs, OutputBlock
+from cubie.checks import LARGEST_COUNT
+from cubie.launch.capacity import Free, Kept, free_for, no_device
+from cubie.launch.free_memory import free_bytes
+from cubie.launch.points import Gathered, Points, points_in, points_of_one, step_layout
+
+# Room for points that the runs of one launch have together; more is not touched before it is used.
+LAUNCH_BYTES = 256 * 2**20
+# What a run gets as long as nothing is known of others: the less, the more runs a launch has.
+FIRST_ROOM, LEAST_FIRST_ROOM = 1024, 256
+# The longest runs that take so little of all steps may as well be solved twice.
+SHARE_SOLVED_TWICE = 0.02
+SLACK, SPARE_POINTS = 1.125, 16
+# A target that has so many times the runs it works on at once can look at a few of them first.
+DEEP_QUEUE, DEPTH_OF_LOOK = 64, 8
+# A launch of fewer leaves much of the target idle towards its end.
+ENOUGH_DEPTH = 4
+
+Launch = Callable[[int, KernelInputs, OutputBlock], float]
+
+
+class Room:
+    """How many points a run is given room for, learnt from the runs of the latest solve."""
+
+    def __init__(self) -> None:
+        self._points = 0
+
+    @property
+    def known(self) -> bool:
+        """Whether there was a solve to learn from."""
+        return self._points > 0
+
+    def points(self, kept: Kept) -> int:
+        """Return the room that runs are given."""
+        if self.known:
+            return self._points
+        fit = LAUNCH_BYTES // (kept.bytes_per_point * kept.n_runs)
+        return min(max(fit, LEAST_FIRST_ROOM), FIRST_ROOM)
+
+    def learn(self, counts: np.ndarray) -> None:
+        """Choose the room by the points of runs that are over."""
+        longest_first = np.sort(counts)[::-1]
+        share = np.cumsum(longest_first)
+        beyond = int(np.searchsorted(share, share[-1] * SHARE_SOLVED_TWICE))
+        self.learn_one(int(longest_first[beyond]))
+
+    def learn_one(self, enough: int) -> None:
+        """Choose the room by a run that had so many points."""
+        self._points = int(enough * SLACK) + SPARE_POINTS
+
+
+class StepsSolve:
+    """One batch saved at every step.
+
+    Parameters
+    ----------
+    launch : callable
+        ``launch(n_runs, inputs, outputs)``: solve, and return the seconds that it took.
+    inputs : KernelInputs
+    kept : Kept
+    n_counters : int
+        Of a run.
+    room : Room
+        Of earlier solves alike; learns from this one.
+    runs_at_once : int
+        How many the target works on together.
+    on_device : callable
+        ``on_device()``: bytes that a device with memory of its own has left.
+    """
+
+    def __init__(
+        self,
+        launch: Launch,
+        inputs: KernelInputs,
+        kept: Kept,
+        n_counters: int,
+        room: Room,
+        runs_at_once: int,
+        on_device: Free = no_device,
+    ):
+        self._launch, self._inputs, self._kept = launch, inputs, kept
+        self._n_counters, self._room, self._runs_at_once = n_counters, room, runs_at_once
+        self._on_device = on_device
+        self.seconds = 0.0
+        self._gathered: Gathered | None = None  # where one launch is not enough
+        self._latest: tuple[np.ndarray | None, OutputBlock | None] = None, None
+        exact, at_least = points_of_steps(inputs)
+        self._exact, self._most = exact, int(inputs.limits[0]) + 1
+        self._least = n_points = min(at_least, self._most)
+        kept.require(n_points, n_points * kept.n_runs * kept.bytes_per_point)
+
+    def run(self) -> tuple[OutputBlock, Points]:
+        """Solve, and return what there is of each run, and its points."""
+        n_runs, room = self._kept.n_runs, self._points_of_room()
+        if n_runs == 1:
+            return self._one(room)
+        if self._fits_one_launch(n_runs, room):
+            first = np.arange(n_runs + 1) * room
+            outputs = self._solve(None, first)
+            saved = outputs.arrays.saved
+            self._learn(saved)
+            if saved.max() <= room:
+                return points_in(outputs, self._kept.n_states, first, saved)
+            return self._in_parts(outputs, first)
+        return self._in_parts()
+
+    def _one(self, room: int) -> tuple[OutputBlock, Points]:
+        """Solve a single run: users call for one after the other, and wait for each."""
+        outputs = self._outputs(1, room)
+        outputs.arrays.first[1] = room
+        self._latest = None, outputs
+        self.seconds += self._launch(1, self._inputs, outputs)
+        needed = int(outputs.arrays.saved[0])
+        if needed > room:
+            self._kept.require(needed, needed * self._kept.bytes_per_point)
+            return self._one(needed)
+        if not self._exact:
+            self._room.learn_one(needed)
+        return points_of_one(outputs, self._kept.n_states)
+
+    def _points_of_room(self) -> int:
+        if self._exact:
+            return self._least
+        return min(max(self._room.points(self._kept), self._least), self._most)
+
+    def _learn(self, saved: np.ndarray) -> None:
+        if not self._exact:
+            self._room.learn(saved)
+
+    def _fits_one_launch(self, n_runs: int, room: int) -> bool:
+        looks_first = not (self._exact or self._room.known) and self._is_deep(n_runs)
+        return not looks_first and n_runs <= self._runs_of_launch(room)
+
+    def _is_deep(self, n_runs: int) -> bool:
+        return n_runs >= DEEP_QUEUE * self._runs_at_once
+
+    def _runs_of_launch(self, room: int) -> int:
+        """Return how many runs to launch together: few bytes, but enough runs for the target."""
+        run_bytes = room * self._kept.bytes_per_point
+        most, n_runs = LAUNCH_BYTES // run_bytes, self._kept.n_runs
+        wanted = n_runs if self._exact else min(n_runs, ENOUGH_DEPTH * self._runs_at_once)
+        if most < wanted:
+            free = [value for value in (free_bytes(), self._on_device()) if value is not None]
+            most = max(most, min(wanted, min(free, default=0) // 4 // run_bytes))
+        return max(1, most)
+
+    def _in_parts(
+        self, outputs: OutputBlock | None = None, first: np.ndarray | None = None
+    ) -> tuple[OutputBlock, Points]:
+        """Solve launch by launch, or what is left after a first one with all runs."""
+        n_runs = self._kept.n_runs
+        gathered = self._gathered = Gathered(self._kept, self._n_counters)
+        waiting = np.arange(n_runs)
+        if outputs is not None and first is not None:
+            gathered.add(waiting, outputs, first)
+            waiting = waiting[:0]
+        while len(waiting):
+            room = self._points_of_room()
+            most = self._runs_of_launch(room)
+            if not (self._exact or self._room.known) and self._is_deep(n_runs):
+                most = min(most, DEPTH_OF_LOOK * self._runs_at_once)
+            chosen = slice(None, None, -(-len(waiting) // most))
+            runs = waiting[chosen]
+            first = np.arange(len(runs) + 1) * room
+            outputs = self._solve(runs, first)
+            self._learn(outputs.arrays.saved)
+            gathered.add(runs, outputs, first)
+            del outputs
+            waiting = np.delete(waiting, chosen)
+            if len(waiting):
+                self._require_rest(gathered.counts)
+        self._solve_again(gathered)
+        return gathered.finished()
+
+    def _solve_again(self, gathered: Gathered) -> None:
+        """Solve the runs that had too little room, with as much as they need."""
+        while len(runs := gathered.overflown()):
+            counts = gathered.counts
+            first = np.concatenate([[0], np.cumsum(counts[runs])])
+            n_bytes = int(first[-1]) * self._kept.bytes_per_point
+            free = free_for(n_bytes)
+            if free is not None and n_bytes > free:
+                raise self._kept.refusal_of_steps(counts, n_bytes, free)
+            gathered.add(runs, self._solve(runs, first, counts), first)
+
+    def _require_rest(self, counts: np.ndarray) -> None:
+        """Refuse what will not fit, judged by the runs that are over: any part is like the rest."""
+        known = int(np.count_nonzero(counts))
+        rest = int(counts.sum()) * (len(counts) - known) // known * self._kept.bytes_per_point
+        free = free_for(rest)
+        if free is not None and rest > free:
+            total = rest * len(counts) // (len(counts) - known)
+            raise self._kept.refusal_of_steps(counts, total, free)
+
+    def _solve(
+        self, runs: np.ndarray | None, first: np.ndarray, counts: np.ndarray | None = None
+    ) -> OutputBlock:
+        """Launch some runs, or all, with room for points of each from `first` on.
+
+        `counts` are the points of all runs of the batch, where they are known.
+        """
+        n_runs, inputs = len(first) - 1, self._inputs
+        if runs is not None:
+            inputs = inputs_of_runs(inputs, self._kept.n_runs, runs)
+        outputs = self._outputs(n_runs, int(first[-1]), counts)
+        outputs.arrays.first[:] = first
+        self._latest = runs, outputs
+        self.seconds += self._launch(n_runs, inputs, outputs)
+        return outputs
+
+    def _outputs(self, n_runs: int, n_points: int, counts: np.ndarray | None = None) -> OutputBlock:
+        """Return outputs of some runs with room for so many points of all of them."""
+        kept = self._kept
+        try:
+            layout = step_layout(kept.n_states, n_runs, n_points, self._n_counters, kept.dtype)
+            return OutputBlock.unwritten(layout)
+        except MemoryError as error:
+            n_bytes = n_points * kept.bytes_per_point
+            if counts is None:
+                raise kept.refusal(n_points // n_runs, n_bytes, None) from error
+            raise kept.refusal_of_steps(counts, n_bytes, None) from error
+
+    def so_far(self, n_written: int) -> tuple[OutputBlock, Points]:
+        """Return what there is where the latest launch was called off.
+
+        Of its runs the first `n_written` were written, though not all of them have ended.
+        """
+        (runs, outputs), kept = self._latest, self._kept
+        gathered = self._gathered or Gathered(kept, self._n_counters)
+        if outputs is not None:
+            runs = np.arange(kept.n_runs) if runs is None else runs
+            gathered.add_written(runs, outputs, outputs.arrays.first, n_written)
+        return gathered.finished()
+
+
+def points_of_steps(inputs: KernelInputs) -> tuple[int, int]:
+    """Return how many points a run will have, and how many it has at least if it succeeds.
+
+    The first is 0 where step sizes are chosen as the run goes.
+    """
+    last = len(inputs.stop_counts) - 1
+    counted = int(inputs.stop_counts[last])
+    if counted:
+        return counted + 1, counted + 1
+    at_least = float(inputs.stops[last]) / float(inputs.step_limits[1])
+    return 0, int(min(at_least, LARGEST_COUNT)) + 1
+
+
+def inputs_of_runs(inputs: KernelInputs, n_runs: int, runs: np.ndarray) -> KernelInputs:
+    """Return the inputs of some of the runs of a batch, in memory of their own."""
+    states, parameters = inputs.initial_state, inputs.parameters
+    offsets = inputs.parameter_offsets
+    if inputs.state_stride[0]:
+        states = states.reshape(-1, n_runs).take(runs, axis=1).ravel()
+    if inputs.parameter_strides[0]:
+        columns = parameters[:-1].reshape(-1, n_runs).take(runs, axis=1).ravel()
+        parameters = np.append(columns, parameters[-1:])
+        offsets = np.arange(len(offsets)) * len(runs)
+    return inputs._replace(initial_state=states, parameters=parameters, parameter_offsets=offsets)

@@ -1,0 +1,1 @@
+"""One run over its time span: the clock, the loop, an attempted step, what is saved."""

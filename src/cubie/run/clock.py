@@ -1,0 +1,308 @@
+"""The clock of a run: how far it has come, and the step that it takes next.
+
+Time is counted from the start of the run and grows whichever way the run goes: what the clock
+holds does not depend on how far from zero a run starts. State and clock take the same step.
+
+* Steps of a given size lie on a grid, ``start + k * size``: they are counted, and between two
+  stops nothing is summed that could drift.
+* Steps of a chosen size are summed. In float64 the step taken is the one by which the sum grows;
+  in float32, whose numbers lie far apart late in a long run, what rounding took from the sum is
+  carried along (Kahan, CACM 8, 1965, p. 40).
+
+A right-hand side that reads the time gets the start plus what has elapsed, rounded to its dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from attrs import astuple, evolve, frozen
+
+from cubie.backend import (
+    Backend,
+    as_real,
+    gather,
+    load_run,
+    maximum,
+    minimum,
+    rounded_difference,
+    rounded_sum,
+    select,
+    shared_function,
+)
+from cubie.run.saving import SaveMode
+
+# A step may reach this much farther than planned to land on a stop: it saves
+# the sliver of a step that rounding would leave.
+STRETCH = 1.0 + 1e-6
+
+
+class SummedStop(NamedTuple):
+    """A time that steps must land on, whose sum is rounded; values of lanes."""
+
+    elapsed: Any  # time from the start of the run to here
+
+
+class CompensatedStop(NamedTuple):
+    """A time that steps must land on, whose sum is compensated; values of lanes."""
+
+    elapsed: Any  # time from the start of the run to here
+    correction: Any  # what rounding to the run's dtype took from it
+
+
+class CountedStop(NamedTuple):
+    """A time that counted steps must land on; values of lanes."""
+
+    elapsed: Any  # time from the start of the run to here
+    origin: Any  # where step 0 lies of the grid that leads here
+    last_step: Any  # size of the step that lands here
+    count: Any  # steps from the start of the run to here
+
+
+@frozen
+class ClockFunctions:
+    """Device functions of a clock.
+
+    Its state is two values, `elapsed` and `carry`; lanes where the clock needs them. `counters`
+    are those of the run, of which the first counts accepted steps. A `stop` is one of the
+    records above.
+
+    Attributes
+    ----------
+    final_stop : callable
+        ``final_stop(inputs, run, n_runs) -> stop``: the end of the run.
+    stop : callable
+        ``stop(inputs, final, saved) -> stop``: the next one.
+    restart : callable
+        ``restart(fresh, elapsed, carry) -> (elapsed, carry)``: runs start in the lanes of a mask.
+    now : callable
+        ``now(stop, elapsed, dt, counters) -> elapsed``: time from the start of the run.
+    propose : callable
+        ``propose(inputs, run, n_runs, stop, elapsed, carry, dt, counters) -> (h, planned,
+        lands, ahead, ahead_carry)``: the next step's size (positive), the size before it was cut
+        or stretched to land on the stop, whether it lands there, and the clock after it.
+    keep : callable
+        ``keep(accept, ahead, ahead_carry, elapsed, carry) -> (elapsed, carry)``: after an attempt.
+    has_ended : callable
+        ``has_ended(lands, stop, final) -> mask``: a step that lands on a stop ends the run.
+    too_small : callable
+        ``too_small(h, elapsed) -> mask``: no step smaller than `h` is worth an attempt.
+    stands_still : callable
+        ``stands_still(h) -> mask``: a step so small does not move the clock.
+    """
+
+    final_stop: Callable
+    stop: Callable
+    restart: Callable
+    now: Callable
+    propose: Callable
+    keep: Callable
+    has_ended: Callable
+    too_small: Callable
+    stands_still: Callable
+
+
+@shared_function
+def build_clock(mode: SaveMode, backend: Backend, adaptive: bool) -> ClockFunctions:
+    """Return the clock of runs that save in `mode` and choose their steps, or do not."""
+    summing = _compensated if backend.dtype == np.float32 else _rounded
+    made = (summing if adaptive else _counted)(backend)
+    if mode is not SaveMode.TIMES:
+        made = evolve(made, stop=_the_final_stop, has_ended=_lands)
+    functions = astuple(made, recurse=False)
+    return ClockFunctions(*map(backend.device, functions))
+
+
+def time_of(inputs, direction, elapsed):
+    """Return the time as right-hand sides read it; to be made a device function."""
+    return inputs.time_span[0] + direction * elapsed
+
+
+@shared_function
+def build_least_step(backend: Backend) -> Callable:
+    """Return ``least(elapsed)``: a step size that the clock can still tell from nothing.
+
+    Ten spacings of its numbers there, and more than zero everywhere.
+    """
+    info = np.finfo(backend.dtype)
+    # What the compensated clock carries along is rounded as finely as a product of two spacings.
+    finest = info.eps**2 * 2.0**6 if backend.dtype == np.float32 else 10 * info.eps
+    spacing, smallest = backend.constant(finest), backend.constant(info.tiny * 1e3)
+
+    def least(elapsed):
+        return maximum(spacing * elapsed, smallest)
+
+    return backend.device(least)
+
+
+def _the_final_stop(inputs, final, saved):
+    return final
+
+
+def _lands(lands, stop, final):
+    return lands
+
+
+def _counted(backend: Backend):
+    """Count steps of one size."""
+
+    def final_stop(inputs, run, n_runs):
+        n = inputs.limits[2]
+        return CountedStop(
+            load_run(inputs.stops, n - 1, 0, run, n_runs),
+            load_run(inputs.stops, 3 * n - 1, 0, run, n_runs),
+            load_run(inputs.stops, 4 * n - 1, 0, run, n_runs),
+            load_run(inputs.stop_counts, n - 1, 0, run, n_runs),
+        )
+
+    def stop_of_times(inputs, final, saved):
+        # Beyond the last time to save at the end follows, unless it was that time.
+        n = inputs.limits[2]
+        at = minimum(saved, n - 1)
+        return CountedStop(
+            gather(inputs.stops, at),
+            gather(inputs.stops, at + 2 * n),
+            gather(inputs.stops, at + 3 * n),
+            gather(inputs.stop_counts, at),
+        )
+
+    def restart(fresh, elapsed, carry):
+        return elapsed, carry
+
+    def now(stop, elapsed, dt, counters):
+        return stop.origin + as_real(counters[0], dt[0]) * dt[0]
+
+    def propose(inputs, run, n_runs, stop, elapsed, carry, dt, counters):
+        planned = dt[0]
+        following = counters[0] + 1
+        lands = following >= stop.count
+        ahead = stop.origin + as_real(following, planned) * planned
+        h = select(lands, stop.last_step, planned)
+        return h, planned, lands, select(lands, stop.elapsed, ahead), carry
+
+    def keep(accept, ahead, ahead_carry, elapsed, carry):
+        # Known from the count: nothing to carry from step to step.
+        return elapsed, carry
+
+    def has_ended(lands, stop, final):
+        return lands & (stop.count >= final.count)
+
+    def too_small(h, elapsed):
+        return h == h
+
+    def stands_still(h):
+        return h != h
+
+    return ClockFunctions(
+        final_stop,
+        stop_of_times,
+        restart,
+        now,
+        propose,
+        keep,
+        has_ended,
+        too_small,
+        stands_still,
+    )
+
+
+def _rounded(backend: Backend):
+    """Sum steps; the step taken is the one by which the sum grows."""
+    stretch, zero = backend.constant(STRETCH), backend.constant(0.0)
+
+    def final_stop(inputs, run, n_runs):
+        return SummedStop(load_run(inputs.stops, inputs.limits[2] - 1, 0, run, n_runs))
+
+    def stop_of_times(inputs, final, saved):
+        return SummedStop(gather(inputs.stops, minimum(saved, inputs.limits[2] - 1)))
+
+    def restart(fresh, elapsed, carry):
+        return select(fresh, zero, elapsed), carry
+
+    def propose(inputs, run, n_runs, stop, elapsed, carry, dt, counters):
+        remaining = stop.elapsed - elapsed
+        planned = minimum(dt[0], load_run(inputs.step_limits, 1, 0, run, n_runs))
+        lands = planned * stretch >= remaining
+        ahead = rounded_sum(elapsed, planned)
+        h = select(lands, remaining, rounded_difference(ahead, elapsed))
+        return h, planned, lands, select(lands, stop.elapsed, ahead), carry
+
+    def keep(accept, ahead, ahead_carry, elapsed, carry):
+        return select(accept, ahead, elapsed), carry
+
+    def has_ended(lands, stop, final):
+        return lands & (stop.elapsed >= final.elapsed)
+
+    limits = _limits(backend)
+    return ClockFunctions(
+        final_stop, stop_of_times, restart, _elapsed, propose, keep, has_ended, *limits
+    )
+
+
+def _compensated(backend: Backend):
+    """Sum steps, and carry along what rounding took from the sum."""
+    stretch, zero = backend.constant(STRETCH), backend.constant(0.0)
+
+    def final_stop(inputs, run, n_runs):
+        n = inputs.limits[2]
+        return CompensatedStop(
+            load_run(inputs.stops, n - 1, 0, run, n_runs),
+            load_run(inputs.stops, 2 * n - 1, 0, run, n_runs),
+        )
+
+    def stop_of_times(inputs, final, saved):
+        n = inputs.limits[2]
+        at = minimum(saved, n - 1)
+        return CompensatedStop(gather(inputs.stops, at), gather(inputs.stops, at + n))
+
+    def restart(fresh, elapsed, carry):
+        return select(fresh, zero, elapsed), select(fresh, zero, carry)
+
+    def propose(inputs, run, n_runs, stop, elapsed, carry, dt, counters):
+        remaining = rounded_sum(
+            rounded_difference(stop.elapsed, elapsed), rounded_difference(stop.correction, carry)
+        )
+        planned = minimum(dt[0], load_run(inputs.step_limits, 1, 0, run, n_runs))
+        lands = planned * stretch >= remaining
+        step = rounded_sum(planned, carry)
+        ahead = rounded_sum(elapsed, step)
+        left = rounded_difference(step, rounded_difference(ahead, elapsed))
+        return (
+            select(lands, remaining, planned),
+            planned,
+            lands,
+            select(lands, stop.elapsed, ahead),
+            select(lands, stop.correction, left),
+        )
+
+    def keep(accept, ahead, ahead_carry, elapsed, carry):
+        return select(accept, ahead, elapsed), select(accept, ahead_carry, carry)
+
+    def has_ended(lands, stop, final):
+        at_end = (stop.elapsed >= final.elapsed) & (stop.correction >= final.correction)
+        return lands & at_end
+
+    limits = _limits(backend)
+    return ClockFunctions(
+        final_stop, stop_of_times, restart, _elapsed, propose, keep, has_ended, *limits
+    )
+
+
+def _elapsed(stop, elapsed, dt, counters):
+    return elapsed
+
+
+def _limits(backend: Backend):
+    """Return `too_small` and `stands_still` of the clocks that sum their steps."""
+    least = build_least_step(backend)
+    nothing = backend.constant(10.0 * np.finfo(backend.dtype).tiny)
+
+    def too_small(h, elapsed):
+        return h <= least(elapsed)
+
+    def stands_still(h):
+        return h <= nothing
+
+    return too_small, stands_still

@@ -1,0 +1,163 @@
+"""Fixed steps that need no judging: far from any stop, in all lanes of a group at once.
+
+A step of fixed size is rejected only where its result is not finite, and both infinity and NaN
+stay in a state that steps are added to. So a group may take many steps without looking at one
+of them, look once at the end, and undo all where a lane turned out to have gone wrong: the
+attempts that follow find out where, and say so.
+
+This pays where a group is many lanes. They fill several vector registers; each step goes
+through the group one register's worth of lanes (a *part*) after the other, so that all values
+of a step stay in registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import attrs
+
+from cubie.algorithms import StepAlgorithm
+from cubie.backend import all_lanes, as_real
+from cubie.factory import BuildContext
+from cubie.numerics.finiteness import build_all_finite
+from cubie.run.clock import build_clock, time_of
+from cubie.run.saving import SaveMode
+from cubie.tableaus import Tableau
+
+if TYPE_CHECKING:
+    from cubie.run.loop import IVPLoop
+
+# Steps between two looks at the result, at most; a power of two. Half as many are tried where
+# a stop is too near, or a result was not finite.
+LONGEST = 64
+
+
+def may_take_free_steps(
+    algorithm: type[StepAlgorithm], tableau: Tableau, adaptive: bool, save_mode: SaveMode
+) -> bool:
+    """Tell whether a loop of such parts takes steps without judging them, in groups of lanes."""
+    judged = adaptive or save_mode is SaveMode.STEPS
+    return algorithm.is_memoryless(tableau) and not judged
+
+
+def takes_free_steps(loop: IVPLoop, width: int) -> bool:
+    """Tell whether a loop takes steps without judging them, in groups of `width` lanes."""
+    algorithm, adaptive = loop.algorithm, loop.controller.adaptive
+    return width > 1 and may_take_free_steps(
+        type(algorithm), algorithm.tableau, adaptive, loop.save_mode
+    )
+
+
+def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:
+    """Return the device function that takes steps for as long as nothing can happen.
+
+    ``free_steps(shared, persistent, queue, run, n_runs, inputs, final, saved, state, parameters,
+    error, counters, proposed_counters)``. Every lane must be in the middle of
+    a run, or beyond the last one. Afterwards the states and counters, and with them the clock,
+    are those after as many accepted attempts.
+    """
+    backend, n = context.backend, loop.system.n_states
+    if not takes_free_steps(loop, backend.width):
+
+        def none(
+            shared, persistent, queue, run, n_runs, inputs, final, saved, state, parameters, error,
+            counters, proposed_counters,
+        ):  # fmt: skip
+            pass
+
+        return backend.device(none)
+
+    advance, allowed = _build_advance(loop, context), _build_allowed(context)
+    next_stop = build_clock(loop.save_mode, backend, loop.controller.adaptive).stop
+    keep = backend.parts().keep
+    all_finite, interrupted = build_all_finite(backend, n), backend.interrupted()
+    longest = LONGEST
+
+    def free_steps(
+        shared, persistent, queue, run, n_runs, inputs, final, saved, state, parameters, error,
+        counters, proposed_counters,
+    ):  # fmt: skip
+        beyond = run >= n_runs
+        stop = next_stop(inputs, final, saved)
+        runs, origins = keep(run), keep(stop.origin)
+        block = longest
+        while block > 0 and not interrupted(queue):
+            if not all_lanes(allowed(inputs, stop, counters, block) | beyond):
+                block = block // 2
+                continue
+            before = keep(state)
+            advance(
+                shared, persistent, runs, n_runs, inputs, origins, block, state, parameters,
+                error, counters, proposed_counters,
+            )  # fmt: skip
+            if all_lanes(all_finite(state) | beyond):
+                counters[0] = counters[0] + block
+            else:
+                for i in range(n):
+                    state[i] = before[i]
+                block = block // 2
+
+    return backend.device(free_steps)
+
+
+def _build_allowed(context: BuildContext) -> Callable:
+    """Tell in which lanes so many steps reach neither a stop nor the limit of steps."""
+
+    def allowed(inputs, stop, counters, steps):
+        # The step that lands on the stop may have another size: an attempt takes it.
+        return (counters[0] + steps < stop.count) & (counters[0] + steps < inputs.limits[0])
+
+    return context.backend.device(allowed)
+
+
+def _build_advance(loop: IVPLoop, context: BuildContext) -> Callable:
+    """Return the function that takes `steps` steps in all lanes, part by part."""
+    parts = context.backend.parts()
+    count, following, part_of = parts.count, parts.following, parts.of
+    step_part = _build_step_part(loop, context)
+
+    def advance(
+        shared, persistent, runs, n_runs, inputs, origins, steps, state, parameters, error,
+        counters, proposed_counters,
+    ):  # fmt: skip
+        # The same in all lanes: what a method makes of it is worked out once.
+        size, direction = inputs.step_limits[0], inputs.time_span[1]
+        for step in range(steps):
+            part = 0
+            while part < count():
+                step_part(
+                    part_of(shared, part), part_of(persistent, part), inputs,
+                    part_of(runs, part), n_runs, step, part_of(origins, part), size, direction,
+                    part_of(state, part), part_of(parameters, part), part_of(error, part),
+                    part_of(counters, part), part_of(proposed_counters, part),
+                )  # fmt: skip
+                part = following(part)
+
+    return context.backend.device(advance)
+
+
+def _build_step_part(loop: IVPLoop, context: BuildContext) -> Callable:
+    """Return the function that takes one step in a part of the lanes."""
+    n = loop.system.n_states
+    backend = context.backend.part_backend()
+    part_context = attrs.evolve(context, backend=backend)
+    step = loop.child_functions(part_context, "algorithm").step
+    time = backend.device(time_of)
+    alloc_proposed = loop.proposed_state_allocator(part_context)
+
+    def step_part(
+        shared, persistent, inputs, run, n_runs, taken, origin, size, direction, state,
+        parameters, error, counters, proposed_counters,
+    ):  # fmt: skip
+        elapsed = origin[0] + as_real(counters[0] + taken, origin[0]) * size
+        t = time(inputs, direction, elapsed)
+        proposed_state = alloc_proposed(shared, persistent, None)
+        step(
+            shared, persistent, inputs, run[0], n_runs, t, size * direction, state, parameters,
+            proposed_state, error, proposed_counters,
+        )  # fmt: skip
+        for i in range(n):
+            state[i] = proposed_state[i]
+
+    return backend.device(step_part)

@@ -1,0 +1,1 @@
+"""Derivatives of the user's equations: traced, given or by differences."""

@@ -1,0 +1,197 @@
+"""What implicit methods need of a system beside its right-hand side.
+
+A module like that of the right-hand side is generated from it, and stored next to it: sparse
+Jacobian, product of Jacobian and vector, derivative by time. A system that could not be traced is
+differentiated by the user's `jac` where that can be traced, else by differences.
+"""
+
+import hashlib
+from collections.abc import Callable
+from functools import partial
+
+from attrs import evolve, field, frozen
+
+from cubie.backend import package_digest
+from cubie.errors import InvalidOption
+from cubie.systems.derivatives.given_jacobian import checked_size, dense
+from cubie.systems.errors import RightHandSideError
+from cubie.systems.generated import load_module
+from cubie.systems.store import Store, is_digest
+from cubie.systems.system import System
+from cubie.systems.trace import trace
+
+_EXACT = "The Jacobian is exact: it was derived from the traced right-hand side."
+_NOT_NEEDED = (
+    "`jac` is not used: the right-hand side was traced, and its exact Jacobian derived from that."
+)
+_GIVEN = "The Jacobian is the given `jac`; derivatives by time are found by differences."
+
+
+@frozen
+class Derivatives:
+    """The derivatives of one system.
+
+    Attributes
+    ----------
+    kind : {"exact", "given", "differences"}
+        Derived from the traced right-hand side, the user's Jacobian, or neither.
+    pattern : tuple of (int, int)
+        Row and column of every entry of the Jacobian that may differ from zero, in the order in
+        which `jacobian` stores them: column after column.
+    autonomous : bool
+        The right-hand side does not depend on the time.
+    digest : str
+        Hash of all that the functions compute.
+    note : str
+        How the derivatives are found.
+    path : Path or None
+        Where the generated module is kept; None for differences.
+    """
+
+    kind: str
+    pattern: tuple[tuple[int, int], ...] = field(repr=False)
+    autonomous: bool
+    digest: str
+    note: str
+    path: object = None
+    _source: Callable[[], str] = field(default=str, eq=False, repr=False, alias="source")
+
+    @property
+    def module(self):
+        """The generated module, read or written on first use.
+
+        ``jacobian(t, y, p, jac, at)`` stores entry k of the pattern in ``jac[at + k]``;
+        ``jvp(t, y, p, vec, vec_at, out, at)`` stores J v, with v_j in ``vec[vec_at + j]``;
+        ``diagonal(t, y, p, out, at)`` stores df_i/dy_i;
+        ``time_derivative(t, y, p, out, at)`` stores the partial derivatives by t.
+        """
+        if self.path is None:
+            raise TypeError(f"There is no module of these derivatives: {self.note}")
+        return load_module(self._source(), self.path)
+
+
+def derivatives(system: System) -> Derivatives:
+    """Return the derivatives of a system, from the cache where they were generated before."""
+    if system.kind != "traced" and not system.jacobian_rows:
+        return _differences(system)
+    store = Store.beside(system.path)
+    parts = [
+        "derivatives",
+        package_digest(),
+        system.digest,
+        *(r.digest for r in system.jacobian_rows),
+    ]
+    key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
+    known = _known(store, key, system.n_states) or _found(store, key, system)
+    exact = system.kind == "traced"
+    digest, pattern, autonomous = known
+    return Derivatives(
+        kind="exact" if exact else "given",
+        pattern=pattern,
+        autonomous=autonomous,
+        digest=digest if exact else f"{digest} {system.digest}",
+        note=_EXACT if exact else system.jacobian_note,
+        path=store.module_path(digest),
+        source=partial(_text, store, digest, system),
+    )
+
+
+Known = tuple[str, tuple[tuple[int, int], ...], bool]  # digest of the module, pattern, autonomous
+
+
+def _known(store: Store, key: str, n: int) -> Known | None:
+    """Return what was found out before, None where that is not kept."""
+    entry = store.read_entry(key) or {}
+    digest, columns, autonomous = map(entry.get, ("digest", "columns", "autonomous"))
+    if not is_digest(digest) or type(autonomous) is not bool or type(columns) is not list:
+        return None
+    if len(columns) != n or any(type(rows) is not list for rows in columns):
+        return None
+    pattern = tuple((row, column) for column, rows in enumerate(columns) for row in rows)
+    if any(type(row) is not int or not 0 <= row < n for row, _ in pattern):
+        return None
+    return digest, pattern, autonomous
+
+
+def _found(store: Store, key: str, system: System) -> Known:
+    """Write the module, and keep what is asked of it first."""
+    source = _written(system)
+    path, digest = store.write_module(source)
+    module = load_module(source, path)
+    columns: list[list[int]] = [[] for _ in range(system.n_states)]
+    for row, column in module.PATTERN:
+        columns[column].append(row)
+    entry = {"digest": digest, "columns": columns, "autonomous": module.AUTONOMOUS}
+    store.write_entry(key, entry)
+    return digest, module.PATTERN, module.AUTONOMOUS
+
+
+def _text(store: Store, digest: str, system: System) -> str:
+    """Return the module's text, which need not have been kept."""
+    return store.read_module(digest) or _written(system)
+
+
+def _written(system: System) -> str:
+    # Imported late: derivatives that are known need no expressions.
+    from cubie.systems.derivatives.source import write_derivatives
+
+    return write_derivatives(system)
+
+
+def with_jacobian(system: System, jac: Callable | None, args: tuple = ()) -> System:
+    """Return the system with the user's Jacobian, where the system needs it.
+
+    Parameters
+    ----------
+    system : System
+        Of a traced one the derivatives are exact: it gets a note that `jac` is not used.
+    jac : callable, optional
+        ``jac(t, y, *args)`` in SciPy's form, n rows of n numbers, or a sparse matrix; see
+        `cubie.systems.derivatives.given_jacobian.read_jacobian` for constant ones.
+    args : tuple
+        What the system was traced with.
+
+    Raises
+    ------
+    InvalidOption
+        For a `jac` that raises, or returns something else.
+    """
+    if jac is None:
+        return system
+    checked_size(jac, system.n_states)
+    if system.kind == "traced":
+        return evolve(system, jacobian_note=_NOT_NEEDED)
+    directory = system.path.parents[1] if system.path.is_absolute() else None
+    numbers = range(system.n_states)
+    n = system.n_states
+    # Not a closure: to the cache, a function of this package is like any other of its name.
+    try:
+        rows = tuple(trace(partial(_row, jac, i), n, args, cache_dir=directory) for i in numbers)
+    except RightHandSideError as error:
+        name = getattr(jac, "__name__", type(jac).__name__)
+        advice = f"It must return {n} rows of {n} numbers: {error}"
+        raise InvalidOption("jac", name, advice=advice) from error
+    untraced = next((row for row in rows if row.kind != "traced"), None)
+    if untraced is not None:
+        note = f"`jac` is not used, because it cannot be traced: {untraced.note}"
+        return evolve(system, jacobian_note=note)
+    return evolve(system, jacobian_rows=rows, jacobian_note=_GIVEN)
+
+
+def _row(jac: Callable, number: int, t, y, *args):
+    return dense(jac(t, y, *args))[number]
+
+
+def _differences(system: System) -> Derivatives:
+    n = system.n_states
+    return Derivatives(
+        kind="differences",
+        pattern=tuple((row, column) for column in range(n) for row in range(n)),
+        autonomous=False,
+        digest=f"differences {system.digest}",
+        note=(
+            "The Jacobian is found by differences, n + 1 evaluations of the right-hand side, "
+            "because the right-hand side has no expressions to differentiate. "
+            f"{system.jacobian_note or system.note}"
+        ).rstrip(),
+    )

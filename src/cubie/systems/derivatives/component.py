@@ -1,0 +1,312 @@
+"""Derivatives as components: compiled from the generated module, or found by differences."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+
+import numpy as np
+
+from cubie.backend import absolute, maximum, minimum, select, square_root
+from cubie.factory import BuildContext, CUDAFactory
+from cubie.numerics.error_norm import build_scale
+from cubie.systems.component import INLINE_SOURCE_LINES, SystemComponent
+from cubie.systems.derivatives.choice import Derivatives, derivatives
+
+# Units of rounding of the right-hand side that a difference is to exceed (as in LSODE and CVODE).
+ABOVE_ROUNDING = 1000.0
+
+
+class _Derivative(CUDAFactory):
+    """One of the derivatives of a system; buffers and text are looked at as late as possible.
+
+    The buffers are those that differences need: one for a shifted state, and one for a derivative
+    at the state itself.
+
+    Parameters
+    ----------
+    system : SystemComponent
+    per_component : bool
+        Tolerances are given per component.
+    dtype : dtype
+    options : mapping
+    """
+
+    phases = ("evaluate",)
+
+    def __init__(self, system: SystemComponent, per_component: bool, dtype, options):
+        super().__init__(dtype, options)
+        self.system = system
+        self.n_states = system.n_states
+        self.per_component = per_component
+        self.add_child(system, during="evaluate")
+
+    @functools.cached_property
+    def derivatives(self) -> Derivatives:
+        """The derivatives of the system, generated on first use."""
+        return derivatives(self.system.system)
+
+    def by_differences(self) -> bool:
+        """Tell whether the right-hand side has to be evaluated."""
+        return self.derivatives.kind == "differences"
+
+    def facts(self) -> tuple:
+        return (self.derivatives.digest, self.per_component)
+
+    def build(self, context: BuildContext) -> Callable:
+        if self.by_differences():
+            return context.backend.device(self._build_differences(context), inline=False)
+        function = getattr(self.derivatives.module, self.name)
+        lines = [line for *_, line in function.__code__.co_lines() if line]
+        inline = max(lines) - min(lines) <= INLINE_SOURCE_LINES
+        generated = context.backend.straight_line(function, inline, as_written=True)
+        return context.backend.device(self._build_exact(generated))
+
+    def _build_exact(self, generated: Callable) -> Callable:
+        raise NotImplementedError
+
+    def _build_differences(self, context: BuildContext) -> Callable:
+        raise NotImplementedError
+
+
+class _ByDifferences(_Derivative):
+    """A derivative by the states."""
+
+    def _build_increments(self, context: BuildContext) -> tuple[Callable, Callable]:
+        """Return ``least(inputs, run, n_runs, shift, y, f)`` and ``increment(..., y_j, f_j, j)``.
+
+        A state is changed by a small part of itself, or of what its tolerance takes for nothing;
+        and by so much that rounding of the right-hand side stays far below what a step may err
+        by, which `least` finds in tolerances, the same for all states (as the codes LSODE and
+        CVODE do).
+        """
+        n, constant, device = self.n_states, context.backend.constant, context.backend.device
+        eps = np.finfo(context.backend.dtype).eps
+        scale = build_scale(context.backend, n, self.per_component)
+        fraction, factor = constant(np.sqrt(eps)), constant(ABOVE_ROUNDING * eps)
+        zero, one = constant(0.0), constant(1.0)
+
+        def least(inputs, run, n_runs, shift, y, f):
+            largest = shift * zero
+            for j in range(n):
+                weight = scale(inputs.tolerances, run, n_runs, j, y[j], f[j] / shift)
+                largest = maximum(absolute(f[j]) / weight, largest)
+            return factor * largest / absolute(shift)
+
+        def increment(inputs, run, n_runs, shift, smallest, state, slope, j):
+            nothing = scale(inputs.tolerances, run, n_runs, j, state * zero, state * zero)
+            part = fraction * maximum(absolute(state), nothing)
+            # A state that is zero is weighed as after a step.
+            typical = select(state == zero, slope / shift, state)
+            weight = scale(inputs.tolerances, run, n_runs, j, typical, typical)
+            size = maximum(part, smallest * weight)
+            # Along the flow: whoever starts at the edge of the domain goes inside.
+            return size * select(slope * shift < zero, -one, one)
+
+        return device(least), device(increment)
+
+
+class JacobianComponent(_ByDifferences):
+    """Build ``jacobian(shared, persistent, inputs, run, n_runs, t, shift, y, p, jac, at)``.
+
+    It stores entry k of `pattern` in ``jac[at + k]``. The reciprocal of `shift` is about the size
+    of a step.
+    """
+
+    name = "jacobian"
+
+    def __init__(self, system: SystemComponent, per_component: bool, dtype, options):
+        super().__init__(system, per_component, dtype, options)
+        for buffer in ("difference_state", "difference_rhs"):
+            self.register_buffer(
+                buffer, self.n_states, phases=("evaluate",), enabled=self.by_differences
+            )
+
+    @property
+    def pattern(self) -> tuple[tuple[int, int], ...]:
+        """Row and column of each entry."""
+        return self.derivatives.pattern
+
+    def _build_exact(self, generated: Callable) -> Callable:
+        def jacobian(shared, persistent, inputs, run, n_runs, t, shift, y, p, jac, at):
+            generated(t, y, p, jac, at)
+
+        return jacobian
+
+    def _build_differences(self, context: BuildContext) -> Callable:
+        n = self.n_states
+        rhs = self.child_functions(context, "system")
+        alloc_state = context.allocator("difference_state")
+        alloc_rhs = context.allocator("difference_rhs")
+        least, increment = self._build_increments(context)
+
+        def jacobian(shared, persistent, inputs, run, n_runs, t, shift, y, p, jac, at):
+            shifted = alloc_state(shared, persistent, None)
+            here = alloc_rhs(shared, persistent, None)
+            for i in range(n):
+                shifted[i] = y[i]
+            rhs(t, y, p, here, 0)
+            smallest = least(inputs, run, n_runs, shift, y, here)
+            for j in range(n):
+                shifted[j] = y[j] + increment(
+                    inputs, run, n_runs, shift, smallest, y[j], here[j], j
+                )
+                # The step as rounded, so that numerator and denominator agree.
+                size = shifted[j] - y[j]
+                column = at + j * n
+                rhs(t, shifted, p, jac, column)
+                for i in range(n):
+                    jac[column + i] = (jac[column + i] - here[i]) / size
+                shifted[j] = y[j]
+
+        return jacobian
+
+
+class JVPComponent(_ByDifferences):
+    """Build ``jvp(shared, persistent, inputs, run, n_runs, t, shift, y, p, vec, vec_at, out, at)``.
+
+    It stores J vec in ``out[at + i]``; vec is read at ``vec[vec_at + j]``.
+    """
+
+    name = "jvp"
+
+    def __init__(self, system: SystemComponent, per_component: bool, dtype, options):
+        super().__init__(system, per_component, dtype, options)
+        for buffer in ("product_state", "product_rhs"):
+            self.register_buffer(
+                buffer, self.n_states, phases=("evaluate",), enabled=self.by_differences
+            )
+
+    def _build_exact(self, generated: Callable) -> Callable:
+        def jvp(shared, persistent, inputs, run, n_runs, t, shift, y, p, vec, vec_at, out, at):
+            generated(t, y, p, vec, vec_at, out, at)
+
+        return jvp
+
+    def _build_differences(self, context: BuildContext) -> Callable:
+        n = self.n_states
+        rhs = self.child_functions(context, "system")
+        alloc_state, alloc_rhs = (
+            context.allocator("product_state"),
+            context.allocator("product_rhs"),
+        )
+        least, increment = self._build_increments(context)
+        zero, one = context.backend.constant(0.0), context.backend.constant(1.0)
+
+        def jvp(shared, persistent, inputs, run, n_runs, t, shift, y, p, vec, vec_at, out, at):
+            shifted = alloc_state(shared, persistent, None)
+            here = alloc_rhs(shared, persistent, None)
+            rhs(t, y, p, here, 0)
+            smallest = least(inputs, run, n_runs, shift, y, here)
+            # As far along the vector as the first state allows.
+            most = shift * zero
+            for j in range(n):
+                size = increment(inputs, run, n_runs, shift, smallest, y[j], here[j], j)
+                most = maximum(absolute(vec[vec_at + j]) / absolute(size), most)
+            size = one / select(most <= zero, one, most)
+            for i in range(n):
+                shifted[i] = y[i] + size * vec[vec_at + i]
+            rhs(t, shifted, p, out, at)
+            for i in range(n):
+                out[at + i] = (out[at + i] - here[i]) / size
+
+        return jvp
+
+
+class DiagonalComponent(_ByDifferences):
+    """Build ``diagonal(shared, persistent, inputs, run, n_runs, t, shift, y, p, out, at)``.
+
+    It stores J_ii in ``out[at + i]``.
+    """
+
+    name = "diagonal"
+
+    def __init__(self, system: SystemComponent, per_component: bool, dtype, options):
+        super().__init__(system, per_component, dtype, options)
+        for buffer in ("diagonal_state", "diagonal_rhs"):
+            size = self.n_states * (2 if buffer == "diagonal_rhs" else 1)
+            self.register_buffer(buffer, size, phases=("evaluate",), enabled=self.by_differences)
+
+    def _build_exact(self, generated: Callable) -> Callable:
+        def diagonal(shared, persistent, inputs, run, n_runs, t, shift, y, p, out, at):
+            generated(t, y, p, out, at)
+
+        return diagonal
+
+    def _build_differences(self, context: BuildContext) -> Callable:
+        n = self.n_states
+        rhs = self.child_functions(context, "system")
+        alloc_state = context.allocator("diagonal_state")
+        alloc_rhs = context.allocator("diagonal_rhs")
+        least, increment = self._build_increments(context)
+
+        def diagonal(shared, persistent, inputs, run, n_runs, t, shift, y, p, out, at):
+            shifted = alloc_state(shared, persistent, None)
+            slopes = alloc_rhs(shared, persistent, None)
+            for i in range(n):
+                shifted[i] = y[i]
+            rhs(t, y, p, slopes, 0)
+            smallest = least(inputs, run, n_runs, shift, y, slopes)
+            for i in range(n):
+                shifted[i] = y[i] + increment(
+                    inputs, run, n_runs, shift, smallest, y[i], slopes[i], i
+                )
+                rhs(t, shifted, p, slopes, n)
+                out[at + i] = (slopes[n + i] - slopes[i]) / (shifted[i] - y[i])
+                shifted[i] = y[i]
+
+        return diagonal
+
+
+class TimeDerivativeComponent(_Derivative):
+    """Build ``time_derivative(shared, persistent, t, h, y, p, out, at)``.
+
+    It stores the partial derivatives of the right-hand side by t in ``out[at + i]``, for a step
+    of signed size `h`.
+    """
+
+    name = "time_derivative"
+
+    def __init__(self, system: SystemComponent, per_component: bool, dtype, options):
+        super().__init__(system, per_component, dtype, options)
+        self.register_buffer(
+            "time_rhs", self.n_states, phases=("evaluate",), enabled=self.by_differences
+        )
+
+    def by_differences(self) -> bool:
+        """Tell whether the right-hand side has to be evaluated: no `jac` holds this one."""
+        return self.derivatives.kind != "exact"
+
+    @property
+    def vanishes(self) -> bool:
+        """The right-hand side does not depend on the time."""
+        return self.derivatives.autonomous
+
+    def _build_exact(self, generated: Callable) -> Callable:
+        def time_derivative(shared, persistent, t, h, y, p, out, at):
+            generated(t, y, p, out, at)
+
+        return time_derivative
+
+    def _build_differences(self, context: BuildContext) -> Callable:
+        n = self.n_states
+        rhs = self.child_functions(context, "system")
+        alloc_rhs = context.allocator("time_rhs")
+        backend = context.backend
+        constant = backend.constant
+        eps = constant(np.finfo(backend.dtype).eps)
+        zero, one = constant(0.0), constant(1.0)
+
+        def time_derivative(shared, persistent, t, h, y, p, out, at):
+            here = alloc_rhs(shared, persistent, None)
+            # The function varies over times as long as a step, and is rounded as its argument is:
+            # the two errors of a difference over d, d / h and eps t / d, are equal where
+            length = absolute(h)
+            apart = square_root(eps * maximum(absolute(t), length) * length)
+            later = t + minimum(apart, length) * select(h < zero, -one, one)
+            rhs(t, y, p, here, 0)
+            rhs(later, y, p, out, at)
+            for i in range(n):
+                out[at + i] = (out[at + i] - here[i]) / (later - t)
+
+        return time_derivative

@@ -1,0 +1,122 @@
+"""The generated module of a system's derivatives."""
+
+from collections.abc import Callable
+
+from attrs import frozen
+
+from cubie.systems.derivatives.rules import by_columns, sparse_jacobian, tangents
+from cubie.systems.source import Writer, import_lines
+from cubie.systems.symbolic.from_trace import expressions
+from cubie.systems.tracing.expression import Expr, Graph, add, mul
+
+_JACOBIAN = "jacobian(t, y, p, jac, at)", "jac[at + k] = entry k of PATTERN of df/dy."
+_JVP = "jvp(t, y, p, vec, vec_at, out, at)", "out[at + i] = sum of (df_i/dy_j) * vec[vec_at + j]."
+_DIAGONAL = "diagonal(t, y, p, out, at)", "out[at + i] = df_i/dy_i."
+_TIME = "time_derivative(t, y, p, out, at)", "out[at + i] = partial derivative of f_i by t."
+
+
+Head = tuple[str, str]  # signature and docstring
+
+
+@frozen
+class Linearised:
+    """A right-hand side to first order.
+
+    Attributes
+    ----------
+    graph : Graph
+    jacobian : dict of (row, column) to expression
+        Entries that may differ from zero, column after column.
+    product : callable
+        ``product(direction)``: J times a vector of expressions.
+    by_time : list of expressions or None
+        Partial derivatives by t; None where only the user's Jacobian is known.
+    """
+
+    graph: Graph
+    jacobian: dict
+    product: Callable
+    by_time: list | None
+
+
+def linearised(system) -> Linearised:
+    """Differentiate a traced right-hand side, or take the user's Jacobian."""
+    return (_given if system.jacobian_rows else _derive)(system)
+
+
+def write_derivatives(system):
+    """Return the source of the module with all functions of `Derivatives.module`."""
+    found = linearised(system)
+    by_time = found.by_time
+    vector = [found.graph.leaf("vec", i) for i in range(system.n_states)]
+    functions = _functions(system, found.jacobian, found.product(vector), by_time)
+    autonomous = by_time is not None and not any(type(d) is Expr or d != 0.0 for d in by_time)
+    body = "\n\n\n".join(function_text(head, writer) for head, writer in functions)
+    modules = set().union(*(writer.modules for _, writer in functions))
+    pattern = "".join(f"    {position},\n" for position in found.jacobian)
+    return (
+        f'"""Derivatives of the right-hand side {system.digest}: {len(found.jacobian)} entries.\n\n'
+        f'Written by cubie: changes are overwritten.\n"""\n{import_lines(modules)}\n'
+        f"PATTERN = (\n{pattern})\n"
+        f"AUTONOMOUS = {autonomous}\n\n\n{body}\n"
+    )
+
+
+def _given(system) -> Linearised:
+    """Return what the user's Jacobian says: no derivative by time."""
+    graph = Graph()
+    rows = [expressions(row, graph)[1] for row in system.jacobian_rows]
+    entries = {
+        (i, j): entry
+        for i, row in enumerate(rows)
+        for j, entry in enumerate(row)
+        if type(entry) is Expr or entry != 0.0
+    }
+    jacobian = by_columns(entries)
+
+    def product(direction):
+        result = [0.0] * system.n_states
+        for (i, j), entry in jacobian.items():
+            result[i] = add(result[i], mul(entry, direction[j]))
+        return result
+
+    return Linearised(graph, jacobian, product, None)
+
+
+def _derive(system) -> Linearised:
+    graph, outputs = expressions(system)
+    states = [graph.leaf("y", i) for i in range(system.n_states)]
+
+    def product(direction):
+        return tangents(outputs, dict(zip(states, direction, strict=True)))
+
+    jacobian = sparse_jacobian(outputs, states)
+    return Linearised(graph, jacobian, product, tangents(outputs, {graph.leaf("t"): 1.0}))
+
+
+def _functions(system, jacobian, product, by_time):
+    """Return (head, writer) of each function of the module."""
+    n = system.n_states
+
+    def written(values, target, arguments=None, reserved=()):
+        names = system.state_names, system.parameter_names
+        writer = Writer(*names, target=target, arguments=arguments, reserved=reserved)
+        writer.write(values)
+        return writer
+
+    vector = {"vec": [f"vec[vec_at + {i}]" for i in range(n)]}
+    functions = [
+        (_JACOBIAN, written(list(jacobian.values()), "jac")),
+        (_JVP, written(product, "out", vector, ("vec", "vec_at"))),
+        (_DIAGONAL, written([jacobian.get((i, i), 0.0) for i in range(n)], "out")),
+    ]
+    if by_time is not None:
+        functions.append((_TIME, written(by_time, "out")))
+    return functions
+
+
+def function_text(head: Head, writer):
+    """Return the text of a function."""
+    signature, docstring = head
+    lines = "\n".join(f"    {line}" for line in writer.lines) or "    pass"
+    return f'def {signature}:\n    """{docstring}"""\n{lines}'

@@ -1,0 +1,1 @@
+"""What the user's function refers to: its content, and whether it changes."""

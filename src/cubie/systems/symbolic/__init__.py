@@ -1,0 +1,1 @@
+"""Equations as text or SymPy expressions, and traced ones as SymPy expressions again."""

@@ -1,0 +1,131 @@
+"""A traced system as expressions again: for derivatives, and for people who want to look at it.
+
+The generated module is the one description of a system: its straight-line code is run on
+expressions, so nothing needs to be stored beside it and a cached system can be differentiated.
+"""
+
+import math
+import types
+from functools import partial
+from typing import Any
+
+from attrs import frozen
+
+from cubie.systems.tracing import expression as ex
+from cubie.systems.tracing.expression import Expr, Graph, call
+from cubie.systems.tracing.operations import PRIMITIVES
+
+_SYMPY_NAMES: dict[str, str] = {
+    "fabs": "Abs",
+    "minimum": "Min",
+    "maximum": "Max",
+    "ceil": "ceiling",
+    "lgamma": "loggamma",
+}
+_RELATIONS = {"<": "Lt", "<=": "Le", ">": "Gt", ">=": "Ge", "==": "Eq", "!=": "Ne"}
+
+
+def expressions(system, graph=None):
+    """Return (graph, derivative of each state as an expression) of a traced system.
+
+    With a graph given, the expressions become part of it.
+    """
+    if system.kind != "traced":
+        raise ValueError(f"This system has no expressions: {system.note}")
+    graph = Graph() if graph is None else graph
+    functions = {name: partial(call, name) for name in PRIMITIVES}
+    namespace: dict[str, Any] = functions | {
+        "select": ex.select,
+        "math": types.SimpleNamespace(inf=math.inf, nan=math.nan, **functions),
+    }
+    code = compile(_without_imports(system.source), str(system.path), "exec")
+    exec(code, namespace)
+    states = [graph.leaf("y", i) for i in range(system.n_states)]
+    parameters = [graph.leaf("p", i) for i in range(system.n_parameters)]
+    derivatives = [0.0] * system.n_states
+    namespace["rhs"](graph.leaf("t"), states, parameters, derivatives, 0)
+    return graph, derivatives
+
+
+def _without_imports(source):
+    lines = source.splitlines(keepends=True)
+    return "".join("\n" if line.startswith(("import ", "from ")) else line for line in lines)
+
+
+@frozen
+class SymbolicSystem:
+    """A system in SymPy.
+
+    Attributes
+    ----------
+    time : sympy.Symbol
+    states, parameters : tuple of sympy.Symbol
+        Named as in the system, real.
+    derivatives : tuple of sympy.Expr
+        One a state.
+    """
+
+    time: Any
+    states: tuple
+    parameters: tuple
+    derivatives: tuple
+
+
+def to_sympy(system):
+    """Return the equations of a traced system in SymPy.
+
+    Shared subexpressions are shared objects, but SymPy's own algorithms walk them as trees: meant
+    for systems one would read.
+    """
+    import sympy
+
+    graph, derivatives = expressions(system)
+    symbols = {
+        "t": (sympy.Symbol("t", real=True),),
+        "y": tuple(sympy.Symbol(name, real=True) for name in system.state_names),
+        "p": tuple(sympy.Symbol(name, real=True) for name in system.parameter_names),
+    }
+    known = {}
+    # Nodes come after their operands in the graph.
+    for node in graph.nodes.values():
+        operands = [known[a.serial] if type(a) is Expr else a for a in node.operands]
+        known[node.serial] = _sympy_node(sympy, node.op, operands, symbols)
+    return SymbolicSystem(
+        symbols["t"][0],
+        symbols["y"],
+        symbols["p"],
+        tuple(known[d.serial] if type(d) is Expr else sympy.Float(d) for d in derivatives),
+    )
+
+
+def _sympy_node(sympy, op: str, operands, symbols):
+    if op in symbols:
+        return symbols[op][operands[0]]
+    if op in _RELATIONS:
+        return getattr(sympy, _RELATIONS[op])(*operands)
+    if op == "select":
+        condition, a, b = operands
+        return sympy.Piecewise((a, condition), (b, True))
+    if op == "expm1":
+        return sympy.exp(operands[0]) - 1
+    if op == "log1p":
+        return sympy.log(1 + operands[0])
+    a, b = operands if len(operands) == 2 else (operands[0], None)
+    simple = {
+        "+": lambda: a + b,
+        "-": lambda: a - b,
+        "*": lambda: a * b,
+        "/": lambda: a / b,
+        "neg": lambda: -a,
+        "&": lambda: sympy.And(a, b),
+        "|": lambda: sympy.Or(a, b),
+        "~": lambda: sympy.Not(a),
+        "pow": lambda: a**b,
+        "log2": lambda: sympy.log(a, 2),
+        "log10": lambda: sympy.log(a, 10),
+        "fmod": lambda: a - b * sympy.sign(a / b) * sympy.floor(sympy.Abs(a / b)),
+        "copysign": lambda: sympy.Abs(a) * sympy.Piecewise((-1, sympy.Lt(b, 0)), (1, True)),
+    }
+    if op in simple:
+        return simple[op]()
+    return getattr(sympy, _SYMPY_NAMES.get(op, op))(*operands)

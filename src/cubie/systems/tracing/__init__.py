@@ -1,0 +1,1 @@
+"""The user's function, run on expressions instead of numbers."""

@@ -1,0 +1,130 @@
+"""The user's function on plain numbers: is it a right-hand side, and does its traced form agree?"""
+
+import contextlib
+import math
+import warnings
+
+import numpy as np
+
+from cubie.systems.batch import parameter_columns
+from cubie.systems.errors import RightHandSideError, Untraceable
+from cubie.systems.tracing.expression import NUMPY_NAMES
+from cubie.systems.tracing.tracer import explain, output_entries
+
+RELATIVE_TOLERANCE = 1e-8
+
+
+def plain_results(fun, n_states, args):
+    """Call `fun` at two points with positive states and return [(t, y, derivative)].
+
+    Raises
+    ------
+    RightHandSideError
+        When `fun` raises at both, returns no derivative, or is not a function of its arguments.
+    """
+    results, first_error = [], None
+    for t, y in _points(n_states, positive=True):
+        try:
+            outcome = _call(fun, t, y, args)
+        except Exception as error:
+            first_error = first_error or error
+            continue
+        results.append((t, y, _numbers(outcome, n_states)))
+    if not results:
+        raise RightHandSideError(
+            f"fun raises for {n_states} states and these args: {explain(first_error)}"
+        ) from first_error
+    t, y, derivative = results[0]
+    if not np.array_equal(_numbers(_call(fun, t, y, args), n_states), derivative, equal_nan=True):
+        raise RightHandSideError(
+            "fun gave two results for the same t, y and args (random numbers, or a state of its "
+            "own?); a right-hand side must depend on its arguments only."
+        )
+    return results
+
+
+def _points(n_states, positive):
+    random = np.random.default_rng(20240229)
+    if positive:
+        yield 0.25, random.uniform(0.5, 1.5, n_states)
+        yield 1.75, random.uniform(0.0, 1.0, n_states)
+    else:
+        yield 0.0, random.normal(0.0, 1.0, n_states)
+        yield 3.5, random.normal(0.0, 2.0, n_states)
+
+
+def _numbers(outcome, n_states):
+    return np.array(output_entries(outcome, n_states), dtype=float)
+
+
+def _call(fun, t, y, args):
+    # A function of numba's would be compiled for these few calls.
+    fun = getattr(fun, "py_func", None) or fun
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        # SciPy's solvers too pass NumPy's floats, whose comparisons give NumPy's truth values.
+        return fun(np.float64(t), y.copy(), *args)
+
+
+def check_against_original(source, fun, args, results):
+    """Compare generated source with `fun`, at the points of `plain_results` and with any signs.
+
+    Negative states come only now: a function that could be traced has no loop that might never
+    end for them.
+
+    Raises
+    ------
+    Untraceable
+        When they differ, as they may when `fun` asks for types or looks behind the arguments.
+    """
+    rhs = evaluate_source(source)
+    parameters = list(parameter_columns(args)[:, 0])
+    n_states = len(results[0][1])
+    for t, y in _points(n_states, positive=False):
+        # Outside its domain `fun` may raise where compiled code gives nan.
+        with contextlib.suppress(Exception):
+            results = [*results, (t, y, _numbers(_call(fun, t, y, args), n_states))]
+    for t, y, expected in results:
+        got = np.empty(n_states)
+        try:
+            with np.errstate(all="ignore"):
+                rhs(np.float64(t), y, parameters, got, 0)
+        except (ArithmeticError, ValueError):
+            # `select` evaluates both branches, and plain numbers raise when divided by zero.
+            continue
+        close = _agree(got, expected)
+        if not close.all():
+            i = int(np.argmin(close))
+            raise Untraceable(
+                f"its traced form differs from fun itself (state {i} at t={t}: {got[i]:.6g} "
+                f"instead of {expected[i]:.6g})"
+            )
+
+
+def _agree(got, expected):
+    """Tell where two derivatives are the same but for rounding; one finite, one not are not."""
+    with np.errstate(all="ignore"):
+        near = np.abs(got - expected) <= RELATIVE_TOLERANCE * (np.abs(expected) + np.abs(got))
+    return near | (~np.isfinite(expected) & ~np.isfinite(got))
+
+
+class _NumbersMath:
+    """`math` as compiled code has it: NaN and infinities where Python raises."""
+
+    def __getattr__(self, name):
+        return getattr(np, NUMPY_NAMES.get(name) or name, None) or getattr(math, name)
+
+
+def evaluate_source(source):
+    """Return `rhs` of a generated module, with the backend's functions for plain numbers."""
+    lines = source.splitlines(keepends=True)
+    imports = ("from cubie.backend", "import math")
+    text = "".join("\n" if line.startswith(imports) else line for line in lines)
+    namespace = {
+        "math": _NumbersMath(),
+        "select": lambda mask, a, b: a if mask else b,
+        "minimum": lambda a, b: a if a < b else b,
+        "maximum": lambda a, b: a if a > b else b,
+    }
+    exec(compile(text, "<generated by cubie>", "exec"), namespace)
+    return namespace["rhs"]

@@ -1,0 +1,238 @@
+"""Running the user's function on expressions.
+
+An `if` on the states is followed both ways: the function is run once for each path through its
+conditions, and the results are joined with `select`. So an ordinary `if`, `and`, `min` or
+conditional expression needs no rewriting, as long as there are few of them. What arithmetic raises
+in a function that catches it is a condition too, see `cubie.systems.tracing.exceptions`.
+"""
+
+import math
+import traceback
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cubie.systems.errors import (
+    NeedsInteger,
+    Refusal,
+    RightHandSideError,
+    TooManyPaths,
+    Untraceable,
+)
+from cubie.systems.parameters import CONTAINERS, rebuild
+from cubie.systems.references.kept_state import Watch
+from cubie.systems.references.stateless import (
+    check_independent,
+    refusal,
+    side_effects,
+    written_arrays,
+)
+from cubie.systems.tracing import expression as ex
+from cubie.systems.tracing.arrays import UNSET, traced
+from cubie.systems.tracing.exceptions import is_foreseen, mark_plain
+from cubie.systems.tracing.expression import Expr, Graph
+from cubie.systems.tracing.paths import Paths, join
+from cubie.systems.tracing.rewiring import Rewiring
+
+
+class Way(NamedTuple):
+    """One way to follow conditions."""
+
+    choosing: bool  # branches that only assign are choices: few paths, but the text is needed
+    most_paths: int
+
+
+# The first that few paths suffice for; the last one's failure is what the user is told.
+WAYS = (Way(False, 64), Way(True, 1000), Way(False, 1000))
+
+
+def trace_outputs(fun, n_states, args, leaves, baked, changed=()):
+    """Return the derivatives as expressions, which leaves became constants, and a note.
+
+    Parameters
+    ----------
+    baked : frozenset of int
+        Leaves known to be needed as plain ints.
+    changed : list of (Record, key, value)
+        What calls of `fun` on plain numbers changed.
+
+    Raises
+    ------
+    Untraceable
+        With the offending line of the user's code.
+    RightHandSideError
+        When what `fun` returns cannot be the derivative.
+    """
+    integers = frozenset(i for i, leaf in enumerate(leaves) if leaf.numeric and leaf.integer)
+    ways = iter(WAYS)
+    way = next(ways)
+    while True:
+        try:
+            outputs, note = _trace_once(fun, n_states, args, leaves, baked, changed, way)
+            return outputs, baked, note
+        except NeedsInteger as need:
+            baked |= need.leaves
+        except RightHandSideError:
+            raise
+        except (Exception, Untraceable) as error:
+            following = next(ways, None) if way.choosing or type(error) is TooManyPaths else None
+            if following is not None:
+                way = following
+                continue
+            if integers <= baked:
+                raise Untraceable(explain(error)) from error
+            # An int may be wanted where it cannot tell us, as in the index of a plain array.
+            baked |= integers
+
+
+def _trace_once(fun, n_states, args, leaves, baked, plainly_changed, way):
+    graph = Graph(catching=lambda: rewire.catches)
+    time = graph.leaf("t")
+    states = [graph.leaf("y", i) for i in range(n_states)]
+    watch = Watch(fun)
+    # Copies are made once: a rewired function may be reached on every path.
+    rewire = Rewiring(watch, written_arrays(plainly_changed), way.choosing)
+    copy: Any = rewire(fun, getattr(fun, "__name__", "fun"))
+    values = [_traced_leaf(graph, i, leaf, baked, rewire) for i, leaf in enumerate(leaves)]
+    given = rebuild(args, leaves, values)
+    _watch_containers(watch, given, "args")
+    changed, plain = [], frozenset(graph.plain)
+
+    def outputs():
+        def run():
+            graph.plain.clear()
+            graph.plain.update(plain)
+            graph.of_numpy.clear()
+            Refusal.latest.refusal = None
+            y = traced(np.array(states, dtype=object))
+            try:
+                result = copy(time, y, *given)
+            except Exception as error:
+                if is_foreseen(error):
+                    return [math.nan] * n_states
+                raise
+            if rewire.catches and Refusal.latest.refusal is not None:
+                raise Refusal.latest.refusal
+            return output_entries(result, n_states)
+
+        paths = Paths(way.most_paths)
+        graph.decide = paths.decide
+        return [ex.number(entry) for entry in join(paths.run_all(watch.watched(run, changed)))]
+
+    result, first = outputs(), list(changed)
+    if first:
+        check_independent(result, outputs, first, graph)
+    elif plainly_changed:
+        raise refusal(plainly_changed)
+    return result, side_effects(first)
+
+
+def _watch_containers(watch, value, name):
+    """Watch the containers and arrays in args, which were made anew."""
+    if isinstance(value, np.ndarray):
+        watch.add_alone(value, name)
+    elif type(value) in CONTAINERS or type(value) is tuple:
+        watch.add_alone(value, name)
+        entries = value.items() if type(value) is dict else enumerate(value)
+        for key, entry in entries:
+            _watch_containers(watch, entry, f"{name}[{key!r}]")
+
+
+def _traced_leaf(graph, i, leaf, baked, rewire):
+    if not leaf.numeric:
+        return rewire(leaf.value)
+    if i in baked:
+        return leaf.value
+    slots = []
+    for slot in range(leaf.start, leaf.start + leaf.size):
+        parameter = graph.leaf("p", slot)
+        if leaf.integer:
+            graph.integers[parameter.serial] = i
+        slots.append(parameter)
+    if not leaf.shape and not isinstance(leaf.value, np.ndarray):
+        return slots[0] if isinstance(leaf.value, np.generic) else mark_plain(slots[0])
+    return traced(np.array(slots, dtype=object).reshape(leaf.shape))
+
+
+def output_entries(result, n_states):
+    """Return the derivatives that `fun` returned as a list of numbers or expressions."""
+    if isinstance(result, Expr) or np.isscalar(result):
+        if n_states == 1:
+            result = [result]
+        else:
+            raise RightHandSideError(
+                f"fun returned one number for {n_states} states; it must return a sequence "
+                f"of {n_states}, the derivative of each state."
+            )
+    if (
+        result is None
+        or isinstance(result, (str, bytes, dict, set))
+        or not hasattr(result, "__len__")
+    ):
+        hint = " Is there a `return`?" if result is None else ""
+        raise RightHandSideError(
+            f"fun returned {_what(result)}; it must return a list, tuple or array of "
+            f"{n_states} numbers, the derivative of each state.{hint}"
+        )
+    if isinstance(result, np.ndarray) and result.ndim != 1:
+        raise RightHandSideError(
+            f"fun returned an array of shape {result.shape}; it must have shape ({n_states},).",
+            of_shape=True,
+        )
+    if len(result) != n_states:
+        of_shape = isinstance(result, np.ndarray)
+        raise RightHandSideError(
+            f"fun returned {len(result)} values for {n_states} states.", of_shape=of_shape
+        )
+    return [_output_entry(entry, i) for i, entry in enumerate(result)]
+
+
+def _output_entry(entry, i):
+    if isinstance(entry, np.ndarray) and entry.ndim == 0:
+        entry = entry.item()
+    if entry is UNSET:
+        raise RightHandSideError(
+            f"fun returned an array made by np.empty without assigning entry {i}."
+        )
+    if isinstance(entry, (complex, np.complexfloating)):
+        raise RightHandSideError(
+            f"fun returned a complex number for state {i}; states are real. Integrate real and "
+            "imaginary parts as two states."
+        )
+    number = NotImplemented if isinstance(entry, str) else ex.operand(entry)
+    if number is NotImplemented:
+        raise RightHandSideError(
+            f"fun returned {_what(entry)} for state {i}; it must be one number.",
+            of_shape=bool(getattr(entry, "shape", ())),
+        )
+    return number
+
+
+def _what(value):
+    if value is None:
+        return "None"
+    shape = getattr(value, "shape", None)
+    return f"an array of shape {shape}" if shape else f"a {type(value).__name__} ({value!r:.60})"
+
+
+def explain(error):
+    """Return what was wrong and in which line of the user's code."""
+    reason = str(error) if isinstance(error, Untraceable) else f"{type(error).__name__}: {error}"
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not _is_machinery(frame.filename)
+    ]
+    if not frames:
+        return reason
+    line = f" `{frames[-1].line}`" if frames[-1].line else ""
+    return f"{reason} (in {frames[-1].name}, line {frames[-1].lineno}:{line})"
+
+
+# All of `cubie.systems`.
+_OWN_DIRECTORY = __file__.rpartition("tracing")[0]
+_NUMPY_DIRECTORY = np.__file__.rpartition("__init__.py")[0]
+
+
+def _is_machinery(filename):
+    return filename.startswith((_OWN_DIRECTORY, _NUMPY_DIRECTORY, "<__array_function__"))
