@@ -94,11 +94,11 @@ class BuildContext:
         return attrs.evolve(self, path=f"{self.path}.{child}")
 
     def allocator(self, name: str) -> Callable:
-        """Return ``allocate(shared, persistent, parent)`` of one of the component's buffers."""
+        """Return ``allocate(memory, parent)`` of one of the component's buffers."""
         return self.backend.allocator(self.layout.plan.placements[f"{self.path}.{name}"])
 
     def phase(self, name: str) -> Callable:
-        """Return ``enter(shared, persistent)``, to be called where a phase begins."""
+        """Return ``enter(memory)``, to be called where a phase begins."""
         points = tuple(start for start, _ in self.layout.timeline.intervals(self.path, name))
         return self.backend.phase(points, self.layout.plan.placements)
 

@@ -88,9 +88,9 @@ class Child(CUDAFactory):
     def build(self, context: BuildContext):
         n, enter, allocate = self.n, context.phase("work"), context.allocator("child")
 
-        def work(shared, persistent, parent, x, run, n_runs, at, inputs, outputs):
-            enter(shared, persistent)
-            child = allocate(shared, persistent, parent)
+        def work(memory, parent, x, run, n_runs, at, inputs, outputs):
+            enter(memory)
+            child = allocate(memory, parent)
             for j in range(n):
                 child[j] = x * 100 - j
             for j in range(n):
@@ -120,15 +120,15 @@ class Parent(CUDAFactory):
         work = self.child_functions(context, "inner")
         fill, call, read = (context.phase(name) for name in self.phases)
 
-        def pair(shared, persistent, run, n_runs, inputs, outputs):
-            fill(shared, persistent)
-            parent = allocate(shared, persistent, None)
+        def pair(memory, run, n_runs, inputs, outputs):
+            fill(memory)
+            parent = allocate(memory, None)
             x = load_run(inputs.initial_state, 0, 1, run, n_runs)
             for i in range(n):
                 parent[i] = x + i
-            call(shared, persistent)
-            work(shared, persistent, parent, x, run, n_runs, n, inputs, outputs)
-            read(shared, persistent)
+            call(memory)
+            work(memory, parent, x, run, n_runs, n, inputs, outputs)
+            read(memory)
             for i in range(n):
                 store_run(outputs.states, i * n_runs, run, run < n_runs, parent[i])
             store_run(outputs.times, n_runs, run, run < n_runs, parent[inputs.limits[0]])
@@ -137,13 +137,13 @@ class Parent(CUDAFactory):
 
 
 def for_all_runs(backend, work):
-    """Return the kernel's loop: ``work(shared, persistent, run, n_runs, inputs, outputs)``."""
+    """Return the kernel's loop: ``work(memory, run, n_runs, inputs, outputs)``."""
     first_runs, more_runs = backend.first_runs(), backend.more_runs()
 
-    def loop(shared, persistent, queue, n_runs, inputs, outputs):
+    def loop(memory, queue, n_runs, inputs, outputs):
         run = first_runs(queue)
         while any_lane(run < n_runs):
-            work(shared, persistent, run, n_runs, inputs, outputs)
+            work(memory, run, n_runs, inputs, outputs)
             run = more_runs(queue, run == run, run, n_runs)
 
     return backend.device(loop)

@@ -4,7 +4,7 @@ import uuid
 
 import numpy as np
 
-from cubie.backend import any_lane, load_run, make_backend, store_run
+from cubie.backend import Launch, any_lane, load_run, make_backend, store_run
 from cubie.backend.base import RunMemory
 from cubie.factory import BuildCache, BuildContext, CUDAFactory
 from cubie.launch.kernel import make_inputs, make_outputs
@@ -20,7 +20,7 @@ class Bench(CUDAFactory):
     n_in, n_out : int
         Numbers a run gets and gives.
     make_body : callable
-        ``make_body(bench, context) -> body(shared, persistent, inputs, run, n_runs, given, kept)``.
+        ``make_body(bench, context) -> body(memory, launch, given, kept)``.
     """
 
     name = "bench"
@@ -40,15 +40,15 @@ class Bench(CUDAFactory):
         first, more = backend.first_runs(), backend.more_runs()
         alloc_given, alloc_kept = context.allocator("given"), context.allocator("kept")
 
-        def loop(shared, persistent, queue, n_runs, inputs, outputs):
-            given = alloc_given(shared, persistent, None)
-            kept = alloc_kept(shared, persistent, None)
+        def loop(memory, queue, n_runs, inputs, outputs):
+            given = alloc_given(memory, None)
+            kept = alloc_kept(memory, None)
             run = first(queue)
             valid = run < n_runs
             while any_lane(valid):
                 for i in range(n_in):
                     given[i] = load_run(inputs.initial_state, i * n_runs, 1, run, n_runs)
-                body(shared, persistent, inputs, run, n_runs, given, kept)
+                body(memory, Launch(inputs, run, n_runs), given, kept)
                 for i in range(n_out):
                     store_run(outputs.states, i * n_runs, run, valid, kept[i])
                 run = more(queue, valid | ~valid, run, n_runs)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from cubie.backend import RunMemory, load_run, make_backend, store_run
-from cubie.backend.base import KernelInputs, KernelOutputs
+from cubie.backend.arrays import KernelInputs, KernelOutputs
 from cubie_planner import Location, Placement
 from tests.cubie.alias_pair import for_all_runs
 
@@ -27,7 +27,7 @@ def evaluate_component(backend, build: Callable, x) -> np.ndarray:
     x = np.asarray(x, backend.dtype)
     function = build(backend)
 
-    def work(shared, persistent, run, n_runs, inputs, outputs):
+    def work(memory, run, n_runs, inputs, outputs):
         value = function(load_run(inputs.initial_state, 0, 1, run, n_runs))
         store_run(outputs.states, 0, run, run < n_runs, value)
 
@@ -51,10 +51,10 @@ def evaluate_rhs(backend, rhs: Callable, t: float, y, p, n_outputs: int) -> np.n
     reach_y, reach_p, reach_dy = map(backend.allocator, buffers)
     time = backend.constant(t)
 
-    def work(shared, persistent, run, n_runs, inputs, outputs):
-        states = reach_y(shared, persistent, None)
-        parameters = reach_p(shared, persistent, None)
-        derivative = reach_dy(shared, persistent, None)
+    def work(memory, run, n_runs, inputs, outputs):
+        states = reach_y(memory, None)
+        parameters = reach_p(memory, None)
+        derivative = reach_dy(memory, None)
         now = load_run(inputs.time_span, 0, 0, run, n_runs) + time
         for i in range(n):
             states[i] = load_run(inputs.initial_state, i * n_runs, 1, run, n_runs)

@@ -56,10 +56,10 @@ def integration(backend, n: int, reach_state, reach_slopes, reach_argument) -> C
 
     rhs = device(rhs)
 
-    def integrate(shared, persistent, run, n_runs, inputs, outputs):
-        state = reach_state(shared, persistent, None)
-        k = reach_slopes(shared, persistent, None)
-        argument = reach_argument(shared, persistent, None)
+    def integrate(memory, run, n_runs, inputs, outputs):
+        state = reach_state(memory, None)
+        k = reach_slopes(memory, None)
+        argument = reach_argument(memory, None)
         h = load_run(inputs.step_limits, 0, 0, run, n_runs)
         forcing = load_run(inputs.parameters, 0, 0, run, n_runs)
         for i in range(n):
@@ -122,8 +122,8 @@ def with_offsets(backend, n: int, base: str, at: Offsets) -> Callable:
 
     rhs = device(rhs)
 
-    def integrate(shared, persistent, run, n_runs, inputs, outputs):
-        a = pointer(shared, persistent, None)
+    def integrate(memory, run, n_runs, inputs, outputs):
+        a = pointer(memory, None)
         h = load_run(inputs.step_limits, 0, 0, run, n_runs)
         forcing = load_run(inputs.parameters, 0, 0, run, n_runs)
         for i in range(n):
@@ -149,26 +149,28 @@ def with_offsets(backend, n: int, base: str, at: Offsets) -> Callable:
 
 
 def _pointer(backend, base: str, n_elements: int, start: int) -> Callable:
-    """Return ``pointer(shared, persistent, parent)``: an array from element `start` of a space."""
+    """Return ``pointer(memory, parent)``: an array from element `start` of a space."""
     compiler = getattr(backend, "_compiler", backend)
     dtype = types.float32
     element = lane_type(dtype, backend.width)
 
-    def pointer(typingctx, shared, persistent, parent):
-        place = {"shared": shared, "persistent": persistent, "local": Base()}[base]
+    def pointer(typingctx, memory, parent):
+        spaces = dict(zip(memory.fields, memory.types, strict=True))
+        place = spaces.get(base, Base())
         buf = Buf(dtype, n_elements, backend.width, place.addrspace)
 
         def lower(context, builder, signature, args):
             target = ir.PointerType(element, place.addrspace)
             if base == "local":
                 with builder.goto_entry_block():
-                    memory = builder.alloca(ir.ArrayType(element, n_elements))
-                memory.align = lane_alignment(dtype, backend.width)
-                return builder.bitcast(memory, target)
-            whole = builder.bitcast(args[0] if base == "shared" else args[1], target)
+                    array = builder.alloca(ir.ArrayType(element, n_elements))
+                array.align = lane_alignment(dtype, backend.width)
+                return builder.bitcast(array, target)
+            start_of_space = builder.extract_value(args[0], memory.fields.index(base))
+            whole = builder.bitcast(start_of_space, target)
             return builder.gep(whole, [ir.Constant(ir.IntType(32), start)], inbounds=True)
 
-        return buf(shared, persistent, parent), lower
+        return buf(memory, parent), lower
 
     return compiler._intrinsic(pointer)
 

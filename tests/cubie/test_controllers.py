@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.integrate import solve_ivp as scipy_solve_ivp
 
 from cubie import RunStatus, Solver
-from cubie.backend import make_backend
-from cubie.backend.interpreted.python import Memory
+from cubie.backend import Memory, make_backend
+from cubie.backend.interpreted.python import Space
 from cubie.controllers import CONTROLLERS
 from cubie.factory import BuildCache, BuildContext
 from cubie.tableaus import get_tableau
@@ -177,14 +177,14 @@ NORMS = st.one_of(st.floats(1e-14, 1.0), st.floats(1.0, 1e12), st.just(1e10), st
 def test_changes_stay_within_bounds_and_rejected_steps_shrink(controller, norms, error_order):
     """Whatever the errors before, a rejected step shrinks: it is never tried again unchanged."""
     functions, plan = control_functions(controller, error_order)
-    shared = Memory.poisoned(plan.run_stride_bytes)
-    persistent = Memory.poisoned(plan.persistent_bytes)
+    spaces = plan.run_stride_bytes, plan.persistent_bytes
+    memory = Memory(*map(Space.poisoned, spaces))
     dt, accept_step = np.array([1.0]), np.array([1], dtype=np.int32)
-    functions.start(shared, persistent, True, dt[0])
+    functions.start(memory, True, dt[0])
     accepted_before = True
     for norm in norms:
         h = dt[0]
-        functions.control(shared, persistent, h, np.float64(norm) ** 2, dt, accept_step)
+        functions.control(memory, h, np.float64(norm) ** 2, dt, accept_step)
         factor, accepted = dt[0] / h, bool(accept_step[0])
         assert accepted == (norm <= 1.0)
         assert 0.2 * (1 - 1e-12) <= factor <= 10.0 * (1 + 1e-12)

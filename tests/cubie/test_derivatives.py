@@ -6,10 +6,11 @@ import pytest
 import sympy
 
 from cubie import solve_ivp
+from cubie.solvers.contract import Matrix
 from cubie.systems import (
     EquationError,
     RightHandSideError,
-    derivatives,
+    derivatives_of,
     equations,
     trace,
     with_jacobian,
@@ -50,7 +51,7 @@ def central_differences(function, y):
 def test_jacobian_agrees_with_differences(name):
     """Entries, pattern, diagonal and products agree with central differences."""
     fun, n, args, _ = SYSTEMS[name]
-    found = derivatives(trace(fun, n, args))
+    found = derivatives_of(trace(fun, n, args))
     y, t = sample(name, 1)[0], 0.37
     values, product, diagonal = np.empty(len(found.pattern)), np.empty(n), np.empty(n)
     parameters = np.array(args, dtype=float)
@@ -81,7 +82,7 @@ def test_every_operation_has_its_derivative():
     """State and time derivatives of all traced operations agree with SymPy's."""
     system = trace(every_function, 5, (1.7,))
     assert system.kind == "traced"
-    found, symbolic = derivatives(system), to_sympy(system)
+    found, symbolic = derivatives_of(system), to_sympy(system)
     y, t = np.array([0.8, 1.3, 1.1, 0.6, 0.9]), 0.45
     at = dict(zip(symbolic.states, y, strict=True)) | {
         symbolic.time: t,
@@ -121,7 +122,7 @@ def test_functions_that_jump_have_the_derivatives_between_jumps():
     """Remainders, choices and their kin agree with differences of the function itself."""
     system = trace(other_functions, 5, (1.7,))
     assert system.kind == "traced"
-    found = derivatives(system)
+    found = derivatives_of(system)
     y, values = np.array([0.8, 1.3, 1.1, 0.6, 0.9]), np.empty(len(found.pattern))
     found.module.jacobian(0.45, y, [1.7], values, 0)
     want = central_differences(lambda state: other_functions(0.45, state, 1.7), y)
@@ -131,7 +132,7 @@ def test_functions_that_jump_have_the_derivatives_between_jumps():
 def test_shared_parts_are_computed_once():
     """The exponential of the right-hand side appears once in the Jacobian's text."""
     system = trace(lambda t, y: [np.exp(y[0] * y[1]), y[1] * np.exp(y[0] * y[1])], 2)
-    text = derivatives(system).path.read_text()
+    text = derivatives_of(system).path.read_text()
     jacobian = text.split("def jacobian")[1].split("def ")[0]
     assert jacobian.count("math.exp") == 1
 
@@ -139,9 +140,9 @@ def test_shared_parts_are_computed_once():
 def test_derivatives_are_found_again(tmp_path, monkeypatch):
     """A second request takes the module from disk without expressions."""
     fun, n, args, _ = SYSTEMS["hires"]
-    first = derivatives(trace(fun, n, args, cache_dir=tmp_path))
+    first = derivatives_of(trace(fun, n, args, cache_dir=tmp_path))
     monkeypatch.setattr("cubie.systems.derivatives.source.write_derivatives", None)
-    assert derivatives(trace(fun, n, args, cache_dir=tmp_path)) == first
+    assert derivatives_of(trace(fun, n, args, cache_dir=tmp_path)) == first
     assert first.autonomous
     assert first.kind == "exact"
 
@@ -176,35 +177,31 @@ def component_value(component_class, system, t, y, parameters, vector, target, l
         constant = context.backend.constant
         zero, size, per_size = constant(0.0), constant(h), constant(1 / h)
 
-        def plain(shared, persistent, inputs, run, n_runs, given, kept):
-            y, p = alloc_y(shared, persistent, None), alloc_p(shared, persistent, None)
+        def plain(memory, launch, given, kept):
+            y, p = alloc_y(memory, None), alloc_p(memory, None)
             for i in range(n):
                 y[i] = given[1 + i]
             for i in range(m):
                 p[i] = given[1 + 2 * n + i]
-            evaluate(
-                shared, persistent, inputs, run, n_runs, given[0], given[0] * zero + per_size,
-                y, p, kept, 0,
-            )  # fmt: skip
+            matrix = Matrix(given[0], given[0] * zero + per_size, y, p)
+            evaluate(memory, launch, matrix, kept, 0)
 
-        def of_time(shared, persistent, inputs, run, n_runs, given, kept):
-            y, p = alloc_y(shared, persistent, None), alloc_p(shared, persistent, None)
+        def of_time(memory, launch, given, kept):
+            y, p = alloc_y(memory, None), alloc_p(memory, None)
             for i in range(n):
                 y[i] = given[1 + i]
             for i in range(m):
                 p[i] = given[1 + 2 * n + i]
-            evaluate(shared, persistent, given[0], given[0] * zero + size, y, p, kept, 0)
+            evaluate(memory, given[0], given[0] * zero + size, y, p, kept, 0)
 
-        def product(shared, persistent, inputs, run, n_runs, given, kept):
-            y, p = alloc_y(shared, persistent, None), alloc_p(shared, persistent, None)
+        def product(memory, launch, given, kept):
+            y, p = alloc_y(memory, None), alloc_p(memory, None)
             for i in range(n):
                 y[i] = given[1 + i]
             for i in range(m):
                 p[i] = given[1 + 2 * n + i]
-            evaluate(
-                shared, persistent, inputs, run, n_runs, given[0], given[0] * zero + per_size,
-                y, p, given, 1 + n, kept, 0,
-            )  # fmt: skip
+            matrix = Matrix(given[0], given[0] * zero + per_size, y, p)
+            evaluate(memory, launch, matrix, given, 1 + n, kept, 0)
 
         return of_time if by_time else product if component_class is JVPComponent else plain
 
@@ -238,7 +235,7 @@ def test_what_cannot_be_traced_is_differentiated_by_differences(component_class,
 def test_the_users_jacobian_serves_what_cannot_be_traced():
     """`jac` is traced by rows; only the derivative by time needs differences."""
     system = with_jacobian(trace(untraceable, 2, (1.5,)), untraceable_jacobian, (1.5,))
-    found = derivatives(system)
+    found = derivatives_of(system)
     assert found.kind == "given"
     assert found.pattern == ((0, 0), (1, 0), (0, 1), (1, 1))
     y, vector = np.array([1.2, 0.7]), np.array([0.3, -0.8])
@@ -269,10 +266,10 @@ def test_a_jacobian_that_cannot_be_traced_is_said_so():
         return [[x, 0.0], [0.0, 1.0]]
 
     system = with_jacobian(trace(untraceable, 2, (1.5,)), jac, (1.5,))
-    assert derivatives(system).kind == "differences"
-    assert "`jac` is not used" in derivatives(system).note
+    assert derivatives_of(system).kind == "differences"
+    assert "`jac` is not used" in derivatives_of(system).note
     traced = trace(lambda t, y: [-y[0]], 1)
-    assert derivatives(with_jacobian(traced, jac)) == derivatives(traced)
+    assert derivatives_of(with_jacobian(traced, jac)) == derivatives_of(traced)
 
 
 VAN_DER_POL = ["dx = v", "dv = mu*(1 - x**2)*v - x"]
@@ -370,7 +367,7 @@ def test_an_explicit_method_refuses_a_mass_matrix():
 def test_derivative_modules_differ_where_the_system_does():
     """The digest follows the system: nothing stale is compiled."""
     one, two = (trace(f, 1) for f in (lambda t, y: [-y[0]], lambda t, y: [-2 * y[0]]))
-    assert derivatives(one).digest != derivatives(two).digest
+    assert derivatives_of(one).digest != derivatives_of(two).digest
     assert attrs.evolve(one).digest == one.digest
 
 

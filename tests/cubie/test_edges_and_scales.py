@@ -7,7 +7,7 @@ from scipy.integrate import solve_ivp as scipy_solve_ivp
 
 from cubie import Solver, solve_ivp
 from cubie.errors import InvalidOption
-from cubie.systems import derivatives, read_jacobian, trace, with_jacobian
+from cubie.systems import derivatives_of, read_jacobian, trace, with_jacobian
 from cubie.systems.derivatives.component import (
     DiagonalComponent,
     JacobianComponent,
@@ -229,7 +229,7 @@ JACOBIANS = {
 def test_a_jacobian_may_be_a_matrix_of_any_form(form):
     """Constant, dense or sparse, it is used as one from a function is."""
     jac = read_jacobian(JACOBIANS[form])
-    found = derivatives(with_jacobian(trace(untraceable, 2), jac))
+    found = derivatives_of(with_jacobian(trace(untraceable, 2), jac))
     assert found.kind == "given"
     assert found.pattern == ((0, 0), (1, 0), (1, 1))
 
@@ -251,7 +251,7 @@ def test_a_sparse_jacobian_of_the_state_is_said_not_to_be_used():
         return scipy.sparse.csc_matrix(np.array([[-100.0 * np.exp(y[1]), 0.0], [1.0, -2.0]]))
 
     system = with_jacobian(trace(untraceable, 2), jac)
-    assert derivatives(system).kind == "differences"
+    assert derivatives_of(system).kind == "differences"
     assert "`jac` is not used" in system.jacobian_note
 
 

@@ -226,7 +226,7 @@ def test_buffers_of_the_implicit_families_have_options():
             "stage_increment", "stage_base", "accumulator", "stage_rhs", "increment_cache",
             "delta", "residual", "residual_temp", "stage_base_bt", "krylov_iters_local",
         ),
-        "radau_iia_5": ("stage_increment", "stage_driver_stack", "stage_state", "delta"),
+        "radau_iia_5": ("stage_increment", "stage_state", "delta"),
         "rodas5p": (
             "stage_rhs", "stage_store", "cached_auxiliaries", "base_state_placeholder",
             "krylov_iters_out",

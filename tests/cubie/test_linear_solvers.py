@@ -9,10 +9,11 @@ from cubie.backend import select
 from cubie.errors import InvalidOption
 from cubie.integrator import Shape
 from cubie.solvers import LINEAR_SOLVERS, BiCGSTAB, Blocks
+from cubie.solvers.contract import Matrix
 from cubie.solvers.elimination import StructurallySingular, eliminate
 from cubie.systems import trace
 from cubie.systems.component import SystemComponent
-from cubie.systems.derivatives.choice import derivatives, with_jacobian
+from cubie.systems.derivatives.choice import derivatives_of, with_jacobian
 from cubie.systems.derivatives.scaled import scaled_module
 from cubie.systems.mass import mass_entries
 from tests.cubie.bench import Bench, run_bench
@@ -38,19 +39,18 @@ def solver_bench(solver, n, n_parameters, dtype="float64"):
         zero, one = backend.constant(0.0), backend.constant(1.0)
         allocate_y, allocate_p = context.allocator("y"), context.allocator("p")
 
-        def body(shared, persistent, inputs, run, n_runs, given, kept):
-            y, p = allocate_y(shared, persistent, None), allocate_p(shared, persistent, None)
+        def body(memory, launch, given, kept):
+            y, p = allocate_y(memory, None), allocate_p(memory, None)
             shift = given[0]
             for i in range(n):
                 y[i] = given[y_at + i]
             for i in range(n_parameters):
                 p[i] = given[1 + i]
-            regular = prepare(shared, persistent, inputs, run, n_runs, shift * zero, shift, y, p)
+            matrix = Matrix(shift * zero, shift, y, p)
+            regular = prepare(memory, launch, matrix)
             for i in range(size):
                 kept[3 + i] = given[rhs_at + i]
-            solved, iterations = solve(
-                shared, persistent, inputs, run, n_runs, shift * zero, shift, y, p, kept, 3, kept, 3
-            )
+            solved, iterations = solve(memory, launch, matrix, kept, 3, kept, 3)
             from_mask = select(regular, one, zero)
             kept[0], kept[1] = from_mask, select(solved, one, zero)
             kept[2] = shift * zero + iterations
@@ -65,7 +65,7 @@ def solver_bench(solver, n, n_parameters, dtype="float64"):
 
 def jacobian_at(system, y, parameters):
     """Return the dense Jacobian, by the generated function on plain numbers."""
-    found = derivatives(system)
+    found = derivatives_of(system)
     values = np.empty(len(found.pattern))
     found.module.jacobian(0.0, y, parameters, values, 0)
     matrix = np.zeros((system.n_states, system.n_states))

@@ -286,9 +286,10 @@ class Recording(PythonBackend):
         """Return the allocator, with a note of what it returns."""
         allocate = super().allocator(placement)
 
-        def recorded(shared, persistent, parent):
-            array = allocate(shared, persistent, parent)
-            self.arrays[placement.name] = (array, shared.contents, persistent.contents)
+        def recorded(memory, parent):
+            array = allocate(memory, parent)
+            spaces = memory.shared.contents, memory.persistent.contents
+            self.arrays[placement.name] = (array, *spaces)
             return array
 
         return recorded

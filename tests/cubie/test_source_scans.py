@@ -267,14 +267,14 @@ def test_device_code_cuts_no_slices_and_makes_no_arrays(path):
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: path.stem)
 def test_a_runs_memory_is_only_handed_on(path):
-    """`shared` and `persistent` are arguments of calls: nobody computes with the bases."""
+    """A `Memory` is an argument of calls: nobody computes with the bases in it."""
     tree = tree_of(path)
     functions = list(device_functions(tree))
     bases = [
         node
         for function in functions
         for node in ast.walk(function)
-        if isinstance(node, ast.Name) and node.id in ("shared", "persistent")
+        if isinstance(node, ast.Name) and node.id == "memory"
     ]
     handed_on = {
         id(argument)

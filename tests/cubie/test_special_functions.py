@@ -9,7 +9,7 @@ import scipy.special
 from cubie import Solver, solve_ivp
 from cubie.backend.special import SPECIAL
 from cubie.systems import trace
-from cubie.systems.derivatives.choice import derivatives
+from cubie.systems.derivatives.choice import derivatives_of
 
 POINTS = [-30.5, -3.7, -2.5, -1.1, -0.5, 0.1, 0.5, 0.9, 1.0, 1.25, 1.5, 2.0, 3.3, 7.0, 12.5, 30.0]
 NAMES = ("gamma", "lgamma", "erf", "erfc")
@@ -41,7 +41,7 @@ def test_derivatives(function, tmp_path):
     """Those of SciPy to a few units in the last place, left of zero too."""
     system = trace(function, 5, cache_dir=tmp_path)
     assert system.kind == "traced"
-    module = derivatives(system).module
+    module = derivatives_of(system).module
     entries = np.zeros(5)
     for x in POINTS:
         module.jacobian(0.0, [x] * 5, [], entries, 0)

@@ -10,12 +10,20 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from attrs import frozen
 
 from cubie.factory import CUDAFactory
 from cubie.systems.component import SystemComponent
+
+
+class Proposed(NamedTuple):
+    """Buffers that an attempted step writes."""
+
+    state: Any  # (n,)
+    error: Any  # (n * n_error_estimates,), in units of y
+    counters: Any  # (2,): iterations of Newton's method and of the linear solver
 
 
 @frozen
@@ -25,22 +33,18 @@ class StepFunctions:
     Attributes
     ----------
     start : callable
-        ``start(shared, persistent, fresh, t, state, parameters)``, before the first
+        ``start(memory, fresh, t, state, parameters)``, before the first
         step of a run: fills what the algorithm keeps from step to step, in the
         lanes of the mask `fresh` only, since others may be in the middle of a run.
     step : callable
-        ``step(shared, persistent, inputs, run, n_runs, t, h, state, parameters,
-        proposed_state, error, proposed_counters) -> failure``: attempts a step of
-        signed size `h`. `inputs.tolerances` are those of `run`. Reads `state` (n,)
-        and `parameters` (m,); writes `proposed_state` (n,) and, where the method
-        has error estimates, `error` (n * n_error_estimates,), in units of y. An
-        algorithm that `iterates` writes to `proposed_counters` (2,), at its end, the
-        iterations of Newton's method and of the linear solver. `failure` is 0 in lanes whose
-        equations were solved, elsewhere the code of a `RunStatus`: the step is then
+        ``step(memory, launch, t, h, state, parameters, proposed) -> failure``: attempts a
+        step of signed size `h`. Reads `state` (n,) and `parameters` (m,); writes what is
+        `Proposed`: the counters at its end, and only if it `iterates`. `failure` is 0 in
+        lanes whose equations were solved, elsewhere the code of a `RunStatus`: the step is then
         rejected, and if none of any size can be made, the run ends with that
         status.
     commit : callable
-        ``commit(shared, persistent, accept)``, after every attempt: keeps or
+        ``commit(memory, accept)``, after every attempt: keeps or
         drops what the algorithm carries, per lane.
     """
 

@@ -78,11 +78,11 @@ class CoupledEquations:
         )
         zero = backend.constant(0.0)
 
-        def evaluate(t, h, shift, state, parameters, base, increment, argument, temp, out):
+        def evaluate(stage, argument, temp, out):
             for k in range(size):
-                out[k] = h * zero
-            add_stages(t, h, state, parameters, increment, argument, temp, out)
-            add_masses(shift, increment, out)
+                out[k] = stage.h * zero
+            add_stages(stage, argument, temp, out)
+            add_masses(stage.shift, stage.increment, out)
 
         return evaluate
 
@@ -92,10 +92,10 @@ class CoupledEquations:
         total = context.backend.weighted_sum([(j * n, float(w)) for j, w in enumerate(mean)])
         centre = context.backend.constant(float(np.mean(self.c)))
 
-        def place(t, h, state, base, increment, out):
+        def place(stage, out):
             for k in range(n):
-                out[k] = state[k] + total(increment, k)
-            return t + centre * h
+                out[k] = stage.state[k] + total(stage.increment, k)
+            return stage.t + centre * stage.h
 
         return place
 
@@ -110,13 +110,13 @@ class CoupledEquations:
             backend, [_build_add(backend, n, j, w) for j, w in enumerate(weights)], _then_add
         )
 
-        def stage(t, h, state, parameters, increment, argument, temp, out):
+        def add_stage(stage, argument, temp, out):
             for k in range(n):
-                argument[k] = state[k] + total(increment, k)
-            rhs(t + c * h, argument, parameters, temp, 0)
+                argument[k] = stage.state[k] + total(stage.increment, k)
+            rhs(stage.t + c * stage.h, argument, stage.parameters, temp, 0)
             spread(temp, out)
 
-        return backend.device(stage)
+        return backend.device(add_stage)
 
     def _build_mass(self, backend: Backend, add_mass: Callable, value: complex, at: int):
         """Subtract a block's part of ``(Lambda x M) w / h``."""
@@ -206,9 +206,9 @@ def _then_add(before: Callable, after: Callable) -> Callable:
 
 
 def _then_stage(before: Callable, after: Callable) -> Callable:
-    def both(t, h, state, parameters, increment, argument, temp, out):
-        before(t, h, state, parameters, increment, argument, temp, out)
-        after(t, h, state, parameters, increment, argument, temp, out)
+    def both(stage, argument, temp, out):
+        before(stage, argument, temp, out)
+        after(stage, argument, temp, out)
 
     return both
 

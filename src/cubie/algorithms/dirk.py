@@ -8,6 +8,7 @@ of earlier stages, ``base = y + h sum(a[i][j] k[j])`` and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,10 +18,19 @@ from cubie.algorithms.stage_equation import StageEquation, checked_gamma, needs_
 from cubie.algorithms.stage_slots import build_start, slot_terms, stage_slots
 from cubie.backend import select
 from cubie.factory import BuildContext
-from cubie.solvers.contract import Blocks
-from cubie.solvers.newton_contract import NewtonFunctions
+from cubie.solvers.contract import Blocks, Matrix
+from cubie.solvers.newton_contract import NewtonFunctions, Stage
 from cubie.tableaus import DIRKTableau
 from cubie_planner import Alias
+
+
+class StageBuffers(NamedTuple):
+    """Buffers of the stages of a step; see `DIRKStep`."""
+
+    stage_rhs: Any
+    accumulator: Any
+    base: Any
+    increment: Any
 
 
 class DIRKStep(ImplicitStep):
@@ -162,30 +172,20 @@ class DIRKStep(ImplicitStep):
         one, gamma = backend.constant(1.0), backend.constant(self.gamma)
         failure = build_failure(backend, self.persists)
 
-        def step(
-            shared, persistent, inputs, run, n_runs, t, h, state, parameters, proposed_state,
-            error, proposed_counters,
-        ):  # fmt: skip
-            shift = one / (h * gamma)
-            stage_rhs = alloc_rhs(shared, persistent, None)
-            accumulator = alloc_sum(shared, persistent, None)
-            enter_prepare(shared, persistent)
-            regular = prepare(shared, persistent, inputs, run, n_runs, t, shift, state, parameters)
-            enter_first(shared, persistent)
-            first_stage(shared, persistent, t, state, parameters, stage_rhs)
-            enter_stages(shared, persistent)
-            solved, iterations, linear = stages(
-                shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-                stage_rhs, accumulator,
-            )  # fmt: skip
-            enter_error(shared, persistent)
-            filtered = estimate(
-                shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-                stage_rhs, accumulator, error,
-            )  # fmt: skip
-            enter_solution(shared, persistent)
-            solution(h, state, stage_rhs, proposed_state)
-            proposed_counters[0], proposed_counters[1] = iterations, linear
+        def step(memory, launch, t, h, state, parameters, proposed):
+            matrix = Matrix(t, one / (h * gamma), state, parameters)
+            stage_rhs, accumulator = alloc_rhs(memory, None), alloc_sum(memory, None)
+            enter_prepare(memory)
+            regular = prepare(memory, launch, matrix)
+            enter_first(memory)
+            first_stage(memory, t, state, parameters, stage_rhs)
+            enter_stages(memory)
+            solved, iterations, linear = stages(memory, launch, matrix, h, stage_rhs, accumulator)
+            enter_error(memory)
+            filtered = estimate(memory, launch, matrix, h, stage_rhs, accumulator, proposed.error)
+            enter_solution(memory)
+            solution(h, state, stage_rhs, proposed.state)
+            proposed.counters[0], proposed.counters[1] = iterations, linear
             return failure(regular, solved & filtered)
 
         return step
@@ -195,14 +195,14 @@ class DIRKStep(ImplicitStep):
         backend, n, offset = context.backend, self.n_states, self.slots[0] * self.n_states
         alloc_cache = context.allocator("increment_cache")
 
-        def implicit(shared, persistent, t, state, parameters, stage_rhs):
+        def implicit(memory, t, state, parameters, stage_rhs):
             pass
 
-        def evaluate(shared, persistent, t, state, parameters, stage_rhs):
+        def evaluate(memory, t, state, parameters, stage_rhs):
             rhs(t, state, parameters, stage_rhs, offset)
 
-        def recall(shared, persistent, t, state, parameters, stage_rhs):
-            cache = alloc_cache(shared, persistent, None)
+        def recall(memory, t, state, parameters, stage_rhs):
+            cache = alloc_cache(memory, None)
             for i in range(n):
                 stage_rhs[offset + i] = cache[i]
 
@@ -223,16 +223,11 @@ class DIRKStep(ImplicitStep):
         alloc_increment = context.allocator("stage_increment")
         one = backend.constant(1.0)
 
-        def stages(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            stage_rhs, accumulator,
-        ):  # fmt: skip
-            base = alloc_base(shared, persistent, accumulator)
-            increment = alloc_increment(shared, persistent, stage_rhs)
-            solved, _, iterations, linear = chain(
-                shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-                stage_rhs, accumulator, base, increment, h * 0.0 + one,
-            )  # fmt: skip
+        def stages(memory, launch, matrix, h, stage_rhs, accumulator):
+            base = alloc_base(memory, accumulator)
+            increment = alloc_increment(memory, stage_rhs)
+            buffers = StageBuffers(stage_rhs, accumulator, base, increment)
+            solved, _, iterations, linear = chain(memory, launch, matrix, h, buffers, h * 0.0 + one)
             return solved, iterations, linear
 
         return backend.device(stages)
@@ -245,41 +240,38 @@ class DIRKStep(ImplicitStep):
         c, gamma = backend.constant(self.tableau.c[i]), backend.constant(self.gamma)
         solve, again = newton.solve, newton.again
 
-        def stage(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            stage_rhs, accumulator, room, increment, eta,
-        ):  # fmt: skip
-            base = form_base(h, state, stage_rhs, accumulator, room)
+        def solve_stage(memory, launch, matrix, h, buffers, eta):
+            t, shift, state, parameters = matrix
+            stage_rhs, increment = buffers.stage_rhs, buffers.increment
+            base = form_base(h, state, buffers)
             for k in range(n):
                 increment[k] = h * gamma * guess(stage_rhs, k)
-            solved, eta, iterations, linear = solve(
-                shared, persistent, inputs, run, n_runs, t, t + c * h, h, shift, state,
-                parameters, base, increment, eta,
-            )  # fmt: skip
+            stage = Stage(t + c * h, h, shift, state, parameters, base, increment)
+            solved, eta, iterations, linear = solve(memory, launch, matrix, stage, eta)
             solved, iterations, linear = again(
-                shared, persistent, inputs, run, n_runs, t, t + c * h, h, shift, state,
-                parameters, base, increment, solved, iterations, linear,
-            )  # fmt: skip
+                memory, launch, matrix, stage, solved, iterations, linear
+            )
             for k in range(n):
                 stage_rhs[at + k] = increment[k] * shift
             return solved, eta, iterations, linear
 
-        return backend.device(stage)
+        return backend.device(solve_stage)
 
     def _build_base(self, context: BuildContext, i: int) -> Callable:
         """Return the function that gives the base of stage `i`, as its equation wants it."""
         backend, n = context.backend, self.n_states
         total, zero = backend.weighted_sum(self._terms_before(i)), backend.constant(0.0)
 
-        def from_state(h, state, stage_rhs, accumulator, room):
+        def from_state(h, state, buffers):
             return state
 
-        def from_derivatives(h, state, stage_rhs, accumulator, room):
-            return stage_rhs
+        def from_derivatives(h, state, buffers):
+            return buffers.stage_rhs
 
-        def formed(h, state, stage_rhs, accumulator, room):
+        def formed(h, state, buffers):
+            accumulator, room = buffers.accumulator, buffers.base
             for k in range(n):
-                accumulator[k] = h * zero + total(stage_rhs, k)
+                accumulator[k] = h * zero + total(buffers.stage_rhs, k)
                 room[k] = state[k] + h * accumulator[k]
             return room
 
@@ -300,20 +292,14 @@ class DIRKStep(ImplicitStep):
         """Write the error estimate, filtered where it needs to be."""
         backend, n, weights = context.backend, self.n_states, self.tableau.error_weights
 
-        def nothing(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            stage_rhs, accumulator, error,
-        ):  # fmt: skip
+        def nothing(memory, launch, matrix, h, stage_rhs, accumulator, error):
             return h == h
 
         if weights is None:
             return backend.device(nothing)
         total = backend.weighted_sum(self._terms(weights))
 
-        def plain(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            stage_rhs, accumulator, error,
-        ):  # fmt: skip
+        def plain(memory, launch, matrix, h, stage_rhs, accumulator, error):
             for i in range(n):
                 error[i] = h * total(stage_rhs, i)
             return h == h
@@ -323,15 +309,10 @@ class DIRKStep(ImplicitStep):
         begin, add = self._build_begin(context, rhs), self._build_add(context)
         apply_filter = self.child_functions(context, "newton").filter
 
-        def filtered(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            stage_rhs, accumulator, error,
-        ):  # fmt: skip
-            begin(t, h, state, parameters, error)
-            add(h, shift, stage_rhs, accumulator, error)
-            return apply_filter(
-                shared, persistent, inputs, run, n_runs, t, shift, state, parameters, error, error
-            )
+        def filtered(memory, launch, matrix, h, stage_rhs, accumulator, error):
+            begin(matrix.t, h, matrix.y, matrix.parameters, error)
+            add(h, matrix.shift, stage_rhs, accumulator, error)
+            return apply_filter(memory, launch, matrix, error, error)
 
         return backend.device(filtered)
 
@@ -386,8 +367,8 @@ class DIRKStep(ImplicitStep):
     def _build_commit(self, context: BuildContext) -> Callable:
         enter = context.phase("commit")
 
-        def nothing_to_commit(shared, persistent, accept):
-            enter(shared, persistent)
+        def nothing_to_commit(memory, accept):
+            enter(memory)
 
         if not self.tableau.fsal:
             return nothing_to_commit
@@ -396,10 +377,10 @@ class DIRKStep(ImplicitStep):
         alloc_rhs = context.allocator("stage_rhs")
         alloc_cache = context.allocator("increment_cache")
 
-        def commit(shared, persistent, accept):
-            enter(shared, persistent)
-            stage_rhs = alloc_rhs(shared, persistent, None)
-            cache = alloc_cache(shared, persistent, None)
+        def commit(memory, accept):
+            enter(memory)
+            stage_rhs = alloc_rhs(memory, None)
+            cache = alloc_cache(memory, None)
             for i in range(n):
                 cache[i] = select(accept, stage_rhs[last + i], stage_rhs[first + i])
 

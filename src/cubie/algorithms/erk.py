@@ -124,19 +124,16 @@ class ERKStep(StepAlgorithm):
         enter_stages, enter_solution = context.phase("stages"), context.phase("solution")
         enter_error = context.phase("error_estimate")
 
-        def step(
-            shared, persistent, inputs, run, n_runs, t, h, state, parameters, proposed_state,
-            error, proposed_counters,
-        ):  # fmt: skip
-            stage_rhs = alloc_rhs(shared, persistent, None)
-            accumulator = alloc_accumulator(shared, persistent, None)
-            first_stage(shared, persistent, t, state, parameters, stage_rhs)
-            enter_stages(shared, persistent)
+        def step(memory, launch, t, h, state, parameters, proposed):
+            stage_rhs = alloc_rhs(memory, None)
+            accumulator = alloc_accumulator(memory, None)
+            first_stage(memory, t, state, parameters, stage_rhs)
+            enter_stages(memory)
             run_middle(t, h, state, parameters, accumulator, stage_rhs)
-            enter_solution(shared, persistent)
-            solve(t, h, state, parameters, proposed_state, stage_rhs)
-            enter_error(shared, persistent)
-            estimate(h, stage_rhs, error)
+            enter_solution(memory)
+            solve(t, h, state, parameters, proposed.state, stage_rhs)
+            enter_error(memory)
+            estimate(h, stage_rhs, proposed.error)
             return select(t == t, 0, 0)  # there is nothing to solve
 
         return step
@@ -147,17 +144,17 @@ class ERKStep(StepAlgorithm):
         enter = context.phase("first_stage")
         if not self.tableau.fsal:
 
-            def evaluate(shared, persistent, t, state, parameters, stage_rhs):
-                enter(shared, persistent)
+            def evaluate(memory, t, state, parameters, stage_rhs):
+                enter(memory)
                 rhs(t, state, parameters, stage_rhs, offset)
 
             return backend.device(evaluate)
 
         alloc_cache = context.allocator("stage_cache")
 
-        def recall(shared, persistent, t, state, parameters, stage_rhs):
-            enter(shared, persistent)
-            cache = alloc_cache(shared, persistent, None)
+        def recall(memory, t, state, parameters, stage_rhs):
+            enter(memory)
+            cache = alloc_cache(memory, None)
             for i in range(n):
                 stage_rhs[offset + i] = cache[i]
 
@@ -225,8 +222,8 @@ class ERKStep(StepAlgorithm):
         enter = context.phase("commit")
         if not self.tableau.fsal:
 
-            def nothing_to_commit(shared, persistent, accept):
-                enter(shared, persistent)
+            def nothing_to_commit(memory, accept):
+                enter(memory)
 
             return nothing_to_commit
 
@@ -234,10 +231,10 @@ class ERKStep(StepAlgorithm):
         first, last = self.slots[0] * n, self.slots[-1] * n
         alloc_rhs, alloc_cache = context.allocator("stage_rhs"), context.allocator("stage_cache")
 
-        def commit(shared, persistent, accept):
-            enter(shared, persistent)
-            stage_rhs = alloc_rhs(shared, persistent, None)
-            cache = alloc_cache(shared, persistent, None)
+        def commit(memory, accept):
+            enter(memory)
+            stage_rhs = alloc_rhs(memory, None)
+            cache = alloc_cache(memory, None)
             for i in range(n):
                 cache[i] = select(accept, stage_rhs[last + i], stage_rhs[first + i])
 

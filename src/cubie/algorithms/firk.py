@@ -18,7 +18,8 @@ from cubie.algorithms.coupled_stages import (
 from cubie.algorithms.implicit import ImplicitStep, build_failure
 from cubie.backend import select
 from cubie.factory import BuildContext
-from cubie.solvers.contract import Blocks
+from cubie.solvers.contract import Blocks, Matrix
+from cubie.solvers.newton_contract import Stage
 from cubie.tableaus import FIRKTableau
 
 
@@ -72,8 +73,6 @@ class FIRKStep(ImplicitStep):
         )
         # Size of the step that they are of, zero where there was none or it was rejected.
         self.register_buffer("stage_step", size=1, persistent=True, access_weight=1.0)
-        # Inputs at the times of the stages: the loop has none yet.
-        self.register_buffer("stage_driver_stack", size=0, enabled=False)
         # The part of the error estimate that the stages make.
         self.register_buffer(
             "stage_state",
@@ -94,14 +93,14 @@ class FIRKStep(ImplicitStep):
         alloc_step = context.allocator("stage_step")
         zero = context.backend.constant(0.0)
 
-        def start(shared, persistent, fresh, t, state, parameters):
-            enter_start(shared, persistent)
-            made = alloc_step(shared, persistent, None)
+        def start(memory, fresh, t, state, parameters):
+            enter_start(memory)
+            made = alloc_step(memory, None)
             made[0] = select(fresh, zero, made[0])
 
-        def commit(shared, persistent, accept):
-            enter_commit(shared, persistent)
-            made = alloc_step(shared, persistent, None)
+        def commit(memory, accept):
+            enter_commit(memory)
+            made = alloc_step(memory, None)
             made[0] = select(accept, made[0], zero)
 
         return StepFunctions(
@@ -121,33 +120,25 @@ class FIRKStep(ImplicitStep):
         one, zero = backend.constant(1.0), backend.constant(0.0)
         failure = build_failure(backend, self.persists)
 
-        def step(
-            shared, persistent, inputs, run, n_runs, t, h, state, parameters, proposed_state,
-            error, proposed_counters,
-        ):  # fmt: skip
+        def step(memory, launch, t, h, state, parameters, proposed):
             shift = one / h
-            increment = alloc_increment(shared, persistent, None)
-            enter_prepare(shared, persistent)
-            regular = prepare(shared, persistent, inputs, run, n_runs, t, shift, state, parameters)
-            enter_stages(shared, persistent)
-            predict(h, alloc_step(shared, persistent, None), increment)
-            solved, _, iterations, linear = solve(
-                shared, persistent, inputs, run, n_runs, t, t, h, shift, state, parameters,
-                state, increment, h * zero + one,
-            )  # fmt: skip
+            matrix = Matrix(t, shift, state, parameters)
+            increment = alloc_increment(memory, None)
+            enter_prepare(memory)
+            regular = prepare(memory, launch, matrix)
+            enter_stages(memory)
+            predict(h, alloc_step(memory, None), increment)
+            stage = Stage(t, h, shift, state, parameters, state, increment)
+            solved, _, iterations, linear = solve(memory, launch, matrix, stage, h * zero + one)
             solved, iterations, linear = again(
-                shared, persistent, inputs, run, n_runs, t, t, h, shift, state, parameters,
-                state, increment, solved, iterations, linear,
-            )  # fmt: skip
-            enter_solution(shared, persistent)
-            solution(state, increment, proposed_state)
-            enter_error(shared, persistent)
-            stage_state = alloc_stage(shared, persistent, None)
-            filtered = estimate(
-                shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-                increment, stage_state, error,
-            )  # fmt: skip
-            proposed_counters[0], proposed_counters[1] = iterations, linear
+                memory, launch, matrix, stage, solved, iterations, linear
+            )
+            enter_solution(memory)
+            solution(state, increment, proposed.state)
+            enter_error(memory)
+            stage_state = alloc_stage(memory, None)
+            filtered = estimate(memory, launch, matrix, increment, stage_state, proposed.error)
+            proposed.counters[0], proposed.counters[1] = iterations, linear
             return failure(regular, solved & filtered)
 
         return step
@@ -194,11 +185,8 @@ class FIRKStep(ImplicitStep):
         """Write the filtered error estimate (H&W II, IV.8, eq. 8.19)."""
         backend, n, tableau = context.backend, self.n_states, self.tableau
 
-        def nothing(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            increment, stage_state, error,
-        ):  # fmt: skip
-            return h == h
+        def nothing(memory, launch, matrix, increment, stage_state, error):
+            return matrix.t == matrix.t
 
         if tableau.error_weights is None:
             return backend.device(nothing)
@@ -210,18 +198,14 @@ class FIRKStep(ImplicitStep):
         rhs, add_mass = self.child_functions(context, "system"), self._add_mass(context)
         apply_filter = self.child_functions(context, "newton").filter
 
-        def estimate(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            increment, stage_state, error,
-        ):  # fmt: skip
+        def estimate(memory, launch, matrix, increment, stage_state, error):
+            t, shift, state, parameters = matrix
             for k in range(n):
                 stage_state[k] = total(increment, k)
             rhs(t, state, parameters, error, 0)
             for k in range(n):
                 error[k] = inverse_gamma * start * error[k]
             add_mass(shift * inverse_gamma, stage_state, 0, error, 0)
-            return apply_filter(
-                shared, persistent, inputs, run, n_runs, t, shift, state, parameters, error, error
-            )
+            return apply_filter(memory, launch, matrix, error, error)
 
         return backend.device(estimate)

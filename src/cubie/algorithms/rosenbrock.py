@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from attrs import frozen
@@ -13,6 +14,7 @@ from cubie.algorithms.stage_slots import slot_terms
 from cubie.backend import select
 from cubie.factory import BuildContext
 from cubie.solvers import Blocks
+from cubie.solvers.contract import Matrix
 from cubie.systems.derivatives.component import TimeDerivativeComponent
 from cubie.tableaus import RosenbrockTableau
 from cubie_planner import Alias
@@ -26,6 +28,16 @@ class _Parts:
     solve: Callable
     add_mass: Callable
     count: Callable
+
+
+class StageBuffers(NamedTuple):
+    """Buffers of the stages of a step; see `RosenbrockStep`."""
+
+    slopes: Any  # the derivative by time
+    store: Any  # increments of all stages
+    stage_rhs: Any
+    base: Any
+    iterations: Any
 
 
 class RosenbrockStep(ImplicitStep):
@@ -106,11 +118,11 @@ class RosenbrockStep(ImplicitStep):
         device = context.backend.device
         enter_start, enter_commit = context.phase("start"), context.phase("commit")
 
-        def start(shared, persistent, fresh, t, state, parameters):
-            enter_start(shared, persistent)
+        def start(memory, fresh, t, state, parameters):
+            enter_start(memory)
 
-        def commit(shared, persistent, accept):
-            enter_commit(shared, persistent)
+        def commit(memory, accept):
+            enter_commit(memory)
 
         return StepFunctions(
             start=device(start),
@@ -137,25 +149,17 @@ class RosenbrockStep(ImplicitStep):
         one, gamma = backend.constant(1.0), backend.constant(self.tableau.gamma)
         failure = build_failure(backend, persists=False)
 
-        def step(
-            shared, persistent, inputs, run, n_runs, t, h, state, parameters, proposed_state,
-            error, proposed_counters,
-        ):  # fmt: skip
-            slopes = alloc_slopes(shared, persistent, None)
-            shift = one / (h * gamma)
-            regular = prepare(
-                shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes
-            )
-            store = alloc_store(shared, persistent, None)
-            solved, taken = stages(
-                shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes,
-                store,
-            )  # fmt: skip
-            enter_solution(shared, persistent)
-            solution(state, store, proposed_state)
-            enter_error(shared, persistent)
-            estimate(state, store, error)
-            report(t, taken, proposed_counters)
+        def step(memory, launch, t, h, state, parameters, proposed):
+            slopes = alloc_slopes(memory, None)
+            matrix = Matrix(t, one / (h * gamma), state, parameters)
+            regular = prepare(memory, launch, matrix, h, slopes)
+            store = alloc_store(memory, None)
+            solved, taken = stages(memory, launch, matrix, h, slopes, store)
+            enter_solution(memory)
+            solution(state, store, proposed.state)
+            enter_error(memory)
+            estimate(state, store, proposed.error)
+            report(t, taken, proposed.counters)
             return failure(regular, solved)
 
         return step
@@ -165,26 +169,18 @@ class RosenbrockStep(ImplicitStep):
         enter = context.phase("prepare")
         prepare_solver = self.child_functions(context, "linear_solver").prepare
 
-        def autonomous(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes
-        ):
-            enter(shared, persistent)
-            return prepare_solver(
-                shared, persistent, inputs, run, n_runs, t, shift, state, parameters
-            )
+        def autonomous(memory, launch, matrix, h, slopes):
+            enter(memory)
+            return prepare_solver(memory, launch, matrix)
 
         if self.time_derivative.vanishes:
             return context.backend.device(autonomous)
         time_derivative = self.child_functions(context, "time_derivative")
 
-        def prepare(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes
-        ):
-            enter(shared, persistent)
-            time_derivative(shared, persistent, t, h, state, parameters, slopes, 0)
-            return prepare_solver(
-                shared, persistent, inputs, run, n_runs, t, shift, state, parameters
-            )
+        def prepare(memory, launch, matrix, h, slopes):
+            enter(memory)
+            time_derivative(memory, matrix.t, h, matrix.y, matrix.parameters, slopes, 0)
+            return prepare_solver(memory, launch, matrix)
 
         return context.backend.device(prepare)
 
@@ -207,19 +203,15 @@ class RosenbrockStep(ImplicitStep):
         clear = backend.device(_clear if self.iterates else _nothing_to_clear)
         total = backend.device(_total if self.iterates else _none_taken)
 
-        def stages(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes, store
-        ):
-            enter(shared, persistent)
-            stage_rhs = alloc_rhs(shared, persistent, store)
-            base = alloc_base(shared, persistent, stage_rhs)
-            iterations = alloc_iterations(shared, persistent, None)
-            clear(t, iterations)
-            solved = chain(
-                shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes,
-                store, stage_rhs, base, iterations,
-            )  # fmt: skip
-            return solved, total(t, iterations)
+        def stages(memory, launch, matrix, h, slopes, store):
+            enter(memory)
+            stage_rhs = alloc_rhs(memory, store)
+            base = alloc_base(memory, stage_rhs)
+            iterations = alloc_iterations(memory, None)
+            clear(h, iterations)
+            buffers = StageBuffers(slopes, store, stage_rhs, base, iterations)
+            solved = chain(memory, launch, matrix, h, buffers)
+            return solved, total(h, iterations)
 
         return backend.device(stages)
 
@@ -232,19 +224,14 @@ class RosenbrockStep(ImplicitStep):
         solve, count = parts.solve, parts.count
         enter_evaluate, enter_solve = context.phase("evaluate"), context.phase("solve")
 
-        def stage(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes,
-            store, stage_rhs, base, iterations,
-        ):  # fmt: skip
-            enter_evaluate(shared, persistent)
-            evaluate(t, h, state, parameters, store, base, stage_rhs)
+        def stage(memory, launch, matrix, h, buffers):
+            slopes, store, stage_rhs, base, iterations = buffers
+            enter_evaluate(memory)
+            evaluate(matrix.t, h, matrix.y, matrix.parameters, store, base, stage_rhs)
             couple(h, store, base, stage_rhs)
             drift(h, slopes, stage_rhs)
-            enter_solve(shared, persistent)
-            solved, taken = solve(
-                shared, persistent, inputs, run, n_runs, t, shift, state, parameters, stage_rhs, 0,
-                store, at,
-            )  # fmt: skip
+            enter_solve(memory)
+            solved, taken = solve(memory, launch, matrix, stage_rhs, 0, store, at)
             count(iterations, taken)
             return solved
 
@@ -346,18 +333,9 @@ class RosenbrockStep(ImplicitStep):
 
 
 def _then(before: Callable, after: Callable) -> Callable:
-    def both(
-        shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes,
-        store, stage_rhs, base, iterations,
-    ):  # fmt: skip
-        solved = before(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes,
-            store, stage_rhs, base, iterations,
-        )  # fmt: skip
-        return solved & after(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters, slopes,
-            store, stage_rhs, base, iterations,
-        )  # fmt: skip
+    def both(memory, launch, matrix, h, buffers):
+        solved = before(memory, launch, matrix, h, buffers)
+        return solved & after(memory, launch, matrix, h, buffers)
 
     return both
 

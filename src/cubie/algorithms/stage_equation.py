@@ -31,19 +31,19 @@ class StageEquation:
     def build(self, context: BuildContext, rhs: Callable, add_mass: Callable) -> Callable:
         form = self._build_argument(context)
 
-        def evaluate(t, h, shift, state, parameters, base, increment, argument, temp, out):
-            form(h, state, base, increment, argument)
-            rhs(t, argument, parameters, out, 0)
-            add_mass(-shift, increment, 0, out, 0)
+        def evaluate(stage, argument, temp, out):
+            form(stage, argument)
+            rhs(stage.t, argument, stage.parameters, out, 0)
+            add_mass(-stage.shift, stage.increment, 0, out, 0)
 
         return evaluate
 
     def build_place(self, context: BuildContext) -> Callable:
         form = self._build_argument(context)
 
-        def place(t, h, state, base, increment, out):
-            form(h, state, base, increment, out)
-            return t
+        def place(stage, out):
+            form(stage, out)
+            return stage.t
 
         return place
 
@@ -51,7 +51,8 @@ class StageEquation:
         """Write where the right-hand side is evaluated."""
         n = self.n_states
 
-        def from_base(h, state, base, increment, argument):
+        def from_base(stage, argument):
+            base, increment = stage.base, stage.increment
             for i in range(n):
                 argument[i] = base[i] + increment[i]
 
@@ -59,7 +60,8 @@ class StageEquation:
             return context.backend.device(from_base)
         total = context.backend.weighted_sum(self.terms)
 
-        def from_derivatives(h, state, base, increment, argument):
+        def from_derivatives(stage, argument):
+            h, state, base, increment = stage.h, stage.state, stage.base, stage.increment
             for i in range(n):
                 argument[i] = state[i] + h * total(base, i) + increment[i]
 
@@ -102,18 +104,9 @@ def checked_gamma(tableau: DIRKTableau, no_mass: bool) -> float:
 def then(before: Callable, after: Callable) -> Callable:
     """Return one function that solves two stages in order."""
 
-    def both(
-        shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-        stage_rhs, accumulator, base, increment, eta,
-    ):  # fmt: skip
-        solved, eta, iterations, linear = before(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            stage_rhs, accumulator, base, increment, eta,
-        )  # fmt: skip
-        also, eta, more_iterations, more_linear = after(
-            shared, persistent, inputs, run, n_runs, t, h, shift, state, parameters,
-            stage_rhs, accumulator, base, increment, eta,
-        )  # fmt: skip
+    def both(memory, launch, matrix, h, buffers, eta):
+        solved, eta, iterations, linear = before(memory, launch, matrix, h, buffers, eta)
+        also, eta, more_iterations, more_linear = after(memory, launch, matrix, h, buffers, eta)
         return solved & also, eta, iterations + more_iterations, linear + more_linear
 
     return both

@@ -75,15 +75,15 @@ def build_start(
     """
     if alloc_cache is None:
 
-        def nothing_to_start(shared, persistent, fresh, t, state, parameters):
-            enter(shared, persistent)
+        def nothing_to_start(memory, fresh, t, state, parameters):
+            enter(memory)
 
         return nothing_to_start
 
-    def start(shared, persistent, fresh, t, state, parameters):
-        enter(shared, persistent)
-        stage_rhs = alloc_rhs(shared, persistent, None)
-        cache = alloc_cache(shared, persistent, None)
+    def start(memory, fresh, t, state, parameters):
+        enter(memory)
+        stage_rhs = alloc_rhs(memory, None)
+        cache = alloc_cache(memory, None)
         # The cache may lie on the first slot, so the last one is written first.
         rhs(t, state, parameters, stage_rhs, scratch)
         for i in range(n_states):

@@ -1,8 +1,9 @@
 """Compilation targets behind one interface; the only package that knows which one is in use."""
 
-from cubie.backend.arrays import OutputBlock, OutputLayout
-from cubie.backend.base import SOURCE, Backend, Kernel, KernelInputs, KernelOutputs, RunMemory
+from cubie.backend.arrays import KernelInputs, KernelOutputs, OutputBlock, OutputLayout
+from cubie.backend.base import SOURCE, Backend, Kernel, RunMemory
 from cubie.backend.build_lock import building, tracing
+from cubie.backend.bundles import Launch, Memory
 from cubie.backend.interruption import Interrupted
 from cubie.backend.package import package_digest
 from cubie.backend.primitives import (
@@ -38,6 +39,8 @@ __all__ = [
     "Kernel",
     "KernelInputs",
     "KernelOutputs",
+    "Launch",
+    "Memory",
     "OutputBlock",
     "OutputLayout",
     "RunMemory",

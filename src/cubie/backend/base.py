@@ -135,10 +135,10 @@ class Backend(ABC):
 
     @abstractmethod
     def allocator(self, placement: Placement) -> Callable:
-        """Return ``allocate(shared, persistent, parent) -> buffer`` with constants baked in.
+        """Return ``allocate(memory, parent) -> buffer`` with constants baked in.
 
-        `shared` and `persistent` are the run's bases, `parent` the buffer that a
-        view lies in (ignored, and conventionally None, otherwise).
+        `memory` is the run's `Memory`, `parent` the buffer that a view lies in (ignored, and
+        conventionally None, otherwise).
         """
 
     @abstractmethod
@@ -150,7 +150,7 @@ class Backend(ABC):
 
     @abstractmethod
     def phase(self, points: Sequence[int], placements: Mapping[str, Placement]) -> Callable:
-        """Return ``enter(shared, persistent)``, marking that a program point is reached.
+        """Return ``enter(memory)``, marking that a program point is reached.
 
         A phase that runs several times has as many points. On the interpreted
         targets it overwrites every byte that no buffer of `placements` owns at any

@@ -75,16 +75,17 @@ class CompiledBackend(Backend):
         offset = (placement.offset or 0) * self.group_width
         parent_offset = (placement.parent_offset or 0) * self.width
 
-        def allocate(typingctx, shared, persistent, parent):
+        def allocate(typingctx, memory, parent):
             def lower(context, builder, signature, args):
                 if kind == "local":
                     return stack_array(builder, buf, placement.name)
                 if kind == "view":
-                    return typed_pointer(builder, args[2], parent_offset, buf)
-                base = args[1] if kind == "persistent" else args[0]
+                    return typed_pointer(builder, args[1], parent_offset, buf)
+                space = memory.fields.index("persistent" if kind == "persistent" else "shared")
+                base = builder.extract_value(args[0], space)
                 return typed_pointer(builder, base, offset, buf)
 
-            return buf(shared, persistent, parent), lower
+            return buf(memory, parent), lower
 
         return self._intrinsic(allocate)
 
@@ -100,11 +101,11 @@ class CompiledBackend(Backend):
         return self._intrinsic(total)
 
     def phase(self, points, placements) -> Callable:
-        def enter(typingctx, shared, persistent):
+        def enter(typingctx, memory):
             def lower(context, builder, signature, args):
                 return context.get_dummy_value()
 
-            return types.none(shared, persistent), lower
+            return types.none(memory), lower
 
         return self._intrinsic(enter)
 

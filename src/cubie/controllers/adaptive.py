@@ -143,13 +143,13 @@ class AdaptiveController(StepController):
         top, zero = constant(LARGEST_EXPONENT), constant(0.0)
         elementary = constant(-0.5 / self.k)
 
-        def start(shared, persistent, fresh, h):
-            enter_begin(shared, persistent)
-            forget(alloc_history(shared, persistent, None), fresh, h * zero)
+        def start(memory, fresh, h):
+            enter_begin(memory)
+            forget(alloc_history(memory, None), fresh, h * zero)
 
-        def control(shared, persistent, h, norm_squared, dt, accept_step):
-            enter_control(shared, persistent)
-            history = alloc_history(shared, persistent, None)
+        def control(memory, h, norm_squared, dt, accept_step):
+            enter_control(memory)
+            history = alloc_history(memory, None)
             log_norm = log2(minimum(maximum(norm_squared, smallest), largest))
             accept = norm_squared <= one
             # What went before says how a step may grow, not how far a rejected one must

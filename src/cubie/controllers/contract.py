@@ -18,10 +18,10 @@ class ControlFunctions:
     Attributes
     ----------
     start : callable
-        ``start(shared, persistent, fresh, h)``: prepares the history of a run in the
+        ``start(memory, fresh, h)``: prepares the history of a run in the
         lanes of the mask `fresh`; `h` only tells the number type.
     control : callable
-        ``control(shared, persistent, h, norm_squared, dt, accept_step)``: judges an
+        ``control(memory, h, norm_squared, dt, accept_step)``: judges an
         attempt of size `h` > 0 whose scaled error has the squared norm
         `norm_squared`. Reads ``accept_step[0]`` as the verdict on the attempt
         before; writes it (1 accept, 0 reject) and the next size ``dt[0]``.

@@ -18,11 +18,11 @@ class FixedController(StepController):
     def build(self, context: BuildContext) -> ControlFunctions:
         enter_begin, enter_control = context.phase("begin"), context.phase("control")
 
-        def start(shared, persistent, fresh, h):
-            enter_begin(shared, persistent)
+        def start(memory, fresh, h):
+            enter_begin(memory)
 
-        def control(shared, persistent, h, norm_squared, dt, accept_step):
-            enter_control(shared, persistent)
+        def control(memory, h, norm_squared, dt, accept_step):
+            enter_control(memory)
             accept_step[0] = 1
 
         device = context.backend.device

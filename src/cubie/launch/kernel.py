@@ -27,7 +27,7 @@ from cubie.factory import LOCATIONS, BuildCache
 from cubie.integrator import SingleIntegratorRun
 from cubie.launch.capacity import Free, Kept, no_device
 from cubie.launch.stops import lay_out_stops
-from cubie.run.loop import COUNTERS
+from cubie.run.parts import COUNTERS
 from cubie.run.saving import SaveMode
 from cubie.status import RunStatus
 from cubie_planner import (

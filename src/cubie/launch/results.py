@@ -12,7 +12,7 @@ from cubie.algorithms import StepAlgorithm
 from cubie.backend import OutputBlock
 from cubie.launch.points import Points
 from cubie.launch.ragged import RaggedArray
-from cubie.run.loop import COUNTERS
+from cubie.run.parts import COUNTERS
 from cubie.run.saving import SaveMode
 from cubie.status import RunStatus
 from cubie_planner import Plan

@@ -21,7 +21,7 @@ def build_error_norm(
     per_component: bool,
     proportional_below: float | None = None,
 ) -> Callable:
-    """Return ``norm(tolerances, run, n_runs, state, proposed_state, error)``.
+    """Return ``norm(launch, state, proposed_state, error)``.
 
     It gives the squared norm, and whether the proposed state is finite.
 
@@ -34,7 +34,7 @@ def build_error_norm(
         With two, the first is damped by the second as in DOP853 (Hairer, Norsett &
         Wanner I, II.10): e5**4 / (e5**2 + 0.01 * e3**2).
     per_component : bool
-        Whether `tolerances` holds n values of rtol and then n of atol, or one each.
+        Whether the tolerances are n values of rtol and then n of atol, or one each.
     proportional_below : float, optional
         Where a component's tolerance over its size is x times smaller, the square of its error
         is magnified by 2 x - 1. Steps of order two with an error estimate of order two then
@@ -48,35 +48,35 @@ def build_error_norm(
 
     # One pass: divisions take long, and the processor does the rest meanwhile.
 
-    def square(tolerances, run, n_runs, state, proposed_state, error, i):
-        ratio = error[i] / scale(tolerances, run, n_runs, i, state[i], proposed_state[i])
+    def square(launch, state, proposed_state, error, i):
+        ratio = error[i] / scale(launch, i, state[i], proposed_state[i])
         return ratio * ratio
 
-    def magnified_square(tolerances, run, n_runs, state, proposed_state, error, i):
-        weight = scale(tolerances, run, n_runs, i, state[i], proposed_state[i])
+    def magnified_square(launch, state, proposed_state, error, i):
+        weight = scale(launch, i, state[i], proposed_state[i])
         ratio = error[i] / weight
         size = maximum(absolute(state[i]), absolute(proposed_state[i]))
         return ratio * ratio * maximum(one, twice * size / weight - one)
 
-    def one_estimate(tolerances, run, n_runs, state, proposed_state, error):
+    def one_estimate(launch, state, proposed_state, error):
         witness = proposed_state[0]
-        total = square(tolerances, run, n_runs, state, proposed_state, error, 0)
+        total = square(launch, state, proposed_state, error, 0)
         for i in range(1, n):
             witness = add_to_witness(witness, proposed_state[i])
-            total = total + square(tolerances, run, n_runs, state, proposed_state, error, i)
+            total = total + square(launch, state, proposed_state, error, i)
         return total * inverse_n, is_finite(witness)
 
-    def squares(tolerances, run, n_runs, state, proposed_state, error, i):
-        weight = scale(tolerances, run, n_runs, i, state[i], proposed_state[i])
+    def squares(launch, state, proposed_state, error, i):
+        weight = scale(launch, i, state[i], proposed_state[i])
         ratio, ratio_low = error[i] / weight, error[n + i] / weight
         return ratio * ratio, ratio_low * ratio_low
 
-    def two_estimates(tolerances, run, n_runs, state, proposed_state, error):
+    def two_estimates(launch, state, proposed_state, error):
         witness = proposed_state[0]
-        total, total_low = squares(tolerances, run, n_runs, state, proposed_state, error, 0)
+        total, total_low = squares(launch, state, proposed_state, error, 0)
         for i in range(1, n):
             witness = add_to_witness(witness, proposed_state[i])
-            one, low = squares(tolerances, run, n_runs, state, proposed_state, error, i)
+            one, low = squares(launch, state, proposed_state, error, i)
             total, total_low = total + one, total_low + low
         norm_squared = total * total * inverse_n / (total + damping * total_low + tiny)
         return norm_squared, is_finite(witness)
@@ -89,11 +89,13 @@ def build_error_norm(
 
 @shared_function
 def build_scale(backend: Backend, n: int, per_component: bool) -> Callable:
-    """Return ``scale(tolerances, run, n_runs, i, a, b)``: atol + rtol * max(abs(a), abs(b))."""
+    """Return ``scale(launch, i, a, b)``: atol + rtol * max(abs(a), abs(b))."""
     step = 1 if per_component else 0
     first_atol = n if per_component else 1
 
-    def scale(tolerances, run, n_runs, i, a, b):
+    def scale(launch, i, a, b):
+        inputs, run, n_runs = launch
+        tolerances = inputs.tolerances
         rtol = load_run(tolerances, step * i, 0, run, n_runs)
         atol = load_run(tolerances, first_atol + step * i, 0, run, n_runs)
         return atol + rtol * maximum(absolute(a), absolute(b))

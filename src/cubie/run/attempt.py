@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 from cubie.backend import Backend, is_finite, maximum, select
 from cubie.factory import BuildContext
@@ -11,22 +11,27 @@ from cubie.numerics.error_norm import build_error_norm
 from cubie.numerics.finiteness import build_all_finite
 from cubie.run.clock import build_clock, time_of
 from cubie.run.faults import build_faults
+from cubie.run.parts import Progress, RunParts
 from cubie.run.saving import build_saving
 from cubie.status import RunStatus
-
-if TYPE_CHECKING:
-    from cubie.run.loop import IVPLoop
 
 # Squared norm that stands for "not finite": the controller then shrinks the
 # step as far as it may.
 REJECT_ALWAYS = 1e20
 
 
-def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
-    """Return the device function that attempts one step; see `IVPLoop.build` for its arguments.
+class Verdict(NamedTuple):
+    """What came of an attempt; values of lanes."""
 
-    It returns the new state of the clock, number of saved points, status, and masks of the lanes
-    whose runs go on, and of those whose attempt was accepted: `settled` of the next one.
+    accept: Any
+    finite: Any
+    failure: Any  # of the algorithm: 0, or the code of a `RunStatus`
+
+
+def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
+    """Return ``attempt(memory, launch, outputs, final, direction, progress, lane) -> Progress``.
+
+    `final` is the end of the run as the clock knows it, `direction` 1 or -1.
     """
     backend, n = context.backend, loop.system.n_states
     constant = backend.constant
@@ -46,52 +51,41 @@ def build_attempt(loop: IVPLoop, context: BuildContext) -> Callable:
     enter_save, enter_commit = context.phase("save"), context.phase("commit")
     reject_always = constant(REJECT_ALWAYS)
 
-    def attempt(
-        shared, persistent, run, n_runs, inputs, outputs, elapsed, carry, final, direction,
-        saved, status, active, settled, state, parameters, proposed_state, error,
-        counters, proposed_counters, dt, accept_step,
-    ):  # fmt: skip
-        begin(shared, persistent)
-        stop = next_stop(inputs, final, saved)
-        t = time(inputs, direction, now(stop, elapsed, dt, counters))
-        h, planned, at_stop, ahead, ahead_carry = propose(
-            inputs, run, n_runs, stop, elapsed, carry, dt, counters
-        )
-        enter_step(shared, persistent)
-        failure = step(
-            shared, persistent, inputs, run, n_runs, t, h * direction, state, parameters,
-            proposed_state, error, proposed_counters,
-        )  # fmt: skip
-        norm_squared, finite = judge(
-            shared, persistent, inputs, run, n_runs, state, proposed_state, error
-        )
+    def attempt(memory, launch, outputs, final, direction, progress, lane):
+        begin(memory)
+        elapsed, carry, saved, status, active, settled = progress
+        state, parameters, counters, dt, accept_step, proposed = lane
+        stop = next_stop(launch.inputs, final, saved)
+        t = time(launch.inputs, direction, now(stop, elapsed, dt, counters))
+        ahead = propose(launch, stop, elapsed, carry, dt, counters)
+        enter_step(memory)
+        failure = step(memory, launch, t, ahead.h * direction, state, parameters, proposed)
+        norm_squared, finite = judge(memory, launch, state, proposed)
         failure = account(parameters, failure, finite)
-        enter_control(shared, persistent)
+        enter_control(memory)
         usable = finite & (failure == 0)
         judged = select(usable, norm_squared, reject_always)
         accept_step[0] = select(settled, 1, 0)
-        control(shared, persistent, h, judged, dt, accept_step)
+        control(memory, ahead.h, judged, dt, accept_step)
         accept = usable & (accept_step[0] != 0) & active
         # A step cut short to land says nothing against the size planned before.
-        dt[0] = select(accept & at_stop, maximum(dt[0], planned), dt[0])
-        enter_save(shared, persistent)
-        saved = save(inputs, outputs, run, n_runs, accept, at_stop, saved, ahead, proposed_state)
-        enter_commit(shared, persistent)
+        dt[0] = select(accept & ahead.lands, maximum(dt[0], ahead.planned), dt[0])
+        enter_save(memory)
+        saved = save(launch, outputs, accept, ahead.lands, saved, ahead.ahead, proposed.state)
+        enter_commit(memory)
         for i in range(n):
-            state[i] = select(accept, proposed_state[i], state[i])
-        commit(shared, persistent, accept)
-        count(active, accept, counters, proposed_counters)
-        status, active = outcome(
-            inputs, stop, final, elapsed, h, at_stop, accept, finite, failure, status, active,
-            counters,
-        )  # fmt: skip
-        elapsed, carry = keep(accept, ahead, ahead_carry, elapsed, carry)
-        return elapsed, carry, saved, status, active, accept
+            state[i] = select(accept, proposed.state[i], state[i])
+        commit(memory, accept)
+        count(active, accept, counters, proposed.counters)
+        verdict = Verdict(accept, finite, failure)
+        status, active = outcome(launch.inputs, stop, final, ahead, verdict, progress, counters)
+        elapsed, carry = keep(accept, ahead, elapsed, carry)
+        return Progress(elapsed, carry, saved, status, active, accept)
 
     return backend.device(attempt)
 
 
-def _build_count(loop: IVPLoop) -> Callable:
+def _build_count(loop: RunParts) -> Callable:
     """Count an attempt, and the iterations that it took."""
     n_counters = loop.n_counters
 
@@ -104,7 +98,7 @@ def _build_count(loop: IVPLoop) -> Callable:
     return count
 
 
-def _build_judge(loop: IVPLoop, context: BuildContext) -> Callable:
+def _build_judge(loop: RunParts, context: BuildContext) -> Callable:
     """Return the squared error norm of an attempt and whether its result is finite."""
     backend, n = context.backend, loop.system.n_states
     enter = context.phase("judge")
@@ -112,9 +106,9 @@ def _build_judge(loop: IVPLoop, context: BuildContext) -> Callable:
 
     all_finite = build_all_finite(backend, n)
 
-    def fixed(shared, persistent, inputs, run, n_runs, state, proposed_state, error):
-        enter(shared, persistent)
-        return state[0] * zero, all_finite(proposed_state)
+    def fixed(memory, launch, state, proposed):
+        enter(memory)
+        return state[0] * zero, all_finite(proposed.state)
 
     if not loop.controller.adaptive:
         return backend.device(fixed)
@@ -123,15 +117,15 @@ def _build_judge(loop: IVPLoop, context: BuildContext) -> Callable:
         backend, n, algorithm.n_error_estimates, loop.per_component, algorithm.proportional_below
     )
 
-    def adaptive(shared, persistent, inputs, run, n_runs, state, proposed_state, error):
-        enter(shared, persistent)
-        norm_squared, finite = norm(inputs.tolerances, run, n_runs, state, proposed_state, error)
+    def adaptive(memory, launch, state, proposed):
+        enter(memory)
+        norm_squared, finite = norm(launch, state, proposed.state, proposed.error)
         return norm_squared, is_finite(norm_squared) & finite
 
     return backend.device(adaptive)
 
 
-def _build_outcome(loop: IVPLoop, backend: Backend) -> Callable:
+def _build_outcome(loop: RunParts, backend: Backend) -> Callable:
     """Decide per lane whether its run goes on, and if not why."""
     clock = build_clock(loop.save_mode, backend, loop.controller.adaptive)
     has_ended, too_small_a_step, stands_still = (
@@ -140,14 +134,14 @@ def _build_outcome(loop: IVPLoop, backend: Backend) -> Callable:
     too_small, non_finite = int(RunStatus.STEP_TOO_SMALL), int(RunStatus.NON_FINITE)
     too_many, stopped = int(RunStatus.TOO_MANY_STEPS), int(RunStatus.CLOCK_STANDS_STILL)
 
-    def outcome(
-        inputs, stop, final, elapsed, h, lands, accept, finite, failure, status, active, counters
-    ):
+    def outcome(inputs, stop, final, ahead, verdict, progress, counters):
+        accept, finite, failure = verdict
+        elapsed, active, h = progress.elapsed, progress.active, ahead.h
         solved = failure == 0
         stuck = active & select(accept, stands_still(h), too_small_a_step(h, elapsed))
         why = select(finite, select(accept, stopped, too_small), non_finite)
-        status = select(stuck, select(solved, why, failure), status)
-        active = active & ~stuck & ~(accept & has_ended(lands, stop, final))
+        status = select(stuck, select(solved, why, failure), progress.status)
+        active = active & ~stuck & ~(accept & has_ended(ahead.lands, stop, final))
         exhausted = active & (counters[0] + counters[1] >= inputs.limits[0])
         status = select(exhausted, too_many, status)
         return status, active & ~exhausted

@@ -61,6 +61,16 @@ class CountedStop(NamedTuple):
     count: Any  # steps from the start of the run to here
 
 
+class Proposal(NamedTuple):
+    """The step that a clock takes next; values of lanes."""
+
+    h: Any  # its size, positive
+    planned: Any  # the size before it was cut or stretched to land on the stop
+    lands: Any  # whether it does
+    ahead: Any  # the clock's `elapsed` after it
+    ahead_carry: Any
+
+
 @frozen
 class ClockFunctions:
     """Device functions of a clock.
@@ -72,7 +82,7 @@ class ClockFunctions:
     Attributes
     ----------
     final_stop : callable
-        ``final_stop(inputs, run, n_runs) -> stop``: the end of the run.
+        ``final_stop(launch) -> stop``: the end of the run.
     stop : callable
         ``stop(inputs, final, saved) -> stop``: the next one.
     restart : callable
@@ -80,11 +90,9 @@ class ClockFunctions:
     now : callable
         ``now(stop, elapsed, dt, counters) -> elapsed``: time from the start of the run.
     propose : callable
-        ``propose(inputs, run, n_runs, stop, elapsed, carry, dt, counters) -> (h, planned,
-        lands, ahead, ahead_carry)``: the next step's size (positive), the size before it was cut
-        or stretched to land on the stop, whether it lands there, and the clock after it.
+        ``propose(launch, stop, elapsed, carry, dt, counters) -> Proposal``: the next step.
     keep : callable
-        ``keep(accept, ahead, ahead_carry, elapsed, carry) -> (elapsed, carry)``: after an attempt.
+        ``keep(accept, proposal, elapsed, carry) -> (elapsed, carry)``: after an attempt.
     has_ended : callable
         ``has_ended(lands, stop, final) -> mask``: a step that lands on a stop ends the run.
     too_small : callable
@@ -148,7 +156,8 @@ def _lands(lands, stop, final):
 def _counted(backend: Backend):
     """Count steps of one size."""
 
-    def final_stop(inputs, run, n_runs):
+    def final_stop(launch):
+        inputs, run, n_runs = launch
         n = inputs.limits[2]
         return CountedStop(
             load_run(inputs.stops, n - 1, 0, run, n_runs),
@@ -174,15 +183,15 @@ def _counted(backend: Backend):
     def now(stop, elapsed, dt, counters):
         return stop.origin + as_real(counters[0], dt[0]) * dt[0]
 
-    def propose(inputs, run, n_runs, stop, elapsed, carry, dt, counters):
+    def propose(launch, stop, elapsed, carry, dt, counters):
         planned = dt[0]
         following = counters[0] + 1
         lands = following >= stop.count
         ahead = stop.origin + as_real(following, planned) * planned
         h = select(lands, stop.last_step, planned)
-        return h, planned, lands, select(lands, stop.elapsed, ahead), carry
+        return Proposal(h, planned, lands, select(lands, stop.elapsed, ahead), carry)
 
-    def keep(accept, ahead, ahead_carry, elapsed, carry):
+    def keep(accept, proposal, elapsed, carry):
         # Known from the count: nothing to carry from step to step.
         return elapsed, carry
 
@@ -212,7 +221,8 @@ def _rounded(backend: Backend):
     """Sum steps; the step taken is the one by which the sum grows."""
     stretch, zero = backend.constant(STRETCH), backend.constant(0.0)
 
-    def final_stop(inputs, run, n_runs):
+    def final_stop(launch):
+        inputs, run, n_runs = launch
         return SummedStop(load_run(inputs.stops, inputs.limits[2] - 1, 0, run, n_runs))
 
     def stop_of_times(inputs, final, saved):
@@ -221,16 +231,17 @@ def _rounded(backend: Backend):
     def restart(fresh, elapsed, carry):
         return select(fresh, zero, elapsed), carry
 
-    def propose(inputs, run, n_runs, stop, elapsed, carry, dt, counters):
+    def propose(launch, stop, elapsed, carry, dt, counters):
         remaining = stop.elapsed - elapsed
+        inputs, run, n_runs = launch
         planned = minimum(dt[0], load_run(inputs.step_limits, 1, 0, run, n_runs))
         lands = planned * stretch >= remaining
         ahead = rounded_sum(elapsed, planned)
         h = select(lands, remaining, rounded_difference(ahead, elapsed))
-        return h, planned, lands, select(lands, stop.elapsed, ahead), carry
+        return Proposal(h, planned, lands, select(lands, stop.elapsed, ahead), carry)
 
-    def keep(accept, ahead, ahead_carry, elapsed, carry):
-        return select(accept, ahead, elapsed), carry
+    def keep(accept, proposal, elapsed, carry):
+        return select(accept, proposal.ahead, elapsed), carry
 
     def has_ended(lands, stop, final):
         return lands & (stop.elapsed >= final.elapsed)
@@ -245,7 +256,8 @@ def _compensated(backend: Backend):
     """Sum steps, and carry along what rounding took from the sum."""
     stretch, zero = backend.constant(STRETCH), backend.constant(0.0)
 
-    def final_stop(inputs, run, n_runs):
+    def final_stop(launch):
+        inputs, run, n_runs = launch
         n = inputs.limits[2]
         return CompensatedStop(
             load_run(inputs.stops, n - 1, 0, run, n_runs),
@@ -260,16 +272,17 @@ def _compensated(backend: Backend):
     def restart(fresh, elapsed, carry):
         return select(fresh, zero, elapsed), select(fresh, zero, carry)
 
-    def propose(inputs, run, n_runs, stop, elapsed, carry, dt, counters):
+    def propose(launch, stop, elapsed, carry, dt, counters):
         remaining = rounded_sum(
             rounded_difference(stop.elapsed, elapsed), rounded_difference(stop.correction, carry)
         )
+        inputs, run, n_runs = launch
         planned = minimum(dt[0], load_run(inputs.step_limits, 1, 0, run, n_runs))
         lands = planned * stretch >= remaining
         step = rounded_sum(planned, carry)
         ahead = rounded_sum(elapsed, step)
         left = rounded_difference(step, rounded_difference(ahead, elapsed))
-        return (
+        return Proposal(
             select(lands, remaining, planned),
             planned,
             lands,
@@ -277,8 +290,11 @@ def _compensated(backend: Backend):
             select(lands, stop.correction, left),
         )
 
-    def keep(accept, ahead, ahead_carry, elapsed, carry):
-        return select(accept, ahead, elapsed), select(accept, ahead_carry, carry)
+    def keep(accept, proposal, elapsed, carry):
+        return (
+            select(accept, proposal.ahead, elapsed),
+            select(accept, proposal.ahead_carry, carry),
+        )
 
     def has_ended(lands, stop, final):
         at_end = (stop.elapsed >= final.elapsed) & (stop.correction >= final.correction)

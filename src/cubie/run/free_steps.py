@@ -13,20 +13,18 @@ of a step stay in registers.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import attrs
 
 from cubie.algorithms import StepAlgorithm
-from cubie.backend import all_lanes, as_real
+from cubie.algorithms.contract import Proposed
+from cubie.backend import Launch, Memory, all_lanes, as_real
 from cubie.factory import BuildContext
 from cubie.numerics.finiteness import build_all_finite
 from cubie.run.clock import build_clock, time_of
+from cubie.run.parts import Lane, RunParts
 from cubie.run.saving import SaveMode
 from cubie.tableaus import Tableau
-
-if TYPE_CHECKING:
-    from cubie.run.loop import IVPLoop
 
 # Steps between two looks at the result, at most; a power of two. Half as many are tried where
 # a stop is too near, or a result was not finite.
@@ -41,7 +39,7 @@ def may_take_free_steps(
     return algorithm.is_memoryless(tableau) and not judged
 
 
-def takes_free_steps(loop: IVPLoop, width: int) -> bool:
+def takes_free_steps(loop: RunParts, width: int) -> bool:
     """Tell whether a loop takes steps without judging them, in groups of `width` lanes."""
     algorithm, adaptive = loop.algorithm, loop.controller.adaptive
     return width > 1 and may_take_free_steps(
@@ -49,21 +47,17 @@ def takes_free_steps(loop: IVPLoop, width: int) -> bool:
     )
 
 
-def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:
+def build_free_steps(loop: RunParts, context: BuildContext) -> Callable:
     """Return the device function that takes steps for as long as nothing can happen.
 
-    ``free_steps(shared, persistent, queue, run, n_runs, inputs, final, saved, state, parameters,
-    error, counters, proposed_counters)``. Every lane must be in the middle of
+    ``free_steps(memory, launch, queue, final, saved, lane)``. Every lane must be in the middle of
     a run, or beyond the last one. Afterwards the states and counters, and with them the clock,
     are those after as many accepted attempts.
     """
     backend, n = context.backend, loop.system.n_states
     if not takes_free_steps(loop, backend.width):
 
-        def none(
-            shared, persistent, queue, run, n_runs, inputs, final, saved, state, parameters, error,
-            counters, proposed_counters,
-        ):  # fmt: skip
+        def none(memory, launch, queue, final, saved, lane):
             pass
 
         return backend.device(none)
@@ -74,10 +68,9 @@ def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:
     all_finite, interrupted = build_all_finite(backend, n), backend.interrupted()
     longest = LONGEST
 
-    def free_steps(
-        shared, persistent, queue, run, n_runs, inputs, final, saved, state, parameters, error,
-        counters, proposed_counters,
-    ):  # fmt: skip
+    def free_steps(memory, launch, queue, final, saved, lane):
+        inputs, run, n_runs = launch
+        state, counters = lane.state, lane.counters
         beyond = run >= n_runs
         stop = next_stop(inputs, final, saved)
         runs, origins = keep(run), keep(stop.origin)
@@ -87,10 +80,7 @@ def build_free_steps(loop: IVPLoop, context: BuildContext) -> Callable:
                 block = block // 2
                 continue
             before = keep(state)
-            advance(
-                shared, persistent, runs, n_runs, inputs, origins, block, state, parameters,
-                error, counters, proposed_counters,
-            )  # fmt: skip
+            advance(memory, launch, runs, origins, block, lane)
             if all_lanes(all_finite(state) | beyond):
                 counters[0] = counters[0] + block
             else:
@@ -111,33 +101,37 @@ def _build_allowed(context: BuildContext) -> Callable:
     return context.backend.device(allowed)
 
 
-def _build_advance(loop: IVPLoop, context: BuildContext) -> Callable:
+def _build_advance(loop: RunParts, context: BuildContext) -> Callable:
     """Return the function that takes `steps` steps in all lanes, part by part."""
     parts = context.backend.parts()
     count, following, part_of = parts.count, parts.following, parts.of
     step_part = _build_step_part(loop, context)
 
-    def advance(
-        shared, persistent, runs, n_runs, inputs, origins, steps, state, parameters, error,
-        counters, proposed_counters,
-    ):  # fmt: skip
+    def advance(memory, launch, runs, origins, steps, lane):
         # The same in all lanes: what a method makes of it is worked out once.
-        size, direction = inputs.step_limits[0], inputs.time_span[1]
+        size, direction = launch.inputs.step_limits[0], launch.inputs.time_span[1]
         for step in range(steps):
             part = 0
             while part < count():
                 step_part(
-                    part_of(shared, part), part_of(persistent, part), inputs,
-                    part_of(runs, part), n_runs, step, part_of(origins, part), size, direction,
-                    part_of(state, part), part_of(parameters, part), part_of(error, part),
-                    part_of(counters, part), part_of(proposed_counters, part),
+                    Memory(part_of(memory.shared, part), part_of(memory.persistent, part)),
+                    Launch(launch.inputs, part_of(runs, part), launch.n_runs),
+                    step, part_of(origins, part), size, direction,
+                    Lane(
+                        part_of(lane.state, part), part_of(lane.parameters, part),
+                        part_of(lane.counters, part), lane.dt, lane.accept_step,
+                        Proposed(
+                            lane.proposed.state, part_of(lane.proposed.error, part),
+                            part_of(lane.proposed.counters, part),
+                        ),
+                    ),
                 )  # fmt: skip
                 part = following(part)
 
     return context.backend.device(advance)
 
 
-def _build_step_part(loop: IVPLoop, context: BuildContext) -> Callable:
+def _build_step_part(loop: RunParts, context: BuildContext) -> Callable:
     """Return the function that takes one step in a part of the lanes."""
     n = loop.system.n_states
     backend = context.backend.part_backend()
@@ -146,16 +140,16 @@ def _build_step_part(loop: IVPLoop, context: BuildContext) -> Callable:
     time = backend.device(time_of)
     alloc_proposed = loop.proposed_state_allocator(part_context)
 
-    def step_part(
-        shared, persistent, inputs, run, n_runs, taken, origin, size, direction, state,
-        parameters, error, counters, proposed_counters,
-    ):  # fmt: skip
+    def step_part(memory, launch, taken, origin, size, direction, lane):
+        inputs, runs, n_runs = launch
+        state, counters = lane.state, lane.counters
         elapsed = origin[0] + as_real(counters[0] + taken, origin[0]) * size
         t = time(inputs, direction, elapsed)
-        proposed_state = alloc_proposed(shared, persistent, None)
+        proposed_state = alloc_proposed(memory, None)
+        proposed = Proposed(proposed_state, lane.proposed.error, lane.proposed.counters)
         step(
-            shared, persistent, inputs, run[0], n_runs, t, size * direction, state, parameters,
-            proposed_state, error, proposed_counters,
+            memory, Launch(inputs, runs[0], n_runs), t, size * direction, state, lane.parameters,
+            proposed,
         )  # fmt: skip
         for i in range(n):
             state[i] = proposed_state[i]

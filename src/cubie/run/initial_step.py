@@ -24,9 +24,10 @@ class GivenFirstStep(CUDAFactory):
         super().__init__(dtype, {})
 
     def build(self, context: BuildContext) -> Callable:
-        """Return ``choose(shared, persistent, inputs, run, n_runs, t, span, direction, y, p)``."""
+        """Return ``choose(memory, launch, t, span, direction, y, p)``."""
 
-        def given(shared, persistent, inputs, run, n_runs, t, span, direction, state, parameters):
+        def given(memory, launch, t, span, direction, state, parameters):
+            inputs, run, n_runs = launch
             return load_run(inputs.step_limits, 0, 0, run, n_runs)
 
         return context.backend.device(given)
@@ -65,7 +66,7 @@ class EstimatedFirstStep(CUDAFactory):
         return (self.n_states, self.k, self.per_component)
 
     def build(self, context: BuildContext) -> Callable:
-        """Return ``choose(shared, persistent, inputs, run, n_runs, t, span, direction, y, p)``."""
+        """Return ``choose(memory, launch, t, span, direction, y, p)``."""
         backend, n = context.backend, self.n_states
         constant = backend.constant
         rhs = self.child_functions(context, "system")
@@ -81,10 +82,10 @@ class EstimatedFirstStep(CUDAFactory):
         weightless = constant(2.0 * least_tolerance(backend.dtype))
         negligible, tiny, exponent = constant(1e-15), constant(1e-30), constant(1.0 / self.k)
 
-        def norm(tolerances, run, n_runs, state, values, at, minus):
+        def norm(launch, state, values, at, minus):
             total = state[0] * zero
             for i in range(n):
-                weight = scale(tolerances, run, n_runs, i, state[i], state[i])
+                weight = scale(launch, i, state[i], state[i])
                 ratio = (values[at + i] - minus * values[i]) / weight
                 # Without an absolute tolerance a state of zero says nothing of a step.
                 ratio = select(weight > weightless, ratio, zero)
@@ -93,21 +94,20 @@ class EstimatedFirstStep(CUDAFactory):
 
         norm = backend.device(norm)
 
-        def choose(shared, persistent, inputs, run, n_runs, t, span, direction, state, parameters):
-            enter(shared, persistent)
-            slopes = alloc_rhs(shared, persistent, None)
-            probe = alloc_state(shared, persistent, None)
-            tolerances = inputs.tolerances
+        def choose(memory, launch, t, span, direction, state, parameters):
+            enter(memory)
+            slopes = alloc_rhs(memory, None)
+            probe = alloc_state(memory, None)
             rhs(t, state, parameters, slopes, 0)
-            d0 = norm(tolerances, run, n_runs, state, state, 0, zero)
-            d1 = norm(tolerances, run, n_runs, state, slopes, 0, zero)
+            d0 = norm(launch, state, state, 0, zero)
+            d1 = norm(launch, state, slopes, 0, zero)
             usable = (d0 >= small) & (d1 >= small)
             h0 = select(usable, hundredth * d0 / maximum(d1, small), first_guess)
             h0 = minimum(h0, span)
             for i in range(n):
                 probe[i] = state[i] + h0 * direction * slopes[i]
             rhs(t + h0 * direction, probe, parameters, slopes, n)
-            d2 = norm(tolerances, run, n_runs, state, slopes, n, one) / maximum(h0, tiny)
+            d2 = norm(launch, state, slopes, n, one) / maximum(h0, tiny)
             steepest = maximum(d1, d2)
             flat = steepest <= negligible
             power = exp2(exponent * log2(hundredth / maximum(steepest, negligible)))

@@ -7,126 +7,25 @@ others keep their place; with one lane this is a plain loop over one run.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
-import numpy as np
-
-from cubie.algorithms import StepAlgorithm
-from cubie.backend import Backend, any_lane, load_run, maximum, select, store_run
-from cubie.controllers import StepController
-from cubie.factory import BuildContext, CUDAFactory
+from cubie.algorithms.contract import Proposed
+from cubie.backend import Backend, Launch, any_lane, load_run, maximum, select, store_run
+from cubie.factory import BuildContext
 from cubie.run.attempt import build_attempt
 from cubie.run.clock import build_clock, time_of
 from cubie.run.free_steps import build_free_steps, takes_free_steps
-from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
-from cubie.run.saving import SaveMode, build_saving
+from cubie.run.parts import N_ATTEMPT_COUNTERS, Lane, Progress, RunParts
+from cubie.run.saving import build_saving
 from cubie.status import RunStatus
-from cubie.systems.component import SystemComponent
 
-# What a run counts; the last two are kept only for algorithms that iterate.
-COUNTERS = ("steps", "rejected", "newton", "linear")
-N_ATTEMPT_COUNTERS = 2
-N_ITERATION_COUNTERS = 2
 # A counter that reaches this is added to the results and starts again: an attempt that follows
 # cannot make it wrap.
 FULL_COUNTER = 2**30
 
-# Filled by time-dependent inputs and derived outputs, which the loop does not
-# have yet: no elements, no bytes.
-NOT_YET = (
-    "drivers",
-    "proposed_drivers",
-    "observables",
-    "proposed_observables",
-    "state_summary",
-    "observable_summary",
-)
 
-
-class IVPLoop(CUDAFactory):
-    """Step, judge, save, commit, until every run of the queue is done.
-
-    Parameters
-    ----------
-    system : SystemComponent
-    algorithm : StepAlgorithm
-    controller : StepController
-    initial_step : CUDAFactory
-        Chooses the first step size.
-    save_mode : SaveMode
-    per_component : bool
-        Whether tolerances are given per component.
-    dtype : dtype
-    options : mapping
-    """
-
-    name = "loop"
-    phases = ("load", "start", "begin", "step", "judge", "control", "save", "commit", "finish")
-
-    def __init__(
-        self,
-        system: SystemComponent,
-        algorithm: StepAlgorithm,
-        controller: StepController,
-        initial_step: EstimatedFirstStep | GivenFirstStep,
-        save_mode: SaveMode,
-        per_component: bool,
-        dtype,
-        options: Mapping[str, Any],
-    ):
-        super().__init__(dtype, options)
-        self.system, self.algorithm, self.controller = system, algorithm, controller
-        self.initial_step = initial_step
-        self.save_mode = save_mode
-        self.per_component = per_component
-        self._register_buffers(system.n_states, system.n_parameters)
-        self.add_child(initial_step, during="start")
-        calls = {"start": "start", "step": "step", "commit": "commit"}
-        self.add_child(algorithm, during=calls)
-        self.add_child(controller, during={"start": "start", "control": "control"})
-
-    def _register_buffers(self, n: int, m: int) -> None:
-        proposed = (("algorithm.solution", "commit"),)
-        estimates = self.algorithm.n_error_estimates if self.controller.adaptive else 0
-        # What a lane carries from step to step lives always: while some lanes
-        # start and finish runs, others are in the middle of theirs.
-        self.register_buffer("state", n, access_weight=10.0)
-        self.register_buffer("proposed_state", n, phases=proposed, access_weight=4.0)
-        slots = m + self.system.n_faults
-        self.register_buffer("parameters", slots, access_weight=6.0)
-        for later in NOT_YET:
-            self.register_buffer(later, 0, enabled=False)
-        self.register_buffer(
-            "error",
-            n * estimates,
-            phases=(("algorithm.error_estimate", "judge"),),
-            enabled=estimates > 0,
-            access_weight=2.0,
-        )
-        self.register_buffer("counters", self.n_counters, dtype=np.int32, access_weight=2.0)
-        # Iterations of the solvers inside a step: explicit methods have none.
-        self.register_buffer(
-            "proposed_counters",
-            N_ITERATION_COUNTERS,
-            dtype=np.int32,
-            phases=proposed,
-            enabled=self.algorithm.iterates,
-        )
-        self.register_buffer("dt", 1, access_weight=4.0)
-        # From one attempt to the next its verdict goes as a mask.
-        self.register_buffer(
-            "accept_step", 1, dtype=np.int32, phases=("control",), access_weight=3.0
-        )
-
-    @property
-    def n_counters(self) -> int:
-        """How many counters a lane keeps."""
-        return N_ATTEMPT_COUNTERS + (N_ITERATION_COUNTERS if self.algorithm.iterates else 0)
-
-    def proposed_state_allocator(self, context: BuildContext) -> Callable:
-        """Return the allocator of `proposed_state`, for the target of `context`."""
-        return context.allocator("proposed_state")
+class IVPLoop(RunParts):
+    """Step, judge, save, commit, until every run of the queue is done; see `RunParts`."""
 
     def facts(self) -> tuple:
         return (
@@ -140,7 +39,7 @@ class IVPLoop(CUDAFactory):
         )
 
     def build(self, context: BuildContext) -> Callable:
-        """Return ``loop(shared, persistent, queue, n_runs, inputs, outputs)``."""
+        """Return ``loop(memory, queue, n_runs, inputs, outputs)``."""
         backend = context.backend
         load, finish = self._build_load(context), self._build_finish(context)
         start, attempt = self._build_start(context), build_attempt(self, context)
@@ -158,19 +57,20 @@ class IVPLoop(CUDAFactory):
         empty_full = self._build_empty_full(backend)
         success, initial = int(RunStatus.SUCCESS), backend.constant(0.0)
 
-        def loop(shared, persistent, queue, n_runs, inputs, outputs):
-            state = alloc_state(shared, persistent, None)
-            parameters = alloc_parameters(shared, persistent, None)
-            proposed_state = alloc_proposed(shared, persistent, None)
-            error = alloc_error(shared, persistent, None)
-            counters = alloc_counters(shared, persistent, None)
-            proposed_counters = alloc_proposed_counters(shared, persistent, None)
-            dt = alloc_dt(shared, persistent, None)
-            accept_step = alloc_accept(shared, persistent, None)
+        def loop(memory, queue, n_runs, inputs, outputs):
+            # An array belongs to the frame of the function that allocates it.
+            state, parameters = alloc_state(memory, None), alloc_parameters(memory, None)
+            proposed_state, error = alloc_proposed(memory, None), alloc_error(memory, None)
+            counters = alloc_counters(memory, None)
+            proposed_counters = alloc_proposed_counters(memory, None)
+            proposed = Proposed(proposed_state, error, proposed_counters)
+            dt, accept_step = alloc_dt(memory, None), alloc_accept(memory, None)
+            lane = Lane(state, parameters, counters, dt, accept_step, proposed)
 
             run = first_runs(queue)
+            launch = Launch(inputs, run, n_runs)
             direction = load_run(inputs.time_span, 1, 0, run, n_runs)
-            final = final_stop(inputs, run, n_runs)
+            final = final_stop(launch)
             saved = run * 0
             valid = run < n_runs
             fresh = direction == direction
@@ -179,34 +79,28 @@ class IVPLoop(CUDAFactory):
             elapsed, carry = restart(fresh, initial, initial)
             status = select(fresh, success, success)
             while any_lane(valid):
-                load(shared, persistent, fresh, run, n_runs, inputs, state, parameters)
+                launch = Launch(inputs, run, n_runs)
+                load(memory, launch, fresh, lane)
                 elapsed, carry = restart(fresh, elapsed, carry)
                 status = select(fresh, success, status)
-                saved = start(
-                    shared, persistent, fresh, run, n_runs, inputs, outputs, final, direction,
-                    saved, state, parameters, counters, dt,
-                )  # fmt: skip
+                saved = start(memory, launch, outputs, fresh, final, direction, saved, lane)
                 settled = settled | fresh
                 active = active | (fresh & valid & (final.elapsed > 0))
                 while keep_going(queue, active, run >= n_runs):
-                    free_steps(
-                        shared, persistent, queue, run, n_runs, inputs, final, saved, state,
-                        parameters, error, counters, proposed_counters,
-                    )  # fmt: skip
+                    free_steps(memory, launch, queue, final, saved, lane)
                     elapsed, carry, saved, status, active, settled = attempt(
-                        shared, persistent, run, n_runs, inputs, outputs, elapsed, carry, final,
-                        direction, saved, status, active, settled, state, parameters,
-                        proposed_state, error, counters, proposed_counters, dt, accept_step,
+                        memory, launch, outputs, final, direction,
+                        Progress(elapsed, carry, saved, status, active, settled), lane,
                     )  # fmt: skip
-                    empty_full(run, n_runs, active, outputs, counters)
+                    empty_full(launch, outputs, active, counters)
                 stop = interrupted(queue)
                 if stop:
                     status = select(active, interruption, status)
                     active = active & (run < 0)
                 done = valid & ~active
                 finish(
-                    shared, persistent, run, n_runs, inputs, outputs, final, done, saved, status,
-                    elapsed, state, counters, dt,
+                    memory, launch, outputs, final, done,
+                    Progress(elapsed, carry, saved, status, active, settled), lane,
                 )  # fmt: skip
                 fresh = ~active
                 # Runs that were taken from the queue are those that were written.
@@ -224,8 +118,10 @@ class IVPLoop(CUDAFactory):
         n_faults, no_fault = self.system.n_faults, context.backend.constant(0.0)
         enter = context.phase("load")
 
-        def load(shared, persistent, fresh, run, n_runs, inputs, state, parameters):
-            enter(shared, persistent)
+        def load(memory, launch, fresh, lane):
+            enter(memory)
+            inputs, run, n_runs = launch
+            state, parameters = lane.state, lane.parameters
             stride = inputs.state_stride[0]
             columns = 1 + stride * (n_runs - 1)
             for i in range(n):
@@ -252,26 +148,21 @@ class IVPLoop(CUDAFactory):
         enter = context.phase("start")
         n_counters = self.n_counters
 
-        def start(
-            shared, persistent, fresh, run, n_runs, inputs, outputs, final, direction, saved, state,
-            parameters, counters, dt,
-        ):  # fmt: skip
-            enter(shared, persistent)
+        def start(memory, launch, outputs, fresh, final, direction, saved, lane):
+            enter(memory)
             nothing = select(fresh, zero, zero)
-            t_start = time(inputs, direction, nothing)
-            h = choose(
-                shared, persistent, inputs, run, n_runs, t_start, final.elapsed, direction, state,
-                parameters,
-            )  # fmt: skip
-            start_algorithm(shared, persistent, fresh, t_start, state, parameters)
-            start_controller(shared, persistent, fresh, h)
-            dt[0] = select(fresh, h, dt[0])
+            t_start = time(launch.inputs, direction, nothing)
+            state, parameters, counters = lane.state, lane.parameters, lane.counters
+            h = choose(memory, launch, t_start, final.elapsed, direction, state, parameters)
+            start_algorithm(memory, fresh, t_start, state, parameters)
+            start_controller(memory, fresh, h)
+            lane.dt[0] = select(fresh, h, lane.dt[0])
             for i in range(n_counters):
                 counters[i] = select(fresh, 0, counters[i])
             saved = select(fresh, 0, saved)
-            at_stop = next_stop(inputs, final, saved).elapsed == zero
-            due = fresh & (run < n_runs)
-            return save(inputs, outputs, run, n_runs, due, at_stop, saved, nothing, state)
+            at_stop = next_stop(launch.inputs, final, saved).elapsed == zero
+            due = fresh & (launch.run < launch.n_runs)
+            return save(launch, outputs, due, at_stop, saved, nothing, state)
 
         return backend.device(start)
 
@@ -284,14 +175,14 @@ class IVPLoop(CUDAFactory):
         enter = context.phase("finish")
         n_attempt_counters = N_ATTEMPT_COUNTERS
 
-        def finish(
-            shared, persistent, run, n_runs, inputs, outputs, final, done, saved, status, elapsed,
-            state, counters, dt,
-        ):  # fmt: skip
-            enter(shared, persistent)
-            reached = now(next_stop(inputs, final, saved), elapsed, dt, counters)
-            write_end(outputs, run, n_runs, done, saved, reached, state)
-            store_run(outputs.status, 0, run, done, status)
+        def finish(memory, launch, outputs, final, done, progress, lane):
+            enter(memory)
+            inputs, run, n_runs = launch
+            counters, saved = lane.counters, progress.saved
+            stop = next_stop(inputs, final, saved)
+            reached = now(stop, progress.elapsed, lane.dt, counters)
+            write_end(launch, outputs, done, saved, reached, lane.state)
+            store_run(outputs.status, 0, run, done, progress.status)
             for i in range(n_attempt_counters):
                 store_run(outputs.counters, i * n_runs, run, done, counters[i])
             for i in range(n_attempt_counters, n_counters):
@@ -304,10 +195,11 @@ class IVPLoop(CUDAFactory):
         """Add counters of iterations that grew too large to the results, and begin anew."""
         first, n_counters, full = N_ATTEMPT_COUNTERS, self.n_counters, FULL_COUNTER
 
-        def nothing(run, n_runs, active, outputs, counters):
+        def nothing(launch, outputs, active, counters):
             pass
 
-        def empty_full(run, n_runs, active, outputs, counters):
+        def empty_full(launch, outputs, active, counters):
+            run, n_runs = launch.run, launch.n_runs
             largest = counters[first]
             for i in range(first + 1, n_counters):
                 largest = maximum(largest, counters[i])

@@ -31,10 +31,10 @@ class SaveFunctions:
     Attributes
     ----------
     save : callable
-        ``save(inputs, outputs, run, n_runs, accept, at_stop, saved, elapsed, state)``:
+        ``save(launch, outputs, accept, at_stop, saved, elapsed, state)``:
         keeps a point in the lanes where it is due; returns the new `saved`.
     finish : callable
-        ``finish(outputs, run, n_runs, valid, saved, elapsed, state)``.
+        ``finish(launch, outputs, valid, saved, elapsed, state)``.
     """
 
     save: Callable
@@ -49,10 +49,11 @@ def build_saving(mode: SaveMode, backend: Backend, n: int) -> SaveFunctions:
 
 
 def _final(backend: Backend, n: int):
-    def save(inputs, outputs, run, n_runs, accept, at_stop, saved, elapsed, state):
+    def save(launch, outputs, accept, at_stop, saved, elapsed, state):
         return saved
 
-    def finish(outputs, run, n_runs, valid, saved, elapsed, state):
+    def finish(launch, outputs, valid, saved, elapsed, state):
+        run, n_runs = launch.run, launch.n_runs
         for i in range(n):
             store_run(outputs.states, i * n_runs, run, valid, state[i])
         store_run(outputs.times, 0, run, valid, elapsed)
@@ -61,21 +62,23 @@ def _final(backend: Backend, n: int):
 
 
 def _times(backend: Backend, n: int):
-    def save(inputs, outputs, run, n_runs, accept, at_stop, saved, elapsed, state):
+    def save(launch, outputs, accept, at_stop, saved, elapsed, state):
+        inputs, run, n_runs = launch
         due = accept & at_stop & (saved < inputs.limits[1])
         for i in range(n):
             store_run(outputs.states, (saved * n + i) * n_runs, run, due, state[i])
         return select(due, saved + 1, saved)
 
-    def finish(outputs, run, n_runs, valid, saved, elapsed, state):
-        store_run(outputs.times, 0, run, valid, elapsed)
-        store_run(outputs.saved, 0, run, valid, saved)
+    def finish(launch, outputs, valid, saved, elapsed, state):
+        store_run(outputs.times, 0, launch.run, valid, elapsed)
+        store_run(outputs.saved, 0, launch.run, valid, saved)
 
     return save, finish
 
 
 def _steps(backend: Backend, n: int):
-    def save(inputs, outputs, run, n_runs, accept, at_stop, saved, elapsed, state):
+    def save(launch, outputs, accept, at_stop, saved, elapsed, state):
+        run, n_runs = launch.run, launch.n_runs
         # Points beyond the room are counted all the same: the caller then knows
         # how much room the run needs.
         point = load_run(outputs.first, 0, 1, run, n_runs) + saved
@@ -85,7 +88,7 @@ def _steps(backend: Backend, n: int):
         store_run(outputs.times, 0, point, due, elapsed)
         return select(accept, saved + 1, saved)
 
-    def finish(outputs, run, n_runs, valid, saved, elapsed, state):
-        store_run(outputs.saved, 0, run, valid, saved)
+    def finish(launch, outputs, valid, saved, elapsed, state):
+        store_run(outputs.saved, 0, launch.run, valid, saved)
 
     return save, finish

@@ -4,7 +4,7 @@ edition, 7.4.2)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,14 @@ from cubie.systems.component import SystemComponent
 
 # Units of rounding that residuals may lose on the way.
 LOST = 10.0
+
+
+class Recurrence(NamedTuple):
+    """Buffers that the iteration carries on beside the residual."""
+
+    shadow: Any
+    direction: Any
+    image: Any  # of the direction, by the preconditioned matrix
 
 
 class BiCGSTAB(KrylovSolver):
@@ -51,38 +59,30 @@ class BiCGSTAB(KrylovSolver):
         zero = backend.constant(0.0)
         lost = backend.constant((LOST * np.finfo(backend.dtype).eps) ** 2)
 
-        def iterate(
-            shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, per_shift, room,
-            temp, residual, x, x_at, target,
-        ):  # fmt: skip
-            shadow = alloc_shadow(shared, persistent, None)
-            direction = alloc_direction(shared, persistent, None)
-            image = alloc_image(shared, persistent, None)
+        def iterate(memory, launch, matrix, work, target):
+            residual, inverse, per_shift = work.residual, work.inverse, work.per_shift
+            shadow, direction = alloc_shadow(memory, None), alloc_direction(memory, None)
+            image = alloc_image(memory, None)
+            recurrence = Recurrence(shadow, direction, image)
             for i in range(n):
                 shadow[i] = residual[i]
                 direction[i] = residual[i]
                 image[i] = residual[i] * zero
             rho = dot(residual, residual)
-            size = measure(inputs, run, n_runs, y, inverse, per_shift, residual)
+            size = measure(launch, matrix.y, inverse, per_shift, residual)
             peak = size
             active = size > target
             iterations = select(active, 0, 0)
             while any_lane(active):
-                alpha, active = first(
-                    shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, per_shift,
-                    room, temp, residual, x, x_at, shadow, direction, image, rho, active,
-                )  # fmt: skip
+                alpha, active = first(memory, launch, matrix, work, recurrence, rho, active)
                 iterations = select(active, iterations + 1, iterations)
                 # The direction alone may do: the rest of the step would divide zero by zero.
-                size = measure(inputs, run, n_runs, y, inverse, per_shift, residual)
+                size = measure(launch, matrix.y, inverse, per_shift, residual)
                 peak = maximum(peak, size)
                 active = active & (size > target)
-                rho, active = second(
-                    shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, per_shift,
-                    room, temp, residual, x, x_at, shadow, direction, image, rho, alpha, active,
-                )  # fmt: skip
+                rho, active = second(memory, launch, matrix, work, recurrence, rho, alpha, active)
                 iterations = select(active, iterations + 1, iterations)
-                size = measure(inputs, run, n_runs, y, inverse, per_shift, residual)
+                size = measure(launch, matrix.y, inverse, per_shift, residual)
                 peak = maximum(peak, size)
                 active = active & (size > target) & (iterations < limit)
             # Rounding of the largest residual stays in the solution, unseen by the last one.
@@ -96,14 +96,10 @@ class BiCGSTAB(KrylovSolver):
         """Step along the direction: x += alpha z, r -= alpha A z, with z = P direction."""
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
-        def first(
-            shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, per_shift, room,
-            temp, residual, x, x_at, shadow, direction, image, rho, active,
-        ):  # fmt: skip
-            z = product(
-                shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, room, temp,
-                direction, image,
-            )  # fmt: skip
+        def first(memory, launch, matrix, work, recurrence, rho, active):
+            x, x_at, residual = work.x, work.x_at, work.residual
+            shadow, direction, image = recurrence
+            z = product(memory, launch, matrix, work, direction, image)
             below = dot(shadow, image)
             usable = active & (below != zero)
             alpha = select(usable, rho, zero) / select(usable, below, one)
@@ -120,14 +116,10 @@ class BiCGSTAB(KrylovSolver):
         """Minimise the residual along z = P residual, and turn the direction."""
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
-        def second(
-            shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, per_shift, room,
-            temp, residual, x, x_at, shadow, direction, image, rho, alpha, active,
-        ):  # fmt: skip
-            z = product(
-                shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, room, temp,
-                residual, temp,
-            )  # fmt: skip
+        def second(memory, launch, matrix, work, recurrence, rho, alpha, active):
+            x, x_at, residual, temp = work.x, work.x_at, work.residual, work.temp
+            shadow, direction, image = recurrence
+            z = product(memory, launch, matrix, work, residual, temp)
             below = dot(temp, temp)
             usable = active & (below != zero)
             omega = select(usable, dot(temp, residual), zero) / select(usable, below, one)

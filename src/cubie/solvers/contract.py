@@ -13,7 +13,7 @@ then n imaginary parts for a complex one. Together they have n elements a stage.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from attrs import field, frozen, validators
 
@@ -21,21 +21,29 @@ from cubie.errors import InvalidOption
 from cubie.factory import CUDAFactory
 
 
+class Matrix(NamedTuple):
+    """Which matrices of the form ``shift * eigenvalue * M - J`` are meant: J is that of (t, y)."""
+
+    t: Any
+    shift: Any  # usually 1 / (h * gamma)
+    y: Any  # buffer, (n,)
+    parameters: Any  # buffer, (m,)
+
+
 @frozen
 class LinearSolverFunctions:
-    """Device functions of a linear solver. `shift` and `t` differ between runs.
+    """Device functions of a linear solver.
 
     Attributes
     ----------
     prepare : callable
-        ``prepare(shared, persistent, inputs, run, n_runs, t, shift, y, parameters) -> ok``:
-        builds what `solve` uses at (t, y), read at ``y[0..n-1]``. `inputs.tolerances` are those
-        of `run`. The mask tells in which lanes the matrices are regular.
+        ``prepare(memory, launch, matrix) -> ok``: builds what `solve` uses of a `Matrix`. The
+        mask tells in which lanes the matrices are regular.
     solve : callable
-        ``solve(shared, persistent, inputs, run, n_runs, t, shift, y, parameters, rhs, rhs_at,
-        x, x_at) -> (ok, iterations)``: solves for the N unknowns ``x[x_at + i]`` with the
-        right-hand side ``rhs[rhs_at + i]``, which may be the same elements and is left as it was
-        otherwise. t, shift, y and parameters must be those of `prepare`. `iterations` counts
+        ``solve(memory, launch, matrix, rhs, rhs_at, x, x_at) -> (ok, iterations)``: solves for
+        the N unknowns ``x[x_at + i]`` with the right-hand side ``rhs[rhs_at + i]``, which may be
+        the same elements and is left as it was otherwise. `matrix` must be that of `prepare`.
+        `iterations` counts
         products with the Jacobian per lane (int32 lanes, 0 for a direct solver). Lanes whose mask
         is false hold the best that was found, or nothing useful where the matrix is singular.
     filter : callable or None

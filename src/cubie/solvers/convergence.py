@@ -12,7 +12,7 @@ from cubie.factory import BuildContext
 from cubie.numerics.error_norm import build_scale
 
 if TYPE_CHECKING:
-    from cubie.solvers.newton import NewtonSolver
+    from cubie.solvers.newton_parts import NewtonParts
 
 # With algebraic equations the second change tells little of the rate: the first one is mostly the
 # linear part of a jump. The rate that it shows counts as at least this.
@@ -23,7 +23,7 @@ ALGEBRAIC_TOLERANCE = 0.1
 ROUNDING = 10.0
 
 
-def rounding_of(newton: NewtonSolver, backend: Backend) -> float:
+def rounding_of(newton: NewtonParts, backend: Backend) -> float:
     """Return what times a state is a change, in units of the tolerance, that is rounding.
 
     Such changes do not shrink any more (as in the code RADAU5).
@@ -31,7 +31,7 @@ def rounding_of(newton: NewtonSolver, backend: Backend) -> float:
     return float(ROUNDING * np.finfo(backend.dtype).eps / newton.settings.newton_tolerance)
 
 
-def build_typical(newton: NewtonSolver, backend: Backend) -> Callable:
+def build_typical(newton: NewtonParts, backend: Backend) -> Callable:
     """Return ``typical(state, increment, i)``: the value that component i is weighed by."""
     n, sections = newton.n_states, newton.blocks.n_unknowns // newton.n_states
     zero = backend.constant(0.0)
@@ -48,7 +48,7 @@ def build_typical(newton: NewtonSolver, backend: Backend) -> Callable:
     return backend.device(where_it_goes if newton.settings.weigh_increments else itself)
 
 
-def build_judge(newton: NewtonSolver, context: BuildContext) -> Callable:
+def build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
     """Return the change's size, the rate's estimate, and who is done or goes on."""
     backend, n = context.backend, newton.n_states
     sections = newton.blocks.n_unknowns // n
@@ -62,11 +62,12 @@ def build_judge(newton: NewtonSolver, context: BuildContext) -> Callable:
     trusted = _build_trusted(newton, backend)
     typical = build_typical(newton, backend)
 
-    def judge(inputs, run, n_runs, state, increment, delta, previous, eta, iterations, active):
+    def judge(launch, stage, delta, previous, eta, iterations, active):
+        state, increment = stage.state, stage.increment
         total = state[0] * zero
         for i in range(n):
             reference = typical(state, increment, i)
-            weight = scale(inputs.tolerances, run, n_runs, i, reference, reference)
+            weight = scale(launch, i, reference, reference)
             weight = maximum(weight, rounding * absolute(state[i]))
             for section in range(sections):
                 ratio = delta[section * n + i] / weight
@@ -88,7 +89,7 @@ def build_judge(newton: NewtonSolver, context: BuildContext) -> Callable:
     return backend.device(judge)
 
 
-def _build_trusted(newton: NewtonSolver, backend: Backend) -> Callable:
+def _build_trusted(newton: NewtonParts, backend: Backend) -> Callable:
     """Return ``trusted(eta, iterations)``: the estimate that a quotient of changes is worth."""
     least = backend.constant(SMALLEST_FIRST_RATE)
 

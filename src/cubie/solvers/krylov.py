@@ -8,7 +8,7 @@ not depend on the lane's neighbours.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from attrs import field, frozen
@@ -64,6 +64,18 @@ class Part:
 
     blocks: Blocks
     at: int
+
+
+class Iteration(NamedTuple):
+    """What an iteration works on: buffers of the unknowns, and one value of lanes."""
+
+    x: Any  # the solution that is added up, from element x_at on
+    x_at: Any
+    residual: Any
+    inverse: Any  # reciprocal diagonal of the matrices
+    per_shift: Any  # what weighs a residual; lanes
+    room: Any  # what a preconditioner writes to
+    temp: Any  # scratch
 
 
 @frozen
@@ -179,10 +191,10 @@ class KrylovSolver(LinearSolver):
         backend = context.backend
         enter_jacobian, enter_factorise = context.phase("jacobian"), context.phase("factorise")
 
-        def nothing(shared, persistent, inputs, run, n_runs, t, shift, y, parameters):
-            enter_jacobian(shared, persistent)
-            enter_factorise(shared, persistent)
-            return shift == shift
+        def nothing(memory, launch, matrix):
+            enter_jacobian(memory)
+            enter_factorise(memory)
+            return matrix.shift == matrix.shift
 
         if not self._keeps_diagonal():
             return nothing
@@ -191,13 +203,13 @@ class KrylovSolver(LinearSolver):
         alloc_inverse = context.allocator("inverse_diagonal")
         one = backend.constant(1.0)
 
-        def prepare(shared, persistent, inputs, run, n_runs, t, shift, y, parameters):
-            enter_jacobian(shared, persistent)
-            inverse = alloc_inverse(shared, persistent, None)
-            diagonal(shared, persistent, inputs, run, n_runs, t, shift, y, parameters, inverse, 0)
-            enter_factorise(shared, persistent)
-            invert(shift, inverse, one)
-            return shift == shift
+        def prepare(memory, launch, matrix):
+            enter_jacobian(memory)
+            inverse = alloc_inverse(memory, None)
+            diagonal(memory, launch, matrix, inverse, 0)
+            enter_factorise(memory)
+            invert(matrix.shift, inverse, one)
+            return matrix.shift == matrix.shift
 
         return prepare
 
@@ -214,26 +226,21 @@ class KrylovSolver(LinearSolver):
         allowed = backend.constant(n * (self.settings.krylov_tolerance * self.tolerance) ** 2)
         smallest = backend.constant(1.0 / self._least_factor(part.blocks))
 
-        def solve(
-            shared, persistent, inputs, run, n_runs, t, shift, y, parameters, rhs, rhs_at, x, x_at
-        ):
-            enter(shared, persistent)
-            residual = alloc_residual(shared, persistent, None)
+        def solve(memory, launch, matrix, rhs, rhs_at, x, x_at):
+            enter(memory)
+            residual = alloc_residual(memory, None)
             for i in range(n):
                 residual[i] = rhs[rhs_at + i]
-                x[x_at + i] = shift * zero
-            inverse = alloc_inverse(shared, persistent, None)
-            per_shift = smallest / absolute(shift)
-            size = measure(inputs, run, n_runs, y, inverse, per_shift, residual)
+                x[x_at + i] = matrix.shift * zero
+            inverse = alloc_inverse(memory, None)
+            per_shift = smallest / absolute(matrix.shift)
+            size = measure(launch, matrix.y, inverse, per_shift, residual)
             # Below rounding of its own right-hand side no residual means anything.
             target = maximum(size * zero + allowed, rounding * size)
-            room = alloc_room(shared, persistent, None)
-            temp = alloc_temp(shared, persistent, None)
-            ok, iterations = iterate(
-                shared, persistent, inputs, run, n_runs, t, shift, y, parameters, inverse,
-                per_shift, room, temp, residual, x, x_at, target,
-            )  # fmt: skip
-            finish(t, shift, y, parameters, x, x_at)
+            room, temp = alloc_room(memory, None), alloc_temp(memory, None)
+            work = Iteration(x, x_at, residual, inverse, per_shift, room, temp)
+            ok, iterations = iterate(memory, launch, matrix, work, target)
+            finish(matrix, x, x_at)
             # A right-hand side whose square overflows would be below a target that did, too.
             return ok & is_finite(target), iterations
 
@@ -243,7 +250,7 @@ class KrylovSolver(LinearSolver):
         """Return what makes the solution of what iterations added up."""
         backend = context.backend
 
-        def nothing(t, shift, y, p, x, x_at):
+        def nothing(matrix, x, x_at):
             pass
 
         if not self._folded():
@@ -251,10 +258,10 @@ class KrylovSolver(LinearSolver):
         return build_diagonal_solve(backend, self.system.system, part.blocks, self.mass)
 
     def _build_product(self, context: BuildContext, part: Part) -> Callable:
-        """Return ``product(shared, ..., n_runs, t, shift, y, p, scratch..., vec, out) -> z``.
+        """Return ``product(memory, launch, matrix, work, vec, out) -> z``.
 
-        It stores A P vec in `out`; `scratch...` are the buffers of `_build_iterate`. z is P vec, or
-        `vec` itself if `_build_finish` multiplies by P.
+        It stores A P vec in `out`; `work` is an `Iteration`. z is P vec, or `vec` itself if
+        `_build_finish` multiplies by P.
         """
         if self._folded():
             return self._build_folded(context, part)
@@ -266,13 +273,9 @@ class KrylovSolver(LinearSolver):
         scale = build_scale(backend, blocks, part.at)
         precondition = build_preconditioner(backend, kind, order, blocks, apply, scale)
 
-        def product(
-            shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, room, temp, vec, out
-        ):
-            z = precondition(
-                shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, vec, room, temp
-            )
-            apply(shared, persistent, inputs, run, n_runs, t, shift, y, p, z, 0, out, 0)
+        def product(memory, launch, matrix, work, vec, out):
+            z = precondition(memory, launch, matrix, work.inverse, vec, work.room, work.temp)
+            apply(memory, launch, matrix, z, 0, out, 0)
             return z
 
         return backend.device(product)
@@ -281,10 +284,8 @@ class KrylovSolver(LinearSolver):
         backend, system = context.backend, self.system.system
         scaled = build_scaled_product(backend, system, part.blocks, self.mass)
 
-        def product(
-            shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, room, temp, vec, out
-        ):
-            scaled(t, shift, y, p, vec, out)
+        def product(memory, launch, matrix, work, vec, out):
+            scaled(matrix, vec, out)
             return vec
 
         return backend.device(product)
@@ -300,11 +301,9 @@ class KrylovSolver(LinearSolver):
         return largest * min(abs(eigenvalue) for eigenvalue in blocks.eigenvalues)
 
     def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
-        """Return ``iterate(..., inverse, per_shift, room, temp, residual, x, x_at, target)``.
+        """Return ``iterate(memory, launch, matrix, work, target) -> (ok, iterations)``.
 
-        It gives (ok, iterations). `inverse` is the reciprocal diagonal, `per_shift` that of the
-        shift, `room` what a preconditioner writes to, `temp` scratch; `target` is the size that
-        a residual must not exceed.
+        `work` is an `Iteration`, `target` the size that a residual must not exceed.
         """
         raise NotImplementedError
 
@@ -335,25 +334,20 @@ class _OneDirection(KrylovSolver):
         limit = self.settings.max_linear_iterations
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
-        def iterate(
-            shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, per_shift, room,
-            image, residual, x, x_at, target,
-        ):  # fmt: skip
-            size = measure(inputs, run, n_runs, y, inverse, per_shift, residual)
+        def iterate(memory, launch, matrix, work, target):
+            x, x_at, residual, inverse, per_shift, _, image = work
+            size = measure(launch, matrix.y, inverse, per_shift, residual)
             active = size > target
             iterations = select(active, 0, 0)
             while any_lane(active):
-                z = product(
-                    shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, room, image,
-                    residual, image,
-                )  # fmt: skip
+                z = product(memory, launch, matrix, work, residual, image)
                 above, below = length(residual, z, image)
                 usable = active & (below != zero)
                 step = select(usable, above, zero) / select(usable, below, one)
                 for i in range(n):
                     x[x_at + i] = select(usable, x[x_at + i] + step * z[i], x[x_at + i])
                     residual[i] = select(usable, residual[i] - step * image[i], residual[i])
-                size = measure(inputs, run, n_runs, y, inverse, per_shift, residual)
+                size = measure(launch, matrix.y, inverse, per_shift, residual)
                 iterations = select(active, iterations + 1, iterations)
                 active = usable & (size > target) & (iterations < limit)
             return size <= target, iterations

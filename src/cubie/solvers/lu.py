@@ -135,12 +135,12 @@ class LUSolver(LinearSolver):
         eps = backend.constant(PIVOT_LOSS * np.finfo(backend.dtype).eps)
         one = backend.constant(1.0)
 
-        def prepare(shared, persistent, inputs, run, n_runs, t, shift, y, parameters):
-            enter_jacobian(shared, persistent)
-            factors = alloc_factors(shared, persistent, None)
-            jacobian(shared, persistent, inputs, run, n_runs, t, shift, y, parameters, factors, 0)
-            enter_factorise(shared, persistent)
-            return factorise(shift, factors, eps, one)
+        def prepare(memory, launch, matrix):
+            enter_jacobian(memory)
+            factors = alloc_factors(memory, None)
+            jacobian(memory, launch, matrix, factors, 0)
+            enter_factorise(memory)
+            return factorise(matrix.shift, factors, eps, one)
 
         return prepare
 
@@ -148,13 +148,11 @@ class LUSolver(LinearSolver):
         alloc_factors = context.allocator("lu_factors")
         enter = context.phase("solve")
 
-        def solve(
-            shared, persistent, inputs, run, n_runs, t, shift, y, parameters, rhs, rhs_at, x, x_at
-        ):
-            enter(shared, persistent)
-            factors = alloc_factors(shared, persistent, None)
+        def solve(memory, launch, matrix, rhs, rhs_at, x, x_at):
+            enter(memory)
+            factors = alloc_factors(memory, None)
             substitute(factors, rhs, rhs_at, x, x_at)
-            regular = shift == shift
+            regular = matrix.shift == matrix.shift
             return regular, select(regular, 0, 0)
 
         return solve

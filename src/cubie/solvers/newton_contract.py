@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 from attrs import field, frozen
 
@@ -42,6 +42,18 @@ class NewtonSettings:
     weigh_increments: bool = field(default=False, validator=is_flag)
 
 
+class Stage(NamedTuple):
+    """What the equations of a stage (or of all stages) are made of."""
+
+    t: Any  # time of the stage
+    h: Any  # signed size of the step
+    shift: Any  # what the mass matrix is multiplied by
+    state: Any  # buffer, (n,)
+    parameters: Any  # buffer, (m,)
+    base: Any  # buffer; what it holds is between the equations and the step
+    increment: Any  # buffer of the N unknowns
+
+
 @frozen
 class NewtonFunctions:
     """Device functions of Newton's method.
@@ -49,26 +61,21 @@ class NewtonFunctions:
     Attributes
     ----------
     prepare : callable
-        ``prepare(shared, persistent, inputs, run, n_runs, t, shift, state, parameters)
-        -> regular``: builds the matrix at the step's start; the mask tells where it can be solved
-        with.
+        ``prepare(memory, launch, matrix) -> regular``: builds the `Matrix` at the step's start;
+        the mask tells where it can be solved with.
     solve : callable
-        ``solve(shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state,
-        parameters, base, increment, eta) -> (solved, eta, iterations, linear)``:
-        improves `increment` (N,) until the equations hold. t, shift, state and
-        parameters are those of `prepare`; `t_stage` and `base` are for the equations.
-        `eta` estimates how much of the last change is left as error, from equations
+        ``solve(memory, launch, matrix, stage, eta) -> (solved, eta, iterations, linear)``:
+        improves the increment of a `Stage` until its equations hold. `matrix` is that of
+        `prepare`. `eta` estimates how much of the last change is left as error, from equations
         solved before (1 at first). `iterations` are those taken (int32 lanes), `linear`
         those of the linear solver in them.
     again : callable
-        ``again(shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
-        base, increment, solved, iterations, linear) -> (solved, iterations, linear)``, after
-        `solve`: where no smaller step will be tried, equations that are not solved are looked at
-        again.
+        ``again(memory, launch, matrix, stage, solved, iterations, linear)
+        -> (solved, iterations, linear)``, after `solve`: where no smaller step will be tried,
+        equations that are not solved are looked at again.
     filter : callable or None
-        ``filter(shared, persistent, inputs, run, n_runs, t, shift, state, parameters, rhs, x)
-        -> solved``: solves once with the filter's block, for the n elements of x, which may be
-        `rhs`.
+        ``filter(memory, launch, matrix, rhs, x) -> solved``: solves once with the filter's block,
+        for the n elements of x, which may be `rhs`.
     """
 
     prepare: Callable
@@ -86,16 +93,15 @@ class Equations(Protocol):
         ...
 
     def build(self, context: BuildContext, rhs: Callable, add_mass: Callable) -> Callable:
-        """Return ``evaluate(t, h, shift, state, p, base, increment, argument, temp, out)``.
+        """Return ``evaluate(stage, argument, temp, out)``.
 
         It stores the residual, the right-hand side of the linear system for the next change, in
-        `out` (N,). Scratch of n elements: `argument`, and `temp` where stages are coupled; what
-        `base` is, is between the equations and the step.
+        `out` (N,). Scratch of n elements: `argument`, and `temp` where stages are coupled.
         """
         ...
 
     def build_place(self, context: BuildContext) -> Callable:
-        """Return ``place(t, h, state, base, increment, out) -> t``.
+        """Return ``place(stage, out) -> t``.
 
         It stores in `out` (n,) where the right-hand side is evaluated, or the middle of where it
         is, and returns the time there.

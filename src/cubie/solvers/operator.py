@@ -9,7 +9,7 @@ from cubie.solvers.contract import Blocks
 
 
 def build_operator(backend: Backend, blocks: Blocks, jvp: Callable, add_mass: Callable) -> Callable:
-    """Return ``apply(shared, ..., n_runs, t, shift, y, p, vec, vec_at, out, out_at)``.
+    """Return ``apply(memory, launch, matrix, vec, vec_at, out, out_at)``.
 
     It stores the product of the matrices ``shift * eigenvalue * M - J`` with the vector of all
     unknowns.
@@ -33,12 +33,12 @@ def build_operator(backend: Backend, blocks: Blocks, jvp: Callable, add_mass: Ca
 def _real_block(backend: Backend, n: int, eigenvalue: complex, at: int, jvp, add_mass) -> Callable:
     factor = backend.constant(eigenvalue.real)
 
-    def apply(shared, persistent, inputs, run, n_runs, t, shift, y, p, vec, vec_at, out, out_at):
+    def apply(memory, launch, matrix, vec, vec_at, out, out_at):
         first, place = vec_at + at, out_at + at
-        jvp(shared, persistent, inputs, run, n_runs, t, shift, y, p, vec, first, out, place)
+        jvp(memory, launch, matrix, vec, first, out, place)
         for i in range(n):
             out[out_at + at + i] = -out[out_at + at + i]
-        add_mass(shift * factor, vec, vec_at + at, out, out_at + at)
+        add_mass(matrix.shift * factor, vec, vec_at + at, out, out_at + at)
 
     return apply
 
@@ -48,24 +48,24 @@ def _complex_block(
 ) -> Callable:
     real, imaginary = backend.constant(eigenvalue.real), backend.constant(eigenvalue.imag)
 
-    def apply(shared, persistent, inputs, run, n_runs, t, shift, y, p, vec, vec_at, out, out_at):
+    def apply(memory, launch, matrix, vec, vec_at, out, out_at):
         re, im = vec_at + at, vec_at + at + n
         out_re, out_im = out_at + at, out_at + at + n
-        jvp(shared, persistent, inputs, run, n_runs, t, shift, y, p, vec, re, out, out_re)
-        jvp(shared, persistent, inputs, run, n_runs, t, shift, y, p, vec, im, out, out_im)
+        jvp(memory, launch, matrix, vec, re, out, out_re)
+        jvp(memory, launch, matrix, vec, im, out, out_im)
         for i in range(2 * n):
             out[out_re + i] = -out[out_re + i]
-        add_mass(shift * real, vec, re, out, out_re)
-        add_mass(-shift * imaginary, vec, im, out, out_re)
-        add_mass(shift * real, vec, im, out, out_im)
-        add_mass(shift * imaginary, vec, re, out, out_im)
+        add_mass(matrix.shift * real, vec, re, out, out_re)
+        add_mass(-matrix.shift * imaginary, vec, im, out, out_re)
+        add_mass(matrix.shift * real, vec, im, out, out_im)
+        add_mass(matrix.shift * imaginary, vec, re, out, out_im)
 
     return apply
 
 
 def _then(before: Callable, after: Callable) -> Callable:
-    def both(shared, persistent, inputs, run, n_runs, t, shift, y, p, vec, vec_at, out, out_at):
-        before(shared, persistent, inputs, run, n_runs, t, shift, y, p, vec, vec_at, out, out_at)
-        after(shared, persistent, inputs, run, n_runs, t, shift, y, p, vec, vec_at, out, out_at)
+    def both(memory, launch, matrix, vec, vec_at, out, out_at):
+        before(memory, launch, matrix, vec, vec_at, out, out_at)
+        after(memory, launch, matrix, vec, vec_at, out, out_at)
 
     return both

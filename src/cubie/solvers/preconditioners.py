@@ -99,7 +99,7 @@ def _then(before: Callable, after: Callable) -> Callable:
 def build_preconditioner(
     backend: Backend, kind: str, order: int, blocks: Blocks, apply: Callable, scale: Callable
 ) -> Callable:
-    """Return ``precondition(shared, ..., n_runs, t, shift, y, p, inverse, vec, out, temp) -> z``.
+    """Return ``precondition(memory, launch, matrix, inverse, vec, out, temp) -> z``.
 
     It stores an approximation of A^-1 vec in `out`, a buffer of its own, and returns that; `temp`
     is scratch of the same size; `scale` is that of `build_scale`. A kind of "none" returns `vec`,
@@ -108,22 +108,22 @@ def build_preconditioner(
     n = blocks.n_unknowns
     zero = backend.constant(0.0)
 
-    def itself(shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, vec, out, temp):
+    def itself(memory, launch, matrix, inverse, vec, out, temp):
         return vec
 
-    def jacobi(shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, vec, out, temp):
+    def jacobi(memory, launch, matrix, inverse, vec, out, temp):
         for i in range(n):
-            out[i] = shift * zero
+            out[i] = matrix.shift * zero
         scale(inverse, vec, out)
         return out
 
-    def neumann(shared, persistent, inputs, run, n_runs, t, shift, y, p, inverse, vec, out, temp):
+    def neumann(memory, launch, matrix, inverse, vec, out, temp):
         for i in range(n):
-            out[i] = shift * zero
+            out[i] = matrix.shift * zero
         scale(inverse, vec, out)
         # Horner's rule: z + D^-1 (vec - A z) adds a power to the series.
         for _ in range(order):
-            apply(shared, persistent, inputs, run, n_runs, t, shift, y, p, out, 0, temp, 0)
+            apply(memory, launch, matrix, out, 0, temp, 0)
             for i in range(n):
                 temp[i] = vec[i] - temp[i]
             scale(inverse, temp, out)

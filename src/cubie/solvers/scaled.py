@@ -14,7 +14,7 @@ from cubie.systems.system import System
 def build_scaled_product(
     backend: Backend, system: System, blocks: Blocks, mass: Mapping[tuple[int, int], float]
 ) -> Callable:
-    """Return ``product(t, shift, y, p, vec, out)``.
+    """Return ``product(matrix, vec, out)``.
 
     It stores A D^-1 vec, with A the matrices of the blocks and D their diagonal.
     """
@@ -26,7 +26,7 @@ def build_scaled_product(
 def build_diagonal_solve(
     backend: Backend, system: System, blocks: Blocks, mass: Mapping[tuple[int, int], float]
 ) -> Callable:
-    """Return ``scale(t, shift, y, p, x, x_at)``, which stores D^-1 x in place."""
+    """Return ``scale(matrix, x, x_at)``, which stores D^-1 x in place."""
     return _of_all_blocks(backend, system, blocks, mass, "scale", _scale_of_one, _scale_of_pair)
 
 
@@ -49,7 +49,8 @@ def _of_all_blocks(backend: Backend, system: System, blocks: Blocks, mass, name,
 def _product_of_one(backend: Backend, eigenvalue: complex, at: int, generated: Callable):
     factor = backend.constant(eigenvalue.real)
 
-    def product(t, shift, y, p, vec, out):
+    def product(matrix, vec, out):
+        t, shift, y, p = matrix
         generated(shift * factor, t, y, p, vec, at, out, at)
 
     return product
@@ -58,7 +59,8 @@ def _product_of_one(backend: Backend, eigenvalue: complex, at: int, generated: C
 def _product_of_pair(backend: Backend, eigenvalue: complex, at: int, generated: Callable):
     real, imaginary = backend.constant(eigenvalue.real), backend.constant(eigenvalue.imag)
 
-    def product(t, shift, y, p, vec, out):
+    def product(matrix, vec, out):
+        t, shift, y, p = matrix
         generated(shift * real, shift * imaginary, t, y, p, vec, at, out, at)
 
     return product
@@ -67,7 +69,8 @@ def _product_of_pair(backend: Backend, eigenvalue: complex, at: int, generated: 
 def _scale_of_one(backend: Backend, eigenvalue: complex, at: int, generated: Callable):
     factor = backend.constant(eigenvalue.real)
 
-    def scale(t, shift, y, p, x, x_at):
+    def scale(matrix, x, x_at):
+        t, shift, y, p = matrix
         generated(shift * factor, t, y, p, x, x_at + at)
 
     return scale
@@ -76,15 +79,16 @@ def _scale_of_one(backend: Backend, eigenvalue: complex, at: int, generated: Cal
 def _scale_of_pair(backend: Backend, eigenvalue: complex, at: int, generated: Callable):
     real, imaginary = backend.constant(eigenvalue.real), backend.constant(eigenvalue.imag)
 
-    def scale(t, shift, y, p, x, x_at):
+    def scale(matrix, x, x_at):
+        t, shift, y, p = matrix
         generated(shift * real, shift * imaginary, t, y, p, x, x_at + at)
 
     return scale
 
 
 def _then(before: Callable, after: Callable) -> Callable:
-    def both(t, shift, y, p, vec, place):
-        before(t, shift, y, p, vec, place)
-        after(t, shift, y, p, vec, place)
+    def both(matrix, vec, place):
+        before(matrix, vec, place)
+        after(matrix, vec, place)
 
     return both

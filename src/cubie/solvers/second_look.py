@@ -19,18 +19,17 @@ does not depend on its neighbours.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cubie.backend import absolute, any_lane, is_finite, maximum, minimum, select, square_root
 from cubie.factory import BuildContext
 from cubie.numerics.error_norm import build_scale
+from cubie.solvers.contract import Matrix
 from cubie.solvers.convergence import build_typical, rounding_of
+from cubie.solvers.newton_parts import NewtonParts
 from cubie.solvers.stage_jacobians import build_stage_change
-
-if TYPE_CHECKING:
-    from cubie.solvers.newton import NewtonSolver
 
 # By how much 1 / h in the matrix is enlarged at first, how that shrinks, and where it ends.
 DAMPING, DAMPING_FACTOR, LEAST_DAMPING = 3.0, 0.7, 0.05
@@ -48,7 +47,16 @@ UNKNOWN = 1e30
 NOISE = 100.0
 
 
-def register_buffers(newton: NewtonSolver) -> None:
+class Judged(NamedTuple):
+    """What is thought of a change; values of lanes."""
+
+    size: Any
+    shrinks: Any  # it is smaller than the one before
+    eta: Any  # how much of it is left as error
+    converged: Any
+
+
+def register_buffers(newton: NewtonParts) -> None:
     """Register where the matrix of a second look is taken."""
     newton.register_buffer(
         "newton_point",
@@ -60,8 +68,8 @@ def register_buffers(newton: NewtonSolver) -> None:
     )
 
 
-def build_second_look(newton: NewtonSolver, context: BuildContext) -> Callable:
-    """Return what solves the equations in lanes where they are not; see `NewtonSolver`.
+def build_second_look(newton: NewtonParts, context: BuildContext) -> Callable:
+    """Return what solves the equations in lanes where they are not; see `NewtonParts`.
 
     It returns the mask of the lanes that are solved, and all iterations taken, of both kinds.
     """
@@ -69,18 +77,14 @@ def build_second_look(newton: NewtonSolver, context: BuildContext) -> Callable:
     iterate = backend.one_copy(_build_iterate(newton, context))
     alloc_point, zero = context.allocator("newton_point"), backend.constant(0.0)
 
-    def again(
-        shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
-        base, increment, solved, iterations, linear,
-    ):  # fmt: skip
+    def again(memory, launch, matrix, stage, solved, iterations, linear):
         # Lanes between two runs take steps of no size.
-        unsolved = ~solved & (h != zero)
-        point = alloc_point(shared, persistent, None)
+        unsolved = ~solved & (stage.h != zero)
+        point = alloc_point(memory, None)
         if any_lane(unsolved):
             found, more_iterations, more_linear = iterate(
-                shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
-                base, increment, point, unsolved,
-            )  # fmt: skip
+                memory, launch, matrix, stage, point, unsolved
+            )
             solved = solved | found
             iterations, linear = iterations + more_iterations, linear + more_linear
         return solved, iterations, linear
@@ -88,7 +92,7 @@ def build_second_look(newton: NewtonSolver, context: BuildContext) -> Callable:
     return backend.device(again)
 
 
-def _build_iterate(newton: NewtonSolver, context: BuildContext) -> Callable:
+def _build_iterate(newton: NewtonParts, context: BuildContext) -> Callable:
     """Return the iteration of the lanes of a mask, which holds some."""
     backend, n, size = context.backend, newton.n_states, newton.blocks.n_unknowns
     enter = context.phase("look")
@@ -104,59 +108,49 @@ def _build_iterate(newton: NewtonSolver, context: BuildContext) -> Callable:
     strongest = constant(DAMPING)
     most = max(MOST_ITERATIONS, newton.settings.max_newton_iterations)
 
-    def iterate(
-        shared, persistent, inputs, run, n_runs, t, t_stage, h, shift, state, parameters,
-        base, increment, point, unsolved,
-    ):  # fmt: skip
+    def iterate(memory, launch, matrix, stage, point, unsolved):
         # Buffers of its own where they are local: those of the first look stay in registers.
-        residual = alloc_residual(shared, persistent, None)
-        delta = alloc_delta(shared, persistent, residual)
-        count = alloc_count(shared, persistent, None)
-        clear(t, count)
+        residual = alloc_residual(memory, None)
+        delta = alloc_delta(memory, residual)
+        count = alloc_count(memory, None)
+        h, shift, state, increment = stage.h, stage.shift, stage.state, stage.increment
+        clear(h, count)
         for i in range(size):
             increment[i] = select(unsolved, zero, increment[i])
         active, solved, iterations = unsolved, h != h, select(unsolved, 0, 0)
         previous, pace = h * zero, h * zero + one
         damping, eta = h * zero + strongest, h * zero + unknown
         while any_lane(active):
-            enter(shared, persistent)
-            t_point = place(t_stage, h, state, base, increment, point)
+            enter(memory)
+            t_point = place(stage, point)
             for i in range(n):
                 point[i] = select(active, point[i], state[i])
-            t_point = select(active, t_point, t)
+            t_point = select(active, t_point, matrix.t)
             damped = select(active, shift * (one + damping), shift)
-            regular = prepare(
-                shared, persistent, inputs, run, n_runs, t_point, damped, point, parameters
-            )
-            usable = change(
-                shared, persistent, inputs, run, n_runs, t_stage, h, shift, state, parameters,
-                base, increment, t_point, damped, point, residual, delta, count, active,
-            )  # fmt: skip
+            there = Matrix(t_point, damped, point, stage.parameters)
+            regular = prepare(memory, launch, there)
+            usable = change(memory, launch, stage, there, residual, delta, count, active)
             usable = active & usable & regular
-            change_size, shrinks, eta, converged = judge(
-                inputs, run, n_runs, state, increment, delta, previous, eta, iterations, damping,
-                usable,
-            )  # fmt: skip
+            judged = judge(launch, stage, delta, previous, eta, iterations, damping, usable)
             pace, damping = move(
-                increment, delta, change_size, shrinks, iterations, converged, active, usable,
-                pace, damping,
-            )  # fmt: skip
+                increment, delta, judged, iterations, active, usable, pace, damping
+            )
             iterations = select(active, iterations + 1, iterations)
-            solved = solved | converged
-            previous = change_size
-            active = active & ~converged & (iterations < most)
+            solved = solved | judged.converged
+            previous, eta = judged.size, judged.eta
+            active = active & ~judged.converged & (iterations < most)
         # The stages that follow find the matrix of the step's start again.
-        enter(shared, persistent)
+        enter(memory)
         for i in range(n):
             point[i] = state[i]
-        prepare(shared, persistent, inputs, run, n_runs, t, shift, point, parameters)
-        return solved, iterations, taken(t, count)
+        prepare(memory, launch, Matrix(matrix.t, shift, point, stage.parameters))
+        return solved, iterations, taken(h, count)
 
     return iterate
 
 
-def _build_judge(newton: NewtonSolver, context: BuildContext) -> Callable:
-    """Return the change's size, whether it shrinks, the rate's estimate, and who is done."""
+def _build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
+    """Return what judges a change: see `Judged`."""
     backend, n = context.backend, newton.n_states
     sections = newton.blocks.n_unknowns // n
     scale = build_scale(backend, n, newton.per_component)
@@ -169,16 +163,14 @@ def _build_judge(newton: NewtonSolver, context: BuildContext) -> Callable:
 
     typical = build_typical(newton, backend)
 
-    def judge(
-        inputs, run, n_runs, state, increment, delta, previous, eta, iterations, damping, active
-    ):
+    def judge(launch, state, increment, delta, previous, eta, iterations, damping, active):
         total, largest = state[0] * zero, state[0] * zero
         for i in range(n):
             value = absolute(state[i])
             for section in range(sections):
                 value = maximum(value, absolute(increment[section * n + i]))
             reference = typical(state, increment, i)
-            weight = scale(inputs.tolerances, run, n_runs, i, reference, reference)
+            weight = scale(launch, i, reference, reference)
             weight = maximum(weight, rounding * value)
             largest = maximum(largest, value / weight)
             for section in range(sections):
@@ -195,12 +187,12 @@ def _build_judge(newton: NewtonSolver, context: BuildContext) -> Callable:
         limit = noise * largest
         limit = select(iterations < PATIENCE, limit, maximum(limit, minimum(one, louder * limit)))
         still = ~shrinks & (damping == zero) & (size <= limit)
-        return size, shrinks, eta, active & (converged | still)
+        return Judged(size, shrinks, eta, active & (converged | still))
 
     return backend.device(judge)
 
 
-def _build_move(newton: NewtonSolver, context: BuildContext) -> Callable:
+def _build_move(newton: NewtonParts, context: BuildContext) -> Callable:
     """Change the increments of active lanes, and choose how much of the next change is taken."""
     backend, n_unknowns = context.backend, newton.blocks.n_unknowns
     constant = backend.constant
@@ -208,7 +200,8 @@ def _build_move(newton: NewtonSolver, context: BuildContext) -> Callable:
     growth, factor, least = constant(GROWTH), constant(DAMPING_FACTOR), constant(LEAST_DAMPING)
     strongest, least_pace = constant(DAMPING), constant(LEAST_PACE)
 
-    def move(increment, delta, size, shrinks, iterations, converged, active, usable, pace, damping):
+    def move(increment, delta, judged, iterations, active, usable, pace, damping):
+        size, shrinks, _, converged = judged
         adapted = select(shrinks, minimum(one, growth * pace), half * pace)
         pace = select((damping == zero) & (iterations > 0), adapted, pace)
         sound = is_finite(size) & usable

@@ -12,7 +12,7 @@ Only `cubie.solvers.second_look` comes here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,14 +20,39 @@ from cubie.backend import absolute, any_lane, is_finite, maximum, select, square
 from cubie.factory import BuildContext
 from cubie.numerics.error_norm import build_scale
 from cubie.solvers.convergence import rounding_of
-
-if TYPE_CHECKING:
-    from cubie.solvers.newton import NewtonSolver
+from cubie.solvers.newton_contract import Stage
+from cubie.solvers.newton_parts import NewtonParts
 
 # Directions are as many as unknowns, which solves a system; of large ones fewer are kept.
 MOST_DIRECTIONS, FEWEST_DIRECTIONS, MOST_ELEMENTS = 12, 2, 1000
 # What may be left of a residual.
 LEFT = 0.01
+
+
+class Search(NamedTuple):
+    """Buffers of the search; their unknowns are in units of the tolerances."""
+
+    remainder: Any
+    total: Any  # the change so far
+    directions: Any
+    images: Any  # of the directions
+    trial: Any
+    weights: Any  # (n,): the inverse of the tolerances
+
+
+class Correction(NamedTuple):
+    """Buffers of Newton's method that a product with the matrix uses."""
+
+    residual: Any
+    delta: Any
+    count: Any
+
+
+class Direction(NamedTuple):
+    """Which direction is taken, and how large the unknowns are."""
+
+    number: Any
+    large: Any
 
 
 def n_directions(n_unknowns: int) -> int:
@@ -36,7 +61,7 @@ def n_directions(n_unknowns: int) -> int:
     return min(n_unknowns, MOST_DIRECTIONS, fits)
 
 
-def register_buffers(newton: NewtonSolver, enabled: bool) -> None:
+def register_buffers(newton: NewtonParts, enabled: bool) -> None:
     """Register what the directions need; access is rare."""
     size = newton.blocks.n_unknowns
     sizes = {
@@ -53,8 +78,8 @@ def register_buffers(newton: NewtonSolver, enabled: bool) -> None:
         )
 
 
-def build_stage_change(newton: NewtonSolver, context: BuildContext) -> Callable:
-    """Return a function as that of `NewtonSolver.build_change`, of better changes."""
+def build_stage_change(newton: NewtonParts, context: BuildContext) -> Callable:
+    """Return a function as that of `NewtonParts.build_change`, of better changes."""
     backend, size = context.backend, newton.blocks.n_unknowns
     evaluate = backend.one_copy(newton.build_residual(context))
     correct = backend.one_copy(newton.build_correction(context))
@@ -69,38 +94,26 @@ def build_stage_change(newton: NewtonSolver, context: BuildContext) -> Callable:
     n, most = newton.n_states, n_directions(size)
     zero, left = backend.constant(0.0), backend.constant(LEFT**2)
 
-    def change(
-        shared, persistent, inputs, run, n_runs, t_stage, h, stage_shift, state, parameters,
-        base, increment, t, shift, point, residual, delta, count, active,
-    ):  # fmt: skip
-        remainder = alloc_remainder(shared, persistent, None)
-        total = alloc_change(shared, persistent, None)
-        weights = alloc_weights(shared, persistent, None)
+    def change(memory, launch, stage, matrix, residual, delta, count, active):
         # Local ones would be other ones at each call of a function of its own.
-        directions = alloc_directions(shared, persistent, None)
-        images = alloc_images(shared, persistent, None)
-        trial = alloc_trial(shared, persistent, None)
-        evaluate(
-            shared, persistent, t_stage, h, stage_shift, state, parameters, base, increment,
-            residual,
-        )  # fmt: skip
-        usable = correct(
-            shared, persistent, inputs, run, n_runs, t, shift, point, parameters, residual, delta,
-            count, active,
-        )  # fmt: skip
-        large = weigh(inputs, run, n_runs, state, increment, weights)
+        remainder, total = alloc_remainder(memory, None), alloc_change(memory, None)
+        directions, images = alloc_directions(memory, None), alloc_images(memory, None)
+        weights, trial = alloc_weights(memory, None), alloc_trial(memory, None)
+        search = Search(remainder, total, directions, images, trial, weights)
+        evaluate(memory, stage, residual)
+        usable = correct(memory, launch, matrix, residual, delta, count, active)
+        large = weigh(launch, stage, weights)
         for k in range(size):
             remainder[k] = delta[k] * weights[k % n]
             total[k] = remainder[k] * zero
         first = dot(remainder, 0, remainder, 0)
         going = active & usable & is_finite(first) & (first > zero)
-        simple = h == h
+        simple = stage.h == stage.h
         for number in range(most):
             if any_lane(going):
                 good = follow(
-                    shared, persistent, inputs, run, n_runs, t_stage, h, state, parameters, base,
-                    increment, t, shift, point, residual, delta, count, weights, large,
-                    remainder, total, directions, images, trial, number, going,
+                    memory, launch, stage, matrix,
+                    Correction(residual, delta, count), search, Direction(number, large), going,
                 )  # fmt: skip
                 simple = simple & ~good
                 going = good & (dot(remainder, 0, remainder, 0) > left * first)
@@ -112,7 +125,7 @@ def build_stage_change(newton: NewtonSolver, context: BuildContext) -> Callable:
     return backend.device(change)
 
 
-def _build_weigh(newton: NewtonSolver, context: BuildContext) -> Callable:
+def _build_weigh(newton: NewtonParts, context: BuildContext) -> Callable:
     """Store the inverse of the tolerances, and return how large the unknowns are in them."""
     backend, n = context.backend, newton.n_states
     sections = newton.blocks.n_unknowns // n
@@ -120,13 +133,14 @@ def _build_weigh(newton: NewtonSolver, context: BuildContext) -> Callable:
     rounding = backend.constant(rounding_of(newton, backend))
     zero, one = backend.constant(0.0), backend.constant(1.0)
 
-    def weigh(inputs, run, n_runs, state, increment, weights):
+    def weigh(launch, stage, weights):
+        state, increment = stage.state, stage.increment
         total = state[0] * zero
         for i in range(n):
             value = absolute(state[i])
             for section in range(sections):
                 value = maximum(value, absolute(increment[section * n + i]))
-            weight = scale(inputs.tolerances, run, n_runs, i, value, value)
+            weight = scale(launch, i, value, value)
             weight = maximum(weight, rounding * value)
             weights[i] = one / select(weight > zero, weight, one)
             total = total + (value * weights[i]) * (value * weights[i])
@@ -136,7 +150,7 @@ def _build_weigh(newton: NewtonSolver, context: BuildContext) -> Callable:
 
 
 def _build_follow(
-    newton: NewtonSolver, context: BuildContext, evaluate: Callable, correct: Callable
+    newton: NewtonParts, context: BuildContext, evaluate: Callable, correct: Callable
 ) -> Callable:
     """Take the part of the remainder away that one more direction can; return where it did."""
     backend, n, size = context.backend, newton.n_states, newton.blocks.n_unknowns
@@ -144,11 +158,14 @@ def _build_follow(
     step = backend.constant(float(np.cbrt(np.finfo(backend.dtype).eps)))
     zero, one, half = backend.constant(0.0), backend.constant(1.0), backend.constant(0.5)
 
-    def follow(
-        shared, persistent, inputs, run, n_runs, t_stage, h, state, parameters, base, increment,
-        t, shift, point, residual, delta, count, weights, large, remainder, total, directions,
-        images, trial, number, going,
-    ):  # fmt: skip
+    def follow(memory, launch, stage, matrix, correction, search, direction, going):
+        remainder, total, directions, images, trial, weights = search
+        residual, delta, count = correction
+        number, large = direction
+        increment = stage.increment
+        tried = Stage(
+            stage.t, stage.h, matrix.shift, stage.state, stage.parameters, stage.base, trial
+        )
         at = number * size
         length = square_root(dot(remainder, 0, remainder, 0))
         # Central differences, over a small part of the unknowns and of the change.
@@ -156,17 +173,14 @@ def _build_follow(
         for k in range(size):
             directions[at + k] = remainder[k]
             trial[k] = increment[k] + reach * remainder[k] / weights[k % n]
-        evaluate(shared, persistent, t_stage, h, shift, state, parameters, base, trial, residual)
+        evaluate(memory, tried, residual)
         for k in range(size):
             images[at + k] = residual[k]
             trial[k] = increment[k] - reach * remainder[k] / weights[k % n]
-        evaluate(shared, persistent, t_stage, h, shift, state, parameters, base, trial, residual)
+        evaluate(memory, tried, residual)
         for k in range(size):
             residual[k] = (residual[k] - images[at + k]) * (half / reach)
-        solved = correct(
-            shared, persistent, inputs, run, n_runs, t, shift, point, parameters, residual, delta,
-            count, going,
-        )  # fmt: skip
+        solved = correct(memory, launch, matrix, residual, delta, count, going)
         for k in range(size):
             images[at + k] = delta[k] * weights[k % n]
         for other in range(number):

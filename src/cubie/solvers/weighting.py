@@ -28,7 +28,7 @@ def build_measure(
     tolerance: float,
     diagonal_at: int | None,
 ) -> Callable:
-    """Return ``measure(inputs, run, n_runs, y, inverse, per_shift, residual)``: a squared norm.
+    """Return ``measure(launch, y, inverse, per_shift, residual)``: a squared norm.
 
     Parameters
     ----------
@@ -43,8 +43,8 @@ def build_measure(
     scale = build_scale(backend, blocks.n_states, per_component)
     rounding = backend.constant(ROUNDING * np.finfo(backend.dtype).eps / tolerance)
 
-    def weight(inputs, run, n_runs, y, i):
-        tolerated = scale(inputs.tolerances, run, n_runs, i, y[i], y[i])
+    def weight(launch, y, i):
+        tolerated = scale(launch, i, y[i], y[i])
         return maximum(tolerated, rounding * absolute(y[i]))
 
     weight, chain = backend.device(weight), None
@@ -79,10 +79,10 @@ def _amplification(n: int, place: int | None, is_pair: bool) -> Callable:
 
 
 def _of_one(n: int, at: int, weight: Callable, amplify: Callable) -> Callable:
-    def measure(inputs, run, n_runs, y, inverse, per_shift, residual):
+    def measure(launch, y, inverse, per_shift, residual):
         total = per_shift - per_shift
         for i in range(n):
-            factor = amplify(inverse, per_shift, i) / weight(inputs, run, n_runs, y, i)
+            factor = amplify(inverse, per_shift, i) / weight(launch, y, i)
             error = residual[at + i] * factor
             total = total + error * error
         return total
@@ -91,10 +91,10 @@ def _of_one(n: int, at: int, weight: Callable, amplify: Callable) -> Callable:
 
 
 def _of_pair(n: int, at: int, weight: Callable, amplify: Callable) -> Callable:
-    def measure(inputs, run, n_runs, y, inverse, per_shift, residual):
+    def measure(launch, y, inverse, per_shift, residual):
         total = per_shift - per_shift
         for i in range(n):
-            factor = amplify(inverse, per_shift, i) / weight(inputs, run, n_runs, y, i)
+            factor = amplify(inverse, per_shift, i) / weight(launch, y, i)
             re, im = at + i, at + n + i
             error, error_im = residual[re] * factor, residual[im] * factor
             total = total + (error * error + error_im * error_im)
@@ -104,8 +104,8 @@ def _of_pair(n: int, at: int, weight: Callable, amplify: Callable) -> Callable:
 
 
 def _then(before: Callable, after: Callable) -> Callable:
-    def both(inputs, run, n_runs, y, inverse, per_shift, residual):
-        first = before(inputs, run, n_runs, y, inverse, per_shift, residual)
-        return first + after(inputs, run, n_runs, y, inverse, per_shift, residual)
+    def both(launch, y, inverse, per_shift, residual):
+        first = before(launch, y, inverse, per_shift, residual)
+        return first + after(launch, y, inverse, per_shift, residual)
 
     return both

@@ -2,7 +2,7 @@
 
 from cubie.systems.batch import Batch, argument_views, split_batch
 from cubie.systems.consistency import inconsistency
-from cubie.systems.derivatives.choice import Derivatives, derivatives, with_jacobian
+from cubie.systems.derivatives.choice import Derivatives, derivatives_of, with_jacobian
 from cubie.systems.derivatives.given_jacobian import read_jacobian
 from cubie.systems.errors import BatchShapeError, RightHandSideError
 from cubie.systems.mass import with_mass
@@ -21,7 +21,7 @@ __all__ = [
     "System",
     "Watched",
     "argument_views",
-    "derivatives",
+    "derivatives_of",
     "equations",
     "fingerprint",
     "inconsistency",

@@ -12,6 +12,7 @@ from numba.extending import intrinsic
 from numba.np import numpy_support
 
 from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
+from cubie.backend.bundles import Memory
 from cubie.backend.compiled import CompiledBackend
 from cubie.backend.cpu.device_function import Compilation, DeviceFunction
 from cubie.backend.cpu.foreign import NUMBA_ENVIRONMENT, CPUForeignTarget
@@ -101,7 +102,7 @@ class CPUCompiler(CompiledBackend):
         def kernel(arguments):
             inputs, outputs = inputs_of(arguments), outputs_of(arguments)
             shared = _base_at(arguments[1])  # pyright: ignore[reportCallIssue]
-            loop(shared, arena(), arguments[0], arguments[2], inputs, outputs)
+            loop(Memory(shared, arena()), arguments[0], arguments[2], inputs, outputs)
 
         return kernel
 

@@ -17,6 +17,7 @@ from numba.cuda import dispatcher as cuda_dispatcher
 from numba.cuda import extending
 
 from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
+from cubie.backend.bundles import Memory
 from cubie.backend.compiled import CompiledBackend
 from cubie.backend.cuda.foreign import CUDAForeignTarget
 from cubie.backend.cuda.loops import counting, register_range
@@ -151,7 +152,7 @@ class CUDAKernel(Kernel):
             run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
             if run < n_runs:
                 shared = base_of(cuda.threadIdx.x)
-                loop(shared, arena(), run, n_runs, flat(inputs), flat(outputs))
+                loop(Memory(shared, arena()), run, n_runs, flat(inputs), flat(outputs))
 
         self._function = kernel
 

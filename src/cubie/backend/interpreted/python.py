@@ -26,6 +26,7 @@ from cubie.backend.base import (
     RunMemory,
     own_placement,
 )
+from cubie.backend.bundles import Memory
 from cubie.backend.interruption import Interrupted
 from cubie.backend.special import SPECIAL
 from cubie_planner import Location, Placement
@@ -36,14 +37,14 @@ POISON = 0xFF  # a float of these bytes is NaN, a signed integer is -1
 
 
 @define
-class Memory:
+class Space:
     """One memory space of one run: its bytes, and the run's own local arrays."""
 
     contents: np.ndarray
     local_arrays: dict[str, np.ndarray] = field(factory=dict)
 
     @classmethod
-    def poisoned(cls, size_bytes: int) -> Memory:
+    def poisoned(cls, size_bytes: int) -> Space:
         return cls(np.full(size_bytes, POISON, dtype=np.uint8))
 
 
@@ -118,7 +119,7 @@ class PythonBackend(Backend):
         size, name = placement.size_bytes, placement.name
         offset, parent_offset = placement.offset or 0, placement.parent_offset or 0
 
-        def allocate(shared, persistent, parent):
+        def allocate(memory, parent):
             if kind == "empty":
                 return np.empty(0, dtype)
             if kind == "view":
@@ -126,10 +127,10 @@ class PythonBackend(Backend):
                 return parent.view(np.uint8)[start : start + size].view(dtype)
             if kind == "local":
                 array = np.full(size, POISON, dtype=np.uint8).view(dtype)
-                shared.local_arrays[name] = array
+                memory.shared.local_arrays[name] = array
                 return array
-            memory = persistent if kind == "persistent" else shared
-            return memory.contents[offset : offset + n * dtype.itemsize].view(dtype)
+            space = memory.persistent if kind == "persistent" else memory.shared
+            return space.contents[offset : offset + n * dtype.itemsize].view(dtype)
 
         return allocate
 
@@ -181,7 +182,8 @@ class PythonBackend(Backend):
             if own_placement(placement) == "local" and not _family_alive(placements, name, points)
         ]
 
-        def enter(shared, persistent):
+        def enter(memory):
+            shared, persistent = memory
             shared.contents[dead_shared] = POISON
             persistent.contents[dead_persistent] = POISON
             for name in dead_arrays:
@@ -275,9 +277,9 @@ class PythonKernel(Kernel):
             n_written = 0
             try:
                 for run in range(n_runs):
-                    shared = Memory.poisoned(self._memory.shared_stride)
-                    persistent = Memory.poisoned(self._memory.persistent_bytes)
-                    self._loop(shared, persistent, run, n_runs, inputs, outputs)
+                    shared = Space.poisoned(self._memory.shared_stride)
+                    persistent = Space.poisoned(self._memory.persistent_bytes)
+                    self._loop(Memory(shared, persistent), run, n_runs, inputs, outputs)
                     n_written = run + 1
             except KeyboardInterrupt as error:
                 raise Interrupted(error, n_written) from error

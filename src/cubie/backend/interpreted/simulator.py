@@ -13,7 +13,8 @@ import numpy as np
 from numba import cuda
 
 from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
-from cubie.backend.interpreted.python import POISON, Memory, PythonBackend
+from cubie.backend.bundles import Memory
+from cubie.backend.interpreted.python import POISON, PythonBackend, Space
 
 
 class SimulatorBackend(PythonBackend):
@@ -46,7 +47,7 @@ class SimulatorKernel(Kernel):
                 arena = cuda.local.array(max(1, persistent_bytes), byte)
                 arena[:] = POISON
                 with np.errstate(all="ignore"):
-                    loop(Memory(contents), Memory(arena), run, n_runs, inputs, outputs)
+                    loop(Memory(Space(contents), Space(arena)), run, n_runs, inputs, outputs)
 
         self._kernel = cuda.jit(kernel)
 

@@ -70,7 +70,7 @@ class Derivatives:
         return load_module(self._source(), self.path)
 
 
-def derivatives(system: System) -> Derivatives:
+def derivatives_of(system: System) -> Derivatives:
     """Return the derivatives of a system, from the cache where they were generated before."""
     if system.kind != "traced" and not system.jacobian_rows:
         return _differences(system)

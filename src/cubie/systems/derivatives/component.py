@@ -11,7 +11,7 @@ from cubie.backend import absolute, maximum, minimum, select, square_root
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.numerics.error_norm import build_scale
 from cubie.systems.component import INLINE_SOURCE_LINES, SystemComponent
-from cubie.systems.derivatives.choice import Derivatives, derivatives
+from cubie.systems.derivatives.choice import Derivatives, derivatives_of
 
 # Units of rounding of the right-hand side that a difference is to exceed (as in LSODE and CVODE).
 ABOVE_ROUNDING = 1000.0
@@ -44,7 +44,7 @@ class _Derivative(CUDAFactory):
     @functools.cached_property
     def derivatives(self) -> Derivatives:
         """The derivatives of the system, generated on first use."""
-        return derivatives(self.system.system)
+        return derivatives_of(self.system.system)
 
     def by_differences(self) -> bool:
         """Tell whether the right-hand side has to be evaluated."""
@@ -73,7 +73,7 @@ class _ByDifferences(_Derivative):
     """A derivative by the states."""
 
     def _build_increments(self, context: BuildContext) -> tuple[Callable, Callable]:
-        """Return ``least(inputs, run, n_runs, shift, y, f)`` and ``increment(..., y_j, f_j, j)``.
+        """Return ``least(launch, shift, y, f)`` and ``increment(..., y_j, f_j, j)``.
 
         A state is changed by a small part of itself, or of what its tolerance takes for nothing;
         and by so much that rounding of the right-hand side stays far below what a step may err
@@ -86,19 +86,19 @@ class _ByDifferences(_Derivative):
         fraction, factor = constant(np.sqrt(eps)), constant(ABOVE_ROUNDING * eps)
         zero, one = constant(0.0), constant(1.0)
 
-        def least(inputs, run, n_runs, shift, y, f):
+        def least(launch, shift, y, f):
             largest = shift * zero
             for j in range(n):
-                weight = scale(inputs.tolerances, run, n_runs, j, y[j], f[j] / shift)
+                weight = scale(launch, j, y[j], f[j] / shift)
                 largest = maximum(absolute(f[j]) / weight, largest)
             return factor * largest / absolute(shift)
 
-        def increment(inputs, run, n_runs, shift, smallest, state, slope, j):
-            nothing = scale(inputs.tolerances, run, n_runs, j, state * zero, state * zero)
+        def increment(launch, shift, smallest, state, slope, j):
+            nothing = scale(launch, j, state * zero, state * zero)
             part = fraction * maximum(absolute(state), nothing)
             # A state that is zero is weighed as after a step.
             typical = select(state == zero, slope / shift, state)
-            weight = scale(inputs.tolerances, run, n_runs, j, typical, typical)
+            weight = scale(launch, j, typical, typical)
             size = maximum(part, smallest * weight)
             # Along the flow: whoever starts at the edge of the domain goes inside.
             return size * select(slope * shift < zero, -one, one)
@@ -107,10 +107,10 @@ class _ByDifferences(_Derivative):
 
 
 class JacobianComponent(_ByDifferences):
-    """Build ``jacobian(shared, persistent, inputs, run, n_runs, t, shift, y, p, jac, at)``.
+    """Build ``jacobian(memory, launch, matrix, jac, at)``.
 
-    It stores entry k of `pattern` in ``jac[at + k]``. The reciprocal of `shift` is about the size
-    of a step.
+    It stores entry k of `pattern` in ``jac[at + k]``. A `cubie.solvers.contract.Matrix` says
+    where; the reciprocal of its shift is about the size of a step.
     """
 
     name = "jacobian"
@@ -128,8 +128,8 @@ class JacobianComponent(_ByDifferences):
         return self.derivatives.pattern
 
     def _build_exact(self, generated: Callable) -> Callable:
-        def jacobian(shared, persistent, inputs, run, n_runs, t, shift, y, p, jac, at):
-            generated(t, y, p, jac, at)
+        def jacobian(memory, launch, matrix, jac, at):
+            generated(matrix.t, matrix.y, matrix.parameters, jac, at)
 
         return jacobian
 
@@ -140,17 +140,16 @@ class JacobianComponent(_ByDifferences):
         alloc_rhs = context.allocator("difference_rhs")
         least, increment = self._build_increments(context)
 
-        def jacobian(shared, persistent, inputs, run, n_runs, t, shift, y, p, jac, at):
-            shifted = alloc_state(shared, persistent, None)
-            here = alloc_rhs(shared, persistent, None)
+        def jacobian(memory, launch, matrix, jac, at):
+            t, shift, y, p = matrix
+            shifted = alloc_state(memory, None)
+            here = alloc_rhs(memory, None)
             for i in range(n):
                 shifted[i] = y[i]
             rhs(t, y, p, here, 0)
-            smallest = least(inputs, run, n_runs, shift, y, here)
+            smallest = least(launch, shift, y, here)
             for j in range(n):
-                shifted[j] = y[j] + increment(
-                    inputs, run, n_runs, shift, smallest, y[j], here[j], j
-                )
+                shifted[j] = y[j] + increment(launch, shift, smallest, y[j], here[j], j)
                 # The step as rounded, so that numerator and denominator agree.
                 size = shifted[j] - y[j]
                 column = at + j * n
@@ -163,7 +162,7 @@ class JacobianComponent(_ByDifferences):
 
 
 class JVPComponent(_ByDifferences):
-    """Build ``jvp(shared, persistent, inputs, run, n_runs, t, shift, y, p, vec, vec_at, out, at)``.
+    """Build ``jvp(memory, launch, matrix, vec, vec_at, out, at)``.
 
     It stores J vec in ``out[at + i]``; vec is read at ``vec[vec_at + j]``.
     """
@@ -178,8 +177,8 @@ class JVPComponent(_ByDifferences):
             )
 
     def _build_exact(self, generated: Callable) -> Callable:
-        def jvp(shared, persistent, inputs, run, n_runs, t, shift, y, p, vec, vec_at, out, at):
-            generated(t, y, p, vec, vec_at, out, at)
+        def jvp(memory, launch, matrix, vec, vec_at, out, at):
+            generated(matrix.t, matrix.y, matrix.parameters, vec, vec_at, out, at)
 
         return jvp
 
@@ -193,15 +192,16 @@ class JVPComponent(_ByDifferences):
         least, increment = self._build_increments(context)
         zero, one = context.backend.constant(0.0), context.backend.constant(1.0)
 
-        def jvp(shared, persistent, inputs, run, n_runs, t, shift, y, p, vec, vec_at, out, at):
-            shifted = alloc_state(shared, persistent, None)
-            here = alloc_rhs(shared, persistent, None)
+        def jvp(memory, launch, matrix, vec, vec_at, out, at):
+            t, shift, y, p = matrix
+            shifted = alloc_state(memory, None)
+            here = alloc_rhs(memory, None)
             rhs(t, y, p, here, 0)
-            smallest = least(inputs, run, n_runs, shift, y, here)
+            smallest = least(launch, shift, y, here)
             # As far along the vector as the first state allows.
             most = shift * zero
             for j in range(n):
-                size = increment(inputs, run, n_runs, shift, smallest, y[j], here[j], j)
+                size = increment(launch, shift, smallest, y[j], here[j], j)
                 most = maximum(absolute(vec[vec_at + j]) / absolute(size), most)
             size = one / select(most <= zero, one, most)
             for i in range(n):
@@ -214,7 +214,7 @@ class JVPComponent(_ByDifferences):
 
 
 class DiagonalComponent(_ByDifferences):
-    """Build ``diagonal(shared, persistent, inputs, run, n_runs, t, shift, y, p, out, at)``.
+    """Build ``diagonal(memory, launch, matrix, out, at)``.
 
     It stores J_ii in ``out[at + i]``.
     """
@@ -228,8 +228,8 @@ class DiagonalComponent(_ByDifferences):
             self.register_buffer(buffer, size, phases=("evaluate",), enabled=self.by_differences)
 
     def _build_exact(self, generated: Callable) -> Callable:
-        def diagonal(shared, persistent, inputs, run, n_runs, t, shift, y, p, out, at):
-            generated(t, y, p, out, at)
+        def diagonal(memory, launch, matrix, out, at):
+            generated(matrix.t, matrix.y, matrix.parameters, out, at)
 
         return diagonal
 
@@ -240,17 +240,16 @@ class DiagonalComponent(_ByDifferences):
         alloc_rhs = context.allocator("diagonal_rhs")
         least, increment = self._build_increments(context)
 
-        def diagonal(shared, persistent, inputs, run, n_runs, t, shift, y, p, out, at):
-            shifted = alloc_state(shared, persistent, None)
-            slopes = alloc_rhs(shared, persistent, None)
+        def diagonal(memory, launch, matrix, out, at):
+            t, shift, y, p = matrix
+            shifted = alloc_state(memory, None)
+            slopes = alloc_rhs(memory, None)
             for i in range(n):
                 shifted[i] = y[i]
             rhs(t, y, p, slopes, 0)
-            smallest = least(inputs, run, n_runs, shift, y, slopes)
+            smallest = least(launch, shift, y, slopes)
             for i in range(n):
-                shifted[i] = y[i] + increment(
-                    inputs, run, n_runs, shift, smallest, y[i], slopes[i], i
-                )
+                shifted[i] = y[i] + increment(launch, shift, smallest, y[i], slopes[i], i)
                 rhs(t, shifted, p, slopes, n)
                 out[at + i] = (slopes[n + i] - slopes[i]) / (shifted[i] - y[i])
                 shifted[i] = y[i]
@@ -259,7 +258,7 @@ class DiagonalComponent(_ByDifferences):
 
 
 class TimeDerivativeComponent(_Derivative):
-    """Build ``time_derivative(shared, persistent, t, h, y, p, out, at)``.
+    """Build ``time_derivative(memory, t, h, y, p, out, at)``.
 
     It stores the partial derivatives of the right-hand side by t in ``out[at + i]``, for a step
     of signed size `h`.
@@ -283,7 +282,7 @@ class TimeDerivativeComponent(_Derivative):
         return self.derivatives.autonomous
 
     def _build_exact(self, generated: Callable) -> Callable:
-        def time_derivative(shared, persistent, t, h, y, p, out, at):
+        def time_derivative(memory, t, h, y, p, out, at):
             generated(t, y, p, out, at)
 
         return time_derivative
@@ -297,8 +296,8 @@ class TimeDerivativeComponent(_Derivative):
         eps = constant(np.finfo(backend.dtype).eps)
         zero, one = constant(0.0), constant(1.0)
 
-        def time_derivative(shared, persistent, t, h, y, p, out, at):
-            here = alloc_rhs(shared, persistent, None)
+        def time_derivative(memory, t, h, y, p, out, at):
+            here = alloc_rhs(memory, None)
             # The function varies over times as long as a step, and is rounded as its argument is:
             # the two errors of a difference over d, d / h and eps t / d, are equal where
             length = absolute(h)

@@ -1,0 +1,24 @@
+"""What device functions pass on, each bundle in one order and by name.
+
+A function unpacks what it needs, ``inputs, run, n_runs = launch``, or hands the bundle on. On
+compiled targets a bundle is taken apart into its values: it costs nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+
+class Memory(NamedTuple):
+    """Where the bytes of a run (or a group of runs) begin in the spaces that are planned."""
+
+    shared: Any
+    persistent: Any
+
+
+class Launch(NamedTuple):
+    """What a batch gives to all of its runs, and which of them are in the lanes."""
+
+    inputs: Any  # KernelInputs
+    run: Any  # numbers of the runs; int64 lanes
+    n_runs: Any  # of the batch; a plain integer

@@ -1,0 +1,126 @@
+"""What a run is made of: its equations, algorithm, controller, and the buffers of its loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cubie.algorithms import StepAlgorithm
+from cubie.algorithms.contract import Proposed
+from cubie.controllers import StepController
+from cubie.factory import BuildContext, CUDAFactory
+from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
+from cubie.run.saving import SaveMode
+from cubie.systems.component import SystemComponent
+
+# What a run counts; the last two are kept only for algorithms that iterate.
+COUNTERS = ("steps", "rejected", "newton", "linear")
+N_ATTEMPT_COUNTERS = 2
+N_ITERATION_COUNTERS = 2
+
+
+class Lane(NamedTuple):
+    """Buffers of a lane, or of a group of them."""
+
+    state: Any  # (n,)
+    parameters: Any  # (m,), and what a right-hand side that failed writes behind them
+    counters: Any  # (n_counters,)
+    dt: Any  # (1,): size of the next step
+    accept_step: Any  # (1,): the controller's verdict
+    proposed: Proposed
+
+
+class Progress(NamedTuple):
+    """How far the run of a lane is; values of lanes."""
+
+    elapsed: Any  # the clock, see `cubie.run.clock`
+    carry: Any
+    saved: Any  # points saved so far
+    status: Any
+    active: Any  # the run goes on
+    settled: Any  # the attempt before was accepted, or there was none
+
+
+class RunParts(CUDAFactory):
+    """The base of the loop: the components that it calls, and its buffers.
+
+    Parameters
+    ----------
+    system : SystemComponent
+    algorithm : StepAlgorithm
+    controller : StepController
+    initial_step : CUDAFactory
+        Chooses the first step size.
+    save_mode : SaveMode
+    per_component : bool
+        Whether tolerances are given per component.
+    dtype : dtype
+    options : mapping
+    """
+
+    name = "loop"
+    phases = ("load", "start", "begin", "step", "judge", "control", "save", "commit", "finish")
+
+    def __init__(
+        self,
+        system: SystemComponent,
+        algorithm: StepAlgorithm,
+        controller: StepController,
+        initial_step: EstimatedFirstStep | GivenFirstStep,
+        save_mode: SaveMode,
+        per_component: bool,
+        dtype,
+        options: Mapping[str, Any],
+    ):
+        super().__init__(dtype, options)
+        self.system, self.algorithm, self.controller = system, algorithm, controller
+        self.initial_step = initial_step
+        self.save_mode = save_mode
+        self.per_component = per_component
+        self._register_buffers(system.n_states, system.n_parameters)
+        self.add_child(initial_step, during="start")
+        calls = {"start": "start", "step": "step", "commit": "commit"}
+        self.add_child(algorithm, during=calls)
+        self.add_child(controller, during={"start": "start", "control": "control"})
+
+    def _register_buffers(self, n: int, m: int) -> None:
+        proposed = (("algorithm.solution", "commit"),)
+        estimates = self.algorithm.n_error_estimates if self.controller.adaptive else 0
+        # What a lane carries from step to step lives always: while some lanes
+        # start and finish runs, others are in the middle of theirs.
+        self.register_buffer("state", n, access_weight=10.0)
+        self.register_buffer("proposed_state", n, phases=proposed, access_weight=4.0)
+        slots = m + self.system.n_faults
+        self.register_buffer("parameters", slots, access_weight=6.0)
+        self.register_buffer(
+            "error",
+            n * estimates,
+            phases=(("algorithm.error_estimate", "judge"),),
+            enabled=estimates > 0,
+            access_weight=2.0,
+        )
+        self.register_buffer("counters", self.n_counters, dtype=np.int32, access_weight=2.0)
+        # Iterations of the solvers inside a step: explicit methods have none.
+        self.register_buffer(
+            "proposed_counters",
+            N_ITERATION_COUNTERS,
+            dtype=np.int32,
+            phases=proposed,
+            enabled=self.algorithm.iterates,
+        )
+        self.register_buffer("dt", 1, access_weight=4.0)
+        # From one attempt to the next its verdict goes as a mask.
+        self.register_buffer(
+            "accept_step", 1, dtype=np.int32, phases=("control",), access_weight=3.0
+        )
+
+    @property
+    def n_counters(self) -> int:
+        """How many counters a lane keeps."""
+        return N_ATTEMPT_COUNTERS + (N_ITERATION_COUNTERS if self.algorithm.iterates else 0)
+
+    def proposed_state_allocator(self, context: BuildContext) -> Callable:
+        """Return the allocator of `proposed_state`, for the target of `context`."""
+        return context.allocator("proposed_state")
