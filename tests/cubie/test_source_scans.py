@@ -277,7 +277,7 @@ def test_a_runs_memory_is_only_handed_on(path):
         if isinstance(node, ast.Name) and node.id == "memory"
     ]
     handed_on = {
-        id(argument)
+        id(argument.value if isinstance(argument, ast.Attribute) else argument)
         for function in functions
         for node in ast.walk(function)
         if isinstance(node, ast.Call)

@@ -163,7 +163,8 @@ def _build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
 
     typical = build_typical(newton, backend)
 
-    def judge(launch, state, increment, delta, previous, eta, iterations, damping, active):
+    def judge(launch, stage, delta, previous, eta, iterations, damping, active):
+        state, increment = stage.state, stage.increment
         total, largest = state[0] * zero, state[0] * zero
         for i in range(n):
             value = absolute(state[i])
