@@ -327,8 +327,8 @@ def test_an_empty_span_returns_the_initial_state(method, options):
     [
         (
             {"backend": "gpu"},
-            "`backend` is 'gpu', but must be one of 'auto', 'cpu', 'cuda', 'python' (did you "
-            "mean 'cpu'?).",
+            "`backend` is 'gpu', but must be one of 'auto', 'cpu', 'cuda', 'python'. A GPU is "
+            "'cuda'.",
         ),
         (
             {"step_controller": "pie"},

@@ -178,7 +178,8 @@ def test_a_series_of_named_parameters_is_one_constant():
             [1.0, 1.0],
             (5, 2),
             "with y0 of shape (2,) only 1-D arrays sweep. For one row a run give y0 once a run as "
-            "well, np.tile(y0, (5, 1)), or each column as a 1-D array of its own.",
+            "well, np.tile(y0, (5, 1)), or each column, or a grid after .ravel(), as a 1-D "
+            "array of its own.",
         ),
         (
             np.ones((3, 2)),
