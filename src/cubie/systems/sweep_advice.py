@@ -42,8 +42,8 @@ def unswept(leaves, n_runs, y0_shape):
         shape = _shape(leaf)
         if _holds_arrays(leaf):
             sentences.append(
-                f"{leaf.label} is a {type(leaf.value).__name__}: arrays in it serve every run. What "
-                "sweeps stands in args itself, or in a tuple, list or dict of it."
+                f"{leaf.label} is a {type(leaf.value).__name__}: arrays in it serve every run. "
+                "What sweeps stands in args itself, or in a tuple, list or dict of it."
             )
         if not shape or (leaf.numeric and shape[0] == n_runs):
             continue
