@@ -253,9 +253,9 @@ LANES = "1, 2, 4, 8, 16, 32, 64"
          "mean False?)."),
         ({"fastmath": 1}, "`fastmath` is 1, but must be one of True, False."),
         ({"fastmath": None}, "`fastmath` is None, but must be one of True, False."),
-        ({"safety": True}, "`safety` is True. It must lie between 0 and 1."),
-        ({"safety": "0.5"}, "`safety` is '0.5'. It must lie between 0 and 1."),
-        ({"safety": HUGE}, "`safety` is an int of 1329 bits. It must lie between 0 and 1."),
+        ({"safety": True}, "`safety` is True. It must be above 0 and at most 1."),
+        ({"safety": "0.5"}, "`safety` is '0.5'. It must be above 0 and at most 1."),
+        ({"safety": HUGE}, "`safety` is an int of 1329 bits. It must be above 0 and at most 1."),
         ({"max_newton_iterations": True, "method": "kvaerno3"}, "`max_newton_iterations` is True. "
          "It must be an int from 1 to 1000."),
         ({"weigh_increments": "no", "method": "kvaerno3"}, "`weigh_increments` is 'no', but must "
