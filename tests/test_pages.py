@@ -5,13 +5,14 @@ import inspect
 import json
 import re
 import tomllib
+from contextlib import nullcontext
 from pathlib import Path
 
 import attrs
 import pytest
 from benchmarks.documents import RESULTS
 
-from cubie import CUDABuffer, RunStatus, Solver, UnknownOption, solve_ivp
+from cubie import CUDABuffer, InvalidOption, RunStatus, Solver, UnknownOption, solve_ivp
 from cubie.cli.command import main
 from cubie.controllers import CONTROLLERS
 from cubie.integrator import RunSettings, Shape, SingleIntegratorRun
@@ -107,6 +108,52 @@ def test_options_of_implicit_methods_are_on_the_page_with_their_defaults(compone
     }
     for name, values in (("linear_solver", LINEAR_SOLVERS), ("preconditioner", PRECONDITIONERS)):
         assert shown[name][1] == ", ".join(f'`"{value}"`' for value in values)
+
+
+def limits_of(values: str) -> list[tuple[float, bool]]:
+    """Read numbers at and beyond the limits that a page gives, and whether they are allowed."""
+    found = re.fullmatch(r"an int from (\d+) to (\d+)", values)
+    if found:
+        low, high = map(int, found.groups())
+        return [(low - 1, False), (low, True), (high, True), (high + 1, False)]
+    found = re.fullmatch(r"above (\S+), (below|at most) (\S+)", values)
+    if not found:
+        return []
+    low, high, included = float(found[1]), float(found[3]), found[2] == "at most"
+    near = 1e-9 * (high - low)
+    return [
+        (low, False),
+        (low + near, True),
+        (high - near, True),
+        (high, included),
+        (high + near, False),
+    ]
+
+
+def test_limits_of_options_are_those_of_the_page(components):
+    """What the page allows is taken to its limits, and refused beyond them."""
+    checked = 0
+    kinds = {type(part).Settings for part in components.values()}
+    cases = [
+        (cells[0], cells[-2], CONTROLLERS[kind].Settings)
+        for cells in rows("controllers")
+        for kind in cells[1].split(", ")
+    ]
+    cases += [
+        (cells[0], cells[-2], kind)
+        for cells in rows("implicit")
+        for kind in kinds
+        if cells[0].strip("`") in attrs.fields_dict(kind)
+    ]
+    for name, values, kind in cases:
+        option = name.strip("`")
+        assert limits_of(values) or "`" in values, f"{option}: what does `{values}` allow?"
+        others = {"preconditioner": "neumann"} if option == "neumann_order" else {}
+        for number, allowed in limits_of(values):
+            checked += 1
+            with nullcontext() if allowed else pytest.raises(InvalidOption, match=option):
+                kind(**{option: number}, **others)
+    assert checked > 60
 
 
 def test_places_of_all_buffers_are_on_the_page(components):

@@ -50,6 +50,12 @@ class OutOfMemory(CubieError, MemoryError):
     """A solve needs more memory than can be had; nothing of it was kept."""
 
 
+class Described(str):
+    """What was given, or what is allowed, in words: it stands in a message without quotes."""
+
+    __slots__ = ()
+
+
 class InvalidOption(CubieError, ValueError):
     """An option has a value that is not allowed.
 
@@ -64,10 +70,12 @@ class InvalidOption(CubieError, ValueError):
         self.option = option
         self.given = given
         self.allowed = tuple(allowed)
-        message = f"`{option}` is {shown(given)}"
+        message = f"`{option}` is {given if isinstance(given, Described) else shown(given)}"
         if self.allowed:
-            message += ", but must be one of " + ", ".join(repr(a) for a in self.allowed)
-            close = nearest(given, self.allowed) if isinstance(given, str) else None
+            message += ", but must be one of " + ", ".join(
+                a if isinstance(a, Described) else repr(a) for a in self.allowed
+            )
+            close = nearest(given, self.allowed) if type(given) is str and not advice else None
             if close:
                 meant = next(a for a in self.allowed if str(a) == close)
                 message += f" (did you mean {meant!r}?)"

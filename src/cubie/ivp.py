@@ -47,7 +47,8 @@ def solve_ivp(
     t_span : (float, float)
         Start and end; integration runs backwards if the end lies before the start.
     y0 : array_like (n,) or (n_runs, n)
-        Initial state, of one run or of each; of equations also a mapping by name.
+        Initial state, of one run or of each; of equations also a mapping, or a series or
+        table of pandas, by name.
         float32 data selects float32.
     method : str or Tableau
         Such as "tsit5", "dormand_prince54", "dop853"; for stiff systems "rodas5p",
@@ -58,8 +59,8 @@ def solve_ivp(
         saves every step, a batch its final state (see `save`).
     args : tuple, optional
         Further arguments of `fun`. An array with a leading axis of runs makes a
-        batch; see `cubie.systems.split_batch` for the rule. Of equations also a
-        mapping by name.
+        batch; see `cubie.systems.split_batch` for the rule. Of equations also by name, as
+        `y0`; there each is one number, so that lists and series sweep too.
     rtol, atol : float or array_like (n,)
         A step's error is kept below ``atol + rtol * abs(y)``, in the root mean
         square over the components.

@@ -126,10 +126,13 @@ class SolverSettings:
         """Return the first step size, 0 where it is estimated, as it is with an adaptive one."""
         if self.first_step is None:
             if not adaptive:
+                choose = "choose a method with an error estimate, such as 'tsit5'"
+                if self.method.has_error_estimate:
+                    choose = f"leave step_controller={self.step_controller!r} out"
                 raise InvalidProblem(
                     "first_step",
                     f"must be given: `{self.method.name}` runs with a fixed step size here. "
-                    "For error control choose a method with an error estimate, such as 'tsit5'.",
+                    f"For error control {choose}.",
                 )
             return 0.0
         step = checks.positive("first_step", self.first_step)

@@ -32,6 +32,7 @@ from cubie.run.saving import SaveMode
 from cubie.settings import SolverSettings
 from cubie.systems import (
     Batch,
+    EquationError,
     RightHandSideError,
     System,
     Watched,
@@ -301,6 +302,10 @@ class Solver:
         if known is not None:
             return known
         names = None if self.equations is None else self.equations.states
+        if names is not None and len(names) != n:
+            raise EquationError(
+                f"y0 has {n} states, but the equations have {len(names)}: {', '.join(names)}."
+            )
         system = _traced(self.fun, batch, names, self._fun)
         system = with_mass(with_jacobian(system, jac, batch.args), mass)
         if system.kind == "compiled":

@@ -22,7 +22,8 @@ class RunStatus(IntEnum):
     STEP_TOO_SMALL = (
         -1,
         "The step size needed for the tolerance fell below the spacing of numbers.",
-        "Loosen rtol or atol, use dtype=float64, or check the right-hand side for a singularity.",
+        "Loosen rtol or atol, use dtype=float64, or check the right-hand side for a singularity; "
+        "with a singular mass_matrix check that y0 satisfies the algebraic equations.",
     )
     TOO_MANY_STEPS = (
         -2,

@@ -327,8 +327,8 @@ def test_an_empty_span_returns_the_initial_state(method, options):
     [
         (
             {"backend": "gpu"},
-            "`backend` is 'gpu', but must be one of 'auto', 'cpu', 'cuda', 'python' (did you "
-            "mean 'cpu'?).",
+            "`backend` is 'gpu', but must be one of 'auto', 'cpu', 'cuda', 'python'. A GPU is "
+            "'cuda'.",
         ),
         (
             {"step_controller": "pie"},
@@ -364,10 +364,10 @@ def test_an_empty_span_returns_the_initial_state(method, options):
             "`lanes` is 4, but must be one of 1. The python target runs one lane a thread.",
         ),
         ({"block_size": 2000}, "`block_size` is 2000. A block has at most 1024 runs."),
-        ({"safety": 2.0}, "`safety` is 2.0. It must lie between 0 and 1."),
+        ({"safety": 2.0}, "`safety` is 2.0. It must be above 0 and at most 1."),
         (
             {"step_controller": "pi", "kp": "a"},
-            "`kp` is 'a'. It must lie between -10 and 10.",
+            "`kp` is 'a'. It must be above -10 and below 10.",
         ),
         (
             {"max_shared": "lots"},

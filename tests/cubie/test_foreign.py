@@ -302,6 +302,7 @@ def test_a_function_numba_cannot_compile_is_named(function):
     assert caught.value.reason in message
     assert "backend='python'" in message
     assert "cannot be traced" in message
+    assert "a table of values with np.interp" in message
     assert "Failed in nopython" not in message
     if function is not unsupported:
         assert "Python objects" in caught.value.reason

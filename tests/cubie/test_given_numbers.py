@@ -178,7 +178,8 @@ def test_a_series_of_named_parameters_is_one_constant():
             [1.0, 1.0],
             (5, 2),
             "with y0 of shape (2,) only 1-D arrays sweep. For one row a run give y0 once a run as "
-            "well, np.tile(y0, (5, 1)), or each column as a 1-D array of its own.",
+            "well, np.tile(y0, (5, 1)), or each column, or a grid after .ravel(), as a 1-D "
+            "array of its own.",
         ),
         (
             np.ones((3, 2)),
@@ -252,9 +253,9 @@ LANES = "1, 2, 4, 8, 16, 32, 64"
          "mean False?)."),
         ({"fastmath": 1}, "`fastmath` is 1, but must be one of True, False."),
         ({"fastmath": None}, "`fastmath` is None, but must be one of True, False."),
-        ({"safety": True}, "`safety` is True. It must lie between 0 and 1."),
-        ({"safety": "0.5"}, "`safety` is '0.5'. It must lie between 0 and 1."),
-        ({"safety": HUGE}, "`safety` is an int of 1329 bits. It must lie between 0 and 1."),
+        ({"safety": True}, "`safety` is True. It must be above 0 and at most 1."),
+        ({"safety": "0.5"}, "`safety` is '0.5'. It must be above 0 and at most 1."),
+        ({"safety": HUGE}, "`safety` is an int of 1329 bits. It must be above 0 and at most 1."),
         ({"max_newton_iterations": True, "method": "kvaerno3"}, "`max_newton_iterations` is True. "
          "It must be an int from 1 to 1000."),
         ({"weigh_increments": "no", "method": "kvaerno3"}, "`weigh_increments` is 'no', but must "

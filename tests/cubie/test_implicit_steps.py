@@ -145,10 +145,10 @@ def test_options_of_the_chosen_linear_solver_are_known():
     """Each solver brings its options; those of another one are refused by name."""
     problem = (robertson, (0.0, 1e-3), [1.0, 0.0, 0.0], "rodas4")
     common = {"backend": "python", "save": "final"}
-    assert solve_ivp(*problem, linear_solver="bicgstab", neumann_order=3, **common).success
+    assert solve_ivp(*problem, linear_solver="bicgstab", max_linear_iterations=9, **common).success
     assert solve_ivp(*problem, lu_factors_location="shared", **common).success
-    with pytest.raises(UnknownOption, match="neumann_order"):
-        solve_ivp(*problem, neumann_order=3, **common)
+    with pytest.raises(UnknownOption, match="max_linear_iterations"):
+        solve_ivp(*problem, max_linear_iterations=9, **common)
     with pytest.raises(InvalidOption, match="must be one of 'lu', 'minimal_residual'"):
         solve_ivp(*problem, linear_solver="qr", **common)
     with pytest.raises(UnknownOption, match="linear_solver"):

@@ -342,9 +342,14 @@ def test_random_patterns_factorise_into_what_was_there(seed):
     ("option", "value", "says"),
     [
         ("preconditioner", "ilu", "must be one of 'none', 'jacobi', 'neumann'"),
-        ("krylov_tolerance", 2.0, "between 0 and 1"),
+        ("krylov_tolerance", 2.0, "above 0 and below 1"),
         ("max_linear_iterations", 0, "an int from 1"),
         ("neumann_order", 2.5, "an int from 1 to 20"),
+        (
+            "neumann_order",
+            3,
+            "no effect with preconditioner='jacobi'; give preconditioner='neumann'",
+        ),
     ],
 )
 def test_bad_options_are_named(option, value, says):

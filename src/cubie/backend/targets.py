@@ -54,7 +54,8 @@ def make_backend(
         For a name, dtype or number of lanes that is not available.
     """
     if name not in BACKENDS:
-        raise InvalidOption("backend", name, BACKENDS)
+        advice = "A GPU is 'cuda'." if str(name).lower() in ("gpu", "device", "nvidia") else ""
+        raise InvalidOption("backend", name, BACKENDS, advice)
     if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise InvalidOption("dtype", np.dtype(dtype).name, ("float32", "float64"))
     if name == "auto":

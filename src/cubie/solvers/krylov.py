@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
+import attrs
 import numpy as np
 from attrs import field, frozen
 
@@ -51,7 +52,7 @@ def _count(low: int, high: int):
 
 def _fraction(instance, attribute, value):
     if not (isinstance(value, float) and 0.0 < value < 1.0):
-        raise InvalidOption(attribute.name, value, advice="It must lie between 0 and 1.")
+        raise InvalidOption(attribute.name, value, advice="It must be above 0 and below 1.")
 
 
 # Units of rounding of its right-hand side that a residual may keep.
@@ -98,6 +99,15 @@ class KrylovSettings:
     neumann_order: int = field(default=2, converter=as_int, validator=_count(1, 20))
     krylov_tolerance: float = field(default=0.05, converter=as_float, validator=_fraction)
     max_linear_iterations: int = field(default=100, converter=as_int, validator=_count(1, 100_000))
+
+    def __attrs_post_init__(self):
+        order = attrs.fields(KrylovSettings).neumann_order
+        if self.preconditioner != "neumann" and self.neumann_order != order.default:
+            advice = (
+                f"It has no effect with preconditioner={self.preconditioner!r}; give "
+                "preconditioner='neumann' as well, or leave it out."
+            )
+            raise InvalidOption(order.name, self.neumann_order, advice=advice)
 
 
 class KrylovSolver(LinearSolver):

@@ -16,6 +16,7 @@ The rule, in order:
 So a vector parameter for all runs is best given as a list: `args=([1.0, 2.0, 3.0],)`.
 """
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ from cubie.reals import NotReal, real_array
 from cubie.systems.errors import BatchShapeError
 from cubie.systems.parameters import leaves_of, rebuild
 from cubie.systems.sweep_advice import require_sweepable, taken_for_vectors, unswept
+from cubie.systems.symbolic.names import is_labelled
 
 
 class Batch(NamedTuple):
@@ -140,13 +142,24 @@ def checked_args(args):
     """Return `args` if it is a tuple or list, as SciPy wants it."""
     if isinstance(args, (tuple, list)):
         return args
-    raise TypeError(
-        f"args must be a tuple of the arguments after t and y, not a {type(args).__name__}; "
-        "for one argument write args=(value,)."
-    )
+    kind = type(args).__name__
+    how = f"not a {kind}; for one argument write args=(value,)."
+    key = next(iter(args.keys()), None) if isinstance(args, Mapping) or is_labelled(args) else None
+    if isinstance(key, str):
+        how = (
+            f"not a {kind} of names, which go with equations given as text. In fun's order write "
+            f"args=(args[{key!r}], ...), or args=(args,) where fun takes it whole."
+        )
+    raise TypeError(f"args must be a tuple of the arguments after t and y, {how}")
 
 
 def _states(y0):
+    if isinstance(y0, Mapping):
+        raise InvalidProblem(
+            "y0",
+            f"is a {type(y0).__name__} of names, but the states of a function have none: give "
+            "their values as a list, in the order of fun's. Names go with equations given as text.",
+        )
     try:
         array = real_array(y0)
     except NotReal as error:

@@ -9,7 +9,7 @@ import numpy as np
 from attrs import evolve
 
 from cubie.backend import Backend
-from cubie.errors import InvalidOption
+from cubie.errors import Described, InvalidOption
 from cubie.reals import real_array
 from cubie.systems.generated import load_module
 from cubie.systems.store import digest_of_text
@@ -37,16 +37,21 @@ def mass_entries(n_states: int, matrix: Any = None) -> MassEntries:
     try:
         array = real_array(matrix).astype(float)
     except (TypeError, ValueError) as error:
-        allowed = (f"a ({n_states}, {n_states}) matrix or {n_states} numbers",)
+        allowed = (
+            Described(f"a ({n_states}, {n_states}) matrix"),
+            Described(f"{n_states} numbers"),
+        )
         raise InvalidOption("mass_matrix", matrix, allowed, f"It {error}.") from error
     if array.ndim == 1:
         array = np.diag(array)
     if array.shape != (n_states, n_states):
-        shape = f"an array of shape {np.shape(matrix)}"
-        allowed = (f"({n_states}, {n_states})", f"({n_states},)")
+        shape = Described(f"an array of shape {np.shape(matrix)}")
+        shapes = (f"shape ({n_states}, {n_states})", f"shape ({n_states},) for a diagonal")
+        allowed = tuple(map(Described, shapes))
         raise InvalidOption("mass_matrix", shape, allowed)
     if not np.isfinite(array).all():
-        raise InvalidOption("mass_matrix", "a matrix with inf or nan", advice="Give finite values.")
+        what = Described("a matrix with inf or nan")
+        raise InvalidOption("mass_matrix", what, advice="Give finite values.")
     rows, columns = np.nonzero(array)
     return {(int(r), int(c)): float(array[r, c]) for r, c in zip(rows, columns, strict=True)}
 

@@ -8,6 +8,10 @@ HOW = (
     "Only NumPy arrays of numbers sweep: for one entry a run give np.asarray({0}, dtype=float), "
     "for one vector of all runs a list."
 )
+HOW_A_TABLE = (
+    "Only NumPy arrays of numbers sweep: for one row a run give np.asarray({0}, dtype=float), and "
+    "y0 once a run as well, np.tile(y0, ({1}, 1)); or each column as a 1-D array of its own."
+)
 
 
 def require_sweepable(leaves, n_runs):
@@ -36,11 +40,18 @@ def unswept(leaves, n_runs, y0_shape):
     sentences = []
     for leaf in leaves:
         shape = _shape(leaf)
+        if _holds_arrays(leaf):
+            sentences.append(
+                f"{leaf.label} is a {type(leaf.value).__name__}: arrays in it serve every run. "
+                "What sweeps stands in args itself, or in a tuple, list or dict of it."
+            )
         if not shape or (leaf.numeric and shape[0] == n_runs):
             continue
         if not leaf.numeric:
+            how = HOW if len(shape) == 1 or n_runs is not None else HOW_A_TABLE
             sentences.append(
-                f"{_what(leaf, shape)}: all of it serves every run. {HOW.format(leaf.label)}"
+                f"{_what(leaf, shape)}: all of it serves every run. "
+                f"{how.format(leaf.label, shape[0])}"
             )
         elif n_runs is not None:
             sentences.append(
@@ -51,7 +62,8 @@ def unswept(leaves, n_runs, y0_shape):
             sentences.append(
                 f"{leaf.label} has shape {shape}: all of it serves every run, because with y0 of "
                 f"shape {y0_shape} only 1-D arrays sweep. For one row a run give y0 once a run as "
-                f"well, np.tile(y0, ({shape[0]}, 1)), or each column as a 1-D array of its own."
+                f"well, np.tile(y0, ({shape[0]}, 1)), or each column, or a grid after .ravel(), as "
+                "a 1-D array of its own."
             )
     return tuple(sentences)
 
@@ -79,6 +91,21 @@ def _shape(leaf):
         return ()
     shape = getattr(leaf.value, "shape", ())
     return shape if isinstance(shape, tuple) else ()
+
+
+def _holds_arrays(leaf):
+    """Tell whether an object that is no plain container has arrays as attributes or entries."""
+    if leaf.numeric or hasattr(type(leaf.value), "__array__") or isinstance(leaf.value, type):
+        return False
+    held = leaf.value if isinstance(leaf.value, (tuple, list)) else _attributes(leaf.value).values()
+    return any(isinstance(entry, np.ndarray) and entry.ndim for entry in held)
+
+
+def _attributes(value):
+    try:
+        return vars(value)
+    except TypeError:
+        return {}
 
 
 def _is_mask(value):

@@ -157,7 +157,7 @@ class _Request:
             watch.add(fun, getattr(fun, "__name__", "fun"))
         watch.add(self.args, "args")
         plain = watch.watched(plain, changed)
-        results = plain_results(plain, self.n_states, self.args)
+        results = plain_results(plain, self.n_states, self.args, self.fun)
         known = (self.store.read_entry(self.key) or {}) if self.key else {}
         baked = frozenset(self._baked(known))
         try:

@@ -19,6 +19,14 @@ FAMILIES = {
 """Module of each family, and its tuple of tableaus there."""
 
 
+INSTEAD = dict.fromkeys(
+    ("lsoda", "bdf", "vode", "cvode", "adams", "odeint"),
+    "methods of several steps are not here. For stiff systems choose 'rodas5p' or "
+    "'radau_iia_5', for others 'tsit5' or 'dop853'.",
+)
+"""What stands in for methods of other packages, by their names in lower case."""
+
+
 @cache
 def _family(module: str) -> tuple[Tableau, ...]:
     """Return the tableaus of one module; made on first use, since exact checks take time."""
@@ -34,6 +42,8 @@ def all_tableaus() -> Mapping[str, Tableau]:
 class UnknownTableau(CubieError, ValueError):
     """A method name that is neither a tableau's name nor an alias.
 
+    Of methods that SciPy has and this package has not, it says what takes their place.
+
     Attributes
     ----------
     given : str
@@ -45,9 +55,9 @@ class UnknownTableau(CubieError, ValueError):
     """
 
     def __init__(self, given: str, nearest: str, names: tuple[str, ...]) -> None:
+        told = INSTEAD.get(_spelling(given), f"did you mean {nearest!r}?")
         super().__init__(
-            f"no method is called {given!r}; did you mean {nearest!r}? "
-            f"The methods are: {', '.join(names)}"
+            f"no method is called {given!r}; {told} The methods are: {', '.join(names)}"
         )
         self.given = given
         self.nearest = nearest
@@ -83,7 +93,10 @@ def get_tableau(name: str | Tableau) -> Tableau:
     if isinstance(name, Tableau):
         return name
     if not isinstance(name, str):
-        raise TypeError(f"a method is a name or a Tableau, not {name!r} ({type(name).__name__})")
+        hint = f"; write {name.__name__!r}" if isinstance(name, type) else ""
+        raise TypeError(
+            f"a method is a name or a Tableau, not {name!r} ({type(name).__name__}){hint}"
+        )
     spelling = _spelling(name)
     for module in FAMILIES:
         for tableau in _family(module):

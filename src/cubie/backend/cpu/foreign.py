@@ -26,8 +26,8 @@ class CPUForeignTarget(ForeignTarget):
     arrays = arrayobj
     intrinsic = staticmethod(intrinsic)
     advice = (
-        "Write it with what numba supports, or so that it can be traced; backend='python' "
-        "runs it as it is, slowly."
+        "Write it with what numba supports, or so that it can be traced (a table of values with "
+        "np.interp); backend='python' runs it as it is, slowly."
     )
 
     def __init__(self, fastmath):

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-from cubie.errors import InvalidOption
+from cubie.errors import Described, InvalidOption
 from cubie.reals import real_array
 
-_ALLOWED = ("jac(t, y, *args)", "an (n, n) matrix of numbers", "a SciPy sparse matrix")
+_FORMS = ("a function jac(t, y, *args)", "an (n, n) matrix of numbers", "a SciPy sparse matrix")
+_ALLOWED = tuple(map(Described, _FORMS))
+_ADVICE = "Without it the Jacobian is derived from the equations."
 
 
 @frozen
@@ -42,11 +44,12 @@ def read_jacobian(given: Any) -> Callable | None:
     try:
         matrix = real_array(dense(given)).astype(float)
     except (TypeError, ValueError) as error:
-        raise InvalidOption("jac", f"a {type(given).__name__}", _ALLOWED) from error
+        raise InvalidOption("jac", given, _ALLOWED, _ADVICE) from error
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise InvalidOption("jac", f"an array of shape {matrix.shape}", _ALLOWED)
+        raise InvalidOption("jac", Described(f"an array of shape {matrix.shape}"), _ALLOWED)
     if not np.isfinite(matrix).all():
-        raise InvalidOption("jac", "a matrix with inf or nan", advice="Give finite values.")
+        what = Described("a matrix with inf or nan")
+        raise InvalidOption("jac", what, advice="Give finite values.")
     return ConstantJacobian(tuple(tuple(row) for row in matrix.tolist()))
 
 
@@ -58,5 +61,6 @@ def dense(matrix: Any) -> Any:
 def checked_size(jac: Callable, n_states: int) -> None:
     """Refuse a constant matrix of another size than the state's."""
     if isinstance(jac, ConstantJacobian) and len(jac.rows) != n_states:
-        shape = f"a matrix of shape ({len(jac.rows)}, {len(jac.rows)})"
-        raise InvalidOption("jac", shape, (f"({n_states}, {n_states})",))
+        shape = Described(f"a matrix of shape ({len(jac.rows)}, {len(jac.rows)})")
+        allowed = Described(f"shape ({n_states}, {n_states})")
+        raise InvalidOption("jac", shape, (allowed,))

@@ -12,7 +12,6 @@ that is no derivative defines a quantity for the others, in any order.
 from __future__ import annotations
 
 import ast
-import difflib
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import Any
 import numpy as np
 from attrs import Factory, field, frozen
 
-from cubie.errors import CubieError
+from cubie.systems.symbolic.names import EquationError, by_name, hint, in_order, stacked, swept
 
 TIME = "t"
 _STATE = "_state"  # no user's name begins with an underscore
@@ -40,10 +39,6 @@ _CONSTANTS = {"pi": float(np.pi)}
 _DERIVATIVE = re.compile(r"(?:d\s*(?P<a>\w+)\s*/\s*dt|(?P<b>\w+)\s*'|d(?P<c>\w+))$")
 
 _EQUALS = re.compile(r"(?<![<>=!])=(?!=)")
-
-
-class EquationError(CubieError, ValueError):
-    """Equations that are no system of differential equations."""
 
 
 @frozen
@@ -72,34 +67,27 @@ class Equations:
         return Equations, (self.states, self.parameters, self._source)
 
     def arguments(self, args: Any) -> Any:
-        """Return the parameters in order, from a mapping by name or a sequence in order."""
-        if not isinstance(args, Mapping):
-            args = () if args is None else args
-            if isinstance(args, (tuple, list)) and len(args) != len(self.parameters):
-                raise EquationError(
-                    f"args hold {len(args)} values, but the equations have "
-                    f"{len(self.parameters)} parameters: {', '.join(self.parameters) or 'none'}."
-                )
-            return args
-        return self._ordered("args", args, self.parameters)
+        """Return the parameters in order, from what goes by name or a sequence in order."""
+        named = by_name("args", args)
+        if named is not None:
+            args = in_order("args", named, self.parameters)
+        elif args is None:
+            args = ()
+        elif not isinstance(args, (tuple, list)):
+            return args  # refused where batches are split
+        if len(args) != len(self.parameters):
+            raise EquationError(
+                f"args hold {len(args)} values, but the equations have "
+                f"{len(self.parameters)} parameters: {', '.join(self.parameters) or 'none'}."
+            )
+        return tuple(map(swept, self.parameters, args))
 
     def initial_state(self, y0: Any) -> Any:
-        """Return y0 in the order of the states, from a mapping by name or an array in order."""
-        if not isinstance(y0, Mapping):
+        """Return y0 in the order of the states, from what goes by name or an array in order."""
+        named = by_name("y0", y0)
+        if named is None:
             return y0
-        values = self._ordered("y0", y0, self.states)
-        return np.stack(np.broadcast_arrays(*values), axis=-1)
-
-    @staticmethod
-    def _ordered(what: str, given: Mapping, names: Sequence[str]) -> tuple:
-        named = {str(name): value for name, value in given.items()}
-        for name in named:
-            if name not in names:
-                raise EquationError(f"{what} has `{name}`{_hint(name, names)}")
-        missing = [name for name in names if name not in named]
-        if missing:
-            raise EquationError(f"{what} lacks a value for {', '.join(missing)}.")
-        return tuple(named[name] for name in names)
+        return stacked(in_order("y0", named, self.states), self.states)
 
 
 def equations(
@@ -231,7 +219,7 @@ def _assemble(pairs, wanted, parameters) -> Equations:
     chosen = tuple(order) if parameters is None else tuple(str(p) for p in parameters)
     for name in order:
         if name not in chosen:
-            raise EquationError(f"`{name}` is not defined{_hint(name, (*known, *chosen))}")
+            raise EquationError(f"`{name}` is not defined{hint(name, (*known, *chosen))}")
     source = _source(states, chosen, texts, used, quantities)
     return Equations(states, chosen, source)
 
@@ -338,7 +326,7 @@ class _Reader(ast.NodeTransformer):
         name = _RENAMED.get(name, name)
         if name not in (*_FUNCTIONS, "power"):
             raise EquationError(
-                f"{self.where}: there is no function `{name}`{_hint(name, _FUNCTIONS)}"
+                f"{self.where}: there is no function `{name}`{hint(name, _FUNCTIONS)}"
             )
         arguments = [self.visit(argument) for argument in node.args]
         return ast.Call(ast.Name(f"_{name}", ast.Load()), arguments, [])
@@ -407,8 +395,3 @@ def _compiled(source: str) -> Callable:
     except SyntaxError as error:
         raise EquationError(f"A name cannot be one in Python: {error.text}.") from None
     return namespace["right_hand_side"]
-
-
-def _hint(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean `{close[0]}`?" if close else f"; there are {', '.join(known)}."

@@ -1,6 +1,7 @@
 """The user's function on plain numbers: is it a right-hand side, and does its traced form agree?"""
 
 import contextlib
+import inspect
 import math
 import warnings
 
@@ -14,7 +15,7 @@ from cubie.systems.tracing.tracer import explain, output_entries
 RELATIVE_TOLERANCE = 1e-8
 
 
-def plain_results(fun, n_states, args):
+def plain_results(fun, n_states, args, asked):
     """Call `fun` at two points with positive states and return [(t, y, derivative)].
 
     Raises
@@ -33,6 +34,7 @@ def plain_results(fun, n_states, args):
     if not results:
         raise RightHandSideError(
             f"fun raises for {n_states} states and these args: {explain(first_error)}"
+            f"{_of_order(asked)}"
         ) from first_error
     t, y, derivative = results[0]
     if not np.array_equal(_numbers(_call(fun, t, y, args), n_states), derivative, equal_nan=True):
@@ -41,6 +43,17 @@ def plain_results(fun, n_states, args):
             "own?); a right-hand side must depend on its arguments only."
         )
     return results
+
+
+def _of_order(fun):
+    """Say in which order arguments come, where those of a function look exchanged."""
+    try:
+        names = list(inspect.signature(fun).parameters)
+    except (TypeError, ValueError):
+        return ""
+    if len(names) < 2 or names[1] not in ("t", "time") or names[0] in ("t", "time"):
+        return ""
+    return f" The time comes first: fun is called as fun(t, y, *args), not as fun({names[0]}, t)."
 
 
 def _points(n_states, positive):
