@@ -134,9 +134,7 @@ def _build_judge(loop: IVPLoop, context: BuildContext) -> Callable:
 def _build_outcome(loop: IVPLoop, backend: Backend) -> Callable:
     """Decide per lane whether its run goes on, and if not why."""
     clock = build_clock(loop.save_mode, backend, loop.controller.adaptive)
-    has_ended, too_small_a_step, stands_still = (
-        clock.has_ended, clock.too_small, clock.stands_still,
-    )  # fmt: skip
+    has_ended, is_stuck = clock.has_ended, clock.is_stuck
     too_small, non_finite = int(RunStatus.STEP_TOO_SMALL), int(RunStatus.NON_FINITE)
     too_many, stopped = int(RunStatus.TOO_MANY_STEPS), int(RunStatus.CLOCK_STANDS_STILL)
 
@@ -144,7 +142,7 @@ def _build_outcome(loop: IVPLoop, backend: Backend) -> Callable:
         inputs, stop, final, elapsed, h, lands, accept, finite, failure, status, active, counters
     ):
         solved = failure == 0
-        stuck = active & select(accept, stands_still(h), too_small_a_step(h, elapsed))
+        stuck = active & is_stuck(accept, h, elapsed)
         why = select(finite, select(accept, stopped, too_small), non_finite)
         status = select(stuck, select(solved, why, failure), status)
         active = active & ~stuck & ~(accept & has_ended(lands, stop, final))

@@ -76,10 +76,10 @@ def build_judge(newton: NewtonSolver, context: BuildContext) -> Callable:
         # Without a change before, the rate is that of earlier equations.
         shrinks = first | (size < previous)
         measured = shrinks & ~first
-        rate = select(measured, size, zero) / select(measured, previous, one)
+        rate = size / select(measured, previous, one)
         # What a lane that stopped carries on to its next equations no longer changes: how
-        # long its neighbours iterate must not show in it. Asked here and not before: divisions
-        # need not wait for it.
+        # long its neighbours iterate must not show in it. Asked here and not before: the
+        # divisions need not wait for it, and what they give elsewhere is not used.
         eta = select(active & measured, trusted(rate / (one - rate), iterations), eta)
         # A change of nothing solves the equations, whatever was before.
         converged = active & ((shrinks & (eta * size <= tolerance)) | (size == zero))
