@@ -15,6 +15,7 @@ from cubie.systems import Batch, argument_views
 
 Shapes = tuple[Any, ...]
 
+
 def shapes_of(y0: Any, args: Any) -> Shapes | None:
     """Return what decides how plain inputs are laid out, None where they are not plain.
 
