@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from cubie.systems import System
 
 _PLAIN = frozenset({float, int, np.float64})
+LEAST_FLOAT32 = float(np.finfo(np.float32).tiny)
+LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+FEW_VALUES = 16  # are looked at sooner one by one
 LARGEST_COUNT = 2**31 - 2  # attempts are counted in 32 bits, with room for one more
 
 
@@ -154,8 +157,10 @@ def fit(name: str, given: Any, rounded: np.ndarray) -> None:
     """
     if rounded.dtype == np.float64:
         return
+    if type(given) is float and rounded.dtype == np.float32 and _is_normal(given):
+        return
     given = np.asarray(given)
-    if given.dtype == rounded.dtype:
+    if given.dtype == rounded.dtype or _surely_kept(given, rounded):
         return
     given = np.broadcast_to(given, rounded.shape)
     lost = (rounded == 0) & (given != 0)
@@ -169,6 +174,23 @@ def fit(name: str, given: Any, rounded: np.ndarray) -> None:
             f"{limits.smallest_subnormal:.2g} to {limits.max:.2g}. Choose other units, or "
             "dtype='float64'.",
         )
+
+
+def _is_normal(value: float) -> bool:
+    """Tell whether float32 holds a number, or its neighbour, with all digits."""
+    return value == 0.0 or LEAST_FLOAT32 <= abs(value) <= LARGEST_FLOAT32
+
+
+def _surely_kept(given: np.ndarray, rounded: np.ndarray) -> bool:
+    """Tell cheaply whether nothing was lost; False where that takes a closer look.
+
+    Solves that take microseconds ask this, and those of many runs look at all of them.
+    """
+    if given.size <= FEW_VALUES:
+        return rounded.dtype == np.float32 and all(map(_is_normal, given.ravel().tolist()))
+    if given.shape != rounded.shape or np.count_nonzero(np.isfinite(rounded)) != rounded.size:
+        return False
+    return np.count_nonzero(rounded) == np.count_nonzero(given)
 
 
 def constants(system: System, dtype) -> None:

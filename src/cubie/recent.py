@@ -33,18 +33,24 @@ class Recent(Generic[V]):
     ):
         self._most, self._most_bytes, self._bytes_of = most, most_bytes, bytes_of
         self._kept: OrderedDict[Any, V] = OrderedDict()
+        self._latest: tuple[Any, V] | None = None  # found without a search
 
     def get(self, key: Any) -> V | None:
         """Return what is remembered, which counts as a use; None where there is nothing."""
+        latest = self._latest
+        if latest is not None and latest[0] == key:
+            return latest[1]
         found = self._kept.get(key)
         if found is not None:
             self._use(key)
+            self._latest = key, found
         return found
 
     def put(self, key: Any, thing: V) -> V:
         """Remember, and return what is remembered: what another thread put first, if one did."""
         thing = self._kept.setdefault(key, thing)
         self._use(key)
+        self._latest = key, thing
         while len(self._kept) > self._most or self._is_too_large():
             try:
                 self._kept.popitem(last=False)
@@ -65,6 +71,7 @@ class Recent(Generic[V]):
 
     def clear(self) -> None:
         """Forget everything."""
+        self._latest = None
         self._kept.clear()
 
     def __contains__(self, key: Any) -> bool:

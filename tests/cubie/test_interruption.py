@@ -1,5 +1,6 @@
 """A signal ends a solve soon, what had ended can be had, and the next solve is sound."""
 
+import ctypes
 import os
 import random
 import signal
@@ -236,3 +237,29 @@ def test_a_group_larger_than_a_stack_is_solved():
         [sys.executable, "-c", LARGE], capture_output=True, text=True, timeout=300
     )
     assert (done.returncode, done.stdout.split()) == (0, ["True", "True"]), done.stderr[-500:]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="actions of signals are POSIX's")
+def test_the_action_of_a_signal_is_put_back_as_it_was_found():
+    """Also where another one than at the solve before is found."""
+    libc = ctypes.CDLL(None)
+
+    def action() -> bytes:
+        room = ctypes.create_string_buffer(256)
+        assert libc.sigaction(int(signal.SIGINT), None, room) == 0
+        # Handler, mask and flags, as C libraries lay them out; glibc leaves what it does not use.
+        return room.raw[:16] + room.raw[136:140]
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    solver = solver_of("tsit5")
+    try:
+        seen = set()
+        for restarts in (False, True, False, False):
+            signal.siginterrupt(signal.SIGINT, not restarts)  # a flag of the action
+            found = action()
+            solve(solver, SHORT)
+            assert action() == found
+            seen.add(found)
+        assert len(seen) == 2
+    finally:
+        signal.signal(signal.SIGINT, before)

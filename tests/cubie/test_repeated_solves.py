@@ -178,6 +178,9 @@ def test_what_was_not_used_for_longest_is_forgotten_first():
     assert list(recent) == [8, "a", 9]
     assert recent.get("b") is None
     assert recent.put("a", "another") == "A"  # what is there first stays
+    assert recent.get("a") == "A"
+    recent.clear()
+    assert recent.get("a") is None
 
 
 def test_what_is_remembered_holds_so_many_bytes_at_most():

@@ -30,10 +30,12 @@ OTHERS = [
     for name in ("SIGTERM", "SIGALRM", "SIGUSR1", "SIGUSR2", "SIGHUP")
     if hasattr(signal, name)
 ]
-INTERRUPT = int(signal.SIGINT)
+SIGNALS = (*OTHERS, int(signal.SIGINT))
 # How long the main thread waits before it looks for signals where locks cannot be interrupted.
 PATIENCE_SECONDS = 0.05
 MAIN = threading.main_thread().ident
+# Elsewhere there is no handler in machine code: the main thread waits.
+HAS_NATIVE_HANDLER = os.name == "posix"
 
 
 class Interrupted(Exception):
@@ -62,18 +64,31 @@ class Handling(Enum):
 
 def handling() -> Handling:
     """Tell which signals may end a solve that begins now."""
+    global _latest
     if threading.get_ident() != MAIN:
-        return Handling.NOBODY
-    for number in OTHERS:
-        # What is not a function says that the system's own action is taken, or none.
-        if callable(getsignal(number)):
-            return Handling.HANDLERS
-    on_interrupt = getsignal(INTERRUPT)
-    # Elsewhere there is no handler in machine code: the main thread waits.
-    if on_interrupt is signal.default_int_handler and os.name == "posix":
-        return Handling.CTRL_C
-    return Handling.HANDLERS if callable(on_interrupt) else Handling.NOBODY
+        return NOBODY
+    # At each solve, of which some take microseconds: mostly nothing changed since the last one.
+    found, answer = _latest
+    handlers = tuple(map(getsignal, SIGNALS))
+    if handlers != found:
+        answer = _handling(handlers)
+        _latest = handlers, answer
+    return answer
 
+
+def _handling(handlers: tuple[Any, ...]) -> Handling:
+    """Tell what may end a solve while these are the handlers of `SIGNALS`."""
+    *others, on_interrupt = handlers
+    # What is not a function says that the system's own action is taken, or none.
+    if any(map(callable, others)):
+        return Handling.HANDLERS
+    if on_interrupt is signal.default_int_handler and HAS_NATIVE_HANDLER:
+        return Handling.CTRL_C
+    return Handling.HANDLERS if callable(on_interrupt) else NOBODY
+
+
+NOBODY = Handling.NOBODY  # members are looked up slowly
+_latest: tuple[tuple[Any, ...], Handling] = (), NOBODY
 
 _stack_size_lock = threading.Lock()
 

@@ -25,7 +25,7 @@ from cubie.buffers import BufferRegistry, Layout
 from cubie.errors import InvalidOption, InvalidProblem, UnknownOption
 from cubie.factory import LOCATIONS, BuildCache
 from cubie.integrator import SingleIntegratorRun
-from cubie.launch.capacity import Free, Kept, no_device
+from cubie.launch.capacity import ALWAYS_THERE, Free, Kept, no_device
 from cubie.launch.stops import lay_out_stops
 from cubie.run.parts import COUNTERS
 from cubie.run.saving import SaveMode
@@ -311,14 +311,16 @@ def make_outputs(
     OutputsTooLarge
         If that exceeds what memory is left; `on_device` tells of a device's own.
     """
-    layout = _output_layout(mode, n, n_runs, n_points, n_counters, dtype)
-    kept = Kept(mode, n_runs, n, np.dtype(dtype))
-    kept.require(n_points, layout.size, on_device)
+    final = mode is SaveMode.FINAL
+    layout = _output_layout(final, n, n_runs, n_points, n_counters, np.dtype(dtype).char)
+    if layout.size > ALWAYS_THERE:
+        Kept(mode, n_runs, n, np.dtype(dtype)).require(n_points, layout.size, on_device)
     try:
         outputs = OutputBlock(layout)
     except MemoryError as error:
+        kept = Kept(mode, n_runs, n, np.dtype(dtype))
         raise kept.refusal(n_points, layout.size, None) from error
-    if mode is not SaveMode.FINAL:
+    if not final:
         outputs.arrays.states.fill(np.nan)
         outputs.arrays.times.fill(np.nan)
     return outputs
@@ -334,9 +336,8 @@ def mark_unwritten(outputs: OutputBlock, mode: SaveMode, n: int, n_written: int)
 
 @lru_cache(maxsize=32)
 def _output_layout(
-    mode: SaveMode, n: int, n_runs: int, n_points: int, n_counters: int, dtype
+    final: bool, n: int, n_runs: int, n_points: int, n_counters: int, dtype: str
 ) -> OutputLayout:
-    final = mode is SaveMode.FINAL
     counts = KernelOutputs(
         states=(1 if final else n_points) * n * n_runs,
         times=n_runs,

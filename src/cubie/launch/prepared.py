@@ -17,7 +17,7 @@ from cubie.launch.staging import Staging
 from cubie.launch.steps import Room, StepsSolve
 from cubie.launch.stops import FIELDS, Stops, lay_out_stops
 from cubie.run.saving import SaveMode
-from cubie.systems import Batch, inconsistency
+from cubie.systems import Batch, System, inconsistency
 
 # Larger inputs are not kept: laying them out anew is little next to solving them.
 MAX_STAGED_ELEMENTS = 100_000
@@ -47,7 +47,7 @@ class PreparedSolve:
     notes: tuple[str, ...]
     room: Room = field(factory=Room, init=False, eq=False)  # for points, where steps are saved
 
-    @property
+    @cached_property
     def adaptive(self) -> bool:
         """Step sizes are chosen as the run goes."""
         return self.kernel.integrator.controller.adaptive
@@ -55,7 +55,7 @@ class PreparedSolve:
     @cached_property
     def reads_time(self) -> bool:
         """The right-hand side depends on the time itself, as far as can be seen."""
-        return self.kernel.integrator.loop.system.system.reads_time
+        return self._system.reads_time
 
     def run(self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float) -> Result:
         """Lay out the inputs of a batch, launch, and shape the result.
@@ -121,9 +121,8 @@ class PreparedSolve:
 
     def _solve(self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None) -> Solved:
         kernel, mode, n = self.kernel, self.mode, self._kind.n_states
-        n_points, n_counters = 1 if times is None else len(times), kernel.integrator.loop.n_counters
-        on_device = kernel.compiled.free_bytes
-        outputs = make_outputs(mode, n, n_runs, n_points, self.dtype, n_counters, on_device)
+        n_points, on_device = 1 if times is None else len(times), kernel.compiled.free_bytes
+        outputs = make_outputs(mode, n, n_runs, n_points, self.dtype, self._n_counters, on_device)
         try:
             return outputs, None, kernel.launch(n_runs, inputs, outputs)
         except Interrupted as interruption:
@@ -137,7 +136,7 @@ class PreparedSolve:
             kernel.launch,
             inputs,
             kept,
-            kernel.integrator.loop.n_counters,
+            self._n_counters,
             self.room,
             kernel.backend.runs_at_once,
             kernel.compiled.free_bytes,
@@ -150,7 +149,7 @@ class PreparedSolve:
 
     def _notes_on_start(self, inputs: KernelInputs, n_runs: int, start: float) -> tuple[str, ...]:
         """Say where a differential-algebraic system starts inconsistently."""
-        system = self.kernel.integrator.loop.system.system
+        system = self._system
         if system.mass is None:
             return ()
         states = inputs.initial_state.reshape(system.n_states, -1)
@@ -159,6 +158,14 @@ class PreparedSolve:
         states = np.broadcast_to(states, (len(states), len(runs)))
         found = inconsistency(system, start, states, inputs.parameters[at], self.rtol, self.atol)
         return () if found is None else (found.note,)
+
+    @cached_property
+    def _system(self) -> System:
+        return self.kernel.integrator.loop.system.system
+
+    @cached_property
+    def _n_counters(self) -> int:
+        return self.kernel.integrator.loop.n_counters
 
     @cached_property
     def _kind(self) -> ResultKind:

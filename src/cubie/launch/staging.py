@@ -15,8 +15,6 @@ from cubie.systems import Batch, argument_views
 
 Shapes = tuple[Any, ...]
 
-FEW_VALUES = 16  # are looked at sooner one by one
-
 
 def shapes_of(y0: Any, args: Any) -> Shapes | None:
     """Return what decides how plain inputs are laid out, None where they are not plain.
@@ -43,7 +41,7 @@ def shapes_of(y0: Any, args: Any) -> Shapes | None:
 
 
 def _all_finite(values: np.ndarray) -> bool:
-    if values.size <= FEW_VALUES:
+    if values.size <= checks.FEW_VALUES:
         return all(map(isfinite, values.tolist()))
     return np.count_nonzero(np.isfinite(values)) == values.size
 

@@ -128,9 +128,7 @@ def _build_judge(loop: RunParts, context: BuildContext) -> Callable:
 def _build_outcome(loop: RunParts, backend: Backend) -> Callable:
     """Decide per lane whether its run goes on, and if not why."""
     clock = build_clock(loop.save_mode, backend, loop.controller.adaptive)
-    has_ended, too_small_a_step, stands_still = (
-        clock.has_ended, clock.too_small, clock.stands_still,
-    )  # fmt: skip
+    has_ended, is_stuck = clock.has_ended, clock.is_stuck
     too_small, non_finite = int(RunStatus.STEP_TOO_SMALL), int(RunStatus.NON_FINITE)
     too_many, stopped = int(RunStatus.TOO_MANY_STEPS), int(RunStatus.CLOCK_STANDS_STILL)
 
@@ -138,7 +136,7 @@ def _build_outcome(loop: RunParts, backend: Backend) -> Callable:
         accept, finite, failure = verdict
         elapsed, active, h = progress.elapsed, progress.active, ahead.h
         solved = failure == 0
-        stuck = active & select(accept, stands_still(h), too_small_a_step(h, elapsed))
+        stuck = active & is_stuck(accept, h, elapsed)
         why = select(finite, select(accept, stopped, too_small), non_finite)
         status = select(stuck, select(solved, why, failure), progress.status)
         active = active & ~stuck & ~(accept & has_ended(ahead.lands, stop, final))

@@ -95,10 +95,9 @@ class ClockFunctions:
         ``keep(accept, proposal, elapsed, carry) -> (elapsed, carry)``: after an attempt.
     has_ended : callable
         ``has_ended(lands, stop, final) -> mask``: a step that lands on a stop ends the run.
-    too_small : callable
-        ``too_small(h, elapsed) -> mask``: no step smaller than `h` is worth an attempt.
-    stands_still : callable
-        ``stands_still(h) -> mask``: a step so small does not move the clock.
+    is_stuck : callable
+        ``is_stuck(accept, h, elapsed) -> mask``: where a step was accepted, it is so small that it
+        does not move the clock; elsewhere, that no smaller one is worth an attempt.
     """
 
     final_stop: Callable
@@ -108,8 +107,7 @@ class ClockFunctions:
     propose: Callable
     keep: Callable
     has_ended: Callable
-    too_small: Callable
-    stands_still: Callable
+    is_stuck: Callable
 
 
 @shared_function
@@ -198,11 +196,8 @@ def _counted(backend: Backend):
     def has_ended(lands, stop, final):
         return lands & (stop.count >= final.count)
 
-    def too_small(h, elapsed):
-        return h == h
-
-    def stands_still(h):
-        return h != h
+    def is_stuck(accept, h, elapsed):
+        return ~accept
 
     return ClockFunctions(
         final_stop,
@@ -212,8 +207,7 @@ def _counted(backend: Backend):
         propose,
         keep,
         has_ended,
-        too_small,
-        stands_still,
+        is_stuck,
     )
 
 
@@ -246,9 +240,8 @@ def _rounded(backend: Backend):
     def has_ended(lands, stop, final):
         return lands & (stop.elapsed >= final.elapsed)
 
-    limits = _limits(backend)
     return ClockFunctions(
-        final_stop, stop_of_times, restart, _elapsed, propose, keep, has_ended, *limits
+        final_stop, stop_of_times, restart, _elapsed, propose, keep, has_ended, _is_stuck(backend)
     )
 
 
@@ -300,9 +293,8 @@ def _compensated(backend: Backend):
         at_end = (stop.elapsed >= final.elapsed) & (stop.correction >= final.correction)
         return lands & at_end
 
-    limits = _limits(backend)
     return ClockFunctions(
-        final_stop, stop_of_times, restart, _elapsed, propose, keep, has_ended, *limits
+        final_stop, stop_of_times, restart, _elapsed, propose, keep, has_ended, _is_stuck(backend)
     )
 
 
@@ -310,15 +302,12 @@ def _elapsed(stop, elapsed, dt, counters):
     return elapsed
 
 
-def _limits(backend: Backend):
-    """Return `too_small` and `stands_still` of the clocks that sum their steps."""
+def _is_stuck(backend: Backend):
+    """Return `is_stuck` of the clocks that sum their steps."""
     least = build_least_step(backend)
     nothing = backend.constant(10.0 * np.finfo(backend.dtype).tiny)
 
-    def too_small(h, elapsed):
-        return h <= least(elapsed)
+    def is_stuck(accept, h, elapsed):
+        return h <= select(accept, nothing, least(elapsed))
 
-    def stands_still(h):
-        return h <= nothing
-
-    return too_small, stands_still
+    return is_stuck

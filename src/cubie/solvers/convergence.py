@@ -76,11 +76,12 @@ def build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
         first = iterations == 0
         # Without a change before, the rate is that of earlier equations.
         shrinks = first | (size < previous)
+        measured = shrinks & ~first
+        rate = size / select(measured, previous, one)
         # What a lane that stopped carries on to its next equations no longer changes: how
-        # long its neighbours iterate must not show in it.
-        measured = active & shrinks & ~first
-        rate = select(measured, size, zero) / select(measured, previous, one)
-        eta = select(measured, trusted(rate / (one - rate), iterations), eta)
+        # long its neighbours iterate must not show in it. Asked here and not before: the
+        # divisions need not wait for it, and what they give elsewhere is not used.
+        eta = select(active & measured, trusted(rate / (one - rate), iterations), eta)
         # A change of nothing solves the equations, whatever was before.
         converged = active & ((shrinks & (eta * size <= tolerance)) | (size == zero))
         goes_on = active & shrinks & ~converged & (iterations + 1 < limit)

@@ -24,7 +24,7 @@ from cubie.backend.base import (
 )
 from cubie.backend.cpu.object_code import ENTRY, ObjectCode
 from cubie.backend.cpu.threads import shared_team
-from cubie.backend.interruption import Handling, Interrupted, handling, run_apart
+from cubie.backend.interruption import NOBODY, Handling, Interrupted, handling, run_apart
 from cubie.backend.machine import n_threads, register_bytes
 from cubie.backend.run_queue import RunQueue
 
@@ -181,7 +181,7 @@ class CPUKernel(Kernel):
         elif may_end is Handling.HANDLERS:
             apart = 0
         else:
-            ended_by = job.queue if may_end is Handling.CTRL_C else None
+            ended_by = None if may_end is NOBODY else job.queue
             shared_team().run(self._entry, job.arguments, ended_by)
             return
         # The code too must last as long as a thread that is in it.
@@ -190,9 +190,13 @@ class CPUKernel(Kernel):
 
     def _workers(self, n_runs: int) -> int:
         """Return how many threads a batch is worth, judged by what the latest one took."""
-        n_groups = -(-n_runs // self._width)
+        n_groups, most = -(-n_runs // self._width), n_threads()
+        if n_groups < most:
+            most = n_groups
+        if most == 1:  # asked twice a solve, of which some take microseconds
+            return 1
         worth = int(n_groups * self._group_seconds / self.SECONDS_WORTH_A_THREAD)
-        return max(1, min(n_threads(), n_groups, worth))
+        return max(1, min(most, worth))
 
 
 class _Job:

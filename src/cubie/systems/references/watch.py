@@ -31,6 +31,7 @@ class Watch:
         self._arrays: list[tuple] = []
         self._names: dict[int, tuple[dict, set[str]]] = {}
         self._looked_up: list[tuple] = []
+        self._more = True  # than functions; known once everything was looked at
 
     def hidden(self) -> None:
         """Something was looked at that cannot be checked cheaply."""
@@ -61,7 +62,8 @@ class Watch:
     def mapping(self, mapping) -> None:
         """Keep keys and values, in order."""
         self.contents(mapping.keys())
-        self.contents(mapping.values())
+        if mapping:
+            self.contents(mapping.values())
 
     def array(self, array: np.ndarray) -> None:
         """Keep the numbers of an array."""
@@ -81,8 +83,13 @@ class Watch:
             take = itemgetter(*present) if len(present) > 1 else None
             only = present[0] if len(present) == 1 else None
             absent = frozenset(names.difference(present))
-            self._looked_up.append((namespace, take, only, values, absent))
+            if names:
+                self._looked_up.append((namespace, take, only, values, absent))
         self._names = {}
+        self._more = bool(
+            self._looked_up or self._contents or self._cells or self._attributes
+            or self._slots or self._arrays
+        )  # fmt: skip
 
     def holds(self) -> bool:
         """Tell whether everything is as it was; False where that cannot be told."""
@@ -101,6 +108,8 @@ class Watch:
                 or function.__kwdefaults__ is not keywords
             ):
                 return False
+        if not self._more:  # as of most functions, some of which are solved in microseconds
+            return True
         try:
             for namespace, take, only, values, absent in self._looked_up:
                 if take is not None:
@@ -113,7 +122,7 @@ class Watch:
         except KeyError:
             return False
         for container, kept in self._contents:
-            if len(container) != len(kept) or not all(map(is_, container, kept)):
+            if len(container) != len(kept) or (kept and not all(map(is_, container, kept))):
                 return False
         return self._rarer_things_hold()
 
