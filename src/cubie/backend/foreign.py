@@ -26,7 +26,6 @@ import attrs
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.core.errors import NumbaError
 from numba.np import numpy_support
 
 from cubie.backend.lanes.instructions import I64
@@ -67,7 +66,6 @@ class ForeignTarget(ABC):
 
     name: str
     arrays: ModuleType  # numba's `arrayobj` for it
-    errors: tuple[type[Exception], ...] = (NumbaError, NotImplementedError)
     intrinsic: Callable
     advice: str  # what helps when numba cannot compile a function
 
@@ -133,7 +131,7 @@ def build_foreign_rhs(target: ForeignTarget, system: Any, dtype) -> Callable:
 def _compile(target: ForeignTarget, adapter, arguments: tuple, system):
     try:
         return target.compile(adapter, arguments)
-    except target.errors as error:
+    except Exception as error:  # numba also raises what is no `NumbaError`, AssertionError too
         raise UncompilableFunction(
             system.function.__name__, target.name, system.note, _in_short(error), target.advice
         ) from error
@@ -147,7 +145,7 @@ def _in_short(error: Exception) -> str:
     """Return the sentence of a numba error that says what is wrong, and the line."""
     lines = [line.strip() for line in _ESCAPES.sub("", str(error)).splitlines()]
     telling = [line for line in lines if line and not _CONTEXT.match(line)]
-    reason = telling[0] if telling else type(error).__name__
+    reason = telling[0] if telling else f"{type(error).__name__} inside of numba"
     if reason.endswith(":") and len(telling) > 1:
         reason = f"{reason} {telling[1].removeprefix('>>> ')}"
     if len(reason) > MAX_REASON:

@@ -216,11 +216,11 @@ class RecurringSolve:
             # The states may be those of the batch itself, which other threads lay out too.
             inputs = inputs._replace(initial_state=inputs.initial_state.copy())
             staging = Staging(inputs, batch, self._args, prepared.stops)
-        try:
-            inputs = staging.fill(y0, args, span, times, first_step)
-            return prepared.launch(inputs, batch.n_runs, span, times)
-        finally:
-            self._idle.append(staging)
+        # Not used again where anything raises: a signal may have come between two of its writes.
+        inputs = staging.fill(y0, args, span, times, first_step)
+        result = prepared.launch(inputs, batch.n_runs, span, times)
+        self._idle.append(staging)
+        return result
 
 
 def is_worth_keeping(batch: Batch, n_times: int) -> bool:

@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from numba import cuda
-from numba.core.errors import NumbaError
-from numba.cuda.core import errors as cuda_errors
 from numba.cuda.descriptor import cuda_target
 from numba.cuda.extending import intrinsic
 from numba.cuda.np import arrayobj
@@ -36,7 +34,6 @@ class CUDAForeignTarget(ForeignTarget):
 
     name = "cuda"
     arrays = arrayobj
-    errors = (NumbaError, cuda_errors.NumbaError, NotImplementedError)
     intrinsic = staticmethod(intrinsic)
     advice = (
         "On a GPU a function cannot make arrays or lists: let it return a tuple of numbers, "
