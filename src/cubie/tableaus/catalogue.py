@@ -19,7 +19,7 @@ FAMILIES = {
 """Module of each family, and its tuple of tableaus there."""
 
 
-INSTEAD = dict.fromkeys(
+INSTEAD: Mapping[str, str] = dict.fromkeys(
     ("lsoda", "bdf", "vode", "cvode", "adams", "odeint"),
     "methods of several steps are not here. For stiff systems choose 'rodas5p' or "
     "'radau_iia_5', for others 'tsit5' or 'dop853'.",
