@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numba.core.runtime import rtsys
 
-from cubie import InvalidOption, RunStatus, Solver, UntracedWarning, solve_ivp
+from cubie import CubieError, InvalidOption, RunStatus, Solver, UntracedWarning, solve_ivp
 from cubie.backend.foreign import UncompilableFunction
 
 # A fixed step of the simplest method keeps kernels, and so compile times, small.
@@ -351,3 +351,43 @@ def test_memory_of_its_own_is_refused_on_a_gpu(function):
     with pytest.raises(UncompilableFunction, match="return a tuple of numbers") as caught:
         solver.kernel.resources((9, 0))
     assert function.__name__ in str(caught.value)
+
+
+def wraps_around(t, y):
+    steps = int(t)
+    return [float(2 ** (70 + steps)) * 1e-21, -y[1]]
+
+
+def multiplies_ints(t, y):
+    digits = int(y[0] * 1e10)
+    return [float(digits * digits // 10**18)]
+
+
+@pytest.mark.filterwarnings("ignore::cubie.UntracedWarning")
+@pytest.mark.parametrize(("function", "y0"), [(wraps_around, [1.0, 0.5]), (multiplies_ints, [1.0])])
+def test_compiled_as_it_stands_it_computes_what_python_does(function, y0):
+    """Where it would not, as with ints beyond 64 bits, it is refused before a run is solved."""
+    with pytest.raises(CubieError, match="differs from what Python computes"):
+        solve_ivp(function, (0.0, 1.0), y0, backend="cpu")
+    assert solve_ivp(function, (0.0, 1e-3), y0, backend="python", rtol=0.1).success
+
+
+def clamps(t, y):
+    y[0] = max(y[0], 0.2)
+    return [-y[0], -y[1]]
+
+
+def clamps_and_counts(t, y):
+    y[1] = max(y[1], 2.0)
+    n = 0
+    while n < int(2 + y[0]):
+        n += 1
+    return [-n * y[0], -y[1]]
+
+
+@pytest.mark.filterwarnings("ignore::cubie.UntracedWarning")
+@pytest.mark.parametrize(("function", "state"), [(clamps, 0), (clamps_and_counts, 1)])
+def test_writing_to_the_states_is_told(function, state):
+    """A function that changes the array it is given changes a copy, traced or not."""
+    result = solve_ivp(function, (0.0, 1.0), [1.0, 1.0], backend="python")
+    assert any(f"writes to y[{state}]" in note for note in result.notes)

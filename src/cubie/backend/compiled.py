@@ -16,6 +16,7 @@ from numba.np import numpy_support
 
 from cubie.backend.base import Backend, own_placement
 from cubie.backend.foreign import ForeignTarget, build_foreign_rhs
+from cubie.backend.foreign_check import check_compiled
 from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes import operations as lane_ops
 from cubie.backend.lanes.straight_line import definition, emitter
@@ -118,6 +119,7 @@ class CompiledBackend(Backend):
         if self.width != 1:
             advice = f"{system.note} It runs on the plain numbers of one run."
             raise InvalidOption("lanes", self.width, (1,), advice)
+        check_compiled(system)
         return build_foreign_rhs(self._foreign_target, system, self.dtype)
 
     def persistent_arena(self, size_bytes: int) -> Callable:

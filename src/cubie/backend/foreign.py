@@ -94,7 +94,7 @@ def build_foreign_rhs(target: ForeignTarget, system: Any, dtype) -> Callable:
     UncompilableFunction
         When it is first compiled, if numba cannot.
     """
-    conversion = _Conversion(target)
+    conversion = Conversion(target)
     constants = tuple(conversion.value(constant) for constant in system.constants)
     ready = attrs.evolve(system, constants=constants)
     function = conversion.value(system.function)
@@ -155,7 +155,7 @@ def _in_short(error: Exception) -> str:
     return f"{reason.rstrip('.')}{where}."
 
 
-class _Conversion:
+class Conversion:
     """Gives functions to numba together with the plain Python functions they call.
 
     numba refuses to call a function that is not compiled; here each one that

@@ -38,6 +38,8 @@ class System:
         For a compiled system: what a backend must compile and hand to `adapt`.
     constants : tuple
         For a compiled system: the entries of `args` that are no numbers.
+    samples : tuple of (t, y, p)
+        For a compiled system: where to compare what was compiled with `function`.
     mass : tuple of rows, optional
         The constant matrix M of M y' = f(t, y); None is the identity.
     jacobian_rows : tuple of System
@@ -57,6 +59,7 @@ class System:
     note: str = ""
     function: Callable[..., Any] | None = field(default=None, eq=False, repr=False)
     constants: tuple = field(default=(), eq=False, repr=False)
+    samples: tuple = field(default=(), repr=False, eq=False)
     mass: tuple[tuple[float, ...], ...] | None = field(default=None, repr=False)
     jacobian_rows: "tuple[System, ...]" = field(default=(), repr=False)
     jacobian_note: str = field(default="", repr=False)

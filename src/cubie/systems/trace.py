@@ -146,9 +146,13 @@ class _Request:
     def _fresh(self):
         # Imported late: a cached system needs none of the tracer.
         from cubie.systems.references.kept_state import Watch
-        from cubie.systems.references.stateless import check_stateless
+        from cubie.systems.references.stateless import check_stateless, writes_to_states
         from cubie.systems.source import write_module
-        from cubie.systems.tracing.checking import check_against_original, plain_results
+        from cubie.systems.tracing.checking import (
+            check_against_original,
+            plain_results,
+            written_states,
+        )
         from cubie.systems.tracing.tracer import trace_outputs
 
         watch, changed = Watch(self.fun), []
@@ -168,8 +172,10 @@ class _Request:
             check_against_original(source, plain, self.args, results)
         except Untraceable as reason:
             check_stateless(self.fun, changed)
-            self._remember(self._integers(), kind="compiled", note=str(reason))
-            return self._compiled(str(reason))
+            note = writes_to_states(written_states(plain, self.args, results))
+            why = f"{reason}. {note.rstrip('.')}" if note else str(reason)
+            self._remember(self._integers(), kind="compiled", note=why)
+            return self._compiled(why)
         finally:
             watch.restore()
         system = self._system(source, self.store.write_module(source), "traced", note=note)
@@ -198,6 +204,8 @@ class _Request:
         )
 
     def _compiled(self, reason):
+        from cubie.systems.tracing.checking import sample_points
+
         function, before, keywords = plain_function(original(self.fun), reason)
         source, constants = write_adapter(
             self._title(), self.n_states, self.args, self.leaves, before, keywords
@@ -217,6 +225,7 @@ class _Request:
             ),
             function=function,
             constants=constants,
+            samples=sample_points(self.n_states, self.args),
         )
 
 

@@ -115,6 +115,18 @@ def side_effects(changed):
     )
 
 
+def writes_to_states(written):
+    """Return the note about a function that writes to these states of its array, or ""."""
+    if not written:
+        return ""
+    some = ", ".join(map(str, sorted(written)[:3])) + (", ..." if len(written) > 3 else "")
+    return (
+        f"fun writes to y[{some}]: to a copy of its own, which its derivatives are made of. The "
+        "state of a run does not change by it; where a solver hands out its own array, as SciPy's "
+        "do, it may."
+    )
+
+
 def check_stateless(fun, changed):
     """Refuse a function, to be compiled as it stands, that changes what outlives a call.
 

@@ -45,6 +45,16 @@ def plain_results(fun, n_states, args, asked):
     return results
 
 
+def written_states(fun, args, results):
+    """Return which states a function writes to in the array it is given, at some points."""
+    written = set()
+    for t, y, _ in results:
+        given = y.copy()
+        _call(fun, t, y, args, given)
+        written.update(np.flatnonzero(given != y).tolist())
+    return written
+
+
 def _of_order(fun):
     """Say in which order arguments come, where those of a function look exchanged."""
     try:
@@ -66,17 +76,23 @@ def _points(n_states, positive):
         yield 3.5, random.normal(0.0, 2.0, n_states)
 
 
+def sample_points(n_states, args):
+    """Return [(t, y, parameters)]: where a right-hand side is tried, with the first run's args."""
+    parameters = parameter_columns(args)[:, 0]
+    return tuple((t, y, parameters) for t, y in _points(n_states, positive=True))
+
+
 def _numbers(outcome, n_states):
     return np.array(output_entries(outcome, n_states), dtype=float)
 
 
-def _call(fun, t, y, args):
+def _call(fun, t, y, args, given=None):
     # A function of numba's would be compiled for these few calls.
     fun = getattr(fun, "py_func", None) or fun
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         # SciPy's solvers too pass NumPy's floats, whose comparisons give NumPy's truth values.
-        return fun(np.float64(t), y.copy(), *args)
+        return fun(np.float64(t), y.copy() if given is None else given, *args)
 
 
 def check_against_original(source, fun, args, results):

@@ -25,6 +25,7 @@ from cubie.systems.references.stateless import (
     check_independent,
     refusal,
     side_effects,
+    writes_to_states,
     written_arrays,
 )
 from cubie.systems.tracing import expression as ex
@@ -96,7 +97,7 @@ def _trace_once(fun, n_states, args, leaves, baked, plainly_changed, way):
     values = [_traced_leaf(graph, i, leaf, baked, rewire) for i, leaf in enumerate(leaves)]
     given = rebuild(args, leaves, values)
     _watch_containers(watch, given, "args")
-    changed, plain = [], frozenset(graph.plain)
+    changed, plain, written = [], frozenset(graph.plain), set()
 
     def outputs():
         def run():
@@ -111,6 +112,7 @@ def _trace_once(fun, n_states, args, leaves, baked, plainly_changed, way):
                 if is_foreseen(error):
                     return [math.nan] * n_states
                 raise
+            written.update(i for i, state in enumerate(states) if y[i] is not state)
             if rewire.catches and Refusal.latest.refusal is not None:
                 raise Refusal.latest.refusal
             return output_entries(result, n_states)
@@ -124,7 +126,7 @@ def _trace_once(fun, n_states, args, leaves, baked, plainly_changed, way):
         check_independent(result, outputs, first, graph)
     elif plainly_changed:
         raise refusal(plainly_changed)
-    return result, side_effects(first)
+    return result, " ".join(filter(None, (side_effects(first), writes_to_states(written))))
 
 
 def _watch_containers(watch, value, name):

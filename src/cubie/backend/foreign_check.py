@@ -1,0 +1,93 @@
+"""Whether a function that is compiled as it stands computes what Python does.
+
+It need not: Python's ints have no bounds, those of compiled code wrap at 64 bits; `hash` and
+others give other values. It is asked at a few points, once, when a kernel with it is compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+import numpy as np
+from numba import njit
+
+from cubie.backend.cpu.foreign import CPUForeignTarget
+from cubie.backend.foreign import Conversion
+from cubie.errors import CubieError
+
+RELATIVE_TOLERANCE = 1e-8
+
+
+class CompiledDiffers(CubieError, ArithmeticError):
+    """A right-hand side that is compiled as it stands gives other numbers than in Python.
+
+    Attributes
+    ----------
+    function : str
+        Its name.
+    state : int
+    t : float
+        Where it was asked.
+    compiled, expected : float
+        The derivative of `state` there, compiled and as Python computes it.
+    """
+
+    def __init__(self, function: str, state: int, t: float, compiled: float, expected: float):
+        super().__init__(
+            f"`{function}` cannot be traced, and compiled as it stands it differs from what Python "
+            f"computes: the derivative of state {state} at t={t:g} is {compiled:.6g} instead of "
+            f"{expected:.6g}. Ints have 64 bits there and wrap beyond, and `hash` is another one: "
+            "calculate with floats, or write it so that it can be traced; backend='python' runs "
+            "it as it is, slowly."
+        )
+        self.function, self.state, self.t = function, state, t
+        self.compiled, self.expected = compiled, expected
+
+
+class _CallableTarget(CPUForeignTarget):
+    """The CPU's compiler, of functions that Python can call."""
+
+    def __init__(self):
+        self._jit = njit(boundscheck=True, error_model="numpy")
+
+
+def check_compiled(system: Any) -> None:
+    """Compare a "compiled" `System` with its function, at the points that it was tried at.
+
+    Raises
+    ------
+    CompiledDiffers
+    """
+    convert_value = Conversion(_CallableTarget()).value
+    constants = tuple(map(convert_value, system.constants))
+    ready = attrs.evolve(system, constants=constants)
+    compiled = ready.adapt(convert_value(system.function), np.array, np.array)
+    for t, y, p in system.samples:
+        try:
+            expected = _derivative(system.rhs, system, t, y, p)
+        except Exception:
+            continue
+        try:
+            found = _derivative(compiled, system, t, y, p)
+        except Exception as error:
+            if not isinstance(error, ArithmeticError | ValueError | IndexError):
+                return  # numba cannot compile it: who compiles the kernel says why
+            found = np.full(system.n_states, np.nan)
+        with np.errstate(all="ignore"):
+            near = np.abs(found - expected) <= RELATIVE_TOLERANCE * (
+                np.abs(found) + np.abs(expected)
+            )
+        agree = near | (~np.isfinite(found) & ~np.isfinite(expected))
+        if not agree.all():
+            i = int(np.argmin(agree))
+            name = system.function.__name__
+            raise CompiledDiffers(name, i, float(t), float(found[i]), float(expected[i]))
+
+
+def _derivative(rhs: Callable, system: Any, t: float, y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    out = np.zeros(system.n_states)
+    with np.errstate(all="ignore"):
+        rhs(t, y.copy(), p.copy(), out, 0)
+    return out
