@@ -41,6 +41,27 @@ class KernelOutputs(NamedTuple):
     first: Any  # (N + 1,) int64, only read: where the points of each run begin, and P
 
 
+# Elements of arrays that do not have the runs' dtype.
+DTYPES = {
+    "state_stride": np.int64,
+    "parameter_offsets": np.int64,
+    "parameter_strides": np.int64,
+    "limits": np.int64,
+    "stop_counts": np.int32,
+    "saved": np.int64,
+    "counters": np.int64,
+    "status": np.int32,
+    "first": np.int64,
+}
+# What a launch writes of each point; it lies at the end of the block.
+OF_POINTS = ("states", "times")
+
+
+def element_dtypes(record: type, dtype: np.dtype) -> dict[str, np.dtype]:
+    """Return the dtype of the elements of each array of a record, for runs of a dtype."""
+    return {name: np.dtype(DTYPES.get(name, dtype)) for name in record._fields}
+
+
 @frozen
 class OutputLayout:
     """Where the arrays of a launch lie in their block.
@@ -64,8 +85,7 @@ class OutputLayout:
     @classmethod
     def of(cls, counts: KernelOutputs, dtype: np.dtype) -> OutputLayout:
         """Lay out arrays of so many elements; `dtype` is the runs'."""
-        integers, long_integers = np.dtype(np.int32), np.dtype(np.int64)
-        dtypes = KernelOutputs(dtype, dtype, long_integers, long_integers, integers, long_integers)
+        dtypes = KernelOutputs(**element_dtypes(KernelOutputs, dtype))
         offsets, size = [], 0
         for count, kind in zip(reversed(counts), reversed(dtypes), strict=True):
             offsets.append(size)
@@ -74,15 +94,15 @@ class OutputLayout:
 
     @property
     def head_bytes(self) -> int:
-        """Bytes before the points: states and times lie at the end."""
-        return self.offsets.times
+        """Bytes before the points."""
+        return min(getattr(self.offsets, name) for name in OF_POINTS)
 
     @cached_property
     def without_points(self) -> OutputLayout:
         """What comes before the points, by itself."""
         size = self.head_bytes
-        counts = self.counts._replace(states=0, times=0)
-        offsets = self.offsets._replace(states=size, times=size)
+        counts = self.counts._replace(**dict.fromkeys(OF_POINTS, 0))
+        offsets = self.offsets._replace(**dict.fromkeys(OF_POINTS, size))
         return OutputLayout(counts, self.dtypes, offsets, size)
 
 

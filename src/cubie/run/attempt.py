@@ -12,7 +12,7 @@ from cubie.numerics.finiteness import build_all_finite
 from cubie.run.clock import build_clock, time_of
 from cubie.run.faults import build_faults
 from cubie.run.parts import Progress, RunParts
-from cubie.run.saving import build_saving
+from cubie.run.saving import Point, build_saving
 from cubie.status import RunStatus
 
 # Squared norm that stands for "not finite": the controller then shrinks the
@@ -38,7 +38,7 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     algorithm = loop.child_functions(context, "algorithm")
     step, commit = algorithm.step, algorithm.commit
     control = loop.child_functions(context, "controller").control
-    save = build_saving(loop.save_mode, backend, n).save
+    save = build_saving(loop.save_mode, backend, loop.kept).save
     clock = build_clock(loop.save_mode, backend, loop.controller.adaptive)
     next_stop, now, propose, keep = clock.stop, clock.now, clock.propose, clock.keep
     time = backend.device(time_of)
@@ -71,7 +71,8 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         # A step cut short to land says nothing against the size planned before.
         dt[0] = select(accept & ahead.lands, maximum(dt[0], ahead.planned), dt[0])
         enter_save(memory)
-        saved = save(launch, outputs, accept, ahead.lands, saved, ahead.ahead, proposed.state)
+        point = Point(proposed.state)
+        saved = save(launch, outputs, accept, ahead.lands, saved, ahead.ahead, point)
         enter_commit(memory)
         for i in range(n):
             state[i] = select(accept, proposed.state[i], state[i])

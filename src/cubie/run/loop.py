@@ -16,7 +16,7 @@ from cubie.run.attempt import build_attempt
 from cubie.run.clock import build_clock, time_of
 from cubie.run.free_steps import build_free_steps, takes_free_steps
 from cubie.run.parts import N_ATTEMPT_COUNTERS, Lane, Progress, RunParts
-from cubie.run.saving import build_saving
+from cubie.run.saving import Point, build_saving
 from cubie.status import RunStatus
 
 # A counter that reaches this is added to the results and starts again: an attempt that follows
@@ -30,6 +30,7 @@ class IVPLoop(RunParts):
     def facts(self) -> tuple:
         return (
             self.save_mode.value,
+            [(kept.name, kept.size) for kept in self.kept],
             self.per_component,
             self.system.n_states,
             self.system.n_parameters,
@@ -142,7 +143,7 @@ class IVPLoop(RunParts):
         algorithm = self.child_functions(context, "algorithm")
         controller = self.child_functions(context, "controller")
         start_algorithm, start_controller = algorithm.start, controller.start
-        save = build_saving(self.save_mode, backend, self.system.n_states).save
+        save = build_saving(self.save_mode, backend, self.kept).save
         clock = build_clock(self.save_mode, backend, self.controller.adaptive)
         next_stop, time, zero = clock.stop, backend.device(time_of), backend.constant(0.0)
         enter = context.phase("start")
@@ -162,14 +163,14 @@ class IVPLoop(RunParts):
             saved = select(fresh, 0, saved)
             at_stop = next_stop(launch.inputs, final, saved).elapsed == zero
             due = fresh & (launch.run < launch.n_runs)
-            return save(launch, outputs, due, at_stop, saved, nothing, state)
+            return save(launch, outputs, due, at_stop, saved, nothing, Point(state))
 
         return backend.device(start)
 
     def _build_finish(self, context: BuildContext) -> Callable:
         """Write the outputs of lanes whose runs are done."""
-        backend, n, n_counters = context.backend, self.system.n_states, self.n_counters
-        write_end = build_saving(self.save_mode, backend, n).finish
+        backend, n_counters = context.backend, self.n_counters
+        write_end = build_saving(self.save_mode, backend, self.kept).finish
         clock = build_clock(self.save_mode, backend, self.controller.adaptive)
         next_stop, now = clock.stop, clock.now
         enter = context.phase("finish")
@@ -181,7 +182,7 @@ class IVPLoop(RunParts):
             counters, saved = lane.counters, progress.saved
             stop = next_stop(inputs, final, saved)
             reached = now(stop, progress.elapsed, lane.dt, counters)
-            write_end(launch, outputs, done, saved, reached, lane.state)
+            write_end(launch, outputs, done, saved, reached, Point(lane.state))
             store_run(outputs.status, 0, run, done, progress.status)
             for i in range(n_attempt_counters):
                 store_run(outputs.counters, i * n_runs, run, done, counters[i])

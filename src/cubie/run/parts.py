@@ -12,7 +12,7 @@ from cubie.algorithms.contract import Proposed
 from cubie.controllers import StepController
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
-from cubie.run.saving import SaveMode
+from cubie.run.saving import Kept, SaveMode, kept_states
 from cubie.systems.component import SystemComponent
 
 # What a run counts; the last two are kept only for algorithms that iterate.
@@ -120,6 +120,11 @@ class RunParts(CUDAFactory):
     def n_counters(self) -> int:
         """How many counters a lane keeps."""
         return N_ATTEMPT_COUNTERS + (N_ITERATION_COUNTERS if self.algorithm.iterates else 0)
+
+    @property
+    def kept(self) -> tuple[Kept, ...]:
+        """What is kept of each point that is saved."""
+        return (kept_states(self.system.n_states),)
 
     def proposed_state_allocator(self, context: BuildContext) -> Callable:
         """Return the allocator of `proposed_state`, for the target of `context`."""

@@ -1,13 +1,15 @@
-"""What a run leaves behind: its end, its state at given times, or every step.
+"""What a run leaves behind, and when: its end, at given times, or at every step.
 
-Each way is an object that makes two device functions for the loop; "save
-nothing on the way" is functions that do nothing.
+*When* is a `SaveMode`; it makes the device functions for the loop, and "nothing on the way" is
+functions that do nothing. *What* is kept of each point is a tuple of `Kept`, one for each array of
+the outputs: what is added there is saved in every mode.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
+from typing import Any, NamedTuple
 
 from attrs import frozen
 
@@ -22,6 +24,40 @@ class SaveMode(StrEnum):
     STEPS = "steps"
 
 
+class Point(NamedTuple):
+    """What there is of a run at a point, kept or not."""
+
+    state: Any  # buffer, (n,)
+
+
+@frozen
+class Kept:
+    """One thing that is kept of each point.
+
+    Attributes
+    ----------
+    name : str
+        The array of `KernelOutputs` that it goes to.
+    size : int
+        Its elements at each point.
+    reach : callable
+        ``reach(outputs, point) -> (array, buffer)``: where it goes, and where it is in a `Point`.
+    """
+
+    name: str
+    size: int
+    reach: Callable
+
+
+def _reach_states(outputs, point):
+    return outputs.states, point.state
+
+
+def kept_states(n: int) -> Kept:
+    """Return what keeps all of `n` states."""
+    return Kept("states", n, _reach_states)
+
+
 @frozen
 class SaveFunctions:
     """Device functions that write the outputs of a run.
@@ -31,10 +67,10 @@ class SaveFunctions:
     Attributes
     ----------
     save : callable
-        ``save(launch, outputs, accept, at_stop, saved, elapsed, state)``:
-        keeps a point in the lanes where it is due; returns the new `saved`.
+        ``save(launch, outputs, accept, at_stop, saved, elapsed, point)``:
+        keeps a `Point` in the lanes where it is due; returns the new `saved`.
     finish : callable
-        ``finish(launch, outputs, valid, saved, elapsed, state)``.
+        ``finish(launch, outputs, valid, saved, elapsed, point)``.
     """
 
     save: Callable
@@ -42,53 +78,95 @@ class SaveFunctions:
 
 
 @shared_function
-def build_saving(mode: SaveMode, backend: Backend, n: int) -> SaveFunctions:
-    """Return the device functions of a mode for `n` states."""
+def build_saving(mode: SaveMode, backend: Backend, kept: tuple[Kept, ...]) -> SaveFunctions:
+    """Return the device functions of a mode, for what is kept of each point."""
     make = {SaveMode.FINAL: _final, SaveMode.TIMES: _times, SaveMode.STEPS: _steps}[mode]
-    return SaveFunctions(*(backend.device(function) for function in make(backend, n)))
+    return SaveFunctions(*(backend.device(function) for function in make(backend, kept)))
 
 
-def _final(backend: Backend, n: int):
-    def save(launch, outputs, accept, at_stop, saved, elapsed, state):
+def _build_store(backend: Backend, kept: tuple[Kept, ...], make: Callable) -> Callable:
+    """Return one function that stores all that is kept; `make` that of one thing."""
+    functions = [backend.device(make(k.size, backend.device(k.reach))) for k in kept]
+    store = functions[0]
+    for function in functions[1:]:
+        store = backend.device(_then(store, function))
+    return store
+
+
+def _then(before: Callable, after: Callable) -> Callable:
+    def both(outputs, point, where, stride, run, due):
+        before(outputs, point, where, stride, run, due)
+        after(outputs, point, where, stride, run, due)
+
+    return both
+
+
+def _beside_other_runs(size: int, reach: Callable) -> Callable:
+    """Store the elements of point number `where`, each next to that of the other runs."""
+
+    def store(outputs, point, where, stride, run, due):
+        array, values = reach(outputs, point)
+        for i in range(size):
+            store_run(array, (where * size + i) * stride, run, due, values[i])
+
+    return store
+
+
+def _next_to_each_other(size: int, reach: Callable) -> Callable:
+    """Store the elements of point number `where` of all points, one after the other."""
+
+    def store(outputs, point, where, stride, run, due):
+        array, values = reach(outputs, point)
+        for i in range(size):
+            store_run(array, i, where * size, due, values[i])
+
+    return store
+
+
+def _final(backend: Backend, kept: tuple[Kept, ...]):
+    store = _build_store(backend, kept, _beside_other_runs)
+
+    def save(launch, outputs, accept, at_stop, saved, elapsed, point):
         return saved
 
-    def finish(launch, outputs, valid, saved, elapsed, state):
-        run, n_runs = launch.run, launch.n_runs
-        for i in range(n):
-            store_run(outputs.states, i * n_runs, run, valid, state[i])
+    def finish(launch, outputs, valid, saved, elapsed, point):
+        run = launch.run
+        store(outputs, point, 0, launch.n_runs, run, valid)
         store_run(outputs.times, 0, run, valid, elapsed)
 
     return save, finish
 
 
-def _times(backend: Backend, n: int):
-    def save(launch, outputs, accept, at_stop, saved, elapsed, state):
+def _times(backend: Backend, kept: tuple[Kept, ...]):
+    store = _build_store(backend, kept, _beside_other_runs)
+
+    def save(launch, outputs, accept, at_stop, saved, elapsed, point):
         inputs, run, n_runs = launch
         due = accept & at_stop & (saved < inputs.limits[1])
-        for i in range(n):
-            store_run(outputs.states, (saved * n + i) * n_runs, run, due, state[i])
+        store(outputs, point, saved, n_runs, run, due)
         return select(due, saved + 1, saved)
 
-    def finish(launch, outputs, valid, saved, elapsed, state):
+    def finish(launch, outputs, valid, saved, elapsed, point):
         store_run(outputs.times, 0, launch.run, valid, elapsed)
         store_run(outputs.saved, 0, launch.run, valid, saved)
 
     return save, finish
 
 
-def _steps(backend: Backend, n: int):
-    def save(launch, outputs, accept, at_stop, saved, elapsed, state):
+def _steps(backend: Backend, kept: tuple[Kept, ...]):
+    store = _build_store(backend, kept, _next_to_each_other)
+
+    def save(launch, outputs, accept, at_stop, saved, elapsed, point):
         run, n_runs = launch.run, launch.n_runs
         # Points beyond the room are counted all the same: the caller then knows
         # how much room the run needs.
-        point = load_run(outputs.first, 0, 1, run, n_runs) + saved
-        due = accept & (point < load_run(outputs.first, 1, 1, run, n_runs))
-        for i in range(n):
-            store_run(outputs.states, i, point * n, due, state[i])
-        store_run(outputs.times, 0, point, due, elapsed)
+        where = load_run(outputs.first, 0, 1, run, n_runs) + saved
+        due = accept & (where < load_run(outputs.first, 1, 1, run, n_runs))
+        store(outputs, point, where, n_runs, run, due)
+        store_run(outputs.times, 0, where, due, elapsed)
         return select(accept, saved + 1, saved)
 
-    def finish(launch, outputs, valid, saved, elapsed, state):
+    def finish(launch, outputs, valid, saved, elapsed, point):
         store_run(outputs.saved, 0, launch.run, valid, saved)
 
     return save, finish

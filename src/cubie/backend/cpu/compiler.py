@@ -11,7 +11,8 @@ from numba.core import compiler_lock, registry, types
 from numba.extending import intrinsic
 from numba.np import numpy_support
 
-from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
+from cubie.backend.arrays import KernelInputs, KernelOutputs, element_dtypes
+from cubie.backend.base import Kernel, RunMemory
 from cubie.backend.bundles import Memory
 from cubie.backend.compiled import CompiledBackend
 from cubie.backend.cpu.device_function import Compilation, DeviceFunction
@@ -166,12 +167,8 @@ class CPUCompiler(CompiledBackend):
 
     def _record_types(self, record) -> dict[str, types.Type]:
         """Return the element type of each array of a kernel's record."""
-        integers = {"limits", "state_stride", "parameter_offsets", "parameter_strides"}
-        integers |= {"saved", "counters", "first"}
-        real = numpy_support.from_dtype(self.dtype)
-        special = dict.fromkeys(integers, types.int64)
-        special |= {"stop_counts": types.int32, "status": types.int32}
-        return {name: special.get(name, real) for name in record._fields}
+        dtypes = element_dtypes(record, self.dtype)
+        return {name: numpy_support.from_dtype(dtype) for name, dtype in dtypes.items()}
 
 
 def _record_reader(record, first: int, element_types: dict[str, types.Type]) -> Callable:
