@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from cubie.systems import RightHandSideError, trace
 from cubie.systems.generated import is_arithmetic, load_module
-from cubie.systems.tracing import expression as ex
+from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.operations import FUNCTIONS, propagating
 from tests.cubie.evaluate import TARGETS, backend_of, evaluate_rhs
 from tests.cubie.formulas import formulas, points

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from cubie.systems import trace
 from cubie.systems.tracing.branchless import branchless
-from cubie.systems.tracing.expression import COMPARISONS
+from cubie.systems.tracing.nodes import COMPARISONS
 from cubie.systems.tracing.paths import Range
 
 DOSES = [24.0 * i for i in range(80)]

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from cubie.backend import SPECIAL
 from cubie.systems.system import System
-from cubie.systems.tracing.expression import NUMPY_NAMES
+from cubie.systems.tracing.arithmetic import NUMPY_NAMES
 
 # A residual is one of an inconsistent start if it is so many times what it changes by where
 # states move within their tolerances.

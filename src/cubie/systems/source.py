@@ -4,7 +4,8 @@ import keyword
 import math
 import re
 
-from cubie.systems.tracing.expression import MASK_OPERATORS, Expr
+from cubie.systems.tracing.expression import Expr
+from cubie.systems.tracing.nodes import MASK_OPERATORS
 from cubie.systems.tracing.operations import FROM_BACKEND, PRIMITIVES
 
 # How tightly an operator binds in Python.

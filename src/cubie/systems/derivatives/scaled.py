@@ -14,7 +14,8 @@ from cubie.systems.generated import load_module
 from cubie.systems.source import Writer, import_lines
 from cubie.systems.store import Store
 from cubie.systems.system import System
-from cubie.systems.tracing.expression import Value, add, div, mul, neg, sub
+from cubie.systems.tracing.arithmetic import add, div, mul, neg, sub
+from cubie.systems.tracing.nodes import Value
 
 Mass = Mapping[tuple[int, int], float]
 Vector = list[Value]

@@ -11,8 +11,9 @@ from typing import Any
 
 from attrs import frozen
 
-from cubie.systems.tracing import expression as ex
-from cubie.systems.tracing.expression import Expr, Graph, call
+from cubie.systems.tracing import arithmetic as ex
+from cubie.systems.tracing.arithmetic import call
+from cubie.systems.tracing.expression import Expr, Graph
 from cubie.systems.tracing.operations import PRIMITIVES
 
 _SYMPY_NAMES: dict[str, str] = {

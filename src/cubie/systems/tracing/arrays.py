@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from cubie.systems.errors import Untraceable
-from cubie.systems.tracing import expression as ex
+from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.expression import Expr
+from cubie.systems.tracing.nodes import describe, is_mask, operand
 from cubie.systems.tracing.operations import FUNCTIONS
 
 IDENTITY = {"add": 0.0, "multiply": 1.0, "logical_and": True, "logical_or": False}
@@ -56,13 +57,13 @@ class TracedArray(np.ndarray):
     def _of_its_kind(self, value):
         """Return what is assigned as truth values where all entries are, else as numbers."""
         # All entries are of one kind.
-        kind = ex.mask if self.size and ex.is_mask(self.flat[0]) else ex.number
+        kind = ex.mask if self.size and is_mask(self.flat[0]) else ex.number
         if isinstance(value, np.ndarray):
             entries = value.ravel().tolist()
-            if any(kind is ex.mask or ex.is_mask(entry) for entry in entries):
+            if any(kind is ex.mask or is_mask(entry) for entry in entries):
                 return elementwise(kind, value)
             return value
-        return kind(value) if kind is ex.mask or ex.is_mask(value) else value
+        return kind(value) if kind is ex.mask or is_mask(value) else value
 
     def __getitem__(self, key):
         if isinstance(key, TracedArray) and has_masks(key):
@@ -102,14 +103,14 @@ def as_numbers(array):
     """Return the array with its truth values as ones and zeros, in place."""
     flat = array.reshape(-1)
     for i, entry in enumerate(flat.tolist()):
-        if ex.is_mask(entry):
+        if is_mask(entry):
             np.ndarray.__setitem__(flat, i, ex.number(entry))
     return flat.reshape(array.shape)
 
 
 def _of_one_kind(array):
     """Return an array that holds truth values or numbers, as NumPy's do: not both."""
-    masks = list(map(ex.is_mask, array.ravel().tolist()))
+    masks = list(map(is_mask, array.ravel().tolist()))
     if not any(masks):
         return array
     return _made_by_numpy(array) if all(masks) else as_numbers(array.copy())
@@ -118,7 +119,7 @@ def _of_one_kind(array):
 def has_masks(array):
     """Whether the entries are truth values, at least one of them traced."""
     entries = array.ravel().tolist()
-    return any(type(e) is Expr for e in entries) and all(ex.is_mask(e) for e in entries)
+    return any(type(e) is Expr for e in entries) and all(is_mask(e) for e in entries)
 
 
 def _masked_value(value):
@@ -140,7 +141,7 @@ def _settled(value, func) -> Any:
 
 
 def _entry(value):
-    known = ex.operand(value)
+    known = operand(value)
     if known is NotImplemented:
         if value is UNSET:
             raise Untraceable("an entry of np.empty is used before it is assigned")
@@ -209,7 +210,7 @@ def _settled_constant(value):
 
 def _traced_in(inputs):
     entry = next((a for a in inputs if isinstance(a, Expr)), None)
-    return ex.describe(entry) if entry is not None else "an array of expressions"
+    return describe(entry) if entry is not None else "an array of expressions"
 
 
 def _reduction(name, function, method, inputs, options):

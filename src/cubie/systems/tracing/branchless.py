@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 
 from cubie.systems.errors import Untraceable
-from cubie.systems.tracing import expression as ex
+from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.arrays import UNSET
 from cubie.systems.tracing.expression import Expr
+from cubie.systems.tracing.nodes import is_mask, operand
 
 PREFIX = "_cubie_"
 NAME = PREFIX + "branchless"
@@ -233,7 +234,7 @@ def _is_traced(value):
 
 def _held(condition, a, b):
     """Return a where the condition holds, else b: `and` and `or` return one of their operands."""
-    if ex.is_mask(a) and ex.is_mask(b):
+    if is_mask(a) and is_mask(b):
         return (ex.logical_and if b is condition else ex.logical_or)(a, b)
     return ex.select(condition, a, b)
 
@@ -288,7 +289,7 @@ def _number_at(place):
         return UNSET
     if value is UNSET:
         return UNSET
-    if isinstance(value, str) or ex.operand(value) is NotImplemented:
+    if isinstance(value, str) or operand(value) is NotImplemented:
         # It may be changed where it is, and then is no longer what it was.
         raise Untraceable(f"a {type(value).__name__} is assigned to under a condition")
     return value
@@ -303,7 +304,7 @@ def _chosen(condition, a, b):
         return a
     if a is UNSET or b is UNSET:
         return UNSET
-    numbers = [value if isinstance(value, str) else ex.operand(value) for value in (a, b)]
+    numbers = [value if isinstance(value, str) else operand(value) for value in (a, b)]
     if any(number is NotImplemented or isinstance(number, str) for number in numbers):
         raise Untraceable(f"a condition on the states chooses a {type(a).__name__}")
     return ex.select(condition, *numbers)

@@ -9,7 +9,7 @@ import numpy as np
 
 from cubie.systems.batch import parameter_columns
 from cubie.systems.errors import RightHandSideError, Untraceable
-from cubie.systems.tracing.expression import NUMPY_NAMES
+from cubie.systems.tracing.arithmetic import NUMPY_NAMES
 from cubie.systems.tracing.tracer import explain, output_entries
 
 RELATIVE_TOLERANCE = 1e-8

@@ -16,8 +16,10 @@ import types
 import numpy as np
 
 from cubie.systems.errors import Untraceable
-from cubie.systems.tracing import expression as ex
-from cubie.systems.tracing.expression import Expr, call, compare, logical_and
+from cubie.systems.tracing import arithmetic as ex
+from cubie.systems.tracing.arithmetic import call, compare, logical_and
+from cubie.systems.tracing.expression import Expr
+from cubie.systems.tracing.nodes import operand
 
 # What NumPy raises if told to: its functions raise nothing here.
 OF_NUMPY = ("FloatingPointError", "RuntimeWarning")
@@ -125,7 +127,7 @@ def raise_as_math(name: str, operands) -> None:
     """Raise on the paths on which ``math.<name>`` of these plain numbers would."""
     if _watched(operands) is None or name not in _RAISES:
         return
-    numbers = [ex.number(ex.operand(a)) for a in operands]
+    numbers = [ex.number(operand(a)) for a in operands]
     for mask, error in _RAISES[name](*numbers):
         if mask:
             _raise(error, "math range error" if error is OverflowError else "math domain error")

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from cubie.systems.errors import Untraceable
-from cubie.systems.tracing import expression as ex
+from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.arrays import (
     UNSET,
     TracedArray,
@@ -16,6 +16,7 @@ from cubie.systems.tracing.arrays import (
     traced,
 )
 from cubie.systems.tracing.expression import Expr
+from cubie.systems.tracing.nodes import operand
 
 FLOAT_KINDS = "fO"
 
@@ -104,8 +105,8 @@ def interp(x, xp, fp, left=None, right=None, period=None):
     """np.interp over a table whose knots are plain numbers."""
     if period is not None:
         raise Untraceable("np.interp with a period")
-    knots = [ex.operand(knot) for knot in xp]
-    values = [ex.operand(value) for value in fp]
+    knots = [operand(knot) for knot in xp]
+    values = [operand(value) for value in fp]
 
     def at(x):
         result = values[0] if left is None else left

@@ -10,20 +10,10 @@ import math
 import sys
 from functools import partial, reduce
 
-from cubie.systems.tracing import expression as ex
+from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing import truth
-from cubie.systems.tracing.expression import (
-    Expr,
-    add,
-    call,
-    compare,
-    div,
-    divide,
-    mul,
-    neg,
-    select,
-    sub,
-)
+from cubie.systems.tracing.arithmetic import add, call, compare, div, divide, mul, neg, select, sub
+from cubie.systems.tracing.expression import Expr
 
 POINTWISE = ("exp", "log", "log1p", "expm1", "sqrt", "pow", "fabs", "floor", "ceil")
 BINARY = ("fmod", "copysign")

@@ -8,8 +8,9 @@ one for each combination of answers.
 import math
 
 from cubie.systems.errors import TooManyPaths
-from cubie.systems.tracing import expression as ex
-from cubie.systems.tracing.expression import COMPARISONS, Expr
+from cubie.systems.tracing import arithmetic as ex
+from cubie.systems.tracing.expression import Expr
+from cubie.systems.tracing.nodes import COMPARISONS
 
 # On one path: conditions that depend on the states, as those of a loop until something converges
 # do, and all of them.

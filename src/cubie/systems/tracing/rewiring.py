@@ -18,10 +18,12 @@ from cubie.systems.errors import RightHandSideError, Untraceable
 from cubie.systems.references.bytecode import names_of
 from cubie.systems.references.kept_state import ATOMS, Watch
 from cubie.systems.references.libraries import LIBRARIES
+from cubie.systems.tracing.arithmetic import call, number
 from cubie.systems.tracing.arrays import TracedArray, adopt, elementwise, traced
 from cubie.systems.tracing.branchless import HELPERS, branchless
 from cubie.systems.tracing.exceptions import catches, mark_either, mark_plain, raise_as_math
-from cubie.systems.tracing.expression import Expr, call, is_mask, number
+from cubie.systems.tracing.expression import Expr
+from cubie.systems.tracing.nodes import is_mask
 from cubie.systems.tracing.numpy_functions import CREATORS, REPLACED
 from cubie.systems.tracing.operations import FUNCTIONS, greatest, hypot, least
 

@@ -28,10 +28,11 @@ from cubie.systems.references.stateless import (
     writes_to_states,
     written_arrays,
 )
-from cubie.systems.tracing import expression as ex
+from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.arrays import UNSET, traced
 from cubie.systems.tracing.exceptions import is_foreseen, mark_plain
 from cubie.systems.tracing.expression import Expr, Graph
+from cubie.systems.tracing.nodes import operand
 from cubie.systems.tracing.paths import Paths, join
 from cubie.systems.tracing.rewiring import Rewiring
 
@@ -201,7 +202,7 @@ def _output_entry(entry, i):
             f"fun returned a complex number for state {i}; states are real. Integrate real and "
             "imaginary parts as two states."
         )
-    number = NotImplemented if isinstance(entry, str) else ex.operand(entry)
+    number = NotImplemented if isinstance(entry, str) else operand(entry)
     if number is NotImplemented:
         raise RightHandSideError(
             f"fun returned {_what(entry)} for state {i}; it must be one number.",

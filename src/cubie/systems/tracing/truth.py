@@ -9,16 +9,11 @@ number, whose bits an expression does not have.
 import operator
 
 from cubie.systems.errors import NeedsInteger, Untraceable
-from cubie.systems.tracing import expression as ex
+from cubie.systems.tracing import arithmetic as ex
+from cubie.systems.tracing.arithmetic import logical_and, logical_not, logical_or, number
 from cubie.systems.tracing.exceptions import kind_of
-from cubie.systems.tracing.expression import (
-    Expr,
-    is_mask,
-    logical_and,
-    logical_not,
-    logical_or,
-    number,
-)
+from cubie.systems.tracing.expression import Expr
+from cubie.systems.tracing.nodes import integer_leaves, is_mask
 
 
 def _both_conditions(a, b):
@@ -98,7 +93,7 @@ def _refuse(*operands):
     for a in operands:
         if type(a) is Expr and not is_mask(a):
             # The bits of an int in args are those of a constant.
-            leaves = ex.integer_leaves(a)
+            leaves = integer_leaves(a)
             if leaves:
                 raise NeedsInteger(leaves)
     raise Untraceable("`&`, `|`, `^` and `~` are applied to numbers that are no conditions")

@@ -1,0 +1,180 @@
+"""Nodes of a graph of expressions, in which equal nodes are one.
+
+Every operation asks its graph for the node `(operator, operands)`; asking twice gives the same
+node, so common subexpressions are shared as they are written, at the cost of one dictionary
+look-up. Constants are plain floats. What nodes mean to Python is in
+`cubie.systems.tracing.expression`.
+"""
+
+import math
+import operator
+from typing import Any, ClassVar, TypeAlias
+
+import numpy as np
+
+from cubie.systems.errors import Untraceable
+
+# Node, float or bool: an operation on two constants is a constant.
+Value: TypeAlias = Any
+
+COMPARISONS = {
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+MASK_OPERATORS = frozenset(COMPARISONS) | {"&", "|", "~"}
+COMMUTATIVE = frozenset("+*&|") | {"==", "!="}
+# Of finite numbers these give finite ones, however large.
+BOUNDED = MASK_OPERATORS | {"neg", "fabs", "sin", "cos", "tanh", "atan", "select", "copysign"}
+
+
+class Node:
+    """One node: an operator and its operands.
+
+    Attributes
+    ----------
+    finite : bool
+        Whether it surely is a finite number in a run that has not failed.
+    """
+
+    __slots__ = ("finite", "graph", "op", "operands", "serial")
+
+    def __init__(self, graph, op, operands, serial):
+        self.graph = graph
+        self.op = op
+        self.operands = operands
+        self.serial = serial
+        self.finite = op in ("t", "y") or (op in BOUNDED and all(map(is_finite, operands)))
+
+    def __repr__(self):
+        return f"<{describe(self)}>"
+
+
+class Nodes:
+    """All nodes of one trace, and who decides when Python asks for a truth value.
+
+    Attributes
+    ----------
+    nodes : dict
+        Key of a node -> the node. Insertion order is a topological order.
+    integers : dict
+        Serial number of a parameter given as an int -> the leaf of args it came from.
+    decide : callable
+        Answers `bool(mask)`; the path explorer sets it.
+    catching : callable
+        Tells whether the code under trace catches exceptions.
+    either : set of int
+        Serial numbers of what is Python's in some runs and NumPy's in others: `max` of both.
+    plain : set of int
+        Serial numbers of nodes that are Python's own floats, which raise where NumPy's do not.
+    of_numpy : set of int
+        Serial numbers of nodes that a function of NumPy's returned.
+    make : type
+        Of its nodes.
+    """
+
+    make: ClassVar[type[Node]] = Node
+
+    def __init__(self, decide=None, catching=lambda: False):
+        self.nodes = {}
+        self.integers = {}
+        self.decide = decide or _refuse_truth_value
+        self.catching = catching
+        self.plain = set()
+        self.either = set()
+        self.of_numpy = set()
+
+    def node(self, op, *operands):
+        """Return the one node of this operator and these operands."""
+        key = (op, *(a.serial if isinstance(a, Node) else _constant_key(a) for a in operands))
+        if op in COMMUTATIVE and str(key[2]) < str(key[1]):
+            key = (op, key[2], key[1])
+        found = self.nodes.get(key)
+        if found is None:
+            found = self.make(self, op, operands, len(self.nodes))
+            self.nodes[key] = found
+        return found
+
+    def leaf(self, kind, index=0):
+        """Return the node of `t`, of state `index` or of parameter `index`."""
+        key = ("leaf " + kind, index)
+        found = self.nodes.get(key)
+        if found is None:
+            found = self.nodes[key] = self.make(self, kind, (index,), len(self.nodes))
+        return found
+
+
+def _refuse_truth_value(mask):
+    raise Untraceable("the truth value of an expression of the states is needed")
+
+
+def _constant_key(value):
+    # A string never equals a serial number, and tells 0.0 from -0.0.
+    return value.hex() if type(value) is float else value
+
+
+def operand(value) -> Value:
+    """Return `value` as Expr, float or bool, or NotImplemented for what is no number."""
+    kind = type(value)
+    if issubclass(kind, Node) or kind is float or kind is bool:
+        return value
+    if isinstance(value, np.ndarray):
+        return operand(value.item()) if value.ndim == 0 else NotImplemented
+    if isinstance(value, np.bool_):
+        return bool(value)
+    if isinstance(value, (complex, np.complexfloating)):
+        raise Untraceable("complex numbers cannot be integrated; split real and imaginary parts")
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return NotImplemented
+
+
+def is_mask(value):
+    """Whether `value` is true or false, and not a number."""
+    if isinstance(value, Node):
+        return value.op in MASK_OPERATORS
+    return type(value) is bool or type(value) is np.bool_
+
+
+def graph_of(*operands):
+    for a in operands:
+        if isinstance(a, Node):
+            return a.graph
+    return None
+
+
+def is_finite(value):
+    return value.finite if isinstance(value, Node) else math.isfinite(value)
+
+
+def integer_leaves(expr):
+    """Return the leaves of args under `expr` if all of them were given as ints, else nothing."""
+    found, stack, seen = set(), [expr], set()
+    while stack:
+        node = stack.pop()
+        if not isinstance(node, Node) or node.serial in seen:
+            continue
+        seen.add(node.serial)
+        if node.op in ("t", "y", "p"):
+            known = node.graph.integers.get(node.serial)
+            if known is None:
+                return frozenset()
+            found.add(known)
+        else:
+            stack.extend(node.operands)
+    return frozenset(found)
+
+
+def describe(expr):
+    """Name an expression in an error message."""
+    if expr.op == "t":
+        return "the time"
+    if expr.op == "y":
+        return f"state {expr.operands[0]}"
+    if expr.op == "p":
+        return f"parameter {expr.operands[0]}"
+    return "an expression of the states, the time or the parameters"
