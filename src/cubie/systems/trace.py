@@ -17,8 +17,9 @@ from cubie.systems.adapter import plain_function, write_adapter
 from cubie.systems.batch import checked_args
 from cubie.systems.errors import Untraceable
 from cubie.systems.parameters import CONTAINERS, leaves_of, parameter_names
-from cubie.systems.references.fingerprint import Unseen, Watched, fingerprint
+from cubie.systems.references.fingerprint import Unseen
 from cubie.systems.references.originals import original
+from cubie.systems.references.watched import Watched, fingerprint
 from cubie.systems.store import Store, digest_of_text
 from cubie.systems.system import System
 

@@ -27,7 +27,6 @@ from cubie.systems.references.bytecode import (
     reads_unseen,
 )
 from cubie.systems.references.libraries import (
-    LIBRARIES,
     is_library,
     library_name,
     library_version,
@@ -45,8 +44,6 @@ from cubie.systems.references.objects import (
 from cubie.systems.references.originals import is_compiled
 from cubie.systems.references.watch import Watch
 
-__all__ = ["LIBRARIES", "Unseen", "Watched", "fingerprint", "names_of"]
-
 
 class Unseen(Exception):
     """Something has content that cannot be seen: nothing that depends on it is remembered.
@@ -55,53 +52,10 @@ class Unseen(Exception):
     """
 
 
-def fingerprint(*values: Any) -> str | None:
-    """Return a hexadecimal digest of the values, or None when one cannot be seen."""
-    return Watched(*values).current()
-
-
-class Watched:
-    """Values whose content is followed; looking again costs little where nothing changed.
-
-    Attributes
-    ----------
-    unseen : str
-        What could not be seen when last looked at, and why; empty where all was seen.
-    """
-
-    def __init__(self, *values: Any):
-        self._values = values
-        self._seen: tuple[str, Watch] | None = None
-        self.unseen = ""
-
-    def current(self) -> str | None:
-        """Return the digest of the content as it is now, or None when it cannot be seen."""
-        seen = self._seen
-        if seen is not None and seen[1].holds():
-            return seen[0]
-        walk = _Walk()
-        try:
-            for value in self._values:
-                walk.value(value)
-            walk.finish()
-        except Unseen as error:
-            self._seen, self.unseen = None, str(error)
-            return None
-        except RecursionError:
-            self._seen, self.unseen = None, "what it refers to is nested too deeply"
-            return None
-        except RuntimeError:  # from looking through what another thread changes
-            self._seen, self.unseen = None, "it changed while it was looked at"
-            return None
-        self.unseen = ""
-        self._seen = walk.hexdigest(), walk.watch
-        return self._seen[0]
-
-
 _HEADER = f"python {sys.version} numpy {np.__version__}\n".encode()
 
 
-class _Walk:
+class Walk:
     """One look at values and all that they refer to."""
 
     def __init__(self) -> None:
@@ -410,24 +364,24 @@ _PARTS: dict[type, tuple[str, ...]] = {
 }
 _KINDS = _by_id(
     {
-        tuple: _Walk._sequence,
-        list: _Walk._sequence,
-        dict: _Walk._dict,
-        types.MappingProxyType: _Walk._dict,
-        set: _Walk._set,
-        frozenset: _Walk._set,
-        np.ndarray: _Walk._array,
-        np.memmap: _Walk._array,
-        types.CodeType: _Walk._code,
-        types.FunctionType: _Walk._function,
-        types.CellType: _Walk._cell,
-        types.ModuleType: _Walk._module,
-        types.BuiltinFunctionType: _Walk._builtin,
-        types.MemberDescriptorType: _Walk._descriptor,
-        types.GetSetDescriptorType: _Walk._descriptor,
-        types.WrapperDescriptorType: _Walk._descriptor,
-        types.MethodDescriptorType: _Walk._descriptor,
-        types.ClassMethodDescriptorType: _Walk._descriptor,
-        **dict.fromkeys(_PARTS, _Walk._parts_of),
+        tuple: Walk._sequence,
+        list: Walk._sequence,
+        dict: Walk._dict,
+        types.MappingProxyType: Walk._dict,
+        set: Walk._set,
+        frozenset: Walk._set,
+        np.ndarray: Walk._array,
+        np.memmap: Walk._array,
+        types.CodeType: Walk._code,
+        types.FunctionType: Walk._function,
+        types.CellType: Walk._cell,
+        types.ModuleType: Walk._module,
+        types.BuiltinFunctionType: Walk._builtin,
+        types.MemberDescriptorType: Walk._descriptor,
+        types.GetSetDescriptorType: Walk._descriptor,
+        types.WrapperDescriptorType: Walk._descriptor,
+        types.MethodDescriptorType: Walk._descriptor,
+        types.ClassMethodDescriptorType: Walk._descriptor,
+        **dict.fromkeys(_PARTS, Walk._parts_of),
     }
 )

@@ -6,84 +6,15 @@ runs, in any order. So all that can be changed and is reached from the function 
 before it is called, compared with that afterwards, and put back.
 """
 
-import collections
-import random
 import sys
 import types
-from typing import Any
 
 import numpy as np
-from attrs import define, field
 
+from cubie.systems.references import records
 from cubie.systems.references.bytecode import names_of
 from cubie.systems.references.libraries import LIBRARIES
-
-ATOMS = (bool, int, float, complex, str, bytes, type(None), np.generic)
-CONTAINERS = (list, dict, set, bytearray, collections.deque)
-# Attributes of classes and modules that Python itself writes.
-_OWN = ("__dict__", "__weakref__", "__doc__", "__module__", "__builtins__", "__warningregistry__")
-
-
-GONE = object()  # the value of what is there no more
-
-
-@define(eq=False)
-class Record:
-    """One thing that can be changed, and what it held.
-
-    Attributes
-    ----------
-    label : str
-        Format of how a message calls an entry: "`limits[{}]`".
-    read : callable
-        Returns {key: value} of what is held now.
-    write : callable
-        Takes such a mapping, and holds it.
-    grows : bool
-        Keys are positions: one more of them is no variable of its own.
-    opaque : bool
-        Values are no values of Python's, but descriptions.
-    target : ndarray, optional
-        The array of numbers that it is about.
-    """
-
-    label: str
-    read: Any
-    write: Any
-    grows: bool = False
-    opaque: bool = False
-    target: Any = None
-    saved: dict = field(init=False)
-
-    def __attrs_post_init__(self):
-        self.saved = self.read()
-
-    def changes(self):
-        """Return the keys whose value is another now."""
-        now, before = self.read(), self.saved
-        if len(now) == len(before) and all(
-            key in now and is_same(now[key], value) for key, value in before.items()
-        ):
-            return {}
-        keys = [key for key in {**before, **now} if not _is_kept(key, before, now)]
-        return {key: now.get(key, GONE) for key in keys}
-
-    def name(self, key):
-        """Return how a message calls an entry."""
-        return self.label.format(repr(key) if "[" in self.label else key)
-
-
-def _is_kept(key, before, now):
-    return key in before and key in now and is_same(before[key], now[key])
-
-
-def is_same(a, b):
-    """Whether two values are one: the same object, or equal numbers or strings."""
-    if a is b:
-        return True
-    if type(a) is not type(b) or not isinstance(a, ATOMS):
-        return False
-    return a == b or (a != a and b != b)
+from cubie.systems.references.records import ATOMS, CONTAINERS, OWN, Record
 
 
 class Watch:
@@ -138,7 +69,7 @@ class Watch:
             return self._class(value)
         if isinstance(value, np.ndarray):
             return self._array(value, name)
-        state = _random_state(value)
+        state = records.random_state(value)
         if state is not None:
             self.record(Record(f"the random numbers of `{name}`", *state, opaque=True))
             return []
@@ -159,7 +90,7 @@ class Watch:
         """Note down a container, or an object with attributes."""
         found = []
         if isinstance(value, CONTAINERS):
-            record = Record(f"`{name}[{{}}]`", *_container(value))
+            record = Record(f"`{name}[{{}}]`", *records.container(value))
             record.grows, record.opaque = not isinstance(value, dict), isinstance(value, set)
             self.record(record)
             entries = value.items() if isinstance(value, dict) else enumerate(value)
@@ -171,12 +102,12 @@ class Watch:
         if self._is_library(type(value)) and not isinstance(value, types.SimpleNamespace):
             return found
         state = getattr(value, "__dict__", None)
-        slots = _slots_of(type(value))
+        slots = records.slots_of(type(value))
         if type(state) is dict:
             self.attributes(value, name)
             found += [(entry, f"{name}.{key}", names) for key, entry in state.items()]
         if slots:
-            self.record(Record(f"`{name}.{{}}`", *_attributes(value, slots)))
+            self.record(Record(f"`{name}.{{}}`", *records.attributes(value, slots)))
             found += [(getattr(value, key, None), f"{name}.{key}", names) for key in slots]
         if state is not None or slots:
             found.append((type(value), type(value).__name__, names))
@@ -197,42 +128,44 @@ class Watch:
 
     def attributes(self, value, name):
         """Watch the attributes in an object's dictionary, not what they refer to."""
-        self.record(Record(f"`{name}.{{}}`", *_container(vars(value))))
+        self.record(Record(f"`{name}.{{}}`", *records.container(vars(value))))
 
     def namespace(self, namespace, names):
         """Watch the global variables of these names; return what they refer to."""
         names = [name for name in names if not name.startswith("__")]
-        self.record(Record("the global `{}`", *_some_of(namespace, names)))
+        self.record(Record("the global `{}`", *records.some_of(namespace, names)))
         return [(namespace[n], n, frozenset(names)) for n in names if n in namespace]
 
     def cell(self, cell, name):
         """Watch a variable of an enclosing function; return what it refers to."""
-        self.record(Record(f"the variable `{name}`", *_cell(cell)))
+        self.record(Record(f"the variable `{name}`", *records.cell(cell)))
         return [(value, name, frozenset()) for value in self._records[-1].saved.values()]
 
     def _module(self, module, name, names):
         if self._is_library(module):
             return []
         state = vars(module)
-        self.record(Record(f"`{name}.{{}}`", *_some_of(state, names)))
+        self.record(Record(f"`{name}.{{}}`", *records.some_of(state, names)))
         return [(state[key], f"{name}.{key}", names) for key in names if key in state]
 
     def _class(self, kind):
         if self._is_library(kind):
             return []
-        self.record(Record(f"`{kind.__name__}.{{}}`", *_namespace_of(kind)))
+        self.record(Record(f"`{kind.__name__}.{{}}`", *records.namespace_of(kind)))
         found = [
             (entry, f"{kind.__name__}.{key}", frozenset())
             for key, entry in vars(kind).items()
-            if key not in _OWN
+            if key not in OWN
         ]
         return [*found, *((base, base.__name__, frozenset()) for base in kind.__bases__)]
 
     def _array(self, array, name):
         if array.dtype.hasobject:
-            self.record(Record(f"`{name}[{{}}]`", *_object_array(array), grows=True))
+            self.record(Record(f"`{name}[{{}}]`", *records.object_array(array), grows=True))
         elif array.flags.writeable:
-            self.record(Record(f"`{name}`", *_number_array(array), opaque=True, target=array))
+            self.record(
+                Record(f"`{name}`", *records.number_array(array), opaque=True, target=array)
+            )
         return []
 
     def _is_library(self, value):
@@ -291,135 +224,4 @@ def _root(value):
     return (name if isinstance(name, str) else "").partition(".")[0]
 
 
-def _slots_of(kind):
-    names = []
-    for base in kind.__mro__:
-        slots = vars(base).get("__slots__", ())
-        names += (slots,) if isinstance(slots, str) else slots
-    return [name for name in names if name not in ("__dict__", "__weakref__")]
-
-
 # ---- how each kind of thing is read and written: pairs of functions
-
-
-def _container(value):
-    if isinstance(value, dict):
-
-        def write(saved):
-            dict.clear(value)
-            dict.update(value, saved)
-
-        return lambda: dict(value), write
-    if isinstance(value, set):
-
-        def write(saved):
-            value.clear()
-            value.update(saved)
-
-        return lambda: dict.fromkeys(value, True), write
-    if isinstance(value, collections.deque):
-
-        def write(saved):
-            value.clear()
-            value.extend(saved.values())
-
-        return lambda: dict(enumerate(value)), write
-
-    def write(saved):
-        value[:] = saved.values()
-
-    return lambda: dict(enumerate(value)), write
-
-
-def _attributes(value, names):
-    def write(saved):
-        for name in names:
-            if name in saved:
-                object.__setattr__(value, name, saved[name])
-            elif hasattr(value, name):
-                object.__delattr__(value, name)
-
-    return lambda: {n: getattr(value, n) for n in names if hasattr(value, n)}, write
-
-
-def _some_of(namespace, names):
-    def write(saved):
-        for name in names:
-            if name in saved:
-                namespace[name] = saved[name]
-            else:
-                namespace.pop(name, None)
-
-    return lambda: {name: namespace[name] for name in names if name in namespace}, write
-
-
-def _namespace_of(kind):
-    def read():
-        return {name: entry for name, entry in vars(kind).items() if name not in _OWN}
-
-    def write(saved):
-        for name in read().keys() - saved.keys():
-            type.__delattr__(kind, name)
-        for name, entry in saved.items():
-            if vars(kind).get(name) is not entry:
-                type.__setattr__(kind, name, entry)
-
-    return read, write
-
-
-def _cell(cell):
-    def read():
-        try:
-            return {0: cell.cell_contents}
-        except ValueError:
-            return {}
-
-    def write(saved):
-        if saved:
-            cell.cell_contents = saved[0]
-        else:
-            del cell.cell_contents
-
-    return read, write
-
-
-def _object_array(array):
-    def write(saved):
-        for index, value in zip(np.ndindex(array.shape), saved.values(), strict=True):
-            array[index] = value
-
-    return lambda: dict(enumerate(array.ravel().tolist())), write
-
-
-def _number_array(array):
-    def write(saved):
-        array[...] = np.frombuffer(saved[0], array.dtype).reshape(array.shape)
-
-    return lambda: {0: array.tobytes()}, write
-
-
-def _random_state(value):
-    """Return how the state of a source of random numbers is read and written, or None."""
-    if isinstance(value, np.random.Generator):
-        value = value.bit_generator
-    if isinstance(value, np.random.BitGenerator):
-        return _described(lambda: value.state, lambda state: setattr(value, "state", state))
-    if isinstance(value, np.random.RandomState):
-        return _described(value.get_state, value.set_state)
-    if isinstance(value, random.Random):
-        return _described(value.getstate, value.setstate)
-    return None
-
-
-def _described(get, put):
-    # States of equal content are not equal to Python: their text is.
-    kept = {}
-
-    def read():
-        state = get()
-        with np.printoptions(threshold=10**6):
-            text = repr(state)
-        kept[text] = state
-        return {0: text}
-
-    return read, lambda saved: put(kept[saved[0]])

@@ -6,7 +6,7 @@ import functools
 import types
 
 from cubie.systems.errors import RightHandSideError
-from cubie.systems.references.kept_state import ATOMS, GONE, Record, is_same
+from cubie.systems.references.records import ATOMS, GONE, Record, is_same
 
 MOST_LEFT = 4  # of the values left in one place that are tried
 

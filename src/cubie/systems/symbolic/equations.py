@@ -11,7 +11,6 @@ that is no derivative defines a quantity for the others, in any order.
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -21,21 +20,16 @@ import numpy as np
 from attrs import Factory, field, frozen
 
 from cubie.systems.symbolic.names import EquationError, by_name, hint, in_order, stacked, swept
-
-TIME = "t"
-_STATE = "_state"  # no user's name begins with an underscore
-_FUNCTIONS = (
-    *("exp", "expm1", "exp2", "log", "log1p", "log2", "log10", "sqrt", "cbrt", "abs", "sign"),
-    *("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "tanh"),
-    *("asinh", "acosh", "atanh", "hypot", "floor", "ceil", "heaviside"),
-    *("erf", "erfc", "gamma", "lgamma"),
-    *("minimum", "maximum", "where"),
+from cubie.systems.symbolic.reader import (
+    CONSTANTS,
+    FUNCTIONS,
+    NUMPY_NAMES,
+    TIME,
+    names_in,
+    read,
 )
-_RENAMED = {"min": "minimum", "max": "maximum", "fabs": "abs", "ln": "log", "pow": "power"}
-_NUMPY_NAMES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "atan2": "arctan2"} | {
-    name: "arc" + name[1:] for name in ("asinh", "acosh", "atanh")
-}
-_CONSTANTS = {"pi": float(np.pi)}
+
+_STATE = "_state"  # no user's name begins with an underscore
 _DERIVATIVE = re.compile(r"(?:d\s*(?P<a>\w+)\s*/\s*dt|(?P<b>\w+)\s*'|d(?P<c>\w+))$")
 
 _EQUALS = re.compile(r"(?<![<>=!])=(?!=)")
@@ -210,7 +204,7 @@ def _assemble(pairs, wanted, parameters) -> Equations:
         raise EquationError(f"States and equations do not match: {', '.join(odd)}.")
     _require_one_meaning(states, quantities, parameters)
     texts = {name: _text(side) for name, side in {**quantities, **rates}.items()}
-    used = {name: _names(name, text) for name, text in texts.items()}
+    used = {name: names_in(name, text) for name, text in texts.items()}
     known = {TIME, *states, *quantities}
     for name in (*texts, *(n for names in used.values() for n in names)):
         if name.startswith("_") or (name == TIME and name in texts):
@@ -284,80 +278,10 @@ def _sympy_text(expression) -> str:
     return printed
 
 
-class _Reader(ast.NodeTransformer):
-    """Checks that an expression is one, collects its names, and knows its functions."""
-
-    def __init__(self, where: str):
-        self.where = where
-        self.names: dict[str, None] = {}
-
-    def generic_visit(self, node):
-        allowed = (
-            *(ast.Expression, ast.BinOp, ast.UnaryOp, ast.Compare, ast.IfExp, ast.operator),
-            *(ast.unaryop, ast.cmpop, ast.Constant, ast.expr_context),
-        )
-        if not isinstance(node, allowed):
-            raise EquationError(f"{self.where}: `{ast.unparse(node)}` is no arithmetic.")
-        if isinstance(node, ast.Constant) and type(node.value) not in (int, float):
-            raise EquationError(f"{self.where}: {node.value!r} is no number.")
-        return super().generic_visit(node)
-
-    def visit_BinOp(self, node: ast.BinOp) -> ast.BinOp:
-        self.generic_visit(node)
-        bare = not any(isinstance(part, ast.Name) for part in ast.walk(node.left))
-        if isinstance(node.op, ast.Pow) and bare:
-            # Whole numbers are exact in Python: 10**10**10 would be computed to its last digit.
-            for part in ast.walk(node.left):
-                if isinstance(part, ast.Constant) and isinstance(part.value, int):
-                    part.value = _as_float(self.where, part.value)
-        return node
-
-    def visit_Name(self, node):
-        if node.id not in ("nan", "inf"):
-            self.names[node.id] = None
-        return node
-
-    def visit_IfExp(self, node):
-        call = ast.Call(ast.Name("where", ast.Load()), [node.test, node.body, node.orelse], [])
-        return self.visit_Call(call)
-
-    def visit_Call(self, node):
-        name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
-        name = _RENAMED.get(name, name)
-        if name not in (*_FUNCTIONS, "power"):
-            raise EquationError(
-                f"{self.where}: there is no function `{name}`{hint(name, _FUNCTIONS)}"
-            )
-        arguments = [self.visit(argument) for argument in node.args]
-        return ast.Call(ast.Name(f"_{name}", ast.Load()), arguments, [])
-
-
-def _as_float(where: str, number: int) -> float:
-    try:
-        return float(number)
-    except OverflowError:
-        digits = len(str(number))
-        raise EquationError(f"{where} has a number of {digits} digits, too large.") from None
-
-
-def _read(name: str, text: str) -> tuple[str, dict[str, None]]:
-    where = f"The equation for `{name}`"
-    try:
-        tree = ast.parse(text.strip(), mode="eval")
-    except SyntaxError as error:
-        raise EquationError(f"{where}, `{text.strip()}`, cannot be read: {error.msg}.") from None
-    reader = _Reader(where)
-    return ast.unparse(ast.fix_missing_locations(reader.visit(tree))), reader.names
-
-
-def _names(name: str, text: str) -> list[str]:
-    return [used for used in _read(name, text)[1] if used not in _CONSTANTS]
-
-
 def _source(states, parameters, texts, used, quantities) -> str:
     lines = [f"{name} = {_STATE}[{i}]" for i, name in enumerate(states)]
-    lines += [f"{name} = {_read(name, texts[name])[0]}" for name in _in_order(used, quantities)]
-    rates = ", ".join(_read(name, texts[name])[0] for name in states)
+    lines += [f"{name} = {read(name, texts[name])[0]}" for name in _in_order(used, quantities)]
+    rates = ", ".join(read(name, texts[name])[0] for name in states)
     arguments = ", ".join((TIME, _STATE, *parameters))
     body = "".join(f"    {line}\n" for line in lines)
     return f"def right_hand_side({arguments}):\n{body}    return [{rates}]\n"
@@ -384,12 +308,12 @@ def _in_order(used, quantities) -> list[str]:
 
 def _compiled(source: str) -> Callable:
     namespace: dict[str, Any] = {
-        f"_{name}": getattr(np, _NUMPY_NAMES.get(name, name), None) or getattr(math, name)
-        for name in (*_FUNCTIONS, "power")
+        f"_{name}": getattr(np, NUMPY_NAMES.get(name, name), None) or getattr(math, name)
+        for name in (*FUNCTIONS, "power")
     }
     # The name of a module of its own, so that the cache tells its functions apart.
     namespace |= {"__name__": "equations"}
-    namespace |= _CONSTANTS | {"nan": float("nan"), "inf": float("inf")}
+    namespace |= CONSTANTS | {"nan": float("nan"), "inf": float("inf")}
     try:
         exec(compile(source, "<equations>", "exec"), namespace)
     except SyntaxError as error:

@@ -108,7 +108,7 @@ def as_numbers(array):
     return flat.reshape(array.shape)
 
 
-def _of_one_kind(array):
+def _of_one_kind(array) -> Any:
     """Return an array that holds truth values or numbers, as NumPy's do: not both."""
     masks = list(map(is_mask, array.ravel().tolist()))
     if not any(masks):

@@ -14,156 +14,32 @@ import types
 
 import numpy as np
 
-from cubie.systems.errors import RightHandSideError, Untraceable
 from cubie.systems.references.bytecode import names_of
-from cubie.systems.references.kept_state import ATOMS, Watch
+from cubie.systems.references.kept_state import Watch
 from cubie.systems.references.libraries import LIBRARIES
-from cubie.systems.tracing.arithmetic import call, number
-from cubie.systems.tracing.arrays import TracedArray, adopt, elementwise, traced
+from cubie.systems.references.records import ATOMS
+from cubie.systems.tracing.arithmetic import call
+from cubie.systems.tracing.arrays import adopt, traced
 from cubie.systems.tracing.branchless import HELPERS, branchless
-from cubie.systems.tracing.exceptions import catches, mark_either, mark_plain, raise_as_math
+from cubie.systems.tracing.exceptions import catches
 from cubie.systems.tracing.expression import Expr
-from cubie.systems.tracing.nodes import is_mask
 from cubie.systems.tracing.numpy_functions import CREATORS, REPLACED
-from cubie.systems.tracing.operations import FUNCTIONS, greatest, hypot, least
+from cubie.systems.tracing.stand_ins import (
+    BUILTINS,
+    BY_FUNCTION,
+    FLOAT_TYPES,
+    MATH,
+    Advancing,
+    TracedModule,
+    TracedUfunc,
+    for_scalars,
+    listed,
+)
 
-
-def _for_scalars(name, native):
-    function = FUNCTIONS.get(name)
-
-    def traced_function(*operands):
-        if not any(isinstance(a, (Expr, np.ndarray)) for a in operands):
-            return native(*operands)
-        if function is None:
-            raise Untraceable(f"math.{name} is applied to an expression")
-        raise_as_math(name, operands)
-        result = mark_plain(elementwise(function, *operands))
-        return result.item() if isinstance(result, np.generic) else result
-
-    return traced_function
-
-
-def _extremum(native, function):
-    def traced_function(*values, **options):
-        entries = list(values[0] if len(values) == 1 else values)
-        if options or not any(isinstance(entry, Expr) for entry in entries):
-            return native(entries, **options)
-        return mark_either(function(*entries), entries)
-
-    return traced_function
-
-
-def _isinstance(value, kinds):
-    """Answer for an expression as for the float that it stands for."""
-    if isinstance(value, Expr):
-        value = np.bool_(True) if is_mask(value) else np.float64(1.0)
-    return isinstance(value, kinds)
-
-
-class _FloatKind(type):
-    def __instancecheck__(cls, value):
-        return isinstance(value, (float, Expr))
-
-    def __getattr__(cls, name):
-        return getattr(float, name)
-
-
-class TracedFloat(metaclass=_FloatKind):
-    """`float` for code under trace: leaves expressions alone, and is a dtype like `float`."""
-
-    dtype = np.dtype(float)
-
-    def __new__(cls, *value):
-        if value and isinstance(value[0], Expr):
-            return mark_plain(number(value[0]))
-        return float(*value)
-
-
-class TracedFloat64(TracedFloat):
-    """`np.float64` for code under trace: leaves expressions and arrays of them alone."""
-
-    def __new__(cls, *value):
-        if value and isinstance(value[0], TracedArray):
-            return value[0].astype(float)
-        if value and isinstance(value[0], Expr):
-            return number(value[0])
-        return np.float64(*value)
-
-
-FLOAT_TYPES = {float: TracedFloat, np.float64: TracedFloat64}
-
-
-def _fsum(values):
-    return sum(values)
-
-
-def _prod(values, *, start=1):
-    return functools.reduce(lambda a, b: a * b, values, start)
-
-
-def _dist(p, q):
-    return hypot(*(a - b for a, b in zip(p, q, strict=True)))
-
-
-BUILTINS = {
-    "min": _extremum(min, least),
-    "max": _extremum(max, greatest),
-    "float": TracedFloat,
-    "isinstance": _isinstance,
-}
-MATH = {
-    name: _for_scalars(name, function)
-    for name, function in vars(math).items()
-    if callable(function) and not name.startswith("_")
-} | {"fsum": _fsum, "prod": _prod, "dist": _dist}
-MATH["pow"] = _for_scalars("pow", math.pow)
+MATH["pow"] = for_scalars("pow", math.pow)
 # Rounded to the nearest, unlike NumPy's function of this name.
-MATH["remainder"] = _for_scalars("IEEE remainder", math.remainder)
+MATH["remainder"] = for_scalars("IEEE remainder", math.remainder)
 MATH["fabs"] = lambda x: call("fabs", x) if isinstance(x, Expr) else math.fabs(x)
-BY_FUNCTION = {getattr(math, name): function for name, function in MATH.items()}
-
-
-class _Advancing:
-    """Stands for an iterator or a generator, which every use moves on."""
-
-    def __init__(self, name):
-        self._name = name
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        raise RightHandSideError(
-            f"fun takes the next entry of `{self._name}`, which moves on with every call. A "
-            "right-hand side must depend on t, y and args only; give it a list, and choose the "
-            "entry by t or y."
-        )
-
-    send = __next__
-
-
-class TracedModule:
-    """A module whose attributes are rewired when they are asked for."""
-
-    def __init__(self, module, rewire):
-        self._module = module
-        self._rewire = rewire
-
-    def __getattr__(self, name):
-        return self._rewire(getattr(self._module, name))
-
-
-class TracedUfunc:
-    """A ufunc that takes lists of expressions too."""
-
-    def __init__(self, ufunc):
-        self._ufunc = ufunc
-
-    def __call__(self, *inputs, **options):
-        return self._ufunc(*map(_listed, inputs), **options)
-
-    def __getattr__(self, name):
-        return getattr(self._ufunc, name)
 
 
 class Rewiring:
@@ -234,7 +110,7 @@ class Rewiring:
             self._watch.add_alone(copy, name)
             return copy
         if hasattr(type(value), "__next__"):
-            return _Advancing(name)
+            return Advancing(name)
         inner = getattr(value, "py_func", None) or (
             value.__wrapped__ if isinstance(value, functools._lru_cache_wrapper) else None
         )
@@ -376,29 +252,9 @@ def _adopting(function):
     def wrapped(*args, **kwargs):
         if _counts(function):
             args = [a.__index__() if isinstance(a, Expr) else a for a in args]
-        return adopt(function(*map(_listed, args), **kwargs))
+        return adopt(function(*map(listed, args), **kwargs))
 
     return wrapped
-
-
-def _listed(value):
-    """Return a list, or list of lists, that holds expressions as a traced array."""
-    if type(value) not in (list, tuple):
-        return value
-    entries = list(_entries(value))
-    if not any(isinstance(entry, Expr) for entry in entries):
-        return value
-    if all(isinstance(entry, (Expr, float, int, np.number, np.bool_)) for entry in entries):
-        return traced(np.array(value, dtype=object))
-    return value
-
-
-def _entries(value):
-    for entry in value:
-        if type(entry) in (list, tuple):
-            yield from _entries(entry)
-        else:
-            yield entry
 
 
 def _counts(function):

@@ -106,7 +106,7 @@ def _trace_once(fun, n_states, args, leaves, baked, plainly_changed, way):
             graph.plain.update(plain)
             graph.of_numpy.clear()
             Refusal.latest.refusal = None
-            y = traced(np.array(states, dtype=object))
+            y: Any = traced(np.array(states, dtype=object))
             try:
                 result = copy(time, y, *given)
             except Exception as error:
