@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cubie_planner.check import check
-from cubie_planner.draft import ALL_ON, COST, Claim, Draft, Switches, Task, finish
-from cubie_planner.explain import PlanUnknown, homeless_view, infeasibility, overload
-from cubie_planner.large import LARGE
-from cubie_planner.plan import Plan, Status
-from cubie_planner.problem import Problem
-from cubie_planner.quick import cheapest_only, load_claims, quick
-from cubie_planner.replan import kept
+from cubie_planner.declarations.problem import Problem
+from cubie_planner.engines.draft import ALL_ON, COST, Claim, Draft, Switches, Task, finish
+from cubie_planner.engines.fast_path import cheapest_only, load_claims, quick
+from cubie_planner.engines.infeasible import PlanUnknown, homeless_view, infeasibility, overload
+from cubie_planner.engines.one_pass import LARGE
+from cubie_planner.engines.previous_plan import kept
+from cubie_planner.plans.check import check
+from cubie_planner.plans.plan import Plan, Status
 
 if TYPE_CHECKING:
-    from cubie_planner.auto import Objective
+    from cubie_planner.gpu.objective import Objective
 
 EFFORT = 0.2
 """Deterministic time of the solver per objective.
@@ -38,7 +38,7 @@ def plan(
 
     First-fit packing comes first; when it meets the load bound it is proven and
     nothing else runs. Otherwise the exact engines decide what is left open. Above
-    `large.LARGE` buffers one pass over time, in about n log n, is all that runs.
+    `one_pass.LARGE` buffers one pass over time, in about n log n, is all that runs.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ def plan(
         Limit of the exact engines in deterministic units, never of a clock: the same
         problem and effort give the same plan on every machine.
     objective : Objective, optional
-        Prices for the policy "auto", from `cubie_planner.auto.objective` with a cost
+        Prices for the policy "auto", from `cubie_planner.gpu.objective.objective` with a cost
         model of one's own. By default the built-in model of the compute capability.
     switches : Switches
         For tests and experiments.
@@ -122,11 +122,11 @@ def engines(
     switches: Switches = ALL_ON,
 ) -> tuple[Status, Draft | None, list[Claim]]:
     """Run the staged search, then what it leaves open through the joint model."""
-    from cubie_planner.model import lexicographic
+    from cubie_planner.engines.cpsat.joint_model import lexicographic
 
     status = Status.UNKNOWN
     if switches.exact_packing:
-        from cubie_planner.staged import staged
+        from cubie_planner.engines.two_stages import staged
 
         status, found, proven = staged(task, effort)
         claims = [*claims, *proven]

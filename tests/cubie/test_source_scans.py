@@ -99,8 +99,8 @@ def test_the_planner_contains_no_word_of_differential_equations():
 
 def test_the_checker_shares_nothing_with_the_engines():
     """The plan's checker imports neither the model nor the packing nor OR-Tools (O2)."""
-    names = set(imports_of(tree_of(PLANNER / "check.py")))
-    engines = re.compile(r"ortools|cubie_planner\.(model|packing\w*|solve|quick|greedy|draft)")
+    names = set(imports_of(tree_of(PLANNER / "plans" / "check.py")))
+    engines = re.compile(r"ortools|cubie_planner\.(engines|packing|solve|explain|gpu|report)")
     assert not [name for name in names if engines.match(name)]
 
 

@@ -6,8 +6,9 @@ import sys
 import pytest
 
 from cubie_planner import Alias, Buffer, Limits, Location, Problem, plan
-from cubie_planner.report import COLUMNS, TEXT_COLUMNS, plot, rows, savings, table, text, totals
-from cubie_planner.report_map import arenas, ticks, tiles
+from cubie_planner.report import plot, savings, table, text, totals
+from cubie_planner.report.memory_map import arenas, ticks, tiles
+from cubie_planner.report.tables import COLUMNS, TEXT_COLUMNS, rows
 
 PLAN = plan(
     Problem(

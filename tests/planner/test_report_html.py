@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 import pytest
 
 from cubie_planner import Alias, Buffer, Limits, Plan, Problem, plan
-from cubie_planner.report_html import fragment, html
+from cubie_planner.report.page import fragment, html
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),

@@ -23,9 +23,9 @@ from cubie_planner import (
     check,
     plan,
 )
-from cubie_planner.auto import objective
-from cubie_planner.domains import domains
-from cubie_planner.draft import Switches
+from cubie_planner.engines.allowed_locations import domains
+from cubie_planner.engines.draft import Switches
+from cubie_planner.gpu.objective import objective
 
 
 def values(answer: Plan) -> tuple[int, ...]:

@@ -1,0 +1,58 @@
+"""What buffers take and how often they are touched, before anything is placed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from cubie_planner.declarations.buffers import Buffer
+
+WORD_BYTES = 4
+
+
+def accesses(buffer: Buffer) -> float:
+    """Reads and writes of a run and step: the weight is per element."""
+    return buffer.access_weight * buffer.n_elements if buffer.enabled else 0.0
+
+
+def words_per_element(buffer: Buffer) -> int:
+    """Registers, banks and wavefronts an element takes; a narrow one still takes one."""
+    return -(-buffer.itemsize // WORD_BYTES)
+
+
+def own_bytes(buffer: Buffer) -> int:
+    """Bytes a buffer adds where it lives: a view has those of its parent."""
+    return 0 if buffer.alias_required else buffer.size_bytes
+
+
+def shared_load(buffers: Iterable[Buffer]) -> int:
+    """Shared bytes alive at once, each buffer rounded up to its alignment."""
+    return peak_load((b, round_up(own_bytes(b), b.alignment)) for b in buffers)
+
+
+def live_words(buffers: Iterable[Buffer]) -> int:
+    """Registers the values alive at once would take."""
+    own = (b for b in buffers if own_bytes(b))
+    return peak_load((b, b.n_elements * words_per_element(b)) for b in own)
+
+
+def peak_load(sized: Iterable[tuple[Buffer, int]]) -> int:
+    """Largest sum of sizes over the buffers alive at one program point."""
+    always = 0
+    events: list[tuple[int, int]] = []
+    for buffer, size in sized:
+        if buffer.always_alive or buffer.lifetime is None:
+            always += size
+            continue
+        for start, end in buffer.lifetime:
+            events += ((start, size), (end, -size))
+    load = peak = 0
+    # At one point the ends (negative) sort first, because intervals are half-open.
+    for _, change in sorted(events):
+        load += change
+        peak = max(peak, load)
+    return always + peak
+
+
+def round_up(value: int, unit: int) -> int:
+    """The smallest multiple of `unit` that is not below `value`."""
+    return -(-value // unit) * unit

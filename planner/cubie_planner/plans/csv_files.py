@@ -1,0 +1,420 @@
+"""CSV: MiniMalloc's, which holds packing problems, and one with every column of a plan.
+
+MiniMalloc's has a line per buffer: when it comes alive, when it dies, and its bytes::
+
+    id,lower,upper,size,alignment,gaps,offset
+    a,0,9,128,1,3-5@0:64 6-7,0
+
+`a` lives at points 0 to 8, but not at 6, and at 3 and 4 only its bytes 0 to 63 do. In
+files with ``end`` for ``upper`` the last point is meant, in gaps too. A part that lives on
+in a gap is a buffer of its own here, a view of those bytes: ``a@3-5``.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from cubie_planner.declarations.buffers import Alias, Buffer, Interval, Location
+from cubie_planner.declarations.problem import Limits, Problem
+from cubie_planner.plans.plan import Plan
+from cubie_planner.reading import FormatError, parse_integer, shown
+
+CSV_FIELDS = ("id", "lower", "upper", "size")
+OPTIONAL_FIELDS = ("alignment", "hint", "gaps", "offset")
+SYNONYMS = {
+    "buffer_id": "id",
+    "buffer": "id",
+    "start": "lower",
+    "begin": "lower",
+    "end": "upper",
+}
+GAP = re.compile(r"(?P<first>-?[0-9]+)-(?P<last>-?[0-9]+)(?:@(?P<low>[0-9]+):(?P<high>[0-9]+))?")
+
+PLAN_FIELDS = (
+    *("buffer", "elements", "dtype", "bytes", "location", "offset", "lifetime"),
+    *("alias", "pin", "why", "alignment"),
+)
+SPAN = re.compile(r"(-?[0-9]+)-(-?[0-9]+)")
+
+Cells = Mapping[str, str]
+
+
+def problem_from_csv(text: str, max_shared_bytes: int | None = None) -> Problem:
+    """Read MiniMalloc's CSV, or what `plan_to_csv` writes; the header tells which it is.
+
+    Raises
+    ------
+    FormatError, ProblemError
+        Naming the line.
+    """
+    table = _Table(text)
+    if set(table.header) >= {"buffer", "location"}:
+        return _problem_of_plan(table, max_shared_bytes)
+    return _problem_of_minimalloc(table, max_shared_bytes)
+
+
+class _Table:
+    """The header of a CSV, and its lines as cells."""
+
+    def __init__(self, text: str):
+        lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
+        self._reader = csv.reader(io.StringIO(lines), strict=True)
+        try:
+            self.header = [name.strip() for name in next(self._reader, [])]
+        except csv.Error as error:
+            raise FormatError(f"line 1: {error}") from error
+
+    def rows(self, names: Iterable[str]) -> Iterable[tuple[str, Cells]]:
+        """Yield where each line is, and its cells by the names of the columns."""
+        names = list(names)
+        try:
+            for row in self._reader:
+                where = f"line {self._reader.line_num}"
+                if not row:
+                    continue
+                if len(row) > len(names):
+                    raise FormatError(
+                        f"{where}: has {len(row)} cells under {len(names)} columns; the first "
+                        f"beyond them is {shown(row[len(names)])}"
+                    )
+                cells = dict.fromkeys(names, "")
+                cells.update(zip(names, (cell.strip() for cell in row), strict=False))
+                yield where, cells
+        except csv.Error as error:
+            raise FormatError(f"line {self._reader.line_num}: {error}") from error
+
+    def known(self, required: Iterable[str], optional: Iterable[str]) -> None:
+        """Refuse a header that lacks a column, or has one twice or of no meaning."""
+        columns = [SYNONYMS.get(name, name) for name in self.header]
+        for name in required:
+            if name not in columns:
+                raise FormatError(f"the CSV header lacks {name!r}; it has {shown(self.header)}")
+        allowed = [*required, *optional]
+        for index, name in enumerate(columns):
+            if name in columns[:index]:
+                raise FormatError(f"the CSV header has the column {name!r} twice")
+            if name not in allowed:
+                raise FormatError(
+                    f"the CSV header has an unknown column {shown(name)}; known: "
+                    f"{', '.join(allowed)}"
+                )
+
+
+# --- MiniMalloc's ---------------------------------------------------------------------
+
+
+def problem_from_minimalloc(text: str, max_shared_bytes: int | None = None) -> Problem:
+    """Read MiniMalloc's CSV (id, lower, upper, size; optionally alignment, gaps, offset, hint).
+
+    Every buffer must be shared, with bytes as elements. A gap cuts the lifetime: ``3-5``
+    means not alive at points 3 and 4; in ``3-5@0:64`` bytes 0 to 63 stay alive, as a view
+    named ``id@3-5``. ``buffer_id``, ``start`` and ``end`` (the last point, not the one
+    after it) are understood as well. An offset is a pin; a hint is where the buffer stays
+    if nothing speaks against it.
+
+    Raises
+    ------
+    FormatError
+        When a column is missing, unknown or there twice, or a cell is not what its column
+        holds; names the line.
+    BufferError, ProblemError
+        When the values cannot mean anything.
+    """
+    return _problem_of_minimalloc(_Table(text), max_shared_bytes)
+
+
+def _problem_of_minimalloc(table: _Table, max_shared_bytes: int | None) -> Problem:
+    table.known(CSV_FIELDS, OPTIONAL_FIELDS)
+    names = [SYNONYMS.get(name, name) for name in table.header]
+    last = int("end" in table.header)  # an `end` is the last point alive
+    buffers: list[Buffer] = []
+    hints = {}
+    for where, cells in table.rows(names):
+        buffers += _minimalloc_buffers(where, cells, last)
+        hint = cells.get("hint", "")
+        if hint and parse_integer(hint, where) >= 0:
+            hints[cells["id"]] = (Location.SHARED, parse_integer(hint, where))
+    return Problem(buffers, Limits(max_shared_bytes, pad_banks=False), "shared", hints)
+
+
+def _minimalloc_buffers(where: str, cells: Cells, last: int) -> list[Buffer]:
+    """Return a line's buffer, and a view for every part of it that lives on in a gap."""
+    span = (parse_integer(cells["lower"], where), parse_integer(cells["upper"], where) + last)
+    size, offset = parse_integer(cells["size"], where), cells.get("offset", "")
+    alignment = parse_integer(cells.get("alignment") or "1", where)
+    pieces, windows = _cut_gaps(span, cells.get("gaps", ""), where, last)
+    whole = Buffer(
+        cells["id"],
+        size,
+        "u1",
+        lifetime=pieces,
+        alignment=alignment,
+        locations=(Location.SHARED,),
+        pin=Location.SHARED if offset else None,
+        offset=parse_integer(offset, where) if offset else None,
+    )
+    found = [whole]
+    for when, (low, high) in windows:
+        if not low < high <= size:
+            raise FormatError(f"{where}: the window {low}:{high} is not within the {size} B")
+        if low == 0 and high == size:
+            raise FormatError(f"{where}: the gap {when[0]}-{when[1]} leaves all bytes alive")
+        name = _view_name(whole.name, when)
+        alias = Alias(whole.name, low)
+        found.append(
+            Buffer(
+                name,
+                high - low,
+                "u1",
+                lifetime=(when,),
+                locations=(Location.SHARED,),
+                aliases=(alias,),
+                alias_required=True,
+            )
+        )
+    return found
+
+
+def _view_name(name: str, when: Interval) -> str:
+    return f"{name}@{when[0]}-{when[1]}"
+
+
+def _cut_gaps(
+    span: Interval, gaps: str, where: str, last: int
+) -> tuple[tuple[Interval, ...], list[tuple[Interval, tuple[int, int]]]]:
+    """Return when a buffer is alive as a whole, and the windows that live on between."""
+    if span[0] >= span[1]:
+        return (span,), []  # refused with the buffer
+    pieces, windows, start = [], [], span[0]
+    for gap in gaps.split():
+        found = GAP.fullmatch(gap)
+        if found is None:
+            raise FormatError(
+                f"{where}: the gap {shown(gap)} is not of the form first-last or "
+                "first-last@low:high"
+            )
+        first = parse_integer(found["first"], where)
+        end = parse_integer(found["last"], where) + last
+        if not span[0] <= first < end <= span[1]:
+            raise FormatError(
+                f"{where}: the gap {gap} is empty or outside the life, {span[0]} to {span[1]}"
+            )
+        if first < start:
+            raise FormatError(f"{where}: the gap {gap} begins before the one ahead of it ends")
+        if first > start:
+            pieces.append((start, first))
+        if found["low"] is not None:
+            window = (parse_integer(found["low"], where), parse_integer(found["high"], where))
+            windows.append(((first, end), window))
+        start = end
+    if start < span[1]:
+        pieces.append((start, span[1]))
+    if not pieces:
+        raise FormatError(f"{where}: the gaps leave no point at which all of it is alive")
+    return tuple(pieces), windows
+
+
+def is_packing(problem: Problem) -> bool:
+    """Return whether MiniMalloc's CSV can hold the problem: one arena, and offsets alone."""
+    limits, windows = problem.limits, _windows(problem)
+    return (limits.block_size == 1 or not limits.pad_banks) and all(
+        _only_shared(problem, b) and (not b.aliases or b.name in windows) for b in problem.buffers
+    )
+
+
+def _only_shared(problem: Problem, buffer: Buffer) -> bool:
+    if buffer.pin is not None or len(buffer.locations) == 1:
+        return (buffer.pin or next(iter(buffer.locations))) is Location.SHARED
+    return problem.policy == "shared" and Location.SHARED in buffer.locations
+
+
+def _windows(problem: Problem) -> dict[str, str]:
+    """Return the views that are what lives on of another buffer in a gap, with that one."""
+    found: dict[str, str] = {}
+    for view in problem.buffers:
+        spans = view.lifetime or ()
+        if not view.alias_required or len(view.aliases) != 1 or len(spans) != 1:
+            continue
+        alias, when = view.aliases[0], spans[0]
+        host = problem.by_name[alias.parent]
+        if alias.offset is None or host.aliases or host.lifetime is None:
+            continue
+        apart = all(when[1] <= start or end <= when[0] for start, end in host.lifetime)
+        end = alias.offset + view.size_bytes
+        within = 0 < view.size_bytes < host.size_bytes and end <= host.size_bytes
+        plain = view.alignment == 1 and view.offset is None
+        if apart and within and plain and view.name == _view_name(host.name, when):
+            found[view.name] = host.name
+    return found
+
+
+def problem_to_minimalloc(problem: Problem, plan: Plan | None = None) -> str:
+    """Write the buffers as MiniMalloc's CSV; lifetimes of several intervals become gaps.
+
+    Columns that would say nothing, of alignments of 1 and of no gaps, are left out.
+
+    Parameters
+    ----------
+    problem : Problem
+        Aliases cannot be expressed, but for the views that `problem_from_minimalloc`
+        makes of windows: a problem with any other is refused.
+    plan : Plan, optional
+        Adds the column ``offset``.
+
+    Raises
+    ------
+    FormatError
+        When a buffer has aliases, is not shared in the plan, or has blanks around its name.
+    """
+    windows = _windows(problem)
+    whole = [b for b in problem.buffers if b.name not in windows]
+    for buffer in whole:
+        _require_writable(buffer, plan)
+    bounds = [point for b in problem.buffers for span in b.lifetime or () for point in span]
+    always = (min(bounds, default=0), max(bounds, default=1))
+    parts: dict[str, list[Buffer]] = {}
+    for view, host in windows.items():
+        parts.setdefault(host, []).append(problem.by_name[view])
+    lives = {b.name: _life(b, parts.get(b.name, ()), always) for b in whole}
+    columns = {"alignment": any(b.alignment != 1 for b in whole)}
+    columns["hint"] = bool(problem.previous) and plan is None
+    columns["gaps"] = any(gaps for _, gaps in lives.values())
+    columns["offset"] = plan is not None
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([*CSV_FIELDS, *(name for name, used in columns.items() if used)])
+    for buffer in whole:
+        (lower, upper), gaps = lives[buffer.name]
+        offset = plan.placements[buffer.name].offset if plan else None
+        hint = problem.previous.get(buffer.name, (None, -1))[1]
+        cells = {"alignment": buffer.alignment, "hint": hint, "gaps": gaps, "offset": offset or 0}
+        row = [buffer.name, lower, upper, buffer.size_bytes]
+        writer.writerow(row + [cells[name] for name, used in columns.items() if used])
+    return out.getvalue()
+
+
+def _require_writable(buffer: Buffer, plan: Plan | None) -> None:
+    if buffer.aliases:
+        raise FormatError(f"`{buffer.name}` has aliases, which MiniMalloc's CSV cannot hold")
+    _require_no_blanks(buffer.name)
+    if plan is None or not buffer.size_bytes:
+        return
+    where = plan.placements[buffer.name].location
+    if where is not Location.SHARED:
+        raise FormatError(
+            f"`{buffer.name}` is {where}; MiniMalloc's CSV holds what is shared, and nothing else"
+        )
+
+
+def _require_no_blanks(name: str) -> None:
+    if name != name.strip():
+        raise FormatError(f"a CSV cannot hold the blanks around the name {name!r}")
+
+
+def _life(buffer: Buffer, parts: Iterable[Buffer], always: Interval) -> tuple[Interval, str]:
+    """Return from when to when a buffer lives at all, and its gaps in MiniMalloc's words."""
+    spans = [always] if buffer.always_alive else list(buffer.lifetime or ())
+    pieces = [(span, "") for span in spans]
+    for part in parts:
+        low = part.aliases[0].offset or 0
+        pieces += [(span, f"@{low}:{low + part.size_bytes}") for span in part.lifetime or ()]
+    pieces.sort()
+    gaps = []
+    reached = pieces[0][0][0]
+    for (start, end), window in pieces:
+        if start > reached:
+            gaps.append(f"{reached}-{start}")
+        if window:
+            gaps.append(f"{start}-{end}{window}")
+        reached = end
+    return (pieces[0][0][0], reached), " ".join(gaps)
+
+
+# --- a plan's -------------------------------------------------------------------------
+
+
+def plan_to_csv(plan: Plan) -> str:
+    """Write a plan as CSV: MiniMalloc's where that can hold it, or a line per buffer.
+
+    Read back, by `problem_from_csv`, either gives a problem whose only answer is this plan.
+    """
+    from cubie_planner.report import tables
+
+    if is_packing(plan.problem):
+        return problem_to_minimalloc(plan.problem, plan)
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(PLAN_FIELDS)
+    for buffer, cells in zip(plan.problem.buffers, tables.rows(plan), strict=True):
+        _require_no_blanks(buffer.name)
+        writer.writerow([*cells, buffer.alignment])
+    return out.getvalue()
+
+
+def _problem_of_plan(table: _Table, max_shared_bytes: int | None) -> Problem:
+    """Read the lines of `plan_to_csv`: every place, offset and parent is demanded."""
+    names = list(table.header)
+    for index, name in enumerate(names):
+        if name in names[:index] or name not in PLAN_FIELDS:
+            kind = "the column {} twice" if name in names[:index] else "an unknown column {}"
+            raise FormatError(f"the CSV header has {kind.format(shown(name))}")
+    missing = [name for name in PLAN_FIELDS if name not in names]
+    if missing:
+        raise FormatError(f"the CSV header lacks {missing[0]!r}; it has {shown(names)}")
+    buffers = [_placed_buffer(where, cells) for where, cells in table.rows(names)]
+    return Problem(buffers, Limits(max_shared_bytes))
+
+
+def _placed_buffer(where: str, cells: Cells) -> Buffer:
+    try:
+        location = Location.parse(cells["location"])
+        dtype = np.dtype(cells["dtype"])
+    except (TypeError, ValueError, SyntaxError) as error:
+        raise FormatError(f"{where}: {error}") from error
+    at, (pin, _, pin_at) = cells["offset"], cells["pin"].partition("@")
+    if pin not in ("", str(location)) or (pin_at and at and pin_at != at):
+        lies = f"{location}@{at}" if at else str(location)
+        raise FormatError(f"{where}: the pin {shown(cells['pin'])} is not where it lies, {lies}")
+    buffer = Buffer(
+        cells["buffer"],
+        parse_integer(cells["elements"], where),
+        dtype,
+        lifetime=_spans(cells["lifetime"], where),
+        alignment=parse_integer(cells["alignment"], where),
+        pin=location,
+        offset=parse_integer(at, where) if at else None,
+        aliases=_parent(cells["alias"], where),
+        alias_required=bool(cells["alias"]),
+    )
+    if buffer.size_bytes != parse_integer(cells["bytes"], where):
+        raise FormatError(f"{where}: has {cells['bytes']} bytes, not {buffer.size_bytes}")
+    return buffer
+
+
+def _spans(text: str, where: str) -> tuple[Interval, ...] | None:
+    if text == "always":
+        return None
+    found = [(span, SPAN.fullmatch(span)) for span in text.split()]
+    wrong = [span for span, match in found if match is None]
+    if wrong or not found:
+        told = shown(wrong[0] if wrong else text)
+        raise FormatError(f"{where}: the lifetime {told} is neither 'always' nor start-end")
+    return tuple(
+        (parse_integer(match[1], where), parse_integer(match[2], where))
+        for _, match in found
+        if match is not None
+    )
+
+
+def _parent(text: str, where: str) -> tuple[Alias, ...]:
+    if not text:
+        return ()
+    name, plus, offset = text.rpartition(" +")
+    if not plus or not name:
+        raise FormatError(f"{where}: the alias {shown(text)} is not of the form parent +offset")
+    return (Alias(name, parse_integer(offset, where)),)

@@ -1,0 +1,27 @@
+"""What people look at: tables, pictures, a page, and what a plan that was read may claim."""
+
+from cubie_planner.report.picture import plot
+from cubie_planner.report.tables import (
+    COLUMNS,
+    NUMBERS,
+    Savings,
+    row,
+    rows,
+    savings,
+    table,
+    text,
+    totals,
+)
+
+__all__ = [
+    "COLUMNS",
+    "NUMBERS",
+    "Savings",
+    "plot",
+    "row",
+    "rows",
+    "savings",
+    "table",
+    "text",
+    "totals",
+]
