@@ -13,9 +13,16 @@ proven optimal, or that says how far from it it can be::
 Importing this package loads neither numba nor OR-Tools nor networkx nor matplotlib.
 """
 
+from cubie_planner.basics import Status
 from cubie_planner.declarations.buffers import Alias, Buffer, BufferError, Location
 from cubie_planner.declarations.graphs import alias_graph, interference_graph
-from cubie_planner.declarations.problem import Limits, Problem, ProblemError, run_stride
+from cubie_planner.declarations.problem import (
+    Limits,
+    Problem,
+    ProblemError,
+    problem_to_dict,
+    run_stride,
+)
 from cubie_planner.declarations.timeline import (
     Call,
     Component,
@@ -32,8 +39,8 @@ from cubie_planner.plans.csv_files import (
     problem_from_minimalloc,
     problem_to_minimalloc,
 )
-from cubie_planner.plans.files import problem_from_dict, problem_to_dict
-from cubie_planner.plans.plan import Level, Peak, Placement, Plan, Prices, Status
+from cubie_planner.plans.files import problem_from_dict
+from cubie_planner.plans.plan import Level, Peak, Placement, Plan, Prices
 from cubie_planner.reading import FormatError
 from cubie_planner.solve import plan
 

@@ -8,8 +8,7 @@ from attrs import evolve, frozen
 
 from cubie_planner.declarations.buffers import Buffer
 from cubie_planner.declarations.problem import Problem
-from cubie_planner.engines.draft import COST
-from cubie_planner.plans.plan import Peak, Plan
+from cubie_planner.plans.plan import COST, Peak, Plan
 
 MOST_PINS = 64
 """Pins beyond which none is priced: each takes a plan of its own. Whole files of pinned

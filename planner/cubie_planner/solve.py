@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from cubie_planner.basics import Status
 from cubie_planner.declarations.problem import Problem
-from cubie_planner.engines.draft import ALL_ON, COST, Claim, Draft, Switches, Task, finish
-from cubie_planner.engines.fast_path import cheapest_only, load_claims, quick
-from cubie_planner.engines.infeasible import PlanUnknown, homeless_view, infeasibility, overload
-from cubie_planner.engines.one_pass import LARGE
+from cubie_planner.engines.draft import Claim, Draft
+from cubie_planner.engines.exact import engines
+from cubie_planner.engines.fast_path import cheapest_only, quick
+from cubie_planner.engines.finish import finish
+from cubie_planner.engines.infeasible import PlanUnknown, homeless_view, infeasibility
+from cubie_planner.engines.load_claims import load_claims
+from cubie_planner.engines.overload import overload
 from cubie_planner.engines.previous_plan import kept
+from cubie_planner.engines.task import ALL_ON, LARGE, Switches, Task
 from cubie_planner.plans.check import check
-from cubie_planner.plans.plan import Plan, Status
+from cubie_planner.plans.plan import COST, Plan
 
 if TYPE_CHECKING:
     from cubie_planner.gpu.objective import Objective
@@ -22,9 +27,6 @@ EFFORT = 0.2
 Counted in work, not in seconds: on these models a unit has been seen to take 5 to 25 s
 of one core, so the default stops an objective that does not close after 1 to 5 s.
 """
-
-JOINT = 400
-"""Above so many buffers the joint model is not built: it could not close."""
 
 
 def plan(
@@ -112,28 +114,3 @@ def _exact(
         f"no plan was found within an effort of {effort}, and none was proven impossible; "
         "raise the effort or the limit, or lower the block size"
     )
-
-
-def engines(
-    task: Task,
-    draft: Draft | None,
-    claims: list[Claim],
-    effort: float,
-    switches: Switches = ALL_ON,
-) -> tuple[Status, Draft | None, list[Claim]]:
-    """Run the staged search, then what it leaves open through the joint model."""
-    from cubie_planner.engines.cpsat.joint_model import lexicographic
-
-    status = Status.UNKNOWN
-    if switches.exact_packing:
-        from cubie_planner.engines.two_stages import staged
-
-        status, found, proven = staged(task, effort)
-        claims = [*claims, *proven]
-        if found is not None and found.better_than(draft, task):
-            draft = found
-        if status is Status.INFEASIBLE or (draft is not None and draft.proven(task, claims)):
-            return status, draft, claims
-    if len(task.buffers) > JOINT:
-        return status, draft, claims
-    return lexicographic(task, draft, claims, effort, switches)

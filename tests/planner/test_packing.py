@@ -13,12 +13,12 @@ from packing_oracle import (
     tiling,
 )
 
+from cubie_planner.basics import Status
 from cubie_planner.packing import PackingError, PackingProblem, pack, packer
 from cubie_planner.packing.search import branching, runs
 from cubie_planner.packing.search import state as words
 from cubie_planner.packing.search.runs import Search
 from cubie_planner.packing.sections import Sections
-from cubie_planner.plans.plan import Status
 
 
 def agree_with_brute_force(seed, most):

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
+from cubie_planner.basics import Status
 from cubie_planner.engines.cpsat import solver as sat
 from cubie_planner.engines.cpsat.solver import SatModel, negated
-from cubie_planner.plans.plan import Status
 
 
 @pytest.fixture(params=[sat._Compiled, sat._Public], ids=["compiled", "public"])

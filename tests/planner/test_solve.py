@@ -24,7 +24,7 @@ from cubie_planner import (
     plan,
 )
 from cubie_planner.engines.allowed_locations import domains
-from cubie_planner.engines.draft import Switches
+from cubie_planner.engines.task import Switches
 from cubie_planner.gpu.objective import objective
 
 

@@ -22,7 +22,8 @@ from enum import StrEnum
 import numpy as np
 from attrs import field, frozen
 
-from cubie_planner.declarations.buffers import Location, nearest_hint
+from cubie_planner.basics import PlannerError, nearest_hint
+from cubie_planner.declarations.buffers import Location
 from cubie_planner.plans.plan import Placement, Plan
 
 # From compute capability 9.0 on the first kilobyte is the system's, and what follows it is
@@ -30,7 +31,7 @@ from cubie_planner.plans.plan import Placement, Plan
 MOST_SHARED_ALIGNMENT = 1024
 
 
-class AllocatorError(ValueError):
+class AllocatorError(PlannerError, ValueError):
     """A plan cannot be turned into allocators as asked, or a launch does not fit it."""
 
 

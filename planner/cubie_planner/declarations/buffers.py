@@ -6,7 +6,6 @@ points 2, 3 and 4.
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 from collections.abc import Iterable
@@ -17,6 +16,8 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen
 
+from cubie_planner.basics import PlannerError, is_integer, nearest_hint
+
 Interval = tuple[int, int]
 Lifetime = tuple[Interval, ...]
 
@@ -24,7 +25,7 @@ MAX_BUFFER_BYTES = 2**40
 MAX_POINT = 2**31
 
 
-class BufferError(ValueError):
+class BufferError(PlannerError, ValueError):
     """A buffer was declared with values that cannot mean anything.
 
     Attributes
@@ -64,12 +65,6 @@ class Location(StrEnum):
         )
 
 
-def nearest_hint(given: object, words: Iterable[str]) -> str:
-    """Return `` (did you mean 'x'?)`` for the word nearest to `given`, or nothing."""
-    near = difflib.get_close_matches(str(given).lower(), list(words), n=1, cutoff=0.5)
-    return f" (did you mean {near[0]!r}?)" if near else ""
-
-
 def _optional_location(value: str | Location | None) -> Location | None:
     return None if value is None else Location.parse(value)
 
@@ -79,11 +74,6 @@ def _locations(value: Iterable[str | Location]) -> frozenset[Location]:
     if not isinstance(names, Iterable):
         raise ValueError(f"locations must be words such as 'shared', got {value!r}")
     return frozenset(Location.parse(name) for name in names)
-
-
-def is_integer(value: object) -> bool:
-    """Return whether a value is an integer of Python or NumPy; a bool is none."""
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 @frozen

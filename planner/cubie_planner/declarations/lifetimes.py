@@ -59,3 +59,21 @@ def liveness(buffers: Iterable[Buffer]) -> Liveness:
             mask |= (1 << bisect_left(bounds, end)) - (1 << bisect_left(bounds, start))
         masks[buffer.name] = mask
     return Liveness(sections, masks)
+
+
+def peak_load(sized: Iterable[tuple[Buffer, int]]) -> int:
+    """Largest sum of sizes over the buffers alive at one program point."""
+    always = 0
+    events: list[tuple[int, int]] = []
+    for buffer, size in sized:
+        if buffer.always_alive or buffer.lifetime is None:
+            always += size
+            continue
+        for start, end in buffer.lifetime:
+            events += ((start, size), (end, -size))
+    load = peak = 0
+    # At one point the ends (negative) sort first, because intervals are half-open.
+    for _, change in sorted(events):
+        load += change
+        peak = max(peak, load)
+    return always + peak

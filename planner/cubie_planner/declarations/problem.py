@@ -10,13 +10,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from cubie_planner.declarations.buffers import (
-    Buffer,
-    BufferError,
-    Location,
-    is_integer,
-    nearest_hint,
-)
+from cubie_planner.basics import PlannerError, is_integer, nearest_hint
+from cubie_planner.declarations.buffers import Buffer, BufferError, Location
 
 MAX_BUFFERS = 100_000
 MAX_TOTAL_BYTES = 2**50
@@ -28,7 +23,7 @@ Spot = tuple[Location, int | None]
 """A location and, where the location has offsets, the byte offset there."""
 
 
-class ProblemError(ValueError):
+class ProblemError(PlannerError, ValueError):
     """The parts of a problem do not fit together.
 
     Attributes
@@ -208,10 +203,48 @@ class Problem:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON text of this problem."""
-        from cubie_planner.plans.files import problem_to_dict
-
         text = json.dumps(problem_to_dict(self), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def problem_to_dict(problem: Problem) -> dict[str, Any]:
+    """Return `problem` as plain JSON values, canonical: equal problems give equal dicts."""
+    limits = problem.limits
+    policy = problem.policy
+    return {
+        "buffers": [_buffer_to_dict(buffer) for buffer in problem.buffers],
+        "limits": {
+            "max_shared_bytes": limits.max_shared_bytes,
+            "block_size": limits.block_size,
+            "compute_capability": limits.compute_capability and list(limits.compute_capability),
+            "pad_banks": limits.pad_banks,
+        },
+        "policy": policy
+        if isinstance(policy, str)
+        else {name: str(location) for name, location in sorted(policy.items())},
+        "previous": {
+            name: [str(location), offset]
+            for name, (location, offset) in sorted(problem.previous.items())
+        },
+    }
+
+
+def _buffer_to_dict(buffer: Buffer) -> dict[str, Any]:
+    return {
+        "name": buffer.name,
+        "n_elements": buffer.n_elements,
+        "dtype": buffer.dtype.str,
+        "lifetime": None if buffer.lifetime is None else [list(span) for span in buffer.lifetime],
+        "persistent": buffer.persistent,
+        "locations": sorted(str(location) for location in buffer.locations),
+        "pin": buffer.pin and str(buffer.pin),
+        "offset": buffer.offset,
+        "aliases": [{"parent": alias.parent, "offset": alias.offset} for alias in buffer.aliases],
+        "alias_required": buffer.alias_required,
+        "access_weight": buffer.access_weight,
+        "alignment": buffer.alignment,
+        "enabled": buffer.enabled,
+    }
 
 
 def _check_names(problem: Problem) -> None:

@@ -20,12 +20,13 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from cubie_planner.declarations.buffers import Alias, Buffer, Interval, Lifetime, nearest_hint
+from cubie_planner.basics import PlannerError, nearest_hint
+from cubie_planner.declarations.buffers import Alias, Buffer, Interval, Lifetime
 
 DEFAULT_ENTRY = "call"
 
 
-class TimelineError(ValueError):
+class TimelineError(PlannerError, ValueError):
     """The components do not fit together."""
 
 

@@ -13,12 +13,12 @@ from attrs import frozen
 
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.declarations.problem import Limits
-from cubie_planner.engines.draft import LIMIT, Task
+from cubie_planner.engines.task import LIMIT, Task
 from cubie_planner.gpu.device import Device, DeviceError
 
 if TYPE_CHECKING:
     from cubie_planner.engines.cpsat.joint_model import Demand
-    from cubie_planner.engines.infeasible import Overload
+    from cubie_planner.engines.overload import Overload
 
 
 @frozen

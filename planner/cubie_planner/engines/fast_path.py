@@ -12,10 +12,11 @@ from attrs import evolve
 
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.engines.allowed_locations import Domain
-from cubie_planner.engines.draft import COST, PRIVATE, SHARED, Claim, Draft, Task
+from cubie_planner.engines.draft import Draft
 from cubie_planner.engines.first_fit import Arrangement, pack_arena, pack_local
-from cubie_planner.engines.lower_bounds import load_bound, local_bound
-from cubie_planner.engines.one_pass import LARGE, draft_large, large_claims
+from cubie_planner.engines.load_claims import _cheapest_places
+from cubie_planner.engines.one_pass import draft_large
+from cubie_planner.engines.task import LARGE, Task
 
 
 def quick(task: Task) -> Draft | None:
@@ -66,33 +67,6 @@ def _arrange(
         return pack_local(members, task.live.masks)
     capacity = task.run_capacity(locations) if place is Location.SHARED else None
     return pack_arena(members, task.live.masks, capacity)
-
-
-def load_claims(task: Task) -> list[Claim]:
-    """Return what load alone proves, from what must be where at the lowest cost."""
-    if len(task.buffers) > LARGE:
-        return large_claims(task)
-    cost = task.extra
-    surely: dict[Location, list[Buffer]] = {place: [] for place in Location}
-    possibly: dict[Location, list[Buffer]] = {place: [] for place in Location}
-    for members, prices in task.groups:
-        places = _cheapest_places(prices)
-        cost += min(prices.values(), default=0)
-        for place in places:
-            possibly[place] += members
-        if len(places) == 1:
-            surely[places[0]] += members
-    masks = task.live.masks
-    local, arena, shared = Location.LOCAL, Location.LOCAL_PERSISTENT, Location.SHARED
-    private = local_bound(surely[local], masks, possibly[local])
-    private += load_bound(surely[arena], masks, possibly[arena])
-    top = load_bound(surely[shared], masks, possibly[shared])
-    given = {COST: cost}
-    return [Claim(COST, cost), Claim(SHARED, top, given), Claim(PRIVATE, private, given)]
-
-
-def _cheapest_places(prices: Domain) -> list[Location]:
-    return [place for place, price in prices.items() if price == min(prices.values())]
 
 
 def cheapest_only(task: Task) -> Task:

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import frozen
 
+from cubie_planner.basics import round_up
 from cubie_planner.declarations.buffers import Buffer
 from cubie_planner.engines.lower_bounds import load_bound, local_bound
 from cubie_planner.engines.nesting import Group, nest, nestings
-from cubie_planner.gpu.footprint import round_up
 
 LIFTS = 4
 """How often the group on top is placed first before first fit gives up."""

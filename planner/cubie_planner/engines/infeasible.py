@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from cubie_planner.declarations.buffers import Buffer, Interval, Location
+from cubie_planner.basics import PlannerError, Status
+from cubie_planner.declarations.buffers import Location
 from cubie_planner.engines.clashes import Clash, clashes, message
-from cubie_planner.engines.draft import LIMIT, Draft, Task
-from cubie_planner.engines.fast_path import load_claims, quick
+from cubie_planner.engines.draft import Draft
+from cubie_planner.engines.fast_path import quick
+from cubie_planner.engines.load_claims import load_claims
 from cubie_planner.engines.nesting import hosts
-from cubie_planner.plans.plan import Status
+from cubie_planner.engines.overload import overload
+from cubie_planner.engines.task import LIMIT, Task
 
 if TYPE_CHECKING:
     from cubie_planner.engines.cpsat.joint_model import Demand, JointModel
@@ -34,7 +37,7 @@ LIMIT_ROUNDS = 8
 """How often a smaller limit that would do is looked for; they share the effort."""
 
 
-class PlanInfeasible(Exception):
+class PlanInfeasible(PlannerError):
     """No plan exists; proven.
 
     Attributes
@@ -73,7 +76,7 @@ class PlanInfeasible(Exception):
         self.irreducible = irreducible
 
 
-class PlanUnknown(Exception):
+class PlanUnknown(PlannerError):
     """The search ended before it found a plan or proved that there is none."""
 
 
@@ -125,82 +128,6 @@ def homeless_view(task: Task) -> PlanInfeasible | None:
             (view.name, *sizes),
         )
     return None
-
-
-@frozen
-class Overload:
-    """A section in which more shared bytes are alive than a run may use.
-
-    Attributes
-    ----------
-    interval : (start, end) or None
-        Its program points; None when everything is always alive.
-    live, core : tuple of str
-        All buffers that must be shared there, and a smallest choice that overflows.
-    capacity : int
-        Bytes per run.
-    plain : bool
-        True when adding sizes is the whole proof, in both directions.
-    """
-
-    interval: Interval | None
-    live: tuple[str, ...]
-    core: tuple[str, ...]
-    live_bytes: int
-    capacity: int
-    plain: bool
-
-
-def overload(task: Task, among: Collection[str] | None = None) -> Overload | None:
-    """Return the worst section in which what must be shared exceeds the limit, if any does.
-
-    With `among` only these buffers are counted.
-    """
-    forced = [
-        b
-        for b in task.buffers
-        if set(task.domains[b.name]) == {Location.SHARED} and (among is None or b.name in among)
-    ]
-    own = [b for b in forced if not hosts(b, task.by_name, local=False)]
-    if task.problem.limits.max_shared_bytes is None or not own:
-        return None
-    capacity = _roomiest(task, own)
-    worst: Overload | None = None
-    sections = task.live.peak_sections([b.name for b in own])
-    for section, names in sections:
-        live = [task.by_name[name] for name in names]
-        load = sum(b.size_bytes for b in live)
-        if load > capacity and (worst is None or load > worst.live_bytes):
-            core = _smallest_overflow(live, capacity)
-            span = task.live.sections[section]
-            plain = _is_plain(task, core)
-            worst = Overload(span, names, core, load, capacity, plain)
-    return worst
-
-
-def _roomiest(task: Task, forced: Sequence[Buffer]) -> int:
-    """Return the bytes a run may use, under the padding that leaves most."""
-    widest = max(b.alignment for b in forced)
-    limits = task.problem.limits
-    units = {b.alignment for b in task.may_be(Location.SHARED) if b.alignment >= widest}
-    return max(limits.run_capacity(unit) or 0 for unit in units)
-
-
-def _smallest_overflow(live: Sequence[Buffer], capacity: int) -> tuple[str, ...]:
-    """Drop the smallest buffers while the rest still overflows."""
-    kept = sorted(live, key=lambda b: -b.size_bytes)
-    while sum(b.size_bytes for b in kept[:-1]) > capacity:
-        kept.pop()
-    names = {b.name for b in kept}
-    return tuple(b.name for b in live if b.name in names)
-
-
-def _is_plain(task: Task, core: Sequence[str]) -> bool:
-    """Return whether any proper part of the core could simply be stacked under the limit."""
-    members = [task.by_name[name] for name in core]
-    stackable = all(b.size_bytes % b.alignment == 0 and b.offset is None for b in members)
-    one_unit = len({max(4, b.alignment) for b in task.may_be(Location.SHARED)}) == 1
-    return stackable and one_unit
 
 
 def _core_by_model(task: Task, effort: float) -> tuple[list[Clash], bool]:
@@ -309,7 +236,7 @@ def _least_shared(task: Task, effort: float) -> Draft | None:
     draft, claims = quick(free), load_claims(free)
     if draft is not None and draft.proven(free, claims):
         return draft
-    from cubie_planner.solve import engines
+    from cubie_planner.engines.exact import engines
 
     return engines(free, draft, claims, effort)[1]
 

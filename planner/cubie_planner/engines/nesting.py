@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import define, frozen
 
+from cubie_planner.basics import round_up
 from cubie_planner.declarations.buffers import Buffer
-from cubie_planner.gpu.footprint import round_up
 
 Rule = Callable[[Buffer, Buffer], bool]
 """Says whether a child should use the chance to lie inside a parent."""

@@ -10,18 +10,15 @@ from __future__ import annotations
 
 import heapq
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from attrs import define, field, frozen
 
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.declarations.lifetimes import liveness
-from cubie_planner.engines.draft import COST, PRIVATE, SHARED, Claim, Draft, Task
+from cubie_planner.engines.draft import Draft
 from cubie_planner.engines.nesting import nest
-from cubie_planner.gpu.footprint import peak_load
-
-LARGE = 1500
-"""Above so many buffers only this engine runs."""
+from cubie_planner.engines.task import Task
 
 MOST_TIED = 4000
 """Most views and parents of views that this engine takes."""
@@ -72,27 +69,6 @@ def draft_large(task: Task, locations: Mapping[str, Location]) -> Draft | None:
             if not _place(bodies, offsets, FOREVER if capacity is None else capacity):
                 return None
     return Draft(locations, offsets, parents)
-
-
-def large_claims(task: Task) -> list[Claim]:
-    """Return what load alone proves, by a sweep over lifetimes."""
-    cost = task.extra
-    surely: dict[Location, list[Buffer]] = {place: [] for place in Location}
-    for members, prices in task.groups:
-        least = min(prices.values(), default=0)
-        cost += least
-        places = [place for place, price in prices.items() if price == least]
-        if len(places) == 1:
-            surely[places[0]] += [b for b in members if not b.aliases]
-    private = sum(b.size_bytes for b in surely[Location.LOCAL])
-    private += _peak_bytes(surely[Location.LOCAL_PERSISTENT])
-    shared = _peak_bytes(surely[Location.SHARED])
-    given = {COST: cost}
-    return [Claim(COST, cost), Claim(SHARED, shared, given), Claim(PRIVATE, private, given)]
-
-
-def _peak_bytes(buffers: Iterable[Buffer]) -> int:
-    return peak_load((buffer, buffer.size_bytes) for buffer in buffers)
 
 
 def _bodies(members: Sequence[Buffer], local: bool) -> tuple[list[Body], dict[str, str]] | None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from cubie_planner.declarations.buffers import Buffer, Location
-from cubie_planner.engines.draft import Draft, Task, finish
+from cubie_planner.engines.draft import Draft
+from cubie_planner.engines.finish import finish
 from cubie_planner.engines.first_fit import pack_local
 from cubie_planner.engines.nesting import hosts
+from cubie_planner.engines.task import Task
 from cubie_planner.plans.check import PlanRejected, check
 
 

@@ -11,14 +11,16 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
+from cubie_planner.basics import Status
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.engines.cpsat.joint_model import JointModel
 from cubie_planner.engines.cpsat.solver import negated
-from cubie_planner.engines.draft import COST, MOVES, SHARED, Claim, Draft, Task
+from cubie_planner.engines.draft import Claim, Draft
 from cubie_planner.engines.nesting import nest, nestings
+from cubie_planner.engines.task import Task
 from cubie_planner.packing.packer import INTERPRETED_ITEMS, pack
 from cubie_planner.packing.problem import PackingProblem, PackingResult
-from cubie_planner.plans.plan import Status
+from cubie_planner.plans.plan import COST, MOVES, SHARED
 
 ROUNDS = 8
 """How many choices are tried before the joint model takes over."""

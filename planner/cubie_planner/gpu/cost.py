@@ -29,6 +29,7 @@ from pathlib import Path
 
 from attrs import asdict, evolve, frozen
 
+from cubie_planner.basics import round_up
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.gpu.cost_constants import Constants as Constants
@@ -40,7 +41,6 @@ from cubie_planner.gpu.footprint import (
     accesses,
     live_words,
     own_bytes,
-    round_up,
     shared_load,
     words_per_element,
 )

@@ -15,12 +15,12 @@ from typing import Any
 
 from attrs import field, fields, frozen
 
-from cubie_planner.declarations.buffers import nearest_hint
+from cubie_planner.basics import PlannerError, nearest_hint
 
 WAVEFRONT_BYTES = 128
 
 
-class CostError(ValueError):
+class CostError(PlannerError, ValueError):
     """A cost model or a question to it that makes no sense."""
 
 

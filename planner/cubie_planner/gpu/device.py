@@ -18,12 +18,12 @@ from importlib import resources
 
 from attrs import field, frozen
 
-from cubie_planner.gpu.footprint import round_up
+from cubie_planner.basics import PlannerError, round_up
 
 Capability = tuple[int, int]
 
 
-class DeviceError(ValueError):
+class DeviceError(PlannerError, ValueError):
     """A compute capability or a launch shape that cannot be used.
 
     Attributes

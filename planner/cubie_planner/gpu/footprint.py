@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from cubie_planner.basics import round_up
 from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.lifetimes import peak_load
 
 WORD_BYTES = 4
 
@@ -33,26 +35,3 @@ def live_words(buffers: Iterable[Buffer]) -> int:
     """Registers the values alive at once would take."""
     own = (b for b in buffers if own_bytes(b))
     return peak_load((b, b.n_elements * words_per_element(b)) for b in own)
-
-
-def peak_load(sized: Iterable[tuple[Buffer, int]]) -> int:
-    """Largest sum of sizes over the buffers alive at one program point."""
-    always = 0
-    events: list[tuple[int, int]] = []
-    for buffer, size in sized:
-        if buffer.always_alive or buffer.lifetime is None:
-            always += size
-            continue
-        for start, end in buffer.lifetime:
-            events += ((start, size), (end, -size))
-    load = peak = 0
-    # At one point the ends (negative) sort first, because intervals are half-open.
-    for _, change in sorted(events):
-        load += change
-        peak = max(peak, load)
-    return always + peak
-
-
-def round_up(value: int, unit: int) -> int:
-    """The smallest multiple of `unit` that is not below `value`."""
-    return -(-value // unit) * unit

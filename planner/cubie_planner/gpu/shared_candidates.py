@@ -7,10 +7,11 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import numpy as np
 from attrs import evolve, frozen
 
+from cubie_planner.basics import round_up
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.gpu.device import Device
-from cubie_planner.gpu.footprint import WORD_BYTES, accesses, own_bytes, round_up, shared_load
+from cubie_planner.gpu.footprint import WORD_BYTES, accesses, own_bytes, shared_load
 
 MAX_MOVED = 2000
 MAX_PREFIXES = 64

@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 
 from attrs import field, frozen
 
+from cubie_planner.basics import PlannerError, Status
 from cubie_planner.packing.sections import Items, Spans
-from cubie_planner.plans.plan import Status
 
 MAX_ITEMS = 1_000_000
 MAX_TOTAL = 2**50
 
 
-class PackingError(ValueError):
+class PackingError(PlannerError, ValueError):
     """A packing problem was described with values that cannot mean anything.
 
     Attributes

@@ -21,6 +21,7 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from attrs import define
 
+from cubie_planner.basics import PlannerError
 from cubie_planner.declarations.buffers import Buffer, Lifetime, Location
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.plans.check_claims import wrong_claims
@@ -32,7 +33,7 @@ MANY = 32
 """Pairs of one buffer beyond which those inside one another are sorted out at once."""
 
 
-class PlanRejected(ValueError):
+class PlanRejected(PlannerError, ValueError):
     """A plan breaks a rule of its problem.
 
     Attributes

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 
 from attrs import frozen
 
+from cubie_planner.basics import Status
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.declarations.problem import Problem
-from cubie_planner.plans.plan import Level, Plan, Status
+from cubie_planner.plans.plan import COST, MOVES, PRIVATE, SHARED, Level, Plan
 
-COST, SHARED, PRIVATE, MOVES = "cost", "shared_bytes", "local_and_persistent_bytes", "moves"
 MOST_PRICE = 2**52
 ORDER = {
     "local": (Location.LOCAL, Location.LOCAL_PERSISTENT, Location.SHARED),

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from cubie_planner.declarations.buffers import Alias, Buffer, BufferError, Location
-from cubie_planner.declarations.problem import Limits, Problem
+from cubie_planner.declarations.problem import Limits, Problem, problem_to_dict
 from cubie_planner.plans.plan import Level, Placement, Plan, Prices
 from cubie_planner.reading import (
     FormatError,
@@ -36,46 +36,6 @@ def schema() -> dict[str, Any]:
 
 
 # --- problems -----------------------------------------------------------------------
-
-
-def problem_to_dict(problem: Problem) -> dict[str, Any]:
-    """Return `problem` as plain JSON values, canonical: equal problems give equal dicts."""
-    limits = problem.limits
-    policy = problem.policy
-    return {
-        "buffers": [_buffer_to_dict(buffer) for buffer in problem.buffers],
-        "limits": {
-            "max_shared_bytes": limits.max_shared_bytes,
-            "block_size": limits.block_size,
-            "compute_capability": limits.compute_capability and list(limits.compute_capability),
-            "pad_banks": limits.pad_banks,
-        },
-        "policy": policy
-        if isinstance(policy, str)
-        else {name: str(location) for name, location in sorted(policy.items())},
-        "previous": {
-            name: [str(location), offset]
-            for name, (location, offset) in sorted(problem.previous.items())
-        },
-    }
-
-
-def _buffer_to_dict(buffer: Buffer) -> dict[str, Any]:
-    return {
-        "name": buffer.name,
-        "n_elements": buffer.n_elements,
-        "dtype": buffer.dtype.str,
-        "lifetime": None if buffer.lifetime is None else [list(span) for span in buffer.lifetime],
-        "persistent": buffer.persistent,
-        "locations": sorted(str(location) for location in buffer.locations),
-        "pin": buffer.pin and str(buffer.pin),
-        "offset": buffer.offset,
-        "aliases": [{"parent": alias.parent, "offset": alias.offset} for alias in buffer.aliases],
-        "alias_required": buffer.alias_required,
-        "access_weight": buffer.access_weight,
-        "alignment": buffer.alignment,
-        "enabled": buffer.enabled,
-    }
 
 
 def problem_from_dict(data: Mapping[str, Any]) -> Problem:

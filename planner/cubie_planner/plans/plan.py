@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
-from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,27 +11,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 from attrs import field, frozen
 
+from cubie_planner.basics import Status, round_up
 from cubie_planner.declarations.buffers import Interval, Lifetime, Location
 from cubie_planner.declarations.problem import Limits, Problem
-from cubie_planner.gpu.footprint import round_up
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.table import Table
 
 
-class Status(StrEnum):
-    """How much was proven.
-
-    ``OPTIMAL``: no better plan exists. ``FEASIBLE``: the plan is valid, a better one
-    may exist within the reported gap. ``INFEASIBLE``: proven that none exists.
-    ``UNKNOWN``: the limits of the search ran out before anything was found.
-    """
-
-    OPTIMAL = "optimal"
-    FEASIBLE = "feasible"
-    INFEASIBLE = "infeasible"
-    UNKNOWN = "unknown"
+COST, SHARED, PRIVATE, MOVES = "cost", "shared_bytes", "local_and_persistent_bytes", "moves"
+"""Names of the levels, in the order in which they matter."""
 
 
 @frozen

@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 
 from attrs import evolve, frozen
 
+from cubie_planner.basics import Status
 from cubie_planner.declarations.problem import Problem
-from cubie_planner.engines.draft import Task
-from cubie_planner.engines.fast_path import load_claims
+from cubie_planner.engines.load_claims import load_claims
+from cubie_planner.engines.task import Task
 from cubie_planner.gpu.device import DeviceError
 from cubie_planner.plans.check_claims import Finding, findings
-from cubie_planner.plans.plan import Plan, Status
+from cubie_planner.plans.plan import Plan
 
 Tasks = Mapping[str, Callable[[Problem], Task]]
 BUILT_IN: Tasks = {"cost": Task.of}

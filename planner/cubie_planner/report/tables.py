@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from cubie_planner.engines.draft import COST
-from cubie_planner.plans.plan import Level, Placement, Plan
+from cubie_planner.plans.plan import COST, Level, Placement, Plan
 
 if TYPE_CHECKING:
     from rich.table import Table

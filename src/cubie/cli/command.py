@@ -34,7 +34,7 @@ from cubie_planner import (
     plan_to_csv,
     report,
 )
-from cubie_planner.engines.infeasible import LIMIT
+from cubie_planner.engines.task import LIMIT
 from cubie_planner.explain import explain as explanation
 from cubie_planner.gpu.cost import CostError
 from cubie_planner.gpu.device import Device, DeviceError

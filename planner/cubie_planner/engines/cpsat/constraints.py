@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.engines.cpsat.solver import Literal, Terms, negated
-from cubie_planner.engines.draft import LIMIT, Task
 from cubie_planner.engines.nesting import hosts
+from cubie_planner.engines.task import LIMIT, Task
 
 if TYPE_CHECKING:
     from cubie_planner.engines.cpsat.joint_model import JointModel

@@ -14,10 +14,11 @@ The same model serves optimisation (one objective after the other) and explanati
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 from attrs import frozen
 
+from cubie_planner.basics import Status
 from cubie_planner.declarations.buffers import Location
 from cubie_planner.engines.cpsat.constraints import (
     add_capacity,
@@ -33,19 +34,10 @@ from cubie_planner.engines.cpsat.constraints import (
     local_bases,
 )
 from cubie_planner.engines.cpsat.solver import Answer, Literal, SatModel, Terms, negated
-from cubie_planner.engines.draft import (
-    ALL_ON,
-    COST,
-    MOVES,
-    PRIVATE,
-    SHARED,
-    Claim,
-    Draft,
-    Switches,
-    Task,
-)
+from cubie_planner.engines.draft import Draft
 from cubie_planner.engines.nesting import reachable
-from cubie_planner.plans.plan import Status
+from cubie_planner.engines.task import Task
+from cubie_planner.plans.plan import COST, MOVES, PRIVATE, SHARED
 
 
 @frozen
@@ -268,46 +260,3 @@ def moved_literals(m: JointModel) -> list[Literal]:
             at = start // unit
             m.sat.linear([(1, m.offset[name])], at, at, [negated(literal)])
     return moved
-
-
-def lexicographic(
-    task: Task,
-    draft: Draft | None,
-    claims: Sequence[Claim],
-    effort: float,
-    switches: Switches = ALL_ON,
-) -> tuple[Status, Draft | None, list[Claim]]:
-    """Optimise level after level; each is fixed before the next one starts.
-
-    Parameters
-    ----------
-    draft : Draft or None
-        A solution to start from.
-    claims : sequence of Claim
-        What is proven already.
-    effort : float
-        Deterministic time for each level.
-    switches : Switches
-
-    Returns
-    -------
-    Status, Draft or None, list of Claim
-        FEASIBLE with a draft, or INFEASIBLE or UNKNOWN without; and all that is proven.
-    """
-    joint = JointModel(task, load_rows=switches.load_rows)
-    known = list(claims)
-    given: dict[str, int] = {}
-    for level in task.levels():
-        objective = joint.objective(level)
-        extra = task.extra if level == COST else 0
-        if draft is None or draft.values(task)[level] > draft.bounds(task, known)[level]:
-            if draft is not None and switches.hints:
-                joint.hint(draft)
-            outcome = joint.solve(objective, effort)
-            draft = outcome.draft or draft
-            if draft is None:
-                return outcome.status, None, known
-            known.append(Claim(level, outcome.bound + extra, dict(given)))
-        given[level] = draft.values(task)[level]
-        joint.sat.linear(objective, None, given[level] - extra)
-    return Status.FEASIBLE, draft, known

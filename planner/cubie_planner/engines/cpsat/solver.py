@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from cubie_planner.plans.plan import Status
+from cubie_planner.basics import Status
 
 SEED = 1
 

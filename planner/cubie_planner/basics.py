@@ -1,0 +1,42 @@
+"""The few helpers that everything here needs: rounding, hints, statuses, the base of errors."""
+
+from __future__ import annotations
+
+import difflib
+import numbers
+from collections.abc import Iterable
+from enum import StrEnum
+
+
+class PlannerError(Exception):
+    """Base of every error that the planner raises on purpose."""
+
+
+class Status(StrEnum):
+    """How much was proven.
+
+    ``OPTIMAL``: no better plan exists. ``FEASIBLE``: the plan is valid, a better one
+    may exist within the reported gap. ``INFEASIBLE``: proven that none exists.
+    ``UNKNOWN``: the limits of the search ran out before anything was found.
+    """
+
+    OPTIMAL = "optimal"
+    FEASIBLE = "feasible"
+    INFEASIBLE = "infeasible"
+    UNKNOWN = "unknown"
+
+
+def nearest_hint(given: object, words: Iterable[str]) -> str:
+    """Return `` (did you mean 'x'?)`` for the word nearest to `given`, or nothing."""
+    near = difflib.get_close_matches(str(given).lower(), list(words), n=1, cutoff=0.5)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def is_integer(value: object) -> bool:
+    """Return whether a value is an integer of Python or NumPy; a bool is none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def round_up(value: int, unit: int) -> int:
+    """Return the smallest multiple of `unit` that is not below `value`."""
+    return -(-value // unit) * unit
