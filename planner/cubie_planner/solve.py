@@ -12,6 +12,7 @@ from cubie_planner.engines.fast_path import cheapest_only, quick
 from cubie_planner.engines.finish import finish
 from cubie_planner.engines.infeasible import PlanUnknown, homeless_view, infeasibility
 from cubie_planner.engines.load_claims import load_claims
+from cubie_planner.engines.one_pass import in_one_pass
 from cubie_planner.engines.overload import overload
 from cubie_planner.engines.previous_plan import kept
 from cubie_planner.engines.task import ALL_ON, LARGE, Switches, Task
@@ -40,7 +41,7 @@ def plan(
 
     First-fit packing comes first; when it meets the load bound it is proven and
     nothing else runs. Otherwise the exact engines decide what is left open. Above
-    `one_pass.LARGE` buffers one pass over time, in about n log n, is all that runs.
+    `engines.task.LARGE` buffers one pass over time, in about n log n, is all that runs.
 
     Parameters
     ----------
@@ -67,31 +68,36 @@ def plan(
         When the effort was spent before anything was found.
     """
     task = Task.of(problem, objective)
-    draft = quick(task) if switches.first_fit or len(task.buffers) > LARGE else None
-    claims = load_claims(task)
-    if problem.previous and len(task.buffers) <= LARGE:
-        stay = kept(task)
-        draft = stay if stay is not None and stay.better_than(draft, task) else draft
-    if len(task.buffers) > LARGE:
-        draft = _only_large(task, draft)
-    elif draft is None and (homeless_view(task) or overload(task)):
-        raise infeasibility(task, effort)
-    elif draft is None or not draft.proven(task, claims):
-        draft, claims = _exact(task, draft, claims, effort, switches)
+    draft, claims = _in_one_pass(task) if task.is_large else _best(task, effort, switches)
     result = finish(task, draft, claims)
     check(problem, result)
     return result
 
 
-def _only_large(task: Task, draft: Draft | None) -> Draft:
+def _in_one_pass(task: Task) -> tuple[Draft, list[Claim]]:
     """Accept what one pass over time gives: nothing better is tried at this size."""
+    draft = in_one_pass(task)
     if draft is None:
         raise PlanUnknown(
             f"{len(task.buffers)} buffers are more than the {LARGE} that the exact engines take, "
             "and one pass over time found no room for them; raise max_shared, lower the block "
             "size, or plan parts of the kernel on their own"
         )
-    return draft
+    return draft, load_claims(task)
+
+
+def _best(task: Task, effort: float, switches: Switches) -> tuple[Draft, list[Claim]]:
+    """Return the best draft: by first fit or the previous plan, improved where that is open."""
+    draft = quick(task) if switches.first_fit else None
+    claims = load_claims(task)
+    if task.problem.previous:
+        stay = kept(task)
+        draft = stay if stay is not None and stay.better_than(draft, task) else draft
+    if draft is None and (homeless_view(task) or overload(task)):
+        raise infeasibility(task, effort)
+    if draft is None or not draft.proven(task, claims):
+        return _exact(task, draft, claims, effort, switches)
+    return draft, claims
 
 
 def _exact(

@@ -56,6 +56,11 @@ def domains(problem: Problem, objective: Objective | None = None) -> dict[str, D
     return {name: dict(sorted(d.items(), key=_by_cost)) for name, d in found.items()}
 
 
+def cheapest_places(prices: Domain) -> list[Location]:
+    """Return the places of least price."""
+    return [place for place, price in prices.items() if price == min(prices.values())]
+
+
 def _by_cost(item: tuple[Location, int]) -> tuple[int, int]:
     return item[1], list(Location).index(item[0])
 

@@ -13,12 +13,12 @@ from attrs import frozen
 
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.declarations.problem import Limits
+from cubie_planner.engines.overload import Overload
 from cubie_planner.engines.task import LIMIT, Task
 from cubie_planner.gpu.device import Device, DeviceError
 
 if TYPE_CHECKING:
-    from cubie_planner.engines.cpsat.joint_model import Demand
-    from cubie_planner.engines.overload import Overload
+    from cubie_planner.engines.cpsat.variables import Demand
 
 
 @frozen
@@ -30,7 +30,7 @@ class Clash:
     name : str
         A buffer, or ``max_shared``.
     kinds : tuple of str
-        What of it takes part, as in `cpsat.joint_model.Demand`; empty for a parent of which nothing
+        What of it takes part, as in `cpsat.variables.Demand`; empty for a parent of which nothing
         but its bytes are in the way of its views.
     """
 

@@ -68,6 +68,12 @@ class Draft:
             MOVES: self.moves(task),
         }
 
+    def outermost(self, name: str) -> str:
+        """Return the buffer that `name` finally lies in."""
+        while name in self.parents:
+            name = self.parents[name]
+        return name
+
     def moves(self, task: Task) -> int:
         """Return how many buffers are elsewhere than in the previous plan."""
         previous = task.problem.previous

@@ -6,27 +6,33 @@ case for kernels, and then nothing heavier is ever imported.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from attrs import evolve
 
 from cubie_planner.declarations.buffers import Buffer, Location
-from cubie_planner.engines.allowed_locations import Domain
+from cubie_planner.engines.allowed_locations import Domain, cheapest_places
 from cubie_planner.engines.draft import Draft
 from cubie_planner.engines.first_fit import Arrangement, pack_arena, pack_local
-from cubie_planner.engines.load_claims import _cheapest_places
-from cubie_planner.engines.one_pass import draft_large
-from cubie_planner.engines.task import LARGE, Task
+from cubie_planner.engines.task import Task
+
+Packer = Callable[[Task, Mapping[str, Location]], Draft | None]
+"""Places the buffers of a task where they are told to be; None when it finds no room."""
 
 
 def quick(task: Task) -> Draft | None:
+    """Return what first fit makes of the locations that are worth trying; None for nothing."""
+    return first_draft(task, _packed_by_first_fit)
+
+
+def first_draft(task: Task, pack: Packer) -> Draft | None:
     """Return a draft with the cheapest locations, or else recommended, or else local ones.
 
-    None when first fit finds room for none of them; that proves nothing.
+    None when `pack` finds room for none of them; that proves nothing.
     """
     for preference in _preferences(task):
         locations = _cheapest(task, preference)
-        draft = None if locations is None else _draft(task, locations)
+        draft = None if locations is None else pack(task, locations)
         if draft is not None:
             return draft
     return None
@@ -43,9 +49,7 @@ def _preferences(task: Task) -> Iterator[Mapping[str, Location]]:
         }
 
 
-def _draft(task: Task, locations: dict[str, Location]) -> Draft | None:
-    if len(task.buffers) > LARGE:
-        return draft_large(task, locations)
+def _packed_by_first_fit(task: Task, locations: Mapping[str, Location]) -> Draft | None:
     arrangements = {}
     for place in Location:
         members = [b for b in task.buffers if locations[b.name] is place]
@@ -61,7 +65,7 @@ def _draft(task: Task, locations: dict[str, Location]) -> Draft | None:
 
 
 def _arrange(
-    task: Task, place: Location, members: list[Buffer], locations: dict[str, Location]
+    task: Task, place: Location, members: list[Buffer], locations: Mapping[str, Location]
 ) -> Arrangement | None:
     if place is Location.LOCAL:
         return pack_local(members, task.live.masks)
@@ -76,7 +80,7 @@ def cheapest_only(task: Task) -> Task:
     """
     domains: dict[str, Domain] = {}
     for members, prices in task.groups:
-        places = _cheapest_places(prices)
+        places = cheapest_places(prices)
         for buffer in members:
             domains[buffer.name] = {place: task.domains[buffer.name][place] for place in places}
     return evolve(task, domains={b.name: domains[b.name] for b in task.buffers})

@@ -11,6 +11,7 @@ from cubie_planner.basics import PlannerError, Status
 from cubie_planner.declarations.buffers import Location
 from cubie_planner.engines.clashes import Clash, clashes, message
 from cubie_planner.engines.draft import Draft
+from cubie_planner.engines.exact import engines
 from cubie_planner.engines.fast_path import quick
 from cubie_planner.engines.load_claims import load_claims
 from cubie_planner.engines.nesting import hosts
@@ -18,7 +19,8 @@ from cubie_planner.engines.overload import overload
 from cubie_planner.engines.task import LIMIT, Task
 
 if TYPE_CHECKING:
-    from cubie_planner.engines.cpsat.joint_model import Demand, JointModel
+    from cubie_planner.engines.cpsat.joint_model import JointModel
+    from cubie_planner.engines.cpsat.variables import Demand
 
 MOST_NESTED = 150
 """With more buffers that may lie in others a clash is not looked for among offsets: the
@@ -140,18 +142,18 @@ def _core_by_model(task: Task, effort: float) -> tuple[list[Clash], bool]:
 
     whole = evolve(task, cap=None)
     model = JointModel(whole, relaxable=True, offsets=False)
-    status, core = model.clash(model.demands, effort)
+    status, core = model.clash(model.variables.demands, effort)
     if status is Status.INFEASIBLE:
         if len(core) <= MOST_THINNED:
             core, _ = _filter(model, core, effort)
         if len(core) > MOST_FILTERED:
             return clashes(task, core), False
-        model = JointModel(_among(whole, core), relaxable=True, tied=model.tied)
+        model = JointModel(_among(whole, core), relaxable=True, tied=model.variables.tied)
     elif sum(bool(b.aliases) for b in task.buffers) <= MOST_NESTED:
         model = JointModel(whole, relaxable=True)
-        status, core = model.clash(model.demands, effort)
+        status, core = model.clash(model.variables.demands, effort)
     if status is not Status.INFEASIBLE:
-        return clashes(task, list(model.demands)), False
+        return clashes(task, list(model.variables.demands)), False
     core, proven = _filter(model, core, effort)
     return clashes(task, _without_needless_pins(model, core, effort)), proven
 
@@ -185,7 +187,7 @@ def _without_needless_pins(model: JointModel, core: list[Demand], effort: float)
     """Blame a pin only where the buffer's own places would not clash just the same."""
     for index, key in enumerate(core):
         own = evolve(key, kind="allowed")
-        if key.kind != "pin" or own in core or own not in model.demands:
+        if key.kind != "pin" or own in core or own not in model.variables.demands:
             continue
         other = [*core[:index], own, *core[index + 1 :]]
         if model.clash(other, effort)[0] is Status.INFEASIBLE:
@@ -236,8 +238,6 @@ def _least_shared(task: Task, effort: float) -> Draft | None:
     draft, claims = quick(free), load_claims(free)
     if draft is not None and draft.proven(free, claims):
         return draft
-    from cubie_planner.engines.exact import engines
-
     return engines(free, draft, claims, effort)[1]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.declarations.lifetimes import peak_load
-from cubie_planner.engines.allowed_locations import Domain
+from cubie_planner.engines.allowed_locations import cheapest_places
 from cubie_planner.engines.draft import Claim
 from cubie_planner.engines.lower_bounds import load_bound, local_bound
 from cubie_planner.engines.task import Task
@@ -21,7 +21,7 @@ def load_claims(task: Task) -> list[Claim]:
     surely: dict[Location, list[Buffer]] = {place: [] for place in Location}
     possibly: dict[Location, list[Buffer]] = {place: [] for place in Location}
     for members, prices in task.groups:
-        places = _cheapest_places(prices)
+        places = cheapest_places(prices)
         cost += min(prices.values(), default=0)
         for place in places:
             possibly[place] += members
@@ -36,18 +36,13 @@ def load_claims(task: Task) -> list[Claim]:
     return [Claim(COST, cost), Claim(SHARED, top, given), Claim(PRIVATE, private, given)]
 
 
-def _cheapest_places(prices: Domain) -> list[Location]:
-    return [place for place, price in prices.items() if price == min(prices.values())]
-
-
 def _claims_of_many(task: Task) -> list[Claim]:
     """Return what load alone proves, by a sweep over lifetimes."""
     cost = task.extra
     surely: dict[Location, list[Buffer]] = {place: [] for place in Location}
     for members, prices in task.groups:
-        least = min(prices.values(), default=0)
-        cost += least
-        places = [place for place, price in prices.items() if price == least]
+        places = cheapest_places(prices)
+        cost += min(prices.values(), default=0)
         if len(places) == 1:
             surely[places[0]] += [b for b in members if not b.aliases]
     private = sum(b.size_bytes for b in surely[Location.LOCAL])

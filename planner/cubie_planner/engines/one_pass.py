@@ -17,6 +17,7 @@ from attrs import define, field, frozen
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.declarations.lifetimes import liveness
 from cubie_planner.engines.draft import Draft
+from cubie_planner.engines.fast_path import first_draft
 from cubie_planner.engines.nesting import nest
 from cubie_planner.engines.task import Task
 
@@ -51,8 +52,12 @@ class Body:
     fixed: int | None = None
 
 
-def draft_large(task: Task, locations: Mapping[str, Location]) -> Draft | None:
-    """Place the buffers of a large task where `locations` says; None when it finds no room."""
+def in_one_pass(task: Task) -> Draft | None:
+    """Return a draft of a large task; None when one pass finds no room, which proves nothing."""
+    return first_draft(task, _packed_in_one_pass)
+
+
+def _packed_in_one_pass(task: Task, locations: Mapping[str, Location]) -> Draft | None:
     offsets: dict[str, int] = {}
     parents: dict[str, str] = {}
     for place in Location:

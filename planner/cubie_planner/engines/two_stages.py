@@ -15,6 +15,7 @@ from cubie_planner.basics import Status
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.engines.cpsat.joint_model import JointModel
 from cubie_planner.engines.cpsat.solver import negated
+from cubie_planner.engines.cpsat.variables import Variables
 from cubie_planner.engines.draft import Claim, Draft
 from cubie_planner.engines.nesting import nest, nestings
 from cubie_planner.engines.task import Task
@@ -28,6 +29,14 @@ ROUNDS = 8
 INTERPRETED_NODES = 10_000
 COMPILED_NODES = 1_000_000
 """Nodes of the exact search per unit of effort: each a few seconds."""
+
+
+@frozen
+class Packed:
+    """All places packed with locations and parents settled, and what that proves."""
+
+    draft: Draft
+    claims: list[Claim]
 
 
 @frozen
@@ -48,15 +57,15 @@ def staged(task: Task, effort: float) -> tuple[Status, Draft | None, list[Claim]
     for _ in range(ROUNDS):
         model = JointModel(task, offsets=False)
         for choice, place in cuts:
-            add_cut(model, choice, place)
+            add_cut(model.variables, choice, place)
         status, choice, proven = _choose(model, effort)
         claims += proven
         if choice is None:
             return status, None, claims
         found = realise(task, choice.locations, choice.parents, effort)
-        if isinstance(found, tuple):
-            claims += found[1]
-            return Status.FEASIBLE, _renested(task, found[0], claims, effort), claims
+        if isinstance(found, Packed):
+            claims += found.claims
+            return Status.FEASIBLE, _renested(task, found.draft, claims, effort), claims
         if not found.proven:
             break
         cuts.append((choice, found.place))
@@ -78,7 +87,7 @@ def _choose(model: JointModel, effort: float) -> tuple[Status, Draft | None, lis
         extra = model.task.extra if level == COST else 0
         claims.append(Claim(level, outcome.bound + extra, dict(given)))
         choice, given[level] = outcome.draft, outcome.value + extra
-        model.sat.linear(objective, None, outcome.value)
+        model.variables.sat.linear(objective, None, outcome.value)
     return Status.FEASIBLE, choice, claims
 
 
@@ -103,30 +112,30 @@ def _renested(task: Task, draft: Draft, claims: list[Claim], effort: float) -> D
         open_above = lower >= best.bounds(task, claims)[SHARED]
         ceiling = lower if open_above else None
         found = realise(task, draft.locations, parents, effort / 4, ceiling)
-        if isinstance(found, tuple) and found[0].better_than(best, task):
-            best = found[0]
+        if isinstance(found, Packed) and found.draft.better_than(best, task):
+            best = found.draft
     return best
 
 
-def add_cut(model: JointModel, choice: Draft, place: Location) -> None:
+def add_cut(v: Variables, choice: Draft, place: Location) -> None:
     """Forbid to put at least these buffers into `place`, in these parents.
 
     A wider buffer added to them may change the padding, and so allow more.
     """
-    members = [b for b in model.task.buffers if choice.locations[b.name] is place]
+    members = [b for b in v.task.buffers if choice.locations[b.name] is place]
     widest = max(b.alignment for b in members)
     ways_out = []
-    for buffer in model.task.buffers:
-        here = model.place[buffer.name].get(place)
+    for buffer in v.task.buffers:
+        here = v.place[buffer.name].get(place)
         if buffer in members:
             chosen = choice.parents.get(buffer.name)
-            for parent, literal in model.nest[buffer.name].items():
+            for parent, literal in v.nest[buffer.name].items():
                 ways_out.append(negated(literal) if parent == chosen else literal)
-            if here is not None and here != model.sat.true:
+            if here is not None and here != v.sat.true:
                 ways_out.append(negated(here))
         elif here is not None and buffer.alignment > widest:
             ways_out.append(here)
-    model.sat.any_of(ways_out)
+    v.sat.any_of(ways_out)
 
 
 def realise(
@@ -135,7 +144,7 @@ def realise(
     parents: Mapping[str, str],
     effort: float,
     ceiling: int | None = None,
-) -> tuple[Draft, list[Claim]] | Impossible:
+) -> Packed | Impossible:
     """Pack every place with locations and parents settled.
 
     With a `ceiling` any packing of the shared slice within it is taken, not the lowest.
@@ -160,7 +169,7 @@ def realise(
             cost = task.extra
             cost += sum(task.domains[name][where] for name, where in locations.items())
             claims.append(Claim(SHARED, result.lower_bound, {COST: cost}))
-    return Draft(locations, offsets, dict(parents)), claims
+    return Packed(Draft(locations, offsets, dict(parents)), claims)
 
 
 def _settled(task: Task, place: Location) -> bool:

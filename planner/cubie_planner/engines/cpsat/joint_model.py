@@ -1,13 +1,6 @@
 """The CP-SAT model: locations, offsets and aliases decided together.
 
-One function per family of constraints, in `constraints`. What is decided, per buffer `b`:
-
-- ``place[b][L]``: it lives in location L;
-- ``nest[b][p]``: it lies inside the candidate parent `p`;
-- ``offset[b]``: its first byte, a multiple of its alignment; in an arena an absolute
-  offset, for local buffers an offset on a virtual line on which every outermost local
-  array has a fixed range of its own.
-
+`variables` says what is decided, `constraints` has one function per family of constraints.
 The same model serves optimisation (one objective after the other) and explanation
 (no objective; every pin, policy and limit can be assumed or not).
 """
@@ -32,29 +25,13 @@ from cubie_planner.engines.cpsat.constraints import (
     add_no_overlap,
     add_offsets,
     local_bases,
+    moved_literals,
 )
-from cubie_planner.engines.cpsat.solver import Answer, Literal, SatModel, Terms, negated
+from cubie_planner.engines.cpsat.solver import Answer, Terms
+from cubie_planner.engines.cpsat.variables import Demand, Variables
 from cubie_planner.engines.draft import Draft
-from cubie_planner.engines.nesting import reachable
 from cubie_planner.engines.task import Task
 from cubie_planner.plans.plan import COST, MOVES, PRIVATE, SHARED
-
-
-@frozen
-class Demand:
-    """Something the model can be asked to assume: the key of a clash's member.
-
-    Attributes
-    ----------
-    kind : {"pin", "allowed", "offset", "view", "limit"}
-        That a buffer is where its pin or the policy puts it; in a place that it allows;
-        at its offset; inside one of its parents; that the limit holds.
-    name : str
-        The buffer, or ``max_shared``.
-    """
-
-    kind: str
-    name: str
 
 
 @frozen
@@ -85,6 +62,11 @@ class JointModel:
     tied : collection of str
         Of a relaxable model: the buffers that may follow one another to any place; by
         default the views and their parents.
+
+    Attributes
+    ----------
+    variables : Variables
+        What is decided, with the rows about it.
     """
 
     def __init__(
@@ -96,167 +78,95 @@ class JointModel:
         tied: Collection[str] = (),
     ):
         self.task = task
-        self.relaxable = relaxable
-        self.sat = SatModel()
-        self.demands: dict[Demand, Literal] = {}
-        self.place: dict[str, dict[Location, Literal]] = {}
-        self.nest: dict[str, dict[str, Literal]] = {}
-        self.offset: dict[str, int] = {}
-        self.height: dict[Location, int] = {}
-        self._top: dict[tuple[str, Location], Literal] = {}
-        self._inside: dict[tuple[str, str, Location], Literal] = {}
-        self.stacked: list[tuple[Literal, str, str]] = []
-        self.within: dict[tuple[str, str], list[Literal]] = {}
-        self.reach = reachable(task.buffers)
-        self.tied = set(tied)
-        if relaxable and not tied:
-            views = [b for b in task.buffers if b.alias_required]
-            self.tied = {b.name for b in views} | {a.parent for b in views for a in b.aliases}
-        add_locations(self)
-        add_nesting(self)
-        add_heights(self)
+        self.variables = v = Variables(task, relaxable, tied)
+        add_locations(v)
+        add_nesting(v)
+        add_heights(v)
         if offsets:
-            add_offsets(self)
-            add_ends(self)
-            add_containment(self)
-            add_no_overlap(self)
-            add_nested_disjoint(self)
+            add_offsets(v)
+            add_ends(v)
+            add_containment(v)
+            add_no_overlap(v)
+            add_nested_disjoint(v)
         if load_rows or not offsets:
-            add_load_rows(self)
-        add_capacity(self)
-
-    def demand(self, kind: str, name: str) -> list[Literal]:
-        """Return the literals under which a demand holds: none when it always does."""
-        if not self.relaxable:
-            return []
-        key = Demand(kind, name)
-        if key not in self.demands:
-            self.demands[key] = self.sat.boolean()
-        return [self.demands[key]]
-
-    def top(self, name: str, place: Location) -> Literal:
-        """Return the literal: `name` lives in `place` and inside no other buffer."""
-        here = self.place[name][place]
-        inside = list(self.nest[name].values())
-        if not inside:
-            return here
-        key = (name, place)
-        if key not in self._top:
-            top = self._top[key] = self.sat.boolean()
-            self.sat.any_of([top, *inside], [here])
-            self.sat.implies(top, here)
-            for literal in inside:
-                self.sat.implies(top, negated(literal))
-        return self._top[key]
-
-    def inside(self, name: str, parent: str, place: Location) -> Literal:
-        """Return a literal that is true when `name` lies inside `parent` in `place`."""
-        here, nested = self.place[name][place], self.nest[name][parent]
-        if here == self.sat.true:
-            return nested
-        key = (name, parent, place)
-        if key not in self._inside:
-            both = self._inside[key] = self.sat.boolean()
-            self.sat.any_of([both], [here, nested])
-        return self._inside[key]
+            add_load_rows(v)
+        add_capacity(v)
 
     def objective(self, level: str) -> Terms:
         """Return the expression a level minimises."""
+        v = self.variables
         if level == COST:
             return [
-                (cost, self.place[name][place])
-                for name, domain in self.task.domains.items()
+                (cost, v.place[name][place])
+                for name, domain in v.task.domains.items()
                 for place, cost in domain.items()
             ]
         if level == MOVES:
-            return [(1, literal) for literal in moved_literals(self)]
+            return [(1, literal) for literal in moved_literals(v)]
         place = Location.SHARED if level == SHARED else Location.LOCAL_PERSISTENT
-        terms = [(1, self.height[p]) for p in (place,) if p in self.height]
+        terms = [(1, v.height[p]) for p in (place,) if p in v.height]
         if level == PRIVATE:
-            locals_ = self.task.may_be(Location.LOCAL)
-            terms += [(b.size_bytes, self.top(b.name, Location.LOCAL)) for b in locals_]
+            locals_ = v.task.may_be(Location.LOCAL)
+            terms += [(b.size_bytes, v.top(b.name, Location.LOCAL)) for b in locals_]
         return terms
 
     def solve(self, objective: Terms | None, effort: float) -> Outcome:
         """Minimise `objective` (None: find any solution) within a deterministic effort."""
-        answer = self.sat.solve(effort, objective)
+        v = self.variables
+        answer = v.sat.solve(effort, objective)
         draft = self._read(answer) if answer.values else None
         return Outcome(answer.status, answer.bound, answer.value, draft)
 
     def clash(self, assumed: Iterable[Demand], effort: float) -> tuple[Status, list[Demand]]:
         """Assume demands; return the status and, when infeasible, some that clash."""
+        v = self.variables
         assumed = list(assumed)
-        answer = self.sat.solve(effort, assumed=[self.demands[key] for key in assumed])
-        return answer.status, [key for key in assumed if self.demands[key] in answer.core]
+        answer = v.sat.solve(effort, assumed=[v.demands[key] for key in assumed])
+        return answer.status, [key for key in assumed if v.demands[key] in answer.core]
 
     def hint(self, draft: Draft) -> None:
         """Give the solver a full solution to start from."""
-        self.sat.clear_hints()
-        base = local_bases(self.task)
+        v = self.variables
+        v.sat.clear_hints()
+        base = local_bases(v.task)
         starts: dict[str, int] = {}
-        for name, places in self.place.items():
+        for name, places in v.place.items():
             where = draft.locations[name]
             for place, literal in places.items():
-                self.sat.hint(literal, place is where)
-            for parent, literal in self.nest[name].items():
-                self.sat.hint(literal, draft.parents.get(name) == parent)
+                v.sat.hint(literal, place is where)
+            for parent, literal in v.nest[name].items():
+                v.sat.hint(literal, draft.parents.get(name) == parent)
             start = draft.offsets[name]
             if where is Location.LOCAL:
-                start += base.get(outermost(draft, name), 0)
+                start += base.get(draft.outermost(name), 0)
             starts[name] = start
-            self.sat.hint(self.offset[name], start // self.task.by_name[name].alignment)
-        for (name, place), literal in self._top.items():
+            v.sat.hint(v.offset[name], start // v.task.by_name[name].alignment)
+        for (name, place), literal in v.tops.items():
             here = draft.locations[name] is place and name not in draft.parents
-            self.sat.hint(literal, here)
-        ends = {name: start + self.task.by_name[name].size_bytes for name, start in starts.items()}
-        for literal, lower, upper in self.stacked:
-            self.sat.hint(literal, ends[lower] <= starts[upper])
-        for place, height in self.height.items():
+            v.sat.hint(literal, here)
+        ends = {name: start + v.task.by_name[name].size_bytes for name, start in starts.items()}
+        for literal, lower, upper in v.stacked:
+            v.sat.hint(literal, ends[lower] <= starts[upper])
+        for place, height in v.height.items():
             there = [ends[name] for name, where in draft.locations.items() if where is place]
-            self.sat.hint(height, max(there, default=0))
+            v.sat.hint(height, max(there, default=0))
 
     def _read(self, answer: Answer) -> Draft:
+        v = self.variables
         locations, parents, offsets = {}, {}, {}
-        for name, places in self.place.items():
+        for name, places in v.place.items():
             locations[name] = next(p for p, literal in places.items() if answer.holds(literal))
-            for parent, literal in self.nest[name].items():
+            for parent, literal in v.nest[name].items():
                 if answer.holds(literal):
                     parents[name] = parent
-            if name in self.offset:
-                unit = self.task.by_name[name].alignment
-                offsets[name] = unit * answer.values[self.offset[name]]
+            if name in v.offset:
+                unit = v.task.by_name[name].alignment
+                offsets[name] = unit * answer.values[v.offset[name]]
         draft = Draft(locations, offsets, parents)
         if not offsets:
             return draft
-        base = local_bases(self.task)
+        base = local_bases(v.task)
         for name, where in locations.items():
             if where is Location.LOCAL:
-                offsets[name] -= base.get(outermost(draft, name), 0)
+                offsets[name] -= base.get(draft.outermost(name), 0)
         return draft
-
-
-def outermost(draft: Draft, name: str) -> str:
-    """Return the buffer that `name` finally lies in."""
-    while name in draft.parents:
-        name = draft.parents[name]
-    return name
-
-
-def moved_literals(m: JointModel) -> list[Literal]:
-    """Return, per buffer of the previous plan, a literal that is true when it moved."""
-    moved = []
-    for name, (where, start) in m.task.problem.previous.items():
-        if name not in m.place:
-            continue
-        literal = m.sat.boolean()
-        moved.append(literal)
-        here = m.place[name].get(where)
-        unit = m.task.by_name[name].alignment
-        if here is None or (start is not None and start % unit):
-            m.sat.any_of([literal])
-            continue
-        m.sat.any_of([literal, here])
-        if start is not None:
-            at = start // unit
-            m.sat.linear([(1, m.offset[name])], at, at, [negated(literal)])
-    return moved

@@ -50,5 +50,5 @@ def lexicographic(
                 return outcome.status, None, known
             known.append(Claim(level, outcome.bound + extra, dict(given)))
         given[level] = draft.values(task)[level]
-        joint.sat.linear(objective, None, given[level] - extra)
+        joint.variables.sat.linear(objective, None, given[level] - extra)
     return Status.FEASIBLE, draft, known
