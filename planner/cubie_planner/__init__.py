@@ -32,15 +32,12 @@ from cubie_planner.declarations.timeline import (
     compose,
 )
 from cubie_planner.engines.infeasible import PlanInfeasible, PlanUnknown
+from cubie_planner.plans.answer import Level, Peak, Placement, Prices
 from cubie_planner.plans.check import PlanRejected, check
-from cubie_planner.plans.csv_files import (
-    plan_to_csv,
-    problem_from_csv,
-    problem_from_minimalloc,
-    problem_to_minimalloc,
-)
 from cubie_planner.plans.files import problem_from_dict
-from cubie_planner.plans.plan import Level, Peak, Placement, Plan, Prices
+from cubie_planner.plans.minimalloc import problem_from_minimalloc, problem_to_minimalloc
+from cubie_planner.plans.plan import Plan
+from cubie_planner.plans.plan_csv import plan_to_csv, problem_from_csv
 from cubie_planner.reading import FormatError
 from cubie_planner.solve import plan
 

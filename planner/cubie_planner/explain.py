@@ -1,86 +1,22 @@
-"""What a plan's bytes are made of, and what its pins cost."""
+"""Why a plan is what it is: what its bytes are made of, and what each of its pins costs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from cubie_planner.declarations.buffers import Buffer
 from cubie_planner.declarations.problem import Problem
-from cubie_planner.plans.plan import COST, Peak, Plan
-
-MOST_PINS = 64
-"""Pins beyond which none is priced: each takes a plan of its own. Whole files of pinned
-buffers, as MiniMalloc's are, mean nothing by their pins."""
-
-
-@frozen
-class PinCost:
-    """What one pin changes: each level's value with it, less the value without it.
-
-    Attributes
-    ----------
-    name : str
-    levels : mapping of str to int
-        ``cost``, ``shared_bytes``, ``local_and_persistent_bytes``; positive means that
-        the pin costs that much. Places cost the same with and without pins, so that
-        ``cost`` is never negative where both plans are optimal.
-    """
-
-    name: str
-    levels: Mapping[str, int]
-
-
-@frozen
-class Explanation:
-    """What the peak of a plan is made of, and what each pin costs.
-
-    Attributes
-    ----------
-    peak : Peak
-    peak_bytes : mapping of str to int
-        Bytes of each buffer alive at the peak, largest first; one that lies inside
-        another alive there counts nothing.
-    pins : tuple of PinCost
-        Empty where there are more than `MOST_PINS`.
-    n_pins : int
-        How many buffers are pinned.
-    fragmentation_bytes : int
-        Shared bytes per run above the live bytes of the peak: holes.
-    cost_unit : str
-        What ``cost`` counts, in words.
-    """
-
-    peak: Peak
-    peak_bytes: Mapping[str, int]
-    pins: tuple[PinCost, ...]
-    fragmentation_bytes: int
-    n_pins: int = 0
-    cost_unit: str = ""
-
-    def __str__(self) -> str:
-        lines = []
-        if self.peak_bytes:
-            span = self.peak.interval
-            when = f"program points {span[0]} to {span[1]}" if span else "all program points"
-            lines.append(f"Peak of shared memory: {self.peak.live_bytes} B per run, at {when}.")
-            for name, size in self.peak_bytes.items():
-                inside = "" if size else " (inside another)"
-                lines.append(f"  {size:>8} B  {name}{inside}")
-            if self.fragmentation_bytes:
-                lines.append(f"  {self.fragmentation_bytes:>8} B  holes between buffers")
-        else:
-            lines.append("Nothing is shared.")
-        for pin in self.pins:
-            last = sorted(pin.levels.items(), key=lambda item: item[0] == COST)
-            told = ", ".join(f"{value:+d} {name}" for name, value in last if value)
-            lines.append(f"Pin of `{pin.name}`: {told or 'costs nothing'}.")
-        if any(pin.levels.get(COST) for pin in self.pins):
-            lines.append(f"Cost counts {self.cost_unit}.")
-        if self.n_pins > MOST_PINS:
-            lines.append(f"{self.n_pins} pins; more than {MOST_PINS} are not priced one by one.")
-        return "\n".join(lines)
+from cubie_planner.plans.plan import Plan
+from cubie_planner.report.explanation import (
+    MOST_PINS,
+    Explanation,
+    PinCost,
+    pinned_buffers,
+    unpriced,
+)
+from cubie_planner.solve import plan as make_plan
 
 
 def explain(plan: Plan, replan: Callable[[Problem], Plan] | None = None) -> Explanation:
@@ -95,25 +31,10 @@ def explain(plan: Plan, replan: Callable[[Problem], Plan] | None = None) -> Expl
     replan : callable, optional
         How `plan` was made, where that was not by `cubie_planner.plan` as it is.
     """
-    if replan is None:
-        from cubie_planner.solve import plan as replan
-    peak = plan.peak
-    sizes = {}
-    for name in peak.buffers:
-        placement = plan.placements[name]
-        inside = set(plan.ancestors(name)) & set(peak.buffers)
-        sizes[name] = 0 if inside else placement.size_bytes
-    ordered = dict(sorted(sizes.items(), key=lambda item: -item[1]))
-    pinned = [b for b in plan.problem.buffers if b.pin is not None and b.size_bytes]
+    pinned = pinned_buffers(plan)
     priced = pinned if len(pinned) <= MOST_PINS else []
-    return Explanation(
-        peak,
-        ordered,
-        tuple(_pin_cost(plan, buffer, replan) for buffer in priced),
-        plan.shared_bytes_per_run - max(0, peak.live_bytes),
-        len(pinned),
-        plan.prices.unit,
-    )
+    pins = tuple(_pin_cost(plan, buffer, replan or make_plan) for buffer in priced)
+    return evolve(unpriced(plan), pins=pins)
 
 
 def without_pin(plan: Plan, name: str) -> Problem:

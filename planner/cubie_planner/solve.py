@@ -16,8 +16,9 @@ from cubie_planner.engines.one_pass import in_one_pass
 from cubie_planner.engines.overload import overload
 from cubie_planner.engines.previous_plan import kept
 from cubie_planner.engines.task import ALL_ON, LARGE, Switches, Task
+from cubie_planner.plans.answer import COST
 from cubie_planner.plans.check import check
-from cubie_planner.plans.plan import COST, Plan
+from cubie_planner.plans.plan import Plan
 
 if TYPE_CHECKING:
     from cubie_planner.gpu.objective import Objective

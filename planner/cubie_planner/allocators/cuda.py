@@ -20,7 +20,7 @@ from numba.cuda.extending import intrinsic
 from numba.cuda.np import arrayobj
 from numba.cuda.np.numpy_support import from_dtype
 
-from cubie_planner.allocators.make import Recipe, Source
+from cubie_planner.allocators.recipes import Recipe, Source
 
 BYTE = ir.IntType(8)
 WORD = ir.IntType(64)

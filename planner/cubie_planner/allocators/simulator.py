@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numba.cuda.simulator import kernel as simulated
 
-from cubie_planner.allocators.make import AllocatorError, Recipe, Source
+from cubie_planner.allocators.recipes import AllocatorError, Recipe, Source
 
 POISON = 0xFF  # bytes of a NaN, and of -1: what was read before it was written shows
 

@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from cubie_planner.declarations.buffers import Location
 from cubie_planner.engines.task import Task
-from cubie_planner.plans.plan import COST, MOVES, PRIVATE, SHARED
+from cubie_planner.plans.answer import COST, MOVES, PRIVATE, SHARED
 
 if TYPE_CHECKING:
     pass

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.engines.draft import Claim, Draft
 from cubie_planner.engines.task import Task
-from cubie_planner.plans.plan import Level, Placement, Plan
+from cubie_planner.plans.answer import Level, Placement
+from cubie_planner.plans.plan import Plan
 
 
 def finish(task: Task, draft: Draft, claims: Iterable[Claim]) -> Plan:

@@ -10,7 +10,7 @@ from cubie_planner.engines.allowed_locations import cheapest_places
 from cubie_planner.engines.draft import Claim
 from cubie_planner.engines.lower_bounds import load_bound, local_bound
 from cubie_planner.engines.task import Task
-from cubie_planner.plans.plan import COST, PRIVATE, SHARED
+from cubie_planner.plans.answer import COST, PRIVATE, SHARED
 
 
 def load_claims(task: Task) -> list[Claim]:

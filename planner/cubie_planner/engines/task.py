@@ -12,7 +12,7 @@ from cubie_planner.declarations.lifetimes import Liveness, liveness
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.engines.allowed_locations import BY_POLICY, Domain, domains
 from cubie_planner.gpu.objective import Objective
-from cubie_planner.plans.plan import COST, MOVES, PRIVATE, SHARED, Prices
+from cubie_planner.plans.answer import COST, MOVES, PRIVATE, SHARED, Prices
 
 LIMIT = "max_shared"
 

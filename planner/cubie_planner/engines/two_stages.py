@@ -21,7 +21,7 @@ from cubie_planner.engines.nesting import nest, nestings
 from cubie_planner.engines.task import Task
 from cubie_planner.packing.packer import INTERPRETED_ITEMS, pack
 from cubie_planner.packing.problem import PackingProblem, PackingResult
-from cubie_planner.plans.plan import COST, MOVES, SHARED
+from cubie_planner.plans.answer import COST, MOVES, SHARED
 
 ROUNDS = 8
 """How many choices are tried before the joint model takes over."""

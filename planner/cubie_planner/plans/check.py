@@ -24,8 +24,8 @@ from attrs import define
 from cubie_planner.basics import PlannerError
 from cubie_planner.declarations.buffers import Buffer, Lifetime, Location
 from cubie_planner.declarations.problem import Problem
+from cubie_planner.plans.answer import Answer, Placement
 from cubie_planner.plans.check_claims import wrong_claims
-from cubie_planner.plans.plan import Placement, Plan
 
 ARENAS = (Location.SHARED, Location.LOCAL_PERSISTENT)
 
@@ -50,7 +50,7 @@ class PlanRejected(PlannerError, ValueError):
         self.buffers = tuple(buffers)
 
 
-def check(problem: Problem, plan: Plan) -> None:
+def check(problem: Problem, plan: Answer) -> None:
     """Accept `plan` as an answer to `problem`, or raise.
 
     Raises
@@ -71,7 +71,7 @@ def check(problem: Problem, plan: Plan) -> None:
     _check_claims(problem, plan, tied)
 
 
-def _check_names(problem: Problem, plan: Plan) -> None:
+def _check_names(problem: Problem, plan: Answer) -> None:
     declared = [buffer.name for buffer in problem.buffers]
     missing = [name for name in declared if name not in plan.placements]
     if missing:
@@ -176,7 +176,7 @@ def _check_offset(buffer: Buffer, placement: Placement) -> None:
         )
 
 
-def _check_parent(problem: Problem, plan: Plan, buffer: Buffer, placement: Placement) -> None:
+def _check_parent(problem: Problem, plan: Answer, buffer: Buffer, placement: Placement) -> None:
     name, parent_name = buffer.name, placement.parent
     if parent_name is None:
         if placement.parent_offset is not None:
@@ -227,7 +227,7 @@ def _check_parent(problem: Problem, plan: Plan, buffer: Buffer, placement: Place
         )
 
 
-def _check_overlaps(problem: Problem, plan: Plan) -> None:
+def _check_overlaps(problem: Problem, plan: Answer) -> None:
     nests = _nests(plan)
     spaces: dict[str, list[tuple[int, str]]] = {}
     for buffer in problem.buffers:
@@ -258,7 +258,7 @@ class _Nest:
     last: int
 
 
-def _nests(plan: Plan) -> dict[str, _Nest]:
+def _nests(plan: Answer) -> dict[str, _Nest]:
     """Walk down from every buffer that lies in no other (aliases have no cycles).
 
     Empty where nothing lies inside anything.
@@ -358,7 +358,7 @@ def _intersect(first: Lifetime, second: Lifetime) -> bool:
     return False
 
 
-def _check_capacity(problem: Problem, plan: Plan) -> None:
+def _check_capacity(problem: Problem, plan: Answer) -> None:
     limits = problem.limits
     shared = [p for p in plan.placements.values() if p.location is Location.SHARED and p.size_bytes]
     if limits.max_shared_bytes is None or not shared:
@@ -380,7 +380,7 @@ def _check_capacity(problem: Problem, plan: Plan) -> None:
         )
 
 
-def _check_claims(problem: Problem, plan: Plan, tied: set[str]) -> None:
+def _check_claims(problem: Problem, plan: Answer, tied: set[str]) -> None:
     """Refuse prices and levels that do not follow from the problem and the placements."""
     for rule, message in wrong_claims(problem, plan, tied):
         raise PlanRejected(rule, message)

@@ -19,7 +19,7 @@ from attrs import frozen
 from cubie_planner.basics import Status
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.declarations.problem import Problem
-from cubie_planner.plans.plan import COST, MOVES, PRIVATE, SHARED, Level, Plan
+from cubie_planner.plans.answer import COST, MOVES, PRIVATE, SHARED, Answer, Level
 
 MOST_PRICE = 2**52
 ORDER = {
@@ -31,7 +31,7 @@ Wrong = tuple[str, str]
 """Name of a rule, and how it is broken."""
 
 
-def wrong_claims(problem: Problem, plan: Plan, tied: Iterable[str]) -> Iterator[Wrong]:
+def wrong_claims(problem: Problem, plan: Answer, tied: Iterable[str]) -> Iterator[Wrong]:
     """Yield what the prices and levels of `plan` state that does not follow from it.
 
     Parameters
@@ -54,7 +54,7 @@ def wrong_claims(problem: Problem, plan: Plan, tied: Iterable[str]) -> Iterator[
             yield "claims", f"{told}: it does not agree with the placements"
 
 
-def level_values(problem: Problem, plan: Plan) -> dict[str, int]:
+def level_values(problem: Problem, plan: Answer) -> dict[str, int]:
     """Return what the placements reach at every level that the problem has, in order."""
     shared = persistent = local = moves = 0
     previous = problem.previous
@@ -75,7 +75,7 @@ def level_values(problem: Problem, plan: Plan) -> dict[str, int]:
     return values | ({MOVES: moves} if previous else {})
 
 
-def _cost(plan: Plan, shared_bytes: int) -> int:
+def _cost(plan: Answer, shared_bytes: int) -> int:
     """Return the summed prices of the places, and the surcharge above the cap."""
     prices, placements = plan.prices, plan.placements
     cost = sum(places.get(placements[n].location, 0) for n, places in prices.places.items())
@@ -85,7 +85,7 @@ def _cost(plan: Plan, shared_bytes: int) -> int:
 # --- prices ---------------------------------------------------------------------------
 
 
-def _wrong_prices(problem: Problem, plan: Plan, tied: set[str]) -> Iterator[Wrong]:
+def _wrong_prices(problem: Problem, plan: Answer, tied: set[str]) -> Iterator[Wrong]:
     """Yield prices for other buffers or places than there are, or of no meaning."""
     prices = plan.prices
     if not prices.places:
@@ -160,7 +160,7 @@ class Finding:
         return f"{told}, claimed to be {claim}; at least {self.proven} was verified"
 
 
-def findings(problem: Problem, plan: Plan) -> tuple[Finding, ...]:
+def findings(problem: Problem, plan: Answer) -> tuple[Finding, ...]:
     """Return, per level of an accepted plan, the lower bound that is cheap to prove.
 
     A bound holds for plans that are as good as this one at the levels before.
@@ -192,7 +192,7 @@ def _cheapest(prices: Mapping[Location, int]) -> set[Location]:
     return {place for place, price in prices.items() if price == min(prices.values())}
 
 
-def _least_prices(problem: Problem, plan: Plan) -> Iterator[int]:
+def _least_prices(problem: Problem, plan: Answer) -> Iterator[int]:
     """Yield the least price of each buffer, or of a buffer with the views that follow it."""
     prices = plan.prices.places
     host = {
@@ -216,7 +216,7 @@ def _least_prices(problem: Problem, plan: Plan) -> Iterator[int]:
         yield min(places.values(), default=0)
 
 
-def _forced_load(problem: Problem, plan: Plan) -> int:
+def _forced_load(problem: Problem, plan: Answer) -> int:
     forced = [
         b
         for b in problem.buffers

@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from cubie_planner.declarations.buffers import Alias, Buffer, BufferError, Location
 from cubie_planner.declarations.problem import Limits, Problem, problem_to_dict
-from cubie_planner.plans.plan import Level, Placement, Plan, Prices
+from cubie_planner.plans.answer import Answer, Level, Placement, Prices
+from cubie_planner.plans.check import check
 from cubie_planner.reading import (
     FormatError,
     expect_fields,
@@ -25,6 +26,8 @@ from cubie_planner.reading import (
 
 FORMAT = "cubie-plan/2"
 VERDICT = "accepted"
+
+AnyAnswer = TypeVar("AnyAnswer", bound=Answer)
 
 
 def schema() -> dict[str, Any]:
@@ -110,7 +113,7 @@ def _dtype(given: Any, where: str) -> np.dtype:
 # --- plans --------------------------------------------------------------------------
 
 
-def plan_to_json(plan: Plan) -> str:
+def plan_to_json(plan: Answer) -> str:
     """Return the plan file's text: problem, placements, bounds and the checker's verdict.
 
     The text is the same, byte for byte, for equal plans.
@@ -120,8 +123,6 @@ def plan_to_json(plan: Plan) -> str:
     PlanRejected
         When the plan does not pass the checker: no file may claim that it did.
     """
-    from cubie_planner.plans.check import check
-
     check(plan.problem, plan)
     body = {
         "format": FORMAT,
@@ -179,11 +180,17 @@ def _prices_to_dict(prices: Prices) -> dict[str, Any]:
     }
 
 
-def plan_from_json(text: str) -> Plan:
+def plan_from_json(text: str, kind: type[AnyAnswer]) -> AnyAnswer:
     """Read a plan file and verify it from its text alone.
 
     Places, totals, prices' meaning and the value of every level are derived anew. That no
-    plan does better, `Plan.levels`' bounds, is the file's word: `Plan.from_file` is True.
+    plan does better, `levels`' bounds, is the file's word: `from_file` of the plan is True.
+
+    Parameters
+    ----------
+    text : str
+    kind : type
+        What to make: `Plan`, or an answer without its views.
 
     Raises
     ------
@@ -192,8 +199,6 @@ def plan_from_json(text: str) -> Plan:
     PlanRejected
         When the plan is not a valid answer to the problem in the file.
     """
-    from cubie_planner.plans.check import check
-
     body = _sealed(text)
     problem = problem_from_dict(body["problem"])
     placements = {}
@@ -208,7 +213,7 @@ def plan_from_json(text: str) -> Plan:
     if any(b.size_bytes for b in problem.buffers) and not prices.places:
         raise FormatError("prices.places is empty: it must tell what every place costs")
     digest, note = expect_text(body["digest"], "digest"), expect_text(body["note"], "note")
-    plan = Plan(problem, placements, levels, digest, note, prices, from_file=True)
+    plan = kind(problem, placements, levels, digest, note, prices, from_file=True)
     check(problem, plan)
     totals = body["totals"]
     expect_fields(totals, "totals", required=set(plan.totals))

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import frozen
 
 from cubie_planner.declarations.buffers import Interval, Location
-from cubie_planner.plans.plan import Placement, Plan
+from cubie_planner.plans.answer import Placement
+from cubie_planner.plans.plan import Plan
 
 
 @frozen

@@ -16,12 +16,14 @@ from pathlib import Path
 from string import Template
 
 from cubie_planner.declarations.buffers import Interval
-from cubie_planner.explain import Explanation, explain
-from cubie_planner.plans.plan import Level, Plan
+from cubie_planner.plans.answer import Level
+from cubie_planner.plans.cells import COLUMNS, row
+from cubie_planner.plans.plan import Plan
 from cubie_planner.report.device_use import DeviceUse, device_use
+from cubie_planner.report.explanation import MOST_PINS, Explanation, unpriced
 from cubie_planner.report.memory_map import component
 from cubie_planner.report.svg import looks, maps, patterns, swatch
-from cubie_planner.report.tables import COLUMNS, NUMBERS, row, savings, totals
+from cubie_planner.report.tables import NUMBERS, savings, totals
 
 
 def html(
@@ -44,7 +46,8 @@ def html(
     phases : mapping of str to (start, end), optional
         Names for ranges of program points, written below the map.
     explanation : Explanation, optional
-        From `explain`, which plans again once for each pin; made here if not given.
+        From `cubie_planner.explain.explain`, which plans again once for each pin; without
+        it the page does not say what pins cost.
     """
     scope = f"p{plan.digest[:8]}"
     style, script = _asset("map.css") + _asset("page.css"), _asset("page.js")
@@ -58,7 +61,7 @@ def html(
         maps=drawn,
         table=_buffer_table(plan, scope),
         unlisted=_unlisted(plan),
-        why=_why(plan, explanation or explain(plan)),
+        why=_why(plan, explanation or unpriced(plan)),
         device=_device(plan),
         style=style,
         script=script,
@@ -237,10 +240,12 @@ def _peak(explanation: Explanation) -> str:
 
 
 def _pins(explanation: Explanation) -> str:
-    if explanation.n_pins > len(explanation.pins):
-        return f"<p>{explanation.n_pins} buffers are pinned: too many to price each pin.</p>"
+    count = explanation.n_pins
+    if count > MOST_PINS:
+        return f"<p>{count} buffers are pinned: too many to price each pin.</p>"
     if not explanation.pins:
-        return ""
+        told = "1 buffer is pinned" if count == 1 else f"{count} buffers are pinned"
+        return f"<p>{told}; what that costs was not asked.</p>" if count else ""
     names = list(dict.fromkeys(level for pin in explanation.pins for level in pin.levels))
     rows = [
         (

@@ -12,7 +12,8 @@ from html import escape
 from attrs import frozen
 
 from cubie_planner.declarations.buffers import Interval, Location
-from cubie_planner.plans.plan import Placement, Plan
+from cubie_planner.plans.answer import Placement
+from cubie_planner.plans.plan import Plan
 from cubie_planner.report.memory_map import Arena, Tile, arenas, component, short, ticks
 
 WIDTH, LEFT, RIGHT, TOP = 1000.0, 58.0, 24.0, 22.0

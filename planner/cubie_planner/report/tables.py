@@ -6,27 +6,13 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from cubie_planner.plans.plan import COST, Level, Placement, Plan
+from cubie_planner.plans.answer import COST, Level
+from cubie_planner.plans.cells import COLUMNS, rows
+from cubie_planner.plans.plan import Plan
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = [
-    "COLUMNS",
-    "NUMBERS",
-    "Savings",
-    "row",
-    "rows",
-    "savings",
-    "table",
-    "text",
-    "totals",
-]
-
-COLUMNS = (
-    *("buffer", "elements", "dtype", "bytes", "location", "offset", "lifetime"),
-    *("alias", "pin", "why"),
-)
 TEXT_COLUMNS = ("buffer", "location", "offset", "bytes", "lifetime", "alias", "pin", "why")
 NUMBERS = ("elements", "bytes", "offset")
 
@@ -58,35 +44,6 @@ def savings(plan: Plan) -> Savings:
     with_aliases = min(whole, plan.stacked_bytes(p for p in plan.shared if p.parent is None))
     by_lifetimes = with_aliases - plan.shared_bytes_per_run
     return Savings(whole, whole - with_aliases, max(0, by_lifetimes), max(0, -by_lifetimes))
-
-
-def rows(plan: Plan) -> list[tuple[str, ...]]:
-    """Return the table's cells, one row per buffer in declared order."""
-    return [row(plan, placement) for placement in plan.placements.values()]
-
-
-def row(plan: Plan, placement: Placement) -> tuple[str, ...]:
-    """Return the cells of one buffer, in the order of `COLUMNS`."""
-    spans, inside = placement.lifetime, placement.parent
-    return (
-        placement.name,
-        str(placement.n_elements),
-        placement.dtype.name,
-        str(placement.size_bytes),
-        placement.location.value,
-        "" if placement.offset is None else str(placement.offset),
-        "always" if spans is None else " ".join(f"{start}-{end}" for start, end in spans),
-        "" if inside is None else f"{inside} +{placement.parent_offset}",
-        _pin(plan, placement),
-        placement.reason,
-    )
-
-
-def _pin(plan: Plan, placement: Placement) -> str:
-    if placement.pin is None:
-        return ""
-    offset = plan.problem.by_name[placement.name].offset
-    return placement.pin.value if offset is None else f"{placement.pin.value}@{offset}"
 
 
 def totals(plan: Plan) -> list[str]:

@@ -27,11 +27,11 @@ from cubie_planner.engines.cpsat.constraints import (
     local_bases,
     moved_literals,
 )
-from cubie_planner.engines.cpsat.solver import Answer, Terms
+from cubie_planner.engines.cpsat.solver import SatAnswer, Terms
 from cubie_planner.engines.cpsat.variables import Demand, Variables
 from cubie_planner.engines.draft import Draft
 from cubie_planner.engines.task import Task
-from cubie_planner.plans.plan import COST, MOVES, PRIVATE, SHARED
+from cubie_planner.plans.answer import COST, MOVES, PRIVATE, SHARED
 
 
 @frozen
@@ -151,7 +151,7 @@ class JointModel:
             there = [ends[name] for name, where in draft.locations.items() if where is place]
             v.sat.hint(height, max(there, default=0))
 
-    def _read(self, answer: Answer) -> Draft:
+    def _read(self, answer: SatAnswer) -> Draft:
         v = self.variables
         locations, parents, offsets = {}, {}, {}
         for name, places in v.place.items():

@@ -8,7 +8,7 @@ from cubie_planner.basics import Status
 from cubie_planner.engines.cpsat.joint_model import JointModel
 from cubie_planner.engines.draft import Claim, Draft
 from cubie_planner.engines.task import ALL_ON, Switches, Task
-from cubie_planner.plans.plan import COST
+from cubie_planner.plans.answer import COST
 
 
 def lexicographic(

@@ -32,7 +32,7 @@ def negated(literal: Literal) -> Literal:
 
 
 @frozen
-class Answer:
+class SatAnswer:
     """What the solver says.
 
     Attributes
@@ -136,7 +136,7 @@ class SatModel:
 
     def solve(
         self, effort: float, objective: Terms | None = None, assumed: Sequence[Literal] = ()
-    ) -> Answer:
+    ) -> SatAnswer:
         """Minimise `objective`, or find any solution, within a deterministic effort.
 
         The answer depends on the model alone, never on a clock.
@@ -157,7 +157,7 @@ class SatModel:
         self._rows.clear()
         found = response.status.name in ("OPTIMAL", "FEASIBLE")
         optimised = objective is not None
-        return Answer(
+        return SatAnswer(
             Status[response.status.name],
             round(response.best_objective_bound) + constant if optimised else 0,
             round(response.objective_value) + constant if optimised and found else 0,

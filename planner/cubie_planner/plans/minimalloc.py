@@ -1,6 +1,6 @@
-"""CSV: MiniMalloc's, which holds packing problems, and one with every column of a plan.
+"""MiniMalloc's CSV, which holds packing problems.
 
-MiniMalloc's has a line per buffer: when it comes alive, when it dies, and its bytes::
+It has a line per buffer: when it comes alive, when it dies, and its bytes::
 
     id,lower,upper,size,alignment,gaps,offset
     a,0,9,128,1,3-5@0:64 6-7,0
@@ -15,13 +15,12 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Mapping
-
-import numpy as np
+from collections.abc import Iterable
 
 from cubie_planner.declarations.buffers import Alias, Buffer, Interval, Location
 from cubie_planner.declarations.problem import Limits, Problem
-from cubie_planner.plans.plan import Plan
+from cubie_planner.plans.answer import Answer
+from cubie_planner.plans.csv_table import Cells, CsvTable, require_no_blanks
 from cubie_planner.reading import FormatError, parse_integer, shown
 
 CSV_FIELDS = ("id", "lower", "upper", "size")
@@ -34,78 +33,6 @@ SYNONYMS = {
     "end": "upper",
 }
 GAP = re.compile(r"(?P<first>-?[0-9]+)-(?P<last>-?[0-9]+)(?:@(?P<low>[0-9]+):(?P<high>[0-9]+))?")
-
-PLAN_FIELDS = (
-    *("buffer", "elements", "dtype", "bytes", "location", "offset", "lifetime"),
-    *("alias", "pin", "why", "alignment"),
-)
-SPAN = re.compile(r"(-?[0-9]+)-(-?[0-9]+)")
-
-Cells = Mapping[str, str]
-
-
-def problem_from_csv(text: str, max_shared_bytes: int | None = None) -> Problem:
-    """Read MiniMalloc's CSV, or what `plan_to_csv` writes; the header tells which it is.
-
-    Raises
-    ------
-    FormatError, ProblemError
-        Naming the line.
-    """
-    table = _Table(text)
-    if set(table.header) >= {"buffer", "location"}:
-        return _problem_of_plan(table, max_shared_bytes)
-    return _problem_of_minimalloc(table, max_shared_bytes)
-
-
-class _Table:
-    """The header of a CSV, and its lines as cells."""
-
-    def __init__(self, text: str):
-        lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
-        self._reader = csv.reader(io.StringIO(lines), strict=True)
-        try:
-            self.header = [name.strip() for name in next(self._reader, [])]
-        except csv.Error as error:
-            raise FormatError(f"line 1: {error}") from error
-
-    def rows(self, names: Iterable[str]) -> Iterable[tuple[str, Cells]]:
-        """Yield where each line is, and its cells by the names of the columns."""
-        names = list(names)
-        try:
-            for row in self._reader:
-                where = f"line {self._reader.line_num}"
-                if not row:
-                    continue
-                if len(row) > len(names):
-                    raise FormatError(
-                        f"{where}: has {len(row)} cells under {len(names)} columns; the first "
-                        f"beyond them is {shown(row[len(names)])}"
-                    )
-                cells = dict.fromkeys(names, "")
-                cells.update(zip(names, (cell.strip() for cell in row), strict=False))
-                yield where, cells
-        except csv.Error as error:
-            raise FormatError(f"line {self._reader.line_num}: {error}") from error
-
-    def known(self, required: Iterable[str], optional: Iterable[str]) -> None:
-        """Refuse a header that lacks a column, or has one twice or of no meaning."""
-        columns = [SYNONYMS.get(name, name) for name in self.header]
-        for name in required:
-            if name not in columns:
-                raise FormatError(f"the CSV header lacks {name!r}; it has {shown(self.header)}")
-        allowed = [*required, *optional]
-        for index, name in enumerate(columns):
-            if name in columns[:index]:
-                raise FormatError(f"the CSV header has the column {name!r} twice")
-            if name not in allowed:
-                raise FormatError(
-                    f"the CSV header has an unknown column {shown(name)}; known: "
-                    f"{', '.join(allowed)}"
-                )
-
-
-# --- MiniMalloc's ---------------------------------------------------------------------
 
 
 def problem_from_minimalloc(text: str, max_shared_bytes: int | None = None) -> Problem:
@@ -125,12 +52,13 @@ def problem_from_minimalloc(text: str, max_shared_bytes: int | None = None) -> P
     BufferError, ProblemError
         When the values cannot mean anything.
     """
-    return _problem_of_minimalloc(_Table(text), max_shared_bytes)
+    return problem_of_table(CsvTable(text), max_shared_bytes)
 
 
-def _problem_of_minimalloc(table: _Table, max_shared_bytes: int | None) -> Problem:
-    table.known(CSV_FIELDS, OPTIONAL_FIELDS)
+def problem_of_table(table: CsvTable, max_shared_bytes: int | None) -> Problem:
+    """Return the problem of MiniMalloc's lines."""
     names = [SYNONYMS.get(name, name) for name in table.header]
+    table.known(names, CSV_FIELDS, OPTIONAL_FIELDS)
     last = int("end" in table.header)  # an `end` is the last point alive
     buffers: list[Buffer] = []
     hints = {}
@@ -253,7 +181,7 @@ def _windows(problem: Problem) -> dict[str, str]:
     return found
 
 
-def problem_to_minimalloc(problem: Problem, plan: Plan | None = None) -> str:
+def problem_to_minimalloc(problem: Problem, plan: Answer | None = None) -> str:
     """Write the buffers as MiniMalloc's CSV; lifetimes of several intervals become gaps.
 
     Columns that would say nothing, of alignments of 1 and of no gaps, are left out.
@@ -298,10 +226,10 @@ def problem_to_minimalloc(problem: Problem, plan: Plan | None = None) -> str:
     return out.getvalue()
 
 
-def _require_writable(buffer: Buffer, plan: Plan | None) -> None:
+def _require_writable(buffer: Buffer, plan: Answer | None) -> None:
     if buffer.aliases:
         raise FormatError(f"`{buffer.name}` has aliases, which MiniMalloc's CSV cannot hold")
-    _require_no_blanks(buffer.name)
+    require_no_blanks(buffer.name)
     if plan is None or not buffer.size_bytes:
         return
     where = plan.placements[buffer.name].location
@@ -309,11 +237,6 @@ def _require_writable(buffer: Buffer, plan: Plan | None) -> None:
         raise FormatError(
             f"`{buffer.name}` is {where}; MiniMalloc's CSV holds what is shared, and nothing else"
         )
-
-
-def _require_no_blanks(name: str) -> None:
-    if name != name.strip():
-        raise FormatError(f"a CSV cannot hold the blanks around the name {name!r}")
 
 
 def _life(buffer: Buffer, parts: Iterable[Buffer], always: Interval) -> tuple[Interval, str]:
@@ -333,88 +256,3 @@ def _life(buffer: Buffer, parts: Iterable[Buffer], always: Interval) -> tuple[In
             gaps.append(f"{start}-{end}{window}")
         reached = end
     return (pieces[0][0][0], reached), " ".join(gaps)
-
-
-# --- a plan's -------------------------------------------------------------------------
-
-
-def plan_to_csv(plan: Plan) -> str:
-    """Write a plan as CSV: MiniMalloc's where that can hold it, or a line per buffer.
-
-    Read back, by `problem_from_csv`, either gives a problem whose only answer is this plan.
-    """
-    from cubie_planner.report import tables
-
-    if is_packing(plan.problem):
-        return problem_to_minimalloc(plan.problem, plan)
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(PLAN_FIELDS)
-    for buffer, cells in zip(plan.problem.buffers, tables.rows(plan), strict=True):
-        _require_no_blanks(buffer.name)
-        writer.writerow([*cells, buffer.alignment])
-    return out.getvalue()
-
-
-def _problem_of_plan(table: _Table, max_shared_bytes: int | None) -> Problem:
-    """Read the lines of `plan_to_csv`: every place, offset and parent is demanded."""
-    names = list(table.header)
-    for index, name in enumerate(names):
-        if name in names[:index] or name not in PLAN_FIELDS:
-            kind = "the column {} twice" if name in names[:index] else "an unknown column {}"
-            raise FormatError(f"the CSV header has {kind.format(shown(name))}")
-    missing = [name for name in PLAN_FIELDS if name not in names]
-    if missing:
-        raise FormatError(f"the CSV header lacks {missing[0]!r}; it has {shown(names)}")
-    buffers = [_placed_buffer(where, cells) for where, cells in table.rows(names)]
-    return Problem(buffers, Limits(max_shared_bytes))
-
-
-def _placed_buffer(where: str, cells: Cells) -> Buffer:
-    try:
-        location = Location.parse(cells["location"])
-        dtype = np.dtype(cells["dtype"])
-    except (TypeError, ValueError, SyntaxError) as error:
-        raise FormatError(f"{where}: {error}") from error
-    at, (pin, _, pin_at) = cells["offset"], cells["pin"].partition("@")
-    if pin not in ("", str(location)) or (pin_at and at and pin_at != at):
-        lies = f"{location}@{at}" if at else str(location)
-        raise FormatError(f"{where}: the pin {shown(cells['pin'])} is not where it lies, {lies}")
-    buffer = Buffer(
-        cells["buffer"],
-        parse_integer(cells["elements"], where),
-        dtype,
-        lifetime=_spans(cells["lifetime"], where),
-        alignment=parse_integer(cells["alignment"], where),
-        pin=location,
-        offset=parse_integer(at, where) if at else None,
-        aliases=_parent(cells["alias"], where),
-        alias_required=bool(cells["alias"]),
-    )
-    if buffer.size_bytes != parse_integer(cells["bytes"], where):
-        raise FormatError(f"{where}: has {cells['bytes']} bytes, not {buffer.size_bytes}")
-    return buffer
-
-
-def _spans(text: str, where: str) -> tuple[Interval, ...] | None:
-    if text == "always":
-        return None
-    found = [(span, SPAN.fullmatch(span)) for span in text.split()]
-    wrong = [span for span, match in found if match is None]
-    if wrong or not found:
-        told = shown(wrong[0] if wrong else text)
-        raise FormatError(f"{where}: the lifetime {told} is neither 'always' nor start-end")
-    return tuple(
-        (parse_integer(match[1], where), parse_integer(match[2], where))
-        for _, match in found
-        if match is not None
-    )
-
-
-def _parent(text: str, where: str) -> tuple[Alias, ...]:
-    if not text:
-        return ()
-    name, plus, offset = text.rpartition(" +")
-    if not plus or not name:
-        raise FormatError(f"{where}: the alias {shown(text)} is not of the form parent +offset")
-    return (Alias(name, parse_integer(offset, where)),)
