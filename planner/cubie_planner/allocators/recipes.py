@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 from attrs import frozen
 
-from cubie_planner.basics import PlannerError, nearest_hint
+from cubie_planner.basics import PlannerError, nearest_hint, round_up
 from cubie_planner.declarations.buffers import Location
 from cubie_planner.plans.answer import Placement
 from cubie_planner.plans.plan import Plan
@@ -92,7 +92,7 @@ def recipes_of(
     arena_offsets, end, widest = {}, plan.persistent_bytes, 16
     for name in sorted(hosts):
         alignment = _family_alignment(plan, name)
-        start = -(-end // alignment) * alignment
+        start = round_up(end, alignment)
         arena_offsets[name], end = start, start + plan.placements[name].size_bytes
     recipes = {}
     for name, placement in plan.placements.items():

@@ -23,6 +23,8 @@ Lifetime = tuple[Interval, ...]
 
 MAX_BUFFER_BYTES = 2**40
 MAX_POINT = 2**31
+FOREVER = 2**62
+"""Beyond every program point and every byte."""
 
 
 class BufferError(PlannerError, ValueError):
@@ -63,6 +65,10 @@ class Location(StrEnum):
             f"location {text!r} is unknown{nearest_hint(text, words)}; "
             f"allowed: {', '.join(repr(word) for word in words)}"
         )
+
+
+ARENAS = (Location.SHARED, Location.LOCAL_PERSISTENT)
+"""The places that have offsets: many buffers in one range of bytes."""
 
 
 def _optional_location(value: str | Location | None) -> Location | None:
@@ -197,6 +203,13 @@ class Buffer:
     def always_alive(self) -> bool:
         """True when it conflicts in time with every other buffer."""
         return self.persistent or self.lifetime is None
+
+    @property
+    def hull(self) -> Interval:
+        """The program points from the first to the last at which it lives, gaps included."""
+        if self.always_alive or self.lifetime is None:
+            return -FOREVER, FOREVER
+        return self.lifetime[0][0], self.lifetime[-1][1]
 
     def resolve(self, location: str | Location) -> Location:
         """Return what asking for `location` means for this buffer.

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import frozen
 
-from cubie_planner.basics import round_up
 from cubie_planner.declarations.buffers import Buffer
 from cubie_planner.engines.lower_bounds import load_bound, local_bound
 from cubie_planner.engines.nesting import Group, nest, nestings
+from cubie_planner.packing.gaps import lowest
 
 LIFTS = 4
 """How often the group on top is placed first before first fit gives up."""
@@ -156,22 +156,19 @@ def _first_fit(groups: list[Group]) -> dict[str, int] | None:
 
 
 def _lowest_base(group: Group, placed: list[tuple[int, int, int]]) -> int | None:
-    whole = 0
-    for part in group.parts:
-        whole |= part.mask
-    rivals = sorted(block for block in placed if block[2] & whole)
-    base = group.residue if group.fixed is None else group.fixed
-    if base < 0 or base % group.modulus != group.residue:
+    """Return the lowest base at which no part meets a block; None when a fixed base does."""
+    residue = group.residue
+    clashes = [
+        (start - part.start - part.size - residue, end - part.start - residue)
+        for part in group.parts
+        for start, end, mask in placed
+        if mask & part.mask
+    ]
+    if group.fixed is None:
+        wanted = -1
+    elif group.fixed < residue:
         return None
-    moved = True
-    while moved:
-        moved = False
-        for start, end, mask in rivals:
-            for part in group.parts:
-                low = base + part.start
-                if low < end and start < low + part.size and part.mask & mask:
-                    base += round_up(end - low, group.modulus)
-                    moved = True
-        if moved and group.fixed is not None:
-            return None
-    return base
+    else:
+        wanted = group.fixed - residue
+    base = lowest(clashes, group.modulus, wanted=wanted)
+    return None if base is None else base + residue

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from cubie_planner.declarations.buffers import Buffer
@@ -65,15 +64,7 @@ def load_bound(buffers: Sequence[Buffer], masks: Mapping[str, int], among: Seque
             top = max(top, own)
             continue
         top = max(top, own, sum(b.size_bytes for b in live) - _most_saved(live, names, reach))
-    unit = _granularity(among)
-    return -(-top // unit) * unit
-
-
-def _granularity(buffers: Sequence[Buffer]) -> int:
-    """Return a number of which every offset and end of some lowest packing is a multiple."""
-    numbers = [n for b in buffers for n in (b.size_bytes, b.alignment, b.offset or 0)]
-    numbers += [alias.offset or 0 for b in buffers for alias in b.aliases]
-    return math.gcd(*numbers) or 1
+    return top
 
 
 def _most_saved(live: Sequence[Buffer], names: set[str], reach: Mapping[str, set[str]]) -> int:

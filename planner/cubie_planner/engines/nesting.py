@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import define, frozen
 
-from cubie_planner.basics import round_up
 from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.packing.gaps import lowest
 
 Rule = Callable[[Buffer, Buffer], bool]
 """Says whether a child should use the chance to lie inside a parent."""
@@ -151,16 +151,15 @@ def _room(child: Group, host: Group, offset: int | None) -> int | None:
         if offset not in (None, wanted):
             return None
         offset = wanted
+    if offset is not None and not (0 <= offset <= limit and _compatible(child, host, offset)):
+        return None
+    clashes = [] if host.is_empty else _clashes(child, host)
     if offset is not None:
-        fits = 0 <= offset <= limit and _compatible(child, host, offset)
-        return offset if fits and _clash(child, host, offset) is None else None
-    base = (child.residue - host.residue) % child.modulus
-    while base <= limit:
-        end = _clash(child, host, base)
-        if end is None:
-            return base
-        base += round_up(end - base, child.modulus)
-    return None
+        return None if any(low < offset < high for low, high in clashes) else offset
+    first = (child.residue - host.residue) % child.modulus
+    shifted = [(low - first, high - first) for low, high in clashes]
+    base = lowest(shifted, child.modulus)
+    return None if base is None or first + base > limit else first + base
 
 
 def _compatible(child: Group, host: Group, base: int) -> bool:
@@ -169,19 +168,16 @@ def _compatible(child: Group, host: Group, base: int) -> bool:
     return (host.residue + base - child.residue) % step == 0
 
 
-def _clash(child: Group, host: Group, base: int) -> int | None:
-    """Return the base beyond which some part no longer meets a part of the host, if one does."""
-    if host.is_empty:
-        return None
+def _clashes(child: Group, host: Group) -> list[tuple[int, int]]:
+    """Return open ranges of bases at which some part of the child meets a part of the host."""
     child.settle()
     host.settle()
-    for part in child.parts:
-        start = base + part.start
-        for other in host.parts[1:]:
-            meets = start < other.start + other.size and other.start < start + part.size
-            if meets and part.mask & other.mask:
-                return other.start + other.size - part.start
-    return None
+    return [
+        (other.start - part.start - part.size, other.start + other.size - part.start)
+        for part in child.parts
+        for other in host.parts[1:]
+        if part.mask & other.mask
+    ]
 
 
 def _merge(groups: dict[str, Group], child_name: str, parent_name: str, base: int) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import define, field, frozen
 
-from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.declarations.buffers import FOREVER, Buffer, Location
 from cubie_planner.declarations.lifetimes import liveness
 from cubie_planner.engines.draft import Draft
 from cubie_planner.engines.fast_path import first_draft
@@ -23,8 +23,6 @@ from cubie_planner.engines.task import Task
 
 MOST_TIED = 4000
 """Most views and parents of views that this engine takes."""
-
-FOREVER = 2**62
 
 
 @frozen
@@ -90,25 +88,19 @@ def _bodies(members: Sequence[Buffer], local: bool) -> tuple[list[Body], dict[st
     by_name = {b.name: b for b in group_members}
     bodies = []
     for group in nested[0]:
-        hulls = [_hull(by_name[part.name]) for part in group.parts]
+        hulls = [by_name[part.name].hull for part in group.parts]
         parts = {part.name: part.start for part in group.parts}
         start, end = min(a for a, _ in hulls), max(b for _, b in hulls)
         size = group.root.size_bytes
         bodies.append(Body(parts, size, start, end, group.modulus, group.residue, group.fixed))
     for buffer in members:
         if buffer.name not in tied:
-            start, end = _hull(buffer)
+            start, end = buffer.hull
             size = buffer.size_bytes
             bodies.append(
                 Body({buffer.name: 0}, size, start, end, buffer.alignment, 0, buffer.offset)
             )
     return bodies, nested[1]
-
-
-def _hull(buffer: Buffer) -> tuple[int, int]:
-    if buffer.always_alive or buffer.lifetime is None:
-        return -FOREVER, FOREVER
-    return buffer.lifetime[0][0], buffer.lifetime[-1][1]
 
 
 @define

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from attrs import define, frozen
 
+from cubie_planner.basics import round_up
+from cubie_planner.packing.gaps import lowest
 from cubie_planner.packing.sections import Items, Sections, Spans
 
 
@@ -124,7 +126,7 @@ def _nest(
                 wanted = base if wanted < 0 else wanted
                 pin = items.pins[item] - wanted
             wanted = items.pins[item] - pin
-        spot = _lowest(clashes, items.alignments[item], base, wanted, snug=False)
+        spot = lowest(clashes, items.alignments[item], base, wanted)
         if spot is None or not base <= spot <= base + items.reach(item):
             return None
         distances[item] = spot
@@ -148,38 +150,12 @@ def _drop(
             for other in near[item]
             if offsets[other] >= 0
         ]
-        base = _lowest(clashes, block.unit, 0, block.pin, snug)
+        base = lowest(clashes, block.unit, 0, block.pin, snug)
         if base is None:
             return None
         for item, distance in block.pieces:
             offsets[item] = base + distance
     return offsets
-
-
-def _lowest(
-    clashes: list[tuple[int, int]], unit: int, least: int, wanted: int, snug: bool
-) -> int | None:
-    """Return a multiple of `unit`, at least `least`, strictly inside no interval of `clashes`.
-
-    `wanted` >= 0 is the only place allowed. `snug` asks for the tightest gap instead of
-    the lowest one.
-    """
-    if wanted >= 0:
-        free = all(not lo < wanted < hi for lo, hi in clashes)
-        return wanted if free and wanted % unit == 0 else None
-    clashes.sort()
-    spot = -(-least // unit) * unit
-    tightest: int | None = None
-    waste = 0
-    for lo, hi in clashes:
-        if spot <= lo:
-            if not snug:
-                return spot
-            if tightest is None or lo - spot < waste:
-                tightest, waste = spot, lo - spot
-        if hi > spot:
-            spot = -(-hi // unit) * unit
-    return spot if tightest is None else tightest
 
 
 Ranking = Callable[[Block], int]
@@ -240,7 +216,7 @@ class Skyline:
             for item, distance in block.pieces:
                 for lo, hi in runs[item]:
                     base = max(base, int(floor[lo:hi].max()) - distance)
-            base = -(-base // block.unit) * block.unit
+            base = round_up(base, block.unit)
             if block.pin >= 0 and base != block.pin:
                 return None
             for item, distance in block.pieces:

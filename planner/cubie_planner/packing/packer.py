@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from attrs import define
 
-from cubie_planner.basics import Status
+from cubie_planner.basics import Status, round_up
 from cubie_planner.packing.greedy import Skyline, greedy
 from cubie_planner.packing.interiors import Simplified, families, simplify
 from cubie_planner.packing.problem import PackingError, PackingProblem, PackingResult
@@ -140,7 +140,7 @@ def _exact(task: _Task) -> PackingResult:
         if parent >= 0 and load > items.sizes[parent]:
             return task.result(None, 0, "", infeasible=True)
     unit = _granularity(items)
-    bound = -(-sections.lower_bound(items) // unit) * unit
+    bound = round_up(sections.lower_bound(items), unit)
     capacity = task.capacity
     if capacity is not None and bound > capacity:
         return task.result(None, bound, "", infeasible=True)

@@ -22,12 +22,10 @@ import numpy as np
 from attrs import define
 
 from cubie_planner.basics import PlannerError
-from cubie_planner.declarations.buffers import Buffer, Lifetime, Location
+from cubie_planner.declarations.buffers import ARENAS, Buffer, Lifetime, Location
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.plans.answer import Answer, Placement
-from cubie_planner.plans.check_claims import wrong_claims
-
-ARENAS = (Location.SHARED, Location.LOCAL_PERSISTENT)
+from cubie_planner.plans.check_claims import ORDER, wrong_claims
 
 MANY = 32
 """Pairs of one buffer beyond which those inside one another are sorted out at once."""
@@ -151,11 +149,7 @@ def _asked_by_policy(problem: Problem, buffer: Buffer, tied: bool) -> Location |
         return None if named is None else buffer.resolve(named)
     if tied or problem.policy == "auto":
         return None
-    order = {
-        "local": (Location.LOCAL, Location.LOCAL_PERSISTENT, Location.SHARED),
-        "shared": (Location.SHARED, Location.LOCAL, Location.LOCAL_PERSISTENT),
-    }[problem.policy]
-    return next(location for location in order if location in buffer.locations)
+    return next(location for location in ORDER[problem.policy] if location in buffer.locations)
 
 
 def _check_offset(buffer: Buffer, placement: Placement) -> None:
@@ -294,7 +288,7 @@ def _check_space(problem: Problem, nests: dict[str, _Nest], members: list[tuple[
     buffers = [problem.by_name[name] for _, name in members]
     starts = [start for start, _ in members]
     in_bytes = np.array([(s, s + b.size_bytes) for s, b in zip(starts, buffers, strict=True)])
-    in_time = np.array([_hull(buffer) for buffer in buffers])
+    in_time = np.array([buffer.hull for buffer in buffers])
     along, across = min((in_bytes, in_time), (in_time, in_bytes), key=lambda axes: _meets(axes[0]))
     order = np.argsort(along[:, 0], kind="stable")
     along, across = along[order], across[order]
@@ -331,12 +325,6 @@ def _check_pair(nests: Mapping[str, _Nest], first: Buffer, second: Buffer) -> No
             f"`{first.name}` and `{second.name}` live together and share bytes",
             (first.name, second.name),
         )
-
-
-def _hull(buffer: Buffer) -> tuple[int, int]:
-    if buffer.always_alive or buffer.lifetime is None:
-        return (-(2**62), 2**62)
-    return (buffer.lifetime[0][0], buffer.lifetime[-1][1])
 
 
 def live_together(first: Buffer, second: Buffer) -> bool:

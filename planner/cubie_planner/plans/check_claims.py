@@ -11,7 +11,6 @@ must be there, and the bytes of it that live together bound the height of that p
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Set
 
 from attrs import frozen
@@ -181,8 +180,8 @@ def findings(problem: Problem, plan: Answer) -> tuple[Finding, ...]:
     own = sum(b.size_bytes for b in surely[Location.LOCAL] if not b.aliases)
     bounds = {
         COST: least,
-        SHARED: _height(surely[Location.SHARED], problem),
-        PRIVATE: own + _height(surely[Location.LOCAL_PERSISTENT], problem),
+        SHARED: _height(surely[Location.SHARED]),
+        PRIVATE: own + _height(surely[Location.LOCAL_PERSISTENT]),
         MOVES: 0,
     }
     return tuple(Finding(level, min(bounds[level.name], level.value)) for level in plan.levels)
@@ -222,14 +221,13 @@ def _forced_load(problem: Problem, plan: Answer) -> int:
         for b in problem.buffers
         if b.size_bytes and set(plan.prices.places.get(b.name, ())) == {Location.SHARED}
     ]
-    return _height(forced, problem)
+    return _height(forced)
 
 
-def _height(buffers: Iterable[Buffer], problem: Problem) -> int:
+def _height(buffers: Iterable[Buffer]) -> int:
     """Return bytes that no arrangement of an arena can do without: those alive at once.
 
-    Buffers that may lie inside others count nothing. Some lowest arrangement has all
-    offsets and ends at multiples of what divides all sizes, alignments and offsets.
+    Buffers that may lie inside others count nothing.
     """
     always = top = 0
     events: list[tuple[int, int]] = []
@@ -246,10 +244,4 @@ def _height(buffers: Iterable[Buffer], problem: Problem) -> int:
     for _, change in sorted(events):  # at one point ends come first: ranges are half-open
         load += change
         peak = max(peak, load)
-    numbers = [
-        n
-        for b in problem.buffers
-        for n in (b.size_bytes, b.alignment, b.offset or 0, *(a.offset or 0 for a in b.aliases))
-    ]
-    unit = math.gcd(*numbers) or 1
-    return -(-max(top, always + peak) // unit) * unit
+    return max(top, always + peak)

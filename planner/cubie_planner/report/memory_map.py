@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import frozen
 
+from cubie_planner.basics import round_up
 from cubie_planner.declarations.buffers import Interval, Location
 from cubie_planner.plans.answer import Placement
 from cubie_planner.plans.plan import Plan
@@ -179,7 +180,7 @@ def ticks(first: float, last: float, most: int = 8) -> list[int]:
     step = 1
     while span / step > most:
         step = _next_round(step)
-    return list(range(-(-int(first) // step) * step, int(last) + 1, step))
+    return list(range(round_up(int(first), step), int(last) + 1, step))
 
 
 def _next_round(step: int) -> int:

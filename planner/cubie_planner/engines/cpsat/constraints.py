@@ -5,13 +5,12 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Sequence
 
-from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.basics import round_up
+from cubie_planner.declarations.buffers import ARENAS, Buffer, Location
 from cubie_planner.engines.cpsat.solver import Literal, Terms, negated
 from cubie_planner.engines.cpsat.variables import Variables
 from cubie_planner.engines.nesting import hosts
 from cubie_planner.engines.task import LIMIT, Task
-
-ARENAS = (Location.SHARED, Location.LOCAL_PERSISTENT)
 
 
 def add_locations(v: Variables) -> None:
@@ -120,7 +119,7 @@ def local_bases(task: Task, anywhere: Collection[str] = ()) -> dict[str, int]:
         local = Location.LOCAL in buffer.locations or buffer.name in anywhere
         if buffer.name in concerned and local:
             base[buffer.name] = end
-            end += -(-buffer.size_bytes // widest) * widest
+            end += round_up(buffer.size_bytes, widest)
     return base
 
 
