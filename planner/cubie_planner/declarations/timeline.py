@@ -135,31 +135,58 @@ class Component:
 
 
 def _check_component(component: Component) -> None:
+    _check_phases(component)
+    _check_entries(component)
+    _check_names(component)
+    _check_calls(component)
+    _check_buffers(component)
+
+
+def _check_phases(component: Component) -> None:
     name, phases = component.name, component.phases
     if not name or "." in name:
         raise TimelineError(f"component name {name!r} must be non-empty and without dots")
     if not phases or len(set(phases)) < len(phases):
         raise TimelineError(f"`{name}` needs distinct phases, at least one; got {phases}")
+
+
+def _check_entries(component: Component) -> None:
+    """Refuse an entry that is not a run of phases."""
+    phases = component.phases
     for entry, run in component.entries.items():
         first = phases.index(run[0]) if run and run[0] in phases else -1
         if first < 0 or tuple(run) != phases[first : first + len(run)]:
             raise TimelineError(
-                f"entry `{entry}` of `{name}` must be consecutive phases of {phases}, got {run}"
+                f"entry `{entry}` of `{component.name}` must be consecutive phases of {phases}, "
+                f"got {run}"
             )
+
+
+def _check_names(component: Component) -> None:
     owned = [phased.buffer.name for phased in component.buffers]
     children = [call.child.name for call in component.calls]
     for kind, names in (("buffers", owned), ("children", children)):
         if len(set(names)) < len(names):
-            raise TimelineError(f"two {kind} of `{name}` have the same name: {sorted(names)}")
+            raise TimelineError(
+                f"two {kind} of `{component.name}` have the same name: {sorted(names)}"
+            )
+
+
+def _check_calls(component: Component) -> None:
+    """Refuse a call of an entry that the child lacks, or in a phase that the caller lacks."""
     for call in component.calls:
         for entry, during in call.during.items():
             if entry not in call.child.entries:
                 raise TimelineError(
-                    f"`{name}` calls the entry `{entry}` of `{call.child.name}`, which has "
-                    f"{sorted(call.child.entries)}"
+                    f"`{component.name}` calls the entry `{entry}` of `{call.child.name}`, which "
+                    f"has {sorted(call.child.entries)}"
                 )
             for phase in during:
                 _known_phase(component, phase)
+
+
+def _check_buffers(component: Component) -> None:
+    """Refuse a buffer that lives in a phase that does not exist."""
     for phased in component.buffers:
         for span in phased.phases or ():
             for phase in (span,) if isinstance(span, str) else span:

@@ -25,17 +25,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping
+from functools import cached_property
 from pathlib import Path
 
 from attrs import asdict, evolve, frozen
 
 from cubie_planner.basics import round_up
 from cubie_planner.declarations.buffers import Buffer, Location
-from cubie_planner.declarations.problem import Problem
+from cubie_planner.declarations.problem import Limits, Problem
 from cubie_planner.gpu.cost_constants import Constants as Constants
 from cubie_planner.gpu.cost_constants import CostError as CostError
 from cubie_planner.gpu.cost_constants import builtin_constants
-from cubie_planner.gpu.device import Device, allocated_shared_bytes, occupancy
+from cubie_planner.gpu.device import Device, Occupancy, allocated_shared_bytes, occupancy
 from cubie_planner.gpu.footprint import (
     WORD_BYTES,
     accesses,
@@ -129,6 +130,63 @@ class Cost:
     resident_runs: int
     resident_warps: int
     residency: Residency | None
+
+
+@frozen
+class _Launch:
+    """What a placement takes of a device, before any cycles are counted."""
+
+    device: Device
+    limits: Limits
+    shared_bytes_per_run: int
+    alignment: int
+    use: RegisterUse
+    stack_bytes: int
+
+    @property
+    def stride(self) -> int:
+        """Bytes between the slices of consecutive runs."""
+        return self.limits.stride(self.shared_bytes_per_run, self.alignment)
+
+    @property
+    def block_bytes(self) -> int:
+        """Shared bytes of a block."""
+        return self.limits.block_bytes(self.shared_bytes_per_run, self.alignment)
+
+    @cached_property
+    def resident(self) -> Occupancy:
+        """Blocks that are resident at once."""
+        return occupancy(self.device, self.limits.block_size, self.use.used, self.block_bytes)
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether a block fits on the device and under the limit."""
+        most = self.limits.max_shared_bytes
+        return self.resident.blocks_per_sm > 0 and (most is None or self.block_bytes <= most)
+
+    def cost(
+        self,
+        rate: Residency | None = None,
+        *,
+        compute: float = math.inf,
+        shared: float = 0.0,
+        stack: float = 0.0,
+    ) -> Cost:
+        """Return the cost with these cycles; infinite without any."""
+        return Cost(
+            total=compute + shared + stack,
+            compute=compute,
+            shared=shared,
+            stack=stack,
+            registers=self.use.used,
+            stack_bytes=self.stack_bytes,
+            spilled_words=self.use.spilled_words,
+            shared_bytes_per_run=self.shared_bytes_per_run,
+            shared_bytes_per_block=self.block_bytes,
+            resident_runs=self.resident.threads,
+            resident_warps=self.resident.warps,
+            residency=rate,
+        )
 
 
 def register_limit(device: Device, block_size: int) -> int:
@@ -306,49 +364,40 @@ class CostModel:
         if problem.limits.compute_capability is None:
             raise CostError("a cost needs a target: set Limits(compute_capability=(major, minor)).")
         device = Device.for_capability(problem.limits.compute_capability)
-        limits = (
-            problem.limits if block_size is None else evolve(problem.limits, block_size=block_size)
-        )
+        limits = problem.limits
+        if block_size is not None:
+            limits = evolve(limits, block_size=block_size)
         shared = [b for b in problem.buffers if locations[b.name] is Location.SHARED]
         local = [b for b in problem.buffers if locations[b.name] is not Location.SHARED]
         if shared_bytes_per_run is None:
             shared_bytes_per_run = shared_load(shared)
-        alignment = max((b.alignment for b in shared if b.size_bytes), default=WORD_BYTES)
-        stride = limits.stride(shared_bytes_per_run, alignment)
-        block_bytes = limits.block_bytes(shared_bytes_per_run, alignment)
         use, stack_bytes = self._local_memory(device, limits.block_size, problem, local, dynamic)
-        found = occupancy(device, limits.block_size, use.used, block_bytes)
-        common = {
-            "registers": use.used,
-            "stack_bytes": stack_bytes,
-            "spilled_words": use.spilled_words,
-            "shared_bytes_per_run": shared_bytes_per_run,
-            "shared_bytes_per_block": block_bytes,
-            "resident_runs": found.threads,
-            "resident_warps": found.warps,
-        }
-        if found.blocks_per_sm == 0 or _over(limits.max_shared_bytes, block_bytes):
-            return Cost(
-                total=math.inf, compute=math.inf, shared=0.0, stack=0.0, residency=None, **common
-            )
-        taken = found.blocks_per_sm * allocated_shared_bytes(device, block_bytes)
-        rate = self.residency(
-            device, found.threads, found.warps, stack_bytes, taken if stride else 0
+        alignment = max((b.alignment for b in shared if b.size_bytes), default=WORD_BYTES)
+        launch = _Launch(device, limits, shared_bytes_per_run, alignment, use, stack_bytes)
+        if not launch.is_possible:
+            return launch.cost()
+        rate = self._rate(launch)
+        conflict = bank_conflict(device, launch.stride, min(limits.block_size, device.warp_size))
+        return launch.cost(
+            rate,
+            compute=rate.compute * sum(accesses(b) for b in problem.buffers),
+            shared=sum(shared_access_cost(b, rate, conflict) for b in shared),
+            stack=sum(
+                stack_access_cost(b, rate) * (1.0 if b.name in dynamic else use.stack_share)
+                for b in local
+            ),
         )
-        conflict = bank_conflict(device, stride, min(limits.block_size, device.warp_size))
-        compute = rate.compute * sum(accesses(b) for b in problem.buffers)
-        in_shared = sum(shared_access_cost(b, rate, conflict) for b in shared)
-        in_stack = sum(
-            stack_access_cost(b, rate) * (1.0 if b.name in dynamic else use.stack_share)
-            for b in local
-        )
-        return Cost(
-            total=compute + in_shared + in_stack,
-            compute=compute,
-            shared=in_shared,
-            stack=in_stack,
-            residency=rate,
-            **common,
+
+    def _rate(self, launch: _Launch) -> Residency:
+        """Costs of accesses while as many blocks of a launch are resident as can be."""
+        found = launch.resident
+        taken = found.blocks_per_sm * allocated_shared_bytes(launch.device, launch.block_bytes)
+        return self.residency(
+            launch.device,
+            found.threads,
+            found.warps,
+            launch.stack_bytes,
+            taken if launch.stride else 0,
         )
 
     def _local_memory(
@@ -377,10 +426,6 @@ class CostModel:
         frame *= kept / everything if everything else 0.0
         frame += sum(own_bytes(b) for b in local if b.name in dynamic)
         return use, round_up(math.ceil(frame), WORD_BYTES)
-
-
-def _over(limit: int | None, value: int) -> bool:
-    return limit is not None and value > limit
 
 
 def _miss(cache_bytes: float, working_set: float) -> float:

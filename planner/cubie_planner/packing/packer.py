@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from attrs import define
+from attrs import frozen
 
 from cubie_planner.basics import Status, round_up
 from cubie_planner.packing.greedy import Skyline, greedy
@@ -101,14 +101,14 @@ def _pack(items: Items, capacity: int | None, node_limit: int | None) -> Packing
     if _overlaps(simplified.items.spans) > OVERLAP_LIMIT:
         offsets, bound = Skyline(simplified.items).pack()
         if capacity is not None and bound > capacity:
-            return task.result(None, bound, "", infeasible=True)
+            return task.infeasible(bound)
         return task.result(offsets, bound, "skyline")
     return _exact(task)
 
 
-@define(eq=False)
+@frozen(eq=False)
 class _Task:
-    """What was asked, after simplification, and the nodes spent on it."""
+    """What was asked, after simplification, and the nodes that took."""
 
     simplified: Simplified
     count: int
@@ -116,59 +116,90 @@ class _Task:
     node_limit: int | None
     nodes: int
 
+    def infeasible(self, bound: int, nodes: int = 0) -> PackingResult:
+        """Return that there is no packing; proven, with `nodes` further nodes."""
+        return PackingResult(None, None, bound, Status.INFEASIBLE, self.nodes + nodes)
+
     def result(
-        self, offsets: Sequence[int] | None, bound: int, engine: str, infeasible: bool = False
+        self, offsets: Sequence[int] | None, bound: int, engine: str, nodes: int = 0
     ) -> PackingResult:
         """Return the result with all items, and the status that bound and height prove."""
+        nodes += self.nodes
         if offsets is None:
-            status = Status.INFEASIBLE if infeasible else Status.UNKNOWN
-            return PackingResult(None, None, bound, status, self.nodes)
-        sizes = self.simplified.items.sizes
-        height = max((o + s for o, s in zip(offsets, sizes, strict=True)), default=0)
+            return PackingResult(None, None, bound, Status.UNKNOWN, nodes)
+        height = _height(self.simplified.items, offsets)
         if self.capacity is not None and height > self.capacity:
-            return PackingResult(None, None, bound, Status.UNKNOWN, self.nodes)
+            return PackingResult(None, None, bound, Status.UNKNOWN, nodes)
         status = Status.OPTIMAL if height <= bound else Status.FEASIBLE
         full = tuple(self.simplified.expand(offsets, self.count))
-        return PackingResult(full, height, bound, status, self.nodes, engine)
+        return PackingResult(full, height, bound, status, nodes, engine)
 
 
 def _exact(task: _Task) -> PackingResult:
     """Pack greedily, then search where that leaves something open."""
     items = task.simplified.items
     sections = Sections.of(items)
-    for load, parent in zip(sections.loads(items.sizes), sections.inside, strict=True):
-        if parent >= 0 and load > items.sizes[parent]:
-            return task.result(None, 0, "", infeasible=True)
+    if _is_overfull(items, sections):
+        return task.infeasible(0)
     unit = _granularity(items)
     bound = round_up(sections.lower_bound(items), unit)
-    capacity = task.capacity
-    if capacity is not None and bound > capacity:
-        return task.result(None, bound, "", infeasible=True)
-    offsets = greedy(items, sections, bound if capacity is None else capacity)
-    height = _height(items, offsets)
-    if height is not None and height <= (bound if capacity is None else capacity):
+    enough = bound if task.capacity is None else task.capacity
+    if bound > enough:
+        return task.infeasible(bound)
+    offsets = greedy(items, sections, enough)
+    if offsets is not None and _height(items, offsets) <= enough:
         return task.result(offsets, bound, "greedy")
     if offsets is None and _has_broken_family(items):
-        return task.result(None, bound, "", infeasible=True)
+        return task.infeasible(bound)
+    return _searched(task, sections, _Found(offsets, bound, "greedy"), unit)
+
+
+def _is_overfull(items: Items, sections: Sections) -> bool:
+    """Return whether more lies inside a parent at once than it has room for."""
+    loads = zip(sections.loads(items.sizes), sections.inside, strict=True)
+    return any(parent >= 0 and load > items.sizes[parent] for load, parent in loads)
+
+
+@frozen(eq=False)
+class _Found:
+    """What is known so far; `solved` is None while the question is open."""
+
+    offsets: list[int] | None
+    bound: int
+    engine: str
     solved: bool | None = None
-    engine = "greedy"
+
+
+def _searched(task: _Task, sections: Sections, found: _Found, unit: int) -> PackingResult:
+    """Search, interpreted or compiled or first one and then the other, until it is settled."""
+    items = task.simplified.items
+    nodes = 0
     for compiled, limit in _stages(len(items), task.node_limit):
         search = Search(items, sections, compiled)
-        if capacity is not None or offsets is None:
-            outcome = search.run(_enough(items) if capacity is None else capacity, limit)
-            solved = outcome.solved
-            offsets, engine = outcome.offsets, "search"
-        if capacity is None and offsets is not None:
-            better, bound = _minimise(search, offsets, bound, unit, limit)
-            engine = engine if better is offsets else "search"
-            offsets = better
-            solved = True if bound == _height(items, offsets) else None
-        task.nodes += search.nodes
-        if solved is not None:
+        found = _stage(search, task.capacity, found, unit, limit)
+        nodes += search.nodes
+        if found.solved is not None:
             break
-    if solved is False and capacity is not None:
-        bound = max(bound, capacity + 1)
-    return task.result(offsets, bound, engine, infeasible=solved is False)
+    bound = found.bound
+    if found.solved is False and task.capacity is not None:
+        bound = max(bound, task.capacity + 1)
+    if found.offsets is None and found.solved is False:
+        return task.infeasible(bound, nodes)
+    return task.result(found.offsets, bound, found.engine, nodes)
+
+
+def _stage(search: Search, capacity: int | None, found: _Found, unit: int, limit: int) -> _Found:
+    """Find any packing where that is asked or none is known, and lower it where that is asked."""
+    items = search.items
+    if capacity is not None or found.offsets is None:
+        outcome = search.run(_enough(items) if capacity is None else capacity, limit)
+        found = _Found(outcome.offsets, found.bound, "search", outcome.solved)
+    if capacity is not None or found.offsets is None:
+        return found
+    better, bound = _minimise(search, found.offsets, found.bound, unit, limit)
+    engine = found.engine if better is found.offsets else "search"
+    solved = True if bound == _height(items, better) else None
+    return _Found(better, bound, engine, solved)
 
 
 def _has_broken_family(items: Items) -> bool:
@@ -205,7 +236,7 @@ def _minimise(
     the capacities between are halved; those that stay open are gone on with later.
     """
     items = search.items
-    height = _height(items, offsets) or 0
+    height = _height(items, offsets)
     allowance = max(limit // 32, 4 * len(items))
     open_from = bound
     target = bound
@@ -214,7 +245,7 @@ def _minimise(
         outcome = search.run(target, min(share, limit - search.nodes))
         if outcome.offsets is not None:
             offsets = outcome.offsets
-            height = _height(items, offsets) or 0
+            height = _height(items, offsets)
         elif outcome.solved is False:
             bound = target + unit
             open_from = max(open_from, bound)
@@ -228,10 +259,8 @@ def _minimise(
     return offsets, min(bound, height)
 
 
-def _height(items: Items, offsets: Sequence[int] | None) -> int | None:
-    if offsets is None:
-        return None
-    return max(o + s for o, s in zip(offsets, items.sizes, strict=True))
+def _height(items: Items, offsets: Sequence[int]) -> int:
+    return max((o + s for o, s in zip(offsets, items.sizes, strict=True)), default=0)
 
 
 def _granularity(items: Items) -> int:

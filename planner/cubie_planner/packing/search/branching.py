@@ -174,6 +174,53 @@ def split(t, st, first, end, left, right):
         left = c + 1
 
 
+def push(st, f):
+    """Open the next part into which the choice of a frame split the rest; return its frame."""
+    frame = st.frame
+    part = frame[f + NEXT_PART] * PART_WORDS
+    frame[f + NEXT_PART] += 1
+    f += FRAME_WORDS
+    for word in range(PART_WORDS):
+        frame[f + word] = st.part[part + word]
+    return f
+
+
+def decide(t, st, f, u):
+    """Place an item at its lower bound, as the choice of a frame; return whether it can be.
+
+    Where it can, what is left of the frame is split.
+    """
+    frame, cursor = st.frame, st.cursor
+    frame[f + CHOICE] = u
+    frame[f + FRAME_MARK] = cursor[TRAIL]
+    frame[f + FRAME_PLACED] = cursor[PLACED]
+    frame[f + FRAME_PARTS] = cursor[PARTS]
+    cursor[MARK] = cursor[TRAIL]
+    if not place(t, st, u, st.low[u]):
+        return False
+    first = frame[f + FIRST]
+    p = first
+    while st.segment[p] != u:
+        p += 1
+    st.segment[p] = st.segment[first]
+    st.segment[first] = u
+    frame[f + NEXT_PART] = cursor[PARTS]
+    split(t, st, first + 1, frame[f + END], frame[f + LEFT], frame[f + RIGHT])
+    frame[f + END_PART] = cursor[PARTS]
+    return True
+
+
+def fail(t, st, f):
+    """Take failed choices back, and return the frame that goes on without its own; 0 for none."""
+    while f > 0:
+        rewind(t, st, st.frame[f + FRAME_MARK], st.frame[f + FRAME_PLACED])
+        st.cursor[PARTS] = st.frame[f + FRAME_PARTS]
+        if refute(t, st, st.frame[f + CHOICE]):
+            break
+        f -= FRAME_WORDS
+    return f
+
+
 def search(t, st, node_limit, rule):
     """Look for a packing within the limits of the sections; return (outcome, nodes).
 
@@ -181,71 +228,41 @@ def search(t, st, node_limit, rule):
     choice; the parts into which the choice splits the rest must all be solved.
     """
     n_items = len(t.size)
-    n_sections = len(st.limit)
-    frame, part, cursor = st.frame, st.part, st.cursor
+    frame, cursor = st.frame, st.cursor
     trail_room = len(st.trail_slot) - 4 * n_items
     nodes = 0
-    split(t, st, 0, n_items, 0, n_sections)
+    split(t, st, 0, n_items, 0, len(st.limit))
     frame[NEXT_PART] = 0
     frame[END_PART] = cursor[PARTS]
     f = 0
-    u = -1
     descending = True
     while True:
         if descending:
-            part_index = frame[f + NEXT_PART]
-            if part_index == frame[f + END_PART]:
+            if frame[f + NEXT_PART] == frame[f + END_PART]:
                 if f == 0:
                     return SOLVED, nodes
                 f -= FRAME_WORDS
                 continue
-            frame[f + NEXT_PART] += 1
-            f += FRAME_WORDS
-            for word in range(PART_WORDS):
-                frame[f + word] = part[part_index * PART_WORDS + word]
-        first = frame[f + FIRST]
-        left = frame[f + LEFT]
-        right = frame[f + RIGHT]
-        alive = propagate(t, st, first, frame[f + END], left, right)
+            f = push(st, f)
+        first, end = frame[f + FIRST], frame[f + END]
+        left, right = frame[f + LEFT], frame[f + RIGHT]
         descending = False
-        if alive:
+        u = -1
+        if propagate(t, st, first, end, left, right):
             if nodes == node_limit:
                 return OUT_OF_NODES, nodes
             if cursor[TRAIL] > trail_room:
                 return OUT_OF_TRAIL, nodes
             nodes += 1
-            u = choose(t, st, first, frame[f + END], left, right, rule)
-            alive = u >= 0
-        if alive:
-            start = st.low[u]
-            frame[f + CHOICE] = u
-            frame[f + FRAME_MARK] = cursor[TRAIL]
-            frame[f + FRAME_PLACED] = cursor[PLACED]
-            frame[f + FRAME_PARTS] = cursor[PARTS]
-            cursor[MARK] = cursor[TRAIL]
-            descending = place(t, st, u, start)
-            if descending:
-                p = first
-                while st.segment[p] != u:
-                    p += 1
-                st.segment[p] = st.segment[first]
-                st.segment[first] = u
-                frame[f + NEXT_PART] = cursor[PARTS]
-                split(t, st, first + 1, frame[f + END], left, right)
-                frame[f + END_PART] = cursor[PARTS]
-                continue
+            u = choose(t, st, first, end, left, right, rule)
+        if u >= 0:
+            descending = decide(t, st, f, u)
         else:
             f -= FRAME_WORDS
-        # The choice of the frame failed: take it back, and try the frame without it.
-        alive = False
-        while f > 0 and not alive:
-            rewind(t, st, frame[f + FRAME_MARK], frame[f + FRAME_PLACED])
-            cursor[PARTS] = frame[f + FRAME_PARTS]
-            alive = refute(t, st, frame[f + CHOICE])
-            if not alive:
-                f -= FRAME_WORDS
-        if f == 0:
-            return REFUTED, nodes
+        if not descending:
+            f = fail(t, st, f)
+            if f == 0:
+                return REFUTED, nodes
 
 
 HELPERS = (
@@ -263,5 +280,8 @@ HELPERS = (
     choose,
     refute,
     split,
+    push,
+    decide,
+    fail,
 )
 """Everything that `search` calls, in whatever module."""
