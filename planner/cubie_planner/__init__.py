@@ -15,6 +15,7 @@ Importing this package loads neither numba nor OR-Tools nor networkx nor matplot
 
 from cubie_planner.basics import Status
 from cubie_planner.declarations.buffers import Alias, Buffer, BufferError, Location
+from cubie_planner.declarations.components import Call, Component, PhasedBuffer, TimelineError
 from cubie_planner.declarations.graphs import alias_graph, interference_graph
 from cubie_planner.declarations.problem import (
     Limits,
@@ -23,14 +24,7 @@ from cubie_planner.declarations.problem import (
     problem_to_dict,
     run_stride,
 )
-from cubie_planner.declarations.timeline import (
-    Call,
-    Component,
-    PhasedBuffer,
-    Timeline,
-    TimelineError,
-    compose,
-)
+from cubie_planner.declarations.timeline import Timeline, compose
 from cubie_planner.engines.infeasible import PlanInfeasible, PlanUnknown
 from cubie_planner.plans.answer import Level, Peak, Placement, Prices
 from cubie_planner.plans.check import PlanRejected, check

@@ -25,192 +25,26 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Collection, Mapping
-from functools import cached_property
 from pathlib import Path
 
 from attrs import asdict, evolve, frozen
 
 from cubie_planner.basics import round_up
 from cubie_planner.declarations.buffers import Buffer, Location
-from cubie_planner.declarations.problem import Limits, Problem
+from cubie_planner.declarations.problem import Problem
+from cubie_planner.gpu.access import Residency, shared_access_cost, stack_access_cost
 from cubie_planner.gpu.cost_constants import Constants as Constants
 from cubie_planner.gpu.cost_constants import CostError as CostError
 from cubie_planner.gpu.cost_constants import builtin_constants
-from cubie_planner.gpu.device import Device, Occupancy, allocated_shared_bytes, occupancy
+from cubie_planner.gpu.device import Device, allocated_shared_bytes
 from cubie_planner.gpu.footprint import (
     WORD_BYTES,
     accesses,
     live_words,
     own_bytes,
-    shared_load,
-    words_per_element,
 )
+from cubie_planner.gpu.launch import Cost, Launch, RegisterUse, register_limit
 from cubie_planner.reading import parse_json, read_text
-
-REGISTER_STEP = 8
-
-
-@frozen(kw_only=True)
-class Residency:
-    """Cycles of one run's access while a given number of warps is resident.
-
-    Attributes
-    ----------
-    compute : float
-        Arithmetic that comes with an access.
-    shared_wavefront, shared_latency : float
-        Of an access to shared memory: per wavefront, and once per access.
-    stack_wavefront, stack_latency : float
-        Of an access to the stack frame.
-    l1_miss, l2_miss : float
-        Miss rates of the stack frames.
-    """
-
-    compute: float
-    shared_wavefront: float
-    shared_latency: float
-    stack_wavefront: float
-    stack_latency: float
-    l1_miss: float
-    l2_miss: float
-
-
-@frozen(kw_only=True)
-class RegisterUse:
-    """What the compiler makes of the local arrays of a thread.
-
-    Attributes
-    ----------
-    used : int
-        Registers per thread.
-    spilled_words : int
-        Registers that are missing.
-    stack_share : float
-        Fraction of the accesses to local arrays that go to the stack.
-    in_frame : bool
-        Whether whole arrays lie in the stack frame.
-    """
-
-    used: int
-    spilled_words: int
-    stack_share: float
-    in_frame: bool
-
-
-@frozen(kw_only=True)
-class Cost:
-    """What one placement is predicted to cost.
-
-    Attributes
-    ----------
-    total : float
-        SM cycles per run and step; infinite if a block cannot be launched.
-    compute, shared, stack : float
-        Parts of the total: arithmetic, accesses to shared memory, to the stack.
-    registers : int
-        Registers per thread.
-    stack_bytes, spilled_words : int
-        Stack frame per thread, and register values missing in it.
-    shared_bytes_per_run, shared_bytes_per_block : int
-    resident_runs, resident_warps : int
-        Per SM.
-    residency : Residency or None
-        Costs per access at this residency; None if nothing is resident.
-    """
-
-    total: float
-    compute: float
-    shared: float
-    stack: float
-    registers: int
-    stack_bytes: int
-    spilled_words: int
-    shared_bytes_per_run: int
-    shared_bytes_per_block: int
-    resident_runs: int
-    resident_warps: int
-    residency: Residency | None
-
-
-@frozen
-class _Launch:
-    """What a placement takes of a device, before any cycles are counted."""
-
-    device: Device
-    limits: Limits
-    shared_bytes_per_run: int
-    alignment: int
-    use: RegisterUse
-    stack_bytes: int
-
-    @property
-    def stride(self) -> int:
-        """Bytes between the slices of consecutive runs."""
-        return self.limits.stride(self.shared_bytes_per_run, self.alignment)
-
-    @property
-    def block_bytes(self) -> int:
-        """Shared bytes of a block."""
-        return self.limits.block_bytes(self.shared_bytes_per_run, self.alignment)
-
-    @cached_property
-    def resident(self) -> Occupancy:
-        """Blocks that are resident at once."""
-        return occupancy(self.device, self.limits.block_size, self.use.used, self.block_bytes)
-
-    @property
-    def is_possible(self) -> bool:
-        """Whether a block fits on the device and under the limit."""
-        most = self.limits.max_shared_bytes
-        return self.resident.blocks_per_sm > 0 and (most is None or self.block_bytes <= most)
-
-    def cost(
-        self,
-        rate: Residency | None = None,
-        *,
-        compute: float = math.inf,
-        shared: float = 0.0,
-        stack: float = 0.0,
-    ) -> Cost:
-        """Return the cost with these cycles; infinite without any."""
-        return Cost(
-            total=compute + shared + stack,
-            compute=compute,
-            shared=shared,
-            stack=stack,
-            registers=self.use.used,
-            stack_bytes=self.stack_bytes,
-            spilled_words=self.use.spilled_words,
-            shared_bytes_per_run=self.shared_bytes_per_run,
-            shared_bytes_per_block=self.block_bytes,
-            resident_runs=self.resident.threads,
-            resident_warps=self.resident.warps,
-            residency=rate,
-        )
-
-
-def register_limit(device: Device, block_size: int) -> int:
-    """Most registers a thread may use so that a block of this size can be launched."""
-    warps = round_up(-(-block_size // device.warp_size), device.warp_granularity)
-    fits = device.registers_per_block // (warps * device.warp_size)
-    return min(device.registers_per_thread, fits // REGISTER_STEP * REGISTER_STEP)
-
-
-def bank_conflict(device: Device, stride_bytes: int, lanes: int) -> int:
-    """Wavefronts of a warp whose lanes read the same word of their own slices."""
-    return min(lanes, math.gcd(stride_bytes // WORD_BYTES, device.shared_banks)) or 1
-
-
-def shared_access_cost(buffer: Buffer, rate: Residency, conflict: int) -> float:
-    """Cycles of all accesses of a run and step to a buffer in shared memory."""
-    wavefronts = max(words_per_element(buffer), conflict)
-    return accesses(buffer) * (rate.shared_wavefront * wavefronts + rate.shared_latency)
-
-
-def stack_access_cost(buffer: Buffer, rate: Residency) -> float:
-    """Cycles of all accesses of a run and step to a buffer in the stack frame."""
-    wavefronts = words_per_element(buffer)
-    return accesses(buffer) * (rate.stack_wavefront * wavefronts + rate.stack_latency)
 
 
 @frozen(kw_only=True)
@@ -369,15 +203,11 @@ class CostModel:
             limits = evolve(limits, block_size=block_size)
         shared = [b for b in problem.buffers if locations[b.name] is Location.SHARED]
         local = [b for b in problem.buffers if locations[b.name] is not Location.SHARED]
-        if shared_bytes_per_run is None:
-            shared_bytes_per_run = shared_load(shared)
         use, stack_bytes = self._local_memory(device, limits.block_size, problem, local, dynamic)
-        alignment = max((b.alignment for b in shared if b.size_bytes), default=WORD_BYTES)
-        launch = _Launch(device, limits, shared_bytes_per_run, alignment, use, stack_bytes)
+        launch = Launch.of(device, limits, shared, shared_bytes_per_run, use, stack_bytes)
         if not launch.is_possible:
             return launch.cost()
-        rate = self._rate(launch)
-        conflict = bank_conflict(device, launch.stride, min(limits.block_size, device.warp_size))
+        rate, conflict = self._rate(launch), launch.conflict
         return launch.cost(
             rate,
             compute=rate.compute * sum(accesses(b) for b in problem.buffers),
@@ -388,7 +218,7 @@ class CostModel:
             ),
         )
 
-    def _rate(self, launch: _Launch) -> Residency:
+    def _rate(self, launch: Launch) -> Residency:
         """Costs of accesses while as many blocks of a launch are resident as can be."""
         found = launch.resident
         taken = found.blocks_per_sm * allocated_shared_bytes(launch.device, launch.block_bytes)

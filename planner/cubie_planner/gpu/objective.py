@@ -27,16 +27,11 @@ from attrs import evolve, frozen
 
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.declarations.problem import Problem
-from cubie_planner.gpu.cost import (
-    Cost,
-    CostError,
-    CostModel,
-    bank_conflict,
-    shared_access_cost,
-    stack_access_cost,
-)
+from cubie_planner.gpu.access import bank_conflict, shared_access_cost, stack_access_cost
+from cubie_planner.gpu.cost import CostError, CostModel
 from cubie_planner.gpu.device import Device
 from cubie_planner.gpu.footprint import shared_load
+from cubie_planner.gpu.launch import Cost
 from cubie_planner.gpu.shared_candidates import candidates, homes, view_groups
 
 MIN_GAIN = 1.05

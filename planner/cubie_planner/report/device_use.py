@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from cubie_planner.gpu.cost import Cost, CostModel
+from cubie_planner.gpu.cost import CostModel
 from cubie_planner.gpu.device import Device, Occupancy, occupancy
+from cubie_planner.gpu.launch import Cost
 from cubie_planner.plans.plan import Plan
 
 

@@ -14,8 +14,8 @@ from cubie.cli.views import table
 from cubie.errors import NotCompiled
 from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
 from cubie_planner import Plan, PlanInfeasible, PlanUnknown, Problem
-from cubie_planner.gpu.cost import Cost
 from cubie_planner.gpu.device import Device, occupancy
+from cubie_planner.gpu.launch import Cost
 from cubie_planner.report.device_use import modelled_cost
 
 NO_PLAN = "no plan"
