@@ -15,7 +15,6 @@ from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.declarations.problem import Limits
 from cubie_planner.engines.overload import Overload
 from cubie_planner.engines.task import LIMIT, Task
-from cubie_planner.gpu.device import Device, DeviceError
 
 if TYPE_CHECKING:
     from cubie_planner.engines.cpsat.variables import Demand
@@ -117,6 +116,8 @@ def _most_shared(limits: Limits) -> float:
     """Return the shared bytes that a block can have at all on the device that is meant."""
     if limits.compute_capability is None:
         return math.inf
+    from cubie_planner.gpu.device import Device, DeviceError
+
     try:
         return Device.for_capability(limits.compute_capability).shared_per_block_optin
     except DeviceError:  # a device that only the user knows

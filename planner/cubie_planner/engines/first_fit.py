@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import frozen
 
+from cubie_planner.basics import lowest_free
 from cubie_planner.declarations.buffers import Buffer
 from cubie_planner.engines.lower_bounds import load_bound, local_bound
 from cubie_planner.engines.nesting import Group, nest, nestings
-from cubie_planner.packing.gaps import lowest
 
 LIFTS = 4
 """How often the group on top is placed first before first fit gives up."""
@@ -170,5 +170,5 @@ def _lowest_base(group: Group, placed: list[tuple[int, int, int]]) -> int | None
         return None
     else:
         wanted = group.fixed - residue
-    base = lowest(clashes, group.modulus, wanted=wanted)
+    base = lowest_free(clashes, group.modulus, wanted=wanted)
     return None if base is None else base + residue

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import define, frozen
 
+from cubie_planner.basics import lowest_free
 from cubie_planner.declarations.buffers import Buffer
-from cubie_planner.packing.gaps import lowest
 
 Rule = Callable[[Buffer, Buffer], bool]
 """Says whether a child should use the chance to lie inside a parent."""
@@ -158,7 +158,7 @@ def _room(child: Group, host: Group, offset: int | None) -> int | None:
         return None if any(low < offset < high for low, high in clashes) else offset
     first = (child.residue - host.residue) % child.modulus
     shifted = [(low - first, high - first) for low, high in clashes]
-    base = lowest(shifted, child.modulus)
+    base = lowest_free(shifted, child.modulus)
     return None if base is None or first + base > limit else first + base
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
@@ -11,8 +12,10 @@ from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.declarations.lifetimes import Liveness, liveness
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.engines.allowed_locations import BY_POLICY, Domain, domains
-from cubie_planner.gpu.objective import Objective
 from cubie_planner.plans.answer import COST, MOVES, PRIVATE, SHARED, Prices
+
+if TYPE_CHECKING:
+    from cubie_planner.gpu.objective import Objective
 
 LIMIT = "max_shared"
 

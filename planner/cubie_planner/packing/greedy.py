@@ -10,8 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from attrs import define, frozen
 
-from cubie_planner.basics import round_up
-from cubie_planner.packing.gaps import lowest
+from cubie_planner.basics import lowest_free, round_up
 from cubie_planner.packing.sections import Items, Sections, Spans
 
 
@@ -126,7 +125,7 @@ def _nest(
                 wanted = base if wanted < 0 else wanted
                 pin = items.pins[item] - wanted
             wanted = items.pins[item] - pin
-        spot = lowest(clashes, items.alignments[item], base, wanted)
+        spot = lowest_free(clashes, items.alignments[item], base, wanted)
         if spot is None or not base <= spot <= base + items.reach(item):
             return None
         distances[item] = spot
@@ -150,7 +149,7 @@ def _drop(
             for other in near[item]
             if offsets[other] >= 0
         ]
-        base = lowest(clashes, block.unit, 0, block.pin, snug)
+        base = lowest_free(clashes, block.unit, 0, block.pin, snug)
         if base is None:
             return None
         for item, distance in block.pieces:
