@@ -167,6 +167,16 @@ def functions_of(path: Path) -> Iterator[tuple[str, int]]:
             yield node.name, node.end_lineno - node.lineno + 1
 
 
+def rooms_as_text(package: Package) -> str:
+    """Return the rooms, highest first, each with those it is built on."""
+    width = max(map(len, package.rooms))
+    lines = [
+        f"{room:{width}}  on  {'  '.join(below)}" if below else room
+        for room, below in package.rooms.items()
+    ]
+    return "\n".join(reversed(lines))
+
+
 # ---- what must hold ------------------------------------------------------------
 
 
@@ -213,6 +223,13 @@ def test_no_module_bears_a_name_that_its_package_shows(package):
             below = f"{module}." if module else ""
             taken = {name for name in names_shown_by(path) if f"{below}{name}" in modules}
             assert not taken, f"{module or package.name} shows and contains {taken}"
+
+
+@each_package
+def test_the_architecture_page_shows_the_rooms(package):
+    """The page holds the rooms as they are checked here, and names every module of each."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    assert f"```text\n{rooms_as_text(package)}\n```" in page
 
 
 @each_package
