@@ -230,6 +230,8 @@ def test_the_architecture_page_shows_the_rooms(package):
     """The page holds the rooms as they are checked here, and names every module of each."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert f"```text\n{rooms_as_text(package)}\n```" in page
+    named = {module.rpartition(".")[2] for module in modules_of(package) if module.count(".") == 1}
+    assert sorted(name for name in named if f"`{name}" not in page) == []
 
 
 @each_package

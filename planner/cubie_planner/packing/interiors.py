@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from attrs import define
 
-from cubie_planner.packing.sections import Items, Spans
+from cubie_planner.packing.items import Items, Spans
 
 SolveInside = Callable[[Items, int], tuple[bool | None, list[int] | None]]
 """Packs items within a capacity: (True, offsets), (False, None): proven impossible, or

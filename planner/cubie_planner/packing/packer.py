@@ -15,11 +15,13 @@ from collections.abc import Sequence
 from attrs import frozen
 
 from cubie_planner.basics import Status, round_up
-from cubie_planner.packing.greedy import Skyline, greedy
+from cubie_planner.packing.greedy import greedy
 from cubie_planner.packing.interiors import Simplified, families, simplify
+from cubie_planner.packing.items import Items, Spans
 from cubie_planner.packing.problem import PackingError, PackingProblem, PackingResult
 from cubie_planner.packing.search.runs import Search
-from cubie_planner.packing.sections import Items, Sections, Spans
+from cubie_planner.packing.sections import Sections
+from cubie_planner.packing.skyline import Skyline
 
 INTERPRETED_ITEMS = 60
 """Up to so many items the search is interpreted: a node takes about 0.2 ms."""

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from attrs import field, frozen
 
 from cubie_planner.basics import PlannerError, Status
-from cubie_planner.packing.sections import Items, Spans
+from cubie_planner.packing.items import Items, Spans
 
 MAX_ITEMS = 1_000_000
 MAX_TOTAL = 2**50

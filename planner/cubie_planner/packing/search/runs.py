@@ -19,10 +19,12 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from cubie_planner.packing.items import Items
 from cubie_planner.packing.search import branching as core
 from cubie_planner.packing.search import moves, propagation
 from cubie_planner.packing.search import state as words
-from cubie_planner.packing.sections import Items, Sections, tables
+from cubie_planner.packing.search.tables import tables
+from cubie_planner.packing.sections import Sections
 
 RULES = (words.URGENT, words.TIGHTEST, words.WEIGHTED, words.FEWEST)
 """Which section to work on; mixed, since each solves instances that the others do not."""
