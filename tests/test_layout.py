@@ -30,6 +30,8 @@ class Package:
         `__init__` may import anything, and nothing may import it.
     arrows_back : mapping of (module, room) to str
         Imports that are left on purpose, each with its reason.
+    circles : mapping of tuple of str to str
+        Modules, sorted by name, that import each other on purpose, each group with its reason.
     long_modules : mapping of str to str
         Modules above `MOST_LINES`, each with its reason.
     long_functions : mapping of str to str
@@ -40,6 +42,7 @@ class Package:
     folder: Path = field(converter=lambda path: ROOT / path)
     rooms: Mapping[str, tuple[str, ...]]
     arrows_back: Mapping[tuple[str, str], str] = {}
+    circles: Mapping[tuple[str, ...], str] = {}
     long_modules: Mapping[str, str] = {}
     long_functions: Mapping[str, str] = {}
 
@@ -67,7 +70,6 @@ PLANNER = Package(
     arrows_back={
         ("plans.plan", "report"): "a plan's views are made when they are asked for",
     },
-    long_functions={},
 )
 PACKAGES = [PLANNER]
 each_package = pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
@@ -146,7 +148,8 @@ def circles(package: Package) -> list[list[str]]:
     graph = nx.DiGraph(
         arrow for arrow in arrows_of(package) if not is_left_on_purpose(package, *arrow)
     )
-    return [sorted(group) for group in nx.strongly_connected_components(graph) if len(group) > 1]
+    groups = nx.strongly_connected_components(graph)
+    return sorted(sorted(group) for group in groups if len(group) > 1)
 
 
 def names_shown_by(path: Path) -> set[str]:
@@ -203,8 +206,8 @@ def test_no_room_imports_what_is_built_on_it(package):
 
 @each_package
 def test_no_modules_import_each_other(package):
-    """There is no circle among the modules, not even by imports inside functions."""
-    assert circles(package) == []
+    """There is no circle among the modules but those with a reason, late imports included."""
+    assert circles(package) == sorted(map(list, package.circles))
 
 
 @each_package
