@@ -13,7 +13,7 @@ proven optimal, or that says how far from it it can be::
 Importing this package loads neither numba nor OR-Tools nor networkx nor matplotlib.
 """
 
-from cubie_planner.basics import Status
+from cubie_planner.basics import PlannerError, Status
 from cubie_planner.declarations.buffers import Alias, Buffer, BufferError, Location
 from cubie_planner.declarations.components import Call, Component, PhasedBuffer, TimelineError
 from cubie_planner.declarations.graphs import alias_graph, interference_graph
@@ -52,6 +52,7 @@ __all__ = [
     "PlanInfeasible",
     "PlanRejected",
     "PlanUnknown",
+    "PlannerError",
     "Prices",
     "Problem",
     "ProblemError",

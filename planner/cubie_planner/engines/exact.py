@@ -17,7 +17,10 @@ def engines(
     effort: float,
     switches: Switches = ALL_ON,
 ) -> tuple[Status, Draft | None, list[Claim]]:
-    """Run the staged search, then what it leaves open through the joint model."""
+    """Run the staged search, then what it leaves open through the joint model.
+
+    Both are loaded here, since most kernels are planned without either.
+    """
     from cubie_planner.engines.cpsat.levels import lexicographic
 
     status = Status.UNKNOWN
