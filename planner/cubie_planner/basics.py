@@ -9,7 +9,7 @@ from enum import StrEnum
 
 
 class PlannerError(Exception):
-    """Base of every error that the planner raises on purpose."""
+    """Base of the errors that the planner has of its own."""
 
 
 class Status(StrEnum):

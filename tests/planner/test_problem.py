@@ -161,7 +161,7 @@ def test_digest_sees_every_field():
 
 
 def test_every_error_of_the_planner_has_one_base():
-    """Whoever catches PlannerError catches everything that the planner raises on purpose."""
+    """Whoever catches PlannerError catches every error that the planner has of its own."""
     errors = set()
     for module in pkgutil.walk_packages(cubie_planner.__path__, "cubie_planner."):
         if module.name.startswith("cubie_planner.allocators."):
