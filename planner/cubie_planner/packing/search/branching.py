@@ -212,10 +212,11 @@ def decide(t, st, f, u):
 
 def fail(t, st, f):
     """Take failed choices back, and return the frame that goes on without its own; 0 for none."""
+    frame, cursor = st.frame, st.cursor
     while f > 0:
-        rewind(t, st, st.frame[f + FRAME_MARK], st.frame[f + FRAME_PLACED])
-        st.cursor[PARTS] = st.frame[f + FRAME_PARTS]
-        if refute(t, st, st.frame[f + CHOICE]):
+        rewind(t, st, frame[f + FRAME_MARK], frame[f + FRAME_PLACED])
+        cursor[PARTS] = frame[f + FRAME_PARTS]
+        if refute(t, st, frame[f + CHOICE]):
             break
         f -= FRAME_WORDS
     return f
