@@ -29,7 +29,7 @@ from cubie.cli.requests import Request
 from cubie.cli.verify import compiled, planned
 from cubie_planner import Plan
 from cubie_planner import plan as make_plan
-from cubie_planner.device import Device
+from cubie_planner.gpu.device import Device
 
 TARGET = "benchmarks.specs:lorenz96"
 METHODS = {"tsit5": "ERK", "kvaerno5": "DIRK", "radau_iia_5": "FIRK", "rodas5p": "Rosenbrock"}

@@ -14,8 +14,8 @@ for package in (cubie, cubie_planner):
     home = Path(package.__file__).resolve()
     assert home.is_relative_to(prefix), f"{package.__name__} comes from {home}, not the wheel"
     assert (home.parent / "py.typed").exists(), f"{package.__name__} ships no py.typed"
-page = tuple(f"data/report/{name}" for name in ("page.html", "page.css", "page.js", "map.css"))
-for name in ("data/cost.json", "data/devices.json", "schema.json", *page):
+page = tuple(f"report/assets/{name}" for name in ("page.html", "page.css", "page.js", "map.css"))
+for name in ("gpu/cost.json", "gpu/devices.json", "plans/schema.json", *page):
     assert (Path(cubie_planner.__file__).parent / name).exists(), f"the wheel lacks {name}"
 assert not any(module in sys.modules for module in ("pytest", "scipy", "matplotlib"))
 

@@ -13,22 +13,27 @@ proven optimal, or that says how far from it it can be::
 Importing this package loads neither numba nor OR-Tools nor networkx nor matplotlib.
 """
 
-from cubie_planner.buffers import Alias, Buffer, BufferError, Location
-from cubie_planner.check import PlanRejected, check
-from cubie_planner.explain import PlanInfeasible, PlanUnknown
-from cubie_planner.formats import problem_from_dict, problem_to_dict
-from cubie_planner.formats_csv import (
-    plan_to_csv,
-    problem_from_csv,
-    problem_from_minimalloc,
-    problem_to_minimalloc,
+from cubie_planner.basics import PlannerError, Status
+from cubie_planner.declarations.buffers import Alias, Buffer, BufferError, Location
+from cubie_planner.declarations.components import Call, Component, PhasedBuffer, TimelineError
+from cubie_planner.declarations.graphs import alias_graph, interference_graph
+from cubie_planner.declarations.problem import (
+    Limits,
+    Problem,
+    ProblemError,
+    problem_to_dict,
+    run_stride,
 )
-from cubie_planner.graph import alias_graph, interference_graph
-from cubie_planner.plan import Level, Peak, Placement, Plan, Prices, Status
-from cubie_planner.problem import Limits, Problem, ProblemError, run_stride
+from cubie_planner.declarations.timeline import Timeline, compose
+from cubie_planner.engines.infeasible import PlanInfeasible, PlanUnknown
+from cubie_planner.plans.answer import Level, Peak, Placement, Prices
+from cubie_planner.plans.check import PlanRejected, check
+from cubie_planner.plans.files import problem_from_dict
+from cubie_planner.plans.minimalloc import problem_from_minimalloc, problem_to_minimalloc
+from cubie_planner.plans.plan import Plan
+from cubie_planner.plans.plan_csv import plan_to_csv, problem_from_csv
 from cubie_planner.reading import FormatError
 from cubie_planner.solve import plan
-from cubie_planner.timeline import Call, Component, PhasedBuffer, Timeline, TimelineError, compose
 
 __all__ = [
     "Alias",
@@ -47,6 +52,7 @@ __all__ = [
     "PlanInfeasible",
     "PlanRejected",
     "PlanUnknown",
+    "PlannerError",
     "Prices",
     "Problem",
     "ProblemError",

@@ -1,334 +1,53 @@
-"""Why a problem has no plan, and what would let it have one."""
+"""Why a plan is what it is: what its bytes are made of, and what each of its pins costs."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from attrs import evolve, frozen
+from attrs import evolve
 
-from cubie_planner.buffers import Buffer, Interval, Location
-from cubie_planner.draft import LIMIT, Draft, Task
-from cubie_planner.explain_clash import Clash, clashes, message
-from cubie_planner.explain_plan import Explanation, PinCost, explain
-from cubie_planner.nesting import hosts
-from cubie_planner.plan import Status
-from cubie_planner.quick import load_claims, quick
-
-if TYPE_CHECKING:
-    from cubie_planner.model import Demand, JointModel
-
-__all__ = [
-    "LIMIT",
-    "Explanation",
-    "PinCost",
-    "PlanInfeasible",
-    "PlanUnknown",
-    "explain",
-    "homeless_view",
-    "infeasibility",
-    "overload",
-]
-
-MOST_NESTED = 150
-"""With more buffers that may lie in others a clash is not looked for among offsets: the
-model grows with their pairs."""
-
-MOST_THINNED = 80
-"""Members of a clash that are each tried without, offsets left out."""
-
-MOST_FILTERED = 24
-"""Members of a clash that are each tried without, offsets included."""
-
-SOLVES = 12
-"""How often a filter may spend the whole effort."""
-
-LIMIT_ROUNDS = 8
-"""How often a smaller limit that would do is looked for; they share the effort."""
+from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.problem import Problem
+from cubie_planner.plans.plan import Plan
+from cubie_planner.report.explanation import (
+    MOST_PINS,
+    Explanation,
+    PinCost,
+    pinned_buffers,
+    unpriced,
+)
+from cubie_planner.solve import plan as make_plan
 
 
-class PlanInfeasible(Exception):
-    """No plan exists; proven.
+def explain(plan: Plan, replan: Callable[[Problem], Plan] | None = None) -> Explanation:
+    """Say what the peak of `plan` is made of and what each pin costs.
 
-    Attributes
+    Every pin is priced by planning the problem again without it, if there are at most
+    `MOST_PINS`.
+
+    Parameters
     ----------
-    core : tuple of str
-        Buffers, and ``max_shared`` where it takes part, that cannot hold together: those
-        that the message names. Dropping any one of them lets the others hold, unless
-        `irreducible` is False. To drop the limit is to have none; to drop a buffer is to
-        let it be anywhere, without its pin, its offset and its duty to lie in a parent; to
-        drop a parent is to let it hold its views wherever they are.
-    limit : int or None
-        The `max_shared` in force, in bytes per block.
-    needed : int or None
-        The smallest `max_shared`, in bytes per block, that would do; None when no
-        limit would.
-    largest_block : int or None
-        The largest block size that would do under the present limit; 0 for none.
-    irreducible : bool
-        Whether it was proven that every member of the core is needed.
+    plan : Plan
+    replan : callable, optional
+        How `plan` was made, where that was not by `cubie_planner.plan` as it is.
     """
-
-    def __init__(
-        self,
-        message: str,
-        core: Iterable[str] = (),
-        limit: int | None = None,
-        needed: int | None = None,
-        largest_block: int | None = None,
-        irreducible: bool = True,
-    ):
-        super().__init__(message)
-        self.core = tuple(core)
-        self.limit = limit
-        self.needed = needed
-        self.largest_block = largest_block
-        self.irreducible = irreducible
+    pinned = pinned_buffers(plan)
+    priced = pinned if len(pinned) <= MOST_PINS else []
+    pins = tuple(_pin_cost(plan, buffer, replan or make_plan) for buffer in priced)
+    return evolve(unpriced(plan), pins=pins)
 
 
-class PlanUnknown(Exception):
-    """The search ended before it found a plan or proved that there is none."""
-
-
-# --- infeasible problems --------------------------------------------------------------
-
-
-def infeasibility(task: Task, effort: float) -> PlanInfeasible:
-    """Return the error that says why `task`, known to be impossible, has no plan."""
-    homeless = homeless_view(task)
-    if homeless is not None:
-        return homeless
-    load = overload(task)
-    if load is not None and load.plain:
-        core, proven = [_forced(task, name) for name in load.core], True
-        core.append(Clash(LIMIT, ("limit",)))
-    else:
-        core, proven = _core_by_model(task, effort)
-    names = [member.name for member in core]
-    limit = task.problem.limits.max_shared_bytes
-    needed = block = None
-    if LIMIT in names:
-        least = _smallest_limit(task, effort)
-        needed = None if least is None else least.block_bytes
-        if least is not None and needed and limit is not None:
-            block = _largest_block(task, least, limit)
-    load = None if LIMIT not in names else overload(task, names)
-    text = message(task, core, load, needed, block)
-    return PlanInfeasible(text, names, limit, needed, block, proven)
-
-
-def _forced(task: Task, name: str) -> Clash:
-    """Return what makes a buffer shared: where it is allowed alone, its pin, or the policy."""
-    alone = len(task.by_name[name].locations) == 1
-    return Clash(name, ("allowed",) if alone else ("pin",))
-
-
-def homeless_view(task: Task) -> PlanInfeasible | None:
-    """Return the error for a view that none of its candidates is large enough to hold."""
-    for view in task.buffers:
-        if not view.alias_required or hosts(view, task.by_name, local=False):
-            continue
-        sizes = {
-            alias.parent: task.problem.by_name[alias.parent].size_bytes for alias in view.aliases
-        }
-        told = ", ".join(f"`{name}` ({size} B)" for name, size in sizes.items())
-        return PlanInfeasible(
-            f"`{view.name}` ({view.size_bytes} B) must lie inside one of {told}, and none can hold "
-            "it. Enlarge or enable a parent, or let the alias be optional.",
-            (view.name, *sizes),
-        )
-    return None
-
-
-@frozen
-class Overload:
-    """A section in which more shared bytes are alive than a run may use.
-
-    Attributes
-    ----------
-    interval : (start, end) or None
-        Its program points; None when everything is always alive.
-    live, core : tuple of str
-        All buffers that must be shared there, and a smallest choice that overflows.
-    capacity : int
-        Bytes per run.
-    plain : bool
-        True when adding sizes is the whole proof, in both directions.
-    """
-
-    interval: Interval | None
-    live: tuple[str, ...]
-    core: tuple[str, ...]
-    live_bytes: int
-    capacity: int
-    plain: bool
-
-
-def overload(task: Task, among: Collection[str] | None = None) -> Overload | None:
-    """Return the worst section in which what must be shared exceeds the limit, if any does.
-
-    With `among` only these buffers are counted.
-    """
-    forced = [
-        b
-        for b in task.buffers
-        if set(task.domains[b.name]) == {Location.SHARED} and (among is None or b.name in among)
+def without_pin(plan: Plan, name: str) -> Problem:
+    """Return the problem of `plan` without one pin, and without a plan to stay close to."""
+    buffers = [
+        evolve(b, pin=None, offset=None) if b.name == name else b for b in plan.problem.buffers
     ]
-    own = [b for b in forced if not hosts(b, task.by_name, local=False)]
-    if task.problem.limits.max_shared_bytes is None or not own:
-        return None
-    capacity = _roomiest(task, own)
-    worst: Overload | None = None
-    sections = task.live.peak_sections([b.name for b in own])
-    for section, names in sections:
-        live = [task.by_name[name] for name in names]
-        load = sum(b.size_bytes for b in live)
-        if load > capacity and (worst is None or load > worst.live_bytes):
-            core = _smallest_overflow(live, capacity)
-            span = task.live.sections[section]
-            plain = _is_plain(task, core)
-            worst = Overload(span, names, core, load, capacity, plain)
-    return worst
+    return Problem(buffers, plan.limits, plan.problem.policy)
 
 
-def _roomiest(task: Task, forced: Sequence[Buffer]) -> int:
-    """Return the bytes a run may use, under the padding that leaves most."""
-    widest = max(b.alignment for b in forced)
-    limits = task.problem.limits
-    units = {b.alignment for b in task.may_be(Location.SHARED) if b.alignment >= widest}
-    return max(limits.run_capacity(unit) or 0 for unit in units)
-
-
-def _smallest_overflow(live: Sequence[Buffer], capacity: int) -> tuple[str, ...]:
-    """Drop the smallest buffers while the rest still overflows."""
-    kept = sorted(live, key=lambda b: -b.size_bytes)
-    while sum(b.size_bytes for b in kept[:-1]) > capacity:
-        kept.pop()
-    names = {b.name for b in kept}
-    return tuple(b.name for b in live if b.name in names)
-
-
-def _is_plain(task: Task, core: Sequence[str]) -> bool:
-    """Return whether any proper part of the core could simply be stacked under the limit."""
-    members = [task.by_name[name] for name in core]
-    stackable = all(b.size_bytes % b.alignment == 0 and b.offset is None for b in members)
-    one_unit = len({max(4, b.alignment) for b in task.may_be(Location.SHARED)}) == 1
-    return stackable and one_unit
-
-
-def _core_by_model(task: Task, effort: float) -> tuple[list[Clash], bool]:
-    """Return an irreducible clashing set: a core from the solver, then deletion filtering.
-
-    Places and parents alone clash most often; then offsets are only asked about among the
-    members. The sets that are too large for that are not claimed to be irreducible.
-    """
-    from cubie_planner.model import JointModel
-
-    whole = evolve(task, cap=None)
-    model = JointModel(whole, relaxable=True, offsets=False)
-    status, core = model.clash(model.demands, effort)
-    if status is Status.INFEASIBLE:
-        if len(core) <= MOST_THINNED:
-            core, _ = _filter(model, core, effort)
-        if len(core) > MOST_FILTERED:
-            return clashes(task, core), False
-        model = JointModel(_among(whole, core), relaxable=True, tied=model.tied)
-    elif sum(bool(b.aliases) for b in task.buffers) <= MOST_NESTED:
-        model = JointModel(whole, relaxable=True)
-        status, core = model.clash(model.demands, effort)
-    if status is not Status.INFEASIBLE:
-        return clashes(task, list(model.demands)), False
-    core, proven = _filter(model, core, effort)
-    return clashes(task, _without_needless_pins(model, core, effort)), proven
-
-
-def _among(task: Task, core: Sequence[Demand]) -> Task:
-    """Return the task of the members of a core and of the parents their views may have."""
-    names = {key.name for key in core}
-    views = [b for b in task.buffers if b.name in names and b.alias_required]
-    names |= {alias.parent for view in views for alias in view.aliases}
-    return evolve(task, buffers=tuple(b for b in task.buffers if b.name in names))
-
-
-def _filter(model: JointModel, core: list[Demand], effort: float) -> tuple[list[Demand], bool]:
-    """Drop every member without which the others still clash; large cores share the effort."""
-    proven = True
-    needed: list[Demand] = []
-    share = effort * min(1.0, SOLVES / max(1, len(core)))
-    while core:
-        candidate, *rest = core
-        status, smaller = model.clash([*needed, *rest], share)
-        if status is Status.INFEASIBLE:
-            core = [key for key in rest if key in smaller]
-        else:
-            proven &= status in (Status.OPTIMAL, Status.FEASIBLE)
-            needed.append(candidate)
-            core = rest
-    return needed, proven
-
-
-def _without_needless_pins(model: JointModel, core: list[Demand], effort: float) -> list[Demand]:
-    """Blame a pin only where the buffer's own places would not clash just the same."""
-    for index, key in enumerate(core):
-        own = evolve(key, kind="allowed")
-        if key.kind != "pin" or own in core or own not in model.demands:
-            continue
-        other = [*core[:index], own, *core[index + 1 :]]
-        if model.clash(other, effort)[0] is Status.INFEASIBLE:
-            core = other
-    return core
-
-
-@frozen
-class Least:
-    """The least shared memory with which there is a plan: of a block, and of one run."""
-
-    block_bytes: int
-    run_bytes: int
-    stride: int
-
-
-def _smallest_limit(task: Task, effort: float) -> Least | None:
-    """Return the smallest max_shared that would do, in bytes per block; None if none would."""
-    problem = task.problem
-    limit: int | None = None
-    found: Least | None = None
-    for _ in range(LIMIT_ROUNDS):
-        relaxed = Task.of(evolve(problem, limits=evolve(problem.limits, max_shared_bytes=limit)))
-        draft = _least_shared(relaxed, effort / LIMIT_ROUNDS)
-        if draft is None:
-            return found
-        height, unit = _slice(relaxed, draft)
-        lowest = height if found is None else min(height, found.run_bytes)
-        limits = problem.limits
-        found = Least(limits.block_bytes(height, unit), lowest, limits.stride(height, unit))
-        if found.block_bytes == 0:
-            return found
-        limit = found.block_bytes - 1
-    return found
-
-
-def _largest_block(task: Task, least: Least, limit: int) -> int | None:
-    """Return the most runs per block, up to the present number, under the present limit."""
-    runs = limit // least.stride if least.stride else task.problem.limits.block_size
-    if runs < 2:  # a block of one run needs its slice alone
-        runs = int(least.run_bytes <= limit)
-    return min(runs, task.problem.limits.block_size)
-
-
-def _least_shared(task: Task, effort: float) -> Draft | None:
-    """Return a draft with as few shared bytes as possible, whatever else it costs."""
-    free = evolve(task, cap=None, domains={n: dict.fromkeys(d, 0) for n, d in task.domains.items()})
-    draft, claims = quick(free), load_claims(free)
-    if draft is not None and draft.proven(free, claims):
-        return draft
-    from cubie_planner.solve import engines
-
-    return engines(free, draft, claims, effort)[1]
-
-
-def _slice(task: Task, draft: Draft) -> tuple[int, int]:
-    """Return the bytes of a run's slice and the widest alignment in it."""
-    shared = [b for b in task.buffers if draft.locations[b.name] is Location.SHARED]
-    height = max((draft.offsets[b.name] + b.size_bytes for b in shared), default=0)
-    return height, max((b.alignment for b in shared), default=1)
+def _pin_cost(plan: Plan, pinned: Buffer, replan: Callable[[Problem], Plan]) -> PinCost:
+    free = replan(without_pin(plan, pinned.name))
+    without = {level.name: level.value for level in free.levels}
+    with_pin = {level.name: level.value for level in plan.levels}
+    names = [name for name in with_pin if name != "moves"]
+    return PinCost(pinned.name, {n: with_pin[n] - without.get(n, 0) for n in names})

@@ -15,13 +15,15 @@ from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
+from cubie_planner.basics import PlannerError
+
 MAX_BYTES = 256 * 1024**2
 INTEGER = re.compile(r"[+-]?[0-9]+")
 MOST_DIGITS = 30
 SHOWN = 60
 
 
-class FormatError(ValueError):
+class FormatError(PlannerError, ValueError):
     """A file is not what it should be; the message says where."""
 
 

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from cubie_planner.check import check
-from cubie_planner.draft import ALL_ON, COST, Claim, Draft, Switches, Task, finish
-from cubie_planner.explain import PlanUnknown, homeless_view, infeasibility, overload
-from cubie_planner.large import LARGE
-from cubie_planner.plan import Plan, Status
-from cubie_planner.problem import Problem
-from cubie_planner.quick import cheapest_only, load_claims, quick
-from cubie_planner.replan import kept
+from cubie_planner.basics import Status
+from cubie_planner.declarations.problem import Problem
+from cubie_planner.engines.draft import Claim, Draft
+from cubie_planner.engines.exact import engines
+from cubie_planner.engines.fast_path import cheapest_only, quick
+from cubie_planner.engines.finish import finish
+from cubie_planner.engines.infeasible import PlanUnknown, homeless_view, infeasibility
+from cubie_planner.engines.load_claims import load_claims
+from cubie_planner.engines.one_pass import in_one_pass
+from cubie_planner.engines.overload import overload
+from cubie_planner.engines.previous_plan import kept
+from cubie_planner.engines.task import ALL_ON, LARGE, Switches, Task
+from cubie_planner.plans.answer import COST
+from cubie_planner.plans.check import check
+from cubie_planner.plans.plan import Plan
 
 if TYPE_CHECKING:
-    from cubie_planner.auto import Objective
+    from cubie_planner.gpu.objective import Objective
 
 EFFORT = 0.2
 """Deterministic time of the solver per objective.
@@ -22,9 +29,6 @@ EFFORT = 0.2
 Counted in work, not in seconds: on these models a unit has been seen to take 5 to 25 s
 of one core, so the default stops an objective that does not close after 1 to 5 s.
 """
-
-JOINT = 400
-"""Above so many buffers the joint model is not built: it could not close."""
 
 
 def plan(
@@ -38,7 +42,7 @@ def plan(
 
     First-fit packing comes first; when it meets the load bound it is proven and
     nothing else runs. Otherwise the exact engines decide what is left open. Above
-    `large.LARGE` buffers one pass over time, in about n log n, is all that runs.
+    `engines.task.LARGE` buffers one pass over time, in about n log n, is all that runs.
 
     Parameters
     ----------
@@ -47,7 +51,7 @@ def plan(
         Limit of the exact engines in deterministic units, never of a clock: the same
         problem and effort give the same plan on every machine.
     objective : Objective, optional
-        Prices for the policy "auto", from `cubie_planner.auto.objective` with a cost
+        Prices for the policy "auto", from `cubie_planner.gpu.objective.objective` with a cost
         model of one's own. By default the built-in model of the compute capability.
     switches : Switches
         For tests and experiments.
@@ -65,31 +69,36 @@ def plan(
         When the effort was spent before anything was found.
     """
     task = Task.of(problem, objective)
-    draft = quick(task) if switches.first_fit or len(task.buffers) > LARGE else None
-    claims = load_claims(task)
-    if problem.previous and len(task.buffers) <= LARGE:
-        stay = kept(task)
-        draft = stay if stay is not None and stay.better_than(draft, task) else draft
-    if len(task.buffers) > LARGE:
-        draft = _only_large(task, draft)
-    elif draft is None and (homeless_view(task) or overload(task)):
-        raise infeasibility(task, effort)
-    elif draft is None or not draft.proven(task, claims):
-        draft, claims = _exact(task, draft, claims, effort, switches)
+    draft, claims = _in_one_pass(task) if task.is_large else _best(task, effort, switches)
     result = finish(task, draft, claims)
     check(problem, result)
     return result
 
 
-def _only_large(task: Task, draft: Draft | None) -> Draft:
+def _in_one_pass(task: Task) -> tuple[Draft, list[Claim]]:
     """Accept what one pass over time gives: nothing better is tried at this size."""
+    draft = in_one_pass(task)
     if draft is None:
         raise PlanUnknown(
             f"{len(task.buffers)} buffers are more than the {LARGE} that the exact engines take, "
             "and one pass over time found no room for them; raise max_shared, lower the block "
             "size, or plan parts of the kernel on their own"
         )
-    return draft
+    return draft, load_claims(task)
+
+
+def _best(task: Task, effort: float, switches: Switches) -> tuple[Draft, list[Claim]]:
+    """Return the best draft: by first fit or the previous plan, improved where that is open."""
+    draft = quick(task) if switches.first_fit else None
+    claims = load_claims(task)
+    if task.problem.previous:
+        stay = kept(task)
+        draft = stay if stay is not None and stay.better_than(draft, task) else draft
+    if draft is None and (homeless_view(task) or overload(task)):
+        raise infeasibility(task, effort)
+    if draft is None or not draft.proven(task, claims):
+        return _exact(task, draft, claims, effort, switches)
+    return draft, claims
 
 
 def _exact(
@@ -112,28 +121,3 @@ def _exact(
         f"no plan was found within an effort of {effort}, and none was proven impossible; "
         "raise the effort or the limit, or lower the block size"
     )
-
-
-def engines(
-    task: Task,
-    draft: Draft | None,
-    claims: list[Claim],
-    effort: float,
-    switches: Switches = ALL_ON,
-) -> tuple[Status, Draft | None, list[Claim]]:
-    """Run the staged search, then what it leaves open through the joint model."""
-    from cubie_planner.model import lexicographic
-
-    status = Status.UNKNOWN
-    if switches.exact_packing:
-        from cubie_planner.staged import staged
-
-        status, found, proven = staged(task, effort)
-        claims = [*claims, *proven]
-        if found is not None and found.better_than(draft, task):
-            draft = found
-        if status is Status.INFEASIBLE or (draft is not None and draft.proven(task, claims)):
-            return status, draft, claims
-    if len(task.buffers) > JOINT:
-        return status, draft, claims
-    return lexicographic(task, draft, claims, effort, switches)

@@ -26,7 +26,7 @@ def parse_size(option: str, given: int | str | None) -> int | None:
     if isinstance(given, int):
         size = given
     elif given.lower().startswith("sm_"):
-        from cubie_planner.device import Device
+        from cubie_planner.gpu.device import Device
 
         return Device.parse(given).shared_per_block_optin
     else:

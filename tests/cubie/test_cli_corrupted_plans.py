@@ -16,8 +16,8 @@ import pytest
 from attrs import evolve
 
 from cubie_planner import Alias, Buffer, Limits, Location, Plan, Problem, Status, check, plan
-from cubie_planner.check_claims import findings
-from cubie_planner.formats import _seal
+from cubie_planner.plans.check_claims import findings
+from cubie_planner.plans.files import _seal
 from tests.cubie.cli_running import run
 from tests.cubie.test_cli_malformed import limited, refused
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from cubie.cli import main
 from cubie_planner import Buffer, Limits, Problem, problem_to_dict
 from cubie_planner import plan as make_plan
-from cubie_planner.formats import _seal
+from cubie_planner.plans.files import _seal
 from tests.cubie.cli_running import TWO, run, write_page_files
 
 

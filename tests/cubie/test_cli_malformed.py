@@ -13,7 +13,7 @@ import pytest
 from attrs import evolve
 
 from cubie_planner import Buffer, Plan, PlanInfeasible, Problem, plan, problem_from_csv
-from cubie_planner.cost import CostModel
+from cubie_planner.gpu.cost import CostModel
 from tests.cubie.cli_running import run, write_page_files
 from tests.cubie.malformed import CSV, LINE, MODEL, PLAN_CSV, PROBLEM, csv, problem
 

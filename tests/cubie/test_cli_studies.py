@@ -17,7 +17,7 @@ from cubie.cli.what_if import smallest_limit
 from cubie.launch.kernel import BatchSolverKernel
 from cubie_planner import Buffer, Limits, Plan, Problem
 from cubie_planner import plan as make_plan
-from cubie_planner.report_device import modelled_cost
+from cubie_planner.report.device_use import modelled_cost
 from tests.cubie.cli_running import TWO, run, write_page_files
 
 

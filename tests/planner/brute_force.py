@@ -12,15 +12,74 @@ from collections.abc import Callable, Iterator
 from cubie_planner import Buffer, Location, Problem
 
 SHARED, LOCAL, PERSISTENT = Location.SHARED, Location.LOCAL, Location.LOCAL_PERSISTENT
+ORDER = {"local": (LOCAL, PERSISTENT, SHARED), "shared": (SHARED, LOCAL, PERSISTENT)}
 Costs = dict[str, dict[Location, int]]
 Score = tuple[int, int, int, int]
 
 
-def optimum(problem: Problem, costs: Costs) -> Score | None:
-    """Return the best (cost, shared bytes, local and persistent bytes, moves), or None.
+def costs_of(problem: Problem) -> Costs:
+    """Return where each buffer that needs bytes may be, and what that costs without a device."""
+    assert problem.limits.compute_capability is None, "prices on a device need its cost model"
+    sized = [b for b in problem.buffers if b.size_bytes]
+    if problem.policy in ("local", "shared"):
+        return {b.name: _costs_by_policy(problem, b) for b in sized}
+    return {b.name: _costs_by_auto(problem, b) for b in sized}
 
-    `costs` holds the allowed locations of every buffer that needs bytes, with prices.
-    """
+
+def _costs_by_policy(problem: Problem, buffer: Buffer) -> dict[Location, int]:
+    """One for a buffer that is not where the policy puts it first; a view has no say."""
+    first = next(place for place in ORDER[problem.policy] if place in buffer.locations)
+    if buffer.pin is not None:
+        return {buffer.pin: 0 if buffer.alias_required or buffer.pin is first else 1}
+    if buffer.alias_required:
+        return dict.fromkeys(buffer.locations, 0)
+    away = {place for other in _tied_to(problem, buffer) for place in _insisted_by(other)}
+    return {first: 0} | dict.fromkeys(away & buffer.locations - {first}, 1)
+
+
+def _tied_to(problem: Problem, buffer: Buffer) -> list[Buffer]:
+    """Return the buffers that must go along: views with bytes and all their candidates."""
+    found: list[str] = []
+    waiting = [buffer.name]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.append(name)
+        for view in problem.buffers:
+            if view.alias_required and view.size_bytes:
+                together = {view.name, *(alias.parent for alias in view.aliases)}
+                waiting += together if name in together else ()
+    return [problem.by_name[name] for name in found] if len(found) > 1 else []
+
+
+def _insisted_by(buffer: Buffer) -> set[Location]:
+    """Return the places that a buffer's pin, or what it allows at all, limits the others to."""
+    if buffer.pin is not None:
+        return {buffer.pin}
+    few = len(buffer.locations) == 1 or (buffer.alias_required and len(buffer.locations) < 3)
+    return set(buffer.locations) if few else set()
+
+
+def _costs_by_auto(problem: Problem, buffer: Buffer) -> dict[Location, int]:
+    """Two for shared memory, and one for the arena where an array of its own would do."""
+    allowed = set(buffer.locations)
+    if buffer.pin is not None:
+        allowed = {buffer.pin}
+    elif not isinstance(problem.policy, str) and buffer.name in problem.policy:
+        named = problem.policy[buffer.name]
+        allowed = {PERSISTENT if named is LOCAL and LOCAL not in allowed else named}
+    costs = {
+        LOCAL: 0,
+        PERSISTENT: 1 if LOCAL in buffer.locations else 0,
+        SHARED: 0 if buffer.alias_required else 2,
+    }
+    return {place: costs[place] for place in allowed}
+
+
+def optimum(problem: Problem) -> Score | None:
+    """Return the best (cost, shared bytes, local and persistent bytes, moves), or None."""
+    costs = costs_of(problem)
     sized = [b for b in problem.buffers if b.size_bytes]
     best: Score | None = None
     for places in itertools.product(*(costs[b.name] for b in sized)):

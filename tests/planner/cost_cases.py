@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from cubie_planner.buffers import Buffer, Location
-from cubie_planner.cost import Cost, CostModel
-from cubie_planner.footprint import shared_load
-from cubie_planner.problem import Limits, Problem, run_stride
+from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.declarations.problem import Limits, Problem, run_stride
+from cubie_planner.gpu.cost import CostModel
+from cubie_planner.gpu.footprint import shared_load
+from cubie_planner.gpu.launch import Cost
 
 RHS_READS = 3
 ADA = (8, 9)

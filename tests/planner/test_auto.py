@@ -9,17 +9,17 @@ import pytest
 from attrs import evolve
 from cost_cases import ADA, explicit, iterated, places
 
-from cubie_planner.auto import (
+from cubie_planner.declarations.buffers import Alias, Buffer, Location
+from cubie_planner.declarations.problem import Limits, Problem
+from cubie_planner.gpu.cost import CostError, CostModel
+from cubie_planner.gpu.footprint import shared_load
+from cubie_planner.gpu.objective import (
     MAX_TOTAL_UNITS,
     MIN_GAIN,
     objective,
     recommend,
     recommend_block_size,
 )
-from cubie_planner.buffers import Alias, Buffer, Location
-from cubie_planner.cost import CostError, CostModel
-from cubie_planner.footprint import shared_load
-from cubie_planner.problem import Limits, Problem
 
 LOCAL, SHARED = Location.LOCAL, Location.SHARED
 PERSISTENT = Location.LOCAL_PERSISTENT

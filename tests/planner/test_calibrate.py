@@ -10,7 +10,8 @@ from attrs import evolve
 from cost_cases import ADA, explicit, iterated, places
 from scipy.optimize import lsq_linear
 
-from cubie_planner.calibrate import (
+from cubie_planner.declarations.problem import Limits, Problem
+from cubie_planner.gpu.calibrate import (
     FITTED,
     SMALLEST_FACTOR,
     Measurement,
@@ -18,8 +19,7 @@ from cubie_planner.calibrate import (
     calibrate,
     sm_cycles,
 )
-from cubie_planner.cost import CostError, CostModel
-from cubie_planner.problem import Limits, Problem
+from cubie_planner.gpu.cost import CostError, CostModel
 
 START = CostModel.for_capability(ADA)
 

@@ -18,7 +18,7 @@ from cubie_planner import (
     plan,
     problem_from_csv,
 )
-from cubie_planner.domains import domains
+from cubie_planner.engines.allowed_locations import domains
 
 LIMIT = "max_shared"
 

@@ -13,22 +13,18 @@ import pytest
 from attrs import asdict, evolve
 from cost_cases import ADA, PUBLISHED, explicit, places, predict
 
-from cubie_planner.auto import MIN_GAIN
-from cubie_planner.buffers import Buffer, Location
-from cubie_planner.cost import (
-    Constants,
-    CostError,
-    CostModel,
-    bank_conflict,
-    register_limit,
-)
-from cubie_planner.device import Device, known_devices
-from cubie_planner.footprint import live_words, own_bytes, shared_load
-from cubie_planner.problem import Limits, Problem
+from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.declarations.problem import Limits, Problem
+from cubie_planner.gpu.access import bank_conflict
+from cubie_planner.gpu.cost import Constants, CostError, CostModel
+from cubie_planner.gpu.device import Device, known_devices
+from cubie_planner.gpu.footprint import live_words, own_bytes, shared_load
+from cubie_planner.gpu.launch import register_limit
+from cubie_planner.gpu.objective import MIN_GAIN
 
 MODEL = CostModel.for_capability(ADA)
 DEVICE = Device.for_capability(ADA)
-TABLE = json.loads(resources.files("cubie_planner").joinpath("data/cost.json").read_text())
+TABLE = json.loads(resources.files("cubie_planner.gpu").joinpath("cost.json").read_text())
 
 # An 11-array kernel of 7 stages, compiled for sm_90 by another program than the one
 # behind the constants: values per array -> registers, stack bytes.
@@ -321,7 +317,7 @@ def test_malformed_files_are_refused(tmp_path, text, message):
 def test_the_model_loads_no_heavy_library():
     """Device, cost and auto load neither numba nor OR-Tools nor networkx."""
     code = (
-        "import sys, cubie_planner.auto, cubie_planner.calibrate\n"
+        "import sys, cubie_planner.gpu.objective, cubie_planner.gpu.calibrate\n"
         "print(sorted({'numba', 'ortools', 'networkx', 'matplotlib'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -24,7 +24,7 @@ from cubie_planner import (
     problem_from_minimalloc,
     problem_to_minimalloc,
 )
-from cubie_planner.formats_csv import is_packing
+from cubie_planner.plans.minimalloc import is_packing
 
 
 def packing(seed: int) -> Problem:

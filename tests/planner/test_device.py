@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from cubie_planner.device import (
+from cubie_planner.gpu.device import (
     Device,
     DeviceError,
     Resource,

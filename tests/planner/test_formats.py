@@ -29,8 +29,8 @@ from cubie_planner import (
     problem_to_dict,
     problem_to_minimalloc,
 )
-from cubie_planner.formats import _seal, schema
-from cubie_planner.graph import write_graphml
+from cubie_planner.declarations.graphs import write_graphml
+from cubie_planner.plans.files import _seal, schema
 
 ITEMS = (
     Buffer("a", 8, "f4", lifetime=((0, 2), (3, 4))),

@@ -13,12 +13,12 @@ from packing_oracle import (
     tiling,
 )
 
-from cubie_planner import packing, packing_core, packing_search
-from cubie_planner import packing_state as words
-from cubie_planner.packing import PackingError, PackingProblem, pack
-from cubie_planner.packing_search import Search
-from cubie_planner.packing_sections import Sections
-from cubie_planner.plan import Status
+from cubie_planner.basics import Status
+from cubie_planner.packing import PackingError, PackingProblem, pack, packer
+from cubie_planner.packing.search import branching, runs
+from cubie_planner.packing.search import state as words
+from cubie_planner.packing.search.runs import Search
+from cubie_planner.packing.sections import Sections
 
 
 def agree_with_brute_force(seed, most):
@@ -55,16 +55,16 @@ def test_minimum_is_that_of_brute_force_for_six():
 
 def test_search_alone_is_exact(monkeypatch):
     """Without any greedy packing the search finds and proves the same."""
-    monkeypatch.setattr(packing, "greedy", lambda items, sections, enough: None)
+    monkeypatch.setattr(packer, "greedy", lambda items, sections, enough: None)
     for seed in range(300):
         agree_with_brute_force(20000 + seed, 5)
 
 
-@pytest.mark.parametrize("rule", packing_search.RULES)
+@pytest.mark.parametrize("rule", runs.RULES)
 def test_every_rule_gives_the_same_optimum(rule, monkeypatch):
     """Which section is worked on changes the time only."""
-    monkeypatch.setattr(packing_search, "RULES", (rule,))
-    monkeypatch.setattr(packing, "greedy", lambda items, sections, enough: None)
+    monkeypatch.setattr(runs, "RULES", (rule,))
+    monkeypatch.setattr(packer, "greedy", lambda items, sections, enough: None)
     for seed in range(60):
         agree_with_brute_force(30000 + seed, 5)
 
@@ -220,22 +220,22 @@ def test_source_of_the_search_is_complete():
     """Every function of the search is handed to the compiler, and every file to its cache."""
     defined = {
         name
-        for module in packing_search.SOURCES
+        for module in runs.SOURCES
         for name, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", "") == module.__name__
     }
-    helpers = {helper.__name__ for helper in packing_core.HELPERS}
+    helpers = {helper.__name__ for helper in branching.HELPERS}
     assert defined - helpers == {"Tables", "State", "search"}
-    files = {helper.__module__ for helper in packing_core.HELPERS} | {words.__name__}
-    assert files == {module.__name__ for module in packing_search.SOURCES}
+    files = {helper.__module__ for helper in branching.HELPERS} | {words.__name__}
+    assert files == {module.__name__ for module in runs.SOURCES}
 
 
 def test_a_change_of_any_source_is_noticed(monkeypatch):
     """What the compiled program captures differs if one file of the search does."""
-    before = packing_search._digest_of_sources()
-    for i, module in enumerate(packing_search.SOURCES):
-        changed = [*packing_search.SOURCES]
-        changed[i] = packing
-        monkeypatch.setattr(packing_search, "SOURCES", tuple(changed))
-        assert packing_search._digest_of_sources() != before, module.__name__
-    assert "sources" in packing_search._program().py_func.__code__.co_freevars
+    before = runs._digest_of_sources()
+    for i, module in enumerate(runs.SOURCES):
+        changed = [*runs.SOURCES]
+        changed[i] = packer
+        monkeypatch.setattr(runs, "SOURCES", tuple(changed))
+        assert runs._digest_of_sources() != before, module.__name__
+    assert "sources" in runs._program().py_func.__code__.co_freevars

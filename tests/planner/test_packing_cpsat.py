@@ -3,8 +3,8 @@
 import pytest
 from packing_oracle import fault, random_kernel, rivals
 
+from cubie_planner.basics import Status
 from cubie_planner.packing import pack
-from cubie_planner.plan import Status
 
 
 def lowest_by_cp_sat(problem, top):

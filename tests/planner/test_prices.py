@@ -20,9 +20,9 @@ from cubie_planner import (
     plan,
     report,
 )
-from cubie_planner.auto import objective
-from cubie_planner.check_claims import findings
 from cubie_planner.explain import explain
+from cubie_planner.gpu.objective import objective
+from cubie_planner.plans.check_claims import findings
 
 
 def cost(problem: Problem, effort: float = 0.05):

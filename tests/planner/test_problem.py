@@ -1,8 +1,23 @@
 """Problems: what must fit together before anything is planned."""
 
+import importlib
+import pkgutil
+
 import pytest
 
-from cubie_planner import Buffer, Limits, Location, Problem, ProblemError, run_stride
+import cubie_planner
+from cubie_planner import (
+    Buffer,
+    BufferError,
+    FormatError,
+    Limits,
+    Location,
+    PlanInfeasible,
+    PlannerError,
+    Problem,
+    ProblemError,
+    run_stride,
+)
 
 
 def buffers(*names, **options):
@@ -143,3 +158,16 @@ def test_digest_sees_every_field():
     digests = {problem.digest for problem in [base, *variants]}
     assert len(digests) == 1 + len(variants)
     assert Problem(buffers("a", "b")).digest == base.digest
+
+
+def test_every_error_of_the_planner_has_one_base():
+    """Whoever catches PlannerError catches every error that the planner has of its own."""
+    errors = set()
+    for module in pkgutil.walk_packages(cubie_planner.__path__, "cubie_planner."):
+        if module.name.startswith("cubie_planner.allocators."):
+            continue  # those of the targets load numba
+        for found in vars(importlib.import_module(module.name)).values():
+            if isinstance(found, type) and issubclass(found, Exception):
+                errors.add(found)
+    assert {PlanInfeasible, BufferError, FormatError} < errors
+    assert all(issubclass(error, PlannerError) for error in errors)

@@ -6,8 +6,10 @@ import sys
 import pytest
 
 from cubie_planner import Alias, Buffer, Limits, Location, Problem, plan
-from cubie_planner.report import COLUMNS, TEXT_COLUMNS, plot, rows, savings, table, text, totals
-from cubie_planner.report_map import arenas, ticks, tiles
+from cubie_planner.plans.cells import COLUMNS, rows
+from cubie_planner.report import plot, savings, table, text, totals
+from cubie_planner.report.memory_map import arenas, ticks, tiles
+from cubie_planner.report.tables import TEXT_COLUMNS
 
 PLAN = plan(
     Problem(

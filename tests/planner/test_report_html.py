@@ -11,8 +11,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from cubie_planner import Alias, Buffer, Limits, Plan, Problem, plan
-from cubie_planner.report_html import fragment, html
+from cubie_planner import Alias, Buffer, Limits, Plan, Problem, plan, solve
+from cubie_planner.explain import explain
+from cubie_planner.report.page import fragment, html
 
 BROWSER = next(
     filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))),
@@ -60,7 +61,7 @@ class Elements(HTMLParser):
 
 def test_page_holds_everything_about_the_plan():
     """Map, table, totals, proofs, peak, pins and device are there, and what takes no bytes."""
-    text = html(PLAN, name="kernel")
+    text = html(PLAN, name="kernel", explanation=explain(PLAN))
     elements = Elements(text)
     tiles = [e for e in elements.named("g") if e.get("class", "").startswith("tile")]
     rows = [e["data-name"] for e in elements.named("tr") if "data-name" in e]
@@ -74,6 +75,16 @@ def test_page_holds_everything_about_the_plan():
         *("13 % of the limit of 4096 B", "blocks of 8", PLAN.digest, "peak 64 B"),
     ):
         assert words in text, words
+
+
+def test_a_page_plans_nothing_again(monkeypatch):
+    """What pins cost takes planning once more for each: only an explanation tells it."""
+    told = explain(PLAN)
+    monkeypatch.setattr(solve, "finish", None)
+    with pytest.raises(TypeError):  # so that planning would be noticed
+        explain(PLAN)
+    assert "3 buffers are pinned; what that costs was not asked." in PLAN.report()
+    assert "What each pin costs" in PLAN.report(explanation=told)
 
 
 def test_page_asks_for_nothing():

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from cubie_planner import sat
-from cubie_planner.plan import Status
-from cubie_planner.sat import SatModel, negated
+from cubie_planner.basics import Status
+from cubie_planner.engines.cpsat import solver as sat
+from cubie_planner.engines.cpsat.solver import SatModel, negated
 
 
 @pytest.fixture(params=[sat._Compiled, sat._Public], ids=["compiled", "public"])
@@ -91,7 +91,7 @@ def test_planning_does_not_import_pandas():
     """The exact engines load the compiled part of OR-Tools only."""
     script = (
         "import sys\n"
-        "from cubie_planner.sat import SatModel\n"
+        "from cubie_planner.engines.cpsat.solver import SatModel\n"
         "SatModel().solve(1.0)\n"
         "assert 'ortools.sat.python.cp_model_helper' in sys.modules\n"
         "assert 'pandas' not in sys.modules\n"

@@ -23,9 +23,7 @@ from cubie_planner import (
     check,
     plan,
 )
-from cubie_planner.auto import objective
-from cubie_planner.domains import domains
-from cubie_planner.draft import Switches
+from cubie_planner.engines.task import Switches
 
 
 def values(answer: Plan) -> tuple[int, ...]:
@@ -70,8 +68,7 @@ def test_brute_force_finds_nothing_better(n, seeds):
     for seed in range(seeds):
         problem = tiny_problem(seed, n)
         for asked in (problem, perturbed(problem, seed)):
-            rule = objective(asked) if asked.policy not in ("local", "shared") else None
-            assert solve(asked) == optimum(asked, domains(asked, rule)), (n, seed)
+            assert solve(asked) == optimum(asked), (n, seed)
 
 
 @pytest.mark.slow
@@ -80,8 +77,7 @@ def test_brute_force_on_many_more():
     for n, seeds in ((3, 1500), (4, 1500), (5, 400), (6, 100)):
         for seed in range(1000, 1000 + seeds):
             problem = tiny_problem(seed, n)
-            rule = objective(problem) if problem.policy not in ("local", "shared") else None
-            assert solve(problem) == optimum(problem, domains(problem, rule)), (n, seed)
+            assert solve(problem) == optimum(problem), (n, seed)
 
 
 def test_every_combination_of_switches_gives_the_same_optimum():

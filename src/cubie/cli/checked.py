@@ -7,7 +7,7 @@ from functools import partial
 
 from cubie.cli.objectives import OBJECTIVES, task
 from cubie_planner import Plan, Status
-from cubie_planner.recheck import recheck
+from cubie_planner.report.recheck import recheck
 
 CLAIMED = "claimed by the file, not verified here"
 TASKS = {objective: partial(task, objective=objective) for objective in OBJECTIVES}

@@ -34,11 +34,11 @@ from cubie_planner import (
     plan_to_csv,
     report,
 )
-from cubie_planner.cost import CostError
-from cubie_planner.device import Device, DeviceError
-from cubie_planner.explain import LIMIT
+from cubie_planner.engines.task import LIMIT
 from cubie_planner.explain import explain as explanation
-from cubie_planner.report_html import html
+from cubie_planner.gpu.cost import CostError
+from cubie_planner.gpu.device import Device, DeviceError
+from cubie_planner.report.page import html
 
 DEFAULT_DEVICE = "sm_90"
 SUFFIXES = {"plot": (".png", ".svg", ".pdf"), "html": (".html", ".htm")}

@@ -17,7 +17,7 @@ from cubie.cli.models import ModelOptions, from_equations, from_function, load_f
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.run.loop import IVPLoop
 from cubie_planner import Plan, Problem, problem_from_csv, problem_from_dict
-from cubie_planner.buffers import Interval
+from cubie_planner.declarations.buffers import Interval
 from cubie_planner.reading import parse_json, read_text
 
 SUFFIXES = (".json", ".toml", ".csv")

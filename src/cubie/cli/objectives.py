@@ -8,10 +8,10 @@ from attrs import evolve
 
 from cubie_planner import Location, Plan, Problem
 from cubie_planner import plan as make_plan
-from cubie_planner.auto import ARENA_TOLD, Objective
-from cubie_planner.auto import objective as modelled
-from cubie_planner.buffers import Buffer
-from cubie_planner.draft import Task
+from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.engines.task import Task
+from cubie_planner.gpu.objective import ARENA_TOLD, Objective
+from cubie_planner.gpu.objective import objective as modelled
 
 COST, SHARED, PRIVATE = "cost", "shared", "private"
 OBJECTIVES = (COST, SHARED, PRIVATE)

@@ -11,7 +11,7 @@ from cubie.cli.errors import InputError
 from cubie.cli.objectives import planner
 from cubie.cli.requests import AUTO, Pin, Request, buffer_named
 from cubie_planner import Location, PlanInfeasible, PlanUnknown, Problem
-from cubie_planner.buffers import Buffer
+from cubie_planner.declarations.buffers import Buffer
 
 ENOUGH = 2
 MOST_TRIED = 12

@@ -10,10 +10,10 @@ from cubie.cli.errors import InputError, one_line
 from cubie.cli.objectives import COST
 from cubie.errors import nearest
 from cubie_planner import Location, Plan, Problem
-from cubie_planner.auto import recommend_block_size
-from cubie_planner.buffers import Buffer, BufferError
-from cubie_planner.cost import CostError
-from cubie_planner.device import Device
+from cubie_planner.declarations.buffers import Buffer, BufferError
+from cubie_planner.gpu.cost import CostError
+from cubie_planner.gpu.device import Device
+from cubie_planner.gpu.objective import recommend_block_size
 
 AUTO = "auto"
 BLOCK_SIZES = (32, 64, 128, 256, 512)

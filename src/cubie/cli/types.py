@@ -13,7 +13,7 @@ from cubie.cli.requests import AUTO, Pin
 from cubie.errors import CubieError
 from cubie.sizes import parse_size
 from cubie_planner import Location
-from cubie_planner.device import Device, DeviceError, known_devices
+from cubie_planner.gpu.device import Device, DeviceError, known_devices
 
 
 def starting(words: Iterable[str], incomplete: str) -> list[CompletionItem]:

@@ -14,9 +14,9 @@ from cubie.cli.views import table
 from cubie.errors import NotCompiled
 from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
 from cubie_planner import Plan, PlanInfeasible, PlanUnknown, Problem
-from cubie_planner.cost import Cost
-from cubie_planner.device import Device, occupancy
-from cubie_planner.report_device import modelled_cost
+from cubie_planner.gpu.device import Device, occupancy
+from cubie_planner.gpu.launch import Cost
+from cubie_planner.report.device_use import modelled_cost
 
 NO_PLAN = "no plan"
 

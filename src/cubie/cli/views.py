@@ -12,7 +12,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from cubie_planner import Plan, report
-from cubie_planner.report_device import device_lines
+from cubie_planner.report.device_use import device_lines
 
 WIDEST = 10_000
 

@@ -13,9 +13,10 @@ from cubie.cli.requests import BLOCK_SIZES
 from cubie.cli.verify import NO_PLAN, planned
 from cubie.cli.views import table
 from cubie_planner import Limits, Plan, Problem
-from cubie_planner.device import Device
-from cubie_planner.explain_plan import MOST_PINS, without_pin
-from cubie_planner.report_device import device_use, modelled_cost
+from cubie_planner.explain import without_pin
+from cubie_planner.gpu.device import Device
+from cubie_planner.report.device_use import device_use, modelled_cost
+from cubie_planner.report.explanation import MOST_PINS
 
 KIB = 1024
 LIMITS = tuple(kib * KIB for kib in (48, 99, 163, 227))

@@ -41,7 +41,7 @@ from cubie_planner import (
     check,
     compose,
 )
-from cubie_planner.problem import POLICIES
+from cubie_planner.declarations.problem import POLICIES
 
 DEFAULT_BLOCK_SIZE = 64
 

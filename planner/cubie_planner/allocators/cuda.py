@@ -1,0 +1,140 @@
+"""Allocators for kernels that numba-cuda compiles.
+
+Each is an intrinsic: its code is written into the function that calls it, so that a
+stack array belongs to that function. Slices of ``cuda.shared.array(0, ...)`` are not
+used, because their bounds are clamped at run time to a size the compiler does not know.
+"""
+
+# numba-cuda makes these names at import time; its annotations deny that they exist.
+# pyright: reportAttributeAccessIssue=false, reportMissingImports=false
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from llvmlite import ir
+from numba.cuda import cgutils, nvvmutils, types
+from numba.cuda.cudadrv import nvvm
+from numba.cuda.extending import intrinsic
+from numba.cuda.np import arrayobj
+from numba.cuda.np.numpy_support import from_dtype
+
+from cubie_planner.allocators.recipes import Recipe, Source
+
+BYTE = ir.IntType(8)
+WORD = ir.IntType(64)
+SHARED_NAME = "cubie_planner_dynamic_shared"
+SHARED_ALIGNMENT = 128  # the widest any load or bulk copy asks for
+
+
+def allocator(recipe: Recipe, shared_alignment: int) -> Callable:
+    """Return the device function of one buffer.
+
+    `shared_alignment` is that of the block's shared memory: no less than of any buffer in it.
+    """
+    array = types.Array(from_dtype(recipe.dtype), len(recipe.shape), "C")
+
+    def write(context, builder, signature, args):
+        result = arrayobj.make_array(array)(context, builder)
+        if recipe.source is Source.STACK:
+            items = ir.ArrayType(result.data.type.pointee, math.prod(recipe.shape))
+            memory = _on_stack(builder, items, recipe.alignment, "planned")
+        elif recipe.source is Source.ARENA:
+            arena = arrayobj.make_array(signature.args[0])(context, builder, args[0])
+            memory = builder.gep(arena.data, [WORD(recipe.offset)], inbounds=True)
+        else:
+            memory = builder.gep(
+                _shared(builder, shared_alignment), [_shared_offset(builder, recipe)]
+            )
+        return _fill(context, builder, array, result, memory, recipe.shape)
+
+    if recipe.source is Source.ARENA:
+
+        def planned_in_arena(typing_context, arena):
+            return array(arena), write
+
+        return intrinsic(planned_in_arena)
+
+    def planned(typing_context):
+        return array(), write
+
+    return intrinsic(planned)
+
+
+def arena(size_bytes: int, alignment: int) -> Callable:
+    """Return the device function that makes a thread's arena."""
+    array = types.Array(types.uint8, 1, "C")
+    size = max(1, size_bytes)
+
+    def write(context, builder, signature, args):
+        result = arrayobj.make_array(array)(context, builder)
+        memory = _on_stack(builder, ir.ArrayType(BYTE, size), alignment, "planned_arena")
+        return _fill(context, builder, array, result, memory, (size,))
+
+    def planned_arena(typing_context):
+        return array(), write
+
+    return intrinsic(planned_arena)
+
+
+def _on_stack(builder, items: ir.ArrayType, alignment: int, name: str) -> ir.Value:
+    """Return memory of the calling function, once for all calls and with any contents.
+
+    numba's `alloca_once` stores zeros where the function starts, and only there: they cost what
+    writing the array costs, and do not say what an array asked for in a loop holds.
+    """
+    with builder.goto_entry_block():
+        memory = builder.alloca(items, name=name)
+    memory.align = alignment
+    return memory
+
+
+def _shared(builder, alignment: int) -> ir.Value:
+    """Return the first byte of the block's dynamic shared memory.
+
+    It follows the kernel's static arrays, at a multiple of the alignment asked for here.
+    """
+    module = builder.module
+    memory = module.globals.get(SHARED_NAME)
+    if memory is None:
+        kind = ir.ArrayType(BYTE, 0)
+        memory = cgutils.add_global_variable(module, kind, SHARED_NAME, nvvm.ADDRSPACE_SHARED)
+        memory.linkage = "external"
+        memory.align = SHARED_ALIGNMENT
+    memory.align = max(memory.align, alignment)
+    return builder.addrspacecast(memory, BYTE.as_pointer(), "generic")
+
+
+def _shared_offset(builder, recipe: Recipe) -> ir.Value:
+    """Return where the calling thread's buffer starts, in bytes."""
+    if not recipe.thread_stride:
+        return WORD(recipe.offset)
+    rank = _thread_rank(builder)
+    offset = builder.mul(builder.zext(rank, WORD), WORD(recipe.thread_stride), flags=("nuw",))
+    return builder.add(offset, WORD(recipe.offset), flags=("nuw",))
+
+
+def _thread_rank(builder) -> ir.Value:
+    """Return the number of the thread in its block, x running fastest."""
+    registers = nvvmutils.SRegBuilder(builder)
+    rank = builder.trunc(registers.tid("z"), ir.IntType(32))
+    for axis in ("y", "x"):
+        extent = builder.trunc(registers.ntid(axis), ir.IntType(32))
+        own = builder.trunc(registers.tid(axis), ir.IntType(32))
+        rank = builder.add(builder.mul(rank, extent), own)
+    return rank
+
+
+def _fill(context, builder, array, result, memory, shape) -> ir.Value:
+    item = context.get_abi_sizeof(context.get_data_type(array.dtype))
+    strides = [item * math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    arrayobj.populate_array(
+        result,
+        data=builder.bitcast(memory, result.data.type),
+        shape=[WORD(length) for length in shape],
+        strides=[WORD(stride) for stride in strides],
+        itemsize=WORD(item),
+        meminfo=None,
+    )
+    return result._getvalue()

@@ -1,0 +1,1 @@
+"""The joint model of locations, parents and offsets; OR-Tools is loaded by solving it."""

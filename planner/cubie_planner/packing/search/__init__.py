@@ -1,0 +1,1 @@
+"""The exact search: one source, which the interpreter runs and numba compiles."""

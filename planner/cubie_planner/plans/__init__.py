@@ -1,0 +1,1 @@
+"""The answer: the plan, the checker (which imports no engine), and files."""
