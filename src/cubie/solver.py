@@ -46,7 +46,8 @@ from cubie.systems import (
 )
 from cubie.tableaus import ERKTableau, known_tableau
 from cubie_planner import Plan
-from cubie_planner.explain import Explanation, explain
+from cubie_planner.explain import explain
+from cubie_planner.report.explanation import Explanation
 
 
 class UntracedWarning(UserWarning):
