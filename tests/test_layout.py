@@ -12,66 +12,19 @@ from pathlib import Path
 
 import networkx as nx
 import pytest
-from attrs import field, frozen
 
-ROOT = Path(__file__).resolve().parents[1]
-
-
-@frozen(eq=False)
-class Package:
-    """A package with its rooms: folders, or modules that stand at the top.
-
-    Attributes
-    ----------
-    name : str
-    folder : Path
-    rooms : mapping of str to tuple of str
-        Every room, lowest first, with those before it that it may import. The package's own
-        `__init__` may import anything, and nothing may import it.
-    arrows_back : mapping of (module, room) to str
-        Imports that are left on purpose, each with its reason.
-    circles : mapping of tuple of str to str
-        Modules, sorted by name, that import each other on purpose, each group with its reason.
-    long_modules : mapping of str to str
-        Modules above `MOST_LINES`, each with its reason.
-    long_functions : mapping of str to str
-        Functions above `MOST_FUNCTION_LINES`, as ``module:name``, each with its reason.
-    """
-
-    name: str
-    folder: Path = field(converter=lambda path: ROOT / path)
-    rooms: Mapping[str, tuple[str, ...]]
-    arrows_back: Mapping[tuple[str, str], str] = {}
-    circles: Mapping[tuple[str, ...], str] = {}
-    long_modules: Mapping[str, str] = {}
-    long_functions: Mapping[str, str] = {}
-
-
-MOST_LINES = 400
-MOST_FUNCTION_LINES = 60
-
-VALUES = ("basics", "declarations", "plans")
-PLANNER = Package(
-    "cubie_planner",
-    "planner/cubie_planner",
-    rooms={
-        "basics": (),
-        "reading": ("basics",),
-        "declarations": ("basics",),
-        "plans": ("basics", "reading", "declarations"),
-        "gpu": ("basics", "reading", "declarations"),
-        "packing": ("basics",),
-        "engines": (*VALUES, "gpu", "packing"),
-        "allocators": VALUES,
-        "report": (*VALUES, "gpu", "engines"),
-        "solve": (*VALUES, "gpu", "engines"),
-        "explain": (*VALUES, "report", "solve"),
-    },
-    arrows_back={
-        ("plans.plan", "report"): "a plan's views are made when they are asked for",
-    },
+from tests.rooms import (
+    MOST_DEVICE_LINES,
+    MOST_FUNCTION_LINES,
+    MOST_LINES,
+    MOST_PARAMETERS,
+    PACKAGES,
+    PICTURE,
+    ROOT,
+    Package,
+    picture,
 )
-PACKAGES = [PLANNER]
+
 each_package = pytest.mark.parametrize("package", PACKAGES, ids=lambda package: package.name)
 
 
@@ -162,12 +115,26 @@ def names_shown_by(path: Path) -> set[str]:
     }
 
 
-def functions_of(path: Path) -> Iterator[tuple[str, int]]:
-    """Yield every function of a file with its lines, from `def` to its end."""
+def functions_of(path: Path) -> Iterator[tuple[ast.FunctionDef, bool, int]]:
+    """Yield every function of a file, whether it is made in another one, and its own lines.
+
+    Its docstring, and functions that are made in it, do not count.
+    """
+    made_in_others = {
+        id(inner)
+        for outer in ast.walk(tree_of(path))
+        if isinstance(outer, ast.FunctionDef)
+        for inner in ast.walk(outer)
+        if isinstance(inner, ast.FunctionDef) and inner is not outer
+    }
     for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            assert node.end_lineno is not None
-            yield node.name, node.end_lineno - node.lineno + 1
+        if isinstance(node, ast.FunctionDef):
+            inside = [n for n in ast.walk(node) if isinstance(n, ast.FunctionDef) and n is not node]
+            documented = node.body[:1] if ast.get_docstring(node) else []
+            lines = set(range(node.lineno, (node.end_lineno or 0) + 1))
+            for part in (*inside, *documented):
+                lines -= set(range(part.lineno, (part.end_lineno or 0) + 1))
+            yield node, id(node) in made_in_others, len(lines)
 
 
 def rooms_as_text(package: Package) -> str:
@@ -233,7 +200,8 @@ def test_the_architecture_page_shows_the_rooms(package):
     """The page holds the rooms as they are checked here, and names every module of each."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert f"```text\n{rooms_as_text(package)}\n```" in page
-    named = {module.rpartition(".")[2] for module in modules_of(package) if module.count(".") == 1}
+    inside = [module for module in modules_of(package) if module.count(".") == 1]
+    named = {module.rpartition(".")[2] for module in inside} - {"__main__"}
     assert sorted(name for name in named if f"`{name}" not in page) == []
 
 
@@ -251,13 +219,31 @@ def test_modules_are_short(package):
 @each_package
 def test_functions_are_short(package):
     """A function above the limit does two things, or is named with its reason."""
+    limit = {True: MOST_DEVICE_LINES, False: MOST_FUNCTION_LINES}
     long = {
-        f"{module}:{name}"
+        f"{module}:{node.name}"
         for module, path in modules_of(package).items()
-        for name, lines in functions_of(path)
-        if lines > MOST_FUNCTION_LINES
+        for node, is_made_in_another, lines in functions_of(path)
+        if lines > limit[is_made_in_another]
     }
     assert long == set(package.long_functions)
+
+
+@each_package
+def test_device_functions_have_few_parameters(package):
+    """What goes together travels in a bundle, by name."""
+    many = {
+        f"{module}:{node.name}"
+        for module, path in modules_of(package).items()
+        for node, is_made_in_another, _ in functions_of(path)
+        if is_made_in_another and len(node.args.args) > MOST_PARAMETERS
+    }
+    assert many == set()
+
+
+def test_the_picture_shows_the_rooms():
+    """It is drawn anew by `python -m tests.rooms`."""
+    assert PICTURE.read_text(encoding="utf-8") == picture()
 
 
 # ---- the scans themselves ------------------------------------------------------

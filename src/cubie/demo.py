@@ -15,7 +15,10 @@ from attrs import frozen
 from rich.console import Console
 from rich.table import Table
 
-from cubie import IVPLoop, Result, RunStatus, Solver
+from cubie.launch.results import Result
+from cubie.run.loop import IVPLoop
+from cubie.solver import Solver
+from cubie.status import RunStatus
 from cubie_planner import Plan, Timeline, report
 
 SIGMA, BETA = 10.0, 8.0 / 3.0

@@ -36,7 +36,7 @@ def rate_of(result):
 @pytest.fixture
 def traced(monkeypatch):
     """Count how often a function was traced, whatever the cache on disk holds."""
-    from cubie.systems.trace import _Request
+    from cubie.systems.from_function import _Request
 
     calls, system = [], _Request.system
     monkeypatch.setattr(_Request, "system", lambda self: (calls.append(1), system(self))[1])
@@ -68,7 +68,7 @@ def test_a_change_is_noticed(name, traced):
 
 IN_ANOTHER_PROCESS = """
 import json, sys, warnings
-from cubie.systems.trace import _Request
+from cubie.systems.from_function import _Request
 from cubie import solve_ivp
 from tests.cubie.changeable import PLACES
 from tests.cubie.test_stale_answers import OPTIONS, rate_of

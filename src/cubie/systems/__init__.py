@@ -5,12 +5,12 @@ from cubie.systems.consistency import inconsistency
 from cubie.systems.derivatives.choice import Derivatives, derivatives_of, with_jacobian
 from cubie.systems.derivatives.given_jacobian import read_jacobian
 from cubie.systems.errors import BatchShapeError, RightHandSideError
+from cubie.systems.from_function import trace
 from cubie.systems.mass import with_mass
 from cubie.systems.references.watched import Watched, fingerprint
 from cubie.systems.symbolic.equations import Equations, equations, read_equations
 from cubie.systems.symbolic.reader import EquationError
 from cubie.systems.system import System
-from cubie.systems.trace import trace
 
 __all__ = [
     "Batch",

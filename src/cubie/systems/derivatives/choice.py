@@ -15,10 +15,10 @@ from cubie.backend import package_digest
 from cubie.errors import InvalidOption
 from cubie.systems.derivatives.given_jacobian import checked_size, dense
 from cubie.systems.errors import RightHandSideError
+from cubie.systems.from_function import trace
 from cubie.systems.generated import load_module
 from cubie.systems.store import Store, is_digest
 from cubie.systems.system import System
-from cubie.systems.trace import trace
 
 _EXACT = "The Jacobian is exact: it was derived from the traced right-hand side."
 _NOT_NEEDED = (
