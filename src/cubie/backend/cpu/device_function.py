@@ -17,6 +17,8 @@ from numba.core.typing import signature
 from numba.core.typing.typeof import typeof_impl
 from numba.extending import overload  # noqa: F401  (loads numba's extension points)
 
+from cubie.backend.cpu.lowered import Call, Known, Looks, Lowered
+
 
 class Compilation:
     """One kernel being compiled: a common module, and what is already in it.
@@ -39,8 +41,12 @@ class Compilation:
         self._fastmath = fastmath
         self.apart: set[str] = set()  # names of functions that are inlined nowhere
         self.in_given_order = False  # whether one of the functions asked for it
-        self._compiled: dict[tuple, compiler.CompileResult] = {}
+        self._compiled: dict[tuple, Lowered] = {}
         self._keys: dict[tuple, object] = {}
+        self._under_way: list[_UnderWay] = []
+        self._n_linked = 0  # libraries that functions lowered so far need
+        self._simplify = library._optimize_functions
+        library._optimize_functions = self._simplify_and_note
 
     @contextmanager
     def active(self):
@@ -53,20 +59,17 @@ class Compilation:
             for key in self._keys.values():
                 self.target_context._defns.pop(key, None)
 
-    def compile(self, called: DeviceFunction, arguments: tuple):
+    def compile(self, called: DeviceFunction, arguments: tuple) -> Lowered:
         """Lower a function for argument types, once."""
         key = (called.function, arguments)
+        if self._under_way:
+            self._under_way[-1].calls[called, arguments] = None
         if key not in self._compiled:
-            result = compiler.compile_extra(
-                self.typing_context,
-                self.target_context,
-                called.function,
-                arguments,
-                None,
-                self._flags(called.inline, (self._fastmath and called.faithful) or self._fastmath),
-                {},
-                self.library,
-                Pipeline,  # pyright: ignore[reportArgumentType]  (any CompilerBase will do)
+            fastmath = (self._fastmath and called.faithful) or self._fastmath
+            frozen_fastmath = frozenset(fastmath) if fastmath else None
+            looks = Looks.of(called, arguments, frozen_fastmath, _is_device)
+            result = (looks and self._found(looks)) or self._lower(
+                called, arguments, fastmath, looks
             )
             self._compiled[key] = result
             if called.apart:
@@ -75,6 +78,60 @@ class Compilation:
             self._keys[key] = marker = object()
             self.target_context.insert_user_function(marker, result.fndesc)
         return self._compiled[key]
+
+    def _found(self, looks: Looks) -> Lowered | None:
+        """Link what was lowered before for such a function, if that calls what this one calls."""
+        for known in looks.known():
+            symbols = {}
+            for call in known.calls:
+                callee = self.compile(looks.callees[call.callee], call.arguments)
+                if callee.signature.return_type != call.returned:
+                    break
+                symbols[call.symbol] = callee.fndesc.llvm_func_name
+            else:
+                return known.linked_into(self.library, symbols)
+        return None
+
+    def _lower(self, called: DeviceFunction, arguments, fastmath, looks: Looks | None) -> Lowered:
+        """Let numba lower a function; remember it where its looks tell all it depends on."""
+        mine = _UnderWay(wanted=looks is not None)
+        self._under_way.append(mine)
+        try:
+            result = compiler.compile_extra(
+                self.typing_context,
+                self.target_context,
+                called.function,
+                arguments,
+                None,
+                self._flags(called.inline, fastmath),
+                {},
+                self.library,
+                Pipeline,  # pyright: ignore[reportArgumentType]  (any CompilerBase will do)
+            )
+        finally:
+            self._under_way.pop()
+        lowered = Lowered(result.fndesc, result.signature)
+        if looks is not None and mine.bitcode is not None:
+            calls = [self._call_of(looks, *call) for call in mine.calls]
+            if None not in calls:
+                looks.keep(Known(lowered, mine.bitcode, tuple(calls)))
+        return lowered
+
+    def _call_of(self, looks: Looks, callee: DeviceFunction, arguments: tuple) -> Call | None:
+        place = looks.index(callee)
+        if place is None:
+            return None
+        result = self._compiled[callee.function, arguments]
+        symbol = result.fndesc.llvm_func_name
+        return Call(place, arguments, result.signature.return_type, symbol)
+
+    def _simplify_and_note(self, module) -> None:
+        """Simplify a lowered function's module, before it is linked; note it if it stands alone."""
+        self._simplify(module)
+        n_linked = len(self.library._linking_libraries)
+        alone, self._n_linked = n_linked == self._n_linked, n_linked
+        if alone and self._under_way and self._under_way[-1].wanted:
+            self._under_way[-1].bitcode = module.as_bitcode()
 
     def key_of(self, function: Callable, arguments: tuple) -> object:
         """Return what numba finds the lowered function under."""
@@ -91,6 +148,15 @@ class Compilation:
         if fastmath:
             flags.fastmath = compiler.cpu.FastMathOptions(set(fastmath))
         return flags
+
+
+class _UnderWay:
+    """A function that numba is lowering: what it calls, and its module once there is one."""
+
+    def __init__(self, wanted: bool):
+        self.wanted = wanted
+        self.calls: dict[tuple[DeviceFunction, tuple], None] = {}
+        self.bitcode: bytes | None = None
 
 
 class Pipeline(compiler.CompilerBase):
@@ -173,6 +239,10 @@ class DeviceFunctionType(types.Callable, types.Opaque):
 
     def get_impl_key(self, sig):
         return _current().key_of(self.device_function.function, sig.args)
+
+
+def _is_device(value) -> bool:
+    return isinstance(value, DeviceFunction)
 
 
 def _current() -> Compilation:
