@@ -44,7 +44,7 @@ class Compilation:
         self._compiled: dict[tuple, Lowered] = {}
         self._keys: dict[tuple, object] = {}
         self._under_way: list[_UnderWay] = []
-        self._n_linked = 0  # libraries that functions lowered so far need
+        self._n_linked = 0  # of numba's libraries, those that functions lowered so far need
         self._simplify = library._optimize_functions
         library._optimize_functions = self._simplify_and_note
 
@@ -89,7 +89,9 @@ class Compilation:
                     break
                 symbols[call.symbol] = callee.fndesc.llvm_func_name
             else:
-                return known.linked_into(self.library, symbols)
+                result = known.linked_into(self.library, symbols)
+                self._n_linked = len(self.library._linking_libraries)
+                return result
         return None
 
     def _lower(self, called: DeviceFunction, arguments, fastmath, looks: Looks | None) -> Lowered:
@@ -114,7 +116,7 @@ class Compilation:
         if looks is not None and mine.bitcode is not None:
             calls = [self._call_of(looks, *call) for call in mine.calls]
             if None not in calls:
-                looks.keep(Known(lowered, mine.bitcode, tuple(calls)))
+                looks.keep(Known(lowered, mine.bitcode, mine.libraries, tuple(calls)))
         return lowered
 
     def _call_of(self, looks: Looks, callee: DeviceFunction, arguments: tuple) -> Call | None:
@@ -126,12 +128,13 @@ class Compilation:
         return Call(place, arguments, result.signature.return_type, symbol)
 
     def _simplify_and_note(self, module) -> None:
-        """Simplify a lowered function's module, before it is linked; note it if it stands alone."""
+        """Simplify a lowered function's module, before it is linked; note it and what it needs."""
         self._simplify(module)
-        n_linked = len(self.library._linking_libraries)
-        alone, self._n_linked = n_linked == self._n_linked, n_linked
-        if alone and self._under_way and self._under_way[-1].wanted:
+        needed = tuple(self.library._linking_libraries[self._n_linked :])
+        self._n_linked += len(needed)
+        if self._under_way and self._under_way[-1].wanted:
             self._under_way[-1].bitcode = module.as_bitcode()
+            self._under_way[-1].libraries = needed
 
     def key_of(self, function: Callable, arguments: tuple) -> object:
         """Return what numba finds the lowered function under."""
@@ -157,6 +160,7 @@ class _UnderWay:
         self.wanted = wanted
         self.calls: dict[tuple[DeviceFunction, tuple], None] = {}
         self.bitcode: bytes | None = None
+        self.libraries: tuple = ()
 
 
 class Pipeline(compiler.CompilerBase):

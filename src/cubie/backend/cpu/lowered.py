@@ -52,10 +52,11 @@ class Call:
 
 @frozen
 class Known:
-    """A lowered function: its module, simplified and linked to nothing."""
+    """A lowered function: its module, simplified and linked to nothing, and what that needs."""
 
     lowered: Lowered
     bitcode: bytes = field(repr=False)
+    libraries: tuple = field(repr=False)  # numba's, of functions on plain numbers
     calls: tuple[Call, ...]
 
     def linked_into(self, library, symbols: dict[str, str]) -> Lowered:
@@ -72,6 +73,8 @@ class Known:
         for function, name in zip(named, wanted, strict=True):
             function.name = name
         library._final_module.link_in(module)
+        for needed in self.libraries:
+            library.add_linking_library(needed)
         return Lowered(fndesc, self.lowered.signature)
 
 

@@ -1,0 +1,178 @@
+"""Device functions that are linked again instead of lowered anew: the code is that of lowering."""
+
+import re
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+from numba.core import compiler_lock, registry, types
+
+from cubie import Solver
+from cubie.backend.cpu import compiler, device_function, lowered
+from cubie.backend.cpu.device_function import Compilation, DeviceFunction
+from cubie.recent import Recent
+
+X = types.float64
+SCALE = 2.0
+
+
+@pytest.fixture
+def nothing_known(monkeypatch):
+    """Nothing was lowered before."""
+    known = Recent(lowered.MOST_FUNCTIONS)
+    monkeypatch.setattr(lowered, "_known", known)
+    return known
+
+
+def text_of(function, arguments=(X,)):
+    """Lower a function and those it calls; return all of it as LLVM's text, names numbered."""
+    descriptor = registry.cpu_target
+    library = compiler._new_library(descriptor.target_context)
+    contexts = descriptor.typing_context, descriptor.target_context
+    with compiler_lock.global_compiler_lock:
+        compilation = Compilation(*contexts, library, set())
+        with compilation.active():
+            compilation.compile(DeviceFunction(function, inline=True), arguments)
+    numbers = {}
+    text = "\n".join(str(function) for function in library._final_module.functions)
+    return re.sub(
+        r'@("[^"]*"|[\w.$]+)', lambda m: str(numbers.setdefault(m[1], len(numbers))), text
+    )
+
+
+def looks(function, *arguments):
+    """Return what a function is known by."""
+    device = DeviceFunction(function, inline=True)
+    return lowered.Looks.of(device, arguments or (X,), None, device_function._is_device)
+
+
+def closure(constant, callee=None):
+    def function(x):
+        return constant
+
+    return function
+
+
+def calling(first, second):
+    def function(x):
+        return first(second(x)) - second(x)
+
+    return function
+
+
+def scaled(x):
+    return SCALE * x
+
+
+DOUBLE = DeviceFunction(lambda x: x * 2.0, inline=True)
+NEXT = DeviceFunction(lambda x: x + 1.0, inline=True)
+OTHER = DeviceFunction(lambda x: x - 1.0, inline=True)
+WHOLE = DeviceFunction(lambda x: 3, inline=True)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [(1, 1.0), (1, True), (0.0, -0.0), ((1, 2), (2, 1)), ((1,), [1]), (np.float32(1), 1.0),
+     (np.zeros(2), np.zeros(3)), (np.zeros(2), np.zeros(2, int)), (types.int32, types.int64),
+     ("a", b"a"), (DOUBLE, 1), (float("nan"), 1.0)],
+    ids=str,
+)  # fmt: skip
+def test_functions_of_different_constants_are_different(pair):
+    """However alike these are for Python; equal ones are the same."""
+    keys = [looks(closure(constant)).key for constant in pair]
+    assert keys[0] != keys[1]
+    assert keys[0] == looks(closure(pair[0])).key
+
+
+def test_what_a_global_name_stands_for_counts(monkeypatch):
+    """A module's number may be another one when the next kernel is compiled."""
+    before = looks(scaled).key
+    assert looks(scaled).key == before
+    monkeypatch.setitem(globals(), "SCALE", 3.0)
+    assert looks(scaled).key != before
+
+
+def test_types_and_flags_count():
+    """Of arguments, of inlining, of fast-math."""
+    device = DeviceFunction(scaled, inline=True)
+    apart = DeviceFunction(scaled, inline=False)
+    ways = [(device, (X,), None), (device, (types.float32,), None), (apart, (X,), None)]
+    ways.append((device, (X,), frozenset({"contract"})))
+    keys = {lowered.Looks.of(*way, device_function._is_device).key for way in ways}
+    assert len(keys) == 4
+
+
+@pytest.mark.parametrize("constant", [object(), {1}, [object()], iter(())], ids=str)
+def test_what_cannot_be_looked_at_is_lowered_anew(constant):
+    """Nothing is taken for the same that may differ."""
+    assert looks(closure(constant)) is None
+
+
+def test_callees_are_those_of_the_function_at_hand(nothing_known):
+    """A function that calls others than its like did calls them, in its own order."""
+    pairs = [(DOUBLE, NEXT), (NEXT, DOUBLE), (OTHER, OTHER), (WHOLE, NEXT), (NEXT, WHOLE)]
+    anew = []
+    for pair in pairs:
+        nothing_known.clear()
+        anew.append(text_of(calling(*pair)))
+    assert len(set(anew)) == len(pairs)
+    nothing_known.clear()
+    for _ in range(2):
+        assert [text_of(calling(*pair)) for pair in pairs] == anew
+
+
+def test_functions_alike_in_one_kernel_stay_apart(nothing_known):
+    """Two that share code and constants, and call each other's callees the other way round."""
+    one = DeviceFunction(calling(DOUBLE, NEXT), inline=True)
+    two = DeviceFunction(calling(NEXT, DOUBLE), inline=True)
+    alike = calling(one, two)
+    assert text_of(alike) == text_of(alike)
+    nothing_known.clear()
+    linked = text_of(alike)
+    assert len(nothing_known) > 0
+    assert len(set(re.findall(r"^define .*? (\d+)\(", linked, re.M))) == 5
+
+
+def decay(t, y, k):
+    return [-k * y[0], k * y[0] - y[1]]
+
+
+def oscillator(t, y, k):
+    return [y[1], -k * y[0] + 0.1 * np.sin(t)]
+
+
+def sections(code):
+    """Return the instructions and constants of an object file."""
+    named = [
+        (str(part.name()), part.data()) for part in llvm.ObjectFileRef.from_data(code).sections()
+    ]
+    return [(name, data) for name, data in named if ".text" in name or ".rodata" in name]
+
+
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [("tsit5", {"save": "final"}), ("kvaerno3", {"dtype": "float32", "lanes": 8})],
+)
+def test_a_kernel_of_functions_linked_again_is_the_same_to_the_bit(
+    method, options, monkeypatch, nothing_known, tmp_path
+):
+    """Compiled after that of another system, and with nothing known."""
+    codes = []
+    compile_kernel = compiler.CPUCompiler.compile_kernel
+
+    def kept(self, loop, memory):
+        codes.append(compile_kernel(self, loop, memory))
+        return codes[-1]
+
+    monkeypatch.setattr(compiler.CPUCompiler, "compile_kernel", kept)
+    for number, system in enumerate((decay, oscillator, oscillator)):
+        if number == 2:
+            nothing_known.clear()
+        monkeypatch.setenv("CUBIE_CACHE_DIR", str(tmp_path / str(number)))
+        n_known = len(nothing_known)
+        solver = Solver(system, method=method, backend="cpu", **options)
+        solver.solve((0.0, 1.0), [1.0, 0.0], args=(np.array([1.0, 2.0]),))
+        if number == 1:
+            assert len(nothing_known) - n_known < n_known // 5
+    assert sections(codes[1]) == sections(codes[2])
+    assert len(sections(codes[0])) > 0
