@@ -5,6 +5,7 @@ nothing is left behind. Set before anything is imported, so that subprocesses an
 workers of pytest-xdist inherit it.
 """
 
+import gc
 import os
 import shutil
 import tempfile
@@ -27,6 +28,16 @@ def pytest_configure(config):
             os.environ[CACHE_VARIABLE] = before
 
     config.add_cleanup(restore)
+
+
+def pytest_collection_finish(session):
+    """Look for garbage less often, and not among the thousands of tests themselves.
+
+    Compiling makes objects by the hundred thousand: a tenth of its time went there.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)
 
 
 def pytest_collection_modifyitems(config, items):
