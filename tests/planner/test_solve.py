@@ -71,7 +71,7 @@ def test_brute_force_finds_nothing_better(n, seeds):
             assert solve(asked) == optimum(asked), (n, seed)
 
 
-@pytest.mark.slow
+@pytest.mark.every_config
 def test_brute_force_on_many_more():
     """The same on thousands of problems."""
     for n, seeds in ((3, 1500), (4, 1500), (5, 400), (6, 100)):
@@ -104,7 +104,7 @@ def test_random_problems_pass_the_checker():
     assert outcomes[Status.OPTIMAL] > 150
 
 
-@pytest.mark.slow
+@pytest.mark.every_config
 def test_ten_thousand_random_problems_pass_the_checker():
     """Ten thousand random problems: every plan made is accepted."""
     for seed in range(10_000):
