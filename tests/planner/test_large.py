@@ -54,7 +54,9 @@ def test_large_problem_that_does_not_fit_is_a_clear_error():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("policy", ["local", "shared"])
+@pytest.mark.parametrize(
+    "policy", [pytest.param("local", marks=pytest.mark.every_config), "shared"]
+)
 def test_a_hundred_thousand_buffers_are_planned(policy):
     """A hundred thousand buffers get a checked plan."""
     answer = plan(Problem(many(100_000, 50), Limits(), policy))
