@@ -36,7 +36,7 @@ def methods_in_turn():
             yield pytest.param(method, dtype, marks=marks)
 
 
-@pytest.mark.parametrize(("method", "dtype"), methods_in_turn())
+@pytest.mark.parametrize(("method", "dtype"), list(methods_in_turn()))
 def test_a_run_does_not_depend_on_where_time_starts(method, dtype):
     """Equations that do not read the time give the same bits from 0 and from a Unix time stamp."""
     adaptive = all_tableaus()[method].has_error_estimate

@@ -104,7 +104,7 @@ def iterative():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("method", "linear_solver"), iterative())
+@pytest.mark.parametrize(("method", "linear_solver"), list(iterative()))
 def test_iterative_solvers_agree_in_compiled_code(method, linear_solver):
     """All shared, compiled, equals all local, interpreted."""
     result = solve("cpu", method, linear_solver, locations="shared")

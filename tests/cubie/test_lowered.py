@@ -75,7 +75,7 @@ WHOLE = DeviceFunction(lambda x: 3, inline=True)
     [(1, 1.0), (1, True), (0.0, -0.0), ((1, 2), (2, 1)), ((1,), [1]), (np.float32(1), 1.0),
      (np.zeros(2), np.zeros(3)), (np.zeros(2), np.zeros(2, int)), (types.int32, types.int64),
      ("a", b"a"), (DOUBLE, 1), (float("nan"), 1.0)],
-    ids=str,
+    ids=range(11),
 )  # fmt: skip
 def test_functions_of_different_constants_are_different(pair):
     """However alike these are for Python; equal ones are the same."""
@@ -102,7 +102,7 @@ def test_types_and_flags_count():
     assert len(keys) == 4
 
 
-@pytest.mark.parametrize("constant", [object(), {1}, [object()], iter(())], ids=str)
+@pytest.mark.parametrize("constant", [object(), {1}, [object()], iter(())], ids=range(4))
 def test_what_cannot_be_looked_at_is_lowered_anew(constant):
     """Nothing is taken for the same that may differ."""
     assert looks(closure(constant)) is None

@@ -172,7 +172,7 @@ def methods_here():
         yield pytest.param(name, marks=[] if name in used else [pytest.mark.every_config])
 
 
-@pytest.mark.parametrize("name", methods_here())
+@pytest.mark.parametrize("name", list(methods_here()))
 def test_the_mixed_batch_is_mixed(name):
     """The runs end in different ways, whatever the method: else the tests above compare nothing."""
     tableau = all_tableaus()[name]

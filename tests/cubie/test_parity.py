@@ -118,7 +118,7 @@ def seeds():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", seeds())
+@pytest.mark.parametrize("seed", list(seeds()))
 def test_random_pins_agree_in_compiled_code(seed):
     """Random pin sets, taking turns over the methods and the two group widths."""
     method, lanes = METHODS[seed % 4], (1, None)[seed // 4 % 2]
