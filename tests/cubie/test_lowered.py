@@ -75,7 +75,7 @@ WHOLE = DeviceFunction(lambda x: 3, inline=True)
     [(1, 1.0), (1, True), (0.0, -0.0), ((1, 2), (2, 1)), ((1,), [1]), (np.float32(1), 1.0),
      (np.zeros(2), np.zeros(3)), (np.zeros(2), np.zeros(2, int)), (types.int32, types.int64),
      ("a", b"a"), (DOUBLE, 1), (float("nan"), 1.0)],
-    ids=range(11),
+    ids=range(12),
 )  # fmt: skip
 def test_functions_of_different_constants_are_different(pair):
     """However alike these are for Python; equal ones are the same."""
