@@ -9,7 +9,11 @@ import gc
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
+import pytest
+
+LONGER = Path(__file__).with_name("longer.txt")
 CACHE_VARIABLE = "CUBIE_CACHE_DIR"
 
 
@@ -41,7 +45,14 @@ def pytest_collection_finish(session):
 
 
 def pytest_collection_modifyitems(config, items):
-    """Leave out the tests of whole products, which take minutes to hours, unless asked for."""
+    """Leave out the tests of whole products, which take minutes to hours, unless asked for.
+
+    Of the others, all are quick that `longer.txt` does not name.
+    """
+    longer = set(LONGER.read_text().splitlines())
+    for item in items:
+        if item.nodeid.split("[")[0] not in longer and not item.get_closest_marker("slow"):
+            item.add_marker(pytest.mark.quick)
     asked = config.getoption("markexpr")
     large = [
         item
