@@ -10,7 +10,6 @@ from numba.core import compiler_lock, registry, types
 from cubie import Solver
 from cubie.backend.cpu import compiler, device_function, lowered
 from cubie.backend.cpu.device_function import Compilation, DeviceFunction
-from cubie.recent import Recent
 
 X = types.float64
 SCALE = 2.0
@@ -19,7 +18,7 @@ SCALE = 2.0
 @pytest.fixture
 def nothing_known(monkeypatch):
     """Nothing was lowered before."""
-    known = Recent(lowered.MOST_FUNCTIONS)
+    known = {}
     monkeypatch.setattr(lowered, "_known", known)
     return known
 

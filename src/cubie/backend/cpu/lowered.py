@@ -25,7 +25,6 @@ from numba.core import types
 from numba.extending import _Intrinsic
 
 from cubie.backend.cpu.object_code import ADDRESS_OF_PROCESS
-from cubie.recent import Recent
 
 MOST_FUNCTIONS = 4000  # of a few kilobytes each
 NUMBERS = (bool, int, float, complex, str, bytes, type(None))
@@ -79,7 +78,8 @@ class Known:
 
 
 _copies = itertools.count()
-_known: Recent[list[Known]] = Recent(MOST_FUNCTIONS)
+# Looked at and changed while numba's lock on compilers is held.
+_known: dict[tuple, list[Known]] = {}
 
 
 class Unknowable(Exception):
@@ -113,12 +113,14 @@ class Looks:
 
     def known(self) -> list[Known]:
         """Return what was lowered of such functions."""
-        return _known.get(self.key) or []
+        return _known.get(self.key, [])
 
     def keep(self, known: Known) -> None:
         """Remember a function."""
         if ADDRESS_OF_PROCESS not in known.bitcode:
-            _known.put(self.key, []).append(known)
+            _known.setdefault(self.key, []).append(known)
+            if len(_known) > MOST_FUNCTIONS:
+                _known.pop(next(iter(_known)))
 
     def index(self, callee) -> int | None:
         """Return which of the functions that may be called one is, None where it is none."""
