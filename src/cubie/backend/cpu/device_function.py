@@ -114,8 +114,8 @@ class Compilation:
             self._under_way.pop()
         lowered = Lowered(result.fndesc, result.signature)
         if looks is not None and mine.bitcode is not None:
-            calls = [self._call_of(looks, *call) for call in mine.calls]
-            if None not in calls:
+            calls = [call for made in mine.calls if (call := self._call_of(looks, *made))]
+            if len(calls) == len(mine.calls):
                 looks.keep(Known(lowered, mine.bitcode, mine.libraries, tuple(calls)))
         return lowered
 
