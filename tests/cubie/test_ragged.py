@@ -237,7 +237,7 @@ def test_room_is_learnt_without_outliers():
 def fits(monkeypatch, free):
     """Let so many bytes be free, and each be asked for."""
     for module in ("capacity", "steps"):
-        monkeypatch.setattr(f"cubie.{module}.free_bytes", lambda: free)
+        monkeypatch.setattr(f"cubie.launch.{module}.free_bytes", lambda: free)
     monkeypatch.setattr("cubie.launch.capacity.ALWAYS_THERE", 0)
 
 
