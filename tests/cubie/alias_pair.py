@@ -169,14 +169,12 @@ def arrays(case: Case) -> tuple[KernelInputs, KernelOutputs]:
     x = np.arange(1.0, N_RUNS + 1).reshape(1, -1)
     inputs = make_inputs(x, np.zeros((0, 1)), (0.0, 1.0), "float32", max_steps=PROBE)
     rows = PARENT_ELEMENTS + case.elements
-    outputs = KernelOutputs(
-        states=np.full(rows * N_RUNS, np.nan, dtype=np.float32),
-        times=np.full(2 * N_RUNS, np.nan, dtype=np.float32),
-        saved=np.zeros(N_RUNS, dtype=np.int64),
-        counters=np.zeros(N_RUNS, dtype=np.int32),
-        status=np.zeros(N_RUNS, dtype=np.int32),
-        first=np.zeros(1, dtype=np.int64),
-    )
+    used = {
+        "states": np.full(rows * N_RUNS, np.nan, dtype=np.float32),
+        "times": np.full(2 * N_RUNS, np.nan, dtype=np.float32),
+    }
+    spare = np.zeros(N_RUNS, dtype=np.int64)
+    outputs = KernelOutputs(*(used.get(name, spare) for name in KernelOutputs._fields))
     return inputs, outputs
 
 

@@ -7,7 +7,9 @@ import numpy as np
 from cubie.backend import Launch, any_lane, load_run, make_backend, store_run
 from cubie.backend.base import RunMemory
 from cubie.factory import BuildCache, BuildContext, CUDAFactory
-from cubie.launch.kernel import make_inputs, make_outputs
+from cubie.launch.capacity import Kept
+from cubie.launch.kernel import make_inputs
+from cubie.launch.outputs import make_outputs
 from cubie.run.saving import SaveMode
 
 
@@ -74,6 +76,8 @@ def run_bench(
     memory = RunMemory(layout.plan.run_stride_bytes, layout.plan.persistent_bytes)
     kernel = backend.kernel(lambda: bench.device_functions(context), memory, uuid.uuid4().hex)
     inputs = make_inputs(given.T, np.zeros((0, 1)), (0.0, 1.0), dtype, **tolerances)
-    outputs = make_outputs(SaveMode.FINAL, bench.n_out, n_runs, 1, dtype)
+    outputs = make_outputs(
+        Kept(SaveMode.FINAL, n_runs, (("states", bench.n_out),), np.dtype(dtype)), 1
+    )
     kernel.solve(n_runs, inputs, outputs, 64)
     return outputs.arrays.states.reshape(bench.n_out, n_runs).T

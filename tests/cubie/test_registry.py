@@ -9,7 +9,9 @@ from cubie.backend.cpu.target import CPUBackend
 from cubie.backend.interpreted.python import PythonBackend
 from cubie.controllers import CONTROLLERS
 from cubie.integrator import ALGORITHMS, RunSettings, SingleIntegratorRun
-from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel, make_inputs, make_outputs
+from cubie.launch.capacity import Kept
+from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel, make_inputs
+from cubie.launch.outputs import make_outputs
 from cubie.run.saving import SaveMode
 from cubie.systems import trace
 from cubie.tableaus import all_tableaus, get_tableau
@@ -339,7 +341,8 @@ def test_totals_equal_what_device_functions_allocate(system, method, controller,
     kernel = BatchSolverKernel(run, BatchSolverConfig(locations=policy), backend)
     inputs = make_inputs(np.ones((N_STATES, 1)), np.ones((1, 1)), (0.0, 0.02), np.float64,
                          first_step=0.01, counted=not run.controller.adaptive)  # fmt: skip
-    kernel.launch(1, inputs, make_outputs(SaveMode.FINAL, N_STATES, 1, 1, np.float64))
+    kept = Kept(SaveMode.FINAL, 1, (("states", N_STATES),), np.dtype(np.float64))
+    kernel.launch(1, inputs, make_outputs(kept, 1))
 
     placed = {name: p for name, p in kernel.plan.placements.items() if p.size_bytes}
     allocated = {name: entry[0] for name, entry in backend.arrays.items() if entry[0].nbytes}

@@ -324,7 +324,9 @@ def test_a_solver_can_be_copied_before_and_after_it_has_solved(name, copied):
 
 def test_copies_of_a_kernel_launch_alike(copied):
     """A kernel that has run, and its copy, write the same outputs."""
-    from cubie.launch.kernel import make_inputs, make_outputs
+    from cubie.launch.capacity import Kept
+    from cubie.launch.kernel import make_inputs
+    from cubie.launch.outputs import make_outputs
     from cubie.run.saving import SaveMode
 
     solver = Solver(decay, backend="cpu", save="final", first_step=0.01)
@@ -333,7 +335,7 @@ def test_copies_of_a_kernel_launch_alike(copied):
 
     def launched(kernel):
         inputs = make_inputs(np.ones((1, 1)), rates[:, :2], (0.0, 1.0), "float64", first_step=0.01)
-        outputs = make_outputs(SaveMode.FINAL, 1, 2, 0, "float64")
+        outputs = make_outputs(Kept(SaveMode.FINAL, 2, (("states", 1),), np.dtype(float)), 1)
         kernel.launch(2, inputs, outputs)
         return outputs.arrays.states.tobytes()
 

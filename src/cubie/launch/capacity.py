@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from cubie.errors import OutputsTooLarge
 from cubie.launch.free_memory import free_bytes
-from cubie.run.saving import SaveMode
+from cubie.run.saving import SaveMode, Sizes
 
 # Less than this can be had wherever Python runs; to ask the system takes its time.
 ALWAYS_THERE = 64 * 2**20
@@ -29,19 +30,27 @@ class Kept(NamedTuple):
     ----------
     mode : SaveMode
     n_runs : int
-    n_states : int
+    sizes : tuple of (str, int)
+        What is kept of each point, beside its time, and how many numbers that is.
     dtype : dtype
     """
 
     mode: SaveMode
     n_runs: int
-    n_states: int
+    sizes: Sizes
     dtype: np.dtype
 
     @property
     def bytes_per_point(self) -> int:
-        """Of a run saved at every step: a state and a time."""
-        return (self.n_states + 1) * self.dtype.itemsize
+        """Of a run saved at every step: what is kept, and a time."""
+        numbers = 1
+        for _, size in self.sizes:
+            numbers += size
+        return numbers * self.dtype.itemsize
+
+    def of_runs(self, n_runs: int) -> Kept:
+        """Return the same of so many runs."""
+        return self if n_runs == self.n_runs else kept_of(self.mode, n_runs, self.sizes, self.dtype)
 
     def require(self, n_points: int, n_bytes: int, on_device: Free = no_device) -> None:
         """Refuse outputs of `n_bytes`, for `n_points` of each run, that nothing can hold.
@@ -90,10 +99,10 @@ class Kept(NamedTuple):
         return OutputsTooLarge(message, self.n_runs, most, n_bytes, free, longest)
 
     def _told(self, points: str, what: str = "") -> str:
-        states = _many(self.n_states, "state")
+        numbers = " and ".join(_many(size, name.removesuffix("s")) for name, size in self.sizes)
         runs = _many(self.n_runs, "run")
         kept = f"{what} of {runs}, {points}" if what else f"{points} of {runs}"
-        return f"To keep {kept} of {states} in {self.dtype.name}"
+        return f"To keep {kept} of {numbers} in {self.dtype.name}"
 
     @property
     def remedy(self) -> str:
@@ -109,6 +118,10 @@ class Kept(NamedTuple):
             ways.append("numbers of half the size (dtype='float32')")
         last = ways.pop() if ways else "less"
         return f"Ask for {', '.join(ways) + ', or ' if ways else ''}{last}."
+
+
+# Found again: of a small solve, making it anew would be a noticeable part.
+kept_of = lru_cache(maxsize=32)(Kept)
 
 
 def free_for(n_bytes: int) -> int | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from cubie.backend import (
     KernelInputs,
     KernelOutputs,
     OutputBlock,
-    OutputLayout,
     RunMemory,
     assembled_backend,
     building,
@@ -25,11 +24,10 @@ from cubie.buffers import BufferRegistry, Layout
 from cubie.errors import InvalidOption, InvalidProblem, UnknownOption
 from cubie.factory import LOCATIONS, BuildCache
 from cubie.integrator import SingleIntegratorRun
-from cubie.launch.capacity import ALWAYS_THERE, Free, Kept, no_device
+from cubie.launch.capacity import Kept
+from cubie.launch.outputs import make_outputs
 from cubie.launch.stops import lay_out_stops
-from cubie.run.parts import COUNTERS
 from cubie.run.saving import SaveMode
-from cubie.status import RunStatus
 from cubie_planner import (
     Buffer,
     BufferError,
@@ -234,7 +232,7 @@ def _by_qualified_name(registry: BufferRegistry, locations: Any) -> Any:
 def sample_arguments(dtype) -> tuple[KernelInputs, KernelOutputs]:
     """Return arrays of the types a kernel takes, without contents."""
     inputs = make_inputs(np.zeros((1, 1)), np.zeros((0, 1)), (0.0, 1.0), dtype)
-    return inputs, make_outputs(SaveMode.FINAL, 1, 1, 1, dtype).arrays
+    return inputs, make_outputs(Kept(SaveMode.FINAL, 1, (), np.dtype(dtype)), 1).arrays
 
 
 def make_inputs(
@@ -293,57 +291,3 @@ def make_inputs(
         stops=stops.fields.reshape(-1),
         stop_counts=stops.counts,
     )
-
-
-def make_outputs(
-    mode: SaveMode,
-    n: int,
-    n_runs: int,
-    n_points: int,
-    dtype,
-    n_counters: int = len(COUNTERS),
-    on_device: Free = no_device,
-) -> OutputBlock:
-    """Allocate what the kernel writes of final states, or at times that it may not reach.
-
-    Raises
-    ------
-    OutputsTooLarge
-        If that exceeds what memory is left; `on_device` tells of a device's own.
-    """
-    final = mode is SaveMode.FINAL
-    layout = _output_layout(final, n, n_runs, n_points, n_counters, np.dtype(dtype).char)
-    if layout.size > ALWAYS_THERE:
-        Kept(mode, n_runs, n, np.dtype(dtype)).require(n_points, layout.size, on_device)
-    try:
-        outputs = OutputBlock(layout)
-    except MemoryError as error:
-        kept = Kept(mode, n_runs, n, np.dtype(dtype))
-        raise kept.refusal(n_points, layout.size, None) from error
-    if not final:
-        outputs.arrays.states.fill(np.nan)
-        outputs.arrays.times.fill(np.nan)
-    return outputs
-
-
-def mark_unwritten(outputs: OutputBlock, mode: SaveMode, n: int, n_written: int) -> None:
-    """Say of all runs but the first ones that they did not begin: a launch was called off."""
-    arrays = outputs.arrays
-    arrays.status[n_written:] = RunStatus.INTERRUPTED
-    if mode is SaveMode.FINAL:
-        arrays.states.reshape(n, -1)[:, n_written:] = np.nan
-
-
-@lru_cache(maxsize=32)
-def _output_layout(
-    final: bool, n: int, n_runs: int, n_points: int, n_counters: int, dtype: str
-) -> OutputLayout:
-    counts = KernelOutputs(
-        states=(1 if final else n_points) * n * n_runs,
-        times=n_runs,
-        saved=1 if final else n_runs,  # final states, of which every run has one, are not counted
-        counters=n_counters * n_runs,
-        status=n_runs,
-        first=1,  # a kernel argument may not be an empty array
-    )
-    return OutputLayout.of(counts, np.dtype(dtype))

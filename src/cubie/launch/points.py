@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from cubie.backend import KernelOutputs, OutputBlock, OutputLayout
+from cubie.backend import OutputBlock
 from cubie.launch.capacity import Kept
+from cubie.launch.outputs import layout_of
 from cubie.launch.ragged import RaggedArray
+from cubie.run.saving import Sizes
 from cubie.status import RunStatus
 
 # Points are moved together where they fill less of the room than this.
@@ -22,7 +23,8 @@ class Points(NamedTuple):
 
     Attributes
     ----------
-    states : list of ndarray (n_points, n_states)
+    blocks : dict of str to list of ndarray (n_points, size)
+        What is kept of points, by its name.
     times : list of ndarray (n_points,)
         Elapsed from the start of the run.
     block_of : ndarray of int (n_runs,)
@@ -33,7 +35,7 @@ class Points(NamedTuple):
         How many points it has.
     """
 
-    states: list[np.ndarray]
+    blocks: dict[str, list[np.ndarray]]
     times: list[np.ndarray]
     block_of: np.ndarray
     place: np.ndarray
@@ -58,8 +60,8 @@ class Gathered:
     def __init__(self, kept: Kept, n_counters: int):
         self._kept = kept
         n_runs = kept.n_runs
-        self._all = OutputBlock(step_layout(kept.n_states, n_runs, 0, n_counters, kept.dtype))
-        self._states: list[np.ndarray] = []
+        self._all = OutputBlock(layout_of(kept, 0, n_counters))
+        self._blocks: dict[str, list[np.ndarray]] = {name: [] for name, _ in kept.sizes}
         self._times: list[np.ndarray] = []
         self._block_of = np.full(n_runs, -1)
         self._place = np.zeros(n_runs, np.int64)
@@ -83,10 +85,11 @@ class Gathered:
         if not fits.any():
             return
         counts = np.where(fits, given.saved, 0)
-        _, points = points_in(outputs, self._kept.n_states, first, counts)
-        self._block_of[runs[fits]] = len(self._states)
+        _, points = points_in(outputs, self._kept.sizes, first, counts)
+        self._block_of[runs[fits]] = len(self._times)
         self._place[runs[fits]] = points.place[fits]
-        self._states += points.states
+        for name, blocks in points.blocks.items():
+            self._blocks[name] += blocks
         self._times += points.times
 
     def add_written(
@@ -110,48 +113,41 @@ class Gathered:
     def finished(self) -> tuple[OutputBlock, Points]:
         """Return the outputs of all runs, and their points."""
         counts = self.counts
-        return self._all, Points(self._states, self._times, self._block_of, self._place, counts)
+        return self._all, Points(self._blocks, self._times, self._block_of, self._place, counts)
 
 
-def points_of_one(outputs: OutputBlock, n_states: int) -> tuple[OutputBlock, Points]:
+def points_of_one(outputs: OutputBlock, sizes: Sizes) -> tuple[OutputBlock, Points]:
     """Return what a launch wrote of its only run, and the points of it."""
-    arrays = outputs.arrays
-    states, times = arrays.states.reshape(-1, n_states), arrays.times
-    n_points = int(arrays.saved[0])
-    if n_points < WELL_FILLED * len(times):
-        states, times = states[:n_points].copy(), times[:n_points].copy()
-        outputs = outputs.without_points()
-    return outputs, Points([states], [times], _AT_START, _AT_START, outputs.arrays.saved)
+    arrays, blocks = outputs.arrays, {}
+    times, n_points = arrays.times, int(arrays.saved[0])
+    moved = n_points < WELL_FILLED * len(times)
+    for name, size in sizes:  # one loop: users wait for a single run
+        block = getattr(arrays, name).reshape(-1, size)
+        blocks[name] = [block[:n_points].copy() if moved else block]
+    if moved:
+        times, outputs = times[:n_points].copy(), outputs.without_points()
+    return outputs, Points(blocks, [times], _AT_START, _AT_START, outputs.arrays.saved)
 
 
 def points_in(
-    outputs: OutputBlock, n_states: int, first: np.ndarray, counts: np.ndarray
+    outputs: OutputBlock, sizes: Sizes, first: np.ndarray, counts: np.ndarray
 ) -> tuple[OutputBlock, Points]:
     """Return what a launch wrote of each run, and the first `counts` points of it.
 
     Points stay where they are if that wastes little.
     """
     place, n_points = first[:-1], first[-1]
-    states, times = outputs.arrays.states.reshape(-1, n_states), outputs.arrays.times
+    arrays = outputs.arrays
+    blocks = {name: [getattr(arrays, name).reshape(-1, size)] for name, size in sizes}
+    times = arrays.times
     if counts.sum() < WELL_FILLED * n_points:
         parts = [slice(a, a + n) for a, n in zip(place.tolist(), counts.tolist(), strict=True)]
-        states = np.concatenate([states[part] for part in parts])
+        blocks = {
+            name: [np.concatenate([block[part] for part in parts])]
+            for name, (block,) in blocks.items()
+        }
         times = np.concatenate([times[part] for part in parts])
         place = np.cumsum(counts) - counts
         outputs, counts = outputs.without_points(), counts.copy()
     block_of = np.zeros(len(counts), np.int64)
-    return outputs, Points([states], [times], block_of, place, counts)
-
-
-@lru_cache(maxsize=32)
-def step_layout(n: int, n_runs: int, n_points: int, n_counters: int, dtype) -> OutputLayout:
-    """Lay out the outputs of some runs with room for points of all of them."""
-    counts = KernelOutputs(
-        states=n_points * n,
-        times=n_points,
-        saved=n_runs,
-        counters=n_counters * n_runs,
-        status=n_runs,
-        first=n_runs + 1,
-    )
-    return OutputLayout.of(counts, np.dtype(dtype))
+    return outputs, Points(blocks, [times], block_of, place, counts)

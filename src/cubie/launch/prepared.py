@@ -9,14 +9,15 @@ import numpy as np
 from attrs import field, frozen
 
 from cubie.backend import Interrupted, KernelInputs, OutputBlock
-from cubie.launch.capacity import Kept
-from cubie.launch.kernel import BatchSolverKernel, make_inputs, make_outputs, mark_unwritten
+from cubie.launch.capacity import kept_of
+from cubie.launch.kernel import BatchSolverKernel, make_inputs
+from cubie.launch.outputs import make_outputs, mark_unwritten
 from cubie.launch.points import Points
 from cubie.launch.results import Result, ResultKind, Work, with_partial_result
 from cubie.launch.staging import Staging
 from cubie.launch.steps import Room, StepsSolve
 from cubie.launch.stops import FIELDS, Stops, lay_out_stops
-from cubie.run.saving import SaveMode
+from cubie.run.saving import SaveMode, sizes_of
 from cubie.systems import Batch, System, inconsistency
 
 # Larger inputs are not kept: laying them out anew is little next to solving them.
@@ -120,18 +121,18 @@ class PreparedSolve:
         return Result(outputs, self._kind, n_runs, times, span, points, notes, seconds)
 
     def _solve(self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None) -> Solved:
-        kernel, mode, n = self.kernel, self.mode, self._kind.n_states
+        kernel, kept = self.kernel, kept_of(self.mode, n_runs, self._kind.sizes, self.dtype)
         n_points, on_device = 1 if times is None else len(times), kernel.compiled.free_bytes
-        outputs = make_outputs(mode, n, n_runs, n_points, self.dtype, self._n_counters, on_device)
+        outputs = make_outputs(kept, n_points, self._n_counters, on_device)
         try:
             return outputs, None, kernel.launch(n_runs, inputs, outputs)
         except Interrupted as interruption:
-            mark_unwritten(outputs, mode, n, interruption.n_written)
+            mark_unwritten(outputs, kept, interruption.n_written)
             raise _CalledOff(interruption.cause, outputs, None) from None
 
     def _solve_steps(self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None) -> Solved:
         kernel = self.kernel
-        kept = Kept(self.mode, n_runs, self._kind.n_states, self.dtype)
+        kept = kept_of(self.mode, n_runs, self._kind.sizes, self.dtype)
         steps = StepsSolve(
             kernel.launch,
             inputs,
@@ -171,7 +172,7 @@ class PreparedSolve:
     def _kind(self) -> ResultKind:
         loop = self.kernel.integrator.loop
         work = Work.of(loop.algorithm, loop.initial_step.rhs_evaluations)
-        return ResultKind(self.mode, loop.system.n_states, work, self.kernel.plan, self.notes)
+        return ResultKind(self.mode, sizes_of(loop.kept), work, self.kernel.plan, self.notes)
 
 
 class RecurringSolve:

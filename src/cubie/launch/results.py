@@ -13,7 +13,7 @@ from cubie.backend import OutputBlock
 from cubie.launch.points import Points
 from cubie.launch.ragged import RaggedArray
 from cubie.run.parts import COUNTERS
-from cubie.run.saving import SaveMode
+from cubie.run.saving import SaveMode, Sizes
 from cubie.status import RunStatus
 from cubie_planner import Plan
 
@@ -47,14 +47,15 @@ class ResultKind:
     Attributes
     ----------
     mode : SaveMode
-    n_states : int
+    sizes : tuple of (str, int)
+        What is kept of each point, and how many numbers that is.
     work : Work
     plan : cubie_planner.Plan
     notes : tuple of str
     """
 
     mode: SaveMode
-    n_states: int
+    sizes: Sizes
     work: Work
     plan: Plan
     notes: tuple[str, ...]
@@ -70,6 +71,27 @@ def _counter(name: str) -> Any:
         # Methods that do not iterate keep no counters of it.
         values = counters[at] if at < len(counters) else np.zeros_like(counters[0])
         return int(values[0]) if result._single else values
+
+    return cached_property(read)
+
+
+def _of_points(name: str) -> Any:
+    """Return the attribute of a result that something kept of each point is; None if it is not."""
+
+    def read(result: Result) -> Any:
+        points, sizes = result._points, dict(result._kind.sizes)
+        if name not in sizes:
+            return None
+        if points is not None:
+            if result._single:
+                return points.blocks[name][0][: points.counts[0]].T
+            return points.ragged(points.blocks[name])
+        array = getattr(result._outputs.arrays, name).reshape(-1, sizes[name], result._columns)
+        values = array.transpose(2, 1, 0)  # run, component, point
+        if not result._single:
+            return values
+        final = result._kind.mode is SaveMode.FINAL
+        return values[0] if final else values[0, :, : result._outputs.arrays.saved[0]]
 
     return cached_property(read)
 
@@ -127,6 +149,7 @@ class Result:
     t_events = None
     y_events = None
 
+    y = _of_points("states")
     n_steps = _counter("steps")
     n_rejected = _counter("rejected")
     n_newton = _counter("newton")
@@ -170,20 +193,6 @@ class Result:
         times = start + np.where(end < start, -1.0, 1.0) * elapsed.astype(float)
         # The end is a number of its own: start and span, rounded, might miss it.
         return np.where(elapsed == elapsed.dtype.type(abs(end - start)), end, times)
-
-    @cached_property
-    def y(self) -> np.ndarray | RaggedArray:
-        points = self._points
-        if points is not None:
-            if self._single:
-                return points.states[0][: points.counts[0]].T
-            return points.ragged(points.states)
-        states = self._outputs.arrays.states.reshape(-1, self._kind.n_states, self._columns)
-        y = states.transpose(2, 1, 0)  # run, component, point
-        if not self._single:
-            return y
-        final = self._kind.mode is SaveMode.FINAL
-        return y[0] if final else y[0, :, : self._outputs.arrays.saved[0]]
 
     @cached_property
     def t_reached(self) -> Any:

@@ -16,7 +16,8 @@ from cubie.backend import KernelInputs, OutputBlock
 from cubie.checks import LARGEST_COUNT
 from cubie.launch.capacity import Free, Kept, free_for, no_device
 from cubie.launch.free_memory import free_bytes
-from cubie.launch.points import Gathered, Points, points_in, points_of_one, step_layout
+from cubie.launch.outputs import layout_of
+from cubie.launch.points import Gathered, Points, points_in, points_of_one
 
 # Room for points that the runs of one launch have together; more is not touched before it is used.
 LAUNCH_BYTES = 256 * 2**20
@@ -114,7 +115,7 @@ class StepsSolve:
             saved = outputs.arrays.saved
             self._learn(saved)
             if saved.max() <= room:
-                return points_in(outputs, self._kept.n_states, first, saved)
+                return points_in(outputs, self._kept.sizes, first, saved)
             return self._in_parts(outputs, first)
         return self._in_parts()
 
@@ -130,7 +131,7 @@ class StepsSolve:
             return self._one(needed)
         if not self._exact:
             self._room.learn_one(needed)
-        return points_of_one(outputs, self._kept.n_states)
+        return points_of_one(outputs, self._kept.sizes)
 
     def _points_of_room(self) -> int:
         if self._exact:
@@ -226,7 +227,7 @@ class StepsSolve:
         """Return outputs of some runs with room for so many points of all of them."""
         kept = self._kept
         try:
-            layout = step_layout(kept.n_states, n_runs, n_points, self._n_counters, kept.dtype)
+            layout = layout_of(kept.of_runs(n_runs), n_points, self._n_counters)
             return OutputBlock.unwritten(layout)
         except MemoryError as error:
             n_bytes = n_points * kept.bytes_per_point

@@ -71,7 +71,7 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         # A step cut short to land says nothing against the size planned before.
         dt[0] = select(accept & ahead.lands, maximum(dt[0], ahead.planned), dt[0])
         enter_save(memory)
-        point = Point(proposed.state)
+        point = Point(proposed.state, lane)
         saved = save(launch, outputs, accept, ahead.lands, saved, ahead.ahead, point)
         enter_commit(memory)
         for i in range(n):

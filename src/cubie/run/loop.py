@@ -16,7 +16,7 @@ from cubie.run.attempt import build_attempt
 from cubie.run.clock import build_clock, time_of
 from cubie.run.free_steps import build_free_steps, takes_free_steps
 from cubie.run.parts import N_ATTEMPT_COUNTERS, Lane, Progress, RunParts
-from cubie.run.saving import Point, build_saving
+from cubie.run.saving import Point, build_saving, sizes_of
 from cubie.status import RunStatus
 
 # A counter that reaches this is added to the results and starts again: an attempt that follows
@@ -30,7 +30,7 @@ class IVPLoop(RunParts):
     def facts(self) -> tuple:
         return (
             self.save_mode.value,
-            [(kept.name, kept.size) for kept in self.kept],
+            sizes_of(self.kept),
             self.per_component,
             self.system.n_states,
             self.system.n_parameters,
@@ -163,7 +163,7 @@ class IVPLoop(RunParts):
             saved = select(fresh, 0, saved)
             at_stop = next_stop(launch.inputs, final, saved).elapsed == zero
             due = fresh & (launch.run < launch.n_runs)
-            return save(launch, outputs, due, at_stop, saved, nothing, Point(state))
+            return save(launch, outputs, due, at_stop, saved, nothing, Point(state, lane))
 
         return backend.device(start)
 
@@ -182,7 +182,7 @@ class IVPLoop(RunParts):
             counters, saved = lane.counters, progress.saved
             stop = next_stop(inputs, final, saved)
             reached = now(stop, progress.elapsed, lane.dt, counters)
-            write_end(launch, outputs, done, saved, reached, Point(lane.state))
+            write_end(launch, outputs, done, saved, reached, Point(lane.state, lane))
             store_run(outputs.status, 0, run, done, progress.status)
             for i in range(n_attempt_counters):
                 store_run(outputs.counters, i * n_runs, run, done, counters[i])

@@ -28,6 +28,9 @@ class Point(NamedTuple):
     """What there is of a run at a point, kept or not."""
 
     state: Any  # buffer, (n,)
+    # `Lane`: whatever else the run has. Its own state may be that of the step before, and once a
+    # run is over, what is not masked (as `dt`) goes on in a lane that waits for others.
+    lane: Any
 
 
 @frozen
@@ -37,7 +40,7 @@ class Kept:
     Attributes
     ----------
     name : str
-        The array of `KernelOutputs` that it goes to.
+        The array of `KernelOutputs` that it goes to, one of those `OF_POINTS`.
     size : int
         Its elements at each point.
     reach : callable
@@ -56,6 +59,14 @@ def _reach_states(outputs, point):
 def kept_states(n: int) -> Kept:
     """Return what keeps all of `n` states."""
     return Kept("states", n, _reach_states)
+
+
+Sizes = tuple[tuple[str, int], ...]
+
+
+def sizes_of(kept: tuple[Kept, ...]) -> Sizes:
+    """Return the name and the size of all that is kept: from them the arrays are laid out."""
+    return tuple((one.name, one.size) for one in kept)
 
 
 @frozen

@@ -1,0 +1,75 @@
+"""The arrays that launches write: how large each is, and what stands in points not written.
+
+Of a point are kept its time and whatever `cubie.run.saving.Kept` says; sizes are asked of
+nothing else, so that what is kept besides is laid out, gathered and counted like the states.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+
+from cubie.backend import KernelOutputs, OutputBlock, OutputLayout
+from cubie.launch.capacity import Free, Kept, no_device
+from cubie.run.parts import COUNTERS
+from cubie.run.saving import SaveMode, Sizes
+from cubie.status import RunStatus
+
+
+@lru_cache(maxsize=32)
+def layout_of(kept: Kept, n_points: int, n_counters: int) -> OutputLayout:
+    """Lay out the outputs of some runs.
+
+    `n_points` are those of each run; where every step is saved, those of all runs together.
+    """
+    mode, n_runs, sizes, dtype = kept
+    steps, final = mode is SaveMode.STEPS, mode is SaveMode.FINAL
+    rows = n_points if steps else n_runs if final else n_points * n_runs
+    counts = dict.fromkeys(KernelOutputs._fields, 1)  # a kernel argument may not be an empty array
+    counts |= {name: size * rows for name, size in sizes}
+    counts |= {
+        "times": n_points if steps else n_runs,
+        # Final states, of which every run has one, are not counted.
+        "saved": 1 if final else n_runs,
+        "counters": n_counters * n_runs,
+        "status": n_runs,
+        "first": n_runs + 1 if steps else 1,
+    }
+    return OutputLayout.of(KernelOutputs(**counts), dtype)
+
+
+def make_outputs(
+    kept: Kept, n_points: int, n_counters: int = len(COUNTERS), on_device: Free = no_device
+) -> OutputBlock:
+    """Allocate what the kernel writes of final states, or at times that it may not reach.
+
+    Raises
+    ------
+    OutputsTooLarge
+        If that exceeds what memory is left; `on_device` tells of a device's own.
+    """
+    layout = layout_of(kept, n_points, n_counters)
+    kept.require(n_points, layout.size, on_device)
+    try:
+        outputs = OutputBlock(layout)
+    except MemoryError as error:
+        raise kept.refusal(n_points, layout.size, None) from error
+    if kept.mode is not SaveMode.FINAL:
+        for array in arrays_of_points(outputs, kept.sizes):
+            array.fill(np.nan)
+        outputs.arrays.times.fill(np.nan)
+    return outputs
+
+
+def arrays_of_points(outputs: OutputBlock, sizes: Sizes) -> list[np.ndarray]:
+    """Return the arrays that hold what is kept of points, in the order of `sizes`."""
+    return [getattr(outputs.arrays, name) for name, _ in sizes]
+
+
+def mark_unwritten(outputs: OutputBlock, kept: Kept, n_written: int) -> None:
+    """Say of all runs but the first ones that they did not begin: a launch was called off."""
+    outputs.arrays.status[n_written:] = RunStatus.INTERRUPTED
+    if kept.mode is SaveMode.FINAL:
+        for array, (_, size) in zip(arrays_of_points(outputs, kept.sizes), kept.sizes, strict=True):
+            array.reshape(size, -1)[:, n_written:] = np.nan
