@@ -266,8 +266,8 @@ def test_a_jacobian_that_is_not_used_is_mentioned(method):
     ("jac", "says"),
     [
         (np.ones((2, 3)), r"an array of shape \(2, 3\)"),
-        (np.eye(3), r"a matrix of shape \(3, 3\).*must be one of '\(2, 2\)'"),
-        ("dense", "a str.*a SciPy sparse matrix"),
+        (np.eye(3), r"a matrix of shape \(3, 3\).*must be one of shape \(2, 2\)"),
+        ("dense", "is 'dense'.*a SciPy sparse matrix"),
         ([[np.nan, 0.0], [0.0, 1.0]], "inf or nan"),
         (lambda t, y: [[1.0, 2.0]], "must return 2 rows of 2 numbers"),
     ],

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cubie import Solver
-from cubie.backend.cpu import threads
+from cubie.backend import machine
 from cubie.backend.cpu.native_team import SPINS, NativeTeam
 from cubie.backend.cpu.threads import PooledTeam
 from tests.oracle.problems import LORENZ
@@ -130,7 +130,7 @@ print("done")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_process_solves_with_threads_of_its_own():
     """What `multiprocessing` does by default on Linux; the process then ends without a hitch."""
-    environment = os.environ | {threads.THREADS_VARIABLE: "3"}
+    environment = os.environ | {machine.THREADS_VARIABLE: "3"}
     done = subprocess.run(
         [sys.executable, "-c", FORKED],
         env=environment, capture_output=True, text=True, timeout=120, check=False,

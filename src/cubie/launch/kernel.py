@@ -214,7 +214,8 @@ def _by_qualified_name(registry: BufferRegistry, locations: Any) -> Any:
     """Let a mapping name buffers as options do (`state`) or as plans do (`loop.state`)."""
     if not isinstance(locations, Mapping):
         if not isinstance(locations, str) or locations not in POLICIES:
-            advice = "Or give a mapping of buffers to locations, or a Plan."
+            is_word = isinstance(locations, str)
+            advice = "" if is_word else "Or give a mapping of buffers to locations, or a Plan."
             raise InvalidOption("locations", locations, POLICIES, advice)
         return locations
 

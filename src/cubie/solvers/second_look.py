@@ -183,7 +183,10 @@ def _build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
         measured = active & shrinks & ~first
         rate = select(measured, size, zero) / select(measured, previous, one)
         eta = select(measured, rate / (one - rate), eta)
-        converged = (shrinks & (eta * size <= tolerance)) | (size == zero)
+        # A matrix that is rebuilt, or damped, makes no constant rate: a huge change and then a
+        # large one say nothing. A whole change below the tolerance does.
+        near = (damping == zero) & (size <= one)
+        converged = (near & shrinks & (eta * size <= tolerance)) | (size == zero)
         # Near a solution that rounding hides, changes are small, and no longer shrink.
         limit = noise * largest
         limit = select(iterations < PATIENCE, limit, maximum(limit, minimum(one, louder * limit)))
