@@ -23,7 +23,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cubie.backend import absolute, any_lane, is_finite, maximum, minimum, select, square_root
+from cubie.backend import (
+    absolute,
+    any_lane,
+    as_real,
+    is_finite,
+    maximum,
+    minimum,
+    select,
+    square_root,
+)
 from cubie.factory import BuildContext
 from cubie.numerics.error_norm import build_scale
 from cubie.solvers.contract import Matrix
@@ -37,7 +46,7 @@ DAMPING, DAMPING_FACTOR, LEAST_DAMPING = 3.0, 0.7, 0.05
 GROWTH = 1.2
 LEAST_PACE = 0.3
 # Iterations of a second look: twelve are damped, and some equations converge slowly.
-MOST_ITERATIONS = 300
+MOST_ITERATIONS = 600
 # So many iterations, and a change that is less than the tolerance but does not shrink any more is
 # rounding, up to so many times as large.
 PATIENCE, LARGEST_NOISE = 24, 100.0
@@ -203,6 +212,7 @@ def _build_move(newton: NewtonParts, context: BuildContext) -> Callable:
     zero, one, half, quarter = constant(0.0), constant(1.0), constant(0.5), constant(0.25)
     growth, factor, least = constant(GROWTH), constant(DAMPING_FACTOR), constant(LEAST_DAMPING)
     strongest, least_pace = constant(DAMPING), constant(LEAST_PACE)
+    more = constant(0.005)
 
     def move(increment, delta, judged, iterations, active, usable, pace, damping):
         size, shrinks, _, converged = judged
@@ -218,7 +228,9 @@ def _build_move(newton: NewtonParts, context: BuildContext) -> Callable:
             increment[i] = select(active, moved, increment[i])
         lower = select(damping * factor < least, zero, damping * factor)
         # On by damped changes.
-        damping = select(sound & ~stuck, lower, maximum(damping, strongest))
+        # Stronger each time: the same way again would lead round in a circle.
+        again = strongest * (one + more * as_real(iterations, size))
+        damping = select(sound & ~stuck, lower, maximum(damping, again))
         return select(stuck, one, pace), damping
 
     return backend.device(move)
