@@ -42,6 +42,8 @@ from cubie.solvers.stage_jacobians import build_stage_change
 
 # By how much 1 / h in the matrix is enlarged at first, how that shrinks, and where it ends.
 DAMPING, DAMPING_FACTOR, LEAST_DAMPING = 3.0, 0.7, 0.05
+# Where it begins again it is larger by so much for every iteration before.
+MORE_DAMPING = 0.005
 # A part of a change that is taken grows so much after one that shrinks.
 GROWTH = 1.2
 LEAST_PACE = 0.3
@@ -212,7 +214,7 @@ def _build_move(newton: NewtonParts, context: BuildContext) -> Callable:
     zero, one, half, quarter = constant(0.0), constant(1.0), constant(0.5), constant(0.25)
     growth, factor, least = constant(GROWTH), constant(DAMPING_FACTOR), constant(LEAST_DAMPING)
     strongest, least_pace = constant(DAMPING), constant(LEAST_PACE)
-    more = constant(0.005)
+    more = constant(MORE_DAMPING)
 
     def move(increment, delta, judged, iterations, active, usable, pace, damping):
         size, shrinks, _, converged = judged
