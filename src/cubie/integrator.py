@@ -18,6 +18,7 @@ from cubie.run.free_steps import may_take_free_steps
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
 from cubie.run.loop import IVPLoop
 from cubie.run.saving import SaveMode
+from cubie.run.summaries.request import NOTHING, Asked, Tracking, resolve, roughly
 from cubie.systems.component import SystemComponent
 from cubie.tableaus import DIRKTableau, ERKTableau, FIRKTableau, RosenbrockTableau, Tableau
 
@@ -54,6 +55,9 @@ class RunSettings:
     per_component : bool
         Tolerances are given per component.
     first_step_given : bool
+    summaries : Asked
+    windowed : bool
+        Summaries are of a part of the time.
     """
 
     # Compared as an object: hashing its exact coefficients takes longer than a small solve.
@@ -62,6 +66,8 @@ class RunSettings:
     save_mode: SaveMode = SaveMode.FINAL
     per_component: bool = False
     first_step_given: bool = False
+    summaries: Asked = NOTHING
+    windowed: bool = False
 
     def controller_class(self) -> type[StepController]:
         """Return the controller these settings ask for.
@@ -91,8 +97,16 @@ class RunSettings:
         """Tell whether nothing is decided by a step of a group: see `cubie.run.free_steps`."""
         adaptive = self.controller_class().adaptive
         return may_take_free_steps(
-            algorithm_for(self.method), self.method, adaptive, self.save_mode
+            algorithm_for(self.method), self.method, adaptive, self.save_mode, bool(self.summaries)
         )
+
+    def tracking(self, system: SystemLike) -> Tracking | None:
+        """Return what is summarised of runs of a system; None if nothing is."""
+        if not self.summaries:
+            return None
+        if isinstance(system, Shape):
+            return roughly(self.summaries, self.windowed)
+        return resolve(self.summaries, system.state_names, (), self.windowed)
 
 
 class SingleIntegratorRun:
@@ -123,7 +137,10 @@ class SingleIntegratorRun:
         adaptive = self.controller.adaptive
         method = settings.method if adaptive else settings.method.without_error_estimate()
         make_algorithm = algorithm_for(method)
-        self.algorithm = make_algorithm(method, component, dtype, options, settings.per_component)
+        tracking = settings.tracking(system)
+        self.algorithm = make_algorithm(
+            method, component, dtype, options, settings.per_component, tracking is not None
+        )
         initial_step = self._make_initial_step(component, dtype, options)
         self.loop = IVPLoop(
             component,
@@ -134,6 +151,7 @@ class SingleIntegratorRun:
             settings.per_component,
             dtype,
             options,
+            tracking,
         )
         require_known(options, self.options())
 

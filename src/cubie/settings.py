@@ -13,8 +13,10 @@ from cubie.backend import Backend, make_backend
 from cubie.errors import InvalidOption, InvalidProblem
 from cubie.integrator import RunSettings
 from cubie.launch.kernel import DEFAULT_BLOCK_SIZE, BatchSolverConfig
+from cubie.launch.summaries import Window
 from cubie.reals import is_flag
 from cubie.run.saving import SaveMode
+from cubie.run.summaries.request import NOTHING, Asked, read_summaries
 from cubie.sizes import parse_size
 from cubie.systems import System, read_jacobian
 from cubie.tableaus import get_tableau
@@ -47,6 +49,19 @@ class SolverSettings:
     save: str | None = None
     jac: Any = field(default=None)  # as given: a matrix may change in place
     mass_matrix: Any = None
+    summaries: Asked = field(default=NOTHING, converter=read_summaries)
+    window: Any = None
+    after: Any = None
+
+    def summary_window(self) -> Window | None:
+        """Return the part of time that summaries are of, None for all of it."""
+        found = Window.read(self.window, self.after)
+        if found is not None and not self.summaries:
+            name, given = ("window", self.window) if self.after is None else ("after", self.after)
+            raise InvalidOption(
+                name, given, advice="It is for `summaries`, and none are asked for."
+            )
+        return found
 
     @jac.validator
     def _check_jac(self, attribute: Any, given: Any) -> None:
@@ -74,6 +89,8 @@ class SolverSettings:
             save_mode=mode,
             per_component=per_component,
             first_step_given=self.first_step is not None,
+            summaries=self.summaries,
+            windowed=self.summary_window() is not None,
         )
 
     def run_dtype(self, y0: Any) -> np.dtype:

@@ -275,6 +275,7 @@ class Solver:
             checks.positive("max_step", settings.max_step, allow_infinite=True),
             checks.count("max_steps", settings.max_steps),
             self._notes(system, settings, batch),
+            settings.summary_window(),
         )
 
     def _notes(self, system: System, settings: SolverSettings, batch: Batch) -> tuple[str, ...]:

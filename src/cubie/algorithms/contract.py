@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from attrs import frozen
 
+from cubie.backend import rounded_sum
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.systems.component import SystemComponent
 
@@ -184,11 +185,12 @@ class StepAlgorithm(CUDAFactory):
 
         def of_derivatives(memory, h, state, i):
             stages = allocate(memory, None)
-            return state[i] + h * value(stages, i), h * slope(stages, i)
+            # Rounded as a sum of its own: two ways to add it up would be two values.
+            return rounded_sum(state[i], h * value(stages, i)), h * slope(stages, i)
 
         def of_increments(memory, h, state, i):
             stages = allocate(memory, None)
-            return state[i] + value(stages, i), slope(stages, i)
+            return rounded_sum(state[i], value(stages, i)), slope(stages, i)
 
         return context.backend.device(of_derivatives if derivatives else of_increments)
 

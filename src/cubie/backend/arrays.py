@@ -19,7 +19,9 @@ class KernelInputs(NamedTuple):
     parameters: Any  # dtype: parameter j of a run is at offset[j] + stride[j] * run
     parameter_offsets: Any  # (m,) int64
     parameter_strides: Any  # (m,) int64: 1 or 0
-    time_span: Any  # (2,) dtype: start, and 1 or -1 for the direction
+    # start, 1 or -1 for the direction, and between which times from the start of a run summaries
+    # look at it
+    time_span: Any  # (4,) dtype
     tolerances: Any  # rtol then atol; (2,) or (2 n,) dtype
     step_limits: Any  # (2,) dtype: first step, largest step
     limits: Any  # (3,) int64: attempted steps a run may use; times to save; S
@@ -38,6 +40,7 @@ class KernelOutputs(NamedTuple):
     saved: Any  # (N,) int64: points saved, or that there should have been room for
     counters: Any  # (C * N,) int64
     status: Any  # (N,) int32
+    summaries: Any  # (K * N,) dtype: [slot][run], K slots of summaries
     first: Any  # (N + 1,) int64, only read: where the points of each run begin, and P
 
 

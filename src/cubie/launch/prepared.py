@@ -11,12 +11,13 @@ from attrs import field, frozen
 from cubie.backend import Interrupted, KernelInputs, OutputBlock
 from cubie.launch.capacity import kept_of
 from cubie.launch.kernel import BatchSolverKernel, make_inputs
-from cubie.launch.outputs import make_outputs, mark_unwritten
+from cubie.launch.outputs import PerRun, make_outputs, mark_unwritten
 from cubie.launch.points import Points
 from cubie.launch.results import Result, ResultKind, Work, with_partial_result
 from cubie.launch.staging import Staging
 from cubie.launch.steps import Room, StepsSolve
 from cubie.launch.stops import FIELDS, Stops, lay_out_stops
+from cubie.launch.summaries import EVER, Window
 from cubie.run.saving import SaveMode, sizes_of
 from cubie.systems import Batch, System, inconsistency
 
@@ -46,6 +47,7 @@ class PreparedSolve:
     max_step: float
     max_steps: int
     notes: tuple[str, ...]
+    window: Window | None = None  # of summaries
     room: Room = field(factory=Room, init=False, eq=False)  # for points, where steps are saved
 
     @cached_property
@@ -91,7 +93,12 @@ class PreparedSolve:
             save_times=times,
             counted=not self.adaptive,
             reads_time=self.reads_time,
+            window=self.window_of(span),
         )
+
+    def window_of(self, span: Span) -> Span:
+        """Return between which times from the start of runs summaries look at them."""
+        return EVER if self.window is None else self.window.elapsed(span)
 
     def stops(self, span: Span, times: np.ndarray | None, first_step: float) -> Stops:
         """Return where the steps of runs must land; see `lay_out_stops`."""
@@ -123,7 +130,7 @@ class PreparedSolve:
     def _solve(self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None) -> Solved:
         kernel, kept = self.kernel, kept_of(self.mode, n_runs, self._kind.sizes, self.dtype)
         n_points, on_device = 1 if times is None else len(times), kernel.compiled.free_bytes
-        outputs = make_outputs(kept, n_points, self._n_counters, on_device)
+        outputs = make_outputs(kept, n_points, self._per_run, on_device)
         try:
             return outputs, None, kernel.launch(n_runs, inputs, outputs)
         except Interrupted as interruption:
@@ -137,7 +144,7 @@ class PreparedSolve:
             kernel.launch,
             inputs,
             kept,
-            self._n_counters,
+            self._per_run,
             self.room,
             kernel.backend.runs_at_once,
             kernel.compiled.free_bytes,
@@ -165,14 +172,17 @@ class PreparedSolve:
         return self.kernel.integrator.loop.system.system
 
     @cached_property
-    def _n_counters(self) -> int:
-        return self.kernel.integrator.loop.n_counters
+    def _per_run(self) -> PerRun:
+        loop = self.kernel.integrator.loop
+        return PerRun(loop.n_counters, 0 if loop.tracking is None else loop.tracking.n_slots)
 
     @cached_property
     def _kind(self) -> ResultKind:
         loop = self.kernel.integrator.loop
         work = Work.of(loop.algorithm, loop.initial_step.rhs_evaluations)
-        return ResultKind(self.mode, sizes_of(loop.kept), work, self.kernel.plan, self.notes)
+        return ResultKind(
+            self.mode, sizes_of(loop.kept), work, self.kernel.plan, self.notes, loop.tracking
+        )
 
 
 class RecurringSolve:
@@ -216,7 +226,7 @@ class RecurringSolve:
             inputs = prepared.lay_out(batch, span, times, first_step)
             # The states may be those of the batch itself, which other threads lay out too.
             inputs = inputs._replace(initial_state=inputs.initial_state.copy())
-            staging = Staging(inputs, batch, self._args, prepared.stops)
+            staging = Staging(inputs, batch, self._args, prepared.stops, prepared.window_of)
         # Not used again where anything raises: a signal may have come between two of its writes.
         inputs = staging.fill(y0, args, span, times, first_step)
         result = prepared.launch(inputs, batch.n_runs, span, times)

@@ -12,8 +12,10 @@ from cubie.algorithms import StepAlgorithm
 from cubie.backend import OutputBlock
 from cubie.launch.points import Points
 from cubie.launch.ragged import RaggedArray
+from cubie.launch.summaries import summaries_of
 from cubie.run.parts import COUNTERS
 from cubie.run.saving import SaveMode, Sizes
+from cubie.run.summaries.request import Tracking
 from cubie.status import RunStatus
 from cubie_planner import Plan
 
@@ -52,6 +54,8 @@ class ResultKind:
     work : Work
     plan : cubie_planner.Plan
     notes : tuple of str
+    tracking : Tracking or None
+        What is summarised of runs.
     """
 
     mode: SaveMode
@@ -59,6 +63,7 @@ class ResultKind:
     work: Work
     plan: Plan
     notes: tuple[str, ...]
+    tracking: Tracking | None = None
 
 
 def _counter(name: str) -> Any:
@@ -127,6 +132,10 @@ class Result:
         What happened, and what to do about failures.
     t_reached : float *
         Time that the run got to.
+    summaries : dict of dict
+        Of `summaries=`: ``summaries["v"]["max"]`` is (n_runs,) for a batch, a number for one run;
+        empty where none were asked for. NaN where nothing of a run was summarised; of a run that
+        failed they are of the time until `t_reached`.
     plan : cubie_planner.Plan
         Where every buffer lived.
     notes : tuple of str
@@ -200,6 +209,14 @@ class Result:
         times = self._outputs.arrays.times if points is None else points.last_times()
         reached = np.where(self._outputs.arrays.status >= 0, self._span[1], self._at(times))
         return reached[0] if self._single else reached
+
+    @cached_property
+    def summaries(self) -> dict[Any, dict[str, Any]]:
+        tracking = self._kind.tracking
+        if tracking is None:
+            return {}
+        written = self._outputs.arrays.summaries
+        return summaries_of(written, tracking, self._n_runs, self._span)
 
     @cached_property
     def nfev(self) -> Any:

@@ -13,6 +13,7 @@ from cubie.run.clock import build_clock, time_of
 from cubie.run.faults import build_faults
 from cubie.run.parts import Progress, RunParts
 from cubie.run.saving import Point, build_saving
+from cubie.run.summaries.tracking import build_tracking
 from cubie.status import RunStatus
 
 # Squared norm that stands for "not finite": the controller then shrinks the
@@ -42,6 +43,7 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     clock = build_clock(loop.save_mode, backend, loop.controller.adaptive)
     next_stop, now, propose, keep = clock.stop, clock.now, clock.propose, clock.keep
     time = backend.device(time_of)
+    track = build_tracking(loop, context).track
     judge = _build_judge(loop, context)
     account = build_faults(backend, loop.system)
     outcome = _build_outcome(loop, backend)
@@ -56,7 +58,8 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         elapsed, carry, saved, status, active, settled = progress
         state, parameters, counters, dt, accept_step, proposed = lane
         stop = next_stop(launch.inputs, final, saved)
-        t = time(launch.inputs, direction, now(stop, elapsed, dt, counters))
+        start = now(stop, elapsed, dt, counters)
+        t = time(launch.inputs, direction, start)
         ahead = propose(launch, stop, elapsed, carry, dt, counters)
         enter_step(memory)
         failure = step(memory, launch, t, ahead.h * direction, state, parameters, proposed)
@@ -73,6 +76,7 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         enter_save(memory)
         point = Point(proposed.state, lane)
         saved = save(launch, outputs, accept, ahead.lands, saved, ahead.ahead, point)
+        track(memory, launch, accept, ahead, start, direction, lane)
         enter_commit(memory)
         for i in range(n):
             state[i] = select(accept, proposed.state[i], state[i])

@@ -32,10 +32,17 @@ LONGEST = 64
 
 
 def may_take_free_steps(
-    algorithm: type[StepAlgorithm], tableau: Tableau, adaptive: bool, save_mode: SaveMode
+    algorithm: type[StepAlgorithm],
+    tableau: Tableau,
+    adaptive: bool,
+    save_mode: SaveMode,
+    followed: bool,
 ) -> bool:
-    """Tell whether a loop of such parts takes steps without judging them, in groups of lanes."""
-    judged = adaptive or save_mode is SaveMode.STEPS
+    """Tell whether a loop of such parts takes steps without judging them, in groups of lanes.
+
+    Each is looked at where step sizes are chosen, all are saved, or summaries follow them.
+    """
+    judged = adaptive or save_mode is SaveMode.STEPS or followed
     return algorithm.is_memoryless(tableau) and not judged
 
 
@@ -43,7 +50,7 @@ def takes_free_steps(loop: RunParts, width: int) -> bool:
     """Tell whether a loop takes steps without judging them, in groups of `width` lanes."""
     algorithm, adaptive = loop.algorithm, loop.controller.adaptive
     return width > 1 and may_take_free_steps(
-        type(algorithm), algorithm.tableau, adaptive, loop.save_mode
+        type(algorithm), algorithm.tableau, adaptive, loop.save_mode, loop.tracking is not None
     )
 
 

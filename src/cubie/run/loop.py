@@ -17,6 +17,7 @@ from cubie.run.clock import build_clock, time_of
 from cubie.run.free_steps import build_free_steps, takes_free_steps
 from cubie.run.parts import N_ATTEMPT_COUNTERS, Lane, Progress, RunParts
 from cubie.run.saving import Point, build_saving, sizes_of
+from cubie.run.summaries.tracking import build_tracking
 from cubie.status import RunStatus
 
 # A counter that reaches this is added to the results and starts again: an attempt that follows
@@ -37,6 +38,7 @@ class IVPLoop(RunParts):
             self.algorithm.iterates,
             FULL_COUNTER,
             self.algorithm.proportional_below,
+            self.tracking,
         )
 
     def build(self, context: BuildContext) -> Callable:
@@ -142,6 +144,7 @@ class IVPLoop(RunParts):
         choose = self.child_functions(context, "initial_step")
         algorithm = self.child_functions(context, "algorithm")
         controller = self.child_functions(context, "controller")
+        begin_summaries = build_tracking(self, context).begin
         start_algorithm, start_controller = algorithm.start, controller.start
         save = build_saving(self.save_mode, backend, self.kept).save
         clock = build_clock(self.save_mode, backend, self.controller.adaptive)
@@ -157,6 +160,7 @@ class IVPLoop(RunParts):
             h = choose(memory, launch, t_start, final.elapsed, direction, state, parameters)
             start_algorithm(memory, fresh, t_start, state, parameters)
             start_controller(memory, fresh, h)
+            begin_summaries(memory, fresh)
             lane.dt[0] = select(fresh, h, lane.dt[0])
             for i in range(n_counters):
                 counters[i] = select(fresh, 0, counters[i])
@@ -173,6 +177,7 @@ class IVPLoop(RunParts):
         write_end = build_saving(self.save_mode, backend, self.kept).finish
         clock = build_clock(self.save_mode, backend, self.controller.adaptive)
         next_stop, now = clock.stop, clock.now
+        finish_summaries = build_tracking(self, context).finish
         enter = context.phase("finish")
         n_attempt_counters = N_ATTEMPT_COUNTERS
 
@@ -183,6 +188,7 @@ class IVPLoop(RunParts):
             stop = next_stop(inputs, final, saved)
             reached = now(stop, progress.elapsed, lane.dt, counters)
             write_end(launch, outputs, done, saved, reached, Point(lane.state, lane))
+            finish_summaries(memory, launch, outputs, done)
             store_run(outputs.status, 0, run, done, progress.status)
             for i in range(n_attempt_counters):
                 store_run(outputs.counters, i * n_runs, run, done, counters[i])

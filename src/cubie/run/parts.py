@@ -13,6 +13,7 @@ from cubie.controllers import StepController
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
 from cubie.run.saving import Kept, SaveMode, kept_states
+from cubie.run.summaries.request import Tracking
 from cubie.systems.component import SystemComponent
 
 # What a run counts; the last two are kept only for algorithms that iterate.
@@ -58,10 +59,15 @@ class RunParts(CUDAFactory):
         Whether tolerances are given per component.
     dtype : dtype
     options : mapping
+    tracking : Tracking, optional
+        What is summarised of a run.
     """
 
     name = "loop"
-    phases = ("load", "start", "begin", "step", "judge", "control", "save", "commit", "finish")
+    phases = (
+        "load", "start", "begin", "step", "judge", "control", "save", "summarise", "commit",
+        "finish",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -73,15 +79,17 @@ class RunParts(CUDAFactory):
         per_component: bool,
         dtype,
         options: Mapping[str, Any],
+        tracking: Tracking | None = None,
     ):
         super().__init__(dtype, options)
+        self.tracking = tracking
         self.system, self.algorithm, self.controller = system, algorithm, controller
         self.initial_step = initial_step
         self.save_mode = save_mode
         self.per_component = per_component
         self._register_buffers(system.n_states, system.n_parameters)
         self.add_child(initial_step, during="start")
-        calls = {"start": "start", "step": "step", "commit": "commit"}
+        calls = {"start": "start", "step": "step", "inside": "summarise", "commit": "commit"}
         self.add_child(algorithm, during=calls)
         self.add_child(controller, during={"start": "start", "control": "control"})
 
@@ -111,6 +119,11 @@ class RunParts(CUDAFactory):
             enabled=self.algorithm.iterates,
         )
         self.register_buffer("dt", 1, access_weight=4.0)
+        # Numbers of the summaries of a run; the first says since when it is summarised.
+        if self.tracking is not None:
+            self.register_buffer(
+                "state_summary", self.tracking.n_state_slots, persistent=True, access_weight=2.0
+            )
         # From one attempt to the next its verdict goes as a mask.
         self.register_buffer(
             "accept_step", 1, dtype=np.int32, phases=("control",), access_weight=3.0
