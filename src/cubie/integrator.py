@@ -17,19 +17,23 @@ from cubie.factory import BuildCache, BuildContext, require_known
 from cubie.run.free_steps import may_take_free_steps
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
 from cubie.run.loop import IVPLoop
-from cubie.run.saving import SaveMode
+from cubie.run.saving import Choice, SaveMode
 from cubie.systems.component import SystemComponent
+from cubie.systems.observables.component import ObservablesComponent
 from cubie.tableaus import DIRKTableau, ERKTableau, FIRKTableau, RosenbrockTableau, Tableau
 
 
 class SystemLike(Protocol):
-    """What composing components needs to know of a system."""
+    """What composing components needs to know of a system, of states or of observables."""
 
     @property
     def n_states(self) -> int: ...
 
     @property
     def n_parameters(self) -> int: ...
+
+    @property
+    def n_outputs(self) -> int: ...
 
 
 @frozen
@@ -38,6 +42,7 @@ class Shape:
 
     n_states: int = 1
     n_parameters: int = 0
+    n_outputs: int = 1
 
 
 @frozen
@@ -54,6 +59,10 @@ class RunSettings:
     per_component : bool
         Tolerances are given per component.
     first_step_given : bool
+    observes : bool
+        There are observables that somebody reads.
+    choice : Choice
+        Which states and observables are kept.
     """
 
     # Compared as an object: hashing its exact coefficients takes longer than a small solve.
@@ -62,6 +71,8 @@ class RunSettings:
     save_mode: SaveMode = SaveMode.FINAL
     per_component: bool = False
     first_step_given: bool = False
+    observes: bool = False
+    choice: Choice = field(factory=Choice)
 
     def controller_class(self) -> type[StepController]:
         """Return the controller these settings ask for.
@@ -105,6 +116,8 @@ class SingleIntegratorRun:
     dtype : dtype
     options : mapping
         Options of any component in the tree.
+    observables : System or Shape, optional
+        Of observables, where the settings say that somebody reads them.
 
     Raises
     ------
@@ -113,10 +126,15 @@ class SingleIntegratorRun:
     """
 
     def __init__(
-        self, system: SystemLike, settings: RunSettings, dtype, options: Mapping[str, Any]
+        self,
+        system: SystemLike,
+        settings: RunSettings,
+        dtype,
+        options: Mapping[str, Any],
+        observables: SystemLike | None = None,
     ):
         self.settings = settings
-        self._made_of = system, settings, dtype, dict(options)
+        self._made_of = system, settings, dtype, dict(options), observables
         component = SystemComponent(system, dtype)
         self.controller = self._make_controller(settings, dtype, options)
         # An estimate that nobody judges has no buffer to be written to.
@@ -134,12 +152,19 @@ class SingleIntegratorRun:
             settings.per_component,
             dtype,
             options,
+            self._make_observables(observables, dtype),
+            settings.choice,
         )
         require_known(options, self.options())
 
     def __reduce__(self):
         # Components declare their buffers by functions, which cannot be pickled.
         return SingleIntegratorRun, self._made_of
+
+    def _make_observables(self, system: Any, dtype) -> ObservablesComponent | None:
+        if not self.settings.observes:
+            return None
+        return ObservablesComponent(Shape() if system is None else system, dtype)
 
     @staticmethod
     def _make_controller(settings: RunSettings, dtype, options) -> StepController:

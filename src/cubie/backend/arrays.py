@@ -39,6 +39,7 @@ class KernelOutputs(NamedTuple):
     counters: Any  # (C * N,) int64
     status: Any  # (N,) int32
     first: Any  # (N + 1,) int64, only read: where the points of each run begin, and P
+    observables: Any  # like states, of as many as are kept
 
 
 # Elements of arrays that do not have the runs' dtype.
@@ -54,7 +55,7 @@ DTYPES = {
     "first": np.int64,
 }
 # What a launch writes of each point; it lies at the end of the block.
-OF_POINTS = ("states", "times")
+OF_POINTS = ("states", "times", "observables")
 
 
 def element_dtypes(record: type, dtype: np.dtype) -> dict[str, np.dtype]:
@@ -86,11 +87,13 @@ class OutputLayout:
     def of(cls, counts: KernelOutputs, dtype: np.dtype) -> OutputLayout:
         """Lay out arrays of so many elements; `dtype` is the runs'."""
         dtypes = KernelOutputs(**element_dtypes(KernelOutputs, dtype))
-        offsets, size = [], 0
-        for count, kind in zip(reversed(counts), reversed(dtypes), strict=True):
-            offsets.append(size)
-            size += -(-count * kind.itemsize // ALIGNMENT) * ALIGNMENT
-        return cls(counts, dtypes, KernelOutputs(*reversed(offsets)), size)
+        offsets, size = {}, 0
+        of_runs = [name for name in KernelOutputs._fields if name not in OF_POINTS]
+        for name in (*of_runs, *OF_POINTS):
+            offsets[name] = size
+            n_bytes = getattr(counts, name) * getattr(dtypes, name).itemsize
+            size += -(-n_bytes // ALIGNMENT) * ALIGNMENT
+        return cls(counts, dtypes, KernelOutputs(**offsets), size)
 
     @property
     def head_bytes(self) -> int:

@@ -12,8 +12,9 @@ from cubie.algorithms.contract import Proposed
 from cubie.controllers import StepController
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
-from cubie.run.saving import Kept, SaveMode, kept_states
+from cubie.run.saving import Choice, Kept, SaveMode
 from cubie.systems.component import SystemComponent
+from cubie.systems.observables.component import ObservablesComponent
 
 # What a run counts; the last two are kept only for algorithms that iterate.
 COUNTERS = ("steps", "rejected", "newton", "linear")
@@ -30,6 +31,8 @@ class Lane(NamedTuple):
     dt: Any  # (1,): size of the next step
     accept_step: Any  # (1,): the controller's verdict
     proposed: Proposed
+    observables: Any  # of the state; any buffer where there are none
+    proposed_observables: Any  # of the proposed state
 
 
 class Progress(NamedTuple):
@@ -41,6 +44,13 @@ class Progress(NamedTuple):
     status: Any
     active: Any  # the run goes on
     settled: Any  # the attempt before was accepted, or there was none
+
+
+ALL = Choice()
+
+
+def _as_given(memory, parent):
+    return parent
 
 
 class RunParts(CUDAFactory):
@@ -58,6 +68,10 @@ class RunParts(CUDAFactory):
         Whether tolerances are given per component.
     dtype : dtype
     options : mapping
+    observables : ObservablesComponent, optional
+        None where nobody reads any.
+    choice : Choice
+        What is kept of each point that is saved.
     """
 
     name = "loop"
@@ -73,8 +87,11 @@ class RunParts(CUDAFactory):
         per_component: bool,
         dtype,
         options: Mapping[str, Any],
+        observables: ObservablesComponent | None = None,
+        choice: Choice = ALL,
     ):
         super().__init__(dtype, options)
+        self.observables, self.choice = observables, choice
         self.system, self.algorithm, self.controller = system, algorithm, controller
         self.initial_step = initial_step
         self.save_mode = save_mode
@@ -84,6 +101,19 @@ class RunParts(CUDAFactory):
         calls = {"start": "start", "step": "step", "commit": "commit"}
         self.add_child(algorithm, during=calls)
         self.add_child(controller, during={"start": "start", "control": "control"})
+        if observables is not None:
+            self.add_child(observables, during=self._observing_phases())
+            self._register_observables(observables.n_outputs)
+
+    def _observing_phases(self) -> tuple[str, ...]:
+        """Return the phases in which points are saved."""
+        return ("finish",) if self.save_mode is SaveMode.FINAL else ("start", "save")
+
+    def _register_observables(self, n: int) -> None:
+        *first, last = self._observing_phases()
+        self.register_buffer("observables", n, phases=(first[0] if first else last,))
+        if first:
+            self.register_buffer("proposed_observables", n, phases=(last,))
 
     def _register_buffers(self, n: int, m: int) -> None:
         proposed = (("algorithm.solution", "commit"),)
@@ -124,7 +154,20 @@ class RunParts(CUDAFactory):
     @property
     def kept(self) -> tuple[Kept, ...]:
         """What is kept of each point that is saved."""
-        return (kept_states(self.system.n_states),)
+        n_observables = 0 if self.observables is None else self.observables.n_outputs
+        return self.choice.kept(self.system.n_states, n_observables)
+
+    def observables_allocators(self, context: BuildContext) -> tuple[Callable, Callable]:
+        """Return the allocators of `observables` and `proposed_observables`.
+
+        Those of buffers that there are not return what they are given as parent.
+        """
+        there, nowhere = self.buffer_registry.buffers, context.backend.device(_as_given)
+        first, second = (
+            context.allocator(name) if name in there else nowhere
+            for name in ("observables", "proposed_observables")
+        )
+        return first, second
 
     def proposed_state_allocator(self, context: BuildContext) -> Callable:
         """Return the allocator of `proposed_state`, for the target of `context`."""
