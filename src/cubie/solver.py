@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,16 +14,17 @@ from cubie.backend import building, is_small_batch
 from cubie.errors import InvalidOption, level_of_caller
 from cubie.factory import require_known
 from cubie.integrator import SingleIntegratorRun, check_options, options_of
-from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.prepared import PreparedSolve, RecurringSolve, is_worth_keeping
 from cubie.launch.results import Result
 from cubie.launch.staging import shapes_of
 from cubie.memory import (
-    MAX_CONTENT_BYTES,
     MAX_REMEMBERED,
     SETTINGS,
     KernelMemory,
     Setup,
+    content_of,
+    structure_of,
 )
 from cubie.other_choices import options_elsewhere
 from cubie.recent import Recent
@@ -249,7 +249,7 @@ class Solver:
         """
         settings, options = setup.settings, setup.options
         mode = settings.save_mode(batch.n_runs is None, times)
-        structure = None if content is None else _structure(batch.args)
+        structure = None if content is None else structure_of(batch.args)
         if structure is None:
             return self._prepare(settings, options, batch, mode, dtype)
         small = is_small_batch(dtype, batch.n_runs or 1)
@@ -311,7 +311,7 @@ class Solver:
         jac, mass = read_jacobian(settings.jac), settings.mass_matrix
         n = batch.y0.shape[0]
         given = "" if jac is None and mass is None else fingerprint(jac, mass)
-        parts = (self._fun.current(), _structure(batch.args), given)
+        parts = (self._fun.current(), structure_of(batch.args), given)
         key = None if None in parts else (n, *parts)
         known = None if key is None else self._systems.get(key)
         if known is not None:
@@ -337,7 +337,7 @@ class Solver:
         if not has_observables(given):
             return None
         n = batch.y0.shape[0]
-        parts = (fingerprint(self.equations, given), _structure(batch.args))
+        parts = (fingerprint(self.equations, given), structure_of(batch.args))
         key = None if None in parts else ("observables", n, *parts)
         known = None if key is None else self._systems.get(key)
         if known is not None:
@@ -364,27 +364,18 @@ class Solver:
         small = is_small_batch(dtype, batch.n_runs or 1)
         backend = settings.make_backend(dtype, system, run_settings, small)
         config = settings.config(backend)
-        given = _key_of(options, config)
+        given = content_of(options, config)
         # The system itself: every field of it that says what is computed is compared.
         key = (*systems, backend.identity(system), run_settings, given, backend.key)
         memory = self._memory
         with building():  # another thread may want the same
             kernel = None if given is None else memory.kernels.get(key)
             if kernel is None:
-                integrator = SingleIntegratorRun(
-                    system, run_settings, dtype, options, observables
-                )
+                integrator = SingleIntegratorRun(system, run_settings, dtype, options, observables)
                 kernel = BatchSolverKernel(integrator, config, backend, memory.built)
                 if given is not None:
                     kernel = memory.kernels.put(key, kernel)
         return kernel
-
-
-def _key_of(options: Mapping[str, Any], config: BatchSolverConfig) -> Any:
-    """Return the content of options and places of buffers; None where it cannot be seen."""
-    if not options and isinstance(config.locations, str):
-        return config
-    return fingerprint(sorted(options.items()), config)
 
 
 def _traced(fun: Callable, batch: Batch, names: Any, watched: Watched) -> System:
@@ -399,22 +390,3 @@ def _traced(fun: Callable, batch: Batch, names: Any, watched: Watched) -> System
         if advice:
             raise RightHandSideError(" ".join([str(error), *advice])) from error.__cause__
         raise
-
-
-def _structure(value: Any) -> Any:
-    """Describe args by what tracing depends on: types, shapes, and all that is no float; hashable.
-
-    None where their content cannot be seen.
-    """
-    kind = type(value)
-    if kind in (tuple, list):
-        entries = tuple(map(_structure, value))
-        return None if None in entries else (kind.__name__, entries)
-    if kind is np.ndarray:
-        content = b"" if value.dtype.kind == "f" else value.tobytes()
-        if len(content) > MAX_CONTENT_BYTES:
-            content = hashlib.sha256(content).digest()
-        return None if value.dtype.hasobject else (value.shape, value.dtype.str, content)
-    if kind in (float, np.float64, np.float32):
-        return "float"
-    return (kind.__name__, value) if kind in (int, bool, str) else fingerprint(value)

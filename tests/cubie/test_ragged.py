@@ -244,7 +244,7 @@ def fits(monkeypatch, free):
 REFUSED = {
     "final": (
         {"save": "final"},
-        "To keep the last point of 24 runs of 2 states in float64 takes 1.22 KB, and 1 KB of "
+        "To keep the last point of 24 runs of 2 states in float64 takes 1.16 KB, and 1 KB of "
         "memory can be had. Ask for fewer runs at once, or numbers of half the size "
         "(dtype='float32').",
     ),

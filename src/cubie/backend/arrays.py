@@ -9,6 +9,7 @@ import numpy as np
 from attrs import frozen
 
 ALIGNMENT = 64  # bytes: threads write to neighbouring arrays
+LARGEST_ITEM = 8  # bytes
 
 
 class KernelInputs(NamedTuple):
@@ -90,9 +91,11 @@ class OutputLayout:
         offsets, size = {}, 0
         of_runs = [name for name in KernelOutputs._fields if name not in OF_POINTS]
         for name in (*of_runs, *OF_POINTS):
-            offsets[name] = size
-            n_bytes = getattr(counts, name) * getattr(dtypes, name).itemsize
-            size += -(-n_bytes // ALIGNMENT) * ALIGNMENT
+            count, itemsize = getattr(counts, name), getattr(dtypes, name).itemsize
+            # What is one number is of one run, or not written: no thread writes beside it.
+            apart = ALIGNMENT if count > 1 else LARGEST_ITEM
+            offsets[name] = -(-size // apart) * apart
+            size = offsets[name] + count * itemsize
         return cls(counts, dtypes, KernelOutputs(**offsets), size)
 
     @property

@@ -26,9 +26,10 @@ _FORMS = tuple(
         ),
     )
 )
-_CHOICES = tuple(
-    map(Described, ("True (all)", "False or an empty sequence (none)", "a sequence of indices"))
-) + (Described("names"),)
+_CHOICES = (
+    *map(Described, ("True (all)", "False or an empty sequence (none)", "a sequence of indices")),
+    Described("names"),
+)
 
 
 def check_observables(given: Any) -> None:
@@ -165,7 +166,7 @@ def chosen(option: str, given: Any, names: Sequence[str], kind: str) -> tuple[in
     InvalidOption
         For a name or an index that there is not, or one that is given twice.
     """
-    if given is None or given is True or isinstance(given, np.bool_) and given:
+    if given is None or (isinstance(given, (bool, np.bool_)) and given):
         return None
     if isinstance(given, (bool, np.bool_)):
         return ()
@@ -193,5 +194,3 @@ def _index(option: str, entry: Any, names: Sequence[str], kind: str) -> int:
         advice = f"There are {n} {kind}, numbered from 0." if n else f"There are no {kind}."
         raise InvalidOption(option, Described(f"a choice of number {index}"), advice=advice)
     return index % n
-
-

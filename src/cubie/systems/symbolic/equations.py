@@ -292,7 +292,9 @@ def _sympy_text(expression) -> str:
 
 def _source(states, parameters, texts, used, quantities) -> str:
     lines = [f"{name} = {STATE}[{i}]" for i, name in enumerate(states)]
-    lines += [f"{name} = {read(name, texts[name])[0]}" for name in in_order_of_use(used, quantities)]
+    lines += [
+        f"{name} = {read(name, texts[name])[0]}" for name in in_order_of_use(used, quantities)
+    ]
     rates = ", ".join(read(name, texts[name])[0] for name in states)
     arguments = ", ".join((TIME, STATE, *parameters))
     body = "".join(f"    {line}\n" for line in lines)

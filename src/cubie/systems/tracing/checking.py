@@ -34,8 +34,8 @@ def plain_results(fun, n_states, args, asked, returned):
         results.append((t, y, _numbers(outcome, returned)))
     if not results:
         raise returned.error(
-            f"{returned.function} raises for {n_states} states and these args: {explain(first_error)}"
-            f"{_of_order(asked, returned.function)}"
+            f"{returned.function} raises for {n_states} states and these args: "
+            f"{explain(first_error)}{_of_order(asked, returned.function)}"
         ) from first_error
     t, y, derivative = results[0]
     if not np.array_equal(_numbers(_call(fun, t, y, args), returned), derivative, equal_nan=True):
@@ -64,7 +64,10 @@ def _of_order(fun, called):
         return ""
     if len(names) < 2 or names[1] not in ("t", "time") or names[0] in ("t", "time"):
         return ""
-    return f" The time comes first: {called} is called as {called}(t, y, *args), not as {called}({names[0]}, t)."
+    return (
+        f" The time comes first: {called} is called as {called}(t, y, *args), not as "
+        f"{called}({names[0]}, t)."
+    )
 
 
 def _points(n_states, positive):
@@ -126,8 +129,8 @@ def check_against_original(source, fun, args, results, returned):
         if not close.all():
             i = int(np.argmin(close))
             raise Untraceable(
-                f"its traced form differs from {returned.function} itself ({returned.label(i)} at t={t}: {got[i]:.6g} "
-                f"instead of {expected[i]:.6g})"
+                f"its traced form differs from {returned.function} itself "
+                f"({returned.label(i)} at t={t}: {got[i]:.6g} instead of {expected[i]:.6g})"
             )
 
 

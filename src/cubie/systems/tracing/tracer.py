@@ -30,7 +30,7 @@ from cubie.systems.references.stateless import (
 from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.arrays import traced
 from cubie.systems.tracing.exceptions import is_foreseen, mark_plain
-from cubie.systems.tracing.expression import Expr, Graph
+from cubie.systems.tracing.expression import Graph
 from cubie.systems.tracing.paths import Paths, join
 from cubie.systems.tracing.rewiring import Rewiring
 
@@ -70,9 +70,7 @@ def trace_outputs(fun, n_states, args, leaves, baked, returned, changed=()):
     way = next(ways)
     while True:
         try:
-            outputs, note = _trace_once(
-                fun, n_states, args, leaves, baked, returned, changed, way
-            )
+            outputs, note = _trace_once(fun, n_states, args, leaves, baked, returned, changed, way)
             return outputs, baked, note
         except NeedsInteger as need:
             baked |= need.leaves
