@@ -60,7 +60,7 @@ class RunSettings:
         Tolerances are given per component.
     first_step_given : bool
     observes : bool
-        There are observables that somebody reads.
+        There are observables, kept or not.
     choice : Choice
         Which states and observables are kept.
     """
@@ -117,7 +117,7 @@ class SingleIntegratorRun:
     options : mapping
         Options of any component in the tree.
     observables : System or Shape, optional
-        Of observables, where the settings say that somebody reads them.
+        Of observables, where the settings say that there are some.
 
     Raises
     ------

@@ -112,8 +112,7 @@ class SolverSettings:
             save_mode=mode,
             per_component=per_component,
             first_step_given=self.first_step is not None,
-            observes=has_observables(self.observables)
-            and (choice is None or choice.observables != ()),
+            observes=has_observables(self.observables),
             choice=Choice() if choice is None else choice,
         )
 

@@ -11,11 +11,11 @@ from cubie.run.parts import RunParts
 
 
 def build_observe(loop: RunParts, context: BuildContext) -> Callable | None:
-    """Return ``observe(launch, elapsed, due, point)``; None where there are no observables.
+    """Return ``observe(launch, elapsed, due, point)``; None where nobody reads observables.
 
     It fills `Point.observables` in all lanes if a point is due in any of them.
     """
-    if loop.observables is None:
+    if not loop.reads_observables:
         return None
     return _build_where_due(context.backend, loop.child_functions(context, "observables").observe)
 

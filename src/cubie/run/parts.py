@@ -69,7 +69,7 @@ class RunParts(CUDAFactory):
     dtype : dtype
     options : mapping
     observables : ObservablesComponent, optional
-        None where nobody reads any.
+        None where there are none.
     choice : Choice
         What is kept of each point that is saved.
     """
@@ -109,11 +109,19 @@ class RunParts(CUDAFactory):
         """Return the phases in which points are saved."""
         return ("finish",) if self.save_mode is SaveMode.FINAL else ("start", "save")
 
+    @property
+    def reads_observables(self) -> bool:
+        """Whether observables are computed at all."""
+        return self.observables is not None and self.choice.observables != ()
+
     def _register_observables(self, n: int) -> None:
-        *first, last = self._observing_phases()
-        self.register_buffer("observables", n, phases=(first[0] if first else last,))
-        if first:
-            self.register_buffer("proposed_observables", n, phases=(last,))
+        on_the_way, there = self.save_mode is not SaveMode.FINAL, self.reads_observables
+        # Of a state that was committed: a run's first, or its last.
+        phases = ("start" if on_the_way else "finish",)
+        self.register_buffer("observables", n, phases=phases, enabled=there)
+        self.register_buffer(
+            "proposed_observables", n, phases=("save",), enabled=there and on_the_way
+        )
 
     def _register_buffers(self, n: int, m: int) -> None:
         proposed = (("algorithm.solution", "commit"),)
