@@ -13,6 +13,7 @@ from cubie import InvalidOption, OutputsTooLarge, RaggedArray, RunStatus, Solver
 from cubie.systems import EquationError, ObservableError, equations, observables_of
 from cubie.systems.observables.rates import rates_of
 from cubie.tableaus import all_tableaus
+from tests.cubie.changeable import PLACES
 from tests.cubie.cli_running import run as command
 from tests.cubie.test_interruption import After
 
@@ -385,21 +386,31 @@ def test_arguments_and_settings_are_those_of_the_solve():
     np.testing.assert_array_equal(result.observables["second"], result.y[1])
 
 
-def test_what_cannot_be_seen_is_not_remembered():
-    """An observable with a part that nothing can look into is traced at each solve."""
+def decay(t, y, *args):
+    return [-y[0]]
 
-    class Hidden:
-        __slots__ = ("_call",)
 
-        def __init__(self):
-            self._call = iter([5.0] * 1000)
+@pytest.mark.parametrize("name", PLACES)
+def test_whatever_an_observable_refers_to_is_as_it_is_now(name):
+    """A change is noticed wherever it is; what cannot be seen is not remembered."""
+    place = PLACES[name](1.0)
+    solver = Solver(decay, backend="python", save="final", observables=place.fun)
 
-        def __call__(self, t, y, k):
-            return {"a": 2.0 * y[0]}
+    def rate():
+        result = solver.solve((0.0, 0.1), [1.0], args=place.args())
+        ratio = float(result.observables["o0"][-1] / result.y[0, -1])
+        return round(-ratio, 3), any("Nothing is remembered" in note for note in result.notes)
 
-    solver = Solver(oscillator, backend="python", observables=Hidden())
-    result = solver.solve(SPAN, START, args=(RATES,))
-    assert any("Nothing is remembered" in note for note in result.notes)
+    try:
+        assert rate() == (1.0, not place.seen)
+    except ObservableError as error:
+        assert "cannot be traced" in str(error)  # noqa: PT017 - of some places alone
+        return
+    place.change(2.0)
+    assert rate()[0] == 2.0
+    made = dict(solver.builds)
+    assert rate() == (2.0, not place.seen)
+    assert dict(solver.builds) == made
 
 
 def test_names_survive_the_cache(tmp_path, monkeypatch):

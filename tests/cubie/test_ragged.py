@@ -250,7 +250,7 @@ REFUSED = {
     ),
     "times": (
         {"save": None, "t_eval": np.linspace(0.0, 6.0, 100)},
-        "To keep 100 points of 24 runs of 2 states in float64 takes 39.4 KB, and 1 KB of memory "
+        "To keep 100 points of 24 runs of 2 states in float64 takes 39.3 KB, and 1 KB of memory "
         "can be had. Ask for fewer times in `t_eval`, the last states (save='final' without "
         "`t_eval`), fewer runs at once, or numbers of half the size (dtype='float32').",
     ),
