@@ -18,6 +18,7 @@ from cubie.controllers import CONTROLLERS
 from cubie.integrator import RunSettings, Shape, SingleIntegratorRun
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.other_choices import FAMILIES
+from cubie.run.saving import SaveMode
 from cubie.settings import SolverSettings
 from cubie.solvers import LINEAR_SOLVERS
 from cubie.solvers.preconditioners import PRECONDITIONERS
@@ -57,6 +58,9 @@ def integrators():
             yield SingleIntegratorRun(Shape(), RunSettings(tableau, "pid"), "float64", chosen)
     for name in CONTROLLERS:
         yield SingleIntegratorRun(Shape(), RunSettings(get_tableau("tsit5"), name), "float64", {})
+    # Last: of each class of components one is looked at, and this loop has all buffers.
+    observed = RunSettings(get_tableau("tsit5"), save_mode=SaveMode.TIMES, observes=True)
+    yield SingleIntegratorRun(Shape(), observed, "float64", {})
 
 
 @pytest.fixture(scope="module")

@@ -15,10 +15,17 @@ from cubie.integrator import RunSettings
 from cubie.launch.kernel import DEFAULT_BLOCK_SIZE, BatchSolverConfig
 from cubie.launch.summaries import Window
 from cubie.reals import is_flag
-from cubie.run.saving import SaveMode
+from cubie.run.saving import Choice, SaveMode
 from cubie.run.summaries.request import NOTHING, Asked, read_summaries
 from cubie.sizes import parse_size
-from cubie.systems import System, read_jacobian
+from cubie.systems import (
+    System,
+    check_choice,
+    check_observables,
+    chosen,
+    has_observables,
+    read_jacobian,
+)
 from cubie.tableaus import get_tableau
 
 DTYPES = ("float32", "float64")
@@ -49,6 +56,9 @@ class SolverSettings:
     save: str | None = None
     jac: Any = field(default=None)  # as given: a matrix may change in place
     mass_matrix: Any = None
+    observables: Any = field(default=None)  # as given, too
+    save_states: Any = field(default=None)
+    save_observables: Any = field(default=None)
     summaries: Asked = field(default=NOTHING, converter=read_summaries)
     window: Any = None
     after: Any = None
@@ -67,6 +77,15 @@ class SolverSettings:
     def _check_jac(self, attribute: Any, given: Any) -> None:
         read_jacobian(given)
 
+    @observables.validator
+    def _check_observables(self, attribute: Any, given: Any) -> None:
+        check_observables(given)
+
+    @save_states.validator
+    @save_observables.validator
+    def _check_choice(self, attribute: Any, given: Any) -> None:
+        check_choice(attribute.name, given)
+
     def save_mode(self, single: bool, times: np.ndarray | None) -> SaveMode:
         """Return which points to keep: those asked for, else every step or the last."""
         if times is not None:
@@ -81,8 +100,27 @@ class SolverSettings:
             raise InvalidOption("save", self.save, ("final", "steps"))
         return SaveMode(self.save)
 
-    def run_settings(self, mode: SaveMode, per_component: bool) -> RunSettings:
-        """Return what decides which components there are."""
+    def choice(self, system: System, observables: System | None) -> Choice:
+        """Return which states and observables are kept.
+
+        Raises
+        ------
+        InvalidOption
+            For one that there is not.
+        """
+        names = () if observables is None else observables.output_names
+        return Choice(
+            chosen("save_states", self.save_states, system.state_names, "states"),
+            chosen("save_observables", self.save_observables, names, "observables"),
+        )
+
+    def run_settings(
+        self, mode: SaveMode, per_component: bool, choice: Choice | None = None
+    ) -> RunSettings:
+        """Return what decides which components there are.
+
+        `choice` is that of a system; without one, all observables are kept.
+        """
         return RunSettings(
             method=self.method,
             step_controller=self.step_controller,
@@ -91,6 +129,8 @@ class SolverSettings:
             first_step_given=self.first_step is not None,
             summaries=self.summaries,
             windowed=self.summary_window() is not None,
+            observes=has_observables(self.observables),
+            choice=Choice() if choice is None else choice,
         )
 
     def run_dtype(self, y0: Any) -> np.dtype:

@@ -244,13 +244,13 @@ def fits(monkeypatch, free):
 REFUSED = {
     "final": (
         {"save": "final"},
-        "To keep the last point of 24 runs of 2 states in float64 takes 1.22 KB, and 1 KB of "
+        "To keep the last point of 24 runs of 2 states in float64 takes 1.16 KB, and 1 KB of "
         "memory can be had. Ask for fewer runs at once, or numbers of half the size "
         "(dtype='float32').",
     ),
     "times": (
         {"save": None, "t_eval": np.linspace(0.0, 6.0, 100)},
-        "To keep 100 points of 24 runs of 2 states in float64 takes 39.4 KB, and 1 KB of memory "
+        "To keep 100 points of 24 runs of 2 states in float64 takes 39.3 KB, and 1 KB of memory "
         "can be had. Ask for fewer times in `t_eval`, the last states (save='final' without "
         "`t_eval`), fewer runs at once, or numbers of half the size (dtype='float32').",
     ),

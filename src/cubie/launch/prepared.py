@@ -57,8 +57,11 @@ class PreparedSolve:
 
     @cached_property
     def reads_time(self) -> bool:
-        """The right-hand side depends on the time itself, as far as can be seen."""
-        return self._system.reads_time
+        """What runs compute depends on the time itself, as far as can be seen."""
+        observables = self.kernel.integrator.loop.observables
+        return self._system.reads_time or (
+            observables is not None and observables.system.reads_time
+        )
 
     def run(self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float) -> Result:
         """Lay out the inputs of a batch, launch, and shape the result.
@@ -180,8 +183,15 @@ class PreparedSolve:
     def _kind(self) -> ResultKind:
         loop = self.kernel.integrator.loop
         work = Work.of(loop.algorithm, loop.initial_step.rhs_evaluations)
+        observables = () if loop.observables is None else loop.observables.system.output_names
         return ResultKind(
-            self.mode, sizes_of(loop.kept), work, self.kernel.plan, self.notes, loop.tracking
+            self.mode,
+            sizes_of(loop.kept),
+            loop.choice.of_observables(observables),
+            work,
+            self.kernel.plan,
+            self.notes,
+            loop.tracking,
         )
 
 

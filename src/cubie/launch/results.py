@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -51,6 +53,8 @@ class ResultKind:
     mode : SaveMode
     sizes : tuple of (str, int)
         What is kept of each point, and how many numbers that is.
+    observables : tuple of str
+        Names of those that are kept.
     work : Work
     plan : cubie_planner.Plan
     notes : tuple of str
@@ -60,6 +64,7 @@ class ResultKind:
 
     mode: SaveMode
     sizes: Sizes
+    observables: tuple[str, ...]
     work: Work
     plan: Plan
     notes: tuple[str, ...]
@@ -118,6 +123,12 @@ class Result:
         alone, that of a failed run is the last one it reached, at `t_reached`.
         Of a batch saved at every step a `RaggedArray`: ``y[run]`` is the solution of
         a run, (n, n_points of the run).
+        With `save_states` it has the chosen states alone, in the order chosen; None where
+        there are none.
+    observables : mapping of str to ndarray (n_points,) *
+        Values of each observable that is kept, in the order given, at the points of `y`, with
+        NaN and as a `RaggedArray` where `y` is; empty where there are none. It cannot be written
+        to.
     sol, t_events, y_events : None
     nfev, njev, nlu : int *
         Evaluations of the right-hand side, of its Jacobian, LU factorizations.
@@ -159,6 +170,7 @@ class Result:
     y_events = None
 
     y = _of_points("states")
+    _observables = _of_points("observables")
     n_steps = _counter("steps")
     n_rejected = _counter("rejected")
     n_newton = _counter("newton")
@@ -175,6 +187,13 @@ class Result:
     @property
     def notes(self) -> tuple[str, ...]:
         return self._kind.notes + self._own_notes
+
+    @cached_property
+    def observables(self) -> Mapping[str, Any]:
+        names, values = self._kind.observables, self._observables
+        if isinstance(values, RaggedArray):
+            return MappingProxyType({name: values.row(i) for i, name in enumerate(names)})
+        return MappingProxyType({name: values[..., i, :] for i, name in enumerate(names)})
 
     @property
     def _single(self) -> bool:

@@ -11,6 +11,7 @@ from cubie.numerics.error_norm import build_error_norm
 from cubie.numerics.finiteness import build_all_finite
 from cubie.run.clock import build_clock, time_of
 from cubie.run.faults import build_faults
+from cubie.run.observing import build_observe
 from cubie.run.parts import Progress, RunParts
 from cubie.run.saving import Point, build_saving
 from cubie.run.summaries.tracking import build_tracking
@@ -39,7 +40,8 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     algorithm = loop.child_functions(context, "algorithm")
     step, commit = algorithm.step, algorithm.commit
     control = loop.child_functions(context, "controller").control
-    save = build_saving(loop.save_mode, backend, loop.kept).save
+    observe = build_observe(loop, context)
+    save = build_saving(loop.save_mode, backend, loop.kept, observe).save
     clock = build_clock(loop.save_mode, backend, loop.controller.adaptive)
     next_stop, now, propose, keep = clock.stop, clock.now, clock.propose, clock.keep
     time = backend.device(time_of)
@@ -56,7 +58,7 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     def attempt(memory, launch, outputs, final, direction, progress, lane):
         begin(memory)
         elapsed, carry, saved, status, active, settled = progress
-        state, parameters, counters, dt, accept_step, proposed = lane
+        state, parameters, counters, dt, accept_step, proposed, _, following = lane
         stop = next_stop(launch.inputs, final, saved)
         start = now(stop, elapsed, dt, counters)
         t = time(launch.inputs, direction, start)
@@ -74,7 +76,7 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         # A step cut short to land says nothing against the size planned before.
         dt[0] = select(accept & ahead.lands, maximum(dt[0], ahead.planned), dt[0])
         enter_save(memory)
-        point = Point(proposed.state, lane)
+        point = Point(proposed.state, following, lane)
         saved = save(launch, outputs, accept, ahead.lands, saved, ahead.ahead, point)
         track(memory, launch, accept, ahead, start, direction, lane)
         enter_commit(memory)

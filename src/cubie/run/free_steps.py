@@ -131,6 +131,7 @@ def _build_advance(loop: RunParts, context: BuildContext) -> Callable:
                             lane.proposed.state, part_of(lane.proposed.error, part),
                             part_of(lane.proposed.counters, part),
                         ),
+                        lane.observables, lane.proposed_observables,
                     ),
                 )  # fmt: skip
                 part = following(part)

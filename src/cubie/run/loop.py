@@ -15,6 +15,7 @@ from cubie.factory import BuildContext
 from cubie.run.attempt import build_attempt
 from cubie.run.clock import build_clock, time_of
 from cubie.run.free_steps import build_free_steps, takes_free_steps
+from cubie.run.observing import build_observe
 from cubie.run.parts import N_ATTEMPT_COUNTERS, Lane, Progress, RunParts
 from cubie.run.saving import Point, build_saving, sizes_of
 from cubie.run.summaries.tracking import build_tracking
@@ -32,6 +33,7 @@ class IVPLoop(RunParts):
         return (
             self.save_mode.value,
             sizes_of(self.kept),
+            self.choice,
             self.per_component,
             self.system.n_states,
             self.system.n_parameters,
@@ -55,6 +57,7 @@ class IVPLoop(RunParts):
         alloc_proposed, alloc_error = alloc["proposed_state"], alloc["error"]
         alloc_counters, alloc_dt = alloc["counters"], alloc["dt"]
         alloc_accept, alloc_proposed_counters = alloc["accept_step"], alloc["proposed_counters"]
+        alloc_observables, alloc_following = self.observables_allocators(context)
         clock = build_clock(self.save_mode, backend, self.controller.adaptive)
         final_stop, restart = clock.final_stop, clock.restart
         empty_full = self._build_empty_full(backend)
@@ -68,7 +71,11 @@ class IVPLoop(RunParts):
             proposed_counters = alloc_proposed_counters(memory, None)
             proposed = Proposed(proposed_state, error, proposed_counters)
             dt, accept_step = alloc_dt(memory, None), alloc_accept(memory, None)
-            lane = Lane(state, parameters, counters, dt, accept_step, proposed)
+            observables = alloc_observables(memory, state)
+            following = alloc_following(memory, state)
+            lane = Lane(
+                state, parameters, counters, dt, accept_step, proposed, observables, following
+            )
 
             run = first_runs(queue)
             launch = Launch(inputs, run, n_runs)
@@ -146,7 +153,8 @@ class IVPLoop(RunParts):
         controller = self.child_functions(context, "controller")
         begin_summaries = build_tracking(self, context).begin
         start_algorithm, start_controller = algorithm.start, controller.start
-        save = build_saving(self.save_mode, backend, self.kept).save
+        observe = build_observe(self, context)
+        save = build_saving(self.save_mode, backend, self.kept, observe).save
         clock = build_clock(self.save_mode, backend, self.controller.adaptive)
         next_stop, time, zero = clock.stop, backend.device(time_of), backend.constant(0.0)
         enter = context.phase("start")
@@ -167,14 +175,16 @@ class IVPLoop(RunParts):
             saved = select(fresh, 0, saved)
             at_stop = next_stop(launch.inputs, final, saved).elapsed == zero
             due = fresh & (launch.run < launch.n_runs)
-            return save(launch, outputs, due, at_stop, saved, nothing, Point(state, lane))
+            point = Point(state, lane.observables, lane)
+            return save(launch, outputs, due, at_stop, saved, nothing, point)
 
         return backend.device(start)
 
     def _build_finish(self, context: BuildContext) -> Callable:
         """Write the outputs of lanes whose runs are done."""
         backend, n_counters = context.backend, self.n_counters
-        write_end = build_saving(self.save_mode, backend, self.kept).finish
+        observe = build_observe(self, context)
+        write_end = build_saving(self.save_mode, backend, self.kept, observe).finish
         clock = build_clock(self.save_mode, backend, self.controller.adaptive)
         next_stop, now = clock.stop, clock.now
         finish_summaries = build_tracking(self, context).finish
@@ -187,7 +197,8 @@ class IVPLoop(RunParts):
             counters, saved = lane.counters, progress.saved
             stop = next_stop(inputs, final, saved)
             reached = now(stop, progress.elapsed, lane.dt, counters)
-            write_end(launch, outputs, done, saved, reached, Point(lane.state, lane))
+            point = Point(lane.state, lane.observables, lane)
+            write_end(launch, outputs, done, saved, reached, point)
             finish_summaries(memory, launch, outputs, done)
             store_run(outputs.status, 0, run, done, progress.status)
             for i in range(n_attempt_counters):

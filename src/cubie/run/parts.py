@@ -12,9 +12,10 @@ from cubie.algorithms.contract import Proposed
 from cubie.controllers import StepController
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
-from cubie.run.saving import Kept, SaveMode, kept_states
+from cubie.run.saving import Choice, Kept, SaveMode
 from cubie.run.summaries.request import Tracking
 from cubie.systems.component import SystemComponent
+from cubie.systems.observables.component import ObservablesComponent
 
 # What a run counts; the last two are kept only for algorithms that iterate.
 COUNTERS = ("steps", "rejected", "newton", "linear")
@@ -31,6 +32,8 @@ class Lane(NamedTuple):
     dt: Any  # (1,): size of the next step
     accept_step: Any  # (1,): the controller's verdict
     proposed: Proposed
+    observables: Any  # of the state; any buffer where there are none
+    proposed_observables: Any  # of the proposed state
 
 
 class Progress(NamedTuple):
@@ -42,6 +45,13 @@ class Progress(NamedTuple):
     status: Any
     active: Any  # the run goes on
     settled: Any  # the attempt before was accepted, or there was none
+
+
+ALL = Choice()
+
+
+def _as_given(memory, parent):
+    return parent
 
 
 class RunParts(CUDAFactory):
@@ -59,6 +69,10 @@ class RunParts(CUDAFactory):
         Whether tolerances are given per component.
     dtype : dtype
     options : mapping
+    observables : ObservablesComponent, optional
+        None where there are none.
+    choice : Choice
+        What is kept of each point that is saved.
     tracking : Tracking, optional
         What is summarised of a run.
     """
@@ -79,10 +93,12 @@ class RunParts(CUDAFactory):
         per_component: bool,
         dtype,
         options: Mapping[str, Any],
+        observables: ObservablesComponent | None = None,
+        choice: Choice = ALL,
         tracking: Tracking | None = None,
     ):
         super().__init__(dtype, options)
-        self.tracking = tracking
+        self.observables, self.choice, self.tracking = observables, choice, tracking
         self.system, self.algorithm, self.controller = system, algorithm, controller
         self.initial_step = initial_step
         self.save_mode = save_mode
@@ -92,6 +108,40 @@ class RunParts(CUDAFactory):
         calls = {"start": "start", "step": "step", "inside": "summarise", "commit": "commit"}
         self.add_child(algorithm, during=calls)
         self.add_child(controller, during={"start": "start", "control": "control"})
+        if observables is not None:
+            self.add_child(observables, during=self._observing_phases())
+            self._register_observables(observables.n_outputs)
+
+    def _observing_phases(self) -> tuple[str, ...]:
+        """Return the phases in which points are saved, and steps summarised."""
+        saving = ("finish",) if self.save_mode is SaveMode.FINAL else ("start", "save")
+        followed = self.tracking is not None and bool(self.tracking.observables)
+        return (*saving, "summarise") if followed else saving
+
+    @property
+    def reads_observables(self) -> bool:
+        """Whether observables are computed at all."""
+        return self.observables is not None and self.choice.observables != ()
+
+    def _register_observables(self, n: int) -> None:
+        on_the_way, kept = self.save_mode is not SaveMode.FINAL, self.reads_observables
+        followed = self.tracking is not None and bool(self.tracking.observables)
+        # Of a state that was committed: a run's first, or its last; in summaries those before
+        # and after a piece of a step.
+        committed = ("start" if on_the_way else "finish",) if kept else ()
+        proposed = ("save",) if kept and on_the_way else ()
+        also = ("summarise",) if followed else ()
+        for name, phases in (("observables", committed), ("proposed_observables", proposed)):
+            used = (*phases, *also)
+            self.register_buffer(name, n, phases=used or ("finish",), enabled=bool(used))
+        if followed:
+            for name, size in (
+                ("inside_state", self.system.n_states),
+                ("inside_slope", self.system.n_states),
+                ("observable_rates", n),
+                ("proposed_observable_rates", n),
+            ):
+                self.register_buffer(name, size, phases=also, access_weight=4.0)
 
     def _register_buffers(self, n: int, m: int) -> None:
         proposed = (("algorithm.solution", "commit"),)
@@ -124,6 +174,13 @@ class RunParts(CUDAFactory):
             self.register_buffer(
                 "state_summary", self.tracking.n_state_slots, persistent=True, access_weight=2.0
             )
+            self.register_buffer(
+                "observable_summary",
+                self.tracking.n_observable_slots,
+                persistent=True,
+                enabled=self.tracking.n_observable_slots > 0,
+                access_weight=2.0,
+            )
         # From one attempt to the next its verdict goes as a mask.
         self.register_buffer(
             "accept_step", 1, dtype=np.int32, phases=("control",), access_weight=3.0
@@ -137,7 +194,20 @@ class RunParts(CUDAFactory):
     @property
     def kept(self) -> tuple[Kept, ...]:
         """What is kept of each point that is saved."""
-        return (kept_states(self.system.n_states),)
+        n_observables = 0 if self.observables is None else self.observables.n_outputs
+        return self.choice.kept(self.system.n_states, n_observables)
+
+    def observables_allocators(self, context: BuildContext) -> tuple[Callable, Callable]:
+        """Return the allocators of `observables` and `proposed_observables`.
+
+        Those of buffers that there are not return what they are given as parent.
+        """
+        there, nowhere = self.buffer_registry.buffers, context.backend.device(_as_given)
+        first, second = (
+            context.allocator(name) if name in there else nowhere
+            for name in ("observables", "proposed_observables")
+        )
+        return first, second
 
     def proposed_state_allocator(self, context: BuildContext) -> Callable:
         """Return the allocator of `proposed_state`, for the target of `context`."""

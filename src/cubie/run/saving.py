@@ -28,6 +28,7 @@ class Point(NamedTuple):
     """What there is of a run at a point, kept or not."""
 
     state: Any  # buffer, (n,)
+    observables: Any  # buffer for their values here: anything else where there are none
     # `Lane`: whatever else the run has. Its own state may be that of the step before, and once a
     # run is over, what is not masked (as `dt`) goes on in a lane that waits for others.
     lane: Any
@@ -45,20 +46,53 @@ class Kept:
         Its elements at each point.
     reach : callable
         ``reach(outputs, point) -> (array, buffer)``: where it goes, and where it is in a `Point`.
+    chosen : tuple of int, optional
+        Which elements of the buffer are kept, in this order; None for the first `size`.
     """
 
     name: str
     size: int
     reach: Callable
+    chosen: tuple[int, ...] | None = None
 
 
 def _reach_states(outputs, point):
     return outputs.states, point.state
 
 
-def kept_states(n: int) -> Kept:
-    """Return what keeps all of `n` states."""
-    return Kept("states", n, _reach_states)
+def _reach_observables(outputs, point):
+    return outputs.observables, point.observables
+
+
+@frozen
+class Choice:
+    """Which states and observables are kept of each point.
+
+    Attributes
+    ----------
+    states, observables : tuple of int or None
+        In this order; None: all of them.
+    """
+
+    states: tuple[int, ...] | None = None
+    observables: tuple[int, ...] | None = None
+
+    def kept(self, n_states: int, n_observables: int) -> tuple[Kept, ...]:
+        """Return what keeps them; nothing of a kind that none is kept of."""
+        kinds = (
+            ("states", n_states, self.states, _reach_states),
+            ("observables", n_observables, self.observables, _reach_observables),
+        )
+        kept = []
+        for name, n, chosen, reach in kinds:
+            size = n if chosen is None else len(chosen)
+            if size:
+                kept.append(Kept(name, size, reach, chosen))
+        return tuple(kept)
+
+    def of_observables(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the names of the observables that are kept."""
+        return names if self.observables is None else tuple(names[i] for i in self.observables)
 
 
 Sizes = tuple[tuple[str, int], ...]
@@ -89,19 +123,41 @@ class SaveFunctions:
 
 
 @shared_function
-def build_saving(mode: SaveMode, backend: Backend, kept: tuple[Kept, ...]) -> SaveFunctions:
-    """Return the device functions of a mode, for what is kept of each point."""
+def build_saving(
+    mode: SaveMode, backend: Backend, kept: tuple[Kept, ...], observe: Callable | None = None
+) -> SaveFunctions:
+    """Return the device functions of a mode, for what is kept of each point.
+
+    `observe`, a device function ``observe(launch, elapsed, due, point)``, computes what there is
+    of a point beside its state, and is called before a point is kept.
+    """
     make = {SaveMode.FINAL: _final, SaveMode.TIMES: _times, SaveMode.STEPS: _steps}[mode]
-    return SaveFunctions(*(backend.device(function) for function in make(backend, kept)))
+    observe = backend.device(_nothing_more) if observe is None else observe
+    return SaveFunctions(*(backend.device(function) for function in make(backend, kept, observe)))
+
+
+def _nothing_more(launch, elapsed, due, point):
+    pass
 
 
 def _build_store(backend: Backend, kept: tuple[Kept, ...], make: Callable) -> Callable:
     """Return one function that stores all that is kept; `make` that of one thing."""
-    functions = [backend.device(make(k.size, backend.device(k.reach))) for k in kept]
+    if not kept:
+        return backend.device(_nothing_kept)
+    functions = [backend.device(_of_kept(backend, one, make)) for one in kept]
     store = functions[0]
     for function in functions[1:]:
         store = backend.device(_then(store, function))
     return store
+
+
+def _of_kept(backend: Backend, one: Kept, make: Callable) -> Callable:
+    reach = backend.device(one.reach)
+    return make(one.size, reach, one.chosen)
+
+
+def _nothing_kept(outputs, point, where, stride, run, due):
+    pass
 
 
 def _then(before: Callable, after: Callable) -> Callable:
@@ -112,7 +168,7 @@ def _then(before: Callable, after: Callable) -> Callable:
     return both
 
 
-def _beside_other_runs(size: int, reach: Callable) -> Callable:
+def _beside_other_runs(size: int, reach: Callable, chosen: tuple[int, ...] | None = None):
     """Store the elements of point number `where`, each next to that of the other runs."""
 
     def store(outputs, point, where, stride, run, due):
@@ -120,10 +176,15 @@ def _beside_other_runs(size: int, reach: Callable) -> Callable:
         for i in range(size):
             store_run(array, (where * size + i) * stride, run, due, values[i])
 
-    return store
+    def store_chosen(outputs, point, where, stride, run, due):
+        array, values = reach(outputs, point)
+        for i in range(size):
+            store_run(array, (where * size + i) * stride, run, due, values[chosen[i]])
+
+    return store if chosen is None else store_chosen
 
 
-def _next_to_each_other(size: int, reach: Callable) -> Callable:
+def _next_to_each_other(size: int, reach: Callable, chosen: tuple[int, ...] | None = None):
     """Store the elements of point number `where` of all points, one after the other."""
 
     def store(outputs, point, where, stride, run, due):
@@ -131,10 +192,15 @@ def _next_to_each_other(size: int, reach: Callable) -> Callable:
         for i in range(size):
             store_run(array, i, where * size, due, values[i])
 
-    return store
+    def store_chosen(outputs, point, where, stride, run, due):
+        array, values = reach(outputs, point)
+        for i in range(size):
+            store_run(array, i, where * size, due, values[chosen[i]])
+
+    return store if chosen is None else store_chosen
 
 
-def _final(backend: Backend, kept: tuple[Kept, ...]):
+def _final(backend: Backend, kept: tuple[Kept, ...], observe: Callable):
     store = _build_store(backend, kept, _beside_other_runs)
 
     def save(launch, outputs, accept, at_stop, saved, elapsed, point):
@@ -142,18 +208,20 @@ def _final(backend: Backend, kept: tuple[Kept, ...]):
 
     def finish(launch, outputs, valid, saved, elapsed, point):
         run = launch.run
+        observe(launch, elapsed, valid, point)
         store(outputs, point, 0, launch.n_runs, run, valid)
         store_run(outputs.times, 0, run, valid, elapsed)
 
     return save, finish
 
 
-def _times(backend: Backend, kept: tuple[Kept, ...]):
+def _times(backend: Backend, kept: tuple[Kept, ...], observe: Callable):
     store = _build_store(backend, kept, _beside_other_runs)
 
     def save(launch, outputs, accept, at_stop, saved, elapsed, point):
         inputs, run, n_runs = launch
         due = accept & at_stop & (saved < inputs.limits[1])
+        observe(launch, elapsed, due, point)
         store(outputs, point, saved, n_runs, run, due)
         return select(due, saved + 1, saved)
 
@@ -164,7 +232,7 @@ def _times(backend: Backend, kept: tuple[Kept, ...]):
     return save, finish
 
 
-def _steps(backend: Backend, kept: tuple[Kept, ...]):
+def _steps(backend: Backend, kept: tuple[Kept, ...], observe: Callable):
     store = _build_store(backend, kept, _next_to_each_other)
 
     def save(launch, outputs, accept, at_stop, saved, elapsed, point):
@@ -173,6 +241,7 @@ def _steps(backend: Backend, kept: tuple[Kept, ...]):
         # how much room the run needs.
         where = load_run(outputs.first, 0, 1, run, n_runs) + saved
         due = accept & (where < load_run(outputs.first, 1, 1, run, n_runs))
+        observe(launch, elapsed, due, point)
         store(outputs, point, where, n_runs, run, due)
         store_run(outputs.times, 0, where, due, elapsed)
         return select(accept, saved + 1, saved)

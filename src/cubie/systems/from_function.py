@@ -8,6 +8,7 @@ expressions are made on demand from the generated module, see `cubie.systems.sym
 
 import hashlib
 import inspect
+import re
 import uuid
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from cubie.backend import package_digest, tracing
 from cubie.systems.adapter import plain_function, write_adapter
 from cubie.systems.batch import checked_args
-from cubie.systems.errors import Untraceable
+from cubie.systems.errors import ObservableError, RightHandSideError, Untraceable
 from cubie.systems.parameters import CONTAINERS, leaves_of, parameter_names
 from cubie.systems.references.fingerprint import Unseen
 from cubie.systems.references.originals import original
@@ -61,8 +62,33 @@ def trace(fun, n_states, args=(), *, names=None, cache_dir=None, watched=None):
     return _Request.of(fun, n_states, args, names, cache_dir, content).system()
 
 
+def trace_observables(fun, n_states, args=(), *, names=None, cache_dir=None):
+    """Turn `fun(t, y, *args)`, which returns observables, into straight-line code like `trace`.
+
+    Returns
+    -------
+    System
+        Traced, with an output for each observable (`output_names`).
+
+    Raises
+    ------
+    ObservableError
+        `fun` raises, returns something else than numbers with names, or cannot be traced.
+    """
+    content = Watched(fun).current
+    try:
+        return _ObservableRequest.of(fun, n_states, args, names, cache_dir, content).system()
+    except ObservableError:
+        raise
+    except RightHandSideError as error:  # of what any traced function may do wrong
+        told = re.sub(r"\bfun\b", "observables", str(error))
+        raise ObservableError(told, error.of_shape) from error.__cause__
+
+
 class _Request:
     """One call of `trace`, and the steps that answer it."""
+
+    kind = "right-hand side"
 
     def __init__(self, fun, n_states, args, state_names, store, content):
         self.fun = fun
@@ -79,7 +105,10 @@ class _Request:
 
     def _key(self, content):
         form = [_form(leaf) for leaf in self.leaves]
-        parts = (content, self.n_states, self.state_names, form, _containers(self.args))
+        parts = (
+            *(self.kind, content, self.n_states, self.state_names, form),
+            _containers(self.args),
+        )
         # A new version of the package never meets what an old one made of the function.
         return hashlib.sha256(f"{package_digest()} {parts!r}".encode()).hexdigest()
 
@@ -118,7 +147,10 @@ class _Request:
         if source is None or entry.get("kind") != "traced":
             return None
         path = self.store.module_path(entry["digest"])
-        return self._system(source, (path, entry["digest"]), "traced", note=note)
+        return self._cached_system(entry, source, (path, entry["digest"]), note)
+
+    def _cached_system(self, entry, source, kept, note):
+        return self._system(source, kept, "traced", note=note)
 
     def _baked(self, entry):
         """Return the numbers of the leaves that became constants, as an entry tells them."""
@@ -156,32 +188,53 @@ class _Request:
         )
         from cubie.systems.tracing.tracer import trace_outputs
 
+        returned = self._returned()
         watch, changed = Watch(self.fun), []
         plain = original(self.fun)
         for fun in (self.fun, plain):
             watch.add(fun, getattr(fun, "__name__", "fun"))
         watch.add(self.args, "args")
         plain = watch.watched(plain, changed)
-        results = plain_results(plain, self.n_states, self.args, self.fun)
+        results = plain_results(plain, self.n_states, self.args, self.fun, returned)
         known = (self.store.read_entry(self.key) or {}) if self.key else {}
         baked = frozenset(self._baked(known))
         try:
             outputs, baked, note = trace_outputs(
-                self.fun, self.n_states, self.args, self.leaves, baked, changed
+                self.fun, self.n_states, self.args, self.leaves, baked, returned, changed
             )
-            source = write_module(outputs, self._title(), self.state_names, self.parameter_names)
-            check_against_original(source, plain, self.args, results)
+            source = self._written(write_module, outputs)
+            check_against_original(source, plain, self.args, results, returned)
         except Untraceable as reason:
             check_stateless(self.fun, changed)
             note = writes_to_states(written_states(plain, self.args, results))
             why = f"{reason}. {note.rstrip('.')}" if note else str(reason)
-            self._remember(self._integers(), kind="compiled", note=why)
-            return self._compiled(why)
+            return self._untraced(why)
         finally:
             watch.restore()
-        system = self._system(source, self.store.write_module(source), "traced", note=note)
-        self._remember(baked, kind="traced", digest=system.digest, note=note)
+        more = self._about_outputs(returned)
+        system = self._system(source, self.store.write_module(source), "traced", note=note, **more)
+        self._remember(baked, kind="traced", digest=system.digest, note=note, **self._told(system))
         return system
+
+    def _returned(self):
+        from cubie.systems.tracing.returned import OfStates
+
+        return OfStates(self.n_states)
+
+    def _written(self, write_module, outputs):
+        return write_module(outputs, self._title(), self.state_names, self.parameter_names)
+
+    def _about_outputs(self, returned):
+        """Return what the outputs are, where they are no derivatives."""
+        return {}
+
+    def _told(self, system):
+        """Return what an entry says of them."""
+        return {}
+
+    def _untraced(self, why):
+        self._remember(self._integers(), kind="compiled", note=why)
+        return self._compiled(why)
 
     def _title(self):
         name = getattr(self.fun, "__qualname__", type(self.fun).__qualname__)
@@ -228,6 +281,45 @@ class _Request:
             constants=constants,
             samples=sample_points(self.n_states, self.args),
         )
+
+
+class _ObservableRequest(_Request):
+    """One call of `trace_observables`."""
+
+    kind = "observables"
+
+    def _returned(self):
+        from cubie.systems.tracing.returned import Observed
+
+        return Observed(self.state_names)
+
+    def _written(self, write_module, outputs):
+        return write_module(
+            outputs, self._title(), self.state_names, self.parameter_names, in_place=False
+        )
+
+    def _about_outputs(self, returned):
+        return {"n_outputs": len(returned.names), "output_names": returned.names}
+
+    def _told(self, system):
+        return {"outputs": list(system.output_names)}
+
+    def _cached_system(self, entry, source, kept, note):
+        names = entry.get("outputs")
+        if type(names) is not list or not names or any(type(name) is not str for name in names):
+            return None
+        of_outputs = {"n_outputs": len(names), "output_names": tuple(names)}
+        return self._system(source, kept, "traced", note=note, **of_outputs)
+
+    def _untraced(self, why):
+        raise ObservableError(
+            f"observables cannot be traced to straight-line code: {why}. Write them without what "
+            "is named there (np.where in place of loops that depend on the states, functions of "
+            "math and NumPy), or save the states and compute them from `result.y`."
+        )
+
+    def _title(self):
+        return f"Observables of {self.n_states} states, {len(self.parameter_names)} parameters."
 
 
 # Numbers of these are alike to a function that gets a symbol in their place.

@@ -62,7 +62,7 @@ class Writer:
             if name not in self.taken:
                 return name
 
-    def write(self, outputs, replaced=()):
+    def write(self, outputs, replaced=(), places=None):
         """Write `target[at + i] = outputs[i]`, each as soon as what it needs is there.
 
         Parameters
@@ -71,6 +71,8 @@ class Writer:
         replaced : sequence of Expr, optional
             Leaf i is read before output i is stored, if at all: `target` may be the vector of
             these leaves.
+        places : sequence of str, optional
+            Where each output goes instead.
         """
         uses = _count_uses(outputs)
         done = set()
@@ -79,7 +81,8 @@ class Writer:
             for node in _pending([*overwritten, output], done):
                 self._statement(node, uses[node.serial])
             text = self.operand(output, COMPARISON_BINDING)
-            self.lines.append(f"{self.target}[at + {i}] = {text}")
+            place = f"{self.target}[at + {i}]" if places is None else places[i]
+            self.lines.append(f"{place} = {text}")
 
     def _statement(self, node, uses):
         if node.op == "t":
@@ -173,21 +176,23 @@ def _pending(needed, done):
     return sorted(found, key=lambda node: node.serial)
 
 
-def write_module(outputs, title, state_names, parameter_names):
+def write_module(outputs, title, state_names, parameter_names, in_place=True):
     """Return the source of the module that holds `rhs(t, y, p, dy, at)`.
 
-    With `at` zero, `dy` may be `y`: no state is read after its derivative is stored.
+    With `at` zero, `dy` may be `y`: no state is read after its derivative is stored. Unless
+    `in_place` is False, as for outputs that are no derivatives.
 
     Parameters
     ----------
-    outputs : sequence of Expr or float, (n_states,)
-        Derivative of each state.
+    outputs : sequence of Expr or float
+        Derivative of each state, or other outputs.
     title : str
         First line of the module's docstring.
     """
     writer = Writer(state_names, parameter_names)
     graph = next((output.graph for output in outputs if type(output) is Expr), None)
-    writer.write(outputs, [graph.leaf("y", i) for i in range(len(outputs))] if graph else ())
+    replaced = [graph.leaf("y", i) for i in range(len(outputs))] if graph and in_place else ()
+    writer.write(outputs, replaced)
     body = "\n".join(f"    {line}" for line in writer.lines)
     header = import_lines(writer.modules)
     return (

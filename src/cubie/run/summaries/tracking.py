@@ -7,47 +7,15 @@ derivatives at both ends: up to degree three that is the method's own interpolan
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from attrs import frozen
 
-from cubie.backend import any_lane, maximum, minimum, select, store_run
+from cubie.backend import any_lane, select, store_run
 from cubie.factory import BuildContext
-from cubie.run.summaries.cubic import build_cut, build_piece
-from cubie.run.summaries.kinds import Summary
+from cubie.run.summaries.course import Followed, build_course
+from cubie.run.summaries.quantities import Inside, build_observables, build_state
 from cubie.run.summaries.request import Tracked
-
-
-class Followed(NamedTuple):
-    """An accepted step; values of lanes."""
-
-    accept: Any  # lanes in which it was
-    h: Any  # its size, positive
-    ahead: Any  # time from the start of the run at its end
-    elapsed: Any  # and at its start
-    direction: Any  # 1 or -1
-
-
-class End(NamedTuple):
-    """Where a quantity is at the end of a piece; values of lanes."""
-
-    since: Any  # when its run's summaries began
-    value: Any
-    slope: Any  # derivative by the part of the step
-
-
-class Course(NamedTuple):
-    """A piece of time in which a step goes on; values of lanes."""
-
-    mask: Any  # lanes in which it counts
-    first: Any  # lanes in which it is the run's first that does
-    start: Any  # from the start of the run
-    length: Any
-    low: Any  # part of it that counts, of 0 to 1
-    high: Any
-    share: Any  # see `Piece`
-    per_time: Any
-    since: Any  # when the summaries of its run began
 
 
 @frozen
@@ -108,14 +76,17 @@ def _build_begin(context: BuildContext) -> Callable:
 def _build_track(loop: Any, context: BuildContext) -> Callable:
     """Return the function that follows all quantities over a step, one after the other."""
     backend, tracking = context.backend, loop.tracking
-    enter, inside = context.phase("summarise"), _Inside(loop, context)
+    enter, inside = context.phase("summarise"), Inside(loop, context)
     courses, pieces = [], loop.algorithm.n_pieces
     for j in range(pieces):
-        courses.append(_build_course(context, tracking.windowed, j, pieces))
+        courses.append(build_course(context, tracking.windowed, j, pieces))
     follow = backend.device(_nothing_to_follow)
     for tracked in tracking.states:
-        state = _build_state(loop, context, inside, tracked, courses)
+        state = build_state(loop, context, inside, tracked, courses)
         follow = backend.device(_then_follow(follow, state))
+    if tracking.observables:
+        observables = build_observables(loop, context, inside, courses)
+        follow = backend.device(_then_follow(follow, observables))
     remember = _build_remember(context, courses)
 
     def track(memory, launch, accept, ahead, elapsed, direction, lane):
@@ -138,39 +109,6 @@ def _then_follow(before: Callable, after: Callable) -> Callable:
         after(memory, launch, step, lane)
 
     return both
-
-
-class _Inside:
-    """Values and slopes of states at the ends of pieces."""
-
-    def __init__(self, loop: Any, context: BuildContext):
-        self._loop = loop
-        self._context = context.within("algorithm")
-        self._made: dict[int, Callable] = {}
-
-    def at(self, j: int, pieces: int) -> Callable:
-        """Return ``at(memory, h, lane, i) -> (value, derivative by theta)`` after `j` pieces."""
-        if j not in self._made:
-            self._made[j] = self._build(j, pieces)
-        return self._made[j]
-
-    def _build(self, j: int, pieces: int) -> Callable:
-        backend = self._context.backend
-        inside = self._loop.algorithm.build_inside(self._context, j / pieces)
-
-        def at_start(memory, h, lane, i):
-            _, slope = inside(memory, h, lane.state, i)
-            return lane.state[i], slope
-
-        def between(memory, h, lane, i):
-            return inside(memory, h, lane.state, i)
-
-        def at_end(memory, h, lane, i):
-            _, slope = inside(memory, h, lane.state, i)
-            return lane.proposed.state[i], slope
-
-        # At the ends to the bit what the steps before and after have.
-        return backend.device(at_start if j == 0 else at_end if j == pieces else between)
 
 
 def _build_remember(context: BuildContext, courses: list[Callable]) -> Callable:
@@ -199,144 +137,45 @@ def _then_since(before: Callable, course: Callable) -> Callable:
     return both
 
 
-def _build_course(context: BuildContext, windowed: bool, j: int, pieces: int) -> Callable:
-    """Return ``course(launch, step, since) -> Course`` of piece `j`.
-
-    `since` is the time from which on the run is summarised, negative before that.
-    """
-    backend = context.backend
-    from_, to = backend.constant(j / pieces), backend.constant((j + 1) / pieces)
-    zero, one = backend.constant(0.0), backend.constant(1.0)
-    is_first, is_last = j == 0, j == pieces - 1
-
-    def whole(launch, step):
-        start = step.elapsed if is_first else step.elapsed + from_ * step.h
-        end = step.ahead if is_last else step.elapsed + to * step.h
-        return step.accept, start, end, zero * start, zero * start + one
-
-    def within(launch, step):
-        start = step.elapsed if is_first else step.elapsed + from_ * step.h
-        end = step.ahead if is_last else step.elapsed + to * step.h
-        length = end - start
-        moving = length > zero
-        divisor = select(moving, length, one)
-        span = launch.inputs.time_span
-        low = maximum((span[2] - start) / divisor, zero * start)
-        high = minimum((span[3] - start) / divisor, zero * start + one)
-        return step.accept & moving & (high > low), start, end, low, high
-
-    part = backend.device(within if windowed else whole)
-
-    def course(launch, step, since):
-        mask, start, end, low, high = part(launch, step)
-        length = end - start
-        first = mask & (since < zero)
-        begun = start + low * length
-        since = select(first, begun, since)
-        covered = (start + high * length) - since
-        counted = (high - low) * length
-        usual = mask & (covered > zero) & ~first
-        share = select(usual, counted, one) / select(usual, covered, one)
-        duration = select(mask & (counted > zero), counted, one)
-        per_time = step.direction / duration
-        return Course(mask, first, begun, counted, low, high, share, per_time, since)
-
-    return backend.device(course)
-
-
-def _build_state(
-    loop: Any, context: BuildContext, inside: _Inside, tracked: Tracked, courses: list[Callable]
-) -> Callable:
-    """Return the function that follows one state over a step."""
-    backend, index, pieces = context.backend, tracked.index, len(courses)
-    allocate, begin = context.allocator("state_summary"), inside.at(0, pieces)
-    summarise = _build_summarise(context, tracked, loop.tracking.windowed)
-    chain = backend.device(_from_start)
-    for j, course in enumerate(courses):
-        after, part = inside.at(j + 1, pieces), backend.constant(1.0 / pieces)
-        chain = backend.device(_then_state(chain, course, after, summarise, index, part))
-
-    def follow(memory, launch, step, lane):
-        slots = allocate(memory, None)
-        value, slope = begin(memory, step.h * step.direction, lane, index)
-        chain(memory, launch, step, lane, slots, End(slots[0], value, slope))
-
-    return backend.device(follow)
-
-
-def _from_start(memory, launch, step, lane, slots, end):
-    return end
-
-
-def _then_state(before, course, after, summarise, index, part) -> Callable:
-    """Go on by a piece; where it ends, the next one starts to the bit."""
-
-    def both(memory, launch, step, lane, slots, end):
-        end = before(memory, launch, step, lane, slots, end)
-        now = course(launch, step, end.since)
-        value, slope = after(memory, step.h * step.direction, lane, index)
-        summarise(slots, now, end.value, part * end.slope, value, part * slope)
-        return End(now.since, value, slope)
-
-    return both
-
-
-def _build_summarise(context: BuildContext, tracked: Tracked, windowed: bool) -> Callable:
-    """Return the function that hands a piece of a quantity to all of its summaries."""
-    backend = context.backend
-    make, cut = build_piece(backend), build_cut(backend)
-    update = backend.device(_nothing_to_update)
-    for _, summary, at in tracked.summaries:
-        update = backend.device(_then_update(update, *_device(backend, summary), at))
-
-    def whole(slots, course, qa, da, qb, db):
-        piece = make(course.start, course.length, course.share, course.per_time, qa, da, qb, db)
-        update(slots, course.mask, course.first, piece)
-
-    def within(slots, course, qa, da, qb, db):
-        qa, da, qb, db = cut(course.low, course.high, qa, da, qb, db)
-        piece = make(course.start, course.length, course.share, course.per_time, qa, da, qb, db)
-        update(slots, course.mask, course.first, piece)
-
-    return backend.device(within if windowed else whole)
-
-
-def _device(backend, summary: Summary) -> tuple[Callable, Callable]:
-    return backend.device(summary.build_start(backend)), backend.device(
-        summary.build_update(backend)
+def _build_finish(loop: Any, context: BuildContext) -> Callable:
+    """Finish all summaries, and write their slots: those of states, then those of observables."""
+    backend, tracking = context.backend, loop.tracking
+    n = tracking.n_state_slots
+    states = _build_write(context, "state_summary", tracking.states, n, 0)
+    if not tracking.observables:
+        return states
+    of_observables = tracking.observables, tracking.n_observable_slots
+    return backend.device(
+        _then_write(states, _build_write(context, "observable_summary", *of_observables, n))
     )
 
 
-def _nothing_to_update(slots, mask, first, piece):
-    pass
-
-
-def _then_update(before: Callable, start: Callable, update: Callable, at: int) -> Callable:
-    def both(slots, mask, first, piece):
-        before(slots, mask, first, piece)
-        start(slots, at, first, piece)
-        update(slots, at, mask, piece)
-
-    return both
-
-
-def _build_finish(loop: Any, context: BuildContext) -> Callable:
-    """Finish all summaries, and write their slots."""
-    backend, tracking = context.backend, loop.tracking
-    allocate, n_slots = context.allocator("state_summary"), tracking.n_state_slots
+def _build_write(
+    context: BuildContext, buffer: str, quantities: tuple[Tracked, ...], n_slots: int, first: int
+) -> Callable:
+    """Return the function that finishes summaries, and writes their slots from row `first` on."""
+    backend, allocate = context.backend, context.allocator(buffer)
     last = backend.device(_nothing_to_finish_of)
-    for tracked in tracking.states:
+    for tracked in quantities:
         for _, summary, at in tracked.summaries:
             finish = backend.device(summary.build_finish(backend))
             last = backend.device(_then_finish(last, finish, at))
 
-    def finish(memory, launch, outputs, done):
+    def write(memory, launch, outputs, done):
         slots = allocate(memory, None)
         last(slots, done)
         for i in range(n_slots):
-            store_run(outputs.summaries, i * launch.n_runs, launch.run, done, slots[i])
+            store_run(outputs.summaries, (first + i) * launch.n_runs, launch.run, done, slots[i])
 
-    return backend.device(finish)
+    return backend.device(write)
+
+
+def _then_write(before: Callable, after: Callable) -> Callable:
+    def both(memory, launch, outputs, done):
+        before(memory, launch, outputs, done)
+        after(memory, launch, outputs, done)
+
+    return both
 
 
 def _nothing_to_finish_of(slots, done):

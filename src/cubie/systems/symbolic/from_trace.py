@@ -43,7 +43,7 @@ def expressions(system, graph=None):
     exec(code, namespace)
     states = [graph.leaf("y", i) for i in range(system.n_states)]
     parameters = [graph.leaf("p", i) for i in range(system.n_parameters)]
-    derivatives = [0.0] * system.n_states
+    derivatives = [0.0] * system.n_outputs
     namespace["rhs"](graph.leaf("t"), states, parameters, derivatives, 0)
     return graph, derivatives
 

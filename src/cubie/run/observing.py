@@ -1,0 +1,32 @@
+"""Observables of a run: computed where a point is kept, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cubie.backend import Backend, any_lane, shared_function
+from cubie.factory import BuildContext
+from cubie.run.clock import time_of
+from cubie.run.parts import RunParts
+
+
+def build_observe(loop: RunParts, context: BuildContext) -> Callable | None:
+    """Return ``observe(launch, elapsed, due, point)``; None where nobody reads observables.
+
+    It fills `Point.observables` in all lanes if a point is due in any of them.
+    """
+    if not loop.reads_observables:
+        return None
+    return _build_where_due(context.backend, loop.child_functions(context, "observables").observe)
+
+
+@shared_function
+def _build_where_due(backend: Backend, observe: Callable) -> Callable:
+    time = backend.device(time_of)
+
+    def observe_due(launch, elapsed, due, point):
+        if any_lane(due):
+            t = time(launch.inputs, launch.inputs.time_span[1], elapsed)
+            observe(t, point.state, point.lane.parameters, point.observables, 0)
+
+    return backend.device(observe_due)
