@@ -90,7 +90,9 @@ def solve_ivp(
         functions of one number; of equations as text names of what they define, or a mapping
         of new names to text; all are traced like `fun`, and are in `result.observables`),
         ``save_states``, ``save_observables`` (which are kept: indices or names, in the order
-        wanted, or False for none),
+        wanted, or False for none), ``summaries`` (``{"y0": ["max", "mean"]}``: numbers of each
+        run instead of its points, of states and observables by name or number; see
+        `cubie.run.summaries`), ``window`` and ``after`` (the times that summaries are of),
         ``step_controller`` ("fixed", "i", "pi", "pid", "gustafsson"), ``save``
         ("final", "steps"), ``jac`` (``jac(t, y, *args)`` or a constant matrix, dense or
         sparse, used where `fun` cannot be traced), ``mass_matrix`` (M of M y' = f, for

@@ -30,8 +30,9 @@ class Clock(NamedTuple):
     direction: float  # 1 or -1
 
     def time(self, elapsed: np.ndarray) -> np.ndarray:
-        """Return times, in double precision."""
-        return self.start + self.direction * np.asarray(elapsed, dtype=float)
+        """Return times, in double precision; those that were never written may be anything."""
+        with np.errstate(invalid="ignore"):
+            return self.start + self.direction * np.asarray(elapsed, dtype=float)
 
 
 class Peaks(NamedTuple):
