@@ -96,9 +96,9 @@ CUBIE = Package(
         "solvers": (*CONTROLS, "systems"),
         "algorithms": ("errors", "backend", "factory", "systems", "status", "tableaus", "solvers"),
         "controllers": CONTROLS,
-        "run": (*SOLVING[1:7], "numerics", "tableaus", "controllers"),
+        "run": (*SOLVING[:7], "reals", "numerics", "tableaus", "controllers"),
         "integrator": ("buffers", *SOLVING[:4], "tableaus", "algorithms", "controllers", "run"),
-        "launch": ("buffers", *SOLVING, "integrator"),
+        "launch": ("buffers", "reals", *SOLVING, "integrator"),
         "settings": (
             "reals", "sizes", *SOLVING[:4], "checks", "tableaus", "run", "integrator", "launch",
         ),

@@ -93,13 +93,13 @@ def solve_ivp(
         wanted, or False for none), ``summaries`` (``{"y0": ["max", "mean"]}``: numbers of each
         run instead of its points, of states and observables by name or number; see
         `cubie.run.summaries`), ``window`` and ``after`` (the times that summaries are of),
-        ``step_controller`` ("fixed", "i", "pi", "pid", "gustafsson"), ``save``
-        ("final", "steps"), ``jac`` (``jac(t, y, *args)`` or a constant matrix, dense or
-        sparse, used where `fun` cannot be traced), ``mass_matrix`` (M of M y' = f, for
-        implicit methods), ``lanes`` (runs per SIMD group on the CPU), options of the
-        components (``safety``, ``kp``, ...; of implicit methods ``linear_solver`` ("lu",
-        "minimal_residual", "steepest_descent", "bicgstab"), ``newton_tolerance``,
-        ``max_newton_iterations``, ``krylov_tolerance``, ``preconditioner``, ...) and
+        ``step_controller`` (a name, such as "pid"), ``save`` ("final", "steps"), ``jac``
+        (``jac(t, y, *args)`` or a constant matrix, dense or sparse, used where `fun` cannot
+        be traced), ``mass_matrix`` (M of M y' = f, for implicit methods), ``lanes`` (runs per
+        SIMD group on the CPU), options of the components (``safety``, ``kp``, ...; of implicit
+        methods ``linear_solver`` ("lu", "minimal_residual", "steepest_descent", "bicgstab"),
+        ``newton_tolerance``, ``max_newton_iterations``, ``krylov_tolerance``,
+        ``preconditioner``, ...) and
         ``{buffer}_location`` for every buffer.
 
     Returns

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from attrs import field, frozen
+from attrs.converters import optional
 
 from cubie import checks
 from cubie.backend import Backend, make_backend
@@ -59,7 +60,7 @@ class SolverSettings:
     observables: Any = field(default=None)  # as given, too
     save_states: Any = field(default=None)
     save_observables: Any = field(default=None)
-    summaries: Asked = field(default=NOTHING, converter=read_summaries)
+    summaries: Asked | None = field(default=None, converter=optional(read_summaries))
     window: Any = None
     after: Any = None
 
@@ -127,7 +128,7 @@ class SolverSettings:
             save_mode=mode,
             per_component=per_component,
             first_step_given=self.first_step is not None,
-            summaries=self.summaries,
+            summaries=self.summaries or NOTHING,
             windowed=self.summary_window() is not None,
             observes=has_observables(self.observables),
             choice=Choice() if choice is None else choice,

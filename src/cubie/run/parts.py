@@ -134,14 +134,14 @@ class RunParts(CUDAFactory):
         for name, phases in (("observables", committed), ("proposed_observables", proposed)):
             used = (*phases, *also)
             self.register_buffer(name, n, phases=used or ("finish",), enabled=bool(used))
-        if followed:
-            for name, size in (
-                ("inside_state", self.system.n_states),
-                ("inside_slope", self.system.n_states),
-                ("observable_rates", n),
-                ("proposed_observable_rates", n),
-            ):
-                self.register_buffer(name, size, phases=also, access_weight=4.0)
+        if self.tracking is not None:
+            n_states = self.system.n_states
+            sizes = {"inside_state": n_states, "inside_slope": n_states}
+            sizes |= {"observable_rates": n, "proposed_observable_rates": n}
+            for name, size in sizes.items():
+                self.register_buffer(
+                    name, size, phases=("summarise",), enabled=followed, access_weight=4.0
+                )
 
     def _register_buffers(self, n: int, m: int) -> None:
         proposed = (("algorithm.solution", "commit"),)

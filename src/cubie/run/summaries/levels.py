@@ -10,7 +10,8 @@ from attrs import field, frozen
 from cubie.backend import any_lane, select
 from cubie.run.summaries.checks import a_count, a_direction, a_number
 from cubie.run.summaries.cubic import build_meet
-from cubie.run.summaries.kinds import Crossings, Summary, build_add, build_clear, counted
+from cubie.run.summaries.integrals import build_add, build_clear
+from cubie.run.summaries.kinds import Crossings, Summary, counted
 
 # Slots before the times of crossings.
 SIDE, COUNT, FIRST = range(3)

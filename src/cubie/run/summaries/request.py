@@ -9,7 +9,7 @@ from typing import Any
 from attrs import field, frozen
 
 from cubie.errors import InvalidOption, nearest
-from cubie.run.summaries import kinds
+from cubie.run.summaries import derivatives, integrals, kinds
 from cubie.run.summaries.kinds import Summary
 from cubie.run.summaries.levels import crossings, time_above
 from cubie.run.summaries.peaks import NPeaks, negative_peaks, peaks
@@ -19,10 +19,11 @@ SUMMARIES: Mapping[str, type[Summary]] = {
     summary.name: summary
     for summary in (
         kinds.Minimum, kinds.Maximum, kinds.ArgMin, kinds.ArgMax, kinds.Extrema,
-        kinds.MaxMagnitude, kinds.Mean, kinds.Deviation, kinds.RootMeanSquare, kinds.Integral,
-        kinds.Final, peaks, negative_peaks, NPeaks, crossings, time_above, kinds.DerivativeMin,
-        kinds.DerivativeMax, kinds.DerivativeExtrema, kinds.SecondDerivativeMin,
-        kinds.SecondDerivativeMax, kinds.SecondDerivativeExtrema,
+        kinds.MaxMagnitude, integrals.Mean, integrals.Deviation, integrals.RootMeanSquare,
+        integrals.Integral, kinds.Final, peaks, negative_peaks, NPeaks, crossings, time_above,
+        derivatives.DerivativeMin, derivatives.DerivativeMax, derivatives.DerivativeExtrema,
+        derivatives.SecondDerivativeMin, derivatives.SecondDerivativeMax,
+        derivatives.SecondDerivativeExtrema,
     )
 }  # fmt: skip
 """Every summary by name."""
@@ -114,7 +115,7 @@ def read_summaries(given: Any) -> Asked:
 
     Parameters
     ----------
-    given : mapping or None
+    given : mapping
         Of a state's or observable's name, or a state's number, to a summary (a name of
         `SUMMARIES` or a `Summary`), a sequence of them, or a mapping of labels to them.
 
@@ -123,8 +124,6 @@ def read_summaries(given: Any) -> Asked:
     InvalidOption
         For what is no such mapping, unknown names, and labels that come twice.
     """
-    if given is None:
-        return NOTHING
     if isinstance(given, Asked):
         return given
     if not isinstance(given, Mapping):
