@@ -1,13 +1,17 @@
 """Summaries: those of the continuous solution, in every run, whatever is next to it."""
 
 import functools
+import html
 import itertools
+import json
 import pickle
 import random
+import re
 
 import attrs
 import numpy as np
 import pytest
+from benchmarks import summaries_docs
 from scipy.integrate import solve_ivp as scipy_ivp
 from scipy.interpolate import CubicSpline
 
@@ -585,3 +589,13 @@ def test_without_summaries_there_is_nothing_of_them():
     assert result.summaries == {}
     assert result.status == RunStatus.SUCCESS
     assert not [name for name in result.plan.placements if "summary" in name]
+
+
+def test_the_picture_of_the_page_is_of_these_numbers():
+    """Every hundredth of the runs that the picture shows still gives what it shows."""
+    found = summaries_docs.sweep(summaries_docs.CURRENTS[::100])
+    shown = re.search(r"<dc:description>(.*?)</dc:description>", summaries_docs.PICTURE.read_text())
+    for name, values in json.loads(html.unescape(shown.group(1))).items():
+        assert found[name] == pytest.approx(
+            np.array(values), rel=1e-3, abs=0.5 * (name == "spikes")
+        )

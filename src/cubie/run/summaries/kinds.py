@@ -33,8 +33,9 @@ class Clock(NamedTuple):
 
 
 class Peaks(NamedTuple):
-    """The first peaks of runs; NaN where a run has fewer."""
+    """How many peaks runs have, and the first of them; NaN where a run has fewer."""
 
+    count: Any  # int, or (n_runs,)
     times: Any  # (k,), or (n_runs, k)
     values: Any  # (k,), or (n_runs, k)
 

@@ -117,7 +117,7 @@ class peaks(Summary):
         times, values = slots[FIRST : FIRST + self.k], slots[FIRST + self.k :]
         kept = np.arange(self.k)[:, None] < slots[COUNT]
         times, values = np.where(kept, clock.time(times), np.nan), np.where(kept, values, np.nan)
-        return Peaks(times.T, values.T)
+        return Peaks(counted(slots[COUNT]), times.T, values.T)
 
 
 def _nothing_to_store(slots, at, there, count):
