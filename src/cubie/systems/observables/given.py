@@ -98,7 +98,9 @@ def observables_of(
     function = _function(given, equations)
     try:
         return trace_observables(function, n_states, args, names=names)
-    except TypeError as error:  # of the signature
+    except TypeError as error:
+        if not str(error).startswith("fun is called"):
+            raise
         told = str(error).replace("fun is called", "observables are called", 1)
         raise ObservableError(told) from None
 
