@@ -10,11 +10,13 @@ import numpy as np
 import pytest
 
 from cubie import InvalidOption, OutputsTooLarge, RaggedArray, RunStatus, Solver, solve_ivp
+from cubie.backend import SOURCE
 from cubie.systems import EquationError, ObservableError, equations, observables_of
 from cubie.systems.observables.rates import rates_of
 from cubie.tableaus import all_tableaus
 from tests.cubie.changeable import PLACES
 from tests.cubie.cli_running import run as command
+from tests.cubie.evaluate import TARGETS, backend_of, evaluate_rates
 from tests.cubie.test_interruption import After
 
 SPAN, TIMES = (0.0, 2.0), np.array([0.0, 0.25, 1.0, 2.0])
@@ -226,8 +228,9 @@ def test_what_observables_have_in_common_is_computed_once():
     assert made.output_names == ("a", "b", "c")
 
 
-def test_rates_are_derivatives_along_the_solution():
-    """g_t + g_y . dy beside g, with what both need computed once."""
+@pytest.mark.parametrize("target", TARGETS)
+def test_rates_are_derivatives_along_the_solution(target):
+    """g_t + g_y . dy beside g, on every target, with what both need computed once."""
 
     def given(t, y, k):
         growth = np.exp(k * y[0])
@@ -235,15 +238,16 @@ def test_rates_are_derivatives_along_the_solution():
 
     made = observables_of(given, None, 2, (0.5,))
     rates, _ = rates_of(made)
-    out, rate = np.zeros(3), np.zeros(3)
-    t, (a, b), (da, db), k = 0.3, (0.7, -1.1), (0.2, 1.3), 0.5
-    rates(t, [a, b], [da, db], [k], out, rate)
+    t, k = 0.3, np.linspace(0.2, 1.0, 9)
+    (a, b), (da, db) = np.linspace(-1.0, 1.0, 36).reshape(2, 2, 9)
+    backend = backend_of(target, np.float64, False)
+    found = evaluate_rates(backend, rates, t, [a, b], [da, db], [k], 3)
     growth = np.exp(k * a)
-    np.testing.assert_allclose(out, [growth * np.sin(t), a * b, 3.0], rtol=1e-15)
-    slopes = [growth * (k * da * np.sin(t) + np.cos(t)), a * db + b * da, 0.0]
-    np.testing.assert_allclose(rate, slopes, rtol=1e-14)
-    again, _ = rates_of(made)
-    assert again is rates
+    expected = [growth * np.sin(t), a * b, 3.0 + 0.0 * a]
+    expected += [growth * (k * da * np.sin(t) + np.cos(t)), a * db + b * da, 0.0 * a]
+    np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-14)
+    assert rates.__globals__[SOURCE].count("exp(") == 1
+    assert rates_of(made)[0] is rates
 
 
 def test_a_compiled_right_hand_side_has_them():
