@@ -9,9 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cubie import InvalidOption, OutputsTooLarge, RaggedArray, RunStatus, Solver, solve_ivp
+from cubie import (
+    InvalidOption,
+    OutputsTooLarge,
+    RaggedArray,
+    RunStatus,
+    Solver,
+    UnknownOption,
+    solve_ivp,
+)
 from cubie.backend import SOURCE
 from cubie.systems import EquationError, ObservableError, equations, observables_of
+from cubie.systems.observables.component import ObservableFunctions
 from cubie.systems.observables.rates import rates_of
 from cubie.tableaus import all_tableaus
 from tests.cubie.changeable import PLACES
@@ -352,6 +361,42 @@ def test_a_launch_that_was_called_off_has_those_of_runs_that_ended(mode):
         np.testing.assert_array_equal(energy[run], expected)
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_they_are_computed_where_a_point_is_saved_and_nowhere_else(mode, monkeypatch):
+    """Once for each point, however many steps and attempts there were."""
+    calls, make = [], ObservableFunctions.observe.func
+
+    def counting(functions):
+        observe = make(functions)
+        return lambda *args: (calls.append(1), observe(*args))[1]
+
+    monkeypatch.setattr(ObservableFunctions, "observe", property(counting))
+    solver = Solver(oscillator, backend="python", rtol=1e-4, observables=observed)
+    result = solved(solver, mode)
+    n_points = {"final": 7, "times": 7 * TIMES.size, "steps": 7 + result.n_steps.sum()}
+    assert len(calls) == n_points[mode] < result.n_steps.sum() + 8
+
+
+@pytest.mark.parametrize("save_states", [None, (1,), ()])
+def test_runs_of_several_launches_keep_theirs(save_states, monkeypatch):
+    """Where points have too little room at first, and where launches are small."""
+    expected = solved(solver_of("python"), "steps")
+    for name, value in {"LAUNCH_BYTES": 700, "FIRST_ROOM": 3, "LEAST_FIRST_ROOM": 3}.items():
+        monkeypatch.setattr(f"cubie.launch.steps.{name}", value)
+    solver = Solver(oscillator, backend="python", rtol=1e-4, observables=observed)
+    result = solved(solver, "steps", save_states=save_states)
+    for name in NAMES:
+        found, all_at_once = result.observables[name], expected.observables[name]
+        for run in range(7):
+            np.testing.assert_array_equal(found[run], all_at_once[run])
+
+
+def test_a_pin_without_observables_is_refused():
+    """The message says that the buffer is there with observables."""
+    with pytest.raises(UnknownOption, match="It is one with observables="):
+        Solver(oscillator, observables_location="shared")
+
+
 # ---- nothing stale ---------------------------------------------------------------
 
 
@@ -388,6 +433,27 @@ def test_arguments_and_settings_are_those_of_the_solve():
     result = solver.solve(SPAN, [1.0, 0.5], TIMES, args=(2.0,))
     assert tuple(result.observables) == ("second",)
     np.testing.assert_array_equal(result.observables["second"], result.y[1])
+
+
+def test_a_number_that_counts_is_that_of_the_solve():
+    """An int that becomes a constant of the traced code is another system for another value."""
+
+    def given(t, y, n):
+        return {"sum": sum(10.0**i * y[0] for i in range(n))}
+
+    solver = Solver(decay, backend="python", observables=given)
+    for n, total in ((2, 11.0), (3, 111.0), (1, 1.0), (2, 11.0)):
+        result = solver.solve((0.0, 0.1), [1.0], args=(n,), save="final")
+        assert result.observables["sum"][-1] == pytest.approx(total * result.y[0, -1], rel=1e-14)
+
+
+def test_states_of_equations_are_chosen_by_name():
+    """In the order chosen; names are those of the equations."""
+    text = ["dx = v", "dv = -k*x", "E = v*v"]
+    solver = Solver(text, backend="python", observables="E", save_states=["v"])
+    result = solver.solve(SPAN, {"x": 1.0, "v": 0.5}, TIMES, args={"k": 2.0})
+    np.testing.assert_array_equal(result.observables["E"], result.y[0] * result.y[0])
+    assert "observables={'E': array" in repr(result)
 
 
 def decay(t, y, *args):
@@ -470,6 +536,15 @@ def test_wrong_returns_are_refused(kind):
         Solver(oscillator, backend="python", observables=given).solve(SPAN, START[0], args=(1.0,))
 
 
+def test_arrays_that_sweep_are_told():
+    """Of an observable that expects an array where each run gets one number."""
+    given = {"a": lambda t, y, weights: weights[1] * y[0]}
+    with pytest.raises(ObservableError, match=r"observables raises .* args\[0\]"):
+        Solver(decay, backend="python", observables=given).solve(
+            (0.0, 1.0), [1.0], args=(np.array([1.0, 2.0]),)
+        )
+
+
 def test_a_loop_on_the_states_is_refused():
     """There is no silent way around: not even where `fun` itself may be compiled."""
 
@@ -494,6 +569,7 @@ def test_a_loop_on_the_states_is_refused():
         ({"observables": ["E"]}, "here `fun` is a function"),
         ({"save_states": 0}, "`save_states` is 0, .*a sequence with one entry"),
         ({"save_states": [0.5]}, r"a sequence with 0\.5"),
+        ({"save_states": np.array([[0, 1]])}, r"a sequence with array\("),
         ({"save_states": [0, 0]}, "'y0' more than once"),
         ({"save_states": [2]}, "a choice of number 2. There are 2 states, numbered from 0"),
         ({"save_states": ["y2"]}, "a choice of 'y2'. The states are 'y0', 'y1'"),
