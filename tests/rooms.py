@@ -96,7 +96,7 @@ CUBIE = Package(
         "solvers": (*CONTROLS, "systems"),
         "algorithms": ("errors", "backend", "factory", "systems", "status", "tableaus", "solvers"),
         "controllers": CONTROLS,
-        "run": (*SOLVING[1:7], "numerics", "tableaus", "controllers"),
+        "run": (*SOLVING[:7], "reals", "numerics", "tableaus", "controllers"),
         "integrator": ("buffers", *SOLVING[:4], "tableaus", "algorithms", "controllers", "run"),
         "launch": ("buffers", *SOLVING, "integrator"),
         "settings": (

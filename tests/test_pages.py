@@ -4,6 +4,7 @@ import ast
 import inspect
 import json
 import re
+import runpy
 import tomllib
 from contextlib import nullcontext
 from pathlib import Path
@@ -15,14 +16,11 @@ from benchmarks.documents import RESULTS
 from cubie import CUDABuffer, InvalidOption, RunStatus, Solver, UnknownOption, solve_ivp
 from cubie.cli.command import main
 from cubie.controllers import CONTROLLERS
-from cubie.integrator import RunSettings, Shape, SingleIntegratorRun
 from cubie.launch.kernel import BatchSolverKernel
-from cubie.other_choices import FAMILIES
-from cubie.run.saving import SaveMode
+from cubie.run.loop import IVPLoop
 from cubie.settings import SolverSettings
 from cubie.solvers import LINEAR_SOLVERS
 from cubie.solvers.preconditioners import PRECONDITIONERS
-from cubie.tableaus import get_tableau
 from cubie_planner import Buffer, Limits, Problem
 
 ROOT = Path(__file__).parents[1]
@@ -49,24 +47,23 @@ def rows(section: str, page: Path = OPTIONS) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
 
-def integrators():
-    """Yield one integrator of each family with each linear solver, and with each controller."""
-    for _, method in FAMILIES.values():
-        tableau = get_tableau(method)
-        for solver in LINEAR_SOLVERS if method != "tsit5" else (None,):
-            chosen = {} if solver is None else {"linear_solver": solver}
-            yield SingleIntegratorRun(Shape(), RunSettings(tableau, "pid"), "float64", chosen)
-    for name in CONTROLLERS:
-        yield SingleIntegratorRun(Shape(), RunSettings(get_tableau("tsit5"), name), "float64", {})
-    # Last: of each class of components one is looked at, and this loop has all buffers.
-    observed = RunSettings(get_tableau("tsit5"), save_mode=SaveMode.TIMES, observes=True)
-    yield SingleIntegratorRun(Shape(), observed, "float64", {})
+def kinds_of(cell: str) -> list[str]:
+    """Return the controllers that a cell names."""
+    if cell == "all but fixed":
+        return [kind for kind in CONTROLLERS if kind != "fixed"]
+    return cell.split(", ")
 
 
 @pytest.fixture(scope="module")
-def components():
+def choices():
+    """What tables of the pages are written from."""
+    return runpy.run_path(str(ROOT / "docs" / "_extensions" / "choices.py"))
+
+
+@pytest.fixture(scope="module")
+def components(choices):
     """Every component that there is, by class."""
-    return {type(part): part for run in integrators() for part in run.loop.walk()}
+    return choices["components"]()
 
 
 def settings_of(parts) -> dict[str, object]:
@@ -79,10 +76,11 @@ def written(default: object) -> str:
     return f'`"{default}"`' if isinstance(default, str) else f"`{default!r}`"
 
 
-def test_options_of_every_solve_are_on_the_page_with_their_defaults():
-    """Those of `SolverSettings`, all of them and no others."""
+def test_options_of_every_solve_are_on_the_page_with_their_defaults(components):
+    """Those of `SolverSettings` and of the loop, all of them and no others."""
     made = SolverSettings()
     expected = {f.name: getattr(made, f.name) for f in attrs.fields(SolverSettings)}
+    expected |= settings_of([components[IVPLoop]])
     expected["method"] = made.method.name
     shown = {name.strip("`"): default for name, default, *_ in rows("solve")}
     assert shown == {name: written(default) for name, default in expected.items()}
@@ -98,14 +96,15 @@ def test_options_of_controllers_are_on_the_page_with_their_defaults():
     shown = {
         (name.strip("`"), kind): default
         for name, kinds, default, *_ in rows("controllers")
-        for kind in kinds.split(", ")
+        for kind in kinds_of(kinds)
     }
     assert shown == expected
 
 
 def test_options_of_implicit_methods_are_on_the_page_with_their_defaults(components):
     """Those of steps, of Newton's method and of linear solvers; closed sets with every value."""
-    others = [part for kind, part in components.items() if kind not in CONTROLLERS.values()]
+    elsewhere = (IVPLoop, *CONTROLLERS.values())
+    others = [part for kind, part in components.items() if kind not in elsewhere]
     shown = {name.strip("`"): (default, values) for name, _, default, values, _ in rows("implicit")}
     assert {name: default for name, (default, _) in shown.items()} == {
         name: written(default) for name, default in settings_of(others).items()
@@ -141,7 +140,7 @@ def test_limits_of_options_are_those_of_the_page(components):
     cases = [
         (cells[0], cells[-2], CONTROLLERS[kind].Settings)
         for cells in rows("controllers")
-        for kind in cells[1].split(", ")
+        for kind in kinds_of(cells[1])
     ]
     cases += [
         (cells[0], cells[-2], kind)
@@ -160,14 +159,24 @@ def test_limits_of_options_are_those_of_the_page(components):
     assert checked > 60
 
 
-def test_places_of_all_buffers_are_on_the_page(components):
-    """Every `{buffer}_location`, in the row of the component that has the buffer."""
-    expected: dict[str, set[str]] = {}
-    for part in components.values():
-        own = {buffer.option for buffer in part.buffer_registry.buffers.values()}
-        if own:
-            expected.setdefault(part.name, set()).update(own)
-    assert {part: set(re.findall(r"`(\w+)`", names)) for part, names in rows("buffers")} == expected
+def test_places_of_all_buffers_are_on_the_page(choices):
+    """The table is written from components, and has every buffer that sources register by name."""
+    registered = set()
+    for path in (ROOT / "src" / "cubie").rglob("*.py"):
+        source = path.read_text(encoding="utf-8")
+        registered |= set(re.findall(r'register_buffer\(\s*"(\w+)"', source))
+    shown = {option for own in choices["places_of_buffers"]().values() for option in own}
+    assert len(registered) > 30
+    assert {f"{name}_location" for name in registered} <= shown
+    assert "```{buffer-table}" in text_of(OPTIONS)
+
+
+def test_controllers_of_the_page_are_those_that_there_are(choices):
+    """The table is written from `CONTROLLERS`; each row says what the controller does."""
+    told = choices["controllers"]()
+    assert [name for name, _, _ in told] == list(CONTROLLERS)
+    assert all(sentence.endswith(".") for _, sentence, _ in told)
+    assert "```{controller-table}" in text_of(ROOT / "docs" / "guide.md")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from choices import controllers, places_of_buffers
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
@@ -36,6 +37,22 @@ class MethodTable(SphinxDirective):
         return [_table(headings, (6, 6, 4, 2, 2, 2), rows)]
 
 
+class ControllerTable(SphinxDirective):
+    """``controller-table``: one row for each step-size controller."""
+
+    def run(self) -> list[nodes.Node]:
+        headings = ("name", "what it does", "default of methods that are")
+        return [_table(headings, (3, 12, 6), controllers())]
+
+
+class BufferTable(SphinxDirective):
+    """``buffer-table``: one row for each component, with the location options of its buffers."""
+
+    def run(self) -> list[nodes.Node]:
+        rows = [(name, ", ".join(own)) for name, own in places_of_buffers().items()]
+        return [_table(("component", "options"), (3, 15), rows)]
+
+
 def _table(
     headings: Sequence[str], widths: Sequence[int], rows: Iterable[Sequence[str]]
 ) -> nodes.table:
@@ -63,4 +80,6 @@ def setup(app) -> dict:
     """Register the directives."""
     app.add_directive("status-table", StatusTable)
     app.add_directive("method-table", MethodTable)
+    app.add_directive("controller-table", ControllerTable)
+    app.add_directive("buffer-table", BufferTable)
     return {"version": "1", "parallel_read_safe": True}

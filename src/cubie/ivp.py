@@ -90,14 +90,14 @@ def solve_ivp(
         functions of one number; of equations as text names of what they define, or a mapping
         of new names to text; all are traced like `fun`, and are in `result.observables`),
         ``save_states``, ``save_observables`` (which are kept: indices or names, in the order
-        wanted, or False for none),
-        ``step_controller`` ("fixed", "i", "pi", "pid", "gustafsson"), ``save``
-        ("final", "steps"), ``jac`` (``jac(t, y, *args)`` or a constant matrix, dense or
-        sparse, used where `fun` cannot be traced), ``mass_matrix`` (M of M y' = f, for
-        implicit methods), ``lanes`` (runs per SIMD group on the CPU), options of the
-        components (``safety``, ``kp``, ...; of implicit methods ``linear_solver`` ("lu",
-        "minimal_residual", "steepest_descent", "bicgstab"), ``newton_tolerance``,
-        ``max_newton_iterations``, ``krylov_tolerance``, ``preconditioner``, ...) and
+        wanted, or False for none), ``step_controller`` (a name, such as "pid"), ``save``
+        ("final", "steps"), ``jac``
+        (``jac(t, y, *args)`` or a constant matrix, dense or sparse, used where `fun` cannot
+        be traced), ``mass_matrix`` (M of M y' = f, for implicit methods), ``lanes`` (runs per
+        SIMD group on the CPU), options of the components (``safety``, ``kp``, ...; of implicit
+        methods ``linear_solver`` ("lu", "minimal_residual", "steepest_descent", "bicgstab"),
+        ``newton_tolerance``, ``max_newton_iterations``, ``krylov_tolerance``,
+        ``preconditioner``, ...) and
         ``{buffer}_location`` for every buffer.
 
     Returns
@@ -107,7 +107,7 @@ def solve_ivp(
 
     Raises
     ------
-    UnknownOption, InvalidOption, InvalidProblem, RightHandSideError, ObservableError
+    UnknownOption, InvalidOption, InvalidProblem
         Naming the argument, what was given and what is allowed.
     cubie_planner.PlanInfeasible
         If the pins and limits cannot hold together.

@@ -15,6 +15,7 @@ from cubie import (
     UnknownOption,
     solve_ivp,
 )
+from cubie.controllers import CONTROLLERS
 from cubie.systems.errors import BatchShapeError, RightHandSideError
 from cubie.tableaus.catalogue import UnknownTableau
 from cubie_planner import PlanInfeasible
@@ -332,8 +333,8 @@ def test_an_empty_span_returns_the_initial_state(method, options):
         ),
         (
             {"step_controller": "pie"},
-            "`step_controller` is 'pie', but must be one of 'fixed', 'i', 'pi', 'pid', "
-            "'gustafsson' (did you mean 'pi'?).",
+            f"`step_controller` is 'pie', but must be one of {', '.join(map(repr, CONTROLLERS))} "
+            "(did you mean 'pi'?).",
         ),
         (
             {"step_controller": "pi", "method": "euler", "first_step": 0.1},

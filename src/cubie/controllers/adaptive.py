@@ -277,3 +277,11 @@ class GustafssonController(AdaptiveController):
             history[1] = select(fresh, zero + never, history[1])
 
         return context.backend.device(forget)
+
+
+ADAPTIVE: tuple[type[AdaptiveController], ...] = (
+    IController,
+    PIController,
+    PIDController,
+    GustafssonController,
+)

@@ -1,0 +1,54 @@
+"""Every component that some choice of method, controller and linear solver has.
+
+It knows nothing of Sphinx: the tests of the pages walk the same components.
+"""
+
+from collections.abc import Iterator
+
+from cubie.controllers import CONTROLLERS
+from cubie.factory import CUDAFactory
+from cubie.integrator import RunSettings, Shape, SingleIntegratorRun, algorithm_for
+from cubie.other_choices import FAMILIES
+from cubie.solvers import LINEAR_SOLVERS
+from cubie.tableaus import ERKTableau, get_tableau
+
+
+def _integrators() -> Iterator[SingleIntegratorRun]:
+    """Yield one integrator of each family with each linear solver, and with each controller."""
+    for kind, (_, method) in FAMILIES.items():
+        for solver in (None,) if kind is ERKTableau else LINEAR_SOLVERS:
+            chosen = {} if solver is None else {"linear_solver": solver}
+            settings = RunSettings(get_tableau(method), "pid")
+            yield SingleIntegratorRun(Shape(), settings, "float64", chosen)
+    for name in CONTROLLERS:
+        yield SingleIntegratorRun(Shape(), RunSettings(get_tableau("tsit5"), name), "float64", {})
+    # Last: of each class of components one is looked at, and this loop has all buffers.
+    observed = RunSettings(get_tableau("tsit5"), observes=True)
+    yield SingleIntegratorRun(Shape(), observed, "float64", {})
+
+
+def components() -> dict[type[CUDAFactory], CUDAFactory]:
+    """Return one of every component, by class."""
+    return {type(part): part for run in _integrators() for part in run.loop.walk()}
+
+
+def places_of_buffers() -> dict[str, list[str]]:
+    """Return the `{buffer}_location` options by the name of the component."""
+    found: dict[str, list[str]] = {}
+    for part in components().values():
+        own = found.setdefault(part.name, [])
+        options = (buffer.option for buffer in part.buffer_registry.buffers.values())
+        own += [option for option in options if option not in own]
+    return {name: own for name, own in found.items() if own}
+
+
+def controllers() -> list[tuple[str, str, str]]:
+    """Return each controller: its name, what it does, and the families whose default it is."""
+    defaults: dict[str, list[str]] = {}
+    for family, method in FAMILIES.values():
+        chosen = algorithm_for(get_tableau(method)).default_controller
+        defaults.setdefault(chosen, []).append(family)
+    return [
+        (name, (controller.__doc__ or "").splitlines()[0], ", ".join(defaults.get(name, ())))
+        for name, controller in CONTROLLERS.items()
+    ]
