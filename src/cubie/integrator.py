@@ -180,10 +180,11 @@ class SingleIntegratorRun:
         # Components declare their buffers by functions, which cannot be pickled.
         return SingleIntegratorRun, self._made_of
 
-    def _make_observables(self, system: Any, dtype) -> ObservablesComponent | None:
+    def _make_observables(self, given: Any, dtype) -> ObservablesComponent | None:
         if not self.settings.observes:
             return None
-        return ObservablesComponent(Shape() if system is None else system, dtype)
+        system: Any = Shape() if given is None else given
+        return ObservablesComponent(system, dtype)
 
     @staticmethod
     def _make_controller(settings: RunSettings, dtype, options) -> StepController:

@@ -109,7 +109,7 @@ def solve_ivp(
 
     Raises
     ------
-    UnknownOption, InvalidOption, InvalidProblem, RightHandSideError, ObservableError
+    UnknownOption, InvalidOption, InvalidProblem
         Naming the argument, what was given and what is allowed.
     cubie_planner.PlanInfeasible
         If the pins and limits cannot hold together.

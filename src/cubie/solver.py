@@ -322,7 +322,9 @@ class Solver:
             raise EquationError(
                 f"y0 has {n} states, but the equations have {len(names)}: {', '.join(names)}."
             )
-        system = _traced(self.fun, batch, names, self._fun)
+        system = _advised(
+            lambda: trace(self.fun, n, batch.args, names=names, watched=self._fun), batch
+        )
         system = with_mass(with_jacobian(system, jac, batch.args), mass)
         if system.kind == "compiled":
             warnings.warn(system.note, UntracedWarning, stacklevel=level_of_caller())
@@ -343,7 +345,8 @@ class Solver:
         known = None if key is None else self._systems.get(key)
         if known is not None:
             return known
-        made = observables_of(given, self.equations, n, batch.args, self._state_names)
+        names = self._state_names
+        made = _advised(lambda: observables_of(given, self.equations, n, batch.args, names), batch)
         return made if key is None else self._systems.put(key, made)
 
     def _kernel(
@@ -379,15 +382,15 @@ class Solver:
         return kernel
 
 
-def _traced(fun: Callable, batch: Batch, names: Any, watched: Watched) -> System:
+def _advised(traced: Callable[[], System], batch: Batch) -> System:
     """Trace for one run of a batch; where that fails, say what a run gets of 1-D arrays."""
     try:
-        return trace(fun, batch.y0.shape[0], batch.args, names=names, watched=watched)
+        return traced()
     except RightHandSideError as error:
         raised = error.__cause__ is not None
         advice = [batch.advice] if batch.vectors and raised else []
         if raised or error.of_shape:
             advice += batch.unswept
         if advice:
-            raise RightHandSideError(" ".join([str(error), *advice])) from error.__cause__
+            raise type(error)(" ".join([str(error), *advice])) from error.__cause__
         raise

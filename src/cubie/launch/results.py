@@ -278,7 +278,10 @@ class Result:
         return getattr(self, name)
 
     def __repr__(self) -> str:
-        return f"Result({', '.join(f'{name}={self[name]!r}' for name in _SHOWN)})"
+        shown = [f"{name}={self[name]!r}" for name in _SHOWN]
+        if self.observables:
+            shown.insert(2, f"observables={dict(self.observables)!r}")
+        return f"Result({', '.join(shown)})"
 
 
 _KEPT = tuple(part.name for part in fields(Result))

@@ -170,6 +170,7 @@ def _then(before: Callable, after: Callable) -> Callable:
 
 def _beside_other_runs(size: int, reach: Callable, chosen: tuple[int, ...] | None = None):
     """Store the elements of point number `where`, each next to that of the other runs."""
+    places = chosen or ()
 
     def store(outputs, point, where, stride, run, due):
         array, values = reach(outputs, point)
@@ -179,13 +180,14 @@ def _beside_other_runs(size: int, reach: Callable, chosen: tuple[int, ...] | Non
     def store_chosen(outputs, point, where, stride, run, due):
         array, values = reach(outputs, point)
         for i in range(size):
-            store_run(array, (where * size + i) * stride, run, due, values[chosen[i]])
+            store_run(array, (where * size + i) * stride, run, due, values[places[i]])
 
     return store if chosen is None else store_chosen
 
 
 def _next_to_each_other(size: int, reach: Callable, chosen: tuple[int, ...] | None = None):
     """Store the elements of point number `where` of all points, one after the other."""
+    places = chosen or ()
 
     def store(outputs, point, where, stride, run, due):
         array, values = reach(outputs, point)
@@ -195,7 +197,7 @@ def _next_to_each_other(size: int, reach: Callable, chosen: tuple[int, ...] | No
     def store_chosen(outputs, point, where, stride, run, due):
         array, values = reach(outputs, point)
         for i in range(size):
-            store_run(array, i, where * size, due, values[chosen[i]])
+            store_run(array, i, where * size, due, values[places[i]])
 
     return store if chosen is None else store_chosen
 

@@ -10,6 +10,7 @@ import hashlib
 import inspect
 import re
 import uuid
+from typing import Any
 
 import numpy as np
 
@@ -149,7 +150,7 @@ class _Request:
         path = self.store.module_path(entry["digest"])
         return self._cached_system(entry, source, (path, entry["digest"]), note)
 
-    def _cached_system(self, entry, source, kept, note):
+    def _cached_system(self, entry, source, kept, note) -> System | None:
         return self._system(source, kept, "traced", note=note)
 
     def _baked(self, entry):
@@ -216,7 +217,7 @@ class _Request:
         self._remember(baked, kind="traced", digest=system.digest, note=note, **self._told(system))
         return system
 
-    def _returned(self):
+    def _returned(self) -> Any:
         from cubie.systems.tracing.returned import OfStates
 
         return OfStates(self.n_states)

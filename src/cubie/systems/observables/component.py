@@ -3,30 +3,46 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 
-from attrs import frozen
-
+from cubie.backend import Backend
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.systems.component import INLINE_SOURCE_LINES
 from cubie.systems.observables.rates import rates_of
 from cubie.systems.system import System
 
 
-@frozen
 class ObservableFunctions:
-    """Device functions of observables; they read `y` and `parameters` by index only.
+    """Device functions of observables, made when they are asked for.
 
-    Attributes
+    They read `y` and `parameters` by index only.
+
+    Parameters
     ----------
-    observe : callable
-        ``observe(t, y, parameters, out, at)`` stores the value of observable i in ``out[at + i]``.
-    observe_with_rate : callable
-        ``observe_with_rate(t, y, dy, parameters, out, rate)`` stores values in ``out``, and in
-        ``rate`` how fast they change along a solution with the derivative ``dy``.
+    system : System
+    backend : Backend
     """
 
-    observe: Callable
-    observe_with_rate: Callable
+    def __init__(self, system: System, backend: Backend):
+        self._system, self._backend = system, backend
+
+    @cached_property
+    def observe(self) -> Callable:
+        """``observe(t, y, parameters, out, at)``: stores observable i in ``out[at + i]``."""
+        lines = self._system.source.count("\n")
+        return self._made(self._system.rhs, lines)
+
+    @cached_property
+    def observe_with_rate(self) -> Callable:
+        """``observe_with_rate(t, y, dy, parameters, out, rate)``.
+
+        Stores the values in ``out``, and in ``rate`` how fast they change along a solution whose
+        derivative is ``dy``.
+        """
+        return self._made(*rates_of(self._system))
+
+    def _made(self, function: Callable, lines: int) -> Callable:
+        return self._backend.straight_line(function, lines <= INLINE_SOURCE_LINES, as_written=True)
 
 
 class ObservablesComponent(CUDAFactory):
@@ -52,11 +68,4 @@ class ObservablesComponent(CUDAFactory):
         return (self.system.digest, self.n_outputs)
 
     def build(self, context: BuildContext) -> ObservableFunctions:
-        """Return the functions, of which those that nobody calls are not compiled."""
-        backend, system = context.backend, self.system
-        inline = system.source.count("\n") <= INLINE_SOURCE_LINES
-        rates, lines = rates_of(system)
-        return ObservableFunctions(
-            backend.straight_line(system.rhs, inline, as_written=True),
-            backend.straight_line(rates, lines <= INLINE_SOURCE_LINES, as_written=True),
-        )
+        return ObservableFunctions(self.system, context.backend)

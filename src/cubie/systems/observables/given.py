@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -98,7 +99,9 @@ def observables_of(
     function = _function(given, equations)
     try:
         return trace_observables(function, n_states, args, names=names)
-    except TypeError as error:  # of the signature
+    except TypeError as error:
+        if not str(error).startswith("fun is called"):
+            raise
         told = str(error).replace("fun is called", "observables are called", 1)
         raise ObservableError(told) from None
 
@@ -142,10 +145,19 @@ def check_choice(option: str, given: Any) -> None:
         advice = "One is chosen by a sequence with one entry."
         raise InvalidOption(option, given, _CHOICES, advice) from None
     for entry in entries:
-        is_index = hasattr(type(entry), "__index__") and not isinstance(entry, (bool, np.bool_))
-        if not (is_index or isinstance(entry, str)):
+        if not (isinstance(entry, str) or _is_index(entry)):
             what = Described(f"a sequence with {shown(entry)}")
             raise InvalidOption(option, what, _CHOICES)
+
+
+def _is_index(entry: Any) -> bool:
+    if isinstance(entry, (bool, np.bool_)):
+        return False
+    try:
+        operator.index(entry)
+    except TypeError:
+        return False
+    return True
 
 
 def chosen(option: str, given: Any, names: Sequence[str], kind: str) -> tuple[int, ...] | None:
@@ -189,7 +201,7 @@ def _index(option: str, entry: Any, names: Sequence[str], kind: str) -> int:
         what = Described(f"a choice of {entry!r}")
         there = ", ".join(map(repr, names[:12])) + (", ..." if n > 12 else "")
         raise InvalidOption(option, what, advice=f"The {kind} are {there or 'none'}.{hint}")
-    index = int(entry.__index__())
+    index = operator.index(entry)
     if not -n <= index < n:
         advice = f"There are {n} {kind}, numbered from 0." if n else f"There are no {kind}."
         raise InvalidOption(option, Described(f"a choice of number {index}"), advice=advice)
