@@ -22,6 +22,8 @@ ALGEBRAIC_TOLERANCE = 0.1
 # A rate of convergence is one of the whole: a large part that is linear converges at once, and
 # hides another that does not. Changes of more tolerances than this are not the last ones.
 LARGEST_CHANGE = 1.0
+# Where the error of a step is estimated, which sees what was taken too well.
+LARGEST_ESTIMATED_CHANGE = 10.0
 # Errors of so many units of rounding are not worth an iteration.
 ROUNDING = 10.0
 
@@ -97,7 +99,8 @@ def build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
 
 def _build_may_be_last(newton: NewtonParts, backend: Backend) -> Callable:
     """Return ``may_be_last(first, size)``: whether a rate may tell that a change was enough."""
-    largest = backend.constant(LARGEST_CHANGE)
+    most = LARGEST_CHANGE if newton.persists else LARGEST_ESTIMATED_CHANGE
+    largest = backend.constant(most)
 
     def if_small(first, size):
         return size <= largest
@@ -105,8 +108,7 @@ def _build_may_be_last(newton: NewtonParts, backend: Backend) -> Callable:
     def if_small_or_first(first, size):
         return first | (size <= largest)
 
-    # What is left after a first change that was taken too well shows in the estimate of the
-    # step's error, where there is one; later stages mostly take a single change.
+    # Later stages mostly take a single change, by the rate of those before.
     return backend.device(if_small if newton.persists else if_small_or_first)
 
 
