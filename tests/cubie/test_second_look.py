@@ -189,37 +189,3 @@ def test_every_implicit_method_is_here():
     """A method that is added is tested as well."""
     for name in DIAGONAL + COUPLED:
         assert isinstance(get_tableau(name), DIRKTableau | FIRKTableau)
-
-
-def quadratic(t, y, a, b, c, d, e, g):
-    return [
-        a * y[0] * y[0] + b * y[1] + c * y[0] * y[2],
-        d * y[1] * y[1] - e * y[0] * y[2] + g,
-        a * y[2] * y[1] - d * y[0] * y[0] + b * y[2],
-    ]
-
-
-@pytest.mark.parametrize("rtol", [1e-3, 1e-6])
-@pytest.mark.parametrize("method", ["backwards_euler", "implicit_midpoint"])
-def test_a_step_that_is_called_solved_solves_its_equations(method, rtol):
-    """Steps of absurd size: where a run says success, one more change of Newton's is small."""
-    random = np.random.default_rng(1)
-    coefficients = random.normal(size=(6, 256)) * 10.0 ** random.uniform(-1.0, 1.5, (6, 256))
-    starts = np.abs(random.normal(size=(256, 3))) * 10.0 ** random.uniform(-1.0, 1.0, (256, 1))
-    solved = 0
-    for h in (0.125, 32.0):
-        result = cubie.solve_ivp(
-            quadratic, (0.0, h), starts, args=tuple(coefficients), method=method, first_step=h,
-            step_controller="fixed", rtol=rtol, atol=rtol * 1e-3, backend="cpu",
-        )  # fmt: skip
-        part = 1.0 if method == "backwards_euler" else 0.5
-        for run in np.flatnonzero((result.status == 0) & (np.abs(result.y[..., -1]).max(1) < 1e6)):
-            start, end, args = starts[run], result.y[run, :, -1], coefficients[:, run]
-            at = part * end + (1.0 - part) * start
-            left = end - start - h * np.array(quadratic(0.0, at, *args))
-            columns = [np.imag(quadratic(0.0, at + 1e-30j * unit, *args)) for unit in np.eye(3)]
-            change = np.linalg.solve(np.eye(3) - h * part * np.array(columns).T / 1e-30, left)
-            largest = np.abs([start, end]).max()
-            assert np.abs(change).max() < 3.0 * rtol * (1e-3 + largest), (h, run)
-            solved += 1
-    assert solved > 100

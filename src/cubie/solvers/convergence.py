@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 SMALLEST_FIRST_RATE = 1.0
 # Steps do not damp what is left in algebraic equations: they are solved so much more exactly.
 ALGEBRAIC_TOLERANCE = 0.1
+# A rate of convergence is one of the whole: a large part that is linear converges at once, and
+# hides another that does not. Changes of more tolerances than this are not the last ones.
+LARGEST_CHANGE = 1.0
+# Where the error of a step is estimated, which sees what was taken too well.
+LARGEST_ESTIMATED_CHANGE = 10.0
 # Errors of so many units of rounding are not worth an iteration.
 ROUNDING = 10.0
 
@@ -58,6 +63,7 @@ def build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
     stricter = ALGEBRAIC_TOLERANCE if newton.algebraic else 1.0
     tolerance = backend.constant(newton.settings.newton_tolerance * stricter)
     rounding = backend.constant(rounding_of(newton, backend))
+    may_be_last = _build_may_be_last(newton, backend)
     limit = newton.settings.max_newton_iterations
     trusted = _build_trusted(newton, backend)
     typical = build_typical(newton, backend)
@@ -83,11 +89,27 @@ def build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
         # divisions need not wait for it, and what they give elsewhere is not used.
         eta = select(active & measured, trusted(rate / (one - rate), iterations), eta)
         # A change of nothing solves the equations, whatever was before.
-        converged = active & ((shrinks & (eta * size <= tolerance)) | (size == zero))
+        near = (eta * size <= tolerance) & may_be_last(first, size)
+        converged = active & ((shrinks & near) | (size == zero))
         goes_on = active & shrinks & ~converged & (iterations + 1 < limit)
         return size, eta, converged, goes_on
 
     return backend.device(judge)
+
+
+def _build_may_be_last(newton: NewtonParts, backend: Backend) -> Callable:
+    """Return ``may_be_last(first, size)``: whether a rate may tell that a change was enough."""
+    most = LARGEST_CHANGE if newton.persists else LARGEST_ESTIMATED_CHANGE
+    largest = backend.constant(most)
+
+    def if_small(first, size):
+        return size <= largest
+
+    def if_small_or_first(first, size):
+        return first | (size <= largest)
+
+    # Later stages mostly take a single change, by the rate of those before.
+    return backend.device(if_small if newton.persists else if_small_or_first)
 
 
 def _build_trusted(newton: NewtonParts, backend: Backend) -> Callable:

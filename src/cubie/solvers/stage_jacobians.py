@@ -23,8 +23,9 @@ from cubie.solvers.convergence import rounding_of
 from cubie.solvers.newton_contract import Stage
 from cubie.solvers.newton_parts import NewtonParts
 
-# Directions are as many as unknowns, which solves a system; of large ones fewer are kept.
-MOST_DIRECTIONS, FEWEST_DIRECTIONS, MOST_ELEMENTS = 12, 2, 1000
+# Directions are as many as unknowns, which solves a system: with fewer, a small change says little
+# of how far away a solution is. Only of more than thirty unknowns fewer are kept.
+MOST_DIRECTIONS, FEWEST_DIRECTIONS, MOST_ELEMENTS = 31, 2, 1000
 # What may be left of a residual.
 LEFT = 0.01
 
