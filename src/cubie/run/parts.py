@@ -13,6 +13,7 @@ from cubie.controllers import StepController
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
 from cubie.run.saving import Choice, Kept, SaveMode
+from cubie.run.summaries.quantities import register_summaries
 from cubie.run.summaries.request import Tracking
 from cubie.systems.component import SystemComponent
 from cubie.systems.observables.component import ObservablesComponent
@@ -111,6 +112,8 @@ class RunParts(CUDAFactory):
         if observables is not None:
             self.add_child(observables, during=self._observing_phases())
             self._register_observables(observables.n_outputs)
+        if tracking is not None:
+            register_summaries(self, tracking)
 
     def _observing_phases(self) -> tuple[str, ...]:
         """Return the phases in which points are saved, and steps summarised."""
@@ -134,14 +137,6 @@ class RunParts(CUDAFactory):
         for name, phases in (("observables", committed), ("proposed_observables", proposed)):
             used = (*phases, *also)
             self.register_buffer(name, n, phases=used or ("finish",), enabled=bool(used))
-        if self.tracking is not None:
-            n_states = self.system.n_states
-            sizes = {"inside_state": n_states, "inside_slope": n_states}
-            sizes |= {"observable_rates": n, "proposed_observable_rates": n}
-            for name, size in sizes.items():
-                self.register_buffer(
-                    name, size, phases=("summarise",), enabled=followed, access_weight=4.0
-                )
 
     def _register_buffers(self, n: int, m: int) -> None:
         proposed = (("algorithm.solution", "commit"),)
@@ -169,18 +164,6 @@ class RunParts(CUDAFactory):
             enabled=self.algorithm.iterates,
         )
         self.register_buffer("dt", 1, access_weight=4.0)
-        # Numbers of the summaries of a run; the first says since when it is summarised.
-        if self.tracking is not None:
-            self.register_buffer(
-                "state_summary", self.tracking.n_state_slots, persistent=True, access_weight=2.0
-            )
-            self.register_buffer(
-                "observable_summary",
-                self.tracking.n_observable_slots,
-                persistent=True,
-                enabled=self.tracking.n_observable_slots > 0,
-                access_weight=2.0,
-            )
         # From one attempt to the next its verdict goes as a mask.
         self.register_buffer(
             "accept_step", 1, dtype=np.int32, phases=("control",), access_weight=3.0

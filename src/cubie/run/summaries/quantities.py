@@ -10,7 +10,41 @@ from cubie.factory import BuildContext
 from cubie.run.clock import time_of
 from cubie.run.summaries.cubic import build_cut, build_piece
 from cubie.run.summaries.kinds import Summary
-from cubie.run.summaries.request import Tracked
+from cubie.run.summaries.request import Tracked, Tracking
+
+
+def register_summaries(loop: Any, tracking: Tracking) -> None:
+    """Register the buffers of a loop's summaries.
+
+    Numbers of a run live as long as it does. What observables are computed from lives while a step
+    is summarised.
+    """
+    # The first number says since when a run is summarised.
+    loop.register_buffer(
+        "state_summary", tracking.n_state_slots, persistent=True, access_weight=2.0
+    )
+    n_slots, followed = tracking.n_observable_slots, bool(tracking.observables)
+    loop.register_buffer(
+        "observable_summary", n_slots, persistent=True, enabled=followed, access_weight=2.0
+    )
+    if loop.observables is None:
+        return
+    n_states, n = loop.system.n_states, loop.observables.n_outputs
+    during = {"phases": ("summarise",), "enabled": followed, "access_weight": 4.0}
+    loop.register_buffer("inside_state", n_states, **during)
+    loop.register_buffer("inside_slope", n_states, **during)
+    loop.register_buffer("observable_rates", n, **during)
+    loop.register_buffer("proposed_observable_rates", n, **during)
+
+
+def state_slots(context: BuildContext) -> Callable:
+    """Return the allocator of the numbers of states."""
+    return context.allocator("state_summary")
+
+
+def observable_slots(context: BuildContext) -> Callable:
+    """Return the allocator of the numbers of observables."""
+    return context.allocator("observable_summary")
 
 
 class End(NamedTuple):
@@ -59,7 +93,7 @@ def build_state(
 ) -> Callable:
     """Return the function that follows one state over a step."""
     backend, index, pieces = context.backend, tracked.index, len(courses)
-    allocate, begin = context.allocator("state_summary"), inside.at(0, pieces)
+    allocate, begin = state_slots(context), inside.at(0, pieces)
     summarise = build_summarise(context, tracked, loop.tracking.windowed)
     chain = backend.device(_from_start)
     for j, course in enumerate(courses):
@@ -110,11 +144,10 @@ def build_observables(
     """
     backend, pieces, tracking = context.backend, len(courses), loop.tracking
     n = loop.observables.n_outputs
-    alloc_slots = context.allocator("observable_summary")
-    alloc_since = context.allocator("state_summary")
-    names = ("inside_state", "inside_slope", "observables", "observable_rates")
-    alloc_state, alloc_slope, alloc_values, alloc_rates = map(context.allocator, names)
-    alloc_ahead = context.allocator("proposed_observables")
+    alloc_slots, alloc_since = observable_slots(context), state_slots(context)
+    alloc_values, alloc_ahead = loop.observables_allocators(context)
+    alloc_state, alloc_slope = context.allocator("inside_state"), context.allocator("inside_slope")
+    alloc_rates = context.allocator("observable_rates")
     alloc_rates_ahead = context.allocator("proposed_observable_rates")
     summarise = backend.device(_nothing_to_summarise)
     for tracked in tracking.observables:

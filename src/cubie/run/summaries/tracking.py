@@ -14,7 +14,13 @@ from attrs import frozen
 from cubie.backend import any_lane, select, store_run
 from cubie.factory import BuildContext
 from cubie.run.summaries.course import Followed, build_course
-from cubie.run.summaries.quantities import Inside, build_observables, build_state
+from cubie.run.summaries.quantities import (
+    Inside,
+    build_observables,
+    build_state,
+    observable_slots,
+    state_slots,
+)
 from cubie.run.summaries.request import Tracked
 
 
@@ -64,7 +70,7 @@ def _nothing_to_finish(memory, launch, outputs, done):
 
 def _build_begin(context: BuildContext) -> Callable:
     backend = context.backend
-    allocate, none = context.allocator("state_summary"), backend.constant(-1.0)
+    allocate, none = state_slots(context), backend.constant(-1.0)
 
     def begin(memory, fresh):
         slots = allocate(memory, None)
@@ -113,7 +119,7 @@ def _then_follow(before: Callable, after: Callable) -> Callable:
 
 def _build_remember(context: BuildContext, courses: list[Callable]) -> Callable:
     """Return the function that notes since when a run is summarised."""
-    backend, allocate = context.backend, context.allocator("state_summary")
+    backend, allocate = context.backend, state_slots(context)
     chain = backend.device(_same_since)
     for course in courses:
         chain = backend.device(_then_since(chain, course))
@@ -141,20 +147,24 @@ def _build_finish(loop: Any, context: BuildContext) -> Callable:
     """Finish all summaries, and write their slots: those of states, then those of observables."""
     backend, tracking = context.backend, loop.tracking
     n = tracking.n_state_slots
-    states = _build_write(context, "state_summary", tracking.states, n, 0)
+    states = _build_write(context, state_slots(context), tracking.states, n, 0)
     if not tracking.observables:
         return states
     of_observables = tracking.observables, tracking.n_observable_slots
     return backend.device(
-        _then_write(states, _build_write(context, "observable_summary", *of_observables, n))
+        _then_write(states, _build_write(context, observable_slots(context), *of_observables, n))
     )
 
 
 def _build_write(
-    context: BuildContext, buffer: str, quantities: tuple[Tracked, ...], n_slots: int, first: int
+    context: BuildContext,
+    allocate: Callable,
+    quantities: tuple[Tracked, ...],
+    n_slots: int,
+    first: int,
 ) -> Callable:
     """Return the function that finishes summaries, and writes their slots from row `first` on."""
-    backend, allocate = context.backend, context.allocator(buffer)
+    backend = context.backend
     last = backend.device(_nothing_to_finish_of)
     for tracked in quantities:
         for _, summary, at in tracked.summaries:
