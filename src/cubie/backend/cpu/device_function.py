@@ -60,7 +60,7 @@ class Compilation:
                 self.target_context._defns.pop(key, None)
 
     def compile(self, called: DeviceFunction, arguments: tuple) -> Lowered:
-        """Lower a function that one being lowered calls, or the kernel, for argument types, once."""
+        """Lower a function for argument types, once; one that is being lowered calls it."""
         if self._under_way:
             self._under_way[-1].calls[called, arguments] = None
         return self._compile(called, arguments)
