@@ -30,13 +30,12 @@ def methods_by_dtype():
     The clock is the loop's, which differs by dtype and by family. Without fast-math kernels of
     float64 share their functions with those that `test_error_estimates` compiles.
     """
-    in_single = {}
+    families = set()
     for method, tableau in all_tableaus().items():
-        same = in_single.setdefault((type(tableau), tableau.has_error_estimate), [])
-        same.append(method)
         for dtype in DTYPES:
-            marks = [pytest.mark.every_config] if dtype == "float32" and len(same) > 1 else []
-            yield pytest.param(method, dtype, marks=marks)
+            again = dtype == "float32" and type(tableau) in families
+            yield pytest.param(method, dtype, marks=[pytest.mark.every_config] if again else [])
+        families.add(type(tableau))
 
 
 @pytest.mark.parametrize(("method", "dtype"), list(methods_by_dtype()))
