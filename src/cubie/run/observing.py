@@ -11,9 +11,10 @@ from cubie.run.parts import RunParts
 
 
 def build_observe(loop: RunParts, context: BuildContext) -> Callable | None:
-    """Return ``observe(launch, elapsed, due, point)``; None where nobody reads observables.
+    """Return ``observe(launch, outputs, point, elapsed, where, due)``; see `build_saving`.
 
-    It fills `Point.observables` in all lanes if a point is due in any of them.
+    It fills `Point.observables` in all lanes if a point is due in any of them. None where nobody
+    reads observables.
     """
     if not loop.reads_observables:
         return None
@@ -24,7 +25,7 @@ def build_observe(loop: RunParts, context: BuildContext) -> Callable | None:
 def _build_where_due(backend: Backend, observe: Callable) -> Callable:
     time = backend.device(time_of)
 
-    def observe_due(launch, elapsed, due, point):
+    def observe_due(launch, outputs, point, elapsed, where, due):
         if any_lane(due):
             t = time(launch.inputs, launch.inputs.time_span[1], elapsed)
             observe(t, point.state, point.lane.parameters, point.observables, 0)

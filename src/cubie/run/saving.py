@@ -128,73 +128,68 @@ def build_saving(
 ) -> SaveFunctions:
     """Return the device functions of a mode, for what is kept of each point.
 
-    `observe`, a device function ``observe(launch, elapsed, due, point)``, computes what there is
-    of a point beside its state, and is called before a point is kept.
+    `observe`, a device function ``observe(launch, outputs, point, elapsed, where, due)``, computes
+    what there is of a point beside its state; it is called before a point is kept.
     """
     make = {SaveMode.FINAL: _final, SaveMode.TIMES: _times, SaveMode.STEPS: _steps}[mode]
-    observe = backend.device(_nothing_more) if observe is None else observe
     return SaveFunctions(*(backend.device(function) for function in make(backend, kept, observe)))
 
 
-def _nothing_more(launch, elapsed, due, point):
-    pass
-
-
-def _build_store(backend: Backend, kept: tuple[Kept, ...], make: Callable) -> Callable:
+def _build_store(
+    backend: Backend, kept: tuple[Kept, ...], observe: Callable | None, make: Callable
+) -> Callable:
     """Return one function that stores all that is kept; `make` that of one thing."""
-    if not kept:
-        return backend.device(_nothing_kept)
-    functions = [backend.device(_of_kept(backend, one, make)) for one in kept]
+    stores = [make(k.size, backend.device(k.reach), k.chosen) for k in kept]
+    functions = [backend.device(store) for store in stores or [_nothing_kept]]
+    if observe is not None:
+        functions.insert(0, observe)
     store = functions[0]
     for function in functions[1:]:
         store = backend.device(_then(store, function))
     return store
 
 
-def _of_kept(backend: Backend, one: Kept, make: Callable) -> Callable:
-    reach = backend.device(one.reach)
-    return make(one.size, reach, one.chosen)
-
-
-def _nothing_kept(outputs, point, where, stride, run, due):
+def _nothing_kept(launch, outputs, point, elapsed, where, due):
     pass
 
 
 def _then(before: Callable, after: Callable) -> Callable:
-    def both(outputs, point, where, stride, run, due):
-        before(outputs, point, where, stride, run, due)
-        after(outputs, point, where, stride, run, due)
+    def both(launch, outputs, point, elapsed, where, due):
+        before(launch, outputs, point, elapsed, where, due)
+        after(launch, outputs, point, elapsed, where, due)
 
     return both
 
 
-def _beside_other_runs(size: int, reach: Callable, chosen: tuple[int, ...] | None = None):
+def _beside_other_runs(size: int, reach: Callable, chosen: tuple[int, ...] | None):
     """Store the elements of point number `where`, each next to that of the other runs."""
     places = chosen or ()
 
-    def store(outputs, point, where, stride, run, due):
+    def store(launch, outputs, point, elapsed, where, due):
         array, values = reach(outputs, point)
+        run, stride = launch.run, launch.n_runs
         for i in range(size):
             store_run(array, (where * size + i) * stride, run, due, values[i])
 
-    def store_chosen(outputs, point, where, stride, run, due):
+    def store_chosen(launch, outputs, point, elapsed, where, due):
         array, values = reach(outputs, point)
+        run, stride = launch.run, launch.n_runs
         for i in range(size):
             store_run(array, (where * size + i) * stride, run, due, values[places[i]])
 
     return store if chosen is None else store_chosen
 
 
-def _next_to_each_other(size: int, reach: Callable, chosen: tuple[int, ...] | None = None):
+def _next_to_each_other(size: int, reach: Callable, chosen: tuple[int, ...] | None):
     """Store the elements of point number `where` of all points, one after the other."""
     places = chosen or ()
 
-    def store(outputs, point, where, stride, run, due):
+    def store(launch, outputs, point, elapsed, where, due):
         array, values = reach(outputs, point)
         for i in range(size):
             store_run(array, i, where * size, due, values[i])
 
-    def store_chosen(outputs, point, where, stride, run, due):
+    def store_chosen(launch, outputs, point, elapsed, where, due):
         array, values = reach(outputs, point)
         for i in range(size):
             store_run(array, i, where * size, due, values[places[i]])
@@ -202,29 +197,25 @@ def _next_to_each_other(size: int, reach: Callable, chosen: tuple[int, ...] | No
     return store if chosen is None else store_chosen
 
 
-def _final(backend: Backend, kept: tuple[Kept, ...], observe: Callable):
-    store = _build_store(backend, kept, _beside_other_runs)
+def _final(backend: Backend, kept: tuple[Kept, ...], observe: Callable | None):
+    store = _build_store(backend, kept, observe, _beside_other_runs)
 
     def save(launch, outputs, accept, at_stop, saved, elapsed, point):
         return saved
 
     def finish(launch, outputs, valid, saved, elapsed, point):
-        run = launch.run
-        observe(launch, elapsed, valid, point)
-        store(outputs, point, 0, launch.n_runs, run, valid)
-        store_run(outputs.times, 0, run, valid, elapsed)
+        store(launch, outputs, point, elapsed, 0, valid)
+        store_run(outputs.times, 0, launch.run, valid, elapsed)
 
     return save, finish
 
 
-def _times(backend: Backend, kept: tuple[Kept, ...], observe: Callable):
-    store = _build_store(backend, kept, _beside_other_runs)
+def _times(backend: Backend, kept: tuple[Kept, ...], observe: Callable | None):
+    store = _build_store(backend, kept, observe, _beside_other_runs)
 
     def save(launch, outputs, accept, at_stop, saved, elapsed, point):
-        inputs, run, n_runs = launch
-        due = accept & at_stop & (saved < inputs.limits[1])
-        observe(launch, elapsed, due, point)
-        store(outputs, point, saved, n_runs, run, due)
+        due = accept & at_stop & (saved < launch.inputs.limits[1])
+        store(launch, outputs, point, elapsed, saved, due)
         return select(due, saved + 1, saved)
 
     def finish(launch, outputs, valid, saved, elapsed, point):
@@ -234,8 +225,8 @@ def _times(backend: Backend, kept: tuple[Kept, ...], observe: Callable):
     return save, finish
 
 
-def _steps(backend: Backend, kept: tuple[Kept, ...], observe: Callable):
-    store = _build_store(backend, kept, _next_to_each_other)
+def _steps(backend: Backend, kept: tuple[Kept, ...], observe: Callable | None):
+    store = _build_store(backend, kept, observe, _next_to_each_other)
 
     def save(launch, outputs, accept, at_stop, saved, elapsed, point):
         run, n_runs = launch.run, launch.n_runs
@@ -243,8 +234,7 @@ def _steps(backend: Backend, kept: tuple[Kept, ...], observe: Callable):
         # how much room the run needs.
         where = load_run(outputs.first, 0, 1, run, n_runs) + saved
         due = accept & (where < load_run(outputs.first, 1, 1, run, n_runs))
-        observe(launch, elapsed, due, point)
-        store(outputs, point, where, n_runs, run, due)
+        store(launch, outputs, point, elapsed, where, due)
         store_run(outputs.times, 0, where, due, elapsed)
         return select(accept, saved + 1, saved)
 
