@@ -48,7 +48,7 @@ def pytest_collection_finish(session):
 def pytest_collection_modifyitems(config, items):
     """Leave out the tests of whole products, which take minutes to hours, unless asked for.
 
-    Of the others, all are quick that `longer.txt` does not name; and of the tests that `longest.txt`
+    Of the others, all are quick that `longer.txt` does not name. Of the tests that `longest.txt`
     names, all cases are long but the first and the one in the middle.
     """
     mark_long(items)
