@@ -117,8 +117,9 @@ def read_summaries(given: Any) -> Asked:
     Parameters
     ----------
     given : mapping
-        Of a state's or observable's name, or a state's number, to a summary (a name of
-        `SUMMARIES`, with arguments where it takes some, or a `Summary`), a sequence of them, or a mapping of labels to them.
+        Of a state's or observable's name, or a state's number, to a summary, a sequence of them, or
+        a mapping of labels to them. A summary is a `Summary`, or a name of `SUMMARIES`, with
+        arguments in brackets where it takes some.
 
     Raises
     ------
