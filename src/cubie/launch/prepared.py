@@ -19,7 +19,7 @@ from cubie.launch.steps import Room, StepsSolve
 from cubie.launch.stops import FIELDS, Stops, lay_out_stops
 from cubie.launch.summaries import EVER, Window
 from cubie.run.saving import SaveMode, sizes_of
-from cubie.systems import Batch, System, inconsistency
+from cubie.systems import Batch, System, inconsistency, note_on_index
 
 # Larger inputs are not kept: laying them out anew is little next to solving them.
 MAX_STAGED_ELEMENTS = 100_000
@@ -159,7 +159,7 @@ class PreparedSolve:
             raise _CalledOff(interruption.cause, *so_far) from None
 
     def _notes_on_start(self, inputs: KernelInputs, n_runs: int, start: float) -> tuple[str, ...]:
-        """Say where a differential-algebraic system starts inconsistently."""
+        """Say where a differential-algebraic system starts off its equations, or has a higher index."""
         system = self._system
         if system.mass is None:
             return ()
@@ -167,8 +167,11 @@ class PreparedSolve:
         runs = np.arange(max(states.shape[1], 1 if system.n_parameters == 0 else n_runs))
         at = inputs.parameter_offsets[:-1, None] + inputs.parameter_strides[:-1, None] * runs
         states = np.broadcast_to(states, (len(states), len(runs)))
-        found = inconsistency(system, start, states, inputs.parameters[at], self.rtol, self.atol)
-        return () if found is None else (found.note,)
+        parameters = inputs.parameters[at]
+        found = inconsistency(system, start, states, parameters, self.rtol, self.atol)
+        notes = (None if found is None else found.note,)
+        notes += (note_on_index(system, start, states, parameters),)
+        return tuple(filter(None, notes))
 
     @cached_property
     def _system(self) -> System:

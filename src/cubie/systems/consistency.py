@@ -81,7 +81,7 @@ def inconsistency(
     combinations = algebraic_combinations(system.mass)
     if not combinations.size:
         return None
-    evaluate = _evaluator(system)
+    evaluate = evaluator(system)
     states, parameters = states.astype(float), parameters.astype(float)
     some = np.arange(states.shape[1])
     if system.kind != "traced":
@@ -136,7 +136,7 @@ def algebraic_combinations(mass: tuple[tuple[float, ...], ...] | None) -> np.nda
     return np.array(basis).reshape(len(basis), len(matrix))
 
 
-def _evaluator(system: System) -> Callable:
+def evaluator(system: System) -> Callable:
     """Return ``evaluate(t, states, parameters) -> slopes``, of shapes (n, N), (m, N), (n, N)."""
     if system.kind == "traced":
         rhs = _of_arrays(system.source)
