@@ -159,7 +159,7 @@ class PreparedSolve:
             raise _CalledOff(interruption.cause, *so_far) from None
 
     def _notes_on_start(self, inputs: KernelInputs, n_runs: int, start: float) -> tuple[str, ...]:
-        """Say where a differential-algebraic system starts off its equations, or has a higher index."""
+        """Say where the start misses algebraic equations, and where their index is above 1."""
         system = self._system
         if system.mass is None:
             return ()
