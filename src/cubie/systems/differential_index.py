@@ -39,6 +39,8 @@ def note_on_index(
     states : ndarray (n, N)
     parameters : ndarray (m, N)
     """
+    if system.mass is None:
+        return None
     combinations = algebraic_combinations(system.mass)
     determined = _DETERMINED(system.mass)
     if not combinations.size or system.digest in determined:

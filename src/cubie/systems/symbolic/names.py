@@ -32,10 +32,11 @@ def by_name(what: str, given: Any) -> Mapping[str, Any] | None:
     what : {"y0", "args"}
     given : object
     """
+    fields = getattr(given, "_fields", None)
     if isinstance(given, Mapping):
         pairs = [(str(name), value) for name, value in given.items()]
-    elif isinstance(given, tuple) and hasattr(given, "_fields"):
-        pairs = list(zip(given._fields, given, strict=True))  # its order is its own
+    elif type(fields) is tuple:
+        pairs = list(zip(fields, given, strict=True))  # its order is its own
     elif is_labelled(given):
         labels = list(given.keys())
         if not any(isinstance(label, str) for label in labels):
