@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -17,9 +18,11 @@ def a_count(least: int) -> Callable:
     """Return a validator of whole numbers from `least` on."""
 
     def check(instance: Any, attribute: Any, value: Any) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= MOST_KEPT:
+        whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+        if not whole or not least <= value <= MOST_KEPT:
             advice = f"It must be an int from {least} to {MOST_KEPT}."
             raise InvalidOption(_label(instance, attribute), value, advice=advice)
+        object.__setattr__(instance, attribute.name, int(value))
 
     return check
 

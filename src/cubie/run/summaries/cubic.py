@@ -15,8 +15,10 @@ from cubie.backend import (
     Backend,
     absolute,
     any_lane,
+    exponent_of,
     maximum,
     minimum,
+    power_of_two,
     select,
     shared_function,
     square_root,
@@ -47,6 +49,31 @@ class Piece(NamedTuple):
     share: Any  # its part of all that was summarised so far, itself included: 1 for the first
 
 
+class Scale(NamedTuple):
+    """Powers of two that bring numbers near one, and back."""
+
+    down: Any
+    up: Any
+
+
+@shared_function
+def build_scale(backend: Backend) -> Callable:
+    """Return ``scale(size) -> Scale``: times `down`, a size above zero is from 1 to 4.
+
+    What is squared neither overflows nor vanishes then, and no digit changes.
+    """
+    info = np.finfo(backend.dtype)
+    least, one = backend.constant(float(info.tiny)), backend.constant(1.0)
+    largest, none = backend.constant(float(info.maxexp - 2)), backend.constant(0.0)
+
+    def scale(size):
+        normal = select(size >= least, size, one)
+        exponent = minimum(exponent_of(normal), largest)
+        return Scale(power_of_two(none - exponent), power_of_two(exponent))
+
+    return backend.device(scale)
+
+
 @shared_function
 def build_piece(backend: Backend) -> Callable:
     """Return ``piece(start, length, share, per_time, qa, da, qb, db) -> Piece``.
@@ -54,20 +81,21 @@ def build_piece(backend: Backend) -> Callable:
     `qa`, `qb` are the values at its ends, `da`, `db` the derivatives by u there.
     """
     zero, two, three = (backend.constant(x) for x in (0.0, 2.0, 3.0))
-    inside, value = _build_inside(backend), build_value(backend)
+    inside, value, scale = _build_inside(backend), build_value(backend), build_scale(backend)
 
     def piece(start, length, share, per_time, qa, da, qb, db):
         rise = qb - qa
         c2 = three * rise - two * da - db
         c3 = da + db - two * rise
         # 3 c3 u^2 + 2 c2 u + da = 0: the roots as q/a and da/q, which lose no digits.
-        a = three * c3
-        discriminant = c2 * c2 - a * da
+        near_one = scale(maximum(maximum(absolute(three * c3), absolute(c2)), absolute(da))).down
+        a, half_b, c = near_one * (three * c3), near_one * c2, near_one * da
+        discriminant = half_b * half_b - a * c
         turns = discriminant > zero
         root = square_root(select(turns, discriminant, zero))
-        q = select(c2 < zero, root - c2, -root - c2)
+        q = select(half_b < zero, root - half_b, -root - half_b)
         first, first_there = inside(q, a, turns)
-        second, second_there = inside(da, q, turns)
+        second, second_there = inside(c, q, turns)
         # Where there is one only, it is both; where there is none, both are the start.
         first = select(first_there, first, select(second_there, second, zero))
         second = select(second_there, second, first)
