@@ -60,12 +60,15 @@ class Tracked:
         As the user called it.
     index : int
         Its number among the states, or among the observables.
+    slope_at : int
+        The slot of the slope with which the last step ended; see `cubie.run.summaries.joints`.
     summaries : tuple of (str, Summary, int)
         Label, summary, and the first of its slots.
     """
 
     key: str | int
     index: int
+    slope_at: int
     summaries: tuple[tuple[str, Summary, int], ...]
 
 
@@ -105,7 +108,8 @@ class Tracking:
 
 
 def _slots(tracked: tuple[Tracked, ...]) -> int:
-    return sum(summary.n_slots for one in tracked for _, summary, _ in one.summaries)
+    own = sum(summary.n_slots for one in tracked for _, summary, _ in one.summaries)
+    return len(tracked) + own
 
 
 NOTHING = Asked(())
@@ -241,11 +245,12 @@ def roughly(asked: Asked, windowed: bool) -> Tracking:
 
 
 def _placed(key, index, labelled, at) -> tuple[Tracked, int]:
-    placed = []
+    placed, slope_at = [], at
+    at += 1
     for label, summary in labelled:
         placed.append((label, summary, at))
         at += summary.n_slots
-    return Tracked(key, index, tuple(placed)), at
+    return Tracked(key, index, slope_at, tuple(placed)), at
 
 
 def _state(key: str | int, states: Sequence[str], observables: Sequence[str]) -> int:
