@@ -313,9 +313,12 @@ def build_summarise(context: BuildContext, tracked: Tracked, windowed: bool) -> 
 
 
 def _device(backend, summary: Summary) -> tuple[Callable, Callable]:
-    return backend.device(summary.build_start(backend)), backend.device(
-        summary.build_update(backend)
-    )
+    start, update = summary.build_start(backend), summary.build_update(backend)
+    for name, made in (("build_start", start), ("build_update", update)):
+        if not callable(made):
+            what = f"`{type(summary).__name__}.{name}` returned {made!r}"
+            raise TypeError(f"{what}, but must return a function (slots, at, mask, piece).")
+    return backend.device(start), backend.device(update)
 
 
 def _nothing_to_update(slots, mask, first, piece):
