@@ -81,7 +81,9 @@ def checked_own(where: str, summary: Any) -> Any:
         try:
             hash(summary)
         except TypeError as error:
-            wrong = f"it cannot be hashed ({error}): let it be frozen (`@attrs.frozen`), with tuples."
+            wrong = (
+                f"it cannot be hashed ({error}): let it be frozen (`@attrs.frozen`), with tuples."
+            )
     if wrong:
         what = Described(f"{kind.__name__}, a summary of your own")
         raise InvalidOption(where, what, advice=f"But {wrong}")
