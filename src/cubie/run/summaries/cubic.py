@@ -15,10 +15,8 @@ from cubie.backend import (
     Backend,
     absolute,
     any_lane,
-    exponent_of,
     maximum,
     minimum,
-    power_of_two,
     select,
     shared_function,
     square_root,
@@ -50,26 +48,33 @@ class Piece(NamedTuple):
 
 
 class Scale(NamedTuple):
-    """Powers of two that bring numbers near one, and back."""
+    """Powers of two that bring numbers to where squares are numbers, too, and back."""
 
     down: Any
     up: Any
 
 
+# Where numbers count as very large or very small, and what they are then multiplied by: exponents
+# of two by bits of a number. The squares of what comes out keep all their digits.
+SCALES = {32: (40.0, -64.0, 80.0), 64: (400.0, -600.0, 600.0)}
+
+
 @shared_function
 def build_scale(backend: Backend) -> Callable:
-    """Return ``scale(size) -> Scale``: times `down`, a size above zero is from 1 to 4.
+    """Return ``scale(size) -> Scale``: of numbers up to `size`, no square overflows or vanishes.
 
-    What is squared neither overflows nor vanishes then, and no digit changes.
+    No digit changes; numbers of usual size are left as they are.
     """
-    info = np.finfo(backend.dtype)
-    least, one = backend.constant(float(info.tiny)), backend.constant(1.0)
-    largest, none = backend.constant(float(info.maxexp - 2)), backend.constant(0.0)
+    limit, lower, raise_ = SCALES[8 * np.dtype(backend.dtype).itemsize]
+    exponents = (limit, -limit, lower, raise_, -lower, -raise_, 0.0)
+    large, small, shrink, grow, shrunk, grown, one = (backend.constant(2.0**k) for k in exponents)
 
     def scale(size):
-        normal = select(size >= least, size, one)
-        exponent = minimum(exponent_of(normal), largest)
-        return Scale(power_of_two(none - exponent), power_of_two(exponent))
+        is_large, is_small = size > large, size < small
+        return Scale(
+            select(is_large, shrink, select(is_small, grow, one)),
+            select(is_large, shrunk, select(is_small, grown, one)),
+        )
 
     return backend.device(scale)
 
@@ -88,8 +93,8 @@ def build_piece(backend: Backend) -> Callable:
         c2 = three * rise - two * da - db
         c3 = da + db - two * rise
         # 3 c3 u^2 + 2 c2 u + da = 0: the roots as q/a and da/q, which lose no digits.
-        near_one = scale(maximum(maximum(absolute(three * c3), absolute(c2)), absolute(da))).down
-        a, half_b, c = near_one * (three * c3), near_one * c2, near_one * da
+        fit = scale(maximum(maximum(absolute(three * c3), absolute(c2)), absolute(da))).down
+        a, half_b, c = fit * (three * c3), fit * c2, fit * da
         discriminant = half_b * half_b - a * c
         turns = discriminant > zero
         root = square_root(select(turns, discriminant, zero))

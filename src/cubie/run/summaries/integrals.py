@@ -124,16 +124,16 @@ class Deviation(Summary):
             p3 = twentieth * piece.c3
             distance = mean(piece) - slots[at]
             largest = maximum(maximum(absolute(p1), absolute(p2)), absolute(p3))
-            near_one = scale(maximum(largest, maximum(absolute(distance), deviation)))
-            p1, p2, p3 = near_one.down * p1, near_one.down * p2, near_one.down * p3
-            far, before = near_one.down * distance, near_one.down * deviation
+            fit = scale(maximum(largest, maximum(absolute(distance), deviation)))
+            p1, p2, p3 = fit.down * p1, fit.down * p2, fit.down * p3
+            far, before = fit.down * distance, fit.down * deviation
             variance = third * p1 * p1 + fifth * p2 * p2 + seventh * p3 * p3
             # Of two parts joined (Chan, Golub & LeVeque 1983).
             more = share * (variance - before * before) + share * (one - share) * far * far
             squared = before * before + more
             after = square_root(select(squared > zero, squared, zero))
             both = after + before
-            grown = near_one.up * select(both > zero, more, zero) / select(both > zero, both, one)
+            grown = fit.up * select(both > zero, more, zero) / select(both > zero, both, one)
             add(slots, at, mask, share * distance)
             add(slots, at + 2, mask, grown)
 
