@@ -128,7 +128,7 @@ class SolverSettings:
             save_mode=mode,
             per_component=per_component,
             first_step_given=self.first_step is not None,
-            summaries=self.summaries or NOTHING,
+            summaries=(self.summaries or NOTHING).as_now(),
             windowed=self.summary_window() is not None,
             observes=has_observables(self.observables),
             choice=Choice() if choice is None else choice,

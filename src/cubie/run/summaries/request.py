@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from cubie.errors import InvalidOption, nearest
 from cubie.run.summaries import derivatives, integrals, kinds
+from cubie.run.summaries.checks import checked_own
 from cubie.run.summaries.kinds import Summary
 from cubie.run.summaries.levels import crossings, time_above
 from cubie.run.summaries.peaks import NPeaks, negative_peaks, peaks
@@ -49,6 +50,13 @@ class Asked:
     def __bool__(self) -> bool:
         return bool(self.quantities)
 
+    def as_now(self) -> Asked:
+        """Return the same with the code of users' summaries as it is now.
+
+        Globals that it reads, and attributes, may change while the objects stay the same.
+        """
+        return evolve(self, code=_code_of(self.quantities)) if self.code else self
+
 
 @frozen
 class Tracked:
@@ -60,12 +68,15 @@ class Tracked:
         As the user called it.
     index : int
         Its number among the states, or among the observables.
+    slope_at : int
+        The slot of the slope with which the last step ended; see `cubie.run.summaries.joints`.
     summaries : tuple of (str, Summary, int)
         Label, summary, and the first of its slots.
     """
 
     key: str | int
     index: int
+    slope_at: int
     summaries: tuple[tuple[str, Summary, int], ...]
 
 
@@ -105,7 +116,8 @@ class Tracking:
 
 
 def _slots(tracked: tuple[Tracked, ...]) -> int:
-    return sum(summary.n_slots for one in tracked for _, summary, _ in one.summaries)
+    own = sum(summary.n_slots for one in tracked for _, summary, _ in one.summaries)
+    return len(tracked) + own
 
 
 NOTHING = Asked(())
@@ -133,9 +145,14 @@ def read_summaries(given: Any) -> Asked:
             "summaries", given, advice='It must be a mapping, such as {"v": ["max", "mean"]}.'
         )
     quantities = tuple((_key(key), _labelled(key, wanted)) for key, wanted in given.items())
+    return Asked(quantities, _code_of(quantities))
+
+
+def _code_of(quantities: Sequence[tuple[str | int, tuple[Labelled, ...]]]) -> str:
     own = [s for _, labelled in quantities for _, s in labelled if not _is_ours(s)]
-    code = (fingerprint(*own) or uuid.uuid4().hex) if own else ""
-    return Asked(quantities, code)
+    if not own:
+        return ""
+    return fingerprint(*own, *map(type, own)) or uuid.uuid4().hex
 
 
 def _is_ours(summary: Summary) -> bool:
@@ -173,11 +190,11 @@ def _labelled(key: Any, wanted: Any) -> tuple[Labelled, ...]:
 
 
 def _summary(key: Any, one: Any) -> Summary:
-    if isinstance(one, Summary):
-        return one
     where = f"summaries[{key!r}]"
     if isinstance(one, type) and issubclass(one, Summary):
-        one = one.name
+        one = one.name if one in SUMMARIES.values() else _made(where, one)
+    if isinstance(one, Summary):
+        return one if _is_ours(one) else checked_own(where, one)
     if not isinstance(one, str):
         raise InvalidOption(where, one, advice="Give names, or objects such as `crossings(0.5)`.")
     name, positional, by_name = _call(where, one)
@@ -208,6 +225,14 @@ def _call(where: str, text: str) -> tuple[str, list[Any], dict[str, Any]]:
         advice = "It must be a name, or one with numbers, such as 'crossings(0.5, k=3)'."
         raise InvalidOption(where, text, advice=advice) from error
     return call.func.id, positional, by_name
+
+
+def _made(where: str, kind: type[Summary]) -> Summary:
+    try:
+        return kind()
+    except TypeError as error:
+        advice = f"Its parameters are missing: give an object, `{kind.__name__}(...)`. {error}"
+        raise InvalidOption(where, kind, advice=advice) from error
 
 
 def resolve(
@@ -241,11 +266,12 @@ def roughly(asked: Asked, windowed: bool) -> Tracking:
 
 
 def _placed(key, index, labelled, at) -> tuple[Tracked, int]:
-    placed = []
+    placed, slope_at = [], at
+    at += 1
     for label, summary in labelled:
         placed.append((label, summary, at))
         at += summary.n_slots
-    return Tracked(key, index, tuple(placed)), at
+    return Tracked(key, index, slope_at, tuple(placed)), at
 
 
 def _state(key: str | int, states: Sequence[str], observables: Sequence[str]) -> int:
