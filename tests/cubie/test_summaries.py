@@ -608,12 +608,10 @@ def test_the_command_plans_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.toml").write_text(MODEL)
     (tmp_path / "model.py").write_text("def fun(t, y, k):\n    return [y[1], -k * y[0]]\n")
-    by_file = ("model.toml",), 1 + 1 + 5, 1
-    by_option = (
-        ("model.py:fun", "--states", "2", "--summary", "y0:argmax", "--summary", "y1:max"),
-        4,
-        0,
-    )
+    # One number of all, one of each quantity, and those of the summaries.
+    by_file = ("model.toml",), 1 + 1 + (1 + 5), 1 + 2
+    function = ("model.py:fun", "--states", "2")
+    by_option = (*function, "--summary", "y0:argmax", "--summary", "y1:max"), 1 + 2 + (2 + 1), 0
     for words, states, observables in (by_file, by_option):
         plan = json.loads(command(*words, "--format", "json").stdout)
         found = {b["name"]: b["n_elements"] for b in plan["problem"]["buffers"]}

@@ -54,7 +54,7 @@ class crossings(Summary):
     k: int = field(default=10, validator=a_count(0))
 
     @property
-    def n_slots(self):
+    def n_slots(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         return FIRST + self.k
 
     def build_start(self, backend):

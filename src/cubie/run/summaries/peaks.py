@@ -39,7 +39,7 @@ class peaks(Summary):
     sign: ClassVar[float] = 1.0
 
     @property
-    def n_slots(self):
+    def n_slots(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         return FIRST + 2 * self.k
 
     def build_start(self, backend):

@@ -264,13 +264,13 @@ def _build_observable(
     line between the ends of the piece stands in for it.
     """
     backend, index, slope_at = context.backend, tracked.index, tracked.slope_at
-    summarise, part = build_summarise(context, tracked, windowed), backend.constant(part)
+    summarise, share = build_summarise(context, tracked, windowed), backend.constant(part)
     spoil = build_spoil(backend)
 
     def one(slots, course, before, after):
         qa, qb = before.values[index], after.values[index]
         spoil(slots, slope_at, course.mask, qa, qb)
-        da, db = part * before.rates[index], part * after.rates[index]
+        da, db = share * before.rates[index], share * after.rates[index]
         db = select(is_finite(db), db, qb - qa)
         da = joint(slots[slope_at], select(is_finite(da), da, qb - qa), db)
         summarise(slots, course, qa, da, qb, db)

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from cubie.errors import InvalidOption, nearest
 from cubie.run.summaries import derivatives, integrals, kinds
@@ -97,16 +97,15 @@ class Tracking:
     observables: tuple[Tracked, ...]
     windowed: bool
     code: str = ""
-    n_state_slots: int = field(init=False)
-    n_observable_slots: int = field(init=False)
 
-    @n_state_slots.default
-    def _count_states(self) -> int:
-        # The first says since when a run is summarised.
+    @property
+    def n_state_slots(self) -> int:
+        """How many numbers of a run are of states; the first says since when it is summarised."""
         return 1 + _slots(self.states)
 
-    @n_observable_slots.default
-    def _count_observables(self) -> int:
+    @property
+    def n_observable_slots(self) -> int:
+        """How many are of observables."""
         return _slots(self.observables)
 
     @property
@@ -173,8 +172,8 @@ def _labelled(key: Any, wanted: Any) -> tuple[Labelled, ...]:
     if isinstance(wanted, Mapping):
         pairs = [(str(label), _summary(key, one)) for label, one in wanted.items()]
     else:
-        single = isinstance(wanted, (str, Summary, type)) or not isinstance(wanted, Sequence)
-        found = [_summary(key, one) for one in ([wanted] if single else wanted)]
+        several = isinstance(wanted, Sequence) and not isinstance(wanted, str)
+        found = [_summary(key, one) for one in (wanted if several else [wanted])]
         pairs = [(one.name, one) for one in found]
     labels = [label for label, _ in pairs]
     for label in labels:
@@ -250,7 +249,7 @@ def resolve(
     state_slots, observable_slots = 1, 0
     for key, labelled in asked.quantities:
         if key in observables:
-            index = list(observables).index(key)
+            index = list(observables).index(str(key))
             one, observable_slots = _placed(key, index, labelled, observable_slots)
             of_observables.append(one)
         else:
@@ -276,7 +275,7 @@ def _placed(key, index, labelled, at) -> tuple[Tracked, int]:
 
 def _state(key: str | int, states: Sequence[str], observables: Sequence[str]) -> int:
     if key in states:
-        return list(states).index(key)
+        return list(states).index(str(key))
     if isinstance(key, int) and -len(states) <= key < len(states):
         return key % len(states)
     if isinstance(key, int):
