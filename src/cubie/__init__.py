@@ -20,6 +20,7 @@ from cubie.launch.results import Result
 from cubie.run.loop import IVPLoop
 from cubie.solver import Solver, UntracedWarning
 from cubie.status import RunStatus
+from cubie.systems.drivers.interpolant import Interpolant
 from cubie_planner import Plan
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "CacheWarning",
     "CubieError",
     "IVPLoop",
+    "Interpolant",
     "InvalidOption",
     "InvalidProblem",
     "NoDevice",

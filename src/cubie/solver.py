@@ -44,6 +44,7 @@ from cubie.systems import (
     with_jacobian,
     with_mass,
 )
+from cubie.systems.drivers.interpolant import Driver
 from cubie.tableaus import ERKTableau, known_tableau
 from cubie_planner import Plan
 from cubie_planner.explain import explain
@@ -268,6 +269,7 @@ class Solver:
         checks.constants(system, dtype)
         return PreparedSolve(
             self._kernel(system, settings, options, batch, mode, dtype, rtol.size > 1),
+            system,
             mode,
             dtype,
             rtol,
@@ -371,6 +373,8 @@ def _structure(value: Any) -> Any:
     None where their content cannot be seen.
     """
     kind = type(value)
+    if isinstance(value, Driver):
+        return "driver", value.pieces.structure
     if kind in (tuple, list):
         entries = tuple(map(_structure, value))
         return None if None in entries else (kind.__name__, entries)

@@ -25,6 +25,8 @@ class KernelInputs(NamedTuple):
     limits: Any  # (3,) int64: attempted steps a run may use; times to save; S
     stops: Any  # (4 * S,) dtype: [field][stop], see `cubie.launch.stops.Stops`
     stop_counts: Any  # (S,) int32: see there
+    driver_samples: Any  # dtype: see `cubie.systems.drivers.tables`
+    driver_layout: Any  # int64: see there
 
 
 class KernelOutputs(NamedTuple):
@@ -48,6 +50,7 @@ DTYPES = {
     "parameter_strides": np.int64,
     "limits": np.int64,
     "stop_counts": np.int32,
+    "driver_layout": np.int64,
     "saved": np.int64,
     "counters": np.int64,
     "status": np.int32,

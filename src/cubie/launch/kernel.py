@@ -28,6 +28,8 @@ from cubie.launch.capacity import Kept
 from cubie.launch.outputs import make_outputs
 from cubie.launch.stops import lay_out_stops
 from cubie.run.saving import SaveMode
+from cubie.systems.drivers import tables
+from cubie.systems.drivers.pieces import Pieces
 from cubie_planner import (
     Buffer,
     BufferError,
@@ -250,10 +252,11 @@ def make_inputs(
     save_times: np.ndarray | None = None,
     counted: bool = False,
     reads_time: bool = False,
+    drivers: Sequence[Pieces] = (),
 ) -> KernelInputs:
     """Lay the inputs out for the kernel; see `KernelInputs` for the shapes.
 
-    `reads_time` tells that the right-hand side depends on the time, and `counted` that all steps
+    `drivers` are what the right-hand side calls; `reads_time` tells that the right-hand side depends on the time, and `counted` that all steps
     have the size `first_step`, or `max_step` if that is smaller.
     """
     dtype = np.dtype(dtype)
@@ -279,6 +282,7 @@ def make_inputs(
     checks.fit("atol", np.atleast_1d(atol), real(atol))
     checks.fit("first_step", limits[:1], real(limits[:1]))
     checks.fit("max_step", limits[1:], real(limits[1:]))
+    samples, layout = tables.lay_out(drivers, dtype)
     return KernelInputs(
         initial_state=states,
         state_stride=np.array([int(y0.shape[1] > 1)], dtype=np.int64),
@@ -291,4 +295,6 @@ def make_inputs(
         limits=np.array([attempts, n_times, len(stops.counts)], dtype=np.int64),
         stops=stops.fields.reshape(-1),
         stop_counts=stops.counts,
+        driver_samples=samples,
+        driver_layout=layout,
     )

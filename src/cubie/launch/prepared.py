@@ -19,6 +19,7 @@ from cubie.launch.steps import Room, StepsSolve
 from cubie.launch.stops import FIELDS, Stops, lay_out_stops
 from cubie.run.saving import SaveMode, sizes_of
 from cubie.systems import Batch, System, inconsistency
+from cubie.systems.drivers.pieces import Pieces
 
 # Larger inputs are not kept: laying them out anew is little next to solving them.
 MAX_STAGED_ELEMENTS = 100_000
@@ -36,9 +37,14 @@ class _CalledOff(Exception):
 
 @frozen
 class PreparedSolve:
-    """A kernel, and the checked settings that each launch hands it."""
+    """A kernel, and the checked settings that each launch hands it.
+
+    The system is that of the solve: that of the kernel, found again, may call drivers with the same
+    equations and other samples.
+    """
 
     kernel: BatchSolverKernel
+    system: System
     mode: SaveMode
     dtype: np.dtype
     rtol: np.ndarray
@@ -56,7 +62,7 @@ class PreparedSolve:
     @cached_property
     def reads_time(self) -> bool:
         """The right-hand side depends on the time itself, as far as can be seen."""
-        return self._system.reads_time
+        return self.system.reads_time
 
     def run(self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float) -> Result:
         """Lay out the inputs of a batch, launch, and shape the result.
@@ -72,7 +78,7 @@ class PreparedSolve:
         """
         self.kernel.compiled.expect(batch.n_runs or 1)
         inputs = self.lay_out(batch, span, times, first_step)
-        return self.launch(inputs, batch.n_runs, span, times)
+        return self.launch(inputs, batch, span, times)
 
     def lay_out(
         self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float
@@ -91,7 +97,11 @@ class PreparedSolve:
             save_times=times,
             counted=not self.adaptive,
             reads_time=self.reads_time,
+            drivers=self._pieces(batch),
         )
+
+    def _pieces(self, batch: Batch) -> list[Pieces]:
+        return [driver.pieces for driver in self.system.drivers_of(batch.drivers)]
 
     def stops(self, span: Span, times: np.ndarray | None, first_step: float) -> Stops:
         """Return where the steps of runs must land; see `lay_out_stops`."""
@@ -101,7 +111,7 @@ class PreparedSolve:
     def launch(
         self,
         inputs: KernelInputs,
-        n_runs: int | None,
+        batch: Batch,
         span: Span,
         times: np.ndarray | None,
     ) -> Result:
@@ -110,6 +120,7 @@ class PreparedSolve:
         Whoever calls this told the compiled kernel before what to expect, so that no clock
         times a compilation.
         """
+        n_runs = batch.n_runs
         columns, times = n_runs or 1, None if times is None else times.copy()
         solve = self._solve_steps if self.mode is SaveMode.STEPS else self._solve
         try:
@@ -117,7 +128,7 @@ class PreparedSolve:
         except _CalledOff as called_off:
             partial = Result(called_off.outputs, self._kind, n_runs, times, span, called_off.points)
             raise with_partial_result(called_off.cause, partial) from None
-        notes = self._notes_on_start(inputs, columns, span[0])
+        notes = self._notes_on_start(inputs, batch, span[0])
         return Result(outputs, self._kind, n_runs, times, span, points, notes, seconds)
 
     def _solve(self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None) -> Solved:
@@ -148,21 +159,20 @@ class PreparedSolve:
             so_far = steps.so_far(interruption.n_written)
             raise _CalledOff(interruption.cause, *so_far) from None
 
-    def _notes_on_start(self, inputs: KernelInputs, n_runs: int, start: float) -> tuple[str, ...]:
+    def _notes_on_start(self, inputs: KernelInputs, batch: Batch, start: float) -> tuple[str, ...]:
         """Say where a differential-algebraic system starts inconsistently."""
-        system = self._system
+        system = self.system
         if system.mass is None:
             return ()
+        n_runs = batch.n_runs or 1
         states = inputs.initial_state.reshape(system.n_states, -1)
         runs = np.arange(max(states.shape[1], 1 if system.n_parameters == 0 else n_runs))
         at = inputs.parameter_offsets[:-1, None] + inputs.parameter_strides[:-1, None] * runs
         states = np.broadcast_to(states, (len(states), len(runs)))
-        found = inconsistency(system, start, states, inputs.parameters[at], self.rtol, self.atol)
+        found = inconsistency(
+            system, start, states, inputs.parameters[at], self.rtol, self.atol, self._pieces(batch)
+        )
         return () if found is None else (found.note,)
-
-    @cached_property
-    def _system(self) -> System:
-        return self.kernel.integrator.loop.system.system
 
     @cached_property
     def _n_counters(self) -> int:
@@ -219,7 +229,7 @@ class RecurringSolve:
             staging = Staging(inputs, batch, self._args, prepared.stops)
         # Not used again where anything raises: a signal may have come between two of its writes.
         inputs = staging.fill(y0, args, span, times, first_step)
-        result = prepared.launch(inputs, batch.n_runs, span, times)
+        result = prepared.launch(inputs, batch, span, times)
         self._idle.append(staging)
         return result
 

@@ -18,6 +18,7 @@ from cubie.launch.capacity import Free, Kept, free_for, no_device
 from cubie.launch.free_memory import free_bytes
 from cubie.launch.outputs import layout_of
 from cubie.launch.points import Gathered, Points, points_in, points_of_one
+from cubie.systems.drivers.tables import of_runs
 
 # Room for points that the runs of one launch have together; more is not touched before it is used.
 LAUNCH_BYTES = 256 * 2**20
@@ -271,4 +272,11 @@ def inputs_of_runs(inputs: KernelInputs, n_runs: int, runs: np.ndarray) -> Kerne
         columns = parameters[:-1].reshape(-1, n_runs).take(runs, axis=1).ravel()
         parameters = np.append(columns, parameters[-1:])
         offsets = np.arange(len(offsets)) * len(runs)
-    return inputs._replace(initial_state=states, parameters=parameters, parameter_offsets=offsets)
+    samples, layout = of_runs(inputs.driver_samples, inputs.driver_layout, n_runs, runs)
+    return inputs._replace(
+        initial_state=states,
+        parameters=parameters,
+        parameter_offsets=offsets,
+        driver_samples=samples,
+        driver_layout=layout,
+    )

@@ -11,6 +11,7 @@ from cubie.numerics.error_norm import build_error_norm
 from cubie.numerics.finiteness import build_all_finite
 from cubie.run.clock import build_clock, time_of
 from cubie.run.faults import build_faults
+from cubie.run.giving import build_give
 from cubie.run.parts import Progress, RunParts
 from cubie.run.saving import Point, build_saving
 from cubie.status import RunStatus
@@ -43,7 +44,7 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     next_stop, now, propose, keep = clock.stop, clock.now, clock.propose, clock.keep
     time = backend.device(time_of)
     judge = _build_judge(loop, context)
-    account = build_faults(backend, loop.system)
+    account, give = build_faults(backend, loop.system), build_give(backend, loop.system)
     outcome = _build_outcome(loop, backend)
     count = backend.device(_build_count(loop))
     begin, enter_step = context.phase("begin"), context.phase("step")
@@ -54,12 +55,14 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     def attempt(memory, launch, outputs, final, direction, progress, lane):
         begin(memory)
         elapsed, carry, saved, status, active, settled = progress
-        state, parameters, counters, dt, accept_step, proposed = lane
+        state, parameters, counters = lane.state, lane.parameters, lane.counters
+        dt, accept_step, proposed = lane.dt, lane.accept_step, lane.proposed
         stop = next_stop(launch.inputs, final, saved)
         t = time(launch.inputs, direction, now(stop, elapsed, dt, counters))
         ahead = propose(launch, stop, elapsed, carry, dt, counters)
         enter_step(memory)
-        failure = step(memory, launch, t, ahead.h * direction, state, parameters, proposed)
+        given = give(launch, t, lane)
+        failure = step(memory, launch, t, ahead.h * direction, state, given, proposed)
         norm_squared, finite = judge(memory, launch, state, proposed)
         failure = account(parameters, failure, finite)
         enter_control(memory)

@@ -42,7 +42,8 @@ def may_take_free_steps(
 def takes_free_steps(loop: RunParts, width: int) -> bool:
     """Tell whether a loop takes steps without judging them, in groups of `width` lanes."""
     algorithm, adaptive = loop.algorithm, loop.controller.adaptive
-    return width > 1 and may_take_free_steps(
+    # Parts of a group share no look-up.
+    return width > 1 and not loop.system.takes_given and may_take_free_steps(
         type(algorithm), algorithm.tableau, adaptive, loop.save_mode
     )
 
@@ -124,6 +125,7 @@ def _build_advance(loop: RunParts, context: BuildContext) -> Callable:
                             lane.proposed.state, part_of(lane.proposed.error, part),
                             part_of(lane.proposed.counters, part),
                         ),
+                        lane.drivers,
                     ),
                 )  # fmt: skip
                 part = following(part)

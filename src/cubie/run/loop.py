@@ -14,6 +14,7 @@ from cubie.backend import Backend, Launch, any_lane, load_run, maximum, select, 
 from cubie.factory import BuildContext
 from cubie.run.attempt import build_attempt
 from cubie.run.clock import build_clock, time_of
+from cubie.run.giving import build_give
 from cubie.run.free_steps import build_free_steps, takes_free_steps
 from cubie.run.parts import N_ATTEMPT_COUNTERS, Lane, Progress, RunParts
 from cubie.run.saving import Point, build_saving, sizes_of
@@ -53,6 +54,7 @@ class IVPLoop(RunParts):
         alloc_proposed, alloc_error = alloc["proposed_state"], alloc["error"]
         alloc_counters, alloc_dt = alloc["counters"], alloc["dt"]
         alloc_accept, alloc_proposed_counters = alloc["accept_step"], alloc["proposed_counters"]
+        alloc_drivers = alloc["drivers"]
         clock = build_clock(self.save_mode, backend, self.controller.adaptive)
         final_stop, restart = clock.final_stop, clock.restart
         empty_full = self._build_empty_full(backend)
@@ -66,7 +68,8 @@ class IVPLoop(RunParts):
             proposed_counters = alloc_proposed_counters(memory, None)
             proposed = Proposed(proposed_state, error, proposed_counters)
             dt, accept_step = alloc_dt(memory, None), alloc_accept(memory, None)
-            lane = Lane(state, parameters, counters, dt, accept_step, proposed)
+            drivers = alloc_drivers(memory, None)
+            lane = Lane(state, parameters, counters, dt, accept_step, proposed, drivers)
 
             run = first_runs(queue)
             launch = Launch(inputs, run, n_runs)
@@ -146,16 +149,16 @@ class IVPLoop(RunParts):
         save = build_saving(self.save_mode, backend, self.kept).save
         clock = build_clock(self.save_mode, backend, self.controller.adaptive)
         next_stop, time, zero = clock.stop, backend.device(time_of), backend.constant(0.0)
-        enter = context.phase("start")
+        enter, give = context.phase("start"), build_give(backend, self.system)
         n_counters = self.n_counters
 
         def start(memory, launch, outputs, fresh, final, direction, saved, lane):
             enter(memory)
             nothing = select(fresh, zero, zero)
             t_start = time(launch.inputs, direction, nothing)
-            state, parameters, counters = lane.state, lane.parameters, lane.counters
-            h = choose(memory, launch, t_start, final.elapsed, direction, state, parameters)
-            start_algorithm(memory, fresh, t_start, state, parameters)
+            state, counters, given = lane.state, lane.counters, give(launch, t_start, lane)
+            h = choose(memory, launch, t_start, final.elapsed, direction, state, given)
+            start_algorithm(memory, fresh, t_start, state, given)
             start_controller(memory, fresh, h)
             lane.dt[0] = select(fresh, h, lane.dt[0])
             for i in range(n_counters):

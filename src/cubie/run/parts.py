@@ -30,6 +30,7 @@ class Lane(NamedTuple):
     dt: Any  # (1,): size of the next step
     accept_step: Any  # (1,): the controller's verdict
     proposed: Proposed
+    drivers: Any  # what drivers gave, see `cubie.systems.drivers.calls`
 
 
 class Progress(NamedTuple):
@@ -100,6 +101,14 @@ class RunParts(CUDAFactory):
             phases=(("algorithm.error_estimate", "judge"),),
             enabled=estimates > 0,
             access_weight=2.0,
+        )
+        # Written before it is read at each evaluation of the equations or their derivatives.
+        self.register_buffer(
+            "drivers",
+            lambda: max(getattr(component, "n_slots", 0) for component in self.walk()),
+            phases=("start", ("step", "save")),
+            enabled=self.system.n_drivers > 0,
+            access_weight=4.0,
         )
         self.register_buffer("counters", self.n_counters, dtype=np.int32, access_weight=2.0)
         # Iterations of the solvers inside a step: explicit methods have none.

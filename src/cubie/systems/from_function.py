@@ -15,7 +15,8 @@ import numpy as np
 from cubie.backend import package_digest, tracing
 from cubie.systems.adapter import plain_function, write_adapter
 from cubie.systems.batch import checked_args
-from cubie.systems.errors import Untraceable
+from cubie.systems.drivers.interpolant import Driver, calls_seen
+from cubie.systems.errors import RightHandSideError, Untraceable
 from cubie.systems.parameters import CONTAINERS, leaves_of, parameter_names
 from cubie.systems.references.fingerprint import Unseen
 from cubie.systems.references.originals import original
@@ -148,6 +149,7 @@ class _Request:
         # Imported late: a cached system needs none of the tracer.
         from cubie.systems.references.kept_state import Watch
         from cubie.systems.references.stateless import check_stateless, writes_to_states
+        from cubie.systems.drivers.traced import drivers_in
         from cubie.systems.source import write_module
         from cubie.systems.tracing.checking import (
             check_against_original,
@@ -162,16 +164,26 @@ class _Request:
             watch.add(fun, getattr(fun, "__name__", "fun"))
         watch.add(self.args, "args")
         plain = watch.watched(plain, changed)
-        results = plain_results(plain, self.n_states, self.args, self.fun)
+        with calls_seen() as called:
+            results = plain_results(plain, self.n_states, self.args, self.fun)
         known = (self.store.read_entry(self.key) or {}) if self.key else {}
         baked = frozenset(self._baked(known))
         try:
             outputs, baked, note = trace_outputs(
                 self.fun, self.n_states, self.args, self.leaves, baked, changed
             )
-            source = write_module(outputs, self._title(), self.state_names, self.parameter_names)
-            check_against_original(source, plain, self.args, results)
+            drivers = drivers_in(outputs)
+            source = write_module(
+                outputs, self._title(), self.state_names, self.parameter_names,
+                {number: driver.pieces.structure for number, driver in drivers.items()},
+            )  # fmt: skip
+            check_against_original(source, plain, self.args, results, [*drivers.values()])
         except Untraceable as reason:
+            if called:
+                raise RightHandSideError(
+                    f"fun calls {called[0]}, which takes a function that can be traced, but this "
+                    f"one cannot: {reason}."
+                ) from None
             check_stateless(self.fun, changed)
             note = writes_to_states(written_states(plain, self.args, results))
             why = f"{reason}. {note.rstrip('.')}" if note else str(reason)
@@ -179,7 +191,13 @@ class _Request:
             return self._compiled(why)
         finally:
             watch.restore()
-        system = self._system(source, self.store.write_module(source), "traced", note=note)
+        kept = self.store.write_module(source)
+        if drivers:
+            # Where samples are is not written: found out anew by each process.
+            where = {id(leaf.value): leaf.path for leaf in self.leaves}
+            sources = tuple(where.get(id(driver), driver) for driver in drivers.values())
+            return self._system(source, kept, "traced", note=note, drivers=sources)
+        system = self._system(source, kept, "traced", note=note)
         self._remember(baked, kind="traced", digest=system.digest, note=note)
         return system
 
@@ -237,6 +255,8 @@ _USUAL = (int, float, np.ndarray, np.float64, np.float32, np.int64, np.int32)
 def _form(leaf):
     """Return what of a leaf tracing depends on: of a number all but its value."""
     path = tuple(map(_written, leaf.path))
+    if isinstance(leaf.value, Driver):
+        return path, "driver", leaf.value.pieces.structure
     if not leaf.numeric:
         return path, _written(leaf.value)
     kind = type(leaf.value)

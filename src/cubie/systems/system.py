@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from attrs import field, frozen
 
 from cubie.systems.batch import parameter_columns
+from cubie.systems.drivers.interpolant import Driver
 from cubie.systems.generated import load_module, names_in
 
 # Python writes numbers so from 1e16 on and below 1e-4: all others are numbers in any dtype.
@@ -46,6 +47,9 @@ class System:
         For a compiled system: the rows of the user's Jacobian, where that could be traced.
     jacobian_note : str
         What became of the user's Jacobian.
+    drivers : tuple
+        Of each driver that a traced system calls where it is: the driver, or where it stands in
+        `args`, a path of keys.
     """
 
     n_states: int
@@ -63,6 +67,7 @@ class System:
     mass: tuple[tuple[float, ...], ...] | None = field(default=None, repr=False)
     jacobian_rows: "tuple[System, ...]" = field(default=(), repr=False)
     jacobian_note: str = field(default="", repr=False)
+    drivers: tuple = field(default=(), eq=False, repr=False)
 
     @property
     def module(self):
@@ -75,7 +80,24 @@ class System:
         if self.kind == "compiled":
             return True
         names = names_in(self.source)
-        return names is None or "t" in names
+        return names is None or "t" in names or bool(self.driven)
+
+    @property
+    def driven(self) -> tuple[int, ...]:
+        """The numbers of the drivers that are called with the time itself."""
+        return self.module.RHS_DRIVEN if self.drivers else ()
+
+    @property
+    def structures(self) -> tuple[tuple[int, bool, bool], ...]:
+        """What code depends on of each driver; see `Pieces.structure`."""
+        return self.module.DRIVERS if self.drivers else ()
+
+    def drivers_of(self, given: Mapping[tuple, Driver] | None) -> tuple[Driver, ...]:
+        """Return the drivers of a solve; `given` are those in its args, by where they stand."""
+        return tuple(
+            (given or {})[source] if isinstance(source, tuple) else source
+            for source in self.drivers
+        )
 
     @cached_property
     def far_constants(self) -> np.ndarray:
@@ -91,6 +113,8 @@ class System:
     @property
     def rhs(self):
         """`rhs(t, y, p, dy, at)`: writes the derivative of state i to `dy[at + i]`.
+
+        Where drivers are called it is `rhs(t, y, p, d, dy, at)`, see `cubie.systems.drivers.calls`.
 
         `y` and `p` are read by int index only; nothing is returned.
         """

@@ -72,6 +72,8 @@ class Nodes:
         Serial numbers of nodes that are Python's own floats, which raise where NumPy's do not.
     of_numpy : set of int
         Serial numbers of nodes that a function of NumPy's returned.
+    drivers : dict
+        Id of a driver that was called -> its number, and the driver.
     make : type
         Of its nodes.
     """
@@ -86,6 +88,7 @@ class Nodes:
         self.plain = set()
         self.either = set()
         self.of_numpy = set()
+        self.drivers = {}
 
     def node(self, op, *operands):
         """Return the one node of this operator and these operands."""
