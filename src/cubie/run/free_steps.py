@@ -43,8 +43,10 @@ def takes_free_steps(loop: RunParts, width: int) -> bool:
     """Tell whether a loop takes steps without judging them, in groups of `width` lanes."""
     algorithm, adaptive = loop.algorithm, loop.controller.adaptive
     # Parts of a group share no look-up.
-    return width > 1 and not loop.system.takes_given and may_take_free_steps(
-        type(algorithm), algorithm.tableau, adaptive, loop.save_mode
+    return (
+        width > 1
+        and not loop.system.takes_given
+        and may_take_free_steps(type(algorithm), algorithm.tableau, adaptive, loop.save_mode)
     )
 
 

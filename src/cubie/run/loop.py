@@ -14,8 +14,8 @@ from cubie.backend import Backend, Launch, any_lane, load_run, maximum, select, 
 from cubie.factory import BuildContext
 from cubie.run.attempt import build_attempt
 from cubie.run.clock import build_clock, time_of
-from cubie.run.giving import build_give
 from cubie.run.free_steps import build_free_steps, takes_free_steps
+from cubie.run.giving import build_give
 from cubie.run.parts import N_ATTEMPT_COUNTERS, Lane, Progress, RunParts
 from cubie.run.saving import Point, build_saving, sizes_of
 from cubie.status import RunStatus

@@ -147,9 +147,9 @@ class _Request:
 
     def _fresh(self):
         # Imported late: a cached system needs none of the tracer.
+        from cubie.systems.drivers.calls import drivers_in
         from cubie.systems.references.kept_state import Watch
         from cubie.systems.references.stateless import check_stateless, writes_to_states
-        from cubie.systems.drivers.traced import drivers_in
         from cubie.systems.source import write_module
         from cubie.systems.tracing.checking import (
             check_against_original,

@@ -6,7 +6,7 @@ import re
 
 from cubie.systems.drivers.calls import NONE, Calls, calls_of, drivers_called
 from cubie.systems.tracing.expression import Expr
-from cubie.systems.tracing.nodes import MASK_OPERATORS
+from cubie.systems.tracing.nodes import MASK_OPERATORS, reachable
 from cubie.systems.tracing.operations import FROM_BACKEND, PRIMITIVES
 
 # How tightly an operator binds in Python.
@@ -242,17 +242,6 @@ def argument_functions(name, calls: Calls, state_names, parameter_names):
             f'    """d[slot] = the argument of the call that it is for."""\n{body}\n\n'
         )
     return facts, "".join(functions), modules
-
-
-def reachable(outputs):
-    """Return all nodes under the outputs, operands before their users."""
-    found, stack = {}, [output for output in outputs if type(output) is Expr]
-    while stack:
-        node = stack.pop()
-        if node.serial not in found:
-            found[node.serial] = node
-            stack.extend(a for a in node.operands if type(a) is Expr)
-    return [found[serial] for serial in sorted(found)]
 
 
 def import_lines(modules):

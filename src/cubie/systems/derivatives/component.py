@@ -11,8 +11,8 @@ from cubie.backend import absolute, maximum, minimum, select, square_root
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.numerics.error_norm import build_scale
 from cubie.systems.component import INLINE_SOURCE_LINES, SystemComponent
-from cubie.systems.drivers.calling import build_driven
 from cubie.systems.derivatives.choice import Derivatives, derivatives_of
+from cubie.systems.drivers.calling import build_driven
 
 # Units of rounding of the right-hand side that a difference is to exceed (as in LSODE and CVODE).
 ABOVE_ROUNDING = 1000.0

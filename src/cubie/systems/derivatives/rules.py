@@ -13,12 +13,10 @@ place would hide from the stages of a step, and so from its error estimate, they
 
 import math
 
-from cubie.systems.drivers.traced import CALL
-from cubie.systems.source import reachable
 from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.arithmetic import add, call, compare, div, mul, neg, select, sub
 from cubie.systems.tracing.expression import Expr
-from cubie.systems.tracing.nodes import MASK_OPERATORS
+from cubie.systems.tracing.nodes import CALL, MASK_OPERATORS, reachable
 from cubie.systems.tracing.operations import digamma
 
 _CONSTANT_BETWEEN_JUMPS = frozenset({"floor", "ceil"})

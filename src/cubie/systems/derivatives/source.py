@@ -6,10 +6,11 @@ from attrs import frozen
 
 from cubie.systems.derivatives.rules import by_columns, sparse_jacobian, tangents
 from cubie.systems.drivers.calls import calls_of
-from cubie.systems.source import Writer, argument_functions, import_lines, reachable
+from cubie.systems.source import Writer, argument_functions, import_lines
 from cubie.systems.symbolic.from_trace import expressions
 from cubie.systems.tracing.arithmetic import add, mul
 from cubie.systems.tracing.expression import Expr, Graph
+from cubie.systems.tracing.nodes import reachable
 
 _JACOBIAN = "jacobian(t, y, p, jac, at)", "jac[at + k] = entry k of PATTERN of df/dy."
 _JVP = "jvp(t, y, p, vec, vec_at, out, at)", "out[at + i] = sum of (df_i/dy_j) * vec[vec_at + j]."

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cubie.backend import Backend, is_finite, maximum, minimum, select
 from cubie.systems.drivers.lookup import build_lookup
-
-if TYPE_CHECKING:
-    from cubie.systems.component import SystemComponent
 
 OUTSIDE = 2.0  # what is written behind the parameters where a driver was asked for too much
 
 
 def build_driven(
-    backend: Backend, system: SystemComponent, name: str, module: Any, generated: Callable
+    backend: Backend, system: Any, name: str, module: Any, generated: Callable
 ) -> Callable:
     """Return a generated function that takes a `Given` in the place of parameters.
 
     Parameters
     ----------
+    system : SystemComponent
     name : str
         Of the function in its module: "rhs", "jacobian", "jvp", "diagonal", "time_derivative".
     module : module
@@ -88,7 +86,7 @@ _SHAPES = dict.fromkeys(("rhs", "jacobian", "diagonal", "time_derivative"), _Rig
 _SHAPES["jvp"] = _Product
 
 
-def _build_answers(backend: Backend, system: SystemComponent, name: str, module: Any) -> Callable:
+def _build_answers(backend: Backend, system: Any, name: str, module: Any) -> Callable:
     """Return ``answer(t, y, given)``: fill the slots that a function reads."""
     driven = getattr(module, f"{name.upper()}_DRIVEN")
     rounds = getattr(module, f"{name.upper()}_CALLS")
@@ -139,7 +137,7 @@ def _at_an_argument(value: Callable, slot: int) -> Callable:
     return fill
 
 
-def _build_value(backend: Backend, system: SystemComponent, number: int, order: int) -> Callable:
+def _build_value(backend: Backend, system: Any, number: int, order: int) -> Callable:
     """Return ``value(given, x)``: what a driver gives, and note that it has nothing there."""
     structure = system.system.structures[number]
     look_up = build_lookup(backend, number, structure, order)

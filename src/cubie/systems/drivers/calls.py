@@ -14,7 +14,7 @@ from typing import Any
 
 from attrs import frozen
 
-from cubie.systems.drivers.traced import CALL
+from cubie.systems.tracing.nodes import CALL, reachable
 
 Call = tuple[int, int, int]  # slot, number of the driver, order of the derivative
 
@@ -88,6 +88,15 @@ def calls_of(nodes: Sequence[Any], numbers: Mapping[int, int]) -> Calls:
 def drivers_called(nodes: Sequence[Any]) -> list[int]:
     """Return the numbers of the drivers that nodes call, in the order of the first calls."""
     return list(dict.fromkeys(int(node.operands[0]) for node in nodes if node.op == CALL))
+
+
+def drivers_in(outputs: Sequence[Any]) -> dict[int, Any]:
+    """Return the drivers that expressions call, by their numbers there, in order of first calls."""
+    nodes = reachable(outputs)
+    if not nodes:
+        return {}
+    known = dict(nodes[0].graph.drivers.values())
+    return {number: known[number] for number in drivers_called(nodes)}
 
 
 def plain_rhs(namespace: Mapping[str, Any], look_up: Any) -> Any:

@@ -13,6 +13,8 @@ from attrs import field, frozen
 from cubie.errors import InvalidOption, InvalidProblem
 from cubie.reals import NotReal, real_array
 from cubie.systems.drivers.pieces import KINDS, Pieces, interpolate, with_ends
+from cubie.systems.drivers.slope import Slope
+from cubie.systems.errors import RightHandSideError
 
 EXTENSIONS = ("error", "hold", "periodic", "zero")
 STOPS = ("auto", "jumps", "kinks", "none")
@@ -100,14 +102,10 @@ class Driver:
         InvalidProblem
             With extend="error", for times outside of the samples.
         """
-        if hasattr(t, "graph"):
-            from cubie.systems.drivers.traced import call_in_trace
-
-            return call_in_trace(self, t, nu)
-        if isinstance(t, np.ndarray) and t.dtype == object:
-            from cubie.systems.drivers.traced import call_on_array
-
-            return call_on_array(self, t, nu)
+        if hasattr(t, "graph"):  # an expression
+            return self._call_in_trace(t, nu)
+        if hasattr(t, "each_entry"):  # an array of them
+            return t.each_entry(lambda x: self(x, nu))
         seen = getattr(_checking, "seen", None)
         if seen is not None:
             seen.append(self.label)
@@ -127,25 +125,17 @@ class Driver:
             return values
         return values[0] if times.ndim else float(values[0])
 
+    def _call_in_trace(self, x: Any, nu: int) -> Any:
+        if self.pieces.columns > 1:
+            raise RightHandSideError(
+                f"fun calls {self.label}, which has samples of {self.pieces.columns} runs. Give it "
+                "in args: from there each run gets its own."
+            )
+        return x.graph.call_driver(self, nu, x)
+
     def derivative(self, nu: int = 1) -> Slope:
         """Return the derivative of order `nu` as a function."""
         return Slope(self, nu)
-
-
-@frozen(eq=False)
-class Slope:
-    """A derivative of a driver."""
-
-    driver: Any
-    order: int = 1
-
-    def __call__(self, t: Any, nu: int = 0) -> Any:
-        """Return the value at `t`."""
-        return self.driver(t, self.order + nu)
-
-    def derivative(self, nu: int = 1) -> Slope:
-        """Return a derivative of this one."""
-        return Slope(self.driver, self.order + nu)
 
 
 @frozen(eq=False, init=False)

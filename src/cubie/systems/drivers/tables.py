@@ -17,8 +17,8 @@ from cubie.systems.drivers.pieces import Pieces
 # Plain numbers about each driver, (index in `layout`): where its parts begin in the samples (ends:
 # what the look-up starts from), how long, and the first step of the search.
 N_FIELDS = 10
-ENDS, KNOTS, ORIGINS, CORRECTIONS, COEFFICIENTS, COLUMNS, STRIDE, GUIDE, FIRST_STEP, N_KNOTS = range(
-    N_FIELDS
+ENDS, KNOTS, ORIGINS, CORRECTIONS, COEFFICIENTS, COLUMNS, STRIDE, GUIDE, FIRST_STEP, N_KNOTS = (
+    range(N_FIELDS)
 )
 N_ENDS = 7
 FROM, PER_BUCKET, LAST_BUCKET, START, START_CORRECTION, PERIOD, PER_PERIOD = range(N_ENDS)
@@ -44,7 +44,9 @@ def lay_out(drivers: Sequence[Pieces], dtype: np.dtype) -> tuple[np.ndarray, np.
         origins, corrections = _origins(pieces, dtype)
         coefficients = _coefficients(pieces).astype(dtype).reshape(-1)
         parts = (ends, knots, origins, corrections, coefficients)
-        for place, part in zip((ENDS, KNOTS, ORIGINS, CORRECTIONS, COEFFICIENTS), parts, strict=True):
+        for place, part in zip(
+            (ENDS, KNOTS, ORIGINS, CORRECTIONS, COEFFICIENTS), parts, strict=True
+        ):
             row[place] = at
             at += part.size
         samples += parts

@@ -12,10 +12,10 @@ from typing import Any
 from attrs import frozen
 
 from cubie.systems.drivers.calls import plain_rhs
-from cubie.systems.drivers.traced import CALL
 from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.arithmetic import call
 from cubie.systems.tracing.expression import Expr, Graph
+from cubie.systems.tracing.nodes import CALL
 from cubie.systems.tracing.operations import PRIMITIVES
 
 _SYMPY_NAMES: dict[str, str] = {
@@ -88,9 +88,7 @@ def to_sympy(system):
     import sympy
 
     if system.drivers:
-        raise ValueError(
-            "This system calls interpolants of samples, which have no form in SymPy."
-        )
+        raise ValueError("This system calls interpolants of samples, which have no form in SymPy.")
     graph, derivatives = expressions(system)
     symbols = {
         "t": (sympy.Symbol("t", real=True),),
