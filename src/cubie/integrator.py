@@ -54,6 +54,8 @@ class RunSettings:
     per_component : bool
         Tolerances are given per component.
     first_step_given : bool
+    breakpoints : bool
+        There are times that no step crosses.
     """
 
     # Compared as an object: hashing its exact coefficients takes longer than a small solve.
@@ -62,6 +64,7 @@ class RunSettings:
     save_mode: SaveMode = SaveMode.FINAL
     per_component: bool = False
     first_step_given: bool = False
+    breakpoints: bool = False
 
     def controller_class(self) -> type[StepController]:
         """Return the controller these settings ask for.
@@ -90,7 +93,7 @@ class RunSettings:
     def leaves_steps_unjudged(self) -> bool:
         """Tell whether nothing is decided by a step of a group: see `cubie.run.free_steps`."""
         adaptive = self.controller_class().adaptive
-        return may_take_free_steps(
+        return not self.breakpoints and may_take_free_steps(
             algorithm_for(self.method), self.method, adaptive, self.save_mode
         )
 
@@ -117,7 +120,7 @@ class SingleIntegratorRun:
     ):
         self.settings = settings
         self._made_of = system, settings, dtype, dict(options)
-        component = SystemComponent(system, dtype)
+        component = SystemComponent(system, dtype, settings.breakpoints)
         self.controller = self._make_controller(settings, dtype, options)
         # An estimate that nobody judges has no buffer to be written to.
         adaptive = self.controller.adaptive

@@ -47,6 +47,7 @@ class SolverSettings:
     save: str | None = None
     jac: Any = field(default=None)  # as given: a matrix may change in place
     mass_matrix: Any = None
+    breakpoints: Any = None
 
     @jac.validator
     def _check_jac(self, attribute: Any, given: Any) -> None:
@@ -66,7 +67,9 @@ class SolverSettings:
             raise InvalidOption("save", self.save, ("final", "steps"))
         return SaveMode(self.save)
 
-    def run_settings(self, mode: SaveMode, per_component: bool) -> RunSettings:
+    def run_settings(
+        self, mode: SaveMode, per_component: bool, breakpoints: bool = False
+    ) -> RunSettings:
         """Return what decides which components there are."""
         return RunSettings(
             method=self.method,
@@ -74,6 +77,7 @@ class SolverSettings:
             save_mode=mode,
             per_component=per_component,
             first_step_given=self.first_step is not None,
+            breakpoints=breakpoints,
         )
 
     def run_dtype(self, y0: Any) -> np.dtype:
@@ -100,7 +104,7 @@ class SolverSettings:
             one_run=system.kind == "compiled",
             n_states=system.n_states,
             small_batch=small_batch,
-            free_steps=run_settings.leaves_steps_unjudged(),
+            free_steps=run_settings.leaves_steps_unjudged() and not system.drivers,
         )
 
     def config(self, backend: Backend) -> BatchSolverConfig:

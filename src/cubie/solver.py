@@ -15,6 +15,7 @@ from cubie.backend import building, is_small_batch
 from cubie.errors import InvalidOption, level_of_caller
 from cubie.factory import require_known
 from cubie.integrator import SingleIntegratorRun, check_options, options_of
+from cubie.launch.breaks import checked_breakpoints
 from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
 from cubie.launch.prepared import PreparedSolve, RecurringSolve, is_worth_keeping
 from cubie.launch.results import Result
@@ -267,8 +268,12 @@ class Solver:
             options = {"weigh_increments": True, **options}
         system = self._system(settings, batch)
         checks.constants(system, dtype)
+        breakpoints = checked_breakpoints(settings.breakpoints, batch.n_runs)
+        drivers = system.drivers_of(batch.drivers)
+        jumping = any(len(drivers[number].breaks) for number in system.driven)
+        breaks = jumping or breakpoints is not None
         return PreparedSolve(
-            self._kernel(system, settings, options, batch, mode, dtype, rtol.size > 1),
+            self._kernel(system, settings, options, batch, mode, dtype, rtol.size > 1, breaks),
             system,
             mode,
             dtype,
@@ -277,6 +282,7 @@ class Solver:
             checks.positive("max_step", settings.max_step, allow_infinite=True),
             checks.count("max_steps", settings.max_steps),
             self._notes(system, settings, batch),
+            breakpoints,
         )
 
     def _notes(self, system: System, settings: SolverSettings, batch: Batch) -> tuple[str, ...]:
@@ -324,11 +330,12 @@ class Solver:
         mode: SaveMode,
         dtype: np.dtype,
         per_component: bool,
+        breaks: bool,
     ) -> BatchSolverKernel:
         if system.mass is not None and isinstance(settings.method, ERKTableau):
             advice = f"`{settings.method.name}` is explicit; choose an implicit method."
             raise InvalidOption("mass_matrix", settings.mass_matrix, advice=advice)
-        run_settings = settings.run_settings(mode, per_component)
+        run_settings = settings.run_settings(mode, per_component, breaks)
         small = is_small_batch(dtype, batch.n_runs or 1)
         backend = settings.make_backend(dtype, system, run_settings, small)
         config = settings.config(backend)
@@ -374,7 +381,7 @@ def _structure(value: Any) -> Any:
     """
     kind = type(value)
     if isinstance(value, Driver):
-        return "driver", value.pieces.structure
+        return "driver", value.pieces.structure, bool(len(value.breaks))
     if kind in (tuple, list):
         entries = tuple(map(_structure, value))
         return None if None in entries else (kind.__name__, entries)

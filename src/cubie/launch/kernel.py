@@ -253,19 +253,22 @@ def make_inputs(
     counted: bool = False,
     reads_time: bool = False,
     drivers: Sequence[Pieces] = (),
+    breaks: np.ndarray | None = None,
 ) -> KernelInputs:
     """Lay the inputs out for the kernel; see `KernelInputs` for the shapes.
 
-    `drivers` are what the right-hand side calls; `reads_time` tells that the right-hand side depends on the time, and `counted` that all steps
+    `drivers` are what the right-hand side calls, and `breaks` times that no step crosses;
+    `reads_time` tells that the right-hand side depends on the time, and `counted` that all steps
     have the size `first_step`, or `max_step` if that is smaller.
     """
     dtype = np.dtype(dtype)
     step = min(first_step, max_step)
-    stops = lay_out_stops(t_span, save_times, step if counted else None, dtype, reads_time)
+    stops = lay_out_stops(t_span, save_times, step if counted else None, dtype, reads_time, breaks)
     n_times = 0 if save_times is None else len(save_times)
 
-    # Steps that end at a time to save do not count: each time may cost one.
-    attempts = min(max_steps + n_times, checks.LARGEST_COUNT)
+    # Steps that end at a time to save, or at a break, do not count: each may cost one.
+    n_cut = n_times if breaks is None else len(stops.counts)
+    attempts = min(max_steps + n_cut, checks.LARGEST_COUNT)
 
     def real(values) -> np.ndarray:
         with np.errstate(over="ignore", under="ignore"):  # looked at below
@@ -292,9 +295,9 @@ def make_inputs(
         time_span=real([stops.start, stops.direction]),
         tolerances=real(tolerances),
         step_limits=real(limits),
-        limits=np.array([attempts, n_times, len(stops.counts)], dtype=np.int64),
+        limits=np.array([attempts, n_times, *stops.shape], dtype=np.int64),
         stops=stops.fields.reshape(-1),
-        stop_counts=stops.counts,
+        stop_counts=stops.counts.reshape(-1),
         driver_samples=samples,
         driver_layout=layout,
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from attrs import field, frozen
 
 from cubie.backend import Interrupted, KernelInputs, OutputBlock
+from cubie.launch.breaks import breaks_within
 from cubie.launch.capacity import kept_of
 from cubie.launch.kernel import BatchSolverKernel, make_inputs
 from cubie.launch.outputs import make_outputs, mark_unwritten
@@ -52,6 +53,7 @@ class PreparedSolve:
     max_step: float
     max_steps: int
     notes: tuple[str, ...]
+    breakpoints: np.ndarray | None = None  # (B,) or (n_runs, B)
     room: Room = field(factory=Room, init=False, eq=False)  # for points, where steps are saved
 
     @cached_property
@@ -98,15 +100,25 @@ class PreparedSolve:
             counted=not self.adaptive,
             reads_time=self.reads_time,
             drivers=self._pieces(batch),
+            breaks=self._breaks(span, batch),
         )
 
     def _pieces(self, batch: Batch) -> list[Pieces]:
         return [driver.pieces for driver in self.system.drivers_of(batch.drivers)]
 
-    def stops(self, span: Span, times: np.ndarray | None, first_step: float) -> Stops:
+    def _breaks(self, span: Span, batch: Batch) -> np.ndarray | None:
+        """Return the times that no step crosses; None where the kernel knows of none."""
+        if not self.kernel.integrator.loop.system.breakpoints:
+            return None
+        drivers = self.system.drivers_of(batch.drivers)
+        driven = [drivers[number] for number in self.system.driven]
+        return breaks_within(span, self.breakpoints, driven)
+
+    def stops(self, span: Span, times: np.ndarray | None, first_step: float, batch: Batch) -> Stops:
         """Return where the steps of runs must land; see `lay_out_stops`."""
         step = None if self.adaptive else min(first_step, self.max_step)
-        return lay_out_stops(span, times, step, self.dtype, self.reads_time)
+        breaks = self._breaks(span, batch)
+        return lay_out_stops(span, times, step, self.dtype, self.reads_time, breaks)
 
     def launch(
         self,
@@ -226,7 +238,8 @@ class RecurringSolve:
             inputs = prepared.lay_out(batch, span, times, first_step)
             # The states may be those of the batch itself, which other threads lay out too.
             inputs = inputs._replace(initial_state=inputs.initial_state.copy())
-            staging = Staging(inputs, batch, self._args, prepared.stops)
+            stops = partial(prepared.stops, batch=batch)
+            staging = Staging(inputs, batch, self._args, stops)
         # Not used again where anything raises: a signal may have come between two of its writes.
         inputs = staging.fill(y0, args, span, times, first_step)
         result = prepared.launch(inputs, batch, span, times)

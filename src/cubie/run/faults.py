@@ -2,8 +2,9 @@
 
 A function that is compiled as it stands can fail: it raised, or read outside an array. Its
 derivative is then NaN, and it writes RAISED to a slot that such systems have behind their
-parameters. So does a traced one that asks a driver for a time it has no samples of. The attempt is rejected as any that is not finite; the slot keeps the reason until an
-attempt goes well, because a derivative of NaN may be used again by later ones.
+parameters. So does a traced one that asks a driver for a time it has no samples of. The attempt is
+rejected as any that is not finite; the slot keeps the reason until an attempt goes well, because a
+derivative of NaN may be used again by later ones.
 """
 
 from __future__ import annotations

@@ -75,7 +75,7 @@ def build_free_steps(loop: RunParts, context: BuildContext) -> Callable:
         inputs, run, n_runs = launch
         state, counters = lane.state, lane.counters
         beyond = run >= n_runs
-        stop = next_stop(inputs, final, saved)
+        stop = next_stop(launch, final, saved)
         runs, origins = keep(run), keep(stop.origin)
         block = longest
         while block > 0 and not interrupted(queue):
@@ -127,7 +127,7 @@ def _build_advance(loop: RunParts, context: BuildContext) -> Callable:
                             lane.proposed.state, part_of(lane.proposed.error, part),
                             part_of(lane.proposed.counters, part),
                         ),
-                        lane.drivers,
+                        lane.drivers, lane.passed_stops,
                     ),
                 )  # fmt: skip
                 part = following(part)

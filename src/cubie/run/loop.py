@@ -13,9 +13,9 @@ from cubie.algorithms.contract import Proposed
 from cubie.backend import Backend, Launch, any_lane, load_run, maximum, select, store_run
 from cubie.factory import BuildContext
 from cubie.run.attempt import build_attempt
-from cubie.run.clock import build_clock, time_of
+from cubie.run.breaks import build_begin_anew, build_breaks
+from cubie.run.clock import ClockFunctions, build_clock, time_of
 from cubie.run.free_steps import build_free_steps, takes_free_steps
-from cubie.run.giving import build_give
 from cubie.run.parts import N_ATTEMPT_COUNTERS, Lane, Progress, RunParts
 from cubie.run.saving import Point, build_saving, sizes_of
 from cubie.status import RunStatus
@@ -54,8 +54,9 @@ class IVPLoop(RunParts):
         alloc_proposed, alloc_error = alloc["proposed_state"], alloc["error"]
         alloc_counters, alloc_dt = alloc["counters"], alloc["dt"]
         alloc_accept, alloc_proposed_counters = alloc["accept_step"], alloc["proposed_counters"]
-        alloc_drivers = alloc["drivers"]
-        clock = build_clock(self.save_mode, backend, self.controller.adaptive)
+        alloc_drivers, alloc_passed = alloc["drivers"], alloc["passed_stops"]
+        begin_anew = build_begin_anew(self, context)
+        clock = self._clock(backend)
         final_stop, restart = clock.final_stop, clock.restart
         empty_full = self._build_empty_full(backend)
         success, initial = int(RunStatus.SUCCESS), backend.constant(0.0)
@@ -68,8 +69,8 @@ class IVPLoop(RunParts):
             proposed_counters = alloc_proposed_counters(memory, None)
             proposed = Proposed(proposed_state, error, proposed_counters)
             dt, accept_step = alloc_dt(memory, None), alloc_accept(memory, None)
-            drivers = alloc_drivers(memory, None)
-            lane = Lane(state, parameters, counters, dt, accept_step, proposed, drivers)
+            drivers, passed = alloc_drivers(memory, None), alloc_passed(memory, None)
+            lane = Lane(state, parameters, counters, dt, accept_step, proposed, drivers, passed)
 
             run = first_runs(queue)
             launch = Launch(inputs, run, n_runs)
@@ -96,6 +97,10 @@ class IVPLoop(RunParts):
                         memory, launch, outputs, final, direction,
                         Progress(elapsed, carry, saved, status, active, settled), lane,
                     )  # fmt: skip
+                    begin_anew(
+                        memory, launch, final, direction,
+                        Progress(elapsed, carry, saved, status, active, settled), lane,
+                    )  # fmt: skip
                     empty_full(launch, outputs, active, counters)
                 stop = interrupted(queue)
                 if stop:
@@ -115,6 +120,10 @@ class IVPLoop(RunParts):
                     valid = run < n_runs
 
         return backend.device(loop)
+
+    def _clock(self, backend: Backend) -> ClockFunctions:
+        adaptive, breaks = self.controller.adaptive, self.system.breakpoints
+        return build_clock(self.save_mode, backend, adaptive, breaks)
 
     def _build_load(self, context: BuildContext) -> Callable:
         """Read the inputs of fresh lanes."""
@@ -147,26 +156,34 @@ class IVPLoop(RunParts):
         controller = self.child_functions(context, "controller")
         start_algorithm, start_controller = algorithm.start, controller.start
         save = build_saving(self.save_mode, backend, self.kept).save
-        clock = build_clock(self.save_mode, backend, self.controller.adaptive)
+        clock = self._clock(backend)
         next_stop, time, zero = clock.stop, backend.device(time_of), backend.constant(0.0)
-        enter, give = context.phase("start"), build_give(backend, self.system)
+        breaks, enter = build_breaks(self, context), context.phase("start")
+        number, forget, give = breaks.number, breaks.forget, breaks.give
+        is_point, pass_stop = breaks.is_point, breaks.pass_stop
         n_counters = self.n_counters
 
         def start(memory, launch, outputs, fresh, final, direction, saved, lane):
             enter(memory)
             nothing = select(fresh, zero, zero)
             t_start = time(launch.inputs, direction, nothing)
-            state, counters, given = lane.state, lane.counters, give(launch, t_start, lane)
+            state, counters = lane.state, lane.counters
+            saved = select(fresh, 0, saved)
+            forget(fresh, lane)
+            given = give(launch, t_start, number(saved, lane), lane)
             h = choose(memory, launch, t_start, final.elapsed, direction, state, given)
             start_algorithm(memory, fresh, t_start, state, given)
             start_controller(memory, fresh, h)
             lane.dt[0] = select(fresh, h, lane.dt[0])
             for i in range(n_counters):
                 counters[i] = select(fresh, 0, counters[i])
-            saved = select(fresh, 0, saved)
-            at_stop = next_stop(launch.inputs, final, saved).elapsed == zero
+            at = number(saved, lane)
+            at_stop = next_stop(launch, final, at).elapsed == zero
             due = fresh & (launch.run < launch.n_runs)
-            return save(launch, outputs, due, at_stop, saved, nothing, Point(state, lane))
+            point = is_point(launch, at, at_stop)
+            saved = save(launch, outputs, due, point, saved, nothing, Point(state, lane))
+            pass_stop(launch, at, due & at_stop, lane)
+            return saved
 
         return backend.device(start)
 
@@ -174,16 +191,16 @@ class IVPLoop(RunParts):
         """Write the outputs of lanes whose runs are done."""
         backend, n_counters = context.backend, self.n_counters
         write_end = build_saving(self.save_mode, backend, self.kept).finish
-        clock = build_clock(self.save_mode, backend, self.controller.adaptive)
+        clock, number = self._clock(backend), build_breaks(self, context).number
         next_stop, now = clock.stop, clock.now
         enter = context.phase("finish")
         n_attempt_counters = N_ATTEMPT_COUNTERS
 
         def finish(memory, launch, outputs, final, done, progress, lane):
             enter(memory)
-            inputs, run, n_runs = launch
+            run, n_runs = launch.run, launch.n_runs
             counters, saved = lane.counters, progress.saved
-            stop = next_stop(inputs, final, saved)
+            stop = next_stop(launch, final, number(saved, lane))
             reached = now(stop, progress.elapsed, lane.dt, counters)
             write_end(launch, outputs, done, saved, reached, Point(lane.state, lane))
             store_run(outputs.status, 0, run, done, progress.status)

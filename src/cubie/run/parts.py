@@ -11,6 +11,7 @@ from cubie.algorithms import StepAlgorithm
 from cubie.algorithms.contract import Proposed
 from cubie.controllers import StepController
 from cubie.factory import BuildContext, CUDAFactory
+from cubie.run.breaks import N_PASSED
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
 from cubie.run.saving import Kept, SaveMode, kept_states
 from cubie.systems.component import SystemComponent
@@ -31,6 +32,7 @@ class Lane(NamedTuple):
     accept_step: Any  # (1,): the controller's verdict
     proposed: Proposed
     drivers: Any  # what drivers gave, see `cubie.systems.drivers.calls`
+    passed_stops: Any  # (2,): see `cubie.run.breaks`
 
 
 class Progress(NamedTuple):
@@ -109,6 +111,13 @@ class RunParts(CUDAFactory):
             phases=("start", ("step", "save")),
             enabled=self.system.n_drivers > 0,
             access_weight=4.0,
+        )
+        self.register_buffer(
+            "passed_stops",
+            N_PASSED,
+            dtype=np.int32,
+            enabled=self.system.breakpoints,
+            access_weight=2.0,
         )
         self.register_buffer("counters", self.n_counters, dtype=np.int32, access_weight=2.0)
         # Iterations of the solvers inside a step: explicit methods have none.

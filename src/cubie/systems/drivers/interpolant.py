@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from cubie.errors import InvalidOption, InvalidProblem
 from cubie.reals import NotReal, real_array
@@ -58,11 +58,16 @@ class Driver:
         See `Interpolant`.
     label : str
         How messages call it.
+    breaks : ndarray
+        Knots that no step should cross, of all runs together.
     """
 
     pieces: Pieces
     stops: str = "auto"
     label: str = "an interpolant"
+    breaks: np.ndarray = field(
+        default=Factory(lambda self: breaks_of(self.pieces, self.stops), takes_self=True)
+    )
 
     @property
     def n_runs(self) -> int | None:
@@ -71,18 +76,7 @@ class Driver:
 
     def run(self, number: int) -> Driver:
         """Return what one run calls."""
-        return Driver(self.pieces.run(number), self.stops, self.label)
-
-    def breaks(self) -> np.ndarray:
-        """Return the knots that no step should cross."""
-        if self.stops == "none":
-            return np.zeros(0)
-        if self.stops == "jumps":
-            return self.pieces.breaks(0)
-        kinks = self.pieces.breaks(1)
-        if self.stops == "auto" and len(kinks) > FEW_KINKS:
-            return self.pieces.breaks(0)
-        return kinks
+        return Driver(self.pieces.run(number), self.stops, self.label, self.breaks)
 
     def __call__(self, t: Any, nu: int = 0) -> Any:
         """Return the value at `t`, or the derivative of order `nu`.
@@ -197,11 +191,21 @@ class Interpolant(Driver):
         pieces = with_ends(*interpolate(kind, knots, samples), extend)
         label = f"Interpolant(kind={kind!r}, extend={extend!r}, {len(knots)} samples)"
         self.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue]
-            pieces, stops, label, kind, extend, len(knots)
+            pieces, stops, label, breaks_of(pieces, stops), kind, extend, len(knots)
         )
 
     def __repr__(self) -> str:
         return self.label
+
+
+def breaks_of(pieces: Pieces, stops: str) -> np.ndarray:
+    """Return the knots that no step should cross."""
+    if stops == "none":
+        return np.zeros(0)
+    if stops == "jumps":
+        return pieces.breaks(0)
+    kinks = pieces.breaks(1)
+    return pieces.breaks(0) if stops == "auto" and len(kinks) > FEW_KINKS else kinks
 
 
 def checked_samples(times: Any, values: Any, kind: str) -> tuple[np.ndarray, np.ndarray]:

@@ -83,13 +83,13 @@ def _of_spline(value: Any, column: bool = False) -> Driver | None:
     if np.ndim(value.c) != 1 and not (column and np.shape(value.c)[1:] == (1,)):
         return None
     k, t = value.k, np.asarray(value.t, dtype=float)
-    polynomials = sys.modules["scipy.interpolate"].PPoly.from_spline(value)
+    flat = (value.t, np.ravel(value.c), k)
+    polynomials = sys.modules["scipy.interpolate"].PPoly.from_spline(flat)
     # Knots are repeated at the ends; outside of those with a full basis the last piece goes on.
     begins = np.asarray(polynomials.x)[:-1]
     inside = (np.diff(polynomials.x) > 0) & (begins >= t[k]) & (begins < t[len(t) - k - 1])
     x = np.append(begins[inside], t[len(t) - k - 1])
-    c = np.asarray(polynomials.c).reshape(k + 1, -1)
-    coefficients = c[::-1, inside].T[:, :, None]
+    coefficients = np.asarray(polynomials.c)[::-1, inside].T[:, :, None]
     pieces = with_ends(x, np.ascontiguousarray(coefficients), _extend(value.extrapolate))
     return Driver(pieces, label=_label(value))
 

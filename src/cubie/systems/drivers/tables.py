@@ -17,9 +17,9 @@ from cubie.systems.drivers.pieces import Pieces
 # Plain numbers about each driver, (index in `layout`): where its parts begin in the samples (ends:
 # what the look-up starts from), how long, and the first step of the search.
 N_FIELDS = 10
-ENDS, KNOTS, ORIGINS, CORRECTIONS, COEFFICIENTS, COLUMNS, STRIDE, GUIDE, FIRST_STEP, N_KNOTS = (
-    range(N_FIELDS)
-)
+ENDS, KNOTS, ORIGINS, CORRECTIONS, COEFFICIENTS, *_REST = range(N_FIELDS)
+COLUMNS, STRIDE, GUIDE, FIRST_STEP, N_KNOTS = _REST
+PARTS = (ENDS, KNOTS, ORIGINS, CORRECTIONS, COEFFICIENTS)
 N_ENDS = 7
 FROM, PER_BUCKET, LAST_BUCKET, START, START_CORRECTION, PERIOD, PER_PERIOD = range(N_ENDS)
 
@@ -128,7 +128,7 @@ def of_runs(
         if row[STRIDE]:
             tail = tail.reshape(-1, n_runs)[:, runs].reshape(-1)
             row[COLUMNS] = len(runs)
-        row[[ENDS, KNOTS, ORIGINS, CORRECTIONS, COEFFICIENTS]] += at - begin
+        row[[*PARTS]] += at - begin
         parts += [head, tail]
         at += len(head) + len(tail)
     return np.concatenate(parts), layout
