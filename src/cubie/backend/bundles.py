@@ -33,6 +33,7 @@ class Given(NamedTuple):
 
     parameters: Any  # buffer, (m,), and what a right-hand side that failed writes behind them
     drivers: Any  # buffer: what drivers gave, see `cubie.systems.drivers.calls`
+    stack: Any  # buffer: the same at each of several times, of methods that solve stages together
     launch: Any  # Launch
     earliest: Any  # of lanes: no time before is asked for,
     latest: Any  # and none after

@@ -67,8 +67,8 @@ def _of_driver(driver: Driver, low: float, high: float) -> np.ndarray:
     if (last - first + 1) * len(breaks) > MOST_BREAKS:
         raise InvalidProblem(
             "t_span",
-            f"holds {last - first + 1:.3g} periods of {driver.label}, each with {len(breaks)} jumps "
-            "or kinks: more steps than a run can take. Choose stops='none' for it.",
+            f"holds {last - first + 1:.3g} periods of {driver.label}, each with {len(breaks)} "
+            "jumps or kinks: more steps than a run can take. Choose stops='none' for it.",
         )
     shifts = period * np.arange(first, last + 1)
     times = (breaks[None, :] + shifts[:, None]).reshape(-1)

@@ -11,6 +11,7 @@ from cubie.numerics.error_norm import build_error_norm
 from cubie.numerics.finiteness import build_all_finite
 from cubie.run.breaks import build_breaks
 from cubie.run.clock import build_clock, time_of
+from cubie.run.driving import build_keeping
 from cubie.run.faults import build_faults
 from cubie.run.parts import Progress, RunParts
 from cubie.run.saving import Point, build_saving
@@ -48,6 +49,8 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     account = build_faults(backend, loop.system)
     number, give = breaks.number, breaks.give
     is_point, pass_stop = breaks.is_point, breaks.pass_stop
+    keeping = build_keeping(loop, context)
+    begin_drivers, commit_drivers = keeping.begin, keeping.commit
     outcome = _build_outcome(loop, backend)
     count = backend.device(_build_count(loop))
     begin, enter_step = context.phase("begin"), context.phase("step")
@@ -65,6 +68,7 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         t = time(launch.inputs, direction, now(stop, elapsed, dt, counters))
         ahead = propose(launch, stop, elapsed, carry, dt, counters)
         enter_step(memory)
+        begin_drivers(lane)
         given = give(launch, t, at, lane)
         failure = step(memory, launch, t, ahead.h * direction, state, given, proposed)
         norm_squared, finite = judge(memory, launch, state, proposed)
@@ -86,6 +90,7 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         for i in range(n):
             state[i] = select(accept, proposed.state[i], state[i])
         commit(memory, accept)
+        commit_drivers(accept, lane)
         count(active, accept, counters, proposed.counters)
         verdict = Verdict(accept, finite, failure)
         status, active = outcome(launch.inputs, stop, final, ahead, verdict, progress, counters)

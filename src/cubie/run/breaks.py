@@ -14,6 +14,7 @@ from attrs import frozen
 
 from cubie.backend import Given, any_lane, gather, maximum, minimum, select
 from cubie.run.clock import build_clock, column_of_breaks, time_of
+from cubie.run.driving import build_keeping
 
 if TYPE_CHECKING:
     from cubie.factory import BuildContext
@@ -79,7 +80,8 @@ def build_breaks(loop: RunParts, context: BuildContext) -> BreakFunctions:
     def give(launch, t, at, lane):
         one, other = field(launch, at, ahead), field(launch, at, behind)
         least, most = minimum(one, other), maximum(one, other)
-        return Given(lane.parameters, lane.drivers, launch, least, most)
+        drivers = lane.proposed_drivers
+        return Given(lane.parameters, drivers, drivers, launch, least, most)
 
     def is_point(launch, at, lands):
         return lands & (field(launch, at, point) > zero)
@@ -111,7 +113,7 @@ def build_begin_anew(loop: RunParts, context: BuildContext) -> Callable:
     start_controller = loop.child_functions(context, "controller").start
     clock = build_clock(loop.save_mode, backend, loop.controller.adaptive, True)
     next_stop, now, time = clock.stop, clock.now, backend.device(time_of)
-    give = build_breaks(loop, context).give
+    give, forget_proposed = build_breaks(loop, context).give, build_keeping(loop, context).reset
     enter = context.phase("start")
 
     def begin_anew(memory, launch, final, direction, progress, lane):
@@ -123,6 +125,7 @@ def build_begin_anew(loop: RunParts, context: BuildContext) -> Callable:
             stop = next_stop(launch, final, at)
             elapsed = now(stop, progress.elapsed, lane.dt, lane.counters)
             t = time(launch.inputs, direction, elapsed)
+            forget_proposed(lane)
             given, state = give(launch, t, at, lane), lane.state
             h = choose(memory, launch, t, stop.elapsed - elapsed, direction, state, given)
             start_algorithm(memory, fresh, t, state, given)
@@ -146,7 +149,8 @@ def _parameters(launch, t, at, lane):
 
 
 def _given(launch, t, at, lane):
-    return Given(lane.parameters, lane.drivers, launch, t, t)
+    drivers = lane.proposed_drivers
+    return Given(lane.parameters, drivers, drivers, launch, t, t)
 
 
 def _lands(launch, at, lands):

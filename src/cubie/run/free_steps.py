@@ -127,7 +127,7 @@ def _build_advance(loop: RunParts, context: BuildContext) -> Callable:
                             lane.proposed.state, part_of(lane.proposed.error, part),
                             part_of(lane.proposed.counters, part),
                         ),
-                        lane.drivers, lane.passed_stops,
+                        lane.drivers, lane.proposed_drivers, lane.passed_stops,
                     ),
                 )  # fmt: skip
                 part = following(part)

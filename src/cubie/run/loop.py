@@ -15,6 +15,7 @@ from cubie.factory import BuildContext
 from cubie.run.attempt import build_attempt
 from cubie.run.breaks import build_begin_anew, build_breaks
 from cubie.run.clock import ClockFunctions, build_clock, time_of
+from cubie.run.driving import build_keeping
 from cubie.run.free_steps import build_free_steps, takes_free_steps
 from cubie.run.parts import N_ATTEMPT_COUNTERS, Lane, Progress, RunParts
 from cubie.run.saving import Point, build_saving, sizes_of
@@ -54,7 +55,8 @@ class IVPLoop(RunParts):
         alloc_proposed, alloc_error = alloc["proposed_state"], alloc["error"]
         alloc_counters, alloc_dt = alloc["counters"], alloc["dt"]
         alloc_accept, alloc_proposed_counters = alloc["accept_step"], alloc["proposed_counters"]
-        alloc_drivers, alloc_passed = alloc["drivers"], alloc["passed_stops"]
+        alloc_drivers, alloc_at_end = alloc["drivers"], alloc["proposed_drivers"]
+        alloc_passed = alloc["passed_stops"]
         begin_anew = build_begin_anew(self, context)
         clock = self._clock(backend)
         final_stop, restart = clock.final_stop, clock.restart
@@ -69,8 +71,11 @@ class IVPLoop(RunParts):
             proposed_counters = alloc_proposed_counters(memory, None)
             proposed = Proposed(proposed_state, error, proposed_counters)
             dt, accept_step = alloc_dt(memory, None), alloc_accept(memory, None)
-            drivers, passed = alloc_drivers(memory, None), alloc_passed(memory, None)
-            lane = Lane(state, parameters, counters, dt, accept_step, proposed, drivers, passed)
+            drivers, at_end = alloc_drivers(memory, None), alloc_at_end(memory, None)
+            passed = alloc_passed(memory, None)
+            lane = Lane(
+                state, parameters, counters, dt, accept_step, proposed, drivers, at_end, passed
+            )
 
             run = first_runs(queue)
             launch = Launch(inputs, run, n_runs)
@@ -160,6 +165,8 @@ class IVPLoop(RunParts):
         next_stop, time, zero = clock.stop, backend.device(time_of), backend.constant(0.0)
         breaks, enter = build_breaks(self, context), context.phase("start")
         number, forget, give = breaks.number, breaks.forget, breaks.give
+        keeping = build_keeping(self, context)
+        forget_drivers, forget_proposed = keeping.forget, keeping.reset
         is_point, pass_stop = breaks.is_point, breaks.pass_stop
         n_counters = self.n_counters
 
@@ -170,6 +177,8 @@ class IVPLoop(RunParts):
             state, counters = lane.state, lane.counters
             saved = select(fresh, 0, saved)
             forget(fresh, lane)
+            forget_drivers(fresh, lane)
+            forget_proposed(lane)
             given = give(launch, t_start, number(saved, lane), lane)
             h = choose(memory, launch, t_start, final.elapsed, direction, state, given)
             start_algorithm(memory, fresh, t_start, state, given)

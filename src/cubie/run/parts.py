@@ -15,6 +15,7 @@ from cubie.run.breaks import N_PASSED
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
 from cubie.run.saving import Kept, SaveMode, kept_states
 from cubie.systems.component import SystemComponent
+from cubie.systems.drivers.calls import n_kept
 
 # What a run counts; the last two are kept only for algorithms that iterate.
 COUNTERS = ("steps", "rejected", "newton", "linear")
@@ -31,7 +32,8 @@ class Lane(NamedTuple):
     dt: Any  # (1,): size of the next step
     accept_step: Any  # (1,): the controller's verdict
     proposed: Proposed
-    drivers: Any  # what drivers gave, see `cubie.systems.drivers.calls`
+    drivers: Any  # values of drivers at the start of the step, and the time that they are of
+    proposed_drivers: Any  # what was asked for since, see `cubie.systems.drivers.calls`
     passed_stops: Any  # (2,): see `cubie.run.breaks`
 
 
@@ -104,12 +106,20 @@ class RunParts(CUDAFactory):
             enabled=estimates > 0,
             access_weight=2.0,
         )
-        # Written before it is read at each evaluation of the equations or their derivatives.
+        # Values at the start of a step, and the time that they are of; then what is asked for in
+        # the attempt, which begins with them.
+        has_drivers = self.system.n_drivers > 0
         self.register_buffer(
             "drivers",
+            lambda: n_kept(self.system.n_drivers),
+            enabled=has_drivers,
+            access_weight=2.0,
+        )
+        self.register_buffer(
+            "proposed_drivers",
             lambda: max(getattr(component, "n_slots", 0) for component in self.walk()),
-            phases=("start", ("step", "save")),
-            enabled=self.system.n_drivers > 0,
+            phases=("start", ("step", "commit")),
+            enabled=has_drivers,
             access_weight=4.0,
         )
         self.register_buffer(

@@ -7,6 +7,7 @@ from typing import Any
 
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.systems.drivers.calling import build_driven
+from cubie.systems.drivers.calls import n_kept
 
 # Where the generated text is longer than this, a copy in every stage costs more
 # compile time and instruction cache than the call saves.
@@ -62,7 +63,7 @@ class SystemComponent(CUDAFactory):
         """Elements that calls of drivers in the right-hand side need."""
         if not self.n_drivers:
             return 0
-        return self.n_drivers + sum(map(len, self.system.module.RHS_CALLS))
+        return n_kept(self.n_drivers) + sum(map(len, self.system.module.RHS_CALLS))
 
     @property
     def n_faults(self) -> int:

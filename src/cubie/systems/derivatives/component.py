@@ -13,6 +13,7 @@ from cubie.numerics.error_norm import build_scale
 from cubie.systems.component import INLINE_SOURCE_LINES, SystemComponent
 from cubie.systems.derivatives.choice import Derivatives, derivatives_of
 from cubie.systems.drivers.calling import build_driven
+from cubie.systems.drivers.calls import n_kept
 
 # Units of rounding of the right-hand side that a difference is to exceed (as in LSODE and CVODE).
 ABOVE_ROUNDING = 1000.0
@@ -57,7 +58,7 @@ class _Derivative(CUDAFactory):
         if not self.system.n_drivers or self.derivatives.kind != "exact":
             return 0
         calls = getattr(self.derivatives.module, f"{self.name.upper()}_CALLS", ())
-        return self.system.n_drivers + sum(map(len, calls))
+        return n_kept(self.system.n_drivers) + sum(map(len, calls))
 
     def facts(self) -> tuple:
         return (self.derivatives.digest, self.per_component, self.system.breakpoints)

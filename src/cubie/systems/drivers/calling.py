@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from cubie.backend import Backend, is_finite, maximum, minimum, select
+import numpy as np
+
+from cubie.backend import Backend, Given, any_lane, is_finite, maximum, minimum, select
+from cubie.systems.drivers.calls import n_kept
 from cubie.systems.drivers.lookup import build_lookup
 
 OUTSIDE = 2.0  # what is written behind the parameters where a driver was asked for too much
@@ -88,12 +91,10 @@ _SHAPES["jvp"] = _Product
 
 def _build_answers(backend: Backend, system: Any, name: str, module: Any) -> Callable:
     """Return ``answer(t, y, given)``: fill the slots that a function reads."""
-    driven = getattr(module, f"{name.upper()}_DRIVEN")
     rounds = getattr(module, f"{name.upper()}_CALLS")
     chain = backend.device(_nothing)
-    for number in driven:
-        value = _build_value(backend, system, number, 0)
-        chain = backend.device(_then(chain, backend.device(_at_the_time(value, number))))
+    if getattr(module, f"{name.upper()}_DRIVEN"):
+        chain = _build_refresh(backend, system)
     for which, calls in enumerate(rounds):
         store = getattr(module, f"{name}_arguments_{which}")
         store = backend.straight_line(store, as_written=True)
@@ -102,6 +103,78 @@ def _build_answers(backend: Backend, system: Any, name: str, module: Any) -> Cal
             value = _build_value(backend, system, number, order)
             chain = backend.device(_then(chain, backend.device(_at_an_argument(value, slot))))
     return chain
+
+
+def _build_refresh(backend: Backend, system: Any) -> Callable:
+    """Return ``refresh(t, y, given)``: look up all values at the time, if they are of another.
+
+    All of them: what one function does not ask for, another one will.
+    """
+    fill = backend.device(_nothing)
+    for number in system.system.driven:
+        value = _build_value(backend, system, number, 0)
+        fill = backend.device(_then(fill, backend.device(_at_the_time(value, number))))
+    time = system.n_drivers
+
+    def refresh(t, y, given):
+        drivers = given.drivers
+        if any_lane(drivers[time] != t):
+            fill(t, y, given)
+            drivers[time] = t
+
+    return backend.device(refresh)
+
+
+def build_recall(backend: Backend, system: Any, stage: int) -> Callable:
+    """Return ``recall(t, given)``: have the values of a stage that is one of several.
+
+    They are looked up once, and kept in the stack: at the times of other stages too others are
+    asked for before this one is again.
+    """
+    if not system.n_drivers or not system.system.driven:
+        return backend.device(_nothing_to_recall)
+    limit = backend.device(_within if system.breakpoints else _unlimited)
+    refresh, n = _build_refresh(backend, system), n_kept(system.n_drivers)
+    at, time = stage * n, stage * n + system.n_drivers
+
+    def recall(t, given):
+        now, stack, drivers = limit(t, given), given.stack, given.drivers
+        if any_lane(stack[time] != now):
+            refresh(now, now, given)
+            for k in range(n):
+                stack[at + k] = drivers[k]
+        for k in range(n):
+            drivers[k] = stack[at + k]
+
+    return backend.device(recall)
+
+
+def build_with_stack(backend: Backend, system: Any, n_stages: int) -> Callable:
+    """Return ``with_stack(given, stack)``: what stages are given that `build_recall` is for."""
+    if not system.n_drivers:
+        return backend.device(_as_it_is)
+    never, n, n_drivers = never_a_time(backend), n_kept(system.n_drivers), system.n_drivers
+
+    def with_stack(given, stack):
+        for stage in range(n_stages):
+            stack[stage * n + n_drivers] = never
+        parameters, drivers, _, launch, earliest, latest = given
+        return Given(parameters, drivers, stack, launch, earliest, latest)
+
+    return backend.device(with_stack)
+
+
+def never_a_time(backend: Backend) -> Any:
+    """Return a number that no time of a run is."""
+    return backend.constant(float(np.finfo(backend.dtype).max))
+
+
+def _as_it_is(given, stack):
+    return given
+
+
+def _nothing_to_recall(t, given):
+    pass
 
 
 def _nothing(t, y, given):

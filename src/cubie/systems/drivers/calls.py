@@ -1,10 +1,11 @@
 """Which calls of drivers a generated function holds, and in which order they are answered.
 
 A generated module is arithmetic and nothing else. Where an equation calls a driver it reads a
-*slot* of an array `d`. Slot k of driver k holds its value at the time itself. Every other call (at
-another argument, or of a derivative) has a slot behind these: before the function is called, one
-of its own argument functions stores the argument there, which is then replaced by the value. Where
-arguments hold calls themselves there are several rounds.
+*slot* of an array `d`. Slot k of driver k holds its value at the time itself; behind them is the
+time that they are of, so that whoever asks for the same time again looks nothing up. Every other
+call (at another argument, or of a derivative) has a slot behind these: before the function is
+called, one of its own argument functions stores the argument there, which is then replaced by the
+value. Where arguments hold calls themselves there are several rounds.
 """
 
 from __future__ import annotations
@@ -46,6 +47,11 @@ class Calls:
 NONE = Calls({}, (), ())
 
 
+def n_kept(n_drivers: int) -> int:
+    """Return how many slots hold the values at a time, and the time."""
+    return n_drivers + 1 if n_drivers else 0
+
+
 def calls_of(nodes: Sequence[Any], numbers: Mapping[int, int]) -> Calls:
     """Return the calls among nodes that come after their operands.
 
@@ -74,7 +80,7 @@ def calls_of(nodes: Sequence[Any], numbers: Mapping[int, int]) -> Calls:
         else:
             waiting.setdefault(below, []).append((node, number, int(order), argument))
             depth[node.serial] = below + 1
-    rounds, slot = [], len(numbers)
+    rounds, slot = [], n_kept(len(numbers))
     for below in sorted(waiting):
         each = []
         for node, number, order, argument in waiting[below]:
@@ -113,7 +119,7 @@ def plain_rhs(namespace: Mapping[str, Any], look_up: Any) -> Any:
     if "DRIVERS" not in namespace:
         return rhs
     n, driven, rounds = (namespace[name] for name in ("DRIVERS", "RHS_DRIVEN", "RHS_CALLS"))
-    n_slots = len(n) + sum(map(len, rounds))
+    n_slots = n_kept(len(n)) + sum(map(len, rounds))
 
     def with_drivers(t, y, p, dy, at):
         d: list[Any] = [None] * n_slots

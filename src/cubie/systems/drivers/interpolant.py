@@ -105,6 +105,8 @@ class Driver:
             seen.append(self.label)
         times = np.asarray(t, dtype=float)
         pieces = self.pieces
+        if seen is not None and pieces.columns > 1:
+            raise self._refusal()
         if pieces.bounded and not getattr(_checking, "on", False):
             first, last = pieces.knots[0], pieces.knots[-1]
             outside = times[(times < first) | (times > last)]
@@ -121,11 +123,14 @@ class Driver:
 
     def _call_in_trace(self, x: Any, nu: int) -> Any:
         if self.pieces.columns > 1:
-            raise RightHandSideError(
-                f"fun calls {self.label}, which has samples of {self.pieces.columns} runs. Give it "
-                "in args: from there each run gets its own."
-            )
+            raise self._refusal()
         return x.graph.call_driver(self, nu, x)
+
+    def _refusal(self) -> RightHandSideError:
+        return RightHandSideError(
+            f"fun calls {self.label}, which has samples of {self.pieces.columns} runs. Give it in "
+            "args: from there each run gets its own."
+        )
 
     def derivative(self, nu: int = 1) -> Slope:
         """Return the derivative of order `nu` as a function."""

@@ -28,6 +28,7 @@ ROUNDINGS = 8
 
 # What rounding of an argument's bucket may be off by, in buckets; kept small by having so few.
 SLACK, MOST_BUCKETS = 0.125, 2**18
+NO_LENGTH = 1e-9  # of the longest piece
 
 
 def lay_out(drivers: Sequence[Pieces], dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
@@ -73,10 +74,12 @@ def _search_knots(pieces: Pieces, dtype: np.dtype) -> np.ndarray:
 def _guide(pieces: Pieces, knots: np.ndarray, dtype: np.dtype):
     """Return what finds the bucket, and for each bucket the first and last piece that it meets."""
     exact = pieces.knots
-    n_buckets = min(len(exact) + 1, MOST_BUCKETS)
+    span, lengths = exact[-1] - exact[0], np.diff(exact)
+    # Of no length are the pieces that hold a last sample at its own time.
+    n_pieces = max(int(np.count_nonzero(lengths > NO_LENGTH * lengths.max())), 1)
+    n_buckets = min(n_pieces + 1, MOST_BUCKETS)
     # Half a piece before the first knot: equally spaced knots lie in the middle of buckets.
-    width = (exact[-1] - exact[0]) / max(len(exact) - 1, 1)
-    width *= (len(exact) + 1) / n_buckets
+    width = span / max(n_buckets - 1, 1)
     begin = dtype.type(exact[0] - 0.5 * width)
     per_bucket = dtype.type(1.0 / width)
     edges = float(begin) + np.arange(n_buckets + 1) / float(per_bucket)
@@ -86,12 +89,11 @@ def _guide(pieces: Pieces, knots: np.ndarray, dtype: np.dtype):
     first[0], last[-1] = 0, len(knots)
     widest = int((last - first).max())
     step = 1 << (widest.bit_length() - 1) if widest else 0
-    period = exact[-1] - exact[0]
     start = dtype.type(exact[0])
     ends = np.zeros(N_ENDS, dtype)
     ends[FROM], ends[PER_BUCKET], ends[LAST_BUCKET] = begin, per_bucket, n_buckets - 1
     ends[START], ends[START_CORRECTION] = start, exact[0] - float(start)
-    ends[PERIOD], ends[PER_PERIOD] = period, 1.0 / period
+    ends[PERIOD], ends[PER_PERIOD] = span, 1.0 / span
     return ends, np.stack([first, last], axis=1).reshape(-1).astype(np.int64), step
 
 
