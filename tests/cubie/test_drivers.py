@@ -1,8 +1,13 @@
 """Inputs that depend on time: samples that a right-hand side calls as a function."""
 
 import functools
+import os
 import pickle
+import subprocess
+import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +22,7 @@ from cubie.systems.drivers.lookup import build_lookup
 from cubie.systems.drivers.pieces import KINDS
 from cubie.systems.symbolic.from_trace import to_sympy
 
+ROOT = Path(__file__).resolve().parents[2]
 TIMES = np.linspace(0.0, 5.0, 26)
 random = np.random.default_rng(20240301)
 UNEVEN = np.sort(np.append(random.uniform(0.0, 5.0, 24), [0.0, 5.0]))
@@ -75,6 +81,17 @@ def test_few_samples_are_interpolated_as_by_scipy(kind, n):
     at = np.linspace(times[0], times[-1], 50)
     theirs = REFERENCES[kind](times, values)(at)
     np.testing.assert_allclose(Interpolant(times, values, kind)(at), theirs, rtol=1e-11, atol=1e-12)
+
+
+def test_splines_that_repeat_are_smooth_where_they_begin_anew():
+    """As SciPy's periodic ones, where the first and the last sample are equal."""
+    values = np.append(SAMPLES[:-1], SAMPLES[0])
+    driver = Interpolant(UNEVEN, values, "cubic", "periodic")
+    theirs = scipy_interpolate.CubicSpline(UNEVEN, values, bc_type="periodic")
+    at = np.linspace(-7.0, 13.0, 301)
+    for order in (0, 1, 2):
+        np.testing.assert_allclose(driver(at, order), theirs(at, order), rtol=1e-9, atol=1e-9)
+    assert len(driver.breaks) == 0
 
 
 @pytest.mark.parametrize("extend", ["error", "hold", "periodic", "zero"])
@@ -479,3 +496,40 @@ def test_systems_without_drivers_have_nothing_of_them():
     sizes = {p.name: p.size_bytes for p in plan.placements.values()}
     assert sizes["loop.drivers"] == sizes["loop.passed_stops"] == 0
     assert " d[" not in solver.kernel.integrator.loop.system.system.source
+
+
+CASES = {"tsit5": {"method": "tsit5"}, "radau": {"method": "radau_iia_5", "locations": "shared"}}
+
+
+def solve_case(backend, case):
+    """Solve a few runs with inputs, and breakpoints, of their own."""
+    held = Interpolant(TIMES, np.stack([SAMPLES, np.cos(TIMES), TIMES]), "previous", "hold")
+    result = solve_ivp(
+        driven, (0.0, 1.5), [1.0, 0.0, 0.5], args=(held, 1.3), rtol=1e-4, backend=backend,
+        breakpoints=[[0.31], [0.72], [1.13]], block_size=2, fastmath=False, **CASES[case],
+    )  # fmt: skip
+    return np.concatenate([np.ravel(result.y), result.n_steps, result.status])
+
+
+def test_a_simulated_gpu_gives_what_interpreted_code_does():
+    """The same component code in simulated threads and blocks, in a process of its own."""
+    code = (
+        "import sys, numpy as np\nfrom tests.cubie.test_drivers import CASES, solve_case\n"
+        "np.save(sys.argv[1], [solve_case('cuda', case) for case in CASES])"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "found.npy"
+        environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
+        subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, env=environment, check=True)
+        found = np.load(path)
+    wanted = [solve_case("python", case) for case in CASES]
+    np.testing.assert_array_equal(found, wanted)
+
+
+def test_kernels_with_inputs_compile_for_a_gpu():
+    """Without one: nothing lies on the stack, and breakpoints and inputs together go through."""
+    solver = Solver(driven, method="tsit5", backend="cuda")
+    u = Interpolant(TIMES, SAMPLES, "previous", "periodic")
+    solver.prepare([1.0, 0.0, 0.5], args=(u, 1.3), breakpoints=[0.5], locations="local")
+    needs = solver.kernel.resources((9, 0))
+    assert (needs.stack_bytes, needs.spill_store_bytes) == (0, 0)

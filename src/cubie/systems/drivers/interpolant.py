@@ -157,7 +157,8 @@ class Interpolant(Driver):
         both with a continuous derivative; the latest sample.
     extend : {"error", "hold", "periodic", "zero"}
         Outside of the samples: the run ends with status DRIVER_OUT_OF_RANGE; the first or last
-        sample; repeated with period ``times[-1] - times[0]``; zero.
+        sample; repeated with period ``times[-1] - times[0]`` (a spline whose first and last sample
+        are equal is smooth there, too); zero.
     stops : {"auto", "jumps", "kinks", "none"}
         Which times no step crosses, where the right-hand side calls ``u(t)`` at its own time:
         where the value jumps, where the slope does too, or nothing. "auto" is "kinks" where
@@ -193,7 +194,7 @@ class Interpolant(Driver):
             if not isinstance(given, str) or given not in allowed:
                 raise InvalidOption(name, given, allowed)
         knots, samples = checked_samples(times, values, kind)
-        pieces = with_ends(*interpolate(kind, knots, samples), extend)
+        pieces = with_ends(*interpolate(kind, knots, samples, extend == "periodic"), extend)
         label = f"Interpolant(kind={kind!r}, extend={extend!r}, {len(knots)} samples)"
         self.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue]
             pieces, stops, label, breaks_of(pieces, stops), kind, extend, len(knots)

@@ -145,8 +145,15 @@ def with_ends(knots: np.ndarray, coefficients: np.ndarray, extend: str) -> Piece
     return Pieces(knots, coefficients, first, last, extend == "error")
 
 
-def interpolate(kind: str, times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return knots, and coefficients (M, C, columns), of samples; values (n_samples, columns)."""
+def interpolate(
+    kind: str, times: np.ndarray, values: np.ndarray, periodic: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return knots, and coefficients (M, C, columns), of samples; values (n_samples, columns).
+
+    `periodic`: a spline whose ends meet is smooth there as well.
+    """
+    if periodic and kind == "cubic" and len(times) > 3 and np.array_equal(values[0], values[-1]):
+        return _periodic_cubic(times, values)
     return _KINDS[kind](times, values)
 
 
@@ -252,6 +259,32 @@ def _cubic(times, values):
     diagonal[-1], below[-1] = h[-2], span
     right[-1] = (h[-1] ** 2 * m[-2] + (2.0 * span + h[-1]) * h[-2] * m[-1]) / span
     return _hermite(times, values, _tridiagonal(below, diagonal, above, right))
+
+
+def _periodic_cubic(times, values):
+    """Return the spline that goes on smoothly from its end at its beginning.
+
+    The system is tridiagonal but for two corners, which a second right-hand side takes out
+    (Sherman & Morrison).
+    """
+    h, n = np.diff(times), len(times) - 1
+    m = np.diff(values, axis=0) / h[:, None]
+    h_before, m_before = np.roll(h, 1), np.roll(m, 1, axis=0)
+    right = 3.0 * (h[:, None] * m_before + h_before[:, None] * m)
+    diagonal = 2.0 * (h_before + h)
+    # Slope i is multiplied by h[i] in the equation of the one after, and by h_before[i] before it.
+    corner_first, corner_last = h[0], h_before[-1]
+    diagonal_0 = -diagonal[0]
+    column = np.zeros((n, 1))
+    column[0], column[-1] = diagonal_0, corner_last
+    diagonal[-1] -= corner_first * corner_last / diagonal_0
+    diagonal[0] -= diagonal_0
+    both = _tridiagonal(h[1:], diagonal, h_before[:-1], np.hstack([right, column]))
+    found, correction = both[:, :-1], both[:, -1:]
+    share = corner_first / diagonal_0
+    factor = (found[0] + share * found[-1]) / (1.0 + correction[0] + share * correction[-1])
+    slopes = found - correction * factor
+    return _hermite(times, values, np.concatenate([slopes, slopes[:1]]))
 
 
 def _tridiagonal(below, diagonal, above, right):
