@@ -15,7 +15,6 @@ from cubie.backend import building, is_small_batch
 from cubie.errors import InvalidOption, level_of_caller
 from cubie.factory import require_known
 from cubie.integrator import SingleIntegratorRun, check_options, options_of
-from cubie.launch.breaks import checked_breakpoints
 from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
 from cubie.launch.prepared import PreparedSolve, RecurringSolve, is_worth_keeping
 from cubie.launch.results import Result
@@ -268,7 +267,7 @@ class Solver:
             options = {"weigh_increments": True, **options}
         system = self._system(settings, batch)
         checks.constants(system, dtype)
-        breakpoints = checked_breakpoints(settings.breakpoints, batch.n_runs)
+        breakpoints = checks.breakpoints(settings.breakpoints, batch.n_runs)
         drivers = system.drivers_of(batch.drivers)
         jumping = any(len(drivers[number].breaks) for number in system.driven)
         breaks = jumping or breakpoints is not None

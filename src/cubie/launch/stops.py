@@ -97,13 +97,14 @@ def lay_out_stops(
     targets = np.array([end]) if times is None else times
     if targets[-1] != end:
         targets = np.append(targets, end)
+    if breaks is None:
+        stops = Stops(start, direction, *_laid_out(span, times, targets, step, dtype))
+    else:
+        rows = breaks if breaks.ndim == 2 else breaks[None]
+        stops = _with_breaks(span, times, targets, step, np.dtype(dtype), rows)
     if reads_time:
         _require_fine(span, np.dtype(dtype))
-    if breaks is not None:
-        rows = breaks if breaks.ndim == 2 else breaks[None]
-        return _with_breaks(span, times, targets, step, np.dtype(dtype), rows)
-    fields, counts = _laid_out(span, times, targets, step, dtype)
-    return Stops(start, direction, fields, counts)
+    return stops
 
 
 def _laid_out(span, times, targets, step, dtype) -> tuple[np.ndarray, np.ndarray]:

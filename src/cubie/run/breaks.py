@@ -8,7 +8,7 @@ jumps there has the value before it in the step that ends there, and the value a
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -18,7 +18,6 @@ from cubie.run.driving import build_keeping
 
 if TYPE_CHECKING:
     from cubie.factory import BuildContext
-    from cubie.run.parts import RunParts
 
 # Elements of the buffer `passed_stops`: how many, and whether the latest was a break.
 N_PASSED = 2
@@ -52,7 +51,7 @@ class BreakFunctions:
     pass_stop: Callable
 
 
-def build_breaks(loop: RunParts, context: BuildContext) -> BreakFunctions:
+def build_breaks(loop: Any, context: BuildContext) -> BreakFunctions:
     """Return the device functions of a loop's stops."""
     backend, device = context.backend, context.backend.device
     if not loop.system.breakpoints:
@@ -95,7 +94,7 @@ def build_breaks(loop: RunParts, context: BuildContext) -> BreakFunctions:
     return BreakFunctions(*map(device, (number, forget, give, is_point, pass_stop)))
 
 
-def build_begin_anew(loop: RunParts, context: BuildContext) -> Callable:
+def build_begin_anew(loop: Any, context: BuildContext) -> Callable:
     """Return ``begin_anew(memory, launch, final, direction, progress, lane)``, after an attempt.
 
     Where that landed on a break, the first step size is found, and what the algorithm and the

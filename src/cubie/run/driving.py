@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
@@ -13,7 +13,6 @@ from cubie.systems.drivers.calls import n_kept
 
 if TYPE_CHECKING:
     from cubie.factory import BuildContext
-    from cubie.run.parts import RunParts
 
 
 @frozen
@@ -38,7 +37,7 @@ class KeepingFunctions:
     commit: Callable
 
 
-def build_keeping(loop: RunParts, context: BuildContext) -> KeepingFunctions:
+def build_keeping(loop: Any, context: BuildContext) -> KeepingFunctions:
     """Return the device functions of a loop."""
     device, n_drivers = context.backend.device, loop.system.n_drivers
     if not n_drivers:

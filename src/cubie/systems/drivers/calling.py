@@ -85,8 +85,10 @@ class _Product:
         return driven
 
 
-_SHAPES = dict.fromkeys(("rhs", "jacobian", "diagonal", "time_derivative"), _RightHandSide)
-_SHAPES["jvp"] = _Product
+_SHAPES: dict[str, Any] = {
+    **dict.fromkeys(("rhs", "jacobian", "diagonal", "time_derivative"), _RightHandSide),
+    "jvp": _Product,
+}
 
 
 def _build_answers(backend: Backend, system: Any, name: str, module: Any) -> Callable:
