@@ -41,6 +41,7 @@ def words_and_numbers(text: str) -> tuple[list[str], list[float]]:
         "docs/quickstart.md",
         "docs/guide.md",
         "docs/trust.md",
+        "docs/summaries.md",
         "docs/measured-input.md",
         "docs/dosing.md",
     ],

@@ -9,6 +9,8 @@ from cubie.controllers import CONTROLLERS
 from cubie.factory import CUDAFactory
 from cubie.integrator import RunSettings, Shape, SingleIntegratorRun, algorithm_for
 from cubie.other_choices import FAMILIES
+from cubie.run.saving import SaveMode
+from cubie.run.summaries.request import read_summaries
 from cubie.solvers import LINEAR_SOLVERS
 from cubie.tableaus import ERKTableau, get_tableau
 
@@ -22,6 +24,12 @@ def _integrators() -> Iterator[SingleIntegratorRun]:
             yield SingleIntegratorRun(Shape(), settings, "float64", chosen)
     for name in CONTROLLERS:
         yield SingleIntegratorRun(Shape(), RunSettings(get_tableau("tsit5"), name), "float64", {})
+    # Last: of each class of components one is looked at, and this loop has all buffers.
+    complete = RunSettings(
+        get_tableau("tsit5"), save_mode=SaveMode.TIMES, observes=True,
+        summaries=read_summaries({0: "max"}),
+    )  # fmt: skip
+    yield SingleIntegratorRun(Shape(), complete, "float64", {})
 
 
 def components() -> dict[type[CUDAFactory], CUDAFactory]:

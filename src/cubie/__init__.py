@@ -18,6 +18,9 @@ from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.ragged import RaggedArray
 from cubie.launch.results import Result
 from cubie.run.loop import IVPLoop
+from cubie.run.summaries.kinds import Summary
+from cubie.run.summaries.levels import crossings, time_above
+from cubie.run.summaries.peaks import negative_peaks, peaks
 from cubie.solver import Solver, UntracedWarning
 from cubie.status import RunStatus
 from cubie.systems.drivers.interpolant import Interpolant
@@ -44,7 +47,12 @@ __all__ = [
     "RunStatus",
     "SingleIntegratorRun",
     "Solver",
+    "Summary",
     "UnknownOption",
     "UntracedWarning",
+    "crossings",
+    "negative_peaks",
+    "peaks",
     "solve_ivp",
+    "time_above",
 ]

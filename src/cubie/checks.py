@@ -224,13 +224,16 @@ def _surely_kept(given: np.ndarray, rounded: np.ndarray) -> bool:
     return np.count_nonzero(rounded) == np.count_nonzero(given)
 
 
-def constants(system: System, dtype) -> None:
-    """Refuse numbers in a system's equations that become infinite, or nothing, in a dtype."""
+def constants(system: System, dtype, argument: str = "fun") -> None:
+    """Refuse numbers in a system's equations that become infinite, or nothing, in a dtype.
+
+    `argument` is where they were given.
+    """
     if np.dtype(dtype) == np.float64:
         return
     rows = [row.far_constants for row in system.jacobian_rows]
     given = {
-        "fun": system.far_constants,
+        argument: system.far_constants,
         "jac": np.concatenate(rows) if rows else np.zeros(0),
         "mass_matrix": np.array(system.mass or (), dtype=float),
     }

@@ -17,19 +17,24 @@ from cubie.factory import BuildCache, BuildContext, require_known
 from cubie.run.free_steps import may_take_free_steps
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
 from cubie.run.loop import IVPLoop
-from cubie.run.saving import SaveMode
+from cubie.run.saving import Choice, SaveMode
+from cubie.run.summaries.request import NOTHING, Asked, Tracking, resolve, roughly
 from cubie.systems.component import SystemComponent
+from cubie.systems.observables.component import ObservablesComponent
 from cubie.tableaus import DIRKTableau, ERKTableau, FIRKTableau, RosenbrockTableau, Tableau
 
 
 class SystemLike(Protocol):
-    """What composing components needs to know of a system."""
+    """What composing components needs to know of a system, of states or of observables."""
 
     @property
     def n_states(self) -> int: ...
 
     @property
     def n_parameters(self) -> int: ...
+
+    @property
+    def n_outputs(self) -> int: ...
 
 
 @frozen
@@ -38,6 +43,7 @@ class Shape:
 
     n_states: int = 1
     n_parameters: int = 0
+    n_outputs: int = 1
 
 
 @frozen
@@ -56,6 +62,13 @@ class RunSettings:
     first_step_given : bool
     breakpoints : bool
         There are times that no step crosses.
+    summaries : Asked
+    windowed : bool
+        Summaries are of a part of the time.
+    observes : bool
+        There are observables, kept or not.
+    choice : Choice
+        Which states and observables are kept.
     """
 
     # Compared as an object: hashing its exact coefficients takes longer than a small solve.
@@ -65,6 +78,10 @@ class RunSettings:
     per_component: bool = False
     first_step_given: bool = False
     breakpoints: bool = False
+    summaries: Asked = NOTHING
+    windowed: bool = False
+    observes: bool = False
+    choice: Choice = field(factory=Choice)
 
     def controller_class(self) -> type[StepController]:
         """Return the controller these settings ask for.
@@ -94,8 +111,17 @@ class RunSettings:
         """Tell whether nothing is decided by a step of a group: see `cubie.run.free_steps`."""
         adaptive = self.controller_class().adaptive
         return not self.breakpoints and may_take_free_steps(
-            algorithm_for(self.method), self.method, adaptive, self.save_mode
+            algorithm_for(self.method), self.method, adaptive, self.save_mode, bool(self.summaries)
         )
+
+    def tracking(self, system: SystemLike, observables: Any = None) -> Tracking | None:
+        """Return what is summarised of runs of a system; None if nothing is."""
+        if not self.summaries:
+            return None
+        if isinstance(system, Shape):
+            return roughly(self.summaries, self.windowed)
+        names = () if observables is None else observables.output_names
+        return resolve(self.summaries, system.state_names, names, self.windowed)
 
 
 class SingleIntegratorRun:
@@ -108,6 +134,8 @@ class SingleIntegratorRun:
     dtype : dtype
     options : mapping
         Options of any component in the tree.
+    observables : System or Shape, optional
+        Of observables, where the settings say that there are some.
 
     Raises
     ------
@@ -116,17 +144,25 @@ class SingleIntegratorRun:
     """
 
     def __init__(
-        self, system: SystemLike, settings: RunSettings, dtype, options: Mapping[str, Any]
+        self,
+        system: SystemLike,
+        settings: RunSettings,
+        dtype,
+        options: Mapping[str, Any],
+        observables: SystemLike | None = None,
     ):
         self.settings = settings
-        self._made_of = system, settings, dtype, dict(options)
+        self._made_of = system, settings, dtype, dict(options), observables
         component = SystemComponent(system, dtype, settings.breakpoints)
         self.controller = self._make_controller(settings, dtype, options)
         # An estimate that nobody judges has no buffer to be written to.
         adaptive = self.controller.adaptive
         method = settings.method if adaptive else settings.method.without_error_estimate()
         make_algorithm = algorithm_for(method)
-        self.algorithm = make_algorithm(method, component, dtype, options, settings.per_component)
+        tracking = settings.tracking(system, observables)
+        self.algorithm = make_algorithm(
+            method, component, dtype, options, settings.per_component, tracking is not None
+        )
         initial_step = self._make_initial_step(component, dtype, options)
         self.loop = IVPLoop(
             component,
@@ -137,12 +173,23 @@ class SingleIntegratorRun:
             settings.per_component,
             dtype,
             options,
+            self._make_observables(observables, dtype, component.n_drivers),
+            settings.choice,
+            tracking,
         )
         require_known(options, self.options())
 
     def __reduce__(self):
         # Components declare their buffers by functions, which cannot be pickled.
         return SingleIntegratorRun, self._made_of
+
+    def _make_observables(
+        self, given: Any, dtype, first_driver: int
+    ) -> ObservablesComponent | None:
+        if not self.settings.observes:
+            return None
+        system: Any = Shape() if given is None else given
+        return ObservablesComponent(system, dtype, first_driver)
 
     @staticmethod
     def _make_controller(settings: RunSettings, dtype, options) -> StepController:

@@ -86,6 +86,14 @@ def solve_ivp(
         Allow the compiler to reorder and fuse arithmetic; that of `fun` only to fuse.
         Without it results are bit-identical for every placement of the buffers.
     **options
+        ``observables`` (quantities to compute at every point that is saved: a function
+        ``(t, y, *args)`` that returns a dict, or a sequence, of numbers; a mapping of names to
+        functions of one number; of equations as text names of what they define, or a mapping
+        of new names to text; all are traced like `fun`, and are in `result.observables`),
+        ``save_states``, ``save_observables`` (which are kept: indices or names, in the order
+        wanted, or False for none), ``summaries`` (``{"y0": ["max", "mean"]}``: numbers of each
+        run instead of its points, of states and observables by name or number; see
+        `cubie.run.summaries`), ``window`` and ``after`` (the times that summaries are of),
         ``step_controller`` (a name, such as "pid"), ``save`` ("final", "steps"), ``jac``
         (``jac(t, y, *args)`` or a constant matrix, dense or sparse, used where `fun` cannot
         be traced), ``mass_matrix`` (M of M y' = f, for implicit methods), ``breakpoints``

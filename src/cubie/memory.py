@@ -5,6 +5,7 @@ Threads may share a solver. None waits for another where it finds what it needs:
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,11 +14,12 @@ import numpy as np
 from attrs import Factory, field, frozen
 
 from cubie.factory import BuildCache
-from cubie.launch.kernel import BatchSolverKernel
+from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
 from cubie.launch.prepared import PreparedSolve, RecurringSolve
 from cubie.recent import Recent
 from cubie.settings import SolverSettings
-from cubie.systems import Watched
+from cubie.systems import Watched, fingerprint
+from cubie.systems.drivers.interpolant import Driver
 from cubie.tableaus import Tableau
 from cubie_planner import Plan
 
@@ -93,3 +95,31 @@ def _changeable(settings: SolverSettings, options: Mapping[str, Any]) -> list[An
 def _watched(settings: SolverSettings, options: Mapping[str, Any]) -> Watched:
     changeable = _changeable(settings, options)
     return Watched(*changeable) if changeable else _NOTHING
+
+
+def content_of(options: Mapping[str, Any], config: BatchSolverConfig) -> Any:
+    """Return the content of options and places of buffers; None where it cannot be seen."""
+    if not options and isinstance(config.locations, str):
+        return config
+    return fingerprint(sorted(options.items()), config)
+
+
+def structure_of(value: Any) -> Any:
+    """Describe args by what tracing depends on: types, shapes, and all that is no float; hashable.
+
+    None where their content cannot be seen.
+    """
+    kind = type(value)
+    if isinstance(value, Driver):
+        return "driver", value.pieces.structure, bool(len(value.breaks))
+    if kind in (tuple, list):
+        entries = tuple(map(structure_of, value))
+        return None if None in entries else (kind.__name__, entries)
+    if kind is np.ndarray:
+        content = b"" if value.dtype.kind == "f" else value.tobytes()
+        if len(content) > MAX_CONTENT_BYTES:
+            content = hashlib.sha256(content).digest()
+        return None if value.dtype.hasobject else (value.shape, value.dtype.str, content)
+    if kind in (float, np.float64, np.float32):
+        return "float"
+    return (kind.__name__, value) if kind in (int, bool, str) else fingerprint(value)

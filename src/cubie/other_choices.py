@@ -37,6 +37,7 @@ def options_elsewhere(settings: RunSettings, given: Mapping[str, Any]) -> dict[s
     known = options_of(settings, given)
     found: dict[str, str] = {}
     for choices in (
+        _observables(settings),
         _linear_solvers(settings),
         _controllers(settings),
         _methods(),
@@ -53,6 +54,10 @@ def options_elsewhere(settings: RunSettings, given: Mapping[str, Any]) -> dict[s
 
 
 Choice = tuple[str, str, RunSettings, Mapping[str, Any]]
+
+
+def _observables(settings: RunSettings) -> Iterator[Choice]:
+    yield "with ", "observables=", attrs.evolve(settings, observes=True), {}
 
 
 def _linear_solvers(settings: RunSettings, words: str = "with linear_solver=") -> Iterator[Choice]:

@@ -7,16 +7,26 @@ from typing import Any
 
 import numpy as np
 from attrs import field, frozen
+from attrs.converters import optional
 
 from cubie import checks
 from cubie.backend import Backend, make_backend
 from cubie.errors import InvalidOption, InvalidProblem
 from cubie.integrator import RunSettings
 from cubie.launch.kernel import DEFAULT_BLOCK_SIZE, BatchSolverConfig
+from cubie.launch.summaries import Window
 from cubie.reals import is_flag
-from cubie.run.saving import SaveMode
+from cubie.run.saving import Choice, SaveMode
+from cubie.run.summaries.request import NOTHING, Asked, read_summaries
 from cubie.sizes import parse_size
-from cubie.systems import System, read_jacobian
+from cubie.systems import (
+    System,
+    check_choice,
+    check_observables,
+    chosen,
+    has_observables,
+    read_jacobian,
+)
 from cubie.tableaus import get_tableau
 
 DTYPES = ("float32", "float64")
@@ -48,10 +58,35 @@ class SolverSettings:
     jac: Any = field(default=None)  # as given: a matrix may change in place
     mass_matrix: Any = None
     breakpoints: Any = None
+    observables: Any = field(default=None)  # as given, too
+    save_states: Any = field(default=None)
+    save_observables: Any = field(default=None)
+    summaries: Asked | None = field(default=None, converter=optional(read_summaries))
+    window: Any = None
+    after: Any = None
+
+    def summary_window(self) -> Window | None:
+        """Return the part of time that summaries are of, None for all of it."""
+        found = Window.read(self.window, self.after)
+        if found is not None and not self.summaries:
+            name, given = ("window", self.window) if self.after is None else ("after", self.after)
+            raise InvalidOption(
+                name, given, advice="It is for `summaries`, and none are asked for."
+            )
+        return found
 
     @jac.validator
     def _check_jac(self, attribute: Any, given: Any) -> None:
         read_jacobian(given)
+
+    @observables.validator
+    def _check_observables(self, attribute: Any, given: Any) -> None:
+        check_observables(given)
+
+    @save_states.validator
+    @save_observables.validator
+    def _check_choice(self, attribute: Any, given: Any) -> None:
+        check_choice(attribute.name, given)
 
     def save_mode(self, single: bool, times: np.ndarray | None) -> SaveMode:
         """Return which points to keep: those asked for, else every step or the last."""
@@ -67,10 +102,32 @@ class SolverSettings:
             raise InvalidOption("save", self.save, ("final", "steps"))
         return SaveMode(self.save)
 
+    def choice(self, system: System, observables: System | None) -> Choice:
+        """Return which states and observables are kept.
+
+        Raises
+        ------
+        InvalidOption
+            For one that there is not.
+        """
+        names = () if observables is None else observables.output_names
+        return Choice(
+            chosen("save_states", self.save_states, system.state_names, "states"),
+            chosen("save_observables", self.save_observables, names, "observables"),
+        )
+
     def run_settings(
-        self, mode: SaveMode, per_component: bool, breakpoints: bool = False
+        self,
+        mode: SaveMode,
+        per_component: bool,
+        choice: Choice | None = None,
+        breakpoints: bool = False,
     ) -> RunSettings:
-        """Return what decides which components there are."""
+        """Return what decides which components there are.
+
+        `choice` is that of a system; without one, all observables are kept. `breakpoints` tells
+        that there are times that no step crosses.
+        """
         return RunSettings(
             method=self.method,
             step_controller=self.step_controller,
@@ -78,6 +135,10 @@ class SolverSettings:
             per_component=per_component,
             first_step_given=self.first_step is not None,
             breakpoints=breakpoints,
+            summaries=self.summaries or NOTHING,
+            windowed=self.summary_window() is not None,
+            observes=has_observables(self.observables),
+            choice=Choice() if choice is None else choice,
         )
 
     def run_dtype(self, y0: Any) -> np.dtype:

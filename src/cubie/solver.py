@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import numpy as np
@@ -15,16 +14,17 @@ from cubie.backend import building, is_small_batch
 from cubie.errors import InvalidOption, level_of_caller
 from cubie.factory import require_known
 from cubie.integrator import SingleIntegratorRun, check_options, options_of
-from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.prepared import PreparedSolve, RecurringSolve, is_worth_keeping
 from cubie.launch.results import Result
 from cubie.launch.staging import shapes_of
 from cubie.memory import (
-    MAX_CONTENT_BYTES,
     MAX_REMEMBERED,
     SETTINGS,
     KernelMemory,
     Setup,
+    content_of,
+    structure_of,
 )
 from cubie.other_choices import options_elsewhere
 from cubie.recent import Recent
@@ -37,6 +37,8 @@ from cubie.systems import (
     System,
     Watched,
     fingerprint,
+    has_observables,
+    observables_of,
     read_equations,
     read_jacobian,
     split_batch,
@@ -44,7 +46,6 @@ from cubie.systems import (
     with_jacobian,
     with_mass,
 )
-from cubie.systems.drivers.interpolant import Driver
 from cubie.tableaus import ERKTableau, known_tableau
 from cubie_planner import Plan
 from cubie_planner.explain import explain
@@ -53,6 +54,13 @@ from cubie_planner.report.explanation import Explanation
 
 class UntracedWarning(UserWarning):
     """A right-hand side works, but not as straight-line code."""
+
+
+class _Systems(NamedTuple):
+    """What runs compute."""
+
+    states: System
+    observables: System | None
 
 
 class Solver:
@@ -241,7 +249,7 @@ class Solver:
         """
         settings, options = setup.settings, setup.options
         mode = settings.save_mode(batch.n_runs is None, times)
-        structure = None if content is None else _structure(batch.args)
+        structure = None if content is None else structure_of(batch.args)
         if structure is None:
             return self._prepare(settings, options, batch, mode, dtype)
         small = is_small_batch(dtype, batch.n_runs or 1)
@@ -265,32 +273,38 @@ class Solver:
         by_newton = "weigh_increments" in options_of(settings.run_settings(mode, False), options)
         if by_newton and np.any(atol <= checks.least_tolerance(dtype)):
             options = {"weigh_increments": True, **options}
-        system = self._system(settings, batch)
+        system, observables = self._system(settings, batch), self._observables(settings, batch)
         checks.constants(system, dtype)
+        if observables is not None:
+            checks.constants(observables, dtype, "observables")
+        systems = _Systems(system, observables)
         breakpoints = checks.breakpoints(settings.breakpoints, batch.n_runs)
         drivers = system.drivers_of(batch.drivers)
         jumping = any(len(drivers[number].breaks) for number in system.driven)
         breaks = jumping or breakpoints is not None
         return PreparedSolve(
-            self._kernel(system, settings, options, batch, mode, dtype, rtol.size > 1, breaks),
-            system,
+            self._kernel(systems, settings, options, batch, mode, dtype, rtol.size > 1, breaks),
+            *systems,
             mode,
             dtype,
             rtol,
             atol,
             checks.positive("max_step", settings.max_step, allow_infinite=True),
             checks.count("max_steps", settings.max_steps),
-            self._notes(system, settings, batch),
+            self._notes(systems, settings, batch),
+            settings.summary_window(),
             breakpoints,
         )
 
-    def _notes(self, system: System, settings: SolverSettings, batch: Batch) -> tuple[str, ...]:
+    def _notes(self, systems: _Systems, settings: SolverSettings, batch: Batch) -> tuple[str, ...]:
+        system, observables = systems
         of_jac = system.jacobian_note
         if settings.jac is not None and isinstance(settings.method, ERKTableau):
             of_jac = f"`jac` is not used: `{settings.method.name}` is explicit."
         unseen = self._fun.unseen or self._setup.given.unseen
         note = f"Nothing is remembered from one solve to the next, because {unseen}."
-        notes = [system.note, of_jac, *batch.notes, note if unseen else ""]
+        of_observables = "" if observables is None else observables.note
+        notes = [system.note, of_observables, of_jac, *batch.notes, note if unseen else ""]
         return tuple(filter(None, notes))
 
     def _by_position(self, y0: Any, args: Any) -> tuple[Any, Any]:
@@ -304,25 +318,46 @@ class Solver:
         jac, mass = read_jacobian(settings.jac), settings.mass_matrix
         n = batch.y0.shape[0]
         given = "" if jac is None and mass is None else fingerprint(jac, mass)
-        parts = (self._fun.current(), _structure(batch.args), given)
+        parts = (self._fun.current(), structure_of(batch.args), given)
         key = None if None in parts else (n, *parts)
         known = None if key is None else self._systems.get(key)
         if known is not None:
             return known
-        names = None if self.equations is None else self.equations.states
+        names = self._state_names
         if names is not None and len(names) != n:
             raise EquationError(
                 f"y0 has {n} states, but the equations have {len(names)}: {', '.join(names)}."
             )
-        system = _traced(self.fun, batch, names, self._fun)
+        system = _advised(
+            lambda: trace(self.fun, n, batch.args, names=names, watched=self._fun), batch
+        )
         system = with_mass(with_jacobian(system, jac, batch.args), mass)
         if system.kind == "compiled":
             warnings.warn(system.note, UntracedWarning, stacklevel=level_of_caller())
         return system if key is None else self._systems.put(key, system)
 
+    @property
+    def _state_names(self) -> tuple[str, ...] | None:
+        return None if self.equations is None else self.equations.states
+
+    def _observables(self, settings: SolverSettings, batch: Batch) -> System | None:
+        """Return the observables as they are now, as `_system` does; None where there are none."""
+        given = settings.observables
+        if not has_observables(given):
+            return None
+        n = batch.y0.shape[0]
+        parts = (fingerprint(self.equations, given), structure_of(batch.args))
+        key = None if None in parts else ("observables", n, *parts)
+        known = None if key is None else self._systems.get(key)
+        if known is not None:
+            return known
+        names = self._state_names
+        made = _advised(lambda: observables_of(given, self.equations, n, batch.args, names), batch)
+        return made if key is None else self._systems.put(key, made)
+
     def _kernel(
         self,
-        system: System,
+        systems: _Systems,
         settings: SolverSettings,
         options: Mapping[str, Any],
         batch: Batch,
@@ -331,64 +366,38 @@ class Solver:
         per_component: bool,
         breaks: bool,
     ) -> BatchSolverKernel:
+        system, observables = systems
         if system.mass is not None and isinstance(settings.method, ERKTableau):
             advice = f"`{settings.method.name}` is explicit; choose an implicit method."
             raise InvalidOption("mass_matrix", settings.mass_matrix, advice=advice)
-        run_settings = settings.run_settings(mode, per_component, breaks)
+        choice = settings.choice(system, observables)
+        run_settings = settings.run_settings(mode, per_component, choice, breaks)
         small = is_small_batch(dtype, batch.n_runs or 1)
         backend = settings.make_backend(dtype, system, run_settings, small)
         config = settings.config(backend)
-        given = _key_of(options, config)
+        given = content_of(options, config)
         # The system itself: every field of it that says what is computed is compared.
-        key = (system, backend.identity(system), run_settings, given, backend.key)
+        key = (*systems, backend.identity(system), run_settings, given, backend.key)
         memory = self._memory
         with building():  # another thread may want the same
             kernel = None if given is None else memory.kernels.get(key)
             if kernel is None:
-                integrator = SingleIntegratorRun(system, run_settings, dtype, options)
+                integrator = SingleIntegratorRun(system, run_settings, dtype, options, observables)
                 kernel = BatchSolverKernel(integrator, config, backend, memory.built)
                 if given is not None:
                     kernel = memory.kernels.put(key, kernel)
         return kernel
 
 
-def _key_of(options: Mapping[str, Any], config: BatchSolverConfig) -> Any:
-    """Return the content of options and places of buffers; None where it cannot be seen."""
-    if not options and isinstance(config.locations, str):
-        return config
-    return fingerprint(sorted(options.items()), config)
-
-
-def _traced(fun: Callable, batch: Batch, names: Any, watched: Watched) -> System:
+def _advised(traced: Callable[[], System], batch: Batch) -> System:
     """Trace for one run of a batch; where that fails, say what a run gets of 1-D arrays."""
     try:
-        return trace(fun, batch.y0.shape[0], batch.args, names=names, watched=watched)
+        return traced()
     except RightHandSideError as error:
         raised = error.__cause__ is not None
         advice = [batch.advice] if batch.vectors and raised else []
         if raised or error.of_shape:
             advice += batch.unswept
         if advice:
-            raise RightHandSideError(" ".join([str(error), *advice])) from error.__cause__
+            raise type(error)(" ".join([str(error), *advice])) from error.__cause__
         raise
-
-
-def _structure(value: Any) -> Any:
-    """Describe args by what tracing depends on: types, shapes, and all that is no float; hashable.
-
-    None where their content cannot be seen.
-    """
-    kind = type(value)
-    if isinstance(value, Driver):
-        return "driver", value.pieces.structure, bool(len(value.breaks))
-    if kind in (tuple, list):
-        entries = tuple(map(_structure, value))
-        return None if None in entries else (kind.__name__, entries)
-    if kind is np.ndarray:
-        content = b"" if value.dtype.kind == "f" else value.tobytes()
-        if len(content) > MAX_CONTENT_BYTES:
-            content = hashlib.sha256(content).digest()
-        return None if value.dtype.hasobject else (value.shape, value.dtype.str, content)
-    if kind in (float, np.float64, np.float32):
-        return "float"
-    return (kind.__name__, value) if kind in (int, bool, str) else fingerprint(value)

@@ -67,6 +67,34 @@ def evaluate_rhs(backend, rhs: Callable, t: float, y, p, n_outputs: int) -> np.n
     return _launch(backend, work, y, p, n_outputs)
 
 
+def evaluate_rates(backend, rates: Callable, t: float, y, dy, p, n_outputs: int) -> np.ndarray:
+    """Return what ``rates(t, y, dy, p, out, rate)`` writes, values above rates; see above."""
+    y, dy, p = (np.asarray(given, backend.dtype) for given in (y, dy, p))
+    n, m = len(y), len(p)
+    straight = backend.straight_line(rates, as_written=True)
+    sizes = {"y": n, "dy": n, "p": m, "out": n_outputs, "rate": n_outputs}
+    buffers = [_local(backend, name, size) for name, size in sizes.items()]
+    reach_y, reach_dy, reach_p, reach_out, reach_rate = map(backend.allocator, buffers)
+    time = backend.constant(t)
+
+    def work(memory, run, n_runs, inputs, outputs):
+        states, slopes = reach_y(memory, None), reach_dy(memory, None)
+        parameters = reach_p(memory, None)
+        out, rate = reach_out(memory, None), reach_rate(memory, None)
+        now = load_run(inputs.time_span, 0, 0, run, n_runs) + time
+        for i in range(n):
+            states[i] = load_run(inputs.initial_state, i * n_runs, 1, run, n_runs)
+            slopes[i] = load_run(inputs.initial_state, (n + i) * n_runs, 1, run, n_runs)
+        for i in range(m):
+            parameters[i] = load_run(inputs.parameters, i * n_runs, 1, run, n_runs)
+        straight(now, states, slopes, parameters, out, rate)
+        for i in range(n_outputs):
+            store_run(outputs.states, i * n_runs, run, run < n_runs, out[i])
+            store_run(outputs.states, (n_outputs + i) * n_runs, run, run < n_runs, rate[i])
+
+    return _launch(backend, work, np.concatenate([y, dy]), p, 2 * n_outputs)
+
+
 def _local(backend, name: str, size: int) -> Placement:
     return Placement(
         name=name,

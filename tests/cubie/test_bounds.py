@@ -140,7 +140,7 @@ SOME, ALL = (*EVERYWHERE, *WITH_MEMORY), (*EVERYWHERE, *WITH_MEMORY, *ALIKE, *AL
         *(("python", function) for function in ALL),
         *(("cpu", function) for function in SOME),
         *(
-            pytest.param("cpu", function, marks=pytest.mark.slow)
+            pytest.param("cpu", function, marks=pytest.mark.every_config)
             for function in (*ALIKE, *ALIKE_WITH_MEMORY)
         ),
     ],
@@ -157,7 +157,7 @@ def test_an_index_beyond_the_end_ends_the_run(function, backend):
     assert before.success
 
 
-@pytest.mark.parametrize("method", ["dop853", "kvaerno3", "rodas5p"])
+@pytest.mark.parametrize("method", ["bogacki_shampine32", "kvaerno3", "rosenbrock23"])
 def test_smaller_steps_are_tried_first(method):
     """A run gets as far as the function does, with every family of methods."""
     result = solve_ivp(of_array, (0.0, 4.0), [1.0], method, args=([1.0],), backend="cpu")

@@ -258,7 +258,8 @@ def test_a_sparse_jacobian_of_the_state_is_said_not_to_be_used():
 @pytest.mark.parametrize("method", ["rodas4", "tsit5"])
 def test_a_jacobian_that_is_not_used_is_mentioned(method):
     """Neither a traced function nor an explicit method needs it."""
-    result = solve_ivp(lambda t, y: [-y[0]], (0.0, 1.0), [1.0], method, jac=[[-1.0]])
+    given = (0.0, 1.0), [1.0], method
+    result = solve_ivp(lambda t, y: [-y[0]], *given, jac=[[-1.0]], backend="python")
     assert any("`jac` is not used" in note for note in result.notes)
 
 

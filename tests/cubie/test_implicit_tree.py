@@ -56,8 +56,8 @@ def test_a_change_rebuilds_what_depends_on_it(changes, rebuilt):
 
 @functools.cache
 def compiled(method, locations, linear_solver="lu"):
-    """Return a kernel of ten states in single precision, and the assembler's report."""
-    n, dtype = 10, np.dtype("float32")
+    """Return a kernel of five states in single precision, and the assembler's report."""
+    n, dtype = 5, np.dtype("float32")
 
     def lorenz96(t, y, forcing):
         return [(y[(i + 1) % n] - y[i - 2]) * y[i - 1] - y[i] + forcing for i in range(n)]

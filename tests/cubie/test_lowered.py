@@ -59,6 +59,13 @@ def calling(first, second):
     return function
 
 
+def plus(constant, callee):
+    def function(x):
+        return callee(x) + constant
+
+    return function
+
+
 def scaled(x):
     return SCALE * x
 
@@ -132,6 +139,23 @@ def test_functions_alike_in_one_kernel_stay_apart(nothing_known):
     assert len(set(re.findall(r"^define .*? (\d+)\(", linked, re.M))) == 5
 
 
+def test_a_caller_is_remembered_whether_its_callees_were_known_or_not(nothing_known):
+    """What a function that is linked again calls is no callee of the one that calls it."""
+    shared = DeviceFunction(calling(DOUBLE, NEXT), inline=True)
+    for constant in (1.0, 2.0):  # `shared` is lowered for the first, and linked again for the other
+        caller = plus(constant, shared)
+        text_of(caller)
+        assert looks(caller).known()
+
+
+def test_what_is_used_is_not_forgotten(nothing_known, monkeypatch):
+    """The function that was not used for longest makes room."""
+    monkeypatch.setattr(lowered, "MOST_FUNCTIONS", 2)
+    for constant in (1.0, 2.0, 1.0, 3.0):
+        text_of(closure(constant))
+    assert [bool(looks(closure(each)).known()) for each in (1.0, 2.0, 3.0)] == [True, False, True]
+
+
 def decay(t, y, k):
     return [-k * y[0], k * y[0] - y[1]]
 
@@ -150,7 +174,7 @@ def sections(code):
 
 @pytest.mark.parametrize(
     ("method", "options"),
-    [("tsit5", {"save": "final"}), ("kvaerno3", {"dtype": "float32", "lanes": 8})],
+    [("bogacki_shampine32", {"save": "final"}), ("sdirk2", {"dtype": "float32", "lanes": 8})],
 )
 def test_a_kernel_of_functions_linked_again_is_the_same_to_the_bit(
     method, options, monkeypatch, nothing_known, tmp_path

@@ -66,18 +66,27 @@ ALL = list(configurations())
 SAMPLE = random.Random(20261128).sample(ALL, 1000)
 
 
-def pairs_of(configuration):
-    """Return the family of a configuration's method, with each of its other choices."""
+def met_by(configuration):
+    """Return each choice of a configuration, and what its family meets in it.
+
+    That is what the family's code is made for: a dtype, one lane or a group, steps that are given
+    or chosen, matrices that are factorised or products with them.
+    """
     family = type(all_tableaus()[configuration["method"]]).__name__
-    return {(family, name, value) for name, value in configuration.items() if name != "method"}
+    choices = {(name, value) for name, value in configuration.items() if name != "method"}
+    alone, given = configuration["lanes"] == 1, configuration["step_controller"] == "fixed"
+    own = {("lanes", alone), ("steps", given), ("chosen in a group", not (alone or given))}
+    if "linear_solver" in configuration:
+        own.add(("factors", configuration["linear_solver"] == "lu"))
+    return choices | {(family, *each) for each in own | {("dtype", configuration["dtype"])}}
 
 
 def covering(configurations):
-    """Return some of them in which every family meets whatever it meets in all of them."""
-    left, chosen = set().union(*map(pairs_of, configurations)), []
+    """Return some of them that meet whatever is met in all of them."""
+    left, chosen = set().union(*map(met_by, configurations)), []
     while left:
-        chosen.append(max(configurations, key=lambda each: len(left & pairs_of(each))))
-        left -= pairs_of(chosen[-1])
+        chosen.append(max(configurations, key=lambda each: len(left & met_by(each))))
+        left -= met_by(chosen[-1])
     return chosen
 
 
@@ -151,7 +160,7 @@ def identity(configuration):
 
 @pytest.mark.parametrize("configuration", FEW, ids=identity)
 def test_a_run_does_not_depend_on_its_neighbours(configuration):
-    """Each family with each controller, solver, dtype, width and output: no bit depends on others.
+    """Each family, controller, solver, dtype, width and output: no bit depends on others.
 
     What lanes share is the loop's, the family's step and its solvers; the tableau is constants.
     """
@@ -165,24 +174,26 @@ def test_a_run_never_depends_on_its_neighbours(configuration):
     assert differences(configuration) == []
 
 
-def methods_here():
-    """Yield all methods; those that no test above uses only when asked for."""
-    used = {configuration["method"] for configuration in FEW}
-    for name in all_tableaus():
-        yield pytest.param(name, marks=[] if name in used else [pytest.mark.every_config])
+def configurations_by_method():
+    """Yield one configuration of each method; of those that no test above uses if asked for."""
+    used = {configuration["method"]: configuration for configuration in reversed(FEW)}
+    for name, tableau in all_tableaus().items():
+        controller = "pi" if tableau.has_error_estimate else "fixed"
+        configuration = used.get(name) or {
+            "method": name, "step_controller": controller, "dtype": "float64", "lanes": None,
+            "fastmath": False, "save": "times",
+        }  # fmt: skip
+        marks = [] if name in used else [pytest.mark.every_config]
+        yield pytest.param(configuration, marks=marks, id=name)
 
 
-@pytest.mark.parametrize("name", list(methods_here()))
-def test_the_mixed_batch_is_mixed(name):
+@pytest.mark.parametrize("configuration", list(configurations_by_method()))
+def test_the_mixed_batch_is_mixed(configuration):
     """The runs end in different ways, whatever the method: else the tests above compare nothing."""
-    tableau = all_tableaus()[name]
-    controller = "pi" if tableau.has_error_estimate else "fixed"
-    configuration = {
-        "method": name, "step_controller": controller, "dtype": "float64", "lanes": None,
-        "fastmath": False, "save": "times",
-    }  # fmt: skip
+    tableau = all_tableaus()[configuration["method"]]
     solver, times = solver_of(configuration)
-    result = solver.solve(SPAN, START, times, args=(MU, GROWTH, BREAK))
+    start = START.astype(configuration["dtype"])
+    result = solver.solve(SPAN, start, times, args=(MU, GROWTH, BREAK))
     assert {0} < set(result.status)
     assert len(set(result.n_steps)) > 3
     implicit = not isinstance(tableau, (ERKTableau, RosenbrockTableau))

@@ -1,5 +1,7 @@
 """The oracle is itself checked: against published solutions, SciPy, and theory."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
@@ -243,7 +245,9 @@ def test_published_solutions(problem):
 def test_published_solution_of_the_ring_modulator():
     """The ring modulator has the solution its source prints; its diodes make it slow."""
     problem = next(p for p in STIFF if p.name == "ring_modulator")
-    end = reference_solution(problem, method="LSODA", rtol=1e-8, atol=1e-11)
+    # Arithmetic of Python's own numbers takes half as long as that of NumPy's.
+    plain = replace(problem, fun=lambda t, y: problem.fun(t, y.tolist()))
+    end = reference_solution(plain, method="LSODA", rtol=1e-7, atol=1e-10)
     np.testing.assert_allclose(end, problem.published, rtol=1e-3, atol=1e-9)
 
 

@@ -9,9 +9,8 @@ from cubie import InvalidProblem, RunStatus, Solver
 from cubie.backend.cpu.native_team import NativeTeam
 from cubie.backend.cpu.target import CPUKernel
 from cubie.launch.prepared import MAX_STAGED_ELEMENTS
-from cubie.memory import MAX_RECURRING_SHAPES, MAX_REMEMBERED
+from cubie.memory import MAX_RECURRING_SHAPES, MAX_REMEMBERED, structure_of
 from cubie.recent import Recent
-from cubie.solver import _structure
 from tests.oracle.problems import LORENZ
 
 RHO = np.linspace(15.0, 35.0, 40)
@@ -235,8 +234,8 @@ def test_arrays_kept_for_the_next_solve_are_bounded(monkeypatch):
 def test_large_arrays_of_integers_are_remembered_by_a_digest():
     """What a system is found again by does not hold the array; its content still decides."""
     numbers = np.arange(100_000)
-    one = _structure((numbers,))
+    one = structure_of((numbers,))
     assert len(pickle.dumps(one)) < 1000
-    assert one == _structure((numbers.copy(),))
+    assert one == structure_of((numbers.copy(),))
     numbers[-1] += 1
-    assert one != _structure((numbers,))
+    assert one != structure_of((numbers,))

@@ -20,8 +20,9 @@ def lorenz(t, y, rho):
 
 
 def solve(method, halvings, rho, **options):
-    # Alike in all tests: those of a method have one kernel.
+    # Alike in all tests: those of a method have one kernel for each dtype.
     options = {"dtype": "float32", "backend": "cpu", "lanes": 8, "save": "steps"} | options
+    options = {"fastmath": options["dtype"] == "float32"} | options
     return cubie.solve_ivp(
         lorenz, (0.0, 1.0), np.array([1.0, 0.0, 0.0]), args=(rho,), method=method,
         step_controller="fixed", first_step=0.5**halvings, **options,
@@ -55,7 +56,7 @@ def plain_solution(tableau, h, rho):
     residual, matrix = stage_equations(a, rho)
     for _ in range(round(1.0 / h)):
         k = np.tile(lorenz(0.0, y, rho), stages)
-        for size in np.linspace(0.0, h, 201)[1:]:
+        for size in np.linspace(0.0, h, 41)[1:]:
             for _ in range(20):
                 change = np.linalg.solve(matrix(k, y, size), residual(k, y, size))
                 k = k - change
@@ -135,7 +136,7 @@ def is_a_step(tableau, h, rho, start, end, tolerance):
     return False
 
 
-@pytest.mark.parametrize("method", ["crank_nicolson", "kvaerno3", "gauss_legendre_4"])
+@pytest.mark.parametrize("method", ["crank_nicolson", "kvaerno3", "radau_iia_5"])
 def test_the_solution_found_is_that_of_the_equations(method):
     """It agrees with steps taken in plain NumPy, by another iteration."""
     h, rho = 0.125, np.array([9.0, 14.0, 20.0])
@@ -164,7 +165,7 @@ def test_every_target_looks_again(method):
     """The interpreted target, with dead bytes poisoned, takes the same iterations."""
     rho = np.array([3.0, 20.0])
     plain = solve(method, 3, rho, dtype="float64", backend="python", lanes=1)
-    compiled = solve(method, 3, rho, dtype="float64", lanes=2, fastmath=False)
+    compiled = solve(method, 3, rho, dtype="float64")
     assert (plain.status == 0).all()
     np.testing.assert_array_equal(plain.n_newton, compiled.n_newton)
     np.testing.assert_allclose(plain.y, compiled.y, rtol=1e-12)

@@ -291,15 +291,19 @@ class Model:
 SOLVERS = {
     "cpu": lambda: Solver(decay, backend="cpu"),
     "python": lambda: Solver(decay, backend="python"),
-    "implicit": lambda: Solver(decay, method="kvaerno5", backend="cpu", linear_solver="bicgstab"),
+    "implicit": lambda: Solver(decay, method="sdirk2", backend="cpu", linear_solver="bicgstab"),
     "fixed": lambda: Solver(decay, method="euler", first_step=0.01, backend="cpu"),
     "method": lambda: Solver(Model(3.0).rhs, backend="cpu"),
     "partial": lambda: Solver(partial(decay), backend="cpu", rtol=[1e-7]),
     "untraceable": lambda: Solver(untraceable, backend="cpu"),
     "equations": lambda: Solver(["dx = -k*x"], backend="cpu"),
     "pinned": lambda: Solver(decay, backend="cpu", stage_rhs_location="shared", safety=0.7),
-    "mass": lambda: Solver(decay, backend="cpu", method="rodas5p", mass_matrix=np.array([[2.0]])),
-    "jac": lambda: Solver(untraceable, backend="cpu", method="rodas5p", jac=np.array([[-1.0]])),
+    "mass": lambda: Solver(
+        decay, backend="cpu", method="rosenbrock23", mass_matrix=np.array([[2.0]])
+    ),
+    "jac": lambda: Solver(
+        untraceable, backend="cpu", method="rosenbrock23", jac=np.array([[-1.0]])
+    ),
 }
 
 

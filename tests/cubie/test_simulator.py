@@ -19,6 +19,12 @@ ROOT = Path(__file__).resolve().parents[2]
 BLOCK_SIZE = 4
 RHO = np.linspace(15.0, 35.0, 6)  # a full block and a half
 
+
+def observed(t, y, sigma, rho, beta):
+    """Return quantities of the Lorenz system."""
+    return {"a": rho * y[0] - t, "b": y[1] * y[2]}
+
+
 CASES = {
     "tsit5_local": {"method": "tsit5", "locations": "local"},
     "tsit5_shared": {"method": "tsit5", "locations": "shared"},
@@ -44,8 +50,24 @@ CASES = {
     "every_step": {"method": "tsit5", "save": "steps"},
     "t_eval": {"method": "tsit5", "locations": "shared", "t_eval": [0.0, 0.1, 0.25]},
     "float32": {"method": "tsit5", "locations": "shared", "dtype": "float32"},
+    "observables": {
+        "method": "tsit5",
+        "save": "steps",
+        "observables": observed,
+        "save_states": [2],
+    },
+    "observables_shared": {
+        "method": "rodas4",
+        "locations": "shared",
+        "t_eval": [0.0, 0.1, 0.25],
+        "observables": observed,
+        "save_states": ["y2", 0],
+        "save_observables": ["b"],
+    },
+    "observables_alone": {"method": "tsit5", "observables": observed, "save_states": False},
 }
 OUTPUTS = ("y", "n_steps", "n_rejected", "nfev", "status")
+POINTS = ("y", "a", "b")  # states, and what is observed
 
 
 def solve(backend, case):
@@ -55,12 +77,18 @@ def solve(backend, case):
     return solver.solve((0.0, 0.5), [1.0, 0.0, 0.0], args=(10.0, RHO, 8.0 / 3.0), **options)
 
 
+def outputs_of(result):
+    """Return what there is of a result, observables among it."""
+    outputs = {name: getattr(result, name) for name in OUTPUTS} | dict(result.observables)
+    return {name: np.asarray(value) for name, value in outputs.items() if value is not None}
+
+
 def write_results(path):
     """Solve all cases under the simulator and store them; what the process started below does."""
     arrays = {}
     for case in CASES:
         result = solve("cuda", case)
-        arrays |= {f"{case}.{name}": getattr(result, name) for name in OUTPUTS}
+        arrays |= {f"{case}.{name}": value for name, value in outputs_of(result).items()}
     solver = Solver(lorenz, backend="cuda")
     solver.prepare([1.0, 0.0, 0.0], args=(10.0, 28.0, 8.0 / 3.0))
     try:
@@ -90,10 +118,13 @@ def test_the_simulator_agrees_with_the_interpreter(simulated, case):
     np.testing.assert_array_equal(simulated[f"{case}.status"], 0)
     for name in ("n_steps", "n_rejected", "nfev"):
         np.testing.assert_array_equal(simulated[f"{case}.{name}"], getattr(reference, name))
-    y = simulated[f"{case}.y"]
-    assert y.dtype == reference.y.dtype
-    rounding = 100 * np.finfo(y.dtype).eps
-    np.testing.assert_allclose(y, reference.y, rtol=rounding, atol=rounding)
+    expected = {k: v for k, v in outputs_of(reference).items() if k in POINTS}
+    assert expected.keys() == {name for name in POINTS if f"{case}.{name}" in simulated}
+    for name, values in expected.items():
+        found = simulated[f"{case}.{name}"]
+        assert found.dtype == values.dtype
+        rounding = 100 * np.finfo(found.dtype).eps
+        np.testing.assert_allclose(found, values, rtol=rounding, atol=rounding)
 
 
 def test_placements_agree_under_the_simulator(simulated):

@@ -85,7 +85,7 @@ def test_values(backend, options):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_they_compile_for_a_gpu(dtype):
     """With their derivatives, in both precisions."""
-    solver = Solver(of_math, method="kvaerno3", backend="cuda", dtype=dtype)
+    solver = Solver(of_math, method="rosenbrock23", backend="cuda", dtype=dtype)
     solver.prepare([1.0] * 5)
     assert solver.kernel.resources((9, 0)).registers > 0
 

@@ -155,6 +155,36 @@ def test_interpolant_conditions_hold_for_every_theta(tableau):
     assert interpolant_residual(weights, tableau.interpolant_exact, order + 1) > 1e-10
 
 
+@by_name(list(TABLEAUS.values()))
+def test_every_method_has_a_solution_inside_its_steps(tableau):
+    """It meets all trees up to its order, which is the highest that there can be, and the end."""
+    inside, (weights, b) = tableau.continuous, _of_derivatives(tableau)
+    rows = inside.weights
+    if isinstance(tableau, RosenbrockTableau):  # of derivatives, as the trees are
+        columns = [[row[k] for row in rows] for k in range(inside.degree)]
+        rows = list(zip(*product(columns, tableau.gamma_matrix_exact), strict=True))
+    size = max(1.0, *(abs(x) for row in rows for x in row))
+    assert interpolant_residual(weights, rows, inside.order) < 1e-12 * size
+    assert inside.order >= min(tableau.order, 3) or tableau.n_stages <= 2
+    for row, weight in zip(rows, b, strict=True):
+        assert float(sum(row)) == pytest.approx(float(weight), abs=1e-13 * size)
+
+
+def _of_derivatives(tableau):
+    """Return elementary weights and b of a method in terms of stage derivatives."""
+    if not isinstance(tableau, RosenbrockTableau):
+        return StageWeights(tableau.a_exact), tableau.b_exact
+    alpha, gamma = tableau.alpha_exact, tableau.gamma_matrix_exact
+    chain = [[x + y for x, y in zip(*rows, strict=True)] for rows in zip(alpha, gamma, strict=True)]
+    return StageWeights(alpha, chain), tableau.weights_exact
+
+
+@by_name([t for t in TABLEAUS.values() if t.interpolant is None])
+def test_weights_inside_a_step_are_of_moderate_size(tableau):
+    """Sums of them lose at most three digits, of which f32 has seven."""
+    assert max(abs(x) for row in tableau.continuous.weights for x in row) < 300.0
+
+
 @by_name([t for t in INTERPOLATED if isinstance(t, ERKTableau)])
 def test_interpolant_is_continuous_with_its_derivative(tableau):
     """Both value and slope fit at the ends, so that consecutive steps join smoothly."""

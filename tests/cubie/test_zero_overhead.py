@@ -20,9 +20,16 @@ CAPABILITY = (9, 0)
 # What a buffer can cost: arithmetic on its values, and traffic with memory.
 WORK = ("FADD", "FMUL", "FFMA", "LDS", "STS", "LDL", "STL", "LD", "ST")
 
-everywhere = pytest.mark.parametrize(
-    ("location", "n"), [(location, n) for location in LOCATIONS for n in SIZES]
-)
+
+def places():
+    """Yield all locations and sizes; more than three states where a loop is left, if asked for."""
+    for location in LOCATIONS:
+        for n in SIZES:
+            marks = [pytest.mark.every_config] if n > 3 and location != "shared" else []
+            yield pytest.param(location, n, marks=marks)
+
+
+everywhere = pytest.mark.parametrize(("location", "n"), list(places()))
 
 by_hand = pytest.mark.parametrize("way", ["pointers", "offsets"])
 
@@ -80,7 +87,9 @@ def test_same_sass(location, n, way):
 
 
 @pytest.mark.skipif(ptx.find_nvdisasm() is None, reason="needs nvdisasm")
-@pytest.mark.parametrize(("location", "n"), [(w, n) for w in ("shared", "local") for n in SIZES])
+@pytest.mark.parametrize(
+    ("location", "n"), [case for case in places() if case.values[0] != "local_persistent"]
+)
 def test_same_work_as_plain_numba(location, n):
     """A kernel in plain numba-cuda does as much arithmetic and touches memory as often."""
     from numba import cuda, int64, typeof

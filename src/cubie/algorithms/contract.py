@@ -9,12 +9,13 @@ first of the two.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from attrs import frozen
 
-from cubie.factory import CUDAFactory
+from cubie.backend import rounded_sum
+from cubie.factory import BuildContext, CUDAFactory
 from cubie.systems.component import SystemComponent
 
 
@@ -53,6 +54,20 @@ class StepFunctions:
     commit: Callable
 
 
+class Inside(NamedTuple):
+    """The solution of a step at a fraction theta of it, as weighted sums over stages.
+
+    Attributes
+    ----------
+    value, slope : list of (int, float)
+        Offset of a stage in its buffer, and its weight in the solution's distance from the
+        state, and in the derivative of that by theta.
+    """
+
+    value: list[tuple[int, float]]
+    slope: list[tuple[int, float]]
+
+
 class StepAlgorithm(CUDAFactory):
     """Base of the algorithm families: one step of a tableau of its kind, for a system.
 
@@ -89,6 +104,9 @@ class StepAlgorithm(CUDAFactory):
         Steps differ in work, and count it.
     default_controller : str
         The step-size controller that suits the family, where errors are estimated.
+    keeps_stages : bool
+        The stages of a step are there until its `commit`, so that `build_inside` can be asked
+        for the solution between its ends.
     """
 
     name = "algorithm"
@@ -113,8 +131,10 @@ class StepAlgorithm(CUDAFactory):
         dtype,
         options: Mapping[str, Any],
         per_component: bool = False,
+        keeps_stages: bool = False,
     ):
         super().__init__(dtype, options)
+        self.keeps_stages = keeps_stages
         self.tableau: Any = tableau
         self.system, self.n_states = system, system.n_states
         self.per_component = per_component
@@ -130,6 +150,49 @@ class StepAlgorithm(CUDAFactory):
         `commit` and `start` then do nothing.
         """
         return False
+
+    # Buffer that holds the stages, and whether they are derivatives rather than increments.
+    stages_in: ClassVar[tuple[str, bool]]
+
+    @property
+    def n_pieces(self) -> int:
+        """Into how many cubics a step's solution is to be cut: one is exact up to degree three."""
+        return max(1, self.tableau.continuous.degree - 2)
+
+    def _stages_until(self, last: str) -> str:
+        """Return the phase until which stages are kept: `last`, or longer where they are read."""
+        return "inside" if self.keeps_stages else last
+
+    def inside(self, theta: float) -> Inside:
+        """Return the sums that make the solution at ``t + theta*h``."""
+        extension = self.tableau.continuous
+        value, slope = extension.values_at(theta), extension.slopes_at(theta)
+        return Inside(self._stage_terms(value), self._stage_terms(slope))
+
+    @abstractmethod
+    def _stage_terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
+        """Return (offset in the stages' buffer, weight) of a weighted sum over all stages."""
+
+    def build_inside(self, context: BuildContext, theta: float) -> Callable:
+        """Return ``inside(memory, h, state, i) -> (value, slope)``, between `step` and `commit`.
+
+        Both of state i at the fraction `theta` of the step; the slope is the derivative by theta.
+        """
+        name, derivatives = self.stages_in
+        allocate, terms = context.allocator(name), self.inside(theta)
+        value = context.backend.weighted_sum(terms.value)
+        slope = context.backend.weighted_sum(terms.slope)
+
+        def of_derivatives(memory, h, state, i):
+            stages = allocate(memory, None)
+            # Rounded as a sum of its own: two ways to add it up would be two values.
+            return rounded_sum(state[i], h * value(stages, i)), h * slope(stages, i)
+
+        def of_increments(memory, h, state, i):
+            stages = allocate(memory, None)
+            return rounded_sum(state[i], value(stages, i)), slope(stages, i)
+
+        return context.backend.device(of_derivatives if derivatives else of_increments)
 
     @abstractmethod
     def _compose(self) -> None:

@@ -47,10 +47,15 @@ class DIRKStep(ImplicitStep):
     # As Kennedy & Carpenter advise for their methods (NASA/TM-2016-219173, section 7).
     default_controller = "pi"
     # The solution last: its bytes are free while the estimate is filtered.
-    phases = ("start", "prepare", "first_stage", "stages", "error_estimate", "solution", "commit")
+    phases = (
+        "start", "prepare", "first_stage", "stages", "error_estimate", "solution", "inside",
+        "commit",
+    )  # fmt: skip
+    stages_in = ("stage_rhs", True)
     entries = {  # noqa: RUF012
         "start": ("start",),
         "step": ("prepare", "first_stage", "stages", "error_estimate", "solution"),
+        "inside": ("inside",),
         "commit": ("commit",),
     }
 
@@ -66,7 +71,7 @@ class DIRKStep(ImplicitStep):
         starts = tableau.error_start_weight is not None
         self.rhs_per_step = explicit - int(tableau.fsal) + int(starts)
         self.rhs_per_iteration = 1
-        self.slots = stage_slots(tableau, tableau.predictor)
+        self.slots = stage_slots(tableau, tableau.predictor, self.keeps_stages)
         # Of several stages that start from more than the state, each has a base of its own.
         combines = any(x for i, row in enumerate(tableau.a) for x in row[:i])
         alone = combines and tableau.implicit_stages.count(True) == 1
@@ -86,8 +91,10 @@ class DIRKStep(ImplicitStep):
         self.register_buffer(
             "stage_rhs",
             size=(max(self.slots) + 1) * n,
-            phases=("start", ("first_stage", "commit")) if fsal else (("first_stage", "solution"),),
-            persistent=fsal,
+            phases=("start", ("first_stage", "commit"))
+            if fsal
+            else (("first_stage", self._stages_until("solution")),),
+            persistent=fsal or self.keeps_stages,
             access_weight=2.0,
         )
         # In place it turns into the derivative of the last stage, if that has a slot of its own.
@@ -130,7 +137,9 @@ class DIRKStep(ImplicitStep):
     @property
     def coefficients(self) -> tuple:
         t = self.tableau
-        return (t.a, t.b, t.c, t.error_weights, t.error_start_weight, t.predictor, t.fsal)
+        return (
+            t.a, t.b, t.c, t.error_weights, t.error_start_weight, t.predictor, t.fsal, self.slots,
+        )  # fmt: skip
 
     def build(self, context: BuildContext) -> StepFunctions:
         device = context.backend.device
@@ -143,6 +152,8 @@ class DIRKStep(ImplicitStep):
 
     def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
         return slot_terms(self.slots, self.n_states, weights)
+
+    _stage_terms = _terms
 
     def _terms_before(self, i: int) -> list[tuple[int, float]]:
         """Return the derivatives of earlier stages that the argument of stage `i` takes."""

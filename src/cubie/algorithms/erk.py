@@ -29,10 +29,14 @@ class ERKStep(StepAlgorithm):
     tableau: ERKTableau
     # As SciPy's and most explicit codes do.
     default_controller = "i"
-    phases = ("start", "first_stage", "stages", "solution", "error_estimate", "commit")
+    phases = (
+        "start", "first_stage", "stages", "solution", "error_estimate", "inside", "commit",
+    )  # fmt: skip
+    stages_in = ("stage_rhs", True)
     entries = {  # noqa: RUF012
         "start": ("start",),
         "step": ("first_stage", "stages", "solution", "error_estimate"),
+        "inside": ("inside",),
         "commit": ("commit",),
     }
 
@@ -46,7 +50,7 @@ class ERKStep(StepAlgorithm):
         self.n_error_estimates = sum(weights is not None for weights in estimates)
         self.rhs_per_start = int(tableau.fsal)
         self.rhs_per_step = tableau.n_stages - int(tableau.fsal)
-        self.slots = stage_slots(tableau)
+        self.slots = stage_slots(tableau, keep=self.keeps_stages)
         self._register_buffers()
         during = ("start", "first_stage", "stages", "solution")
         self.add_child(self.system, during=during)
@@ -58,8 +62,8 @@ class ERKStep(StepAlgorithm):
             size=(max(self.slots) + 1) * n,
             phases=("start", ("first_stage", "commit"))
             if fsal
-            else (("first_stage", "error_estimate"),),
-            persistent=fsal,
+            else (("first_stage", self._stages_until("error_estimate")),),
+            persistent=fsal or self.keeps_stages,
             access_weight=2.0,
         )
         self.register_buffer(
@@ -83,7 +87,9 @@ class ERKStep(StepAlgorithm):
 
     def facts(self) -> tuple:
         t = self.tableau
-        return (t.a, t.b, t.c, t.error_weights, t.error_weights_low, t.fsal, self.n_states)
+        return (
+            t.a, t.b, t.c, t.error_weights, t.error_weights_low, t.fsal, self.n_states, self.slots,
+        )  # fmt: skip
 
     def build(self, context: BuildContext) -> StepFunctions:
         backend = context.backend
@@ -101,6 +107,8 @@ class ERKStep(StepAlgorithm):
 
     def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
         return slot_terms(self.slots, self.n_states, weights)
+
+    _stage_terms = _terms
 
     def _build_start(self, context: BuildContext, rhs: Callable) -> Callable:
         alloc_rhs = context.allocator("stage_rhs")

@@ -31,10 +31,12 @@ class FIRKStep(ImplicitStep):
     tableau: FIRKTableau
     # As the code RADAU5 does (Hairer & Wanner II, IV.8).
     default_controller = "gustafsson"
-    phases = ("start", "prepare", "stages", "solution", "error_estimate", "commit")
+    phases = ("start", "prepare", "stages", "solution", "error_estimate", "inside", "commit")
+    stages_in = ("stage_increment", False)
     entries = {  # noqa: RUF012
         "start": ("start",),
         "step": ("prepare", "stages", "solution", "error_estimate"),
+        "inside": ("inside",),
         "commit": ("commit",),
     }
 
@@ -179,6 +181,8 @@ class FIRKStep(ImplicitStep):
         """Return (offset, weight) on the transformed increments of a sum of h k."""
         on_increments = np.array(of_derivatives) @ np.array(self.tableau.a_inverse)
         return self._sections(on_increments @ np.array(self.transformation.to_stages))
+
+    _stage_terms = _weights
 
     def _sections(self, weights: Sequence[float] | np.ndarray) -> list[tuple[int, float]]:
         return [(j * self.n_states, float(w)) for j, w in enumerate(weights) if w != 0.0]

@@ -47,10 +47,14 @@ class RosenbrockStep(ImplicitStep):
     # As the code RODAS does (Hairer & Wanner II, IV.7, IV.8).
     default_controller = "gustafsson"
     # Each stage evaluates, then solves.
-    phases = ("start", "prepare", "evaluate", "solve", "solution", "error_estimate", "commit")
+    phases = (
+        "start", "prepare", "evaluate", "solve", "solution", "error_estimate", "inside", "commit",
+    )  # fmt: skip
+    stages_in = ("stage_store", False)
     entries = {  # noqa: RUF012
         "start": ("start",),
         "step": ("prepare", "evaluate", "solve", "solution", "error_estimate"),
+        "inside": ("inside",),
         "commit": ("commit",),
     }
 
@@ -72,7 +76,8 @@ class RosenbrockStep(ImplicitStep):
         self.register_buffer(
             "stage_store",
             size=stages * n,
-            phases=(("evaluate", "error_estimate"),),
+            phases=(("evaluate", self._stages_until("error_estimate")),),
+            persistent=self.keeps_stages,
             access_weight=2.0 + stages,
         )
         # Solved in place, it may lie where the last stage's solution goes.
@@ -134,6 +139,8 @@ class RosenbrockStep(ImplicitStep):
     def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
         """Return (offset in stage_store, weight) of every increment that takes part."""
         return slot_terms(range(self.tableau.n_stages), self.n_states, weights)
+
+    _stage_terms = _terms
 
     def _build_step(self, context: BuildContext) -> Callable:
         backend = context.backend

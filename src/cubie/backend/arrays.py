@@ -9,6 +9,7 @@ import numpy as np
 from attrs import frozen
 
 ALIGNMENT = 64  # bytes: threads write to neighbouring arrays
+LARGEST_ITEM = 8  # bytes
 
 
 class KernelInputs(NamedTuple):
@@ -19,7 +20,9 @@ class KernelInputs(NamedTuple):
     parameters: Any  # dtype: parameter j of a run is at offset[j] + stride[j] * run
     parameter_offsets: Any  # (m,) int64
     parameter_strides: Any  # (m,) int64: 1 or 0
-    time_span: Any  # (2,) dtype: start, and 1 or -1 for the direction
+    # start, 1 or -1 for the direction, and between which times from the start of a run summaries
+    # look at it
+    time_span: Any  # (4,) dtype
     tolerances: Any  # rtol then atol; (2,) or (2 n,) dtype
     step_limits: Any  # (2,) dtype: first step, largest step
     limits: Any  # (5,) int64: attempted steps a run may use; times to save; `Stops.shape`
@@ -40,7 +43,9 @@ class KernelOutputs(NamedTuple):
     saved: Any  # (N,) int64: points saved, or that there should have been room for
     counters: Any  # (C * N,) int64
     status: Any  # (N,) int32
+    summaries: Any  # (K * N,) dtype: [slot][run], K slots of summaries
     first: Any  # (N + 1,) int64, only read: where the points of each run begin, and P
+    observables: Any  # like states, of as many as are kept
 
 
 # Elements of arrays that do not have the runs' dtype.
@@ -57,7 +62,7 @@ DTYPES = {
     "first": np.int64,
 }
 # What a launch writes of each point; it lies at the end of the block.
-OF_POINTS = ("states", "times")
+OF_POINTS = ("states", "times", "observables")
 
 
 def element_dtypes(record: type, dtype: np.dtype) -> dict[str, np.dtype]:
@@ -89,11 +94,15 @@ class OutputLayout:
     def of(cls, counts: KernelOutputs, dtype: np.dtype) -> OutputLayout:
         """Lay out arrays of so many elements; `dtype` is the runs'."""
         dtypes = KernelOutputs(**element_dtypes(KernelOutputs, dtype))
-        offsets, size = [], 0
-        for count, kind in zip(reversed(counts), reversed(dtypes), strict=True):
-            offsets.append(size)
-            size += -(-count * kind.itemsize // ALIGNMENT) * ALIGNMENT
-        return cls(counts, dtypes, KernelOutputs(*reversed(offsets)), size)
+        offsets, size = {}, 0
+        of_runs = [name for name in KernelOutputs._fields if name not in OF_POINTS]
+        for name in (*of_runs, *OF_POINTS):
+            count, itemsize = getattr(counts, name), getattr(dtypes, name).itemsize
+            # What is one number is of one run, or not written: no thread writes beside it.
+            apart = ALIGNMENT if count > 1 else LARGEST_ITEM
+            offsets[name] = -(-size // apart) * apart
+            size = offsets[name] + count * itemsize
+        return cls(counts, dtypes, KernelOutputs(**offsets), size)
 
     @property
     def head_bytes(self) -> int:

@@ -82,6 +82,12 @@ def _say(message: str) -> None:
     shell_complete=types.complete_method,
     help="Method of a model, such as tsit5 or rodas4.",
 )
+@click.option(
+    "--observables",
+    metavar="NAMES",
+    help="Of a right-hand side, a function in the same file; of a model, what its equations "
+    "define, with commas.",
+)
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Of a model's states.")
 @click.option("--block-size", type=types.BlockSizeType(), help="Runs per block, or auto.")
 @click.option("--max-shared", type=types.SizeType(), help="Of a block: 49152, 48k, 99KiB or sm_90.")
@@ -155,7 +161,7 @@ def main(target: str, **options: Any) -> int:
     \b
       file.py:function     a right-hand side f(t, y, *args), with --states
       module:function      the same, from an importable module
-      model.toml, .json    equations, states, parameters, method, options
+      model.toml, .json    equations, states, parameters, observables, method, options
       problem.json, .csv   buffers: a planner problem, or MiniMalloc's CSV
       plan.json            a plan saved by --output
 
@@ -222,7 +228,9 @@ def _check_outputs(options: dict[str, Any]) -> None:
 
 
 def _read(target: str, options: dict[str, Any]) -> Source:
-    model = ModelOptions(*(options[name] for name in ("states", "args", "method", "dtype")))
+    model = ModelOptions(
+        *(options[name] for name in ("states", "args", "method", "dtype", "observables"))
+    )
     capacity = options["capacity"]
     source = read_source(target, model, None if capacity is None else capacity[0])
     if source.plan is None:

@@ -25,7 +25,7 @@ from cubie.solver import Solver
 from cubie.systems import equations
 from cubie_planner import Limits, Problem
 
-MODEL_KEYS = ("equations", "states", "parameters", "method", "options")
+MODEL_KEYS = ("equations", "states", "parameters", "observables", "method", "options")
 PLANNED = ("max_shared", "block_size", "locations")  # options that the planner reads
 
 Model = tuple[Problem, BatchSolverKernel]
@@ -39,6 +39,7 @@ class ModelOptions:
     args: str | None = None
     method: str | None = None
     dtype: str | None = None
+    observables: str | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the options as they are written, with their values."""
@@ -47,6 +48,7 @@ class ModelOptions:
             "--args": self.args,
             "--method": self.method,
             "--dtype": self.dtype,
+            "--observables": self.observables,
         }
 
 
@@ -109,7 +111,11 @@ def from_function(target: str, fun: Callable, given: ModelOptions) -> Model:
     if given.states is None:
         raise InputError(f"{target}: say how many states it has, with --states N")
     args = _ones(fun) if given.args is None else _args(given.args)
-    return _prepare(target, fun, given.states, args, {}, given)
+    options = {}
+    if given.observables is not None:
+        place = target.rpartition(":")[0]
+        options["observables"] = load_function(place, given.observables)
+    return _prepare(target, fun, given.states, args, options, given)
 
 
 def _ones(fun: Callable) -> tuple[float, ...]:
@@ -142,7 +148,10 @@ def from_equations(target: str, data: Mapping[str, Any], given: ModelOptions) ->
     options = data.get("options", {})
     if not isinstance(options, Mapping):
         raise InputError(f"{target}: `options` must be a table of options of solve_ivp")
-    options = dict(options) | ({"method": data["method"]} if "method" in data else {})
+    given_beside = {name: data[name] for name in ("method", "observables") if name in data}
+    options = dict(options) | given_beside
+    if given.observables is not None:
+        options["observables"] = [name.strip() for name in given.observables.split(",")]
     text = data["equations"]
     entries = [text] if isinstance(text, str) else text
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):

@@ -100,6 +100,7 @@ class Kept(NamedTuple):
 
     def _told(self, points: str, what: str = "") -> str:
         numbers = " and ".join(_many(size, name.removesuffix("s")) for name, size in self.sizes)
+        numbers = numbers or "the times"
         runs = _many(self.n_runs, "run")
         kept = f"{what} of {runs}, {points}" if what else f"{points} of {runs}"
         return f"To keep {kept} of {numbers} in {self.dtype.name}"

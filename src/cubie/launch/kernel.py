@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -254,15 +255,17 @@ def make_inputs(
     reads_time: bool = False,
     drivers: Sequence[Pieces] = (),
     breaks: np.ndarray | None = None,
+    window: tuple[float, float] = (0.0, math.inf),
 ) -> KernelInputs:
     """Lay the inputs out for the kernel; see `KernelInputs` for the shapes.
 
     `drivers` are what the right-hand side calls, and `breaks` times that no step crosses;
     `reads_time` tells that the right-hand side depends on the time, and `counted` that all steps
-    have the size `first_step`, or `max_step` if that is smaller.
+    have the size `first_step`, or `max_step` if that is smaller. `window` are the times, from the
+    start of a run, between which summaries look at it.
     """
     dtype = np.dtype(dtype)
-    step = min(first_step, max_step)
+    step, largest = min(first_step, max_step), float(np.finfo(dtype).max)
     stops = lay_out_stops(t_span, save_times, step if counted else None, dtype, reads_time, breaks)
     n_times = 0 if save_times is None else len(save_times)
 
@@ -279,7 +282,7 @@ def make_inputs(
     values = np.empty(m * columns + 1, dtype)
     values[:-1] = real(parameters)
     tolerances = (float(rtol), float(atol)) if np.ndim(rtol) == 0 else np.concatenate([rtol, atol])
-    states, limits = real(y0), [step, min(max_step, np.finfo(dtype).max)]
+    states, limits = real(y0), [step, min(max_step, largest)]
     checks.fit("y0", y0.reshape(-1), states)
     checks.fit("args", parameters.reshape(-1), values[:-1])
     checks.fit("atol", np.atleast_1d(atol), real(atol))
@@ -292,7 +295,7 @@ def make_inputs(
         parameters=values,
         parameter_offsets=np.arange(m + 1, dtype=np.int64) * columns,
         parameter_strides=np.full(m + 1, int(columns > 1), dtype=np.int64),
-        time_span=real([stops.start, stops.direction]),
+        time_span=real([stops.start, stops.direction, window[0], min(window[1], largest)]),
         tolerances=real(tolerances),
         step_limits=real(limits),
         limits=np.array([attempts, n_times, *stops.shape], dtype=np.int64),

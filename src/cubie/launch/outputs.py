@@ -7,6 +7,7 @@ nothing else, so that what is kept besides is laid out, gathered and counted lik
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +18,18 @@ from cubie.run.saving import SaveMode, Sizes
 from cubie.status import RunStatus
 
 
+class PerRun(NamedTuple):
+    """How many numbers are kept of each run, beside its points."""
+
+    counters: int = len(COUNTERS)
+    summaries: int = 0  # slots
+
+
+USUAL = PerRun()
+
+
 @lru_cache(maxsize=32)
-def layout_of(kept: Kept, n_points: int, n_counters: int) -> OutputLayout:
+def layout_of(kept: Kept, n_points: int, per_run: PerRun) -> OutputLayout:
     """Lay out the outputs of some runs.
 
     `n_points` are those of each run; where every step is saved, those of all runs together.
@@ -32,7 +43,8 @@ def layout_of(kept: Kept, n_points: int, n_counters: int) -> OutputLayout:
         "times": n_points if steps else n_runs,
         # Final states, of which every run has one, are not counted.
         "saved": 1 if final else n_runs,
-        "counters": n_counters * n_runs,
+        "counters": per_run.counters * n_runs,
+        "summaries": per_run.summaries * n_runs or 1,
         "status": n_runs,
         "first": n_runs + 1 if steps else 1,
     }
@@ -40,7 +52,7 @@ def layout_of(kept: Kept, n_points: int, n_counters: int) -> OutputLayout:
 
 
 def make_outputs(
-    kept: Kept, n_points: int, n_counters: int = len(COUNTERS), on_device: Free = no_device
+    kept: Kept, n_points: int, per_run: PerRun = USUAL, on_device: Free = no_device
 ) -> OutputBlock:
     """Allocate what the kernel writes of final states, or at times that it may not reach.
 
@@ -49,7 +61,7 @@ def make_outputs(
     OutputsTooLarge
         If that exceeds what memory is left; `on_device` tells of a device's own.
     """
-    layout = layout_of(kept, n_points, n_counters)
+    layout = layout_of(kept, n_points, per_run)
     kept.require(n_points, layout.size, on_device)
     try:
         outputs = OutputBlock(layout)
@@ -70,6 +82,14 @@ def arrays_of_points(outputs: OutputBlock, sizes: Sizes) -> list[np.ndarray]:
 def mark_unwritten(outputs: OutputBlock, kept: Kept, n_written: int) -> None:
     """Say of all runs but the first ones that they did not begin: a launch was called off."""
     outputs.arrays.status[n_written:] = RunStatus.INTERRUPTED
+    mark_unsummarised(outputs, slice(n_written, None), kept.n_runs)
     if kept.mode is SaveMode.FINAL:
         for array, (_, size) in zip(arrays_of_points(outputs, kept.sizes), kept.sizes, strict=True):
             array.reshape(size, -1)[:, n_written:] = np.nan
+
+
+def mark_unsummarised(outputs: OutputBlock, runs: slice | np.ndarray, n_runs: int) -> None:
+    """Say of some runs that nothing of them was summarised."""
+    slots = outputs.arrays.summaries
+    if slots.size >= n_runs:
+        slots[:n_runs][runs] = -1.0

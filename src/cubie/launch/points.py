@@ -8,7 +8,7 @@ import numpy as np
 
 from cubie.backend import OutputBlock
 from cubie.launch.capacity import Kept
-from cubie.launch.outputs import layout_of
+from cubie.launch.outputs import PerRun, layout_of, mark_unsummarised
 from cubie.launch.ragged import RaggedArray
 from cubie.run.saving import Sizes
 from cubie.status import RunStatus
@@ -57,10 +57,10 @@ class Points(NamedTuple):
 class Gathered:
     """What several launches gave, each for some of the runs."""
 
-    def __init__(self, kept: Kept, n_counters: int):
+    def __init__(self, kept: Kept, per_run: PerRun):
         self._kept = kept
         n_runs = kept.n_runs
-        self._all = OutputBlock(layout_of(kept, 0, n_counters))
+        self._all = OutputBlock(layout_of(kept, 0, per_run))
         self._blocks: dict[str, list[np.ndarray]] = {name: [] for name, _ in kept.sizes}
         self._times: list[np.ndarray] = []
         self._block_of = np.full(n_runs, -1)
@@ -81,6 +81,9 @@ class Gathered:
         kept.status[runs], kept.saved[runs] = given.status, given.saved
         columns = kept.counters.reshape(-1, self._kept.n_runs)
         columns[:, runs] = given.counters.reshape(-1, len(runs))
+        if kept.summaries.size >= self._kept.n_runs:
+            slots = kept.summaries.reshape(-1, self._kept.n_runs)
+            slots[:, runs] = given.summaries.reshape(-1, len(runs))
         fits = given.saved <= np.diff(first)
         if not fits.any():
             return
@@ -109,6 +112,7 @@ class Gathered:
         kept.status[lost], kept.saved[lost] = RunStatus.INTERRUPTED, 0
         kept.counters.reshape(-1, self._kept.n_runs)[:, lost] = 0
         self._block_of[lost] = self._place[lost] = 0
+        mark_unsummarised(self._all, lost, self._kept.n_runs)
 
     def finished(self) -> tuple[OutputBlock, Points]:
         """Return the outputs of all runs, and their points."""

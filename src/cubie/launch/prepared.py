@@ -12,12 +12,13 @@ from cubie.backend import Interrupted, KernelInputs, OutputBlock
 from cubie.launch.breaks import breaks_within
 from cubie.launch.capacity import kept_of
 from cubie.launch.kernel import BatchSolverKernel, make_inputs
-from cubie.launch.outputs import make_outputs, mark_unwritten
+from cubie.launch.outputs import PerRun, make_outputs, mark_unwritten
 from cubie.launch.points import Points
 from cubie.launch.results import Result, ResultKind, Work, with_partial_result
 from cubie.launch.staging import Staging
 from cubie.launch.steps import Room, StepsSolve
 from cubie.launch.stops import FIELDS, Stops, lay_out_stops
+from cubie.launch.summaries import EVER, Window
 from cubie.run.saving import SaveMode, sizes_of
 from cubie.systems import Batch, System, inconsistency
 from cubie.systems.drivers.pieces import Pieces
@@ -46,6 +47,7 @@ class PreparedSolve:
 
     kernel: BatchSolverKernel
     system: System
+    observables: System | None
     mode: SaveMode
     dtype: np.dtype
     rtol: np.ndarray
@@ -53,6 +55,7 @@ class PreparedSolve:
     max_step: float
     max_steps: int
     notes: tuple[str, ...]
+    window: Window | None = None  # of summaries
     breakpoints: np.ndarray | None = None  # (B,) or (n_runs, B)
     room: Room = field(factory=Room, init=False, eq=False)  # for points, where steps are saved
 
@@ -63,8 +66,10 @@ class PreparedSolve:
 
     @cached_property
     def reads_time(self) -> bool:
-        """The right-hand side depends on the time itself, as far as can be seen."""
-        return self.system.reads_time
+        """What runs compute depends on the time itself, as far as can be seen."""
+        return self.system.reads_time or (
+            self.observables is not None and self.observables.reads_time
+        )
 
     def run(self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float) -> Result:
         """Lay out the inputs of a batch, launch, and shape the result.
@@ -99,12 +104,19 @@ class PreparedSolve:
             save_times=times,
             counted=not self.adaptive,
             reads_time=self.reads_time,
+            window=self.window_of(span),
             drivers=self._pieces(batch),
             breaks=self._breaks(span, batch),
         )
 
+    def window_of(self, span: Span) -> Span:
+        """Return between which times from the start of runs summaries look at them."""
+        return EVER if self.window is None else self.window.elapsed(span)
+
     def _pieces(self, batch: Batch) -> list[Pieces]:
-        return [driver.pieces for driver in self.system.drivers_of(batch.drivers)]
+        systems = (self.system, self.observables)
+        called = [s.drivers_of(batch.drivers) for s in systems if s is not None]
+        return [driver.pieces for drivers in called for driver in drivers]
 
     def _breaks(self, span: Span, batch: Batch) -> np.ndarray | None:
         """Return the times that no step crosses; None where the kernel knows of none."""
@@ -146,7 +158,7 @@ class PreparedSolve:
     def _solve(self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None) -> Solved:
         kernel, kept = self.kernel, kept_of(self.mode, n_runs, self._kind.sizes, self.dtype)
         n_points, on_device = 1 if times is None else len(times), kernel.compiled.free_bytes
-        outputs = make_outputs(kept, n_points, self._n_counters, on_device)
+        outputs = make_outputs(kept, n_points, self._per_run, on_device)
         try:
             return outputs, None, kernel.launch(n_runs, inputs, outputs)
         except Interrupted as interruption:
@@ -160,7 +172,7 @@ class PreparedSolve:
             kernel.launch,
             inputs,
             kept,
-            self._n_counters,
+            self._per_run,
             self.room,
             kernel.backend.runs_at_once,
             kernel.compiled.free_bytes,
@@ -187,14 +199,24 @@ class PreparedSolve:
         return () if found is None else (found.note,)
 
     @cached_property
-    def _n_counters(self) -> int:
-        return self.kernel.integrator.loop.n_counters
+    def _per_run(self) -> PerRun:
+        loop = self.kernel.integrator.loop
+        return PerRun(loop.n_counters, 0 if loop.tracking is None else loop.tracking.n_slots)
 
     @cached_property
     def _kind(self) -> ResultKind:
         loop = self.kernel.integrator.loop
         work = Work.of(loop.algorithm, loop.initial_step.rhs_evaluations)
-        return ResultKind(self.mode, sizes_of(loop.kept), work, self.kernel.plan, self.notes)
+        observables = () if loop.observables is None else loop.observables.system.output_names
+        return ResultKind(
+            self.mode,
+            sizes_of(loop.kept),
+            loop.choice.of_observables(observables),
+            work,
+            self.kernel.plan,
+            self.notes,
+            loop.tracking,
+        )
 
 
 class RecurringSolve:
@@ -239,7 +261,7 @@ class RecurringSolve:
             # The states may be those of the batch itself, which other threads lay out too.
             inputs = inputs._replace(initial_state=inputs.initial_state.copy())
             stops = partial(prepared.stops, batch=batch)
-            staging = Staging(inputs, batch, self._args, stops)
+            staging = Staging(inputs, batch, self._args, stops, prepared.window_of)
         # Not used again where anything raises: a signal may have come between two of its writes.
         inputs = staging.fill(y0, args, span, times, first_step)
         result = prepared.launch(inputs, batch, span, times)

@@ -70,6 +70,11 @@ class RaggedArray:
             raise IndexError(f"There is no run {run}: there are {len(self)}.")
         return self._run(run)
 
+    def row(self, number: int) -> RaggedArray:
+        """Return one row of each run's array, a number a point, as a view."""
+        blocks = [block[:, number] for block in self._blocks]
+        return RaggedArray(blocks, self._block_of, self._place, self.lengths)
+
     def _run(self, run: int) -> np.ndarray:
         start = self._place[run]
         return self._blocks[self._block_of[run]][start : start + self.lengths[run]].T

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,10 @@ from cubie.algorithms import StepAlgorithm
 from cubie.backend import OutputBlock
 from cubie.launch.points import Points
 from cubie.launch.ragged import RaggedArray
+from cubie.launch.summaries import summaries_of
 from cubie.run.parts import COUNTERS
 from cubie.run.saving import SaveMode, Sizes
+from cubie.run.summaries.request import Tracking
 from cubie.status import RunStatus
 from cubie_planner import Plan
 
@@ -49,16 +53,22 @@ class ResultKind:
     mode : SaveMode
     sizes : tuple of (str, int)
         What is kept of each point, and how many numbers that is.
+    observables : tuple of str
+        Names of those that are kept.
     work : Work
     plan : cubie_planner.Plan
     notes : tuple of str
+    tracking : Tracking or None
+        What is summarised of runs.
     """
 
     mode: SaveMode
     sizes: Sizes
+    observables: tuple[str, ...]
     work: Work
     plan: Plan
     notes: tuple[str, ...]
+    tracking: Tracking | None = None
 
 
 def _counter(name: str) -> Any:
@@ -113,6 +123,12 @@ class Result:
         alone, that of a failed run is the last one it reached, at `t_reached`.
         Of a batch saved at every step a `RaggedArray`: ``y[run]`` is the solution of
         a run, (n, n_points of the run).
+        With `save_states` it has the chosen states alone, in the order chosen; None where
+        there are none.
+    observables : mapping of str to ndarray (n_points,) *
+        Values of each observable that is kept, in the order given, at the points of `y`, with
+        NaN and as a `RaggedArray` where `y` is; empty where there are none. It cannot be written
+        to.
     sol, t_events, y_events : None
     nfev, njev, nlu : int *
         Evaluations of the right-hand side, of its Jacobian, LU factorizations.
@@ -127,6 +143,10 @@ class Result:
         What happened, and what to do about failures.
     t_reached : float *
         Time that the run got to.
+    summaries : dict of dict
+        Of `summaries=`: ``summaries["v"]["max"]`` is (n_runs,) for a batch, a number for one run;
+        empty where none were asked for. NaN where nothing of a run was summarised; of a run that
+        failed they are of the time until `t_reached`.
     plan : cubie_planner.Plan
         Where every buffer lived.
     notes : tuple of str
@@ -150,6 +170,7 @@ class Result:
     y_events = None
 
     y = _of_points("states")
+    _observables = _of_points("observables")
     n_steps = _counter("steps")
     n_rejected = _counter("rejected")
     n_newton = _counter("newton")
@@ -166,6 +187,13 @@ class Result:
     @property
     def notes(self) -> tuple[str, ...]:
         return self._kind.notes + self._own_notes
+
+    @cached_property
+    def observables(self) -> Mapping[str, Any]:
+        names, values = self._kind.observables, self._observables
+        if isinstance(values, RaggedArray):
+            return MappingProxyType({name: values.row(i) for i, name in enumerate(names)})
+        return MappingProxyType({name: values[..., i, :] for i, name in enumerate(names)})
 
     @property
     def _single(self) -> bool:
@@ -200,6 +228,14 @@ class Result:
         times = self._outputs.arrays.times if points is None else points.last_times()
         reached = np.where(self._outputs.arrays.status >= 0, self._span[1], self._at(times))
         return reached[0] if self._single else reached
+
+    @cached_property
+    def summaries(self) -> dict[Any, dict[str, Any]]:
+        tracking = self._kind.tracking
+        if tracking is None:
+            return {}
+        written = self._outputs.arrays.summaries
+        return summaries_of(written, tracking, self._n_runs, self._span)
 
     @cached_property
     def nfev(self) -> Any:
@@ -242,7 +278,10 @@ class Result:
         return getattr(self, name)
 
     def __repr__(self) -> str:
-        return f"Result({', '.join(f'{name}={self[name]!r}' for name in _SHOWN)})"
+        shown = [f"{name}={self[name]!r}" for name in _SHOWN]
+        if self.observables:
+            shown.insert(2, f"observables={dict(self.observables)!r}")
+        return f"Result({', '.join(shown)})"
 
 
 _KEPT = tuple(part.name for part in fields(Result))

@@ -59,6 +59,8 @@ class Staging:
         Plain in the sense of `shapes_of`.
     stops : callable
         ``stops(span, times, first_step)``: where the steps of runs must land.
+    window : callable
+        ``window(span)``: between which times from the start of runs summaries look at them.
     """
 
     def __init__(
@@ -67,9 +69,10 @@ class Staging:
         batch: Batch,
         args: tuple[Any, ...],
         stops: Callable[[tuple[float, float], np.ndarray | None, float], Stops],
+        window: Callable[[tuple[float, float]], tuple[float, float]],
     ):
         self.inputs = inputs
-        self._stops = stops
+        self._stops, self._window = stops, window
         self._known: tuple[Any, ...] | None = None
         self._rounds = inputs.stops.dtype != np.float64
         states = inputs.initial_state.reshape(batch.y0.shape)
@@ -126,6 +129,7 @@ class Staging:
             self.inputs = inputs = inputs._replace(stops=fields, stop_counts=counts)
             inputs.limits[2:] = stops.shape
         inputs.time_span[0], inputs.time_span[1] = stops.start, stops.direction
+        inputs.time_span[2:] = self._window(span)
         inputs.stops[...] = stops.fields.reshape(-1)
         inputs.stop_counts[...] = stops.counts.reshape(-1)
         inputs.step_limits[0] = min(first_step, inputs.step_limits[1])

@@ -16,7 +16,7 @@ from cubie.backend import KernelInputs, OutputBlock
 from cubie.checks import LARGEST_COUNT
 from cubie.launch.capacity import Free, Kept, free_for, no_device
 from cubie.launch.free_memory import free_bytes
-from cubie.launch.outputs import layout_of
+from cubie.launch.outputs import PerRun, layout_of
 from cubie.launch.points import Gathered, Points, points_in, points_of_one
 from cubie.systems.drivers.tables import of_runs
 
@@ -74,8 +74,7 @@ class StepsSolve:
         ``launch(n_runs, inputs, outputs)``: solve, and return the seconds that it took.
     inputs : KernelInputs
     kept : Kept
-    n_counters : int
-        Of a run.
+    per_run : PerRun
     room : Room
         Of earlier solves alike; learns from this one.
     runs_at_once : int
@@ -89,13 +88,13 @@ class StepsSolve:
         launch: Launch,
         inputs: KernelInputs,
         kept: Kept,
-        n_counters: int,
+        per_run: PerRun,
         room: Room,
         runs_at_once: int,
         on_device: Free = no_device,
     ):
         self._launch, self._inputs, self._kept = launch, inputs, kept
-        self._n_counters, self._room, self._runs_at_once = n_counters, room, runs_at_once
+        self._per_run, self._room, self._runs_at_once = per_run, room, runs_at_once
         self._on_device = on_device
         self.seconds = 0.0
         self._gathered: Gathered | None = None  # where one launch is not enough
@@ -165,7 +164,7 @@ class StepsSolve:
     ) -> tuple[OutputBlock, Points]:
         """Solve launch by launch, or what is left after a first one with all runs."""
         n_runs = self._kept.n_runs
-        gathered = self._gathered = Gathered(self._kept, self._n_counters)
+        gathered = self._gathered = Gathered(self._kept, self._per_run)
         waiting = np.arange(n_runs)
         if outputs is not None and first is not None:
             gathered.add(waiting, outputs, first)
@@ -228,7 +227,7 @@ class StepsSolve:
         """Return outputs of some runs with room for so many points of all of them."""
         kept = self._kept
         try:
-            layout = layout_of(kept.of_runs(n_runs), n_points, self._n_counters)
+            layout = layout_of(kept.of_runs(n_runs), n_points, self._per_run)
             return OutputBlock.unwritten(layout)
         except MemoryError as error:
             n_bytes = n_points * kept.bytes_per_point
@@ -242,7 +241,7 @@ class StepsSolve:
         Of its runs the first `n_written` were written, though not all of them have ended.
         """
         (runs, outputs), kept = self._latest, self._kept
-        gathered = self._gathered or Gathered(kept, self._n_counters)
+        gathered = self._gathered or Gathered(kept, self._per_run)
         if outputs is not None:
             runs = np.arange(kept.n_runs) if runs is None else runs
             gathered.add_written(runs, outputs, outputs.arrays.first, n_written)

@@ -82,7 +82,7 @@ def lay_out_stops(
         Size of all steps; None where sizes are chosen as the run goes.
     dtype : dtype
     reads_time : bool
-        Whether the right-hand side depends on the time itself.
+        Whether the right-hand side, or an observable, depends on the time itself.
     breaks : ndarray (B,) or (n_runs, B), optional
         Times that no step crosses, in any order; those outside the span do not count.
 
@@ -221,8 +221,8 @@ def _require_fine(span, dtype) -> None:
         raise InvalidProblem(
             "t_span",
             f"is ({start}, {end}), where {dtype.name} has numbers {spacing:.3g} apart, and the "
-            "right-hand side reads the time. Shift time so that the span starts near zero, or "
-            "use dtype='float64'.",
+            "right-hand side reads the time (or an observable does). Shift time so that the span "
+            "starts near zero, or use dtype='float64'.",
         )
 
 

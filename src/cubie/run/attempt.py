@@ -13,8 +13,10 @@ from cubie.run.breaks import build_breaks
 from cubie.run.clock import build_clock, time_of
 from cubie.run.driving import build_keeping
 from cubie.run.faults import build_faults
+from cubie.run.observing import build_observe
 from cubie.run.parts import Progress, RunParts
 from cubie.run.saving import Point, build_saving
+from cubie.run.summaries.tracking import build_tracking
 from cubie.status import RunStatus
 
 # Squared norm that stands for "not finite": the controller then shrinks the
@@ -40,11 +42,13 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     algorithm = loop.child_functions(context, "algorithm")
     step, commit = algorithm.step, algorithm.commit
     control = loop.child_functions(context, "controller").control
-    save = build_saving(loop.save_mode, backend, loop.kept).save
+    observe = build_observe(loop, context)
+    save = build_saving(loop.save_mode, backend, loop.kept, observe).save
     adaptive, breaks = loop.controller.adaptive, build_breaks(loop, context)
     clock = build_clock(loop.save_mode, backend, adaptive, loop.system.breakpoints)
     next_stop, now, propose, keep = clock.stop, clock.now, clock.propose, clock.keep
     time = backend.device(time_of)
+    track = build_tracking(loop, context).track
     judge = _build_judge(loop, context)
     account = build_faults(backend, loop.system)
     number, give = breaks.number, breaks.give
@@ -65,7 +69,8 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         dt, accept_step, proposed = lane.dt, lane.accept_step, lane.proposed
         at = number(saved, lane)
         stop = next_stop(launch, final, at)
-        t = time(launch.inputs, direction, now(stop, elapsed, dt, counters))
+        start = now(stop, elapsed, dt, counters)
+        t = time(launch.inputs, direction, start)
         ahead = propose(launch, stop, elapsed, carry, dt, counters)
         enter_step(memory)
         begin_drivers(lane)
@@ -82,9 +87,10 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         # A step cut short to land says nothing against the size planned before.
         dt[0] = select(accept & ahead.lands, maximum(dt[0], ahead.planned), dt[0])
         enter_save(memory)
-        point = Point(proposed.state, lane)
+        point = Point(proposed.state, lane.proposed_observables, lane)
         at_point = is_point(launch, at, ahead.lands)
         saved = save(launch, outputs, accept, at_point, saved, ahead.ahead, point)
+        track(memory, launch, accept, ahead, start, direction, lane)
         pass_stop(launch, at, accept & ahead.lands, lane)
         enter_commit(memory)
         for i in range(n):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from cubie.backend import select
+from cubie.backend import Given, select
 from cubie.systems.drivers.calling import never_a_time
 from cubie.systems.drivers.calls import n_kept
 
@@ -68,3 +68,22 @@ def _of_a_mask(mask, lane):
 
 def _of_a_lane(lane):
     pass
+
+
+def build_given_observed(loop: Any, context: BuildContext) -> Callable:
+    """Return ``given(launch, lane)``: what observables get beside the time and the state."""
+    observables = loop.observables
+    if observables is None or not observables.n_drivers:
+        return context.backend.device(_parameters)
+    never, n_drivers = never_a_time(context.backend), observables.n_drivers
+
+    def given(launch, lane):
+        drivers = lane.observable_drivers
+        drivers[n_drivers] = never
+        return Given(lane.parameters, drivers, drivers, launch, never, never)
+
+    return context.backend.device(given)
+
+
+def _parameters(launch, lane):
+    return lane.parameters

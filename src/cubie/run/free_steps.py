@@ -32,10 +32,17 @@ LONGEST = 64
 
 
 def may_take_free_steps(
-    algorithm: type[StepAlgorithm], tableau: Tableau, adaptive: bool, save_mode: SaveMode
+    algorithm: type[StepAlgorithm],
+    tableau: Tableau,
+    adaptive: bool,
+    save_mode: SaveMode,
+    followed: bool,
 ) -> bool:
-    """Tell whether a loop of such parts takes steps without judging them, in groups of lanes."""
-    judged = adaptive or save_mode is SaveMode.STEPS
+    """Tell whether a loop of such parts takes steps without judging them, in groups of lanes.
+
+    Each is looked at where step sizes are chosen, all are saved, or summaries follow them.
+    """
+    judged = adaptive or save_mode is SaveMode.STEPS or followed
     return algorithm.is_memoryless(tableau) and not judged
 
 
@@ -46,7 +53,9 @@ def takes_free_steps(loop: RunParts, width: int) -> bool:
     return (
         width > 1
         and not loop.system.takes_given
-        and may_take_free_steps(type(algorithm), algorithm.tableau, adaptive, loop.save_mode)
+        and may_take_free_steps(
+            type(algorithm), algorithm.tableau, adaptive, loop.save_mode, loop.tracking is not None
+        )
     )
 
 
@@ -127,7 +136,9 @@ def _build_advance(loop: RunParts, context: BuildContext) -> Callable:
                             lane.proposed.state, part_of(lane.proposed.error, part),
                             part_of(lane.proposed.counters, part),
                         ),
+                        lane.observables, lane.proposed_observables,
                         lane.drivers, lane.proposed_drivers, lane.passed_stops,
+                        lane.observable_drivers,
                     ),
                 )  # fmt: skip
                 part = following(part)

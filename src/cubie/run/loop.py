@@ -17,8 +17,10 @@ from cubie.run.breaks import build_begin_anew, build_breaks
 from cubie.run.clock import ClockFunctions, build_clock, time_of
 from cubie.run.driving import build_keeping
 from cubie.run.free_steps import build_free_steps, takes_free_steps
+from cubie.run.observing import build_observe
 from cubie.run.parts import N_ATTEMPT_COUNTERS, Lane, Progress, RunParts
 from cubie.run.saving import Point, build_saving, sizes_of
+from cubie.run.summaries.tracking import build_tracking
 from cubie.status import RunStatus
 
 # A counter that reaches this is added to the results and starts again: an attempt that follows
@@ -33,12 +35,14 @@ class IVPLoop(RunParts):
         return (
             self.save_mode.value,
             sizes_of(self.kept),
+            self.choice,
             self.per_component,
             self.system.n_states,
             self.system.n_parameters,
             self.algorithm.iterates,
             FULL_COUNTER,
             self.algorithm.proportional_below,
+            self.tracking,
         )
 
     def build(self, context: BuildContext) -> Callable:
@@ -56,8 +60,9 @@ class IVPLoop(RunParts):
         alloc_counters, alloc_dt = alloc["counters"], alloc["dt"]
         alloc_accept, alloc_proposed_counters = alloc["accept_step"], alloc["proposed_counters"]
         alloc_drivers, alloc_at_end = alloc["drivers"], alloc["proposed_drivers"]
-        alloc_passed = alloc["passed_stops"]
+        alloc_passed, alloc_observed = alloc["passed_stops"], alloc["observable_drivers"]
         begin_anew = build_begin_anew(self, context)
+        alloc_observables, alloc_following = self.observables_allocators(context)
         clock = self._clock(backend)
         final_stop, restart = clock.final_stop, clock.restart
         empty_full = self._build_empty_full(backend)
@@ -71,10 +76,23 @@ class IVPLoop(RunParts):
             proposed_counters = alloc_proposed_counters(memory, None)
             proposed = Proposed(proposed_state, error, proposed_counters)
             dt, accept_step = alloc_dt(memory, None), alloc_accept(memory, None)
+            observables = alloc_observables(memory, state)
+            following = alloc_following(memory, state)
             drivers, at_end = alloc_drivers(memory, None), alloc_at_end(memory, None)
             passed = alloc_passed(memory, None)
             lane = Lane(
-                state, parameters, counters, dt, accept_step, proposed, drivers, at_end, passed
+                state,
+                parameters,
+                counters,
+                dt,
+                accept_step,
+                proposed,
+                observables,
+                following,
+                drivers,
+                at_end,
+                passed,
+                alloc_observed(memory, None),
             )
 
             run = first_runs(queue)
@@ -159,8 +177,10 @@ class IVPLoop(RunParts):
         choose = self.child_functions(context, "initial_step")
         algorithm = self.child_functions(context, "algorithm")
         controller = self.child_functions(context, "controller")
+        begin_summaries = build_tracking(self, context).begin
         start_algorithm, start_controller = algorithm.start, controller.start
-        save = build_saving(self.save_mode, backend, self.kept).save
+        observe = build_observe(self, context)
+        save = build_saving(self.save_mode, backend, self.kept, observe).save
         clock = self._clock(backend)
         next_stop, time, zero = clock.stop, backend.device(time_of), backend.constant(0.0)
         breaks, enter = build_breaks(self, context), context.phase("start")
@@ -183,14 +203,16 @@ class IVPLoop(RunParts):
             h = choose(memory, launch, t_start, final.elapsed, direction, state, given)
             start_algorithm(memory, fresh, t_start, state, given)
             start_controller(memory, fresh, h)
+            begin_summaries(memory, fresh)
             lane.dt[0] = select(fresh, h, lane.dt[0])
             for i in range(n_counters):
                 counters[i] = select(fresh, 0, counters[i])
             at = number(saved, lane)
             at_stop = next_stop(launch, final, at).elapsed == zero
             due = fresh & (launch.run < launch.n_runs)
-            point = is_point(launch, at, at_stop)
-            saved = save(launch, outputs, due, point, saved, nothing, Point(state, lane))
+            at_point = is_point(launch, at, at_stop)
+            point = Point(state, lane.observables, lane)
+            saved = save(launch, outputs, due, at_point, saved, nothing, point)
             pass_stop(launch, at, due & at_stop, lane)
             return saved
 
@@ -199,9 +221,11 @@ class IVPLoop(RunParts):
     def _build_finish(self, context: BuildContext) -> Callable:
         """Write the outputs of lanes whose runs are done."""
         backend, n_counters = context.backend, self.n_counters
-        write_end = build_saving(self.save_mode, backend, self.kept).finish
+        observe = build_observe(self, context)
+        write_end = build_saving(self.save_mode, backend, self.kept, observe).finish
         clock, number = self._clock(backend), build_breaks(self, context).number
         next_stop, now = clock.stop, clock.now
+        finish_summaries = build_tracking(self, context).finish
         enter = context.phase("finish")
         n_attempt_counters = N_ATTEMPT_COUNTERS
 
@@ -211,7 +235,9 @@ class IVPLoop(RunParts):
             counters, saved = lane.counters, progress.saved
             stop = next_stop(launch, final, number(saved, lane))
             reached = now(stop, progress.elapsed, lane.dt, counters)
-            write_end(launch, outputs, done, saved, reached, Point(lane.state, lane))
+            point = Point(lane.state, lane.observables, lane)
+            write_end(launch, outputs, done, saved, reached, point)
+            finish_summaries(memory, launch, outputs, done)
             store_run(outputs.status, 0, run, done, progress.status)
             for i in range(n_attempt_counters):
                 store_run(outputs.counters, i * n_runs, run, done, counters[i])

@@ -13,9 +13,12 @@ from cubie.controllers import StepController
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.run.breaks import N_PASSED
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
-from cubie.run.saving import Kept, SaveMode, kept_states
+from cubie.run.saving import Choice, Kept, SaveMode
+from cubie.run.summaries.quantities import register_summaries
+from cubie.run.summaries.request import Tracking
 from cubie.systems.component import SystemComponent
 from cubie.systems.drivers.calls import n_kept
+from cubie.systems.observables.component import ObservablesComponent
 
 # What a run counts; the last two are kept only for algorithms that iterate.
 COUNTERS = ("steps", "rejected", "newton", "linear")
@@ -32,9 +35,12 @@ class Lane(NamedTuple):
     dt: Any  # (1,): size of the next step
     accept_step: Any  # (1,): the controller's verdict
     proposed: Proposed
+    observables: Any  # of the state; any buffer where there are none
+    proposed_observables: Any  # of the proposed state
     drivers: Any  # values of drivers at the start of the step, and the time that they are of
     proposed_drivers: Any  # what was asked for since, see `cubie.systems.drivers.calls`
     passed_stops: Any  # (2,): see `cubie.run.breaks`
+    observable_drivers: Any  # what drivers gave that observables call
 
 
 class Progress(NamedTuple):
@@ -46,6 +52,13 @@ class Progress(NamedTuple):
     status: Any
     active: Any  # the run goes on
     settled: Any  # the attempt before was accepted, or there was none
+
+
+ALL = Choice()
+
+
+def _as_given(memory, parent):
+    return parent
 
 
 class RunParts(CUDAFactory):
@@ -63,10 +76,19 @@ class RunParts(CUDAFactory):
         Whether tolerances are given per component.
     dtype : dtype
     options : mapping
+    observables : ObservablesComponent, optional
+        None where there are none.
+    choice : Choice
+        What is kept of each point that is saved.
+    tracking : Tracking, optional
+        What is summarised of a run.
     """
 
     name = "loop"
-    phases = ("load", "start", "begin", "step", "judge", "control", "save", "commit", "finish")
+    phases = (
+        "load", "start", "begin", "step", "judge", "control", "save", "summarise", "commit",
+        "finish",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -78,17 +100,49 @@ class RunParts(CUDAFactory):
         per_component: bool,
         dtype,
         options: Mapping[str, Any],
+        observables: ObservablesComponent | None = None,
+        choice: Choice = ALL,
+        tracking: Tracking | None = None,
     ):
         super().__init__(dtype, options)
+        self.observables, self.choice, self.tracking = observables, choice, tracking
         self.system, self.algorithm, self.controller = system, algorithm, controller
         self.initial_step = initial_step
         self.save_mode = save_mode
         self.per_component = per_component
         self._register_buffers(system.n_states, system.n_parameters)
         self.add_child(initial_step, during="start")
-        calls = {"start": "start", "step": "step", "commit": "commit"}
+        calls = {"start": "start", "step": "step", "inside": "summarise", "commit": "commit"}
         self.add_child(algorithm, during=calls)
         self.add_child(controller, during={"start": "start", "control": "control"})
+        if observables is not None:
+            self.add_child(observables, during=self._observing_phases())
+            self._register_observables(observables.n_outputs)
+        if tracking is not None:
+            register_summaries(self, tracking)
+
+    def _observing_phases(self) -> tuple[str, ...]:
+        """Return the phases in which points are saved, and steps summarised."""
+        saving = ("finish",) if self.save_mode is SaveMode.FINAL else ("start", "save")
+        followed = self.tracking is not None and bool(self.tracking.observables)
+        return (*saving, "summarise") if followed else saving
+
+    @property
+    def reads_observables(self) -> bool:
+        """Whether observables are computed at all."""
+        return self.observables is not None and self.choice.observables != ()
+
+    def _register_observables(self, n: int) -> None:
+        on_the_way, kept = self.save_mode is not SaveMode.FINAL, self.reads_observables
+        followed = self.tracking is not None and bool(self.tracking.observables)
+        # Of a state that was committed: a run's first, or its last; in summaries those before
+        # and after a piece of a step.
+        committed = ("start" if on_the_way else "finish",) if kept else ()
+        proposed = ("save",) if kept and on_the_way else ()
+        also = ("summarise",) if followed else ()
+        for name, phases in (("observables", committed), ("proposed_observables", proposed)):
+            used = (*phases, *also)
+            self.register_buffer(name, n, phases=used or ("finish",), enabled=bool(used))
 
     def _register_buffers(self, n: int, m: int) -> None:
         proposed = (("algorithm.solution", "commit"),)
@@ -123,6 +177,11 @@ class RunParts(CUDAFactory):
             access_weight=4.0,
         )
         self.register_buffer(
+            "observable_drivers",
+            lambda: 0 if self.observables is None else self.observables.n_called,
+            enabled=lambda: self.observables is not None and self.observables.n_drivers > 0,
+        )
+        self.register_buffer(
             "passed_stops",
             N_PASSED,
             dtype=np.int32,
@@ -152,7 +211,20 @@ class RunParts(CUDAFactory):
     @property
     def kept(self) -> tuple[Kept, ...]:
         """What is kept of each point that is saved."""
-        return (kept_states(self.system.n_states),)
+        n_observables = 0 if self.observables is None else self.observables.n_outputs
+        return self.choice.kept(self.system.n_states, n_observables)
+
+    def observables_allocators(self, context: BuildContext) -> tuple[Callable, Callable]:
+        """Return the allocators of `observables` and `proposed_observables`.
+
+        Those of buffers that there are not return what they are given as parent.
+        """
+        there, nowhere = self.buffer_registry.buffers, context.backend.device(_as_given)
+        first, second = (
+            context.allocator(name) if name in there else nowhere
+            for name in ("observables", "proposed_observables")
+        )
+        return first, second
 
     def proposed_state_allocator(self, context: BuildContext) -> Callable:
         """Return the allocator of `proposed_state`, for the target of `context`."""

@@ -28,6 +28,7 @@ class Point(NamedTuple):
     """What there is of a run at a point, kept or not."""
 
     state: Any  # buffer, (n,)
+    observables: Any  # buffer for their values here: anything else where there are none
     # `Lane`: whatever else the run has. Its own state may be that of the step before, and once a
     # run is over, what is not masked (as `dt`) goes on in a lane that waits for others.
     lane: Any
@@ -45,20 +46,53 @@ class Kept:
         Its elements at each point.
     reach : callable
         ``reach(outputs, point) -> (array, buffer)``: where it goes, and where it is in a `Point`.
+    chosen : tuple of int, optional
+        Which elements of the buffer are kept, in this order; None for the first `size`.
     """
 
     name: str
     size: int
     reach: Callable
+    chosen: tuple[int, ...] | None = None
 
 
 def _reach_states(outputs, point):
     return outputs.states, point.state
 
 
-def kept_states(n: int) -> Kept:
-    """Return what keeps all of `n` states."""
-    return Kept("states", n, _reach_states)
+def _reach_observables(outputs, point):
+    return outputs.observables, point.observables
+
+
+@frozen
+class Choice:
+    """Which states and observables are kept of each point.
+
+    Attributes
+    ----------
+    states, observables : tuple of int or None
+        In this order; None: all of them.
+    """
+
+    states: tuple[int, ...] | None = None
+    observables: tuple[int, ...] | None = None
+
+    def kept(self, n_states: int, n_observables: int) -> tuple[Kept, ...]:
+        """Return what keeps them; nothing of a kind that none is kept of."""
+        kinds = (
+            ("states", n_states, self.states, _reach_states),
+            ("observables", n_observables, self.observables, _reach_observables),
+        )
+        kept = []
+        for name, n, chosen, reach in kinds:
+            size = n if chosen is None else len(chosen)
+            if size:
+                kept.append(Kept(name, size, reach, chosen))
+        return tuple(kept)
+
+    def of_observables(self, names: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the names of the observables that are kept."""
+        return names if self.observables is None else tuple(names[i] for i in self.observables)
 
 
 Sizes = tuple[tuple[str, int], ...]
@@ -89,72 +123,99 @@ class SaveFunctions:
 
 
 @shared_function
-def build_saving(mode: SaveMode, backend: Backend, kept: tuple[Kept, ...]) -> SaveFunctions:
-    """Return the device functions of a mode, for what is kept of each point."""
+def build_saving(
+    mode: SaveMode, backend: Backend, kept: tuple[Kept, ...], observe: Callable | None = None
+) -> SaveFunctions:
+    """Return the device functions of a mode, for what is kept of each point.
+
+    `observe`, a device function ``observe(launch, outputs, point, elapsed, where, due)``, computes
+    what there is of a point beside its state; it is called before a point is kept.
+    """
     make = {SaveMode.FINAL: _final, SaveMode.TIMES: _times, SaveMode.STEPS: _steps}[mode]
-    return SaveFunctions(*(backend.device(function) for function in make(backend, kept)))
+    return SaveFunctions(*(backend.device(function) for function in make(backend, kept, observe)))
 
 
-def _build_store(backend: Backend, kept: tuple[Kept, ...], make: Callable) -> Callable:
+def _build_store(
+    backend: Backend, kept: tuple[Kept, ...], observe: Callable | None, make: Callable
+) -> Callable:
     """Return one function that stores all that is kept; `make` that of one thing."""
-    functions = [backend.device(make(k.size, backend.device(k.reach))) for k in kept]
+    stores = [make(k.size, backend.device(k.reach), k.chosen) for k in kept]
+    functions = [backend.device(store) for store in stores or [_nothing_kept]]
+    if observe is not None:
+        functions.insert(0, observe)
     store = functions[0]
     for function in functions[1:]:
         store = backend.device(_then(store, function))
     return store
 
 
+def _nothing_kept(launch, outputs, point, elapsed, where, due):
+    pass
+
+
 def _then(before: Callable, after: Callable) -> Callable:
-    def both(outputs, point, where, stride, run, due):
-        before(outputs, point, where, stride, run, due)
-        after(outputs, point, where, stride, run, due)
+    def both(launch, outputs, point, elapsed, where, due):
+        before(launch, outputs, point, elapsed, where, due)
+        after(launch, outputs, point, elapsed, where, due)
 
     return both
 
 
-def _beside_other_runs(size: int, reach: Callable) -> Callable:
+def _beside_other_runs(size: int, reach: Callable, chosen: tuple[int, ...] | None):
     """Store the elements of point number `where`, each next to that of the other runs."""
+    places = chosen or ()
 
-    def store(outputs, point, where, stride, run, due):
+    def store(launch, outputs, point, elapsed, where, due):
         array, values = reach(outputs, point)
+        run, stride = launch.run, launch.n_runs
         for i in range(size):
             store_run(array, (where * size + i) * stride, run, due, values[i])
 
-    return store
+    def store_chosen(launch, outputs, point, elapsed, where, due):
+        array, values = reach(outputs, point)
+        run, stride = launch.run, launch.n_runs
+        for i in range(size):
+            store_run(array, (where * size + i) * stride, run, due, values[places[i]])
+
+    return store if chosen is None else store_chosen
 
 
-def _next_to_each_other(size: int, reach: Callable) -> Callable:
+def _next_to_each_other(size: int, reach: Callable, chosen: tuple[int, ...] | None):
     """Store the elements of point number `where` of all points, one after the other."""
+    places = chosen or ()
 
-    def store(outputs, point, where, stride, run, due):
+    def store(launch, outputs, point, elapsed, where, due):
         array, values = reach(outputs, point)
         for i in range(size):
             store_run(array, i, where * size, due, values[i])
 
-    return store
+    def store_chosen(launch, outputs, point, elapsed, where, due):
+        array, values = reach(outputs, point)
+        for i in range(size):
+            store_run(array, i, where * size, due, values[places[i]])
+
+    return store if chosen is None else store_chosen
 
 
-def _final(backend: Backend, kept: tuple[Kept, ...]):
-    store = _build_store(backend, kept, _beside_other_runs)
+def _final(backend: Backend, kept: tuple[Kept, ...], observe: Callable | None):
+    store = _build_store(backend, kept, observe, _beside_other_runs)
 
     def save(launch, outputs, accept, at_stop, saved, elapsed, point):
         return saved
 
     def finish(launch, outputs, valid, saved, elapsed, point):
-        run = launch.run
-        store(outputs, point, 0, launch.n_runs, run, valid)
-        store_run(outputs.times, 0, run, valid, elapsed)
+        store(launch, outputs, point, elapsed, 0, valid)
+        store_run(outputs.times, 0, launch.run, valid, elapsed)
 
     return save, finish
 
 
-def _times(backend: Backend, kept: tuple[Kept, ...]):
-    store = _build_store(backend, kept, _beside_other_runs)
+def _times(backend: Backend, kept: tuple[Kept, ...], observe: Callable | None):
+    store = _build_store(backend, kept, observe, _beside_other_runs)
 
     def save(launch, outputs, accept, at_stop, saved, elapsed, point):
-        inputs, run, n_runs = launch
-        due = accept & at_stop & (saved < inputs.limits[1])
-        store(outputs, point, saved, n_runs, run, due)
+        due = accept & at_stop & (saved < launch.inputs.limits[1])
+        store(launch, outputs, point, elapsed, saved, due)
         return select(due, saved + 1, saved)
 
     def finish(launch, outputs, valid, saved, elapsed, point):
@@ -164,8 +225,8 @@ def _times(backend: Backend, kept: tuple[Kept, ...]):
     return save, finish
 
 
-def _steps(backend: Backend, kept: tuple[Kept, ...]):
-    store = _build_store(backend, kept, _next_to_each_other)
+def _steps(backend: Backend, kept: tuple[Kept, ...], observe: Callable | None):
+    store = _build_store(backend, kept, observe, _next_to_each_other)
 
     def save(launch, outputs, accept, at_stop, saved, elapsed, point):
         run, n_runs = launch.run, launch.n_runs
@@ -173,7 +234,7 @@ def _steps(backend: Backend, kept: tuple[Kept, ...]):
         # how much room the run needs.
         where = load_run(outputs.first, 0, 1, run, n_runs) + saved
         due = accept & (where < load_run(outputs.first, 1, 1, run, n_runs))
-        store(outputs, point, where, n_runs, run, due)
+        store(launch, outputs, point, elapsed, where, due)
         store_run(outputs.times, 0, where, due, elapsed)
         return select(accept, saved + 1, saved)
 

@@ -4,9 +4,16 @@ from cubie.systems.batch import Batch, argument_views, split_batch
 from cubie.systems.consistency import inconsistency
 from cubie.systems.derivatives.choice import Derivatives, derivatives_of, with_jacobian
 from cubie.systems.derivatives.given_jacobian import read_jacobian
-from cubie.systems.errors import BatchShapeError, RightHandSideError
+from cubie.systems.errors import BatchShapeError, ObservableError, RightHandSideError
 from cubie.systems.from_function import trace
 from cubie.systems.mass import with_mass
+from cubie.systems.observables.given import (
+    check_choice,
+    check_observables,
+    chosen,
+    has_observables,
+    observables_of,
+)
 from cubie.systems.references.watched import Watched, fingerprint
 from cubie.systems.symbolic.equations import Equations, equations, read_equations
 from cubie.systems.symbolic.reader import EquationError
@@ -18,14 +25,20 @@ __all__ = [
     "Derivatives",
     "EquationError",
     "Equations",
+    "ObservableError",
     "RightHandSideError",
     "System",
     "Watched",
     "argument_views",
+    "check_choice",
+    "check_observables",
+    "chosen",
     "derivatives_of",
     "equations",
     "fingerprint",
+    "has_observables",
     "inconsistency",
+    "observables_of",
     "read_equations",
     "read_jacobian",
     "split_batch",

@@ -31,6 +31,7 @@ class SystemComponent(CUDAFactory):
 
     name = "system"
     phases = ("evaluate",)
+    first_driver = 0  # in the launch's arrays
 
     def __init__(self, system: Any, dtype, breakpoints: bool = False):
         super().__init__(dtype, {})

@@ -19,6 +19,10 @@ class RightHandSideError(CubieError, ValueError):
         self.of_shape = of_shape
 
 
+class ObservableError(RightHandSideError):
+    """`observables` are no numbers that follow from t, y and args, or cannot be traced."""
+
+
 class BatchShapeError(CubieError, ValueError):
     """The shapes of `y0` and `args` do not say one number of runs."""
 

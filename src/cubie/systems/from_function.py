@@ -8,7 +8,9 @@ expressions are made on demand from the generated module, see `cubie.systems.sym
 
 import hashlib
 import inspect
+import re
 import uuid
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +18,7 @@ from cubie.backend import package_digest, tracing
 from cubie.systems.adapter import plain_function, write_adapter
 from cubie.systems.batch import checked_args
 from cubie.systems.drivers.interpolant import Driver, calls_seen
-from cubie.systems.errors import RightHandSideError, Untraceable
+from cubie.systems.errors import ObservableError, RightHandSideError, Untraceable
 from cubie.systems.parameters import CONTAINERS, leaves_of, parameter_names
 from cubie.systems.references.fingerprint import Unseen
 from cubie.systems.references.originals import original
@@ -62,8 +64,33 @@ def trace(fun, n_states, args=(), *, names=None, cache_dir=None, watched=None):
     return _Request.of(fun, n_states, args, names, cache_dir, content).system()
 
 
+def trace_observables(fun, n_states, args=(), *, names=None, cache_dir=None):
+    """Turn `fun(t, y, *args)`, which returns observables, into straight-line code like `trace`.
+
+    Returns
+    -------
+    System
+        Traced, with an output for each observable (`output_names`).
+
+    Raises
+    ------
+    ObservableError
+        `fun` raises, returns something else than numbers with names, or cannot be traced.
+    """
+    content = Watched(fun).current
+    try:
+        return _ObservableRequest.of(fun, n_states, args, names, cache_dir, content).system()
+    except ObservableError:
+        raise
+    except RightHandSideError as error:  # of what any traced function may do wrong
+        told = re.sub(r"\bfun\b", "observables", str(error))
+        raise ObservableError(told, error.of_shape) from error.__cause__
+
+
 class _Request:
     """One call of `trace`, and the steps that answer it."""
+
+    kind = "right-hand side"
 
     def __init__(self, fun, n_states, args, state_names, store, content):
         self.fun = fun
@@ -80,7 +107,10 @@ class _Request:
 
     def _key(self, content):
         form = [_form(leaf) for leaf in self.leaves]
-        parts = (content, self.n_states, self.state_names, form, _containers(self.args))
+        parts = (
+            *(self.kind, content, self.n_states, self.state_names, form),
+            _containers(self.args),
+        )
         # A new version of the package never meets what an old one made of the function.
         return hashlib.sha256(f"{package_digest()} {parts!r}".encode()).hexdigest()
 
@@ -119,7 +149,10 @@ class _Request:
         if source is None or entry.get("kind") != "traced":
             return None
         path = self.store.module_path(entry["digest"])
-        return self._system(source, (path, entry["digest"]), "traced", note=note)
+        return self._cached_system(entry, source, (path, entry["digest"]), note)
+
+    def _cached_system(self, entry, source, kept, note) -> System | None:
+        return self._system(source, kept, "traced", note=note)
 
     def _baked(self, entry):
         """Return the numbers of the leaves that became constants, as an entry tells them."""
@@ -158,6 +191,7 @@ class _Request:
         )
         from cubie.systems.tracing.tracer import trace_outputs
 
+        returned = self._returned()
         watch, changed = Watch(self.fun), []
         plain = original(self.fun)
         for fun in (self.fun, plain):
@@ -165,19 +199,16 @@ class _Request:
         watch.add(self.args, "args")
         plain = watch.watched(plain, changed)
         with calls_seen() as called:
-            results = plain_results(plain, self.n_states, self.args, self.fun)
+            results = plain_results(plain, self.n_states, self.args, self.fun, returned)
         known = (self.store.read_entry(self.key) or {}) if self.key else {}
         baked = frozenset(self._baked(known))
         try:
             outputs, baked, note = trace_outputs(
-                self.fun, self.n_states, self.args, self.leaves, baked, changed
+                self.fun, self.n_states, self.args, self.leaves, baked, returned, changed
             )
             drivers = drivers_in(outputs)
-            source = write_module(
-                outputs, self._title(), self.state_names, self.parameter_names,
-                {number: driver.pieces.structure for number, driver in drivers.items()},
-            )  # fmt: skip
-            check_against_original(source, plain, self.args, results, [*drivers.values()])
+            source = self._written(write_module, outputs, drivers)
+            check_against_original(source, plain, self.args, results, returned, [*drivers.values()])
         except Untraceable as reason:
             if called:
                 raise RightHandSideError(
@@ -187,19 +218,40 @@ class _Request:
             check_stateless(self.fun, changed)
             note = writes_to_states(written_states(plain, self.args, results))
             why = f"{reason}. {note.rstrip('.')}" if note else str(reason)
-            self._remember(self._integers(), kind="compiled", note=why)
-            return self._compiled(why)
+            return self._untraced(why)
         finally:
             watch.restore()
-        kept = self.store.write_module(source)
+        more, kept = self._about_outputs(returned), self.store.write_module(source)
         if drivers:
             # Where samples are is not written: found out anew by each process.
             where = {id(leaf.value): leaf.path for leaf in self.leaves}
-            sources = tuple(where.get(id(driver), driver) for driver in drivers.values())
-            return self._system(source, kept, "traced", note=note, drivers=sources)
-        system = self._system(source, kept, "traced", note=note)
-        self._remember(baked, kind="traced", digest=system.digest, note=note)
+            more["drivers"] = tuple(where.get(id(d), d) for d in drivers.values())
+            return self._system(source, kept, "traced", note=note, **more)
+        system = self._system(source, kept, "traced", note=note, **more)
+        self._remember(baked, kind="traced", digest=system.digest, note=note, **self._told(system))
         return system
+
+    def _returned(self) -> Any:
+        from cubie.systems.tracing.returned import OfStates
+
+        return OfStates(self.n_states)
+
+    def _written(self, write_module, outputs, drivers, in_place=True):
+        names = self.state_names, self.parameter_names
+        structures = {number: driver.pieces.structure for number, driver in drivers.items()}
+        return write_module(outputs, self._title(), *names, in_place, structures)
+
+    def _about_outputs(self, returned):
+        """Return what the outputs are, where they are no derivatives."""
+        return {}
+
+    def _told(self, system):
+        """Return what an entry says of them."""
+        return {}
+
+    def _untraced(self, why):
+        self._remember(self._integers(), kind="compiled", note=why)
+        return self._compiled(why)
 
     def _title(self):
         name = getattr(self.fun, "__qualname__", type(self.fun).__qualname__)
@@ -246,6 +298,43 @@ class _Request:
             constants=constants,
             samples=sample_points(self.n_states, self.args),
         )
+
+
+class _ObservableRequest(_Request):
+    """One call of `trace_observables`."""
+
+    kind = "observables"
+
+    def _returned(self):
+        from cubie.systems.tracing.returned import Observed
+
+        return Observed(self.state_names)
+
+    def _written(self, write_module, outputs, drivers, in_place=False):
+        return super()._written(write_module, outputs, drivers, in_place)
+
+    def _about_outputs(self, returned):
+        return {"n_outputs": len(returned.names), "output_names": returned.names}
+
+    def _told(self, system):
+        return {"outputs": list(system.output_names)}
+
+    def _cached_system(self, entry, source, kept, note):
+        names = entry.get("outputs")
+        if type(names) is not list or not names or any(type(name) is not str for name in names):
+            return None
+        of_outputs = {"n_outputs": len(names), "output_names": tuple(names)}
+        return self._system(source, kept, "traced", note=note, **of_outputs)
+
+    def _untraced(self, why):
+        raise ObservableError(
+            f"observables cannot be traced to straight-line code: {why}. Write them without what "
+            "is named there (np.where in place of loops that depend on the states, functions of "
+            "math and NumPy), or save the states and compute them from `result.y`."
+        )
+
+    def _title(self):
+        return f"Observables of {self.n_states} states, {len(self.parameter_names)} parameters."
 
 
 # Numbers of these are alike to a function that gets a symbol in their place.

@@ -19,7 +19,7 @@ MOST_MODULES = 256  # that are found again in a process
 
 _MATH = PRIMITIVES - set(FROM_BACKEND)
 _CONSTANTS = ("inf", "nan")
-_CALLING = ("RHS", "JACOBIAN", "JVP", "DIAGONAL", "TIME_DERIVATIVE")
+_CALLING = ("RHS", "JACOBIAN", "JVP", "DIAGONAL", "TIME_DERIVATIVE", "OBSERVE_WITH_RATE")
 _ABOUT_CALLS = tuple(f"{name}_{fact}" for name in _CALLING for fact in ("DRIVEN", "CALLS"))
 _FACTS = ("PATTERN", "AUTONOMOUS", "DRIVERS", *_ABOUT_CALLS)
 # No powers and shifts: of whole numbers they may take forever.

@@ -3,6 +3,7 @@
 import keyword
 import math
 import re
+from types import MappingProxyType
 
 from cubie.systems.drivers.calls import NONE, Calls, calls_of, drivers_called
 from cubie.systems.tracing.expression import Expr
@@ -68,7 +69,7 @@ class Writer:
             if name not in self.taken:
                 return name
 
-    def write(self, outputs, replaced=()):
+    def write(self, outputs, replaced=(), places=None):
         """Write `target[at + i] = outputs[i]`, each as soon as what it needs is there.
 
         Parameters
@@ -77,12 +78,15 @@ class Writer:
         replaced : sequence of Expr, optional
             Leaf i is read before output i is stored, if at all: `target` may be the vector of
             these leaves.
+        places : sequence of str, optional
+            Where each output goes instead.
         """
         uses = self._count_uses(outputs)
         done = set()
         for i, output in enumerate(outputs):
             overwritten = [leaf for leaf in replaced[i : i + 1] if leaf.serial in uses]
-            self._store(f"{self.target}[at + {i}]", output, overwritten, uses, done)
+            place = f"{self.target}[at + {i}]" if places is None else places[i]
+            self._store(place, output, overwritten, uses, done)
 
     def write_arguments(self, calls):
         """Write `d[slot] = argument` for each (call, argument)."""
@@ -192,27 +196,31 @@ class Writer:
         return ("math.inf", ATOM) if value > 0.0 else ("-math.inf", BINDING["neg"])
 
 
-def write_module(outputs, title, state_names, parameter_names, structures=()):
+def write_module(
+    outputs, title, state_names, parameter_names, in_place=True, structures=MappingProxyType({})
+):
     """Return the source of the module that holds `rhs(t, y, p, dy, at)`.
 
-    With `at` zero, `dy` may be `y`: no state is read after its derivative is stored. Where drivers
-    are called, `rhs(t, y, p, d, dy, at)` reads what is looked up before.
+    With `at` zero, `dy` may be `y`: no state is read after its derivative is stored. Unless
+    `in_place` is False, as for outputs that are no derivatives. Where drivers are called,
+    `rhs(t, y, p, d, dy, at)` reads what is looked up before.
 
     Parameters
     ----------
-    outputs : sequence of Expr or float, (n_states,)
-        Derivative of each state.
+    outputs : sequence of Expr or float
+        Derivative of each state, or other outputs.
     title : str
         First line of the module's docstring.
     structures : mapping of int to tuple
         Of each driver that is called, what code depends on.
     """
     graph = next((output.graph for output in outputs if type(output) is Expr), None)
+    replaced = [graph.leaf("y", i) for i in range(len(outputs))] if graph and in_place else ()
     nodes = reachable(outputs)
     numbers = {number: k for k, number in enumerate(drivers_called(nodes))}
     calls = calls_of(nodes, numbers)
     writer = Writer(state_names, parameter_names, calls=calls)
-    writer.write(outputs, [graph.leaf("y", i) for i in range(len(outputs))] if graph else ())
+    writer.write(outputs, replaced)
     facts, before, modules = "", "", writer.modules
     if numbers:
         facts = f"\nDRIVERS = {tuple(structures[number] for number in numbers)!r}\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import Factory, field, frozen
 
 from cubie.systems.batch import parameter_columns
 from cubie.systems.drivers.interpolant import Driver
@@ -33,6 +33,10 @@ class System:
         The generated module, where it is kept if it can be, and a hash of all that it computes.
     state_names, parameter_names : tuple of str
         One a slot.
+    n_outputs : int
+        How many numbers `rhs` writes: those of states have one each, observables any number.
+    output_names : tuple of str
+        One an output; the states' own of derivatives.
     note : str
         A sentence about the way taken; of a traced system, about what runs leave undone.
     function : callable
@@ -68,6 +72,10 @@ class System:
     jacobian_rows: "tuple[System, ...]" = field(default=(), repr=False)
     jacobian_note: str = field(default="", repr=False)
     drivers: tuple = field(default=(), eq=False, repr=False)
+    n_outputs: int = field(default=Factory(lambda self: self.n_states, takes_self=True))
+    output_names: tuple[str, ...] = field(
+        default=Factory(lambda self: self.state_names, takes_self=True), repr=False
+    )
 
     @property
     def module(self):

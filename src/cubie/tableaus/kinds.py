@@ -6,6 +6,7 @@ from typing import Self
 
 from attrs import converters, evolve, field, frozen
 
+from cubie.tableaus.continuous import Interpolant, continuous_extension
 from cubie.tableaus.exact import (
     Matrix,
     Vector,
@@ -258,6 +259,32 @@ class RosenbrockTableau(Tableau):
         return self.c_exact[-1] == 1 and self.b_exact == tuple(
             x + y for x, y in zip(self.a_exact[-1], unit, strict=True)
         )
+
+    def _extension(self) -> Interpolant:
+        gammas, alphas = self.gamma_matrix_exact, self.alpha_exact
+        chain = [
+            [x + y for x, y in zip(*rows, strict=True)] for rows in zip(alphas, gammas, strict=True)
+        ]
+        found = continuous_extension(
+            float_rows(alphas), float_rows(matrix(chain)), floats(self.weights_exact), self.order
+        )
+        # Of increments instead of derivatives: k = Gamma**-1 u, with Gamma**-1 = I/gamma - C.
+        inverted = [
+            [(1.0 / self.gamma if i == j else 0.0) - x for j, x in enumerate(row)]
+            for i, row in enumerate(self.C)
+        ]
+        powers = range(found.degree)
+        weights = [
+            tuple(
+                sum(
+                    row[power] * entries[j]
+                    for row, entries in zip(found.weights, inverted, strict=True)
+                )
+                for power in powers
+            )
+            for j in range(self.n_stages)
+        ]
+        return Interpolant(tuple(weights), found.order)
 
     def without_error_estimate(self) -> Self:
         """Return the method for fixed steps, without the stages that only the estimate reads."""

@@ -8,6 +8,7 @@ from typing import NoReturn, Self
 import numpy as np
 from attrs import converters, evolve, field, fields, frozen, validators
 
+from cubie.tableaus.continuous import Interpolant, continuous_extension
 from cubie.tableaus.exact import Matrix, Vector, float_rows, floats, matrix, vector
 
 # Tables in the literature carry at least sixteen digits, so their sums close to this, relative
@@ -139,6 +140,18 @@ class Tableau:
     @cached_property
     def interpolant(self) -> tuple[tuple[float, ...], ...] | None:
         return None if self.interpolant_exact is None else float_rows(self.interpolant_exact)
+
+    @cached_property
+    def continuous(self) -> Interpolant:
+        """The solution inside a step: the published interpolant, or `continuous_extension`."""
+        if self.interpolant is not None and self.interpolant_order is not None:
+            degree = max(map(len, self.interpolant))
+            rows = tuple(row + (0.0,) * (degree - len(row)) for row in self.interpolant)
+            return Interpolant(rows, self.interpolant_order)
+        return self._extension()
+
+    def _extension(self) -> Interpolant:
+        return continuous_extension(self.a, self.a, self.b, self.order)
 
     @property
     def has_error_estimate(self) -> bool:

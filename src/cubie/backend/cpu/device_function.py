@@ -60,10 +60,13 @@ class Compilation:
                 self.target_context._defns.pop(key, None)
 
     def compile(self, called: DeviceFunction, arguments: tuple) -> Lowered:
-        """Lower a function for argument types, once."""
-        key = (called.function, arguments)
+        """Lower a function for argument types, once; one that is being lowered calls it."""
         if self._under_way:
             self._under_way[-1].calls[called, arguments] = None
+        return self._compile(called, arguments)
+
+    def _compile(self, called: DeviceFunction, arguments: tuple) -> Lowered:
+        key = (called.function, arguments)
         if key not in self._compiled:
             fastmath = (self._fastmath and called.faithful) or self._fastmath
             frozen_fastmath = frozenset(fastmath) if fastmath else None
@@ -84,7 +87,9 @@ class Compilation:
         for known in looks.known():
             symbols = {}
             for call in known.calls:
-                callee = self.compile(looks.callees[call.callee], call.arguments)
+                # What the function found calls, one that is being lowered does not: that is
+                # found again only where all that it calls is known to be among its constants.
+                callee = self._compile(looks.callees[call.callee], call.arguments)
                 if callee.signature.return_type != call.returned:
                     break
                 symbols[call.symbol] = callee.fndesc.llvm_func_name

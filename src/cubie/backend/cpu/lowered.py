@@ -112,11 +112,15 @@ class Looks:
         return cls((looked_at, called.inline, arguments, fastmath), callees)
 
     def known(self) -> list[Known]:
-        """Return what was lowered of such functions."""
-        return _known.get(self.key, [])
+        """Return what was lowered of such functions, which are used last from now on."""
+        found = _known.pop(self.key, None)
+        if found is None:
+            return []
+        _known[self.key] = found
+        return found
 
     def keep(self, known: Known) -> None:
-        """Remember a function."""
+        """Remember a function; forget those that were not used for longest."""
         if ADDRESS_OF_PROCESS not in known.bitcode:
             _known.setdefault(self.key, []).append(known)
             if len(_known) > MOST_FUNCTIONS:

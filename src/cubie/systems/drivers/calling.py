@@ -23,7 +23,8 @@ def build_driven(
     ----------
     system : SystemComponent
     name : str
-        Of the function in its module: "rhs", "jacobian", "jvp", "diagonal", "time_derivative".
+        Of the function in its module: "rhs", "jacobian", "jvp", "diagonal", "time_derivative",
+        "observe_with_rate".
     module : module
         With the calls of the function.
     generated : callable
@@ -85,9 +86,23 @@ class _Product:
         return driven
 
 
+class _WithRate:
+    """Functions of (t, y, dy, p, out, rate)."""
+
+    @staticmethod
+    def with_drivers(generated, limit, answer):
+        def driven(t, y, dy, given, out, rate):
+            now = limit(t, given)
+            answer(now, y, given)
+            generated(now, y, dy, given.parameters, given.drivers, out, rate)
+
+        return driven
+
+
 _SHAPES: dict[str, Any] = {
     **dict.fromkeys(("rhs", "jacobian", "diagonal", "time_derivative"), _RightHandSide),
     "jvp": _Product,
+    "observe_with_rate": _WithRate,
 }
 
 
@@ -215,7 +230,7 @@ def _at_an_argument(value: Callable, slot: int) -> Callable:
 def _build_value(backend: Backend, system: Any, number: int, order: int) -> Callable:
     """Return ``value(given, x)``: what a driver gives, and note that it has nothing there."""
     structure = system.system.structures[number]
-    look_up = build_lookup(backend, number, structure, order)
+    look_up = build_lookup(backend, system.first_driver + number, structure, order)
     slot, outside = system.n_parameters, backend.constant(OUTSIDE)
 
     def value(given, x):
@@ -227,5 +242,5 @@ def _build_value(backend: Backend, system: Any, number: int, order: int) -> Call
         given.parameters[slot] = select(lacking, outside, given.parameters[slot])
         return found
 
-    bounded = structure[2]
+    bounded = structure[2] and system.may_leave_samples
     return backend.device(watched if bounded else value)

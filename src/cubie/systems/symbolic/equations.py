@@ -29,7 +29,7 @@ from cubie.systems.symbolic.reader import (
     read,
 )
 
-_STATE = "_state"  # no user's name begins with an underscore
+STATE = "_state"  # no user's name begins with an underscore
 _DERIVATIVE = re.compile(r"(?:d\s*(?P<a>\w+)\s*/\s*dt|(?P<b>\w+)\s*'|d(?P<c>\w+))$")
 
 _EQUALS = re.compile(r"(?<![<>=!])=(?!=)")
@@ -54,8 +54,19 @@ class Equations:
         init=False,
         eq=False,
         repr=False,
-        default=Factory(lambda self: _compiled(self._source), takes_self=True),
+        default=Factory(lambda self: compiled(self._source), takes_self=True),
     )
+
+    @property
+    def definitions(self) -> tuple[str, ...]:
+        """The assignments of states and quantities, as Python."""
+        return tuple(line.strip() for line in self._source.splitlines()[1:-1])
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """What equations define that is no derivative; each after those that it uses."""
+        lines = self.definitions[len(self.states) :]
+        return tuple(line.partition(" = ")[0] for line in lines)
 
     def __reduce__(self):
         return Equations, (self.states, self.parameters, self._source)
@@ -203,7 +214,7 @@ def _assemble(pairs, wanted, parameters) -> Equations:
         odd = sorted(set(states) ^ set(rates))
         raise EquationError(f"States and equations do not match: {', '.join(odd)}.")
     _require_one_meaning(states, quantities, parameters)
-    texts = {name: _text(side) for name, side in {**quantities, **rates}.items()}
+    texts = {name: as_text(side) for name, side in {**quantities, **rates}.items()}
     used = {name: names_in(name, text) for name, text in texts.items()}
     known = {TIME, *states, *quantities}
     for name in (*texts, *(n for names in used.values() for n in names)):
@@ -229,7 +240,8 @@ def _require_one_meaning(states, quantities, parameters) -> None:
         raise EquationError(f"`{both}` has an equation, and is listed as a parameter too.")
 
 
-def _text(side) -> str:
+def as_text(side) -> str:
+    """Return the right side of an equation in the language that text is given in."""
     if isinstance(side, str):
         return side.replace("^", "**")
     if hasattr(side, "free_symbols"):
@@ -279,15 +291,17 @@ def _sympy_text(expression) -> str:
 
 
 def _source(states, parameters, texts, used, quantities) -> str:
-    lines = [f"{name} = {_STATE}[{i}]" for i, name in enumerate(states)]
-    lines += [f"{name} = {read(name, texts[name])[0]}" for name in _in_order(used, quantities)]
+    lines = [f"{name} = {STATE}[{i}]" for i, name in enumerate(states)]
+    lines += [
+        f"{name} = {read(name, texts[name])[0]}" for name in in_order_of_use(used, quantities)
+    ]
     rates = ", ".join(read(name, texts[name])[0] for name in states)
-    arguments = ", ".join((TIME, _STATE, *parameters))
+    arguments = ", ".join((TIME, STATE, *parameters))
     body = "".join(f"    {line}\n" for line in lines)
     return f"def right_hand_side({arguments}):\n{body}    return [{rates}]\n"
 
 
-def _in_order(used, quantities) -> list[str]:
+def in_order_of_use(used, quantities) -> list[str]:
     """Return quantities so that each comes after those it uses."""
     done: list[str] = []
 
@@ -306,10 +320,11 @@ def _in_order(used, quantities) -> list[str]:
     return done
 
 
-def _compiled(source: str) -> Callable:
+def compiled(source: str, name: str = "right_hand_side") -> Callable:
+    """Return the function of a generated text, with the functions that text may call."""
     namespace: dict[str, Any] = {
-        f"_{name}": getattr(np, NUMPY_NAMES.get(name, name), None) or getattr(math, name)
-        for name in (*FUNCTIONS, "power")
+        f"_{word}": getattr(np, NUMPY_NAMES.get(word, word), None) or getattr(math, word)
+        for word in (*FUNCTIONS, "power")
     }
     # The name of a module of its own, so that the cache tells its functions apart.
     namespace |= {"__name__": "equations"}
@@ -318,4 +333,4 @@ def _compiled(source: str) -> Callable:
         exec(compile(source, "<equations>", "exec"), namespace)
     except SyntaxError as error:
         raise EquationError(f"A name cannot be one in Python: {error.text}.") from None
-    return namespace["right_hand_side"]
+    return namespace[name]

@@ -45,7 +45,7 @@ def expressions(system, graph=None):
     exec(code, namespace)
     states = [graph.leaf("y", i) for i in range(system.n_states)]
     parameters = [graph.leaf("p", i) for i in range(system.n_parameters)]
-    derivatives = [0.0] * system.n_states
+    derivatives = [0.0] * system.n_outputs
 
     def look_up(number, order, argument):
         return graph.node(CALL, float(number), float(order), argument)

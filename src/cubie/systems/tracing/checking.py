@@ -10,20 +10,21 @@ import numpy as np
 from cubie.systems.batch import parameter_columns
 from cubie.systems.drivers.calls import plain_rhs
 from cubie.systems.drivers.interpolant import outside_is_nan
-from cubie.systems.errors import RightHandSideError, Untraceable
+from cubie.systems.errors import Untraceable
 from cubie.systems.tracing.arithmetic import NUMPY_NAMES
-from cubie.systems.tracing.tracer import explain, output_entries
+from cubie.systems.tracing.tracer import explain
 
 RELATIVE_TOLERANCE = 1e-8
 
 
-def plain_results(fun, n_states, args, asked):
-    """Call `fun` at two points with positive states and return [(t, y, derivative)].
+def plain_results(fun, n_states, args, asked, returned):
+    """Call `fun` at two points with positive states and return [(t, y, numbers)].
 
     Raises
     ------
     RightHandSideError
-        When `fun` raises at both, returns no derivative, or is not a function of its arguments.
+        When `fun` raises at both, returns not what it must (`returned`), or is not a function of
+        its arguments.
     """
     results, first_error = [], None
     for t, y in _points(n_states, positive=True):
@@ -32,17 +33,17 @@ def plain_results(fun, n_states, args, asked):
         except Exception as error:
             first_error = first_error or error
             continue
-        results.append((t, y, _numbers(outcome, n_states)))
+        results.append((t, y, _numbers(outcome, returned)))
     if not results:
-        raise RightHandSideError(
-            f"fun raises for {n_states} states and these args: {explain(first_error)}"
-            f"{_of_order(asked)}"
+        raise returned.error(
+            f"{returned.function} raises for {n_states} states and these args: "
+            f"{explain(first_error)}{_of_order(asked, returned.function)}"
         ) from first_error
     t, y, derivative = results[0]
-    if not np.array_equal(_numbers(_call(fun, t, y, args), n_states), derivative, equal_nan=True):
-        raise RightHandSideError(
-            "fun gave two results for the same t, y and args (random numbers, or a state of its "
-            "own?); a right-hand side must depend on its arguments only."
+    if not np.array_equal(_numbers(_call(fun, t, y, args), returned), derivative, equal_nan=True):
+        raise returned.error(
+            f"{returned.function} gave two results for the same t, y and args (random numbers, or "
+            f"a state of its own?); {returned.purpose} must depend on its arguments only."
         )
     return results
 
@@ -57,7 +58,7 @@ def written_states(fun, args, results):
     return written
 
 
-def _of_order(fun):
+def _of_order(fun, called):
     """Say in which order arguments come, where those of a function look exchanged."""
     try:
         names = list(inspect.signature(fun).parameters)
@@ -65,7 +66,10 @@ def _of_order(fun):
         return ""
     if len(names) < 2 or names[1] not in ("t", "time") or names[0] in ("t", "time"):
         return ""
-    return f" The time comes first: fun is called as fun(t, y, *args), not as fun({names[0]}, t)."
+    return (
+        f" The time comes first: {called} is called as {called}(t, y, *args), not as "
+        f"{called}({names[0]}, t)."
+    )
 
 
 def _points(n_states, positive):
@@ -84,8 +88,8 @@ def sample_points(n_states, args):
     return tuple((t, y, parameters) for t, y in _points(n_states, positive=True))
 
 
-def _numbers(outcome, n_states):
-    return np.array(output_entries(outcome, n_states), dtype=float)
+def _numbers(outcome, returned):
+    return np.array(returned.entries(outcome), dtype=float)
 
 
 def _call(fun, t, y, args, given=None):
@@ -97,7 +101,7 @@ def _call(fun, t, y, args, given=None):
         return fun(np.float64(t), y.copy() if given is None else given, *args)
 
 
-def check_against_original(source, fun, args, results, drivers=()):
+def check_against_original(source, fun, args, results, returned, drivers=()):
     """Compare generated source with `fun`, at the points of `plain_results` and with any signs.
 
     Negative states come only now: a function that could be traced has no loop that might never
@@ -114,9 +118,9 @@ def check_against_original(source, fun, args, results, drivers=()):
     for t, y in _points(n_states, positive=False):
         # Outside its domain `fun` may raise where compiled code gives nan.
         with contextlib.suppress(Exception):
-            results = [*results, (t, y, _numbers(_call(fun, t, y, args), n_states))]
+            results = [*results, (t, y, _numbers(_call(fun, t, y, args), returned))]
     for t, y, expected in results:
-        got = np.empty(n_states)
+        got = np.empty(len(expected))
         try:
             with np.errstate(all="ignore"), outside_is_nan():
                 rhs(np.float64(t), y, parameters, got, 0)
@@ -127,8 +131,8 @@ def check_against_original(source, fun, args, results, drivers=()):
         if not close.all():
             i = int(np.argmin(close))
             raise Untraceable(
-                f"its traced form differs from fun itself (state {i} at t={t}: {got[i]:.6g} "
-                f"instead of {expected[i]:.6g})"
+                f"its traced form differs from {returned.function} itself "
+                f"({returned.label(i)} at t={t}: {got[i]:.6g} instead of {expected[i]:.6g})"
             )
 
 

@@ -6,7 +6,6 @@ conditional expression needs no rewriting, as long as there are few of them. Wha
 in a function that catches it is a condition too, see `cubie.systems.tracing.exceptions`.
 """
 
-import math
 import traceback
 from typing import Any, NamedTuple
 
@@ -31,10 +30,9 @@ from cubie.systems.references.stateless import (
     written_arrays,
 )
 from cubie.systems.tracing import arithmetic as ex
-from cubie.systems.tracing.arrays import UNSET, traced
+from cubie.systems.tracing.arrays import traced
 from cubie.systems.tracing.exceptions import is_foreseen, mark_plain
-from cubie.systems.tracing.expression import Expr, Graph
-from cubie.systems.tracing.nodes import operand
+from cubie.systems.tracing.expression import Graph
 from cubie.systems.tracing.paths import Paths, join
 from cubie.systems.tracing.rewiring import Rewiring
 
@@ -50,11 +48,13 @@ class Way(NamedTuple):
 WAYS = (Way(False, 64), Way(True, 1000), Way(False, 1000))
 
 
-def trace_outputs(fun, n_states, args, leaves, baked, changed=()):
-    """Return the derivatives as expressions, which leaves became constants, and a note.
+def trace_outputs(fun, n_states, args, leaves, baked, returned, changed=()):
+    """Return what `fun` returns as expressions, which leaves became constants, and a note.
 
     Parameters
     ----------
+    returned : cubie.systems.tracing.returned.Returned
+        What it must return.
     baked : frozenset of int
         Leaves known to be needed as plain ints.
     changed : list of (Record, key, value)
@@ -65,14 +65,14 @@ def trace_outputs(fun, n_states, args, leaves, baked, changed=()):
     Untraceable
         With the offending line of the user's code.
     RightHandSideError
-        When what `fun` returns cannot be the derivative.
+        When what `fun` returns is not what it must.
     """
     integers = frozenset(i for i, leaf in enumerate(leaves) if leaf.numeric and leaf.integer)
     ways = iter(WAYS)
     way = next(ways)
     while True:
         try:
-            outputs, note = _trace_once(fun, n_states, args, leaves, baked, changed, way)
+            outputs, note = _trace_once(fun, n_states, args, leaves, baked, returned, changed, way)
             return outputs, baked, note
         except NeedsInteger as need:
             baked |= need.leaves
@@ -89,7 +89,7 @@ def trace_outputs(fun, n_states, args, leaves, baked, changed=()):
             baked |= integers
 
 
-def _trace_once(fun, n_states, args, leaves, baked, plainly_changed, way):
+def _trace_once(fun, n_states, args, leaves, baked, returned, plainly_changed, way):
     graph = Graph(catching=lambda: rewire.catches)
     time = graph.leaf("t")
     states = [graph.leaf("y", i) for i in range(n_states)]
@@ -113,12 +113,12 @@ def _trace_once(fun, n_states, args, leaves, baked, plainly_changed, way):
                 result = copy(time, y, *given)
             except Exception as error:
                 if is_foreseen(error):
-                    return [math.nan] * n_states
+                    return returned.nothing()
                 raise
             written.update(i for i, state in enumerate(states) if y[i] is not state)
             if rewire.catches and Refusal.latest.refusal is not None:
                 raise Refusal.latest.refusal
-            return output_entries(result, n_states)
+            return returned.entries(result)
 
         paths = Paths(way.most_paths)
         graph.decide = paths.decide
@@ -159,67 +159,6 @@ def _traced_leaf(graph, i, leaf, baked, rewire):
     if not leaf.shape and not isinstance(leaf.value, np.ndarray):
         return slots[0] if isinstance(leaf.value, np.generic) else mark_plain(slots[0])
     return traced(np.array(slots, dtype=object).reshape(leaf.shape))
-
-
-def output_entries(result, n_states):
-    """Return the derivatives that `fun` returned as a list of numbers or expressions."""
-    if isinstance(result, Expr) or np.isscalar(result):
-        if n_states == 1:
-            result = [result]
-        else:
-            raise RightHandSideError(
-                f"fun returned one number for {n_states} states; it must return a sequence "
-                f"of {n_states}, the derivative of each state."
-            )
-    if (
-        result is None
-        or isinstance(result, (str, bytes, dict, set))
-        or not hasattr(result, "__len__")
-    ):
-        hint = " Is there a `return`?" if result is None else ""
-        raise RightHandSideError(
-            f"fun returned {_what(result)}; it must return a list, tuple or array of "
-            f"{n_states} numbers, the derivative of each state.{hint}"
-        )
-    if isinstance(result, np.ndarray) and result.ndim != 1:
-        raise RightHandSideError(
-            f"fun returned an array of shape {result.shape}; it must have shape ({n_states},).",
-            of_shape=True,
-        )
-    if len(result) != n_states:
-        of_shape = isinstance(result, np.ndarray)
-        raise RightHandSideError(
-            f"fun returned {len(result)} values for {n_states} states.", of_shape=of_shape
-        )
-    return [_output_entry(entry, i) for i, entry in enumerate(result)]
-
-
-def _output_entry(entry, i):
-    if isinstance(entry, np.ndarray) and entry.ndim == 0:
-        entry = entry.item()
-    if entry is UNSET:
-        raise RightHandSideError(
-            f"fun returned an array made by np.empty without assigning entry {i}."
-        )
-    if isinstance(entry, (complex, np.complexfloating)):
-        raise RightHandSideError(
-            f"fun returned a complex number for state {i}; states are real. Integrate real and "
-            "imaginary parts as two states."
-        )
-    number = NotImplemented if isinstance(entry, str) else operand(entry)
-    if number is NotImplemented:
-        raise RightHandSideError(
-            f"fun returned {_what(entry)} for state {i}; it must be one number.",
-            of_shape=bool(getattr(entry, "shape", ())),
-        )
-    return number
-
-
-def _what(value):
-    if value is None:
-        return "None"
-    shape = getattr(value, "shape", None)
-    return f"an array of shape {shape}" if shape else f"a {type(value).__name__} ({value!r:.60})"
 
 
 def explain(error):

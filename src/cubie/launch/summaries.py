@@ -1,0 +1,116 @@
+"""Summaries of runs as users get them, of the slots that the kernel wrote."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from cubie.errors import InvalidOption, InvalidProblem
+from cubie.reals import NotReal, real
+from cubie.run.summaries.kinds import Clock
+from cubie.run.summaries.request import Tracking
+
+EVER = (0.0, float("inf"))  # from the start of a run on
+
+
+@frozen
+class Window:
+    """The part of time that summaries are of.
+
+    Attributes
+    ----------
+    first, last : float
+        Both in time as users tell it; `last` is infinite where there is no end.
+    """
+
+    first: float
+    last: float
+
+    @classmethod
+    def read(cls, window: Any, after: Any) -> Window | None:
+        """Read `window=` and `after=`.
+
+        Raises
+        ------
+        InvalidOption
+            For what is no (first, last) in that order, and where both are given.
+        """
+        if window is None and after is None:
+            return None
+        if window is not None and after is not None:
+            raise InvalidOption("after", after, advice="Give either `window` or `after`, not both.")
+        try:
+            if window is None:
+                return cls(_finite(after), float("inf"))
+            first, last = map(_finite, window)
+        except (NotReal, TypeError, ValueError) as error:
+            name, given = ("after", after) if window is None else ("window", window)
+            how = "a number" if window is None else "two numbers (first, last)"
+            raise InvalidOption(name, given, advice=f"It must be {how}.") from error
+        if not first < last:
+            raise InvalidOption("window", window, advice="Its end must lie after its start.")
+        return cls(first, last)
+
+    def elapsed(self, span: tuple[float, float]) -> tuple[float, float]:
+        """Return it counted from the start of runs over `span`.
+
+        Raises
+        ------
+        InvalidProblem
+            Where it has nothing in common with the span.
+        """
+        start, end = span
+        low, high = (start, end) if start <= end else (end, start)
+        if self.first >= high or self.last <= low:
+            told = f"({self.first}, {self.last})" if self.last < EVER[1] else f"after {self.first}"
+            raise InvalidProblem(
+                "window", f"is {told}, of which t_span, {span}, has nothing. Let them overlap."
+            )
+        if start <= end:
+            return max(self.first - start, 0.0), self.last - start
+        return max(start - self.last, 0.0), start - self.first
+
+
+def _finite(given: Any) -> float:
+    number = real(given)
+    if not np.isfinite(number):
+        raise NotReal("is not finite")
+    return number
+
+
+def summaries_of(
+    written: np.ndarray, tracking: Tracking, n_runs: int | None, span: tuple[float, float]
+) -> dict[Any, dict[str, Any]]:
+    """Return the summaries of runs, by quantity and label.
+
+    Parameters
+    ----------
+    written : ndarray (n_slots * n_runs,)
+    tracking : Tracking
+    n_runs : int or None
+        None for one run without a run axis.
+    span : (float, float)
+    """
+    slots = written.reshape(tracking.n_slots, -1).astype(float)
+    slots[:, slots[0] < 0.0] = np.nan
+    clock = Clock(span[0], -1.0 if span[1] < span[0] else 1.0)
+    found: dict[Any, dict[str, Any]] = {}
+    of_quantities = [(0, one) for one in tracking.states]
+    of_quantities += [(tracking.n_state_slots, one) for one in tracking.observables]
+    for offset, tracked in of_quantities:
+        results = {}
+        for label, summary, at in tracked.summaries:
+            own = slots[offset + at : offset + at + summary.n_slots]
+            value = summary.result(own, clock)
+            results[label] = _of_one(value) if n_runs is None else value
+        found[tracked.key] = results
+    return found
+
+
+def _of_one(value: Any) -> Any:
+    """Return a result of one run without its run axis."""
+    if isinstance(value, tuple):
+        return type(value)(*map(_of_one, value))
+    return value[0]

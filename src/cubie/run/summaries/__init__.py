@@ -1,0 +1,1 @@
+"""Summaries: what is left of a trajectory when a run is over, without points of it."""

@@ -1,0 +1,280 @@
+"""Device functions that follow one state, or all observables, over the pieces of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from cubie.backend import select
+from cubie.factory import BuildContext
+from cubie.run.clock import time_of
+from cubie.run.driving import build_given_observed
+from cubie.run.summaries.cubic import build_cut, build_piece
+from cubie.run.summaries.kinds import Summary
+from cubie.run.summaries.request import Tracked, Tracking
+
+
+def register_summaries(loop: Any, tracking: Tracking) -> None:
+    """Register the buffers of a loop's summaries.
+
+    Numbers of a run live as long as it does. What observables are computed from lives while a step
+    is summarised.
+    """
+    # The first number says since when a run is summarised.
+    loop.register_buffer(
+        "state_summary", tracking.n_state_slots, persistent=True, access_weight=2.0
+    )
+    n_slots, followed = tracking.n_observable_slots, bool(tracking.observables)
+    loop.register_buffer(
+        "observable_summary", n_slots, persistent=True, enabled=followed, access_weight=2.0
+    )
+    if loop.observables is None:
+        return
+    n_states, n = loop.system.n_states, loop.observables.n_outputs
+    during = {"phases": ("summarise",), "enabled": followed, "access_weight": 4.0}
+    loop.register_buffer("inside_state", n_states, **during)
+    loop.register_buffer("inside_slope", n_states, **during)
+    loop.register_buffer("observable_rates", n, **during)
+    loop.register_buffer("proposed_observable_rates", n, **during)
+
+
+def state_slots(context: BuildContext) -> Callable:
+    """Return the allocator of the numbers of states."""
+    return context.allocator("state_summary")
+
+
+def observable_slots(context: BuildContext) -> Callable:
+    """Return the allocator of the numbers of observables."""
+    return context.allocator("observable_summary")
+
+
+class End(NamedTuple):
+    """Where a quantity is at the end of a piece; values of lanes."""
+
+    since: Any  # when its run's summaries began
+    value: Any
+    slope: Any  # derivative by the part of the step
+
+
+class Inside:
+    """Values and slopes of states at the ends of pieces."""
+
+    def __init__(self, loop: Any, context: BuildContext):
+        self._loop = loop
+        self._context = context.within("algorithm")
+        self._made: dict[int, Callable] = {}
+
+    def at(self, j: int, pieces: int) -> Callable:
+        """Return ``at(memory, h, lane, i) -> (value, derivative by theta)`` after `j` pieces."""
+        if j not in self._made:
+            self._made[j] = self._build(j, pieces)
+        return self._made[j]
+
+    def _build(self, j: int, pieces: int) -> Callable:
+        backend = self._context.backend
+        inside = self._loop.algorithm.build_inside(self._context, j / pieces)
+
+        def at_start(memory, h, lane, i):
+            _, slope = inside(memory, h, lane.state, i)
+            return lane.state[i], slope
+
+        def between(memory, h, lane, i):
+            return inside(memory, h, lane.state, i)
+
+        def at_end(memory, h, lane, i):
+            _, slope = inside(memory, h, lane.state, i)
+            return lane.proposed.state[i], slope
+
+        # At the ends to the bit what the steps before and after have.
+        return backend.device(at_start if j == 0 else at_end if j == pieces else between)
+
+
+def build_state(
+    loop: Any, context: BuildContext, inside: Inside, tracked: Tracked, courses: list[Callable]
+) -> Callable:
+    """Return the function that follows one state over a step."""
+    backend, index, pieces = context.backend, tracked.index, len(courses)
+    allocate, begin = state_slots(context), inside.at(0, pieces)
+    summarise = build_summarise(context, tracked, loop.tracking.windowed)
+    chain = backend.device(_from_start)
+    for j, course in enumerate(courses):
+        after, part = inside.at(j + 1, pieces), backend.constant(1.0 / pieces)
+        chain = backend.device(_then_state(chain, course, after, summarise, index, part))
+
+    def follow(memory, launch, step, lane):
+        slots = allocate(memory, None)
+        value, slope = begin(memory, step.h * step.direction, lane, index)
+        chain(memory, launch, step, lane, slots, End(slots[0], value, slope))
+
+    return backend.device(follow)
+
+
+def _from_start(memory, launch, step, lane, slots, end):
+    return end
+
+
+def _then_state(before, course, after, summarise, index, part) -> Callable:
+    """Go on by a piece; where it ends, the next one starts to the bit."""
+
+    def both(memory, launch, step, lane, slots, end):
+        end = before(memory, launch, step, lane, slots, end)
+        now = course(launch, step, end.since)
+        value, slope = after(memory, step.h * step.direction, lane, index)
+        summarise(slots, now, end.value, part * end.slope, value, part * slope)
+        return End(now.since, value, slope)
+
+    return both
+
+
+class Node(NamedTuple):
+    """Buffers for observables where a piece ends; see `build_observables`."""
+
+    state: Any  # (n,)
+    slope: Any  # (n,): derivative by time
+    values: Any  # (n_outputs,)
+    rates: Any  # (n_outputs,): derivatives by the part of the step
+
+
+def build_observables(
+    loop: Any, context: BuildContext, inside: Inside, courses: list[Callable]
+) -> Callable:
+    """Return the function that follows all observables over a step.
+
+    At both ends of each piece they are evaluated where the step's solution is, with their
+    derivatives along it.
+    """
+    backend, pieces, tracking = context.backend, len(courses), loop.tracking
+    n = loop.observables.n_outputs
+    alloc_slots, alloc_since = observable_slots(context), state_slots(context)
+    alloc_values, alloc_ahead = loop.observables_allocators(context)
+    alloc_state, alloc_slope = context.allocator("inside_state"), context.allocator("inside_slope")
+    alloc_rates = context.allocator("observable_rates")
+    alloc_rates_ahead = context.allocator("proposed_observable_rates")
+    summarise = backend.device(_nothing_to_summarise)
+    for tracked in tracking.observables:
+        one = _build_observable(context, tracked, tracking.windowed, 1.0 / pieces)
+        summarise = backend.device(_then_summarise(summarise, one))
+    begin = _build_evaluate(loop, context, inside, 0, pieces)
+    chain = backend.device(_begun)
+    for j, course in enumerate(courses):
+        evaluate = _build_evaluate(loop, context, inside, j + 1, pieces)
+        chain = backend.device(_then_piece(chain, course, evaluate, summarise, n))
+
+    def follow(memory, launch, step, lane):
+        state, slope = alloc_state(memory, None), alloc_slope(memory, None)
+        before = Node(state, slope, alloc_values(memory, None), alloc_rates(memory, None))
+        after = Node(state, slope, alloc_ahead(memory, None), alloc_rates_ahead(memory, None))
+        begin(memory, launch, step, lane, before)
+        since = alloc_since(memory, None)
+        chain(memory, launch, step, lane, alloc_slots(memory, None), since[0], before, after)
+
+    return backend.device(follow)
+
+
+def _begun(memory, launch, step, lane, slots, since, before, after):
+    return since
+
+
+def _then_piece(chain, course, evaluate, summarise, n) -> Callable:
+    def both(memory, launch, step, lane, slots, since, before, after):
+        since = chain(memory, launch, step, lane, slots, since, before, after)
+        now = course(launch, step, since)
+        evaluate(memory, launch, step, lane, after)
+        summarise(slots, now, before, after)
+        for i in range(n):
+            before.values[i] = after.values[i]
+            before.rates[i] = after.rates[i]
+        return now.since
+
+    return both
+
+
+def _build_evaluate(
+    loop: Any, context: BuildContext, inside: Inside, j: int, pieces: int
+) -> Callable:
+    """Return ``evaluate(memory, launch, step, lane, node)``: observables after `j` pieces."""
+    backend, n, n_outputs = context.backend, loop.system.n_states, loop.observables.n_outputs
+    at, observe = inside.at(j, pieces), loop.child_functions(context, "observables")
+    observe_with_rate, time = observe.observe_with_rate, backend.device(time_of)
+    part, one = backend.constant(j / pieces), backend.constant(1.0)
+    is_last, given = j == pieces, build_given_observed(loop, context)
+
+    def evaluate(memory, launch, step, lane, node):
+        h = select(step.accept, step.h, one) * step.direction
+        for i in range(n):
+            value, slope = at(memory, h, lane, i)
+            node.state[i] = value
+            node.slope[i] = slope / h
+        elapsed = step.ahead if is_last else step.elapsed + part * step.h
+        t = time(launch.inputs, step.direction, elapsed)
+        more = given(launch, lane)
+        observe_with_rate(t, node.state, node.slope, more, node.values, node.rates)
+        for i in range(n_outputs):
+            node.rates[i] = node.rates[i] * h
+
+    return backend.device(evaluate)
+
+
+def _build_observable(
+    context: BuildContext, tracked: Tracked, windowed: bool, part: float
+) -> Callable:
+    """Return ``summarise(slots, course, before, after)`` of one observable."""
+    backend, index = context.backend, tracked.index
+    summarise, part = build_summarise(context, tracked, windowed), backend.constant(part)
+
+    def one(slots, course, before, after):
+        da, db = part * before.rates[index], part * after.rates[index]
+        summarise(slots, course, before.values[index], da, after.values[index], db)
+
+    return backend.device(one)
+
+
+def _nothing_to_summarise(slots, course, before, after):
+    pass
+
+
+def _then_summarise(first: Callable, second: Callable) -> Callable:
+    def both(slots, course, before, after):
+        first(slots, course, before, after)
+        second(slots, course, before, after)
+
+    return both
+
+
+def build_summarise(context: BuildContext, tracked: Tracked, windowed: bool) -> Callable:
+    """Return the function that hands a piece of a quantity to all of its summaries."""
+    backend = context.backend
+    make, cut = build_piece(backend), build_cut(backend)
+    update = backend.device(_nothing_to_update)
+    for _, summary, at in tracked.summaries:
+        update = backend.device(_then_update(update, *_device(backend, summary), at))
+
+    def whole(slots, course, qa, da, qb, db):
+        piece = make(course.start, course.length, course.share, course.per_time, qa, da, qb, db)
+        update(slots, course.mask, course.first, piece)
+
+    def within(slots, course, qa, da, qb, db):
+        qa, da, qb, db = cut(course.low, course.high, qa, da, qb, db)
+        piece = make(course.start, course.length, course.share, course.per_time, qa, da, qb, db)
+        update(slots, course.mask, course.first, piece)
+
+    return backend.device(within if windowed else whole)
+
+
+def _device(backend, summary: Summary) -> tuple[Callable, Callable]:
+    return backend.device(summary.build_start(backend)), backend.device(
+        summary.build_update(backend)
+    )
+
+
+def _nothing_to_update(slots, mask, first, piece):
+    pass
+
+
+def _then_update(before: Callable, start: Callable, update: Callable, at: int) -> Callable:
+    def both(slots, mask, first, piece):
+        before(slots, mask, first, piece)
+        start(slots, at, first, piece)
+        update(slots, at, mask, piece)
+
+    return both

@@ -1,0 +1,243 @@
+"""`summaries=` as users give it: which summaries of which quantities."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from attrs import field, frozen
+
+from cubie.errors import InvalidOption, nearest
+from cubie.run.summaries import derivatives, integrals, kinds
+from cubie.run.summaries.kinds import Summary
+from cubie.run.summaries.levels import crossings, time_above
+from cubie.run.summaries.peaks import NPeaks, negative_peaks, peaks
+from cubie.systems import fingerprint
+
+SUMMARIES: Mapping[str, type[Summary]] = {
+    summary.name: summary
+    for summary in (
+        kinds.Minimum, kinds.Maximum, kinds.ArgMin, kinds.ArgMax, kinds.Extrema,
+        kinds.MaxMagnitude, integrals.Mean, integrals.Deviation, integrals.RootMeanSquare,
+        integrals.Integral, kinds.Final, peaks, negative_peaks, NPeaks, crossings, time_above,
+        derivatives.DerivativeMin, derivatives.DerivativeMax, derivatives.DerivativeExtrema,
+        derivatives.SecondDerivativeMin, derivatives.SecondDerivativeMax,
+        derivatives.SecondDerivativeExtrema,
+    )
+}  # fmt: skip
+"""Every summary by name."""
+
+Labelled = tuple[str, Summary]
+
+
+@frozen
+class Asked:
+    """The summaries that were asked for, of quantities by name or number.
+
+    Attributes
+    ----------
+    quantities : tuple of (str or int, tuple of (str, Summary))
+    code : str
+        Digest of the code of summaries that users wrote; "" where there are none.
+    """
+
+    quantities: tuple[tuple[str | int, tuple[Labelled, ...]], ...]
+    code: str = ""
+
+    def __bool__(self) -> bool:
+        return bool(self.quantities)
+
+
+@frozen
+class Tracked:
+    """One quantity, and what is summarised of it.
+
+    Attributes
+    ----------
+    key : str or int
+        As the user called it.
+    index : int
+        Its number among the states, or among the observables.
+    summaries : tuple of (str, Summary, int)
+        Label, summary, and the first of its slots.
+    """
+
+    key: str | int
+    index: int
+    summaries: tuple[tuple[str, Summary, int], ...]
+
+
+@frozen
+class Tracking:
+    """All that is summarised in a run.
+
+    Attributes
+    ----------
+    states, observables : tuple of Tracked
+    windowed : bool
+        Only a part of the time counts.
+    code : str
+        See `Asked`.
+    """
+
+    states: tuple[Tracked, ...]
+    observables: tuple[Tracked, ...]
+    windowed: bool
+    code: str = ""
+    n_state_slots: int = field(init=False)
+    n_observable_slots: int = field(init=False)
+
+    @n_state_slots.default
+    def _count_states(self) -> int:
+        # The first says since when a run is summarised.
+        return 1 + _slots(self.states)
+
+    @n_observable_slots.default
+    def _count_observables(self) -> int:
+        return _slots(self.observables)
+
+    @property
+    def n_slots(self) -> int:
+        """How many numbers of a run are kept."""
+        return self.n_state_slots + self.n_observable_slots
+
+
+def _slots(tracked: tuple[Tracked, ...]) -> int:
+    return sum(summary.n_slots for one in tracked for _, summary, _ in one.summaries)
+
+
+NOTHING = Asked(())
+
+
+def read_summaries(given: Any) -> Asked:
+    """Read `summaries=`.
+
+    Parameters
+    ----------
+    given : mapping
+        Of a state's or observable's name, or a state's number, to a summary (a name of
+        `SUMMARIES` or a `Summary`), a sequence of them, or a mapping of labels to them.
+
+    Raises
+    ------
+    InvalidOption
+        For what is no such mapping, unknown names, and labels that come twice.
+    """
+    if isinstance(given, Asked):
+        return given
+    if not isinstance(given, Mapping):
+        raise InvalidOption(
+            "summaries", given, advice='It must be a mapping, such as {"v": ["max", "mean"]}.'
+        )
+    quantities = tuple((_key(key), _labelled(key, wanted)) for key, wanted in given.items())
+    own = [s for _, labelled in quantities for _, s in labelled if not _is_ours(s)]
+    code = (fingerprint(*own) or uuid.uuid4().hex) if own else ""
+    return Asked(quantities, code)
+
+
+def _is_ours(summary: Summary) -> bool:
+    return type(summary) in SUMMARIES.values()
+
+
+def _key(key: Any) -> str | int:
+    if isinstance(key, str):
+        return key
+    if isinstance(key, bool) or not hasattr(key, "__index__"):
+        raise InvalidOption(
+            "summaries", key, advice="Its keys are names of states or observables, or numbers."
+        )
+    return int(key)
+
+
+def _labelled(key: Any, wanted: Any) -> tuple[Labelled, ...]:
+    if isinstance(wanted, Mapping):
+        pairs = [(str(label), _summary(key, one)) for label, one in wanted.items()]
+    else:
+        single = isinstance(wanted, (str, Summary, type)) or not isinstance(wanted, Sequence)
+        found = [_summary(key, one) for one in ([wanted] if single else wanted)]
+        pairs = [(one.name, one) for one in found]
+    labels = [label for label, _ in pairs]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise InvalidOption(
+                f"summaries[{key!r}]", wanted,
+                advice=f"It has {label!r} twice; give labels of your own: "
+                f"{{'first': {label}(...), 'second': {label}(...)}}.",
+            )  # fmt: skip
+    if not pairs:
+        raise InvalidOption(f"summaries[{key!r}]", wanted, advice="Name at least one summary.")
+    return tuple(pairs)
+
+
+def _summary(key: Any, one: Any) -> Summary:
+    if isinstance(one, Summary):
+        return one
+    where = f"summaries[{key!r}]"
+    if isinstance(one, type) and issubclass(one, Summary):
+        one = one.name
+    if not isinstance(one, str):
+        raise InvalidOption(where, one, advice="Give names, or objects such as `crossings(0.5)`.")
+    kind = SUMMARIES.get(one)
+    if kind is None:
+        raise InvalidOption(where, one, SUMMARIES)
+    if kind in (crossings, time_above):
+        raise InvalidOption(
+            where, one, advice=f"It needs a level: `cubie.{one}(0.5)` instead of {one!r}."
+        )
+    return kind()
+
+
+def resolve(
+    asked: Asked, states: Sequence[str], observables: Sequence[str], windowed: bool
+) -> Tracking:
+    """Find the quantities among the names of a system.
+
+    Raises
+    ------
+    InvalidOption
+        For what is none of them.
+    """
+    of_states: list[Tracked] = []
+    of_observables: list[Tracked] = []
+    state_slots, observable_slots = 1, 0
+    for key, labelled in asked.quantities:
+        if key in observables:
+            index = list(observables).index(key)
+            one, observable_slots = _placed(key, index, labelled, observable_slots)
+            of_observables.append(one)
+        else:
+            one, state_slots = _placed(key, _state(key, states, observables), labelled, state_slots)
+            of_states.append(one)
+    return Tracking(tuple(of_states), tuple(of_observables), windowed, asked.code)
+
+
+def roughly(asked: Asked, windowed: bool) -> Tracking:
+    """Return what tracks as much of a system that is not known yet: of its first state."""
+    numbers = tuple((0, labelled) for _, labelled in asked.quantities)
+    return resolve(Asked(numbers, asked.code), ("y0",), (), windowed)
+
+
+def _placed(key, index, labelled, at) -> tuple[Tracked, int]:
+    placed = []
+    for label, summary in labelled:
+        placed.append((label, summary, at))
+        at += summary.n_slots
+    return Tracked(key, index, tuple(placed)), at
+
+
+def _state(key: str | int, states: Sequence[str], observables: Sequence[str]) -> int:
+    if key in states:
+        return list(states).index(key)
+    if isinstance(key, int) and -len(states) <= key < len(states):
+        return key % len(states)
+    if isinstance(key, int):
+        advice = f"There are {len(states)} states: numbers from 0 to {len(states) - 1}."
+        raise InvalidOption("summaries", key, advice=advice)
+    names = (*states, *observables)
+    close = nearest(key, names)
+    meant = f" Did you mean {close!r}?" if close else ""
+    raise InvalidOption(
+        "summaries", key, advice=f"There is no state or observable of this name.{meant} "
+        f"There are: {', '.join(names)}.",
+    )  # fmt: skip

@@ -1,0 +1,200 @@
+"""The device functions that follow the solution of each accepted step and summarise it.
+
+A step's solution is cut into pieces of equal duration, each the cubic that has its values and
+derivatives at both ends: up to degree three that is the method's own interpolant, in one piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+
+from cubie.backend import any_lane, select, store_run
+from cubie.factory import BuildContext
+from cubie.run.summaries.course import Followed, build_course
+from cubie.run.summaries.quantities import (
+    Inside,
+    build_observables,
+    build_state,
+    observable_slots,
+    state_slots,
+)
+from cubie.run.summaries.request import Tracked
+
+
+@frozen
+class TrackingFunctions:
+    """Device functions of the summaries of a run.
+
+    Attributes
+    ----------
+    begin : callable
+        ``begin(memory, fresh)``: runs start in the lanes of a mask.
+    track : callable
+        ``track(memory, launch, accept, ahead, elapsed, direction, lane)``, between an accepted
+        step and its `commit`. `ahead` is the clock's `Proposal`, `elapsed` where it started.
+    finish : callable
+        ``finish(memory, launch, outputs, done)``: writes what is kept of runs that are done.
+    """
+
+    begin: Callable
+    track: Callable
+    finish: Callable
+
+
+def build_tracking(loop: Any, context: BuildContext) -> TrackingFunctions:
+    """Return the functions of a loop's summaries; those of none do nothing."""
+    backend = context.backend
+    if loop.tracking is None:
+        return TrackingFunctions(
+            *map(backend.device, (_nothing_to_begin, _nothing_to_track, _nothing_to_finish))
+        )
+    return TrackingFunctions(
+        _build_begin(context), _build_track(loop, context), _build_finish(loop, context)
+    )
+
+
+def _nothing_to_begin(memory, fresh):
+    pass
+
+
+def _nothing_to_track(memory, launch, accept, ahead, elapsed, direction, lane):
+    pass
+
+
+def _nothing_to_finish(memory, launch, outputs, done):
+    pass
+
+
+def _build_begin(context: BuildContext) -> Callable:
+    backend = context.backend
+    allocate, none = state_slots(context), backend.constant(-1.0)
+
+    def begin(memory, fresh):
+        slots = allocate(memory, None)
+        slots[0] = select(fresh, none, slots[0])
+
+    return backend.device(begin)
+
+
+def _build_track(loop: Any, context: BuildContext) -> Callable:
+    """Return the function that follows all quantities over a step, one after the other."""
+    backend, tracking = context.backend, loop.tracking
+    enter, inside = context.phase("summarise"), Inside(loop, context)
+    courses, pieces = [], loop.algorithm.n_pieces
+    for j in range(pieces):
+        courses.append(build_course(context, tracking.windowed, j, pieces))
+    follow = backend.device(_nothing_to_follow)
+    for tracked in tracking.states:
+        state = build_state(loop, context, inside, tracked, courses)
+        follow = backend.device(_then_follow(follow, state))
+    if tracking.observables:
+        observables = build_observables(loop, context, inside, courses)
+        follow = backend.device(_then_follow(follow, observables))
+    remember = _build_remember(context, courses)
+
+    def track(memory, launch, accept, ahead, elapsed, direction, lane):
+        enter(memory)
+        if any_lane(accept):
+            step = Followed(accept, ahead.h, ahead.ahead, elapsed, direction)
+            follow(memory, launch, step, lane)
+            remember(memory, launch, step)
+
+    return backend.device(track)
+
+
+def _nothing_to_follow(memory, launch, step, lane):
+    pass
+
+
+def _then_follow(before: Callable, after: Callable) -> Callable:
+    def both(memory, launch, step, lane):
+        before(memory, launch, step, lane)
+        after(memory, launch, step, lane)
+
+    return both
+
+
+def _build_remember(context: BuildContext, courses: list[Callable]) -> Callable:
+    """Return the function that notes since when a run is summarised."""
+    backend, allocate = context.backend, state_slots(context)
+    chain = backend.device(_same_since)
+    for course in courses:
+        chain = backend.device(_then_since(chain, course))
+
+    def remember(memory, launch, step):
+        slots = allocate(memory, None)
+        slots[0] = chain(launch, step, slots[0])
+
+    return backend.device(remember)
+
+
+def _same_since(launch, step, since):
+    return since
+
+
+def _then_since(before: Callable, course: Callable) -> Callable:
+    def both(launch, step, since):
+        found = course(launch, step, before(launch, step, since))
+        return found.since
+
+    return both
+
+
+def _build_finish(loop: Any, context: BuildContext) -> Callable:
+    """Finish all summaries, and write their slots: those of states, then those of observables."""
+    backend, tracking = context.backend, loop.tracking
+    n = tracking.n_state_slots
+    states = _build_write(context, state_slots(context), tracking.states, n, 0)
+    if not tracking.observables:
+        return states
+    of_observables = tracking.observables, tracking.n_observable_slots
+    return backend.device(
+        _then_write(states, _build_write(context, observable_slots(context), *of_observables, n))
+    )
+
+
+def _build_write(
+    context: BuildContext,
+    allocate: Callable,
+    quantities: tuple[Tracked, ...],
+    n_slots: int,
+    first: int,
+) -> Callable:
+    """Return the function that finishes summaries, and writes their slots from row `first` on."""
+    backend = context.backend
+    last = backend.device(_nothing_to_finish_of)
+    for tracked in quantities:
+        for _, summary, at in tracked.summaries:
+            finish = backend.device(summary.build_finish(backend))
+            last = backend.device(_then_finish(last, finish, at))
+
+    def write(memory, launch, outputs, done):
+        slots = allocate(memory, None)
+        last(slots, done)
+        for i in range(n_slots):
+            store_run(outputs.summaries, (first + i) * launch.n_runs, launch.run, done, slots[i])
+
+    return backend.device(write)
+
+
+def _then_write(before: Callable, after: Callable) -> Callable:
+    def both(memory, launch, outputs, done):
+        before(memory, launch, outputs, done)
+        after(memory, launch, outputs, done)
+
+    return both
+
+
+def _nothing_to_finish_of(slots, done):
+    pass
+
+
+def _then_finish(before: Callable, finish: Callable, at: int) -> Callable:
+    def both(slots, done):
+        before(slots, done)
+        finish(slots, at, done)
+
+    return both

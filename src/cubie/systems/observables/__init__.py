@@ -1,0 +1,1 @@
+"""Quantities that are computed from the states where they are asked for."""

@@ -1,0 +1,101 @@
+"""Observables as a component: what saving and summaries call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+from attrs import frozen
+
+from cubie.backend import Backend
+from cubie.factory import BuildContext, CUDAFactory
+from cubie.systems.component import INLINE_SOURCE_LINES
+from cubie.systems.drivers.calling import build_driven
+from cubie.systems.drivers.calls import n_kept
+from cubie.systems.observables.rates import rates_of
+from cubie.systems.system import System
+
+
+@frozen
+class ObservableFunctions:
+    """Device functions of observables, made when they are asked for.
+
+    They read `y` and `parameters` by index only; where drivers are called a `Given` goes where the
+    parameters go.
+
+    Attributes
+    ----------
+    component : ObservablesComponent
+    backend : Backend
+    """
+
+    component: ObservablesComponent
+    backend: Backend
+
+    @cached_property
+    def observe(self) -> Callable:
+        """``observe(t, y, parameters, out, at)``: stores observable i in ``out[at + i]``."""
+        system = self.component.system
+        return self._made("rhs", system.module, system.source.count("\n"))
+
+    @cached_property
+    def observe_with_rate(self) -> Callable:
+        """``observe_with_rate(t, y, dy, parameters, out, rate)``.
+
+        Stores the values in ``out``, and in ``rate`` how fast they change along a solution whose
+        derivative is ``dy``.
+        """
+        return self._made("observe_with_rate", *rates_of(self.component.system))
+
+    def _made(self, name: str, module: Any, lines: int) -> Callable:
+        function, inline = getattr(module, name), lines <= INLINE_SOURCE_LINES
+        generated = self.backend.straight_line(function, inline, as_written=True)
+        if not self.component.n_drivers:
+            return generated
+        return build_driven(self.backend, self.component, name, module, generated)
+
+
+class ObservablesComponent(CUDAFactory):
+    """Compile observables for a target; they need no buffers of their own.
+
+    Parameters
+    ----------
+    system : System
+        Of observables, as `cubie.systems.observables.given.observables_of` makes it; or anything
+        with `n_outputs` where nothing is built.
+    dtype : dtype
+    first_driver : int
+        Where its drivers come in the launch's arrays: behind those of the right-hand side.
+    """
+
+    name = "observables"
+    phases = ("evaluate",)
+    breakpoints = False
+    may_leave_samples = False  # what is not there is NaN, and ends no run
+
+    def __init__(self, system: System, dtype, first_driver: int = 0):
+        super().__init__(dtype, {})
+        self.system = system
+        self.n_outputs = system.n_outputs
+        self.n_parameters = system.n_parameters
+        self.first_driver = first_driver
+
+    @property
+    def n_drivers(self) -> int:
+        """How many drivers the observables call."""
+        return len(getattr(self.system, "drivers", ()))
+
+    @property
+    def n_called(self) -> int:
+        """Elements that calls of drivers need."""
+        if not self.n_drivers:
+            return 0
+        calls = self.system.module.RHS_CALLS, rates_of(self.system)[0].OBSERVE_WITH_RATE_CALLS
+        return n_kept(self.n_drivers) + max(sum(map(len, rounds)) for rounds in calls)
+
+    def facts(self) -> tuple:
+        return (self.system.digest, self.n_outputs, self.first_driver)
+
+    def build(self, context: BuildContext) -> ObservableFunctions:
+        return ObservableFunctions(self, context.backend)
