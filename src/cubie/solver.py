@@ -273,15 +273,13 @@ class Solver:
         by_newton = "weigh_increments" in options_of(settings.run_settings(mode, False), options)
         if by_newton and np.any(atol <= checks.least_tolerance(dtype)):
             options = {"weigh_increments": True, **options}
-        system, observables = self._system(settings, batch), self._observables(settings, batch)
+        systems = _Systems(self._system(settings, batch), self._observables(settings, batch))
+        system, observables = systems
         checks.constants(system, dtype)
         if observables is not None:
             checks.constants(observables, dtype, "observables")
-        systems = _Systems(system, observables)
         breakpoints = checks.breakpoints(settings.breakpoints, batch.n_runs)
-        drivers = system.drivers_of(batch.drivers)
-        jumping = any(len(drivers[number].breaks) for number in system.driven)
-        breaks = jumping or breakpoints is not None
+        breaks = breakpoints is not None or system.has_breaks(batch.drivers)
         return PreparedSolve(
             self._kernel(systems, settings, options, batch, mode, dtype, rtol.size > 1, breaks),
             *systems,
@@ -297,14 +295,13 @@ class Solver:
         )
 
     def _notes(self, systems: _Systems, settings: SolverSettings, batch: Batch) -> tuple[str, ...]:
-        system, observables = systems
-        of_jac = system.jacobian_note
+        of_jac = systems[0].jacobian_note
         if settings.jac is not None and isinstance(settings.method, ERKTableau):
             of_jac = f"`jac` is not used: `{settings.method.name}` is explicit."
         unseen = self._fun.unseen or self._setup.given.unseen
         note = f"Nothing is remembered from one solve to the next, because {unseen}."
-        of_observables = "" if observables is None else observables.note
-        notes = [system.note, of_observables, of_jac, *batch.notes, note if unseen else ""]
+        of_systems = [system.note for system in systems if system is not None]
+        notes = [*of_systems, of_jac, *batch.notes, note if unseen else ""]
         return tuple(filter(None, notes))
 
     def _by_position(self, y0: Any, args: Any) -> tuple[Any, Any]:

@@ -7,7 +7,6 @@ expressions are made on demand from the generated module, see `cubie.systems.sym
 """
 
 import hashlib
-import inspect
 import re
 import uuid
 from typing import Any
@@ -19,7 +18,13 @@ from cubie.systems.adapter import plain_function, write_adapter
 from cubie.systems.batch import checked_args
 from cubie.systems.drivers.interpolant import Driver, calls_seen
 from cubie.systems.errors import ObservableError, RightHandSideError, Untraceable
-from cubie.systems.parameters import CONTAINERS, leaves_of, parameter_names
+from cubie.systems.parameters import (
+    CONTAINERS,
+    check_signature,
+    checked_names,
+    leaves_of,
+    parameter_names,
+)
 from cubie.systems.references.fingerprint import Unseen
 from cubie.systems.references.originals import original
 from cubie.systems.references.watched import Watched, fingerprint
@@ -122,8 +127,8 @@ class _Request:
         if isinstance(n_states, bool) or not hasattr(n_states, "__index__") or n_states < 1:
             raise ValueError(f"n_states must be an int of at least 1; got {n_states!r}.")
         args = tuple(checked_args(args))
-        _check_signature(fun, args)
-        state_names = _checked_names(names, int(n_states))
+        check_signature(fun, args)
+        state_names = checked_names(names, int(n_states))
         store = Store(cache_dir)
         return cls(fun, int(n_states), args, state_names, store, content())
 
@@ -377,29 +382,3 @@ def _containers(value):
     if type(value) in CONTAINERS:
         return [type(value).__name__, *map(_containers, value)]
     return None
-
-
-def _check_signature(fun, args):
-    try:
-        signature = inspect.signature(fun)
-    except (TypeError, ValueError):
-        return
-    try:
-        signature.bind(None, None, *args)
-    except TypeError as error:
-        called = ", ".join(["t", "y", *(f"args[{i}]" for i in range(len(args)))])
-        name = getattr(fun, "__name__", type(fun).__name__)
-        raise TypeError(
-            f"fun is called as {name}({called}), but its signature is {name}{signature}: {error}."
-        ) from None
-
-
-def _checked_names(names, n_states):
-    if names is None:
-        return tuple(f"y{i}" for i in range(n_states))
-    names = (names,) if isinstance(names, str) else tuple(names)
-    if len(names) != n_states or len(set(names)) != n_states:
-        raise ValueError(f"names must be {n_states} different strings, one a state; got {names!r}.")
-    if not all(isinstance(name, str) and name for name in names):
-        raise TypeError(f"names must be strings that are not empty; got {names!r}.")
-    return names

@@ -100,6 +100,11 @@ class System:
         """What code depends on of each driver; see `Pieces.structure`."""
         return self.module.DRIVERS if self.drivers else ()
 
+    def has_breaks(self, given: Mapping[tuple, Driver] | None) -> bool:
+        """Tell whether a driver that is called with the time itself jumps, or has a kink."""
+        drivers = self.drivers_of(given)
+        return any(len(drivers[number].breaks) for number in self.driven)
+
     def drivers_of(self, given: Mapping[tuple, Driver] | None) -> tuple[Driver, ...]:
         """Return the drivers of a solve; `given` are those in its args, by where they stand."""
         return tuple(
