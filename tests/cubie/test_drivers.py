@@ -236,16 +236,20 @@ def test_each_run_has_its_samples():
 
 
 @pytest.mark.parametrize("where", ["local", "shared"])
-def test_placements_give_the_same_bits(where):
+@pytest.mark.parametrize("method", ["rodas4", "radau_iia_3"])
+def test_placements_give_the_same_bits(method, where):
     """Wherever buffers lie, those of drivers too, which have their option."""
     u = Interpolant(TIMES, SAMPLES, "pchip", "hold")
-    options = {"backend": "python", "method": "rodas4", "fastmath": False, "rtol": 1e-5}
+    options = {"backend": "python", "method": method, "fastmath": False, "rtol": 1e-4}
 
     def end(**more):
         result = solve_ivp(driven, (0.0, 1.0), [1.0, 0.0, 0.5], args=(u, 1.3), **options, **more)
         return np.asarray(result.y)[:, -1]
 
-    np.testing.assert_array_equal(end(locations=where), end(drivers_location="local_persistent"))
+    pinned = {"drivers_location": "local_persistent", "proposed_drivers_location": "shared"}
+    if method == "radau_iia_3":
+        pinned["stage_driver_stack_location"] = "shared"
+    np.testing.assert_array_equal(end(locations=where), end(**pinned))
 
 
 def test_other_samples_compile_nothing():
@@ -487,6 +491,29 @@ def test_drivers_are_looked_up_once_for_each_time(method, at_most, monkeypatch):
     assert len(asked) - 2 <= at_most * attempts
     if method != "rk4":
         assert result.nfev > len(asked) - 3
+
+
+@pytest.mark.parametrize("backend", ["python", "cpu"])
+def test_observables_call_drivers_of_their_own(backend):
+    """At the time of each point, of each run, and in summaries of the continuous solution."""
+    u = Interpolant(TIMES, np.outer([1.0, 2.0, 3.0], np.sin(TIMES)), "cubic", "hold")
+
+    def observed(t, y, u, other):
+        return {"input": u(t), "late": other(t - 0.5) * y[0]}
+
+    def followed(t, y, u, other):
+        return [u(t) - y[0]]
+
+    other = Interpolant(UNEVEN, SAMPLES, "cubic", "hold")
+    times = np.array([1.0, 2.0, 3.0])
+    result = solve_ivp(
+        followed, (0.0, 3.0), [1.0], t_eval=times, args=(u, other), observables=observed,
+        summaries={"input": ["max"]}, backend=backend, rtol=1e-6,
+    )  # fmt: skip
+    np.testing.assert_allclose(result.observables["input"], u(times), rtol=1e-12)
+    late = other(times - 0.5) * np.asarray(result.y)[:, 0]
+    np.testing.assert_allclose(result.observables["late"], late, rtol=1e-12)
+    np.testing.assert_allclose(result.summaries["input"]["max"], [1.0, 2.0, 3.0], rtol=1e-4)
 
 
 def test_systems_without_drivers_have_nothing_of_them():
