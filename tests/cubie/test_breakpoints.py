@@ -50,9 +50,10 @@ def test_a_short_infusion_is_never_missed(method, dtype, options):
     found, result = end(breakpoints=given)
     wanted = after_infusion(begin)
     assert np.all(np.abs(found - wanted) <= 50 * tolerance * np.maximum(wanted, 0.1))
-    if not options.get("first_step"):
+    if method == "tsit5":
         missed = np.abs(end()[0] - wanted) > 0.5 * wanted
         assert missed.sum() > 900
+    if not options.get("first_step"):
         most = 400 if method == "radau_iia_5" else 160
         assert np.max(result.n_steps) < most
     assert np.max(result.n_rejected) <= 8
