@@ -10,13 +10,17 @@ CANDIDATES := python3 python python3.14 python3.13 python3.12 python3.11
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
 PYTHON ?= $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo $(p))))
 
-.PHONY: demo test lint types docs wheel clean
+.PHONY: demo test test-long lint types docs wheel clean
 
 demo: $(VENV)/.installed-plot
 	$(BIN)/python -m cubie.demo
 
+# Two cases of each of the tests that take longest; `test-long` runs the others, CI both.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not long" $(PYTEST_ARGS)
+
+test-long: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-lint
 	$(BIN)/ruff check .

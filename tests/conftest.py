@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 LONGER = Path(__file__).with_name("longer.txt")
+LONGEST = Path(__file__).with_name("longest.txt")
 CACHE_VARIABLE = "CUBIE_CACHE_DIR"
 
 
@@ -47,8 +48,10 @@ def pytest_collection_finish(session):
 def pytest_collection_modifyitems(config, items):
     """Leave out the tests of whole products, which take minutes to hours, unless asked for.
 
-    Of the others, all are quick that `longer.txt` does not name.
+    Of the others, all are quick that `longer.txt` does not name. Of the tests that `longest.txt`
+    names, all cases are long but the first and the one in the middle.
     """
+    mark_long(items)
     longer = set(LONGER.read_text().splitlines())
     for item in items:
         if item.nodeid.split("[")[0] not in longer and not item.get_closest_marker("slow"):
@@ -65,3 +68,16 @@ def pytest_collection_modifyitems(config, items):
     if large:
         config.hook.pytest_deselected(items=large)
         items[:] = [item for item in items if item not in set(large)]
+
+
+def mark_long(items):
+    """Mark all but two cases of each of the tests that take longest."""
+    longest, cases = set(LONGEST.read_text().splitlines()), {}
+    for item in items:
+        name = item.nodeid.split("[")[0]
+        if name in longest and not any(m.name.startswith("every_") for m in item.iter_markers()):
+            cases.setdefault(name, []).append(item)
+    for found in cases.values():
+        for number, item in enumerate(found):
+            if number not in (0, len(found) // 2):
+                item.add_marker(pytest.mark.long)

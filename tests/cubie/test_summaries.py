@@ -30,6 +30,7 @@ from cubie.backend import maximum, minimum, select
 from cubie.integrator import ALGORITHMS
 from cubie.run.summaries.request import SUMMARIES
 from cubie.tableaus import all_tableaus, get_tableau
+from tests.cubie.cli_running import run as command
 from tests.cubie.test_neighbours import BREAK, GROWTH, MU, START, mixed
 
 LEVEL = 0.3
@@ -589,6 +590,38 @@ def test_without_summaries_there_is_nothing_of_them():
     assert result.summaries == {}
     assert result.status == RunStatus.SUCCESS
     assert not [name for name in result.plan.placements if "summary" in name]
+
+
+MODEL = """
+equations = ["dx = v", "dv = -k*x", "E = v*v + k*x*x"]
+states = ["x", "v"]
+observables = ["E"]
+summaries = {x = ["max", "crossings(0.5, 'up', k=3)"], E = "mean"}
+"""
+
+
+def test_the_command_plans_them(tmp_path, monkeypatch):
+    """Of a model in a file, and of a function by an option; what cannot be is told."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model.toml").write_text(MODEL)
+    (tmp_path / "model.py").write_text("def fun(t, y, k):\n    return [y[1], -k * y[0]]\n")
+    by_file = ("model.toml",), 1 + 1 + 5, 1
+    by_option = (
+        ("model.py:fun", "--states", "2", "--summary", "y0:argmax", "--summary", "y1:max"),
+        4,
+        0,
+    )
+    for words, states, observables in (by_file, by_option):
+        plan = json.loads(command(*words, "--format", "json").stdout)
+        found = {b["name"]: b["n_elements"] for b in plan["problem"]["buffers"]}
+        assert found["loop.state_summary"] == states
+        assert found["loop.observable_summary"] == observables
+    for wrong, message in (
+        ("y0:maximum", "'max'"), ("y5:max", "no state or observable"), ("y0", "quantity:summary"),
+        ("y0:crossings(open('x'))", "numbers"), ("y0:max(3)", "max"), ("y0:crossings(", "numbers"),
+    ):  # fmt: skip
+        told = command("model.py:fun", "--states", "2", "--summary", wrong, status=2)
+        assert message in told.output, told.output
 
 
 def test_the_picture_of_the_page_is_of_these_numbers():

@@ -88,6 +88,13 @@ def _say(message: str) -> None:
     help="Of a right-hand side, a function in the same file; of a model, what its equations "
     "define, with commas.",
 )
+@click.option(
+    "--summary",
+    "summaries",
+    type=types.SummaryType(),
+    multiple=True,
+    help='Of a model, such as y0:max or "v:crossings(0.5)"; repeatable.',
+)
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Of a model's states.")
 @click.option("--block-size", type=types.BlockSizeType(), help="Runs per block, or auto.")
 @click.option("--max-shared", type=types.SizeType(), help="Of a block: 49152, 48k, 99KiB or sm_90.")
@@ -161,7 +168,7 @@ def main(target: str, **options: Any) -> int:
     \b
       file.py:function     a right-hand side f(t, y, *args), with --states
       module:function      the same, from an importable module
-      model.toml, .json    equations, states, parameters, observables, method, options
+      model.toml, .json    equations, states, parameters, observables, summaries, method, options
       problem.json, .csv   buffers: a planner problem, or MiniMalloc's CSV
       plan.json            a plan saved by --output
 
@@ -229,7 +236,8 @@ def _check_outputs(options: dict[str, Any]) -> None:
 
 def _read(target: str, options: dict[str, Any]) -> Source:
     model = ModelOptions(
-        *(options[name] for name in ("states", "args", "method", "dtype", "observables"))
+        *(options[name] for name in ("states", "args", "method", "dtype", "observables")),
+        options["summaries"] or None,
     )
     capacity = options["capacity"]
     source = read_source(target, model, None if capacity is None else capacity[0])

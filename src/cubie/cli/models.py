@@ -25,7 +25,10 @@ from cubie.solver import Solver
 from cubie.systems import equations
 from cubie_planner import Limits, Problem
 
-MODEL_KEYS = ("equations", "states", "parameters", "observables", "method", "options")
+MODEL_KEYS = (
+    "equations", "states", "parameters", "observables", "summaries", "method", "options",
+)  # fmt: skip
+BESIDE = ("method", "observables", "summaries")  # options that stand beside `options`
 PLANNED = ("max_shared", "block_size", "locations")  # options that the planner reads
 
 Model = tuple[Problem, BatchSolverKernel]
@@ -40,6 +43,7 @@ class ModelOptions:
     method: str | None = None
     dtype: str | None = None
     observables: str | None = None
+    summaries: tuple[tuple[str, str], ...] | None = None
 
     def given(self) -> dict[str, Any]:
         """Return the options as they are written, with their values."""
@@ -49,7 +53,15 @@ class ModelOptions:
             "--method": self.method,
             "--dtype": self.dtype,
             "--observables": self.observables,
+            "--summary": self.summaries,
         }
+
+    def summaries_by_quantity(self) -> dict[str, dict[str, list[str]]]:
+        """Return the option that `--summary` stands for; none where it is not given."""
+        found: dict[str, list[str]] = {}
+        for quantity, summary in self.summaries or ():
+            found.setdefault(quantity, []).append(summary)
+        return {"summaries": found} if found else {}
 
 
 def load_function(place: str, name: str) -> Callable:
@@ -115,6 +127,7 @@ def from_function(target: str, fun: Callable, given: ModelOptions) -> Model:
     if given.observables is not None:
         place = target.rpartition(":")[0]
         options["observables"] = load_function(place, given.observables)
+    options |= given.summaries_by_quantity()
     return _prepare(target, fun, given.states, args, options, given)
 
 
@@ -148,10 +161,11 @@ def from_equations(target: str, data: Mapping[str, Any], given: ModelOptions) ->
     options = data.get("options", {})
     if not isinstance(options, Mapping):
         raise InputError(f"{target}: `options` must be a table of options of solve_ivp")
-    given_beside = {name: data[name] for name in ("method", "observables") if name in data}
+    given_beside = {name: data[name] for name in BESIDE if name in data}
     options = dict(options) | given_beside
     if given.observables is not None:
         options["observables"] = [name.strip() for name in given.observables.split(",")]
+    options |= given.summaries_by_quantity()
     text = data["equations"]
     entries = [text] if isinstance(text, str) else text
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):

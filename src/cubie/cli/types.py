@@ -101,6 +101,28 @@ class PinType(click.ParamType):
         return starting([f"{name}={place}" for place in Location if equals], incomplete)
 
 
+class SummaryType(click.ParamType):
+    """A quantity, and a number of each run that is asked for."""
+
+    name = "quantity:summary"
+
+    def convert(self, value: Any, param, ctx) -> tuple[str, str]:
+        """Return both, as text."""
+        if isinstance(value, tuple):
+            return value
+        quantity, colon, summary = (part.strip() for part in str(value).partition(":"))
+        if not (quantity and colon and summary):
+            self.fail(f"{str(value)[:40]!r} is not of the form quantity:summary", param, ctx)
+        return quantity, summary
+
+    def shell_complete(self, ctx, param, incomplete: str) -> list[CompletionItem]:
+        """Complete the summary after the quantity."""
+        from cubie.run.summaries.request import SUMMARIES
+
+        quantity, colon, _ = incomplete.partition(":")
+        return starting([f"{quantity}:{name}" for name in SUMMARIES if colon], incomplete)
+
+
 class BlockSizeType(click.ParamType):
     """Runs per block, or the word that lets the cost model choose."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -116,8 +117,9 @@ def read_summaries(given: Any) -> Asked:
     Parameters
     ----------
     given : mapping
-        Of a state's or observable's name, or a state's number, to a summary (a name of
-        `SUMMARIES` or a `Summary`), a sequence of them, or a mapping of labels to them.
+        Of a state's or observable's name, or a state's number, to a summary, a sequence of them, or
+        a mapping of labels to them. A summary is a `Summary`, or a name of `SUMMARIES`, with
+        arguments in brackets where it takes some.
 
     Raises
     ------
@@ -178,14 +180,34 @@ def _summary(key: Any, one: Any) -> Summary:
         one = one.name
     if not isinstance(one, str):
         raise InvalidOption(where, one, advice="Give names, or objects such as `crossings(0.5)`.")
-    kind = SUMMARIES.get(one)
+    name, positional, by_name = _call(where, one)
+    kind = SUMMARIES.get(name)
     if kind is None:
-        raise InvalidOption(where, one, SUMMARIES)
-    if kind in (crossings, time_above):
+        raise InvalidOption(where, one if name == one else name, SUMMARIES)
+    if kind in (crossings, time_above) and not positional and not by_name:
         raise InvalidOption(
             where, one, advice=f"It needs a level: `cubie.{one}(0.5)` instead of {one!r}."
         )
-    return kind()
+    try:
+        return kind(*positional, **by_name)
+    except TypeError as error:
+        raise InvalidOption(where, one, advice=f"{error}.") from error
+
+
+def _call(where: str, text: str) -> tuple[str, list[Any], dict[str, Any]]:
+    """Read ``name`` or ``name(0.5, k=3)``, as models in files have it: numbers and words only."""
+    if "(" not in text:
+        return text, [], {}
+    try:
+        call = ast.parse(text.strip(), mode="eval").body
+        assert isinstance(call, ast.Call)
+        assert isinstance(call.func, ast.Name)
+        positional = [ast.literal_eval(value) for value in call.args]
+        by_name = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
+    except (SyntaxError, ValueError, AssertionError, RecursionError, MemoryError) as error:
+        advice = "It must be a name, or one with numbers, such as 'crossings(0.5, k=3)'."
+        raise InvalidOption(where, text, advice=advice) from error
+    return call.func.id, positional, by_name
 
 
 def resolve(
