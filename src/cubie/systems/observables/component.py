@@ -13,7 +13,7 @@ from cubie.factory import BuildContext, CUDAFactory
 from cubie.systems.component import INLINE_SOURCE_LINES
 from cubie.systems.drivers.calling import build_driven
 from cubie.systems.drivers.calls import n_kept
-from cubie.systems.observables.rates import rates_of
+from cubie.systems.observables.rates import module_of_rates
 from cubie.systems.system import System
 
 
@@ -46,7 +46,7 @@ class ObservableFunctions:
         Stores the values in ``out``, and in ``rate`` how fast they change along a solution whose
         derivative is ``dy``.
         """
-        return self._made("observe_with_rate", *rates_of(self.component.system))
+        return self._made("observe_with_rate", *module_of_rates(self.component.system))
 
     def _made(self, name: str, module: Any, lines: int) -> Callable:
         function, inline = getattr(module, name), lines <= INLINE_SOURCE_LINES
@@ -91,7 +91,10 @@ class ObservablesComponent(CUDAFactory):
         """Elements that calls of drivers need."""
         if not self.n_drivers:
             return 0
-        calls = self.system.module.RHS_CALLS, rates_of(self.system)[0].OBSERVE_WITH_RATE_CALLS
+        calls = (
+            self.system.module.RHS_CALLS,
+            module_of_rates(self.system)[0].OBSERVE_WITH_RATE_CALLS,
+        )
         return n_kept(self.n_drivers) + max(sum(map(len, rounds)) for rounds in calls)
 
     def facts(self) -> tuple:

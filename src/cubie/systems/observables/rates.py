@@ -7,6 +7,7 @@ rates have in common is computed once.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from types import ModuleType
 
 from cubie.backend import package_digest
@@ -18,7 +19,13 @@ _NAME = "observe_with_rate"
 _DOCSTRING = "out[i] = g_i(t, y, p), rate[i] = dg_i/dt where y changes by dy."
 
 
-def rates_of(system: System) -> tuple[ModuleType, int]:
+def rates_of(system: System) -> tuple[Callable, int]:
+    """Return ``observe_with_rate(t, y, dy, p, out, rate)`` of observables, and its lines."""
+    module, lines = module_of_rates(system)
+    return module.observe_with_rate, lines
+
+
+def module_of_rates(system: System) -> tuple[ModuleType, int]:
     """Return the module of ``observe_with_rate(t, y, dy, p, out, rate)``, and its lines.
 
     From the cache where it was generated before. Where drivers are called there is a `d` behind
