@@ -6,8 +6,6 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
-from attrs import frozen
-
 from cubie.backend import Backend
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.systems.component import INLINE_SOURCE_LINES
@@ -17,26 +15,25 @@ from cubie.systems.observables.rates import module_of_rates
 from cubie.systems.system import System
 
 
-@frozen
 class ObservableFunctions:
     """Device functions of observables, made when they are asked for.
 
     They read `y` and `parameters` by index only; where drivers are called a `Given` goes where the
     parameters go.
 
-    Attributes
+    Parameters
     ----------
     component : ObservablesComponent
     backend : Backend
     """
 
-    component: ObservablesComponent
-    backend: Backend
+    def __init__(self, component: ObservablesComponent, backend: Backend):
+        self._component, self._backend = component, backend
 
     @cached_property
     def observe(self) -> Callable:
         """``observe(t, y, parameters, out, at)``: stores observable i in ``out[at + i]``."""
-        system = self.component.system
+        system = self._component.system
         return self._made("rhs", system.module, system.source.count("\n"))
 
     @cached_property
@@ -46,14 +43,14 @@ class ObservableFunctions:
         Stores the values in ``out``, and in ``rate`` how fast they change along a solution whose
         derivative is ``dy``.
         """
-        return self._made("observe_with_rate", *module_of_rates(self.component.system))
+        return self._made("observe_with_rate", *module_of_rates(self._component.system))
 
     def _made(self, name: str, module: Any, lines: int) -> Callable:
         function, inline = getattr(module, name), lines <= INLINE_SOURCE_LINES
-        generated = self.backend.straight_line(function, inline, as_written=True)
-        if not self.component.n_drivers:
+        generated = self._backend.straight_line(function, inline, as_written=True)
+        if not self._component.n_drivers:
             return generated
-        return build_driven(self.backend, self.component, name, module, generated)
+        return build_driven(self._backend, self._component, name, module, generated)
 
 
 class ObservablesComponent(CUDAFactory):
