@@ -108,7 +108,7 @@ CUBIE = Package(
             "recent", "tableaus", *SOLVING[:4], "checks", "run", "integrator", "launch", "settings",
             "other_choices", "memory",
         ),
-        "ivp": ("launch", "memory", "solver"),
+        "ivp": ("recent", "tableaus", "launch", "memory", "solver"),
         "cli": ("errors", "sizes", "systems", "tableaus", "run", "launch", "solver"),
         "demo": ("status", "run", "launch", "solver"),
     },

@@ -7,12 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from cubie.launch.results import Result
-from cubie.memory import KernelMemory
+from cubie.memory import NEVER_CHANGE, KernelMemory
+from cubie.recent import Recent
 from cubie.solver import Solver
+from cubie.tableaus import Tableau
+from cubie_planner import Plan
 
 MAX_RECENT_KERNELS = 64  # that repeated calls find again
+# Solvers that they find again, with the functions that these are of and all that those refer to.
+MAX_RECENT_SOLVERS = 8
 
 _recent = KernelMemory()
+_solvers: Recent[Solver] = Recent(MAX_RECENT_SOLVERS)
 
 
 def solve_ivp(
@@ -116,12 +122,7 @@ def solve_ivp(
     cubie_planner.PlanInfeasible
         If the pins and limits cannot hold together.
     """
-    global _recent
-    if len(_recent.kernels) >= MAX_RECENT_KERNELS:
-        _recent = KernelMemory()
-    solver = Solver(fun)
-    solver._memory = _recent
-    solver.update(
+    settings = dict(
         method=method,
         rtol=rtol,
         atol=atol,
@@ -136,4 +137,39 @@ def solve_ivp(
         fastmath=fastmath,
         **options,
     )
-    return solver.solve(t_span, y0, t_eval, args=args)
+    return _solver(fun, settings).solve(t_span, y0, t_eval, args=args)
+
+
+def _solver(fun: Any, options: dict[str, Any]) -> Solver:
+    """Return a solver with these options: the one of an earlier call with the same, if it is known.
+
+    It looks itself at what the function refers to each time. Where an option may change its
+    content while it stays the same object, it is made anew.
+    """
+    global _recent
+    key = _key(fun, options)
+    known = None if key is None else _solvers.get(key)
+    if known is not None and known.fun is fun:
+        return known
+    if len(_recent.kernels) >= MAX_RECENT_KERNELS:
+        _recent = KernelMemory()
+    solver = Solver(fun)
+    solver._memory = _recent
+    solver.update(**options)
+    return solver if key is None else _solvers.put(key, solver)
+
+
+def _key(fun: Any, options: dict[str, Any]) -> Any:
+    """Return what a solver is found again by; None where it has to be made anew."""
+    if not callable(fun):
+        return None  # equations, perhaps in a list
+    parts = [id(fun)]  # the solver keeps it
+    for value in options.values():
+        if isinstance(value, (Tableau, Plan)):
+            parts.append(id(value))  # its coefficients take longer to compare than a small solve
+        elif isinstance(value, (type, *NEVER_CHANGE)):
+            # Numbers of several types are equal, and not all of them are allowed.
+            parts.append((type(value), value))
+        else:
+            return None
+    return (*options, *parts)

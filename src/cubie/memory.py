@@ -71,7 +71,7 @@ def _recurring() -> Recent[RecurringSolve]:
 SETTINGS = frozenset(setting.name for setting in attrs.fields(SolverSettings))
 
 _NOTHING = Watched()
-_NEVER_CHANGE: tuple[Any, ...] = (
+NEVER_CHANGE: tuple[Any, ...] = (
     type(None),
     bool,
     int,
@@ -89,7 +89,7 @@ def _changeable(settings: SolverSettings, options: Mapping[str, Any]) -> list[An
     """Return what of the settings may change its content while it stays the same object."""
     own = (getattr(settings, name) for name in sorted(SETTINGS))
     values = [*own, *(options[name] for name in sorted(options))]
-    return [value for value in values if not isinstance(value, _NEVER_CHANGE)]
+    return [value for value in values if not isinstance(value, NEVER_CHANGE)]
 
 
 def _watched(settings: SolverSettings, options: Mapping[str, Any]) -> Watched:

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from cubie import InvalidProblem, RunStatus, Solver
+from cubie import InvalidOption, InvalidProblem, RunStatus, Solver, solve_ivp
 from cubie.backend.cpu.native_team import NativeTeam
 from cubie.backend.cpu.target import CPUKernel
 from cubie.launch.prepared import MAX_STAGED_ELEMENTS
@@ -239,3 +239,76 @@ def test_large_arrays_of_integers_are_remembered_by_a_digest():
     assert one == structure_of((numbers.copy(),))
     numbers[-1] += 1
     assert one != structure_of((numbers,))
+
+
+# ---- solve_ivp in one call ---------------------------------------------------------
+
+
+def grown(rate):
+    """Return a right-hand side of its own."""
+    return lambda t, y: [rate * y[0]]
+
+
+def solvers_made(monkeypatch):
+    """Return a list that gets an entry for every solver that `solve_ivp` makes."""
+    made = []
+
+    class Counted(Solver):
+        def __init__(self, fun, **options):
+            made.append(fun)
+            super().__init__(fun, **options)
+
+    monkeypatch.setattr("cubie.ivp.Solver", Counted)
+    return made
+
+
+def test_a_call_with_the_same_function_and_options_finds_its_solver(monkeypatch):
+    """Numbers may differ; another function, or option, has a solver of its own."""
+    made, fun = solvers_made(monkeypatch), grown(1.0)
+    options = {"rtol": 1e-7, "backend": "python"}
+    for start in (1.0, 2.0):
+        found = solve_ivp(fun, (0.0, 1.0), [start], **options)
+        assert found.y[0, -1] == pytest.approx(start * np.e, rel=1e-5)
+    assert made == [fun]
+    solve_ivp(fun, (0.0, 1.0), [1.0], **options | {"rtol": 1e-5})
+    other = grown(2.0)
+    assert solve_ivp(other, (0.0, 1.0), [1.0], **options).y[0, -1] == pytest.approx(
+        np.e**2, rel=1e-5
+    )
+    assert made == [fun, fun, other]
+
+
+def test_what_may_change_in_place_makes_the_solver_anew():
+    """Options that are arrays or lists, equations in a list, and what a function refers to."""
+    options = {"backend": "python", "rtol": 1e-8, "atol": 1e-10}
+    equations = ["dx = x"]
+    first = solve_ivp(equations, (0.0, 1.0), [1.0], **options)
+    equations[0] = "dx = 2*x"
+    second = solve_ivp(equations, (0.0, 1.0), [1.0], **options)
+    assert second.y[0, -1] == pytest.approx(first.y[0, -1] ** 2, rel=1e-6)
+    rates = [1.0]
+
+    def fun(t, y):
+        return [rates[0] * y[0]]
+
+    ends = []
+    for rate in (1.0, 2.0):
+        rates[0] = rate
+        ends.append(solve_ivp(fun, (0.0, 1.0), [1.0], **options).y[0, -1])
+    assert ends == pytest.approx([np.e, np.e**2], rel=1e-6)
+    mass = np.array([[1.0]])
+    ends = []
+    for entry in (1.0, 2.0):
+        mass[0, 0] = entry
+        ends.append(
+            solve_ivp(fun, (0.0, 1.0), [1.0], "radau_iia_5", mass_matrix=mass, **options).y[0, -1]
+        )
+    assert ends == pytest.approx([np.e**2, np.e], rel=1e-5)
+
+
+def test_equal_options_of_other_types_are_not_the_same():
+    """True equals 1, but is no number of lanes: it is refused, whatever was solved before."""
+    fun = grown(1.0)
+    solve_ivp(fun, (0.0, 1.0), [1.0], lanes=1, backend="cpu")
+    with pytest.raises(InvalidOption):
+        solve_ivp(fun, (0.0, 1.0), [1.0], lanes=True, backend="cpu")
