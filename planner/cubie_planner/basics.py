@@ -6,6 +6,7 @@ import difflib
 import numbers
 from collections.abc import Iterable
 from enum import StrEnum
+from typing import Any
 
 
 class PlannerError(Exception):
@@ -35,6 +36,14 @@ def nearest_hint(given: object, words: Iterable[str]) -> str:
 def is_integer(value: object) -> bool:
     """Return whether a value is an integer of Python or NumPy; a bool is none."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def listed(value: Any) -> list[Any] | None:
+    """Return the entries of something, None where it has none."""
+    try:
+        return list(value)
+    except TypeError:
+        return None
 
 
 def round_up(value: int, unit: int) -> int:

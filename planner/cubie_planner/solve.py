@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import TYPE_CHECKING
 
 from cubie_planner.basics import Status
@@ -67,7 +68,13 @@ def plan(
         When it is proven that no plan exists; says why.
     PlanUnknown
         When the effort was spent before anything was found.
+    TypeError, ValueError
+        When `problem` is none, or `effort` no number from 0.
     """
+    if not isinstance(problem, Problem):
+        raise TypeError(f"plan takes a Problem, got {problem!r:.80}")
+    if isinstance(effort, bool) or not isinstance(effort, numbers.Real) or not effort >= 0:
+        raise ValueError(f"effort must be a number of at least 0 (inf: no limit), got {effort!r}")
     task = Task.of(problem, objective)
     draft, claims = _in_one_pass(task) if task.is_large else _best(task, effort, switches)
     result = finish(task, draft, claims)

@@ -75,6 +75,7 @@ class Spread:
         self.dtype = np.dtype(dtype).type
         self.rounding, self.functions = rounding, functions
         self.random = random.Random(seed)
+        self._folds = False
         self.namespace = {
             "np": _Module(self, np),
             "math": _Module(self, math),
@@ -82,14 +83,26 @@ class Spread:
             "float": self.float,
             "min": lambda *values: self.of_run(min(values), values),
             "max": lambda *values: self.of_run(max(values), values),
-            "choose": self.choose,
-            "both": lambda a, b: self.choose(a, b, a),
-            "one_of": lambda a, b: self.choose(a, a, b),
+            "choose": self._branch,
+            "both": lambda a, b: self._branch(a, b, a),
+            "one_of": lambda a, b: self._branch(a, a, b),
             "of_run": lambda constant: Number(self, self.dtype(constant)),
         }
 
-    def value(self, text: str, column, rounds_constants: bool = False) -> float:
-        """Return one possible value of a formula; its constants may be rounded to the dtype."""
+    def value(
+        self, text: str, column, rounds_constants: bool = False, folds_branches: bool = False
+    ) -> float:
+        """Return one possible value of a formula.
+
+        Parameters
+        ----------
+        rounds_constants : bool, optional
+            Constants are rounded to the dtype.
+        folds_branches : bool, optional
+            A constant that an ``if`` chose stays one: each branch is followed on its own, and what
+            is made of constants alone there is calculated in double precision.
+        """
+        self._folds = folds_branches
         t, y0, y1, p, q = (Number(self, self.dtype(v)) for v in column)
         names = self.namespace | {"t": t, "y": (y0, y1), "p": p, "q": q}
         with np.errstate(all="ignore"):
@@ -138,6 +151,9 @@ class Spread:
     def choose(self, condition, a, b):
         """Return ``a if condition else b``."""
         return self.of_run(a if condition else b, (condition,))
+
+    def _branch(self, condition, a, b):
+        return (a if condition else b) if self._folds else self.choose(condition, a, b)
 
     def float(self, value):
         """Return Python's ``float(value)``."""

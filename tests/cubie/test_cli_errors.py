@@ -1,8 +1,11 @@
 """`cubie-plan` with what cannot be planned: one line that says why, and ways out that work."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -353,3 +356,21 @@ def test_no_value_anywhere_in_a_problem_file_breaks_the_command(tmp_path, path, 
     """Whatever stands in place of a field, the command ends with a status and no traceback."""
     problem = Problem([Buffer("a", 8, "f4", lifetime=((0, 2),))], Limits(4096, 16), "shared")
     ends_well(tmp_path / "problem.json", broken(problem_to_dict(problem), path, value))
+
+
+@pytest.mark.skipif(os.name != "posix", reason="descriptors are closed by a shell")
+@pytest.mark.parametrize("style", ["table", "csv", "json"])
+def test_without_an_output_it_is_said_that_there_is_none(tmp_path, style):
+    """A plan that cannot be printed is no success, and no traceback."""
+    (tmp_path / "given.csv").write_text("id,lower,upper,size\n1,0,3,4\n")
+    command = [sys.executable, "-m", "cubie.cli", "given.csv", "--format", style]
+    closed = subprocess.run(
+        ["sh", "-c", '"$@" >&-', "sh", *command],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert closed.returncode == 2
+    assert closed.stderr.startswith("cubie-plan: standard output is closed")
+    assert "Traceback" not in closed.stderr

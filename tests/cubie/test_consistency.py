@@ -1,10 +1,13 @@
 """A differential-algebraic system that starts off its algebraic equations is told of."""
 
+import attrs
 import numpy as np
 import pytest
 
 from cubie import Solver, solve_ivp
+from cubie.systems import note_on_index, trace
 from cubie.systems.consistency import algebraic_combinations
+from cubie.tableaus import RosenbrockTableau, all_tableaus
 
 RATES = np.linspace(0.03, 0.05, 5)
 METHODS = ("rodas4", "rodas5p", "radau_iia_5", "sdirk2", "backwards_euler")
@@ -41,6 +44,51 @@ def test_every_method_says_so(method, dtype):
         wrong[3, 2] = 0.1
         (note,) = solver.solve((0, 0.05), wrong, args=(RATES,)).notes
         assert "in 1 of the runs: in run 3 the algebraic equation 2 leaves 0.1," in note
+
+
+def hidden(t, y):
+    """Says of the second state only what the derivative of the equation says: index 2."""
+    return y[1], y[0] - np.sin(t)
+
+
+def takes_mass(tableau):
+    """Whether all stages of a method are implicit, as a singular mass matrix asks."""
+    diagonal = all(tableau.a[i][i] != 0 for i in range(tableau.n_stages))
+    return isinstance(tableau, RosenbrockTableau) or diagonal
+
+
+IMPLICIT = [tableau.name for tableau in all_tableaus().values() if takes_mass(tableau)]
+
+
+@pytest.mark.parametrize("method", IMPLICIT)
+def test_hidden_equations_are_told_of(method):
+    """Whatever a method does from a start off the equations of an index above 1, notes say so."""
+    step = {"first_step": 1e-2, "backend": "python"}  # the note is no matter of the target
+    options = {"method": method, "mass_matrix": [1, 0], **step}
+    missed, of_index = solve_ivp(hidden, (0, 0.05), [0.1, 1.0], **options).notes
+    assert "in run 0 the algebraic equation 1 leaves 0.1," in missed
+    assert "(equation 1 is one too many" in of_index
+    (note,) = solve_ivp(hidden, (0, 0.05), [0.0, 5.0], **options).notes
+    assert note == of_index
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_index_1_is_never_taken_for_more(seed):
+    """Equations with a regular, dense or sparse, badly scaled part are nobody's note."""
+    rng = np.random.default_rng(seed)
+    k = int(rng.integers(1, 5))
+    part = np.tril(rng.normal(size=(k, k)))[rng.permutation(k)] * 10.0 ** rng.integers(
+        -8, 3, (k, 1)
+    )
+    turned = np.linalg.qr(rng.normal(size=(k + 1, k + 1)))[0] if seed % 2 else np.eye(k + 1)
+    mass = turned @ np.diag([1.0] + [0.0] * k) @ turned.T
+
+    def index_1(t, y):
+        z = turned.T @ y
+        return turned @ np.concatenate([[-z[0]], part @ z[1:] + z[0]])
+
+    system = attrs.evolve(trace(index_1, k + 1), mass=tuple(map(tuple, mass)))
+    assert note_on_index(system, 0.0, np.zeros((k + 1, 3)), np.zeros((0, 3))) is None
 
 
 def test_a_start_within_the_tolerances_is_consistent():

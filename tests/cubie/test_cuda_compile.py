@@ -15,7 +15,7 @@ from benchmarks import resources
 from benchmarks.documents import read_section
 from benchmarks.resources import CAPABILITIES, POLICIES, Spec, make_kernel, measure
 
-from cubie import Solver
+from cubie import InvalidOption, Solver
 from tests.cubie import ptx
 
 needs_nvdisasm = pytest.mark.skipif(ptx.find_nvdisasm() is None, reason="needs nvdisasm")
@@ -46,7 +46,7 @@ def test_small_systems_stay_in_registers(capability):
 
 COMPILE_SOLVE_COMPILE = """
 import re
-from cubie import Solver
+from cubie import InvalidOption, Solver
 
 def rhs(t, y):
     return [abs(y[0]) - 2.53125 * y[0]]
@@ -218,3 +218,16 @@ def test_resources_from_several_threads_are_those_of_one():
         assert found.capability == capability
         for name in ("registers", "stack_bytes", "spill_store_bytes"):
             assert getattr(found, name) == getattr(alone, name)
+
+
+def test_a_capability_that_is_none_is_told_with_those_that_are():
+    """Of another form, or of no device that the toolkit compiles for: an error names them."""
+    solver = Solver(lambda t, y: [-y[0]], backend="cuda", method="euler", first_step=0.25)
+    solver.prepare([1.0])
+    for given in (None, "sm_90", 9, (9,), (9, 0, 0), (9.5, 0), ("9", "0"), [None, 0]):
+        with pytest.raises(InvalidOption, match=r"`cc` is .*\(major, minor\), such as \(9, 0\)"):
+            solver.kernel.resources(given)
+    for given in ((0, 0), (99, 0), (-9, 0)):
+        with pytest.raises(InvalidOption, match=r"must be one of .*\(9, 0\)"):
+            solver.kernel.resources(given)
+    assert solver.kernel.resources([np.int64(9), 0]).registers > 0

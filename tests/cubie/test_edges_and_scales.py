@@ -271,6 +271,9 @@ def test_a_jacobian_that_is_not_used_is_mentioned(method):
         ("dense", "is 'dense'.*a SciPy sparse matrix"),
         ([[np.nan, 0.0], [0.0, 1.0]], "inf or nan"),
         (lambda t, y: [[1.0, 2.0]], "must return 2 rows of 2 numbers"),
+        (lambda t, y: [[1.0, 2.0, 3.0]] * 2, "of 2 numbers: a row is 3 values for 2 states"),
+        (lambda t, y: [1.0, 2.0], "of 2 numbers: a row is one number for 2 states"),
+        (lambda t, y: 1 / 0, "of 2 numbers: it raises for 2 states"),
     ],
 )
 def test_a_jacobian_that_is_none_is_refused(jac, says):

@@ -13,6 +13,7 @@ from numba.core.runtime import rtsys
 
 from cubie import CubieError, InvalidOption, RunStatus, Solver, UntracedWarning, solve_ivp
 from cubie.backend.foreign import UncompilableFunction
+from cubie.backend.foreign_check import CompiledDiffers
 
 # A fixed step of the simplest method keeps kernels, and so compile times, small.
 SETTINGS = {"method": "euler", "first_step": 0.1, "fastmath": False}
@@ -370,6 +371,30 @@ def test_compiled_as_it_stands_it_computes_what_python_does(function, y0):
     with pytest.raises(CubieError, match="differs from what Python computes"):
         solve_ivp(function, (0.0, 1.0), y0, backend="cpu")
     assert solve_ivp(function, (0.0, 1e-3), y0, backend="python", rtol=0.1).success
+
+
+def loses_digits(t, y):
+    steps = int(t) + 1
+    return [float((np.float32(1.0) + 3e-8) - np.float32(1.0)) * 1e8 * steps + y[0]]
+
+
+def sums_truths(t, y):
+    steps = int(t) + 1
+    return [float((y[0] > 0.0) + (y[0] > 0.1)) * steps]
+
+
+@pytest.mark.filterwarnings("ignore::cubie.UntracedWarning")
+@pytest.mark.parametrize("function", [wraps_around, loses_digits, sums_truths])
+def test_a_difference_is_told_and_no_cause_of_it_claimed(function):
+    """Both values, where and in which precision; what may be the cause is a list of all."""
+    y0 = [1.0, 0.5] if function is wraps_around else [1.0]
+    with pytest.raises(CompiledDiffers) as caught:
+        solve_ivp(function, (0.0, 1.0), y0, backend="cpu")
+    error, said = caught.value, str(caught.value)
+    assert f"{error.compiled:.9g} compiled and {error.expected:.9g} in Python" in said
+    assert f"in double precision, at t={error.t:g}, y=[{error.y[0]:.6g}" in said
+    assert all(cause in said for cause in ("64 bits", "single precision", "truth values", "`hash`"))
+    assert error.compiled != error.expected
 
 
 def clamps(t, y):

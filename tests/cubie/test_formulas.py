@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import math
 import os
 from functools import partial
@@ -29,6 +30,7 @@ MANY = 150
 ARGS = (np.float64(0.7), np.float64(-1.3))
 N_POINTS = 24
 N_SAMPLES = 60
+BRANCHING = (" if ", " and ", " or ")
 NEAR = {"float64": 1e-13, "float32": 2e-5}
 
 
@@ -146,9 +148,13 @@ def _is_excused(text, column, got, dtype, exact):
         samples = [spread.value(text, column) for _ in range(N_SAMPLES)]
         # Constants are folded in double precision, or rounded first where a run chooses them.
         rounded = (spread.value(text, column, True) for _ in range(N_SAMPLES))
-        samples = np.array(samples + ([] if dtype == "float64" else list(rounded)))
+        samples += [] if dtype == "float64" else list(rounded)
     except (Raised, ValueError, ArithmeticError):
         return True
+    with contextlib.suppress(Raised, ValueError, ArithmeticError):
+        if dtype != "float64" and any(word in text for word in BRANCHING):
+            samples += [spread.value(text, column, folds_branches=True) for _ in range(N_SAMPLES)]
+    samples = np.array(samples)
     if np.isnan(got):
         return bool(np.isnan(samples).any())
     samples = samples[~np.isnan(samples)]
@@ -191,6 +197,7 @@ KNOWN = (
     *("2.0 if np.isfinite(p) else 3.0", "np.log1p(np.where(np.not_equal(1e-30, p), 2, 1e8)) % q"),
     *("p * (~np.isnan(math.nan)) + q * (1 - (~np.isnan(math.nan)))", "np.hypot(p, q)"),
     *("math.inf if not (~np.isnan(math.nan)) else q", "(~(np.logical_or(1.0, p) > 0)) * q"),
+    "(np.power(t, 1e-30) if math.isinf(p) else 1e8) % -0.7",
     *("(y[0] > 0) + (p > 0)", "(y[0] > 0) * (p > 0) + (y[0] > 1) * (p < 1)"),
 )
 

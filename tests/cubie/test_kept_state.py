@@ -384,3 +384,59 @@ def assigns_late(t, y):
     if y[0] > 1e9:
         GLOBAL_MODE = 0.0
     return [x * GLOBAL_MODE]
+
+
+def prints(t, y):
+    print("CALLED", y[0])
+    return [-y[0], y[1]]
+
+
+def prints_on_many_paths(t, y):
+    print("CALLED")
+    total = 0.0
+    for i in range(12):
+        total = np.sin(total) + y[1] * i if y[0] * total > i else total * 2 - y[1]
+    return [-y[0], total]
+
+
+def prints_and_loops(t, y):
+    print("CALLED")
+    total = 0.0
+    while total < y[0]:
+        total += y[0] / 3
+    return [-y[0], total]
+
+
+def prints_within(t, y):
+    return [prints(t, y)[0] if y[1] > 0.5 else prints(t, y)[1], max(y)]
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"),
+    [
+        (prints, "traced"),
+        (prints_on_many_paths, "traced"),
+        (prints_within, "traced"),
+        (prints_and_loops, "compiled"),
+    ],
+)
+def test_a_function_prints_a_few_times_whatever_its_paths(tmp_path, capsys, function, kind):
+    """Its text is followed once for each path, in silence; it is tried with a few numbers aloud."""
+    system = trace(function, 2, cache_dir=tmp_path)
+    assert system.kind == kind
+    assert 1 <= capsys.readouterr().out.count("CALLED") <= 5
+    assert ("nothing is printed while runs are solved" in system.note) == (kind == "traced")
+    assert trace(function, 2, cache_dir=tmp_path).note == system.note
+    assert not capsys.readouterr().out
+
+
+def test_a_function_that_raises_is_called_a_few_times(capsys):
+    """A refusal is told after as many calls as it takes to be sure."""
+
+    def raises(t, y):
+        print("CALLED")
+        raise ValueError("out of range")
+
+    with pytest.raises(RightHandSideError, match="out of range"):
+        trace(raises, 2)
+    assert capsys.readouterr().out.count("CALLED") == 2

@@ -1,5 +1,6 @@
 """States and parameters of equations that go by name, and what is told where there are no names."""
 
+import collections
 from types import SimpleNamespace
 
 import numpy as np
@@ -36,6 +37,7 @@ STATES = {
         {"I": np.array([0.01, 0.02]), "S": pd.array([0.99, 0.98], dtype="Float64")}
     ),
     "table without names": pd.DataFrame(IN_ORDER),
+    "named tuple": collections.namedtuple("Given", "I S")([0.01, 0.02], [0.99, 0.98]),
 }
 
 
@@ -56,6 +58,7 @@ RATES_GIVEN = {
     "tuple": {"b": (0.5, 0.6)},
     "series": {"b": pd.Series([0.5, 0.6])},
     "table": pd.DataFrame({"b": [0.5, 0.6]}),
+    "named tuple": collections.namedtuple("Given", "b")([0.5, 0.6]),
     "objects": {"b": RATES.astype(object)},
     "in order": ([0.5, 0.6],),
 }

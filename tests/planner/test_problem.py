@@ -3,6 +3,7 @@
 import importlib
 import pkgutil
 
+import numpy as np
 import pytest
 
 import cubie_planner
@@ -16,6 +17,10 @@ from cubie_planner import (
     PlannerError,
     Problem,
     ProblemError,
+    check,
+    plan,
+    problem_from_csv,
+    problem_from_minimalloc,
     run_stride,
 )
 
@@ -171,3 +176,33 @@ def test_every_error_of_the_planner_has_one_base():
                 errors.add(found)
     assert {PlanInfeasible, BufferError, FormatError} < errors
     assert all(issubclass(error, PlannerError) for error in errors)
+
+
+NO_DECLARATION = (0, -1, True, 1.5, float("nan"), "3", b"3", np.array(5), object())
+
+
+@pytest.mark.parametrize("given", NO_DECLARATION, ids=repr)
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (lambda given: Problem(given), "buffers must be"),
+        (lambda given: Problem([], previous=given), "previous must be"),
+        (lambda given: Problem([Buffer("a", 3, "f4", aliases=given)]), "aliases must be|`3`"),
+        (lambda given: Buffer("a", 3, "f4", locations=given), "locations must be|location"),
+        (lambda given: plan(given), "plan takes a Problem"),
+        (lambda given: check(Problem([]), given), "check takes a Problem and the Plan"),
+        (lambda given: problem_from_csv(given), "given as text|column|header"),
+        (lambda given: problem_from_minimalloc(given), "given as text|column|header"),
+    ],
+)
+def test_what_is_of_another_kind_is_told_apart(asked, words, given):
+    """Whatever is given in place of buffers, problems and texts: what it must be is said."""
+    with pytest.raises((TypeError, ValueError), match=words):
+        asked(given)
+
+
+@pytest.mark.parametrize("effort", [-1, float("nan"), "3", None, True, [], np.array([5])])
+def test_an_effort_is_a_number(effort):
+    """No search runs under a limit that is none."""
+    with pytest.raises(ValueError, match="effort must be a number"):
+        plan(Problem([Buffer("a", 3, "f4", lifetime=((0, 1),))]), effort=effort)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen
 
-from cubie_planner.basics import PlannerError, is_integer, nearest_hint
+from cubie_planner.basics import PlannerError, is_integer, listed, nearest_hint
 
 Interval = tuple[int, int]
 Lifetime = tuple[Interval, ...]
@@ -76,8 +76,8 @@ def _optional_location(value: str | Location | None) -> Location | None:
 
 
 def _locations(value: Iterable[str | Location]) -> frozenset[Location]:
-    names = [value] if isinstance(value, str) else value
-    if not isinstance(names, Iterable):
+    names = [value] if isinstance(value, str) else listed(value)
+    if names is None:
         raise ValueError(f"locations must be words such as 'shared', got {value!r}")
     return frozenset(Location.parse(name) for name in names)
 
@@ -108,7 +108,9 @@ class Alias:
 
 
 def _aliases(value: Iterable[Alias | str]) -> tuple[Alias, ...]:
-    items = [value] if isinstance(value, str | Alias) else value
+    items = [value] if isinstance(value, str | Alias) else listed(value)
+    if items is None or not all(isinstance(item, str | Alias) for item in items):
+        raise ValueError(f"aliases must be names or Alias objects, got {value!r}")
     return tuple(Alias(item) if isinstance(item, str) else item for item in items)
 
 

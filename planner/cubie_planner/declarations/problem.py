@@ -10,7 +10,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from cubie_planner.basics import PlannerError, is_integer, nearest_hint
+from cubie_planner.basics import PlannerError, is_integer, listed, nearest_hint
 from cubie_planner.declarations.buffers import Buffer, BufferError, Location
 
 MAX_BUFFERS = 100_000
@@ -127,6 +127,11 @@ def _previous(value: Any) -> dict[str, Spot]:
     placements = getattr(value, "placements", None)
     if placements is not None:
         return {name: (p.location, p.offset) for name, p in placements.items() if p.size_bytes}
+    if not isinstance(value, Mapping):
+        raise ProblemError(
+            f"previous must be a Plan, or a mapping from buffer name to (location, offset); "
+            f"got {value!r}"
+        )
     return {name: _spot(name, spot) for name, spot in value.items()}
 
 
@@ -156,11 +161,13 @@ def _policy(value: Any) -> Policy:
 
 
 def _buffers(value: Iterable[Buffer]) -> tuple[Buffer, ...]:
-    buffers = tuple(value)
+    buffers = None if isinstance(value, str | bytes) else listed(value)
+    if buffers is None:
+        raise ProblemError(f"buffers must be a sequence of Buffer objects, got {value!r}")
     for item in buffers:
         if not isinstance(item, Buffer):
             raise ProblemError(f"buffers must be Buffer objects, got {item!r}")
-    return buffers
+    return tuple(buffers)
 
 
 @frozen

@@ -56,6 +56,11 @@ def check(problem: Problem, plan: Answer) -> None:
     PlanRejected
         Names the first rule that is broken, and the buffers that break it.
     """
+    if not isinstance(problem, Problem) or not hasattr(plan, "placements"):
+        raise TypeError(
+            f"check takes a Problem and the Plan for it, got {type(problem).__name__} and "
+            f"{type(plan).__name__}"
+        )
     _check_names(problem, plan)
     tied = _tied_by_views(problem)
     for buffer in problem.buffers:

@@ -15,6 +15,8 @@ class CsvTable:
     """The header of a CSV, and its lines as cells."""
 
     def __init__(self, text: str):
+        if not isinstance(text, str):
+            raise FormatError(f"a CSV is given as text, not {shown(text)}")
         lines = text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
         self._reader = csv.reader(io.StringIO(lines), strict=True)
         try:

@@ -19,6 +19,16 @@ from cubie.errors import CubieError
 
 # Functions may calculate in single precision, partly, and compilers round sums otherwise.
 RELATIVE_TOLERANCE = 1e-5
+MOST_SHOWN = 4  # numbers of a point, in a message
+
+# Which of them it was is not known: they are named as what to look for.
+DIFFERENCES = (
+    "ints, which have 64 bits and wrap beyond",
+    "single precision and small ints of NumPy, which are calculated with in a wider type where "
+    "NumPy rounds or wraps each result",
+    "sums of truth values, which NumPy keeps true or false",
+    "`hash`, whose values are others",
+)
 
 
 class CompiledDiffers(CubieError, ArithmeticError):
@@ -30,21 +40,38 @@ class CompiledDiffers(CubieError, ArithmeticError):
         Its name.
     state : int
     t : float
+    y, parameters : tuple of float
         Where it was asked.
     compiled, expected : float
         The derivative of `state` there, compiled and as Python computes it.
     """
 
-    def __init__(self, function: str, state: int, t: float, compiled: float, expected: float):
+    def __init__(
+        self,
+        function: str,
+        state: int,
+        at: tuple[float, np.ndarray, np.ndarray],
+        compiled: float,
+        expected: float,
+    ):
+        t, y, parameters = at
+        with_parameters = f" and parameters {_some(parameters)}" if len(parameters) else ""
         super().__init__(
             f"`{function}` cannot be traced, and compiled as it stands it differs from what Python "
-            f"computes: the derivative of state {state} at t={t:g} is {compiled:.6g} instead of "
-            f"{expected:.6g}. Ints have 64 bits there and wrap beyond, and `hash` is another one: "
-            "calculate with floats, or write it so that it can be traced; backend='python' runs "
-            "it as it is, slowly."
+            f"computes: in double precision, at t={t:g}, y={_some(y)}{with_parameters}, the "
+            f"derivative of state {state} is {compiled:.9g} compiled and {expected:.9g} in Python. "
+            f"What often is another there: {'; '.join(DIFFERENCES)}. Calculate with Python's "
+            "floats, or write it so that it can be traced; backend='python' runs it as it is, "
+            "slowly."
         )
-        self.function, self.state, self.t = function, state, t
+        self.function, self.state, self.t = function, state, float(t)
+        self.y, self.parameters = tuple(map(float, y)), tuple(map(float, parameters))
         self.compiled, self.expected = compiled, expected
+
+
+def _some(values: np.ndarray) -> str:
+    shown = ", ".join(f"{value:.6g}" for value in values[:MOST_SHOWN])
+    return f"[{shown}{', ...' if len(values) > MOST_SHOWN else ''}]"
 
 
 class _CallableTarget(CPUForeignTarget):
@@ -84,7 +111,7 @@ def check_compiled(system: Any) -> None:
         if not agree.all():
             i = int(np.argmin(agree))
             name = system.function.__name__
-            raise CompiledDiffers(name, i, float(t), float(found[i]), float(expected[i]))
+            raise CompiledDiffers(name, i, (t, y, p), float(found[i]), float(expected[i]))
 
 
 def _derivative(rhs: Callable, system: Any, t: float, y: np.ndarray, p: np.ndarray) -> np.ndarray:

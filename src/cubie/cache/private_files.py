@@ -15,6 +15,7 @@ import contextlib
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -25,6 +26,7 @@ DIRECTORY_MODE = 0o755  # the user's umask may take more away
 FILE_MODE = 0o644
 MOST_LINKS = 40
 MOST_BYTES = 1 << 28  # of a file that is read
+USED_AGAIN = 3600.0  # seconds; a file that is older and is read has its time set anew
 
 _DIRECTORY = os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)
@@ -54,18 +56,71 @@ def read(root: Path, parts: Sequence[str], name: str) -> bytes | None:
     """
     try:
         if not GUARDED:
-            return root.joinpath(*parts, name).read_bytes()
+            path = root.joinpath(*parts, name)
+            content = path.read_bytes()
+            _mark_used(path, path.stat())
+            return content
         with _opened(root, parts) as directory:
             flags = os.O_RDONLY | _NO_LINK | _CLOSED_ON_EXEC | _AT_ONCE
             with os.fdopen(os.open(name, flags, dir_fd=directory), "rb", buffering=0) as file:
                 status = os.fstat(file.fileno())
                 if not stat.S_ISREG(status.st_mode) or status.st_size > MOST_BYTES:
                     return None
-                return _all_of(file, status.st_size) if _is_private(status) else None
+                if not _is_private(status):
+                    return None
+                _mark_used(file.fileno(), status)
+                return _all_of(file, status.st_size)
     except Distrusted:
         raise
     except (OSError, ValueError):
         return None
+
+
+def _mark_used(file, status: os.stat_result) -> None:
+    """Note the use of a file in its time of change, by which those unused for long are known."""
+    if time.time() - status.st_mtime > USED_AGAIN:
+        with contextlib.suppress(OSError, NotImplementedError):  # it is read-only
+            os.utime(file)
+
+
+def files(root: Path, parts: Sequence[str]) -> list[tuple[str, os.stat_result]]:
+    """Return names and states of this user's files in a directory, which must be private.
+
+    Raises
+    ------
+    OSError
+        Distrusted, for example.
+    """
+    if not GUARDED:
+        with os.scandir(root.joinpath(*parts)) as entries:
+            return [(e.name, e.stat()) for e in entries if e.is_file(follow_symlinks=False)]
+    found = []
+    with _opened(root, parts) as directory:
+        for name in os.listdir(directory):
+            with contextlib.suppress(FileNotFoundError):  # another process was quicker
+                status = os.stat(name, dir_fd=directory, follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+                    found.append((name, status))
+    return found
+
+
+def remove(root: Path, parts: Sequence[str], names: Sequence[str]) -> None:
+    """Remove files of a directory, which must be private; what cannot be removed stays.
+
+    Raises
+    ------
+    OSError
+        Distrusted, for example.
+    """
+    if not GUARDED:
+        for name in names:
+            with contextlib.suppress(OSError):
+                os.unlink(root.joinpath(*parts, name))
+        return
+    with _opened(root, parts) as directory:
+        for name in names:
+            with contextlib.suppress(OSError):
+                os.unlink(name, dir_fd=directory)
 
 
 def _all_of(file, size: int) -> bytes | None:

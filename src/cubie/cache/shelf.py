@@ -8,7 +8,8 @@ not there and is made anew; what cannot be kept is not kept, and a `CacheWarning
 
 It is believed as far as nobody else can have written it (see `cubie.cache.private_files`), and no
 further: an artefact must have the digest it is asked by, an entry must be that of its key, and
-no Python code is ever imported from it.
+no Python code is ever imported from it. What was not used for longest is removed where all of it
+takes more than `cubie.cache.bound` allows.
 """
 
 from __future__ import annotations
@@ -23,17 +24,18 @@ from typing import Any, TypeGuard
 
 from attrs import field, frozen
 
-from cubie.cache import private_files
+from cubie.cache import bound, private_files
 from cubie.errors import level_of_caller
 
 ENVIRONMENT_VARIABLE = "CUBIE_CACHE_DIR"
 INDEX = "index"
+SHELVES = ("systems", "kernels")
 
 _DIGEST = re.compile(r"[0-9a-f]{32,64}")
 _CHECK, _END = b'{"check": "', b'", '
 _HEX = 64
 
-_said: dict[Path | None, object] = {}
+_said: dict[object, object] = {}
 
 
 class CacheWarning(UserWarning):
@@ -77,6 +79,7 @@ class Shelf:
     root : Path or None
         The cache directory; None keeps nothing.
     name : str
+        One of `SHELVES`: what else is in the directory is nobody's to remove.
     suffix : str
         Of the artefacts' files.
     """
@@ -121,6 +124,13 @@ class Shelf:
         rest = _END + json.dumps(entry)[1:].encode()
         self._write((self.name, INDEX), f"{key}.json", _CHECK + _check_of(key, rest) + rest)
 
+    def _limit(self, root: Path) -> int | None:
+        try:
+            return bound.limit_bytes()
+        except bound.NotALimit as error:
+            _warn((root, "limit"), f"{error}.")
+            return bound.DEFAULT_BYTES
+
     def _read(self, parts: tuple[str, ...], name: str) -> bytes | None:
         if self.root is None:
             return None
@@ -134,8 +144,12 @@ class Shelf:
         if self.root is None:
             _say(None, "Nothing is kept in a cache: there is no home directory to hold it")
             return
+        limit = self._limit(self.root)
         try:
             private_files.write(self.root, parts, name, content)
+            if limit is not None and bound.is_time_to_look(len(content), limit):
+                places = [(shelf, *below) for shelf in SHELVES for below in ((), (INDEX,))]
+                bound.trim(self.root, places, limit)
         except private_files.Distrusted as error:
             _say(self.root, f"Nothing is read from or kept in the cache: {error}")
         except OSError as error:
@@ -149,11 +163,15 @@ def _check_of(key: str, rest: bytes) -> bytes:
 
 
 def _say(root: Path | None, reason: str) -> None:
-    """Warn, once a process for each directory."""
+    """Warn that nothing is kept, once a process for each directory."""
+    _warn(
+        root,
+        f"{reason}. Solving goes on; each process generates and compiles anew. "
+        f"{ENVIRONMENT_VARIABLE} can name a directory that only you can write.",
+    )
+
+
+def _warn(about: object, message: str) -> None:
     mine = object()
-    if _said.setdefault(root, mine) is mine:  # one of several threads is the first
-        advice = (
-            f"Solving goes on; each process generates and compiles anew. {ENVIRONMENT_VARIABLE} "
-            "can name a directory that only you can write."
-        )
-        warnings.warn(f"{reason}. {advice}", CacheWarning, stacklevel=level_of_caller())
+    if _said.setdefault(about, mine) is mine:  # one of several threads is the first
+        warnings.warn(message, CacheWarning, stacklevel=level_of_caller())

@@ -56,6 +56,9 @@ class PlanCommand(click.Command):
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run, and leave with status 2 for anything wrong with what was given."""
+        if sys.stdout is None:  # the next file that is opened would be what is printed to
+            _say("standard output is closed; where it is not wanted send it to a null device")
+            sys.exit(2)
         try:
             status = super().main(*args, standalone_mode=False, **extra)
         except click.ClickException as error:

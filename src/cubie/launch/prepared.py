@@ -20,7 +20,7 @@ from cubie.launch.steps import Room, StepsSolve
 from cubie.launch.stops import FIELDS, Stops, lay_out_stops
 from cubie.launch.summaries import EVER, Window
 from cubie.run.saving import SaveMode, sizes_of
-from cubie.systems import Batch, System, inconsistency
+from cubie.systems import Batch, System, inconsistency, note_on_index
 from cubie.systems.drivers.pieces import Pieces
 
 # Larger inputs are not kept: laying them out anew is little next to solving them.
@@ -184,7 +184,7 @@ class PreparedSolve:
             raise _CalledOff(interruption.cause, *so_far) from None
 
     def _notes_on_start(self, inputs: KernelInputs, batch: Batch, start: float) -> tuple[str, ...]:
-        """Say where a differential-algebraic system starts inconsistently."""
+        """Say where the start misses algebraic equations, and where their index is above 1."""
         system = self.system
         if system.mass is None:
             return ()
@@ -193,10 +193,11 @@ class PreparedSolve:
         runs = np.arange(max(states.shape[1], 1 if system.n_parameters == 0 else n_runs))
         at = inputs.parameter_offsets[:-1, None] + inputs.parameter_strides[:-1, None] * runs
         states = np.broadcast_to(states, (len(states), len(runs)))
-        found = inconsistency(
-            system, start, states, inputs.parameters[at], self.rtol, self.atol, self._pieces(batch)
-        )
-        return () if found is None else (found.note,)
+        parameters, drivers = inputs.parameters[at], self._pieces(batch)
+        found = inconsistency(system, start, states, parameters, self.rtol, self.atol, drivers)
+        notes = (None if found is None else found.note,)
+        notes += (note_on_index(system, start, states, parameters, drivers),)
+        return tuple(filter(None, notes))
 
     @cached_property
     def _per_run(self) -> PerRun:

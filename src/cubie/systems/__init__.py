@@ -4,6 +4,7 @@ from cubie.systems.batch import Batch, argument_views, split_batch
 from cubie.systems.consistency import inconsistency
 from cubie.systems.derivatives.choice import Derivatives, derivatives_of, with_jacobian
 from cubie.systems.derivatives.given_jacobian import read_jacobian
+from cubie.systems.differential_index import note_on_index
 from cubie.systems.errors import BatchShapeError, ObservableError, RightHandSideError
 from cubie.systems.from_function import trace
 from cubie.systems.mass import with_mass
@@ -38,6 +39,7 @@ __all__ = [
     "fingerprint",
     "has_observables",
     "inconsistency",
+    "note_on_index",
     "observables_of",
     "read_equations",
     "read_jacobian",

@@ -86,7 +86,7 @@ def inconsistency(
     combinations = algebraic_combinations(system.mass)
     if not combinations.size or any(pieces.columns > 1 for pieces in drivers):
         return None
-    evaluate = _evaluator(system, drivers)
+    evaluate = evaluator(system, drivers)
     states, parameters = states.astype(float), parameters.astype(float)
     some = np.arange(states.shape[1])
     if system.kind != "traced":
@@ -141,7 +141,7 @@ def algebraic_combinations(mass: tuple[tuple[float, ...], ...] | None) -> np.nda
     return np.array(basis).reshape(len(basis), len(matrix))
 
 
-def _evaluator(system: System, drivers: Sequence[Pieces]) -> Callable:
+def evaluator(system: System, drivers: Sequence[Pieces] = ()) -> Callable:
     """Return ``evaluate(t, states, parameters) -> slopes``, of shapes (n, N), (m, N), (n, N)."""
     if system.kind == "traced":
         rhs = plain_rhs(_of_arrays(system.source), lambda k, order, x: drivers[k](x, order)[0])

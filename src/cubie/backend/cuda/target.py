@@ -26,12 +26,28 @@ from cubie.backend.cuda.types import flatten, register_types, shared_base
 from cubie.backend.foreign import ForeignTarget
 from cubie.backend.lanes.types import SHARED, Lanes
 from cubie.backend.machine import cuda_is_available
-from cubie.errors import NoDevice
+from cubie.errors import InvalidOption, NoDevice
+from cubie.reals import as_int
 
 # Above this a kernel must ask for its dynamic shared memory explicitly.
 DEFAULT_DYNAMIC_SHARED_BYTES = 48 * 1024
 
 _pretending = threading.RLock()
+
+
+def _supported(given: Any) -> tuple[int, int]:
+    """Return a compute capability that the toolkit compiles for."""
+    from numba.cuda.cudadrv.nvrtc import get_supported_ccs
+
+    pair = tuple(map(as_int, given)) if isinstance(given, tuple | list) else ()
+    if len(pair) != 2 or not all(type(part) is int for part in pair):
+        raise InvalidOption("cc", given, advice="Give (major, minor), such as (9, 0).")
+    with needing_the_toolkit():
+        known = tuple(map(tuple, get_supported_ccs()))
+    if pair not in known:
+        advice = "Those are what the installed CUDA toolkit compiles for."
+        raise InvalidOption("cc", given, known, advice)
+    return pair
 
 
 @contextmanager
@@ -170,7 +186,13 @@ class CUDAKernel(Kernel):
         """Compile for a compute capability, without a GPU, and read what it needs.
 
         `inputs` and `outputs` only lend their types.
+
+        Raises
+        ------
+        InvalidOption
+            Where the toolkit does not compile for that capability.
         """
+        capability = _supported(capability)
         signature = (types.int64, numba.typeof(inputs), numba.typeof(outputs))
         with needing_the_toolkit():
             with _pretended_device(capability):

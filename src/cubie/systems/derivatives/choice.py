@@ -169,7 +169,10 @@ def with_jacobian(system: System, jac: Callable | None, args: tuple = ()) -> Sys
         rows = tuple(trace(partial(_row, jac, i), n, args, cache_dir=directory) for i in numbers)
     except RightHandSideError as error:
         name = getattr(jac, "__name__", type(jac).__name__)
-        advice = f"It must return {n} rows of {n} numbers: {error}"
+        told = str(error).replace("fun raises", "it raises")
+        if told.startswith("fun returned"):
+            told = told.replace("fun returned", "a row is").partition(";")[0].rstrip(".") + "."
+        advice = f"It must return {n} rows of {n} numbers: {told}"
         raise InvalidOption("jac", name, advice=advice) from error
     untraced = next((row for row in rows if row.kind != "traced"), None)
     if untraced is not None:

@@ -22,8 +22,9 @@ class EquationError(CubieError, ValueError):
 
 
 def by_name(what: str, given: Any) -> Mapping[str, Any] | None:
-    """Return what a mapping, a series or a table says of each name; None for what has no names.
+    """Return what a mapping, a named tuple, a series or a table says of each name.
 
+    None for what has no names.
     A series or a table that is labelled by numbers has none: it counts as an array.
 
     Parameters
@@ -31,8 +32,11 @@ def by_name(what: str, given: Any) -> Mapping[str, Any] | None:
     what : {"y0", "args"}
     given : object
     """
+    fields = getattr(given, "_fields", None)
     if isinstance(given, Mapping):
         pairs = [(str(name), value) for name, value in given.items()]
+    elif type(fields) is tuple:
+        pairs = list(zip(fields, given, strict=True))  # its order is its own
     elif is_labelled(given):
         labels = list(given.keys())
         if not any(isinstance(label, str) for label in labels):

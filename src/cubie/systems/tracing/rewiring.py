@@ -60,13 +60,15 @@ class Rewiring:
     ----------
     catches : bool
         Whether one of them catches exceptions.
+    printed : bool
+        Whether one of them wanted to print: as often as there are paths, and no numbers.
     """
 
     def __init__(self, watch: Watch, written=frozenset(), choosing=False):
         self._choosing = choosing
         self._watch = watch
         self._written = written
-        self.catches = False
+        self.catches = self.printed = False
         self._copies = {}
         self._globals = {}
 
@@ -169,6 +171,8 @@ class Rewiring:
         for name in sorted(names):
             if name in function.__globals__:
                 namespace[name] = self(function.__globals__[name], name, names)
+            elif name == "print":
+                namespace[name] = self._print
             elif name in BUILTINS and hasattr(builtins, name):
                 namespace[name] = BUILTINS[name]
         closure = dict(zip(function.__code__.co_freevars, function.__closure__ or (), strict=True))
@@ -182,6 +186,11 @@ class Rewiring:
         self._watch.namespace(namespace, names)
         self._watch.attributes(copy, function.__name__)
         return copy
+
+    def _print(self, *values, **options):
+        if options.get("file") is not None:
+            print(*values, **options)
+        self.printed = True
 
     def _instance(self, value, label):
         """Return a stand-in for an object with Python methods: same state, rewired methods."""

@@ -47,6 +47,11 @@ class Way(NamedTuple):
 # The first that few paths suffice for; the last one's failure is what the user is told.
 WAYS = (Way(False, 64), Way(True, 1000), Way(False, 1000))
 
+PRINTS = (
+    "fun prints, for the few numbers that it is tried with before it is traced: nothing is printed "
+    "while runs are solved, for they do not call it (backend='python' does not either)."
+)
+
 
 def trace_outputs(fun, n_states, args, leaves, baked, returned, changed=()):
     """Return what `fun` returns as expressions, which leaves became constants, and a note.
@@ -129,7 +134,8 @@ def _trace_once(fun, n_states, args, leaves, baked, returned, plainly_changed, w
         check_independent(result, outputs, first, graph)
     elif plainly_changed:
         raise refusal(plainly_changed)
-    return result, " ".join(filter(None, (side_effects(first), writes_to_states(written))))
+    notes = (side_effects(first), writes_to_states(written), PRINTS if rewire.printed else "")
+    return result, " ".join(filter(None, notes))
 
 
 def _watch_containers(watch, value, name):
