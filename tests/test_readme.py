@@ -36,7 +36,15 @@ def words_and_numbers(text: str) -> tuple[list[str], list[float]]:
 
 @pytest.mark.parametrize(
     "page",
-    ["README.md", "docs/quickstart.md", "docs/guide.md", "docs/trust.md", "docs/summaries.md"],
+    [
+        "README.md",
+        "docs/quickstart.md",
+        "docs/guide.md",
+        "docs/trust.md",
+        "docs/summaries.md",
+        "docs/measured-input.md",
+        "docs/dosing.md",
+    ],
 )
 def test_code_blocks_print_what_the_page_says(page, tmp_path):
     """Run the blocks of a page one after the other, as a reader would, without a GPU."""

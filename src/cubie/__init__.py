@@ -23,6 +23,7 @@ from cubie.run.summaries.levels import crossings, time_above
 from cubie.run.summaries.peaks import negative_peaks, peaks
 from cubie.solver import Solver, UntracedWarning
 from cubie.status import RunStatus
+from cubie.systems.drivers.interpolant import Interpolant
 from cubie_planner import Plan
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "CacheWarning",
     "CubieError",
     "IVPLoop",
+    "Interpolant",
     "InvalidOption",
     "InvalidProblem",
     "NoDevice",

@@ -81,6 +81,37 @@ def save_times(given: Any, span: tuple[float, float]) -> np.ndarray | None:
     return times
 
 
+def breakpoints(given: Any, n_runs: int | None) -> np.ndarray | None:
+    """Return `breakpoints` as (B,), or (n_runs, B), in any order.
+
+    Raises
+    ------
+    InvalidProblem
+    """
+    if given is None:
+        return None
+    try:
+        times = np.array(real_array(given), dtype=float)
+    except (TypeError, ValueError) as error:
+        why = f", but {error}" if isinstance(error, NotReal) else ""
+        raise InvalidProblem("breakpoints", f"must be a sequence of times{why}.") from error
+    if not np.isfinite(times).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(times))[0])
+        raise InvalidProblem(
+            "breakpoints",
+            f"must be finite, but breakpoints[{', '.join(map(str, where))}] is {times[where]}. "
+            "Where runs have fewer, repeat one: times that are equal count once.",
+        )
+    if times.ndim not in (1, 2) or (times.ndim == 2 and len(times) != (n_runs or 1)):
+        runs = "one run" if n_runs is None else f"{n_runs} runs"
+        raise InvalidProblem(
+            "breakpoints",
+            f"has shape {times.shape}, and there {'is' if n_runs is None else 'are'} {runs}; it "
+            "must be (n_breakpoints,) for all runs, or (n_runs, n_breakpoints).",
+        )
+    return times[0] if len(times) == 1 and times.ndim == 2 else times
+
+
 def tolerance(name: str, given: Any, n: int) -> np.ndarray:
     """Return a tolerance as (1,) or (n,) positive numbers; atol may be zero."""
     try:

@@ -60,6 +60,8 @@ class RunSettings:
     per_component : bool
         Tolerances are given per component.
     first_step_given : bool
+    breakpoints : bool
+        There are times that no step crosses.
     summaries : Asked
     windowed : bool
         Summaries are of a part of the time.
@@ -75,6 +77,7 @@ class RunSettings:
     save_mode: SaveMode = SaveMode.FINAL
     per_component: bool = False
     first_step_given: bool = False
+    breakpoints: bool = False
     summaries: Asked = NOTHING
     windowed: bool = False
     observes: bool = False
@@ -107,7 +110,7 @@ class RunSettings:
     def leaves_steps_unjudged(self) -> bool:
         """Tell whether nothing is decided by a step of a group: see `cubie.run.free_steps`."""
         adaptive = self.controller_class().adaptive
-        return may_take_free_steps(
+        return not self.breakpoints and may_take_free_steps(
             algorithm_for(self.method), self.method, adaptive, self.save_mode, bool(self.summaries)
         )
 
@@ -150,7 +153,7 @@ class SingleIntegratorRun:
     ):
         self.settings = settings
         self._made_of = system, settings, dtype, dict(options), observables
-        component = SystemComponent(system, dtype)
+        component = SystemComponent(system, dtype, settings.breakpoints)
         self.controller = self._make_controller(settings, dtype, options)
         # An estimate that nobody judges has no buffer to be written to.
         adaptive = self.controller.adaptive
@@ -170,7 +173,7 @@ class SingleIntegratorRun:
             settings.per_component,
             dtype,
             options,
-            self._make_observables(observables, dtype),
+            self._make_observables(observables, dtype, component.n_drivers),
             settings.choice,
             tracking,
         )
@@ -180,11 +183,13 @@ class SingleIntegratorRun:
         # Components declare their buffers by functions, which cannot be pickled.
         return SingleIntegratorRun, self._made_of
 
-    def _make_observables(self, given: Any, dtype) -> ObservablesComponent | None:
+    def _make_observables(
+        self, given: Any, dtype, first_driver: int
+    ) -> ObservablesComponent | None:
         if not self.settings.observes:
             return None
         system: Any = Shape() if given is None else given
-        return ObservablesComponent(system, dtype)
+        return ObservablesComponent(system, dtype, first_driver)
 
     @staticmethod
     def _make_controller(settings: RunSettings, dtype, options) -> StepController:

@@ -65,8 +65,9 @@ def solve_ivp(
         saves every step, a batch its final state (see `save`).
     args : tuple, optional
         Further arguments of `fun`. An array with a leading axis of runs makes a
-        batch; see `cubie.systems.split_batch` for the rule. Of equations also by name, as
-        `y0`; there each is one number, so that lists and series sweep too.
+        batch; see `cubie.systems.split_batch` for the rule. An `Interpolant` is an input that
+        depends on time. Of equations also by name, as `y0`; there each is one number, so that
+        lists and series sweep too.
     rtol, atol : float or array_like (n,)
         A step's error is kept below ``atol + rtol * abs(y)``, in the root mean
         square over the components.
@@ -101,7 +102,8 @@ def solve_ivp(
         `cubie.run.summaries`), ``window`` and ``after`` (the times that summaries are of),
         ``step_controller`` (a name, such as "pid"), ``save`` ("final", "steps"), ``jac``
         (``jac(t, y, *args)`` or a constant matrix, dense or sparse, used where `fun` cannot
-        be traced), ``mass_matrix`` (M of M y' = f, for implicit methods), ``lanes`` (runs per
+        be traced), ``mass_matrix`` (M of M y' = f, for implicit methods), ``breakpoints``
+        (times that no step crosses, of all runs, or with a row for each), ``lanes`` (runs per
         SIMD group on the CPU), options of the components (``safety``, ``kp``, ...; of implicit
         methods ``linear_solver`` ("lu", "minimal_residual", "steepest_descent", "bicgstab"),
         ``newton_tolerance``, ``max_newton_iterations``, ``krylov_tolerance``,

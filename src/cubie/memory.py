@@ -19,6 +19,7 @@ from cubie.launch.prepared import PreparedSolve, RecurringSolve
 from cubie.recent import Recent
 from cubie.settings import SolverSettings
 from cubie.systems import Watched, fingerprint
+from cubie.systems.drivers.interpolant import Driver
 from cubie.tableaus import Tableau
 from cubie_planner import Plan
 
@@ -109,6 +110,8 @@ def structure_of(value: Any) -> Any:
     None where their content cannot be seen.
     """
     kind = type(value)
+    if isinstance(value, Driver):
+        return "driver", value.pieces.structure, bool(len(value.breaks))
     if kind in (tuple, list):
         entries = tuple(map(structure_of, value))
         return None if None in entries else (kind.__name__, entries)

@@ -57,6 +57,7 @@ class SolverSettings:
     save: str | None = None
     jac: Any = field(default=None)  # as given: a matrix may change in place
     mass_matrix: Any = None
+    breakpoints: Any = None
     observables: Any = field(default=None)  # as given, too
     save_states: Any = field(default=None)
     save_observables: Any = field(default=None)
@@ -116,11 +117,16 @@ class SolverSettings:
         )
 
     def run_settings(
-        self, mode: SaveMode, per_component: bool, choice: Choice | None = None
+        self,
+        mode: SaveMode,
+        per_component: bool,
+        choice: Choice | None = None,
+        breakpoints: bool = False,
     ) -> RunSettings:
         """Return what decides which components there are.
 
-        `choice` is that of a system; without one, all observables are kept.
+        `choice` is that of a system; without one, all observables are kept. `breakpoints` tells
+        that there are times that no step crosses.
         """
         return RunSettings(
             method=self.method,
@@ -128,6 +134,7 @@ class SolverSettings:
             save_mode=mode,
             per_component=per_component,
             first_step_given=self.first_step is not None,
+            breakpoints=breakpoints,
             summaries=(self.summaries or NOTHING).as_now(),
             windowed=self.summary_window() is not None,
             observes=has_observables(self.observables),
@@ -158,7 +165,7 @@ class SolverSettings:
             one_run=system.kind == "compiled",
             n_states=system.n_states,
             small_batch=small_batch,
-            free_steps=run_settings.leaves_steps_unjudged(),
+            free_steps=run_settings.leaves_steps_unjudged() and not system.drivers,
         )
 
     def config(self, backend: Backend) -> BatchSolverConfig:

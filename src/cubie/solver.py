@@ -273,13 +273,16 @@ class Solver:
         by_newton = "weigh_increments" in options_of(settings.run_settings(mode, False), options)
         if by_newton and np.any(atol <= checks.least_tolerance(dtype)):
             options = {"weigh_increments": True, **options}
-        system, observables = self._system(settings, batch), self._observables(settings, batch)
+        systems = _Systems(self._system(settings, batch), self._observables(settings, batch))
+        system, observables = systems
         checks.constants(system, dtype)
         if observables is not None:
             checks.constants(observables, dtype, "observables")
-        systems = _Systems(system, observables)
+        breakpoints = checks.breakpoints(settings.breakpoints, batch.n_runs)
+        breaks = breakpoints is not None or system.has_breaks(batch.drivers)
         return PreparedSolve(
-            self._kernel(systems, settings, options, batch, mode, dtype, rtol.size > 1),
+            self._kernel(systems, settings, options, batch, mode, dtype, rtol.size > 1, breaks),
+            *systems,
             mode,
             dtype,
             rtol,
@@ -288,17 +291,17 @@ class Solver:
             checks.count("max_steps", settings.max_steps),
             self._notes(systems, settings, batch),
             settings.summary_window(),
+            breakpoints,
         )
 
     def _notes(self, systems: _Systems, settings: SolverSettings, batch: Batch) -> tuple[str, ...]:
-        system, observables = systems
-        of_jac = system.jacobian_note
+        of_jac = systems[0].jacobian_note
         if settings.jac is not None and isinstance(settings.method, ERKTableau):
             of_jac = f"`jac` is not used: `{settings.method.name}` is explicit."
         unseen = self._fun.unseen or self._setup.given.unseen
         note = f"Nothing is remembered from one solve to the next, because {unseen}."
-        of_observables = "" if observables is None else observables.note
-        notes = [system.note, of_observables, of_jac, *batch.notes, note if unseen else ""]
+        of_systems = [system.note for system in systems if system is not None]
+        notes = [*of_systems, of_jac, *batch.notes, note if unseen else ""]
         return tuple(filter(None, notes))
 
     def _by_position(self, y0: Any, args: Any) -> tuple[Any, Any]:
@@ -358,13 +361,14 @@ class Solver:
         mode: SaveMode,
         dtype: np.dtype,
         per_component: bool,
+        breaks: bool,
     ) -> BatchSolverKernel:
         system, observables = systems
         if system.mass is not None and isinstance(settings.method, ERKTableau):
             advice = f"`{settings.method.name}` is explicit; choose an implicit method."
             raise InvalidOption("mass_matrix", settings.mass_matrix, advice=advice)
         choice = settings.choice(system, observables)
-        run_settings = settings.run_settings(mode, per_component, choice)
+        run_settings = settings.run_settings(mode, per_component, choice, breaks)
         small = is_small_batch(dtype, batch.n_runs or 1)
         backend = settings.make_backend(dtype, system, run_settings, small)
         config = settings.config(backend)

@@ -60,6 +60,12 @@ class RunStatus(IntEnum):
         "Call fun(t, y, *args) in Python at the run's t_reached and last y, and just after, to see "
         "where; extend the table, or clip the index.",
     )
+    DRIVER_OUT_OF_RANGE = (
+        -9,
+        "The right-hand side asked an interpolant for a time outside of its samples, at every step "
+        "size.",
+        "Give samples for all of t_span, or extend='hold', 'zero' or 'periodic'.",
+    )
     INTERRUPTED = (
         -8,
         "The solve was interrupted before the run ended.",

@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from attrs import frozen
+from attrs import field, frozen
 
 from cubie.backend import Backend
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks
+from cubie.systems.component import SystemComponent
+from cubie.systems.drivers.calling import build_recall
 from cubie.systems.generated import load_module
 
 Rows = tuple[tuple[float, ...], ...]
@@ -62,6 +64,8 @@ class CoupledEquations:
     """``(T^-1 x I) f(t + c h, y + (T x I) w) - (Lambda x M) w / h = 0``; `base` is not used."""
 
     n_states: int
+    # A child of the method: what depends on it is built anew where it changes.
+    system: SystemComponent = field(repr=False)
     c: tuple[float, ...]
     transformation: Transformation
     blocks: Blocks
@@ -105,6 +109,7 @@ class CoupledEquations:
         total = backend.weighted_sum(
             [(j * n, weight) for j, weight in enumerate(self.transformation.to_stages[i])]
         )
+        recall = build_recall(backend, self.system, i)
         weights = [row[i] for row in self.transformation.to_blocks]
         spread = _chain(
             backend, [_build_add(backend, n, j, w) for j, w in enumerate(weights)], _then_add
@@ -113,7 +118,9 @@ class CoupledEquations:
         def add_stage(stage, argument, temp, out):
             for k in range(n):
                 argument[k] = stage.state[k] + total(stage.increment, k)
-            rhs(stage.t + c * stage.h, argument, stage.parameters, temp, 0)
+            t = stage.t + c * stage.h
+            recall(t, stage.parameters)
+            rhs(t, argument, stage.parameters, temp, 0)
             spread(temp, out)
 
         return backend.device(add_stage)

@@ -20,6 +20,8 @@ from cubie.backend import select
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks, Matrix
 from cubie.solvers.newton_contract import Stage
+from cubie.systems.drivers.calling import build_with_stack
+from cubie.systems.drivers.calls import n_kept
 from cubie.tableaus import FIRKTableau
 
 
@@ -46,7 +48,9 @@ class FIRKStep(ImplicitStep):
         self.rhs_per_iteration = tableau.n_stages
         if estimates:
             self.add_child(self.system, during="error_estimate")
-        equations = CoupledEquations(self.n_states, tableau.c, self.transformation, self.blocks)
+        equations = CoupledEquations(
+            self.n_states, self.system, tableau.c, self.transformation, self.blocks
+        )
         self._add_newton(equations, self.blocks)
         self._register_buffers()
 
@@ -75,6 +79,14 @@ class FIRKStep(ImplicitStep):
         )
         # Size of the step that they are of, zero where there was none or it was rejected.
         self.register_buffer("stage_step", size=1, persistent=True, access_weight=1.0)
+        # What drivers give at the time of each stage: iterations look nothing up again.
+        self.register_buffer(
+            "stage_driver_stack",
+            size=lambda: n_kept(self.system.n_drivers) * self.tableau.n_stages,
+            phases=("stages",),
+            enabled=self.system.n_drivers > 0,
+            access_weight=10.0,
+        )
         # The part of the error estimate that the stages make.
         self.register_buffer(
             "stage_state",
@@ -121,6 +133,8 @@ class FIRKStep(ImplicitStep):
         enter_solution, enter_error = context.phase("solution"), context.phase("error_estimate")
         one, zero = backend.constant(1.0), backend.constant(0.0)
         failure = build_failure(backend, self.persists)
+        with_stack = build_with_stack(backend, self.system, self.tableau.n_stages)
+        alloc_stack = context.allocator("stage_driver_stack")
 
         def step(memory, launch, t, h, state, parameters, proposed):
             shift = one / h
@@ -130,7 +144,8 @@ class FIRKStep(ImplicitStep):
             regular = prepare(memory, launch, matrix)
             enter_stages(memory)
             predict(h, alloc_step(memory, None), increment)
-            stage = Stage(t, h, shift, state, parameters, state, increment)
+            given = with_stack(parameters, alloc_stack(memory, None))
+            stage = Stage(t, h, shift, state, given, state, increment)
             solved, _, iterations, linear = solve(memory, launch, matrix, stage, h * zero + one)
             solved, iterations, linear = again(
                 memory, launch, matrix, stage, solved, iterations, linear

@@ -3,13 +3,14 @@
 from cubie.backend.arrays import KernelInputs, KernelOutputs, OutputBlock, OutputLayout
 from cubie.backend.base import SOURCE, Backend, Kernel, RunMemory
 from cubie.backend.build_lock import building, tracing
-from cubie.backend.bundles import Launch, Memory
+from cubie.backend.bundles import Given, Launch, Memory
 from cubie.backend.interruption import Interrupted
 from cubie.backend.package import package_digest
 from cubie.backend.primitives import (
     absolute,
     all_lanes,
     any_lane,
+    as_index,
     as_real,
     exponent_of,
     floor,
@@ -35,6 +36,7 @@ __all__ = [
     "SOURCE",
     "SPECIAL",
     "Backend",
+    "Given",
     "Interrupted",
     "Kernel",
     "KernelInputs",
@@ -47,6 +49,7 @@ __all__ = [
     "absolute",
     "all_lanes",
     "any_lane",
+    "as_index",
     "as_real",
     "assembled_backend",
     "building",

@@ -25,9 +25,11 @@ class KernelInputs(NamedTuple):
     time_span: Any  # (4,) dtype
     tolerances: Any  # rtol then atol; (2,) or (2 n,) dtype
     step_limits: Any  # (2,) dtype: first step, largest step
-    limits: Any  # (3,) int64: attempted steps a run may use; times to save; S
-    stops: Any  # (4 * S,) dtype: [field][stop], see `cubie.launch.stops.Stops`
-    stop_counts: Any  # (S,) int32: see there
+    limits: Any  # (5,) int64: attempted steps a run may use; times to save; `Stops.shape`
+    stops: Any  # dtype: [field][stop][column], see `cubie.launch.stops.Stops`
+    stop_counts: Any  # int32: [stop][column], see there
+    driver_samples: Any  # dtype: see `cubie.systems.drivers.tables`
+    driver_layout: Any  # int64: see there
 
 
 class KernelOutputs(NamedTuple):
@@ -53,6 +55,7 @@ DTYPES = {
     "parameter_strides": np.int64,
     "limits": np.int64,
     "stop_counts": np.int32,
+    "driver_layout": np.int64,
     "saved": np.int64,
     "counters": np.int64,
     "status": np.int32,

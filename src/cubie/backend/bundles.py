@@ -22,3 +22,18 @@ class Launch(NamedTuple):
     inputs: Any  # KernelInputs
     run: Any  # numbers of the runs; int64 lanes
     n_runs: Any  # of the batch; a plain integer
+
+
+class Given(NamedTuple):
+    """What a right-hand side is given beside the time and the state.
+
+    It goes where the parameters go, of systems that call drivers and runs that have breakpoints;
+    components hand it on unread, and what stands around generated code takes it apart.
+    """
+
+    parameters: Any  # buffer, (m,), and what a right-hand side that failed writes behind them
+    drivers: Any  # buffer: what drivers gave, see `cubie.systems.drivers.calls`
+    stack: Any  # buffer: the same at each of several times, of methods that solve stages together
+    launch: Any  # Launch
+    earliest: Any  # of lanes: no time before is asked for,
+    latest: Any  # and none after

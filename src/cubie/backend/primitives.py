@@ -19,6 +19,7 @@ __all__ = [
     "absolute",
     "all_lanes",
     "any_lane",
+    "as_index",
     "as_real",
     "exponent_of",
     "floor",
@@ -113,6 +114,11 @@ def rounded_difference(a, b):
 def as_real(k, like):
     """Return the whole number `k` as a floating value of the type of `like`."""
     return type(like)(k)
+
+
+def as_index(a):
+    """Return a whole floating value, of the range of an array's indices, as int64 lanes."""
+    return int(a)
 
 
 def load_run(array, offset, stride, run, n_runs):

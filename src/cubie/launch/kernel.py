@@ -29,6 +29,8 @@ from cubie.launch.capacity import Kept
 from cubie.launch.outputs import make_outputs
 from cubie.launch.stops import lay_out_stops
 from cubie.run.saving import SaveMode
+from cubie.systems.drivers import tables
+from cubie.systems.drivers.pieces import Pieces
 from cubie_planner import (
     Buffer,
     BufferError,
@@ -251,21 +253,25 @@ def make_inputs(
     save_times: np.ndarray | None = None,
     counted: bool = False,
     reads_time: bool = False,
+    drivers: Sequence[Pieces] = (),
+    breaks: np.ndarray | None = None,
     window: tuple[float, float] = (0.0, math.inf),
 ) -> KernelInputs:
     """Lay the inputs out for the kernel; see `KernelInputs` for the shapes.
 
+    `drivers` are what the right-hand side calls, and `breaks` times that no step crosses;
     `reads_time` tells that the right-hand side depends on the time, and `counted` that all steps
     have the size `first_step`, or `max_step` if that is smaller. `window` are the times, from the
     start of a run, between which summaries look at it.
     """
     dtype = np.dtype(dtype)
     step, largest = min(first_step, max_step), float(np.finfo(dtype).max)
-    stops = lay_out_stops(t_span, save_times, step if counted else None, dtype, reads_time)
+    stops = lay_out_stops(t_span, save_times, step if counted else None, dtype, reads_time, breaks)
     n_times = 0 if save_times is None else len(save_times)
 
-    # Steps that end at a time to save do not count: each time may cost one.
-    attempts = min(max_steps + n_times, checks.LARGEST_COUNT)
+    # Steps that end at a time to save, or at a break, do not count: each may cost one.
+    n_cut = n_times if breaks is None else len(stops.counts)
+    attempts = min(max_steps + n_cut, checks.LARGEST_COUNT)
 
     def real(values) -> np.ndarray:
         with np.errstate(over="ignore", under="ignore"):  # looked at below
@@ -282,6 +288,7 @@ def make_inputs(
     checks.fit("atol", np.atleast_1d(atol), real(atol))
     checks.fit("first_step", limits[:1], real(limits[:1]))
     checks.fit("max_step", limits[1:], real(limits[1:]))
+    samples, layout = tables.lay_out(drivers, dtype)
     return KernelInputs(
         initial_state=states,
         state_stride=np.array([int(y0.shape[1] > 1)], dtype=np.int64),
@@ -291,7 +298,9 @@ def make_inputs(
         time_span=real([stops.start, stops.direction, window[0], min(window[1], largest)]),
         tolerances=real(tolerances),
         step_limits=real(limits),
-        limits=np.array([attempts, n_times, len(stops.counts)], dtype=np.int64),
+        limits=np.array([attempts, n_times, *stops.shape], dtype=np.int64),
         stops=stops.fields.reshape(-1),
-        stop_counts=stops.counts,
+        stop_counts=stops.counts.reshape(-1),
+        driver_samples=samples,
+        driver_layout=layout,
     )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
 from attrs import field, frozen
 
 from cubie.backend import Interrupted, KernelInputs, OutputBlock
+from cubie.launch.breaks import breaks_within
 from cubie.launch.capacity import kept_of
 from cubie.launch.kernel import BatchSolverKernel, make_inputs
 from cubie.launch.outputs import PerRun, make_outputs, mark_unwritten
@@ -20,6 +21,7 @@ from cubie.launch.stops import FIELDS, Stops, lay_out_stops
 from cubie.launch.summaries import EVER, Window
 from cubie.run.saving import SaveMode, sizes_of
 from cubie.systems import Batch, System, inconsistency, note_on_index
+from cubie.systems.drivers.pieces import Pieces
 
 # Larger inputs are not kept: laying them out anew is little next to solving them.
 MAX_STAGED_ELEMENTS = 100_000
@@ -37,9 +39,15 @@ class _CalledOff(Exception):
 
 @frozen
 class PreparedSolve:
-    """A kernel, and the checked settings that each launch hands it."""
+    """A kernel, and the checked settings that each launch hands it.
+
+    The system is that of the solve: that of the kernel, found again, may call drivers with the same
+    equations and other samples.
+    """
 
     kernel: BatchSolverKernel
+    system: System
+    observables: System | None
     mode: SaveMode
     dtype: np.dtype
     rtol: np.ndarray
@@ -48,6 +56,7 @@ class PreparedSolve:
     max_steps: int
     notes: tuple[str, ...]
     window: Window | None = None  # of summaries
+    breakpoints: np.ndarray | None = None  # (B,) or (n_runs, B)
     room: Room = field(factory=Room, init=False, eq=False)  # for points, where steps are saved
 
     @cached_property
@@ -58,9 +67,8 @@ class PreparedSolve:
     @cached_property
     def reads_time(self) -> bool:
         """What runs compute depends on the time itself, as far as can be seen."""
-        observables = self.kernel.integrator.loop.observables
-        return self._system.reads_time or (
-            observables is not None and observables.system.reads_time
+        return self.system.reads_time or (
+            self.observables is not None and self.observables.reads_time
         )
 
     def run(self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float) -> Result:
@@ -77,7 +85,7 @@ class PreparedSolve:
         """
         self.kernel.compiled.expect(batch.n_runs or 1)
         inputs = self.lay_out(batch, span, times, first_step)
-        return self.launch(inputs, batch.n_runs, span, times)
+        return self.launch(inputs, batch, span, times)
 
     def lay_out(
         self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float
@@ -97,21 +105,37 @@ class PreparedSolve:
             counted=not self.adaptive,
             reads_time=self.reads_time,
             window=self.window_of(span),
+            drivers=self._pieces(batch),
+            breaks=self._breaks(span, batch),
         )
 
     def window_of(self, span: Span) -> Span:
         """Return between which times from the start of runs summaries look at them."""
         return EVER if self.window is None else self.window.elapsed(span)
 
-    def stops(self, span: Span, times: np.ndarray | None, first_step: float) -> Stops:
+    def _pieces(self, batch: Batch) -> list[Pieces]:
+        systems = (self.system, self.observables)
+        called = [s.drivers_of(batch.drivers) for s in systems if s is not None]
+        return [driver.pieces for drivers in called for driver in drivers]
+
+    def _breaks(self, span: Span, batch: Batch) -> np.ndarray | None:
+        """Return the times that no step crosses; None where the kernel knows of none."""
+        if not self.kernel.integrator.loop.system.breakpoints:
+            return None
+        drivers = self.system.drivers_of(batch.drivers)
+        driven = [drivers[number] for number in self.system.driven]
+        return breaks_within(span, self.breakpoints, driven)
+
+    def stops(self, span: Span, times: np.ndarray | None, first_step: float, batch: Batch) -> Stops:
         """Return where the steps of runs must land; see `lay_out_stops`."""
         step = None if self.adaptive else min(first_step, self.max_step)
-        return lay_out_stops(span, times, step, self.dtype, self.reads_time)
+        breaks = self._breaks(span, batch)
+        return lay_out_stops(span, times, step, self.dtype, self.reads_time, breaks)
 
     def launch(
         self,
         inputs: KernelInputs,
-        n_runs: int | None,
+        batch: Batch,
         span: Span,
         times: np.ndarray | None,
     ) -> Result:
@@ -120,6 +144,7 @@ class PreparedSolve:
         Whoever calls this told the compiled kernel before what to expect, so that no clock
         times a compilation.
         """
+        n_runs = batch.n_runs
         columns, times = n_runs or 1, None if times is None else times.copy()
         solve = self._solve_steps if self.mode is SaveMode.STEPS else self._solve
         try:
@@ -127,7 +152,7 @@ class PreparedSolve:
         except _CalledOff as called_off:
             partial = Result(called_off.outputs, self._kind, n_runs, times, span, called_off.points)
             raise with_partial_result(called_off.cause, partial) from None
-        notes = self._notes_on_start(inputs, columns, span[0])
+        notes = self._notes_on_start(inputs, batch, span[0])
         return Result(outputs, self._kind, n_runs, times, span, points, notes, seconds)
 
     def _solve(self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None) -> Solved:
@@ -158,24 +183,21 @@ class PreparedSolve:
             so_far = steps.so_far(interruption.n_written)
             raise _CalledOff(interruption.cause, *so_far) from None
 
-    def _notes_on_start(self, inputs: KernelInputs, n_runs: int, start: float) -> tuple[str, ...]:
+    def _notes_on_start(self, inputs: KernelInputs, batch: Batch, start: float) -> tuple[str, ...]:
         """Say where the start misses algebraic equations, and where their index is above 1."""
-        system = self._system
+        system = self.system
         if system.mass is None:
             return ()
+        n_runs = batch.n_runs or 1
         states = inputs.initial_state.reshape(system.n_states, -1)
         runs = np.arange(max(states.shape[1], 1 if system.n_parameters == 0 else n_runs))
         at = inputs.parameter_offsets[:-1, None] + inputs.parameter_strides[:-1, None] * runs
         states = np.broadcast_to(states, (len(states), len(runs)))
-        parameters = inputs.parameters[at]
-        found = inconsistency(system, start, states, parameters, self.rtol, self.atol)
+        parameters, drivers = inputs.parameters[at], self._pieces(batch)
+        found = inconsistency(system, start, states, parameters, self.rtol, self.atol, drivers)
         notes = (None if found is None else found.note,)
-        notes += (note_on_index(system, start, states, parameters),)
+        notes += (note_on_index(system, start, states, parameters, drivers),)
         return tuple(filter(None, notes))
-
-    @cached_property
-    def _system(self) -> System:
-        return self.kernel.integrator.loop.system.system
 
     @cached_property
     def _per_run(self) -> PerRun:
@@ -239,10 +261,11 @@ class RecurringSolve:
             inputs = prepared.lay_out(batch, span, times, first_step)
             # The states may be those of the batch itself, which other threads lay out too.
             inputs = inputs._replace(initial_state=inputs.initial_state.copy())
-            staging = Staging(inputs, batch, self._args, prepared.stops, prepared.window_of)
+            stops = partial(prepared.stops, batch=batch)
+            staging = Staging(inputs, batch, self._args, stops, prepared.window_of)
         # Not used again where anything raises: a signal may have come between two of its writes.
         inputs = staging.fill(y0, args, span, times, first_step)
-        result = prepared.launch(inputs, batch.n_runs, span, times)
+        result = prepared.launch(inputs, batch, span, times)
         self._idle.append(staging)
         return result
 

@@ -123,14 +123,14 @@ class Staging:
     ) -> None:
         """Tell the clock where the runs start and stop."""
         inputs, stops = self.inputs, self._stops(span, times, first_step)
-        if len(stops.counts) != inputs.limits[2]:
-            # The last time to save at was the end, or is no longer.
-            fields, counts = stops.fields.reshape(-1), stops.counts
+        if stops.counts.size != inputs.stop_counts.size:
+            # The last time to save at was the end, or is no longer; or breaks lie elsewhere.
+            fields, counts = stops.fields.reshape(-1), stops.counts.reshape(-1)
             self.inputs = inputs = inputs._replace(stops=fields, stop_counts=counts)
-            inputs.limits[2] = len(counts)
+            inputs.limits[2:] = stops.shape
         inputs.time_span[0], inputs.time_span[1] = stops.start, stops.direction
         inputs.time_span[2:] = self._window(span)
         inputs.stops[...] = stops.fields.reshape(-1)
-        inputs.stop_counts[...] = stops.counts
+        inputs.stop_counts[...] = stops.counts.reshape(-1)
         inputs.step_limits[0] = min(first_step, inputs.step_limits[1])
         self._known = (span, first_step) if times is None else None

@@ -18,6 +18,7 @@ from cubie.launch.capacity import Free, Kept, free_for, no_device
 from cubie.launch.free_memory import free_bytes
 from cubie.launch.outputs import PerRun, layout_of
 from cubie.launch.points import Gathered, Points, points_in, points_of_one
+from cubie.systems.drivers.tables import of_runs
 
 # Room for points that the runs of one launch have together; more is not touched before it is used.
 LAUNCH_BYTES = 256 * 2**20
@@ -252,11 +253,13 @@ def points_of_steps(inputs: KernelInputs) -> tuple[int, int]:
 
     The first is 0 where step sizes are chosen as the run goes.
     """
-    last = len(inputs.stop_counts) - 1
-    counted = int(inputs.stop_counts[last])
-    if counted:
-        return counted + 1, counted + 1
-    at_least = float(inputs.stops[last]) / float(inputs.step_limits[1])
+    columns = int(inputs.limits[3])
+    counted = inputs.stop_counts[-columns:]
+    if counted[0]:
+        at_least = int(counted.min()) + 1
+        return (at_least if counted.max() < at_least else 0), at_least
+    elapsed = float(inputs.stops[len(inputs.stop_counts) - 1])
+    at_least = elapsed / float(inputs.step_limits[1])
     return 0, int(min(at_least, LARGEST_COUNT)) + 1
 
 
@@ -270,4 +273,21 @@ def inputs_of_runs(inputs: KernelInputs, n_runs: int, runs: np.ndarray) -> Kerne
         columns = parameters[:-1].reshape(-1, n_runs).take(runs, axis=1).ravel()
         parameters = np.append(columns, parameters[-1:])
         offsets = np.arange(len(offsets)) * len(runs)
-    return inputs._replace(initial_state=states, parameters=parameters, parameter_offsets=offsets)
+    limits, stops, counts = inputs.limits, inputs.stops, inputs.stop_counts
+    if limits[4]:
+        shape = int(limits[2]), n_runs
+        stops = stops.reshape(-1, *shape).take(runs, axis=2).ravel()
+        counts = counts.reshape(shape).take(runs, axis=1).ravel()
+        limits = limits.copy()
+        limits[3] = len(runs)
+    samples, layout = of_runs(inputs.driver_samples, inputs.driver_layout, n_runs, runs)
+    return inputs._replace(
+        initial_state=states,
+        parameters=parameters,
+        parameter_offsets=offsets,
+        limits=limits,
+        stops=stops,
+        stop_counts=counts,
+        driver_samples=samples,
+        driver_layout=layout,
+    )

@@ -11,13 +11,17 @@ from attrs import frozen
 
 from cubie.errors import InvalidProblem
 
-FIELDS = 4  # rows of `Stops.fields`
+FIELDS = 4  # rows of `Stops.fields`; with breaks there are
+FIELDS_WITH_BREAKS = 8
 LARGEST_COUNT = 2**31 - 1
 
 # A stop is on the grid of steps if it misses it by no more than this part of a step,
 SLIVER = 1e-6
 # or by no more than rounding of the times that were given: spacings of the largest.
 ROUNDINGS = 4
+
+# Breaks that are no farther apart are one; on each side of it, so much is not asked for.
+ROUNDINGS_AT_BREAKS = 16
 
 # Of a span, at most, may lie between neighbouring numbers that a right-hand side reads as time.
 COARSEST = 1e-4
@@ -27,13 +31,18 @@ COARSEST = 1e-4
 class Stops:
     """Stops of a run, S of them, the last one its end; see the stops of `cubie.run.clock`.
 
+    Where there are breaks, fields and counts have a further axis, of one column for all runs or one
+    for each; runs with fewer stops have their end several times.
+
     Attributes
     ----------
     start : float
     direction : float
         1, or -1 where time runs backwards.
     fields : ndarray (4, S), dtype of the run
-        Time elapsed, what its rounding took, origin of the grid of steps, last step.
+        Time elapsed, what its rounding took, origin of the grid of steps, last step. With breaks
+        also the time that is not passed on the way there, the one not gone back beyond, whether it
+        is a time to save at, and whether it is a break: (8, S, columns).
     counts : ndarray (S,) int32
         Steps of given size from the start of the run; 0 where step sizes are chosen.
     """
@@ -43,6 +52,16 @@ class Stops:
     fields: np.ndarray
     counts: np.ndarray
 
+    @property
+    def columns(self) -> int:
+        """1 where all runs have the same stops, else the number of runs."""
+        return 1 if self.counts.ndim == 1 else self.counts.shape[1]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """What a launch is told: S, columns, and how far apart the columns of two runs are."""
+        return len(self.counts), self.columns, int(self.columns > 1)
+
 
 def lay_out_stops(
     span: tuple[float, float],
@@ -50,6 +69,7 @@ def lay_out_stops(
     step: float | None,
     dtype: np.dtype,
     reads_time: bool = False,
+    breaks: np.ndarray | None = None,
 ) -> Stops:
     """Return the stops of runs over `span` that save at `times`.
 
@@ -63,6 +83,8 @@ def lay_out_stops(
     dtype : dtype
     reads_time : bool
         Whether the right-hand side, or an observable, depends on the time itself.
+    breaks : ndarray (B,) or (n_runs, B), optional
+        Times that no step crosses, in any order; those outside the span do not count.
 
     Raises
     ------
@@ -75,19 +97,95 @@ def lay_out_stops(
     targets = np.array([end]) if times is None else times
     if targets[-1] != end:
         targets = np.append(targets, end)
+    if breaks is None:
+        stops = Stops(start, direction, *_laid_out(span, times, targets, step, dtype))
+    else:
+        rows = breaks if breaks.ndim == 2 else breaks[None]
+        stops = _with_breaks(span, times, targets, step, np.dtype(dtype), rows)
+    if reads_time:
+        _require_fine(span, np.dtype(dtype))
+    return stops
+
+
+def _laid_out(span, times, targets, step, dtype) -> tuple[np.ndarray, np.ndarray]:
+    """Return fields (4, S) and counts of targets in order."""
+    start, end = span
+    direction = -1.0 if end < start else 1.0
     with np.errstate(over="ignore", under="ignore"):
         elapsed = (targets - start) * direction
         rounded = elapsed.astype(dtype)
         correction = (elapsed - rounded).astype(dtype)
     _require_apart(span, times, targets, elapsed, rounded, correction)
-    if reads_time:
-        _require_fine(span, np.dtype(dtype))
     fields = np.zeros((FIELDS, len(targets)), dtype)
     fields[0], fields[1] = rounded, correction
     counts = np.zeros(len(targets), np.int32)
     if step is not None:
         counts[:], fields[2], fields[3] = _grid(span, elapsed, step)
-    return Stops(start, direction, fields, counts)
+    return fields, counts
+
+
+def _with_breaks(span, times, points, step, dtype, rows) -> Stops:
+    """Return the stops of runs with breaks, a row of them for each column."""
+    start, end = span
+    direction = -1.0 if end < start else 1.0
+    columns = []
+    for row in rows:
+        at_start, targets, about = _merged(span, points, np.unique(row), dtype)
+        about[2, -1] = times is not None and times[-1] == end
+        fields, counts = _laid_out(span, times, targets, step, dtype)
+        # On the way to the first stop the start is not gone back beyond.
+        behind = np.append(at_start, about[1, :-1])
+        about = np.stack([about[0], behind, about[2], about[3]])
+        columns.append((np.concatenate([fields, about.astype(dtype)]), counts))
+    n_stops = max(len(counts) for _, counts in columns)
+    all_fields = np.empty((FIELDS_WITH_BREAKS, n_stops, len(columns)), dtype)
+    all_counts = np.empty((n_stops, len(columns)), np.int32)
+    for column, (fields, counts) in enumerate(columns):
+        missing = n_stops - len(counts)
+        all_fields[..., column] = np.pad(fields, ((0, 0), (0, missing)), mode="edge")
+        all_counts[:, column] = np.pad(counts, (0, missing), mode="edge")
+    return Stops(start, direction, all_fields, all_counts)
+
+
+def _merged(span, points, breaks, dtype):
+    """Return the limit at the start, all targets in order, and (4, S) about them.
+
+    That is: the time not passed on the way there, the one not gone back beyond afterwards, whether
+    it is one of the points, whether it is a break. Breaks within rounding of a point, or of each
+    other, are one.
+    """
+    start, end = span
+    direction = -1.0 if end < start else 1.0
+    margin = ROUNDINGS_AT_BREAKS * float(np.spacing(dtype.type(max(abs(start), abs(end)))))
+    unlimited = direction * float(np.finfo(dtype).max)
+    breaks = breaks[(breaks >= min(span) - margin) & (breaks <= max(span) + margin)]
+    elapsed = np.sort((breaks - start) * direction)
+    at_start = start + direction * margin if np.any(elapsed <= margin) else -unlimited
+    elapsed = elapsed[elapsed > margin]
+    place = (points - start) * direction
+    nearest = np.clip(np.searchsorted(place, elapsed), 0, len(place) - 1)
+    before = np.maximum(nearest - 1, 0)
+    closer = np.abs(place[before] - elapsed) < np.abs(place[nearest] - elapsed)
+    nearest = np.where(closer, before, nearest)
+    at_point = np.abs(place[nearest] - elapsed) <= margin
+    alone = elapsed[~at_point]
+    groups = np.concatenate([[True], np.diff(alone) > margin])[: len(alone)]
+    firsts = np.flatnonzero(groups)
+    lasts = np.append(firsts[1:], len(alone)) - 1
+    about = np.zeros((4, len(place) + len(firsts)))
+    about[0], about[1] = unlimited, -unlimited
+    about[2, : len(place)] = True
+    of_point = np.unique(nearest[at_point])
+    about[3, of_point] = about[3, len(place) :] = True
+    begin = np.concatenate([place, alone[firsts] if len(firsts) else place[:0]])
+    finish = np.concatenate([place, alone[lasts] if len(firsts) else place[:0]])
+    is_break = about[3] == 1.0
+    spread = np.where(np.arange(len(begin)) < len(place), 2.0 * margin, margin)
+    about[0, is_break] = (start + direction * (begin - spread))[is_break]
+    about[1, is_break] = (start + direction * (finish + spread))[is_break]
+    order = np.argsort(begin, kind="stable")
+    targets = np.concatenate([points, start + direction * begin[len(place) :]])
+    return at_start, targets[order], about[:, order]
 
 
 def _require_apart(span, times, targets, elapsed, rounded, correction) -> None:

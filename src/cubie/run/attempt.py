@@ -9,7 +9,9 @@ from cubie.backend import Backend, is_finite, maximum, select
 from cubie.factory import BuildContext
 from cubie.numerics.error_norm import build_error_norm
 from cubie.numerics.finiteness import build_all_finite
+from cubie.run.breaks import build_breaks
 from cubie.run.clock import build_clock, time_of
+from cubie.run.driving import build_keeping
 from cubie.run.faults import build_faults
 from cubie.run.observing import build_observe
 from cubie.run.parts import Progress, RunParts
@@ -42,12 +44,17 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     control = loop.child_functions(context, "controller").control
     observe = build_observe(loop, context)
     save = build_saving(loop.save_mode, backend, loop.kept, observe).save
-    clock = build_clock(loop.save_mode, backend, loop.controller.adaptive)
+    adaptive, breaks = loop.controller.adaptive, build_breaks(loop, context)
+    clock = build_clock(loop.save_mode, backend, adaptive, loop.system.breakpoints)
     next_stop, now, propose, keep = clock.stop, clock.now, clock.propose, clock.keep
     time = backend.device(time_of)
     track = build_tracking(loop, context).track
     judge = _build_judge(loop, context)
     account = build_faults(backend, loop.system)
+    number, give = breaks.number, breaks.give
+    is_point, pass_stop = breaks.is_point, breaks.pass_stop
+    keeping = build_keeping(loop, context)
+    begin_drivers, commit_drivers = keeping.begin, keeping.commit
     outcome = _build_outcome(loop, backend)
     count = backend.device(_build_count(loop))
     begin, enter_step = context.phase("begin"), context.phase("step")
@@ -58,13 +65,17 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     def attempt(memory, launch, outputs, final, direction, progress, lane):
         begin(memory)
         elapsed, carry, saved, status, active, settled = progress
-        state, parameters, counters, dt, accept_step, proposed, _, following = lane
-        stop = next_stop(launch.inputs, final, saved)
+        state, parameters, counters = lane.state, lane.parameters, lane.counters
+        dt, accept_step, proposed = lane.dt, lane.accept_step, lane.proposed
+        at = number(saved, lane)
+        stop = next_stop(launch, final, at)
         start = now(stop, elapsed, dt, counters)
         t = time(launch.inputs, direction, start)
         ahead = propose(launch, stop, elapsed, carry, dt, counters)
         enter_step(memory)
-        failure = step(memory, launch, t, ahead.h * direction, state, parameters, proposed)
+        begin_drivers(lane)
+        given = give(launch, t, at, lane)
+        failure = step(memory, launch, t, ahead.h * direction, state, given, proposed)
         norm_squared, finite = judge(memory, launch, state, proposed)
         failure = account(parameters, failure, finite)
         enter_control(memory)
@@ -76,13 +87,16 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         # A step cut short to land says nothing against the size planned before.
         dt[0] = select(accept & ahead.lands, maximum(dt[0], ahead.planned), dt[0])
         enter_save(memory)
-        point = Point(proposed.state, following, lane)
-        saved = save(launch, outputs, accept, ahead.lands, saved, ahead.ahead, point)
+        point = Point(proposed.state, lane.proposed_observables, lane)
+        at_point = is_point(launch, at, ahead.lands)
+        saved = save(launch, outputs, accept, at_point, saved, ahead.ahead, point)
         track(memory, launch, accept, ahead, start, direction, lane)
+        pass_stop(launch, at, accept & ahead.lands, lane)
         enter_commit(memory)
         for i in range(n):
             state[i] = select(accept, proposed.state[i], state[i])
         commit(memory, accept)
+        commit_drivers(accept, lane)
         count(active, accept, counters, proposed.counters)
         verdict = Verdict(accept, finite, failure)
         status, active = outcome(launch.inputs, stop, final, ahead, verdict, progress, counters)
@@ -134,7 +148,8 @@ def _build_judge(loop: RunParts, context: BuildContext) -> Callable:
 
 def _build_outcome(loop: RunParts, backend: Backend) -> Callable:
     """Decide per lane whether its run goes on, and if not why."""
-    clock = build_clock(loop.save_mode, backend, loop.controller.adaptive)
+    adaptive, breaks = loop.controller.adaptive, loop.system.breakpoints
+    clock = build_clock(loop.save_mode, backend, adaptive, breaks)
     has_ended, is_stuck = clock.has_ended, clock.is_stuck
     too_small, non_finite = int(RunStatus.STEP_TOO_SMALL), int(RunStatus.NON_FINITE)
     too_many, stopped = int(RunStatus.TOO_MANY_STEPS), int(RunStatus.CLOCK_STANDS_STILL)

@@ -84,7 +84,7 @@ class ClockFunctions:
     final_stop : callable
         ``final_stop(launch) -> stop``: the end of the run.
     stop : callable
-        ``stop(inputs, final, saved) -> stop``: the next one.
+        ``stop(launch, final, at) -> stop``: the next one, number `at` of the run.
     restart : callable
         ``restart(fresh, elapsed, carry) -> (elapsed, carry)``: runs start in the lanes of a mask.
     now : callable
@@ -111,11 +111,18 @@ class ClockFunctions:
 
 
 @shared_function
-def build_clock(mode: SaveMode, backend: Backend, adaptive: bool) -> ClockFunctions:
-    """Return the clock of runs that save in `mode` and choose their steps, or do not."""
+def build_clock(
+    mode: SaveMode, backend: Backend, adaptive: bool, breaks: bool = False
+) -> ClockFunctions:
+    """Return the clock of runs that save in `mode` and choose their steps, or do not.
+
+    With `breaks` there are stops on the way in every mode, and runs may have their own.
+    """
     summing = _compensated if backend.dtype == np.float32 else _rounded
-    made = (summing if adaptive else _counted)(backend)
-    if mode is not SaveMode.TIMES:
+    column = backend.device(column_of_breaks if breaks else _one_column)
+    last = backend.device(_last_of_column if breaks else _last)
+    made = (summing if adaptive else _counted)(backend, column, last)
+    if mode is not SaveMode.TIMES and not breaks:
         made = evolve(made, stop=_the_final_stop, has_ended=_lands)
     functions = astuple(made, recurse=False)
     return ClockFunctions(*map(backend.device, functions))
@@ -143,7 +150,29 @@ def build_least_step(backend: Backend) -> Callable:
     return backend.device(least)
 
 
-def _the_final_stop(inputs, final, saved):
+def _one_column(launch, at):
+    return at, launch.inputs.limits[2]
+
+
+def column_of_breaks(launch, at):
+    """Return where number `at` of a run's stops is, and how far apart fields are."""
+    inputs, run, n_runs = launch
+    n_stops, columns, stride = inputs.limits[2], inputs.limits[3], inputs.limits[4]
+    return at * columns + minimum(run, n_runs - 1) * stride, n_stops * columns
+
+
+def _last(launch):
+    n = launch.inputs.limits[2]
+    return n - 1, n, 0
+
+
+def _last_of_column(launch):
+    limits = launch.inputs.limits
+    n_stops, columns, stride = limits[2], limits[3], limits[4]
+    return (n_stops - 1) * columns, n_stops * columns, stride
+
+
+def _the_final_stop(launch, final, at):
     return final
 
 
@@ -151,23 +180,23 @@ def _lands(lands, stop, final):
     return lands
 
 
-def _counted(backend: Backend):
+def _counted(backend: Backend, column: Callable, last: Callable):
     """Count steps of one size."""
 
     def final_stop(launch):
         inputs, run, n_runs = launch
-        n = inputs.limits[2]
+        at, n, stride = last(launch)
         return CountedStop(
-            load_run(inputs.stops, n - 1, 0, run, n_runs),
-            load_run(inputs.stops, 3 * n - 1, 0, run, n_runs),
-            load_run(inputs.stops, 4 * n - 1, 0, run, n_runs),
-            load_run(inputs.stop_counts, n - 1, 0, run, n_runs),
+            load_run(inputs.stops, at, stride, run, n_runs),
+            load_run(inputs.stops, at + 2 * n, stride, run, n_runs),
+            load_run(inputs.stops, at + 3 * n, stride, run, n_runs),
+            load_run(inputs.stop_counts, at, stride, run, n_runs),
         )
 
-    def stop_of_times(inputs, final, saved):
+    def stop_of_times(launch, final, at):
         # Beyond the last time to save at the end follows, unless it was that time.
-        n = inputs.limits[2]
-        at = minimum(saved, n - 1)
+        inputs = launch.inputs
+        at, n = column(launch, minimum(at, inputs.limits[2] - 1))
         return CountedStop(
             gather(inputs.stops, at),
             gather(inputs.stops, at + 2 * n),
@@ -211,16 +240,19 @@ def _counted(backend: Backend):
     )
 
 
-def _rounded(backend: Backend):
+def _rounded(backend: Backend, column: Callable, last: Callable):
     """Sum steps; the step taken is the one by which the sum grows."""
     stretch, zero = backend.constant(STRETCH), backend.constant(0.0)
 
     def final_stop(launch):
         inputs, run, n_runs = launch
-        return SummedStop(load_run(inputs.stops, inputs.limits[2] - 1, 0, run, n_runs))
+        at, _, stride = last(launch)
+        return SummedStop(load_run(inputs.stops, at, stride, run, n_runs))
 
-    def stop_of_times(inputs, final, saved):
-        return SummedStop(gather(inputs.stops, minimum(saved, inputs.limits[2] - 1)))
+    def stop_of_times(launch, final, at):
+        inputs = launch.inputs
+        at, _ = column(launch, minimum(at, inputs.limits[2] - 1))
+        return SummedStop(gather(inputs.stops, at))
 
     def restart(fresh, elapsed, carry):
         return select(fresh, zero, elapsed), carry
@@ -245,21 +277,21 @@ def _rounded(backend: Backend):
     )
 
 
-def _compensated(backend: Backend):
+def _compensated(backend: Backend, column: Callable, last: Callable):
     """Sum steps, and carry along what rounding took from the sum."""
     stretch, zero = backend.constant(STRETCH), backend.constant(0.0)
 
     def final_stop(launch):
         inputs, run, n_runs = launch
-        n = inputs.limits[2]
+        at, n, stride = last(launch)
         return CompensatedStop(
-            load_run(inputs.stops, n - 1, 0, run, n_runs),
-            load_run(inputs.stops, 2 * n - 1, 0, run, n_runs),
+            load_run(inputs.stops, at, stride, run, n_runs),
+            load_run(inputs.stops, at + n, stride, run, n_runs),
         )
 
-    def stop_of_times(inputs, final, saved):
-        n = inputs.limits[2]
-        at = minimum(saved, n - 1)
+    def stop_of_times(launch, final, at):
+        inputs = launch.inputs
+        at, n = column(launch, minimum(at, inputs.limits[2] - 1))
         return CompensatedStop(gather(inputs.stops, at), gather(inputs.stops, at + n))
 
     def restart(fresh, elapsed, carry):

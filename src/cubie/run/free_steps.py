@@ -49,8 +49,13 @@ def may_take_free_steps(
 def takes_free_steps(loop: RunParts, width: int) -> bool:
     """Tell whether a loop takes steps without judging them, in groups of `width` lanes."""
     algorithm, adaptive = loop.algorithm, loop.controller.adaptive
-    return width > 1 and may_take_free_steps(
-        type(algorithm), algorithm.tableau, adaptive, loop.save_mode, loop.tracking is not None
+    # Parts of a group share no look-up.
+    return (
+        width > 1
+        and not loop.system.takes_given
+        and may_take_free_steps(
+            type(algorithm), algorithm.tableau, adaptive, loop.save_mode, loop.tracking is not None
+        )
     )
 
 
@@ -79,7 +84,7 @@ def build_free_steps(loop: RunParts, context: BuildContext) -> Callable:
         inputs, run, n_runs = launch
         state, counters = lane.state, lane.counters
         beyond = run >= n_runs
-        stop = next_stop(inputs, final, saved)
+        stop = next_stop(launch, final, saved)
         runs, origins = keep(run), keep(stop.origin)
         block = longest
         while block > 0 and not interrupted(queue):
@@ -132,6 +137,8 @@ def _build_advance(loop: RunParts, context: BuildContext) -> Callable:
                             part_of(lane.proposed.counters, part),
                         ),
                         lane.observables, lane.proposed_observables,
+                        lane.drivers, lane.proposed_drivers, lane.passed_stops,
+                        lane.observable_drivers,
                     ),
                 )  # fmt: skip
                 part = following(part)

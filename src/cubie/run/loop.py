@@ -13,7 +13,9 @@ from cubie.algorithms.contract import Proposed
 from cubie.backend import Backend, Launch, any_lane, load_run, maximum, select, store_run
 from cubie.factory import BuildContext
 from cubie.run.attempt import build_attempt
-from cubie.run.clock import build_clock, time_of
+from cubie.run.breaks import build_begin_anew, build_breaks
+from cubie.run.clock import ClockFunctions, build_clock, time_of
+from cubie.run.driving import build_keeping
 from cubie.run.free_steps import build_free_steps, takes_free_steps
 from cubie.run.observing import build_observe
 from cubie.run.parts import N_ATTEMPT_COUNTERS, Lane, Progress, RunParts
@@ -57,8 +59,11 @@ class IVPLoop(RunParts):
         alloc_proposed, alloc_error = alloc["proposed_state"], alloc["error"]
         alloc_counters, alloc_dt = alloc["counters"], alloc["dt"]
         alloc_accept, alloc_proposed_counters = alloc["accept_step"], alloc["proposed_counters"]
+        alloc_drivers, alloc_at_end = alloc["drivers"], alloc["proposed_drivers"]
+        alloc_passed, alloc_observed = alloc["passed_stops"], alloc["observable_drivers"]
+        begin_anew = build_begin_anew(self, context)
         alloc_observables, alloc_following = self.observables_allocators(context)
-        clock = build_clock(self.save_mode, backend, self.controller.adaptive)
+        clock = self._clock(backend)
         final_stop, restart = clock.final_stop, clock.restart
         empty_full = self._build_empty_full(backend)
         success, initial = int(RunStatus.SUCCESS), backend.constant(0.0)
@@ -73,8 +78,21 @@ class IVPLoop(RunParts):
             dt, accept_step = alloc_dt(memory, None), alloc_accept(memory, None)
             observables = alloc_observables(memory, state)
             following = alloc_following(memory, state)
+            drivers, at_end = alloc_drivers(memory, None), alloc_at_end(memory, None)
+            passed = alloc_passed(memory, None)
             lane = Lane(
-                state, parameters, counters, dt, accept_step, proposed, observables, following
+                state,
+                parameters,
+                counters,
+                dt,
+                accept_step,
+                proposed,
+                observables,
+                following,
+                drivers,
+                at_end,
+                passed,
+                alloc_observed(memory, None),
             )
 
             run = first_runs(queue)
@@ -102,6 +120,10 @@ class IVPLoop(RunParts):
                         memory, launch, outputs, final, direction,
                         Progress(elapsed, carry, saved, status, active, settled), lane,
                     )  # fmt: skip
+                    begin_anew(
+                        memory, launch, final, direction,
+                        Progress(elapsed, carry, saved, status, active, settled), lane,
+                    )  # fmt: skip
                     empty_full(launch, outputs, active, counters)
                 stop = interrupted(queue)
                 if stop:
@@ -121,6 +143,10 @@ class IVPLoop(RunParts):
                     valid = run < n_runs
 
         return backend.device(loop)
+
+    def _clock(self, backend: Backend) -> ClockFunctions:
+        adaptive, breaks = self.controller.adaptive, self.system.breakpoints
+        return build_clock(self.save_mode, backend, adaptive, breaks)
 
     def _build_load(self, context: BuildContext) -> Callable:
         """Read the inputs of fresh lanes."""
@@ -155,28 +181,40 @@ class IVPLoop(RunParts):
         start_algorithm, start_controller = algorithm.start, controller.start
         observe = build_observe(self, context)
         save = build_saving(self.save_mode, backend, self.kept, observe).save
-        clock = build_clock(self.save_mode, backend, self.controller.adaptive)
+        clock = self._clock(backend)
         next_stop, time, zero = clock.stop, backend.device(time_of), backend.constant(0.0)
-        enter = context.phase("start")
+        breaks, enter = build_breaks(self, context), context.phase("start")
+        number, forget, give = breaks.number, breaks.forget, breaks.give
+        keeping = build_keeping(self, context)
+        forget_drivers, forget_proposed = keeping.forget, keeping.reset
+        is_point, pass_stop = breaks.is_point, breaks.pass_stop
         n_counters = self.n_counters
 
         def start(memory, launch, outputs, fresh, final, direction, saved, lane):
             enter(memory)
             nothing = select(fresh, zero, zero)
             t_start = time(launch.inputs, direction, nothing)
-            state, parameters, counters = lane.state, lane.parameters, lane.counters
-            h = choose(memory, launch, t_start, final.elapsed, direction, state, parameters)
-            start_algorithm(memory, fresh, t_start, state, parameters)
+            state, counters = lane.state, lane.counters
+            saved = select(fresh, 0, saved)
+            forget(fresh, lane)
+            forget_drivers(fresh, lane)
+            forget_proposed(lane)
+            given = give(launch, t_start, number(saved, lane), lane)
+            h = choose(memory, launch, t_start, final.elapsed, direction, state, given)
+            start_algorithm(memory, fresh, t_start, state, given)
             start_controller(memory, fresh, h)
             begin_summaries(memory, fresh)
             lane.dt[0] = select(fresh, h, lane.dt[0])
             for i in range(n_counters):
                 counters[i] = select(fresh, 0, counters[i])
-            saved = select(fresh, 0, saved)
-            at_stop = next_stop(launch.inputs, final, saved).elapsed == zero
+            at = number(saved, lane)
+            at_stop = next_stop(launch, final, at).elapsed == zero
             due = fresh & (launch.run < launch.n_runs)
+            at_point = is_point(launch, at, at_stop)
             point = Point(state, lane.observables, lane)
-            return save(launch, outputs, due, at_stop, saved, nothing, point)
+            saved = save(launch, outputs, due, at_point, saved, nothing, point)
+            pass_stop(launch, at, due & at_stop, lane)
+            return saved
 
         return backend.device(start)
 
@@ -185,7 +223,7 @@ class IVPLoop(RunParts):
         backend, n_counters = context.backend, self.n_counters
         observe = build_observe(self, context)
         write_end = build_saving(self.save_mode, backend, self.kept, observe).finish
-        clock = build_clock(self.save_mode, backend, self.controller.adaptive)
+        clock, number = self._clock(backend), build_breaks(self, context).number
         next_stop, now = clock.stop, clock.now
         finish_summaries = build_tracking(self, context).finish
         enter = context.phase("finish")
@@ -193,9 +231,9 @@ class IVPLoop(RunParts):
 
         def finish(memory, launch, outputs, final, done, progress, lane):
             enter(memory)
-            inputs, run, n_runs = launch
+            run, n_runs = launch.run, launch.n_runs
             counters, saved = lane.counters, progress.saved
-            stop = next_stop(inputs, final, saved)
+            stop = next_stop(launch, final, number(saved, lane))
             reached = now(stop, progress.elapsed, lane.dt, counters)
             point = Point(lane.state, lane.observables, lane)
             write_end(launch, outputs, done, saved, reached, point)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cubie.backend import Backend, any_lane, shared_function
 from cubie.factory import BuildContext
 from cubie.run.clock import time_of
+from cubie.run.driving import build_given_observed
 from cubie.run.parts import RunParts
 
 
@@ -18,16 +19,17 @@ def build_observe(loop: RunParts, context: BuildContext) -> Callable | None:
     """
     if not loop.reads_observables:
         return None
-    return _build_where_due(context.backend, loop.child_functions(context, "observables").observe)
+    observe = loop.child_functions(context, "observables").observe
+    return _build_where_due(context.backend, observe, build_given_observed(loop, context))
 
 
 @shared_function
-def _build_where_due(backend: Backend, observe: Callable) -> Callable:
+def _build_where_due(backend: Backend, observe: Callable, given: Callable) -> Callable:
     time = backend.device(time_of)
 
     def observe_due(launch, outputs, point, elapsed, where, due):
         if any_lane(due):
             t = time(launch.inputs, launch.inputs.time_span[1], elapsed)
-            observe(t, point.state, point.lane.parameters, point.observables, 0)
+            observe(t, point.state, given(launch, point.lane), point.observables, 0)
 
     return backend.device(observe_due)

@@ -11,11 +11,13 @@ from cubie.algorithms import StepAlgorithm
 from cubie.algorithms.contract import Proposed
 from cubie.controllers import StepController
 from cubie.factory import BuildContext, CUDAFactory
+from cubie.run.breaks import N_PASSED
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
 from cubie.run.saving import Choice, Kept, SaveMode
 from cubie.run.summaries.quantities import register_summaries
 from cubie.run.summaries.request import Tracking
 from cubie.systems.component import SystemComponent
+from cubie.systems.drivers.calls import n_kept
 from cubie.systems.observables.component import ObservablesComponent
 
 # What a run counts; the last two are kept only for algorithms that iterate.
@@ -35,6 +37,10 @@ class Lane(NamedTuple):
     proposed: Proposed
     observables: Any  # of the state; any buffer where there are none
     proposed_observables: Any  # of the proposed state
+    drivers: Any  # values of drivers at the start of the step, and the time that they are of
+    proposed_drivers: Any  # what was asked for since, see `cubie.systems.drivers.calls`
+    passed_stops: Any  # (2,): see `cubie.run.breaks`
+    observable_drivers: Any  # what drivers gave that observables call
 
 
 class Progress(NamedTuple):
@@ -152,6 +158,34 @@ class RunParts(CUDAFactory):
             n * estimates,
             phases=(("algorithm.error_estimate", "judge"),),
             enabled=estimates > 0,
+            access_weight=2.0,
+        )
+        # Values at the start of a step, and the time that they are of; then what is asked for in
+        # the attempt, which begins with them.
+        has_drivers = self.system.n_drivers > 0
+        self.register_buffer(
+            "drivers",
+            lambda: n_kept(self.system.n_drivers),
+            enabled=has_drivers,
+            access_weight=2.0,
+        )
+        self.register_buffer(
+            "proposed_drivers",
+            lambda: max(getattr(component, "n_slots", 0) for component in self.walk()),
+            phases=("start", ("step", "commit")),
+            enabled=has_drivers,
+            access_weight=4.0,
+        )
+        self.register_buffer(
+            "observable_drivers",
+            lambda: 0 if self.observables is None else self.observables.n_called,
+            enabled=lambda: self.observables is not None and self.observables.n_drivers > 0,
+        )
+        self.register_buffer(
+            "passed_stops",
+            N_PASSED,
+            dtype=np.int32,
+            enabled=self.system.breakpoints,
             access_weight=2.0,
         )
         self.register_buffer("counters", self.n_counters, dtype=np.int32, access_weight=2.0)

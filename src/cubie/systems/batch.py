@@ -23,6 +23,7 @@ import numpy as np
 
 from cubie.errors import InvalidProblem
 from cubie.reals import NotReal, real_array
+from cubie.systems.drivers.interpolant import Driver
 from cubie.systems.errors import BatchShapeError
 from cubie.systems.parameters import leaves_of, rebuild
 from cubie.systems.sweep_advice import require_sweepable, taken_for_vectors, unswept
@@ -48,6 +49,8 @@ class Batch(NamedTuple):
         A sentence on each array that serves all runs as it is, to explain an error with.
     doubtful : tuple of str
         A sentence on each that was perhaps meant to sweep, though it gives no error.
+    drivers : mapping of path to Driver, or None
+        Those in args, with the samples of all runs.
     """
 
     n_runs: int | None
@@ -58,6 +61,7 @@ class Batch(NamedTuple):
     vectors: tuple[str, ...] = ()
     unswept: tuple[str, ...] = ()
     doubtful: tuple[str, ...] = ()
+    drivers: Mapping[tuple, Driver] | None = None
 
     @property
     def looks_like_one_run(self):
@@ -103,7 +107,9 @@ def split_batch(y0, args=()):
     y0 = _states(y0)
     leaves = leaves_of(checked_args(args))
     arrays = [leaf for leaf in leaves if leaf.numeric and leaf.shape]
-    n_runs = len(y0) if y0.ndim == 2 else _common_length(y0, arrays)
+    drivers = [leaf for leaf in leaves if isinstance(leaf.value, Driver)]
+    n_runs = len(y0) if y0.ndim == 2 else _common_length(y0, arrays, drivers)
+    _require_samples(drivers, n_runs)
     require_sweepable(leaves, n_runs)
     columns = y0.reshape(-1, y0.shape[-1]).T
     return Batch(
@@ -115,6 +121,7 @@ def split_batch(y0, args=()):
         tuple(leaf.label for leaf in arrays if y0.ndim == 1 and len(leaf.shape) == 1),
         unswept(leaves, n_runs, y0.shape),
         taken_for_vectors(leaves, n_runs, y0.shape[-1]),
+        {leaf.path: leaf.value for leaf in drivers},
     )
 
 
@@ -174,13 +181,17 @@ def _states(y0):
     return array.astype(float)
 
 
-def _common_length(y0, arrays):
+def _common_length(y0, arrays, drivers=()):
     lengths = {leaf.shape[0] for leaf in arrays if len(leaf.shape) == 1}
+    lengths |= {leaf.value.n_runs for leaf in drivers} - {None}
     if not lengths:
         return None
     if len(lengths) == 1 and min(lengths) > 0:
         return lengths.pop()
     shapes = ", ".join(f"{leaf.label} has shape {leaf.shape}" for leaf in arrays)
+    for leaf in drivers:
+        if leaf.value.n_runs is not None:
+            shapes += f", {leaf.label} has samples of {leaf.value.n_runs} runs"
     raise BatchShapeError(
         f"The number of runs is not clear: y0 has shape {y0.shape}, {shapes}. 1-D arrays in args "
         "are parameters swept over the runs and must have one length, at least 1. Give a vector "
@@ -188,11 +199,23 @@ def _common_length(y0, arrays):
     )
 
 
+def _require_samples(drivers, n_runs):
+    for leaf in drivers:
+        if leaf.value.n_runs not in (None, n_runs):
+            raise BatchShapeError(
+                f"{leaf.label} has samples of {leaf.value.n_runs} runs, and there "
+                f"{'is one run' if n_runs is None else f'are {n_runs} runs'}. Give values of shape "
+                "(n_samples,) for all runs, or a row for each."
+            )
+
+
 def _is_swept(leaf, n_runs):
     return leaf.numeric and bool(leaf.shape) and leaf.shape[0] == n_runs
 
 
 def _first_run(leaf, n_runs):
+    if isinstance(leaf.value, Driver):
+        return leaf.value.run(0)
     if not _is_swept(leaf, n_runs):
         return leaf.value
     # Floats: a swept number cannot become a constant of the generated code.

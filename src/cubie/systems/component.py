@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from cubie.factory import BuildContext, CUDAFactory
+from cubie.systems.drivers.calling import build_driven
+from cubie.systems.drivers.calls import n_kept
 
 # Where the generated text is longer than this, a copy in every stage costs more
 # compile time and instruction cache than the call saves.
@@ -15,24 +17,31 @@ INLINE_SOURCE_LINES = 200
 class SystemComponent(CUDAFactory):
     """Compile a system's right-hand side for a target; it needs no buffers of its own.
 
+    What it is handed as `p` is the parameters, or a `Given` where the system calls drivers or runs
+    have breakpoints.
+
     Parameters
     ----------
     system : System
         Or anything with `n_states` and `n_parameters` where nothing is built.
     dtype : dtype
+    breakpoints : bool
+        Runs have times that no step crosses: only times on one side of them are asked for.
     """
 
     name = "system"
     phases = ("evaluate",)
+    first_driver = 0  # in the launch's arrays
 
-    def __init__(self, system: Any, dtype):
+    def __init__(self, system: Any, dtype, breakpoints: bool = False):
         super().__init__(dtype, {})
         self.system = system
+        self.breakpoints = breakpoints
         self.n_states = system.n_states
         self.n_parameters = system.n_parameters
 
     def facts(self) -> tuple:
-        return (self.system.digest,)
+        return (self.system.digest, self.breakpoints)
 
     def build_key(self, context: BuildContext) -> str:
         identity = context.backend.identity(self.system)
@@ -41,9 +50,32 @@ class SystemComponent(CUDAFactory):
         )
 
     @property
+    def n_drivers(self) -> int:
+        """How many drivers the equations call."""
+        return len(getattr(self.system, "drivers", ()))
+
+    @property
+    def takes_given(self) -> bool:
+        """Whether a `Given` goes where the parameters go."""
+        return self.breakpoints or self.n_drivers > 0
+
+    @property
+    def n_slots(self) -> int:
+        """Elements that calls of drivers in the right-hand side need."""
+        if not self.n_drivers:
+            return 0
+        return n_kept(self.n_drivers) + sum(map(len, self.system.module.RHS_CALLS))
+
+    @property
     def n_faults(self) -> int:
         """Slots behind the parameters, in which the right-hand side says that it failed."""
-        return int(getattr(self.system, "kind", None) == "compiled")
+        is_compiled = getattr(self.system, "kind", None) == "compiled"
+        return int(is_compiled or self.may_leave_samples)
+
+    @property
+    def may_leave_samples(self) -> bool:
+        """Whether a run fails that asks a driver for what it has no samples of."""
+        return self.n_drivers > 0 and any(bounded for *_, bounded in self.system.structures)
 
     @property
     def works_in_place(self) -> bool:
@@ -58,6 +90,10 @@ class SystemComponent(CUDAFactory):
         """Return ``rhs(t, y, p, dy, at)``, which writes ``dy[at + i]``."""
         system = self.system
         if system.kind == "compiled":
-            return context.backend.foreign_rhs(system)
-        inline = system.source.count("\n") <= INLINE_SOURCE_LINES
-        return context.backend.straight_line(system.rhs, inline, as_written=True)
+            rhs = context.backend.foreign_rhs(system)
+        else:
+            inline = system.source.count("\n") <= INLINE_SOURCE_LINES
+            rhs = context.backend.straight_line(system.rhs, inline, as_written=True)
+        if not self.takes_given:
+            return rhs
+        return build_driven(context.backend, self, "rhs", system.module, rhs)

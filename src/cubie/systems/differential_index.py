@@ -7,11 +7,13 @@ index 1: beyond, some jump onto the hidden equations and some fail at a step of 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 
 from cubie.systems.consistency import algebraic_combinations, evaluator
+from cubie.systems.drivers.pieces import Pieces
 from cubie.systems.system import System
 
 # Runs that are looked at: what one equation depends on is seldom another in another run.
@@ -24,7 +26,11 @@ _DETERMINED = lru_cache(maxsize=64)(lambda mass: set())
 
 
 def note_on_index(
-    system: System, t: float, states: np.ndarray, parameters: np.ndarray
+    system: System,
+    t: float,
+    states: np.ndarray,
+    parameters: np.ndarray,
+    drivers: Sequence[Pieces] = (),
 ) -> str | None:
     """Return a sentence for the user where the index is surely above 1, else None.
 
@@ -38,8 +44,10 @@ def note_on_index(
     t : float
     states : ndarray (n, N)
     parameters : ndarray (m, N)
+    drivers : sequence of Pieces
+        What the right-hand side calls; nothing is said where runs have samples of their own.
     """
-    if system.mass is None:
+    if system.mass is None or any(pieces.columns > 1 for pieces in drivers):
         return None
     combinations = algebraic_combinations(system.mass)
     determined = _DETERMINED(system.mass)
@@ -48,7 +56,7 @@ def note_on_index(
     some = np.unique(np.linspace(0, states.shape[1] - 1, MOST_RUNS).astype(int))
     states, parameters = states[:, some].astype(float), parameters[:, some].astype(float)
     directions = algebraic_combinations(tuple(zip(*system.mass, strict=True)))
-    evaluate = evaluator(system)
+    evaluate = evaluator(system, drivers)
     depends = np.zeros((len(combinations), len(directions)), bool)
     with np.errstate(all="ignore"):
         before = combinations @ evaluate(t, states, parameters)

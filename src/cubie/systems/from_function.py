@@ -7,7 +7,6 @@ expressions are made on demand from the generated module, see `cubie.systems.sym
 """
 
 import hashlib
-import inspect
 import re
 import uuid
 from typing import Any
@@ -17,8 +16,15 @@ import numpy as np
 from cubie.backend import package_digest, tracing
 from cubie.systems.adapter import plain_function, write_adapter
 from cubie.systems.batch import checked_args
+from cubie.systems.drivers.interpolant import Driver, calls_seen
 from cubie.systems.errors import ObservableError, RightHandSideError, Untraceable
-from cubie.systems.parameters import CONTAINERS, leaves_of, parameter_names
+from cubie.systems.parameters import (
+    CONTAINERS,
+    check_signature,
+    checked_names,
+    leaves_of,
+    parameter_names,
+)
 from cubie.systems.references.fingerprint import Unseen
 from cubie.systems.references.originals import original
 from cubie.systems.references.watched import Watched, fingerprint
@@ -121,8 +127,8 @@ class _Request:
         if isinstance(n_states, bool) or not hasattr(n_states, "__index__") or n_states < 1:
             raise ValueError(f"n_states must be an int of at least 1; got {n_states!r}.")
         args = tuple(checked_args(args))
-        _check_signature(fun, args)
-        state_names = _checked_names(names, int(n_states))
+        check_signature(fun, args)
+        state_names = checked_names(names, int(n_states))
         store = Store(cache_dir)
         return cls(fun, int(n_states), args, state_names, store, content())
 
@@ -179,6 +185,7 @@ class _Request:
 
     def _fresh(self):
         # Imported late: a cached system needs none of the tracer.
+        from cubie.systems.drivers.calls import drivers_in
         from cubie.systems.references.kept_state import Watch
         from cubie.systems.references.stateless import check_stateless, writes_to_states
         from cubie.systems.source import write_module
@@ -196,24 +203,36 @@ class _Request:
             watch.add(fun, getattr(fun, "__name__", "fun"))
         watch.add(self.args, "args")
         plain = watch.watched(plain, changed)
-        results = plain_results(plain, self.n_states, self.args, self.fun, returned)
+        with calls_seen() as called:
+            results = plain_results(plain, self.n_states, self.args, self.fun, returned)
         known = (self.store.read_entry(self.key) or {}) if self.key else {}
         baked = frozenset(self._baked(known))
         try:
             outputs, baked, note = trace_outputs(
                 self.fun, self.n_states, self.args, self.leaves, baked, returned, changed
             )
-            source = self._written(write_module, outputs)
-            check_against_original(source, plain, self.args, results, returned)
+            drivers = drivers_in(outputs)
+            source = self._written(write_module, outputs, drivers)
+            check_against_original(source, plain, self.args, results, returned, [*drivers.values()])
         except Untraceable as reason:
+            if called:
+                raise RightHandSideError(
+                    f"fun calls {called[0]}, which takes a function that can be traced, but this "
+                    f"one cannot: {reason}."
+                ) from None
             check_stateless(self.fun, changed)
             note = writes_to_states(written_states(plain, self.args, results))
             why = f"{reason}. {note.rstrip('.')}" if note else str(reason)
             return self._untraced(why)
         finally:
             watch.restore()
-        more = self._about_outputs(returned)
-        system = self._system(source, self.store.write_module(source), "traced", note=note, **more)
+        more, kept = self._about_outputs(returned), self.store.write_module(source)
+        if drivers:
+            # Where samples are is not written: found out anew by each process.
+            where = {id(leaf.value): leaf.path for leaf in self.leaves}
+            more["drivers"] = tuple(where.get(id(d), d) for d in drivers.values())
+            return self._system(source, kept, "traced", note=note, **more)
+        system = self._system(source, kept, "traced", note=note, **more)
         self._remember(baked, kind="traced", digest=system.digest, note=note, **self._told(system))
         return system
 
@@ -222,8 +241,10 @@ class _Request:
 
         return OfStates(self.n_states)
 
-    def _written(self, write_module, outputs):
-        return write_module(outputs, self._title(), self.state_names, self.parameter_names)
+    def _written(self, write_module, outputs, drivers, in_place=True):
+        names = self.state_names, self.parameter_names
+        structures = {number: driver.pieces.structure for number, driver in drivers.items()}
+        return write_module(outputs, self._title(), *names, in_place, structures)
 
     def _about_outputs(self, returned):
         """Return what the outputs are, where they are no derivatives."""
@@ -294,10 +315,8 @@ class _ObservableRequest(_Request):
 
         return Observed(self.state_names)
 
-    def _written(self, write_module, outputs):
-        return write_module(
-            outputs, self._title(), self.state_names, self.parameter_names, in_place=False
-        )
+    def _written(self, write_module, outputs, drivers, in_place=False):
+        return super()._written(write_module, outputs, drivers, in_place)
 
     def _about_outputs(self, returned):
         return {"n_outputs": len(returned.names), "output_names": returned.names}
@@ -330,6 +349,8 @@ _USUAL = (int, float, np.ndarray, np.float64, np.float32, np.int64, np.int32)
 def _form(leaf):
     """Return what of a leaf tracing depends on: of a number all but its value."""
     path = tuple(map(_written, leaf.path))
+    if isinstance(leaf.value, Driver):
+        return path, "driver", leaf.value.pieces.structure
     if not leaf.numeric:
         return path, _written(leaf.value)
     kind = type(leaf.value)
@@ -361,29 +382,3 @@ def _containers(value):
     if type(value) in CONTAINERS:
         return [type(value).__name__, *map(_containers, value)]
     return None
-
-
-def _check_signature(fun, args):
-    try:
-        signature = inspect.signature(fun)
-    except (TypeError, ValueError):
-        return
-    try:
-        signature.bind(None, None, *args)
-    except TypeError as error:
-        called = ", ".join(["t", "y", *(f"args[{i}]" for i in range(len(args)))])
-        name = getattr(fun, "__name__", type(fun).__name__)
-        raise TypeError(
-            f"fun is called as {name}({called}), but its signature is {name}{signature}: {error}."
-        ) from None
-
-
-def _checked_names(names, n_states):
-    if names is None:
-        return tuple(f"y{i}" for i in range(n_states))
-    names = (names,) if isinstance(names, str) else tuple(names)
-    if len(names) != n_states or len(set(names)) != n_states:
-        raise ValueError(f"names must be {n_states} different strings, one a state; got {names!r}.")
-    if not all(isinstance(name, str) and name for name in names):
-        raise TypeError(f"names must be strings that are not empty; got {names!r}.")
-    return names

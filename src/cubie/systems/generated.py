@@ -19,7 +19,9 @@ MOST_MODULES = 256  # that are found again in a process
 
 _MATH = PRIMITIVES - set(FROM_BACKEND)
 _CONSTANTS = ("inf", "nan")
-_FACTS = ("PATTERN", "AUTONOMOUS")
+_CALLING = ("RHS", "JACOBIAN", "JVP", "DIAGONAL", "TIME_DERIVATIVE", "OBSERVE_WITH_RATE")
+_ABOUT_CALLS = tuple(f"{name}_{fact}" for name in _CALLING for fact in ("DRIVEN", "CALLS"))
+_FACTS = ("PATTERN", "AUTONOMOUS", "DRIVERS", *_ABOUT_CALLS)
 # No powers and shifts: of whole numbers they may take forever.
 _BINARY = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.BitAnd, ast.BitOr, ast.BitXor)
 _UNARY = (ast.USub, ast.Invert)

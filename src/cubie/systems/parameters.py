@@ -125,3 +125,31 @@ def _argument_names(fun):
         return []
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     return [parameter.name for parameter in parameters if parameter.kind in positional]
+
+
+def check_signature(fun, args):
+    """Refuse a function that cannot be called as ``fun(t, y, *args)``."""
+    try:
+        signature = inspect.signature(fun)
+    except (TypeError, ValueError):
+        return
+    try:
+        signature.bind(None, None, *args)
+    except TypeError as error:
+        called = ", ".join(["t", "y", *(f"args[{i}]" for i in range(len(args)))])
+        name = getattr(fun, "__name__", type(fun).__name__)
+        raise TypeError(
+            f"fun is called as {name}({called}), but its signature is {name}{signature}: {error}."
+        ) from None
+
+
+def checked_names(names, n_states):
+    """Return the names of the states, those given or `y0`, `y1`, ..."""
+    if names is None:
+        return tuple(f"y{i}" for i in range(n_states))
+    names = (names,) if isinstance(names, str) else tuple(names)
+    if len(names) != n_states or len(set(names)) != n_states:
+        raise ValueError(f"names must be {n_states} different strings, one a state; got {names!r}.")
+    if not all(isinstance(name, str) and name for name in names):
+        raise TypeError(f"names must be strings that are not empty; got {names!r}.")
+    return names

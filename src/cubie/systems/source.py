@@ -3,9 +3,11 @@
 import keyword
 import math
 import re
+from types import MappingProxyType
 
+from cubie.systems.drivers.calls import NONE, Calls, calls_of, drivers_called
 from cubie.systems.tracing.expression import Expr
-from cubie.systems.tracing.nodes import MASK_OPERATORS
+from cubie.systems.tracing.nodes import MASK_OPERATORS, reachable
 from cubie.systems.tracing.operations import FROM_BACKEND, PRIMITIVES
 
 # How tightly an operator binds in Python.
@@ -29,12 +31,17 @@ class Writer:
         Further vectors the function reads, with the text of each entry: `{"v": ["v[0]", ...]}`.
     reserved : collection of str
         Names of the function's other arguments.
+    calls : Calls, optional
+        Calls of drivers, whose values it reads in the array `d`.
     """
 
-    def __init__(self, state_names, parameter_names, target="dy", arguments=None, reserved=()):
+    def __init__(
+        self, state_names, parameter_names, target="dy", arguments=None, reserved=(), calls=NONE
+    ):
         self.lines = []
         self.modules = set()
-        self.taken = {*RESERVED, target, *reserved}
+        self.slots = calls.slots
+        self.taken = {*RESERVED, target, *reserved, *(("d",) if calls.slots else ())}
         self.target = target
         self.text = {}
         self.names = {
@@ -74,15 +81,23 @@ class Writer:
         places : sequence of str, optional
             Where each output goes instead.
         """
-        uses = _count_uses(outputs)
+        uses = self._count_uses(outputs)
         done = set()
         for i, output in enumerate(outputs):
             overwritten = [leaf for leaf in replaced[i : i + 1] if leaf.serial in uses]
-            for node in _pending([*overwritten, output], done):
-                self._statement(node, uses[node.serial])
-            text = self.operand(output, COMPARISON_BINDING)
             place = f"{self.target}[at + {i}]" if places is None else places[i]
-            self.lines.append(f"{place} = {text}")
+            self._store(place, output, overwritten, uses, done)
+
+    def write_arguments(self, calls):
+        """Write `d[slot] = argument` for each (call, argument)."""
+        uses, done = self._count_uses([argument for _, argument in calls]), set()
+        for (slot, _, _), argument in calls:
+            self._store(f"d[{slot}]", argument, (), uses, done)
+
+    def _store(self, target, output, before, uses, done):
+        for node in self._pending([*before, output], done):
+            self._statement(node, uses[node.serial])
+        self.lines.append(f"{target} = {self.operand(output, COMPARISON_BINDING)}")
 
     def _statement(self, node, uses):
         if node.op == "t":
@@ -108,6 +123,8 @@ class Writer:
 
     def _expression(self, node):
         op, operands = node.op, node.operands
+        if node.serial in self.slots:
+            return f"d[{self.slots[node.serial]}]", ATOM
         if op in PRIMITIVES:
             inside = ", ".join(self.operand(a, COMPARISON_BINDING) for a in operands)
             if op in FROM_BACKEND:
@@ -127,6 +144,41 @@ class Writer:
         # The right operand keeps its brackets: the user's order of rounding is kept.
         return f"{left} {op} {self.operand(operands[1], binding + 1)}", binding
 
+    def _operands(self, node):
+        """Return the expressions that a node is written in terms of."""
+        if node.serial in self.slots:
+            return ()
+        return [a for a in node.operands if type(a) is Expr]
+
+    def _count_uses(self, outputs):
+        """Return how often each node is an operand, or an output, of something reached."""
+        uses, seen = {}, set()
+        stack = [output for output in outputs if type(output) is Expr]
+        for output in stack:
+            uses[output.serial] = uses.get(output.serial, 0) + 1
+        while stack:
+            node = stack.pop()
+            if node.serial in seen:
+                continue
+            seen.add(node.serial)
+            for a in self._operands(node):
+                uses[a.serial] = uses.get(a.serial, 0) + 1
+                stack.append(a)
+        return uses
+
+    def _pending(self, needed, done):
+        """Return what these need and is not written yet; operands come before their users."""
+        found = []
+        stack = list(needed)
+        while stack:
+            node = stack.pop()
+            if type(node) is not Expr or node.serial in done:
+                continue
+            done.add(node.serial)
+            found.append(node)
+            stack.extend(self._operands(node))
+        return sorted(found, key=lambda node: node.serial)
+
     def operand(self, value, binding):
         """Return the text of an operand, in brackets where Python would read it otherwise."""
         if type(value) is not Expr:
@@ -144,43 +196,14 @@ class Writer:
         return ("math.inf", ATOM) if value > 0.0 else ("-math.inf", BINDING["neg"])
 
 
-def _count_uses(outputs):
-    """Return how often each node is an operand, or an output, of something reached."""
-    uses, seen = {}, set()
-    stack = [output for output in outputs if type(output) is Expr]
-    for output in stack:
-        uses[output.serial] = uses.get(output.serial, 0) + 1
-    while stack:
-        node = stack.pop()
-        if node.serial in seen:
-            continue
-        seen.add(node.serial)
-        for a in node.operands:
-            if type(a) is Expr:
-                uses[a.serial] = uses.get(a.serial, 0) + 1
-                stack.append(a)
-    return uses
-
-
-def _pending(needed, done):
-    """Return what these need and is not written yet; operands come before their users."""
-    found = []
-    stack = list(needed)
-    while stack:
-        node = stack.pop()
-        if type(node) is not Expr or node.serial in done:
-            continue
-        done.add(node.serial)
-        found.append(node)
-        stack.extend(node.operands)
-    return sorted(found, key=lambda node: node.serial)
-
-
-def write_module(outputs, title, state_names, parameter_names, in_place=True):
+def write_module(
+    outputs, title, state_names, parameter_names, in_place=True, structures=MappingProxyType({})
+):
     """Return the source of the module that holds `rhs(t, y, p, dy, at)`.
 
     With `at` zero, `dy` may be `y`: no state is read after its derivative is stored. Unless
-    `in_place` is False, as for outputs that are no derivatives.
+    `in_place` is False, as for outputs that are no derivatives. Where drivers are called,
+    `rhs(t, y, p, d, dy, at)` reads what is looked up before.
 
     Parameters
     ----------
@@ -188,20 +211,45 @@ def write_module(outputs, title, state_names, parameter_names, in_place=True):
         Derivative of each state, or other outputs.
     title : str
         First line of the module's docstring.
+    structures : mapping of int to tuple
+        Of each driver that is called, what code depends on.
     """
-    writer = Writer(state_names, parameter_names)
     graph = next((output.graph for output in outputs if type(output) is Expr), None)
     replaced = [graph.leaf("y", i) for i in range(len(outputs))] if graph and in_place else ()
+    nodes = reachable(outputs)
+    numbers = {number: k for k, number in enumerate(drivers_called(nodes))}
+    calls = calls_of(nodes, numbers)
+    writer = Writer(state_names, parameter_names, calls=calls)
     writer.write(outputs, replaced)
+    facts, before, modules = "", "", writer.modules
+    if numbers:
+        facts = f"\nDRIVERS = {tuple(structures[number] for number in numbers)!r}\n"
+        given, before, more = argument_functions("rhs", calls, state_names, parameter_names)
+        facts, modules = facts + given, modules | more
     body = "\n".join(f"    {line}" for line in writer.lines)
-    header = import_lines(writer.modules)
     return (
         f'"""{title}\n\n'
         f"Written by cubie: changes are overwritten.\n"
-        f'"""\n{header}\n\n'
-        f"def rhs(t, y, p, dy, at):\n"
+        f'"""\n{import_lines(modules)}{facts}\n{before}\n'
+        f"def rhs(t, y, p, {'d, ' if numbers else ''}dy, at):\n"
         f'    """dy[at + i] = f_i(t, y, p)."""\n{body}\n'
     )
+
+
+def argument_functions(name, calls: Calls, state_names, parameter_names):
+    """Return the facts about a function's calls, the functions that store arguments, modules."""
+    facts = f"{name.upper()}_DRIVEN = {calls.driven!r}\n{name.upper()}_CALLS = {calls.facts!r}\n"
+    functions, modules = [], set()
+    for number, each in enumerate(calls.rounds):
+        writer = Writer(state_names, parameter_names, calls=calls)
+        writer.write_arguments(each)
+        modules |= writer.modules
+        body = "\n".join(f"    {line}" for line in writer.lines)
+        functions.append(
+            f"\ndef {name}_arguments_{number}(t, y, p, d):\n"
+            f'    """d[slot] = the argument of the call that it is for."""\n{body}\n\n'
+        )
+    return facts, "".join(functions), modules
 
 
 def import_lines(modules):

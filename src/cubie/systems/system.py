@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import numpy as np
 from attrs import Factory, field, frozen
 
 from cubie.systems.batch import parameter_columns
+from cubie.systems.drivers.interpolant import Driver
 from cubie.systems.generated import load_module, names_in
 
 # Python writes numbers so from 1e16 on and below 1e-4: all others are numbers in any dtype.
@@ -50,6 +51,9 @@ class System:
         For a compiled system: the rows of the user's Jacobian, where that could be traced.
     jacobian_note : str
         What became of the user's Jacobian.
+    drivers : tuple
+        Of each driver that a traced system calls where it is: the driver, or where it stands in
+        `args`, a path of keys.
     """
 
     n_states: int
@@ -67,6 +71,7 @@ class System:
     mass: tuple[tuple[float, ...], ...] | None = field(default=None, repr=False)
     jacobian_rows: "tuple[System, ...]" = field(default=(), repr=False)
     jacobian_note: str = field(default="", repr=False)
+    drivers: tuple = field(default=(), eq=False, repr=False)
     n_outputs: int = field(default=Factory(lambda self: self.n_states, takes_self=True))
     output_names: tuple[str, ...] = field(
         default=Factory(lambda self: self.state_names, takes_self=True), repr=False
@@ -83,7 +88,29 @@ class System:
         if self.kind == "compiled":
             return True
         names = names_in(self.source)
-        return names is None or "t" in names
+        return names is None or "t" in names or bool(self.driven)
+
+    @property
+    def driven(self) -> tuple[int, ...]:
+        """The numbers of the drivers that are called with the time itself."""
+        return self.module.RHS_DRIVEN if self.drivers else ()
+
+    @property
+    def structures(self) -> tuple[tuple[int, bool, bool], ...]:
+        """What code depends on of each driver; see `Pieces.structure`."""
+        return self.module.DRIVERS if self.drivers else ()
+
+    def has_breaks(self, given: Mapping[tuple, Driver] | None) -> bool:
+        """Tell whether a driver that is called with the time itself jumps, or has a kink."""
+        drivers = self.drivers_of(given)
+        return any(len(drivers[number].breaks) for number in self.driven)
+
+    def drivers_of(self, given: Mapping[tuple, Driver] | None) -> tuple[Driver, ...]:
+        """Return the drivers of a solve; `given` are those in its args, by where they stand."""
+        return tuple(
+            (given or {})[source] if isinstance(source, tuple) else source
+            for source in self.drivers
+        )
 
     @cached_property
     def far_constants(self) -> np.ndarray:
@@ -99,6 +126,8 @@ class System:
     @property
     def rhs(self):
         """`rhs(t, y, p, dy, at)`: writes the derivative of state i to `dy[at + i]`.
+
+        Where drivers are called it is `rhs(t, y, p, d, dy, at)`, see `cubie.systems.drivers.calls`.
 
         `y` and `p` are read by int index only; nothing is returned.
         """

@@ -233,7 +233,8 @@ class _Job:
             numbers = [n_runs, *(_address(array) for array in inputs)]
             for row in self._rows:
                 row[2 : 2 + len(numbers)] = numbers
-            small = inputs.initial_state.size + inputs.parameters.size <= self.SMALL
+            read = inputs.initial_state.size + inputs.parameters.size + inputs.driver_samples.size
+            small = read <= self.SMALL
             self._known = (n_runs, inputs) if small else None
         for row in self._rows:
             row[-len(outputs) :] = outputs

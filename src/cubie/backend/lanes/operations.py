@@ -16,7 +16,7 @@ from numba.core import types
 from cubie.backend import primitives
 from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes.memory import register_buffers, register_runs
-from cubie.backend.lanes.types import MODELS, Lanes, Mask
+from cubie.backend.lanes.types import MODELS, Lanes, Mask, lane_type
 from cubie.backend.lanes.typing import Registrar, meeting_type, rule, template
 
 ARITHMETIC = {
@@ -305,6 +305,18 @@ def _register_exact_arithmetic(registrar):
     @registrar.lower(primitives.as_real, Lanes, Lanes)
     def as_real(context, builder, sig, args):
         return codegen.convert_lanes(builder, args[0], sig.args[0], sig.return_type)
+
+    @rule(1)
+    def index_type(a):
+        if isinstance(a, Lanes) and a.is_float:
+            return Lanes(types.int64, a.width), a
+        return None
+
+    template(registrar, primitives.as_index, index_type)
+
+    @registrar.lower(primitives.as_index, Lanes)
+    def as_index(context, builder, sig, args):
+        return builder.fptosi(args[0], lane_type(types.int64, sig.return_type.width))
 
 
 def _register_math(registrar):

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from cubie.backend import is_finite, select
 from cubie.factory import BuildContext
 from cubie.run.clock import time_of
+from cubie.run.driving import build_given_observed
 from cubie.run.summaries.cubic import build_cut, build_piece
 from cubie.run.summaries.joints import build_joint, build_remember, build_spoil, in_sequence
 from cubie.run.summaries.kinds import Summary
@@ -238,7 +239,7 @@ def _build_evaluate(
     at, observe = inside.at(j, pieces), loop.child_functions(context, "observables")
     observe_with_rate, time = observe.observe_with_rate, backend.device(time_of)
     part, one = backend.constant(j / pieces), backend.constant(1.0)
-    is_last = j == pieces
+    is_last, given = j == pieces, build_given_observed(loop, context)
 
     def evaluate(memory, launch, step, lane, node):
         h = select(step.accept, step.h, one) * step.direction
@@ -248,7 +249,8 @@ def _build_evaluate(
             node.slope[i] = slope / h
         elapsed = step.ahead if is_last else step.elapsed + part * step.h
         t = time(launch.inputs, step.direction, elapsed)
-        observe_with_rate(t, node.state, node.slope, lane.parameters, node.values, node.rates)
+        more = given(launch, lane)
+        observe_with_rate(t, node.state, node.slope, more, node.values, node.rates)
         for i in range(n_outputs):
             node.rates[i] = node.rates[i] * h
 

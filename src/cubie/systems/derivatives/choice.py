@@ -178,6 +178,9 @@ def with_jacobian(system: System, jac: Callable | None, args: tuple = ()) -> Sys
     if untraced is not None:
         note = f"`jac` is not used, because it cannot be traced: {untraced.note}"
         return evolve(system, jacobian_note=note)
+    if any(row.drivers for row in rows):
+        note = "`jac` is not used, because it calls an interpolant, which only a traced `fun` can."
+        return evolve(system, jacobian_note=note)
     return evolve(system, jacobian_rows=rows, jacobian_note=_GIVEN)
 
 

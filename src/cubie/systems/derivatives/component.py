@@ -12,6 +12,8 @@ from cubie.factory import BuildContext, CUDAFactory
 from cubie.numerics.error_norm import build_scale
 from cubie.systems.component import INLINE_SOURCE_LINES, SystemComponent
 from cubie.systems.derivatives.choice import Derivatives, derivatives_of
+from cubie.systems.drivers.calling import build_driven
+from cubie.systems.drivers.calls import n_kept
 
 # Units of rounding of the right-hand side that a difference is to exceed (as in LSODE and CVODE).
 ABOVE_ROUNDING = 1000.0
@@ -50,8 +52,16 @@ class _Derivative(CUDAFactory):
         """Tell whether the right-hand side has to be evaluated."""
         return self.derivatives.kind == "differences"
 
+    @property
+    def n_slots(self) -> int:
+        """Elements that calls of drivers need in it."""
+        if not self.system.n_drivers or self.derivatives.kind != "exact":
+            return 0
+        calls = getattr(self.derivatives.module, f"{self.name.upper()}_CALLS", ())
+        return n_kept(self.system.n_drivers) + sum(map(len, calls))
+
     def facts(self) -> tuple:
-        return (self.derivatives.digest, self.per_component)
+        return (self.derivatives.digest, self.per_component, self.system.breakpoints)
 
     def build(self, context: BuildContext) -> Callable:
         if self.by_differences():
@@ -60,6 +70,9 @@ class _Derivative(CUDAFactory):
         lines = [line for *_, line in function.__code__.co_lines() if line]
         inline = max(lines) - min(lines) <= INLINE_SOURCE_LINES
         generated = context.backend.straight_line(function, inline, as_written=True)
+        if self.system.takes_given:
+            module = self.derivatives.module
+            generated = build_driven(context.backend, self.system, self.name, module, generated)
         return context.backend.device(self._build_exact(generated))
 
     def _build_exact(self, generated: Callable) -> Callable:

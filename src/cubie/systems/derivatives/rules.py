@@ -16,7 +16,7 @@ import math
 from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.arithmetic import add, call, compare, div, mul, neg, select, sub
 from cubie.systems.tracing.expression import Expr
-from cubie.systems.tracing.nodes import MASK_OPERATORS
+from cubie.systems.tracing.nodes import CALL, MASK_OPERATORS, reachable
 from cubie.systems.tracing.operations import digamma
 
 _CONSTANT_BETWEEN_JUMPS = frozenset({"floor", "ceil"})
@@ -146,6 +146,8 @@ _RULES = {
     "fmod": lambda node, a, b: (1.0, div(sub(node, a), b) if type(b) is Expr else 0.0),
     "copysign": lambda node, a, b: (mul(call("copysign", 1.0, a), call("copysign", 1.0, b)), 0.0),
 }
+# A call of a driver: its number, the order of the derivative, and the argument.
+_RULES[CALL] = lambda node, k, order, x: (0.0, 0.0, x.graph.node(CALL, k, order + 1.0, x))
 for _op in _CONSTANT_BETWEEN_JUMPS:
     _RULES[_op] = lambda node, a: (0.0,)
 
@@ -234,17 +236,6 @@ class _Gradients:
 
 def _without_zeros(gradient):
     return {column: value for column, value in gradient.items() if not _is_zero(value)} or None
-
-
-def reachable(outputs):
-    """Return all nodes under the outputs, operands before their users."""
-    found, stack = {}, [output for output in outputs if type(output) is Expr]
-    while stack:
-        node = stack.pop()
-        if node.serial not in found:
-            found[node.serial] = node
-            stack.extend(a for a in node.operands if type(a) is Expr)
-    return [found[serial] for serial in sorted(found)]
 
 
 def _is_zero(value):

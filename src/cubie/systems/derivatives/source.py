@@ -5,10 +5,12 @@ from collections.abc import Callable
 from attrs import frozen
 
 from cubie.systems.derivatives.rules import by_columns, sparse_jacobian, tangents
-from cubie.systems.source import Writer, import_lines
+from cubie.systems.drivers.calls import calls_of
+from cubie.systems.source import Writer, argument_functions, import_lines
 from cubie.systems.symbolic.from_trace import expressions
 from cubie.systems.tracing.arithmetic import add, mul
 from cubie.systems.tracing.expression import Expr, Graph
+from cubie.systems.tracing.nodes import reachable
 
 _JACOBIAN = "jacobian(t, y, p, jac, at)", "jac[at + k] = entry k of PATTERN of df/dy."
 _JVP = "jvp(t, y, p, vec, vec_at, out, at)", "out[at + i] = sum of (df_i/dy_j) * vec[vec_at + j]."
@@ -50,16 +52,21 @@ def write_derivatives(system):
     found = linearised(system)
     by_time = found.by_time
     vector = [found.graph.leaf("vec", i) for i in range(system.n_states)]
-    functions = _functions(system, found.jacobian, found.product(vector), by_time)
+    functions, calls = _functions(system, found.jacobian, found.product(vector), by_time)
     autonomous = by_time is not None and not any(type(d) is Expr or d != 0.0 for d in by_time)
     body = "\n\n\n".join(function_text(head, writer) for head, writer in functions)
     modules = set().union(*(writer.modules for _, writer in functions))
+    facts, before = f"AUTONOMOUS = {autonomous}\n", ""
+    for name, its_calls in calls.items():
+        names = system.state_names, system.parameter_names
+        more_facts, more, more_modules = argument_functions(name, its_calls, *names)
+        facts, before, modules = facts + more_facts, before + more, modules | more_modules
     pattern = "".join(f"    {position},\n" for position in found.jacobian)
     return (
         f'"""Derivatives of the right-hand side {system.digest}: {len(found.jacobian)} entries.\n\n'
         f'Written by cubie: changes are overwritten.\n"""\n{import_lines(modules)}\n'
         f"PATTERN = (\n{pattern})\n"
-        f"AUTONOMOUS = {autonomous}\n\n\n{body}\n"
+        f"{facts}\n{before}\n{body}\n"
     )
 
 
@@ -96,24 +103,29 @@ def _derive(system) -> Linearised:
 
 
 def _functions(system, jacobian, product, by_time):
-    """Return (head, writer) of each function of the module."""
-    n = system.n_states
+    """Return (head, writer) of each function of the module, and by name the calls of drivers."""
+    n, names = system.n_states, (system.state_names, system.parameter_names)
+    numbers = {number: number for number in range(len(system.drivers))}
+    functions, calls = [], {}
 
-    def written(values, target, arguments=None, reserved=()):
-        names = system.state_names, system.parameter_names
-        writer = Writer(*names, target=target, arguments=arguments, reserved=reserved)
+    def write(head, values, target, arguments=None, reserved=()):
+        name = head[0].partition("(")[0]
+        if numbers:
+            calls[name] = calls_of(reachable(values), numbers)
+            head = head[0].replace("p, ", "p, d, "), head[1]
+        more = {"calls": calls[name], "reserved": (*reserved, "d")} if numbers else {}
+        options = {"target": target, "arguments": arguments, "reserved": reserved, **more}
+        writer = Writer(*names, **options)
         writer.write(values)
-        return writer
+        functions.append((head, writer))
 
     vector = {"vec": [f"vec[vec_at + {i}]" for i in range(n)]}
-    functions = [
-        (_JACOBIAN, written(list(jacobian.values()), "jac")),
-        (_JVP, written(product, "out", vector, ("vec", "vec_at"))),
-        (_DIAGONAL, written([jacobian.get((i, i), 0.0) for i in range(n)], "out")),
-    ]
+    write(_JACOBIAN, list(jacobian.values()), "jac")
+    write(_JVP, product, "out", vector, ("vec", "vec_at"))
+    write(_DIAGONAL, [jacobian.get((i, i), 0.0) for i in range(n)], "out")
     if by_time is not None:
-        functions.append((_TIME, written(by_time, "out")))
-    return functions
+        write(_TIME, by_time, "out")
+    return functions, calls
 
 
 def function_text(head: Head, writer):

@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from types import ModuleType
 
 from cubie.backend import package_digest
 from cubie.systems.generated import load_module
 from cubie.systems.store import Store
 from cubie.systems.system import System
 
-_HEAD = "def observe_with_rate(t, y, dy, p, out, rate):"
+_NAME = "observe_with_rate"
 _DOCSTRING = "out[i] = g_i(t, y, p), rate[i] = dg_i/dt where y changes by dy."
 
 
 def rates_of(system: System) -> tuple[Callable, int]:
-    """Return ``observe_with_rate(t, y, dy, p, out, rate)`` of observables, and its lines.
+    """Return ``observe_with_rate(t, y, dy, p, out, rate)`` of observables, and its lines."""
+    module, lines = module_of_rates(system)
+    return module.observe_with_rate, lines
 
-    From the cache where it was generated before.
+
+def module_of_rates(system: System) -> tuple[ModuleType, int]:
+    """Return the module of ``observe_with_rate(t, y, dy, p, out, rate)``, and its lines.
+
+    From the cache where it was generated before. Where drivers are called there is a `d` behind
+    the `p`, see `cubie.systems.drivers.calls`.
     """
     store = Store.beside(system.path)
     parts = ("rates of observables", package_digest(), system.digest)
@@ -34,14 +42,16 @@ def rates_of(system: System) -> tuple[Callable, int]:
         store.write_entry(key, {"digest": digest})
     else:
         path = store.module_path(str(digest))
-    return load_module(source, path).observe_with_rate, source.count("\n")
+    return load_module(source, path), source.count("\n")
 
 
 def _written(system: System) -> str:
     # Imported late: what is known needs no expressions.
     from cubie.systems.derivatives.rules import tangents
-    from cubie.systems.source import Writer, import_lines
+    from cubie.systems.drivers.calls import calls_of
+    from cubie.systems.source import Writer, argument_functions, import_lines
     from cubie.systems.symbolic.from_trace import expressions
+    from cubie.systems.tracing.nodes import reachable
 
     graph, values = expressions(system)
     n_states, n = system.n_states, system.n_outputs
@@ -49,12 +59,19 @@ def _written(system: System) -> str:
     rates = tangents(values, seeds | {graph.leaf("t"): 1.0})
     names = system.state_names, system.parameter_names
     arguments = {"dy": [f"dy[{i}]" for i in range(n_states)]}
-    writer = Writer(*names, target="out", arguments=arguments, reserved=("dy", "rate"))
+    outputs = [*values, *rates]
+    calls = calls_of(reachable(outputs), {k: k for k in range(len(system.drivers))})
+    writer = Writer(*names, target="out", arguments=arguments, reserved=("dy", "rate"), calls=calls)
     places = [f"out[{i}]" for i in range(n)] + [f"rate[{i}]" for i in range(n)]
-    writer.write([*values, *rates], places=places)
+    writer.write(outputs, places=places)
+    facts, before, modules, slots = "", "", writer.modules, ""
+    if system.drivers:
+        facts, before, more = argument_functions(_NAME, calls, *names)
+        facts, modules, slots = f"\n{facts}", modules | more, "d, "
     body = "\n".join(f"    {line}" for line in writer.lines)
     return (
         f'"""Observables {system.digest} with their rates.\n\n'
-        f'Written by cubie: changes are overwritten.\n"""\n{import_lines(writer.modules)}\n\n'
-        f'{_HEAD}\n    """{_DOCSTRING}"""\n{body}\n'
+        f'Written by cubie: changes are overwritten.\n"""\n{import_lines(modules)}{facts}\n'
+        f"{before}\ndef {_NAME}(t, y, dy, p, {slots}out, rate):\n"
+        f'    """{_DOCSTRING}"""\n{body}\n'
     )

@@ -11,9 +11,11 @@ from typing import Any
 
 from attrs import frozen
 
+from cubie.systems.drivers.calls import plain_rhs
 from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.arithmetic import call
 from cubie.systems.tracing.expression import Expr, Graph
+from cubie.systems.tracing.nodes import CALL
 from cubie.systems.tracing.operations import PRIMITIVES
 
 _SYMPY_NAMES: dict[str, str] = {
@@ -44,7 +46,12 @@ def expressions(system, graph=None):
     states = [graph.leaf("y", i) for i in range(system.n_states)]
     parameters = [graph.leaf("p", i) for i in range(system.n_parameters)]
     derivatives = [0.0] * system.n_outputs
-    namespace["rhs"](graph.leaf("t"), states, parameters, derivatives, 0)
+
+    def look_up(number, order, argument):
+        return graph.node(CALL, float(number), float(order), argument)
+
+    rhs = plain_rhs(namespace, look_up)
+    rhs(graph.leaf("t"), states, parameters, derivatives, 0)
     return graph, derivatives
 
 
@@ -80,6 +87,8 @@ def to_sympy(system):
     """
     import sympy
 
+    if system.drivers:
+        raise ValueError("This system calls interpolants of samples, which have no form in SymPy.")
     graph, derivatives = expressions(system)
     symbols = {
         "t": (sympy.Symbol("t", real=True),),

@@ -47,6 +47,10 @@ class TracedArray(np.ndarray):
             args = tuple(as_numbers(a.copy()) if isinstance(a, TracedArray) else a for a in args)
         return adopt(super().__array_function__(func, types, args, kwargs))
 
+    def each_entry(self, function):
+        """Return the array of what a function gives for each entry."""
+        return elementwise(function, self)
+
     def __setitem__(self, key, value):
         if isinstance(key, Expr) or (isinstance(key, TracedArray) and has_masks(key)):
             chosen = elementwise(ex.select, key, _masked_value(value), self)

@@ -31,6 +31,10 @@ COMMUTATIVE = frozenset("+*&|") | {"==", "!="}
 BOUNDED = MASK_OPERATORS | {"neg", "fabs", "sin", "cos", "tanh", "atan", "select", "copysign"}
 
 
+# Operator of a driver's call: number of the driver, order of the derivative, argument.
+CALL = "interpolant"
+
+
 class Node:
     """One node: an operator and its operands.
 
@@ -72,6 +76,10 @@ class Nodes:
         Serial numbers of nodes that are Python's own floats, which raise where NumPy's do not.
     of_numpy : set of int
         Serial numbers of nodes that a function of NumPy's returned.
+    drivers : dict
+        Id of a driver that was called -> its number, and the driver.
+    tables : dict
+        Content of a table that was looked up -> the driver made of it.
     make : type
         Of its nodes.
     """
@@ -86,6 +94,8 @@ class Nodes:
         self.plain = set()
         self.either = set()
         self.of_numpy = set()
+        self.drivers = {}
+        self.tables = {}
 
     def node(self, op, *operands):
         """Return the one node of this operator and these operands."""
@@ -97,6 +107,15 @@ class Nodes:
             found = self.make(self, op, operands, len(self.nodes))
             self.nodes[key] = found
         return found
+
+    def call_driver(self, driver, order, x):
+        """Return the node of a driver's value at an expression, or of a derivative of it."""
+        if type(order) is not int or order < 0:
+            raise Untraceable(f"a derivative of order {order!r} of an interpolant is asked for")
+        if is_mask(x):
+            raise Untraceable("an interpolant is called with a truth value")
+        index, _ = self.drivers.setdefault(id(driver), (len(self.drivers), driver))
+        return self.node(CALL, float(index), float(order), x)
 
     def leaf(self, kind, index=0):
         """Return the node of `t`, of state `index` or of parameter `index`."""
@@ -145,6 +164,17 @@ def graph_of(*operands):
         if isinstance(a, Node):
             return a.graph
     return None
+
+
+def reachable(outputs):
+    """Return all nodes under the outputs, operands before their users."""
+    found, stack = {}, [output for output in outputs if isinstance(output, Node)]
+    while stack:
+        node = stack.pop()
+        if node.serial not in found:
+            found[node.serial] = node
+            stack.extend(a for a in node.operands if isinstance(a, Node))
+    return [found[serial] for serial in sorted(found)]
 
 
 def is_finite(value):

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from cubie.systems.drivers.recognised import table_of
 from cubie.systems.errors import Untraceable
 from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.arrays import (
@@ -101,10 +102,18 @@ def choose_first(conditions, choices, default=0):
     return result
 
 
+# Of more samples than these a table is looked up: each of few costs one choice.
+FEW_SAMPLES = 8
+
+
 def interp(x, xp, fp, left=None, right=None, period=None):
     """np.interp over a table whose knots are plain numbers."""
+    looked_up = period is not None or len(xp) > FEW_SAMPLES
+    table = table_of(xp, fp, left, right, period) if looked_up else None
+    if table is not None:
+        return elementwise(lambda x: _looked_up(x, table), x)
     if period is not None:
-        raise Untraceable("np.interp with a period")
+        raise Untraceable("np.interp with a period, of values that depend on states or parameters")
     knots = [operand(knot) for knot in xp]
     values = [operand(value) for value in fp]
 
@@ -121,6 +130,13 @@ def interp(x, xp, fp, left=None, right=None, period=None):
         return ex.select(ex.compare("!=", x, x), x, within)
 
     return elementwise(at, x)
+
+
+def _looked_up(x, table):
+    if not isinstance(x, Expr):
+        return table(x)
+    # The same table, met on another path, is the same driver.
+    return x.graph.call_driver(x.graph.tables.setdefault(table.label, table), 0, x)
 
 
 def clip(x, *bounds, **options):

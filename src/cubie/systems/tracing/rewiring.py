@@ -14,6 +14,7 @@ import types
 
 import numpy as np
 
+from cubie.systems.drivers.recognised import driver_of
 from cubie.systems.references.bytecode import names_of
 from cubie.systems.references.kept_state import Watch
 from cubie.systems.references.libraries import LIBRARIES
@@ -30,6 +31,7 @@ from cubie.systems.tracing.stand_ins import (
     FLOAT_TYPES,
     MATH,
     Advancing,
+    Recognised,
     TracedModule,
     TracedUfunc,
     for_scalars,
@@ -126,6 +128,9 @@ class Rewiring:
             return known
         if isinstance(value, np.ufunc):
             return TracedUfunc(value)
+        driver = driver_of(value)
+        if driver is not None:
+            return Recognised(value, driver)
         if _library(value) == "numpy" and callable(value):
             return _adopting(value)
         return self._instance(value, name)

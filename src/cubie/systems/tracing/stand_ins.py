@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 
+from cubie.systems.drivers.recognised import driver_of
 from cubie.systems.errors import RightHandSideError, Untraceable
 from cubie.systems.tracing.arithmetic import number
 from cubie.systems.tracing.arrays import TracedArray, elementwise, traced
@@ -126,6 +127,29 @@ class Advancing:
         )
 
     send = __next__
+
+
+class Recognised:
+    """An interpolator that is looked up where it is called with expressions."""
+
+    def __init__(self, original, driver):
+        self._original = original
+        self._driver = driver
+
+    def __call__(self, x, *more, **options):
+        x = listed(x)
+        if not isinstance(x, (Expr, TracedArray)):
+            return self._original(x, *more, **options)
+        return self._driver(x, *more, **options)
+
+    def derivative(self, nu=1):
+        """Return the derivative of order `nu`, an interpolator too."""
+        derivative = self._original.derivative(nu)
+        driver = driver_of(derivative)
+        return derivative if driver is None else Recognised(derivative, driver)
+
+    def __getattr__(self, name):
+        return getattr(self._original, name)
 
 
 class TracedModule:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from cubie.systems.drivers.interpolant import Driver
+from cubie.systems.drivers.traced import Argument
 from cubie.systems.errors import (
     NeedsInteger,
     Refusal,
@@ -148,6 +150,8 @@ def _watch_containers(watch, value, name):
 
 
 def _traced_leaf(graph, i, leaf, baked, rewire):
+    if isinstance(leaf.value, Driver):
+        return Argument(leaf.value, graph)
     if not leaf.numeric:
         return rewire(leaf.value)
     if i in baked:

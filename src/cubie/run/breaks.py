@@ -1,0 +1,160 @@
+"""Times that no step crosses, and after which a run begins anew.
+
+A run with breaks counts the stops that it has passed by itself, as not all of them are times to
+save at. On either side of a break the right-hand side is only asked for times on that side: what
+jumps there has the value before it in the step that ends there, and the value after it in the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+
+from cubie.backend import Given, any_lane, gather, maximum, minimum, select
+from cubie.run.clock import build_clock, column_of_breaks, time_of
+from cubie.run.driving import build_keeping
+
+if TYPE_CHECKING:
+    from cubie.factory import BuildContext
+
+# Elements of the buffer `passed_stops`: how many, and whether the latest was a break.
+N_PASSED = 2
+# Rows of the stops, see `cubie.launch.stops.Stops.fields`.
+AHEAD, BEHIND, IS_POINT, IS_BREAK = 4, 5, 6, 7
+
+
+@frozen
+class BreakFunctions:
+    """Device functions of the stops on the way; without breaks they are nothing.
+
+    Attributes
+    ----------
+    number : callable
+        ``number(saved, lane)``: of the next stop.
+    forget : callable
+        ``forget(fresh, lane)``: runs start in the lanes of a mask.
+    give : callable
+        ``give(launch, t, at, lane)``: what right-hand sides get beside the state, of a step on the
+        way to stop number `at`.
+    is_point : callable
+        ``is_point(launch, at, lands)``: where a step lands on a time to save at.
+    pass_stop : callable
+        ``pass_stop(launch, at, passed, lane)``: in the lanes of a mask.
+    """
+
+    number: Callable
+    forget: Callable
+    give: Callable
+    is_point: Callable
+    pass_stop: Callable
+
+
+def build_breaks(loop: Any, context: BuildContext) -> BreakFunctions:
+    """Return the device functions of a loop's stops."""
+    backend, device = context.backend, context.backend.device
+    if not loop.system.breakpoints:
+        give = _given if loop.system.takes_given else _parameters
+        functions = (_saved, _nothing_to_forget, give, _lands, _nothing_passed)
+        return BreakFunctions(*map(device, functions))
+    column, zero = device(column_of_breaks), backend.constant(0.0)
+    ahead, behind, point, break_ = AHEAD, BEHIND, IS_POINT, IS_BREAK
+
+    def number(saved, lane):
+        return lane.passed_stops[0]
+
+    def forget(fresh, lane):
+        passed = lane.passed_stops
+        passed[0] = select(fresh, 0, passed[0])
+        passed[1] = select(fresh, 0, passed[1])
+
+    def field(launch, at, row):
+        inputs = launch.inputs
+        where, n = column(launch, minimum(at, inputs.limits[2] - 1))
+        return gather(inputs.stops, where + row * n)
+
+    field = device(field)
+
+    def give(launch, t, at, lane):
+        one, other = field(launch, at, ahead), field(launch, at, behind)
+        least, most = minimum(one, other), maximum(one, other)
+        drivers = lane.proposed_drivers
+        return Given(lane.parameters, drivers, drivers, launch, least, most)
+
+    def is_point(launch, at, lands):
+        return lands & (field(launch, at, point) > zero)
+
+    def pass_stop(launch, at, passed, lane):
+        stops = lane.passed_stops
+        stops[0] = select(passed, stops[0] + 1, stops[0])
+        at_break = passed & (field(launch, at, break_) > zero)
+        stops[1] = select(at_break, 1, 0)
+
+    return BreakFunctions(*map(device, (number, forget, give, is_point, pass_stop)))
+
+
+def build_begin_anew(loop: Any, context: BuildContext) -> Callable:
+    """Return ``begin_anew(memory, launch, final, direction, progress, lane)``, after an attempt.
+
+    Where that landed on a break, the first step size is found, and what the algorithm and the
+    controller keep from step to step is made, as at the start of a run.
+    """
+    backend = context.backend
+
+    def nothing(memory, launch, final, direction, progress, lane):
+        pass
+
+    if not loop.system.breakpoints:
+        return backend.device(nothing)
+    choose = loop.child_functions(context, "initial_step")
+    start_algorithm = loop.child_functions(context, "algorithm").start
+    start_controller = loop.child_functions(context, "controller").start
+    clock = build_clock(loop.save_mode, backend, loop.controller.adaptive, True)
+    next_stop, now, time = clock.stop, clock.now, backend.device(time_of)
+    give, forget_proposed = build_breaks(loop, context).give, build_keeping(loop, context).reset
+    enter = context.phase("start")
+
+    def begin_anew(memory, launch, final, direction, progress, lane):
+        passed = lane.passed_stops
+        fresh = progress.active & (passed[1] > 0)
+        if any_lane(fresh):
+            enter(memory)
+            at = passed[0]
+            stop = next_stop(launch, final, at)
+            elapsed = now(stop, progress.elapsed, lane.dt, lane.counters)
+            t = time(launch.inputs, direction, elapsed)
+            forget_proposed(lane)
+            given, state = give(launch, t, at, lane), lane.state
+            h = choose(memory, launch, t, stop.elapsed - elapsed, direction, state, given)
+            start_algorithm(memory, fresh, t, state, given)
+            start_controller(memory, fresh, h)
+            lane.dt[0] = select(fresh, h, lane.dt[0])
+            passed[1] = select(fresh, 0, passed[1])
+
+    return backend.device(begin_anew)
+
+
+def _saved(saved, lane):
+    return saved
+
+
+def _nothing_to_forget(fresh, lane):
+    pass
+
+
+def _parameters(launch, t, at, lane):
+    return lane.parameters
+
+
+def _given(launch, t, at, lane):
+    drivers = lane.proposed_drivers
+    return Given(lane.parameters, drivers, drivers, launch, t, t)
+
+
+def _lands(launch, at, lands):
+    return lands
+
+
+def _nothing_passed(launch, at, passed, lane):
+    pass

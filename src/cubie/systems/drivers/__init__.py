@@ -1,0 +1,1 @@
+"""Inputs that depend on time: interpolants of samples, as runs look them up."""

@@ -1,0 +1,95 @@
+"""Pictures of the how-to pages, drawn from what the code of the page has solved.
+
+``python -m tests.page_pictures`` draws them into docs/pictures; tests/test_page_pictures.py holds
+them to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.test_readme import ROOT, code_and_outputs
+
+PICTURES = ROOT / "docs" / "pictures"
+WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 260, 46, 34, 26
+COLOURS = ("#4a6fa5", "#c05621", "#2f855a", "#9aa5b1")
+STYLE = "text{font:12px sans-serif;fill:#1f2933}path{fill:none;stroke-width:1.6}"
+
+Curve = tuple[str, Any, Any]  # what it is, abscissae, ordinates
+
+
+def line_picture(title: str, below: str, curves: Sequence[Curve]) -> str:
+    """Return curves over a common axis as SVG."""
+    xs = np.concatenate([np.asarray(x) for _, x, _ in curves])
+    ys = np.concatenate([np.asarray(y) for _, _, y in curves])
+    x0, x1, y0, y1 = xs.min(), xs.max(), ys.min(), ys.max()
+
+    def place(x, y):
+        right = LEFT + (WIDTH - LEFT - 12) * (x - x0) / (x1 - x0)
+        return right, HEIGHT - BOTTOM - (HEIGHT - BOTTOM - TOP) * (y - y0) / (y1 - y0)
+
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
+        f"<title>{title}</title><style>{STYLE}</style>",
+        f'<text x="{LEFT}" y="16">{title}</text>',
+    ]
+    for x in np.linspace(x0, x1, 5):
+        parts.append(f'<text x="{place(x, y0)[0]:.0f}" y="{HEIGHT - 18}">{x:.4g}</text>')
+    for y in np.linspace(y0, y1, 4):
+        parts.append(f'<text x="4" y="{place(x0, y)[1] + 4:.0f}">{y:.1f}</text>')
+    parts.append(f'<text x="{WIDTH // 2}" y="{HEIGHT - 4}">{below}</text>')
+    for number, (name, x, y) in enumerate(curves):
+        across, down = place(np.asarray(x), np.asarray(y))
+        points = " L".join(f"{a:.0f} {b:.0f}" for a, b in zip(across, down, strict=True))
+        colour = COLOURS[number % len(COLOURS)]
+        parts.append(f'<path stroke="{colour}" d="M{points}"><title>{name}</title></path>')
+        at = WIDTH - 12, 16 + 14 * number
+        parts.append(
+            f'<text x="{at[0]}" y="{at[1]}" text-anchor="end" style="fill:{colour}">{name}</text>'
+        )
+    return "\n".join([*parts, "</svg>", ""])
+
+
+def solved_on(page: str) -> dict[str, Any]:
+    """Run the code of a page, and return its names."""
+    names: dict[str, Any] = {}
+    codes, _ = code_and_outputs(ROOT / "docs" / f"{page}.md")
+    for code in codes:
+        exec(code, names)
+    return names
+
+
+def measured_input(names: Mapping[str, Any]) -> str:
+    """Draw the weather, and rooms that follow it."""
+    hours, solve = np.linspace(0.0, 72.0, 145), names["solve_ivp"]
+    weather, hold = names["weather"], names["hold"]
+    rooms = solve(names["room"], (0, 72), [15.0], args=(weather, hold), t_eval=hours, rtol=1e-6).y[
+        :, 0
+    ]
+    curves = [(f"a room, {h:g} h", hours, y) for h, y in zip(hold, rooms, strict=True)]
+    title = "Three rooms and the weather, in degrees"
+    return line_picture(title, "hours", [*curves, ("outside", hours, weather(hours))])
+
+
+def dosing(names: Mapping[str, Any]) -> str:
+    """Draw three patients over the day."""
+    rows = zip(names["rates"], names["day"].y[:, 0], strict=True)
+    curves = [(f"rate {rate:g} per hour", names["hours"], y) for rate, y in rows]
+    return line_picture("Four infusions of 0.2 hours", "hours", curves)
+
+
+DRAWN = {"measured-input": measured_input, "dosing": dosing}
+
+
+def main(folder: Path = PICTURES) -> None:
+    """Draw all pictures."""
+    for page, draw in DRAWN.items():
+        (folder / f"{page}.svg").write_text(draw(solved_on(page)), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
