@@ -114,7 +114,7 @@ class RunSettings:
             algorithm_for(self.method), self.method, adaptive, self.save_mode, bool(self.summaries)
         )
 
-    def tracking(self, system: SystemLike, observables: Any = None) -> Tracking | None:
+    def tracking(self, system: Any, observables: Any = None) -> Tracking | None:
         """Return what is summarised of runs of a system; None if nothing is."""
         if not self.summaries:
             return None

@@ -163,7 +163,7 @@ def _key(fun: Any, options: dict[str, Any]) -> Any:
     """Return what a solver is found again by; None where it has to be made anew."""
     if not callable(fun):
         return None  # equations, perhaps in a list
-    parts = [id(fun)]  # the solver keeps it
+    parts: list[Any] = [id(fun)]  # the solver keeps it
     for value in options.values():
         if isinstance(value, (Tableau, Plan)):
             parts.append(id(value))  # its coefficients take longer to compare than a small solve

@@ -135,7 +135,7 @@ class SolverSettings:
             per_component=per_component,
             first_step_given=self.first_step is not None,
             breakpoints=breakpoints,
-            summaries=self.summaries or NOTHING,
+            summaries=(self.summaries or NOTHING).as_now(),
             windowed=self.summary_window() is not None,
             observes=has_observables(self.observables),
             choice=Choice() if choice is None else choice,

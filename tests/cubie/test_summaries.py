@@ -28,6 +28,9 @@ from cubie import (
 )
 from cubie.backend import maximum, minimum, select
 from cubie.integrator import ALGORITHMS
+from cubie.launch.capacity import kept_of
+from cubie.launch.outputs import PerRun, make_outputs
+from cubie.run.saving import SaveMode
 from cubie.run.summaries.request import SUMMARIES
 from cubie.tableaus import all_tableaus, get_tableau
 from tests.cubie.cli_running import run as command
@@ -605,12 +608,10 @@ def test_the_command_plans_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model.toml").write_text(MODEL)
     (tmp_path / "model.py").write_text("def fun(t, y, k):\n    return [y[1], -k * y[0]]\n")
-    by_file = ("model.toml",), 1 + 1 + 5, 1
-    by_option = (
-        ("model.py:fun", "--states", "2", "--summary", "y0:argmax", "--summary", "y1:max"),
-        4,
-        0,
-    )
+    # One number of all, one of each quantity, and those of the summaries.
+    by_file = ("model.toml",), 1 + 1 + (1 + 5), 1 + 2
+    function = ("model.py:fun", "--states", "2")
+    by_option = (*function, "--summary", "y0:argmax", "--summary", "y1:max"), 1 + 2 + (2 + 1), 0
     for words, states, observables in (by_file, by_option):
         plan = json.loads(command(*words, "--format", "json").stdout)
         found = {b["name"]: b["n_elements"] for b in plan["problem"]["buffers"]}
@@ -632,3 +633,178 @@ def test_the_picture_of_the_page_is_of_these_numbers():
         assert found[name] == pytest.approx(
             np.array(values), rel=1e-3, abs=0.5 * (name == "spikes")
         )
+
+
+# ---- what must hold at the edges -----------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["radau_iia_5", "rodas5p", "kvaerno5"])
+def test_a_peak_where_two_steps_meet_is_one(method):
+    """Interpolants that bend between steps make no second peak there, at loose tolerances."""
+    rates = np.linspace(1.0, 3.0, 1000)
+    turns = (rates * 20.0 - np.arctan2(1.0 / rates, 0.1)) / (2.0 * np.pi)
+    certain = np.abs(turns - np.round(turns)) > 0.05
+    result = cubie.solve_ivp(
+        smooth, (0.0, 20.0), [0.1, 1.0], method, args=(rates,), rtol=1e-3, atol=1e-5,
+        summaries={0: "n_peaks"},
+    )  # fmt: skip
+    wrong = result.summaries[0]["n_peaks"] != np.floor(turns).astype(int) + 1
+    assert not np.any(wrong & certain)
+
+
+EXTREME = [("float32", 1e21), ("float32", 1e-25), ("float64", 1e170), ("float64", 1e-170)]
+
+
+@pytest.mark.parametrize(("dtype", "size"), EXTREME)
+def test_very_large_and_very_small_quantities_are_summarised(dtype, size):
+    """No square overflows or vanishes on the way to a deviation or a turning point."""
+    result = cubie.solve_ivp(
+        smooth, (0.0, 20.0), [0.1, 1.0], args=(1.0,), rtol=3e-6, atol=1e-8, dtype=dtype,
+        observables={"q": lambda t, y, rate: y[0] * size}, summaries={"q": ["max", "std", "rms"]},
+    )  # fmt: skip
+    found = result.summaries["q"]
+    wanted = expected(*reference_of(lambda t: 0.1 * np.cos(t) + np.sin(t), 20.0))
+    for name in ("max", "std", "rms"):
+        assert found[name] / size == pytest.approx(wanted[name], rel=2e-5), name
+
+
+def reference_of(function, end):
+    t = np.linspace(0.0, end, 20001)
+    return function(t), t
+
+
+def test_long_runs_in_single_precision_keep_their_digits():
+    """Steps shorter than the clock's times lie apart neither distort slopes nor lose means."""
+    span, n = (0.0, 5000.0), 500_000
+    result = cubie.solve_ivp(
+        lambda t, y: [y[1], -y[0], 0.0 * y[2] + 1e-3], span, [0.0, 1.0, 100.0], "rk4",
+        dtype="float32", first_step=span[1] / n, max_steps=2 * n, save="final",
+        summaries={0: ["derivative_extrema", "rms"], 2: "mean"},
+    )  # fmt: skip
+    low, high = result.summaries[0]["derivative_extrema"]
+    assert max(abs(low + 1.0), abs(high - 1.0)) < 5e-3
+    assert result.summaries[0]["rms"] == pytest.approx(0.5**0.5, rel=5e-3)
+    # As far from the mean of what the state really did as its own rounding explains.
+    assert result.summaries[2]["mean"] == pytest.approx(0.5 * (100.0 + result.y[2, -1]), rel=2e-5)
+
+
+def test_what_is_no_number_has_no_summaries():
+    """An observable that was infinite or NaN has no extremes of the rest; others are whole."""
+    result = cubie.solve_ivp(
+        smooth, (0.0, 10.0), [1.0, 0.0], args=(np.array([1.0, 0.1]),),
+        observables={"root": lambda t, y, r: np.sqrt(y[0]), "cos": lambda t, y, r: y[0]},
+        summaries={"root": ["max", "mean", "argmin", "n_peaks"], "cos": "min"}, rtol=1e-6,
+    )  # fmt: skip
+    root = result.summaries["root"]
+    for name in ("max", "mean", "argmin"):
+        assert np.isnan(root[name]).tolist() == [True, False], name
+    assert root["max"][1] == pytest.approx(1.0)
+    assert result.summaries["cos"]["min"][0] == pytest.approx(-1.0, abs=1e-4)
+
+
+def test_many_events_and_many_quantities_compile():
+    """Hundreds of times are kept, and tens of states followed, however deep that would nest."""
+    n = 12
+    result = cubie.solve_ivp(
+        lambda t, y: [y[1], -y[0], *(-y[i] for i in range(2, n))], (0.0, 2000.0), [1.0] * n,
+        max_step=0.5, rtol=1e-6, method="bogacki_shampine32", max_steps=10**6, save="final",
+        summaries={0: peaks(k=500)} | {i: ["max", "mean", "min", "final"] for i in range(1, n)},
+    )  # fmt: skip
+    found = result.summaries[0]["peaks"]
+    assert found.count == 319
+    wanted = np.pi / 4.0 + 2.0 * np.pi * np.arange(319)
+    assert np.allclose(found.times[:319], wanted, atol=0.05)
+    assert np.all(np.isnan(found.times[319:]))
+    assert result.summaries[n - 1]["max"] == 1.0
+
+
+GAIN = 2.0
+
+
+class Gained(cubie.Summary):
+    """The first value, times what a global and an attribute say."""
+
+    name = "gained"
+
+    def __init__(self, own=1.0):
+        object.__setattr__(self, "own", own)
+
+    def build_start(self, backend):
+        gain, own = backend.constant(GAIN), backend.constant(self.own)
+
+        def start(slots, at, mask, piece):
+            slots[at] = select(mask, own * gain * piece.c0, slots[at])
+
+        return start
+
+    def build_update(self, backend):
+        def update(slots, at, mask, piece):
+            pass
+
+        return update
+
+
+def test_a_summary_of_ones_own_is_taken_as_it_is(monkeypatch):
+    """What it reads may change between two solves: no answer is of what it was before."""
+    summary = Gained()
+    solver = Solver(lambda t, y: [-y[0]], summaries={0: summary})
+
+    def value():
+        return solver.solve((0.0, 1.0), [1.0]).summaries[0]["gained"]
+
+    assert value() == 2.0
+    monkeypatch.setitem(globals(), "GAIN", 3.0)
+    assert value() == 3.0
+    object.__setattr__(summary, "own", 5.0)
+    assert value() == 15.0
+    assert Solver(lambda t, y: [-y[0]]).solve(
+        (0.0, 1.0), [1.0], summaries={0: Gained}
+    ).summaries == {0: {"gained": 3.0}}
+
+
+class Unnamed(Gained):
+    name = None
+
+
+class Slotless(Gained):
+    n_slots = 0
+
+
+class Bare(cubie.Summary):
+    name = "bare"
+
+
+class Needy(Gained):
+    def __init__(self, needed):
+        super().__init__(needed)
+
+
+class Unhashable(Gained):
+    __hash__ = None
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (Unnamed(), "Unnamed.*its `name` is None"),
+        (Slotless(), "`n_slots` is 0: it must be an int from 1"),
+        (Bare(), "no `build_start` and no `build_update`"),
+        (Needy, r"give an object, `Needy\(...\)`"),
+        (Unhashable(), "cannot be hashed"),
+    ],
+)
+def test_what_a_summary_of_ones_own_lacks_is_told(given, message):
+    with pytest.raises(InvalidOption, match=message):
+        Solver(smooth, summaries={0: given})
+
+
+def test_counts_may_be_of_any_integer_type():
+    """A number of NumPy's is a number."""
+    assert peaks(k=np.int64(3)) == peaks(k=3)
+
+
+def test_memory_that_summaries_take_is_told():
+    """What is too large says how many numbers of each run are those of summaries."""
+    kept = kept_of(SaveMode.FINAL, 10**9, (), np.dtype(np.float64))
+    with pytest.raises(cubie.OutputsTooLarge, match=r"2,005 numbers of each run for summaries"):
+        make_outputs(kept, 1, PerRun(2, 2005))

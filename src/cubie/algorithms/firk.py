@@ -182,7 +182,8 @@ class FIRKStep(ImplicitStep):
         on_increments = np.array(of_derivatives) @ np.array(self.tableau.a_inverse)
         return self._sections(on_increments @ np.array(self.transformation.to_stages))
 
-    _stage_terms = _weights
+    def _stage_terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
+        return self._weights(weights)
 
     def _sections(self, weights: Sequence[float] | np.ndarray) -> list[tuple[int, float]]:
         return [(j * self.n_states, float(w)) for j, w in enumerate(weights) if w != 0.0]

@@ -238,9 +238,9 @@ def _check_outputs(options: dict[str, Any]) -> None:
 
 
 def _read(target: str, options: dict[str, Any]) -> Source:
+    names = ("states", "args", "method", "dtype", "observables")
     model = ModelOptions(
-        *(options[name] for name in ("states", "args", "method", "dtype", "observables")),
-        options["summaries"] or None,
+        **{name: options[name] for name in names}, summaries=options["summaries"] or None
     )
     capacity = options["capacity"]
     source = read_source(target, model, None if capacity is None else capacity[0])

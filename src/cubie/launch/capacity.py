@@ -52,10 +52,13 @@ class Kept(NamedTuple):
         """Return the same of so many runs."""
         return self if n_runs == self.n_runs else kept_of(self.mode, n_runs, self.sizes, self.dtype)
 
-    def require(self, n_points: int, n_bytes: int, on_device: Free = no_device) -> None:
+    def require(
+        self, n_points: int, n_bytes: int, on_device: Free = no_device, n_summaries: int = 0
+    ) -> None:
         """Refuse outputs of `n_bytes`, for `n_points` of each run, that nothing can hold.
 
-        ``on_device()`` returns what a device has left that has memory of its own.
+        ``on_device()`` returns what a device has left that has memory of its own; `n_summaries`
+        are the numbers that summaries keep of each run.
 
         Raises
         ------
@@ -65,14 +68,23 @@ class Kept(NamedTuple):
             return
         for place, free in (("of memory", free_bytes()), ("on the device", on_device())):
             if free is not None and n_bytes > free:
-                raise self.refusal(n_points, n_bytes, free, place)
+                raise self.refusal(n_points, n_bytes, free, place, n_summaries)
 
     def refusal(
-        self, n_points: int, n_bytes: int, free: int | None, where: str = "of memory"
+        self,
+        n_points: int,
+        n_bytes: int,
+        free: int | None,
+        where: str = "of memory",
+        n_summaries: int = 0,
     ) -> OutputsTooLarge:
         """Return the exception that says so of runs with so many points each."""
         points = "the last point" if self.mode is SaveMode.FINAL else _many(n_points, "point")
-        message = f"{self._told(points)} {takes(n_bytes, free, where)} {self.remedy}"
+        told, remedy = self._told(points), self.remedy
+        if n_summaries:
+            told += f", and {_many(n_summaries, 'number')} of each run for summaries,"
+            remedy += " Fewer summaries, or fewer events kept (k=), take less as well."
+        message = f"{told} {takes(n_bytes, free, where)} {remedy}"
         return OutputsTooLarge(message, self.n_runs, n_points, n_bytes, free)
 
     def refusal_of_steps(

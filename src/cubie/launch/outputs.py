@@ -62,11 +62,11 @@ def make_outputs(
         If that exceeds what memory is left; `on_device` tells of a device's own.
     """
     layout = layout_of(kept, n_points, per_run)
-    kept.require(n_points, layout.size, on_device)
+    kept.require(n_points, layout.size, on_device, per_run.summaries)
     try:
         outputs = OutputBlock(layout)
     except MemoryError as error:
-        raise kept.refusal(n_points, layout.size, None) from error
+        raise kept.refusal(n_points, layout.size, None, n_summaries=per_run.summaries) from error
     if kept.mode is not SaveMode.FINAL:
         for array in arrays_of_points(outputs, kept.sizes):
             array.fill(np.nan)

@@ -112,6 +112,8 @@ class Gathered:
         kept.status[lost], kept.saved[lost] = RunStatus.INTERRUPTED, 0
         kept.counters.reshape(-1, self._kept.n_runs)[:, lost] = 0
         self._block_of[lost] = self._place[lost] = 0
+        # Those of runs whose last points had no room are of more than the points there are.
+        lost[runs[cut_short]] = True
         mark_unsummarised(self._all, lost, self._kept.n_runs)
 
     def finished(self) -> tuple[OutputBlock, Points]:

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from cubie.errors import InvalidOption, InvalidProblem
 from cubie.reals import NotReal, real
+from cubie.run.summaries.joints import spoiled_mark
 from cubie.run.summaries.kinds import Clock
 from cubie.run.summaries.request import Tracking
 
@@ -95,14 +96,17 @@ def summaries_of(
     """
     slots = written.reshape(tracking.n_slots, -1).astype(float)
     slots[:, slots[0] < 0.0] = np.nan
+    mark = spoiled_mark(written.dtype)
     clock = Clock(span[0], -1.0 if span[1] < span[0] else 1.0)
     found: dict[Any, dict[str, Any]] = {}
     of_quantities = [(0, one) for one in tracking.states]
     of_quantities += [(tracking.n_state_slots, one) for one in tracking.observables]
     for offset, tracked in of_quantities:
         results = {}
+        spoiled = slots[offset + tracked.slope_at] >= mark
         for label, summary, at in tracked.summaries:
             own = slots[offset + at : offset + at + summary.n_slots]
+            own[:, spoiled] = np.nan
             value = summary.result(own, clock)
             results[label] = _of_one(value) if n_runs is None else value
         found[tracked.key] = results

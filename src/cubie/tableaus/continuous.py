@@ -22,6 +22,8 @@ Rows = Sequence[Sequence[float]]
 DEPENDENT = 1e-9
 # How far a condition may be missed.
 MISSED = 1e-10
+# Of a sum, relative to its parts.
+ROUNDING = 1e-14
 # Of coefficients, in units of errors: see `_LeastError`.
 PRICE = 1e-3
 
@@ -59,14 +61,19 @@ def _value(row: Sequence[float], theta: float) -> float:
     total = 0.0
     for p in reversed(row):
         total = (total + p) * theta
-    return total
+    return _unless_rounding(total, row)
 
 
 def _slope(row: Sequence[float], theta: float) -> float:
     total = 0.0
     for k in range(len(row), 0, -1):
         total = total * theta + k * row[k - 1]
-    return total
+    return _unless_rounding(total, [k * p for k, p in enumerate(row, 1)])
+
+
+def _unless_rounding(total: float, parts: Sequence[float]) -> float:
+    """Return a sum, zero where it is what rounding left of its parts: such a stage is not read."""
+    return 0.0 if abs(total) <= ROUNDING * sum(map(abs, parts)) else total
 
 
 # ---- rooted trees ----------------------------------------------------------------

@@ -47,6 +47,38 @@ class Piece(NamedTuple):
     share: Any  # its part of all that was summarised so far, itself included: 1 for the first
 
 
+class Scale(NamedTuple):
+    """Powers of two that bring numbers to where squares are numbers, too, and back."""
+
+    down: Any
+    up: Any
+
+
+# Where numbers count as very large or very small, and what they are then multiplied by: exponents
+# of two by bits of a number. The squares of what comes out keep all their digits.
+SCALES = {32: (40.0, -64.0, 80.0), 64: (400.0, -600.0, 600.0)}
+
+
+@shared_function
+def build_scale(backend: Backend) -> Callable:
+    """Return ``scale(size) -> Scale``: of numbers up to `size`, no square overflows or vanishes.
+
+    No digit changes; numbers of usual size are left as they are.
+    """
+    limit, lower, raise_ = SCALES[8 * np.dtype(backend.dtype).itemsize]
+    exponents = (limit, -limit, lower, raise_, -lower, -raise_, 0.0)
+    large, small, shrink, grow, shrunk, grown, one = (backend.constant(2.0**k) for k in exponents)
+
+    def scale(size):
+        is_large, is_small = size > large, size < small
+        return Scale(
+            select(is_large, shrink, select(is_small, grow, one)),
+            select(is_large, shrunk, select(is_small, grown, one)),
+        )
+
+    return backend.device(scale)
+
+
 @shared_function
 def build_piece(backend: Backend) -> Callable:
     """Return ``piece(start, length, share, per_time, qa, da, qb, db) -> Piece``.
@@ -54,20 +86,21 @@ def build_piece(backend: Backend) -> Callable:
     `qa`, `qb` are the values at its ends, `da`, `db` the derivatives by u there.
     """
     zero, two, three = (backend.constant(x) for x in (0.0, 2.0, 3.0))
-    inside, value = _build_inside(backend), build_value(backend)
+    inside, value, scale = _build_inside(backend), build_value(backend), build_scale(backend)
 
     def piece(start, length, share, per_time, qa, da, qb, db):
         rise = qb - qa
         c2 = three * rise - two * da - db
         c3 = da + db - two * rise
         # 3 c3 u^2 + 2 c2 u + da = 0: the roots as q/a and da/q, which lose no digits.
-        a = three * c3
-        discriminant = c2 * c2 - a * da
+        fit = scale(maximum(maximum(absolute(three * c3), absolute(c2)), absolute(da))).down
+        a, half_b, c = fit * (three * c3), fit * c2, fit * da
+        discriminant = half_b * half_b - a * c
         turns = discriminant > zero
         root = square_root(select(turns, discriminant, zero))
-        q = select(c2 < zero, root - c2, -root - c2)
+        q = select(half_b < zero, root - half_b, -root - half_b)
         first, first_there = inside(q, a, turns)
-        second, second_there = inside(da, q, turns)
+        second, second_there = inside(c, q, turns)
         # Where there is one only, it is both; where there is none, both are the start.
         first = select(first_there, first, select(second_there, second, zero))
         second = select(second_there, second, first)

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 from attrs import frozen
 
-from cubie.backend import Backend, rounded_difference, rounded_sum, select, square_root
+from cubie.backend import (
+    Backend,
+    absolute,
+    maximum,
+    rounded_difference,
+    rounded_sum,
+    select,
+    square_root,
+)
+from cubie.run.summaries.cubic import build_scale
 from cubie.run.summaries.kinds import Summary
 
 
@@ -71,60 +81,66 @@ class Mean(Summary):
     """The mean over time."""
 
     name = "mean"
-
-    def build_start(self, backend):
-        return build_clear(backend, 1)
-
-    def build_update(self, backend):
-        mean = _build_mean(backend)
-
-        def update(slots, at, mask, piece):
-            moved = slots[at] + piece.share * (mean(piece) - slots[at])
-            slots[at] = select(mask, moved, slots[at])
-
-        return update
-
-
-@frozen
-class Deviation(Summary):
-    """The standard deviation over time: the root of the mean squared distance from the mean."""
-
-    name = "std"
     n_slots = 2
 
     def build_start(self, backend):
         return build_clear(backend, 2)
 
     def build_update(self, backend):
-        mean, one = _build_mean(backend), backend.constant(1.0)
+        add, mean = build_add(backend), _build_mean(backend)
+
+        def update(slots, at, mask, piece):
+            add(slots, at, mask, piece.share * (mean(piece) - slots[at]))
+
+        return update
+
+
+@frozen
+class Deviation(Summary):
+    """The standard deviation over time: the root of the mean squared distance from the mean.
+
+    Its slots are the mean and the deviation, each as `build_add` keeps a sum: of the deviation
+    itself, whose square may be too large for a number, or too small.
+    """
+
+    name = "std"
+    n_slots = 4
+
+    def build_start(self, backend):
+        return build_clear(backend, 4)
+
+    def build_update(self, backend):
+        zero, one = backend.constant(0.0), backend.constant(1.0)
+        mean, add, scale = _build_mean(backend), build_add(backend), build_scale(backend)
         # The parts of a cubic along Legendre's polynomials on 0 <= u <= 1, and their mean squares.
         half, nine_20ths, sixth = (backend.constant(x) for x in (1 / 2, 9 / 20, 1 / 6))
         fourth, twentieth = backend.constant(1 / 4), backend.constant(1 / 20)
         third, fifth, seventh = (backend.constant(1.0 / k) for k in (3, 5, 7))
 
         def update(slots, at, mask, piece):
-            share = piece.share
+            share, deviation = piece.share, slots[at + 2]
             p1 = half * piece.c1 + half * piece.c2 + nine_20ths * piece.c3
             p2 = sixth * piece.c2 + fourth * piece.c3
             p3 = twentieth * piece.c3
+            distance = mean(piece) - slots[at]
+            largest = maximum(maximum(absolute(p1), absolute(p2)), absolute(p3))
+            fit = scale(maximum(largest, maximum(absolute(distance), deviation)))
+            p1, p2, p3 = fit.down * p1, fit.down * p2, fit.down * p3
+            far, before = fit.down * distance, fit.down * deviation
             variance = third * p1 * p1 + fifth * p2 * p2 + seventh * p3 * p3
             # Of two parts joined (Chan, Golub & LeVeque 1983).
-            distance = mean(piece) - slots[at]
-            between = share * (one - share) * distance * distance
-            joined = slots[at + 1] + share * (variance - slots[at + 1]) + between
-            slots[at] = select(mask, slots[at] + share * distance, slots[at])
-            slots[at + 1] = select(mask, joined, slots[at + 1])
+            more = share * (variance - before * before) + share * (one - share) * far * far
+            squared = before * before + more
+            after = square_root(select(squared > zero, squared, zero))
+            both = after + before
+            grown = fit.up * select(both > zero, more, zero) / select(both > zero, both, one)
+            add(slots, at, mask, share * distance)
+            add(slots, at + 2, mask, grown)
 
         return update
 
-    def build_finish(self, backend):
-        def finish(slots, at, mask):
-            slots[at + 1] = select(mask, square_root(slots[at + 1]), slots[at + 1])
-
-        return finish
-
     def result(self, slots, clock):
-        return slots[1]
+        return np.maximum(slots[2], 0.0)
 
 
 @frozen
@@ -133,9 +149,5 @@ class RootMeanSquare(Deviation):
 
     name = "rms"
 
-    def build_finish(self, backend):
-        def finish(slots, at, mask):
-            square = slots[at] * slots[at] + slots[at + 1]
-            slots[at + 1] = select(mask, square_root(square), slots[at + 1])
-
-        return finish
+    def result(self, slots, clock):
+        return np.hypot(slots[0], slots[2])

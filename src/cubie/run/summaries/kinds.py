@@ -59,14 +59,12 @@ class Summary:
     ----------
     name : str
         Under which the result is found.
+    n_slots : int
+        How many numbers of a run it needs; a property where that depends on its parameters.
     """
 
     name: ClassVar[str]
-
-    @property
-    def n_slots(self) -> int:
-        """How many numbers of a run it needs."""
-        return 1
+    n_slots: ClassVar[Any] = 1
 
     def build_start(self, backend: Backend) -> Callable:
         """Return ``start(slots, at, mask, piece)``, called with the first `Piece` of a run."""

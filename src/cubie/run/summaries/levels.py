@@ -54,7 +54,7 @@ class crossings(Summary):
     k: int = field(default=10, validator=a_count(0))
 
     @property
-    def n_slots(self):
+    def n_slots(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         return FIRST + self.k
 
     def build_start(self, backend):
@@ -74,9 +74,7 @@ class crossings(Summary):
         up, down = self.direction != "down", self.direction != "up"
         highest = backend.constant(1.0 if up else -1.0)
         lowest = backend.constant(-1.0 if down else 1.0)
-        store = backend.device(_nothing_to_store)
-        for i in range(self.k):
-            store = backend.device(_then_store(store, i, backend.constant(float(i))))
+        store = backend.device(_build_store(backend, self.k))
 
         def segment(slots, at, mask, piece, low, from_value, high, to_value):
             side = slots[at + SIDE]
@@ -97,17 +95,15 @@ class crossings(Summary):
         return Crossings(counted(slots[COUNT]), times.T)
 
 
-def _nothing_to_store(slots, at, there, count, time):
-    pass
-
-
-def _then_store(before, i, number):
-    place = FIRST + i
+def _build_store(backend, k):
+    first, zero, one = FIRST, backend.constant(0.0), backend.constant(1.0)
 
     def store(slots, at, there, count, time):
-        before(slots, at, there, count, time)
-        this = there & (count == number)
-        slots[at + place] = select(this, time, slots[at + place])
+        number = zero
+        for i in range(k):
+            place = at + first + i
+            slots[place] = select(there & (count == number), time, slots[place])
+            number = number + one
 
     return store
 

@@ -39,7 +39,7 @@ class peaks(Summary):
     sign: ClassVar[float] = 1.0
 
     @property
-    def n_slots(self):
+    def n_slots(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         return FIRST + 2 * self.k
 
     def build_start(self, backend):
@@ -99,10 +99,7 @@ class peaks(Summary):
         anything = -float(np.finfo(backend.dtype).max)
         given = anything if self.height is None else self.sign * self.height
         height = backend.constant(given)
-        numbers = [backend.constant(float(i)) for i in range(k)]
-        store = backend.device(_nothing_to_store)
-        for i, number in enumerate(numbers):
-            store = backend.device(_then_store(store, i, number, k, sign))
+        store = backend.device(_build_store(backend, k, sign))
 
         def keep(slots, at, mask):
             there = mask & (slots[at + BEST] >= height)
@@ -120,18 +117,17 @@ class peaks(Summary):
         return Peaks(counted(slots[COUNT]), times.T, values.T)
 
 
-def _nothing_to_store(slots, at, there, count):
-    pass
-
-
-def _then_store(before, i, number, k, sign):
-    time, value = FIRST + i, FIRST + k + i
+def _build_store(backend, k, sign):
+    first, zero, one = FIRST, backend.constant(0.0), backend.constant(1.0)
+    when, best = WHEN, BEST
 
     def store(slots, at, there, count):
-        before(slots, at, there, count)
-        this = there & (count == number)
-        slots[at + time] = select(this, slots[at + WHEN], slots[at + time])
-        slots[at + value] = select(this, sign * slots[at + BEST], slots[at + value])
+        number = zero
+        for i in range(k):
+            this, time = there & (count == number), at + first + i
+            slots[time] = select(this, slots[at + when], slots[time])
+            slots[time + k] = select(this, sign * slots[at + best], slots[time + k])
+            number = number + one
 
     return store
 

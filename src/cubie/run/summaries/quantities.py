@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from cubie.backend import select
+from cubie.backend import is_finite, select
 from cubie.factory import BuildContext
 from cubie.run.clock import time_of
 from cubie.run.driving import build_given_observed
 from cubie.run.summaries.cubic import build_cut, build_piece
+from cubie.run.summaries.joints import build_joint, build_remember, build_spoil, in_sequence
 from cubie.run.summaries.kinds import Summary
 from cubie.run.summaries.request import Tracked, Tracking
 
@@ -96,15 +97,19 @@ def build_state(
     backend, index, pieces = context.backend, tracked.index, len(courses)
     allocate, begin = state_slots(context), inside.at(0, pieces)
     summarise = build_summarise(context, tracked, loop.tracking.windowed)
+    slope_at, remember = tracked.slope_at, build_remember(backend)
     chain = backend.device(_from_start)
     for j, course in enumerate(courses):
         after, part = inside.at(j + 1, pieces), backend.constant(1.0 / pieces)
-        chain = backend.device(_then_state(chain, course, after, summarise, index, part))
+        joint = build_joint(backend) if j == 0 else backend.device(_no_joint)
+        then = _then_state(chain, course, after, summarise, index, part, joint, slope_at)
+        chain = backend.device(then)
 
     def follow(memory, launch, step, lane):
         slots = allocate(memory, None)
         value, slope = begin(memory, step.h * step.direction, lane, index)
-        chain(memory, launch, step, lane, slots, End(slots[0], value, slope))
+        end = chain(memory, launch, step, lane, slots, End(slots[0], value, slope))
+        remember(slots, slope_at, step.accept, end.slope)
 
     return backend.device(follow)
 
@@ -113,14 +118,19 @@ def _from_start(memory, launch, step, lane, slots, end):
     return end
 
 
-def _then_state(before, course, after, summarise, index, part) -> Callable:
+def _no_joint(before, first, last):
+    return first
+
+
+def _then_state(before, course, after, summarise, index, part, joint, slope_at) -> Callable:
     """Go on by a piece; where it ends, the next one starts to the bit."""
 
     def both(memory, launch, step, lane, slots, end):
         end = before(memory, launch, step, lane, slots, end)
         now = course(launch, step, end.since)
         value, slope = after(memory, step.h * step.direction, lane, index)
-        summarise(slots, now, end.value, part * end.slope, value, part * slope)
+        first = joint(slots[slope_at], end.slope, slope)
+        summarise(slots, now, end.value, part * first, value, part * slope)
         return End(now.since, value, slope)
 
     return both
@@ -150,25 +160,57 @@ def build_observables(
     alloc_state, alloc_slope = context.allocator("inside_state"), context.allocator("inside_slope")
     alloc_rates = context.allocator("observable_rates")
     alloc_rates_ahead = context.allocator("proposed_observable_rates")
-    summarise = backend.device(_nothing_to_summarise)
-    for tracked in tracking.observables:
-        one = _build_observable(context, tracked, tracking.windowed, 1.0 / pieces)
-        summarise = backend.device(_then_summarise(summarise, one))
     begin = _build_evaluate(loop, context, inside, 0, pieces)
-    chain = backend.device(_begun)
+    chain, summarise = backend.device(_begun), []
     for j, course in enumerate(courses):
+        if j < 2:  # later pieces are like the second one
+            joint = build_joint(backend) if j == 0 else backend.device(_no_joint)
+            parts = [
+                _build_observable(context, one, tracking.windowed, 1.0 / pieces, joint)
+                for one in tracking.observables
+            ]
+            made = in_sequence(backend, parts, _then_summarise, _nothing_to_summarise)
+            summarise.append(made)
         evaluate = _build_evaluate(loop, context, inside, j + 1, pieces)
-        chain = backend.device(_then_piece(chain, course, evaluate, summarise, n))
+        chain = backend.device(_then_piece(chain, course, evaluate, summarise[-1], n))
+    remember = _build_remember_all(backend, tracking.observables)
 
     def follow(memory, launch, step, lane):
         state, slope = alloc_state(memory, None), alloc_slope(memory, None)
         before = Node(state, slope, alloc_values(memory, None), alloc_rates(memory, None))
         after = Node(state, slope, alloc_ahead(memory, None), alloc_rates_ahead(memory, None))
         begin(memory, launch, step, lane, before)
-        since = alloc_since(memory, None)
-        chain(memory, launch, step, lane, alloc_slots(memory, None), since[0], before, after)
+        since, slots = alloc_since(memory, None), alloc_slots(memory, None)
+        chain(memory, launch, step, lane, slots, since[0], before, after)
+        remember(slots, step.accept, before.rates)
 
     return backend.device(follow)
+
+
+def _build_remember_all(backend: Any, quantities: tuple[Tracked, ...]) -> Callable:
+    """Return ``remember(slots, mask, rates)`` of observables whose step has ended."""
+    remember = build_remember(backend)
+    parts = [backend.device(_remember_one(remember, one.slope_at, one.index)) for one in quantities]
+    return in_sequence(backend, parts, _then_remember, _nothing_to_remember)
+
+
+def _nothing_to_remember(slots, mask, rates):
+    pass
+
+
+def _remember_one(remember, at: int, index: int) -> Callable:
+    def one(slots, mask, rates):
+        remember(slots, at, mask, rates[index])
+
+    return one
+
+
+def _then_remember(first: Callable, second: Callable) -> Callable:
+    def both(slots, mask, rates):
+        first(slots, mask, rates)
+        second(slots, mask, rates)
+
+    return both
 
 
 def _begun(memory, launch, step, lane, slots, since, before, after):
@@ -216,15 +258,24 @@ def _build_evaluate(
 
 
 def _build_observable(
-    context: BuildContext, tracked: Tracked, windowed: bool, part: float
+    context: BuildContext, tracked: Tracked, windowed: bool, part: float, joint: Callable
 ) -> Callable:
-    """Return ``summarise(slots, course, before, after)`` of one observable."""
-    backend, index = context.backend, tracked.index
-    summarise, part = build_summarise(context, tracked, windowed), backend.constant(part)
+    """Return ``summarise(slots, course, before, after)`` of one observable.
+
+    Where its rate is infinite, as that of a root is at zero, or of a speed at rest, the straight
+    line between the ends of the piece stands in for it.
+    """
+    backend, index, slope_at = context.backend, tracked.index, tracked.slope_at
+    summarise, share = build_summarise(context, tracked, windowed), backend.constant(part)
+    spoil = build_spoil(backend)
 
     def one(slots, course, before, after):
-        da, db = part * before.rates[index], part * after.rates[index]
-        summarise(slots, course, before.values[index], da, after.values[index], db)
+        qa, qb = before.values[index], after.values[index]
+        spoil(slots, slope_at, course.mask, qa, qb)
+        da, db = share * before.rates[index], share * after.rates[index]
+        db = select(is_finite(db), db, qb - qa)
+        da = joint(slots[slope_at], select(is_finite(da), da, qb - qa), db)
+        summarise(slots, course, qa, da, qb, db)
 
     return backend.device(one)
 
@@ -245,9 +296,11 @@ def build_summarise(context: BuildContext, tracked: Tracked, windowed: bool) -> 
     """Return the function that hands a piece of a quantity to all of its summaries."""
     backend = context.backend
     make, cut = build_piece(backend), build_cut(backend)
-    update = backend.device(_nothing_to_update)
-    for _, summary, at in tracked.summaries:
-        update = backend.device(_then_update(update, *_device(backend, summary), at))
+    parts = [
+        backend.device(_update_at(*_device(backend, summary), at))
+        for _, summary, at in tracked.summaries
+    ]
+    update = in_sequence(backend, parts, _then_update, _nothing_to_update)
 
     def whole(slots, course, qa, da, qb, db):
         piece = make(course.start, course.length, course.share, course.per_time, qa, da, qb, db)
@@ -262,19 +315,29 @@ def build_summarise(context: BuildContext, tracked: Tracked, windowed: bool) -> 
 
 
 def _device(backend, summary: Summary) -> tuple[Callable, Callable]:
-    return backend.device(summary.build_start(backend)), backend.device(
-        summary.build_update(backend)
-    )
+    start, update = summary.build_start(backend), summary.build_update(backend)
+    for name, made in (("build_start", start), ("build_update", update)):
+        if not callable(made):
+            what = f"`{type(summary).__name__}.{name}` returned {made!r}"
+            raise TypeError(f"{what}, but must return a function (slots, at, mask, piece).")
+    return backend.device(start), backend.device(update)
 
 
 def _nothing_to_update(slots, mask, first, piece):
     pass
 
 
-def _then_update(before: Callable, start: Callable, update: Callable, at: int) -> Callable:
-    def both(slots, mask, first, piece):
-        before(slots, mask, first, piece)
+def _update_at(start: Callable, update: Callable, at: int) -> Callable:
+    def one(slots, mask, first, piece):
         start(slots, at, first, piece)
         update(slots, at, mask, piece)
+
+    return one
+
+
+def _then_update(before: Callable, after: Callable) -> Callable:
+    def both(slots, mask, first, piece):
+        before(slots, mask, first, piece)
+        after(slots, mask, first, piece)
 
     return both

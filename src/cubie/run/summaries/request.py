@@ -7,10 +7,11 @@ import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, frozen
 
 from cubie.errors import InvalidOption, nearest
 from cubie.run.summaries import derivatives, integrals, kinds
+from cubie.run.summaries.checks import checked_own
 from cubie.run.summaries.kinds import Summary
 from cubie.run.summaries.levels import crossings, time_above
 from cubie.run.summaries.peaks import NPeaks, negative_peaks, peaks
@@ -49,6 +50,13 @@ class Asked:
     def __bool__(self) -> bool:
         return bool(self.quantities)
 
+    def as_now(self) -> Asked:
+        """Return the same with the code of users' summaries as it is now.
+
+        Globals that it reads, and attributes, may change while the objects stay the same.
+        """
+        return evolve(self, code=_code_of(self.quantities)) if self.code else self
+
 
 @frozen
 class Tracked:
@@ -60,12 +68,15 @@ class Tracked:
         As the user called it.
     index : int
         Its number among the states, or among the observables.
+    slope_at : int
+        The slot of the slope with which the last step ended; see `cubie.run.summaries.joints`.
     summaries : tuple of (str, Summary, int)
         Label, summary, and the first of its slots.
     """
 
     key: str | int
     index: int
+    slope_at: int
     summaries: tuple[tuple[str, Summary, int], ...]
 
 
@@ -86,16 +97,15 @@ class Tracking:
     observables: tuple[Tracked, ...]
     windowed: bool
     code: str = ""
-    n_state_slots: int = field(init=False)
-    n_observable_slots: int = field(init=False)
 
-    @n_state_slots.default
-    def _count_states(self) -> int:
-        # The first says since when a run is summarised.
+    @property
+    def n_state_slots(self) -> int:
+        """How many numbers of a run are of states; the first says since when it is summarised."""
         return 1 + _slots(self.states)
 
-    @n_observable_slots.default
-    def _count_observables(self) -> int:
+    @property
+    def n_observable_slots(self) -> int:
+        """How many are of observables."""
         return _slots(self.observables)
 
     @property
@@ -105,7 +115,8 @@ class Tracking:
 
 
 def _slots(tracked: tuple[Tracked, ...]) -> int:
-    return sum(summary.n_slots for one in tracked for _, summary, _ in one.summaries)
+    own = sum(summary.n_slots for one in tracked for _, summary, _ in one.summaries)
+    return len(tracked) + own
 
 
 NOTHING = Asked(())
@@ -133,9 +144,14 @@ def read_summaries(given: Any) -> Asked:
             "summaries", given, advice='It must be a mapping, such as {"v": ["max", "mean"]}.'
         )
     quantities = tuple((_key(key), _labelled(key, wanted)) for key, wanted in given.items())
+    return Asked(quantities, _code_of(quantities))
+
+
+def _code_of(quantities: Sequence[tuple[str | int, tuple[Labelled, ...]]]) -> str:
     own = [s for _, labelled in quantities for _, s in labelled if not _is_ours(s)]
-    code = (fingerprint(*own) or uuid.uuid4().hex) if own else ""
-    return Asked(quantities, code)
+    if not own:
+        return ""
+    return fingerprint(*own, *map(type, own)) or uuid.uuid4().hex
 
 
 def _is_ours(summary: Summary) -> bool:
@@ -156,8 +172,8 @@ def _labelled(key: Any, wanted: Any) -> tuple[Labelled, ...]:
     if isinstance(wanted, Mapping):
         pairs = [(str(label), _summary(key, one)) for label, one in wanted.items()]
     else:
-        single = isinstance(wanted, (str, Summary, type)) or not isinstance(wanted, Sequence)
-        found = [_summary(key, one) for one in ([wanted] if single else wanted)]
+        several = isinstance(wanted, Sequence) and not isinstance(wanted, str)
+        found = [_summary(key, one) for one in (wanted if several else [wanted])]
         pairs = [(one.name, one) for one in found]
     labels = [label for label, _ in pairs]
     for label in labels:
@@ -173,11 +189,11 @@ def _labelled(key: Any, wanted: Any) -> tuple[Labelled, ...]:
 
 
 def _summary(key: Any, one: Any) -> Summary:
-    if isinstance(one, Summary):
-        return one
     where = f"summaries[{key!r}]"
     if isinstance(one, type) and issubclass(one, Summary):
-        one = one.name
+        one = one.name if one in SUMMARIES.values() else _made(where, one)
+    if isinstance(one, Summary):
+        return one if _is_ours(one) else checked_own(where, one)
     if not isinstance(one, str):
         raise InvalidOption(where, one, advice="Give names, or objects such as `crossings(0.5)`.")
     name, positional, by_name = _call(where, one)
@@ -210,6 +226,14 @@ def _call(where: str, text: str) -> tuple[str, list[Any], dict[str, Any]]:
     return call.func.id, positional, by_name
 
 
+def _made(where: str, kind: type[Summary]) -> Summary:
+    try:
+        return kind()
+    except TypeError as error:
+        advice = f"Its parameters are missing: give an object, `{kind.__name__}(...)`. {error}"
+        raise InvalidOption(where, kind, advice=advice) from error
+
+
 def resolve(
     asked: Asked, states: Sequence[str], observables: Sequence[str], windowed: bool
 ) -> Tracking:
@@ -225,7 +249,7 @@ def resolve(
     state_slots, observable_slots = 1, 0
     for key, labelled in asked.quantities:
         if key in observables:
-            index = list(observables).index(key)
+            index = list(observables).index(str(key))
             one, observable_slots = _placed(key, index, labelled, observable_slots)
             of_observables.append(one)
         else:
@@ -241,16 +265,17 @@ def roughly(asked: Asked, windowed: bool) -> Tracking:
 
 
 def _placed(key, index, labelled, at) -> tuple[Tracked, int]:
-    placed = []
+    placed, slope_at = [], at
+    at += 1
     for label, summary in labelled:
         placed.append((label, summary, at))
         at += summary.n_slots
-    return Tracked(key, index, tuple(placed)), at
+    return Tracked(key, index, slope_at, tuple(placed)), at
 
 
 def _state(key: str | int, states: Sequence[str], observables: Sequence[str]) -> int:
     if key in states:
-        return list(states).index(key)
+        return list(states).index(str(key))
     if isinstance(key, int) and -len(states) <= key < len(states):
         return key % len(states)
     if isinstance(key, int):

@@ -14,6 +14,7 @@ from attrs import frozen
 from cubie.backend import any_lane, select, store_run
 from cubie.factory import BuildContext
 from cubie.run.summaries.course import Followed, build_course
+from cubie.run.summaries.joints import in_sequence
 from cubie.run.summaries.quantities import (
     Inside,
     build_observables,
@@ -52,7 +53,7 @@ def build_tracking(loop: Any, context: BuildContext) -> TrackingFunctions:
             *map(backend.device, (_nothing_to_begin, _nothing_to_track, _nothing_to_finish))
         )
     return TrackingFunctions(
-        _build_begin(context), _build_track(loop, context), _build_finish(loop, context)
+        _build_begin(loop, context), _build_track(loop, context), _build_finish(loop, context)
     )
 
 
@@ -68,15 +69,43 @@ def _nothing_to_finish(memory, launch, outputs, done):
     pass
 
 
-def _build_begin(context: BuildContext) -> Callable:
-    backend = context.backend
+def _build_begin(loop: Any, context: BuildContext) -> Callable:
+    backend, tracking = context.backend, loop.tracking
     allocate, none = state_slots(context), backend.constant(-1.0)
+    clear = _build_clear(backend, tracking.states)
 
     def begin(memory, fresh):
         slots = allocate(memory, None)
         slots[0] = select(fresh, none, slots[0])
+        clear(slots, fresh)
 
-    return backend.device(begin)
+    if not tracking.observables:
+        return backend.device(begin)
+    allocate_too, clear_too = observable_slots(context), _build_clear(backend, tracking.observables)
+
+    def begin_both(memory, fresh):
+        begin(memory, fresh)
+        clear_too(allocate_too(memory, None), fresh)
+
+    begin = backend.device(begin)
+    return backend.device(begin_both)
+
+
+def _build_clear(backend: Any, quantities: tuple[Tracked, ...]) -> Callable:
+    """Return ``clear(slots, fresh)``: no step has ended yet."""
+    return in_sequence(
+        backend,
+        [backend.device(_clear_one(one.slope_at, backend.constant(0.0))) for one in quantities],
+        _then_finish,
+        _nothing_to_finish_of,
+    )
+
+
+def _clear_one(at: int, zero: Any) -> Callable:
+    def clear(slots, fresh):
+        slots[at] = select(fresh, zero, slots[at])
+
+    return clear
 
 
 def _build_track(loop: Any, context: BuildContext) -> Callable:
@@ -86,13 +115,10 @@ def _build_track(loop: Any, context: BuildContext) -> Callable:
     courses, pieces = [], loop.algorithm.n_pieces
     for j in range(pieces):
         courses.append(build_course(context, tracking.windowed, j, pieces))
-    follow = backend.device(_nothing_to_follow)
-    for tracked in tracking.states:
-        state = build_state(loop, context, inside, tracked, courses)
-        follow = backend.device(_then_follow(follow, state))
+    parts = [build_state(loop, context, inside, one, courses) for one in tracking.states]
     if tracking.observables:
-        observables = build_observables(loop, context, inside, courses)
-        follow = backend.device(_then_follow(follow, observables))
+        parts.append(build_observables(loop, context, inside, courses))
+    follow = in_sequence(backend, parts, _then_follow, _nothing_to_follow)
     remember = _build_remember(context, courses)
 
     def track(memory, launch, accept, ahead, elapsed, direction, lane):
@@ -165,11 +191,16 @@ def _build_write(
 ) -> Callable:
     """Return the function that finishes summaries, and writes their slots from row `first` on."""
     backend = context.backend
-    last = backend.device(_nothing_to_finish_of)
-    for tracked in quantities:
-        for _, summary, at in tracked.summaries:
-            finish = backend.device(summary.build_finish(backend))
-            last = backend.device(_then_finish(last, finish, at))
+    last = in_sequence(
+        backend,
+        [
+            backend.device(_finish_at(backend.device(summary.build_finish(backend)), at))
+            for one in quantities
+            for _, summary, at in one.summaries
+        ],
+        _then_finish,
+        _nothing_to_finish_of,
+    )
 
     def write(memory, launch, outputs, done):
         slots = allocate(memory, None)
@@ -192,9 +223,16 @@ def _nothing_to_finish_of(slots, done):
     pass
 
 
-def _then_finish(before: Callable, finish: Callable, at: int) -> Callable:
+def _finish_at(finish: Callable, at: int) -> Callable:
+    def finish_one(slots, done):
+        finish(slots, at, done)
+
+    return finish_one
+
+
+def _then_finish(before: Callable, after: Callable) -> Callable:
     def both(slots, done):
         before(slots, done)
-        finish(slots, at, done)
+        after(slots, done)
 
     return both

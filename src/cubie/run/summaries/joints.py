@@ -1,0 +1,79 @@
+"""Where one step ends and the next begins: what of a quantity goes from one to the other.
+
+Most interpolants bend at the ends of steps: the slope jumps by what they are inexact. Where it
+jumps from one side of zero to the other, and back in the same piece, that makes two peaks of one.
+A single slot of each quantity holds the slope with which the last step ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from cubie.backend import Backend, is_finite, select, shared_function
+
+
+def spoiled_mark(dtype: np.dtype) -> float:
+    """Return what stands for a slope where a quantity was infinite, or not a number."""
+    return float(np.finfo(dtype).max)
+
+
+@shared_function
+def build_joint(backend: Backend) -> Callable:
+    """Return ``joint(before, first, last) -> slope``: that with which a piece begins.
+
+    `before` is that with which the last step ended, `first` and `last` are those at both ends of
+    the piece. One that has the sign of neither neighbour is zero: the solution has no such bend.
+    """
+    zero = backend.constant(0.0)
+
+    def joint(before, first, last):
+        bump = (before < zero) & (first > zero) & (last < zero)
+        dent = (before > zero) & (first < zero) & (last > zero)
+        return select(bump | dent, zero, first)
+
+    return backend.device(joint)
+
+
+@shared_function
+def build_remember(backend: Backend) -> Callable:
+    """Return ``remember(slots, at, mask, slope)``, of a step; what is spoiled stays so."""
+    mark = backend.constant(spoiled_mark(backend.dtype))
+
+    def remember(slots, at, mask, slope):
+        kept = mask & (slots[at] < mark)
+        slots[at] = select(kept, slope, slots[at])
+
+    return backend.device(remember)
+
+
+@shared_function
+def build_spoil(backend: Backend) -> Callable:
+    """Return ``spoil(slots, at, mask, first, last)``: looks whether values of a piece are numbers.
+
+    Extremes would pass over what is none, and a summary of the rest would look like one of all.
+    """
+    mark = backend.constant(spoiled_mark(backend.dtype))
+
+    def spoil(slots, at, mask, first, last):
+        fine = is_finite(first) & is_finite(last)
+        slots[at] = select(mask & ~fine, mark, slots[at])
+
+    return backend.device(spoil)
+
+
+def in_sequence(
+    backend: Backend, functions: Sequence[Callable], join: Callable, nothing: Callable
+) -> Callable:
+    """Return the device function that calls all, joined two by two.
+
+    ``join(first, second)`` returns a function that calls both. One after the other, those of
+    hundreds of quantities would be nested too deeply to compile.
+    """
+    level = list(functions)
+    while len(level) > 1:
+        pairs = zip(level[::2], level[1::2], strict=False)
+        joined = [backend.device(join(first, second)) for first, second in pairs]
+        level = joined + level[2 * len(joined) :]
+    return level[0] if level else backend.device(nothing)
