@@ -181,7 +181,7 @@ def test_every_error_of_the_planner_has_one_base():
 NO_DECLARATION = (0, -1, True, 1.5, float("nan"), "3", b"3", np.array(5), object())
 
 
-@pytest.mark.parametrize("given", NO_DECLARATION, ids=repr)
+@pytest.mark.parametrize("given", NO_DECLARATION, ids=lambda given: type(given).__name__)
 @pytest.mark.parametrize(
     ("asked", "words"),
     [
