@@ -15,7 +15,7 @@ PYTHON ?= $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(SUPPORTED)' 2
 demo: $(VENV)/.installed-plot
 	$(BIN)/python -m cubie.demo
 
-# Two cases of each of the tests that take longest; `test-long` runs the others, CI both.
+# One case of each of the tests that take longest; `test-long` runs the others, CI both.
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m "not long" $(PYTEST_ARGS)
 

@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(config, items):
     """Leave out the tests of whole products, which take minutes to hours, unless asked for.
 
     Of the others, all are quick that `longer.txt` does not name. Of the tests that `longest.txt`
-    names, all cases are long but the first and the one in the middle.
+    names, all cases are long but the first.
     """
     mark_long(items)
     longer = set(LONGER.read_text().splitlines())
@@ -71,13 +71,14 @@ def pytest_collection_modifyitems(config, items):
 
 
 def mark_long(items):
-    """Mark all but two cases of each of the tests that take longest."""
-    longest, cases = set(LONGEST.read_text().splitlines()), {}
+    """Mark all cases but one of the tests that take longest, and those with a star whole."""
+    lines = [line.split() for line in LONGEST.read_text().splitlines() if line[0] != "#"]
+    kept = {name: 0 if star else 1 for name, *star in lines}
     for item in items:
         name = item.nodeid.split("[")[0]
-        if name in longest and not any(m.name.startswith("every_") for m in item.iter_markers()):
-            cases.setdefault(name, []).append(item)
-    for found in cases.values():
-        for number, item in enumerate(found):
-            if number not in (0, len(found) // 2):
-                item.add_marker(pytest.mark.long)
+        if name not in kept or any(m.name.startswith("every_") for m in item.iter_markers()):
+            continue
+        if kept[name]:
+            kept[name] -= 1
+        else:
+            item.add_marker(pytest.mark.long)
