@@ -45,7 +45,7 @@ class After:
     """Sends a signal to this process after some time."""
 
     def __init__(self, seconds, number=signal.SIGINT):
-        self.seconds, self.number = seconds, number
+        self.seconds, self.number, self.handler = seconds, number, None
         self.sent = threading.Event()
         self.thread = threading.Thread(target=self._send)
 
@@ -55,11 +55,17 @@ class After:
         os.kill(os.getpid(), self.number)
 
     def __enter__(self):
+        # Shells start what runs in the background with SIGINT ignored.
+        self.handler = signal.getsignal(self.number)
+        if self.handler is signal.SIG_IGN:
+            signal.signal(self.number, signal.default_int_handler)
         self.thread.start()
         return self
 
     def __exit__(self, *_):
         self.thread.join()
+        if self.handler is signal.SIG_IGN:
+            signal.signal(self.number, self.handler)
 
 
 def ended_by(call, seconds, number=signal.SIGINT):
