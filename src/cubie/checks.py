@@ -52,11 +52,7 @@ def save_times(given: Any, span: tuple[float, float]) -> np.ndarray | None:
     """Return `t_eval` as an array, in order along the span."""
     if given is None:
         return None
-    try:
-        times = np.asarray(real_array(given), dtype=float)
-    except (TypeError, ValueError) as error:
-        why = f", but {error}" if isinstance(error, NotReal) else ""
-        raise InvalidProblem("t_eval", f"must be a sequence of numbers{why}.") from error
+    times = _sequence("t_eval", given, "numbers")
     if times.ndim != 1 or times.size == 0:
         raise InvalidProblem(
             "t_eval",
@@ -81,6 +77,15 @@ def save_times(given: Any, span: tuple[float, float]) -> np.ndarray | None:
     return times
 
 
+def _sequence(name: str, given: Any, what: str) -> np.ndarray:
+    """Return an array of floats, or say of an argument that it must be a sequence."""
+    try:
+        return np.asarray(real_array(given), dtype=float)
+    except (TypeError, ValueError) as error:
+        why = f", but {error}" if isinstance(error, NotReal) else ""
+        raise InvalidProblem(name, f"must be a sequence of {what}{why}.") from error
+
+
 def breakpoints(given: Any, n_runs: int | None) -> np.ndarray | None:
     """Return `breakpoints` as (B,), or (n_runs, B), in any order.
 
@@ -90,11 +95,7 @@ def breakpoints(given: Any, n_runs: int | None) -> np.ndarray | None:
     """
     if given is None:
         return None
-    try:
-        times = np.array(real_array(given), dtype=float)
-    except (TypeError, ValueError) as error:
-        why = f", but {error}" if isinstance(error, NotReal) else ""
-        raise InvalidProblem("breakpoints", f"must be a sequence of times{why}.") from error
+    times = _sequence("breakpoints", given, "times").copy()
     if not np.isfinite(times).all():
         where = tuple(int(i) for i in np.argwhere(~np.isfinite(times))[0])
         raise InvalidProblem(

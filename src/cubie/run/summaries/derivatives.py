@@ -8,7 +8,7 @@ from typing import ClassVar
 from attrs import frozen
 
 from cubie.backend import Backend, absolute, maximum, minimum, select
-from cubie.run.summaries.kinds import Summary
+from cubie.run.summaries.kinds import Summary, build_set, build_widen
 
 
 def _build_slopes(backend: Backend) -> Callable:
@@ -51,24 +51,21 @@ class DerivativeExtrema(Summary):
     def build_start(self, backend):
         derivative = self.derivative(backend)
 
-        def start(slots, at, mask, piece):
+        def both(piece):
             first, _, _ = derivative(piece)
-            slots[at] = select(mask, first, slots[at])
-            slots[at + 1] = select(mask, first, slots[at + 1])
+            return first, first
 
-        return start
+        return build_set(backend, both)
 
     def build_update(self, backend):
         derivative = self.derivative(backend)
 
-        def update(slots, at, mask, piece):
+        def bounds(piece):
             first, between, last = derivative(piece)
             lowest = minimum(minimum(first, last), between)
-            highest = maximum(maximum(first, last), between)
-            slots[at] = select(mask, minimum(lowest, slots[at]), slots[at])
-            slots[at + 1] = select(mask, maximum(highest, slots[at + 1]), slots[at + 1])
+            return lowest, maximum(maximum(first, last), between)
 
-        return update
+        return build_widen(backend, bounds)
 
     def result(self, slots, clock):
         return slots.T

@@ -77,14 +77,10 @@ class Integral(Summary):
 
 
 @frozen
-class Mean(Summary):
+class Mean(Integral):
     """The mean over time."""
 
     name = "mean"
-    n_slots = 2
-
-    def build_start(self, backend):
-        return build_clear(backend, 2)
 
     def build_update(self, backend):
         add, mean = build_add(backend), _build_mean(backend)
@@ -93,6 +89,9 @@ class Mean(Summary):
             add(slots, at, mask, piece.share * (mean(piece) - slots[at]))
 
         return update
+
+    def result(self, slots, clock):
+        return slots[0]
 
 
 @frozen

@@ -98,6 +98,57 @@ def counted(numbers: np.ndarray) -> np.ndarray:
 # ---- extremes of the value ----------------------------------------------------------
 
 
+def build_set(backend: Backend, values: Callable) -> Callable:
+    """Return a `start` that sets as many slots as ``values(piece)`` returns."""
+    values = backend.device(values)
+
+    def start(slots, at, mask, piece):
+        found = values(piece)
+        for i in range(len(found)):
+            slots[at + i] = select(mask, found[i], slots[at + i])
+
+    return start
+
+
+def build_widen(backend: Backend, bounds: Callable) -> Callable:
+    """Return an `update` of the smallest and the largest value, in two slots.
+
+    ``bounds(piece)`` returns those of a piece.
+    """
+    bounds = backend.device(bounds)
+
+    def update(slots, at, mask, piece):
+        lowest, highest = bounds(piece)
+        slots[at] = select(mask, minimum(lowest, slots[at]), slots[at])
+        slots[at + 1] = select(mask, maximum(highest, slots[at + 1]), slots[at + 1])
+
+    return update
+
+
+def _lowest(piece):
+    return minimum(minimum(piece.at_turn1, piece.at_turn2), piece.end)
+
+
+def _highest(piece):
+    return maximum(maximum(piece.at_turn1, piece.at_turn2), piece.end)
+
+
+def _value(piece):
+    return (piece.c0,)
+
+
+def _value_twice(piece):
+    return piece.c0, piece.c0
+
+
+def _start_and_value(piece):
+    return piece.start, piece.c0
+
+
+def _magnitude(piece):
+    return (absolute(piece.c0),)
+
+
 @frozen
 class Maximum(Summary):
     """The largest value."""
@@ -105,15 +156,13 @@ class Maximum(Summary):
     name = "max"
 
     def build_start(self, backend):
-        def start(slots, at, mask, piece):
-            slots[at] = select(mask, piece.c0, slots[at])
-
-        return start
+        return build_set(backend, _value)
 
     def build_update(self, backend):
+        largest = backend.device(_highest)
+
         def update(slots, at, mask, piece):
-            highest = maximum(maximum(piece.at_turn1, piece.at_turn2), piece.end)
-            slots[at] = select(mask, maximum(highest, slots[at]), slots[at])
+            slots[at] = select(mask, maximum(largest(piece), slots[at]), slots[at])
 
         return update
 
@@ -125,9 +174,10 @@ class Minimum(Maximum):
     name = "min"
 
     def build_update(self, backend):
+        smallest = backend.device(_lowest)
+
         def update(slots, at, mask, piece):
-            lowest = minimum(minimum(piece.at_turn1, piece.at_turn2), piece.end)
-            slots[at] = select(mask, minimum(lowest, slots[at]), slots[at])
+            slots[at] = select(mask, minimum(smallest(piece), slots[at]), slots[at])
 
         return update
 
@@ -140,36 +190,28 @@ class Extrema(Summary):
     n_slots = 2
 
     def build_start(self, backend):
-        def start(slots, at, mask, piece):
-            slots[at] = select(mask, piece.c0, slots[at])
-            slots[at + 1] = select(mask, piece.c0, slots[at + 1])
-
-        return start
+        return build_set(backend, _value_twice)
 
     def build_update(self, backend):
-        def update(slots, at, mask, piece):
-            lowest = minimum(minimum(piece.at_turn1, piece.at_turn2), piece.end)
-            highest = maximum(maximum(piece.at_turn1, piece.at_turn2), piece.end)
-            slots[at] = select(mask, minimum(lowest, slots[at]), slots[at])
-            slots[at + 1] = select(mask, maximum(highest, slots[at + 1]), slots[at + 1])
+        smallest, largest = backend.device(_lowest), backend.device(_highest)
 
-        return update
+        def bounds(piece):
+            return smallest(piece), largest(piece)
+
+        return build_widen(backend, bounds)
 
     def result(self, slots, clock):
         return slots.T
 
 
 @frozen
-class MaxMagnitude(Maximum):
+class MaxMagnitude(Summary):
     """The largest absolute value."""
 
     name = "max_magnitude"
 
     def build_start(self, backend):
-        def start(slots, at, mask, piece):
-            slots[at] = select(mask, absolute(piece.c0), slots[at])
-
-        return start
+        return build_set(backend, _magnitude)
 
     def build_update(self, backend):
         def update(slots, at, mask, piece):
@@ -189,11 +231,7 @@ class ArgMax(Summary):
     sign: ClassVar[float] = 1.0
 
     def build_start(self, backend):
-        def start(slots, at, mask, piece):
-            slots[at] = select(mask, piece.start, slots[at])
-            slots[at + 1] = select(mask, piece.c0, slots[at + 1])
-
-        return start
+        return build_set(backend, _start_and_value)
 
     def build_update(self, backend):
         sign, one = backend.constant(self.sign), backend.constant(1.0)
@@ -229,10 +267,7 @@ class Final(Summary):
     name = "final"
 
     def build_start(self, backend):
-        def start(slots, at, mask, piece):
-            slots[at] = select(mask, piece.c0, slots[at])
-
-        return start
+        return build_set(backend, _value)
 
     def build_update(self, backend):
         def update(slots, at, mask, piece):
