@@ -17,7 +17,7 @@ from cubie.backend.bundles import Memory
 from cubie.backend.compiled import CompiledBackend
 from cubie.backend.cpu.device_function import Compilation, DeviceFunction
 from cubie.backend.cpu.foreign import NUMBA_ENVIRONMENT, CPUForeignTarget
-from cubie.backend.cpu.object_code import ENTRY, target_machine
+from cubie.backend.cpu.object_code import ENTRY, ROOM, ROOM_BYTES, target_machine
 from cubie.backend.cpu.types import register_types
 from cubie.backend.foreign import ForeignTarget
 from cubie.backend.lanes import instructions as codegen
@@ -236,6 +236,8 @@ def _refill(builder, width: int, queue, free, run):
 def _entry_module(context, fndesc):
     """Return a module with the kernel's C entry point, which calls the lowered kernel."""
     module = context.create_module("cubie_entry")
+    room = ir.GlobalVariable(module, ir.ArrayType(I64, ROOM_BYTES // 8), ROOM)
+    room.initializer = ir.Constant(room.value_type, None)
     pointer = I64.as_pointer()
     entry = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer]), ENTRY)
     # Vector registers are spilled to aligned memory only where the frame is aligned from the

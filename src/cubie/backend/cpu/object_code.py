@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+import sys
 import tempfile
 from collections.abc import Callable
 from importlib.metadata import version
@@ -22,6 +23,14 @@ from cubie.backend.package import package_digest
 from cubie.cache import Shelf, cache_directory, is_digest
 
 ENTRY = "cubie_kernel_entry"
+
+# Instructions reach their constants, and their table of what lies outside, within 2 GiB. LLVM's
+# own loader asks the system for each kind of memory by itself, and ends the process where these
+# come to lie further apart, as they may next to a few arrays of gigabytes. llvmlite's takes one
+# piece for all, counted beforehand: but for the entries of functions that are called, which find
+# room if the code has a variable, of so many bytes.
+IN_ONE_PIECE = True if sys.platform == "linux" else None
+ROOM, ROOM_BYTES = "cubie_room", 2048
 
 # Names in an object's symbol table: what only numba's loaded runtime provides
 # (memory for arrays, some of NumPy's functions), and numba's mark on an address
@@ -75,7 +84,8 @@ class ObjectCode:
         vector_math.make_visible()
         machine = target_machine()
         self._machine = machine
-        self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+        nothing = llvm.parse_assembly("")
+        self._engine = llvm.create_mcjit_compiler(nothing, machine, use_lmm=IN_ONE_PIECE)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
 
