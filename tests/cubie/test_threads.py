@@ -85,6 +85,44 @@ def test_a_caller_who_finds_the_others_busy_works_alone():
     team.close()
 
 
+def test_a_signal_within_a_job_leaves_the_threads_to_the_next():
+    """Raised before any instruction of `run`: the team works afterwards, and ends."""
+    team, here = NativeTeam(SIZE), NativeTeam.run.__code__
+
+    def interrupted_at(wanted):
+        seen = 0
+
+        def on_instruction(frame, event, _argument):
+            nonlocal seen
+            seen += event == "opcode"
+            if seen > wanted:
+                raise KeyboardInterrupt
+            return on_instruction
+
+        def on_call(frame, _event, _argument):
+            frame.f_trace_opcodes = frame.f_code is here
+            return on_instruction if frame.f_code is here else None
+
+        before = sys.gettrace()
+        sys.settrace(on_call)
+        try:
+            team.run(Recorder().address, arguments(1, 2, 3))
+        except KeyboardInterrupt:
+            return True
+        finally:
+            sys.settrace(before)
+        return False
+
+    instructions = 0
+    while interrupted_at(instructions):
+        instructions += 1
+        recorder = Recorder()
+        team.run(recorder.address, arguments(1, 2, 3))
+        assert recorder.arguments == [1, 2, 3], instructions
+    assert instructions > 20
+    team.close()
+
+
 def test_more_workers_than_threads_are_refused():
     """The error tells how many there are."""
     team = NativeTeam(2)

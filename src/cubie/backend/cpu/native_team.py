@@ -13,6 +13,7 @@ import os
 import platform
 import signal
 import threading
+import time
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from cubie.backend.run_queue import STOP_BYTES, RunQueue
 BOX_BYTES = 512  # of a mailbox: cache lines of its own, room for any C library's mutex
 ACTION_BYTES = 256  # room for any C library's struct sigaction
 SPINS = 4000  # some 60 to 200 microseconds
+PATIENCE_SECONDS = 1e-3  # between two looks whether the threads may be ended
 
 # What a spinning thread tells its processor.
 _X86_PAUSE = ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()")
@@ -231,10 +233,21 @@ out:
   ret void
 }}
 
-; Post a job to `n` threads, do the caller's part, and wait for all. Ctrl-C calls off the queue
-; of runs, where one is given.
-define void @cubie_team_run(ptr %boxes, i64 %n, ptr %f, ptr %arguments, ptr %queue) {{
+; Take the threads, for one job or for good: whether nobody else has them.
+define i8 @cubie_team_take(ptr %taken) {{
+  %pair = cmpxchg ptr %taken, i64 0, i64 1 seq_cst seq_cst
+  %mine = extractvalue {{ i64, i1 }} %pair, 1
+  %answer = zext i1 %mine to i8
+  ret i8 %answer
+}}
+
+; Post a job to `n` threads, do the caller's part, and wait for all; do only that part where others
+; have the threads. Ctrl-C calls off the queue of runs, where one is given.
+define void @cubie_team_run(ptr %taken, ptr %boxes, i64 %most, ptr %f, ptr %args, ptr %queue) {{
 entry:
+  %got = call i8 @cubie_team_take(ptr %taken)
+  %mine = trunc i8 %got to i1
+  %n = select i1 %mine, i64 %most, i64 0
   %deaf = icmp eq ptr %queue, null
   br i1 %deaf, label %begin, label %open
 open:
@@ -250,13 +263,13 @@ post:
   %i1 = add i64 %i, 1
   %there = mul i64 %i, {box_bytes}
   %box = getelementptr i8, ptr %boxes, i64 %there
-  %place = getelementptr ptr, ptr %arguments, i64 %i1
+  %place = getelementptr ptr, ptr %args, i64 %i1
   %theirs = load ptr, ptr %place
   call void @cubie_team_post(ptr %box, ptr %f, ptr %theirs)
   br label %posts
 own:
-  %mine = load ptr, ptr %arguments
-  call void %f(ptr %mine)
+  %own_part = load ptr, ptr %args
+  call void %f(ptr %own_part)
   br label %waits
 waits:
   %j = phi i64 [ 0, %own ], [ %j1, %await ]
@@ -274,6 +287,11 @@ close:
   call void @listen_no_more()
   br label %end
 end:
+  br i1 %mine, label %release, label %return
+release:
+  store atomic i64 0, ptr %taken seq_cst, align 8
+  br label %return
+return:
   ret void
 }}
 """
@@ -309,19 +327,21 @@ class NativeTeam:
     """
 
     def __init__(self, size: int):
-        self._free = threading.Lock()
         self._process = os.getpid()
+        self._closed = False
         # Kept for good: threads may be in it when everything else is gone.
         self._code = ObjectCode.find_or_make(_source(), _compile)
         count = max(1, size - 1)
-        self._memory = np.zeros((count + 1) * BOX_BYTES, np.uint8)
-        first = -(-self._memory.ctypes.data // BOX_BYTES) * BOX_BYTES
-        self._boxes = [first + i * BOX_BYTES for i in range(count)]
+        self._memory = np.zeros((count + 2) * BOX_BYTES, np.uint8)
+        # Taken and given back in machine code: a signal comes before or after, never between.
+        self._taken = -(-self._memory.ctypes.data // BOX_BYTES) * BOX_BYTES
+        self._boxes = [self._taken + (1 + i) * BOX_BYTES for i in range(count)]
         address, pointer = self._code.address, ctypes.c_void_p
-        # These two return at once: giving up the interpreter's lock would cost more.
+        # These return at once: giving up the interpreter's lock would cost more.
         self._wake = ctypes.PYFUNCTYPE(None, pointer)(address("cubie_team_wake"))
         self._post = ctypes.PYFUNCTYPE(None, *[pointer] * 3)(address("cubie_team_post"))
-        run = (pointer, ctypes.c_int64, pointer, pointer, pointer)
+        self._take = ctypes.PYFUNCTYPE(ctypes.c_bool, pointer)(address("cubie_team_take"))
+        run = (pointer, pointer, ctypes.c_int64, pointer, pointer, pointer)
         self._run = ctypes.CFUNCTYPE(None, *run)(address("cubie_team_run"))
         serve = ctypes.CFUNCTYPE(None, pointer)(address("cubie_team_serve"))
         initialise = ctypes.CFUNCTYPE(None, pointer)(address("cubie_team_open"))
@@ -355,20 +375,17 @@ class NativeTeam:
         others = len(arguments) - 1
         if others > len(self._boxes):
             raise ValueError(f"{others} other threads asked of a team of {len(self._boxes)}")
-        mine = self._free.acquire(blocking=False)
-        try:
-            queue = None if ended_by_ctrl_c is None else ended_by_ctrl_c.address
-            first = ctypes.addressof(arguments)  # sooner than ctypes finds it
-            self._run(self._boxes[0], others if mine else 0, function, first, queue)
-        finally:
-            if mine:
-                self._free.release()
+        queue = None if ended_by_ctrl_c is None else ended_by_ctrl_c.address
+        first = ctypes.addressof(arguments)  # sooner than ctypes finds it
+        self._run(self._taken, self._boxes[0], others, function, first, queue)
 
     def close(self) -> None:
-        """End the threads."""
-        if os.getpid() != self._process:
-            return  # they are another process's
-        with self._free:
-            for box, thread in zip(self._boxes, self._threads, strict=True):
-                self._post(box, None, None)
-                thread.join()
+        """End the threads, once they are at leisure; jobs that follow are done without them."""
+        if os.getpid() != self._process or self._closed:
+            return  # they are another process's, or ended before
+        while not self._take(self._taken):
+            time.sleep(PATIENCE_SECONDS)
+        self._closed = True
+        for box, thread in zip(self._boxes, self._threads, strict=True):
+            self._post(box, None, None)
+            thread.join()
