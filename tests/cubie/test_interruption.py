@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from cubie import RunStatus, Solver
+from cubie.backend import interruption
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="signals are sent to the process itself")
 
@@ -269,3 +270,22 @@ def test_the_action_of_a_signal_is_put_back_as_it_was_found():
         assert len(seen) == 2
     finally:
         signal.signal(signal.SIGINT, before)
+
+
+def test_a_thread_started_beside_a_small_stack_has_the_usual_one():
+    """The size is the process's while the workers start: those of the program get it as well."""
+    sizes, usual = [], 512 << 10
+
+    class Worker:
+        def start(self):
+            sizes.append(threading.stack_size())  # asked, it is the system's from then on
+            threading.stack_size(sizes[-1])
+
+    before = threading.stack_size(usual)
+    try:
+        for size in (300_000, 64 << 20, 0):
+            interruption._start([Worker()], [], size)  # pyright: ignore[reportArgumentType]
+            Worker().start()
+    finally:
+        threading.stack_size(before)
+    assert sizes == [8 << 20, usual, 64 << 20, usual, usual, usual]

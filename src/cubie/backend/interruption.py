@@ -33,6 +33,8 @@ OTHERS = [
 SIGNALS = (*OTHERS, int(signal.SIGINT))
 # How long the main thread waits before it looks for signals where locks cannot be interrupted.
 PATIENCE_SECONDS = 0.05
+# The size is the process's: a thread of the program's own that is started meanwhile gets the same.
+LEAST_STACK_BYTES = 8 << 20
 MAIN = threading.main_thread().ident
 # Elsewhere there is no handler in machine code: the main thread waits.
 HAS_NATIVE_HANDLER = os.name == "posix"
@@ -159,10 +161,10 @@ def _wait_in_any_case(done: threading.Semaphore) -> None:
 
 def _start(workers: list[threading.Thread], started: list[threading.Thread], stack_bytes: int):
     with _stack_size_lock:
-        usual = threading.stack_size()
+        usual = None  # asking for it would change it
         try:
             if stack_bytes:
-                threading.stack_size(stack_bytes)
+                usual = threading.stack_size(max(stack_bytes, LEAST_STACK_BYTES))
             for worker in workers:
                 worker.start()
                 started.append(worker)
@@ -172,5 +174,5 @@ def _start(workers: list[threading.Thread], started: list[threading.Thread], sta
                 f"({error}). Use fewer lanes (`lanes=1`), dtype=float32, or an explicit method."
             ) from error
         finally:
-            if stack_bytes:
+            if usual is not None:
                 threading.stack_size(usual)
