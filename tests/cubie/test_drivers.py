@@ -190,7 +190,7 @@ def test_driven_systems_are_solved_by_every_kind_of_method(method):
         driven, (0.0, 4.0), [1.0, 0.0, 0.5], method, args=(u, 1.3), rtol=1e-9, atol=1e-10,
         backend="cpu", save="final",
     )  # fmt: skip
-    np.testing.assert_allclose(np.ravel(result.y), driven_reference("cubic"), rtol=2e-7)
+    np.testing.assert_allclose(np.ravel(result.y), driven_reference("cubic"), rtol=1e-6)
 
 
 def test_derivatives_of_driven_systems_are_those_of_the_interpolants():
