@@ -279,7 +279,7 @@ def test_windows_count_part_of_the_time(span, window):
 
 def test_how_it_is_saved_changes_nothing():
     """The same with final states, at times, and of single runs; with every step to the bit."""
-    rates, solver = PROBLEMS["smooth"][3], oscillators()
+    rates, solver = PROBLEMS["smooth"][3], oscillators(fastmath=False)
     final = solver.solve((0.0, 10.0), [0.1, 1.0], args=(rates,)).summaries[0]
     steps = solver.solve((0.0, 10.0), [0.1, 1.0], args=(rates,), save="steps").summaries[0]
     times = solver.solve((0.0, 10.0), [0.1, 1.0], [1.0, 5.0], args=(rates,)).summaries[0]
