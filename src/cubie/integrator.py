@@ -173,7 +173,7 @@ class SingleIntegratorRun:
             settings.per_component,
             dtype,
             options,
-            self._make_observables(observables, dtype, component.n_drivers),
+            self._make_observables(observables, dtype, component.n_drivers, tracking),
             settings.choice,
             tracking,
         )
@@ -184,12 +184,14 @@ class SingleIntegratorRun:
         return SingleIntegratorRun, self._made_of
 
     def _make_observables(
-        self, given: Any, dtype, first_driver: int
+        self, given: Any, dtype, first_driver: int, tracking: Tracking | None
     ) -> ObservablesComponent | None:
         if not self.settings.observes:
             return None
         system: Any = Shape() if given is None else given
-        return ObservablesComponent(system, dtype, first_driver)
+        followed = tracking is not None and bool(tracking.observables)
+        breakpoints = self.settings.breakpoints and followed
+        return ObservablesComponent(system, dtype, first_driver, breakpoints)
 
     @staticmethod
     def _make_controller(settings: RunSettings, dtype, options) -> StepController:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from cubie.systems import (
     has_observables,
     read_jacobian,
 )
+from cubie.systems.drivers.interpolant import Driver
 from cubie.tableaus import get_tableau
 
 DTYPES = ("float32", "float64")
@@ -115,6 +117,18 @@ class SolverSettings:
             chosen("save_states", self.save_states, system.state_names, "states"),
             chosen("save_observables", self.save_observables, names, "observables"),
         )
+
+    def find_breaks(
+        self, system: System, observables: System | None, drivers: Mapping[tuple, Driver] | None
+    ) -> bool:
+        """Tell whether a driver jumps, or has a kink, that steps must land on.
+
+        Those of observables count where these are summarised: between the steps.
+        """
+        if system.has_breaks(drivers) or observables is None:
+            return system.has_breaks(drivers)
+        followed = (self.summaries or NOTHING).asks_for(observables.output_names)
+        return followed and observables.has_breaks(drivers)
 
     def run_settings(
         self,

@@ -279,7 +279,7 @@ class Solver:
         if observables is not None:
             checks.constants(observables, dtype, "observables")
         breakpoints = checks.breakpoints(settings.breakpoints, batch.n_runs)
-        breaks = breakpoints is not None or system.has_breaks(batch.drivers)
+        breaks = breakpoints is not None or settings.find_breaks(*systems, batch.drivers)
         return PreparedSolve(
             self._kernel(systems, settings, options, batch, mode, dtype, rtol.size > 1, breaks),
             *systems,

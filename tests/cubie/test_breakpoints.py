@@ -178,3 +178,49 @@ def test_bad_breakpoints_are_refused(given, message):
     with pytest.raises(InvalidProblem) as caught:
         solve_ivp(lambda t, y: [-y[0]], (0.0, 1.0), np.zeros((3, 1)), breakpoints=given)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize(
+    ("dtype", "start"), [("float32", 1e6), ("float32", -1e6), ("float64", 1.7e9)]
+)
+@pytest.mark.parametrize("spacings", [5, 9, 17, 40])
+def test_a_short_pulse_far_from_zero_is_not_lost(dtype, start, spacings, backwards):
+    """Of an input or of the function, in the middle, at a time to save at, and at both ends."""
+    spacing = float(np.spacing(np.dtype(dtype).type(abs(start))))
+    length, width = 2.0**14 * spacing, spacings * spacing
+    span = (start + length, start) if backwards else (start, start + length)
+    for begin in (start + 0.4 * length, start + spacing, start + length - width - spacing):
+        times = [start - length, begin, begin + width, start + 2.0 * length]
+        u = Interpolant(times, [0.0, 1.0, 0.0, 0.0], "previous")
+        for more in ({}, {"t_eval": [begin + spacing, span[1]]}):
+            by_input = solve_ivp(
+                lambda t, y, u: [u(t)],
+                span,
+                [0.0],
+                args=(u,),
+                dtype=dtype,
+                backend="python",
+                **more,
+            )
+            compared = solve_ivp(
+                lambda t, y, b, e: [np.where((t >= b) & (t < e), 1.0, 0.0)], span, [0.0],
+                args=(begin, begin + width), breakpoints=[begin, begin + width], dtype=dtype,
+                backend="python", **more,
+            )  # fmt: skip
+            for result in (by_input, compared):
+                assert result.success
+                assert abs(result.y[0, -1]) == pytest.approx(width, abs=4.0 * spacing)
+
+
+def test_nothing_is_asked_for_beyond_samples_that_end_close_to_a_break():
+    """A jump a few spacings from the first and the last sample, which are the run's ends too."""
+    for spacings in (5, 12, 30):
+        little = spacings * np.spacing(1.0)
+        u = Interpolant([1.0, 1.0 + little, 2.0 - little, 2.0], [1.0, 2.0, 3.0, 4.0], "previous")
+        for span in ((1.0, 2.0), (2.0, 1.0)):
+            result = solve_ivp(
+                lambda t, y, u: [u(t)], span, [0.0], args=(u,), rtol=1e-6, backend="python"
+            )
+            assert result.success
+            assert abs(result.y[0, -1]) == pytest.approx(2.0, abs=1e-12)

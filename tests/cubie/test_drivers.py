@@ -429,6 +429,9 @@ def test_a_table_of_any_size_makes_the_same_text():
         ([0], [1], "linear", InvalidProblem, "needs at least 2"),
         (["a"], [1], "linear", InvalidProblem, "must be an array of numbers"),
         ([0, 1], [1, 2], "quadratic", InvalidOption, "'linear', 'cubic'"),
+        ([-1e308, 1e308], [1, 2], "linear", InvalidProblem, "beyond the largest float"),
+        ([0, 1], [-1.5e308, 1.5e308], "linear", InvalidProblem, "beyond the largest float"),
+        ([0, 1e-200, 1], [1, 2, 3], "pchip", InvalidProblem, "beyond the largest float"),
     ],
 )
 def test_bad_samples_are_refused(times, values, kind, error, message):
@@ -445,6 +448,10 @@ def test_other_bad_input_is_refused():
         u(7.0)
     with pytest.raises(InvalidOption, match="extend"):
         Interpolant(TIMES, SAMPLES, extend="constant")
+    with pytest.raises(InvalidProblem, match="order of a derivative"):
+        u(1.0, -1)
+    with pytest.raises(InvalidProblem, match="needs a second one"):
+        Interpolant([1.0], [5.0], "previous", "periodic")
     many = Interpolant(TIMES, np.tile(SAMPLES, (3, 1)))
     with pytest.raises(BatchShapeError, match="samples of 3 runs, and there are 5 runs"):
         solve_ivp(lambda t, y, u: [u(t)], (0.0, 1.0), np.zeros((5, 1)), args=(many,))

@@ -21,6 +21,7 @@ from cubie.launch.stops import FIELDS, Stops, lay_out_stops
 from cubie.launch.summaries import EVER, Window
 from cubie.run.saving import SaveMode, sizes_of
 from cubie.systems import Batch, System, inconsistency, note_on_index
+from cubie.systems.drivers.interpolant import Driver
 from cubie.systems.drivers.pieces import Pieces
 
 # Larger inputs are not kept: laying them out anew is little next to solving them.
@@ -122,9 +123,15 @@ class PreparedSolve:
         """Return the times that no step crosses; None where the kernel knows of none."""
         if not self.kernel.integrator.loop.system.breakpoints:
             return None
-        drivers = self.system.drivers_of(batch.drivers)
-        driven = [drivers[number] for number in self.system.driven]
-        return breaks_within(span, self.breakpoints, driven)
+        tracking = self.kernel.integrator.loop.tracking
+        systems = [self.system]
+        if self.observables is not None and tracking is not None and tracking.observables:
+            systems.append(self.observables)
+        driven: dict[int, Driver] = {}  # what both call counts once
+        for system in systems:
+            drivers = system.drivers_of(batch.drivers)
+            driven |= {id(drivers[number]): drivers[number] for number in system.driven}
+        return breaks_within(span, self.breakpoints, list(driven.values()))
 
     def stops(self, span: Span, times: np.ndarray | None, first_step: float, batch: Batch) -> Stops:
         """Return where the steps of runs must land; see `lay_out_stops`."""

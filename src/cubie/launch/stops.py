@@ -20,7 +20,8 @@ SLIVER = 1e-6
 # or by no more than rounding of the times that were given: spacings of the largest.
 ROUNDINGS = 4
 
-# Breaks that are no farther apart are one; on each side of it, so much is not asked for.
+# Breaks that are no farther apart are one; on each side of it up to so much is not asked for.
+ROUNDINGS_OF_BREAKS = 4
 ROUNDINGS_AT_BREAKS = 16
 
 # Of a span, at most, may lie between neighbouring numbers that a right-hand side reads as time.
@@ -156,36 +157,72 @@ def _merged(span, points, breaks, dtype):
     """
     start, end = span
     direction = -1.0 if end < start else 1.0
-    margin = ROUNDINGS_AT_BREAKS * float(np.spacing(dtype.type(max(abs(start), abs(end)))))
-    unlimited = direction * float(np.finfo(dtype).max)
-    breaks = breaks[(breaks >= min(span) - margin) & (breaks <= max(span) + margin)]
+    spacing = float(np.spacing(dtype.type(max(abs(start), abs(end)))))
+    near, unlimited = ROUNDINGS_OF_BREAKS * spacing, direction * float(np.finfo(dtype).max)
+    breaks = breaks[(breaks >= min(span) - near) & (breaks <= max(span) + near)]
     elapsed = np.sort((breaks - start) * direction)
-    at_start = start + direction * margin if np.any(elapsed <= margin) else -unlimited
-    elapsed = elapsed[elapsed > margin]
+    at_start, elapsed = elapsed[elapsed <= near], elapsed[elapsed > near]
     place = (points - start) * direction
-    nearest = np.clip(np.searchsorted(place, elapsed), 0, len(place) - 1)
-    before = np.maximum(nearest - 1, 0)
-    closer = np.abs(place[before] - elapsed) < np.abs(place[nearest] - elapsed)
-    nearest = np.where(closer, before, nearest)
-    at_point = np.abs(place[nearest] - elapsed) <= margin
-    alone = elapsed[~at_point]
-    groups = np.concatenate([[True], np.diff(alone) > margin])[: len(alone)]
-    firsts = np.flatnonzero(groups)
-    lasts = np.append(firsts[1:], len(alone)) - 1
-    about = np.zeros((4, len(place) + len(firsts)))
-    about[0], about[1] = unlimited, -unlimited
+    apart = np.diff(elapsed) > near
+    some = [True] * min(len(elapsed), 1)
+    firsts = elapsed[np.concatenate([some, apart]).astype(bool)]
+    lasts = elapsed[np.concatenate([apart, some]).astype(bool)]
+    point_of = _points_of(firsts, lasts, place, near)
+    alone = point_of < 0
+    begin = np.concatenate([place, firsts[alone]])
+    about = np.zeros((4, len(begin)))
     about[2, : len(place)] = True
-    of_point = np.unique(nearest[at_point])
-    about[3, of_point] = about[3, len(place) :] = True
-    begin = np.concatenate([place, alone[firsts] if len(firsts) else place[:0]])
-    finish = np.concatenate([place, alone[lasts] if len(firsts) else place[:0]])
-    is_break = about[3] == 1.0
-    spread = np.where(np.arange(len(begin)) < len(place), 2.0 * margin, margin)
-    about[0, is_break] = (start + direction * (begin - spread))[is_break]
-    about[1, is_break] = (start + direction * (finish + spread))[is_break]
+    about[3, point_of[~alone]] = about[3, len(place) :] = True
+    # A break at a point may lie on either side of it.
+    begin_break, finish_break = begin.copy(), np.concatenate([place, lasts[alone]])
+    np.minimum.at(begin_break, point_of[~alone], firsts[~alone])
+    np.maximum.at(finish_break, point_of[~alone], lasts[~alone])
     order = np.argsort(begin, kind="stable")
+    about, begin_break, finish_break = about[:, order], begin_break[order], finish_break[order]
+    is_break = about[3] == 1.0
+    starts, ends = begin_break[is_break], finish_break[is_break]
+    behind, ahead = _limits(starts, ends, at_start, abs(end - start), spacing)
+    about[:2] = np.array([[unlimited], [-unlimited]])
+    about[0, is_break] = start + direction * ahead
+    about[1, is_break] = start + direction * behind[1:]
+    first = start + direction * behind[0] if len(at_start) else -unlimited
     targets = np.concatenate([points, start + direction * begin[len(place) :]])
-    return at_start, targets[order], about[:, order]
+    return first, targets[order], about
+
+
+def _points_of(firsts, lasts, place, near):
+    """Return the number of the point that each group of breaks is at, -1 for none.
+
+    Of several groups that are near one point the nearest is at it: what lies between them counts.
+    """
+    found = np.full(len(firsts), -1)
+    after = np.clip(np.searchsorted(place, firsts), 0, len(place) - 1)
+    before = np.maximum(after - 1, 0)
+    outside = [np.maximum(firsts - place[k], place[k] - lasts) for k in (before, after)]
+    nearest = np.where(outside[0] < outside[1], before, after)
+    distance = np.maximum(np.minimum(*outside), 0.0)
+    candidates = np.flatnonzero(distance <= near)
+    candidates = candidates[np.argsort(-distance[candidates], kind="stable")]
+    chosen = np.full(len(place), -1)
+    chosen[nearest[candidates]] = candidates  # of several the last one stays
+    chosen = chosen[chosen >= 0]
+    found[chosen] = nearest[chosen]
+    return found
+
+
+def _limits(starts, ends, at_start, length, spacing):
+    """Return times between breaks: not gone back beyond after each, not passed before each.
+
+    Each break reaches from `starts` to `ends`. The first number is for the start of the run, where
+    `at_start` holds a break if there is one. So far from a break that rounding does not place a
+    time on its other side, but no farther than the middle between two, or between one and an end
+    of the run: there may be nothing beyond.
+    """
+    margin = ROUNDINGS_AT_BREAKS * spacing
+    ends = np.concatenate([[at_start.max(initial=0.0)], ends])
+    free = np.append(starts, length) - ends
+    off = np.minimum(margin, 0.5 * np.maximum(free, 0.0))
+    return ends + off, starts - off[:-1]
 
 
 def _require_apart(span, times, targets, elapsed, rounded, correction) -> None:

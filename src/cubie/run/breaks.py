@@ -14,7 +14,8 @@ from attrs import frozen
 
 from cubie.backend import Given, any_lane, gather, maximum, minimum, select
 from cubie.run.clock import build_clock, column_of_breaks, time_of
-from cubie.run.driving import build_keeping
+from cubie.run.driving import build_given_observed, build_keeping
+from cubie.systems.drivers.calling import never_a_time
 
 if TYPE_CHECKING:
     from cubie.factory import BuildContext
@@ -133,6 +134,54 @@ def build_begin_anew(loop: Any, context: BuildContext) -> Callable:
             passed[1] = select(fresh, 0, passed[1])
 
     return backend.device(begin_anew)
+
+
+def build_given_followed(loop: Any, context: BuildContext) -> Callable:
+    """Return ``given(launch, t, lane)``: what observables get of a step that is followed.
+
+    Like right-hand sides they are asked for times on its side of breaks.
+    """
+    device, observables = context.backend.device, loop.observables
+    if not observables.breakpoints:
+        return device(_at_any_time(build_given_observed(loop, context)))
+    give, n_drivers = build_breaks(loop, context).give, observables.n_drivers
+    never = never_a_time(context.backend)
+
+    def given(launch, t, lane):
+        parameters, _, _, _, earliest, latest = give(launch, t, lane.passed_stops[0], lane)
+        drivers = lane.observable_drivers
+        if n_drivers > 0:
+            drivers[n_drivers] = never
+        return Given(parameters, drivers, drivers, launch, earliest, latest)
+
+    return device(given)
+
+
+def _at_any_time(given: Callable) -> Callable:
+    def at_any_time(launch, t, lane):
+        return given(launch, lane)
+
+    return at_any_time
+
+
+def build_is_behind(loop: Any, context: BuildContext) -> Callable:
+    """Return ``is_behind(launch, t, lane) -> mask``: whether a step that starts at `t` follows a
+    break, so that what was known of slopes, and of observables, does not go on in it.
+    """
+    device = context.backend.device
+    if not loop.system.breakpoints:
+        return device(_behind_none)
+    give = build_breaks(loop, context).give
+
+    def is_behind(launch, t, lane):
+        _, _, _, _, earliest, latest = give(launch, t, lane.passed_stops[0], lane)
+        return (t < earliest) | (t > latest)
+
+    return device(is_behind)
+
+
+def _behind_none(launch, t, lane):
+    return t != t
 
 
 def _saved(saved, lane):

@@ -96,4 +96,5 @@ class SystemComponent(CUDAFactory):
             rhs = context.backend.straight_line(system.rhs, inline, as_written=True)
         if not self.takes_given:
             return rhs
-        return build_driven(context.backend, self, "rhs", system.module, rhs)
+        backend, limited = context.backend, self.breakpoints
+        return build_driven(backend, self, "rhs", system.module, rhs, limited)

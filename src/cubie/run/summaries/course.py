@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from cubie.backend import maximum, minimum, select
+import numpy as np
+
+from cubie.backend import select
 from cubie.factory import BuildContext
+
+# A window that misses the end of a step by rounding begins, or ends, there: what lies behind a
+# break must not count for a sliver of time. Units of rounding of the time from the start.
+ROUNDINGS = 2
 
 
 class Followed(NamedTuple):
@@ -16,6 +22,7 @@ class Followed(NamedTuple):
     h: Any  # its size, positive
     ahead: Any  # time from the start of the run at its end
     elapsed: Any  # and at its start
+    anew: Any  # lanes in which a break lies there
     direction: Any  # 1 or -1
 
 
@@ -24,6 +31,7 @@ class Course(NamedTuple):
 
     mask: Any  # lanes in which it counts
     first: Any  # lanes in which it is the run's first that does
+    anew: Any  # lanes in which its step is the first behind a break, and not the run's first
     start: Any  # from the start of the run
     length: Any
     low: Any  # part of it that counts, of 0 to 1
@@ -41,6 +49,7 @@ def build_course(context: BuildContext, windowed: bool, j: int, pieces: int) -> 
     backend = context.backend
     from_, part = backend.constant(j / pieces), backend.constant(1.0 / pieces)
     zero, one = backend.constant(0.0), backend.constant(1.0)
+    roundings = backend.constant(ROUNDINGS * float(np.finfo(backend.dtype).eps))
     is_first = j == 0
 
     # Its length is that of the step: in float32 the clock's times lie far apart late in a long run.
@@ -54,8 +63,11 @@ def build_course(context: BuildContext, windowed: bool, j: int, pieces: int) -> 
         moving = length > zero
         divisor = select(moving, length, one)
         span = launch.inputs.time_span
-        low = maximum((span[2] - start) / divisor, zero * start)
-        high = minimum((span[3] - start) / divisor, zero * start + one)
+        sliver = roundings * (start + length) / divisor
+        low, high = (span[2] - start) / divisor, (span[3] - start) / divisor
+        # A step shorter than that does not count.
+        low = select(low < one - sliver, select(low > sliver, low, zero), one)
+        high = select(high > sliver, select(high < one - sliver, high, one), zero)
         return step.accept & moving & (high > low), start, length, low, high
 
     counts = backend.device(within if windowed else whole)
@@ -71,6 +83,7 @@ def build_course(context: BuildContext, windowed: bool, j: int, pieces: int) -> 
         share = select(usual, counted, one) / select(usual, covered, one)
         duration = select(mask & (counted > zero), counted, one)
         per_time = step.direction / duration
-        return Course(mask, first, begun, counted, low, high, share, per_time, since)
+        anew = mask & step.anew & ~first
+        return Course(mask, first, anew, begun, counted, low, high, share, per_time, since)
 
     return backend.device(course)

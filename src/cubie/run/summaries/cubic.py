@@ -113,6 +113,22 @@ def build_piece(backend: Backend) -> Callable:
     return backend.device(piece)
 
 
+def build_only_start(backend: Backend) -> Callable:
+    """Return ``only_start(piece) -> Piece``: the first value of a piece, for no time.
+
+    What a quantity jumps to: a crossing, an extreme or a peak may lie between it and the last one.
+    Derivatives are those of the piece, which jumps are none of.
+    """
+    zero = backend.constant(0.0)
+
+    def only_start(piece):
+        start, _, c0, c1, c2, c3, _, _, _, _, _, per_time, _ = piece
+        none = zero * c0
+        return Piece(start, none, c0, c1, c2, c3, none, none, c0, c0, c0, per_time, none)
+
+    return backend.device(only_start)
+
+
 def _build_inside(backend: Backend) -> Callable:
     """Return ``inside(numerator, denominator, mask) -> (quotient, mask)``: where it is in (0, 1).
 

@@ -2,7 +2,8 @@
 
 Most interpolants bend at the ends of steps: the slope jumps by what they are inexact. Where it
 jumps from one side of zero to the other, and back in the same piece, that makes two peaks of one.
-A single slot of each quantity holds the slope with which the last step ended.
+A single slot of each quantity holds the slope with which the last step ended. At a break a solution
+does bend, and observables may jump.
 """
 
 from __future__ import annotations
@@ -34,6 +35,23 @@ def build_joint(backend: Backend) -> Callable:
         return select(bump | dent, zero, first)
 
     return backend.device(joint)
+
+
+@shared_function
+def build_slope_before(backend: Backend, breaks: bool) -> Callable:
+    """Return ``slope_before(slots, at, course)``: that with which the last step ended.
+
+    Zero behind a break, where a run begins anew.
+    """
+    zero = backend.constant(0.0)
+
+    def known(slots, at, course):
+        return slots[at]
+
+    def unless_anew(slots, at, course):
+        return select(course.anew, zero, slots[at])
+
+    return backend.device(unless_anew if breaks else known)
 
 
 @shared_function

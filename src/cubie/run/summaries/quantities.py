@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from cubie.backend import is_finite, select
+from cubie.backend import any_lane, is_finite, select
 from cubie.factory import BuildContext
+from cubie.run.breaks import build_given_followed
 from cubie.run.clock import time_of
-from cubie.run.driving import build_given_observed
-from cubie.run.summaries.cubic import build_cut, build_piece
-from cubie.run.summaries.joints import build_joint, build_remember, build_spoil, in_sequence
+from cubie.run.summaries.cubic import build_cut, build_only_start, build_piece
+from cubie.run.summaries.joints import (
+    build_joint,
+    build_remember,
+    build_slope_before,
+    build_spoil,
+    in_sequence,
+)
 from cubie.run.summaries.kinds import Summary
 from cubie.run.summaries.request import Tracked, Tracking
 
@@ -97,12 +103,13 @@ def build_state(
     backend, index, pieces = context.backend, tracked.index, len(courses)
     allocate, begin = state_slots(context), inside.at(0, pieces)
     summarise = build_summarise(context, tracked, loop.tracking.windowed)
-    slope_at, remember = tracked.slope_at, build_remember(backend)
+    remember = build_remember(backend)
+    slope_at, slope_before = tracked.slope_at, build_slope_before(backend, loop.system.breakpoints)
     chain = backend.device(_from_start)
     for j, course in enumerate(courses):
         after, part = inside.at(j + 1, pieces), backend.constant(1.0 / pieces)
-        joint = build_joint(backend) if j == 0 else backend.device(_no_joint)
-        then = _then_state(chain, course, after, summarise, index, part, joint, slope_at)
+        joint = _joint_of(backend, j, slope_before, slope_at)
+        then = _then_state(chain, course, after, summarise, index, part, joint)
         chain = backend.device(then)
 
     def follow(memory, launch, step, lane):
@@ -118,18 +125,30 @@ def _from_start(memory, launch, step, lane, slots, end):
     return end
 
 
-def _no_joint(before, first, last):
+def _joint_of(backend: Any, j: int, slope_before: Callable, at: int) -> Callable:
+    """Return ``joint(slots, course, first, last)``: the slope with which piece `j` begins."""
+    if j:
+        return backend.device(_no_joint)
+    joint = build_joint(backend)
+
+    def first_of_step(slots, course, first, last):
+        return joint(slope_before(slots, at, course), first, last)
+
+    return backend.device(first_of_step)
+
+
+def _no_joint(slots, course, first, last):
     return first
 
 
-def _then_state(before, course, after, summarise, index, part, joint, slope_at) -> Callable:
+def _then_state(before, course, after, summarise, index, part, joint) -> Callable:
     """Go on by a piece; where it ends, the next one starts to the bit."""
 
     def both(memory, launch, step, lane, slots, end):
         end = before(memory, launch, step, lane, slots, end)
         now = course(launch, step, end.since)
         value, slope = after(memory, step.h * step.direction, lane, index)
-        first = joint(slots[slope_at], end.slope, slope)
+        first = joint(slots, now, end.slope, slope)
         summarise(slots, now, end.value, part * first, value, part * slope)
         return End(now.since, value, slope)
 
@@ -161,14 +180,15 @@ def build_observables(
     alloc_rates = context.allocator("observable_rates")
     alloc_rates_ahead = context.allocator("proposed_observable_rates")
     begin = _build_evaluate(loop, context, inside, 0, pieces)
+    slope_before = build_slope_before(backend, loop.system.breakpoints)
     chain, summarise = backend.device(_begun), []
     for j, course in enumerate(courses):
         if j < 2:  # later pieces are like the second one
-            joint = build_joint(backend) if j == 0 else backend.device(_no_joint)
-            parts = [
-                _build_observable(context, one, tracking.windowed, 1.0 / pieces, joint)
-                for one in tracking.observables
-            ]
+            jumps, parts = loop.observables.breakpoints and j == 0, []
+            for one in tracking.observables:
+                joint = _joint_of(backend, j, slope_before, one.slope_at)
+                summarise_one = build_summarise(context, one, tracking.windowed, jumps)
+                parts.append(_build_observable(backend, one, summarise_one, 1.0 / pieces, joint))
             made = in_sequence(backend, parts, _then_summarise, _nothing_to_summarise)
             summarise.append(made)
         evaluate = _build_evaluate(loop, context, inside, j + 1, pieces)
@@ -239,7 +259,7 @@ def _build_evaluate(
     at, observe = inside.at(j, pieces), loop.child_functions(context, "observables")
     observe_with_rate, time = observe.observe_with_rate, backend.device(time_of)
     part, one = backend.constant(j / pieces), backend.constant(1.0)
-    is_last, given = j == pieces, build_given_observed(loop, context)
+    is_last, given = j == pieces, build_given_followed(loop, context)
 
     def evaluate(memory, launch, step, lane, node):
         h = select(step.accept, step.h, one) * step.direction
@@ -249,7 +269,7 @@ def _build_evaluate(
             node.slope[i] = slope / h
         elapsed = step.ahead if is_last else step.elapsed + part * step.h
         t = time(launch.inputs, step.direction, elapsed)
-        more = given(launch, lane)
+        more = given(launch, t, lane)
         observe_with_rate(t, node.state, node.slope, more, node.values, node.rates)
         for i in range(n_outputs):
             node.rates[i] = node.rates[i] * h
@@ -258,23 +278,22 @@ def _build_evaluate(
 
 
 def _build_observable(
-    context: BuildContext, tracked: Tracked, windowed: bool, part: float, joint: Callable
+    backend: Any, tracked: Tracked, summarise: Callable, part: float, joint: Callable
 ) -> Callable:
     """Return ``summarise(slots, course, before, after)`` of one observable.
 
     Where its rate is infinite, as that of a root is at zero, or of a speed at rest, the straight
     line between the ends of the piece stands in for it.
     """
-    backend, index, slope_at = context.backend, tracked.index, tracked.slope_at
-    summarise, share = build_summarise(context, tracked, windowed), backend.constant(part)
-    spoil = build_spoil(backend)
+    index, slope_at = tracked.index, tracked.slope_at
+    share, spoil = backend.constant(part), build_spoil(backend)
 
     def one(slots, course, before, after):
         qa, qb = before.values[index], after.values[index]
         spoil(slots, slope_at, course.mask, qa, qb)
         da, db = share * before.rates[index], share * after.rates[index]
         db = select(is_finite(db), db, qb - qa)
-        da = joint(slots[slope_at], select(is_finite(da), da, qb - qa), db)
+        da = joint(slots, course, select(is_finite(da), da, qb - qa), db)
         summarise(slots, course, qa, da, qb, db)
 
     return backend.device(one)
@@ -292,8 +311,13 @@ def _then_summarise(first: Callable, second: Callable) -> Callable:
     return both
 
 
-def build_summarise(context: BuildContext, tracked: Tracked, windowed: bool) -> Callable:
-    """Return the function that hands a piece of a quantity to all of its summaries."""
+def build_summarise(
+    context: BuildContext, tracked: Tracked, windowed: bool, jumps: bool = False
+) -> Callable:
+    """Return the function that hands a piece of a quantity to all of its summaries.
+
+    With `jumps` it may begin with another value than the last one ended with, behind a break.
+    """
     backend = context.backend
     make, cut = build_piece(backend), build_cut(backend)
     parts = [
@@ -301,17 +325,38 @@ def build_summarise(context: BuildContext, tracked: Tracked, windowed: bool) -> 
         for _, summary, at in tracked.summaries
     ]
     update = in_sequence(backend, parts, _then_update, _nothing_to_update)
+    if jumps:
+        update = backend.device(_at_jump(update, build_only_start(backend)))
+    else:
+        update = backend.device(_without_jump(update))
 
     def whole(slots, course, qa, da, qb, db):
         piece = make(course.start, course.length, course.share, course.per_time, qa, da, qb, db)
-        update(slots, course.mask, course.first, piece)
+        update(slots, course, piece)
 
     def within(slots, course, qa, da, qb, db):
         qa, da, qb, db = cut(course.low, course.high, qa, da, qb, db)
         piece = make(course.start, course.length, course.share, course.per_time, qa, da, qb, db)
-        update(slots, course.mask, course.first, piece)
+        update(slots, course, piece)
 
     return backend.device(within if windowed else whole)
+
+
+def _without_jump(update: Callable) -> Callable:
+    def at_once(slots, course, piece):
+        update(slots, course.mask, course.first, piece)
+
+    return at_once
+
+
+def _at_jump(update: Callable, only_start: Callable) -> Callable:
+    def jump_first(slots, course, piece):
+        if any_lane(course.anew):
+            none = course.anew & ~course.anew
+            update(slots, course.anew, none, only_start(piece))
+        update(slots, course.mask, course.first, piece)
+
+    return jump_first
 
 
 def _device(backend, summary: Summary) -> tuple[Callable, Callable]:

@@ -50,6 +50,10 @@ class Asked:
     def __bool__(self) -> bool:
         return bool(self.quantities)
 
+    def asks_for(self, names: Sequence[str]) -> bool:
+        """Tell whether one of these is summarised."""
+        return any(key in names for key, _ in self.quantities)
+
     def as_now(self) -> Asked:
         """Return the same with the code of users' summaries as it is now.
 

@@ -13,6 +13,8 @@ from attrs import frozen
 
 from cubie.backend import any_lane, select, store_run
 from cubie.factory import BuildContext
+from cubie.run.breaks import build_is_behind
+from cubie.run.clock import time_of
 from cubie.run.summaries.course import Followed, build_course
 from cubie.run.summaries.joints import in_sequence
 from cubie.run.summaries.quantities import (
@@ -120,11 +122,13 @@ def _build_track(loop: Any, context: BuildContext) -> Callable:
         parts.append(build_observables(loop, context, inside, courses))
     follow = in_sequence(backend, parts, _then_follow, _nothing_to_follow)
     remember = _build_remember(context, courses)
+    is_behind, time = build_is_behind(loop, context), backend.device(time_of)
 
     def track(memory, launch, accept, ahead, elapsed, direction, lane):
         enter(memory)
         if any_lane(accept):
-            step = Followed(accept, ahead.h, ahead.ahead, elapsed, direction)
+            anew = is_behind(launch, time(launch.inputs, direction, elapsed), lane)
+            step = Followed(accept, ahead.h, ahead.ahead, elapsed, anew, direction)
             follow(memory, launch, step, lane)
             remember(memory, launch, step)
 

@@ -71,8 +71,10 @@ class _Derivative(CUDAFactory):
         inline = max(lines) - min(lines) <= INLINE_SOURCE_LINES
         generated = context.backend.straight_line(function, inline, as_written=True)
         if self.system.takes_given:
-            module = self.derivatives.module
-            generated = build_driven(context.backend, self.system, self.name, module, generated)
+            system, module = self.system, self.derivatives.module
+            generated = build_driven(
+                context.backend, system, self.name, module, generated, system.breakpoints
+            )
         return context.backend.device(self._build_exact(generated))
 
     def _build_exact(self, generated: Callable) -> Callable:

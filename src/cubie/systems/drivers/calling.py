@@ -15,7 +15,7 @@ OUTSIDE = 2.0  # what is written behind the parameters where a driver was asked 
 
 
 def build_driven(
-    backend: Backend, system: Any, name: str, module: Any, generated: Callable
+    backend: Backend, system: Any, name: str, module: Any, generated: Callable, limited: bool
 ) -> Callable:
     """Return a generated function that takes a `Given` in the place of parameters.
 
@@ -29,8 +29,10 @@ def build_driven(
         With the calls of the function.
     generated : callable
         ``generated(t, y, p, ..., out, at)``, or ``generated(t, y, p, d, ..., out, at)``.
+    limited : bool
+        Only times between the limits of the `Given` are asked for.
     """
-    limit = backend.device(_within if system.breakpoints else _unlimited)
+    limit = backend.device(_within if limited else _unlimited)
     shape = _SHAPES[name]
     if not system.n_drivers:
         return backend.device(shape.without(generated, limit))
@@ -88,6 +90,13 @@ class _Product:
 
 class _WithRate:
     """Functions of (t, y, dy, p, out, rate)."""
+
+    @staticmethod
+    def without(generated, limit):
+        def driven(t, y, dy, given, out, rate):
+            generated(limit(t, given), y, dy, given.parameters, out, rate)
+
+        return driven
 
     @staticmethod
     def with_drivers(generated, limit, answer):

@@ -103,6 +103,8 @@ class Driver:
         seen = getattr(_checking, "seen", None)
         if seen is not None:
             seen.append(self.label)
+        if nu < 0:
+            raise InvalidProblem("nu", f"is {nu}, but must be the order of a derivative, from 0.")
         times = np.asarray(t, dtype=float)
         pieces = self.pieces
         if seen is not None and pieces.columns > 1:
@@ -194,7 +196,21 @@ class Interpolant(Driver):
             if not isinstance(given, str) or given not in allowed:
                 raise InvalidOption(name, given, allowed)
         knots, samples = checked_samples(times, values, kind)
-        pieces = with_ends(*interpolate(kind, knots, samples, extend == "periodic"), extend)
+        if extend == "periodic" and len(knots) < 2:
+            raise InvalidProblem(
+                "times",
+                "has 1 sample; extend='periodic' needs a second one, where the first period ends.",
+            )
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # looked at below
+            found = interpolate(kind, knots, samples, extend == "periodic")
+            span = knots[-1] - knots[0]
+        if not (np.isfinite(found[1]).all() and np.isfinite(span)):
+            raise InvalidProblem(
+                "values",
+                f"and times are so large, or times so close, that kind {kind!r} has numbers beyond "
+                "the largest float. Choose other units.",
+            )
+        pieces = with_ends(*found, extend)
         label = f"Interpolant(kind={kind!r}, extend={extend!r}, {len(knots)} samples)"
         self.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue]
             pieces, stops, label, breaks_of(pieces, stops), kind, extend, len(knots)
@@ -229,7 +245,8 @@ def checked_samples(times: Any, values: Any, kind: str) -> tuple[np.ndarray, np.
         raise InvalidProblem(
             "times", f"has {len(knots)} samples; kind {kind!r} needs at least {least}, of a run."
         )
-    steps = np.diff(knots)
+    with np.errstate(over="ignore"):
+        steps = np.diff(knots)
     wrong = steps <= 0
     if kind == "linear":
         # One jump has two samples: a third between them would be nobody's.

@@ -19,7 +19,8 @@ class ObservableFunctions:
     """Device functions of observables, made when they are asked for.
 
     They read `y` and `parameters` by index only; where drivers are called a `Given` goes where the
-    parameters go.
+    parameters go. So it does where steps with breakpoints are followed: a step is observed on its
+    side of them.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ class ObservableFunctions:
     def observe(self) -> Callable:
         """``observe(t, y, parameters, out, at)``: stores observable i in ``out[at + i]``."""
         system = self._component.system
-        return self._made("rhs", system.module, system.source.count("\n"))
+        return self._made("rhs", system.module, system.source.count("\n"), False)
 
     @cached_property
     def observe_with_rate(self) -> Callable:
@@ -43,14 +44,15 @@ class ObservableFunctions:
         Stores the values in ``out``, and in ``rate`` how fast they change along a solution whose
         derivative is ``dy``.
         """
-        return self._made("observe_with_rate", *module_of_rates(self._component.system))
+        limited = self._component.breakpoints
+        return self._made("observe_with_rate", *module_of_rates(self._component.system), limited)
 
-    def _made(self, name: str, module: Any, lines: int) -> Callable:
+    def _made(self, name: str, module: Any, lines: int, limited: bool) -> Callable:
         function, inline = getattr(module, name), lines <= INLINE_SOURCE_LINES
         generated = self._backend.straight_line(function, inline, as_written=True)
-        if not self._component.n_drivers:
+        if not self._component.n_drivers and not limited:
             return generated
-        return build_driven(self._backend, self._component, name, module, generated)
+        return build_driven(self._backend, self._component, name, module, generated, limited)
 
 
 class ObservablesComponent(CUDAFactory):
@@ -64,16 +66,18 @@ class ObservablesComponent(CUDAFactory):
     dtype : dtype
     first_driver : int
         Where its drivers come in the launch's arrays: behind those of the right-hand side.
+    breakpoints : bool
+        Steps are followed that do not cross certain times.
     """
 
     name = "observables"
     phases = ("evaluate",)
-    breakpoints = False
     may_leave_samples = False  # what is not there is NaN, and ends no run
 
-    def __init__(self, system: System, dtype, first_driver: int = 0):
+    def __init__(self, system: System, dtype, first_driver: int = 0, breakpoints: bool = False):
         super().__init__(dtype, {})
         self.system = system
+        self.breakpoints = breakpoints
         self.n_outputs = system.n_outputs
         self.n_parameters = system.n_parameters
         self.first_driver = first_driver
@@ -95,7 +99,7 @@ class ObservablesComponent(CUDAFactory):
         return n_kept(self.n_drivers) + max(sum(map(len, rounds)) for rounds in calls)
 
     def facts(self) -> tuple:
-        return (self.system.digest, self.n_outputs, self.first_driver)
+        return (self.system.digest, self.n_outputs, self.first_driver, self.breakpoints)
 
     def build(self, context: BuildContext) -> ObservableFunctions:
         return ObservableFunctions(self, context.backend)
