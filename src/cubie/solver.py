@@ -43,6 +43,7 @@ from cubie.systems import (
     read_jacobian,
     split_batch,
     trace,
+    uncalled,
     with_jacobian,
     with_mass,
 )
@@ -300,8 +301,10 @@ class Solver:
             of_jac = f"`jac` is not used: `{settings.method.name}` is explicit."
         unseen = self._fun.unseen or self._setup.given.unseen
         note = f"Nothing is remembered from one solve to the next, because {unseen}."
-        of_systems = [system.note for system in systems if system is not None]
-        notes = [*of_systems, of_jac, *batch.notes, note if unseen else ""]
+        there = [system for system in systems if system is not None]
+        names = None if self.equations is None else self.equations.parameters
+        notes = [system.note for system in there] + [of_jac, *uncalled(there, batch, names)]
+        notes += [*batch.notes, note if unseen else ""]
         return tuple(filter(None, notes))
 
     def _by_position(self, y0: Any, args: Any) -> tuple[Any, Any]:

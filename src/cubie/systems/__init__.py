@@ -5,6 +5,7 @@ from cubie.systems.consistency import inconsistency
 from cubie.systems.derivatives.choice import Derivatives, derivatives_of, with_jacobian
 from cubie.systems.derivatives.given_jacobian import read_jacobian
 from cubie.systems.differential_index import note_on_index
+from cubie.systems.drivers.uncalled import uncalled
 from cubie.systems.errors import BatchShapeError, ObservableError, RightHandSideError
 from cubie.systems.from_function import trace
 from cubie.systems.mass import with_mass
@@ -45,6 +46,7 @@ __all__ = [
     "read_jacobian",
     "split_batch",
     "trace",
+    "uncalled",
     "with_jacobian",
     "with_mass",
 ]
