@@ -40,7 +40,7 @@ def _sympy_text(expression: Any, quantities: Sequence[str]) -> str:
         def _print_not_supported(self, expr):
             raise EquationError(f"`{expr}` is nothing that can be computed with plain numbers.")
 
-        emptyPrinter = _print_not_supported  # noqa: N815
+        emptyPrinter = _print_not_supported
 
         def _print_Piecewise(self, expr):  # pyright: ignore
             text = "nan"
