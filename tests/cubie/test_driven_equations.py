@@ -68,8 +68,9 @@ def test_text_that_calls_drivers_is_what_the_same_function_is(method):
         assert facts[:1] == facts[1:]
 
 
-@pytest.mark.parametrize("form", [TEXT, in_sympy], ids=["text", "sympy"])
-@pytest.mark.parametrize("backend", ["cpu", "python"])
+@pytest.mark.parametrize(
+    ("form", "backend"), [(TEXT, "cpu"), (in_sympy, "python")], ids=["text", "sympy"]
+)
 def test_driven_equations_are_solved_as_by_scipy(form, backend):
     """With the function that they stand for, called in plain Python."""
     form = equations(form() if callable(form) else form)

@@ -160,7 +160,7 @@ def _arguments(
     others = [name for name in positional if name not in drivers]
     if numbers is None:
         numbers = tuple(1.0 for name in others if positional[name] is empty)
-    values = dict(zip(others, numbers, strict=False)) | drivers
+    values = {**dict(zip(others, numbers, strict=False)), **drivers}
     more = numbers[len(others) :]
     last = max((i for i, name in enumerate(positional) if name in values), default=-1)
     names = tuple(positional)[: last + 1]

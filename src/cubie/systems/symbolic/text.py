@@ -79,7 +79,7 @@ def _sympy_text(expression: Any, quantities: Sequence[str]) -> str:
             argument = self._print(called.args[0])
             return f"{called.func.__name__}({argument}, {len(variables)})"
 
-        def _print_Subs(self, expr):
+        def _print_Subs(self, expr):  # pyright: ignore
             # The slope at an argument that is no symbol.
             slope, (variable, *more), (argument, *_) = expr.args
             if more or not slope.is_Derivative or not self._is_slope(slope.expr, [variable]):
