@@ -32,12 +32,24 @@ def read_text(path: str | Path) -> str:
 
     Raises
     ------
+    OSError, FormatError
+        As `read_bytes`.
+    UnicodeDecodeError
+        When it is not UTF-8.
+    """
+    text = read_bytes(path).decode("utf-8-sig")
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def read_bytes(path: str | Path) -> bytes:
+    """Return all bytes of a regular file.
+
+    Raises
+    ------
     OSError
         When it cannot be read, or is a folder, a pipe or a device: those may never end.
     FormatError
         When it is larger than `MAX_BYTES`.
-    UnicodeDecodeError
-        When it is not UTF-8.
     """
     _require_regular(os.stat(path).st_mode, path)
     # Between the two looks the name may have come to mean a pipe, which must not block.
@@ -47,8 +59,7 @@ def read_text(path: str | Path) -> str:
         data = file.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise FormatError(f"is larger than {MAX_BYTES} B")
-    text = data.decode("utf-8-sig")
-    return text.replace("\r\n", "\n").replace("\r", "\n")
+    return data
 
 
 def _require_regular(mode: int, path: str | Path) -> None:

@@ -6,8 +6,8 @@ Threads may share a solver. None waits for another where it finds what it needs:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
@@ -18,10 +18,12 @@ from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
 from cubie.launch.prepared import PreparedSolve, RecurringSolve
 from cubie.recent import Recent
 from cubie.settings import SolverSettings
-from cubie.systems import Watched, fingerprint
+from cubie.systems import Batch, NeedsConstants, Watched, fingerprint, split_batch
 from cubie.systems.drivers.interpolant import Driver
 from cubie.tableaus import Tableau
 from cubie_planner import Plan
+
+T = TypeVar("T")
 
 MAX_RECURRING_SHAPES = 16  # of inputs that a solver keeps room for
 MAX_RECURRING_BYTES = 16 * 2**20  # that it may keep alive, the user's arrays among them
@@ -102,6 +104,54 @@ def content_of(options: Mapping[str, Any], config: BatchSolverConfig) -> Any:
     if not options and isinstance(config.locations, str):
         return config
     return fingerprint(sorted(options.items()), config)
+
+
+def structure_of_batch(batch: Batch) -> Any:
+    """Describe what tracing depends on of the args of a batch; None where it cannot be seen."""
+    structure = structure_of(batch.args)
+    if structure is None or not batch.constants:
+        return structure
+    digest = hashlib.sha256()
+    for path, value in batch.constants.items():
+        array = np.asarray(value)
+        digest.update(f"{path!r} {type(value)} {array.shape} {array.dtype}".encode())
+        digest.update(array.tobytes())
+    return structure, digest.hexdigest()
+
+
+@frozen(eq=False)
+class SplitProblems:
+    """Which entries of args had to be constants, by what was solved.
+
+    Only a trace finds that out: the next solve of the same begins with what the last one found.
+    """
+
+    _found: Recent[frozenset[tuple]] = field(factory=lambda: Recent(MAX_REMEMBERED), init=False)
+
+    def prepare(
+        self, y0: Any, args: Any, content: Any, prepare: Callable[[Batch], T]
+    ) -> tuple[Batch, T]:
+        """Split a problem as often as tracing asks for it.
+
+        Parameters
+        ----------
+        content : hashable
+            Of the function; None: nothing is remembered.
+        prepare : callable
+            ``prepare(batch)``: what is wanted, or `NeedsConstants`.
+        """
+        structure = structure_of(args) if len(self._found) and content is not None else None
+        known = None if structure is None else self._found.get((content, structure))
+        constants = frozenset() if known is None else known
+        while True:
+            batch = split_batch(y0, args, constants)
+            try:
+                return batch, prepare(batch)
+            except NeedsConstants as need:
+                constants = constants | need.paths
+                structure = None if content is None else structure_of(args)
+                if structure is not None:
+                    self._found.put((content, structure), constants)
 
 
 def structure_of(value: Any) -> Any:

@@ -23,8 +23,9 @@ from cubie.memory import (
     SETTINGS,
     KernelMemory,
     Setup,
+    SplitProblems,
     content_of,
-    structure_of,
+    structure_of_batch,
 )
 from cubie.other_choices import options_elsewhere
 from cubie.recent import Recent
@@ -33,16 +34,16 @@ from cubie.settings import SolverSettings
 from cubie.systems import (
     Batch,
     EquationError,
-    RightHandSideError,
     System,
     Watched,
+    advised,
     fingerprint,
     has_observables,
     observables_of,
     read_equations,
     read_jacobian,
-    split_batch,
     trace,
+    uncalled,
     with_jacobian,
     with_mass,
 )
@@ -95,6 +96,7 @@ class Solver:
         self._setup = setup
         self._systems: Recent[System] = Recent(MAX_REMEMBERED)
         self._memory = KernelMemory()
+        self._splits = SplitProblems()
         self._last: BatchSolverKernel | None = None
         self._fun = Watched(self.fun)
 
@@ -182,10 +184,14 @@ class Solver:
         """Plan for a problem without solving it, and return the plan."""
         settings, options = self._changed(changes)
         y0, args = self._by_position(y0, args)
-        batch = split_batch(y0, args)
-        mode = settings.save_mode(batch.n_runs is None, None)
         dtype = settings.run_dtype(y0)
-        self._last = self._prepare(settings, options, batch, mode, dtype).kernel
+
+        def prepare(batch: Batch) -> PreparedSolve:
+            mode = settings.save_mode(batch.n_runs is None, None)
+            return self._prepare(settings, options, batch, mode, dtype)
+
+        _, prepared = self._splits.prepare(y0, args, self._fun.current(), prepare)
+        self._last = prepared.kernel
         return self._last.plan
 
     def solve(
@@ -217,12 +223,15 @@ class Solver:
             self._last = prepared.kernel
             first_step = settings.checked_first_step(prepared.adaptive, span)
             return recurring.run(y0, given, span, times, first_step)
-        batch = split_batch(y0, given)
-        checks.initial_states(batch.y0)
         dtype = settings.run_dtype(y0)
-        prepared = self._prepared_for(setup, batch, times, dtype, content)
+
+        def prepare(batch: Batch) -> PreparedSolve:
+            checks.initial_states(batch.y0)
+            return self._prepared_for(setup, batch, times, dtype, content)
+
+        batch, prepared = self._splits.prepare(y0, given, content, prepare)
         self._last = prepared.kernel
-        if key is not None and is_worth_keeping(batch, n_times or 0):
+        if key is not None and not batch.constants and is_worth_keeping(batch, n_times or 0):
             setup.recurring.put(key, RecurringSolve(prepared, batch, given))
         first_step = settings.checked_first_step(prepared.adaptive, span)
         return prepared.run(batch, span, times, first_step)
@@ -249,7 +258,7 @@ class Solver:
         """
         settings, options = setup.settings, setup.options
         mode = settings.save_mode(batch.n_runs is None, times)
-        structure = None if content is None else structure_of(batch.args)
+        structure = None if content is None else structure_of_batch(batch)
         if structure is None:
             return self._prepare(settings, options, batch, mode, dtype)
         small = is_small_batch(dtype, batch.n_runs or 1)
@@ -300,8 +309,10 @@ class Solver:
             of_jac = f"`jac` is not used: `{settings.method.name}` is explicit."
         unseen = self._fun.unseen or self._setup.given.unseen
         note = f"Nothing is remembered from one solve to the next, because {unseen}."
-        of_systems = [system.note for system in systems if system is not None]
-        notes = [*of_systems, of_jac, *batch.notes, note if unseen else ""]
+        there = [system for system in systems if system is not None]
+        names = None if self.equations is None else self.equations.parameters
+        notes = [system.note for system in there] + [of_jac, *uncalled(there, batch, names)]
+        notes += [*batch.notes, note if unseen else ""]
         return tuple(filter(None, notes))
 
     def _by_position(self, y0: Any, args: Any) -> tuple[Any, Any]:
@@ -315,7 +326,7 @@ class Solver:
         jac, mass = read_jacobian(settings.jac), settings.mass_matrix
         n = batch.y0.shape[0]
         given = "" if jac is None and mass is None else fingerprint(jac, mass)
-        parts = (self._fun.current(), structure_of(batch.args), given)
+        parts = (self._fun.current(), structure_of_batch(batch), given)
         key = None if None in parts else (n, *parts)
         known = None if key is None else self._systems.get(key)
         if known is not None:
@@ -325,10 +336,8 @@ class Solver:
             raise EquationError(
                 f"y0 has {n} states, but the equations have {len(names)}: {', '.join(names)}."
             )
-        system = _advised(
-            lambda: trace(self.fun, n, batch.args, names=names, watched=self._fun), batch
-        )
-        system = with_mass(with_jacobian(system, jac, batch.args), mass)
+        system = advised(batch, trace, self.fun, n, batch.args, names=names, watched=self._fun)
+        system = with_mass(with_jacobian(system, jac, batch.args, batch.constants), mass)
         if system.kind == "compiled":
             warnings.warn(system.note, UntracedWarning, stacklevel=level_of_caller())
         return system if key is None else self._systems.put(key, system)
@@ -343,13 +352,13 @@ class Solver:
         if not has_observables(given):
             return None
         n = batch.y0.shape[0]
-        parts = (fingerprint(self.equations, given), structure_of(batch.args))
+        parts = (fingerprint(self.equations, given), structure_of_batch(batch))
         key = None if None in parts else ("observables", n, *parts)
         known = None if key is None else self._systems.get(key)
         if known is not None:
             return known
         names = self._state_names
-        made = _advised(lambda: observables_of(given, self.equations, n, batch.args, names), batch)
+        made = advised(batch, observables_of, given, self.equations, n, batch.args, names)
         return made if key is None else self._systems.put(key, made)
 
     def _kernel(
@@ -384,17 +393,3 @@ class Solver:
                 if given is not None:
                     kernel = memory.kernels.put(key, kernel)
         return kernel
-
-
-def _advised(traced: Callable[[], System], batch: Batch) -> System:
-    """Trace for one run of a batch; where that fails, say what a run gets of 1-D arrays."""
-    try:
-        return traced()
-    except RightHandSideError as error:
-        raised = error.__cause__ is not None
-        advice = [batch.advice] if batch.vectors and raised else []
-        if raised or error.of_shape:
-            advice += batch.unswept
-        if advice:
-            raise type(error)(" ".join([str(error), *advice])) from error.__cause__
-        raise

@@ -294,6 +294,15 @@ PROBLEM: dict[str, Case] = {
 
 RIGHT = 'equations = ["dx = -k*x + y", "dy = x"]\n'
 
+DRIVEN = "equations = 'dx = u(t) - x'\n"
+SAMPLES = "[drivers.u]\ntimes = [0, 1]\nvalues = [1, 2]\n"
+
+
+def driver(more="", name="u", samples="times = [0, 1]\nvalues = [1, 2]"):
+    """Return a model with a driver's table."""
+    return f"{DRIVEN}[drivers.{name}]\n{samples}\n{more}\n"
+
+
 MODEL: dict[str, Case] = {
     "empty": ("", "has none of the keys"),
     "unclosed": ("equations = [", ""),
@@ -313,6 +322,35 @@ MODEL: dict[str, Case] = {
     "lambda": ("equations = 'dx = (lambda: 1)()'\n", "`equations`"),
     "attribute": ("equations = 'dx = x.real'\n", "`equations`"),
     "unknown function": ("equations = 'dx = sine(x)'\n", "there is no function `sine`"),
+    "no driver": (DRIVEN, "there is no function `u`"),
+    "drivers are a list": (DRIVEN + "drivers = ['u']\n", "`drivers` must be a table"),
+    "a driver is a number": (DRIVEN + "[drivers]\nu = 3\n", "`drivers.u` must be a table of times"),
+    "driver misspelt": (
+        driver(name="uu"),
+        "there is no function or driver `u`; did you mean `uu`?",
+    ),
+    "driver nobody calls": (RIGHT + SAMPLES, "the driver `u` is called by neither"),
+    "driver in sums": ("equations = 'dx = -u*x'\n" + SAMPLES, "write `u(t)`"),
+    "driver is a state": ("equations = 'du = u(t)'\n" + SAMPLES, "`u` is listed twice"),
+    "driver is a function": (driver(name="sin"), "`sin` cannot be a driver"),
+    "unknown key of a driver": (
+        driver("knid = 'pchip'"),
+        "unknown key `knid` (did you mean `kind`?)",
+    ),
+    "unknown kind": (driver("kind = 'pchop'"), "'pchop'"),
+    "kind is a number": (driver("kind = 3"), "`kind` is 3"),
+    "no values": (driver(samples="times = [0, 1]"), "needs `times` and `values`, or a `file`"),
+    "no samples": (driver(samples=""), "needs `times` and `values`, or a `file`"),
+    "samples and a file": (driver("file = 'a.csv'"), "has both `file` and `times`"),
+    "columns of no file": (driver("columns = [0, 1]"), "`columns`, which are of a `file`"),
+    "text for samples": (driver(samples="times = 'ab'\nvalues = [1, 2]"), "array of numbers"),
+    "backwards": (driver(samples="times = [1, 0]\nvalues = [1, 2]"), "must increase"),
+    "not finite": (driver(samples="times = [0, inf]\nvalues = [1, 2]"), "times[1] is inf"),
+    "too few values": (driver(samples="times = [0, 1]\nvalues = [1]"), "one value for each time"),
+    "file is a number": (driver(samples="file = 3"), "`file` must be the name of a file"),
+    "file of another kind": (driver(samples="file = 'a.xlsx'"), "a file in .csv or .npy"),
+    "no such file": (driver(samples="file = 'no.csv'"), "`drivers.u`: no.csv: No such file"),
+    "folder of samples": (driver(samples="file = '../.csv'"), "must be the name of a file"),
     "syntax": ("equations = 'dx = -k * * x'\n", "The equation for `x`"),
     "equation twice": ("equations = ['dx = -x', 'dx = x']\n", "two equations for `x`"),
     "a state left out": (RIGHT + "states = ['x']\n", "`y` is not among the states"),

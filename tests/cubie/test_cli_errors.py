@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cubie.cli import main
+from cubie.cli.drivers import KEYS
 from cubie_planner import Buffer, Limits, Problem, problem_to_dict
 from cubie_planner import plan as make_plan
 from cubie_planner.plans.files import _seal
@@ -276,15 +277,17 @@ PATHS = st.sampled_from(
 
 
 MODEL = {
-    "equations": ["dx = -k*x"],
+    "equations": ["dx = u(t) - k*x"],
     "states": ["x"],
     "parameters": {"k": 1},
+    "drivers": {"u": {"times": [0, 1], "values": [1, 2], "kind": "linear", "extend": "hold"}},
     "method": "euler",
     "options": {"max_shared": "48k", "block_size": 32, "locations": "auto"},
 }
 MODEL_PATHS = st.sampled_from(
     [*[(key,) for key in MODEL], *[("options", key) for key in ("max_shared", "block_size")]]
     + [("options", key) for key in ("locations", "dtype", "safety", "state_location", "lanes")]
+    + [("drivers", "u"), *[("drivers", "u", key) for key in KEYS]]
 )
 PLAN_PATHS = st.sampled_from(
     [

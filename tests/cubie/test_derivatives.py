@@ -329,7 +329,7 @@ def test_states_may_have_any_name():
     ("given", "says"),
     [
         (["dx = y*"], "equation for `x`, `y\\*`, cannot be read"),
-        (["dx = foo(x)"], "no function `foo`; did you mean `floor`"),
+        (["dx = foo(x, x)"], "no function `foo`; did you mean `floor`"),
         (["x + 1"], "is no equation: write `dx = ...`"),
         (["dx = 1", "dx = 2"], "two equations for `x`"),
         (["dx = q", "q = r", "r = q"], "defined by itself: q -> r -> q"),

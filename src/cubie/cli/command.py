@@ -81,6 +81,13 @@ def _say(message: str) -> None:
 @click.option("--states", type=click.IntRange(min=1), help="States of a right-hand side.")
 @click.option("--args", metavar="JSON", help="Its further arguments, a list; 1.0 each by default.")
 @click.option(
+    "--driver",
+    "drivers",
+    type=types.DriverType(),
+    multiple=True,
+    help="Which of them is an Interpolant, and its name in the same file; repeatable.",
+)
+@click.option(
     "--method",
     shell_complete=types.complete_method,
     help="Method of a model, such as tsit5 or rodas4.",
@@ -171,7 +178,8 @@ def main(target: str, **options: Any) -> int:
     \b
       file.py:function     a right-hand side f(t, y, *args), with --states
       module:function      the same, from an importable module
-      model.toml, .json    equations, states, parameters, observables, summaries, method, options
+      model.toml, .json    equations, states, parameters, drivers, observables, summaries,
+                           method, options
       problem.json, .csv   buffers: a planner problem, or MiniMalloc's CSV
       plan.json            a plan saved by --output
 
@@ -239,8 +247,10 @@ def _check_outputs(options: dict[str, Any]) -> None:
 
 def _read(target: str, options: dict[str, Any]) -> Source:
     names = ("states", "args", "method", "dtype", "observables")
+    repeated = ("drivers", "summaries")
     model = ModelOptions(
-        **{name: options[name] for name in names}, summaries=options["summaries"] or None
+        **{name: options[name] for name in names},
+        **{name: options[name] or None for name in repeated},
     )
     capacity = options["capacity"]
     source = read_source(target, model, None if capacity is None else capacity[0])

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
+from cubie.cli.drivers import read_drivers, require_called
 from cubie.cli.errors import InputError, one_line, reading
 from cubie.errors import nearest
 from cubie.launch.kernel import DEFAULT_BLOCK_SIZE, BatchSolverKernel
@@ -26,7 +27,7 @@ from cubie.systems import equations
 from cubie_planner import Limits, Problem
 
 MODEL_KEYS = (
-    "equations", "states", "parameters", "observables", "summaries", "method", "options",
+    "equations", "states", "parameters", "drivers", "observables", "summaries", "method", "options",
 )  # fmt: skip
 BESIDE = ("method", "observables", "summaries")  # options that stand beside `options`
 PLANNED = ("max_shared", "block_size", "locations")  # options that the planner reads
@@ -40,6 +41,7 @@ class ModelOptions:
 
     states: int | None = None
     args: str | None = None
+    drivers: tuple[tuple[str, str], ...] | None = None
     method: str | None = None
     dtype: str | None = None
     observables: str | None = None
@@ -50,6 +52,7 @@ class ModelOptions:
         return {
             "--states": self.states,
             "--args": self.args,
+            "--driver": self.drivers,
             "--method": self.method,
             "--dtype": self.dtype,
             "--observables": self.observables,
@@ -122,23 +125,50 @@ def from_function(target: str, fun: Callable, given: ModelOptions) -> Model:
     """Return the buffers of the integrator of a SciPy right-hand side."""
     if given.states is None:
         raise InputError(f"{target}: say how many states it has, with --states N")
-    args = _ones(fun) if given.args is None else _args(given.args)
+    place = target.rpartition(":")[0]
+    drivers = {name: load_function(place, where) for name, where in given.drivers or ()}
+    numbers = None if given.args is None else _args(given.args)
+    names, args = _arguments(fun, drivers, numbers)
     options = {}
     if given.observables is not None:
-        place = target.rpartition(":")[0]
         options["observables"] = load_function(place, given.observables)
     options |= given.summaries_by_quantity()
-    return _prepare(target, fun, given.states, args, options, given)
+    model = _prepare(target, fun, given.states, args, options, given)
+    require_called(target, model[1], names, args)
+    return model
 
 
-def _ones(fun: Callable) -> tuple[float, ...]:
-    """Return a number for every argument after t and y: buffers do not depend on its value."""
+def _arguments(
+    fun: Callable, drivers: Mapping[str, Any], numbers: tuple | None
+) -> tuple[tuple[str, ...], tuple]:
+    """Return the arguments after t and y with their names: drivers, and numbers for the others.
+
+    Buffers do not depend on the value of a number.
+    """
     try:
         parameters = list(inspect.signature(fun).parameters.values())[2:]
     except (TypeError, ValueError):
-        return ()
-    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return tuple(1.0 for p in parameters if p.kind in positional and p.default is p.empty)
+        parameters = []
+    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    positional = {p.name: p.default for p in parameters if p.kind in kinds}
+    for name in drivers:
+        if name not in positional:
+            close = nearest(name, positional)
+            hint = f" (did you mean `{close}`?)" if close else ""
+            raise InputError(f"--driver {name}: the function has no such argument{hint}")
+    empty = inspect.Parameter.empty
+    others = [name for name in positional if name not in drivers]
+    if numbers is None:
+        numbers = tuple(1.0 for name in others if positional[name] is empty)
+    values = {**dict(zip(others, numbers, strict=False)), **drivers}
+    more = numbers[len(others) :]
+    last = max((i for i, name in enumerate(positional) if name in values), default=-1)
+    names = tuple(positional)[: last + 1]
+    lacking = [name for name in names if name not in values and positional[name] is empty]
+    if lacking:
+        raise InputError(f"--args: there is no number for `{lacking[0]}`")
+    args = tuple(values.get(name, positional[name]) for name in names)
+    return (*names, *(f"args[{len(names) + i}]" for i in range(len(more)))), (*args, *more)
 
 
 def _args(text: str) -> tuple:
@@ -170,18 +200,24 @@ def from_equations(target: str, data: Mapping[str, Any], given: ModelOptions) ->
     entries = [text] if isinstance(text, str) else text
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
         raise InputError(f"{target}: `equations` must be text or a list of texts")
+    if given.drivers is not None:
+        raise InputError(f"--driver cannot be used with {target}, which has a table of drivers")
+    drivers = read_drivers(target, data.get("drivers", {}))
     with reading(f"{target}: `equations`"):
         system = equations(
             text,
             states=_names(target, data, "states"),
             parameters=_names(target, data, "parameters"),
+            drivers=list(drivers),
         )
     if given.states not in (None, len(system.states)):
         raise InputError(f"{target}: has {len(system.states)} states, but --states {given.states}")
     if given.args is not None:
         raise InputError(f"--args cannot be used with {target}, whose parameters have names")
-    args = (1.0,) * len(system.parameters)
-    return _prepare(target, system, len(system.states), args, options, given)
+    args = tuple(drivers.get(name, 1.0) for name in system.parameters)
+    model = _prepare(target, system, len(system.states), args, options, given)
+    require_called(target, model[1], system.parameters, args)
+    return model
 
 
 def _names(target: str, data: Mapping[str, Any], key: str) -> list[str] | None:

@@ -101,6 +101,21 @@ class PinType(click.ParamType):
         return starting([f"{name}={place}" for place in Location if equals], incomplete)
 
 
+class DriverType(click.ParamType):
+    """An argument of a right-hand side, and where its driver is."""
+
+    name = "argument=name"
+
+    def convert(self, value: Any, param, ctx) -> tuple[str, str]:
+        """Return both, as text."""
+        if isinstance(value, tuple):
+            return value
+        argument, equals, name = (part.strip() for part in str(value).partition("="))
+        if not (argument and equals and all(part.isidentifier() for part in name.split("."))):
+            self.fail(f"{str(value)[:40]!r} is not of the form argument=name", param, ctx)
+        return argument, name
+
+
 class SummaryType(click.ParamType):
     """A quantity, and a number of each run that is asked for."""
 

@@ -5,7 +5,13 @@ from cubie.systems.consistency import inconsistency
 from cubie.systems.derivatives.choice import Derivatives, derivatives_of, with_jacobian
 from cubie.systems.derivatives.given_jacobian import read_jacobian
 from cubie.systems.differential_index import note_on_index
-from cubie.systems.errors import BatchShapeError, ObservableError, RightHandSideError
+from cubie.systems.drivers.uncalled import uncalled
+from cubie.systems.errors import (
+    BatchShapeError,
+    NeedsConstants,
+    ObservableError,
+    RightHandSideError,
+)
 from cubie.systems.from_function import trace
 from cubie.systems.mass import with_mass
 from cubie.systems.observables.given import (
@@ -16,6 +22,7 @@ from cubie.systems.observables.given import (
     observables_of,
 )
 from cubie.systems.references.watched import Watched, fingerprint
+from cubie.systems.sweep_advice import advised
 from cubie.systems.symbolic.equations import Equations, equations, read_equations
 from cubie.systems.symbolic.reader import EquationError
 from cubie.systems.system import System
@@ -26,10 +33,12 @@ __all__ = [
     "Derivatives",
     "EquationError",
     "Equations",
+    "NeedsConstants",
     "ObservableError",
     "RightHandSideError",
     "System",
     "Watched",
+    "advised",
     "argument_views",
     "check_choice",
     "check_observables",
@@ -45,6 +54,7 @@ __all__ = [
     "read_jacobian",
     "split_batch",
     "trace",
+    "uncalled",
     "with_jacobian",
     "with_mass",
 ]

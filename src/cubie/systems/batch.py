@@ -17,6 +17,7 @@ So a vector parameter for all runs is best given as a list: `args=([1.0, 2.0, 3.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -51,6 +52,10 @@ class Batch(NamedTuple):
         A sentence on each that was perhaps meant to sweep, though it gives no error.
     drivers : mapping of path to Driver, or None
         Those in args, with the samples of all runs.
+    swept_paths : frozenset of path
+        Where in args there is what differs between runs.
+    constants : mapping of path to number or ndarray
+        What of args are no parameters, though numbers.
     """
 
     n_runs: int | None
@@ -62,6 +67,13 @@ class Batch(NamedTuple):
     unswept: tuple[str, ...] = ()
     doubtful: tuple[str, ...] = ()
     drivers: Mapping[tuple, Driver] | None = None
+    swept_paths: frozenset[tuple] = frozenset()
+    constants: Mapping[tuple, Any] = MappingProxyType({})
+
+    @property
+    def of_args(self) -> dict[str, Any]:
+        """What `trace` is told of them beside those of one run."""
+        return {"constants": self.constants, "swept": self.swept_paths}
 
     @property
     def looks_like_one_run(self):
@@ -80,11 +92,12 @@ class Batch(NamedTuple):
         return (
             f"{', '.join(self.vectors)} {'is a 1-D array' if one else 'are 1-D arrays'} "
             f"of length {self.n_runs}: a 1-D array sweeps, so each of {self.n_runs} runs gets one "
-            "number of it. For a vector that serves all runs give a list."
+            "number of it. For a vector that serves all runs give a list, for samples of a table "
+            "lists or an `Interpolant`."
         )
 
 
-def split_batch(y0, args=()):
+def split_batch(y0, args=(), constants=frozenset()):
     """Find the run axis of `y0` and `args`.
 
     Parameters
@@ -92,6 +105,8 @@ def split_batch(y0, args=()):
     y0 : array_like (n_states,) or (n_runs, n_states)
     args : tuple
         Arguments of the right-hand side after `t` and `y`.
+    constants : set of path
+        Entries that shall be constants, where they are numbers of all runs.
 
     Returns
     -------
@@ -112,22 +127,30 @@ def split_batch(y0, args=()):
     _require_samples(drivers, n_runs)
     require_sweepable(leaves, n_runs)
     columns = y0.reshape(-1, y0.shape[-1]).T
+    swept = frozenset(leaf.path for leaf in leaves if _is_swept(leaf, n_runs))
+    held = {
+        leaf.path: leaf.value
+        for leaf in leaves
+        if leaf.numeric and leaf.path in constants and leaf.path not in swept
+    }
     return Batch(
         n_runs,
         np.ascontiguousarray(columns),
-        _columns(leaves, n_runs),
+        _columns(leaves_of(args, frozenset(held)) if held else leaves, n_runs),
         rebuild(args, leaves, [_first_run(leaf, n_runs) for leaf in leaves]),
         tuple(leaf.label for leaf in leaves if _is_swept(leaf, n_runs)),
         tuple(leaf.label for leaf in arrays if y0.ndim == 1 and len(leaf.shape) == 1),
         unswept(leaves, n_runs, y0.shape),
         taken_for_vectors(leaves, n_runs, y0.shape[-1]),
         {leaf.path: leaf.value for leaf in drivers},
+        swept,
+        held,
     )
 
 
-def parameter_columns(args, n_runs=None):
+def parameter_columns(args, n_runs=None, constants=frozenset()):
     """Return the numbers in `args`, (n_parameters, n_runs), or one column if none is swept."""
-    return _columns(leaves_of(checked_args(args)), n_runs)
+    return _columns(leaves_of(checked_args(args), constants), n_runs)
 
 
 def argument_views(args, n_runs, parameters):

@@ -53,6 +53,20 @@ class TooManyPaths(Untraceable):
     """The conditions of a function have too many combinations of answers."""
 
 
+class NeedsConstants(Refusal):
+    """Samples of a table are parameters of all runs, which must become constants.
+
+    Attributes
+    ----------
+    paths : frozenset of tuple
+        Where they stand in args.
+    """
+
+    def __init__(self, paths):
+        super().__init__(paths)
+        self.paths = frozenset(paths)
+
+
 class NeedsInteger(Refusal):
     """Python wants a plain int where a parameter stands, so the parameter becomes a constant."""
 

@@ -11,15 +11,13 @@ import re
 import uuid
 from typing import Any
 
-import numpy as np
-
 from cubie.backend import package_digest, tracing
 from cubie.systems.adapter import plain_function, write_adapter
 from cubie.systems.batch import checked_args
-from cubie.systems.drivers.interpolant import Driver, calls_seen
+from cubie.systems.drivers.interpolant import calls_seen
 from cubie.systems.errors import ObservableError, RightHandSideError, Untraceable
+from cubie.systems.forms import containers_of, form_of
 from cubie.systems.parameters import (
-    CONTAINERS,
     check_signature,
     checked_names,
     leaves_of,
@@ -32,7 +30,9 @@ from cubie.systems.store import Store, digest_of_text
 from cubie.systems.system import System
 
 
-def trace(fun, n_states, args=(), *, names=None, cache_dir=None, watched=None):
+def trace(
+    fun, n_states, args=(), *, names=None, cache_dir=None, watched=None, constants=(), swept=None
+):
     """Turn `fun(t, y, *args)` into straight-line code over one run's states.
 
     Parameters
@@ -51,6 +51,11 @@ def trace(fun, n_states, args=(), *, names=None, cache_dir=None, watched=None):
         cache directory.
     watched : Watched, optional
         Of `fun` alone, where its content was looked at before.
+    constants : collection of path
+        Numbers in `args` that become constants and no parameters: samples of tables.
+    swept : collection of path, optional
+        Entries of `args` that differ between runs. None, as where they are not known: nothing is
+        said of what must become constant.
 
     Returns
     -------
@@ -64,12 +69,18 @@ def trace(fun, n_states, args=(), *, names=None, cache_dir=None, watched=None):
         `fun` is not callable, `args` is no tuple or does not fit the signature of `fun`.
     RightHandSideError
         `fun` raises for plain numbers too, or returns no sequence of `n_states` real numbers.
+    NeedsConstants
+        Samples of a table are parameters that do not differ between runs: they must be among the
+        `constants`.
     """
     content = (Watched(fun) if watched is None else watched).current
-    return _Request.of(fun, n_states, args, names, cache_dir, content).system()
+    of_args = frozenset(constants), swept
+    return _Request.of(fun, n_states, args, names, cache_dir, content, of_args).system()
 
 
-def trace_observables(fun, n_states, args=(), *, names=None, cache_dir=None):
+def trace_observables(
+    fun, n_states, args=(), *, names=None, cache_dir=None, constants=(), swept=None
+):
     """Turn `fun(t, y, *args)`, which returns observables, into straight-line code like `trace`.
 
     Returns
@@ -83,8 +94,10 @@ def trace_observables(fun, n_states, args=(), *, names=None, cache_dir=None):
         `fun` raises, returns something else than numbers with names, or cannot be traced.
     """
     content = Watched(fun).current
+    of_args = frozenset(constants), swept
     try:
-        return _ObservableRequest.of(fun, n_states, args, names, cache_dir, content).system()
+        request = _ObservableRequest.of(fun, n_states, args, names, cache_dir, content, of_args)
+        return request.system()
     except ObservableError:
         raise
     except RightHandSideError as error:  # of what any traced function may do wrong
@@ -97,13 +110,14 @@ class _Request:
 
     kind = "right-hand side"
 
-    def __init__(self, fun, n_states, args, state_names, store, content):
+    def __init__(self, fun, n_states, args, state_names, store, content, of_args):
         self.fun = fun
         self.n_states = n_states
         self.args = args
         self.state_names = state_names
         self.store = store
-        self.leaves = leaves_of(args)
+        self.constants, self.swept = of_args
+        self.leaves = leaves_of(args, self.constants)
         self.parameter_names = parameter_names(fun, self.leaves)
         try:
             self.key = None if content is None else self._key(content)
@@ -111,16 +125,16 @@ class _Request:
             self.key = None
 
     def _key(self, content):
-        form = [_form(leaf) for leaf in self.leaves]
+        form = [form_of(leaf) for leaf in self.leaves]
         parts = (
             *(self.kind, content, self.n_states, self.state_names, form),
-            _containers(self.args),
+            containers_of(self.args),
         )
         # A new version of the package never meets what an old one made of the function.
         return hashlib.sha256(f"{package_digest()} {parts!r}".encode()).hexdigest()
 
     @classmethod
-    def of(cls, fun, n_states, args, names, cache_dir, content):
+    def of(cls, fun, n_states, args, names, cache_dir, content, of_args):
         """Return the request, with everything that was given checked."""
         if not callable(fun):
             raise TypeError(f"fun must be callable, fun(t, y, *args); got {fun!r:.80}.")
@@ -130,7 +144,7 @@ class _Request:
         check_signature(fun, args)
         state_names = checked_names(names, int(n_states))
         store = Store(cache_dir)
-        return cls(fun, int(n_states), args, state_names, store, content())
+        return cls(fun, int(n_states), args, state_names, store, content(), of_args)
 
     def system(self):
         """Return the cached system, or trace now."""
@@ -209,11 +223,14 @@ class _Request:
         baked = frozenset(self._baked(known))
         try:
             outputs, baked, note = trace_outputs(
-                self.fun, self.n_states, self.args, self.leaves, baked, returned, changed
-            )
+                self.fun, self.n_states, self.args, self.leaves, baked, returned, changed,
+                self.swept,
+            )  # fmt: skip
             drivers = drivers_in(outputs)
             source = self._written(write_module, outputs, drivers)
-            check_against_original(source, plain, self.args, results, returned, [*drivers.values()])
+            check_against_original(
+                source, plain, self.args, results, returned, [*drivers.values()], self.constants
+            )
         except Untraceable as reason:
             if called:
                 raise RightHandSideError(
@@ -227,7 +244,7 @@ class _Request:
         finally:
             watch.restore()
         more, kept = self._about_outputs(returned), self.store.write_module(source)
-        if drivers:
+        if drivers or self._chooses(outputs):
             # Where samples are is not written: found out anew by each process.
             where = {id(leaf.value): leaf.path for leaf in self.leaves}
             more["drivers"] = tuple(where.get(id(d), d) for d in drivers.values())
@@ -235,6 +252,11 @@ class _Request:
         system = self._system(source, kept, "traced", note=note, **more)
         self._remember(baked, kind="traced", digest=system.digest, note=note, **self._told(system))
         return system
+
+    def _chooses(self, outputs):
+        """Tell whether there is a table that is none only because of what sweeps here."""
+        graphs = (output.graph for output in outputs if hasattr(output, "graph"))
+        return any(graph.most_choices for graph in graphs)
 
     def _returned(self) -> Any:
         from cubie.systems.tracing.returned import OfStates
@@ -301,7 +323,7 @@ class _Request:
             ),
             function=function,
             constants=constants,
-            samples=sample_points(self.n_states, self.args),
+            samples=sample_points(self.n_states, self.args, self.constants),
         )
 
 
@@ -340,45 +362,3 @@ class _ObservableRequest(_Request):
 
     def _title(self):
         return f"Observables of {self.n_states} states, {len(self.parameter_names)} parameters."
-
-
-# Numbers of these are alike to a function that gets a symbol in their place.
-_USUAL = (int, float, np.ndarray, np.float64, np.float32, np.int64, np.int32)
-
-
-def _form(leaf):
-    """Return what of a leaf tracing depends on: of a number all but its value."""
-    path = tuple(map(_written, leaf.path))
-    if isinstance(leaf.value, Driver):
-        return path, "driver", leaf.value.pieces.structure
-    if not leaf.numeric:
-        return path, _written(leaf.value)
-    kind = type(leaf.value)
-    # Python's own numbers raise, and count conditions, where NumPy's do not.
-    what = (kind is np.ndarray, issubclass(kind, np.generic)) if kind in _USUAL else _written(kind)
-    return path, leaf.integer, leaf.shape, what
-
-
-def _written(value):
-    """Return something whose `repr` tells all of a value.
-
-    Raises
-    ------
-    Unseen
-        Where its content cannot be seen.
-    """
-    if type(value) is str or (type(value) is int and abs(value) < 2**63):
-        return value
-    content = fingerprint(value)
-    if content is None:
-        raise Unseen(type(value).__name__)
-    return type(value).__name__, content
-
-
-def _containers(value):
-    """Return the nesting of lists, tuples and dictionaries, which the leaves do not show."""
-    if type(value) is dict:
-        return [(_written(key), _containers(entry)) for key, entry in value.items()]
-    if type(value) in CONTAINERS:
-        return [type(value).__name__, *map(_containers, value)]
-    return None

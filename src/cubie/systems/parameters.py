@@ -5,7 +5,8 @@ or inside its lists, tuples and dictionaries. Numbers and arrays take slots of t
 vector, in order, arrays in C order. Everything else (strings, None, bools, callables, other
 objects) is a constant of the generated code. A number given as an int is a parameter like any
 other, unless Python needs an int of it (`range(n)`, an index, `if mode == 2`): tracing finds that
-out and makes it a constant too, though it keeps its slot.
+out and makes it a constant too, though it keeps its slot. Numbers and arrays that are samples of a
+table are constants without a slot: a table is data of another kind.
 """
 
 import inspect
@@ -46,12 +47,14 @@ def _label(path):
     return "args" + "".join(f"[{key!r}]" for key in path)
 
 
-def leaves_of(args):
-    """Return the leaves of `args` in order."""
+def leaves_of(args, constants=frozenset()):
+    """Return the leaves of `args` in order; of those at the paths `constants` none is numeric."""
     leaves = []
     start = 0
     for path, value in _walk(args, ()):
         numeric, integer, shape = _classify(path, value)
+        if path in constants:
+            numeric, integer, shape = False, False, ()
         leaf = Leaf(path, value, numeric, integer, shape, start)
         leaves.append(leaf)
         start += leaf.size

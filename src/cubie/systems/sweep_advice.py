@@ -1,8 +1,13 @@
 """What to tell whoever gave an array that does not sweep where it may have been meant to."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 import numpy as np
 
-from cubie.systems.errors import BatchShapeError
+from cubie.systems.errors import BatchShapeError, RightHandSideError
+
+T = TypeVar("T")
 
 HOW = (
     "Only NumPy arrays of numbers sweep: for one entry a run give np.asarray({0}, dtype=float), "
@@ -12,6 +17,20 @@ HOW_A_TABLE = (
     "Only NumPy arrays of numbers sweep: for one row a run give np.asarray({0}, dtype=float), and "
     "y0 once a run as well, np.tile(y0, ({1}, 1)); or each column as a 1-D array of its own."
 )
+
+
+def advised(batch: Any, trace: Callable[..., T], *given: Any, **options: Any) -> T:
+    """Trace for one run of a `Batch`; where that fails, say what a run gets of arrays."""
+    try:
+        return trace(*given, **options, **batch.of_args)
+    except RightHandSideError as error:
+        raised = error.__cause__ is not None
+        advice = [batch.advice] if batch.vectors and raised else []
+        if raised or error.of_shape:
+            advice += batch.unswept
+        if advice:
+            raise type(error)(" ".join([str(error), *advice])) from error.__cause__
+        raise
 
 
 def require_sweepable(leaves, n_runs):

@@ -6,7 +6,7 @@ differentiated by the user's `jac` where that can be traced, else by differences
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 from attrs import evolve, field, frozen
@@ -138,7 +138,9 @@ def _written(system: System) -> str:
     return write_derivatives(system)
 
 
-def with_jacobian(system: System, jac: Callable | None, args: tuple = ()) -> System:
+def with_jacobian(
+    system: System, jac: Callable | None, args: tuple = (), constants: Collection = ()
+) -> System:
     """Return the system with the user's Jacobian, where the system needs it.
 
     Parameters
@@ -166,7 +168,10 @@ def with_jacobian(system: System, jac: Callable | None, args: tuple = ()) -> Sys
     n = system.n_states
     # Not a closure: to the cache, a function of this package is like any other of its name.
     try:
-        rows = tuple(trace(partial(_row, jac, i), n, args, cache_dir=directory) for i in numbers)
+        rows = tuple(
+            trace(partial(_row, jac, i), n, args, cache_dir=directory, constants=constants)
+            for i in numbers
+        )
     except RightHandSideError as error:
         name = getattr(jac, "__name__", type(jac).__name__)
         told = str(error).replace("fun raises", "it raises")

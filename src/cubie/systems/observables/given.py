@@ -79,7 +79,12 @@ def has_observables(given: Any) -> bool:
 
 
 def observables_of(
-    given: Any, equations: Equations | None, n_states: int, args: Any, names: Any = None
+    given: Any,
+    equations: Equations | None,
+    n_states: int,
+    args: Any,
+    names: Any = None,
+    **of_args: Any,
 ) -> System:
     """Trace what was given, in one of the forms that `check_observables` lets through.
 
@@ -91,6 +96,8 @@ def observables_of(
         Of one run.
     names : sequence of str, optional
         Of the states.
+    **of_args
+        What `trace` is told of args: `constants` and `swept`.
 
     Raises
     ------
@@ -98,7 +105,7 @@ def observables_of(
     """
     function = _function(given, equations)
     try:
-        return trace_observables(function, n_states, args, names=names)
+        return trace_observables(function, n_states, args, names=names, **of_args)
     except TypeError as error:
         if not str(error).startswith("fun is called"):
             raise

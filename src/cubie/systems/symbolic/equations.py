@@ -7,6 +7,10 @@
 The left-hand sides say the states and their order; every other name, but `t`, is a parameter. In
 text, ``dx``, ``dx/dt`` and ``x'`` all stand for the derivative of x, and an equation for a name
 that is no derivative defines a quantity for the others, in any order.
+
+A parameter that is called, ``u(t)``, is a driver: an `Interpolant` in `args`, as of a function.
+``u(t - 3)`` and ``u(x)`` are its values elsewhere, ``u(t, 1)`` its slope. In SymPy it is an
+undefined function.
 """
 
 from __future__ import annotations
@@ -19,15 +23,10 @@ from typing import Any
 import numpy as np
 from attrs import Factory, field, frozen
 
+from cubie.systems.symbolic.called import driver, require_drivers, without_a_value
 from cubie.systems.symbolic.names import EquationError, by_name, hint, in_order, stacked, swept
-from cubie.systems.symbolic.reader import (
-    CONSTANTS,
-    FUNCTIONS,
-    NUMPY_NAMES,
-    TIME,
-    names_in,
-    read,
-)
+from cubie.systems.symbolic.reader import CONSTANTS, FUNCTIONS, NUMPY_NAMES, TIME, Side, read
+from cubie.systems.symbolic.text import as_text
 
 STATE = "_state"  # no user's name begins with an underscore
 _DERIVATIVE = re.compile(r"(?:d\s*(?P<a>\w+)\s*/\s*dt|(?P<b>\w+)\s*'|d(?P<c>\w+))$")
@@ -43,12 +42,15 @@ class Equations:
     ----------
     states, parameters : tuple of str
         In the order of `y0` and of `args`.
+    drivers : tuple of str
+        The parameters that are called, or may be by observables.
     function : callable
         ``function(t, y, *parameters)`` in SciPy's form.
     """
 
     states: tuple[str, ...]
     parameters: tuple[str, ...]
+    drivers: tuple[str, ...]
     _source: str = field(repr=False)
     function: Callable = field(
         init=False,
@@ -69,23 +71,30 @@ class Equations:
         return tuple(line.partition(" = ")[0] for line in lines)
 
     def __reduce__(self):
-        return Equations, (self.states, self.parameters, self._source)
+        return Equations, (self.states, self.parameters, self.drivers, self._source)
 
     def arguments(self, args: Any) -> Any:
         """Return the parameters in order, from what goes by name or a sequence in order."""
         named = by_name("args", args)
         if named is not None:
+            if set(named) <= set(self.parameters):
+                without_a_value([name for name in self.drivers if name not in named])
             args = in_order("args", named, self.parameters)
         elif args is None:
             args = ()
         elif not isinstance(args, (tuple, list)):
             return args  # refused where batches are split
         if len(args) != len(self.parameters):
+            if not args:
+                without_a_value(self.drivers)
             raise EquationError(
                 f"args hold {len(args)} values, but the equations have "
                 f"{len(self.parameters)} parameters: {', '.join(self.parameters) or 'none'}."
             )
-        return tuple(map(swept, self.parameters, args))
+        return tuple(
+            driver(name, value) if name in self.drivers else swept(name, value)
+            for name, value in zip(self.parameters, args, strict=True)
+        )
 
     def initial_state(self, y0: Any) -> Any:
         """Return y0 in the order of the states, from what goes by name or an array in order."""
@@ -96,7 +105,10 @@ class Equations:
 
 
 def equations(
-    given: Any, states: Sequence[Any] | None = None, parameters: Sequence[Any] | None = None
+    given: Any,
+    states: Sequence[Any] | None = None,
+    parameters: Sequence[Any] | None = None,
+    drivers: Sequence[Any] | None = None,
 ) -> Equations:
     """Read equations.
 
@@ -108,6 +120,10 @@ def equations(
     states, parameters : sequence of str or Symbol, optional
         Their order. By default states come in the order of their equations, parameters in that
         of their first use; a name in neither is an error where `parameters` are given.
+    drivers : sequence of str, Symbol or undefined function, optional
+        What may be called, by observables too; anything else that is called is an error then. By
+        default they are what equations call and do not know. Those that are not among the
+        `parameters` come after them.
 
     Raises
     ------
@@ -127,7 +143,7 @@ def equations(
             parts = [part for entry in entries for part in _parts(entry)]
             used = set(re.findall(r"\w+", " ".join(_right(part) for part in parts)))
             pairs = [_pair(part, wanted, used) for part in parts]
-    return _assemble(pairs, wanted, parameters)
+    return _assemble(pairs, wanted, _listed(parameters), _listed(drivers))
 
 
 def read_equations(given: Any) -> Equations | None:
@@ -200,7 +216,11 @@ def _pair(entry, wanted, used) -> tuple[str, bool, Any]:
     return left, False, right.strip()
 
 
-def _assemble(pairs, wanted, parameters) -> Equations:
+def _listed(names: Sequence[Any] | None) -> tuple[str, ...] | None:
+    return None if names is None else tuple(str(name) for name in names)
+
+
+def _assemble(pairs, wanted, parameters, drivers) -> Equations:
     names = [name for name, _, _ in pairs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
@@ -213,25 +233,30 @@ def _assemble(pairs, wanted, parameters) -> Equations:
     if set(states) != set(rates):
         odd = sorted(set(states) ^ set(rates))
         raise EquationError(f"States and equations do not match: {', '.join(odd)}.")
-    _require_one_meaning(states, quantities, parameters)
-    texts = {name: as_text(side) for name, side in {**quantities, **rates}.items()}
-    used = {name: names_in(name, text) for name, text in texts.items()}
+    _require_one_meaning(states, quantities, parameters or (), drivers or ())
+    sides = {
+        name: read(name, as_text(side, names)) for name, side in {**quantities, **rates}.items()
+    }
     known = {TIME, *states, *quantities}
-    for name in (*texts, *(n for names in used.values() for n in names)):
-        if name.startswith("_") or (name == TIME and name in texts):
+    for name in (*sides, *(n for side in sides.values() for n in side.names)):
+        if name.startswith("_") or (name == TIME and name in sides):
             raise EquationError(f"`{name}` cannot be the name of a quantity.")
-    order = dict.fromkeys(n for name in names for n in used[name] if n not in known)
-    chosen = tuple(order) if parameters is None else tuple(str(p) for p in parameters)
+    allowed = parameters if drivers is None else drivers
+    called = require_drivers(sides, (*states, *quantities), allowed, drivers or ())
+    drivers = called if drivers is None else drivers
+    order = dict.fromkeys(n for name in names for n in sides[name].names if n not in known)
+    chosen = tuple(order) if parameters is None else parameters
+    chosen = tuple(dict.fromkeys((*chosen, *drivers)))
     for name in order:
         if name not in chosen:
             raise EquationError(f"`{name}` is not defined{hint(name, (*known, *chosen))}")
-    source = _source(states, chosen, texts, used, quantities)
-    return Equations(states, chosen, source)
+    return Equations(states, chosen, drivers, _source(states, chosen, sides, quantities))
 
 
-def _require_one_meaning(states, quantities, parameters) -> None:
+def _require_one_meaning(states, quantities, parameters, drivers) -> None:
     """Refuse a name that is listed twice, or as a state or quantity and as a parameter."""
-    given = [*states, *(str(p) for p in parameters or ())]
+    more = [name for name in drivers if name not in parameters]
+    given = [*states, *parameters, *more]
     twice = next((name for name in given if given.count(name) > 1), None)
     if twice is not None:
         raise EquationError(f"`{twice}` is listed twice among states and parameters.")
@@ -240,68 +265,21 @@ def _require_one_meaning(states, quantities, parameters) -> None:
         raise EquationError(f"`{both}` has an equation, and is listed as a parameter too.")
 
 
-def as_text(side) -> str:
-    """Return the right side of an equation in the language that text is given in."""
-    if isinstance(side, str):
-        return side.replace("^", "**")
-    if hasattr(side, "free_symbols"):
-        return _sympy_text(side)
-    return repr(float(side))
-
-
-def _sympy_text(expression) -> str:
-    """Return a SymPy expression in the same language as text is given in."""
-    import sympy
-    from sympy.printing.pycode import PythonCodePrinter
-
-    class Printer(PythonCodePrinter):
-        def _print_Piecewise(self, expr):  # pyright: ignore
-            text = "nan"
-            for value, condition in reversed(expr.args):
-                value = self._print(value)
-                if condition == sympy.true:
-                    text = value
-                else:
-                    text = f"where({self._print(condition)}, {value}, {text})"
-            return text
-
-        def _print_And(self, expr):
-            return " & ".join(f"({self._print(a)})" for a in expr.args)
-
-        def _print_Or(self, expr):
-            return " | ".join(f"({self._print(a)})" for a in expr.args)
-
-        def _print_Not(self, expr):
-            return f"~({self._print(expr.args[0])})"
-
-        def _print_AppliedUndef(self, expr):
-            return expr.func.__name__
-
-        def _print_sign(self, expr):  # pyright: ignore
-            return f"sign({self._print(expr.args[0])})"
-
-        def _print_Heaviside(self, expr):
-            return f"heaviside({', '.join(self._print(a) for a in expr.args)})"
-
-    settings = {"fully_qualified_modules": False, "user_functions": {}}
-    printed = str(Printer(settings).doprint(expression))
-    if "Not supported" in printed:
-        raise EquationError(f"`{expression}` holds what cannot be computed with plain numbers.")
-    return printed
-
-
-def _source(states, parameters, texts, used, quantities) -> str:
+def _source(
+    states: Sequence[str],
+    parameters: Sequence[str],
+    sides: Mapping[str, Side],
+    quantities: Mapping[str, Any],
+) -> str:
     lines = [f"{name} = {STATE}[{i}]" for i, name in enumerate(states)]
-    lines += [
-        f"{name} = {read(name, texts[name])[0]}" for name in in_order_of_use(used, quantities)
-    ]
-    rates = ", ".join(read(name, texts[name])[0] for name in states)
+    lines += [f"{name} = {sides[name].text}" for name in in_order_of_use(sides, quantities)]
+    rates = ", ".join(sides[name].text for name in states)
     arguments = ", ".join((TIME, STATE, *parameters))
     body = "".join(f"    {line}\n" for line in lines)
     return f"def right_hand_side({arguments}):\n{body}    return [{rates}]\n"
 
 
-def in_order_of_use(used, quantities) -> list[str]:
+def in_order_of_use(sides: Mapping[str, Side], quantities: Mapping[str, Any]) -> list[str]:
     """Return quantities so that each comes after those it uses."""
     done: list[str] = []
 
@@ -310,7 +288,7 @@ def in_order_of_use(used, quantities) -> list[str]:
             raise EquationError(f"`{name}` is defined by itself: {' -> '.join((*above, name))}.")
         if name in done:
             return
-        for other in used[name]:
+        for other in sides[name].names:
             if other in quantities:
                 add(other, (*above, name))
         done.append(name)

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cubie.errors import CubieError, InvalidProblem
+from cubie.errors import CubieError, InvalidProblem, shown
 from cubie.reals import NotReal, real_array
 from cubie.systems.errors import BatchShapeError
 
@@ -83,7 +83,19 @@ def stacked(values: Sequence[Any], names: Sequence[str]) -> np.ndarray:
 
 
 def swept(name: str, value: Any) -> Any:
-    """Return a parameter: of equations each is one number, so that whatever is longer sweeps."""
+    """Return a parameter: of equations each is one number, so that whatever is longer sweeps.
+
+    Raises
+    ------
+    InvalidProblem
+        For what holds something else than real numbers, and a driver.
+    """
+    if callable(value):
+        raise InvalidProblem(
+            f"args[{name!r}]",
+            f"is {shown(value)}, but the equations do not call `{name}`: write `{name}(t)`, or "
+            f"name it in `drivers` of `cubie.systems.equations`.",
+        )
     if isinstance(value, (list, tuple, np.ndarray)) or is_labelled(value):
         return numbers(f"args[{name!r}]", value)
     return value

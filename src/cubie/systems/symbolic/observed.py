@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from cubie.systems.symbolic.equations import STATE, Equations, as_text, compiled, in_order_of_use
+from cubie.systems.symbolic.called import require_drivers
+from cubie.systems.symbolic.equations import STATE, Equations, compiled, in_order_of_use
 from cubie.systems.symbolic.names import EquationError, hint
-from cubie.systems.symbolic.reader import TIME, names_in, read
+from cubie.systems.symbolic.reader import TIME, read
+from cubie.systems.symbolic.text import as_text
 
 
 def naming(equations: Equations, names: Sequence[str]) -> Callable:
@@ -24,6 +26,11 @@ def naming(equations: Equations, names: Sequence[str]) -> Callable:
             raise EquationError(
                 f"`observables` names `{name}`, which is a state: it is in `y`, and `save_states=` "
                 "chooses which states are kept."
+            )
+        if name in equations.drivers:
+            raise EquationError(
+                f"`observables` names `{name}`, which is a driver: its value is an expression, "
+                f"{{'value': '{name}({TIME})'}}."
             )
         if name in equations.parameters:
             raise EquationError(
@@ -47,35 +54,37 @@ def defining(equations: Equations, given: Mapping[str, Any]) -> Callable:
     EquationError
         For an expression that cannot be read, and a name that is taken or not defined.
     """
-    texts = {name: as_text(side) for name, side in given.items()}
-    used = {name: names_in(name, text) for name, text in texts.items()}
+    has_equation = (*equations.states, *equations.quantities, *given)
+    sides = {name: read(name, as_text(side, has_equation)) for name, side in given.items()}
     kinds = {
         **dict.fromkeys(equations.parameters, "a parameter"),
+        **dict.fromkeys(equations.drivers, "a driver"),
         **dict.fromkeys(equations.quantities, "defined by the equations already"),
         **dict.fromkeys(equations.states, "a state"),
         TIME: "the time",
     }
-    for name in texts:
+    for name in sides:
         if name in kinds:
             raise EquationError(
                 f"`observables` defines `{name}`, which is {kinds[name]}: choose another name."
             )
         if name.startswith("_"):
             raise EquationError(f"`{name}` cannot be the name of a quantity.")
-        for other in used[name]:
-            if other not in kinds and other not in texts:
-                known = (*equations.states, *equations.quantities, *equations.parameters, *texts)
+        for other in sides[name].names:
+            if other not in kinds and other not in sides and other not in sides[name].called:
+                known = (*equations.states, *equations.quantities, *equations.parameters, *sides)
                 raise EquationError(
                     f"`{other}`, in the observable `{name}`, is not defined{hint(other, known)}"
                 )
+    require_drivers(sides, has_equation, equations.drivers, equations.drivers)
     lines, values = [], {}
-    for name in in_order_of_use(used, texts):
-        expression = read(name, texts[name])[0]
+    for name in in_order_of_use(sides, sides):
+        expression = sides[name].text
         if name.isidentifier():
             lines.append(f"{name} = {expression}")
             expression = name
         values[name] = expression
-    return _function(equations, lines, {name: values[name] for name in texts})
+    return _function(equations, lines, {name: values[name] for name in sides})
 
 
 def _function(equations: Equations, lines: Sequence[str], values: Mapping[str, str]) -> Callable:

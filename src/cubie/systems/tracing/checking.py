@@ -82,9 +82,9 @@ def _points(n_states, positive):
         yield 3.5, random.normal(0.0, 2.0, n_states)
 
 
-def sample_points(n_states, args):
+def sample_points(n_states, args, constants=frozenset()):
     """Return [(t, y, parameters)]: where a right-hand side is tried, with the first run's args."""
-    parameters = parameter_columns(args)[:, 0]
+    parameters = parameter_columns(args, constants=constants)[:, 0]
     return tuple((t, y, parameters) for t, y in _points(n_states, positive=True))
 
 
@@ -101,7 +101,7 @@ def _call(fun, t, y, args, given=None):
         return fun(np.float64(t), y.copy() if given is None else given, *args)
 
 
-def check_against_original(source, fun, args, results, returned, drivers=()):
+def check_against_original(source, fun, args, results, returned, drivers=(), constants=frozenset()):
     """Compare generated source with `fun`, at the points of `plain_results` and with any signs.
 
     Negative states come only now: a function that could be traced has no loop that might never
@@ -113,7 +113,7 @@ def check_against_original(source, fun, args, results, returned, drivers=()):
         When they differ, as they may when `fun` asks for types or looks behind the arguments.
     """
     rhs = evaluate_source(source, drivers)
-    parameters = list(parameter_columns(args)[:, 0])
+    parameters = list(parameter_columns(args, constants=constants)[:, 0])
     n_states = len(results[0][1])
     for t, y in _points(n_states, positive=False):
         # Outside its domain `fun` may raise where compiled code gives nan.

@@ -80,6 +80,10 @@ class Nodes:
         Id of a driver that was called -> its number, and the driver.
     tables : dict
         Content of a table that was looked up -> the driver made of it.
+    fixed : dict
+        Serial number of a parameter that is the same in all runs -> where it stands in args.
+    most_choices : int
+        Samples of the largest table that is a choice of each, as it can be nothing else.
     make : type
         Of its nodes.
     """
@@ -96,6 +100,8 @@ class Nodes:
         self.of_numpy = set()
         self.drivers = {}
         self.tables = {}
+        self.fixed = {}
+        self.most_choices = 0
 
     def node(self, op, *operands):
         """Return the one node of this operator and these operands."""
@@ -197,6 +203,26 @@ def integer_leaves(expr):
         else:
             stack.extend(node.operands)
     return frozenset(found)
+
+
+def fixed_under(values):
+    """Return where in args all that some values are computed from stands.
+
+    Nothing where one of them depends on the time, on a state, or on what differs between runs.
+    """
+    paths, stack, seen = set(), list(values), set()
+    while stack:
+        node = stack.pop()
+        if not isinstance(node, Node) or node.serial in seen:
+            continue
+        seen.add(node.serial)
+        if node.op in ("t", "y", "p"):
+            if node.serial not in node.graph.fixed:
+                return frozenset()
+            paths.add(node.graph.fixed[node.serial])
+        else:
+            stack.extend(node.operands)
+    return frozenset(paths)
 
 
 def describe(expr):

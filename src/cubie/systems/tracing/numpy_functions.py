@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from cubie.systems.drivers.recognised import table_of
-from cubie.systems.errors import Untraceable
+from cubie.systems.errors import NeedsConstants, Untraceable
 from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.arrays import (
     UNSET,
@@ -17,7 +17,7 @@ from cubie.systems.tracing.arrays import (
     traced,
 )
 from cubie.systems.tracing.expression import Expr
-from cubie.systems.tracing.nodes import operand
+from cubie.systems.tracing.nodes import fixed_under, operand
 
 FLOAT_KINDS = "fO"
 
@@ -107,11 +107,24 @@ FEW_SAMPLES = 8
 
 
 def interp(x, xp, fp, left=None, right=None, period=None):
-    """np.interp over a table whose knots are plain numbers."""
-    looked_up = period is not None or len(xp) > FEW_SAMPLES
-    table = table_of(xp, fp, left, right, period) if looked_up else None
-    if table is not None:
-        return elementwise(lambda x: _looked_up(x, table), x)
+    """np.interp; over more than a few samples they must be plain numbers of all runs.
+
+    Raises
+    ------
+    NeedsConstants
+        Where samples are parameters of all runs.
+    """
+    if period is not None or len(xp) > FEW_SAMPLES:
+        symbols = [a for a in (*xp, *fp, left, right, period) if isinstance(a, Expr)]
+        table = None if symbols else table_of(xp, fp, left, right, period)
+        if table is not None:
+            return elementwise(lambda x: _looked_up(x, table), x)
+        constants = fixed_under(symbols)
+        if constants:
+            raise NeedsConstants(constants)
+        if symbols:
+            graph = symbols[0].graph
+            graph.most_choices = max(graph.most_choices, len(xp))
     if period is not None:
         raise Untraceable("np.interp with a period, of values that depend on states or parameters")
     knots = [operand(knot) for knot in xp]

@@ -53,7 +53,7 @@ PRINTS = (
 )
 
 
-def trace_outputs(fun, n_states, args, leaves, baked, returned, changed=()):
+def trace_outputs(fun, n_states, args, leaves, baked, returned, changed=(), swept=None):
     """Return what `fun` returns as expressions, which leaves became constants, and a note.
 
     Parameters
@@ -64,9 +64,13 @@ def trace_outputs(fun, n_states, args, leaves, baked, returned, changed=()):
         Leaves known to be needed as plain ints.
     changed : list of (Record, key, value)
         What calls of `fun` on plain numbers changed.
+    swept : set of path, optional
+        Entries of args that differ between runs; others may become constants. None: nothing may.
 
     Raises
     ------
+    NeedsConstants
+        Where something must.
     Untraceable
         With the offending line of the user's code.
     RightHandSideError
@@ -77,7 +81,9 @@ def trace_outputs(fun, n_states, args, leaves, baked, returned, changed=()):
     way = next(ways)
     while True:
         try:
-            outputs, note = _trace_once(fun, n_states, args, leaves, baked, returned, changed, way)
+            outputs, note = _trace_once(
+                fun, n_states, args, leaves, baked, returned, changed, way, swept
+            )
             return outputs, baked, note
         except NeedsInteger as need:
             baked |= need.leaves
@@ -94,7 +100,7 @@ def trace_outputs(fun, n_states, args, leaves, baked, returned, changed=()):
             baked |= integers
 
 
-def _trace_once(fun, n_states, args, leaves, baked, returned, plainly_changed, way):
+def _trace_once(fun, n_states, args, leaves, baked, returned, plainly_changed, way, swept):
     graph = Graph(catching=lambda: rewire.catches)
     time = graph.leaf("t")
     states = [graph.leaf("y", i) for i in range(n_states)]
@@ -102,7 +108,7 @@ def _trace_once(fun, n_states, args, leaves, baked, returned, plainly_changed, w
     # Copies are made once: a rewired function may be reached on every path.
     rewire = Rewiring(watch, written_arrays(plainly_changed), way.choosing)
     copy: Any = rewire(fun, getattr(fun, "__name__", "fun"))
-    values = [_traced_leaf(graph, i, leaf, baked, rewire) for i, leaf in enumerate(leaves)]
+    values = [_traced_leaf(graph, i, leaf, baked, rewire, swept) for i, leaf in enumerate(leaves)]
     given = rebuild(args, leaves, values)
     _watch_containers(watch, given, "args")
     changed, plain, written = [], frozenset(graph.plain), set()
@@ -134,8 +140,22 @@ def _trace_once(fun, n_states, args, leaves, baked, returned, plainly_changed, w
         check_independent(result, outputs, first, graph)
     elif plainly_changed:
         raise refusal(plainly_changed)
-    notes = (side_effects(first), writes_to_states(written), PRINTS if rewire.printed else "")
+    notes = (
+        side_effects(first), writes_to_states(written), PRINTS if rewire.printed else "",
+        "" if swept is None else choices(graph.most_choices),
+    )  # fmt: skip
     return result, " ".join(filter(None, notes))
+
+
+def choices(n):
+    """Return a sentence about a table of `n` samples that is no table; none where there is none."""
+    if not n:
+        return ""
+    return (
+        f"np.interp takes {n} samples that are not the same numbers in all runs: each costs a "
+        "choice, at every call. Samples of each run are looked up where args have an "
+        "Interpolant(times, values) with a row of values for each, called as u(t)."
+    )
 
 
 def _watch_containers(watch, value, name):
@@ -149,7 +169,7 @@ def _watch_containers(watch, value, name):
             _watch_containers(watch, entry, f"{name}[{key!r}]")
 
 
-def _traced_leaf(graph, i, leaf, baked, rewire):
+def _traced_leaf(graph, i, leaf, baked, rewire, swept):
     if isinstance(leaf.value, Driver):
         return Argument(leaf.value, graph)
     if not leaf.numeric:
@@ -161,6 +181,8 @@ def _traced_leaf(graph, i, leaf, baked, rewire):
         parameter = graph.leaf("p", slot)
         if leaf.integer:
             graph.integers[parameter.serial] = i
+        if swept is not None and leaf.path not in swept:
+            graph.fixed[parameter.serial] = leaf.path
         slots.append(parameter)
     if not leaf.shape and not isinstance(leaf.value, np.ndarray):
         return slots[0] if isinstance(leaf.value, np.generic) else mark_plain(slots[0])
