@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from cubie.cli.errors import InputError, printable, reading
-from cubie.errors import nearest
+from cubie.cli.errors import InputError, meant, printable, reading, require_keys
 from cubie.systems.drivers.interpolant import Driver, Interpolant
 from cubie_planner.reading import read_bytes, read_text, shown
 
@@ -47,13 +46,7 @@ def read_drivers(target: str, given: Any) -> dict[str, Driver]:
 def _read(where: str, target: str, given: Any) -> Driver:
     if not isinstance(given, Mapping):
         raise InputError(f"{where} must be a table of {', '.join(KEYS)}")
-    for key in given:
-        if key not in KEYS:
-            close = nearest(key, KEYS)
-            hint = f" (did you mean `{close}`?)" if close else ""
-            raise InputError(
-                f"{where} has an unknown key `{key}`{hint}; a driver has {', '.join(KEYS)}"
-            )
+    require_keys(f"{where} has an", given, KEYS, "a driver has")
     inline = [key for key in INLINE if key in given]
     if "file" in given:
         if inline:
@@ -95,8 +88,7 @@ def _column(where: str, file: str, given: Any, names: Sequence[str], n: int) -> 
     if isinstance(given, str):
         if given in names:
             return names.index(given)
-        close = nearest(given, names)
-        hint = f" (did you mean `{close}`?)" if close else ""
+        hint = meant(given, names)
         there = f"has {', '.join(names)}" if names else "has no names of columns"
         raise InputError(f"{where}: there is no `{printable(given)}`{hint}; {file} {there}")
     if type(given) is not int or not 0 <= given < n:

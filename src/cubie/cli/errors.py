@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+
+from cubie.errors import nearest
 
 
 class InputError(Exception):
@@ -46,3 +48,24 @@ def one_line(error: object) -> str:
 def printable(text: str) -> str:
     """Return text with what cannot be printed, or is no character at all, as escapes."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def meant(given: str, known: Iterable[str]) -> str:
+    """Return `` (did you mean `x`?)`` for the word nearest to what was given, or nothing."""
+    close = nearest(given, known)
+    return f" (did you mean `{close}`?)" if close else ""
+
+
+def require_keys(where: str, given: Iterable[str], known: tuple[str, ...], whose: str) -> None:
+    """Refuse a table that has other keys than those known.
+
+    Raises
+    ------
+    InputError
+        With the nearest one, and all that there are; `whose` says of what: "a model has".
+    """
+    for key in given:
+        if key not in known:
+            raise InputError(
+                f"{where} unknown key `{key}`{meant(key, known)}; {whose} {', '.join(known)}"
+            )

@@ -18,8 +18,7 @@ import numpy as np
 from attrs import frozen
 
 from cubie.cli.drivers import read_drivers, require_called
-from cubie.cli.errors import InputError, one_line, reading
-from cubie.errors import nearest
+from cubie.cli.errors import InputError, meant, one_line, reading, require_keys
 from cubie.launch.kernel import DEFAULT_BLOCK_SIZE, BatchSolverKernel
 from cubie.sizes import parse_size
 from cubie.solver import Solver
@@ -76,8 +75,7 @@ def load_function(place: str, name: str) -> Callable:
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
-            close = nearest(part, [word for word in vars(found) if not word.startswith("_")])
-            hint = f" (did you mean `{close}`?)" if close else ""
+            hint = meant(part, [word for word in vars(found) if not word.startswith("_")])
             raise InputError(f"{where}: has no `{part}`{hint}")
         found = getattr(found, part)
     if not callable(found):
@@ -153,8 +151,7 @@ def _arguments(
     positional = {p.name: p.default for p in parameters if p.kind in kinds}
     for name in drivers:
         if name not in positional:
-            close = nearest(name, positional)
-            hint = f" (did you mean `{close}`?)" if close else ""
+            hint = meant(name, positional)
             raise InputError(f"--driver {name}: the function has no such argument{hint}")
     empty = inspect.Parameter.empty
     others = [name for name in positional if name not in drivers]
@@ -181,13 +178,7 @@ def _args(text: str) -> tuple:
 
 def from_equations(target: str, data: Mapping[str, Any], given: ModelOptions) -> Model:
     """Return the buffers of the integrator of a model file."""
-    for key in data:
-        if key not in MODEL_KEYS:
-            close = nearest(key, MODEL_KEYS)
-            hint = f" (did you mean `{close}`?)" if close else ""
-            raise InputError(
-                f"{target}: unknown key `{key}`{hint}; a model has {', '.join(MODEL_KEYS)}"
-            )
+    require_keys(f"{target}:", data, MODEL_KEYS, "a model has")
     options = data.get("options", {})
     if not isinstance(options, Mapping):
         raise InputError(f"{target}: `options` must be a table of options of solve_ivp")

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from attrs import evolve, frozen
 
-from cubie.cli.errors import InputError, one_line
+from cubie.cli.errors import InputError, meant, one_line
 from cubie.cli.objectives import COST
-from cubie.errors import nearest
 from cubie_planner import Location, Plan, Problem
 from cubie_planner.declarations.buffers import Buffer, BufferError
 from cubie_planner.gpu.cost import CostError
@@ -142,8 +141,7 @@ def buffer_named(problem: Problem, given: str) -> str:
     if len(found) > 1:
         raise InputError(f"--pin {given}: may be any of {', '.join(found)}; give the whole name")
     if not found:
-        close = nearest(given, [*ends.values(), *ends])
-        hint = f" (did you mean `{close}`?)" if close else ""
+        hint = meant(given, [*ends.values(), *ends])
         raise InputError(f"--pin {given}: there is no such buffer{hint}")
     return found[0]
 

@@ -189,20 +189,8 @@ def is_finite(value):
 
 def integer_leaves(expr):
     """Return the leaves of args under `expr` if all of them were given as ints, else nothing."""
-    found, stack, seen = set(), [expr], set()
-    while stack:
-        node = stack.pop()
-        if not isinstance(node, Node) or node.serial in seen:
-            continue
-        seen.add(node.serial)
-        if node.op in ("t", "y", "p"):
-            known = node.graph.integers.get(node.serial)
-            if known is None:
-                return frozenset()
-            found.add(known)
-        else:
-            stack.extend(node.operands)
-    return frozenset(found)
+    found = [leaf.graph.integers.get(leaf.serial) for leaf in leaves_under([expr])]
+    return frozenset() if None in found else frozenset(found)
 
 
 def fixed_under(values):
@@ -210,19 +198,22 @@ def fixed_under(values):
 
     Nothing where one of them depends on the time, on a state, or on what differs between runs.
     """
-    paths, stack, seen = set(), list(values), set()
+    paths = [leaf.graph.fixed.get(leaf.serial) for leaf in leaves_under(values)]
+    return frozenset() if None in paths else frozenset(paths)
+
+
+def leaves_under(values):
+    """Yield the times, states and arguments that values are computed from, each once."""
+    stack, seen = list(values), set()
     while stack:
         node = stack.pop()
         if not isinstance(node, Node) or node.serial in seen:
             continue
         seen.add(node.serial)
         if node.op in ("t", "y", "p"):
-            if node.serial not in node.graph.fixed:
-                return frozenset()
-            paths.add(node.graph.fixed[node.serial])
+            yield node
         else:
             stack.extend(node.operands)
-    return frozenset(paths)
 
 
 def describe(expr):
