@@ -68,7 +68,7 @@ class NewtonFunctions:
         improves the increment of a `Stage` until its equations hold. `matrix` is that of
         `prepare`. `eta` estimates how much of the last change is left as error, from equations
         solved before (1 at first). `fit` tells in which lanes the matrix is of use: it is
-        regular, and has solved the equations of the step before these. In others an infinite
+        regular, and has solved the step's earlier equations. In others an infinite
         pivot, or one that is far too large, makes changes of nothing; they are left unsolved.
         `iterations` are those taken (int32 lanes), `linear` those of the linear solver in them.
     again : callable
