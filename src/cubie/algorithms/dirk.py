@@ -191,9 +191,8 @@ class DIRKStep(ImplicitStep):
             enter_first(memory)
             first_stage(memory, t, state, parameters, stage_rhs)
             enter_stages(memory)
-            solved, iterations, linear = stages(
-                memory, launch, matrix, h, stage_rhs, accumulator, regular
-            )
+            found = stages(memory, launch, matrix, h, stage_rhs, accumulator, regular)
+            solved, iterations, linear = found
             enter_error(memory)
             filtered = estimate(memory, launch, matrix, h, stage_rhs, accumulator, proposed.error)
             enter_solution(memory)
@@ -240,10 +239,8 @@ class DIRKStep(ImplicitStep):
             base = alloc_base(memory, accumulator)
             increment = alloc_increment(memory, stage_rhs)
             buffers = StageBuffers(stage_rhs, accumulator, base, increment)
-            solved, iterations, linear, _, _ = chain(
-                memory, launch, matrix, h, buffers, h * 0.0 + one, regular
-            )
-            return solved, iterations, linear
+            found = chain(memory, launch, matrix, h, buffers, h * 0.0 + one, regular)
+            return found[0], found[1], found[2]
 
         return backend.device(stages)
 
@@ -262,13 +259,11 @@ class DIRKStep(ImplicitStep):
             for k in range(n):
                 increment[k] = h * gamma * guess(stage_rhs, k)
             stage = Stage(t + c * h, h, shift, state, parameters, base, increment)
-            fit, eta, iterations, linear = solve(memory, launch, matrix, stage, eta, fit)
-            solved, iterations, linear = again(
-                memory, launch, matrix, stage, fit, iterations, linear
-            )
+            fit, eta, taken, linear = solve(memory, launch, matrix, stage, eta, fit)
+            solved, taken, linear = again(memory, launch, matrix, stage, fit, taken, linear)
             for k in range(n):
                 stage_rhs[at + k] = increment[k] * shift
-            return solved, iterations, linear, eta, fit
+            return solved, taken, linear, eta, fit
 
         return backend.device(solve_stage)
 
