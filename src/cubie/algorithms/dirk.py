@@ -191,7 +191,8 @@ class DIRKStep(ImplicitStep):
             enter_first(memory)
             first_stage(memory, t, state, parameters, stage_rhs)
             enter_stages(memory)
-            solved, iterations, linear = stages(memory, launch, matrix, h, stage_rhs, accumulator)
+            found = stages(memory, launch, matrix, h, stage_rhs, accumulator, regular)
+            solved, iterations, linear = found
             enter_error(memory)
             filtered = estimate(memory, launch, matrix, h, stage_rhs, accumulator, proposed.error)
             enter_solution(memory)
@@ -234,12 +235,12 @@ class DIRKStep(ImplicitStep):
         alloc_increment = context.allocator("stage_increment")
         one = backend.constant(1.0)
 
-        def stages(memory, launch, matrix, h, stage_rhs, accumulator):
+        def stages(memory, launch, matrix, h, stage_rhs, accumulator, regular):
             base = alloc_base(memory, accumulator)
             increment = alloc_increment(memory, stage_rhs)
             buffers = StageBuffers(stage_rhs, accumulator, base, increment)
-            solved, _, iterations, linear = chain(memory, launch, matrix, h, buffers, h * 0.0 + one)
-            return solved, iterations, linear
+            found = chain(memory, launch, matrix, h, buffers, h * 0.0 + one, regular)
+            return found[0], found[1], found[2]
 
         return backend.device(stages)
 
@@ -251,20 +252,18 @@ class DIRKStep(ImplicitStep):
         c, gamma = backend.constant(self.tableau.c[i]), backend.constant(self.gamma)
         solve, again = newton.solve, newton.again
 
-        def solve_stage(memory, launch, matrix, h, buffers, eta):
+        def solve_stage(memory, launch, matrix, h, buffers, eta, fit):
             t, shift, state, parameters = matrix
             stage_rhs, increment = buffers.stage_rhs, buffers.increment
             base = form_base(h, state, buffers)
             for k in range(n):
                 increment[k] = h * gamma * guess(stage_rhs, k)
             stage = Stage(t + c * h, h, shift, state, parameters, base, increment)
-            solved, eta, iterations, linear = solve(memory, launch, matrix, stage, eta)
-            solved, iterations, linear = again(
-                memory, launch, matrix, stage, solved, iterations, linear
-            )
+            fit, eta, taken, linear = solve(memory, launch, matrix, stage, eta, fit)
+            solved, taken, linear = again(memory, launch, matrix, stage, fit, taken, linear)
             for k in range(n):
                 stage_rhs[at + k] = increment[k] * shift
-            return solved, eta, iterations, linear
+            return solved, taken, linear, eta, fit
 
         return backend.device(solve_stage)
 

@@ -146,7 +146,9 @@ class FIRKStep(ImplicitStep):
             predict(h, alloc_step(memory, None), increment)
             given = with_stack(parameters, alloc_stack(memory, None))
             stage = Stage(t, h, shift, state, given, state, increment)
-            solved, _, iterations, linear = solve(memory, launch, matrix, stage, h * zero + one)
+            solved, _, iterations, linear = solve(
+                memory, launch, matrix, stage, h * zero + one, regular
+            )
             solved, iterations, linear = again(
                 memory, launch, matrix, stage, solved, iterations, linear
             )

@@ -104,9 +104,11 @@ def checked_gamma(tableau: DIRKTableau, no_mass: bool) -> float:
 def then(before: Callable, after: Callable) -> Callable:
     """Return one function that solves two stages in order."""
 
-    def both(memory, launch, matrix, h, buffers, eta):
-        solved, eta, iterations, linear = before(memory, launch, matrix, h, buffers, eta)
-        also, eta, more_iterations, more_linear = after(memory, launch, matrix, h, buffers, eta)
-        return solved & also, eta, iterations + more_iterations, linear + more_linear
+    def both(memory, launch, matrix, h, buffers, eta, fit):
+        solved, iterations, linear, eta, fit = before(memory, launch, matrix, h, buffers, eta, fit)
+        also, more_iterations, more_linear, eta, fit = after(
+            memory, launch, matrix, h, buffers, eta, fit
+        )
+        return solved & also, iterations + more_iterations, linear + more_linear, eta, fit
 
     return both

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from cubie.backend import Backend, absolute
+from cubie.backend import Backend, absolute, select
 from cubie.solvers.contract import Blocks
 from cubie.solvers.elimination import Position
+from cubie.solvers.lu_source import LARGE, LESS
 from cubie.systems.generated import load_module
 
 
@@ -99,6 +100,8 @@ def _real_factorise(backend: Backend, n: int, at: int, eigenvalue, add_mass: Cal
                 terms = terms + absolute(lu[at + m * n + k] * lu[at + k * n + m])
             ok = ok & (absolute(pivot) > eps * terms)
             inverse = one / pivot
+            # With a reciprocal of nothing changes would be nothing, and pass for small ones.
+            ok = ok & (absolute(inverse) > one - one)
             lu[diagonal] = inverse
             for i in range(k + 1, n):
                 lu[at + k * n + i] = lu[at + k * n + i] * inverse
@@ -115,6 +118,7 @@ def _complex_factorise(
     backend: Backend, n: int, at: int, eigenvalue: complex, add_mass: Callable
 ) -> Callable:
     real, imaginary = backend.constant(eigenvalue.real), backend.constant(eigenvalue.imag)
+    large, smaller = backend.constant(LARGE), backend.constant(LESS)
     size = n * n
     below = at + size  # where the imaginary parts are
 
@@ -136,7 +140,10 @@ def _complex_factorise(
                     absolute(lu[at + right]) + absolute(lu[below + right])
                 )
             ok = ok & (found > eps * terms)
-            scale = one / (re * re + im * im)
+            less = select(found > large, smaller, one)
+            re, im = re * less, im * less
+            scale = less / (re * re + im * im)
+            ok = ok & (scale > one - one)
             re, im = re * scale, -im * scale
             lu[at + diagonal] = re
             lu[below + diagonal] = im

@@ -18,12 +18,16 @@ from attrs import field, frozen
 from cubie.solvers.contract import Blocks
 from cubie.solvers.elimination import Elimination, Position
 
+# Squares of pivots that are this large may overflow in single precision: they are taken of so much
+# smaller ones.
+LARGE, LESS = 2.0**60, 2.0**-66
+
 _HEADER = '''"""Sparse LU factors of {n} x {n}: {slots} entries a block, {blocks} block(s).
 
 Written by cubie: changes are overwritten.
 """
 
-from cubie.backend import absolute
+from cubie.backend import absolute, select
 '''
 
 
@@ -110,6 +114,10 @@ class _Real:
     def reciprocal(self, name: str, value: str) -> list[str]:
         return [f"{name} = one / {value}"]
 
+    def divisor(self, name: str) -> str:
+        """Return what of a reciprocal is zero where a pivot, or its square, is out of range."""
+        return f"absolute({name})"
+
     def size(self, value: str, real: bool = False) -> str:
         return f"absolute({value})"
 
@@ -130,10 +138,15 @@ class _Complex:
 
     def reciprocal(self, name: str, value: str) -> list[str]:
         return [
-            f"size = one / ({value} * {value} + {value}_i * {value}_i)",
+            f"less = select({self.size(value)} > one * {LARGE!r}, one * {LESS!r}, one)",
+            f"{value}, {value}_i = {value} * less, {value}_i * less",
+            f"size = less / ({value} * {value} + {value}_i * {value}_i)",
             f"{name} = {value} * size",
             f"{name}_i = -{value}_i * size",
         ]
+
+    def divisor(self, name: str) -> str:
+        return "size"
 
     def size(self, value: str, real: bool = False) -> str:
         return f"absolute({value})" if real else f"(absolute({value}) + absolute({value}_i))"
@@ -218,6 +231,8 @@ class _BlockText:
             ]
             lines.append(f"ok = ok & ({terms[0]} > eps * ({' + '.join(terms)}))")
             lines += arithmetic.reciprocal(f"e{slot}", "d")
+            # With a reciprocal of nothing changes would be nothing, and pass for small ones.
+            lines.append(f"ok = ok & ({arithmetic.divisor(f'e{slot}')} > one - one)")
         return lines
 
     def solve(self) -> str:

@@ -69,7 +69,7 @@ class NewtonSolver(NewtonParts):
         fading, tiny = backend.constant(FADING), backend.constant(1e-16)
         zero = backend.constant(0.0)
 
-        def solve(memory, launch, matrix, stage, eta):
+        def solve(memory, launch, matrix, stage, eta, fit):
             residual = alloc_residual(memory, None)
             delta = alloc_delta(memory, residual)
             count = alloc_count(memory, None)
@@ -77,9 +77,8 @@ class NewtonSolver(NewtonParts):
             clear(h, count)
             eta = exp2(fading * log2(maximum(eta, tiny)))
             previous = h * zero
-            active = h == h
-            solved = h != h
-            iterations = select(active, 0, 0)
+            active, solved = fit, h != h
+            iterations = select(solved, 0, 0)
             while any_lane(active):
                 usable = change(memory, launch, stage, matrix, residual, delta, count, active)
                 previous, eta, converged, goes_on = judge(

@@ -64,11 +64,13 @@ class NewtonFunctions:
         ``prepare(memory, launch, matrix) -> regular``: builds the `Matrix` at the step's start;
         the mask tells where it can be solved with.
     solve : callable
-        ``solve(memory, launch, matrix, stage, eta) -> (solved, eta, iterations, linear)``:
+        ``solve(memory, launch, matrix, stage, eta, fit) -> (solved, eta, iterations, linear)``:
         improves the increment of a `Stage` until its equations hold. `matrix` is that of
         `prepare`. `eta` estimates how much of the last change is left as error, from equations
-        solved before (1 at first). `iterations` are those taken (int32 lanes), `linear`
-        those of the linear solver in them.
+        solved before (1 at first). `fit` tells in which lanes the matrix is of use: it is
+        regular, and has solved the step's earlier equations. In others an infinite
+        pivot, or one that is far too large, makes changes of nothing; they are left unsolved.
+        `iterations` are those taken (int32 lanes), `linear` those of the linear solver in them.
     again : callable
         ``again(memory, launch, matrix, stage, solved, iterations, linear)
         -> (solved, iterations, linear)``, after `solve`: where no smaller step will be tried,

@@ -13,7 +13,10 @@ asks for, and says nothing of how good the step is. Where stages are coupled the
 all their Jacobians, see `cubie.solvers.stage_jacobians`.
 
 All lanes of a group rebuild when one does, each where its own matrix is to be: what a lane gets
-does not depend on its neighbours.
+does not depend on its neighbours, which find the matrix of their step's start after it. A lane
+that was looked at again is so in all later stages of its step. A matrix may be so much too large
+that only parts of the changes are left, which are small and shrink: that it solves some equations
+of a step is what it is trusted by with the next ones.
 """
 
 from __future__ import annotations
@@ -150,11 +153,6 @@ def _build_iterate(newton: NewtonParts, context: BuildContext) -> Callable:
             solved = solved | judged.converged
             previous, eta = judged.size, judged.eta
             active = active & ~judged.converged & (iterations < most)
-        # The stages that follow find the matrix of the step's start again.
-        enter(memory)
-        for i in range(n):
-            point[i] = state[i]
-        prepare(memory, launch, Matrix(matrix.t, shift, point, stage.parameters))
         return solved, iterations, taken(h, count)
 
     return iterate
