@@ -222,7 +222,7 @@ class Solver:
         dtype = settings.run_dtype(y0)
         prepared = self._prepared_for(setup, batch, times, dtype, content)
         self._last = prepared.kernel
-        if key is not None and is_worth_keeping(batch, n_times or 0):
+        if key is not None and is_worth_keeping(prepared, batch, n_times or 0):
             setup.recurring.put(key, RecurringSolve(prepared, batch, given))
         first_step = settings.checked_first_step(prepared.adaptive, span)
         return prepared.run(batch, span, times, first_step)
