@@ -231,7 +231,8 @@ class Solver:
 
         batch, prepared = self._splits.prepare(y0, given, content, prepare)
         self._last = prepared.kernel
-        if key is not None and not batch.constants and is_worth_keeping(batch, n_times or 0):
+        worth_it = is_worth_keeping(prepared, batch, n_times or 0)
+        if key is not None and not batch.constants and worth_it:
             setup.recurring.put(key, RecurringSolve(prepared, batch, given))
         first_step = settings.checked_first_step(prepared.adaptive, span)
         return prepared.run(batch, span, times, first_step)

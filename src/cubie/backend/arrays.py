@@ -25,9 +25,10 @@ class KernelInputs(NamedTuple):
     time_span: Any  # (4,) dtype
     tolerances: Any  # rtol then atol; (2,) or (2 n,) dtype
     step_limits: Any  # (2,) dtype: first step, largest step
-    limits: Any  # (5,) int64: attempted steps a run may use; times to save; `Stops.shape`
+    limits: Any  # (5,) int64: attempted steps every run may use; times to save; `Stops.shape`
     stops: Any  # dtype: [field][stop][column], see `cubie.launch.stops.Stops`
-    stop_counts: Any  # int32: [stop][column], see there
+    # int32: [stop][column], see there; with breaks also [column], attempted steps of that run
+    stop_counts: Any
     driver_samples: Any  # dtype: see `cubie.systems.drivers.tables`
     driver_layout: Any  # int64: see there
 

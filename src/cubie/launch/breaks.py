@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from attrs import field, frozen
 
 from cubie.errors import InvalidProblem
 from cubie.systems.drivers.interpolant import Driver
@@ -12,23 +13,113 @@ from cubie.systems.drivers.interpolant import Driver
 MOST_BREAKS = 10_000_000  # of a run
 
 
+@frozen(eq=False)
+class OwnTimes:
+    """Times of which each run has its own.
+
+    Attributes
+    ----------
+    times : ndarray (T,)
+    marks : ndarray (T,) int
+        The row of `chosen` that tells who has a time.
+    chosen : ndarray (K, n_runs) bool
+    """
+
+    times: np.ndarray
+    marks: np.ndarray
+    chosen: np.ndarray
+
+    def of(self, runs: slice) -> np.ndarray:
+        """Return the times of some runs, (R, most of a run); NaN where a run has fewer."""
+        run, at = np.nonzero(self.chosen[:, runs].T[:, self.marks])
+        counts = np.bincount(run, minlength=self.chosen[:, runs].shape[1])
+        found = np.full((len(counts), counts.max(initial=0)), np.nan)
+        place = np.arange(len(run)) - np.repeat(np.cumsum(counts) - counts, counts)
+        found[run, place] = self.times[at]
+        return found
+
+
+@frozen(eq=False)
+class Breaks:
+    """Times that no step crosses, in any order; those outside the span do not count.
+
+    Attributes
+    ----------
+    shared : ndarray (B,)
+        Of all runs.
+    own : tuple of OwnTimes
+    rows : ndarray (n_runs, B) or None
+        A row for each run.
+    """
+
+    shared: np.ndarray
+    own: tuple[OwnTimes, ...] = field(default=())
+    rows: np.ndarray | None = None
+
+    @classmethod
+    def given(cls, breakpoints: np.ndarray | None, *found: np.ndarray | OwnTimes) -> Breaks:
+        """Return breakpoints (B,) or (n_runs, B), or none, and what was found beside them."""
+        shared = [times for times in found if isinstance(times, np.ndarray)]
+        own = tuple(times for times in found if isinstance(times, OwnTimes))
+        rows = None
+        if breakpoints is not None and breakpoints.ndim == 1:
+            shared.insert(0, breakpoints)
+        elif breakpoints is not None and np.array_equal(breakpoints[1:], breakpoints[:-1]):
+            shared.insert(0, breakpoints[0])
+        else:
+            rows = breakpoints
+        return cls(np.concatenate([np.zeros(0), *shared]), own, rows)
+
+    @property
+    def columns(self) -> int:
+        """1 where all runs have the same, else the number of runs."""
+        if self.rows is not None:
+            return len(self.rows)
+        return self.own[0].chosen.shape[1] if self.own else 1
+
+    @property
+    def width(self) -> int:
+        """How many times a row of `of` has at most."""
+        rows = 0 if self.rows is None else self.rows.shape[1]
+        return len(self.shared) + rows + sum(len(own.times) for own in self.own)
+
+    def of(self, runs: slice) -> np.ndarray:
+        """Return the times of some runs, (R, at most `width`); NaN where a run has fewer."""
+        n = len(range(*runs.indices(self.columns)))
+        parts = [np.broadcast_to(self.shared, (n, len(self.shared)))]
+        if self.rows is not None:
+            parts.append(self.rows[runs])
+        parts += [own.of(runs) for own in self.own]
+        return np.concatenate(parts, axis=1)
+
+
 def breaks_within(
     span: tuple[float, float], breakpoints: np.ndarray | None, drivers: Sequence[Driver]
-) -> np.ndarray:
-    """Return all times that no step should cross, (B,) or (n_runs, B)."""
+) -> Breaks:
+    """Return all times that no step should cross; of each run, where those of runs differ."""
     low, high = min(span), max(span)
-    found = [_of_driver(driver, low, high) for driver in drivers]
-    if breakpoints is None or breakpoints.ndim == 1:
-        return np.concatenate([np.zeros(0) if breakpoints is None else breakpoints, *found])
-    shared = np.concatenate([np.zeros(0), *found])
-    return np.concatenate([breakpoints, np.tile(shared, (len(breakpoints), 1))], axis=1)
+    return Breaks.given(breakpoints, *(_of_driver(driver, low, high) for driver in drivers))
 
 
-def _of_driver(driver: Driver, low: float, high: float) -> np.ndarray:
+def _of_driver(driver: Driver, low: float, high: float) -> np.ndarray | OwnTimes:
     """Return the times in a span where a driver jumps, or has a kink."""
+    times, marks = _times_of_driver(driver, low, high)
+    if driver.breaks_of_runs is None:
+        return times
+    used, marks = np.unique(marks, return_inverse=True)
+    chosen = driver.breaks_of_runs[used]
+    # Where runs differ outside of the span only, they have the same in it.
+    if np.array_equal(chosen[:, 1:], chosen[:, :-1]):
+        return times[chosen[:, 0][marks]]
+    return OwnTimes(times, marks, chosen)
+
+
+def _times_of_driver(driver: Driver, low: float, high: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return times in a span where a run has a break, and which of the driver's breaks that is."""
     knots, breaks = driver.pieces.knots, driver.breaks
     if not driver.pieces.periodic or not len(breaks):
-        return breaks[(breaks >= low) & (breaks <= high)]
+        within = np.flatnonzero((breaks >= low) & (breaks <= high))
+        return breaks[within], within
     period = knots[-1] - knots[0]
     first, last = np.floor((low - knots[0]) / period), np.floor((high - knots[0]) / period)
     if (last - first + 1) * len(breaks) > MOST_BREAKS:
@@ -39,4 +130,6 @@ def _of_driver(driver: Driver, low: float, high: float) -> np.ndarray:
         )
     shifts = period * np.arange(first, last + 1)
     times = (breaks[None, :] + shifts[:, None]).reshape(-1)
-    return times[(times >= low) & (times <= high)]
+    marks = np.tile(np.arange(len(breaks)), len(shifts))
+    within = (times >= low) & (times <= high)
+    return times[within], marks[within]

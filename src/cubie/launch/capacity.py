@@ -64,11 +64,9 @@ class Kept(NamedTuple):
         ------
         OutputsTooLarge
         """
-        if n_bytes <= ALWAYS_THERE:
-            return
-        for place, free in (("of memory", free_bytes()), ("on the device", on_device())):
-            if free is not None and n_bytes > free:
-                raise self.refusal(n_points, n_bytes, free, place, n_summaries)
+        lacking = shortage(n_bytes, on_device)
+        if lacking is not None:
+            raise self.refusal(n_points, n_bytes, *lacking, n_summaries)
 
     def refusal(
         self,
@@ -135,6 +133,19 @@ class Kept(NamedTuple):
 
 # Found again: of a small solve, making it anew would be a noticeable part.
 kept_of = lru_cache(maxsize=32)(Kept)
+
+
+def shortage(n_bytes: int, on_device: Free) -> tuple[int, str] | None:
+    """Return how much there is of what cannot hold so many bytes, and what that is; else None.
+
+    ``on_device()`` returns what a device has left that has memory of its own.
+    """
+    if n_bytes <= ALWAYS_THERE:
+        return None
+    for place, free in (("of memory", free_bytes()), ("on the device", on_device())):
+        if free is not None and n_bytes > free:
+            return free, place
+    return None
 
 
 def free_for(n_bytes: int) -> int | None:

@@ -25,7 +25,8 @@ from cubie.buffers import BufferRegistry, Layout
 from cubie.errors import InvalidOption, InvalidProblem, UnknownOption
 from cubie.factory import LOCATIONS, BuildCache
 from cubie.integrator import SingleIntegratorRun
-from cubie.launch.capacity import Kept
+from cubie.launch.breaks import Breaks
+from cubie.launch.capacity import Free, Kept, no_device
 from cubie.launch.outputs import make_outputs
 from cubie.launch.stops import lay_out_stops
 from cubie.run.saving import SaveMode
@@ -254,24 +255,23 @@ def make_inputs(
     counted: bool = False,
     reads_time: bool = False,
     drivers: Sequence[Pieces] = (),
-    breaks: np.ndarray | None = None,
+    breaks: Breaks | None = None,
+    on_device: Free = no_device,
     window: tuple[float, float] = (0.0, math.inf),
 ) -> KernelInputs:
     """Lay the inputs out for the kernel; see `KernelInputs` for the shapes.
 
-    `drivers` are what the right-hand side calls, and `breaks` times that no step crosses;
-    `reads_time` tells that the right-hand side depends on the time, and `counted` that all steps
-    have the size `first_step`, or `max_step` if that is smaller. `window` are the times, from the
-    start of a run, between which summaries look at it.
+    `drivers` are what the right-hand side calls, and `breaks` times that no step crosses, which
+    `on_device()` bytes can hold (see `lay_out_stops`); `reads_time` tells that the right-hand side
+    depends on the time, and `counted` that all steps have the size `first_step`, or `max_step` if
+    that is smaller. `window` are the times, from the start of a run, between which summaries look
+    at it.
     """
     dtype = np.dtype(dtype)
     step, largest = min(first_step, max_step), float(np.finfo(dtype).max)
-    stops = lay_out_stops(t_span, save_times, step if counted else None, dtype, reads_time, breaks)
+    sizes = step if counted else None
+    stops = lay_out_stops(t_span, save_times, sizes, dtype, reads_time, breaks, on_device)
     n_times = 0 if save_times is None else len(save_times)
-
-    # Steps that end at a time to save, or at a break, do not count: each may cost one.
-    n_cut = n_times if breaks is None else len(stops.counts)
-    attempts = min(max_steps + n_cut, checks.LARGEST_COUNT)
 
     def real(values) -> np.ndarray:
         with np.errstate(over="ignore", under="ignore"):  # looked at below
@@ -298,9 +298,9 @@ def make_inputs(
         time_span=real([stops.start, stops.direction, window[0], min(window[1], largest)]),
         tolerances=real(tolerances),
         step_limits=real(limits),
-        limits=np.array([attempts, n_times, *stops.shape], dtype=np.int64),
+        limits=np.array([stops.least_attempts(max_steps), n_times, *stops.shape], np.int64),
         stops=stops.fields.reshape(-1),
-        stop_counts=stops.counts.reshape(-1),
+        stop_counts=stops.counts_and_attempts(max_steps),
         driver_samples=samples,
         driver_layout=layout,
     )

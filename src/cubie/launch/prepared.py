@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import cached_property, partial
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from attrs import field, frozen
 
 from cubie.backend import Interrupted, KernelInputs, OutputBlock
-from cubie.launch.breaks import breaks_within
+from cubie.launch.breaks import Breaks, breaks_within
 from cubie.launch.capacity import kept_of
 from cubie.launch.kernel import BatchSolverKernel, make_inputs
 from cubie.launch.outputs import PerRun, make_outputs, mark_unwritten
@@ -17,7 +18,7 @@ from cubie.launch.points import Points
 from cubie.launch.results import Result, ResultKind, Work, with_partial_result
 from cubie.launch.staging import Staging
 from cubie.launch.steps import Room, StepsSolve
-from cubie.launch.stops import FIELDS, Stops, lay_out_stops
+from cubie.launch.stops import FIELDS, FIELDS_WITH_BREAKS, Stops, lay_out_stops
 from cubie.launch.summaries import EVER, Window
 from cubie.run.saving import SaveMode, sizes_of
 from cubie.systems import Batch, System, inconsistency, note_on_index
@@ -108,6 +109,7 @@ class PreparedSolve:
             window=self.window_of(span),
             drivers=self._pieces(batch),
             breaks=self._breaks(span, batch),
+            on_device=self.kernel.compiled.free_bytes,
         )
 
     def window_of(self, span: Span) -> Span:
@@ -119,7 +121,7 @@ class PreparedSolve:
         called = [s.drivers_of(batch.drivers) for s in systems if s is not None]
         return [driver.pieces for drivers in called for driver in drivers]
 
-    def _breaks(self, span: Span, batch: Batch) -> np.ndarray | None:
+    def _breaks(self, span: Span, batch: Batch) -> Breaks | None:
         """Return the times that no step crosses; None where the kernel knows of none."""
         if not self.kernel.integrator.loop.system.breakpoints:
             return None
@@ -136,8 +138,8 @@ class PreparedSolve:
     def stops(self, span: Span, times: np.ndarray | None, first_step: float, batch: Batch) -> Stops:
         """Return where the steps of runs must land; see `lay_out_stops`."""
         step = None if self.adaptive else min(first_step, self.max_step)
-        breaks = self._breaks(span, batch)
-        return lay_out_stops(span, times, step, self.dtype, self.reads_time, breaks)
+        breaks, on_device = self._breaks(span, batch), self.kernel.compiled.free_bytes
+        return lay_out_stops(span, times, step, self.dtype, self.reads_time, breaks, on_device)
 
     def launch(
         self,
@@ -269,7 +271,8 @@ class RecurringSolve:
             # The states may be those of the batch itself, which other threads lay out too.
             inputs = inputs._replace(initial_state=inputs.initial_state.copy())
             stops = partial(prepared.stops, batch=batch)
-            staging = Staging(inputs, batch, self._args, stops, prepared.window_of)
+            window, max_steps = prepared.window_of, prepared.max_steps
+            staging = Staging(inputs, batch, self._args, stops, window, max_steps)
         # Not used again where anything raises: a signal may have come between two of its writes.
         inputs = staging.fill(y0, args, span, times, first_step)
         result = prepared.launch(inputs, batch, span, times)
@@ -277,7 +280,14 @@ class RecurringSolve:
         return result
 
 
-def is_worth_keeping(batch: Batch, n_times: int) -> bool:
+def is_worth_keeping(prepared: PreparedSolve, batch: Batch, n_times: int) -> bool:
     """Tell whether laying out the inputs is much of the work of a solve."""
+    breakpoints = prepared.breakpoints
     n_stops = FIELDS * n_times
+    if breakpoints is not None:
+        n_stops = (
+            FIELDS_WITH_BREAKS
+            * (n_times + breakpoints.shape[-1])
+            * math.prod(breakpoints.shape[:-1])
+        )
     return batch.y0.size + batch.parameters.size + n_stops <= MAX_STAGED_ELEMENTS

@@ -61,6 +61,7 @@ class Staging:
         ``stops(span, times, first_step)``: where the steps of runs must land.
     window : callable
         ``window(span)``: between which times from the start of runs summaries look at them.
+    max_steps : int
     """
 
     def __init__(
@@ -70,8 +71,9 @@ class Staging:
         args: tuple[Any, ...],
         stops: Callable[[tuple[float, float], np.ndarray | None, float], Stops],
         window: Callable[[tuple[float, float]], tuple[float, float]],
+        max_steps: int,
     ):
-        self.inputs = inputs
+        self.inputs, self._max_steps = inputs, max_steps
         self._stops, self._window = stops, window
         self._known: tuple[Any, ...] | None = None
         self._rounds = inputs.stops.dtype != np.float64
@@ -123,14 +125,15 @@ class Staging:
     ) -> None:
         """Tell the clock where the runs start and stop."""
         inputs, stops = self.inputs, self._stops(span, times, first_step)
-        if stops.counts.size != inputs.stop_counts.size:
+        fields, counts = stops.fields.reshape(-1), stops.counts_and_attempts(self._max_steps)
+        if stops.shape != tuple(inputs.limits[2:].tolist()):
             # The last time to save at was the end, or is no longer; or breaks lie elsewhere.
-            fields, counts = stops.fields.reshape(-1), stops.counts.reshape(-1)
             self.inputs = inputs = inputs._replace(stops=fields, stop_counts=counts)
             inputs.limits[2:] = stops.shape
+        else:
+            inputs.stops[...], inputs.stop_counts[...] = fields, counts
+        inputs.limits[0] = stops.least_attempts(self._max_steps)
         inputs.time_span[0], inputs.time_span[1] = stops.start, stops.direction
         inputs.time_span[2:] = self._window(span)
-        inputs.stops[...] = stops.fields.reshape(-1)
-        inputs.stop_counts[...] = stops.counts.reshape(-1)
         inputs.step_limits[0] = min(first_step, inputs.step_limits[1])
         self._known = (span, first_step) if times is None else None

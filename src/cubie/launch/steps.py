@@ -8,6 +8,7 @@ several, each with runs from everywhere in the batch, as neighbours are often al
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -100,7 +101,7 @@ class StepsSolve:
         self._gathered: Gathered | None = None  # where one launch is not enough
         self._latest: tuple[np.ndarray | None, OutputBlock | None] = None, None
         exact, at_least = points_of_steps(inputs)
-        self._exact, self._most = exact, int(inputs.limits[0]) + 1
+        self._exact, self._most = exact, most_points(inputs)
         self._least = n_points = min(at_least, self._most)
         kept.require(n_points, n_points * kept.n_runs * kept.bytes_per_point)
 
@@ -253,14 +254,20 @@ def points_of_steps(inputs: KernelInputs) -> tuple[int, int]:
 
     The first is 0 where step sizes are chosen as the run goes.
     """
-    columns = int(inputs.limits[3])
-    counted = inputs.stop_counts[-columns:]
+    n_stops, columns = inputs.limits[2:4].tolist()
+    counted = inputs.stop_counts[(n_stops - 1) * columns : n_stops * columns]
     if counted[0]:
         at_least = int(counted.min()) + 1
         return (at_least if counted.max() < at_least else 0), at_least
-    elapsed = float(inputs.stops[len(inputs.stop_counts) - 1])
+    elapsed = float(inputs.stops[n_stops * columns - 1])
     at_least = elapsed / float(inputs.step_limits[1])
     return 0, int(min(at_least, LARGEST_COUNT)) + 1
+
+
+def most_points(inputs: KernelInputs) -> int:
+    """Return how many points a run may have at most: its attempts, and where it starts."""
+    attempts = inputs.stop_counts[math.prod(inputs.limits[2:4].tolist()) :]  # of runs with breaks
+    return int(attempts.max(initial=inputs.limits[0])) + 1
 
 
 def inputs_of_runs(inputs: KernelInputs, n_runs: int, runs: np.ndarray) -> KernelInputs:
@@ -275,9 +282,8 @@ def inputs_of_runs(inputs: KernelInputs, n_runs: int, runs: np.ndarray) -> Kerne
         offsets = np.arange(len(offsets)) * len(runs)
     limits, stops, counts = inputs.limits, inputs.stops, inputs.stop_counts
     if limits[4]:
-        shape = int(limits[2]), n_runs
-        stops = stops.reshape(-1, *shape).take(runs, axis=2).ravel()
-        counts = counts.reshape(shape).take(runs, axis=1).ravel()
+        stops = stops.reshape(-1, int(limits[2]), n_runs).take(runs, axis=2).ravel()
+        counts = counts.reshape(-1, n_runs).take(runs, axis=1).ravel()
         limits = limits.copy()
         limits[3] = len(runs)
     samples, layout = of_runs(inputs.driver_samples, inputs.driver_layout, n_runs, runs)

@@ -6,10 +6,16 @@ the run: what is lost by rounding does not depend on how far from zero a run sta
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 from attrs import frozen
 
-from cubie.errors import InvalidProblem
+from cubie import checks
+from cubie.errors import InvalidProblem, OutOfMemory
+from cubie.launch.breaks import Breaks
+from cubie.launch.capacity import ALWAYS_THERE, Free, no_device, shortage, takes
+from cubie.launch.merged import merge, most_of_a_row
 
 FIELDS = 4  # rows of `Stops.fields`; with breaks there are
 FIELDS_WITH_BREAKS = 8
@@ -20,9 +26,8 @@ SLIVER = 1e-6
 # or by no more than rounding of the times that were given: spacings of the largest.
 ROUNDINGS = 4
 
-# Breaks that are no farther apart are one; on each side of it up to so much is not asked for.
-ROUNDINGS_OF_BREAKS = 4
-ROUNDINGS_AT_BREAKS = 16
+# Breaks of so many numbers are laid out together: of few runs in large memory, or many.
+NUMBERS_AT_ONCE = 2**17
 
 # Of a span, at most, may lie between neighbouring numbers that a right-hand side reads as time.
 COARSEST = 1e-4
@@ -33,7 +38,8 @@ class Stops:
     """Stops of a run, S of them, the last one its end; see the stops of `cubie.run.clock`.
 
     Where there are breaks, fields and counts have a further axis, of one column for all runs or one
-    for each; runs with fewer stops have their end several times.
+    for each; runs with fewer stops have their end several times. So what they take grows with the
+    number of runs times the most stops of a run: `size_of` bytes.
 
     Attributes
     ----------
@@ -46,12 +52,15 @@ class Stops:
         is a time to save at, and whether it is a break: (8, S, columns).
     counts : ndarray (S,) int32
         Steps of given size from the start of the run; 0 where step sizes are chosen.
+    cut : ndarray (columns,) int
+        How many steps of a run end early, at a time to save or at a break.
     """
 
     start: float
     direction: float
     fields: np.ndarray
     counts: np.ndarray
+    cut: np.ndarray
 
     @property
     def columns(self) -> int:
@@ -63,6 +72,29 @@ class Stops:
         """What a launch is told: S, columns, and how far apart the columns of two runs are."""
         return len(self.counts), self.columns, int(self.columns > 1)
 
+    def least_attempts(self, max_steps: int) -> int:
+        """Return how many attempts every run may make.
+
+        Steps that end at a time to save, or at a break, do not count: each may cost one.
+        """
+        return min(max_steps + int(self.cut.min()), checks.LARGEST_COUNT)
+
+    def counts_and_attempts(self, max_steps: int) -> np.ndarray:
+        """Return what a launch is told, flat: `counts`, and with breaks the attempts of each run.
+
+        Those are a further row: a run is not given more for the breaks of others.
+        """
+        if self.counts.ndim == 1:
+            return self.counts
+        attempts = np.minimum(max_steps + self.cut, checks.LARGEST_COUNT)
+        return np.concatenate([self.counts.reshape(-1), attempts.astype(np.int32)])
+
+
+def size_of(n_stops: int, columns: int, dtype: np.dtype) -> int:
+    """Return how many bytes the stops of runs with breaks take."""
+    one = FIELDS_WITH_BREAKS * np.dtype(dtype).itemsize + np.dtype(np.int32).itemsize
+    return n_stops * columns * one
+
 
 def lay_out_stops(
     span: tuple[float, float],
@@ -70,7 +102,8 @@ def lay_out_stops(
     step: float | None,
     dtype: np.dtype,
     reads_time: bool = False,
-    breaks: np.ndarray | None = None,
+    breaks: Breaks | None = None,
+    on_device: Free = no_device,
 ) -> Stops:
     """Return the stops of runs over `span` that save at `times`.
 
@@ -84,11 +117,15 @@ def lay_out_stops(
     dtype : dtype
     reads_time : bool
         Whether the right-hand side, or an observable, depends on the time itself.
-    breaks : ndarray (B,) or (n_runs, B), optional
-        Times that no step crosses, in any order; those outside the span do not count.
+    breaks : Breaks, optional
+        Times that no step crosses.
+    on_device : callable
+        ``on_device()``: bytes that a device with memory of its own has left.
 
     Raises
     ------
+    OutOfMemory
+        If the stops of runs with breaks of their own exceed what memory is left.
     InvalidProblem
         For times that the dtype cannot hold, or cannot tell apart; where the right-hand side
         reads the time, that is all times of the span.
@@ -99,142 +136,143 @@ def lay_out_stops(
     if targets[-1] != end:
         targets = np.append(targets, end)
     if breaks is None:
-        stops = Stops(start, direction, *_laid_out(span, times, targets, step, dtype))
+        fields, counts = _laid_out(span, times, targets, step, dtype)
+        stops = Stops(
+            start, direction, fields, counts, np.array([0 if times is None else len(times)])
+        )
     else:
-        rows = breaks if breaks.ndim == 2 else breaks[None]
-        stops = _with_breaks(span, times, targets, step, np.dtype(dtype), rows)
+        stops = _with_breaks(span, times, targets, step, np.dtype(dtype), breaks, on_device)
     if reads_time:
         _require_fine(span, np.dtype(dtype))
     return stops
 
 
-def _laid_out(span, times, targets, step, dtype) -> tuple[np.ndarray, np.ndarray]:
-    """Return fields (4, S) and counts of targets in order."""
+def _laid_out(span, times, targets, step, dtype, valid=None) -> tuple[np.ndarray, np.ndarray]:
+    """Return fields (4, ..., S) and counts (..., S) of targets in order.
+
+    Of rows of targets those beyond what is `valid` are the last one again.
+    """
     start, end = span
     direction = -1.0 if end < start else 1.0
-    with np.errstate(over="ignore", under="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         elapsed = (targets - start) * direction
         rounded = elapsed.astype(dtype)
         correction = (elapsed - rounded).astype(dtype)
-    _require_apart(span, times, targets, elapsed, rounded, correction)
-    fields = np.zeros((FIELDS, len(targets)), dtype)
+    _require_apart(span, times, targets, elapsed, rounded, correction, valid)
+    fields = np.zeros((FIELDS, *targets.shape), dtype)
     fields[0], fields[1] = rounded, correction
-    counts = np.zeros(len(targets), np.int32)
+    counts = np.zeros(targets.shape, np.int32)
     if step is not None:
-        counts[:], fields[2], fields[3] = _grid(span, elapsed, step)
+        counts[...], fields[2], fields[3] = _grid(span, elapsed, step)
     return fields, counts
 
 
-def _with_breaks(span, times, points, step, dtype, rows) -> Stops:
+def _with_breaks(span, times, points, step, dtype, breaks, on_device) -> Stops:
     """Return the stops of runs with breaks, a row of them for each column."""
-    start, end = span
-    direction = -1.0 if end < start else 1.0
-    columns = []
-    for row in rows:
-        at_start, targets, about = _merged(span, points, np.unique(row), dtype)
-        about[2, -1] = times is not None and times[-1] == end
-        fields, counts = _laid_out(span, times, targets, step, dtype)
-        # On the way to the first stop the start is not gone back beyond.
-        behind = np.append(at_start, about[1, :-1])
-        about = np.stack([about[0], behind, about[2], about[3]])
-        columns.append((np.concatenate([fields, about.astype(dtype)]), counts))
-    n_stops = max(len(counts) for _, counts in columns)
-    all_fields = np.empty((FIELDS_WITH_BREAKS, n_stops, len(columns)), dtype)
-    all_counts = np.empty((n_stops, len(columns)), np.int32)
-    for column, (fields, counts) in enumerate(columns):
-        missing = n_stops - len(counts)
-        all_fields[..., column] = np.pad(fields, ((0, 0), (0, missing)), mode="edge")
-        all_counts[:, column] = np.pad(counts, (0, missing), mode="edge")
-    return Stops(start, direction, all_fields, all_counts)
+    columns, most = breaks.columns, len(points) + breaks.width
+    if size_of(most, columns, dtype) > ALWAYS_THERE:  # more than there are, where runs have fewer
+        rows = (breaks.of(runs) for runs in _parts(breaks, 0))
+        most = len(points) + max(most_of_a_row(span, part, dtype) for part in rows)
+    fields, counts = _room_for(most, columns, dtype, on_device)
+    cut, n_stops = np.empty(columns, np.int64), 0
+    for runs in _parts(breaks, len(points)):
+        of_rows, steps, cut[runs] = _of_rows(span, times, points, step, dtype, breaks.of(runs))
+        width = steps.shape[1]
+        fields[:, :width, runs] = of_rows.transpose(0, 2, 1)
+        fields[:, width:, runs] = of_rows[:, None, :, -1]
+        counts[:width, runs], counts[width:, runs] = steps.T, steps[:, -1]
+        n_stops = max(n_stops, width)
+    fields, counts = _cut_to(fields, n_stops), counts[:n_stops]
+    if columns > 1 and _same_columns(fields, counts):
+        fields, counts, cut = fields[..., :1].copy(), counts[:, :1].copy(), cut[:1]
+    return Stops(span[0], -1.0 if span[1] < span[0] else 1.0, fields, counts, cut)
 
 
-def _merged(span, points, breaks, dtype):
-    """Return the limit at the start, all targets in order, and (4, S) about them.
+def _parts(breaks: Breaks, n_points: int) -> Iterator[slice]:
+    """Yield all runs, some at a time: their breaks are put in order together."""
+    n_runs = max(1, NUMBERS_AT_ONCE // max(breaks.width + n_points, 1))
+    for first in range(0, breaks.columns, n_runs):
+        yield slice(first, min(first + n_runs, breaks.columns))
 
-    That is: the time not passed on the way there, the one not gone back beyond afterwards, whether
-    it is one of the points, whether it is a break. Breaks within rounding of a point, or of each
-    other, are one.
+
+def _room_for(n_stops, columns, dtype, on_device) -> tuple[np.ndarray, np.ndarray]:
+    """Return room for fields and counts, or refuse what nothing can hold."""
+    n_bytes = size_of(n_stops, columns, dtype)
+    lacking = shortage(n_bytes, on_device)
+    try:
+        if lacking is None:
+            shape = n_stops, columns
+            return np.empty((FIELDS_WITH_BREAKS, *shape), dtype), np.empty(shape, np.int32)
+    except MemoryError:
+        lacking = None, ""
+    runs = f"{columns:,} runs with breaks of their own" if columns > 1 else "a run with breaks"
+    fewer = "Solve fewer runs at once, give" if columns > 1 else "Give"
+    raise OutOfMemory(
+        f"To lay out the stops of {runs}, up to {n_stops:,} of each, {takes(n_bytes, *lacking)} "
+        f"{fewer} fewer breakpoints, or interpolants with stops='jumps' or 'none'"
+        f"{', or take dtype=' + repr('float32') if dtype == np.float64 else ''}."
+    )
+
+
+def _cut_to(fields: np.ndarray, n_stops: int) -> np.ndarray:
+    """Return the first stops of each field, in the same memory."""
+    n_fields, room, columns = fields.shape
+    if n_stops == room:
+        return fields
+    flat, size = fields.reshape(-1), n_stops * columns
+    for k in range(1, n_fields):
+        flat[k * size : (k + 1) * size] = fields[k, :n_stops].reshape(-1)
+    return flat[: n_fields * size].reshape(n_fields, n_stops, columns)
+
+
+def _same_columns(fields: np.ndarray, counts: np.ndarray) -> bool:
+    """Tell whether all runs have the same stops."""
+    return all(np.array_equal(rows[:, 1:], rows[:, :-1]) for rows in (counts, *fields))
+
+
+def _of_rows(span, times, points, step, dtype, rows):
+    """Return fields (8, R, S) and counts (R, S) of rows of breaks, and the steps cut by them.
+
+    Rows with fewer stops have their end several times.
     """
-    start, end = span
-    direction = -1.0 if end < start else 1.0
-    spacing = float(np.spacing(dtype.type(max(abs(start), abs(end)))))
-    near, unlimited = ROUNDINGS_OF_BREAKS * spacing, direction * float(np.finfo(dtype).max)
-    breaks = breaks[(breaks >= min(span) - near) & (breaks <= max(span) + near)]
-    elapsed = np.sort((breaks - start) * direction)
-    at_start, elapsed = elapsed[elapsed <= near], elapsed[elapsed > near]
-    place = (points - start) * direction
-    apart = np.diff(elapsed) > near
-    some = [True] * min(len(elapsed), 1)
-    firsts = elapsed[np.concatenate([some, apart]).astype(bool)]
-    lasts = elapsed[np.concatenate([apart, some]).astype(bool)]
-    point_of = _points_of(firsts, lasts, place, near)
-    alone = point_of < 0
-    begin = np.concatenate([place, firsts[alone]])
-    about = np.zeros((4, len(begin)))
-    about[2, : len(place)] = True
-    about[3, point_of[~alone]] = about[3, len(place) :] = True
-    # A break at a point may lie on either side of it.
-    begin_break, finish_break = begin.copy(), np.concatenate([place, lasts[alone]])
-    np.minimum.at(begin_break, point_of[~alone], firsts[~alone])
-    np.maximum.at(finish_break, point_of[~alone], lasts[~alone])
-    order = np.argsort(begin, kind="stable")
-    about, begin_break, finish_break = about[:, order], begin_break[order], finish_break[order]
-    is_break = about[3] == 1.0
-    starts, ends = begin_break[is_break], finish_break[is_break]
-    behind, ahead = _limits(starts, ends, at_start, abs(end - start), spacing)
-    about[:2] = np.array([[unlimited], [-unlimited]])
-    about[0, is_break] = start + direction * ahead
-    about[1, is_break] = start + direction * behind[1:]
-    first = start + direction * behind[0] if len(at_start) else -unlimited
-    targets = np.concatenate([points, start + direction * begin[len(place) :]])
-    return first, targets[order], about
+    merged = merge(span, points, rows, dtype)
+    last = merged.counts - 1
+    is_saved = times is not None and times[-1] == span[1]
+    merged.is_point[np.arange(len(rows)), last] = is_saved
+    width = merged.targets.shape[1]
+    number = np.arange(width)
+    about = [merged.targets, merged.ahead, merged.behind, merged.is_point, merged.is_break]
+    valid = number <= last[:, None]
+    if not valid.all():
+        index = np.minimum(number, last[:, None])
+        about = [np.take_along_axis(values, index, axis=1) for values in about]
+    fields = np.empty((FIELDS_WITH_BREAKS, len(rows), width), dtype)
+    fields[:FIELDS], counts = _laid_out(span, times, about[0], step, dtype, valid)
+    fields[FIELDS:] = about[1:]
+    if not valid.all():
+        edge = last[None, :, None]
+        repeated = np.where(valid, fields, np.take_along_axis(fields, edge, axis=2))
+        fields, counts = (
+            repeated,
+            np.where(valid, counts, np.take_along_axis(counts, last[:, None], 1)),
+        )
+    return fields, counts, merged.counts if is_saved else last
 
 
-def _points_of(firsts, lasts, place, near):
-    """Return the number of the point that each group of breaks is at, -1 for none.
-
-    Of several groups that are near one point the nearest is at it: what lies between them counts.
-    """
-    found = np.full(len(firsts), -1)
-    after = np.clip(np.searchsorted(place, firsts), 0, len(place) - 1)
-    before = np.maximum(after - 1, 0)
-    outside = [np.maximum(firsts - place[k], place[k] - lasts) for k in (before, after)]
-    nearest = np.where(outside[0] < outside[1], before, after)
-    distance = np.maximum(np.minimum(*outside), 0.0)
-    candidates = np.flatnonzero(distance <= near)
-    candidates = candidates[np.argsort(-distance[candidates], kind="stable")]
-    chosen = np.full(len(place), -1)
-    chosen[nearest[candidates]] = candidates  # of several the last one stays
-    chosen = chosen[chosen >= 0]
-    found[chosen] = nearest[chosen]
-    return found
-
-
-def _limits(starts, ends, at_start, length, spacing):
-    """Return times between breaks: not gone back beyond after each, not passed before each.
-
-    Each break reaches from `starts` to `ends`. The first number is for the start of the run, where
-    `at_start` holds a break if there is one. So far from a break that rounding does not place a
-    time on its other side, but no farther than the middle between two, or between one and an end
-    of the run: there may be nothing beyond.
-    """
-    margin = ROUNDINGS_AT_BREAKS * spacing
-    ends = np.concatenate([[at_start.max(initial=0.0)], ends])
-    free = np.append(starts, length) - ends
-    off = np.minimum(margin, 0.5 * np.maximum(free, 0.0))
-    return ends + off, starts - off[:-1]
-
-
-def _require_apart(span, times, targets, elapsed, rounded, correction) -> None:
+def _require_apart(span, times, targets, elapsed, rounded, correction, valid) -> None:
     """Refuse times that the dtype of the run cannot hold or tell apart."""
     name, advice = rounded.dtype.name, "Choose another unit of time, or dtype='float64'."
     with np.errstate(invalid="ignore"):
         kept = rounded.astype(float) + correction
-        apart = np.diff(kept, prepend=0.0) > 0
-        apart |= (elapsed == 0) & (np.arange(len(elapsed)) == 0)
-    if np.all(apart) and np.all(np.isfinite(rounded)):
+        fits = np.diff(kept, prepend=0.0) > 0
+    fits |= (elapsed == 0) & (np.arange(targets.shape[-1]) == 0)
+    fits &= np.isfinite(rounded)
+    if valid is not None:
+        fits |= ~valid
+    if fits.all():
         return
-    where = int(np.argmin(apart & np.isfinite(rounded)))
+    *row, where = (int(k) for k in np.argwhere(~fits)[0])
+    targets, elapsed, rounded = (values[tuple(row)] for values in (targets, elapsed, rounded))
     which = "t_span" if times is None or where >= len(times) else "t_eval"
     if not np.isfinite(rounded[where]):
         raise InvalidProblem(
@@ -264,18 +302,19 @@ def _require_fine(span, dtype) -> None:
 
 
 def _grid(span, elapsed, step):
-    """Return counts, origins and last steps of the stops, for steps of one size."""
+    """Return counts, origins and last steps of the stops, for steps of one size; (..., S)."""
     rounding = ROUNDINGS * np.spacing(max(abs(span[0]), abs(span[1])))
     sliver = min(0.5, max(SLIVER, rounding / step))
-    before = np.concatenate([[0.0], elapsed[:-1]])
+    before = np.zeros_like(elapsed)
+    before[..., 1:] = elapsed[..., :-1]
     lengths = elapsed - before
     steps = np.where(lengths > 0, np.maximum(np.ceil(lengths / step - sliver), 1.0), 0.0)
-    counts = np.cumsum(steps)
+    counts = np.cumsum(steps, axis=-1)
     exact = lengths - (steps - 1.0) * step
     last = np.where(np.abs(exact - step) <= rounding, step, exact)
     # What is within rounding at one stop must not add up over many.
-    if np.abs(np.cumsum(last - exact)).max() > rounding:
-        last = exact
+    adds_up = np.abs(np.cumsum(last - exact, axis=-1)).max(axis=-1, keepdims=True) > rounding
+    last = np.where(adds_up, exact, last)
     origins = before - (counts - steps) * step
     origins = np.where(np.abs(origins) <= rounding, 0.0, origins)
     return np.minimum(counts, LARGEST_COUNT), origins, last

@@ -9,7 +9,7 @@ from cubie.backend import Backend, is_finite, maximum, select
 from cubie.factory import BuildContext
 from cubie.numerics.error_norm import build_error_norm
 from cubie.numerics.finiteness import build_all_finite
-from cubie.run.breaks import build_breaks
+from cubie.run.breaks import build_breaks, build_is_exhausted
 from cubie.run.clock import build_clock, time_of
 from cubie.run.driving import build_keeping
 from cubie.run.faults import build_faults
@@ -99,7 +99,7 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         commit_drivers(accept, lane)
         count(active, accept, counters, proposed.counters)
         verdict = Verdict(accept, finite, failure)
-        status, active = outcome(launch.inputs, stop, final, ahead, verdict, progress, counters)
+        status, active = outcome(launch, stop, final, ahead, verdict, progress, counters)
         elapsed, carry = keep(accept, ahead, elapsed, carry)
         return Progress(elapsed, carry, saved, status, active, accept)
 
@@ -151,10 +151,11 @@ def _build_outcome(loop: RunParts, backend: Backend) -> Callable:
     adaptive, breaks = loop.controller.adaptive, loop.system.breakpoints
     clock = build_clock(loop.save_mode, backend, adaptive, breaks)
     has_ended, is_stuck = clock.has_ended, clock.is_stuck
+    is_exhausted = build_is_exhausted(loop, backend)
     too_small, non_finite = int(RunStatus.STEP_TOO_SMALL), int(RunStatus.NON_FINITE)
     too_many, stopped = int(RunStatus.TOO_MANY_STEPS), int(RunStatus.CLOCK_STANDS_STILL)
 
-    def outcome(inputs, stop, final, ahead, verdict, progress, counters):
+    def outcome(launch, stop, final, ahead, verdict, progress, counters):
         accept, finite, failure = verdict
         elapsed, active, h = progress.elapsed, progress.active, ahead.h
         solved = failure == 0
@@ -162,7 +163,7 @@ def _build_outcome(loop: RunParts, backend: Backend) -> Callable:
         why = select(finite, select(accept, stopped, too_small), non_finite)
         status = select(stuck, select(solved, why, failure), progress.status)
         active = active & ~stuck & ~(accept & has_ended(ahead.lands, stop, final))
-        exhausted = active & (counters[0] + counters[1] >= inputs.limits[0])
+        exhausted = is_exhausted(launch, active, counters[0] + counters[1])
         status = select(exhausted, too_many, status)
         return status, active & ~exhausted
 

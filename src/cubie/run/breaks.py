@@ -18,6 +18,7 @@ from cubie.run.driving import build_given_observed, build_keeping
 from cubie.systems.drivers.calling import never_a_time
 
 if TYPE_CHECKING:
+    from cubie.backend import Backend
     from cubie.factory import BuildContext
 
 # Elements of the buffer `passed_stops`: how many, and whether the latest was a break.
@@ -134,6 +135,31 @@ def build_begin_anew(loop: Any, context: BuildContext) -> Callable:
             passed[1] = select(fresh, 0, passed[1])
 
     return backend.device(begin_anew)
+
+
+def build_is_exhausted(loop: Any, backend: Backend) -> Callable:
+    """Return ``is_exhausted(launch, active, attempts) -> mask``: where a run may make no more.
+
+    Steps that end at a break do not count, so that runs with breaks of their own have own limits.
+    """
+
+    def of_all(launch, active, attempts):
+        return active & (attempts >= launch.inputs.limits[0])
+
+    if not loop.system.breakpoints:
+        return backend.device(of_all)
+    column = backend.device(column_of_breaks)
+
+    def of_each(launch, active, attempts):
+        inputs = launch.inputs
+        exhausted = active & (attempts >= inputs.limits[0])
+        # Hardly a run comes here: the others are spared to look.
+        if any_lane(exhausted):
+            run, n_counts = column(launch, 0)
+            exhausted = exhausted & (attempts >= gather(inputs.stop_counts, n_counts + run))
+        return exhausted
+
+    return backend.device(of_each)
 
 
 def build_given_followed(loop: Any, context: BuildContext) -> Callable:

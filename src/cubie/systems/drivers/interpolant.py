@@ -58,16 +58,19 @@ class Driver:
         See `Interpolant`.
     label : str
         How messages call it.
-    breaks : ndarray
+    breaks : ndarray (B,)
         Knots that no step should cross, of all runs together.
+    breaks_of_runs : ndarray (B, n_runs) bool or None
+        Which of them are those of each run; None where all runs have the same.
     """
 
     pieces: Pieces
     stops: str = "auto"
     label: str = "an interpolant"
     breaks: np.ndarray = field(
-        default=Factory(lambda self: breaks_of(self.pieces, self.stops), takes_self=True)
+        default=Factory(lambda self: breaks_of(self.pieces, self.stops)[0], takes_self=True)
     )
+    breaks_of_runs: np.ndarray | None = None
 
     @property
     def n_runs(self) -> int | None:
@@ -75,7 +78,7 @@ class Driver:
         return None if self.pieces.columns == 1 else self.pieces.columns
 
     def run(self, number: int) -> Driver:
-        """Return what one run calls."""
+        """Return what one run calls; its `breaks` are still those of all runs."""
         return Driver(self.pieces.run(number), self.stops, self.label, self.breaks)
 
     def __call__(self, t: Any, nu: int = 0) -> Any:
@@ -213,21 +216,29 @@ class Interpolant(Driver):
         pieces = with_ends(*found, extend)
         label = f"Interpolant(kind={kind!r}, extend={extend!r}, {len(knots)} samples)"
         self.__attrs_init__(  # pyright: ignore[reportAttributeAccessIssue]
-            pieces, stops, label, breaks_of(pieces, stops), kind, extend, len(knots)
+            pieces, stops, label, *breaks_of(pieces, stops), kind, extend, len(knots)
         )
 
     def __repr__(self) -> str:
         return self.label
 
 
-def breaks_of(pieces: Pieces, stops: str) -> np.ndarray:
-    """Return the knots that no step should cross."""
+def breaks_of(pieces: Pieces, stops: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the knots that no step should cross, and which of them are those of each run.
+
+    See `Driver.breaks` and `Driver.breaks_of_runs`. Each run has those that it has alone.
+    """
     if stops == "none":
-        return np.zeros(0)
-    if stops == "jumps":
-        return pieces.breaks(0)
-    kinks = pieces.breaks(1)
-    return pieces.breaks(0) if stops == "auto" and len(kinks) > FEW_KINKS else kinks
+        return np.zeros(0), None
+    chosen = pieces.breaks(0 if stops == "jumps" else 1)
+    if stops == "auto":
+        many = np.count_nonzero(chosen, axis=0) > FEW_KINKS
+        if many.any():
+            chosen[:, many] = pieces.breaks(0)[:, many]
+    anywhere = chosen.any(axis=1)
+    chosen = chosen[anywhere]
+    same = np.array_equal(chosen[:, 1:], chosen[:, :-1])
+    return pieces.knots[anywhere], None if same else chosen
 
 
 def checked_samples(times: Any, values: Any, kind: str) -> tuple[np.ndarray, np.ndarray]:

@@ -84,19 +84,23 @@ class Pieces:
         return np.where(np.isnan(x), x, values)
 
     def breaks(self, smoothness: int, tolerance: float = 1e-9) -> np.ndarray:
-        """Return the knots where the function jumps (smoothness 0), or has a kink as well (1).
+        """Tell at which knots the function jumps (smoothness 0), or has a kink as well (1).
 
-        A difference counts where it is more than `tolerance` of the largest such number.
+        A difference counts where it is more than `tolerance` of the largest such number of the run.
+
+        Returns
+        -------
+        ndarray (M + 1, columns) bool
         """
-        found = np.zeros(len(self.knots), bool)
+        found = np.zeros((len(self.knots), self.columns), bool)
         for order in range(smoothness + 1):
             left, right = self._sides(order)
-            scale = max(np.abs(left[np.isfinite(left)]).max(initial=0.0), 1e-300)
-            differs = ~(np.abs(left - right) <= tolerance * scale)
+            largest = np.abs(left).max(axis=0, initial=0.0, where=np.isfinite(left))
+            differs = ~(np.abs(left - right) <= tolerance * np.maximum(largest, 1e-300))
             if self.bounded:  # runs end there
                 differs[0] = differs[-1] = False
-            found |= differs.any(axis=-1)
-        return self.knots[found]
+            found |= differs
+        return found
 
     def _sides(self, order: int) -> tuple[np.ndarray, np.ndarray]:
         """Return derivatives at the knots from the left and from the right, (M + 1, columns)."""
@@ -152,9 +156,18 @@ def interpolate(
 
     `periodic`: a spline whose ends meet is smooth there as well.
     """
-    if periodic and kind == "cubic" and len(times) > 3 and np.array_equal(values[0], values[-1]):
-        return _periodic_cubic(times, values)
-    return _KINDS[kind](times, values)
+    if not periodic or kind != "cubic" or len(times) < 4:
+        return _KINDS[kind](times, values)
+    meets = values[0] == values[-1]  # each run's spline is that of its own samples
+    if not meets.any():
+        return _cubic(times, values)
+    knots, smooth = _periodic_cubic(times, values[:, meets])
+    if meets.all():
+        return knots, smooth
+    coefficients = np.empty((len(times) - 1, 4, len(meets)))
+    coefficients[..., meets] = smooth
+    coefficients[..., ~meets] = _cubic(times, values[:, ~meets])[1]
+    return knots, coefficients
 
 
 def _previous(times, values):
