@@ -47,11 +47,17 @@ class StepFunctions:
     commit : callable
         ``commit(memory, accept)``, after every attempt: keeps or
         drops what the algorithm carries, per lane.
+    restore : callable or None
+        ``restore(memory, launch, t, h, state, parameters, fresh) -> found``, before `start` of a
+        run that goes on behind a break, at `t`, in the lanes of the mask `fresh`: it makes `state`
+        consistent where algebraic equations have another solution than before. `h` is the signed
+        size of a step. None unless the algorithm `restores`.
     """
 
     start: Callable
     step: Callable
     commit: Callable
+    restore: Callable | None = None
 
 
 class Inside(NamedTuple):
@@ -102,6 +108,8 @@ class StepAlgorithm(CUDAFactory):
         Evaluations of the Jacobian, and LU factorizations, in each `step`.
     iterates : bool
         Steps differ in work, and count it.
+    restores : bool
+        States may jump behind a break: they are made consistent there.
     default_controller : str
         The step-size controller that suits the family, where errors are estimated.
     keeps_stages : bool
@@ -123,6 +131,7 @@ class StepAlgorithm(CUDAFactory):
     jacobians_per_step: int = 0
     factorizations_per_step: int = 0
     iterates: bool = False
+    restores: bool = False
 
     def __init__(
         self,
