@@ -108,8 +108,6 @@ class StepAlgorithm(CUDAFactory):
         Evaluations of the Jacobian, and LU factorizations, in each `step`.
     iterates : bool
         Steps differ in work, and count it.
-    restores : bool
-        States may jump behind a break: they are made consistent there.
     default_controller : str
         The step-size controller that suits the family, where errors are estimated.
     keeps_stages : bool
@@ -131,7 +129,6 @@ class StepAlgorithm(CUDAFactory):
     jacobians_per_step: int = 0
     factorizations_per_step: int = 0
     iterates: bool = False
-    restores: bool = False
 
     def __init__(
         self,
@@ -158,6 +155,11 @@ class StepAlgorithm(CUDAFactory):
 
         `commit` and `start` then do nothing.
         """
+        return False
+
+    @property
+    def restores(self) -> bool:
+        """Whether states may jump behind a break, and are made consistent there."""
         return False
 
     # Buffer that holds the stages, and whether they are derivatives rather than increments.

@@ -80,7 +80,7 @@ class ImplicitStep(StepAlgorithm):
         """Some equations hold no derivative: the mass matrix is singular."""
         return not self.no_mass and is_singular(self.mass, self.n_states)
 
-    @functools.cached_property
+    @property
     def restores(self) -> bool:
         return self.algebraic and self.system.breakpoints and restores(self.system.system)
 

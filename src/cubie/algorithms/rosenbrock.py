@@ -142,7 +142,7 @@ class RosenbrockStep(ImplicitStep):
         )
 
     def _build_consistent(self, context: BuildContext) -> Callable | None:
-        return restoring.build_restore(self, context) if self.restores else None
+        return restoring.build_restore(self, context, self.iterates) if self.restores else None
 
     def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
         """Return (offset in stage_store, weight) of every increment that takes part."""

@@ -36,7 +36,9 @@ class NewtonSolver(NewtonParts):
             solve=device(self._build_solve(context), inline=False),
             again=self._build_again(context),
             filter=device(self._build_filter(context)) if self.filters else None,
-            restore=restoring.build_restore(self, context) if self.restores else None,
+            restore=restoring.build_restore(self, context, self.iterative)
+            if self.restores
+            else None,
         )
 
     def _build_prepare(self, context: BuildContext) -> Callable:

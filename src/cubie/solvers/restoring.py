@@ -36,18 +36,25 @@ from cubie.systems.derivatives.choice import derivatives_of
 from cubie.systems.mass import build_mass_product
 from cubie.systems.null_space import may_have_index_one, null_projectors
 
-# The shift is at first so many times 1 / h, and grows with every iteration.
-FIRST_SHIFT, GROWTH = 1e3, 100.0
-# It ends at 1 / h over the rounding unit to this power. Where null vectors mix states, as those of
-# a capacitor between two nodes do, what the shift multiplies cancels, and J must not drown in it.
-LARGEST, LARGEST_OF_MIXED = 1.5, 0.75
+# The shift is at first so many times 1 / h, and grows with every iteration, to 1 / h over the
+# rounding unit to a power. Where it is too large to solve with, it goes back.
+FIRST, GROWTH, LARGEST = 1e3, 100.0, 1.5
+# Where null vectors mix states, as those of a capacitor between two nodes do, what the shift
+# multiplies cancels, and J must not drown in it.
+FIRST_OF_MIXED, GROWTH_OF_MIXED, LARGEST_OF_MIXED = 10.0, 10.0, 0.5
+# Iterative solvers stop where the shift makes a residual small. Right-hand sides are made larger
+# for them by one over the rounding unit to this power: one that the shift hides is seen.
+MAGNIFIED = 0.5
 # A change of so many tolerances is the last one.
 TOLERANCE = 0.01
 # Errors of so many units of rounding are not worth an iteration.
 ROUNDING = 10.0
 # Exponentials, as those of diodes, take one for each unit that their argument is off.
 MOST_ITERATIONS = 600
-# A change that turns back, and is not much smaller than the one before, halves what is taken.
+# Linear equations that were not solved count for so many.
+UNSOLVED = 20
+# A change that turns back, and is not this much smaller than the one before, says that too much was
+# taken of that: half of it is taken back. So it is where nothing can be computed.
 TURNING, LEAST_PACE = 0.5, 2.0**-20
 # After so many iterations a change below the tolerance that no longer shrinks is rounding.
 PATIENCE = 4
@@ -83,7 +90,7 @@ def register_buffers(owner: Any, enabled: bool, elsewhere: str) -> None:
     owner.register_buffer("restoring_change_before", n, **during)
 
 
-def build_restore(owner: Any, context: BuildContext) -> Callable:
+def build_restore(owner: Any, context: BuildContext, iterative: bool) -> Callable:
     """Return ``restore(memory, launch, t, h, state, parameters, fresh) -> found``.
 
     It makes `state` consistent in the lanes of the mask `fresh` where it can, which `found` tells;
@@ -93,23 +100,23 @@ def build_restore(owner: Any, context: BuildContext) -> Callable:
     ----------
     owner : component
         With `n_states`, `blocks`, `per_component`, and as children a system and a linear solver.
+    iterative : bool
+        The linear solver iterates.
     """
     backend, n, constant = context.backend, owner.n_states, context.backend.constant
     mass = owner.children["linear_solver"].system.system.mass
     onto_algebraic, onto_null = null_projectors(mass)
-    improve = _build_improve(owner, context, onto_algebraic, onto_null)
-    judge, move = _build_judge(owner, backend), _build_move(backend, n)
+    improve = _build_improve(owner, context, iterative, onto_algebraic, onto_null)
+    judge, move = _build_judge(owner, backend), backend.device(_build_move(n))
     names = ("restored_state", "restoring_residual", "restoring_change", "restoring_change_before")
     alloc = [context.allocator(name) for name in names]
     alloc_point, alloc_residual, alloc_change, alloc_before = alloc
     enter = context.phase("restore")
     mixed = any(i != j for entries in (onto_algebraic, onto_null) for i, j in entries)
-    power = LARGEST_OF_MIXED if mixed else LARGEST
-    largest = constant(float(np.finfo(backend.dtype).eps) ** -power)
+    change_shift, first_factor, largest_factor = _build_change_shift(backend, mixed)
     zero, one, half = constant(0.0), constant(1.0), constant(0.5)
-    growth, first_shift = constant(GROWTH), constant(FIRST_SHIFT)
     tolerance, least_pace = constant(TOLERANCE), constant(LEAST_PACE)
-    most, patience = MOST_ITERATIONS, PATIENCE
+    most, patience, unsolved = MOST_ITERATIONS, PATIENCE, UNSOLVED
 
     def restore(memory, launch, t, h, state, parameters, fresh):
         enter(memory)
@@ -122,22 +129,24 @@ def build_restore(owner: Any, context: BuildContext) -> Callable:
             point[i] = state[i]
             buffers.before[i] = h * zero
         active, found, iterations = fresh, h != h, select(fresh, 0, 0)
-        factor, pace, previous = h * zero + first_shift, h * zero + one, h * zero
+        factor, pace, previous = h * zero + first_factor, h * zero + one, h * zero
+        largest = h * zero + largest_factor
         while any_lane(active):
             enter(memory)
             matrix = Matrix(t, factor / h, point, parameters)
-            solved = improve(memory, launch, matrix, buffers)
+            regular, solved = improve(memory, launch, matrix, buffers)
             size, turns = judge(launch, state, buffers, previous)
             still = (iterations >= patience) & (size >= previous) & (size <= one)
-            sound = is_finite(size)
+            sound = regular & is_finite(size)
             converged = active & solved & sound & ((size <= tolerance) | still)
-            pace = minimum(one, select(turns, maximum(half * pace, least_pace), pace + pace))
-            move(state, buffers, active, sound, select(converged, one, pace))
-            previous = select(sound, size, previous)
+            back = (turns | ~sound) & ~converged
+            pace = minimum(one, select(back, maximum(half * pace, least_pace), pace + pace))
+            move(buffers, active, back, select(converged, one, pace))
+            previous = select(back, previous, size)
             found = found | converged
-            iterations = iterations + 1
+            iterations = iterations + select(solved, 1, unsolved)
             active = active & ~converged & (iterations < most)
-            factor = minimum(growth * factor, largest)
+            factor, largest = change_shift(factor, largest, solved)
         for i in range(n):
             state[i] = select(found, point[i], state[i])
         return found
@@ -145,15 +154,23 @@ def build_restore(owner: Any, context: BuildContext) -> Callable:
     return backend.one_copy(restore)
 
 
-def _build_improve(owner: Any, context: BuildContext, onto_algebraic, onto_null) -> Callable:
-    """Return ``improve(memory, launch, matrix, buffers) -> solved``: store the next change."""
+def _build_improve(
+    owner: Any, context: BuildContext, iterative: bool, onto_algebraic, onto_null
+) -> Callable:
+    """Return ``improve(memory, launch, matrix, buffers) -> (regular, solved)``.
+
+    It stores the next change, and tells in which lanes the matrix is regular, and in which of them
+    the linear equations were solved.
+    """
     backend, n, size = context.backend, owner.n_states, owner.blocks.n_unknowns
     rhs = owner.child_functions(context, "system")
     linear_solver = owner.child_functions(context, "linear_solver")
     prepare, solve = linear_solver.prepare, linear_solver.solve
     add_algebraic = build_mass_product(backend, n, onto_algebraic)
     add_null = build_mass_product(backend, n, onto_null)
-    zero, one = backend.constant(0.0), backend.constant(1.0)
+    zero = backend.constant(0.0)
+    magnified = float(np.finfo(backend.dtype).eps) ** -MAGNIFIED if iterative else 1.0
+    larger, smaller = backend.constant(magnified), backend.constant(1.0 / magnified)
 
     def improve(memory, launch, matrix, buffers):
         _, residual, change, _ = buffers
@@ -162,12 +179,12 @@ def _build_improve(owner: Any, context: BuildContext, onto_algebraic, onto_null)
         # Of several blocks of unknowns the first one will do: a complex one has the same real part.
         for i in range(size):
             residual[i] = matrix.shift * zero
-        add_algebraic(one, change, 0, residual, 0)
+        add_algebraic(larger, change, 0, residual, 0)
         solved, _ = solve(memory, launch, matrix, residual, 0, residual, 0)
         for i in range(n):
             change[i] = matrix.shift * zero
-        add_null(one, residual, 0, change, 0)
-        return regular & solved
+        add_null(smaller, residual, 0, change, 0)
+        return regular, regular & solved
 
     return backend.device(improve)
 
@@ -199,19 +216,36 @@ def _build_judge(owner: Any, backend: Backend) -> Callable:
     return backend.device(judge)
 
 
-def _build_move(backend: Backend, n: int) -> Callable:
-    """Return ``move(state, buffers, active, sound, part)``: take a part of the change.
+def _build_move(n: int) -> Callable:
+    """Return ``move(buffers, active, back, part)``: take a part of the change.
 
-    Where nothing can be computed, the point goes back half of the way to the state.
+    In the lanes of the mask `back` the point goes back by that part of the change before, which is
+    half of what was taken of it.
     """
-    half = backend.constant(0.5)
 
-    def move(state, buffers, active, sound, part):
+    def move(buffers, active, back, part):
         point, _, change, before = buffers
-        taken = active & sound
         for i in range(n):
-            moved = select(sound, point[i] + part * change[i], half * (point[i] + state[i]))
+            moved = select(back, point[i] - part * before[i], point[i] + part * change[i])
             point[i] = select(active, moved, point[i])
-            before[i] = select(taken, change[i], before[i])
+            before[i] = select(back, before[i], change[i])
 
-    return backend.device(move)
+    return move
+
+
+def _build_change_shift(backend: Backend, mixed: bool) -> tuple[Callable, Any, Any]:
+    """Return ``change_shift(factor, largest, solved)``, and what both are at first.
+
+    `factor` is the shift in units of 1 / h, `largest` the most that it may be.
+    """
+    first, growth, power = FIRST, GROWTH, LARGEST
+    if mixed:
+        first, growth, power = FIRST_OF_MIXED, GROWTH_OF_MIXED, LARGEST_OF_MIXED
+    most = float(np.finfo(backend.dtype).eps) ** -power
+    one, growing = backend.constant(1.0), backend.constant(growth)
+
+    def change_shift(factor, largest, solved):
+        largest = select(solved, largest, maximum(factor / growing, one))
+        return minimum(growing * factor, largest), largest
+
+    return backend.device(change_shift), backend.constant(first), backend.constant(most)
