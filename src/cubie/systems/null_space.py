@@ -12,7 +12,7 @@ from cubie.systems.consistency import NEGLIGIBLE, algebraic_combinations
 from cubie.systems.differential_index import unpaired
 from cubie.systems.mass import MassEntries
 
-# Entries of projectors, whose size is at most one, that are rounding.
+# Entries of orthogonal projectors, whose size is at most one, that are rounding.
 ROUNDING = 1e-13
 
 Mass = tuple[tuple[float, ...], ...]
@@ -20,10 +20,11 @@ Mass = tuple[tuple[float, ...], ...]
 
 @lru_cache(maxsize=64)
 def null_projectors(mass: Mass) -> tuple[MassEntries, MassEntries]:
-    """Return two orthogonal projectors (n, n), as entries that are not zero.
+    """Return two projectors (n, n), as entries that are not zero.
 
-    The first maps a right-hand side onto its algebraic part: that of all z with z M = 0. The second
-    maps a change of the state onto the part that M does not see: that of all y with M y = 0.
+    The first maps a right-hand side onto its algebraic part: Q M = 0, and z Q = z where z M = 0.
+    The second maps a change of the state onto the part that M does not see: M P = 0, and P y = y
+    where M y = 0.
     """
     matrix = np.array(mass)
     # Rows scaled as in `algebraic_combinations`; that leaves the null space as it is.
@@ -31,17 +32,19 @@ def null_projectors(mass: Mass) -> tuple[MassEntries, MassEntries]:
     largest[largest == 0.0] = 1.0
     left, sizes, right = np.linalg.svd(matrix / largest)
     null = sizes <= NEGLIGIBLE * sizes.max()
-    rows = (left[:, null] / largest).T
-    rows = rows / np.abs(rows).max(axis=1, keepdims=True)
-    return _entries(np.linalg.pinv(rows) @ rows), _entries(right[null].T @ right[null])
+    onto_algebraic = largest * _cleaned(left[:, null] @ left[:, null].T) / largest.T
+    return _entries(onto_algebraic), _entries(_cleaned(right[null].T @ right[null]))
+
+
+def _cleaned(projector: np.ndarray) -> np.ndarray:
+    whole = np.abs(projector - 1.0) <= ROUNDING
+    return np.where(whole, 1.0, np.where(np.abs(projector) <= ROUNDING, 0.0, projector))
 
 
 def _entries(projector: np.ndarray) -> MassEntries:
-    whole = np.abs(projector - 1.0) <= ROUNDING
-    cleaned = np.where(whole, 1.0, np.where(np.abs(projector) <= ROUNDING, 0.0, projector))
-    rows, columns = np.nonzero(cleaned)
+    rows, columns = np.nonzero(projector)
     places = zip(rows.tolist(), columns.tolist(), strict=True)
-    return {(i, j): float(cleaned[i, j]) for i, j in places}
+    return {(i, j): float(projector[i, j]) for i, j in places}
 
 
 def may_have_index_one(mass: Mass, pattern: tuple[tuple[int, int], ...]) -> bool:
