@@ -66,6 +66,13 @@ class RunStatus(IntEnum):
         "size.",
         "Give samples for all of t_span, or extend='hold', 'zero' or 'periodic'.",
     )
+    INCONSISTENT_AT_BREAK = (
+        -10,
+        "Behind a break (one of breakpoints, or where an input jumps or bends) no values were "
+        "found that satisfy the algebraic equations.",
+        "The break is at the run's t_reached: check that the equations have a solution just after "
+        "it, near the last y, and determine the states without a derivative there.",
+    )
     INTERRUPTED = (
         -8,
         "The solve was interrupted before the run ended.",

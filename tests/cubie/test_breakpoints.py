@@ -224,3 +224,25 @@ def test_nothing_is_asked_for_beyond_samples_that_end_close_to_a_break():
             )
             assert result.success
             assert abs(result.y[0, -1]) == pytest.approx(2.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("preconditioner", ["none", "jacobi", "neumann"])
+@pytest.mark.parametrize("linear_solver", ["minimal_residual", "steepest_descent", "bicgstab"])
+@pytest.mark.parametrize("method", ["sdirk2", "rodas4", "radau_iia_3"])
+def test_iterative_solvers_know_of_breaks_and_drivers(method, linear_solver, preconditioner):
+    """Their products ask for times on one side, where parameters and inputs are in the Jacobian."""
+    u = Interpolant([0.0, 0.5], [1.0, 3.0], "previous", "hold")
+    result = solve_ivp(
+        lambda t, y, a, u: [-a * u(t) * y[0] + np.where(t < 0.8, 0.0, 1.0)], (0.0, 1.0), [1.0],
+        method, args=(2.0, u), breakpoints=[0.8], linear_solver=linear_solver,
+        preconditioner=preconditioner, rtol=1e-6, atol=1e-8, backend="python",
+    )  # fmt: skip
+    alone = solve_ivp(
+        lambda t, y, a: [-a * y[0] + np.where(t < 0.8, 0.0, 1.0)], (0.0, 1.0), [1.0], method,
+        args=(2.0,), breakpoints=[0.8], linear_solver=linear_solver, rtol=1e-6, atol=1e-8,
+        preconditioner=preconditioner, backend="python",
+    )  # fmt: skip
+    driven = math.exp(-1.0 - 6.0 * 0.5) + (1.0 - math.exp(-6.0 * 0.2)) / 6.0
+    assert result.y[0, -1] == pytest.approx(driven, abs=2e-4)
+    plain = math.exp(-2.0) + (1.0 - math.exp(-2.0 * 0.2)) / 2.0
+    assert alone.y[0, -1] == pytest.approx(plain, abs=2e-4)

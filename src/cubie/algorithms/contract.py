@@ -47,11 +47,17 @@ class StepFunctions:
     commit : callable
         ``commit(memory, accept)``, after every attempt: keeps or
         drops what the algorithm carries, per lane.
+    restore : callable or None
+        ``restore(memory, launch, t, h, state, parameters, fresh) -> found``, before `start` of a
+        run that goes on behind a break, at `t`, in the lanes of the mask `fresh`: it makes `state`
+        consistent where algebraic equations have another solution than before. `h` is the signed
+        size of a step. None unless the algorithm `restores`.
     """
 
     start: Callable
     step: Callable
     commit: Callable
+    restore: Callable | None = None
 
 
 class Inside(NamedTuple):
@@ -149,6 +155,11 @@ class StepAlgorithm(CUDAFactory):
 
         `commit` and `start` then do nothing.
         """
+        return False
+
+    @property
+    def restores(self) -> bool:
+        """Whether states may jump behind a break, and are made consistent there."""
         return False
 
     # Buffer that holds the stages, and whether they are derivatives rather than increments.

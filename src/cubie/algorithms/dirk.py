@@ -48,11 +48,12 @@ class DIRKStep(ImplicitStep):
     default_controller = "pi"
     # The solution last: its bytes are free while the estimate is filtered.
     phases = (
-        "start", "prepare", "first_stage", "stages", "error_estimate", "solution", "inside",
-        "commit",
+        "restore", "start", "prepare", "first_stage", "stages", "error_estimate", "solution",
+        "inside", "commit",
     )  # fmt: skip
     stages_in = ("stage_rhs", True)
     entries = {  # noqa: RUF012
+        "restore": ("restore",),
         "start": ("start",),
         "step": ("prepare", "first_stage", "stages", "error_estimate", "solution"),
         "inside": ("inside",),
@@ -148,6 +149,7 @@ class DIRKStep(ImplicitStep):
             start=device(self._build_start(context, rhs)),
             step=device(self._build_step(context, rhs)),
             commit=device(self._build_commit(context)),
+            restore=self._build_restore(context, self.child_functions(context, "newton").restore),
         )
 
     def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:

@@ -31,9 +31,12 @@ class FIRKStep(ImplicitStep):
     tableau: FIRKTableau
     # As the code RADAU5 does (Hairer & Wanner II, IV.8).
     default_controller = "gustafsson"
-    phases = ("start", "prepare", "stages", "solution", "error_estimate", "inside", "commit")
+    phases = (
+        "restore", "start", "prepare", "stages", "solution", "error_estimate", "inside", "commit",
+    )  # fmt: skip
     stages_in = ("stage_increment", False)
     entries = {  # noqa: RUF012
+        "restore": ("restore",),
         "start": ("start",),
         "step": ("prepare", "stages", "solution", "error_estimate"),
         "inside": ("inside",),
@@ -118,7 +121,10 @@ class FIRKStep(ImplicitStep):
             made[0] = select(accept, made[0], zero)
 
         return StepFunctions(
-            start=device(start), step=device(self._build_step(context)), commit=device(commit)
+            start=device(start),
+            step=device(self._build_step(context)),
+            commit=device(commit),
+            restore=self._build_restore(context, self.child_functions(context, "newton").restore),
         )
 
     def _build_step(self, context: BuildContext) -> Callable:

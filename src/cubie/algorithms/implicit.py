@@ -15,6 +15,7 @@ from cubie.factory import BuildContext
 from cubie.solvers import LINEAR_SOLVERS, Blocks, LinearSolver
 from cubie.solvers.newton import NewtonSolver
 from cubie.solvers.newton_contract import Equations, NewtonSettings
+from cubie.solvers.restoring import restores
 from cubie.status import RunStatus
 from cubie.systems.mass import (
     MassEntries,
@@ -80,6 +81,10 @@ class ImplicitStep(StepAlgorithm):
         return not self.no_mass and is_singular(self.mass, self.n_states)
 
     @property
+    def restores(self) -> bool:
+        return self.algebraic and self.system.breakpoints and restores(self.system.system)
+
+    @property
     def persists(self) -> bool:
         """Nothing chooses the step: equations have to be solved for the one that is given."""
         return self.n_error_estimates == 0
@@ -104,13 +109,27 @@ class ImplicitStep(StepAlgorithm):
         newton = NewtonSolver(
             self.system, self._linear_solver(blocks), equations, self._add_mass,
             not self.settings.direct, self.per_component, self.algebraic, self.persists,
-            self.buffer_registry.dtype, self._options,
+            self.restores, self.buffer_registry.dtype, self._options,
         )  # fmt: skip
         self.iterates = True
         calls = {"prepare": "prepare", "solve": "stages"}
         if blocks.filter is not None:
             calls["filter"] = "error_estimate"
+        if self.restores:
+            calls["restore"] = "restore"
         self.add_child(newton, during=calls)
+
+    def _build_restore(self, context: BuildContext, restore: Callable | None) -> Callable | None:
+        """Return the `restore` of `StepFunctions`, from that of the solver's owner."""
+        if restore is None:
+            return None
+        enter = context.phase("restore")
+
+        def restore_state(memory, launch, t, h, state, parameters, fresh):
+            enter(memory)
+            return restore(memory, launch, t, h, state, parameters, fresh)
+
+        return context.backend.device(restore_state)
 
     def _add_mass(self, context: BuildContext) -> Callable:
         """Return the product with the mass matrix, see `build_mass_product`."""

@@ -13,7 +13,7 @@ from cubie.algorithms.implicit import ImplicitStep, build_failure
 from cubie.algorithms.stage_slots import slot_terms
 from cubie.backend import select
 from cubie.factory import BuildContext
-from cubie.solvers import Blocks
+from cubie.solvers import Blocks, restoring
 from cubie.solvers.contract import Matrix
 from cubie.systems.derivatives.component import TimeDerivativeComponent
 from cubie.tableaus import RosenbrockTableau
@@ -48,10 +48,12 @@ class RosenbrockStep(ImplicitStep):
     default_controller = "gustafsson"
     # Each stage evaluates, then solves.
     phases = (
-        "start", "prepare", "evaluate", "solve", "solution", "error_estimate", "inside", "commit",
+        "restore", "start", "prepare", "evaluate", "solve", "solution", "error_estimate", "inside",
+        "commit",
     )  # fmt: skip
     stages_in = ("stage_store", False)
     entries = {  # noqa: RUF012
+        "restore": ("restore",),
         "start": ("start",),
         "step": ("prepare", "evaluate", "solve", "solution", "error_estimate"),
         "inside": ("inside",),
@@ -65,10 +67,12 @@ class RosenbrockStep(ImplicitStep):
         )
         # Called in this order: a derivative by differences has scratch of its own.
         self.add_child(self.time_derivative, during="prepare")
-        solver = self._linear_solver(Blocks(self.n_states))
-        self.add_child(solver, during={"prepare": "prepare", "solve": "solve"})
-        self.add_child(self.system, during="evaluate")
+        self.blocks = Blocks(self.n_states)
+        solver, again = self._linear_solver(self.blocks), ("restore",) * self.restores
+        self.add_child(solver, {"prepare": (*again, "prepare"), "solve": (*again, "solve")})
+        self.add_child(self.system, during=(*again, "evaluate"))
         self._register_buffers()
+        restoring.register_buffers(self, self.restores, "evaluate")
 
     def _register_buffers(self) -> None:
         n, stages = self.n_states, self.tableau.n_stages
@@ -134,7 +138,11 @@ class RosenbrockStep(ImplicitStep):
             # A chain of solves: reordered by LLVM, rodas5p with three states takes 13 % longer.
             step=context.backend.in_given_order(self._build_step(context)),
             commit=device(commit),
+            restore=self._build_restore(context, self._build_consistent(context)),
         )
+
+    def _build_consistent(self, context: BuildContext) -> Callable | None:
+        return restoring.build_restore(self, context, self.iterates) if self.restores else None
 
     def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
         """Return (offset in stage_store, weight) of every increment that takes part."""

@@ -15,6 +15,8 @@ from attrs import frozen
 from cubie.backend import Given, any_lane, gather, maximum, minimum, select
 from cubie.run.clock import build_clock, column_of_breaks, time_of
 from cubie.run.driving import build_given_observed, build_keeping
+from cubie.run.faults import build_faults
+from cubie.status import RunStatus
 from cubie.systems.drivers.calling import never_a_time
 
 if TYPE_CHECKING:
@@ -97,18 +99,20 @@ def build_breaks(loop: Any, context: BuildContext) -> BreakFunctions:
 
 
 def build_begin_anew(loop: Any, context: BuildContext) -> Callable:
-    """Return ``begin_anew(memory, launch, final, direction, progress, lane)``, after an attempt.
+    """Return ``begin_anew(memory, launch, final, direction, progress, lane) -> (status, active)``.
 
-    Where that landed on a break, the first step size is found, and what the algorithm and the
-    controller keep from step to step is made, as at the start of a run.
+    Where the attempt before landed on a break, the state is made consistent, the first step size is
+    found, and what the algorithm and the controller keep from step to step is made, as at the start
+    of a run.
     """
     backend = context.backend
 
     def nothing(memory, launch, final, direction, progress, lane):
-        pass
+        return progress.status, progress.active
 
     if not loop.system.breakpoints:
         return backend.device(nothing)
+    restore = _build_restore(loop, context)
     choose = loop.child_functions(context, "initial_step")
     start_algorithm = loop.child_functions(context, "algorithm").start
     start_controller = loop.child_functions(context, "controller").start
@@ -120,6 +124,7 @@ def build_begin_anew(loop: Any, context: BuildContext) -> Callable:
     def begin_anew(memory, launch, final, direction, progress, lane):
         passed = lane.passed_stops
         fresh = progress.active & (passed[1] > 0)
+        status, active = progress.status, progress.active
         if any_lane(fresh):
             enter(memory)
             at = passed[0]
@@ -128,11 +133,13 @@ def build_begin_anew(loop: Any, context: BuildContext) -> Callable:
             t = time(launch.inputs, direction, elapsed)
             forget_proposed(lane)
             given, state = give(launch, t, at, lane), lane.state
+            status, active = restore(memory, launch, t, direction, given, fresh, progress, lane)
             h = choose(memory, launch, t, stop.elapsed - elapsed, direction, state, given)
             start_algorithm(memory, fresh, t, state, given)
             start_controller(memory, fresh, h)
             lane.dt[0] = select(fresh, h, lane.dt[0])
             passed[1] = select(fresh, 0, passed[1])
+        return status, active
 
     return backend.device(begin_anew)
 
@@ -160,6 +167,33 @@ def build_is_exhausted(loop: Any, backend: Backend) -> Callable:
         return exhausted
 
     return backend.device(of_each)
+
+
+def _build_restore(loop: Any, context: BuildContext) -> Callable:
+    """Return ``restore(memory, launch, t, direction, given, fresh, progress, lane)``.
+
+    It makes the state consistent in the lanes of the mask `fresh`, and returns the status, and
+    which lanes go on.
+    """
+    backend = context.backend
+
+    def as_it_is(memory, launch, t, direction, given, fresh, progress, lane):
+        return progress.status, progress.active
+
+    restore_state = loop.child_functions(context, "algorithm").restore
+    if restore_state is None:
+        return backend.device(as_it_is)
+    account, inconsistent = build_faults(backend, loop.system), int(RunStatus.INCONSISTENT_AT_BREAK)
+
+    def restore(memory, launch, t, direction, given, fresh, progress, lane):
+        h, state = lane.dt[0] * direction, lane.state
+        found = fresh & restore_state(memory, launch, t, h, state, given, fresh)
+        # Elsewhere the reason of attempts that failed is kept.
+        failure = account(lane.parameters, select(found, 0, inconsistent), found)
+        lost = fresh & ~found
+        return select(lost, failure, progress.status), progress.active & ~lost
+
+    return backend.device(restore)
 
 
 def build_given_followed(loop: Any, context: BuildContext) -> Callable:

@@ -120,7 +120,7 @@ class IVPLoop(RunParts):
                         memory, launch, outputs, final, direction,
                         Progress(elapsed, carry, saved, status, active, settled), lane,
                     )  # fmt: skip
-                    begin_anew(
+                    status, active = begin_anew(
                         memory, launch, final, direction,
                         Progress(elapsed, carry, saved, status, active, settled), lane,
                     )  # fmt: skip

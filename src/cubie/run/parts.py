@@ -113,6 +113,8 @@ class RunParts(CUDAFactory):
         self._register_buffers(system.n_states, system.n_parameters)
         self.add_child(initial_step, during="start")
         calls = {"start": "start", "step": "step", "inside": "summarise", "commit": "commit"}
+        if algorithm.restores:
+            calls = {"restore": "start", **calls}
         self.add_child(algorithm, during=calls)
         self.add_child(controller, during={"start": "start", "control": "control"})
         if observables is not None:

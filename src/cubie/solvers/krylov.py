@@ -169,10 +169,13 @@ class KrylovSolver(LinearSolver):
         )
 
     def _folded(self) -> bool:
-        """Tell whether products contain the preconditioner: Jacobi's, of known derivatives."""
+        """Tell whether products contain the preconditioner: Jacobi's, of known derivatives.
+
+        Those take parameters, and no `Given`.
+        """
         if self.settings.preconditioner != "jacobi" or self.needs_preconditioned:
             return False
-        return not self.jvp.by_differences()
+        return not (self.jvp.by_differences() or self.system.takes_given)
 
     def _preconditions_apart(self) -> bool:
         return self.settings.preconditioner != "none" and not self._folded()

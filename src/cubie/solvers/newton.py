@@ -11,7 +11,7 @@ from collections.abc import Callable
 from cubie.backend import any_lane, maximum, select
 from cubie.factory import BuildContext
 from cubie.numerics.power import build_exp2, build_log2
-from cubie.solvers import second_look, stage_jacobians
+from cubie.solvers import restoring, second_look, stage_jacobians
 from cubie.solvers.convergence import build_judge
 from cubie.solvers.newton_contract import NewtonFunctions
 from cubie.solvers.newton_parts import NewtonParts
@@ -27,6 +27,7 @@ class NewtonSolver(NewtonParts):
         super()._register_buffers(in_place)
         second_look.register_buffers(self)
         stage_jacobians.register_buffers(self, self.has_stage_jacobians)
+        restoring.register_buffers(self, self.restores, "evaluate")
 
     def build(self, context: BuildContext) -> NewtonFunctions:
         device = context.backend.device
@@ -35,6 +36,9 @@ class NewtonSolver(NewtonParts):
             solve=device(self._build_solve(context), inline=False),
             again=self._build_again(context),
             filter=device(self._build_filter(context)) if self.filters else None,
+            restore=restoring.build_restore(self, context, self.iterative)
+            if self.restores
+            else None,
         )
 
     def _build_prepare(self, context: BuildContext) -> Callable:

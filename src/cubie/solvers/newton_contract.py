@@ -78,12 +78,16 @@ class NewtonFunctions:
     filter : callable or None
         ``filter(memory, launch, matrix, rhs, x) -> solved``: solves once with the filter's block,
         for the n elements of x, which may be `rhs`.
+    restore : callable or None
+        ``restore(memory, launch, t, h, state, parameters, fresh) -> found``: makes a state
+        consistent, see `cubie.solvers.restoring`.
     """
 
     prepare: Callable
     solve: Callable
     again: Callable
     filter: Callable | None
+    restore: Callable | None
 
 
 class Equations(Protocol):

@@ -46,13 +46,16 @@ class NewtonParts(CUDAFactory):
     persists : bool
         No smaller step will be tried: equations that resist are looked at again, see
         `cubie.solvers.second_look`. Nothing is filtered then.
+    restores : bool
+        States are made consistent behind breaks, see `cubie.solvers.restoring`.
     dtype : dtype
     options : mapping
     """
 
     name = "newton"
-    phases = ("prepare", "look", "evaluate", "correct", "filter")
+    phases = ("restore", "prepare", "look", "evaluate", "correct", "filter")
     entries: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "restore": ("restore",),
         "prepare": ("prepare",),
         "solve": ("look", "evaluate", "correct"),
         "filter": ("filter",),
@@ -70,6 +73,7 @@ class NewtonParts(CUDAFactory):
         per_component: bool,
         algebraic: bool,
         persists: bool,
+        restores: bool,
         dtype,
         options: Mapping[str, Any],
     ):
@@ -78,14 +82,15 @@ class NewtonParts(CUDAFactory):
         self.blocks: Blocks = linear_solver.blocks
         self.equations, self.add_mass = equations, add_mass
         self.iterative, self.per_component = iterative, per_component
-        self.algebraic, self.persists = algebraic, persists
+        self.algebraic, self.persists, self.restores = algebraic, persists, restores
         self.filters = self.blocks.filter is not None
+        again = ("restore",) * restores
         prepares = ("prepare", "look") if persists else ("prepare",)
-        calls = {"prepare": prepares, "solve": ("correct",)}
+        calls = {"prepare": (*again, *prepares), "solve": (*again, "correct")}
         if self.filters:
             calls["filter"] = ("filter",)
         self.add_child(linear_solver, during=calls)
-        self.add_child(system, during="evaluate")
+        self.add_child(system, during=(*again, "evaluate"))
         self._register_buffers(system.works_in_place)
 
     def _register_buffers(self, in_place: bool) -> None:
@@ -141,6 +146,7 @@ class NewtonParts(CUDAFactory):
             self.per_component,
             self.algebraic,
             self.persists,
+            self.restores,
         )
 
     def build_matrix(self, context: BuildContext) -> Callable:

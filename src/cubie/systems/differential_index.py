@@ -65,7 +65,7 @@ def note_on_index(
                 moved = states + move * direction[:, None] * (1.0 + np.abs(states))
                 after = combinations @ evaluate(t, moved, parameters)
                 depends[:, j] |= (after != before).any(axis=1)  # nan may depend on anything
-    left_over = _unpaired(depends)
+    left_over = unpaired(depends)
     if left_over is None:
         determined.add(system.digest)
         return None
@@ -79,7 +79,7 @@ def note_on_index(
     )
 
 
-def _unpaired(depends: np.ndarray) -> int | None:
+def unpaired(depends: np.ndarray) -> int | None:
     """Return a row that is left over when rows are paired with columns they depend on, or None."""
     partner: dict[int, int] = {}
 

@@ -102,13 +102,16 @@ def build_state(
     """Return the function that follows one state over a step."""
     backend, index, pieces = context.backend, tracked.index, len(courses)
     allocate, begin = state_slots(context), inside.at(0, pieces)
-    summarise = build_summarise(context, tracked, loop.tracking.windowed)
+    windowed, jumps = loop.tracking.windowed, loop.algorithm.restores
+    whole = build_summarise(context, tracked, windowed)
+    first = build_summarise(context, tracked, windowed, jumps) if jumps else whole
     remember = build_remember(backend)
     slope_at, slope_before = tracked.slope_at, build_slope_before(backend, loop.system.breakpoints)
     chain = backend.device(_from_start)
     for j, course in enumerate(courses):
         after, part = inside.at(j + 1, pieces), backend.constant(1.0 / pieces)
         joint = _joint_of(backend, j, slope_before, slope_at)
+        summarise = whole if j else first
         then = _then_state(chain, course, after, summarise, index, part, joint)
         chain = backend.device(then)
 
