@@ -246,6 +246,42 @@ def test_a_group_larger_than_a_stack_is_solved():
     assert (done.returncode, done.stdout.split()) == (0, ["True", "True"]), done.stderr[-500:]
 
 
+ACTIONS = """
+import ctypes, os, signal, sys, threading, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+import numpy as np, cubie
+solver = cubie.Solver(lambda t, y, k: [y[1], -k * y[0]], rtol=1e-9, max_steps=10**8, save="final")
+y0, k = np.ones((3000, 2)), np.linspace(1.0, 2.0, 3000)
+solver.solve((0.0, 1.0), y0, args=(k,))
+libc = ctypes.CDLL(None)
+libc.signal.argtypes = [ctypes.c_int, ctypes.c_void_p]
+for action in map(int, sys.argv[1:]):
+    libc.signal(int(signal.SIGINT), action)
+    solver.solve((0.0, 1.0), y0, args=(k,))
+threading.Thread(target=lambda: (time.sleep(0.1), os.kill(os.getpid(), signal.SIGINT))).start()
+result = solver.solve((0.0, 2000.0), y0, args=(k,))
+print("ended", bool(result.success.all()))
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="actions of signals are POSIX's")
+@pytest.mark.parametrize("first", [[], [signal.SIG_IGN], [signal.SIG_DFL]])
+@pytest.mark.parametrize("action", [signal.SIG_IGN, signal.SIG_DFL])
+def test_an_action_that_calls_nothing_is_taken_as_it_is(first, action):
+    """Where a library gave SIGINT the system's action, or none, and Python does not know.
+
+    OR-Tools does: the handler in machine code then called what is no function.
+    """
+    asked = [str(int(each)) for each in (*first, action)]
+    done = subprocess.run(
+        [sys.executable, "-c", ACTIONS, *asked], capture_output=True, text=True, timeout=300
+    )
+    if action == signal.SIG_IGN:
+        assert (done.returncode, done.stdout.split()) == (0, ["ended", "True"]), done.stderr
+    else:
+        assert done.returncode == -signal.SIGINT, done.stderr
+
+
 @pytest.mark.skipif(os.name != "posix", reason="actions of signals are POSIX's")
 def test_the_action_of_a_signal_is_put_back_as_it_was_found():
     """Also where another one than at the solve before is found."""

@@ -1,6 +1,7 @@
 """The solver's model as text: rows mean what they say, by both ways into the solver."""
 
 import itertools
+import os
 import subprocess
 import sys
 
@@ -97,3 +98,60 @@ def test_planning_does_not_import_pandas():
         "assert 'pandas' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+SEARCH = """
+import ctypes, os, random, signal, sys, threading, time
+from cubie_planner.engines.cpsat import solver as sat
+
+if sys.argv[1] == "public":
+    sat._Compiled.available = staticmethod(lambda: False)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+libc, room = ctypes.CDLL(None), ctypes.create_string_buffer(256)
+
+
+def handler():
+    libc.sigaction(int(signal.SIGINT), None, room)
+    return room.raw[:8]
+
+
+pythons, random = handler(), random.Random(1)
+model = sat.SatModel()
+literals = [model.boolean() for _ in range(120)]
+for _ in range(30):
+    model.linear([(random.randint(1, 1000), x) for x in literals], 0, 20000)
+gain = [(-random.randint(1, 1000), x) for x in literals]
+model.solve(0.01, gain)
+assert handler() == pythons, "another action of SIGINT than before"
+sent = []
+
+
+def send():
+    time.sleep(0.3)
+    sent.append(time.perf_counter())
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+for _ in range(2):
+    threading.Thread(target=send).start()
+    try:
+        model.solve(1000.0, gain)
+    except KeyboardInterrupt:
+        print(time.perf_counter() - sent[-1])
+assert handler() == pythons
+assert threading.active_count() == 1
+model.solve(0.01, gain)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="actions of signals are POSIX's")
+@pytest.mark.parametrize("way", ["compiled", "public"])
+def test_ctrl_c_ends_a_search_and_stays_pythons(way):
+    """OR-Tools' own handler swallows it, and leaves the next one to end the interpreter."""
+    done = subprocess.run(
+        [sys.executable, "-c", SEARCH, way], capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-500:]
+    took = [float(line) for line in done.stdout.split()]
+    assert len(took) == 2
+    assert max(took) < 0.5

@@ -14,6 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from cubie_planner.basics import Status
+from cubie_planner.engines.cpsat.stoppable import stoppable
 
 SEED = 1
 
@@ -153,8 +154,8 @@ class SatModel:
             question.append(f"assumptions:{list(assumed)}")
         if self._engine is None:
             self._engine = _Compiled() if _Compiled.available() else _Public()
-        response = self._engine.ask("\n".join(question), effort)
         self._rows.clear()
+        response = self._engine.ask("\n".join(question), effort)
         found = response.status.name in ("OPTIMAL", "FEASIBLE")
         optimised = objective is not None
         return SatAnswer(
@@ -229,7 +230,7 @@ class _Compiled(_Engine):
     def _solve(self, effort: float) -> Any:
         solver = self.helper.SolveWrapper()
         solver.set_parameters(_set(self.helper.SatParameters(), effort))
-        return solver.solve(self.proto)
+        return stoppable(lambda: solver.solve(self.proto), solver.stop_search)
 
 
 class _Public(_Engine):
@@ -245,7 +246,7 @@ class _Public(_Engine):
     def _solve(self, effort: float) -> Any:
         solver = self.cp_model.CpSolver()
         _set(solver.parameters, effort)
-        solver.solve(self.model)
+        stoppable(lambda: solver.solve(self.model), solver.stop_search)
         return solver.response_proto
 
 
@@ -254,4 +255,5 @@ def _set(parameters: Any, effort: float) -> Any:
     parameters.num_workers = 1
     parameters.random_seed = SEED
     parameters.max_deterministic_time = effort
+    parameters.catch_sigint_signal = False
     return parameters

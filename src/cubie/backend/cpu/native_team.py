@@ -78,9 +78,17 @@ entry:
   %usual = icmp eq i{action_bits} %expected, %found
   br i1 %usual, label %listening, label %change
 change:
+  ; Where no function is called, but the system's own action is taken or none, that stays.
+  %before = load ptr, ptr @action_before
+  %number = ptrtoint ptr %before to i64
+  %called = icmp ugt i64 %number, {last_action}
+  br i1 %called, label %install, label %leave
+leave:
+  call i32 @sigaction(i32 {interrupt}, ptr @action_before, ptr null)
+  ret void
+install:
   call void @llvm.memcpy.p0.p0.i64(ptr @action_usual, ptr @action_before, i64 {action_bytes}, i1 0)
   call void @llvm.memcpy.p0.p0.i64(ptr @action_now, ptr @action_before, i64 {action_bytes}, i1 0)
-  %before = load ptr, ptr @action_before
   store atomic ptr %before, ptr @handler_before seq_cst, align 8
   store ptr @on_interrupt, ptr @action_now
   call i32 @sigaction(i32 {interrupt}, ptr @action_now, ptr null)
@@ -314,6 +322,7 @@ def _source() -> str:
         box_bytes=BOX_BYTES,
         stop_bytes=STOP_BYTES,
         interrupt=int(signal.SIGINT),
+        last_action=max(signal.SIG_DFL, signal.SIG_IGN),
         action_bytes=ACTION_BYTES,
         action_bits=8 * ACTION_BYTES,
     )
