@@ -24,8 +24,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from cubie.backend import (
     absolute,
     any_lane,
@@ -41,6 +39,7 @@ from cubie.numerics.error_norm import build_scale
 from cubie.solvers.contract import Matrix
 from cubie.solvers.convergence import build_typical, rounding_of
 from cubie.solvers.newton_parts import NewtonParts
+from cubie.solvers.residual_test import build_residual_test
 from cubie.solvers.stage_jacobians import build_stage_change
 
 # By how much 1 / h in the matrix is enlarged at first, how that shrinks, and where it ends.
@@ -52,13 +51,8 @@ GROWTH = 1.2
 LEAST_PACE = 0.3
 # Iterations of a second look: twelve are damped, and some equations converge slowly.
 MOST_ITERATIONS = 600
-# So many iterations, and a change that is less than the tolerance but does not shrink any more is
-# rounding, up to so many times as large.
-PATIENCE, LARGEST_NOISE = 24, 100.0
 # No rate of convergence is known: larger than any change is small.
 UNKNOWN = 1e30
-# Changes that do not shrink any more are rounding below so many units of it.
-NOISE = 100.0
 
 
 class Judged(NamedTuple):
@@ -67,7 +61,8 @@ class Judged(NamedTuple):
     size: Any
     shrinks: Any  # it is smaller than the one before
     eta: Any  # how much of it is left as error
-    converged: Any
+    near: Any  # by the rate at which changes shrink hardly anything is left
+    still: Any  # it no longer shrinks, or is nothing: rounding, or a matrix that leads nowhere
 
 
 def register_buffers(newton: NewtonParts) -> None:
@@ -114,6 +109,7 @@ def _build_iterate(newton: NewtonParts, context: BuildContext) -> Callable:
     prepare = newton.build_matrix(context)
     coupled = newton.has_stage_jacobians
     change = build_stage_change(newton, context) if coupled else newton.build_change(context)
+    holds = build_residual_test(newton, context)
     judge, move = _build_judge(newton, context), _build_move(newton, context)
     clear, taken = newton.build_counting(context)
     alloc_residual, alloc_delta, alloc_count = newton.allocators(context)
@@ -150,9 +146,11 @@ def _build_iterate(newton: NewtonParts, context: BuildContext) -> Callable:
                 increment, delta, judged, iterations, active, usable, pace, damping
             )
             iterations = select(active, iterations + 1, iterations)
-            solved = solved | judged.converged
+            tested = judged.near | judged.still
+            if any_lane(tested):
+                solved = solved | (tested & holds(memory, launch, stage, residual, judged.near))
             previous, eta = judged.size, judged.eta
-            active = active & ~judged.converged & (iterations < most)
+            active = active & ~solved & (iterations < most)
         return solved, iterations, taken(h, count)
 
     return iterate
@@ -167,14 +165,11 @@ def _build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
     zero, one = backend.constant(0.0), backend.constant(1.0)
     tolerance = backend.constant(newton.settings.newton_tolerance)
     rounding = backend.constant(rounding_of(newton, backend))
-    noise = backend.constant(NOISE * np.finfo(backend.dtype).eps)
-    louder = backend.constant(LARGEST_NOISE)
-
     typical = build_typical(newton, backend)
 
     def judge(launch, stage, delta, previous, eta, iterations, damping, active):
         state, increment = stage.state, stage.increment
-        total, largest = state[0] * zero, state[0] * zero
+        total = state[0] * zero
         for i in range(n):
             value = absolute(state[i])
             for section in range(sections):
@@ -182,7 +177,6 @@ def _build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
             reference = typical(state, increment, i)
             weight = scale(launch, i, reference, reference)
             weight = maximum(weight, rounding * value)
-            largest = maximum(largest, value / weight)
             for section in range(sections):
                 ratio = delta[section * n + i] / weight
                 total = total + ratio * ratio
@@ -194,13 +188,10 @@ def _build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
         eta = select(measured, rate / (one - rate), eta)
         # A matrix that is rebuilt, or damped, makes no constant rate: a huge change and then a
         # large one say nothing. A whole change below the tolerance does.
-        near = (damping == zero) & (size <= one)
-        converged = (near & shrinks & (eta * size <= tolerance)) | (size == zero)
-        # Near a solution that rounding hides, changes are small, and no longer shrink.
-        limit = noise * largest
-        limit = select(iterations < PATIENCE, limit, maximum(limit, minimum(one, louder * limit)))
-        still = ~shrinks & (damping == zero) & (size <= limit)
-        return Judged(size, shrinks, eta, active & (converged | still))
+        whole = active & (damping == zero)
+        near = whole & (size <= one) & shrinks & (eta * size <= tolerance)
+        still = whole & (~shrinks | (size == zero)) & ~near
+        return Judged(size, shrinks, eta, near, still)
 
     return backend.device(judge)
 
@@ -215,13 +206,13 @@ def _build_move(newton: NewtonParts, context: BuildContext) -> Callable:
     more = constant(MORE_DAMPING)
 
     def move(increment, delta, judged, iterations, active, usable, pace, damping):
-        size, shrinks, _, converged = judged
+        size, shrinks, _, near, _ = judged
         adapted = select(shrinks, minimum(one, growth * pace), half * pace)
         pace = select((damping == zero) & (iterations > 0), adapted, pace)
         sound = is_finite(size) & usable
-        part = select(converged, one, pace)
+        part = select(near, one, pace)
         # Where hardly anything is taken of the changes they point nowhere.
-        stuck = (pace < least_pace) & ~converged
+        stuck = (pace < least_pace) & ~near
         for i in range(n_unknowns):
             # Where nothing can be computed it is nearer to the state that it can.
             moved = select(sound, increment[i] + part * delta[i], quarter * increment[i])

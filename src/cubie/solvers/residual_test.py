@@ -1,0 +1,99 @@
+"""Whether what is left of a stage's equations is no more than its unknowns may be off by.
+
+A change that is small, or no longer shrinks, says that equations are solved only where the linear
+system that it solves is the right one, and is solved well. The residual says it by itself: within
+reach of a solution it is at most what changes of all unknowns by their tolerances, and by rounding,
+make of it. How much that is comes from changing each of them. Where the residual is larger there
+is no solution so near, and where it is not, no other numbers of this precision solve the equations
+much better (a componentwise backward error: Higham, Accuracy and Stability of Numerical
+Algorithms, 7.1).
+
+Only `cubie.solvers.second_look` comes here: one test takes as many residuals as there are unknowns.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from cubie.backend import absolute, is_finite, select
+from cubie.factory import BuildContext
+from cubie.numerics.error_norm import build_scale
+from cubie.solvers.convergence import build_typical
+from cubie.solvers.newton_parts import NewtonParts
+
+# Units of rounding, of all that is added up to a state, that a right-hand side may have seen.
+ROUNDING = 8.0
+# Newton's tolerance is one of a mean square: single components may be further off.
+LARGEST_PART = 3.0
+
+
+def register_buffers(newton: NewtonParts) -> None:
+    """Register the residual that is tested and its bound; access is rare."""
+    for name in ("residual_left", "residual_bound"):
+        newton.register_buffer(
+            name,
+            newton.blocks.n_unknowns,
+            phases=("evaluate",),
+            enabled=newton.persists,
+            access_weight=1.0,
+        )
+
+
+def build_residual_test(newton: NewtonParts, context: BuildContext) -> Callable:
+    """Return ``holds(memory, launch, stage, residual, near)``: the mask of solved equations.
+
+    Lanes of `near` may be as far from a solution as Newton's tolerance, others as rounding.
+    `residual` is scratch.
+    """
+    backend, n, size = context.backend, newton.n_states, newton.blocks.n_unknowns
+    evaluate = backend.one_copy(newton.build_residual(context))
+    reach = backend.device(_build_reach(newton, context))
+    alloc_left = context.allocator("residual_left")
+    alloc_bound = context.allocator("residual_bound")
+    zero = backend.constant(0.0)
+
+    def holds(memory, launch, stage, residual, near):
+        left, bound = alloc_left(memory, None), alloc_bound(memory, None)
+        increment = stage.increment
+        evaluate(memory, stage, residual)
+        for k in range(size):
+            left[k] = residual[k]
+            bound[k] = stage.h * zero
+        for k in range(size):
+            before = increment[k]
+            increment[k] = before + reach(launch, stage, k % n, near)
+            evaluate(memory, stage, residual)
+            increment[k] = before
+            for row in range(size):
+                effect = absolute(residual[row] - left[row])
+                bound[row] = bound[row] + select(is_finite(effect), effect, zero)
+        solved = stage.h == stage.h
+        for row in range(size):
+            solved = solved & (absolute(left[row]) <= bound[row])
+        return solved
+
+    return backend.device(holds)
+
+
+def _build_reach(newton: NewtonParts, context: BuildContext) -> Callable:
+    """Return ``reach(launch, stage, i, near)``: what unknowns of state i may be off by."""
+    backend, n = context.backend, newton.n_states
+    sections = newton.blocks.n_unknowns // n
+    scale = build_scale(backend, n, newton.per_component)
+    typical = build_typical(newton, backend)
+    tolerance = backend.constant(LARGEST_PART * newton.settings.newton_tolerance)
+    rounding = backend.constant(float(ROUNDING * np.finfo(backend.dtype).eps))
+    zero = backend.constant(0.0)
+
+    def reach(launch, stage, i, near):
+        state, increment = stage.state, stage.increment
+        reference = typical(state, increment, i)
+        value = absolute(state[i])
+        for section in range(sections):
+            value = value + absolute(increment[section * n + i])
+        tolerated = tolerance * scale(launch, i, reference, reference)
+        return rounding * value + select(near, tolerated, zero)
+
+    return reach
