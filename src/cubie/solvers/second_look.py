@@ -41,6 +41,7 @@ from cubie.solvers.convergence import build_typical, rounding_of
 from cubie.solvers.newton_parts import NewtonParts
 from cubie.solvers.residual_test import build_residual_test
 from cubie.solvers.stage_jacobians import build_stage_change
+from cubie.solvers.stage_matrix import build_whole_change
 
 # By how much 1 / h in the matrix is enlarged at first, how that shrinks, and where it ends.
 DAMPING, DAMPING_FACTOR, LEAST_DAMPING = 3.0, 0.7, 0.05
@@ -106,9 +107,7 @@ def _build_iterate(newton: NewtonParts, context: BuildContext) -> Callable:
     backend, n, size = context.backend, newton.n_states, newton.blocks.n_unknowns
     enter = context.phase("look")
     place = backend.device(newton.equations.build_place(context))
-    prepare = newton.build_matrix(context)
-    coupled = newton.has_stage_jacobians
-    change = build_stage_change(newton, context) if coupled else newton.build_change(context)
+    prepare, change = _build_change(newton, context)
     holds = build_residual_test(newton, context)
     judge, move = _build_judge(newton, context), _build_move(newton, context)
     clear, taken = newton.build_counting(context)
@@ -154,6 +153,18 @@ def _build_iterate(newton: NewtonParts, context: BuildContext) -> Callable:
         return solved, iterations, taken(h, count)
 
     return iterate
+
+
+def _build_change(newton: NewtonParts, context: BuildContext) -> tuple[Callable, Callable]:
+    """Return what prepares a matrix, and what finds a change."""
+
+    def nothing(memory, launch, matrix):
+        return matrix.t == matrix.t
+
+    if newton.has_stage_matrix:
+        return context.backend.device(nothing), build_whole_change(newton, context)
+    build = build_stage_change if newton.has_stage_jacobians else NewtonParts.build_change
+    return newton.build_matrix(context), build(newton, context)
 
 
 def _build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
