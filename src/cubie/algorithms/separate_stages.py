@@ -155,10 +155,11 @@ def _build_back(n: int, at: int, total) -> Callable:
 
 
 def _chain(backend, functions: list[Callable], join: Callable) -> Callable:
+    """Compose device functions into a plain one; there are several stages."""
     chain = functions[0]
-    for function in functions[1:]:
+    for function in functions[1:-1]:
         chain = backend.device(join(chain, function))
-    return chain
+    return join(chain, functions[-1])
 
 
 def _then_stage(before: Callable, after: Callable) -> Callable:

@@ -112,7 +112,7 @@ class Equations(Protocol):
 
 
 class SeparateStages(NamedTuple):
-    """Device functions of the equations of all stages, each of which holds one right-hand side.
+    """Equations of all stages, each with one right-hand side: functions to compile for the device.
 
     Attributes
     ----------

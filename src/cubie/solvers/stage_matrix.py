@@ -44,7 +44,7 @@ def build_whole_change(newton: NewtonParts, context: BuildContext) -> Callable:
     separate = equations.build_separate(context, rhs, add_mass, newton.per_component)
     form_residual = backend.one_copy(separate.residual)
     form_jacobians = backend.one_copy(separate.jacobians)
-    add_columns, back = backend.one_copy(separate.mass), separate.back
+    add_columns, back = backend.one_copy(separate.mass), backend.device(separate.back)
     weigh = backend.device(_build_weigh(newton, context))
     eliminate = backend.one_copy(_build_eliminate(backend, n, size))
     take_argument = newton.build_argument(context)
