@@ -22,6 +22,7 @@ from cubie.factory import BuildContext
 from cubie.numerics.error_norm import build_scale
 from cubie.solvers.convergence import build_typical
 from cubie.solvers.newton_parts import NewtonParts
+from cubie.solvers.stage_matrix import build_separate_residual
 
 # Units of rounding, of all that is added up to a state, that a right-hand side may have seen.
 ROUNDING = 8.0
@@ -48,7 +49,7 @@ def build_residual_test(newton: NewtonParts, context: BuildContext) -> Callable:
     `residual` is scratch.
     """
     backend, n, size = context.backend, newton.n_states, newton.blocks.n_unknowns
-    evaluate = backend.one_copy(newton.build_residual(context))
+    evaluate = _build_evaluate(newton, context)
     reach = backend.device(_build_reach(newton, context))
     alloc_left = context.allocator("residual_left")
     alloc_bound = context.allocator("residual_bound")
@@ -57,14 +58,14 @@ def build_residual_test(newton: NewtonParts, context: BuildContext) -> Callable:
     def holds(memory, launch, stage, residual, near):
         left, bound = alloc_left(memory, None), alloc_bound(memory, None)
         increment = stage.increment
-        evaluate(memory, stage, residual)
+        evaluate(memory, launch, stage, residual)
         for k in range(size):
             left[k] = residual[k]
             bound[k] = stage.h * zero
         for k in range(size):
             before = increment[k]
             increment[k] = before + reach(launch, stage, k % n, near)
-            evaluate(memory, stage, residual)
+            evaluate(memory, launch, stage, residual)
             increment[k] = before
             for row in range(size):
                 effect = absolute(residual[row] - left[row])
@@ -75,6 +76,19 @@ def build_residual_test(newton: NewtonParts, context: BuildContext) -> Callable:
         return solved
 
     return backend.device(holds)
+
+
+def _build_evaluate(newton: NewtonParts, context: BuildContext) -> Callable:
+    """Return what stores the residual, of coupled stages each by itself where that can be had."""
+    backend = context.backend
+    if newton.has_stage_matrix:
+        return backend.one_copy(build_separate_residual(newton, context))
+    together = backend.one_copy(newton.build_residual(context))
+
+    def evaluate(memory, launch, stage, residual):
+        together(memory, stage, residual)
+
+    return backend.device(evaluate)
 
 
 def _build_reach(newton: NewtonParts, context: BuildContext) -> Callable:

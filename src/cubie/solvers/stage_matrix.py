@@ -18,7 +18,7 @@ from cubie.backend import absolute, is_finite, maximum, select
 from cubie.factory import BuildContext
 from cubie.numerics.error_norm import build_scale
 from cubie.solvers.convergence import rounding_of
-from cubie.solvers.newton_contract import CoupledStages
+from cubie.solvers.newton_contract import CoupledStages, SeparateStages
 from cubie.solvers.newton_parts import NewtonParts
 
 
@@ -36,12 +36,30 @@ def register_buffers(newton: NewtonParts, enabled: bool) -> None:
         )
 
 
+def _build_separate(newton: NewtonParts, context: BuildContext) -> SeparateStages:
+    rhs, add_mass = newton.child_functions(context, "system"), newton.add_mass(context)
+    equations = cast(CoupledStages, newton.equations)
+    return equations.build_separate(context, rhs, add_mass, newton.per_component)
+
+
+def build_separate_residual(newton: NewtonParts, context: BuildContext) -> Callable:
+    """Return ``evaluate(memory, launch, stage, residual)``: stage by stage."""
+    form = context.backend.device(_build_separate(newton, context).residual)
+    take_argument, enter = newton.build_argument(context), context.phase("evaluate")
+    alloc_temp = context.allocator("residual_temp")
+
+    def evaluate(memory, launch, stage, residual):
+        enter(memory)
+        temp = alloc_temp(memory, None)
+        form(launch, stage, take_argument(memory, residual, temp), temp, residual)
+
+    return evaluate
+
+
 def build_whole_change(newton: NewtonParts, context: BuildContext) -> Callable:
     """Return a function as that of `NewtonParts.build_change`, of better changes."""
     backend, n, size = context.backend, newton.n_states, newton.blocks.n_unknowns
-    rhs, add_mass = newton.child_functions(context, "system"), newton.add_mass(context)
-    equations = cast(CoupledStages, newton.equations)
-    separate = equations.build_separate(context, rhs, add_mass, newton.per_component)
+    separate = _build_separate(newton, context)
     form_residual = backend.one_copy(separate.residual)
     form_jacobians = backend.one_copy(separate.jacobians)
     add_columns, back = backend.one_copy(separate.mass), backend.device(separate.back)
