@@ -93,9 +93,9 @@ class CoupledEquations:
         return evaluate
 
     def build_separate(
-        self, context: BuildContext, rhs: Callable, add_mass: Callable, per_component: bool
+        self, context: BuildContext, rhs: Callable, add_mass: Callable, scale: Callable
     ) -> SeparateStages:
-        return build_separate_stages(self, context, rhs, add_mass, per_component)
+        return build_separate_stages(self, context, rhs, add_mass, scale)
 
     def build_place(self, context: BuildContext) -> Callable:
         """Return the mean of the stages, one matrix being that of all."""

@@ -13,13 +13,12 @@ import numpy as np
 
 from cubie.backend import absolute, is_finite, select
 from cubie.factory import BuildContext
-from cubie.numerics.error_norm import build_scale
 from cubie.solvers.newton_contract import SeparateStages
 from cubie.systems.drivers.calling import build_recall
 
 
 def build_separate_stages(
-    equations, context: BuildContext, rhs: Callable, add_mass: Callable, per_component: bool
+    equations, context: BuildContext, rhs: Callable, add_mass: Callable, scale: Callable
 ) -> SeparateStages:
     """Return device functions of `CoupledEquations`; see `SeparateStages`."""
     backend, n = context.backend, equations.n_states
@@ -29,7 +28,7 @@ def build_separate_stages(
     )
     # A^-1 times the transformation: increments of stages from those of blocks.
     inverse = to_stages @ _block_diagonal(transformation.eigenvalues)
-    reach = backend.device(_build_reach(context, n, per_component))
+    reach = backend.device(_build_reach(backend, scale))
     size = n * len(equations.c)
     residuals, blocks, masses, backs = [], [], [], []
     for i, c in enumerate(equations.c):
@@ -69,13 +68,11 @@ def _sum(backend, n: int, weights) -> Callable:
     return backend.weighted_sum([(j * n, float(weight)) for j, weight in enumerate(weights)])
 
 
-def _build_reach(context: BuildContext, n: int, per_component: bool) -> Callable:
+def _build_reach(backend, scale: Callable) -> Callable:
     """Return ``reach(launch, state, i)``: half of how far apart a central difference is taken.
 
     A part of the argument itself: a state may have fallen to a small part of what it was.
     """
-    backend = context.backend
-    scale = build_scale(backend, n, per_component)
     part = backend.constant(float(np.cbrt(np.finfo(backend.dtype).eps)))
     zero = backend.constant(0.0)
 

@@ -136,7 +136,7 @@ class CoupledStages(Equations, Protocol):
     """Those of all stages."""
 
     def build_separate(
-        self, context: BuildContext, rhs: Callable, add_mass: Callable, per_component: bool
+        self, context: BuildContext, rhs: Callable, add_mass: Callable, scale: Callable
     ) -> SeparateStages:
-        """Return the same equations stage by stage."""
+        """Return the same equations stage by stage; `scale` is that of `build_scale`."""
         ...

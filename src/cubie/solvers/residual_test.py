@@ -43,28 +43,31 @@ def register_buffers(newton: NewtonParts) -> None:
 
 
 def build_residual_test(newton: NewtonParts, context: BuildContext) -> Callable:
-    """Return ``holds(memory, launch, stage, residual, near)``: the mask of solved equations.
+    """Return ``holds(memory, launch, stage, residual, point, near)``: the mask of solved equations.
 
     Lanes of `near` may be as far from a solution as Newton's tolerance, others as rounding.
-    `residual` is scratch.
+    `residual` (N,) and `point` (n,) are scratch.
     """
     backend, n, size = context.backend, newton.n_states, newton.blocks.n_unknowns
     evaluate = _build_evaluate(newton, context)
+    place = backend.device(newton.equations.build_place(context))
     reach = backend.device(_build_reach(newton, context))
     alloc_left = context.allocator("residual_left")
     alloc_bound = context.allocator("residual_bound")
     zero = backend.constant(0.0)
 
-    def holds(memory, launch, stage, residual, near):
+    def holds(memory, launch, stage, residual, point, near):
         left, bound = alloc_left(memory, None), alloc_bound(memory, None)
         increment = stage.increment
+        # What earlier stages add to a state may be far larger than it, and than the increment.
+        place(stage, point)
         evaluate(memory, launch, stage, residual)
         for k in range(size):
             left[k] = residual[k]
             bound[k] = stage.h * zero
         for k in range(size):
             before = increment[k]
-            increment[k] = before + reach(launch, stage, k % n, near)
+            increment[k] = before + reach(launch, stage, point, k % n, near)
             evaluate(memory, launch, stage, residual)
             increment[k] = before
             for row in range(size):
@@ -92,7 +95,7 @@ def _build_evaluate(newton: NewtonParts, context: BuildContext) -> Callable:
 
 
 def _build_reach(newton: NewtonParts, context: BuildContext) -> Callable:
-    """Return ``reach(launch, stage, i, near)``: what unknowns of state i may be off by."""
+    """Return ``reach(launch, stage, point, i, near)``: what unknowns of state i may be off by."""
     backend, n = context.backend, newton.n_states
     sections = newton.blocks.n_unknowns // n
     scale = build_scale(backend, n, newton.per_component)
@@ -101,10 +104,10 @@ def _build_reach(newton: NewtonParts, context: BuildContext) -> Callable:
     rounding = backend.constant(float(ROUNDING * np.finfo(backend.dtype).eps))
     zero = backend.constant(0.0)
 
-    def reach(launch, stage, i, near):
+    def reach(launch, stage, point, i, near):
         state, increment = stage.state, stage.increment
         reference = typical(state, increment, i)
-        value = absolute(state[i])
+        value = absolute(state[i]) + absolute(point[i])
         for section in range(sections):
             value = value + absolute(increment[section * n + i])
         tolerated = tolerance * scale(launch, i, reference, reference)

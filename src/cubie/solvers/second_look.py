@@ -71,8 +71,8 @@ def register_buffers(newton: NewtonParts) -> None:
     newton.register_buffer(
         "newton_point",
         newton.n_states,
-        # Without factors all products are taken there.
-        phases=(("look", "correct"),) if newton.iterative else ("look",),
+        # Without factors all products are taken there; the test of a residual writes to it.
+        phases=(("look", "correct" if newton.iterative else "evaluate"),),
         enabled=newton.persists,
         access_weight=2.0,
     )
@@ -147,7 +147,9 @@ def _build_iterate(newton: NewtonParts, context: BuildContext) -> Callable:
             iterations = select(active, iterations + 1, iterations)
             tested = judged.near | judged.still
             if any_lane(tested):
-                solved = solved | (tested & holds(memory, launch, stage, residual, judged.near))
+                solved = solved | (
+                    tested & holds(memory, launch, stage, residual, point, judged.near)
+                )
             previous, eta = judged.size, judged.eta
             active = active & ~solved & (iterations < most)
         return solved, iterations, taken(h, count)

@@ -39,7 +39,8 @@ def register_buffers(newton: NewtonParts, enabled: bool) -> None:
 def _build_separate(newton: NewtonParts, context: BuildContext) -> SeparateStages:
     rhs, add_mass = newton.child_functions(context, "system"), newton.add_mass(context)
     equations = cast(CoupledStages, newton.equations)
-    return equations.build_separate(context, rhs, add_mass, newton.per_component)
+    scale = build_scale(context.backend, newton.n_states, newton.per_component)
+    return equations.build_separate(context, rhs, add_mass, scale)
 
 
 def build_separate_residual(newton: NewtonParts, context: BuildContext) -> Callable:
