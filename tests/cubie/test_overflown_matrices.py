@@ -90,6 +90,40 @@ def falling_derivatives(y, args):
     return value, jacobian, np.array([first, second]) + products
 
 
+def powers(t, y, a, b, c, d, e, g):
+    """States that fall to a small part of themselves, and fifth powers of them."""
+    w = a * y[0] * y[0] * y[0] * y[1] * y[1]
+    return [-w * b + g, w * c - d * y[1] * y[1] * y[1] * y[1] * y[1] - e * y[1]]
+
+
+def random_powers(n):
+    """Return coefficients, and states whose fifth powers are up to 1e38."""
+    random = np.random.default_rng(1)
+    coefficients = np.abs(random.normal(size=(6, n))) * 10.0 ** random.uniform(-2.0, 3.0, (6, n))
+    starts = np.abs(random.normal(size=(n, 2))) * 10.0 ** random.uniform(-1.0, 7.6, (n, 2))
+    return coefficients.astype(np.float32), starts.astype(np.float32)
+
+
+def powers_derivatives(y, args):
+    """Return the right-hand side, its Jacobian, and the size of its terms."""
+    a, b, c, d, e, g = args
+    w, by_first, by_second = a * y[0] ** 3 * y[1] ** 2, 3 * a * (y[0] * y[1]) ** 2, 2 * a * y[1]
+    by_second = by_second * y[0] ** 3
+    value = np.array([-w * b + g, w * c - d * y[1] ** 5 - e * y[1]])
+    jacobian = np.array([
+        [-b * by_first, -b * by_second], [c * by_first, c * by_second - 5 * d * y[1] ** 4 - e]
+    ])  # fmt: skip
+    last = d * abs(y[1]) ** 5 + e * abs(y[1])
+    return value, jacobian, np.array([abs(w * b) + g, abs(w * c) + last])
+
+
+# Coupled stages lie so far apart that what one matrix finds of them says nothing.
+FAR_APART = {
+    "falling": (falling, random_falling, falling_derivatives),
+    "powers": (powers, random_powers, powers_derivatives),
+}
+
+
 def solved_exactly(matrix, right):
     """Solve by elimination in extended precision, rows being scaled first."""
     scale = np.abs(matrix).max(axis=1, keepdims=True)
@@ -105,14 +139,14 @@ def solved_exactly(matrix, right):
     return rows[:, n:]
 
 
-def distance(kept):
+def distance(kept, derivatives=falling_derivatives):
     """Return how far stages are from solving their equations, over what may be left.
 
     That is one more change of Newton's own, with the Jacobians of all stages.
     """
     a, state, increments, h, args = (np.asarray(part, np.longdouble) for part in kept)
     stages, n = increments.shape
-    found = [falling_derivatives(state + z, args) for z in increments]
+    found = [derivatives(state + z, args) for z in increments]
     slopes, jacobians, terms = (np.array(part) for part in zip(*found, strict=True))
     matrix = np.eye(n * stages, dtype=np.longdouble)
     for i in range(stages):
@@ -144,3 +178,30 @@ def test_stages_far_from_where_the_matrix_is_taken_are_solved(solves, method, li
     assert len(solves) > 5
     distances = [float(distance(kept)) for kept in solves]
     assert max(distances) < 1.0, (sum(d >= 1.0 for d in distances), len(distances))
+
+
+def among(kind, method):
+    """Return marks: of all combinations those of two methods are always run."""
+    usual = method in ("radau_iia_5", "gauss_legendre_4")
+    return pytest.param(kind, method, marks=[] if usual else [pytest.mark.every_config])
+
+
+@pytest.mark.parametrize(
+    ("kind", "method"), [among(kind, method) for kind in FAR_APART for method in COUPLED]
+)
+def test_coupled_stages_are_solved_or_the_status_tells(solves, kind, method):
+    """Changes that are small, or no longer shrink, are no solution: the residual tells."""
+    equations, random_runs, derivatives = FAR_APART[kind]
+    coefficients, starts = random_runs(12)
+    statuses = []
+    for h in (2.0**-7, 16.0):
+        result = cubie.solve_ivp(
+            equations, (0.0, 2 * h), starts, args=tuple(coefficients), method=method,
+            step_controller="fixed", first_step=h, rtol=RTOL, atol=RTOL * 1e-3, backend="python",
+            dtype="float32", save="final",
+        )  # fmt: skip
+        statuses.extend(result.status)
+    distances = [float(distance(kept, derivatives)) for kept in solves]
+    assert max(distances) < 1.0, (sum(d >= 1.0 for d in distances), len(distances))
+    # Most of them have a solution that single precision can find.
+    assert np.count_nonzero(np.equal(statuses, 0)) >= 12, statuses

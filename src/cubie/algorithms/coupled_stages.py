@@ -12,9 +12,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from attrs import field, frozen
 
+from cubie.algorithms.separate_stages import build_separate_stages
 from cubie.backend import Backend
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks
+from cubie.solvers.newton_contract import SeparateStages
 from cubie.systems.component import SystemComponent
 from cubie.systems.drivers.calling import build_recall
 from cubie.systems.generated import load_module
@@ -89,6 +91,11 @@ class CoupledEquations:
             add_masses(stage.shift, stage.increment, out)
 
         return evaluate
+
+    def build_separate(
+        self, context: BuildContext, rhs: Callable, add_mass: Callable, scale: Callable
+    ) -> SeparateStages:
+        return build_separate_stages(self, context, rhs, add_mass, scale)
 
     def build_place(self, context: BuildContext) -> Callable:
         """Return the mean of the stages, one matrix being that of all."""

@@ -11,7 +11,13 @@ from collections.abc import Callable
 from cubie.backend import any_lane, maximum, select
 from cubie.factory import BuildContext
 from cubie.numerics.power import build_exp2, build_log2
-from cubie.solvers import restoring, second_look, stage_jacobians
+from cubie.solvers import (
+    residual_test,
+    restoring,
+    second_look,
+    stage_jacobians,
+    stage_matrix,
+)
 from cubie.solvers.convergence import build_judge
 from cubie.solvers.newton_contract import NewtonFunctions
 from cubie.solvers.newton_parts import NewtonParts
@@ -26,8 +32,10 @@ class NewtonSolver(NewtonParts):
     def _register_buffers(self, in_place: bool) -> None:
         super()._register_buffers(in_place)
         second_look.register_buffers(self)
+        residual_test.register_buffers(self)
         stage_jacobians.register_buffers(self, self.has_stage_jacobians)
         restoring.register_buffers(self, self.restores, "evaluate")
+        stage_matrix.register_buffers(self, self.has_stage_matrix)
 
     def build(self, context: BuildContext) -> NewtonFunctions:
         device = context.backend.device

@@ -113,3 +113,34 @@ class Equations(Protocol):
         is, and returns the time there.
         """
         ...
+
+
+class SeparateStages(NamedTuple):
+    """Equations of all stages, each with one right-hand side: functions to compile for the device.
+
+    Attributes
+    ----------
+    residual, jacobians : callable
+        ``(launch, stage, argument, temp, out)``: the first stores N residuals, the second minus
+        the Jacobian of every stage on the diagonal of a matrix of N columns.
+    mass : callable
+        ``mass(shift, unit, column, matrix)``: adds what the mass matrix is multiplied by to the
+        columns of state `column`, of which `unit` (n,) is the unit vector.
+    back : callable
+        ``back(change, delta)``: from increments of stages to those of blocks.
+    """
+
+    residual: Callable
+    jacobians: Callable
+    mass: Callable
+    back: Callable
+
+
+class CoupledStages(Equations, Protocol):
+    """Those of all stages."""
+
+    def build_separate(
+        self, context: BuildContext, rhs: Callable, add_mass: Callable, scale: Callable
+    ) -> SeparateStages:
+        """Return the same equations stage by stage; `scale` is that of `build_scale`."""
+        ...

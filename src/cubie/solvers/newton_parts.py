@@ -17,6 +17,14 @@ from cubie.solvers.newton_contract import Equations, NewtonSettings
 from cubie.systems.component import SystemComponent
 from cubie_planner import Alias
 
+# Elements of the largest matrix of all stages that a second look forms.
+MOST_ELEMENTS = 1000
+
+
+def stage_matrix_fits(n_unknowns: int) -> bool:
+    """Tell whether the matrix of so many unknowns is formed."""
+    return n_unknowns**2 <= MOST_ELEMENTS
+
 
 def forward(prepare: Callable) -> Callable:
     """Return a function of its own that calls `prepare`."""
@@ -132,8 +140,17 @@ class NewtonParts(CUDAFactory):
         )
 
     @property
+    def has_stage_matrix(self) -> bool:
+        """Whether a second look forms the matrix of all stages."""
+        return self._looks_at_stages and stage_matrix_fits(self.blocks.n_unknowns)
+
+    @property
     def has_stage_jacobians(self) -> bool:
-        """Whether a second look takes the Jacobian of every stage."""
+        """Whether a second look multiplies by the Jacobian of every stage."""
+        return self._looks_at_stages and not stage_matrix_fits(self.blocks.n_unknowns)
+
+    @property
+    def _looks_at_stages(self) -> bool:
         coupled = self.equations.couples_stages and self.blocks.n_unknowns > self.n_states
         return self.persists and coupled
 
@@ -178,7 +195,7 @@ class NewtonParts(CUDAFactory):
         rhs = self.child_functions(context, "system")
         form = context.backend.device(self.equations.build(context, rhs, self.add_mass(context)))
         alloc_temp = context.allocator("residual_temp")
-        take_argument = self._build_argument(context)
+        take_argument = self.build_argument(context)
         enter = context.phase("evaluate")
 
         def evaluate(memory, stage, residual):
@@ -211,7 +228,7 @@ class NewtonParts(CUDAFactory):
 
         return correct
 
-    def _build_argument(self, context: BuildContext) -> Callable:
+    def build_argument(self, context: BuildContext) -> Callable:
         """Return the function that gives the argument's buffer, from those it may lie in."""
         alloc_argument = context.allocator("stage_base_bt")
 

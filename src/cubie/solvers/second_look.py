@@ -24,8 +24,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from cubie.backend import (
     absolute,
     any_lane,
@@ -41,7 +39,9 @@ from cubie.numerics.error_norm import build_scale
 from cubie.solvers.contract import Matrix
 from cubie.solvers.convergence import build_typical, rounding_of
 from cubie.solvers.newton_parts import NewtonParts
+from cubie.solvers.residual_test import build_residual_test
 from cubie.solvers.stage_jacobians import build_stage_change
+from cubie.solvers.stage_matrix import build_whole_change
 
 # By how much 1 / h in the matrix is enlarged at first, how that shrinks, and where it ends.
 DAMPING, DAMPING_FACTOR, LEAST_DAMPING = 3.0, 0.7, 0.05
@@ -52,13 +52,8 @@ GROWTH = 1.2
 LEAST_PACE = 0.3
 # Iterations of a second look: twelve are damped, and some equations converge slowly.
 MOST_ITERATIONS = 600
-# So many iterations, and a change that is less than the tolerance but does not shrink any more is
-# rounding, up to so many times as large.
-PATIENCE, LARGEST_NOISE = 24, 100.0
 # No rate of convergence is known: larger than any change is small.
 UNKNOWN = 1e30
-# Changes that do not shrink any more are rounding below so many units of it.
-NOISE = 100.0
 
 
 class Judged(NamedTuple):
@@ -67,7 +62,8 @@ class Judged(NamedTuple):
     size: Any
     shrinks: Any  # it is smaller than the one before
     eta: Any  # how much of it is left as error
-    converged: Any
+    near: Any  # by the rate at which changes shrink hardly anything is left
+    still: Any  # it no longer shrinks, or is nothing: rounding, or a matrix that leads nowhere
 
 
 def register_buffers(newton: NewtonParts) -> None:
@@ -75,8 +71,8 @@ def register_buffers(newton: NewtonParts) -> None:
     newton.register_buffer(
         "newton_point",
         newton.n_states,
-        # Without factors all products are taken there.
-        phases=(("look", "correct"),) if newton.iterative else ("look",),
+        # Without factors all products are taken there; the test of a residual writes to it.
+        phases=(("look", "correct" if newton.iterative else "evaluate"),),
         enabled=newton.persists,
         access_weight=2.0,
     )
@@ -111,9 +107,8 @@ def _build_iterate(newton: NewtonParts, context: BuildContext) -> Callable:
     backend, n, size = context.backend, newton.n_states, newton.blocks.n_unknowns
     enter = context.phase("look")
     place = backend.device(newton.equations.build_place(context))
-    prepare = newton.build_matrix(context)
-    coupled = newton.has_stage_jacobians
-    change = build_stage_change(newton, context) if coupled else newton.build_change(context)
+    prepare, change = _build_change(newton, context)
+    holds = build_residual_test(newton, context)
     judge, move = _build_judge(newton, context), _build_move(newton, context)
     clear, taken = newton.build_counting(context)
     alloc_residual, alloc_delta, alloc_count = newton.allocators(context)
@@ -150,12 +145,28 @@ def _build_iterate(newton: NewtonParts, context: BuildContext) -> Callable:
                 increment, delta, judged, iterations, active, usable, pace, damping
             )
             iterations = select(active, iterations + 1, iterations)
-            solved = solved | judged.converged
+            tested = judged.near | judged.still
+            if any_lane(tested):
+                solved = solved | (
+                    tested & holds(memory, launch, stage, residual, point, judged.near)
+                )
             previous, eta = judged.size, judged.eta
-            active = active & ~judged.converged & (iterations < most)
+            active = active & ~solved & (iterations < most)
         return solved, iterations, taken(h, count)
 
     return iterate
+
+
+def _build_change(newton: NewtonParts, context: BuildContext) -> tuple[Callable, Callable]:
+    """Return what prepares a matrix, and what finds a change."""
+
+    def nothing(memory, launch, matrix):
+        return matrix.t == matrix.t
+
+    if newton.has_stage_matrix:
+        return context.backend.device(nothing), build_whole_change(newton, context)
+    build = build_stage_change if newton.has_stage_jacobians else NewtonParts.build_change
+    return newton.build_matrix(context), build(newton, context)
 
 
 def _build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
@@ -167,14 +178,11 @@ def _build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
     zero, one = backend.constant(0.0), backend.constant(1.0)
     tolerance = backend.constant(newton.settings.newton_tolerance)
     rounding = backend.constant(rounding_of(newton, backend))
-    noise = backend.constant(NOISE * np.finfo(backend.dtype).eps)
-    louder = backend.constant(LARGEST_NOISE)
-
     typical = build_typical(newton, backend)
 
     def judge(launch, stage, delta, previous, eta, iterations, damping, active):
         state, increment = stage.state, stage.increment
-        total, largest = state[0] * zero, state[0] * zero
+        total = state[0] * zero
         for i in range(n):
             value = absolute(state[i])
             for section in range(sections):
@@ -182,7 +190,6 @@ def _build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
             reference = typical(state, increment, i)
             weight = scale(launch, i, reference, reference)
             weight = maximum(weight, rounding * value)
-            largest = maximum(largest, value / weight)
             for section in range(sections):
                 ratio = delta[section * n + i] / weight
                 total = total + ratio * ratio
@@ -194,13 +201,10 @@ def _build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
         eta = select(measured, rate / (one - rate), eta)
         # A matrix that is rebuilt, or damped, makes no constant rate: a huge change and then a
         # large one say nothing. A whole change below the tolerance does.
-        near = (damping == zero) & (size <= one)
-        converged = (near & shrinks & (eta * size <= tolerance)) | (size == zero)
-        # Near a solution that rounding hides, changes are small, and no longer shrink.
-        limit = noise * largest
-        limit = select(iterations < PATIENCE, limit, maximum(limit, minimum(one, louder * limit)))
-        still = ~shrinks & (damping == zero) & (size <= limit)
-        return Judged(size, shrinks, eta, active & (converged | still))
+        whole = active & (damping == zero)
+        near = whole & (size <= one) & shrinks & (eta * size <= tolerance)
+        still = whole & (~shrinks | (size == zero)) & ~near
+        return Judged(size, shrinks, eta, near, still)
 
     return backend.device(judge)
 
@@ -215,13 +219,13 @@ def _build_move(newton: NewtonParts, context: BuildContext) -> Callable:
     more = constant(MORE_DAMPING)
 
     def move(increment, delta, judged, iterations, active, usable, pace, damping):
-        size, shrinks, _, converged = judged
+        size, shrinks, _, near, _ = judged
         adapted = select(shrinks, minimum(one, growth * pace), half * pace)
         pace = select((damping == zero) & (iterations > 0), adapted, pace)
         sound = is_finite(size) & usable
-        part = select(converged, one, pace)
+        part = select(near, one, pace)
         # Where hardly anything is taken of the changes they point nowhere.
-        stuck = (pace < least_pace) & ~converged
+        stuck = (pace < least_pace) & ~near
         for i in range(n_unknowns):
             # Where nothing can be computed it is nearer to the state that it can.
             moved = select(sound, increment[i] + part * delta[i], quarter * increment[i])
