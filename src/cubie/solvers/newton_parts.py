@@ -179,6 +179,10 @@ class NewtonParts(CUDAFactory):
             context.allocator("krylov_iters_local"),
         )
 
+    def temp_allocator(self, context: BuildContext) -> Callable:
+        """Return that of a state's worth of elements, where residuals of coupled stages are."""
+        return context.allocator("residual_temp")
+
     def build_change(self, context: BuildContext) -> Callable:
         """Find the next change of the increment; the matrix is that of (t, shift, point)."""
         evaluate = context.backend.device(self.build_residual(context))
@@ -194,7 +198,7 @@ class NewtonParts(CUDAFactory):
         """Store the residual of the equations."""
         rhs = self.child_functions(context, "system")
         form = context.backend.device(self.equations.build(context, rhs, self.add_mass(context)))
-        alloc_temp = context.allocator("residual_temp")
+        alloc_temp = self.temp_allocator(context)
         take_argument = self.build_argument(context)
         enter = context.phase("evaluate")
 

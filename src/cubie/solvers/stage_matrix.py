@@ -47,7 +47,7 @@ def build_separate_residual(newton: NewtonParts, context: BuildContext) -> Calla
     """Return ``evaluate(memory, launch, stage, residual)``: stage by stage."""
     form = context.backend.device(_build_separate(newton, context).residual)
     take_argument, enter = newton.build_argument(context), context.phase("evaluate")
-    alloc_temp = context.allocator("residual_temp")
+    alloc_temp = newton.temp_allocator(context)
 
     def evaluate(memory, launch, stage, residual):
         enter(memory)
@@ -67,7 +67,7 @@ def build_whole_change(newton: NewtonParts, context: BuildContext) -> Callable:
     weigh = backend.device(_build_weigh(newton, context))
     eliminate = backend.one_copy(_build_eliminate(backend, n, size))
     take_argument = newton.build_argument(context)
-    alloc_temp = context.allocator("residual_temp")
+    alloc_temp = newton.temp_allocator(context)
     alloc_matrix = context.allocator("whole_matrix")
     alloc_right = context.allocator("whole_change")
     alloc_tolerances = context.allocator("whole_tolerances")
