@@ -31,31 +31,33 @@ LARGEST_PART = 3.0
 
 
 def register_buffers(newton: NewtonParts) -> None:
-    """Register the bound of the residual that is tested; access is rare."""
-    newton.register_buffer(
-        "residual_bound",
-        newton.blocks.n_unknowns,
-        phases=("evaluate",),
-        enabled=newton.persists,
-        access_weight=1.0,
-    )
+    """Register the residual that is tested and its bound; access is rare."""
+    for name in ("residual_left", "residual_bound"):
+        newton.register_buffer(
+            name,
+            newton.blocks.n_unknowns,
+            phases=("evaluate",),
+            enabled=newton.persists,
+            access_weight=1.0,
+        )
 
 
 def build_residual_test(newton: NewtonParts, context: BuildContext) -> Callable:
-    """Return ``holds(memory, launch, stage, residual, left, point, near)``: where they are solved.
+    """Return ``holds(memory, launch, stage, residual, point, near)``: the mask of solved equations.
 
     Lanes of `near` may be as far from a solution as Newton's tolerance, others as rounding.
-    `residual` (N,), `left` (N,) and `point` (n,) are scratch.
+    `residual` (N,) and `point` (n,) are scratch.
     """
     backend, n, size = context.backend, newton.n_states, newton.blocks.n_unknowns
     evaluate = _build_evaluate(newton, context)
     place = backend.device(newton.equations.build_place(context))
     reach = backend.device(_build_reach(newton, context))
+    alloc_left = context.allocator("residual_left")
     alloc_bound = context.allocator("residual_bound")
     zero = backend.constant(0.0)
 
-    def holds(memory, launch, stage, residual, left, point, near):
-        bound = alloc_bound(memory, None)
+    def holds(memory, launch, stage, residual, point, near):
+        left, bound = alloc_left(memory, None), alloc_bound(memory, None)
         increment = stage.increment
         # What earlier stages add to a state may be far larger than it, and than the increment.
         place(stage, point)

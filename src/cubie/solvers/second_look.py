@@ -148,7 +148,7 @@ def _build_iterate(newton: NewtonParts, context: BuildContext) -> Callable:
             tested = judged.near | judged.still
             if any_lane(tested):
                 solved = solved | (
-                    tested & holds(memory, launch, stage, residual, delta, point, judged.near)
+                    tested & holds(memory, launch, stage, residual, point, judged.near)
                 )
             previous, eta = judged.size, judged.eta
             active = active & ~solved & (iterations < most)
