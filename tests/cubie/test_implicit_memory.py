@@ -3,7 +3,6 @@
 import pytest
 from benchmarks.implicit_memory import CUBIE, MATRIX_FREE, STATES, need
 
-
 # A residual and its bound, 2 n elements, by which steps of a fixed size tell that they are solved.
 MORE = {("backwards_euler", "lu"): 1.1}
 
