@@ -202,22 +202,12 @@ def block_diagonal(transformation):
     return matrix
 
 
-NOT_QUITE = {
-    (
-        "kvaerno3",
-        "float64",
-    ): "one solve of 197 leaves somewhat more than three tolerances of a step",
-}
-
-
 def methods_in_both_precisions():
     """Yield names and dtypes; half of them only when asked for."""
     for method in METHODS:
         coupled = isinstance(all_tableaus()[method], FIRKTableau)
         for dtype in TOLERANCES:
             marks = [] if coupled == (dtype == "float32") else [pytest.mark.every_config]
-            if (method, dtype) in NOT_QUITE:
-                marks.append(pytest.mark.xfail(reason=NOT_QUITE[method, dtype], strict=False))
             yield pytest.param(method, dtype, marks=marks)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from attrs import field, frozen
 
 from cubie.algorithms.separate_stages import build_separate_stages
-from cubie.backend import Backend
+from cubie.backend import Backend, in_turn
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks
 from cubie.solvers.newton_contract import SeparateStages
@@ -78,10 +78,7 @@ class CoupledEquations:
         stages = [self._build_stage(backend, rhs, i) for i in range(len(self.c))]
         sections = zip(self.transformation.eigenvalues, self.blocks.offsets, strict=False)
         masses = [self._build_mass(backend, add_mass, value, at) for value, at in sections]
-        add_stages, add_masses = (
-            _chain(backend, stages, _then_stage),
-            _chain(backend, masses, _then_mass),
-        )
+        add_stages, add_masses = in_turn(backend, stages, 4), in_turn(backend, masses, 3)
         zero = backend.constant(0.0)
 
         def evaluate(stage, argument, temp, out):
@@ -118,9 +115,7 @@ class CoupledEquations:
         )
         recall = build_recall(backend, self.system, i)
         weights = [row[i] for row in self.transformation.to_blocks]
-        spread = _chain(
-            backend, [_build_add(backend, n, j, w) for j, w in enumerate(weights)], _then_add
-        )
+        spread = in_turn(backend, [_build_add(backend, n, j, w) for j, w in enumerate(weights)], 2)
 
         def add_stage(stage, argument, temp, out):
             for k in range(n):
@@ -201,35 +196,3 @@ def _build_add(backend: Backend, n: int, j: int, weight: float) -> Callable:
             out[at + k] = out[at + k] + factor * temp[k]
 
     return backend.device(add)
-
-
-def _chain(backend: Backend, functions: list[Callable], join: Callable) -> Callable:
-    """Compose functions into one that runs them in order."""
-    chain = functions[0]
-    for function in functions[1:]:
-        chain = backend.device(join(chain, function))
-    return chain
-
-
-def _then_add(before: Callable, after: Callable) -> Callable:
-    def both(temp, out):
-        before(temp, out)
-        after(temp, out)
-
-    return both
-
-
-def _then_stage(before: Callable, after: Callable) -> Callable:
-    def both(stage, argument, temp, out):
-        before(stage, argument, temp, out)
-        after(stage, argument, temp, out)
-
-    return both
-
-
-def _then_mass(before: Callable, after: Callable) -> Callable:
-    def both(shift, increment, out):
-        before(shift, increment, out)
-        after(shift, increment, out)
-
-    return both

@@ -8,7 +8,7 @@ from attrs import frozen
 
 from cubie.algorithms.contract import StepAlgorithm, StepFunctions
 from cubie.algorithms.stage_slots import build_start, slot_terms, stage_slots
-from cubie.backend import Backend, select
+from cubie.backend import Backend, in_turn, select
 from cubie.factory import BuildContext
 from cubie.tableaus import ERKTableau
 from cubie_planner import Alias
@@ -182,14 +182,7 @@ class ERKStep(StepAlgorithm):
 
     def _build_chain(self, backend: Backend, rhs: Callable, stages: list[_Stage]) -> Callable:
         """Compose stages into one function that runs them in order."""
-
-        def nothing(t, h, state, parameters, argument, stage_rhs):
-            pass
-
-        chain = backend.device(nothing)
-        for stage in stages:
-            chain = backend.device(_then(chain, self._build_stage(backend, rhs, stage)))
-        return chain
+        return in_turn(backend, [self._build_stage(backend, rhs, stage) for stage in stages], 6)
 
     def _build_solution(self, backend: Backend, rhs: Callable, stages: list[_Stage]) -> Callable:
         """Write the proposed state: with FSAL it is the last stage's argument."""
@@ -247,11 +240,3 @@ class ERKStep(StepAlgorithm):
                 cache[i] = select(accept, stage_rhs[last + i], stage_rhs[first + i])
 
         return commit
-
-
-def _then(before: Callable, after: Callable) -> Callable:
-    def both(t, h, state, parameters, argument, stage_rhs):
-        before(t, h, state, parameters, argument, stage_rhs)
-        after(t, h, state, parameters, argument, stage_rhs)
-
-    return both

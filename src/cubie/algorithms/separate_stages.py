@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cubie.backend import absolute, is_finite, select
+from cubie.backend import absolute, in_turn, is_finite, select
 from cubie.factory import BuildContext
 from cubie.solvers.newton_contract import SeparateStages
 from cubie.systems.drivers.calling import build_recall
@@ -42,10 +42,10 @@ def build_separate_stages(
             each = backend.constant(float(factor))
             masses.append(backend.device(_build_mass(n, size, at, j * n, each, add_mass)))
     return SeparateStages(
-        _chain(backend, residuals, _then_stage),
-        _chain(backend, blocks, _then_stage),
-        _chain(backend, masses, _then_mass),
-        _chain(backend, backs, _then_back),
+        in_turn(backend, residuals, 5, backend.one_copy),
+        in_turn(backend, blocks, 5, backend.one_copy),
+        in_turn(backend, masses, 4, backend.one_copy),
+        in_turn(backend, backs, 2),
     )
 
 
@@ -149,35 +149,3 @@ def _build_back(n: int, at: int, total) -> Callable:
             delta[at + k] = total(change, k)
 
     return back
-
-
-def _chain(backend, functions: list[Callable], join: Callable) -> Callable:
-    """Compose device functions into a plain one; there are several stages."""
-    chain = functions[0]
-    for function in functions[1:-1]:
-        chain = backend.device(join(chain, function))
-    return join(chain, functions[-1])
-
-
-def _then_stage(before: Callable, after: Callable) -> Callable:
-    def both(launch, stage, argument, temp, out):
-        before(launch, stage, argument, temp, out)
-        after(launch, stage, argument, temp, out)
-
-    return both
-
-
-def _then_mass(before: Callable, after: Callable) -> Callable:
-    def both(shift, unit, column, matrix):
-        before(shift, unit, column, matrix)
-        after(shift, unit, column, matrix)
-
-    return both
-
-
-def _then_back(before: Callable, after: Callable) -> Callable:
-    def both(change, delta):
-        before(change, delta)
-        after(change, delta)
-
-    return both

@@ -4,6 +4,7 @@ from cubie.backend.arrays import KernelInputs, KernelOutputs, OutputBlock, Outpu
 from cubie.backend.base import SOURCE, Backend, Kernel, RunMemory
 from cubie.backend.build_lock import building, tracing
 from cubie.backend.bundles import Given, Launch, Memory
+from cubie.backend.composition import in_turn
 from cubie.backend.interruption import Interrupted
 from cubie.backend.package import package_digest
 from cubie.backend.primitives import (
@@ -56,6 +57,7 @@ __all__ = [
     "exponent_of",
     "floor",
     "gather",
+    "in_turn",
     "is_finite",
     "is_small_batch",
     "load_run",

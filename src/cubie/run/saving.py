@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from attrs import frozen
 
-from cubie.backend import Backend, load_run, select, shared_function, store_run
+from cubie.backend import Backend, in_turn, load_run, select, shared_function, store_run
 
 
 class SaveMode(StrEnum):
@@ -140,25 +140,10 @@ def _build_store(
 ) -> Callable:
     """Return one function that stores all that is kept; `make` that of one thing."""
     stores = [make(k.size, backend.device(k.reach), k.chosen) for k in kept]
-    functions = [backend.device(store) for store in stores or [_nothing_kept]]
+    functions = [backend.device(store) for store in stores]
     if observe is not None:
         functions.insert(0, observe)
-    store = functions[0]
-    for function in functions[1:]:
-        store = backend.device(_then(store, function))
-    return store
-
-
-def _nothing_kept(launch, outputs, point, elapsed, where, due):
-    pass
-
-
-def _then(before: Callable, after: Callable) -> Callable:
-    def both(launch, outputs, point, elapsed, where, due):
-        before(launch, outputs, point, elapsed, where, due)
-        after(launch, outputs, point, elapsed, where, due)
-
-    return both
+    return in_turn(backend, functions, 6)
 
 
 def _beside_other_runs(size: int, reach: Callable, chosen: tuple[int, ...] | None):

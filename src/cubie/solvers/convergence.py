@@ -53,6 +53,34 @@ def build_typical(newton: NewtonParts, backend: Backend) -> Callable:
     return backend.device(where_it_goes if newton.settings.weigh_increments else itself)
 
 
+def build_largest(newton: NewtonParts, backend: Backend) -> Callable:
+    """Return ``largest(stage, i)``: of state i what there is, at the start or of increments."""
+    n, sections = newton.n_states, newton.blocks.n_unknowns // newton.n_states
+
+    def largest(stage, i):
+        value = absolute(stage.state[i])
+        for section in range(sections):
+            value = maximum(value, absolute(stage.increment[section * n + i]))
+        return value
+
+    return backend.device(largest)
+
+
+def build_tolerated(newton: NewtonParts, backend: Backend) -> Callable:
+    """Return ``tolerated(launch, stage, i)``: what changes of state i may be."""
+    scale = build_scale(backend, newton.n_states, newton.per_component)
+    rounding = backend.constant(rounding_of(newton, backend))
+    largest = build_largest(newton, backend)
+    zero, one = backend.constant(0.0), backend.constant(1.0)
+
+    def tolerated(launch, stage, i):
+        value = largest(stage, i)
+        weight = maximum(scale(launch, i, value, value), rounding * value)
+        return select(weight > zero, weight, one)
+
+    return backend.device(tolerated)
+
+
 def build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
     """Return the change's size, the rate's estimate, and who is done or goes on."""
     backend, n = context.backend, newton.n_states

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cubie.backend import Backend
+from cubie.backend import Backend, in_turn
 from cubie.solvers.contract import Blocks
 
 
@@ -21,13 +21,12 @@ def build_operator(backend: Backend, blocks: Blocks, jvp: Callable, add_mass: Ca
     add_mass : callable
         See `cubie.systems.mass.build_mass_product`.
     """
-    chain = None
+    found = []
     for eigenvalue, at in zip(blocks.eigenvalues, blocks.offsets, strict=True):
         make = _complex_block if eigenvalue.imag else _real_block
         block = backend.device(make(backend, blocks.n_states, eigenvalue, at, jvp, add_mass))
-        chain = block if chain is None else backend.device(_then(chain, block))
-    assert chain is not None  # there is at least one eigenvalue
-    return chain
+        found.append(block)
+    return in_turn(backend, found, 7)
 
 
 def _real_block(backend: Backend, n: int, eigenvalue: complex, at: int, jvp, add_mass) -> Callable:
@@ -61,11 +60,3 @@ def _complex_block(
         add_mass(matrix.shift * imaginary, vec, re, out, out_im)
 
     return apply
-
-
-def _then(before: Callable, after: Callable) -> Callable:
-    def both(memory, launch, matrix, vec, vec_at, out, out_at):
-        before(memory, launch, matrix, vec, vec_at, out, out_at)
-        after(memory, launch, matrix, vec, vec_at, out, out_at)
-
-    return both

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from cubie.backend import Backend
+from cubie.backend import Backend, in_turn
 from cubie.solvers.contract import Blocks
 from cubie.systems.generated import load_module
 
@@ -59,13 +59,12 @@ def build_scale(backend: Backend, blocks: Blocks, first: int = 0) -> Callable:
     It adds (D^-1 vec)_i to ``out[i]``; D^-1 as `build_invert_diagonal` left it, for these blocks
     from element `first` on.
     """
-    chain = None
+    found = []
     for eigenvalue, at in zip(blocks.eigenvalues, blocks.offsets, strict=True):
         make = _scale_complex if eigenvalue.imag else _scale_real
         block = backend.device(make(blocks.n_states, at, first + at))
-        chain = block if chain is None else backend.device(_then(chain, block))
-    assert chain is not None  # there is at least one eigenvalue
-    return chain
+        found.append(block)
+    return in_turn(backend, found, 3)
 
 
 def _scale_real(n: int, at: int, place: int) -> Callable:
@@ -86,14 +85,6 @@ def _scale_complex(n: int, at: int, place: int) -> Callable:
             out[second] = out[second] + (a * im + b * re)
 
     return scale
-
-
-def _then(before: Callable, after: Callable) -> Callable:
-    def both(inverse, vec, out):
-        before(inverse, vec, out)
-        after(inverse, vec, out)
-
-    return both
 
 
 def build_preconditioner(

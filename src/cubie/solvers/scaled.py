@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from cubie.backend import Backend
+from cubie.backend import Backend, in_turn
 from cubie.solvers.contract import Blocks
 from cubie.systems.component import INLINE_SOURCE_LINES
 from cubie.systems.derivatives.scaled import scaled_module
@@ -33,7 +33,7 @@ def build_diagonal_solve(
 def _of_all_blocks(backend: Backend, system: System, blocks: Blocks, mass, name, of_one, of_pair):
     pairs = any(eigenvalue.imag for eigenvalue in blocks.eigenvalues)
     module = scaled_module(system, mass, pairs)
-    chain = None
+    found = []
     for eigenvalue, at in zip(blocks.eigenvalues, blocks.offsets, strict=True):
         function = getattr(module, f"{name}_pair" if eigenvalue.imag else name)
         lines = [line for *_, line in function.__code__.co_lines() if line]
@@ -41,9 +41,8 @@ def _of_all_blocks(backend: Backend, system: System, blocks: Blocks, mass, name,
         make = of_pair if eigenvalue.imag else of_one
         generated = backend.straight_line(function, inline, as_written=True)
         block = backend.device(make(backend, eigenvalue, at, generated))
-        chain = block if chain is None else backend.device(_then(chain, block))
-    assert chain is not None  # there is at least one eigenvalue
-    return chain
+        found.append(block)
+    return in_turn(backend, found, 3)
 
 
 def _product_of_one(backend: Backend, eigenvalue: complex, at: int, generated: Callable):
@@ -84,11 +83,3 @@ def _scale_of_pair(backend: Backend, eigenvalue: complex, at: int, generated: Ca
         generated(shift * real, shift * imaginary, t, y, p, x, x_at + at)
 
     return scale
-
-
-def _then(before: Callable, after: Callable) -> Callable:
-    def both(matrix, vec, place):
-        before(matrix, vec, place)
-        after(matrix, vec, place)
-
-    return both

@@ -37,7 +37,7 @@ from cubie.backend import (
 from cubie.factory import BuildContext
 from cubie.numerics.error_norm import build_scale
 from cubie.solvers.contract import Matrix
-from cubie.solvers.convergence import build_typical, rounding_of
+from cubie.solvers.convergence import build_largest, build_typical, rounding_of
 from cubie.solvers.newton_parts import NewtonParts
 from cubie.solvers.residual_test import build_residual_test
 from cubie.solvers.stage_jacobians import build_stage_change
@@ -52,6 +52,9 @@ GROWTH = 1.2
 LEAST_PACE = 0.3
 # Iterations of a second look: twelve are damped, and some equations converge slowly.
 MOST_ITERATIONS = 600
+# No change of rounding is larger than so many tolerances, and than this part of its unknown: where
+# states cancel that have blown up, a residual may be rounding, and say nothing of the others.
+MOST_STILL, PART_STILL = 100.0, 0.01
 # No rate of convergence is known: larger than any change is small.
 UNKNOWN = 1e30
 
@@ -178,21 +181,22 @@ def _build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
     zero, one = backend.constant(0.0), backend.constant(1.0)
     tolerance = backend.constant(newton.settings.newton_tolerance)
     rounding = backend.constant(rounding_of(newton, backend))
-    typical = build_typical(newton, backend)
+    typical, largest = build_typical(newton, backend), build_largest(newton, backend)
+    most, part = backend.constant(MOST_STILL), backend.constant(PART_STILL)
 
     def judge(launch, stage, delta, previous, eta, iterations, damping, active):
         state, increment = stage.state, stage.increment
-        total = state[0] * zero
+        total, rounded = state[0] * zero, active
         for i in range(n):
-            value = absolute(state[i])
-            for section in range(sections):
-                value = maximum(value, absolute(increment[section * n + i]))
+            value = largest(stage, i)
             reference = typical(state, increment, i)
             weight = scale(launch, i, reference, reference)
             weight = maximum(weight, rounding * value)
             for section in range(sections):
                 ratio = delta[section * n + i] / weight
                 total = total + ratio * ratio
+                far = absolute(delta[section * n + i]) > maximum(most * weight, part * value)
+                rounded = rounded & ~far
         size = square_root(total * inverse) * (one + damping)
         first = iterations == 0
         shrinks = first | (size < previous)
@@ -203,7 +207,7 @@ def _build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
         # large one say nothing. A whole change below the tolerance does.
         whole = active & (damping == zero)
         near = whole & (size <= one) & shrinks & (eta * size <= tolerance)
-        still = whole & (~shrinks | (size == zero)) & ~near
+        still = whole & (~shrinks | (size == zero)) & ~near & rounded
         return Judged(size, shrinks, eta, near, still)
 
     return backend.device(judge)

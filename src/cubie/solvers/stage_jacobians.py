@@ -16,10 +16,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cubie.backend import absolute, any_lane, is_finite, maximum, select, square_root
+from cubie.backend import any_lane, is_finite, select, square_root
 from cubie.factory import BuildContext
-from cubie.numerics.error_norm import build_scale
-from cubie.solvers.convergence import rounding_of
+from cubie.solvers.convergence import build_largest, build_tolerated
 from cubie.solvers.newton_contract import Stage
 from cubie.solvers.newton_parts import NewtonParts
 
@@ -129,21 +128,14 @@ def build_stage_change(newton: NewtonParts, context: BuildContext) -> Callable:
 def _build_weigh(newton: NewtonParts, context: BuildContext) -> Callable:
     """Store the inverse of the tolerances, and return how large the unknowns are in them."""
     backend, n = context.backend, newton.n_states
-    sections = newton.blocks.n_unknowns // n
-    scale = build_scale(backend, n, newton.per_component)
-    rounding = backend.constant(rounding_of(newton, backend))
+    tolerated, largest = build_tolerated(newton, backend), build_largest(newton, backend)
     zero, one = backend.constant(0.0), backend.constant(1.0)
 
     def weigh(launch, stage, weights):
-        state, increment = stage.state, stage.increment
-        total = state[0] * zero
+        total = stage.state[0] * zero
         for i in range(n):
-            value = absolute(state[i])
-            for section in range(sections):
-                value = maximum(value, absolute(increment[section * n + i]))
-            weight = scale(launch, i, value, value)
-            weight = maximum(weight, rounding * value)
-            weights[i] = one / select(weight > zero, weight, one)
+            value = largest(stage, i)
+            weights[i] = one / tolerated(launch, stage, i)
             total = total + (value * weights[i]) * (value * weights[i])
         return square_root(total)
 

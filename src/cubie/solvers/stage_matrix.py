@@ -17,7 +17,7 @@ from typing import cast
 from cubie.backend import absolute, is_finite, maximum, select
 from cubie.factory import BuildContext
 from cubie.numerics.error_norm import build_scale
-from cubie.solvers.convergence import rounding_of
+from cubie.solvers.convergence import build_tolerated
 from cubie.solvers.newton_contract import CoupledStages, SeparateStages
 from cubie.solvers.newton_parts import NewtonParts
 
@@ -45,7 +45,7 @@ def _build_separate(newton: NewtonParts, context: BuildContext) -> SeparateStage
 
 def build_separate_residual(newton: NewtonParts, context: BuildContext) -> Callable:
     """Return ``evaluate(memory, launch, stage, residual)``: stage by stage."""
-    form = context.backend.device(_build_separate(newton, context).residual)
+    form = _build_separate(newton, context).residual
     take_argument, enter = newton.build_argument(context), context.phase("evaluate")
     alloc_temp = newton.temp_allocator(context)
 
@@ -61,10 +61,8 @@ def build_whole_change(newton: NewtonParts, context: BuildContext) -> Callable:
     """Return a function as that of `NewtonParts.build_change`, of better changes."""
     backend, n, size = context.backend, newton.n_states, newton.blocks.n_unknowns
     separate = _build_separate(newton, context)
-    form_residual = backend.one_copy(separate.residual)
-    form_jacobians = backend.one_copy(separate.jacobians)
-    add_columns, back = backend.one_copy(separate.mass), backend.device(separate.back)
-    weigh = backend.device(_build_weigh(newton, context))
+    form_residual, form_jacobians, add_columns, back = separate
+    tolerated = build_tolerated(newton, backend)
     eliminate = backend.one_copy(_build_eliminate(backend, n, size))
     take_argument = newton.build_argument(context)
     alloc_temp = newton.temp_allocator(context)
@@ -89,7 +87,8 @@ def build_whole_change(newton: NewtonParts, context: BuildContext) -> Callable:
                 argument[k] = stage.h * zero
             argument[column] = stage.h * zero + one
             add_columns(matrix.shift, argument, column, entries)
-        weigh(launch, stage, tolerances)
+        for k in range(n):
+            tolerances[k] = tolerated(launch, stage, k)
         eliminate(entries, right, tolerances)
         back(right, delta)
         usable = stage.h == stage.h
@@ -98,25 +97,6 @@ def build_whole_change(newton: NewtonParts, context: BuildContext) -> Callable:
         return usable
 
     return backend.device(change)
-
-
-def _build_weigh(newton: NewtonParts, context: BuildContext) -> Callable:
-    """Store how large changes of each state are that are tolerated."""
-    backend, n = context.backend, newton.n_states
-    sections = newton.blocks.n_unknowns // n
-    scale = build_scale(backend, n, newton.per_component)
-    rounding = backend.constant(rounding_of(newton, backend))
-    zero, one = backend.constant(0.0), backend.constant(1.0)
-
-    def weigh(launch, stage, tolerances):
-        for i in range(n):
-            value = absolute(stage.state[i])
-            for section in range(sections):
-                value = maximum(value, absolute(stage.increment[section * n + i]))
-            weight = maximum(scale(launch, i, value, value), rounding * value)
-            tolerances[i] = select(weight > zero, weight, one)
-
-    return weigh
 
 
 def _build_eliminate(backend, n: int, size: int) -> Callable:

@@ -8,7 +8,7 @@ does bend, and observables may jump.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
@@ -79,19 +79,3 @@ def build_spoil(backend: Backend) -> Callable:
         slots[at] = select(mask & ~fine, mark, slots[at])
 
     return backend.device(spoil)
-
-
-def in_sequence(
-    backend: Backend, functions: Sequence[Callable], join: Callable, nothing: Callable
-) -> Callable:
-    """Return the device function that calls all, joined two by two.
-
-    ``join(first, second)`` returns a function that calls both. One after the other, those of
-    hundreds of quantities would be nested too deeply to compile.
-    """
-    level = list(functions)
-    while len(level) > 1:
-        pairs = zip(level[::2], level[1::2], strict=False)
-        joined = [backend.device(join(first, second)) for first, second in pairs]
-        level = joined + level[2 * len(joined) :]
-    return level[0] if level else backend.device(nothing)

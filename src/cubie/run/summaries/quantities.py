@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from cubie.backend import any_lane, is_finite, select
+from cubie.backend import any_lane, in_turn, is_finite, select
 from cubie.factory import BuildContext
 from cubie.run.breaks import build_given_followed
 from cubie.run.clock import time_of
@@ -15,7 +15,6 @@ from cubie.run.summaries.joints import (
     build_remember,
     build_slope_before,
     build_spoil,
-    in_sequence,
 )
 from cubie.run.summaries.kinds import Summary
 from cubie.run.summaries.request import Tracked, Tracking
@@ -192,7 +191,7 @@ def build_observables(
                 joint = _joint_of(backend, j, slope_before, one.slope_at)
                 summarise_one = build_summarise(context, one, tracking.windowed, jumps)
                 parts.append(_build_observable(backend, one, summarise_one, 1.0 / pieces, joint))
-            made = in_sequence(backend, parts, _then_summarise, _nothing_to_summarise)
+            made = in_turn(backend, parts, 4)
             summarise.append(made)
         evaluate = _build_evaluate(loop, context, inside, j + 1, pieces)
         chain = backend.device(_then_piece(chain, course, evaluate, summarise[-1], n))
@@ -214,11 +213,7 @@ def _build_remember_all(backend: Any, quantities: tuple[Tracked, ...]) -> Callab
     """Return ``remember(slots, mask, rates)`` of observables whose step has ended."""
     remember = build_remember(backend)
     parts = [backend.device(_remember_one(remember, one.slope_at, one.index)) for one in quantities]
-    return in_sequence(backend, parts, _then_remember, _nothing_to_remember)
-
-
-def _nothing_to_remember(slots, mask, rates):
-    pass
+    return in_turn(backend, parts, 3)
 
 
 def _remember_one(remember, at: int, index: int) -> Callable:
@@ -226,14 +221,6 @@ def _remember_one(remember, at: int, index: int) -> Callable:
         remember(slots, at, mask, rates[index])
 
     return one
-
-
-def _then_remember(first: Callable, second: Callable) -> Callable:
-    def both(slots, mask, rates):
-        first(slots, mask, rates)
-        second(slots, mask, rates)
-
-    return both
 
 
 def _begun(memory, launch, step, lane, slots, since, before, after):
@@ -302,18 +289,6 @@ def _build_observable(
     return backend.device(one)
 
 
-def _nothing_to_summarise(slots, course, before, after):
-    pass
-
-
-def _then_summarise(first: Callable, second: Callable) -> Callable:
-    def both(slots, course, before, after):
-        first(slots, course, before, after)
-        second(slots, course, before, after)
-
-    return both
-
-
 def build_summarise(
     context: BuildContext, tracked: Tracked, windowed: bool, jumps: bool = False
 ) -> Callable:
@@ -327,7 +302,7 @@ def build_summarise(
         backend.device(_update_at(*_device(backend, summary), at))
         for _, summary, at in tracked.summaries
     ]
-    update = in_sequence(backend, parts, _then_update, _nothing_to_update)
+    update = in_turn(backend, parts, 4)
     if jumps:
         update = backend.device(_at_jump(update, build_only_start(backend)))
     else:
@@ -371,21 +346,9 @@ def _device(backend, summary: Summary) -> tuple[Callable, Callable]:
     return backend.device(start), backend.device(update)
 
 
-def _nothing_to_update(slots, mask, first, piece):
-    pass
-
-
 def _update_at(start: Callable, update: Callable, at: int) -> Callable:
     def one(slots, mask, first, piece):
         start(slots, at, first, piece)
         update(slots, at, mask, piece)
 
     return one
-
-
-def _then_update(before: Callable, after: Callable) -> Callable:
-    def both(slots, mask, first, piece):
-        before(slots, mask, first, piece)
-        after(slots, mask, first, piece)
-
-    return both

@@ -11,12 +11,11 @@ from typing import Any
 
 from attrs import frozen
 
-from cubie.backend import any_lane, select, store_run
+from cubie.backend import any_lane, in_turn, select, store_run
 from cubie.factory import BuildContext
 from cubie.run.breaks import build_is_behind
 from cubie.run.clock import time_of
 from cubie.run.summaries.course import Followed, build_course
-from cubie.run.summaries.joints import in_sequence
 from cubie.run.summaries.quantities import (
     Inside,
     build_observables,
@@ -95,12 +94,9 @@ def _build_begin(loop: Any, context: BuildContext) -> Callable:
 
 def _build_clear(backend: Any, quantities: tuple[Tracked, ...]) -> Callable:
     """Return ``clear(slots, fresh)``: no step has ended yet."""
-    return in_sequence(
-        backend,
-        [backend.device(_clear_one(one.slope_at, backend.constant(0.0))) for one in quantities],
-        _then_finish,
-        _nothing_to_finish_of,
-    )
+    zero = backend.constant(0.0)
+    parts = [backend.device(_clear_one(one.slope_at, zero)) for one in quantities]
+    return in_turn(backend, parts, 2)
 
 
 def _clear_one(at: int, zero: Any) -> Callable:
@@ -120,7 +116,7 @@ def _build_track(loop: Any, context: BuildContext) -> Callable:
     parts = [build_state(loop, context, inside, one, courses) for one in tracking.states]
     if tracking.observables:
         parts.append(build_observables(loop, context, inside, courses))
-    follow = in_sequence(backend, parts, _then_follow, _nothing_to_follow)
+    follow = in_turn(backend, parts, 4)
     remember = _build_remember(context, courses)
     is_behind, time = build_is_behind(loop, context), backend.device(time_of)
 
@@ -133,18 +129,6 @@ def _build_track(loop: Any, context: BuildContext) -> Callable:
             remember(memory, launch, step)
 
     return backend.device(track)
-
-
-def _nothing_to_follow(memory, launch, step, lane):
-    pass
-
-
-def _then_follow(before: Callable, after: Callable) -> Callable:
-    def both(memory, launch, step, lane):
-        before(memory, launch, step, lane)
-        after(memory, launch, step, lane)
-
-    return both
 
 
 def _build_remember(context: BuildContext, courses: list[Callable]) -> Callable:
@@ -181,9 +165,8 @@ def _build_finish(loop: Any, context: BuildContext) -> Callable:
     if not tracking.observables:
         return states
     of_observables = tracking.observables, tracking.n_observable_slots
-    return backend.device(
-        _then_write(states, _build_write(context, observable_slots(context), *of_observables, n))
-    )
+    observables = _build_write(context, observable_slots(context), *of_observables, n)
+    return in_turn(backend, [states, observables], 4)
 
 
 def _build_write(
@@ -195,16 +178,12 @@ def _build_write(
 ) -> Callable:
     """Return the function that finishes summaries, and writes their slots from row `first` on."""
     backend = context.backend
-    last = in_sequence(
-        backend,
-        [
-            backend.device(_finish_at(backend.device(summary.build_finish(backend)), at))
-            for one in quantities
-            for _, summary, at in one.summaries
-        ],
-        _then_finish,
-        _nothing_to_finish_of,
-    )
+    parts = [
+        backend.device(_finish_at(backend.device(summary.build_finish(backend)), at))
+        for one in quantities
+        for _, summary, at in one.summaries
+    ]
+    last = in_turn(backend, parts, 2)
 
     def write(memory, launch, outputs, done):
         slots = allocate(memory, None)
@@ -215,28 +194,8 @@ def _build_write(
     return backend.device(write)
 
 
-def _then_write(before: Callable, after: Callable) -> Callable:
-    def both(memory, launch, outputs, done):
-        before(memory, launch, outputs, done)
-        after(memory, launch, outputs, done)
-
-    return both
-
-
-def _nothing_to_finish_of(slots, done):
-    pass
-
-
 def _finish_at(finish: Callable, at: int) -> Callable:
     def finish_one(slots, done):
         finish(slots, at, done)
 
     return finish_one
-
-
-def _then_finish(before: Callable, after: Callable) -> Callable:
-    def both(slots, done):
-        before(slots, done)
-        after(slots, done)
-
-    return both

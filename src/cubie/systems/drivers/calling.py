@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cubie.backend import Backend, Given, any_lane, is_finite, maximum, minimum, select
+from cubie.backend import Backend, Given, any_lane, in_turn, is_finite, maximum, minimum, select
 from cubie.systems.drivers.calls import n_kept
 from cubie.systems.drivers.lookup import build_lookup
 
@@ -118,17 +118,17 @@ _SHAPES: dict[str, Any] = {
 def _build_answers(backend: Backend, system: Any, name: str, module: Any) -> Callable:
     """Return ``answer(t, y, given)``: fill the slots that a function reads."""
     rounds = getattr(module, f"{name.upper()}_CALLS")
-    chain = backend.device(_nothing)
+    found = []
     if getattr(module, f"{name.upper()}_DRIVEN"):
-        chain = _build_refresh(backend, system)
+        found.append(_build_refresh(backend, system))
     for which, calls in enumerate(rounds):
         store = getattr(module, f"{name}_arguments_{which}")
         store = backend.straight_line(store, as_written=True)
-        chain = backend.device(_then(chain, backend.device(_arguments(store))))
+        found.append(backend.device(_arguments(store)))
         for slot, number, order in calls:
             value = _build_value(backend, system, number, order)
-            chain = backend.device(_then(chain, backend.device(_at_an_argument(value, slot))))
-    return chain
+            found.append(backend.device(_at_an_argument(value, slot)))
+    return in_turn(backend, found, 3)
 
 
 def _build_refresh(backend: Backend, system: Any) -> Callable:
@@ -136,10 +136,8 @@ def _build_refresh(backend: Backend, system: Any) -> Callable:
 
     All of them: what one function does not ask for, another one will.
     """
-    fill = backend.device(_nothing)
-    for number in system.system.driven:
-        value = _build_value(backend, system, number, 0)
-        fill = backend.device(_then(fill, backend.device(_at_the_time(value, number))))
+    values = [(number, _build_value(backend, system, number, 0)) for number in system.system.driven]
+    fill = in_turn(backend, [backend.device(_at_the_time(value, i)) for i, value in values], 3)
     time = system.n_drivers
 
     def refresh(t, y, given):
@@ -201,18 +199,6 @@ def _as_it_is(given, stack):
 
 def _nothing_to_recall(t, given):
     pass
-
-
-def _nothing(t, y, given):
-    pass
-
-
-def _then(before: Callable, after: Callable) -> Callable:
-    def both(t, y, given):
-        before(t, y, given)
-        after(t, y, given)
-
-    return both
 
 
 def _at_the_time(value: Callable, slot: int) -> Callable:
