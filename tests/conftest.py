@@ -8,6 +8,7 @@ workers of pytest-xdist inherit it.
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from pathlib import Path
 
@@ -82,3 +83,21 @@ def mark_long(items):
             kept[name] -= 1
         else:
             item.add_marker(pytest.mark.long)
+
+
+PROCESS_STATUS = Path("/proc/self/status")
+
+
+@pytest.fixture(autouse=True)
+def sigint_stays_pythons():
+    """A test after which Ctrl-C would end the interpreter fails itself, not one that runs later.
+
+    Libraries in machine code can put the system's action in the place of Python's handler, which
+    `signal.getsignal` does not show.
+    """
+    yield
+    if not callable(signal.getsignal(signal.SIGINT)) or not PROCESS_STATUS.exists():
+        return
+    status = PROCESS_STATUS.read_text()
+    caught = int(status.partition("SigCgt:")[2].split(maxsplit=1)[0], 16)
+    assert caught & 1 << signal.SIGINT - 1, "the system's action has replaced Python's for SIGINT"

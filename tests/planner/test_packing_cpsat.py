@@ -36,6 +36,8 @@ def lowest_by_cp_sat(problem, top):
     model.minimize(height)
     solver = cp_model.CpSolver()
     solver.parameters.num_workers = 1
+    # OR-Tools would leave the system's handler of SIGINT in the place of Python's.
+    solver.parameters.catch_sigint_signal = False
     solver.parameters.max_deterministic_time = 20
     status = solver.solve(model)
     if status == cp_model.INFEASIBLE:
