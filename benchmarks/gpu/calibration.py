@@ -51,14 +51,16 @@ def predicted(model: CostModel, item: Measurement) -> float:
     ).total
 
 
-def agreeing_pairs(sweeps: Sequence[str], measured: Sequence[float], by: Sequence[float]) -> float:
+def agreeing_pairs(
+    sweeps: Sequence[str], measured: Sequence[float], by: Sequence[float]
+) -> float | None:
     """Return which part of the pairs of one sweep a model puts into the order that was measured."""
     agree = pairs = 0
     for i, j in itertools.combinations(range(len(sweeps)), 2):
         if sweeps[i] == sweeps[j] and measured[i] != measured[j]:
             pairs += 1
             agree += (measured[i] < measured[j]) == (by[i] < by[j])
-    return agree / pairs if pairs else math.nan
+    return agree / pairs if pairs else None
 
 
 def main(rows: Rows, options: argparse.Namespace) -> None:

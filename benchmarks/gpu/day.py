@@ -21,10 +21,17 @@ FORMAT = 1
 SIMULATOR = {"NUMBA_ENABLE_CUDASIM": "1"}
 RESERVE = 20.0  # seconds that are kept for what evaluates the measurements
 LEAST = 1.0  # seconds; no step is started with less
-BEFORE_SIMULATION = ("imports", "device")
+BEFORE_SIMULATION = ("imports", "device", "compiler")
 EVALUATIONS = ("calibration", "comparison")
 # The most of the whole time that a step may take.
-SHARES = {"imports": 0.15, "device": 0.1, "tests": 0.4, "lorenz": 0.15, "sweep": 0.12}
+SHARES = {
+    "imports": 0.15,
+    "device": 0.1,
+    "compiler": 0.15,
+    "tests": 0.4,
+    "lorenz": 0.15,
+    "sweep": 0.12,
+}
 MODULES = {"tests": "suite"}
 LORENZ_PARTS = ("fixed", "adaptive")
 # Method, states of Lorenz' ring and dtype. What tells most comes first: time may be up before
@@ -65,7 +72,7 @@ def as_text(data: Mapping[str, Any]) -> str:
 
 
 def measured_steps(simulated: bool) -> list[str]:
-    """Return the steps after the first two, as "step" or "step part"."""
+    """Return the steps after the first three, as "step" or "step part"."""
     parts = SIMULATED_SWEEP_PARTS if simulated else SWEEP_PARTS
     return [
         "tests",
@@ -86,8 +93,8 @@ class Day:
     simulate : bool
         Do so even if there is a GPU.
     only : tuple of str
-        Steps, by their first word; those after `imports` and `device` that are not among them are
-        left out. All, if empty.
+        Steps, by their first word; those after the first three that are not among them are left
+        out. All, if empty.
 
     Attributes
     ----------
@@ -149,7 +156,7 @@ class Day:
 
     def _decide(self) -> None:
         """Take the device that was found, or simulate one."""
-        rows = self.data["steps"][-1]["rows"]
+        rows = self._record("device")["rows"]
         found = [row for row in rows if row["kind"] == "device"]
         absent = [row["reason"] for row in rows if row["kind"] == "no device"]
         if found:

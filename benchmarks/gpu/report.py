@@ -58,6 +58,11 @@ def _packages(data: Row) -> str:
         for row in rows_of(data, "library")
         if row["error"]
     ]
+    lines += [
+        f"no kernel compiles for sm_{''.join(map(str, row['capability']))}: {row['error']}"
+        for row in rows_of(data, "compiler")
+        if row["error"]
+    ]
     return "Packages:\n" + "\n".join(lines) if lines else ""
 
 
