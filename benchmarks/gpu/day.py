@@ -109,6 +109,7 @@ class Day:
         self._end = time.monotonic() + 60.0 * minutes
         self._seconds = 60.0 * minutes
         self._written: Path | None = None
+        self._named = ""  # what that was called after
         self.data: dict[str, Any] = {
             "format": FORMAT,
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -132,8 +133,14 @@ class Day:
 
     @property
     def path(self) -> Path:
-        """Where the JSON is."""
-        return self._folder / f"{self.name}.json"
+        """Where the JSON is: results of an earlier day with that device are left alone."""
+        if self._written is not None and self._named == self.name:
+            return self._written
+        path, number = self._folder / f"{self.name}.json", 1
+        while path.exists() and not self.data["simulated"]:
+            number += 1
+            path = self._folder / f"{self.name}-{number}.json"
+        return path
 
     def run(self) -> None:
         """Run everything; what is done stays done when this is interrupted."""
@@ -187,7 +194,7 @@ class Day:
         command = ["-m", f"benchmarks.gpu.{MODULES.get(step, step)}", *parts]
         if step in EVALUATIONS:
             command += ["--data", str(self.path)]
-            command += ["--save", str(self._folder / f"{self.name}-calibration.json")]
+            command += ["--save", str(self.path.with_name(f"{self.path.stem}-calibration.json"))]
         if self.data["simulated"]:
             command.append("--simulated")
         print(f"{name}: ", end="", flush=True)
@@ -210,4 +217,4 @@ class Day:
         new.replace(path)
         if self._written not in (None, path):
             self._written.unlink(missing_ok=True)
-        self._written = path
+        self._written, self._named = path, self.name

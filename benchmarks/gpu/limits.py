@@ -44,18 +44,23 @@ RTX_4070_SUPER = Card("RTX 4070 SUPER", 56, 128, 2.475e9)
 
 @frozen
 class Published:
-    """A time of a kernel that others published, of Lorenz' system in single precision."""
+    """A time of a kernel that others published, of Lorenz' system in single precision.
+
+    `steps` is None where they are adaptive: then tolerances and spans differ from ours.
+    """
 
     who: str
     case: str
     card: Card
     runs: int
-    steps: int
+    steps: int | None
     seconds: float
 
     @property
-    def slots_per_step(self) -> float:
+    def slots_per_step(self) -> float | None:
         """Instructions that the card could have issued in the time, per run and step."""
+        if self.steps is None:
+            return None
         return self.seconds * self.card.slots_per_second / (self.runs * self.steps)
 
 
@@ -66,6 +71,9 @@ PUBLISHED = (
     Published("CuBIE Tsit5", "fixed", RTX_4070_SUPER, 8_388_608, 1000, 0.146),
     Published("DiffEqGPU.jl Tsit5", "fixed", RTX_4070_SUPER, 8_388_608, 1000, 0.144),
     Published("CuBIE Tsit5, tuned", "fixed", RTX_4070_SUPER, 262_144, 1024, 0.00242),
+    Published("CuBIE Tsit5", "adaptive", RTX_4070_SUPER, 8_388_608, None, 0.034),
+    Published("DiffEqGPU.jl Tsit5", "adaptive", RTX_4070_SUPER, 8_388_608, None, 0.105),
+    Published("CuBIE Tsit5, tuned", "adaptive", RTX_4070_SUPER, 262_144, None, 0.000242),
 )
 
 

@@ -58,15 +58,19 @@ def measure(solver: Solver, case: str, work: Work, repeats: int) -> dict:
     }
 
 
-def error_of(result, work: Work) -> float:
-    """Return the median over some runs of the largest error, relative to 1 + abs(y)."""
+def error_of(result, work: Work) -> float | None:
+    """Return the median over some runs of the largest error, relative to 1 + abs(y).
+
+    None where too many of them failed to tell.
+    """
     sample = np.linspace(0, work.n_runs - 1, min(SAMPLE, work.n_runs)).astype(int)
     parameters = work.parameters[sample].astype(float)
     exact = solve_ivp(
         work.problem.fun, (0.0, work.t_end), work.y0.astype(float), args=(parameters,), **REFERENCE
     ).y[:, :, -1]
     errors = np.abs(result.y[sample, :, -1] - exact) / (1.0 + np.abs(exact))
-    return float(np.median(errors.max(axis=1)))
+    median = float(np.median(errors.max(axis=1)))
+    return median if np.isfinite(median) else None
 
 
 if __name__ == "__main__":

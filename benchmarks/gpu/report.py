@@ -91,7 +91,7 @@ def _comparison(data: Row) -> str:
             row["case"],
             row["card"],
             f"{row['runs']:,}",
-            f"{row['steps']:.1f}",
+            _number(row["steps"], ".1f"),
             _milliseconds(row["seconds"]),
             _number(row["slots_per_step"], ".0f"),
             _number(row["fewest_instructions"], "d"),

@@ -16,6 +16,7 @@ from typing import Any
 from benchmarks.gpu.rows import read_rows
 
 LOOK_EVERY = 0.2  # seconds
+KILLED_WITHIN = 10.0  # seconds
 TAIL = 3000  # characters of a failed step's output that are kept
 
 Record = dict[str, Any]
@@ -107,4 +108,6 @@ def _end(process: subprocess.Popen) -> None:
     """Kill what is left of a process's group."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    # One that waits for a driver that does not answer stays until it does: go on without it.
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(KILLED_WITHIN)

@@ -145,7 +145,10 @@ def main() -> None:
     unpack(kit, folder)
     sys.path.insert(0, str(folder / "site"))  # for `packaging`
     print("\n".join(machine_report(kit)), flush=True)
-    site = [folder / "site"] + ([folder / APART] if choose_numba(kit) else [])
+    kits_numba = choose_numba(kit)
+    chosen = kit["carried"]["numba"] if kits_numba else f"{version_here('numba')} of the machine"
+    print(f"numba {chosen} is used", flush=True)
+    site = [folder / "site"] + ([folder / APART] if kits_numba else [])
     before = os.environ.get("PYTHONPATH")
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([*map(str, site), *([before] if before else [])]),
