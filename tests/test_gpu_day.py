@@ -15,13 +15,29 @@ import numpy as np
 import pytest
 from attrs import evolve
 from benchmarks.documents import DOCS, read_section
-from benchmarks.gpu import calibration, comparison, device, limits, suite, timing
-from benchmarks.gpu.cases import sweep_case
+from benchmarks.gpu import (
+    calibration,
+    comparison,
+    device,
+    limits,
+    lorenz,
+    suite,
+    sweep,
+    timing,
+)
+from benchmarks.gpu.cases import (
+    BLOCK_SIZES,
+    LORENZ_TIMINGS,
+    PLACEMENTS,
+    solver_options,
+    sweep_case,
+)
 from benchmarks.gpu.day import SIMULATED_SWEEP_PARTS, SWEEP_PARTS, Day, as_text
 from benchmarks.gpu.report import report
 from benchmarks.gpu.rows import Rows, read_rows, rows_of
 from benchmarks.gpu.step import pending, run_step
 
+from cubie import Solver
 from cubie.tableaus import get_tableau
 from cubie_planner.gpu.cost import CostModel
 
@@ -238,6 +254,66 @@ def test_every_case_of_the_sweep_is_a_work(name):
     assert get_tableau(case.method)
     assert len(work.y0) == case.states
     assert work.step_size == pytest.approx(1e-3)
+
+
+@pytest.fixture
+def pretended_card(monkeypatch):
+    """A card of one thread, whose kernels take 2 ms, played by the interpreter."""
+    facts = H200 | {"sm_count": 1, "threads_per_sm": 1}
+    monkeypatch.setattr(sweep, "driver_facts", lambda: facts)
+    own = timing.time_solves
+
+    def timed(solve, repeats):
+        found = own(solve, 1)
+        found.kernel_seconds, found.kernel_seconds_by = [0.002] * repeats, "events"
+        return found
+
+    for module in (lorenz, sweep):
+        monkeypatch.setattr(module, "time_solves", timed)
+        monkeypatch.setattr(
+            module, "solver_options", lambda work: solver_options(work) | {"backend": "python"}
+        )
+
+
+def test_a_card_is_filled_four_times_over(pretended_card, tmp_path):
+    """All placements in all blocks are timed; cycles are the card's, a run and step."""
+    sweep.main(Rows(tmp_path / "rows"), SimpleNamespace(part="rodas5p-3-float64"))
+    declared, *rows = read_rows(tmp_path / "rows")
+    assert (declared["kind"], declared["method"]) == ("buffers", "rodas5p")
+    assert {(row["placement"], row["block_size"]) for row in rows} == {
+        (placement, size) for placement in PLACEMENTS for size in BLOCK_SIZES
+    }
+    for row in rows:
+        assert (row["runs"], row["steps"], row["succeeded"]) == (4, 20, 4)
+        assert row["cycles"] == pytest.approx(0.002 * 1.98e9 / (4 * 20))
+        assert row["simulated"] is False
+
+
+def test_a_placement_without_a_plan_is_told(pretended_card):
+    """The row holds the reason and what was asked for, and nothing else."""
+    work = sweep_case("tsit5-10-float32", simulated=False).work(4)
+    solver = Solver(work.problem.fun, **sweep.solver_options(work))
+    chosen = {"locations": "shared", "block_size": 64, "max_shared": 64}
+    row, plan = sweep.measure(solver, work, chosen, None, 1)
+    assert plan is None
+    assert row.keys() == {"placement", "block_size", "refused"}
+    assert "does not fit under max_shared = 64 B" in row["refused"]
+    data = {"steps": [pending("sweep") | {"rows": [{"kind": "sweep", "sweep": "a", **row}]}]}
+    assert calibration.placements_of(data, (9, 0)) == []
+
+
+@pytest.mark.parametrize("case", ["fixed", "adaptive"])
+def test_every_size_of_a_case_is_timed(case, pretended_card, monkeypatch, tmp_path):
+    """A thousand steps in fixed ones; errors are within what float32 and the tolerance allow."""
+    tiny = evolve(LORENZ_TIMINGS[case], sizes=(2, 3))
+    monkeypatch.setattr(lorenz, "LORENZ_TIMINGS", {case: tiny})
+    lorenz.main(Rows(tmp_path / "rows"), SimpleNamespace(part=case))
+    rows = read_rows(tmp_path / "rows")
+    assert [row["runs"] for row in rows] == [2, 3]
+    for row in rows:
+        assert row["kernel_seconds"] == [0.002] * 5
+        assert row["attempts"] == 1000.0 or case == "adaptive"
+        assert row["error"] < 1e-3
 
 
 def as_measured(data, model):

@@ -3,6 +3,7 @@
 import ast
 import json
 import runpy
+import sys
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -144,6 +145,8 @@ def test_what_is_downloaded_can_be_chosen():
     assert kit.bounds()["numpy"] in texts
     with pytest.raises(SystemExit, match="does not carry scipy; it carries numba-cuda, "):
         kit.requirements([], ["scipy"])
+    with pytest.raises(SystemExit, match="needs packaging; it cannot be left out"):
+        kit.requirements([], ["packaging"])
 
 
 def test_the_machines_compiler_decides_which_numba_runs(machine):
@@ -231,6 +234,18 @@ def test_another_python_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(run, "HERE", tmp_path)
     monkeypatch.setattr("sys.argv", ["run.py"])
     with pytest.raises(SystemExit, match=r"wheels are for Python 3\.9, and this is 3\.1"):
+        run.main()
+
+
+def test_a_folder_that_cannot_be_written_is_refused(unpacked, tmp_path, monkeypatch):
+    """The message names the option for another one."""
+    here, _ = unpacked
+    version = ".".join(map(str, sys.version_info[:2]))
+    (here / "kit.json").write_text(json.dumps(KIT | {"python": version}))
+    taken = tmp_path / "a file"
+    taken.write_text("")
+    monkeypatch.setattr("sys.argv", ["run.py", "--unpack", str(taken)])
+    with pytest.raises(SystemExit, match=r"Nothing can be unpacked into .*a file .* --unpack DIR"):
         run.main()
 
 

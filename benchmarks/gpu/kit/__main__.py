@@ -31,6 +31,7 @@ from benchmarks.gpu.kit.contents import (
 )
 
 ROOT = Path(__file__).parents[3]
+OWN_NEED = "packaging"  # reads versions, here and where the kit runs
 MAX_ROUNDS = 5  # of looking for versions that suit each other
 RUN = Path(__file__).with_name("run.py")
 
@@ -129,7 +130,7 @@ def needed_of_the_machine(
     """
     known = [metadata_of(wheel) for wheel in wheels]
     carried = {name: version for name, version, _ in known}
-    sys.path.insert(0, str(next(w for w in wheels if w.name.startswith("packaging-"))))
+    sys.path.insert(0, str(next(w for w in wheels if w.name.startswith(f"{OWN_NEED}-"))))
     from packaging.requirements import Requirement
 
     environment = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
@@ -185,6 +186,8 @@ def requirements(required: list[str], without: list[str]) -> list[str]:
     for name in [*given, *without]:
         if canonical(name) not in chosen:
             sys.exit(f"The kit does not carry {name}; it carries {', '.join(CARRIED)}.")
+    if OWN_NEED in map(canonical, without):
+        sys.exit(f"The kit itself needs {OWN_NEED}; it cannot be left out.")
     chosen |= given
     return [text for name, text in chosen.items() if name not in map(canonical, without)]
 
@@ -201,6 +204,8 @@ def make(target: Path, python: str, required: list[str], without: list[str]) -> 
     with tempfile.TemporaryDirectory(prefix="gpu-kit-") as scratch:
         found = Path(scratch)
         needed = fetch(required, without, python, found)
+        if "pytest" in map(canonical, without):
+            needed.append({"name": "pytest", "asked": "", "asked_by": "the tests"})
         carried, stripped = {}, {}
         for wheel in sorted(found.glob("*.whl")):
             name, version, _ = metadata_of(wheel)

@@ -142,7 +142,10 @@ def main() -> None:
     if here != kit["python"]:
         sys.exit(f"The kit's wheels are for Python {kit['python']}, and this is {here}.")
     folder = options.unpack.resolve()
-    unpack(kit, folder)
+    try:
+        unpack(kit, folder)
+    except OSError as error:
+        sys.exit(f"Nothing can be unpacked into {folder} ({error}); give another: --unpack DIR.")
     sys.path.insert(0, str(folder / "site"))  # for `packaging`
     print("\n".join(machine_report(kit)), flush=True)
     kits_numba = choose_numba(kit)
