@@ -126,8 +126,9 @@ def choose_numba(kit: dict) -> bool:
         reason = f"the kit's {kit['carried']['numba']} asks for llvmlite {asked}"
     sys.exit(
         f"No numba can run here: the machine's llvmlite is {version_here('llvmlite') or 'missing'} "
-        f"and its numba {version_here('numba') or 'missing'}, cubie asks for numba {kit['numba']}, and {reason}. Make the kit "
-        "with a numba that fits the machine's llvmlite: make gpu-kit "
+        f"and its numba {version_here('numba') or 'missing'}, cubie asks for numba "
+        f"{kit['numba']}, and {reason}. Make the kit with a numba that fits the machine's "
+        "llvmlite: make gpu-kit "
         "KIT_OPTIONS='--require numba==VERSION'."
     )
 
