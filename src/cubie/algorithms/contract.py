@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from attrs import frozen
 
-from cubie.backend import rounded_sum
+from cubie.backend import in_turn, rounded_sum
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.systems.component import SystemComponent
 
@@ -205,6 +205,48 @@ class StepAlgorithm(CUDAFactory):
 
         return context.backend.device(of_derivatives if derivatives else of_increments)
 
+    @property
+    def degree_inside(self) -> int:
+        """Of the polynomial that is the solution inside a step."""
+        return self.tableau.continuous.degree
+
+    def build_polynomial(self, context: BuildContext) -> Callable:
+        """Return ``polynomial(memory, h, coefficients)``, between `step` and `commit`.
+
+        It writes the polynomial in the fraction theta of the step that, added to the state, is the
+        solution there: the coefficient of ``theta**(1 + k)`` of state i to place ``k * n + i``.
+        """
+        name, derivatives = self.stages_in
+        allocate, rows = context.allocator(name), self.tableau.continuous.weights
+        make = _power_of_derivatives if derivatives else _power_of_increments
+        parts = []
+        for k in range(self.degree_inside):
+            terms = self._stage_terms([row[k] for row in rows])
+            total = context.backend.weighted_sum(terms)
+            parts.append(context.backend.device(make(total, k * self.n_states, self.n_states)))
+        fill = in_turn(context.backend, parts, 3)
+
+        def polynomial(memory, h, coefficients):
+            fill(allocate(memory, None), h, coefficients)
+
+        return context.backend.device(polynomial)
+
     @abstractmethod
     def _compose(self) -> None:
         """Count the work of a step, add the components it calls, and register its buffers."""
+
+
+def _power_of_derivatives(total: Callable, at: int, n: int) -> Callable:
+    def power(stages, h, coefficients):
+        for i in range(n):
+            coefficients[at + i] = h * total(stages, i)
+
+    return power
+
+
+def _power_of_increments(total: Callable, at: int, n: int) -> Callable:
+    def power(stages, h, coefficients):
+        for i in range(n):
+            coefficients[at + i] = total(stages, i)
+
+    return power

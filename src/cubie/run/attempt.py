@@ -14,8 +14,9 @@ from cubie.run.clock import build_clock, time_of
 from cubie.run.driving import build_keeping
 from cubie.run.faults import build_faults
 from cubie.run.observing import build_observe
+from cubie.run.inside import build_read
 from cubie.run.parts import Progress, RunParts
-from cubie.run.saving import Point, build_saving
+from cubie.run.saving import Point, Taken, build_saving
 from cubie.run.summaries.tracking import build_tracking
 from cubie.status import RunStatus
 
@@ -43,7 +44,8 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     step, commit = algorithm.step, algorithm.commit
     control = loop.child_functions(context, "controller").control
     observe = build_observe(loop, context)
-    save = build_saving(loop.save_mode, backend, loop.kept, observe).save
+    read = build_read(loop, context, observe)
+    save = build_saving(loop.save_mode, backend, loop.kept, observe, read).save
     adaptive, breaks = loop.controller.adaptive, build_breaks(loop, context)
     clock = build_clock(loop.save_mode, backend, adaptive, loop.system.breakpoints)
     next_stop, now, propose, keep = clock.stop, clock.now, clock.propose, clock.keep
@@ -89,7 +91,10 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         enter_save(memory)
         point = Point(proposed.state, lane.proposed_observables, lane)
         at_point = is_point(launch, at, ahead.lands)
-        saved = save(launch, outputs, accept, at_point, saved, ahead.ahead, point)
+        taken = Taken(
+            accept, at_point, start, carry, ahead.h, direction, ahead.ahead, ahead.ahead_carry
+        )
+        saved = save(memory, launch, outputs, taken, saved, point)
         track(memory, launch, accept, ahead, start, direction, lane)
         pass_stop(launch, at, accept & ahead.lands, lane)
         enter_commit(memory)

@@ -13,6 +13,7 @@ from cubie.controllers import StepController
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.run.breaks import N_PASSED
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
+from cubie.run.inside import register_points
 from cubie.run.saving import Choice, Kept, SaveMode
 from cubie.run.summaries.quantities import register_summaries
 from cubie.run.summaries.request import Tracking
@@ -122,12 +123,19 @@ class RunParts(CUDAFactory):
             self._register_observables(observables.n_outputs)
         if tracking is not None:
             register_summaries(self, tracking)
+        if save_mode is SaveMode.TIMES:
+            register_points(self)
 
     def _observing_phases(self) -> tuple[str, ...]:
         """Return the phases in which points are saved, and steps summarised."""
-        saving = ("finish",) if self.save_mode is SaveMode.FINAL else ("start", "save")
+        saving = ("finish",) if self.save_mode is SaveMode.FINAL else ("start", self._saving_phase)
         followed = self.tracking is not None and bool(self.tracking.observables)
         return (*saving, "summarise") if followed else saving
+
+    @property
+    def _saving_phase(self) -> str:
+        """When the points of a step are kept."""
+        return "summarise" if self.save_mode is SaveMode.TIMES else "save"
 
     @property
     def reads_observables(self) -> bool:
@@ -140,7 +148,7 @@ class RunParts(CUDAFactory):
         # Of a state that was committed: a run's first, or its last; in summaries those before
         # and after a piece of a step.
         committed = ("start" if on_the_way else "finish",) if kept else ()
-        proposed = ("save",) if kept and on_the_way else ()
+        proposed = (self._saving_phase,) if kept and on_the_way else ()
         also = ("summarise",) if followed else ()
         for name, phases in (("observables", committed), ("proposed_observables", proposed)):
             used = (*phases, *also)
