@@ -121,8 +121,8 @@ class RunSettings:
         steps of a given size add up to one order less.
         """
         if self.controller_class().adaptive:
-            return self.method.continuous.order >= (self.method.error_order or 0)
-        return self.method.without_error_estimate().continuous.order >= self.method.order - 1
+            return self.method.dense.order >= (self.method.error_order or 0)
+        return self.method.without_error_estimate().dense.order >= self.method.order - 1
 
     def tracking(self, system: Any, observables: Any = None) -> Tracking | None:
         """Return what is summarised of runs of a system; None if nothing is."""
@@ -176,7 +176,8 @@ class SingleIntegratorRun:
             dtype,
             options,
             settings.per_component,
-            tracking is not None or settings.save_mode is SaveMode.TIMES,
+            tracking is not None,
+            settings.save_mode is SaveMode.TIMES,
         )
         initial_step = self._make_initial_step(component, dtype, options)
         self.loop = IVPLoop(

@@ -230,6 +230,7 @@ class PreparedSolve:
             self.kernel.plan,
             self.notes,
             loop.tracking,
+            loop.counter_names,
         )
 
 

@@ -15,7 +15,12 @@ from cubie.run.driving import build_keeping
 from cubie.run.faults import build_faults
 from cubie.run.observing import build_observe
 from cubie.run.inside import build_read
-from cubie.run.parts import Progress, RunParts
+from cubie.run.parts import (
+    N_ATTEMPT_COUNTERS,
+    N_ITERATION_COUNTERS,
+    Progress,
+    RunParts,
+)
 from cubie.run.saving import Point, Taken, build_saving
 from cubie.run.summaries.tracking import build_tracking
 from cubie.status import RunStatus
@@ -92,8 +97,9 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         point = Point(proposed.state, lane.proposed_observables, lane)
         at_point = is_point(launch, at, ahead.lands)
         taken = Taken(
-            accept, at_point, start, carry, ahead.h, direction, ahead.ahead, ahead.ahead_carry
-        )
+            accept, at_point, start, carry, ahead.h, direction, ahead.ahead, ahead.ahead_carry,
+            t, given,
+        )  # fmt: skip
         saved = save(memory, launch, outputs, taken, saved, point)
         track(memory, launch, accept, ahead, start, direction, lane)
         pass_stop(launch, at, accept & ahead.lands, lane)
@@ -113,13 +119,15 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
 
 def _build_count(loop: RunParts) -> Callable:
     """Count an attempt, and the iterations that it took."""
-    n_counters = loop.n_counters
+    first = N_ATTEMPT_COUNTERS
+    n_counters = first + (N_ITERATION_COUNTERS if loop.algorithm.iterates else 0)
 
     def count(active, accept, counters, proposed_counters):
         counters[0] = select(accept, counters[0] + 1, counters[0])
         counters[1] = select(active & ~accept, counters[1] + 1, counters[1])
-        for i in range(2, n_counters):
-            counters[i] = select(active, counters[i] + proposed_counters[i - 2], counters[i])
+        for i in range(first, n_counters):
+            more = counters[i] + proposed_counters[i - first]
+            counters[i] = select(active, more, counters[i])
 
     return count
 

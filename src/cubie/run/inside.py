@@ -85,6 +85,7 @@ def build_read(loop: Any, context: BuildContext, observe: Callable | None) -> Ca
     enter, time_of_point = context.phase("summarise"), backend.device(time_to_save)
     left = build_clock(loop.save_mode, backend, loop.controller.adaptive).left
     zero, one = backend.constant(0.0), backend.constant(1.0)
+    count = backend.device(_build_count(loop.counter_names))
 
     def is_due(launch, step, saved, time, correction):
         reached = left(time, correction, step.ahead, step.ahead_carry) <= zero
@@ -100,8 +101,9 @@ def build_read(loop: Any, context: BuildContext, observe: Callable | None) -> Ca
             polynomial, inside = alloc_polynomial(memory, None), alloc_point(memory, None)
             h = select(step.accept, step.h, one)
             per_time = one / h
-            fill(memory, h * step.direction, polynomial)
+            count(due, point.lane.counters)
             state, proposed = point.lane.state, point.state
+            fill(memory, step.t, h * step.direction, state, step.given, inside, polynomial)
             found = Point(inside, point.observables, point.lane)
             while any_lane(due):
                 passed = left(time, correction, step.elapsed, step.carry)
@@ -117,6 +119,22 @@ def build_read(loop: Any, context: BuildContext, observe: Callable | None) -> Ca
         return saved
 
     return backend.device(read)
+
+
+def _build_count(names: tuple[str, ...]) -> Callable:
+    """Return ``count(due, counters)``: steps that points are read off, where they are counted."""
+
+    def nothing(due, counters):
+        pass
+
+    if "read" not in names:
+        return nothing
+    at = names.index("read")
+
+    def count(due, counters):
+        counters[at] = select(due, counters[at] + 1, counters[at])
+
+    return count
 
 
 def _build_evaluate(n: int, degree: int) -> Callable:

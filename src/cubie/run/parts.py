@@ -21,10 +21,10 @@ from cubie.systems.component import SystemComponent
 from cubie.systems.drivers.calls import n_kept
 from cubie.systems.observables.component import ObservablesComponent
 
-# What a run counts; the last two are kept only for algorithms that iterate.
-COUNTERS = ("steps", "rejected", "newton", "linear")
-N_ATTEMPT_COUNTERS = 2
-N_ITERATION_COUNTERS = 2
+# What a run counts: attempts, iterations where the algorithm iterates, and steps that points were
+# read off, where that takes evaluations of the right-hand side.
+OF_ATTEMPTS, OF_ITERATIONS, OF_READING = ("steps", "rejected"), ("newton", "linear"), ("read",)
+N_ATTEMPT_COUNTERS, N_ITERATION_COUNTERS = len(OF_ATTEMPTS), len(OF_ITERATIONS)
 
 
 class Lane(NamedTuple):
@@ -214,9 +214,16 @@ class RunParts(CUDAFactory):
         )
 
     @property
+    def counter_names(self) -> tuple[str, ...]:
+        """What a lane counts, in the order of its counters."""
+        iterations = OF_ITERATIONS if self.algorithm.iterates else ()
+        is_read = self.save_mode is SaveMode.TIMES and self.algorithm.rhs_per_reading
+        return (*OF_ATTEMPTS, *iterations, *(OF_READING if is_read else ()))
+
+    @property
     def n_counters(self) -> int:
         """How many counters a lane keeps."""
-        return N_ATTEMPT_COUNTERS + (N_ITERATION_COUNTERS if self.algorithm.iterates else 0)
+        return len(self.counter_names)
 
     @property
     def kept(self) -> tuple[Kept, ...]:

@@ -52,6 +52,8 @@ class Taken(NamedTuple):
     direction: Any  # 1 or -1
     ahead: Any  # the clock where it ends
     ahead_carry: Any
+    t: Any  # the time where it starts
+    given: Any  # what right-hand sides get beside the state
 
 
 @frozen
