@@ -13,8 +13,8 @@ from cubie.run.breaks import build_breaks, build_is_exhausted
 from cubie.run.clock import build_clock, time_of
 from cubie.run.driving import build_keeping
 from cubie.run.faults import build_faults
-from cubie.run.observing import build_observe
 from cubie.run.inside import build_read
+from cubie.run.observing import build_observe
 from cubie.run.parts import (
     N_ATTEMPT_COUNTERS,
     N_ITERATION_COUNTERS,

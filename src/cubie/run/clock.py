@@ -339,9 +339,7 @@ def _compensated(backend: Backend, column: Callable, last: Callable):
         return lands & at_end
 
     def left(time, correction, elapsed, carry):
-        return rounded_sum(
-            rounded_difference(time, elapsed), rounded_difference(correction, carry)
-        )
+        return rounded_sum(rounded_difference(time, elapsed), rounded_difference(correction, carry))
 
     return ClockFunctions(
         final_stop,

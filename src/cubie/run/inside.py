@@ -81,7 +81,8 @@ def build_read(loop: Any, context: BuildContext, observe: Callable | None) -> Ca
     store = build_store_at_times(backend, loop.kept, observe)
     fill = loop.algorithm.build_polynomial(context.within("algorithm"))
     evaluate = backend.device(_build_evaluate(n, loop.algorithm.degree_inside))
-    alloc_polynomial, alloc_point = context.allocator("polynomial"), context.allocator("point_state")
+    alloc_polynomial = context.allocator("polynomial")
+    alloc_point = context.allocator("point_state")
     enter, time_of_point = context.phase("summarise"), backend.device(time_to_save)
     left = build_clock(loop.save_mode, backend, loop.controller.adaptive).left
     zero, one = backend.constant(0.0), backend.constant(1.0)
@@ -109,7 +110,7 @@ def build_read(loop: Any, context: BuildContext, observe: Callable | None) -> Ca
                 passed = left(time, correction, step.elapsed, step.carry)
                 evaluate(state, polynomial, passed * per_time, inside)
                 # At the end to the bit what the step leads to.
-                at_end = passed >= h
+                at_end = left(time, correction, step.ahead, step.ahead_carry) >= zero
                 for i in range(n):
                     inside[i] = select(at_end, proposed[i], inside[i])
                 store(launch, outputs, found, time, saved, due)
