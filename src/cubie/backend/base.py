@@ -148,6 +148,17 @@ class Backend(ABC):
         `terms` are (offset, weight) pairs, added in their order; none gives zero.
         """
 
+    def hardware_log2(self) -> Callable | None:
+        """Return ``log2(x)`` of positive normal x by instructions of the hardware.
+
+        None where there are none, or where the same bits are wanted on every target.
+        """
+        return None
+
+    def hardware_exp2(self) -> Callable | None:
+        """Return ``exp2(x)`` for abs(x) <= 100 by instructions of the hardware; or None."""
+        return None
+
     @abstractmethod
     def phase(self, points: Sequence[int], placements: Mapping[str, Placement]) -> Callable:
         """Return ``enter(memory)``, marking that a program point is reached.

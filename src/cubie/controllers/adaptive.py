@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from attrs import field, frozen
 
-from cubie.backend import maximum, minimum, select
+from cubie.backend import larger, maximum, minimum, select, smaller
 from cubie.controllers.contract import ControlFunctions, StepController
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
@@ -163,7 +163,7 @@ class AdaptiveController(StepController):
             # A step after a rejection does not grow (Hairer, Norsett & Wanner I, II.4),
             # and a rejected one must shrink.
             ceiling = select(accept & (accept_step[0] != 0), high, one)
-            factor = minimum(maximum(factor, low), ceiling)
+            factor = smaller(larger(factor, low), ceiling)
             remember(history, accept, h, log_norm)
             dt[0] = h * factor
             accept_step[0] = select(accept, 1, 0)

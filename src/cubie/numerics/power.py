@@ -51,6 +51,9 @@ def build_log2(backend: Backend) -> Callable:
     The absolute error is below 3e-7 in float64; in float32 that of rounding is larger, up to
     2e-5 where the logarithm is some sixty.
     """
+    hardware = backend.hardware_log2()
+    if hardware is not None:
+        return hardware
     c0, c1, c2, c3, c4, c5, c6, c7 = (backend.constant(value) for value in LOG_COEFFICIENTS)
 
     def log2(x):
@@ -70,6 +73,9 @@ def build_exp2(backend: Backend) -> Callable:
 
     The relative error is below 1e-7 in float64, and 1e-6 in float32.
     """
+    hardware = backend.hardware_exp2()
+    if hardware is not None:
+        return hardware
     c0, c1, c2, c3, c4, c5 = (backend.constant(value) for value in EXP_COEFFICIENTS)
 
     def exp2(x):

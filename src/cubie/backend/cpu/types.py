@@ -82,6 +82,8 @@ def register_types() -> None:
             lower_cast=implementations.lower_cast,
             register_model=register_default,
             math_call=_math_call,
+            quotient=codegen.quotient,
+            extremum=codegen.extremum,
         )
     )
     # A target's first registry is where numba puts what intrinsics emit, to read it from there at

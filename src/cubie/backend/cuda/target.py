@@ -19,6 +19,7 @@ from numba.cuda import extending
 from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
 from cubie.backend.bundles import Memory
 from cubie.backend.compiled import CompiledBackend
+from cubie.backend.cuda import approximations
 from cubie.backend.cuda.foreign import CUDAForeignTarget
 from cubie.backend.cuda.loops import counting, register_range
 from cubie.backend.cuda.resources import KernelResources, assemble, needing_the_toolkit
@@ -119,6 +120,12 @@ class CUDABackend(CompiledBackend):
     def device(self, function: Callable, inline: bool = True) -> Callable:
         decorate: Any = cuda.jit(device=True, fastmath=self.fastmath)
         return decorate(counting(function))
+
+    def hardware_log2(self) -> Callable | None:
+        return approximations.log2_intrinsic() if self.fastmath else None
+
+    def hardware_exp2(self) -> Callable | None:
+        return approximations.exp2_intrinsic() if self.fastmath else None
 
     def first_runs(self) -> Callable:
         def first(typingctx, queue):

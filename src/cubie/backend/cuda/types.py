@@ -11,6 +11,7 @@ from numba.cuda import cgutils, extending, libdevice
 from numba.cuda.np import arrayobj
 from numba.cuda.typing import templates
 
+from cubie.backend.cuda import approximations
 from cubie.backend.lanes import operations as lane_ops
 from cubie.backend.lanes.types import SHARED, Base, Flat
 
@@ -45,6 +46,8 @@ def register_types() -> None:
             lower_cast=extending.lower_cast,
             register_model=extending.register_model,
             math_call=_math_call,
+            quotient=approximations.quotient,
+            extremum=approximations.extremum,
         )
     )
 

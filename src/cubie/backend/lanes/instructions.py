@@ -107,6 +107,16 @@ def compare(builder, operation: str, lanes, a, b):
     return builder.fcmp_ordered(operation, a, b)
 
 
+def extremum(context, builder, operation: str, lanes, a, b):
+    """Choose the smaller ("<") or larger (">") of two values; `b` where they do not compare."""
+    return builder.select(compare(builder, operation, lanes, a, b), a, b)
+
+
+def quotient(context, builder, lanes, a, b):
+    """Divide."""
+    return arithmetic(builder, "truediv", lanes, a, b)
+
+
 def call_llvm_intrinsic(builder, name: str, lanes, arguments):
     """Call an overloaded LLVM intrinsic such as ``llvm.sqrt`` on lanes."""
     element = lane_type(lanes.dtype, lanes.width)

@@ -237,10 +237,9 @@ def _register_selection(registrar):
         common = meeting_type(a, b)
         return None if common is None else (common, common, common)
 
-    def make_extremum(function, operation):
+    def make_extremum(function, operation, emit):
         def lower(context, builder, sig, args):
-            condition = codegen.compare(builder, operation, sig.return_type, *args)
-            return builder.select(condition, *args)
+            return emit(context, builder, operation, sig.return_type, *args)
 
         template(registrar, function, two)
         registrar.lower(function, Lanes, Lanes)(lower)
@@ -251,7 +250,9 @@ def _register_selection(registrar):
         (min, "<"),
         (max, ">"),
     ):
-        make_extremum(function, operation)
+        make_extremum(function, operation, codegen.extremum)
+    make_extremum(primitives.smaller, "<", registrar.extremum)
+    make_extremum(primitives.larger, ">", registrar.extremum)
 
 
 def _register_bit_patterns(registrar):
@@ -293,6 +294,12 @@ def _register_exact_arithmetic(registrar):
 
     make(primitives.rounded_sum, "add")
     make(primitives.rounded_difference, "sub")
+
+    template(registrar, primitives.quotient, two)
+
+    @registrar.lower(primitives.quotient, Lanes, Lanes)
+    def quotient(context, builder, sig, args):
+        return registrar.quotient(context, builder, sig.return_type, *args)
 
     @rule(2)
     def real_type(k, like):

@@ -23,6 +23,9 @@ class Registrar:
     lower_cast: Callable
     register_model: Callable
     math_call: Callable  # (context, builder, name, lanes, arguments) -> value
+    # As `primitives.quotient`, and `smaller` or `larger` for "<" and ">":
+    quotient: Callable  # (context, builder, lanes, a, b) -> value
+    extremum: Callable  # (context, builder, operation, lanes, a, b) -> value
 
 
 def meeting_type(a, b):
