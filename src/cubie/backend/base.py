@@ -36,15 +36,11 @@ class Parts:
     of : callable
         ``of(value, part)``: the part of a buffer, or of a run's base, as functions compiled for
         `Backend.part_backend` take it.
-    keep : callable
-        ``keep(value)``: a copy of a buffer, or a buffer of one element that holds lanes, in the
-        frame of the calling function.
     """
 
     count: Callable
     following: Callable
     of: Callable
-    keep: Callable
 
 
 def _never(queue):
@@ -66,6 +62,8 @@ class Backend(ABC):
     name: str
     width: int = 1  # runs per group, in lockstep
     watches_phases: bool = False  # whether `phase` does anything
+    # Whether single runs, too, take fixed steps without a look at each: `cubie.run.free_steps`.
+    runs_go_unjudged: bool = False
 
     def __init__(self, dtype, fastmath: bool):
         self.dtype = np.dtype(dtype)
@@ -148,6 +146,36 @@ class Backend(ABC):
         `terms` are (offset, weight) pairs, added in their order; none gives zero.
         """
 
+    def step_sum(
+        self, terms: Sequence[tuple[int, float]], n: int, steady: bool = False
+    ) -> Callable:
+        """Return ``total(h, buffer, i)``: h times the `weighted_sum` of `terms`.
+
+        A target may take h times each weight instead, once for all `n` elements; or, where h is
+        `steady`, once for all steps.
+        """
+        total = self.weighted_sum(terms)
+
+        def scaled(h, buffer, i):
+            return h * total(buffer, i)
+
+        return self.device(scaled)
+
+    def step_sum_on(
+        self, terms: Sequence[tuple[int, float]], n: int, steady: bool = False
+    ) -> Callable:
+        """Return ``moved(base, h, buffer, i)``: ``base[i]`` and the `step_sum` of `terms`.
+
+        Not for what is carried from step to step: a target may add the terms one by one to
+        ``base[i]``, which rounds as often.
+        """
+        total = self.weighted_sum(terms)
+
+        def moved(base, h, buffer, i):
+            return base[i] + h * total(buffer, i)
+
+        return self.device(moved)
+
     def hardware_log2(self) -> Callable | None:
         """Return ``log2(x)`` of positive normal x by instructions of the hardware.
 
@@ -166,6 +194,13 @@ class Backend(ABC):
         A phase that runs several times has as many points. On the interpreted
         targets it overwrites every byte that no buffer of `placements` owns at any
         of them; elsewhere it is nothing.
+        """
+
+    @abstractmethod
+    def keep(self) -> Callable:
+        """Return ``keep(value)``: a copy of a buffer, or a buffer of one element that holds lanes.
+
+        It is in the frame of the calling function.
         """
 
     def parts(self) -> Parts:

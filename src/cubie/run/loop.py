@@ -53,7 +53,7 @@ class IVPLoop(RunParts):
         free_steps = build_free_steps(self, context)
         first_runs, more_runs = backend.first_runs(), backend.more_runs()
         interrupted, interruption = backend.interrupted(), int(RunStatus.INTERRUPTED)
-        keep_going = backend.keep_going(together=takes_free_steps(self, backend.width))
+        keep_going = backend.keep_going(together=takes_free_steps(self, backend))
         alloc = {name: context.allocator(name) for name in self.buffer_registry.buffers}
         alloc_state, alloc_parameters = alloc["state"], alloc["parameters"]
         alloc_proposed, alloc_error = alloc["proposed_state"], alloc["error"]

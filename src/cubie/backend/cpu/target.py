@@ -86,6 +86,9 @@ class CPUBackend(Backend):
     def weighted_sum(self, terms: Sequence[tuple[int, float]]) -> Callable:
         return self._compiler.weighted_sum(terms)
 
+    def keep(self) -> Callable:
+        return self._compiler.keep()
+
     def phase(self, points, placements) -> Callable:
         return self._compiler.phase(points, placements)
 

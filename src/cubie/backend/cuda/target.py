@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from types import SimpleNamespace
 from typing import Any
@@ -18,13 +18,14 @@ from numba.cuda import extending
 
 from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
 from cubie.backend.bundles import Memory
-from cubie.backend.compiled import CompiledBackend
+from cubie.backend.compiled import CompiledBackend, emit_step_sum
 from cubie.backend.cuda import approximations
 from cubie.backend.cuda.foreign import CUDAForeignTarget
 from cubie.backend.cuda.loops import counting, register_range
 from cubie.backend.cuda.resources import KernelResources, assemble, needing_the_toolkit
 from cubie.backend.cuda.types import flatten, register_types, shared_base
 from cubie.backend.foreign import ForeignTarget
+from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes.types import SHARED, Lanes
 from cubie.backend.machine import cuda_is_available
 from cubie.errors import InvalidOption, NoDevice
@@ -88,6 +89,7 @@ class CUDABackend(CompiledBackend):
 
     name = "cuda"
     shared_addrspace = SHARED
+    runs_go_unjudged = True
 
     def __init__(self, dtype, fastmath: bool):
         super().__init__(dtype, fastmath)
@@ -120,6 +122,41 @@ class CUDABackend(CompiledBackend):
     def device(self, function: Callable, inline: bool = True) -> Callable:
         decorate: Any = cuda.jit(device=True, fastmath=self.fastmath)
         return decorate(counting(function))
+
+    def step_sum(
+        self, terms: Sequence[tuple[int, float]], n: int, steady: bool = False
+    ) -> Callable:
+        if not self._takes_step_into_weights(terms, n, steady):
+            return super().step_sum(terms, n, steady)
+        terms = tuple(terms)
+
+        def total(typingctx, h, buf, i):
+            def lower(context, builder, signature, args):
+                return emit_step_sum(builder, buf, args[1], args[2], args[0], terms)
+
+            return buf.element(buf.element, buf, types.intp), lower
+
+        return extending.intrinsic(total)
+
+    def step_sum_on(
+        self, terms: Sequence[tuple[int, float]], n: int, steady: bool = False
+    ) -> Callable:
+        if not self._takes_step_into_weights(terms, n, steady):
+            return super().step_sum_on(terms, n, steady)
+        terms = tuple(terms)
+
+        def moved(typingctx, base, h, buf, i):
+            def lower(context, builder, signature, args):
+                start = codegen.load(builder, base, args[0], args[3])
+                return emit_step_sum(builder, buf, args[2], args[3], args[1], terms, start)
+
+            return buf.element(base, buf.element, buf, types.intp), lower
+
+        return extending.intrinsic(moved)
+
+    def _takes_step_into_weights(self, terms, n: int, steady: bool) -> bool:
+        """Tell whether a product for each weight costs less than one for each element."""
+        return self.fastmath and len(terms) > 0 and (steady or len(terms) < n)
 
     def hardware_log2(self) -> Callable | None:
         return approximations.log2_intrinsic() if self.fastmath else None

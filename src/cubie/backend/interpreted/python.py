@@ -173,6 +173,9 @@ class PythonBackend(Backend):
 
         return rhs
 
+    def keep(self) -> Callable:
+        return np.array
+
     def phase(self, points: Sequence[int], placements: Mapping[str, Placement]) -> Callable:
         dead_shared = _dead_bytes(placements, Location.SHARED, points)
         dead_persistent = _dead_bytes(placements, Location.LOCAL_PERSISTENT, points)
