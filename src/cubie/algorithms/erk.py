@@ -114,11 +114,6 @@ class ERKStep(StepAlgorithm):
 
     _stage_terms = _terms
 
-    @property
-    def _steady(self) -> bool:
-        """Whether steps are of one size: no estimate says how large they may be."""
-        return self.n_error_estimates == 0
-
     def _build_start(self, context: BuildContext, rhs: Callable) -> Callable:
         alloc_rhs = context.allocator("stage_rhs")
         alloc_cache = context.allocator("stage_cache")
@@ -180,7 +175,7 @@ class ERKStep(StepAlgorithm):
     def _build_stage(self, backend: Backend, rhs: Callable, stage: _Stage) -> Callable:
         """Form a stage's argument and evaluate the right-hand side there."""
         n, c, offset = self.n_states, backend.constant(stage.c), stage.slot * self.n_states
-        moved = backend.step_sum_on(self._terms(stage.weights), n, self._steady)
+        moved = backend.step_sum_on(self._terms(stage.weights), n)
 
         def evaluate(t, h, state, parameters, argument, stage_rhs):
             for i in range(n):

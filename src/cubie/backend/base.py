@@ -146,13 +146,10 @@ class Backend(ABC):
         `terms` are (offset, weight) pairs, added in their order; none gives zero.
         """
 
-    def step_sum(
-        self, terms: Sequence[tuple[int, float]], n: int, steady: bool = False
-    ) -> Callable:
+    def step_sum(self, terms: Sequence[tuple[int, float]], n: int) -> Callable:
         """Return ``total(h, buffer, i)``: h times the `weighted_sum` of `terms`.
 
-        A target may take h times each weight instead, once for all `n` elements; or, where h is
-        `steady`, once for all steps.
+        A target may take h times each weight instead, once for all `n` elements.
         """
         total = self.weighted_sum(terms)
 
@@ -161,9 +158,7 @@ class Backend(ABC):
 
         return self.device(scaled)
 
-    def step_sum_on(
-        self, terms: Sequence[tuple[int, float]], n: int, steady: bool = False
-    ) -> Callable:
+    def step_sum_on(self, terms: Sequence[tuple[int, float]], n: int) -> Callable:
         """Return ``moved(base, h, buffer, i)``: ``base[i]`` and the `step_sum` of `terms`.
 
         Not for what is carried from step to step: a target may add the terms one by one to

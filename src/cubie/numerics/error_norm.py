@@ -32,7 +32,7 @@ def build_error_norm(
 ) -> Callable:
     """Return ``norm(launch, state, proposed_state, error)``.
 
-    It gives the squared norm, and whether the proposed state is finite.
+    It gives the squared norm, and whether that and the proposed state are finite.
 
     Parameters
     ----------
@@ -73,7 +73,8 @@ def build_error_norm(
         for i in range(1, n):
             witness = add_to_witness(witness, proposed_state[i])
             total = total + square(launch, state, proposed_state, error, i)
-        return total * inverse_n, is_finite(witness)
+        norm_squared = total * inverse_n
+        return norm_squared, is_finite(add_to_witness(witness, norm_squared))
 
     def squares(launch, state, proposed_state, error, i):
         weight = scale(launch, i, state[i], proposed_state[i])
@@ -88,7 +89,7 @@ def build_error_norm(
             one, low = squares(launch, state, proposed_state, error, i)
             total, total_low = total + one, total_low + low
         norm_squared = total * total * inverse_n / (total + damping * total_low + tiny)
-        return norm_squared, is_finite(witness)
+        return norm_squared, is_finite(add_to_witness(witness, norm_squared))
 
     device = backend.device
     square = device(square if proportional_below is None else magnified_square)

@@ -103,6 +103,7 @@ def build_free_steps(loop: RunParts, context: BuildContext) -> Callable:
             advance(memory, launch, runs, origins, block, lane)
             if all_lanes(all_finite(state) | beyond):
                 counters[0] = counters[0] + block
+                counters[1] = counters[1] + block
             else:
                 for i in range(n):
                     state[i] = before[i]
@@ -131,7 +132,9 @@ def _build_lone_steps(loop: RunParts, context: BuildContext) -> Callable:
             while any_lane(counters[0] < until):
                 take(memory, launch, stop, lane)
                 counters[0] = counters[0] + 1
-            if not all_lanes(all_finite(state)):
+            if all_lanes(all_finite(state)):
+                counters[1] = counters[1] + block
+            else:
                 counters[0] = until - block
                 undo(memory, launch, stop, before, lane)
                 block = block // 2

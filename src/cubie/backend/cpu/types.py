@@ -82,6 +82,7 @@ def register_types() -> None:
             lower_cast=implementations.lower_cast,
             register_model=register_default,
             math_call=_math_call,
+            is_finite=codegen.is_finite,
             quotient=codegen.quotient,
             extremum=codegen.extremum,
         )

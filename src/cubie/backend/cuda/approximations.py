@@ -72,6 +72,20 @@ def extremum(context, builder, operation: str, lanes: Lanes, a, b):
     return _library(context, builder, function, (a, b))
 
 
+def is_finite(context, builder, lanes: Lanes, value):
+    """Compare with infinity: numba-cuda lets the compiler assume nothing about NaN.
+
+    Of double precision, whose units are few on most GPUs, the bits of the upper half are looked at.
+    """
+    if lanes.dtype == F32:
+        size = _library(context, builder, libdevice.fabsf, (value,))
+        return builder.fcmp_ordered("<", size, ir.Constant(value.type, float("inf")))
+    word = ir.IntType(32)
+    upper = builder.lshr(builder.bitcast(value, ir.IntType(64)), ir.Constant(ir.IntType(64), 32))
+    pattern = ir.Constant(word, 0x7FF00000)
+    return builder.icmp_unsigned("!=", builder.and_(builder.trunc(upper, word), pattern), pattern)
+
+
 def log2_intrinsic() -> Callable:
     """Return ``log2(x)`` of normal positive lanes.
 

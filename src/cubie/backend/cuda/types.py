@@ -46,6 +46,7 @@ def register_types() -> None:
             lower_cast=extending.lower_cast,
             register_model=extending.register_model,
             math_call=_math_call,
+            is_finite=approximations.is_finite,
             quotient=approximations.quotient,
             extremum=approximations.extremum,
         )

@@ -255,7 +255,7 @@ def _bits(builder, lanes, value):
     )
 
 
-def is_finite(builder, lanes, value):
+def is_finite(context, builder, lanes, value):
     """Test the exponent bits: all ones means infinite or NaN, whatever fast-math assumes."""
     mantissa_bits, exponent_mask, _ = _EXPONENT[lanes.dtype.bitwidth]
     bits, number = _bits(builder, lanes, value)

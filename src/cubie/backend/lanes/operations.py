@@ -273,7 +273,12 @@ def _register_bit_patterns(registrar):
         template(registrar, function, decide)
         registrar.lower(function, Lanes)(lower)
 
-    make(primitives.is_finite, codegen.is_finite, to_mask)
+    template(registrar, primitives.is_finite, to_mask)
+
+    @registrar.lower(primitives.is_finite, Lanes)
+    def is_finite(context, builder, sig, args):
+        return registrar.is_finite(context, builder, sig.args[0], args[0])
+
     make(primitives.exponent_of, codegen.exponent_of, to_float)
     make(primitives.significand_of, codegen.significand_of, to_float)
     make(primitives.power_of_two, codegen.power_of_two, to_float)

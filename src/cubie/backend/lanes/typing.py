@@ -23,6 +23,7 @@ class Registrar:
     lower_cast: Callable
     register_model: Callable
     math_call: Callable  # (context, builder, name, lanes, arguments) -> value
+    is_finite: Callable  # (context, builder, lanes, value) -> mask
     # As `primitives.quotient`, and `smaller` or `larger` for "<" and ">":
     quotient: Callable  # (context, builder, lanes, a, b) -> value
     extremum: Callable  # (context, builder, operation, lanes, a, b) -> value
