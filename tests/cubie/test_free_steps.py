@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cubie import RunStatus, Solver
+from cubie.backend import make_backend
 from cubie.run.free_steps import takes_free_steps
 
 RATES = np.linspace(-3.0, 6.0, 37)  # the steeper ones reach infinity, at different steps
@@ -26,6 +27,11 @@ def fun(t, y, rate):
 def solver_of(lanes, dtype="float64", method="rk4"):
     """One solver for each width and dtype: kernels are compiled once."""
     return Solver(fun, backend="cpu", method=method, dtype=dtype, lanes=lanes, fastmath=False)
+
+
+def backend_of(lanes, dtype="float64"):
+    """Return the target of `solver_of`."""
+    return make_backend("cpu", dtype, False, lanes)
 
 
 def solve(lanes, rates=RATES, dtype="float64", span=SPAN, **changes):
@@ -51,7 +57,7 @@ def test_runs_that_blow_up_end_at_the_same_step(dtype):
     assert np.ptp(reference.n_steps[failed]) > 20
     assert np.all(reference.status[~failed] == RunStatus.SUCCESS)
     result = solve(LANES, dtype=dtype)
-    assert takes_free_steps(solver_of(LANES, dtype).kernel.integrator.loop, LANES)
+    assert takes_free_steps(solver_of(LANES, dtype).kernel.integrator.loop, backend_of(LANES, dtype))
     assert np.all(np.isfinite(result.y))
     assert_same_bits(result, reference)
 
@@ -121,5 +127,6 @@ def test_who_takes_free_steps(method):
     solver = solver_of(LANES, method=method)
     solver.prepare([1.0, 0.5], (RATES,), step_controller="fixed")
     loop = solver.kernel.integrator.loop
-    assert takes_free_steps(loop, LANES) == (method == "euler")
-    assert not takes_free_steps(loop, 1)
+    assert takes_free_steps(loop, backend_of(LANES)) == (method == "euler")
+    assert not takes_free_steps(loop, backend_of(1))
+    assert takes_free_steps(loop, make_backend("cuda", np.float64, False))

@@ -1,7 +1,7 @@
 """What fast-math makes cheaper on a GPU: division, the larger of two numbers, log2 and exp2.
 
 Each is an instruction of the hardware or a few of them. The figures are those of NVIDIA's "PTX
-ISA" (div.approx, rcp.approx.ftz.f64, lg2.approx, ex2.approx). Equations of users are not computed
+ISA" (rcp.approx, rcp.approx.ftz.f64, lg2.approx, ex2.approx). Equations of users are not computed
 by these: what they divide by may be anything.
 """
 
@@ -30,15 +30,13 @@ def _library(context, builder, function, arguments):
 def quotient(context, builder, lanes: Lanes, a, b):
     """Divide as `cubie.backend.quotient` allows.
 
-    In single precision ``div.approx``, 2 units in the last place off at most; in double the
-    product with a reciprocal, 2 units as well.
+    The product with a reciprocal: 2 units in the last place off at most.
     """
     if not context.fastmath:
-        return codegen.quotient(context, builder, lanes, a, b)
-    if lanes.dtype == F32:
-        return _library(context, builder, libdevice.fast_fdividef, (a, b))
-    reciprocal = _reciprocal(builder, lanes, b)
-    return reciprocal if _is_one(a) else builder.fmul(a, reciprocal)
+        return codegen.RELAXED["quotient"](builder, lanes, a, b)
+    one = ir.Constant(b.type, 1.0)
+    single = lanes.dtype == F32  # NVVM has an instruction for its reciprocal, to 1 unit
+    return builder.fmul(a, builder.fdiv(one, b) if single else _reciprocal(builder, lanes, b))
 
 
 def _reciprocal(builder, lanes: Lanes, b):
@@ -56,20 +54,26 @@ def _reciprocal(builder, lanes: Lanes, b):
     return fma(guess, fma(error, error, error), guess)
 
 
-def _is_one(value) -> bool:
-    return isinstance(value, ir.Constant) and value.constant == 1.0
-
-
-def extremum(context, builder, operation: str, lanes: Lanes, a, b):
-    """Choose the smaller ("<") or larger (">") of two numbers, of one and NaN the number.
+def _extremum(name: str, function: Callable) -> Callable:
+    """Return what chooses one of two numbers, and of a number and NaN the number.
 
     An instruction in single precision, which takes absolute values as they come; there is none
     for double precision.
     """
-    if lanes.dtype != F32:
-        return codegen.extremum(context, builder, operation, lanes, a, b)
-    function = libdevice.fminf if operation == "<" else libdevice.fmaxf
-    return _library(context, builder, function, (a, b))
+
+    def emit(context, builder, lanes: Lanes, a, b):
+        if lanes.dtype != F32:
+            return codegen.RELAXED[name](builder, lanes, a, b)
+        return _library(context, builder, function, (a, b))
+
+    return emit
+
+
+RELAXED = {
+    "quotient": quotient,
+    "smaller": _extremum("smaller", libdevice.fminf),
+    "larger": _extremum("larger", libdevice.fmaxf),
+}
 
 
 def is_finite(context, builder, lanes: Lanes, value):

@@ -24,6 +24,8 @@ DYNAMIC_SHARED_ALIGNMENT = 16  # bytes: what the hardware gives the start of dyn
 
 def _math_call(context, builder, name, lanes, arguments):
     """Call the device's math library; a lane is one run, so the call is scalar."""
+    if name in approximations.RELAXED:
+        return approximations.RELAXED[name](context, builder, lanes, *arguments)
     if name in _OF_LIBDEVICE:
         suffix = "f" if lanes.dtype == types.float32 else ""
         function = getattr(libdevice, name + suffix)
@@ -47,8 +49,6 @@ def register_types() -> None:
             register_model=extending.register_model,
             math_call=_math_call,
             is_finite=approximations.is_finite,
-            quotient=approximations.quotient,
-            extremum=approximations.extremum,
         )
     )
 

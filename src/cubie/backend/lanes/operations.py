@@ -237,9 +237,9 @@ def _register_selection(registrar):
         common = meeting_type(a, b)
         return None if common is None else (common, common, common)
 
-    def make_extremum(function, operation, emit):
+    def make_extremum(function, operation):
         def lower(context, builder, sig, args):
-            return emit(context, builder, operation, sig.return_type, *args)
+            return codegen.extremum(builder, operation, sig.return_type, *args)
 
         template(registrar, function, two)
         registrar.lower(function, Lanes, Lanes)(lower)
@@ -250,9 +250,7 @@ def _register_selection(registrar):
         (min, "<"),
         (max, ">"),
     ):
-        make_extremum(function, operation, codegen.extremum)
-    make_extremum(primitives.smaller, "<", registrar.extremum)
-    make_extremum(primitives.larger, ">", registrar.extremum)
+        make_extremum(function, operation)
 
 
 def _register_bit_patterns(registrar):
@@ -299,12 +297,6 @@ def _register_exact_arithmetic(registrar):
 
     make(primitives.rounded_sum, "add")
     make(primitives.rounded_difference, "sub")
-
-    template(registrar, primitives.quotient, two)
-
-    @registrar.lower(primitives.quotient, Lanes, Lanes)
-    def quotient(context, builder, sig, args):
-        return registrar.quotient(context, builder, sig.return_type, *args)
 
     @rule(2)
     def real_type(k, like):
@@ -357,4 +349,6 @@ def _register_math(registrar):
         make_call(getattr(math, name), name, one, 1)
     for name in BINARY_MATH:
         make_call(getattr(math, name), name, two, 2)
+    for name in codegen.RELAXED:
+        make_call(getattr(primitives, name), name, two, 2)
     make_call(operator.pow, "pow", two, 2)

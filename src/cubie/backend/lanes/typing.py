@@ -24,9 +24,6 @@ class Registrar:
     register_model: Callable
     math_call: Callable  # (context, builder, name, lanes, arguments) -> value
     is_finite: Callable  # (context, builder, lanes, value) -> mask
-    # As `primitives.quotient`, and `smaller` or `larger` for "<" and ">":
-    quotient: Callable  # (context, builder, lanes, a, b) -> value
-    extremum: Callable  # (context, builder, operation, lanes, a, b) -> value
 
 
 def meeting_type(a, b):
