@@ -57,7 +57,9 @@ def test_runs_that_blow_up_end_at_the_same_step(dtype):
     assert np.ptp(reference.n_steps[failed]) > 20
     assert np.all(reference.status[~failed] == RunStatus.SUCCESS)
     result = solve(LANES, dtype=dtype)
-    assert takes_free_steps(solver_of(LANES, dtype).kernel.integrator.loop, backend_of(LANES, dtype))
+    assert takes_free_steps(
+        solver_of(LANES, dtype).kernel.integrator.loop, backend_of(LANES, dtype)
+    )
     assert np.all(np.isfinite(result.y))
     assert_same_bits(result, reference)
 

@@ -1,7 +1,7 @@
 """Compilation targets behind one interface; the only package that knows which one is in use."""
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs, OutputBlock, OutputLayout
-from cubie.backend.base import SOURCE, Backend, Kernel, RunMemory
+from cubie.backend.base import SOURCE, Backend, Kernel, RegisterLimits, RunMemory
 from cubie.backend.build_lock import building, tracing
 from cubie.backend.bundles import Given, Launch, Memory
 from cubie.backend.composition import in_turn
@@ -49,6 +49,7 @@ __all__ = [
     "Memory",
     "OutputBlock",
     "OutputLayout",
+    "RegisterLimits",
     "RunMemory",
     "absolute",
     "all_lanes",

@@ -56,6 +56,30 @@ class RunMemory:
     local_bytes: int = field(default=0, validator=instance_of(int))
 
 
+def _optional_count(instance, attribute, value) -> None:
+    if value is not None and (type(value) is not int or value < 1):
+        raise ValueError(f"{attribute.name} must be a positive int or None, got {value!r}")
+
+
+@frozen
+class RegisterLimits:
+    """How many registers a GPU's compiler may give a thread, beside what a block can have.
+
+    Attributes
+    ----------
+    max_registers : int or None
+        At most so many.
+    min_blocks : int or None
+        So few that as many blocks are resident on a multiprocessor.
+    """
+
+    max_registers: int | None = field(default=None, validator=_optional_count)
+    min_blocks: int | None = field(default=None, validator=_optional_count)
+
+
+NO_LIMITS = RegisterLimits()
+
+
 class Backend(ABC):
     """One target: how component functions are compiled, allocated for and launched."""
 
@@ -239,11 +263,18 @@ class Backend(ABC):
         """Return ``rhs(t, y, p, dy, at)`` around a right-hand side that was not traced."""
 
     @abstractmethod
-    def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> Kernel:
+    def kernel(
+        self,
+        make_loop: Callable[[], Callable],
+        memory: RunMemory,
+        digest: str,
+        registers: RegisterLimits = NO_LIMITS,
+    ) -> Kernel:
         """Return something that solves a batch with the loop of one run.
 
         `make_loop` builds the loop's device function; it is not called where code
-        compiled for `digest` is found on disk.
+        compiled for `digest` is found on disk. `registers` are those of a GPU's threads; other
+        targets have no such limits.
         """
 
 

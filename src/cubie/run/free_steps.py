@@ -56,8 +56,10 @@ def takes_free_steps(loop: RunParts, backend: Backend) -> bool:
     else:
         suits = kind.is_memoryless(tableau)
     # Parts of a group share no look-up.
-    return suits and not loop.system.takes_given and _decides_nothing(
-        loop.controller.adaptive, loop.save_mode, loop.tracking is not None
+    return (
+        suits
+        and not loop.system.takes_given
+        and _decides_nothing(loop.controller.adaptive, loop.save_mode, loop.tracking is not None)
     )
 
 

@@ -15,11 +15,13 @@ import numpy as np
 
 from cubie.backend.arrays import OutputBlock
 from cubie.backend.base import (
+    NO_LIMITS,
     Backend,
     Kernel,
     KernelInputs,
     KernelOutputs,
     Parts,
+    RegisterLimits,
     RunMemory,
 )
 from cubie.backend.cpu.object_code import ENTRY, ObjectCode
@@ -108,7 +110,11 @@ class CPUBackend(Backend):
         return self._compiler.foreign_rhs(system)
 
     def kernel(
-        self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str
+        self,
+        make_loop: Callable[[], Callable],
+        memory: RunMemory,
+        digest: str,
+        registers: RegisterLimits = NO_LIMITS,
     ) -> CPUKernel:
         def compile_object() -> bytes:
             return self._compiler.compile_kernel(make_loop(), memory)

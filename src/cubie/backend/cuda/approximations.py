@@ -42,9 +42,7 @@ def quotient(context, builder, lanes: Lanes, a, b):
 def _reciprocal(builder, lanes: Lanes, b):
     """Return 1 / b of a double: 20 bits from the hardware, and a step of third order."""
     double = b.type
-    hardware = ir.InlineAsm(
-        ir.FunctionType(double, [double]), "rcp.approx.ftz.f64 $0, $1;", "=d,d"
-    )
+    hardware = ir.InlineAsm(ir.FunctionType(double, [double]), "rcp.approx.ftz.f64 $0, $1;", "=d,d")
 
     def fma(x, y, z):
         return codegen.call_llvm_intrinsic(builder, "llvm.fma", lanes, [x, y, z])

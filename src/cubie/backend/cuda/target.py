@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
@@ -16,13 +15,25 @@ from numba.core import types
 from numba.cuda import dispatcher as cuda_dispatcher
 from numba.cuda import extending
 
-from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
+from cubie.backend.base import (
+    NO_LIMITS,
+    Kernel,
+    KernelInputs,
+    KernelOutputs,
+    RegisterLimits,
+    RunMemory,
+)
 from cubie.backend.bundles import Memory
 from cubie.backend.compiled import CompiledBackend, emit_step_sum
 from cubie.backend.cuda import approximations
 from cubie.backend.cuda.foreign import CUDAForeignTarget
 from cubie.backend.cuda.loops import counting, register_range
-from cubie.backend.cuda.resources import KernelResources, assemble, needing_the_toolkit
+from cubie.backend.cuda.resources import (
+    KernelResources,
+    assemble,
+    most_registers,
+    needing_the_toolkit,
+)
 from cubie.backend.cuda.types import flatten, register_types, shared_base
 from cubie.backend.foreign import ForeignTarget
 from cubie.backend.lanes import instructions as codegen
@@ -194,9 +205,13 @@ class CUDABackend(CompiledBackend):
         return CUDAForeignTarget(self.fastmath)
 
     def kernel(
-        self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str
+        self,
+        make_loop: Callable[[], Callable],
+        memory: RunMemory,
+        digest: str,
+        registers: RegisterLimits = NO_LIMITS,
     ) -> CUDAKernel:
-        return CUDAKernel(self, make_loop(), memory)
+        return CUDAKernel(self, make_loop(), memory, registers)
 
 
 class CUDAKernel(Kernel):
@@ -204,8 +219,15 @@ class CUDAKernel(Kernel):
 
     compiled_from_cache = False
 
-    def __init__(self, backend: CUDABackend, loop: Callable, memory: RunMemory):
-        self._memory = memory
+    def __init__(
+        self,
+        backend: CUDABackend,
+        loop: Callable,
+        memory: RunMemory,
+        registers: RegisterLimits = NO_LIMITS,
+    ):
+        self._memory, self._registers = memory, registers
+        self._dispatchers: dict[int | None, Any] = {}
         self._fastmath = backend.fastmath
         arena = backend.persistent_arena(memory.persistent_bytes)
         base_of, flat = shared_base(memory.shared_stride), flatten()
@@ -218,9 +240,19 @@ class CUDAKernel(Kernel):
 
         self._function = kernel
 
-    @functools.cached_property
-    def _dispatcher(self) -> Any:
-        return cuda.jit(self._function, fastmath=self._fastmath, cache=False)
+    def _dispatcher(self, block_size: int) -> Any:
+        """Return the kernel for blocks of a size on the present device."""
+        capability = cuda.get_current_device().compute_capability
+        most = self._most_registers(capability, block_size)
+        if most not in self._dispatchers:
+            self._dispatchers[most] = cuda.jit(
+                self._function, fastmath=self._fastmath, cache=False, max_registers=most
+            )
+        return self._dispatchers[most]
+
+    def _most_registers(self, capability: tuple[int, int], block_size: int) -> int | None:
+        shared_bytes = self._memory.shared_stride * block_size
+        return most_registers(capability, block_size, shared_bytes, self._registers)
 
     def resources(
         self,
@@ -245,7 +277,8 @@ class CUDAKernel(Kernel):
                 ptx, _ = cuda.compile_ptx(
                     self._function, signature, cc=capability, fastmath=self._fastmath, abi="numba"
                 )
-            return assemble(ptx, capability, self._memory.shared_stride * block_size)
+            most = self._most_registers(capability, block_size)
+            return assemble(ptx, capability, self._memory.shared_stride * block_size, most)
 
     def __call__(self, n_runs, inputs: KernelInputs, outputs: KernelOutputs, block_size: int):
         if not cuda_is_available():
@@ -260,24 +293,23 @@ class CUDAKernel(Kernel):
         arguments = (np.int64(n_runs), device_inputs, device_outputs)
         blocks = -(-n_runs // block_size)
         with needing_the_toolkit():
+            dispatcher = self._dispatcher(block_size)
             if shared_bytes > DEFAULT_DYNAMIC_SHARED_BYTES:
-                self._allow_shared(arguments, shared_bytes)
-            self._dispatcher[blocks, block_size, 0, shared_bytes](*arguments)
+                _allow_shared(dispatcher, arguments, shared_bytes)
+            dispatcher[blocks, block_size, 0, shared_bytes](*arguments)
         for on_device, on_host in zip(device_outputs, outputs, strict=True):
             on_device.copy_to_host(on_host)
 
     def free_bytes(self) -> int | None:
         return cuda.current_context().get_memory_info().free if cuda_is_available() else None
 
-    def _allow_shared(self, arguments, shared_bytes: int) -> None:
-        """Raise the kernel's limit of dynamic shared memory to what a launch asks for."""
-        from cuda.bindings import driver as bindings
-        from numba.cuda.cudadrv import driver
 
-        signature = tuple(numba.typeof(argument) for argument in arguments)
-        compiled = self._dispatcher.compile(signature)
-        function = compiled._codelibrary.get_cufunc()
-        attribute = bindings.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-        driver.driver.cuKernelSetAttribute(
-            attribute, shared_bytes, function.handle, function.device.id
-        )
+def _allow_shared(dispatcher, arguments, shared_bytes: int) -> None:
+    """Raise a kernel's limit of dynamic shared memory to what a launch asks for."""
+    from cuda.bindings import driver as bindings
+    from numba.cuda.cudadrv import driver
+
+    signature = tuple(numba.typeof(argument) for argument in arguments)
+    function = dispatcher.compile(signature)._codelibrary.get_cufunc()
+    attribute = bindings.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+    driver.driver.cuKernelSetAttribute(attribute, shared_bytes, function.handle, function.device.id)

@@ -19,10 +19,12 @@ from attrs import define, field
 
 from cubie.backend import primitives
 from cubie.backend.base import (
+    NO_LIMITS,
     Backend,
     Kernel,
     KernelInputs,
     KernelOutputs,
+    RegisterLimits,
     RunMemory,
     own_placement,
 )
@@ -196,7 +198,13 @@ class PythonBackend(Backend):
 
         return enter
 
-    def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> Kernel:
+    def kernel(
+        self,
+        make_loop: Callable[[], Callable],
+        memory: RunMemory,
+        digest: str,
+        registers: RegisterLimits = NO_LIMITS,
+    ) -> Kernel:
         return PythonKernel(make_loop(), memory)
 
 
