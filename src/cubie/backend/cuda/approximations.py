@@ -30,7 +30,7 @@ def _library(context, builder, function, arguments):
 def quotient(context, builder, lanes: Lanes, a, b):
     """Divide as `cubie.backend.quotient` allows.
 
-    The product with a reciprocal: 2 units in the last place off at most.
+    The product with a reciprocal: 2.5 units in the last place off at most.
     """
     if not context.fastmath:
         return codegen.RELAXED["quotient"](builder, lanes, a, b)
