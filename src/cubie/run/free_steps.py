@@ -117,7 +117,7 @@ def build_free_steps(loop: RunParts, context: BuildContext) -> Callable:
 def _build_lone_steps(loop: RunParts, context: BuildContext) -> Callable:
     """Return `free_steps` of a group that is a single run."""
     backend, n = context.backend, loop.system.n_states
-    take, undo, allowed = *_build_lone_step(loop, context), _build_allowed(context)
+    advance, undo, allowed = *_build_lone_step(loop, context), _build_allowed(context)
     next_stop = build_clock(loop.save_mode, backend, loop.controller.adaptive).stop
     keep, all_finite = backend.keep(), build_all_finite(backend, n)
     longest = LONGEST
@@ -132,7 +132,7 @@ def _build_lone_steps(loop: RunParts, context: BuildContext) -> Callable:
                 continue
             before, until = keep(state), counters[0] + block
             while any_lane(counters[0] < until):
-                take(memory, launch, stop, lane)
+                advance(memory, launch, stop, lane)
                 counters[0] = counters[0] + 1
             if all_lanes(all_finite(state)):
                 counters[1] = counters[1] + block
@@ -151,7 +151,7 @@ def _build_lone_step(loop: RunParts, context: BuildContext) -> tuple[Callable, C
     start, step, commit = algorithm.start, algorithm.step, algorithm.commit
     time, everywhere = backend.device(time_of), backend.device(_everywhere)
 
-    def take(memory, launch, stop, lane):
+    def advance(memory, launch, stop, lane):
         inputs, counters, state = launch.inputs, lane.counters, lane.state
         size, direction = inputs.step_limits[0], inputs.time_span[1]
         elapsed = stop.origin + as_real(counters[0], stop.origin) * size
@@ -169,7 +169,7 @@ def _build_lone_step(loop: RunParts, context: BuildContext) -> tuple[Callable, C
         t = time(inputs, inputs.time_span[1], elapsed)
         start(memory, everywhere(elapsed), t, state, lane.parameters)
 
-    return backend.device(take), backend.device(undo)
+    return backend.device(advance), backend.device(undo)
 
 
 def _everywhere(value):
