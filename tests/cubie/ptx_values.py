@@ -112,10 +112,9 @@ def _of(operation: str, parts: Sequence[str], off: int) -> Callable | None:
         return _APPROXIMATE[operation, single](off)
     if operation == "setp":
         return _COMPARISONS[parts[1]]
-    if operation in ("fma", "mul", "add", "sub", "neg", "abs", "max", "min", "mov", "selp"):
-        if parts[-1] in ("s64", "u64", "b64", "f32", "f64") and "wide" not in parts:
-            return _INTEGER.get(operation) if parts[-1] in ("s64", "u64") else _PLAIN[operation]
-    return _BITS.get(operation)
+    if operation in _BITS or "wide" in parts:
+        return _BITS.get(operation)
+    return (_INTEGER if parts[-1] in ("s64", "u64") else _PLAIN).get(operation)
 
 
 def _fma(a, b, c):
