@@ -15,7 +15,12 @@ from cubie import checks
 from cubie.backend import Backend, make_backend
 from cubie.errors import InvalidOption, InvalidProblem
 from cubie.integrator import RunSettings
-from cubie.launch.kernel import DEFAULT_BLOCK_SIZE, BatchSolverConfig
+from cubie.launch.kernel import (
+    DEFAULT_BLOCK_SIZE,
+    MAX_BLOCKS,
+    REGISTERS,
+    BatchSolverConfig,
+)
 from cubie.launch.summaries import Window
 from cubie.reals import is_flag
 from cubie.run.saving import Choice, SaveMode
@@ -36,6 +41,15 @@ DTYPES = ("float32", "float64")
 MAX_BLOCK_SIZE = 1024
 
 
+def _within(name: str, given: Any, least: int, most: int) -> int | None:
+    if given is None:
+        return None
+    number = checks.count(name, given)
+    if not least <= number <= most:
+        raise InvalidOption(name, number, advice=f"Give a number from {least} to {most}.")
+    return number
+
+
 @frozen
 class SolverSettings:
     """Everything about a solve that no component of the integrator owns.
@@ -53,6 +67,8 @@ class SolverSettings:
     locations: Any = "auto"
     max_shared: int | str | None = None
     block_size: int | None = None
+    max_registers: int | None = None
+    min_blocks: int | None = None
     backend: str = "auto"
     dtype: Any = None
     fastmath: bool = field(default=True, validator=is_flag)
@@ -197,6 +213,8 @@ class SolverSettings:
             max_shared_bytes=backend.max_shared_bytes if size is None else size,
             block_size=self._checked_block_size(),
             compute_capability=backend.compute_capability,
+            max_registers=_within("max_registers", self.max_registers, *REGISTERS),
+            min_blocks=_within("min_blocks", self.min_blocks, 1, MAX_BLOCKS),
         )
 
     def _checked_block_size(self) -> int:

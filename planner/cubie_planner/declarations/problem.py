@@ -49,6 +49,9 @@ class Limits:
         Runs (threads) per block; each has its own slice.
     compute_capability : (major, minor) or None
         Read by the cost rule of the ``auto`` policy only.
+    max_registers : int or None
+        Registers that a thread is compiled for at most; None for as many as a block of this size
+        leaves. Read by the cost rule only, too.
     pad_banks : bool
         Pad the slice of a run to an odd number of words, so that the same element
         of neighbouring runs lies in different banks.
@@ -60,6 +63,7 @@ class Limits:
     block_size: int = 1
     compute_capability: tuple[int, int] | None = None
     pad_banks: bool = True
+    max_registers: int | None = None
 
     def __attrs_post_init__(self) -> None:
         limit = self.max_shared_bytes
@@ -74,6 +78,11 @@ class Limits:
             )
         if not isinstance(self.pad_banks, bool):
             raise ProblemError(f"pad_banks must be True or False, got {self.pad_banks!r}")
+        most = self.max_registers
+        if most is not None and (not is_integer(most) or most < 1):
+            raise ProblemError(
+                f"max_registers must be a positive integer, or None for no limit; got {most!r}"
+            )
         given = self.compute_capability
         if given is not None:
             pair = tuple(given) if isinstance(given, tuple | list) else ()
@@ -225,6 +234,8 @@ def problem_to_dict(problem: Problem) -> dict[str, Any]:
             "block_size": limits.block_size,
             "compute_capability": limits.compute_capability and list(limits.compute_capability),
             "pad_banks": limits.pad_banks,
+            # Problems without this limit are those of before there was one.
+            **({} if limits.max_registers is None else {"max_registers": limits.max_registers}),
         },
         "policy": policy
         if isinstance(policy, str)

@@ -1,7 +1,7 @@
 """Compilation targets behind one interface; the only package that knows which one is in use."""
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs, OutputBlock, OutputLayout
-from cubie.backend.base import SOURCE, Backend, Kernel, RunMemory
+from cubie.backend.base import SOURCE, Backend, Kernel, RegisterLimits, RunMemory
 from cubie.backend.build_lock import building, tracing
 from cubie.backend.bundles import Given, Launch, Memory
 from cubie.backend.composition import in_turn
@@ -17,14 +17,17 @@ from cubie.backend.primitives import (
     floor,
     gather,
     is_finite,
+    larger,
     load_run,
     maximum,
     minimum,
     power_of_two,
+    quotient,
     rounded_difference,
     rounded_sum,
     select,
     significand_of,
+    smaller,
     square_root,
     store_run,
 )
@@ -46,6 +49,7 @@ __all__ = [
     "Memory",
     "OutputBlock",
     "OutputLayout",
+    "RegisterLimits",
     "RunMemory",
     "absolute",
     "all_lanes",
@@ -60,17 +64,20 @@ __all__ = [
     "in_turn",
     "is_finite",
     "is_small_batch",
+    "larger",
     "load_run",
     "make_backend",
     "maximum",
     "minimum",
     "package_digest",
     "power_of_two",
+    "quotient",
     "rounded_difference",
     "rounded_sum",
     "select",
     "shared_function",
     "significand_of",
+    "smaller",
     "square_root",
     "store_run",
     "tracing",

@@ -236,6 +236,7 @@ def _prepare(
         limits = Limits(
             parse_size("max_shared", planned.get("max_shared")),
             planned.get("block_size", DEFAULT_BLOCK_SIZE),
+            max_registers=kernel.config.max_registers,
         )
         problem = Problem(kernel.layout.timeline.buffers, limits, planned.get("locations", "auto"))
     return problem, kernel

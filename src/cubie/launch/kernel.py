@@ -17,6 +17,7 @@ from cubie.backend import (
     KernelInputs,
     KernelOutputs,
     OutputBlock,
+    RegisterLimits,
     RunMemory,
     assembled_backend,
     building,
@@ -44,8 +45,12 @@ from cubie_planner import (
     compose,
 )
 from cubie_planner.declarations.problem import POLICIES
+from cubie_planner.gpu.device import Device
+from cubie_planner.gpu.launch import registers_for_blocks
 
 DEFAULT_BLOCK_SIZE = 64
+REGISTERS = (24, 255)  # of a thread: the fewest the assembler takes, the most there are
+MAX_BLOCKS = 32  # resident on a multiprocessor of any device
 
 
 @frozen
@@ -61,12 +66,22 @@ class BatchSolverConfig:
         Runs per block.
     compute_capability : (int, int) or None
         Device that "auto" is chosen for; None where placement costs nothing.
+    max_registers : int or None
+        Of a thread on a GPU, within `REGISTERS`.
+    min_blocks : int or None
+        To be resident on a multiprocessor, at most `MAX_BLOCKS`.
     """
 
     locations: Any = "auto"
     max_shared_bytes: int | None = None
     block_size: int = DEFAULT_BLOCK_SIZE
     compute_capability: tuple[int, int] | None = None
+    max_registers: int | None = None
+    min_blocks: int | None = None
+
+    @property
+    def registers(self) -> RegisterLimits:
+        return RegisterLimits(self.max_registers, self.min_blocks)
 
     def limits(self) -> Limits:
         """Return what the planner is told of the hardware."""
@@ -74,7 +89,16 @@ class BatchSolverConfig:
             max_shared_bytes=self.max_shared_bytes,
             block_size=self.block_size,
             compute_capability=self.compute_capability,
+            max_registers=self._registers_planned(),
         )
+
+    def _registers_planned(self) -> int | None:
+        if self.min_blocks is None or self.compute_capability is None:
+            return self.max_registers
+        device = Device.for_capability(self.compute_capability)
+        most = registers_for_blocks(device, self.block_size, self.min_blocks)
+        # Where so many blocks cannot be, the kernel says so.
+        return max(1, min(most, self.max_registers or most))
 
 
 class BatchSolverKernel:
@@ -160,8 +184,11 @@ class BatchSolverKernel:
         def make_loop():
             return self.integrator.device_function(backend, layout, self._built)
 
+        registers = self.config.registers
         return self._built.get_or_make(
-            key, "kernel", lambda: backend.kernel(make_loop, memory, key)
+            f"{key} {registers}",
+            "kernel",
+            lambda: backend.kernel(make_loop, memory, key, registers),
         )
 
     def launch(self, n_runs: int, inputs: KernelInputs, outputs: OutputBlock) -> float:

@@ -12,7 +12,14 @@ from collections.abc import Callable
 import numpy as np
 from numba import cuda
 
-from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
+from cubie.backend.base import (
+    NO_LIMITS,
+    Kernel,
+    KernelInputs,
+    KernelOutputs,
+    RegisterLimits,
+    RunMemory,
+)
 from cubie.backend.bundles import Memory
 from cubie.backend.interpreted.python import POISON, PythonBackend, Space
 
@@ -21,8 +28,15 @@ class SimulatorBackend(PythonBackend):
     """Run interpreted components in simulated threads and blocks."""
 
     name = "simulator"
+    runs_go_unjudged = True
 
-    def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> Kernel:
+    def kernel(
+        self,
+        make_loop: Callable[[], Callable],
+        memory: RunMemory,
+        digest: str,
+        registers: RegisterLimits = NO_LIMITS,
+    ) -> Kernel:
         return SimulatorKernel(make_loop(), memory)
 
 
