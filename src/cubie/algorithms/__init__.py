@@ -6,4 +6,11 @@ from cubie.algorithms.erk import ERKStep
 from cubie.algorithms.firk import FIRKStep
 from cubie.algorithms.rosenbrock import RosenbrockStep
 
-__all__ = ["DIRKStep", "ERKStep", "FIRKStep", "RosenbrockStep", "StepAlgorithm", "StepFunctions"]
+__all__ = [
+    "DIRKStep",
+    "ERKStep",
+    "FIRKStep",
+    "RosenbrockStep",
+    "StepAlgorithm",
+    "StepFunctions",
+]

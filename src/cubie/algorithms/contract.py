@@ -47,6 +47,11 @@ class StepFunctions:
     commit : callable
         ``commit(memory, accept)``, after every attempt: keeps or
         drops what the algorithm carries, per lane.
+    control : callable or None
+        ``control(memory, launch, norm_squared, dt, accept_step)``, between a `step` and its
+        `commit`: judges an attempt whose scaled error has the squared norm `norm_squared`. It
+        writes ``accept_step[0]`` (1 accept, 0 reject) and the next size ``dt[0]`` > 0. None
+        unless the method `controls_steps`.
     restore : callable or None
         ``restore(memory, launch, t, h, state, parameters, fresh) -> found``, before `start` of a
         run that goes on behind a break, at `t`, in the lanes of the mask `fresh`: it makes `state`
@@ -57,6 +62,7 @@ class StepFunctions:
     start: Callable
     step: Callable
     commit: Callable
+    control: Callable | None = None
     restore: Callable | None = None
 
 
@@ -75,13 +81,13 @@ class Inside(NamedTuple):
 
 
 class StepAlgorithm(CUDAFactory):
-    """Base of the algorithm families: one step of a tableau of its kind, for a system.
+    """Base of the algorithm families: one step of a method of its kind, for a system.
 
     A family implements `_compose`; what it finds there are the attributes below.
 
     Parameters
     ----------
-    tableau : Tableau
+    tableau : Method
     system : SystemComponent
         The right-hand side.
     dtype : dtype
@@ -146,7 +152,7 @@ class StepAlgorithm(CUDAFactory):
         self.per_component = per_component
         self.order, self.error_order = tableau.order, tableau.error_order
         self.proportional_below = tableau.error_proportional_below
-        self.n_error_estimates = int(tableau.error_weights is not None)
+        self.n_error_estimates = int(tableau.has_error_estimate)
         self._compose()
 
     @classmethod
@@ -161,6 +167,11 @@ class StepAlgorithm(CUDAFactory):
     def restores(self) -> bool:
         """Whether states may jump behind a break, and are made consistent there."""
         return False
+
+    @property
+    def controls_steps(self) -> bool:
+        """Whether it chooses the size of its steps, and has a `control`."""
+        return self.tableau.controls_steps
 
     # Buffer that holds the stages, and whether they are derivatives rather than increments.
     stages_in: ClassVar[tuple[str, bool]]
@@ -180,9 +191,9 @@ class StepAlgorithm(CUDAFactory):
         value, slope = extension.values_at(theta), extension.slopes_at(theta)
         return Inside(self._stage_terms(value), self._stage_terms(slope))
 
-    @abstractmethod
     def _stage_terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
         """Return (offset in the stages' buffer, weight) of a weighted sum over all stages."""
+        raise NotImplementedError(f"{type(self).__name__} has no stages to add up")
 
     def build_inside(self, context: BuildContext, theta: float) -> Callable:
         """Return ``inside(memory, h, state, i) -> (value, slope)``, between `step` and `commit`.

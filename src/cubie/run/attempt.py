@@ -41,7 +41,7 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     constant = backend.constant
     algorithm = loop.child_functions(context, "algorithm")
     step, commit = algorithm.step, algorithm.commit
-    control = loop.child_functions(context, "controller").control
+    control, keep_plan = _build_control(loop, context)
     observe = build_observe(loop, context)
     save = build_saving(loop.save_mode, backend, loop.kept, observe).save
     adaptive, breaks = loop.controller.adaptive, build_breaks(loop, context)
@@ -82,10 +82,9 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         usable = finite & (failure == 0)
         judged = select(usable, norm_squared, reject_always)
         accept_step[0] = select(settled, 1, 0)
-        control(memory, ahead.h, judged, dt, accept_step)
+        control(memory, launch, ahead.h, judged, dt, accept_step)
         accept = usable & (accept_step[0] != 0) & active
-        # A step cut short to land says nothing against the size planned before.
-        dt[0] = select(accept & ahead.lands, maximum(dt[0], ahead.planned), dt[0])
+        keep_plan(accept, ahead, dt)
         enter_save(memory)
         point = Point(proposed.state, lane.proposed_observables, lane)
         at_point = is_point(launch, at, ahead.lands)
@@ -104,6 +103,30 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         return Progress(elapsed, carry, saved, status, active, accept)
 
     return backend.device(attempt)
+
+
+def _build_control(loop: RunParts, context: BuildContext) -> tuple[Callable, Callable]:
+    """Return who judges an attempt, and what becomes of a size that was planned before."""
+    device = context.backend.device
+    of_controller = loop.child_functions(context, "controller").control
+    of_algorithm = loop.child_functions(context, "algorithm").control
+
+    def by_controller(memory, launch, h, judged, dt, accept_step):
+        of_controller(memory, h, judged, dt, accept_step)
+
+    def by_algorithm(memory, launch, h, judged, dt, accept_step):
+        of_algorithm(memory, launch, judged, dt, accept_step)
+
+    def keep_plan(accept, ahead, dt):
+        # A step cut short to land says nothing against the size planned before.
+        dt[0] = select(accept & ahead.lands, maximum(dt[0], ahead.planned), dt[0])
+
+    def forget_plan(accept, ahead, dt):
+        pass
+
+    if loop.algorithm.controls_steps:
+        return device(by_algorithm), device(forget_plan)
+    return device(by_controller), device(keep_plan)
 
 
 def _build_count(loop: RunParts) -> Callable:

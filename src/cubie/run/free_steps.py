@@ -24,7 +24,7 @@ from cubie.numerics.finiteness import build_all_finite
 from cubie.run.clock import build_clock, time_of
 from cubie.run.parts import Lane, RunParts
 from cubie.run.saving import SaveMode
-from cubie.tableaus import Tableau
+from cubie.tableaus import Method
 
 # Steps between two looks at the result, at most; a power of two. Half as many are tried where
 # a stop is too near, or a result was not finite.
@@ -33,7 +33,7 @@ LONGEST = 64
 
 def may_take_free_steps(
     algorithm: type[StepAlgorithm],
-    tableau: Tableau,
+    tableau: Method,
     adaptive: bool,
     save_mode: SaveMode,
     followed: bool,

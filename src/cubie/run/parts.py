@@ -115,6 +115,8 @@ class RunParts(CUDAFactory):
         calls = {"start": "start", "step": "step", "inside": "summarise", "commit": "commit"}
         if algorithm.restores:
             calls = {"restore": "start", **calls}
+        if algorithm.controls_steps:
+            calls = {**calls, "control": "control"}
         self.add_child(algorithm, during=calls)
         self.add_child(controller, during={"start": "start", "control": "control"})
         if observables is not None:
