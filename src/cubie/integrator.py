@@ -12,6 +12,7 @@ from cubie.algorithms import (
     DIRKStep,
     ERKStep,
     FIRKStep,
+    MultistepStep,
     RosenbrockStep,
     StepAlgorithm,
 )
@@ -32,6 +33,7 @@ from cubie.tableaus import (
     ERKTableau,
     FIRKTableau,
     Method,
+    MultistepMethod,
     RosenbrockTableau,
 )
 
@@ -256,6 +258,7 @@ ALGORITHMS: dict[type[Method], type[StepAlgorithm]] = {
     DIRKTableau: DIRKStep,
     FIRKTableau: FIRKStep,
     RosenbrockTableau: RosenbrockStep,
+    MultistepMethod: MultistepStep,
 }
 
 # Options that decide which components there are, and so which other options.

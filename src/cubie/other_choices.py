@@ -16,6 +16,7 @@ from cubie.tableaus import (
     ERKTableau,
     FIRKTableau,
     Method,
+    MultistepMethod,
     RosenbrockTableau,
     get_method,
 )
@@ -26,6 +27,7 @@ FAMILIES: dict[type[Method], tuple[str, str]] = {
     DIRKTableau: ("diagonally implicit", "kvaerno5"),
     FIRKTableau: ("fully implicit", "radau_iia_5"),
     RosenbrockTableau: ("Rosenbrock", "rodas5p"),
+    MultistepMethod: ("of several steps", "bdf"),
 }
 
 

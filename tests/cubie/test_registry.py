@@ -14,7 +14,7 @@ from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel, make_input
 from cubie.launch.outputs import make_outputs
 from cubie.run.saving import SaveMode
 from cubie.systems import trace
-from cubie.tableaus import all_tableaus, get_tableau
+from cubie.tableaus import all_methods, get_method
 from cubie_planner import Alias, Limits, check
 
 N_STATES = 3
@@ -33,12 +33,12 @@ def system():
 
 def supported_methods():
     """Names of the methods there is an algorithm for."""
-    return [t.name for t in all_tableaus().values() if type(t) in ALGORITHMS]
+    return [t.name for t in all_methods().values() if type(t) in ALGORITHMS]
 
 
 def make_run(system, method="tsit5", dtype=np.float64, options=None, **settings):
     """Return an integrator; methods without an error estimate get a first step."""
-    tableau = get_tableau(method)
+    tableau = get_method(method)
     given = settings.pop("first_step_given", not tableau.has_error_estimate)
     settings = RunSettings(tableau, first_step_given=given, **settings)
     return SingleIntegratorRun(system, settings, dtype, options or {})

@@ -10,6 +10,7 @@ from cubie.tableaus.catalogue import (
 )
 from cubie.tableaus.kinds import DIRKTableau, ERKTableau, FIRKTableau, RosenbrockTableau
 from cubie.tableaus.method import Method, Stability, TableauError
+from cubie.tableaus.multistep import MultistepMethod
 from cubie.tableaus.tableau import Tableau
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "ERKTableau",
     "FIRKTableau",
     "Method",
+    "MultistepMethod",
     "RosenbrockTableau",
     "Stability",
     "Tableau",

@@ -16,6 +16,7 @@ FAMILIES = {
     "dirk": "DIAGONALLY_IMPLICIT",
     "firk": "FULLY_IMPLICIT",
     "rosenbrock": "ROSENBROCK",
+    "multistep": "MULTISTEP",
 }
 """Module of each family, and its tuple of methods there."""
 
