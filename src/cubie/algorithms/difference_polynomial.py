@@ -3,22 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 from cubie.algorithms.order_choice import ORDER, SHIFT
-from cubie.backend import rounded_sum, select
-from cubie.factory import BuildContext
+from cubie.backend import Backend, rounded_sum, select
 
 
-def build_inside_of(context: BuildContext, order: int, n: int, theta: float) -> Callable:
+class Allocators(NamedTuple):
+    """Of the buffers that a step is made of."""
+
+    differences: Callable
+    correction: Callable
+    progress: Callable
+
+
+def build_inside_of(
+    backend: Backend, order: int, n: int, allocators: Allocators, theta: float
+) -> Callable:
     """Return the `build_inside` of a method of several steps, of orders up to `order`.
 
     With p[m](x) = x (x + 1) ... (x + m - 1) / m!, the polynomial through the points before is
     ``sum(p[m](x) D[m])`` x steps from where the differences are; what the step corrects of it
     vanishes at the state and at the points before that.
     """
-    backend, at = context.backend, context.backend.constant(theta)
-    allocate, alloc_correction = context.allocator("differences"), context.allocator("correction")
-    alloc_progress = context.allocator("multistep_progress")
+    allocate, alloc_correction, alloc_progress = allocators
+    at = backend.constant(theta)
     zero, one = backend.constant(0.0), backend.constant(1.0)
 
     def inside(memory, h, state, i):

@@ -9,13 +9,13 @@ there: the differences stay those of equal steps, and nothing has to be extrapol
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from attrs import frozen
 
 from cubie.algorithms.contract import StepFunctions
-from cubie.algorithms.difference_polynomial import build_inside_of
+from cubie.algorithms.difference_polynomial import Allocators, build_inside_of
 from cubie.algorithms.differences import build_extend, build_lookup, build_rescale, build_shift
 from cubie.algorithms.implicit import ImplicitStep, build_failure
 from cubie.algorithms.order_choice import (
@@ -86,7 +86,6 @@ class MultistepStep(ImplicitStep):
     """
 
     Settings = MultistepSettings
-    settings: MultistepSettings
     tableau: MultistepMethod
     # The solution is first predicted, where it will be.
     phases = (
@@ -142,17 +141,22 @@ class MultistepStep(ImplicitStep):
         return self.tableau.order - 2
 
     def build(self, context: BuildContext) -> StepFunctions:
-        device = context.backend.device
+        device, settings = context.backend.device, cast(MultistepSettings, self.settings)
         return StepFunctions(
             start=device(self._build_start(context)),
             step=device(self._build_step(context)),
             commit=device(self._build_commit(context)),
-            control=build_control(context, self.tableau, self.settings),
+            control=build_control(
+                context, self.tableau, settings, context.allocator("multistep_progress")
+            ),
             restore=self._build_restore(context, self.child_functions(context, "newton").restore),
         )
 
     def build_inside(self, context: BuildContext, theta: float) -> Callable:
-        return build_inside_of(context, self.tableau.order, self.n_states, theta)
+        names = ("differences", "correction", "multistep_progress")
+        allocators = Allocators(*(context.allocator(name) for name in names))
+        order, n = self.tableau.order, self.n_states
+        return build_inside_of(context.backend, order, n, allocators, theta)
 
     def _build_start(self, context: BuildContext) -> Callable:
         backend, n, size = context.backend, self.n_states, self.tableau.order * self.n_states

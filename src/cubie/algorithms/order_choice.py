@@ -104,13 +104,16 @@ def build_neighbours(
 
 
 def build_control(
-    context: BuildContext, method: MultistepMethod, settings: MultistepSettings
+    context: BuildContext,
+    method: MultistepMethod,
+    settings: MultistepSettings,
+    alloc_progress: Callable,
 ) -> Callable:
     """Return the `control` of `StepFunctions`."""
     backend, constant = context.backend, context.backend.constant
     wish = _build_wish(context, settings)
     exp2, is_due = build_exp2(backend), build_is_due(context)
-    enter, alloc_progress = context.phase("control"), context.allocator("multistep_progress")
+    enter = context.phase("control")
     one, two, never = constant(1.0), constant(2.0), constant(-1e3)
     highest = constant(method.order - 0.5)
     low, high = constant(settings.min_factor), constant(settings.max_factor)
