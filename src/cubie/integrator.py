@@ -15,6 +15,7 @@ from cubie.algorithms import (
     MultistepStep,
     RosenbrockStep,
     StepAlgorithm,
+    SwitchingStep,
 )
 from cubie.backend import Backend
 from cubie.buffers import BufferRegistry, Layout
@@ -35,6 +36,7 @@ from cubie.tableaus import (
     Method,
     MultistepMethod,
     RosenbrockTableau,
+    SwitchingMethod,
 )
 
 
@@ -259,6 +261,7 @@ ALGORITHMS: dict[type[Method], type[StepAlgorithm]] = {
     FIRKTableau: FIRKStep,
     RosenbrockTableau: RosenbrockStep,
     MultistepMethod: MultistepStep,
+    SwitchingMethod: SwitchingStep,
 }
 
 # Options that decide which components there are, and so which other options.

@@ -18,6 +18,7 @@ from cubie.tableaus import (
     Method,
     MultistepMethod,
     RosenbrockTableau,
+    SwitchingMethod,
     get_method,
 )
 
@@ -28,6 +29,7 @@ FAMILIES: dict[type[Method], tuple[str, str]] = {
     FIRKTableau: ("fully implicit", "radau_iia_5"),
     RosenbrockTableau: ("Rosenbrock", "rodas5p"),
     MultistepMethod: ("of several steps", "bdf"),
+    SwitchingMethod: ("of two methods", "auto"),
 }
 
 

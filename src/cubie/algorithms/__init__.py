@@ -6,6 +6,7 @@ from cubie.algorithms.erk import ERKStep
 from cubie.algorithms.firk import FIRKStep
 from cubie.algorithms.multistep import MultistepStep
 from cubie.algorithms.rosenbrock import RosenbrockStep
+from cubie.algorithms.switching import SwitchingStep
 
 __all__ = [
     "DIRKStep",
@@ -15,4 +16,5 @@ __all__ = [
     "RosenbrockStep",
     "StepAlgorithm",
     "StepFunctions",
+    "SwitchingStep",
 ]

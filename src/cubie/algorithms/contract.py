@@ -24,7 +24,7 @@ class Proposed(NamedTuple):
 
     state: Any  # (n,)
     error: Any  # (n * n_error_estimates,), in units of y
-    counters: Any  # (2,): iterations of Newton's method and of the linear solver
+    counters: Any  # (n_counters,): see `StepAlgorithm`
 
 
 @frozen
@@ -40,7 +40,7 @@ class StepFunctions:
     step : callable
         ``step(memory, launch, t, h, state, parameters, proposed) -> failure``: attempts a
         step of signed size `h`. Reads `state` (n,) and `parameters` (m,); writes what is
-        `Proposed`: the counters at its end, and only if it `iterates`. `failure` is 0 in
+        `Proposed`: the counters at its end, if it has any. `failure` is 0 in
         lanes whose equations were solved, elsewhere the code of a `RunStatus`: the step is then
         rejected, and if none of any size can be made, the run ends with that
         status.
@@ -112,8 +112,13 @@ class StepAlgorithm(CUDAFactory):
         Evaluations in each Newton iteration.
     jacobians_per_step, factorizations_per_step : int
         Evaluations of the Jacobian, and LU factorizations, in each `step`.
+    rhs_per_stiff_step, jacobians_per_stiff_step, factorizations_per_stiff_step : int or None
+        The same of steps that it counts as stiff, where it switches between two kinds.
     iterates : bool
         Steps differ in work, and count it.
+    n_counters : int
+        What it counts of a step: iterations of Newton's method and of the linear solver, if it
+        `iterates`; where it switches also whether the step was a stiff one.
     default_controller : str
         The step-size controller that suits the family, where errors are estimated.
     keeps_stages : bool
@@ -134,6 +139,9 @@ class StepAlgorithm(CUDAFactory):
     rhs_per_iteration: int = 0
     jacobians_per_step: int = 0
     factorizations_per_step: int = 0
+    rhs_per_stiff_step: int | None = None
+    jacobians_per_stiff_step: int | None = None
+    factorizations_per_stiff_step: int | None = None
     iterates: bool = False
 
     def __init__(
@@ -167,6 +175,10 @@ class StepAlgorithm(CUDAFactory):
     def restores(self) -> bool:
         """Whether states may jump behind a break, and are made consistent there."""
         return False
+
+    @property
+    def n_counters(self) -> int:
+        return 2 if self.iterates else 0
 
     @property
     def controls_steps(self) -> bool:

@@ -20,10 +20,10 @@ from cubie.systems.component import SystemComponent
 from cubie.systems.drivers.calls import n_kept
 from cubie.systems.observables.component import ObservablesComponent
 
-# What a run counts; the last two are kept only for algorithms that iterate.
-COUNTERS = ("steps", "rejected", "newton", "linear")
+# What a run counts: iterations only with algorithms that iterate, stiff steps with those that
+# switch.
+COUNTERS = ("steps", "rejected", "newton", "linear", "stiff")
 N_ATTEMPT_COUNTERS = 2
-N_ITERATION_COUNTERS = 2
 
 
 class Lane(NamedTuple):
@@ -193,13 +193,13 @@ class RunParts(CUDAFactory):
             access_weight=2.0,
         )
         self.register_buffer("counters", self.n_counters, dtype=np.int32, access_weight=2.0)
-        # Iterations of the solvers inside a step: explicit methods have none.
+        # What an algorithm counts of a step, such as iterations: explicit methods nothing.
         self.register_buffer(
             "proposed_counters",
-            N_ITERATION_COUNTERS,
+            self.algorithm.n_counters,
             dtype=np.int32,
             phases=proposed,
-            enabled=self.algorithm.iterates,
+            enabled=self.algorithm.n_counters > 0,
         )
         self.register_buffer("dt", 1, access_weight=4.0)
         # From one attempt to the next its verdict goes as a mask.
@@ -210,7 +210,7 @@ class RunParts(CUDAFactory):
     @property
     def n_counters(self) -> int:
         """How many counters a lane keeps."""
-        return N_ATTEMPT_COUNTERS + (N_ITERATION_COUNTERS if self.algorithm.iterates else 0)
+        return N_ATTEMPT_COUNTERS + self.algorithm.n_counters
 
     @property
     def kept(self) -> tuple[Kept, ...]:

@@ -12,6 +12,7 @@ from cubie.tableaus.kinds import DIRKTableau, ERKTableau, FIRKTableau, Rosenbroc
 from cubie.tableaus.method import Method, Stability, TableauError
 from cubie.tableaus.multistep import MultistepMethod
 from cubie.tableaus.tableau import Tableau
+from cubie.tableaus.two_methods import SwitchingMethod
 
 __all__ = [
     "DIRKTableau",
@@ -21,6 +22,7 @@ __all__ = [
     "MultistepMethod",
     "RosenbrockTableau",
     "Stability",
+    "SwitchingMethod",
     "Tableau",
     "TableauError",
     "UnknownTableau",

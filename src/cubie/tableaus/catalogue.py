@@ -17,6 +17,7 @@ FAMILIES = {
     "firk": "FULLY_IMPLICIT",
     "rosenbrock": "ROSENBROCK",
     "multistep": "MULTISTEP",
+    "switching": "SWITCHING",
 }
 """Module of each family, and its tuple of methods there."""
 
