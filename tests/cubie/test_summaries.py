@@ -183,7 +183,9 @@ def test_they_beat_those_of_saved_points():
         assert ours < 0.02 * np.abs(by_points[name] - right).max(), name
 
 
-ONE_OF_EACH_KIND = ("rk4", "dop853", "kvaerno5", "crank_nicolson", "radau_iia_9", "rodas5p", "bdf")
+ONE_OF_EACH_KIND = (
+    "rk4", "dop853", "kvaerno5", "crank_nicolson", "radau_iia_9", "rodas5p", "bdf", "auto",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -60,18 +60,14 @@ class StiffnessSettings:
         So many of them in a row end it.
     """
 
-    stiff_above: float = field(default=0.95, converter=as_float, validator=within(0.0, 10.0))
+    stiff_above: float = field(
+        default=0.95, converter=as_float, validator=within(0.7, 2.0, or_high=True)
+    )
     stiff_steps: int = field(default=15, converter=as_int, validator=_count)
-    nonstiff_below: float = field(default=0.5, converter=as_float, validator=within(0.0, 10.0))
+    nonstiff_below: float = field(
+        default=0.5, converter=as_float, validator=within(0.0, 0.7, or_high=True)
+    )
     nonstiff_steps: int = field(default=5, converter=as_int, validator=_count)
-
-    def __attrs_post_init__(self) -> None:
-        if self.nonstiff_below >= self.stiff_above:
-            raise InvalidOption(
-                "nonstiff_below",
-                self.nonstiff_below,
-                advice=f"It must be below `stiff_above`, {self.stiff_above:g}.",
-            )
 
 
 class NonstiffStep(ERKStep):
