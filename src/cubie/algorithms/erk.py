@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from attrs import frozen
 
@@ -33,6 +34,7 @@ class ERKStep(StepAlgorithm):
         "start", "first_stage", "stages", "solution", "error_estimate", "inside", "commit",
     )  # fmt: skip
     stages_in = ("stage_rhs", True)
+    shows_rate: ClassVar[bool] = False  # `build_rate` is asked for
     entries = {  # noqa: RUF012
         "start": ("start",),
         "step": ("first_stage", "stages", "solution", "error_estimate"),
@@ -50,7 +52,11 @@ class ERKStep(StepAlgorithm):
         self.n_error_estimates = sum(weights is not None for weights in estimates)
         self.rhs_per_start = int(tableau.fsal)
         self.rhs_per_step = tableau.n_stages - int(tableau.fsal)
-        self.slots = stage_slots(tableau, keep=self.keeps_stages)
+        # What tells the largest rate is read after the step.
+        also = (
+            (tableau.a[-2], [0.0] * (tableau.n_stages - 2) + [1.0, 1.0]) if self.shows_rate else ()
+        )
+        self.slots = stage_slots(tableau, keep=self.keeps_stages, also=also)
         self._register_buffers()
         during = ("start", "first_stage", "stages", "solution")
         self.add_child(self.system, during=during)

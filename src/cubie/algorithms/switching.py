@@ -61,7 +61,7 @@ class StiffnessSettings:
     """
 
     stiff_above: float = field(
-        default=0.95, converter=as_float, validator=within(0.7, 2.0, or_high=True)
+        default=0.8, converter=as_float, validator=within(0.7, 2.0, or_high=True)
     )
     stiff_steps: int = field(default=15, converter=as_int, validator=_count)
     nonstiff_below: float = field(
@@ -75,6 +75,7 @@ class NonstiffStep(ERKStep):
 
     name = "nonstiff"
     prefix = "nonstiff_"
+    shows_rate = True
 
 
 class StiffStep(RosenbrockStep):
