@@ -31,6 +31,7 @@ from cubie.tableaus import (
     Method,
     RosenbrockTableau,
     Stability,
+    SwitchingMethod,
     all_methods,
     get_method,
 )
@@ -154,10 +155,13 @@ def measure(problem: Problem, method: str, solver: Solver, rtol: float) -> Point
     )
 
 
+OF_ROSENBROCK = (RosenbrockTableau, SwitchingMethod)
+
+
 def suits(method: Method, problem: str) -> bool:
     """Tell whether a method is meant for a problem."""
     damps = problem not in NEED_DAMPING or method.stability is Stability.L
-    return damps and not (problem in NEED_ITERATION and isinstance(method, RosenbrockTableau))
+    return damps and not (problem in NEED_ITERATION and isinstance(method, OF_ROSENBROCK))
 
 
 def run(problems: list[str], names: list[str], keep) -> None:
