@@ -42,7 +42,7 @@ from benchmarks.documents import RESULTS, write_section
 from benchmarks.environment import describe
 from benchmarks.registry import chosen
 from cubie import Solver
-from cubie.tableaus import ERKTableau, Tableau, all_tableaus, get_tableau
+from cubie.tableaus import ERKTableau, Method, all_methods, get_method
 
 KEPT = "accuracy.json"
 PARTS = ("random", "peers", "problems", "problem_peers")
@@ -55,13 +55,13 @@ IMPLICIT_PEERS = ("Radau", "BDF", "LSODA")
 LEAST_TOLERANCE_OF_PEERS = {"RK23": 1e-9}
 
 
-def methods() -> list[Tableau]:
+def methods() -> list[Method]:
     """Return the methods whose step size can be controlled, by order."""
-    adaptive = [t for t in all_tableaus().values() if t.has_error_estimate]
+    adaptive = [t for t in all_methods().values() if t.has_error_estimate]
     return sorted(adaptive, key=lambda t: (t.order, not isinstance(t, ERKTableau)))
 
 
-def tolerances_of(method: Tableau) -> tuple[float, ...]:
+def tolerances_of(method: Method) -> tuple[float, ...]:
     """Return the tolerances that a method is tried at.
 
     An estimate of the second power of the step takes ten million steps a run for 1e-11.
@@ -85,7 +85,7 @@ def _short(value: float) -> float:
 
 
 def measure(
-    method: str | Tableau, systems: list[RandomSystem], solutions: np.ndarray,
+    method: str | Method, systems: list[RandomSystem], solutions: np.ndarray,
     tolerances: tuple[float, ...], **options: Any,
 ) -> dict[str, dict[str, Any]]:  # fmt: skip
     """Solve systems by one of our methods; return summaries by tolerance."""
@@ -136,7 +136,7 @@ def run(
     solutions = np.array([system.solution() for system in systems])
     for name in names if "random" in parts else ():
         begin = time.perf_counter()
-        method = get_tableau(name)
+        method = get_method(name)
         data["random"][name] = measure(name, systems, solutions, tolerances_of(method))
         keep(f"random {name}", begin)
     for name in PEERS if "peers" in parts else ():
@@ -151,8 +151,8 @@ def _run_problem(problem: str, names: list[str], data: dict[str, Any], keep) -> 
     rows = data["problems"].setdefault(problem, {})
     for name in names:
         begin = time.perf_counter()
-        if tried(get_tableau(name), problem):
-            rows[name] = problem_errors(STIFF_BY_NAME[problem], get_tableau(name))
+        if tried(get_method(name), problem):
+            rows[name] = problem_errors(STIFF_BY_NAME[problem], get_method(name))
             keep(f"{problem} {name}", begin)
 
 

@@ -12,7 +12,14 @@ from tests.oracle.stiff_problems import STIFF_BY_NAME
 from benchmarks.accuracy_problems import OVER_BUDGET
 from benchmarks.documents import DOCS
 from benchmarks.table import markdown_table
-from cubie.tableaus import DIRKTableau, ERKTableau, FIRKTableau, RosenbrockTableau, get_tableau
+from cubie.tableaus import (
+    DIRKTableau,
+    ERKTableau,
+    FIRKTableau,
+    MultistepMethod,
+    RosenbrockTableau,
+    get_method,
+)
 
 PAGE = DOCS / "accuracy.md"
 PICTURE = DOCS / "pictures" / "accuracy.svg"
@@ -22,6 +29,7 @@ FAMILIES = {
     "diagonally implicit": DIRKTableau,
     "fully implicit": FIRKTableau,
     "Rosenbrock": RosenbrockTableau,
+    "of several steps": MultistepMethod,
 }
 ORDERS = {"RK23": "3", "RK45": "5", "DOP853": "8", "Radau": "5", "BDF": "1-5", "LSODA": "1-12"}
 
@@ -42,7 +50,7 @@ def random_table(data: dict[str, Any]) -> str:
     rows = []
     for part, label in (("random", "{}"), ("peers", "SciPy {}")):
         for name, found in data[part].items():
-            order = ORDERS[name] if part == "peers" else str(get_tableau(name).order)
+            order = ORDERS[name] if part == "peers" else str(get_method(name).order)
             worst = [figure(max(found[c]["worst"])) if c in found else "" for c in COLUMNS]
             median = figure(float(np.median([one["median"] for one in found.values()])))
             kinds = [
@@ -106,7 +114,7 @@ def draw(data: dict[str, Any], path: Path) -> None:
     from matplotlib import pyplot
 
     panels = {
-        family: {n: found for n, found in data["random"].items() if type(get_tableau(n)) is kind}
+        family: {n: found for n, found in data["random"].items() if type(get_method(n)) is kind}
         for family, kind in FAMILIES.items()
     } | {"SciPy": data["peers"]}
     figure, axes = pyplot.subplots(2, 3, figsize=(12, 7.5), sharey=True, layout="constrained")

@@ -12,7 +12,7 @@ from tests.oracle.stiff_problems import stiff_references
 
 from benchmarks.work_precision import ATOL_OVER_RTOL, suits
 from cubie import RunStatus, Solver
-from cubie.tableaus import ERKTableau, Tableau
+from cubie.tableaus import ERKTableau, Method
 
 TOLERANCES = (1e-3, 1e-5, 1e-7, 1e-9, 1e-11)
 # What a run may take; a tolerance that would take more is not tried.
@@ -31,7 +31,7 @@ ALONG_TOLERANCES = {"ring_modulator": 1e-5}
 GAMMA = 1.0 - np.sqrt(0.5)
 
 
-def tried(method: Tableau, problem: str) -> bool:
+def tried(method: Method, problem: str) -> bool:
     """Tell whether a method is tried on a problem: that it is meant for it."""
     return problem in NOT_STIFF if isinstance(method, ERKTableau) else suits(method, problem)
 
@@ -48,7 +48,7 @@ def error_in_tolerances(problem: Problem, end: np.ndarray, rtol: float) -> float
     return float(np.max(np.abs(end - wanted) / (ATOL_OVER_RTOL[problem.name] + abs(wanted))) / rtol)
 
 
-def problem_errors(problem: Problem, method: Tableau) -> dict[str, float | str]:
+def problem_errors(problem: Problem, method: Method) -> dict[str, float | str]:
     """Return errors over the relative tolerance, or how a run ended, by tolerance.
 
     Steps grow as the tolerance to the power of -1 / (order of the estimate + 1) at least: where
@@ -61,7 +61,8 @@ def problem_errors(problem: Problem, method: Tableau) -> dict[str, float | str]:
     found: dict[str, float | str] = {}
     expected, before = 0.0, TOLERANCES[0]
     for rtol in tolerances_of(problem.name):
-        expected *= (before / rtol) ** (1.0 / ((method.error_order or 0) + 1))
+        order = method.order if method.controls_steps else method.error_order or 0
+        expected *= (before / rtol) ** (1.0 / (order + 1))
         if expected > STEP_BUDGET:
             found[f"{rtol:.0e}"] = OVER_BUDGET
             continue

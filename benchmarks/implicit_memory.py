@@ -22,7 +22,7 @@ from benchmarks.table import markdown_table
 from cubie.integrator import RunSettings, SingleIntegratorRun
 from cubie.launch.kernel import BatchSolverConfig, plan_layout
 from cubie.systems import trace
-from cubie.tableaus import ERKTableau, all_tableaus, get_tableau
+from cubie.tableaus import ERKTableau, all_methods, get_method
 from cubie_planner.report import savings
 
 RESULTS = Path(__file__).parent / "results"
@@ -73,7 +73,7 @@ class Need:
 def need(method: str, states: int, options: dict[str, Any]) -> Need:
     """Plan one method with everything shared."""
     fun, arguments = right_hand_side(states)
-    settings = RunSettings(method=get_tableau(method))
+    settings = RunSettings(method=get_method(method))
     system = trace(fun, states, arguments)
     run = SingleIntegratorRun(system, settings, np.dtype("float32"), options)
     plan = plan_layout(run.buffer_registry, BatchSolverConfig(locations="shared")).plan
@@ -91,7 +91,7 @@ def need(method: str, states: int, options: dict[str, Any]) -> Need:
 
 def needs() -> list[Need]:
     """Return the needs of every implicit method, by LU and without matrices."""
-    methods = [t.name for t in all_tableaus().values() if not isinstance(t, ERKTableau)]
+    methods = [t.name for t in all_methods().values() if not isinstance(t, ERKTableau)]
     ways: tuple[dict[str, Any], ...] = ({}, MATRIX_FREE)
     return [need(m, n, options) for options in ways for m in methods for n in STATES]
 

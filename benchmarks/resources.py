@@ -27,7 +27,7 @@ from cubie.factory import BuildCache
 from cubie.integrator import RunSettings, SingleIntegratorRun
 from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
 from cubie.systems import trace
-from cubie.tableaus import get_tableau
+from cubie.tableaus import get_method
 
 STATES = (3, 10, 30, 100)
 POLICIES = ("local", "shared", "auto")
@@ -82,7 +82,7 @@ def make_kernel(spec: Spec, built: BuildCache | None = None) -> BatchSolverKerne
     """
     fun, arguments = right_hand_side(spec.states)
     dtype = np.dtype(spec.dtype)
-    settings = RunSettings(method=get_tableau(spec.method))
+    settings = RunSettings(method=get_method(spec.method))
     system = trace(fun, spec.states, arguments)
     config = BatchSolverConfig(
         locations=spec.policy,

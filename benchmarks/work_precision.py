@@ -28,11 +28,12 @@ from benchmarks.table import markdown_table
 from cubie import RunStatus, Solver
 from cubie.tableaus import (
     ERKTableau,
+    Method,
     RosenbrockTableau,
     Stability,
-    Tableau,
-    all_tableaus,
-    get_tableau,
+    SwitchingMethod,
+    all_methods,
+    get_method,
 )
 
 DOCUMENT = DOCS / "implicit.md"
@@ -101,13 +102,13 @@ class Point:
         return error_at_end(STIFF_BY_NAME[self.problem], np.array(self.end))
 
 
-def methods() -> list[Tableau]:
+def methods() -> list[Method]:
     """Return the implicit methods with an error estimate."""
-    everything = all_tableaus().values()
+    everything = all_methods().values()
     return [t for t in everything if not isinstance(t, ERKTableau) and t.has_error_estimate]
 
 
-def tolerances_of(method: Tableau) -> tuple[float, ...]:
+def tolerances_of(method: Method) -> tuple[float, ...]:
     """Return the tolerances that a method of its order is used with."""
     least = LEAST_TOLERANCE_OF_LOW_ORDER if method.order < 3 else 0.0
     return tuple(rtol for rtol in TOLERANCES if rtol >= least * 0.999)
@@ -154,22 +155,25 @@ def measure(problem: Problem, method: str, solver: Solver, rtol: float) -> Point
     )
 
 
-def suits(method: Tableau, problem: str) -> bool:
+OF_ROSENBROCK = (RosenbrockTableau, SwitchingMethod)
+
+
+def suits(method: Method, problem: str) -> bool:
     """Tell whether a method is meant for a problem."""
     damps = problem not in NEED_DAMPING or method.stability is Stability.L
-    return damps and not (problem in NEED_ITERATION and isinstance(method, RosenbrockTableau))
+    return damps and not (problem in NEED_ITERATION and isinstance(method, OF_ROSENBROCK))
 
 
 def run(problems: list[str], names: list[str], keep) -> None:
     """Measure methods on problems, and hand the points of each pair to `keep`."""
     for name in problems:
         for method in names:
-            if not suits(get_tableau(method), name):
+            if not suits(get_method(method), name):
                 continue
             begin = time.perf_counter()
             problem = STIFF_BY_NAME[name]
             solver = make_solver(problem, method)
-            tolerances = tolerances_of(get_tableau(method))
+            tolerances = tolerances_of(get_method(method))
             keep(name, method, [measure(problem, method, solver, rtol) for rtol in tolerances])
             spent = time.perf_counter() - begin
             print(f"{name} {method}: {spent:.1f} s", file=sys.stderr, flush=True)

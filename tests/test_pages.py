@@ -14,8 +14,10 @@ import pytest
 from benchmarks.documents import RESULTS
 
 from cubie import CUDABuffer, InvalidOption, RunStatus, Solver, UnknownOption, solve_ivp
+from cubie.algorithms import MultistepStep, SwitchingStep
+from cubie.algorithms.implicit import ImplicitSettings
 from cubie.cli.command import main
-from cubie.controllers import CONTROLLERS
+from cubie.controllers import CONTROLLERS, OwnController
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.run.loop import IVPLoop
 from cubie.settings import SolverSettings
@@ -26,6 +28,8 @@ from cubie_planner import Buffer, Limits, Problem
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 OPTIONS = ROOT / "docs" / "options.md"
+# Algorithms with options about steps, by the names of their methods.
+CHOOSING = {"bdf": MultistepStep, "auto": SwitchingStep}
 # What else takes keywords that pages name: calls, and what is declared to the planner.
 CALLS = (solve_ivp, Solver.solve, BatchSolverKernel.resources)
 DECLARATIONS = (CUDABuffer, Buffer, Limits, Problem)
@@ -103,7 +107,7 @@ def test_options_of_controllers_are_on_the_page_with_their_defaults():
 
 def test_options_of_implicit_methods_are_on_the_page_with_their_defaults(components):
     """Those of steps, of Newton's method and of linear solvers; closed sets with every value."""
-    elsewhere = (IVPLoop, *CONTROLLERS.values())
+    elsewhere = (IVPLoop, OwnController, MultistepStep, SwitchingStep, *CONTROLLERS.values())
     others = [part for kind, part in components.items() if kind not in elsewhere]
     shown = {name.strip("`"): (default, values) for name, _, default, values, _ in rows("implicit")}
     assert {name: default for name, (default, _) in shown.items()} == {
@@ -111,6 +115,19 @@ def test_options_of_implicit_methods_are_on_the_page_with_their_defaults(compone
     }
     for name, values in (("linear_solver", LINEAR_SOLVERS), ("preconditioner", PRECONDITIONERS)):
         assert shown[name][1] == ", ".join(f'`"{value}"`' for value in values)
+
+
+def test_options_of_methods_that_choose_are_on_the_page_with_their_defaults():
+    """Of each method those that implicit ones have not, with their defaults."""
+    common = {f.name for f in attrs.fields(ImplicitSettings)}
+    expected = {
+        (f.name, method): written(f.default)
+        for method, step in CHOOSING.items()
+        for f in attrs.fields(step.Settings)
+        if f.name not in common
+    }
+    found = rows("choosing")
+    assert {(name.strip("`"), method): default for name, method, default, *_ in found} == expected
 
 
 def limits_of(values: str) -> list[tuple[float, bool]]:
@@ -148,6 +165,7 @@ def test_limits_of_options_are_those_of_the_page(components):
         for kind in kinds
         if cells[0].strip("`") in attrs.fields_dict(kind)
     ]
+    cases += [(name, values, CHOOSING[of].Settings) for name, of, _, values, _ in rows("choosing")]
     for name, values, kind in cases:
         option = name.strip("`")
         assert limits_of(values) or "`" in values, f"{option}: what does `{values}` allow?"

@@ -12,7 +12,7 @@ from cubie.other_choices import FAMILIES
 from cubie.run.saving import SaveMode
 from cubie.run.summaries.request import read_summaries
 from cubie.solvers import LINEAR_SOLVERS
-from cubie.tableaus import ERKTableau, get_tableau
+from cubie.tableaus import ERKTableau, get_method
 
 
 def _integrators() -> Iterator[SingleIntegratorRun]:
@@ -20,13 +20,15 @@ def _integrators() -> Iterator[SingleIntegratorRun]:
     for kind, (_, method) in FAMILIES.items():
         for solver in (None,) if kind is ERKTableau else LINEAR_SOLVERS:
             chosen = {} if solver is None else {"linear_solver": solver}
-            settings = RunSettings(get_tableau(method), "pid")
+            chosen_method = get_method(method)
+            controller = None if chosen_method.controls_steps else "pid"
+            settings = RunSettings(chosen_method, controller)
             yield SingleIntegratorRun(Shape(), settings, "float64", chosen)
     for name in CONTROLLERS:
-        yield SingleIntegratorRun(Shape(), RunSettings(get_tableau("tsit5"), name), "float64", {})
+        yield SingleIntegratorRun(Shape(), RunSettings(get_method("tsit5"), name), "float64", {})
     # Last: of each class of components one is looked at, and this loop has all buffers.
     complete = RunSettings(
-        get_tableau("tsit5"), save_mode=SaveMode.TIMES, observes=True,
+        get_method("tsit5"), save_mode=SaveMode.TIMES, observes=True,
         summaries=read_summaries({0: "max"}),
     )  # fmt: skip
     yield SingleIntegratorRun(Shape(), complete, "float64", {})
@@ -51,7 +53,9 @@ def controllers() -> list[tuple[str, str, str]]:
     """Return each controller: its name, what it does, and the families whose default it is."""
     defaults: dict[str, list[str]] = {}
     for family, method in FAMILIES.values():
-        chosen = algorithm_for(get_tableau(method)).default_controller
+        if get_method(method).controls_steps:
+            continue
+        chosen = algorithm_for(get_method(method)).default_controller
         defaults.setdefault(chosen, []).append(family)
     return [
         (name, (controller.__doc__ or "").splitlines()[0], ", ".join(defaults.get(name, ())))

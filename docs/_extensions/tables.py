@@ -7,7 +7,7 @@ from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
 from cubie import RunStatus
-from cubie.tableaus import all_tableaus
+from cubie.tableaus import all_methods
 
 
 class StatusTable(SphinxDirective):
@@ -19,19 +19,19 @@ class StatusTable(SphinxDirective):
 
 
 class MethodTable(SphinxDirective):
-    """``method-table``: one row for each tableau."""
+    """``method-table``: one row for each method."""
 
     def run(self) -> list[nodes.Node]:
         rows = [
             (
                 t.name,
                 ", ".join(t.aliases),
-                type(t).__name__.removesuffix("Tableau"),
+                type(t).__name__.removesuffix("Tableau").removesuffix("Method"),
                 str(t.order),
-                str(t.n_stages),
+                str(getattr(t, "n_stages", "-")),
                 "yes" if t.has_error_estimate else "no",
             )
-            for t in all_tableaus().values()
+            for t in all_methods().values()
         ]
         headings = ("name", "also called", "family", "order", "stages", "adaptive")
         return [_table(headings, (6, 6, 4, 2, 2, 2), rows)]

@@ -88,14 +88,16 @@ class BuildContext:
     layout: Layout
     path: str  # qualified name of the component being built
     built: BuildCache
+    prefix: str = ""  # of the names of its buffers
 
     def within(self, child: str) -> BuildContext:
         """Return the context of a component called by this one."""
-        return attrs.evolve(self, path=f"{self.path}.{child}")
+        return attrs.evolve(self, path=f"{self.path}.{child}", prefix="")
 
     def allocator(self, name: str) -> Callable:
         """Return ``allocate(memory, parent)`` of one of the component's buffers."""
-        return self.backend.allocator(self.layout.plan.placements[f"{self.path}.{name}"])
+        placements = self.layout.plan.placements
+        return self.backend.allocator(placements[f"{self.path}.{self.prefix}{name}"])
 
     def phase(self, name: str) -> Callable:
         """Return ``enter(memory)``, to be called where a phase begins."""
@@ -115,6 +117,8 @@ class CUDAFactory(ABC):
     name: ClassVar[str]
     phases: ClassVar[tuple[str, ...]] = ("call",)
     entries: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    # Before the names of its buffers, where it stands beside a component that has the same ones.
+    prefix: ClassVar[str] = ""
     Settings: ClassVar[type] = Nothing
 
     def __init__(self, dtype, options: Mapping[str, Any]):
@@ -136,6 +140,11 @@ class CUDAFactory(ABC):
     def register_buffer(self, name: str, size, **declaration) -> None:
         """Declare a buffer; see `CUDABuffer`. The dtype is the run's unless given."""
         declaration.setdefault("dtype", self._registry.dtype)
+        if self.prefix:
+            name, aliases = self.prefix + name, declaration.get("aliases", ())
+            declaration["aliases"] = tuple(
+                attrs.evolve(alias, parent=self.prefix + alias.parent) for alias in aliases
+            )
         location = self._options.get(name + LOCATION_SUFFIX)
         if location is not None and location not in LOCATIONS:
             raise InvalidOption(name + LOCATION_SUFFIX, location, LOCATIONS)
@@ -185,7 +194,12 @@ class CUDAFactory(ABC):
     def device_functions(self, context: BuildContext) -> Any:
         """Return the component's device functions, built anew only if something changed."""
         key = self.build_key(context)
-        return context.built.get_or_make(key, self.name, lambda: self.build(context))
+        own = self.own_context(context)
+        return context.built.get_or_make(key, self.name, lambda: self.build(own))
+
+    def own_context(self, context: BuildContext) -> BuildContext:
+        """Return a context in which its buffers are found by the names without prefix."""
+        return attrs.evolve(context, prefix=self.prefix) if self.prefix else context
 
     def child_functions(self, context: BuildContext, name: str) -> Any:
         """Return the device functions of a component that this one calls."""

@@ -8,10 +8,18 @@ from typing import Any, Protocol
 
 from attrs import field, frozen
 
-from cubie.algorithms import DIRKStep, ERKStep, FIRKStep, RosenbrockStep, StepAlgorithm
+from cubie.algorithms import (
+    DIRKStep,
+    ERKStep,
+    FIRKStep,
+    MultistepStep,
+    RosenbrockStep,
+    StepAlgorithm,
+    SwitchingStep,
+)
 from cubie.backend import Backend
 from cubie.buffers import BufferRegistry, Layout
-from cubie.controllers import CONTROLLERS, StepController
+from cubie.controllers import CONTROLLERS, OwnController, StepController
 from cubie.errors import InvalidOption
 from cubie.factory import BuildCache, BuildContext, require_known
 from cubie.run.free_steps import may_take_free_steps
@@ -21,7 +29,15 @@ from cubie.run.saving import Choice, SaveMode
 from cubie.run.summaries.request import NOTHING, Asked, Tracking, resolve, roughly
 from cubie.systems.component import SystemComponent
 from cubie.systems.observables.component import ObservablesComponent
-from cubie.tableaus import DIRKTableau, ERKTableau, FIRKTableau, RosenbrockTableau, Tableau
+from cubie.tableaus import (
+    DIRKTableau,
+    ERKTableau,
+    FIRKTableau,
+    Method,
+    MultistepMethod,
+    RosenbrockTableau,
+    SwitchingMethod,
+)
 
 
 class SystemLike(Protocol):
@@ -52,7 +68,7 @@ class RunSettings:
 
     Attributes
     ----------
-    method : Tableau
+    method : Method
     step_controller : str or None
         A name of `CONTROLLERS`; None: that of the method's family where the method
         estimates its error, else "fixed".
@@ -72,7 +88,7 @@ class RunSettings:
     """
 
     # Compared as an object: hashing its exact coefficients takes longer than a small solve.
-    method: Tableau = field(eq=id)
+    method: Method = field(eq=id)
     step_controller: str | None = None
     save_mode: SaveMode = SaveMode.FINAL
     per_component: bool = False
@@ -89,9 +105,11 @@ class RunSettings:
         Raises
         ------
         InvalidOption
-            For an unknown name, or an adaptive controller over a method without
-            an error estimate.
+            For an unknown name, an adaptive controller over a method without an error
+            estimate, or any over a method that controls its steps.
         """
+        if self.method.controls_steps:
+            return self._own_controller()
         adaptive = self.method.has_error_estimate
         by_default = algorithm_for(self.method).default_controller if adaptive else "fixed"
         name = self.step_controller or by_default
@@ -107,6 +125,16 @@ class RunSettings:
             )
         return chosen
 
+    def _own_controller(self) -> type[StepController]:
+        if self.step_controller is not None:
+            raise InvalidOption(
+                "step_controller",
+                self.step_controller,
+                advice=f"`{self.method.name}` chooses the size of its steps by itself. Leave it "
+                "out, or choose a method of one step, such as 'rodas5p'.",
+            )
+        return OwnController
+
     def leaves_steps_unjudged(self) -> bool:
         """Tell whether nothing is decided by a step of a group: see `cubie.run.free_steps`."""
         adaptive = self.controller_class().adaptive
@@ -120,9 +148,10 @@ class RunSettings:
         Where step sizes are chosen that is what is held to the tolerances, the error of a step;
         steps of a given size add up to one order less.
         """
-        if self.controller_class().adaptive:
-            return self.method.dense.order >= (self.method.error_order or 0)
-        return self.method.without_error_estimate().dense.order >= self.method.order - 1
+        adaptive = self.controller_class().adaptive
+        method = self.method if adaptive else self.method.without_error_estimate()
+        wanted = (method.error_order or 0) if adaptive else method.order - 1
+        return method.dense_order is not None and method.dense_order >= wanted
 
     def tracking(self, system: Any, observables: Any = None) -> Tracking | None:
         """Return what is summarised of runs of a system; None if nothing is."""
@@ -243,19 +272,21 @@ class SingleIntegratorRun:
         return self.loop.device_functions(BuildContext(backend, layout, self.loop.name, built))
 
 
-ALGORITHMS: dict[type[Tableau], type[StepAlgorithm]] = {
+ALGORITHMS: dict[type[Method], type[StepAlgorithm]] = {
     ERKTableau: ERKStep,
     DIRKTableau: DIRKStep,
     FIRKTableau: FIRKStep,
     RosenbrockTableau: RosenbrockStep,
+    MultistepMethod: MultistepStep,
+    SwitchingMethod: SwitchingStep,
 }
 
 # Options that decide which components there are, and so which other options.
 STRUCTURAL_OPTIONS = ("linear_solver",)
 
 
-def algorithm_for(method: Tableau) -> type[StepAlgorithm]:
-    """Return the class of step algorithm that a tableau is for.
+def algorithm_for(method: Method) -> type[StepAlgorithm]:
+    """Return the class of step algorithm that a method is for.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from cubie.launch.results import Result
 from cubie.memory import NEVER_CHANGE, KernelMemory
 from cubie.recent import Recent
 from cubie.solver import Solver
-from cubie.tableaus import Tableau
+from cubie.tableaus import Method
 from cubie_planner import Plan
 
 MAX_RECENT_KERNELS = 64  # that repeated calls find again
@@ -56,10 +56,9 @@ def solve_ivp(
         Initial state, of one run or of each; of equations also a mapping, or a series or
         table of pandas, by name.
         float32 data selects float32.
-    method : str or Tableau
+    method : str or Method
         Such as "tsit5", "dormand_prince54", "dop853"; for stiff systems "rodas5p",
-        "radau_iia_5", "kvaerno5". SciPy's "RK45", "RK23", "DOP853" and "Radau" are
-        known, in any case.
+        "radau_iia_5", "kvaerno5", "bdf". SciPy's names are known, in any case.
     t_eval : array_like (n_points,), optional
         Times to save at, read off the solution inside steps (`t_eval_exact=True`: steps land on
         them). By default a single run saves every step, a batch its final state (see `save`).
@@ -169,7 +168,7 @@ def _key(fun: Any, options: dict[str, Any]) -> Any:
         return None  # equations, perhaps in a list
     parts: list[Any] = [id(fun)]  # the solver keeps it
     for value in options.values():
-        if isinstance(value, (Tableau, Plan)):
+        if isinstance(value, (Method, Plan)):
             parts.append(id(value))  # its coefficients take longer to compare than a small solve
         elif isinstance(value, (type, *NEVER_CHANGE)):
             # Numbers of several types are equal, and not all of them are allowed.

@@ -20,7 +20,7 @@ from cubie.recent import Recent
 from cubie.settings import SolverSettings
 from cubie.systems import Batch, NeedsConstants, Watched, fingerprint, split_batch
 from cubie.systems.drivers.interpolant import Driver
-from cubie.tableaus import Tableau
+from cubie.tableaus import Method
 from cubie_planner import Plan
 
 T = TypeVar("T")
@@ -82,7 +82,7 @@ NEVER_CHANGE: tuple[Any, ...] = (
     np.float64,
     np.float32,
     np.dtype,
-    Tableau,
+    Method,
     Plan,
 )
 

@@ -15,17 +15,21 @@ from cubie.tableaus import (
     DIRKTableau,
     ERKTableau,
     FIRKTableau,
+    Method,
+    MultistepMethod,
     RosenbrockTableau,
-    Tableau,
-    get_tableau,
+    SwitchingMethod,
+    get_method,
 )
 
 # A method of each family, with an error estimate and so with every controller.
-FAMILIES: dict[type[Tableau], tuple[str, str]] = {
+FAMILIES: dict[type[Method], tuple[str, str]] = {
     ERKTableau: ("explicit", "tsit5"),
     DIRKTableau: ("diagonally implicit", "kvaerno5"),
     FIRKTableau: ("fully implicit", "radau_iia_5"),
     RosenbrockTableau: ("Rosenbrock", "rodas5p"),
+    MultistepMethod: ("of several steps", "bdf"),
+    SwitchingMethod: ("of two methods", "auto"),
 }
 
 
@@ -80,7 +84,7 @@ def _methods() -> Iterator[Choice]:
     for kind in ALGORITHMS:
         family, name = FAMILIES[kind]
         value = f"{name!r} ({family})"
-        yield "with methods such as ", value, RunSettings(get_tableau(name)), {}
+        yield "with methods such as ", value, RunSettings(get_method(name)), {}
 
 
 def _linear_solvers_of_methods() -> Iterator[Choice]:

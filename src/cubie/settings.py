@@ -35,7 +35,7 @@ from cubie.systems import (
     read_jacobian,
 )
 from cubie.systems.drivers.interpolant import Driver
-from cubie.tableaus import get_tableau
+from cubie.tableaus import get_method
 
 DTYPES = ("float32", "float64")
 MAX_BLOCK_SIZE = 1024
@@ -57,7 +57,7 @@ class SolverSettings:
     The fields are the keyword arguments of `solve_ivp`, see there.
     """
 
-    method: Any = field(default="tsit5", converter=get_tableau)
+    method: Any = field(default="tsit5", converter=get_method)
     step_controller: str | None = None
     rtol: Any = 1e-3
     atol: Any = 1e-6

@@ -47,7 +47,7 @@ from cubie.systems import (
     with_jacobian,
     with_mass,
 )
-from cubie.tableaus import ERKTableau, known_tableau
+from cubie.tableaus import known_method
 from cubie_planner import Plan
 from cubie_planner.explain import explain
 from cubie_planner.report.explanation import Explanation
@@ -109,7 +109,7 @@ class Solver:
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         fun, self.equations, settings, options = state
         self.fun = fun if self.equations is None else self.equations.function
-        method = known_tableau(settings.method)
+        method = known_method(settings.method)
         self._begin(Setup(attrs.evolve(settings, method=method), options))
 
     def update(self, **changes: Any) -> None:
@@ -306,7 +306,7 @@ class Solver:
 
     def _notes(self, systems: _Systems, settings: SolverSettings, batch: Batch) -> tuple[str, ...]:
         of_jac = systems[0].jacobian_note
-        if settings.jac is not None and isinstance(settings.method, ERKTableau):
+        if settings.jac is not None and not settings.method.implicit:
             of_jac = f"`jac` is not used: `{settings.method.name}` is explicit."
         unseen = self._fun.unseen or self._setup.given.unseen
         note = f"Nothing is remembered from one solve to the next, because {unseen}."
@@ -374,7 +374,7 @@ class Solver:
         breaks: bool,
     ) -> BatchSolverKernel:
         system, observables = systems
-        if system.mass is not None and isinstance(settings.method, ERKTableau):
+        if system.mass is not None and not settings.method.implicit:
             advice = f"`{settings.method.name}` is explicit; choose an implicit method."
             raise InvalidOption("mass_matrix", settings.mass_matrix, advice=advice)
         choice = settings.choice(system, observables)

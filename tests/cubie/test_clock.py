@@ -8,7 +8,7 @@ import pytest
 from cubie import InvalidProblem, RunStatus, Solver, solve_ivp
 from cubie.launch.stops import lay_out_stops
 from cubie.run import loop
-from cubie.tableaus import all_tableaus
+from cubie.tableaus import all_methods
 
 DTYPES = ("float64", "float32")
 RATES = np.array([0.5, 1.0, 2.0])
@@ -31,7 +31,7 @@ def methods_by_dtype():
     float64 share their functions with those that `test_error_estimates` compiles.
     """
     families = set()
-    for method, tableau in all_tableaus().items():
+    for method, tableau in all_methods().items():
         for dtype in DTYPES:
             again = dtype == "float32" and type(tableau) in families
             yield pytest.param(method, dtype, marks=[pytest.mark.every_config] if again else [])
@@ -41,7 +41,7 @@ def methods_by_dtype():
 @pytest.mark.parametrize(("method", "dtype"), list(methods_by_dtype()))
 def test_a_run_does_not_depend_on_where_time_starts(method, dtype):
     """Equations that do not read the time give the same bits from 0 and from a Unix time stamp."""
-    adaptive = all_tableaus()[method].has_error_estimate
+    adaptive = all_methods()[method].has_error_estimate
     options = {} if adaptive else {"first_step": 1 / 64}
     options |= {"dtype": dtype, "fastmath": dtype == "float32", "backend": "cpu"}
     solver = Solver(decay, method=method, rtol=1e-4, **options)

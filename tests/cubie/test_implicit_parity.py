@@ -16,7 +16,7 @@ from cubie_planner import Location, check
 from tests.cubie.test_parity import assert_same_bits
 from tests.oracle.problems import lorenz
 
-METHODS = ("rodas4", "kvaerno3", "radau_iia_5")  # one of each family
+METHODS = ("rodas4", "kvaerno3", "radau_iia_5", "bdf")  # one of each family
 COMBINATIONS = [(method, solver) for method in METHODS for solver in LINEAR_SOLVERS]
 # Runs of different length share a group of lanes.
 RHO = np.linspace(5.0, 28.0, 11)
@@ -119,6 +119,9 @@ TOO_SHORT = [
     ("kvaerno3", "increment_cache", [("commit", "commit")]),
     ("radau_iia_5", "stage_increment", [("stages", "error_estimate")]),
     ("radau_iia_5", "stage_step", ["stages"]),
+    ("bdf", "correction", ["start", ("solution", "error_estimate")]),
+    ("bdf", "difference_sum", ["solution"]),
+    ("bdf", "previous_correction", ["commit"]),
 ]
 
 

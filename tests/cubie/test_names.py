@@ -131,9 +131,9 @@ REFUSED = {
         "The time comes first: fun is called as fun(t, y, *args), not as fun(y, t).",
     ),
     "a method of SciPy's": (
-        {"method": "LSODA"},
+        {"method": "vode"},
         UnknownTableau,
-        "'LSODA'; methods of several steps are not here. For stiff systems choose 'rodas5p'",
+        "'vode'; the method of several steps here is 'bdf'. For stiff systems also choose",
     ),
     "a class of SciPy's": ({"method": LSODA}, TypeError, "(type); write 'LSODA'"),
     "fixed steps": (

@@ -15,7 +15,7 @@ from cubie import Solver
 from cubie.controllers import CONTROLLERS
 from cubie.solvers import LINEAR_SOLVERS
 from cubie.solvers.preconditioners import PRECONDITIONERS
-from cubie.tableaus import all_tableaus
+from cubie.tableaus import all_methods
 from cubie.tableaus.kinds import ERKTableau, RosenbrockTableau
 
 SPAN, SPECIAL_TIMES = (0.0, 2.0), (0.3, 0.31, 1.0, 1.7)
@@ -37,9 +37,11 @@ def mixed(t, y, mu, growth, end):
 
 def configurations():
     """Yield all combinations of what a solver may be asked for, as keyword arguments."""
-    for name, tableau in all_tableaus().items():
+    for name, tableau in all_methods().items():
         explicit = isinstance(tableau, ERKTableau)
         controllers = list(CONTROLLERS) if tableau.has_error_estimate else ["fixed"]
+        if tableau.controls_steps:
+            controllers = [None]
         linear = [{}]
         if not explicit:
             linear = [{"linear_solver": "lu"}] + [
@@ -72,7 +74,7 @@ def met_by(configuration):
     That is what the family's code is made for: a dtype, one lane or a group, steps that are given
     or chosen, matrices that are factorised or products with them.
     """
-    family = type(all_tableaus()[configuration["method"]]).__name__
+    family = type(all_methods()[configuration["method"]]).__name__
     choices = {(name, value) for name, value in configuration.items() if name != "method"}
     alone, given = configuration["lanes"] == 1, configuration["step_controller"] == "fixed"
     own = {("lanes", alone), ("steps", given), ("chosen in a group", not (alone or given))}
@@ -105,7 +107,7 @@ def solver_of(configuration):
     if options["step_controller"] == "fixed":
         options["first_step"] = 0.05
     # Enough for mild runs, too few for the stiffest by explicit methods.
-    steps = 600 if all_tableaus()[options["method"]].order <= 2 else 100
+    steps = 600 if all_methods()[options["method"]].order <= 2 else 100
     if options["lanes"] is None:
         del options["lanes"]
     solver = Solver(mixed, backend="cpu", rtol=1e-4, atol=1e-6, max_steps=steps, **options)
@@ -179,7 +181,7 @@ def test_a_run_never_depends_on_its_neighbours(configuration):
 def configurations_by_method():
     """Yield one configuration of each method; of those that no test above uses if asked for."""
     used = {configuration["method"]: configuration for configuration in reversed(FEW)}
-    for name, tableau in all_tableaus().items():
+    for name, tableau in all_methods().items():
         controller = "pi" if tableau.has_error_estimate else "fixed"
         configuration = used.get(name) or {
             "method": name, "step_controller": controller, "dtype": "float64", "lanes": None,
@@ -192,7 +194,7 @@ def configurations_by_method():
 @pytest.mark.parametrize("configuration", list(configurations_by_method()))
 def test_the_mixed_batch_is_mixed(configuration):
     """The runs end in different ways, whatever the method: else the tests above compare nothing."""
-    tableau = all_tableaus()[configuration["method"]]
+    tableau = all_methods()[configuration["method"]]
     solver, times = solver_of(configuration)
     start = START.astype(configuration["dtype"])
     result = solver.solve(SPAN, start, times, args=(MU, GROWTH, BREAK))

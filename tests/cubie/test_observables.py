@@ -22,7 +22,7 @@ from cubie.backend import SOURCE
 from cubie.systems import EquationError, ObservableError, equations, observables_of
 from cubie.systems.observables.component import ObservableFunctions
 from cubie.systems.observables.rates import rates_of
-from cubie.tableaus import all_tableaus
+from cubie.tableaus import all_methods
 from tests.cubie.changeable import PLACES
 from tests.cubie.cli_running import run as command
 from tests.cubie.evaluate import TARGETS, backend_of, evaluate_rates
@@ -121,10 +121,10 @@ def test_a_single_run_has_one_axis(mode):
         np.testing.assert_array_equal(one.observables[name], batch.observables[name][2])
 
 
-@pytest.mark.parametrize("method", sorted(all_tableaus()))
+@pytest.mark.parametrize("method", sorted(all_methods()))
 def test_every_method_has_them(method):
     """Whatever a method keeps in its buffers: they are poisoned where they are not alive."""
-    tableau = all_tableaus()[method]
+    tableau = all_methods()[method]
     fixed = {} if tableau.has_error_estimate else {"first_step": 0.05}
     solver = solver_of("python", method=method, rtol=1e-3, **fixed)
     for times, save in ((np.array([0.0, 0.1, 0.2]), None), (None, "steps"), (None, "final")):

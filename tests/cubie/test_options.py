@@ -8,7 +8,7 @@ import pytest
 from cubie import BufferLocation, InvalidOption, Solver, UnknownOption, solve_ivp
 from cubie.controllers import CONTROLLERS
 from cubie.integrator import ALGORITHMS
-from cubie.tableaus import all_tableaus, get_tableau
+from cubie.tableaus import all_methods, get_method
 
 WORDS = tuple(location.value for location in BufferLocation)
 START = [1.0, 0.5]
@@ -23,7 +23,7 @@ def decay(t, y, rate):
 def representatives():
     """One method with and one without an error estimate of each family, and FSAL both ways."""
     chosen = {}
-    for tableau in all_tableaus().values():
+    for tableau in all_methods().values():
         if type(tableau) in ALGORITHMS:
             fsal = getattr(tableau, "fsal", False)
             chosen.setdefault((type(tableau), tableau.has_error_estimate, fsal), tableau.name)
@@ -41,7 +41,7 @@ def configurations():
 
 def complete(settings):
     """Add the first step that methods without error control need."""
-    if not get_tableau(settings["method"]).has_error_estimate:
+    if not get_method(settings["method"]).has_error_estimate:
         settings = settings | {"first_step": 0.1}
     return settings
 

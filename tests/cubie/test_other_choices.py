@@ -30,8 +30,8 @@ def decay(t, y):
         ({"kp": 0.1}, "It is one with step_controller='pi' or 'pid'."),
         (
             {"method": "rodas5p", "max_newton_iterations": 3},
-            "It is one with methods such as 'kvaerno5' (diagonally implicit) or 'radau_iia_5' "
-            "(fully implicit).",
+            "It is one with methods such as 'kvaerno5' (diagonally implicit), 'radau_iia_5' "
+            "(fully implicit) or 'bdf' (of several steps).",
         ),
         (
             {"preconditioner": "jacobi"},

@@ -46,6 +46,8 @@ CASES = {
     "rosenbrock": {"method": "rodas4", "locations": "shared"},
     "diagonally_implicit": {"method": "kvaerno3", "locations": "shared"},
     "fully_implicit": {"method": "radau_iia_5", "locations": "shared"},
+    "backward_differentiation": {"method": "bdf", "locations": "shared", "t_eval": [0.1, 0.25]},
+    "switching": {"method": "auto", "locations": "shared", "t_eval": [0.1, 0.25]},
     "krylov": {"method": "rodas4", "locations": "shared", "linear_solver": "bicgstab"},
     "every_step": {"method": "tsit5", "save": "steps"},
     "t_eval": {"method": "tsit5", "locations": "shared", "t_eval": [0.0, 0.1, 0.25]},

@@ -317,12 +317,12 @@ def test_tableaus_are_told_apart_by_their_coefficients():
 
     from attrs import evolve
 
-    from cubie.tableaus import get_tableau
+    from cubie.tableaus import get_method
 
     def slow(t, y):
         return [-y[0]]
 
-    made = get_tableau("bogacki_shampine32")
+    made = get_method("bogacki_shampine32")
     a = [list(row) for row in made.a_exact]
     tiny = Fraction(1, 10**40)
     a[-1][0], a[-1][1] = a[-1][0] + tiny, a[-1][1] - tiny

@@ -16,7 +16,7 @@ from benchmarks.work_precision import (
 )
 
 from cubie import RunStatus
-from cubie.tableaus import get_tableau
+from cubie.tableaus import get_method
 from tests.oracle.stiff_problems import STIFF_BY_NAME, stiff_references
 
 # One of each family.
@@ -40,7 +40,7 @@ CASES = [
     (problem, method)
     for problem in STIFF_BY_NAME
     for method in TYPICAL
-    if suits(get_tableau(method), problem)
+    if suits(get_method(method), problem)
 ]
 SMALL = [case for case in CASES if case[0] != "ring_modulator"]
 LARGE = [case for case in CASES if case[0] == "ring_modulator"]
@@ -86,7 +86,7 @@ def test_errors_follow_the_tolerance_in_long_runs(name, method):
 def test_every_damping_method_solves_robertson(method):
     """To t = 1e11, with steps that grow by seventeen orders of magnitude."""
     problem = STIFF_BY_NAME["robertson"]
-    tight = TIGHT if get_tableau(method).order > 2 else 1e-4
+    tight = TIGHT if get_method(method).order > 2 else 1e-4
     solver = make_solver(problem, method, backend="python")
     loose, tight = errors_at(solver, problem, (LOOSE, tight))
     assert max(loose, tight) < 50

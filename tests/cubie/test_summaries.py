@@ -33,7 +33,7 @@ from cubie.launch.capacity import kept_of
 from cubie.launch.outputs import PerRun, make_outputs
 from cubie.run.saving import SaveMode
 from cubie.run.summaries.request import SUMMARIES
-from cubie.tableaus import all_tableaus, get_tableau
+from cubie.tableaus import all_methods, get_method
 from tests.cubie.cli_running import run as command
 from tests.cubie.test_neighbours import BREAK, GROWTH, MU, START, mixed
 
@@ -183,19 +183,21 @@ def test_they_beat_those_of_saved_points():
         assert ours < 0.02 * np.abs(by_points[name] - right).max(), name
 
 
-ONE_OF_EACH_KIND = ("rk4", "dop853", "kvaerno5", "crank_nicolson", "radau_iia_9", "rodas5p")
+ONE_OF_EACH_KIND = (
+    "rk4", "dop853", "kvaerno5", "crank_nicolson", "radau_iia_9", "rodas5p", "bdf", "auto",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "name",
     [
         pytest.param(name, marks=[] if name in ONE_OF_EACH_KIND else pytest.mark.every_config)
-        for name in all_tableaus()
+        for name in all_methods()
     ],
 )
 def test_every_method_follows_its_own_solution(name):
     """Summaries are as good as the states that a method gives, and there are no false peaks."""
-    method = get_tableau(name)
+    method = get_method(name)
     fun, span, y0, values, _ = PROBLEMS["smooth"]
     given = {"rtol": 1e-5, "atol": 1e-7} if method.has_error_estimate else {"first_step": 0.002}
     result = cubie.solve_ivp(
@@ -328,7 +330,7 @@ def numbers(summaries):
 
 
 def configurations():
-    for name, tableau in all_tableaus().items():
+    for name, tableau in all_methods().items():
         for dtype in ("float64", "float32"):
             for lanes in (1, 2, 8, None):
                 for save in ("final", "times", "steps"):
@@ -339,7 +341,7 @@ def configurations():
 
 
 def kind_of(options):
-    return next(kind for kind in ALGORITHMS if isinstance(get_tableau(options["method"]), kind))
+    return next(kind for kind in ALGORITHMS if isinstance(get_method(options["method"]), kind))
 
 
 def sample():

@@ -12,7 +12,7 @@ from cubie.tableaus import (
     Stability,
     TableauError,
     UnknownTableau,
-    all_tableaus,
+    all_methods,
     get_tableau,
 )
 
@@ -49,8 +49,8 @@ def test_unknown_name_is_answered_with_the_nearest():
         get_tableau("tsitt5")
     assert caught.value.given == "tsitt5"
     assert caught.value.nearest == "tsit5"
-    assert caught.value.names == tuple(all_tableaus())
-    assert all(name in str(caught.value) for name in all_tableaus())
+    assert caught.value.names == tuple(all_methods())
+    assert all(name in str(caught.value) for name in all_methods())
 
 
 @pytest.mark.parametrize("given", ["", "   ", "??"])

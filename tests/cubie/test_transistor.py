@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 import cubie
-from cubie.tableaus import DIRKTableau, ERKTableau, Stability, all_tableaus
+from cubie.tableaus import DIRKTableau, ERKTableau, Stability, SwitchingMethod, all_methods
 
 # An explicit stage has no algebraic components; where stages do not damp, those oscillate.
 METHODS = [
     t
-    for t in all_tableaus().values()
+    for t in all_methods().values()
     if t.has_error_estimate and t.stability is Stability.L
-    and not isinstance(t, ERKTableau)
+    and not isinstance(t, ERKTableau | SwitchingMethod)
     and not (isinstance(t, DIRKTableau) and t.first_stage_explicit)
 ]  # fmt: skip
 

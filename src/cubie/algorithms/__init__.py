@@ -4,6 +4,17 @@ from cubie.algorithms.contract import StepAlgorithm, StepFunctions
 from cubie.algorithms.dirk import DIRKStep
 from cubie.algorithms.erk import ERKStep
 from cubie.algorithms.firk import FIRKStep
+from cubie.algorithms.multistep import MultistepStep
 from cubie.algorithms.rosenbrock import RosenbrockStep
+from cubie.algorithms.switching import SwitchingStep
 
-__all__ = ["DIRKStep", "ERKStep", "FIRKStep", "RosenbrockStep", "StepAlgorithm", "StepFunctions"]
+__all__ = [
+    "DIRKStep",
+    "ERKStep",
+    "FIRKStep",
+    "MultistepStep",
+    "RosenbrockStep",
+    "StepAlgorithm",
+    "StepFunctions",
+    "SwitchingStep",
+]

@@ -24,7 +24,7 @@ class Proposed(NamedTuple):
 
     state: Any  # (n,)
     error: Any  # (n * n_error_estimates,), in units of y
-    counters: Any  # (2,): iterations of Newton's method and of the linear solver
+    counters: Any  # (n_counters,): see `StepAlgorithm`
 
 
 @frozen
@@ -40,13 +40,18 @@ class StepFunctions:
     step : callable
         ``step(memory, launch, t, h, state, parameters, proposed) -> failure``: attempts a
         step of signed size `h`. Reads `state` (n,) and `parameters` (m,); writes what is
-        `Proposed`: the counters at its end, and only if it `iterates`. `failure` is 0 in
+        `Proposed`: the counters at its end, if it has any. `failure` is 0 in
         lanes whose equations were solved, elsewhere the code of a `RunStatus`: the step is then
         rejected, and if none of any size can be made, the run ends with that
         status.
     commit : callable
         ``commit(memory, accept)``, after every attempt: keeps or
         drops what the algorithm carries, per lane.
+    control : callable or None
+        ``control(memory, launch, norm_squared, dt, accept_step)``, between a `step` and its
+        `commit`: judges an attempt whose scaled error has the squared norm `norm_squared`. It
+        writes ``accept_step[0]`` (1 accept, 0 reject) and the next size ``dt[0]`` > 0. None
+        unless the method `controls_steps`.
     restore : callable or None
         ``restore(memory, launch, t, h, state, parameters, fresh) -> found``, before `start` of a
         run that goes on behind a break, at `t`, in the lanes of the mask `fresh`: it makes `state`
@@ -57,6 +62,7 @@ class StepFunctions:
     start: Callable
     step: Callable
     commit: Callable
+    control: Callable | None = None
     restore: Callable | None = None
 
 
@@ -75,13 +81,13 @@ class Inside(NamedTuple):
 
 
 class StepAlgorithm(CUDAFactory):
-    """Base of the algorithm families: one step of a tableau of its kind, for a system.
+    """Base of the algorithm families: one step of a method of its kind, for a system.
 
     A family implements `_compose`; what it finds there are the attributes below.
 
     Parameters
     ----------
-    tableau : Tableau
+    tableau : Method
     system : SystemComponent
         The right-hand side.
     dtype : dtype
@@ -106,8 +112,13 @@ class StepAlgorithm(CUDAFactory):
         Evaluations in each Newton iteration.
     jacobians_per_step, factorizations_per_step : int
         Evaluations of the Jacobian, and LU factorizations, in each `step`.
+    rhs_per_stiff_step, jacobians_per_stiff_step, factorizations_per_stiff_step : int or None
+        The same of steps that it counts as stiff, where it switches between two kinds.
     iterates : bool
         Steps differ in work, and count it.
+    n_counters : int
+        What it counts of a step: iterations of Newton's method and of the linear solver, if it
+        `iterates`; where it switches also whether the step was a stiff one.
     default_controller : str
         The step-size controller that suits the family, where errors are estimated.
     followed : bool
@@ -129,6 +140,9 @@ class StepAlgorithm(CUDAFactory):
     rhs_per_iteration: int = 0
     jacobians_per_step: int = 0
     factorizations_per_step: int = 0
+    rhs_per_stiff_step: int | None = None
+    jacobians_per_stiff_step: int | None = None
+    factorizations_per_stiff_step: int | None = None
     iterates: bool = False
 
     def __init__(
@@ -148,7 +162,7 @@ class StepAlgorithm(CUDAFactory):
         self.per_component = per_component
         self.order, self.error_order = tableau.order, tableau.error_order
         self.proportional_below = tableau.error_proportional_below
-        self.n_error_estimates = int(tableau.error_weights is not None)
+        self.n_error_estimates = int(tableau.has_error_estimate)
         self._compose()
 
     @classmethod
@@ -171,6 +185,15 @@ class StepAlgorithm(CUDAFactory):
     def restores(self) -> bool:
         """Whether states may jump behind a break, and are made consistent there."""
         return False
+
+    @property
+    def n_counters(self) -> int:
+        return 2 if self.iterates else 0
+
+    @property
+    def controls_steps(self) -> bool:
+        """Whether it chooses the size of its steps, and has a `control`."""
+        return self.tableau.controls_steps
 
     @property
     def keeps_stages(self) -> bool:
@@ -205,9 +228,9 @@ class StepAlgorithm(CUDAFactory):
         value, slope = extension.values_at(theta), extension.slopes_at(theta)
         return Inside(self._stage_terms(value), self._stage_terms(slope))
 
-    @abstractmethod
     def _stage_terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
         """Return (offset in the stages' buffer, weight) of a weighted sum over all stages."""
+        raise NotImplementedError(f"{type(self).__name__} has no stages to add up")
 
     def build_inside(self, context: BuildContext, theta: float) -> Callable:
         """Return ``inside(memory, h, state, i) -> (value, slope)``, between `step` and `commit`.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import ClassVar
 
 from attrs import frozen
 
@@ -33,6 +34,7 @@ class ERKStep(StepAlgorithm):
         "start", "first_stage", "stages", "solution", "error_estimate", "inside", "commit",
     )  # fmt: skip
     stages_in = ("stage_rhs", True)
+    shows_rate: ClassVar[bool] = False  # `build_rate` is asked for
     entries = {  # noqa: RUF012
         "start": ("start",),
         "step": ("first_stage", "stages", "solution", "error_estimate"),
@@ -54,7 +56,11 @@ class ERKStep(StepAlgorithm):
         self.n_error_estimates = sum(weights is not None for weights in estimates)
         self.rhs_per_start = int(tableau.fsal)
         self.rhs_per_step = tableau.n_stages - int(tableau.fsal)
-        self.slots = stage_slots(tableau, kept=self._kept_rows())
+        # What tells the largest rate is read after the step, and so may the solution inside it be.
+        also = (
+            (tableau.a[-2], [0.0] * (tableau.n_stages - 2) + [1.0, 1.0]) if self.shows_rate else ()
+        )
+        self.slots = stage_slots(tableau, kept=[*self._kept_rows(), *also])
         # Stages that points inside alone need come after those of the step.
         first = max(self.slots) + 1
         added = tableau.dense.nodes if self.is_read else ()
@@ -246,6 +252,45 @@ class ERKStep(StepAlgorithm):
             return backend.device(nothing)
         first, second = totals[0], totals[-1]
         return backend.device(one if len(totals) == 1 else two)
+
+    def build_rate(self, context: BuildContext, scale: Callable) -> Callable:
+        """Return ``rate(memory, launch, h, state, solution)``, between `step` and `commit`.
+
+        The square of h times the largest rate of the system, as the last two stages show it, which
+        are both at the step's end (Hairer & Wanner II, IV.2): the difference of their derivatives
+        over that of their arguments. `scale` is that of `build_scale`.
+        """
+        backend, n, allocate = context.backend, self.n_states, context.allocator("stage_rhs")
+        last, other = self.slots[-1] * n, self.slots[-2] * n
+        pairs = zip(self.tableau.a[-1], self.tableau.a[-2], strict=True)
+        apart = backend.weighted_sum(self._terms([a - b for a, b in pairs]))
+        zero, one = backend.constant(0.0), backend.constant(1.0)
+
+        def rate(memory, launch, h, state, solution):
+            stage_rhs = allocate(memory, None)
+            slopes, arguments = h * zero, h * zero
+            for i in range(n):
+                weight = scale(launch, i, state[i], solution[i])
+                slope = (stage_rhs[last + i] - stage_rhs[other + i]) / weight
+                argument = apart(stage_rhs, i) / weight
+                slopes, arguments = slopes + slope * slope, arguments + argument * argument
+            return select(arguments > zero, slopes / select(arguments > zero, arguments, one), zero)
+
+        return backend.device(rate)
+
+    def build_resume(self, context: BuildContext) -> Callable:
+        """Return ``resume(memory, mask, slopes)``, after `commit`, of an FSAL method.
+
+        In the lanes of a mask the next step's first derivative is that of a buffer.
+        """
+        n, alloc_cache = self.n_states, context.allocator("stage_cache")
+
+        def resume(memory, mask, slopes):
+            cache = alloc_cache(memory, None)
+            for i in range(n):
+                cache[i] = select(mask, slopes[i], cache[i])
+
+        return context.backend.device(resume)
 
     def _build_commit(self, context: BuildContext) -> Callable:
         enter = context.phase("commit")

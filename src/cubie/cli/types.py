@@ -28,9 +28,9 @@ def complete_file(ctx, param, incomplete: str) -> list[CompletionItem]:
 
 def complete_method(ctx, param, incomplete: str) -> list[CompletionItem]:
     """Complete the name of a method."""
-    from cubie.tableaus import all_tableaus
+    from cubie.tableaus import all_methods
 
-    return starting(all_tableaus(), incomplete.lower())
+    return starting(all_methods(), incomplete.lower())
 
 
 def _device_names() -> list[str]:

@@ -29,7 +29,7 @@ LARGEST_EXPONENT = 60.0
 NO_PREVIOUS_STEP = -1000.0  # log2 of a previous size that never limits the next
 
 
-def _within(low: float, high: float, *, or_high: bool = False):
+def within(low: float, high: float, *, or_high: bool = False):
     def check(instance, attribute, value):
         if not (isinstance(value, float) and (low < value < high or (or_high and value == high))):
             bound = f"at most {high:g}" if or_high else f"below {high:g}"
@@ -52,14 +52,12 @@ class BoundedSettings:
         Bounds of one change of the step size.
     """
 
-    safety: float = field(
-        default=0.9, converter=as_float, validator=_within(0.0, 1.0, or_high=True)
-    )
-    min_factor: float = field(default=0.2, converter=as_float, validator=_within(0.0, 1.0))
-    max_factor: float = field(default=10.0, converter=as_float, validator=_within(1.0, 1e6))
+    safety: float = field(default=0.9, converter=as_float, validator=within(0.0, 1.0, or_high=True))
+    min_factor: float = field(default=0.2, converter=as_float, validator=within(0.0, 1.0))
+    max_factor: float = field(default=10.0, converter=as_float, validator=within(1.0, 1e6))
 
 
-_GAIN = _within(-10.0, 10.0)
+_GAIN = within(-10.0, 10.0)
 
 
 @frozen

@@ -13,7 +13,7 @@ import numpy as np
 
 from cubie.backend import KernelOutputs, OutputBlock, OutputLayout
 from cubie.launch.capacity import Free, Kept, no_device
-from cubie.run.parts import N_ATTEMPT_COUNTERS, N_ITERATION_COUNTERS
+from cubie.run.parts import N_ATTEMPT_COUNTERS, OF_ALGORITHM
 from cubie.run.saving import SaveMode, Sizes
 from cubie.status import RunStatus
 
@@ -21,7 +21,7 @@ from cubie.status import RunStatus
 class PerRun(NamedTuple):
     """How many numbers are kept of each run, beside its points."""
 
-    counters: int = N_ATTEMPT_COUNTERS + N_ITERATION_COUNTERS
+    counters: int = N_ATTEMPT_COUNTERS + len(OF_ALGORITHM)
     summaries: int = 0  # slots
 
 

@@ -31,10 +31,16 @@ class Work:
     rhs_per_reading: int
     jacobians_per_step: int
     factorizations_per_step: int
+    stiff: tuple[int, int, int] | None = None  # the last but one of these, of stiff steps
 
     @classmethod
     def of(cls, algorithm: StepAlgorithm, rhs_for_first_step: int) -> Work:
         """Read it off an algorithm; `rhs_for_first_step` finds the size of the first step."""
+        stiff = (
+            algorithm.rhs_per_stiff_step,
+            algorithm.jacobians_per_stiff_step,
+            algorithm.factorizations_per_stiff_step,
+        )
         return cls(
             algorithm.rhs_per_start + rhs_for_first_step,
             algorithm.rhs_per_step,
@@ -42,7 +48,15 @@ class Work:
             algorithm.rhs_per_reading,
             algorithm.jacobians_per_step,
             algorithm.factorizations_per_step,
+            None if None in stiff else stiff,  # pyright: ignore[reportArgumentType]
         )
+
+    def of_steps(self, number: int, attempts: Any, n_stiff: Any) -> Any:
+        """Return what all steps evaluate: the right-hand side, its Jacobian, or factors."""
+        each = (self.rhs_per_step, self.jacobians_per_step, self.factorizations_per_step)[number]
+        if self.stiff is None:
+            return attempts * each
+        return (attempts - n_stiff) * each + n_stiff * self.stiff[number]
 
 
 @frozen
@@ -139,6 +153,8 @@ class Result:
         Accepted and rejected steps.
     n_newton, n_linear : int *
         Iterations of Newton's method, and of an iterative linear solver.
+    n_stiff : int *
+        Steps that ``method="auto"`` made by its implicit method, accepted or not.
     status : int *
         A `RunStatus`: 0 success, negative for failures.
     success : bool *
@@ -179,6 +195,7 @@ class Result:
     n_newton = _counter("newton")
     n_linear = _counter("linear")
     _n_read = _counter("read")
+    n_stiff = _counter("stiff")
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is computed when it is asked for."""
@@ -243,18 +260,22 @@ class Result:
 
     @cached_property
     def nfev(self) -> Any:
-        work, attempts = self._kind.work, self.n_steps + self.n_rejected
-        rhs = work.rhs_at_start + attempts * work.rhs_per_step
+        work = self._kind.work
+        rhs = work.rhs_at_start + self._of_steps(0)
         rhs += self.n_newton * work.rhs_per_iteration
         return rhs + self._n_read * work.rhs_per_reading
 
     @cached_property
     def njev(self) -> Any:
-        return (self.n_steps + self.n_rejected) * self._kind.work.jacobians_per_step
+        return self._of_steps(1)
 
     @cached_property
     def nlu(self) -> Any:
-        return (self.n_steps + self.n_rejected) * self._kind.work.factorizations_per_step
+        return self._of_steps(2)
+
+    def _of_steps(self, number: int) -> Any:
+        attempts = self.n_steps + self.n_rejected
+        return self._kind.work.of_steps(number, attempts, self.n_stiff)
 
     @cached_property
     def status(self) -> Any:

@@ -15,12 +15,7 @@ from cubie.run.driving import build_keeping
 from cubie.run.faults import build_faults
 from cubie.run.inside import build_read
 from cubie.run.observing import build_observe
-from cubie.run.parts import (
-    N_ATTEMPT_COUNTERS,
-    N_ITERATION_COUNTERS,
-    Progress,
-    RunParts,
-)
+from cubie.run.parts import N_ATTEMPT_COUNTERS, Progress, RunParts
 from cubie.run.saving import Point, SaveMode, Taken, build_saving
 from cubie.run.summaries.tracking import build_tracking
 from cubie.status import RunStatus
@@ -47,7 +42,7 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     constant = backend.constant
     algorithm = loop.child_functions(context, "algorithm")
     step, commit = algorithm.step, algorithm.commit
-    control = loop.child_functions(context, "controller").control
+    control, keep_plan = _build_control(loop, context)
     observe = build_observe(loop, context)
     read = build_read(loop, context, observe)
     save = build_saving(loop.save_mode, backend, loop.kept, observe, read).save
@@ -63,7 +58,6 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     keeping = build_keeping(loop, context)
     begin_drivers, commit_drivers = keeping.begin, keeping.commit
     outcome = _build_outcome(loop, backend)
-    regain = backend.device(_regain if _lands_on_the_way(loop) else _nothing_to_regain)
     count = backend.device(_build_count(loop))
     begin, enter_step = context.phase("begin"), context.phase("step")
     enter_control = context.phase("control")
@@ -90,9 +84,9 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         usable = finite & (failure == 0)
         judged = select(usable, norm_squared, reject_always)
         accept_step[0] = select(settled, 1, 0)
-        control(memory, ahead.h, judged, dt, accept_step)
+        control(memory, launch, ahead.h, judged, dt, accept_step)
         accept = usable & (accept_step[0] != 0) & active
-        regain(accept, ahead, dt)
+        keep_plan(accept, ahead, dt)
         enter_save(memory)
         point = Point(proposed.state, lane.proposed_observables, lane)
         at_point = is_point(launch, at, ahead.lands)
@@ -122,19 +116,34 @@ def _lands_on_the_way(loop: RunParts) -> bool:
     return loop.save_mode is SaveMode.STOPS or loop.system.breakpoints
 
 
-def _regain(accept, ahead, dt):
-    # A step cut short to land says nothing against the size planned before.
-    dt[0] = select(accept & ahead.lands, maximum(dt[0], ahead.planned), dt[0])
+def _build_control(loop: RunParts, context: BuildContext) -> tuple[Callable, Callable]:
+    """Return who judges an attempt, and what becomes of a size that was planned before."""
+    device = context.backend.device
+    of_controller = loop.child_functions(context, "controller").control
+    of_algorithm = loop.child_functions(context, "algorithm").control
 
+    def by_controller(memory, launch, h, judged, dt, accept_step):
+        of_controller(memory, h, judged, dt, accept_step)
 
-def _nothing_to_regain(accept, ahead, dt):
-    pass
+    def by_algorithm(memory, launch, h, judged, dt, accept_step):
+        of_algorithm(memory, launch, judged, dt, accept_step)
+
+    def keep_plan(accept, ahead, dt):
+        # A step cut short to land says nothing against the size planned before.
+        dt[0] = select(accept & ahead.lands, maximum(dt[0], ahead.planned), dt[0])
+
+    def forget_plan(accept, ahead, dt):
+        pass
+
+    if loop.algorithm.controls_steps:
+        return device(by_algorithm), device(forget_plan)
+    return device(by_controller), device(keep_plan if _lands_on_the_way(loop) else forget_plan)
 
 
 def _build_count(loop: RunParts) -> Callable:
     """Count an attempt, and the iterations that it took."""
     first = N_ATTEMPT_COUNTERS
-    n_counters = first + (N_ITERATION_COUNTERS if loop.algorithm.iterates else 0)
+    n_counters = first + loop.algorithm.n_counters
 
     def count(active, accept, counters, proposed_counters):
         counters[0] = select(accept, counters[0] + 1, counters[0])

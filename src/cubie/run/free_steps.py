@@ -26,7 +26,7 @@ from cubie.run.clock import build_clock, time_of
 from cubie.run.inside import build_before_point
 from cubie.run.parts import Lane, RunParts
 from cubie.run.saving import SaveMode
-from cubie.tableaus import Tableau
+from cubie.tableaus import Method
 
 # Steps between two looks at the result, at most; a power of two. Half as many are tried where
 # a stop is too near, or a result was not finite.
@@ -35,7 +35,7 @@ LONGEST = 64
 
 def may_take_free_steps(
     algorithm: type[StepAlgorithm],
-    tableau: Tableau,
+    tableau: Method,
     adaptive: bool,
     save_mode: SaveMode,
     followed: bool,

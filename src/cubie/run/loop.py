@@ -40,7 +40,7 @@ class IVPLoop(RunParts):
             self.per_component,
             self.system.n_states,
             self.system.n_parameters,
-            self.algorithm.iterates,
+            self.algorithm.n_counters,
             FULL_COUNTER,
             self.algorithm.proportional_below,
             self.tracking,
@@ -268,4 +268,4 @@ class IVPLoop(RunParts):
                     store_run(outputs.counters, i * n_runs, run, active, total)
                     counters[i] = select(active, 0, counters[i])
 
-        return backend.device(empty_full if self.algorithm.iterates else nothing)
+        return backend.device(empty_full if self.algorithm.n_counters else nothing)

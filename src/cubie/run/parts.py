@@ -21,10 +21,12 @@ from cubie.systems.component import SystemComponent
 from cubie.systems.drivers.calls import n_kept
 from cubie.systems.observables.component import ObservablesComponent
 
-# What a run counts: attempts, iterations where the algorithm iterates, and steps that points were
-# read off, where that takes evaluations of the right-hand side.
-OF_ATTEMPTS, OF_ITERATIONS, OF_READING = ("steps", "rejected"), ("newton", "linear"), ("read",)
-N_ATTEMPT_COUNTERS, N_ITERATION_COUNTERS = len(OF_ATTEMPTS), len(OF_ITERATIONS)
+# What a run counts: attempts, what its algorithm counts (iterations where it iterates, stiff steps
+# where it switches), and steps that points were read off, where that takes evaluations of the
+# right-hand side.
+OF_ATTEMPTS, OF_READING = ("steps", "rejected"), ("read",)
+OF_ALGORITHM = ("newton", "linear", "stiff")
+N_ATTEMPT_COUNTERS = len(OF_ATTEMPTS)
 
 
 class Lane(NamedTuple):
@@ -116,6 +118,8 @@ class RunParts(CUDAFactory):
         calls = {"start": "start", "step": "step", "inside": "summarise", "commit": "commit"}
         if algorithm.restores:
             calls = {"restore": "start", **calls}
+        if algorithm.controls_steps:
+            calls = {**calls, "control": "control"}
         self.add_child(algorithm, during=calls)
         self.add_child(controller, during={"start": "start", "control": "control"})
         if observables is not None:
@@ -199,13 +203,13 @@ class RunParts(CUDAFactory):
             access_weight=2.0,
         )
         self.register_buffer("counters", self.n_counters, dtype=np.int32, access_weight=2.0)
-        # Iterations of the solvers inside a step: explicit methods have none.
+        # What an algorithm counts of a step, such as iterations: explicit methods nothing.
         self.register_buffer(
             "proposed_counters",
-            N_ITERATION_COUNTERS,
+            self.algorithm.n_counters,
             dtype=np.int32,
             phases=proposed,
-            enabled=self.algorithm.iterates,
+            enabled=self.algorithm.n_counters > 0,
         )
         self.register_buffer("dt", 1, access_weight=4.0)
         # From one attempt to the next its verdict goes as a mask.
@@ -216,9 +220,9 @@ class RunParts(CUDAFactory):
     @property
     def counter_names(self) -> tuple[str, ...]:
         """What a lane counts, in the order of its counters."""
-        iterations = OF_ITERATIONS if self.algorithm.iterates else ()
+        own = OF_ALGORITHM[: self.algorithm.n_counters]
         is_read = self.save_mode is SaveMode.TIMES and self.algorithm.rhs_per_reading
-        return (*OF_ATTEMPTS, *iterations, *(OF_READING if is_read else ()))
+        return (*OF_ATTEMPTS, *own, *(OF_READING if is_read else ()))
 
     @property
     def n_counters(self) -> int:

@@ -1,4 +1,4 @@
-"""Every tableau by name."""
+"""Every method by name."""
 
 import difflib
 from collections.abc import Mapping
@@ -7,6 +7,7 @@ from importlib import import_module
 from types import MappingProxyType
 
 from cubie.errors import CubieError
+from cubie.tableaus.method import Method
 from cubie.tableaus.tableau import Tableau
 
 FAMILIES = {
@@ -15,32 +16,41 @@ FAMILIES = {
     "dirk": "DIAGONALLY_IMPLICIT",
     "firk": "FULLY_IMPLICIT",
     "rosenbrock": "ROSENBROCK",
+    "multistep": "MULTISTEP",
+    "switching": "SWITCHING",
 }
-"""Module of each family, and its tuple of tableaus there."""
+"""Module of each family, and its tuple of methods there."""
 
 
 INSTEAD: Mapping[str, str] = dict.fromkeys(
-    ("lsoda", "bdf", "vode", "cvode", "adams", "odeint"),
-    "methods of several steps are not here. For stiff systems choose 'rodas5p' or "
+    ("vode", "cvode", "adams", "odeint"),
+    "the method of several steps here is 'bdf'. For stiff systems also choose 'rodas5p' or "
     "'radau_iia_5', for others 'tsit5' or 'dop853'.",
 )
 """What stands in for methods of other packages, by their names in lower case."""
 
 
 @cache
-def _family(module: str) -> tuple[Tableau, ...]:
-    """Return the tableaus of one module; made on first use, since exact checks take time."""
+def _family(module: str) -> tuple[Method, ...]:
+    """Return the methods of one module; made on first use, since exact checks take time."""
     return getattr(import_module(f"cubie.tableaus.{module}"), FAMILIES[module])
 
 
 @cache
+def all_methods() -> Mapping[str, Method]:
+    """Return every method under its name."""
+    return MappingProxyType({m.name: m for module in FAMILIES for m in _family(module)})
+
+
+@cache
 def all_tableaus() -> Mapping[str, Tableau]:
-    """Return every tableau under its name."""
-    return MappingProxyType({t.name: t for module in FAMILIES for t in _family(module)})
+    """Return every method that is made of stages, under its name."""
+    found = all_methods().items()
+    return MappingProxyType({name: m for name, m in found if isinstance(m, Tableau)})
 
 
 class UnknownTableau(CubieError, ValueError):
-    """A method name that is neither a tableau's name nor an alias.
+    """A method's name that is neither one here nor an alias.
 
     Of methods that SciPy has and this package has not, it says what takes their place.
 
@@ -70,27 +80,27 @@ def _spelling(name: str) -> str:
 
 @cache
 def _known_names() -> dict[str, str]:
-    """Map every accepted spelling, aliases included, to the tableau's name."""
+    """Map every accepted spelling, aliases included, to the method's name."""
     known: dict[str, str] = {}
-    for tableau in all_tableaus().values():
-        for name in (tableau.name, *tableau.aliases):
-            other = known.setdefault(_spelling(name), tableau.name)
-            if other != tableau.name:
-                raise ValueError(f"`{name}` names both `{other}` and `{tableau.name}`")
+    for method in all_methods().values():
+        for name in (method.name, *method.aliases):
+            other = known.setdefault(_spelling(name), method.name)
+            if other != method.name:
+                raise ValueError(f"`{name}` names both `{other}` and `{method.name}`")
     return known
 
 
-def get_tableau(name: str | Tableau) -> Tableau:
-    """Return the tableau with this name or alias, in any case; a tableau returns itself.
+def get_method(name: str | Method) -> Method:
+    """Return the method with this name or alias, in any case; a method returns itself.
 
     Raises
     ------
     UnknownTableau
         Naming the nearest name and listing all of them.
     TypeError
-        If `name` is neither text nor a tableau.
+        If `name` is neither text nor a method.
     """
-    if isinstance(name, Tableau):
+    if isinstance(name, Method):
         return name
     if not isinstance(name, str):
         hint = f"; write {name.__name__!r}" if isinstance(name, type) else ""
@@ -99,18 +109,32 @@ def get_tableau(name: str | Tableau) -> Tableau:
         )
     spelling = _spelling(name)
     for module in FAMILIES:
-        for tableau in _family(module):
-            if spelling in map(_spelling, (tableau.name, *tableau.aliases)):
-                return tableau
+        for method in _family(module):
+            if spelling in map(_spelling, (method.name, *method.aliases)):
+                return method
     known = _known_names()
     nearest = difflib.get_close_matches(spelling, known, n=1, cutoff=0.0)[0]
-    raise UnknownTableau(name, nearest, tuple(all_tableaus()))
+    raise UnknownTableau(name, nearest, tuple(all_methods()))
 
 
-def known_tableau(tableau: Tableau) -> Tableau:
-    """Return the catalogue's own object for a copy of one that it has, else the tableau."""
+def get_tableau(name: str | Tableau) -> Tableau:
+    """Return the coefficients of a method that is made of stages; see `get_method`.
+
+    Raises
+    ------
+    TypeError
+        Also for a method that is not.
+    """
+    method = get_method(name)
+    if not isinstance(method, Tableau):
+        raise TypeError(f"`{method.name}` is no method of stages, and has no tableau")
+    return method
+
+
+def known_method(method: Method) -> Method:
+    """Return the catalogue's own object for a copy of one that it has, else the method."""
     try:
-        found = get_tableau(tableau.name)
+        found = get_method(method.name)
     except UnknownTableau:
-        return tableau
-    return found if found == tableau else tableau
+        return method
+    return found if found == method else method

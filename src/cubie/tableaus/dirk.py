@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from cubie.tableaus.exact import difference, lower, polynomial_root, square_root, vector
 from cubie.tableaus.kinds import DIRKTableau
-from cubie.tableaus.tableau import Stability
+from cubie.tableaus.method import Stability
 
 BACKWARDS_EULER = DIRKTableau(
     name="backwards_euler",

@@ -6,7 +6,7 @@ Equations I, 2nd edition.
 
 from cubie.tableaus.exact import lower
 from cubie.tableaus.kinds import ERKTableau
-from cubie.tableaus.tableau import Stability
+from cubie.tableaus.method import Stability
 from cubie.tableaus.tsitouras import TSIT5
 
 EULER = ERKTableau(

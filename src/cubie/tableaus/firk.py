@@ -23,7 +23,7 @@ from cubie.tableaus.exact import (
     transpose,
 )
 from cubie.tableaus.kinds import FIRKTableau
-from cubie.tableaus.tableau import Stability
+from cubie.tableaus.method import Stability
 
 _UNIT = 10**DIGITS
 

@@ -6,7 +6,7 @@ edition.
 
 from cubie.tableaus.exact import difference, lower, vector
 from cubie.tableaus.kinds import ERKTableau
-from cubie.tableaus.tableau import Stability
+from cubie.tableaus.method import Stability
 
 _VERN7_B = vector(
     """0.04715561848627222170431765108838175679569 0 0

@@ -2,7 +2,7 @@
 
 from fractions import Fraction
 from functools import cached_property
-from typing import Self
+from typing import ClassVar, Self
 
 from attrs import converters, evolve, field, frozen
 
@@ -84,6 +84,8 @@ class ImplicitTableau(Tableau):
         is then filtered by ``(I - h*smoothing*J)**-1``, so that it stays bounded on
         stiff components (Hairer & Wanner II, IV.8, eq. 8.17-8.20).
     """
+
+    implicit: ClassVar[bool] = True
 
     error_start_weight_exact: Fraction | None = field(
         alias="error_start_weight", default=None, converter=converters.optional(exact), repr=False
@@ -219,6 +221,8 @@ class RosenbrockTableau(Tableau):
     d : (n_stages,) numbers
         Row sums of Gamma: weights of ``df/dt``.
     """
+
+    implicit: ClassVar[bool] = True
 
     gamma_exact: Fraction = field(alias="gamma", converter=exact, repr=False)
     C_exact: Matrix = field(alias="C", converter=matrix, repr=False)

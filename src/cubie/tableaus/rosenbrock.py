@@ -7,7 +7,7 @@ from fractions import Fraction
 
 from cubie.tableaus.exact import lower, square_root, vector
 from cubie.tableaus.kinds import RosenbrockTableau, rosenbrock_from_book
-from cubie.tableaus.tableau import Stability
+from cubie.tableaus.method import Stability
 
 
 def _ros3p() -> RosenbrockTableau:

@@ -1,49 +1,24 @@
 """What every Runge-Kutta tableau is, and the checks it passes when it is made."""
 
-from enum import Enum
 from fractions import Fraction
 from functools import cached_property
-from typing import NoReturn, Self
+from typing import Self
 
 import numpy as np
-from attrs import converters, evolve, field, fields, frozen, validators
+from attrs import converters, evolve, field, fields, frozen
 
 from cubie.tableaus.bootstrapped import DenseOutput
 from cubie.tableaus.continuous import Interpolant, continuous_extension
 from cubie.tableaus.exact import Matrix, Vector, float_rows, floats, matrix, vector
+from cubie.tableaus.method import Method
 
 # Tables in the literature carry at least sixteen digits, so their sums close to this, relative
 # to the size of what is summed. Fractions close exactly.
 TOLERANCE = Fraction(1, 10**14)
 
 
-class Stability(Enum):
-    """Behaviour on y' = lambda*y with Re(lambda) < 0 (Hairer & Wanner II, IV.3)."""
-
-    CONDITIONAL = "conditionally stable"
-    A = "A-stable"
-    L = "L-stable"
-
-
-class TableauError(ValueError):
-    """A tableau that cannot be what it claims to be.
-
-    Attributes
-    ----------
-    tableau : str
-        Name of the tableau.
-    rule : str
-        The rule that broke, in one phrase.
-    """
-
-    def __init__(self, tableau: str, rule: str, detail: str) -> None:
-        super().__init__(f"tableau `{tableau}`: {rule}: {detail}")
-        self.tableau = tableau
-        self.rule = rule
-
-
 @frozen(kw_only=True)
-class Tableau:
+class Tableau(Method):
     """Coefficients of a one-step method; the common part of every kind.
 
     Coefficients are given as text, integers or fractions and kept exactly
@@ -90,25 +65,16 @@ class Tableau:
         Naming the rule that the coefficients break.
     """
 
-    name: str = field(validator=validators.matches_re(r"[a-z][a-z0-9_]*"))
     a_exact: Matrix = field(alias="a", converter=matrix, repr=False)
     b_exact: Vector = field(alias="b", converter=vector, repr=False)
     c_exact: Vector = field(alias="c", converter=vector, repr=False)
-    order: int = field(validator=validators.ge(1))
-    stability: Stability = field(validator=validators.instance_of(Stability))
-    source: str = field(validator=validators.min_len(1), repr=False)
     error_weights_exact: Vector | None = field(
         alias="error_weights", default=None, converter=converters.optional(vector), repr=False
-    )
-    error_order: int | None = None
-    error_proportional_below: float | None = field(
-        default=None, validator=validators.optional(validators.gt(0.0))
     )
     interpolant_exact: Matrix | None = field(
         alias="interpolant", default=None, converter=converters.optional(matrix), repr=False
     )
     interpolant_order: int | None = field(default=None, repr=False)
-    aliases: tuple[str, ...] = field(default=(), converter=tuple, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._check_shapes()
@@ -156,6 +122,10 @@ class Tableau:
         """The solution inside a step where points are read off it: `continuous`, or better."""
         return self._dense()
 
+    @property
+    def dense_order(self) -> int | None:
+        return self.dense.order
+
     def _dense(self) -> DenseOutput:
         return DenseOutput((), (), self.continuous)
 
@@ -191,9 +161,6 @@ class Tableau:
         """Return the growth factor R(z) of the solution on y' = lambda*y, with z = h*lambda."""
         stages = np.eye(self.n_stages) - z * np.array(self.a)
         return complex(1 + z * np.dot(self.b, np.linalg.solve(stages, np.ones(self.n_stages))))
-
-    def _fail(self, rule: str, detail: str) -> NoReturn:
-        raise TableauError(self.name, rule, detail)
 
     def _require_zero(self, terms: Vector, total: Fraction | int, rule: str, where: str) -> None:
         """Check that `terms` sum to `total`, within the digits that tables carry."""

@@ -6,7 +6,7 @@ the ones its users (among them diffrax and OrdinaryDiffEq.jl) carry.
 
 from cubie.tableaus.exact import difference, lower, polynomial_product, vector
 from cubie.tableaus.kinds import ERKTableau
-from cubie.tableaus.tableau import Stability
+from cubie.tableaus.method import Stability
 
 _A = lower(
     [
