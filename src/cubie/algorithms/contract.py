@@ -261,7 +261,7 @@ class StepAlgorithm(CUDAFactory):
     @property
     def rhs_per_reading(self) -> int:
         """Evaluations of the right-hand side where points are read off a step."""
-        return len(self.tableau.dense.nodes)
+        return len(self.tableau.dense.nodes) if self.is_read else 0
 
     def build_polynomial(self, context: BuildContext) -> Callable:
         """Return ``polynomial(memory, t, h, state, given, scratch, coefficients)``.
