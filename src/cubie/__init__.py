@@ -56,3 +56,15 @@ __all__ = [
     "solve_ivp",
     "time_above",
 ]
+
+
+def __getattr__(name: str) -> str:
+    """Return `__version__`, which takes a look at the installed files."""
+    if name != "__version__":
+        raise AttributeError(f"module 'cubie' has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("cubie")
+    except PackageNotFoundError:  # the sources alone are on the path
+        return "0+unknown"

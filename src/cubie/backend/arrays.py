@@ -24,7 +24,7 @@ class KernelInputs(NamedTuple):
     # look at it
     time_span: Any  # (4,) dtype
     tolerances: Any  # rtol then atol; (2,) or (2 n,) dtype
-    step_limits: Any  # (2,) dtype: first step, largest step
+    step_limits: Any  # (3,) dtype: first step, largest step, smallest step
     limits: Any  # (5,) int64: attempted steps every run may use; times to save; `Stops.shape`
     stops: Any  # dtype: [field][stop][column], see `cubie.launch.stops.Stops`
     # int32: [stop][column], see there; with breaks also [column], attempted steps of that run

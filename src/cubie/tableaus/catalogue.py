@@ -6,7 +6,7 @@ from functools import cache
 from importlib import import_module
 from types import MappingProxyType
 
-from cubie.errors import CubieError
+from cubie.errors import CubieError, few
 from cubie.tableaus.tableau import Tableau
 
 FAMILIES = {
@@ -56,9 +56,9 @@ class UnknownTableau(CubieError, ValueError):
 
     def __init__(self, given: str, nearest: str, names: tuple[str, ...]) -> None:
         told = INSTEAD.get(_spelling(given), f"did you mean {nearest!r}?")
-        super().__init__(
-            f"no method is called {given!r}; {told} The methods are: {', '.join(names)}"
-        )
+        listed, more = few(_spelling(given), names)
+        which = "The methods are" if not more else f"Of {len(names)} methods the nearest are"
+        super().__init__(f"no method is called {given!r}; {told} {which}: {', '.join(listed)}")
         self.given = given
         self.nearest = nearest
         self.names = names
@@ -83,6 +83,8 @@ def _known_names() -> dict[str, str]:
 def get_tableau(name: str | Tableau) -> Tableau:
     """Return the tableau with this name or alias, in any case; a tableau returns itself.
 
+    A class of solvers of SciPy's, such as `scipy.integrate.RK45`, is taken by its name.
+
     Raises
     ------
     UnknownTableau
@@ -92,6 +94,8 @@ def get_tableau(name: str | Tableau) -> Tableau:
     """
     if isinstance(name, Tableau):
         return name
+    if _is_of_scipy(name):
+        name = name.__name__
     if not isinstance(name, str):
         hint = f"; write {name.__name__!r}" if isinstance(name, type) else ""
         raise TypeError(
@@ -105,6 +109,11 @@ def get_tableau(name: str | Tableau) -> Tableau:
     known = _known_names()
     nearest = difflib.get_close_matches(spelling, known, n=1, cutoff=0.0)[0]
     raise UnknownTableau(name, nearest, tuple(all_tableaus()))
+
+
+def _is_of_scipy(given: object) -> bool:
+    """Tell whether something is one of SciPy's classes of solvers, which have methods' names."""
+    return isinstance(given, type) and given.__module__.startswith("scipy.integrate.")
 
 
 def known_tableau(tableau: Tableau) -> Tableau:
