@@ -75,7 +75,7 @@ class RunSettings:
     method: Tableau = field(eq=id)
     step_controller: str | None = None
     save_mode: SaveMode = SaveMode.FINAL
-    per_component: Tolerances | bool = False
+    per_component: Any = False
     first_step_given: bool = False
     min_step_given: bool = False
     breakpoints: bool = False

@@ -12,7 +12,7 @@ from typing import Any
 # SciPy's own defaults for what is not here: saying them asks for nothing.
 USUAL: Mapping[str, Any] = {"dense_output": False, "events": None}
 
-_SAVE = "Give the times as t_eval=; without it a batch keeps its final state, save='steps' every step."
+_SAVE = "Give the times as t_eval=; without it a batch keeps final states, save='steps' every step."
 _STEP = "Give first_step=; a method without an error estimate, such as 'rk4', keeps it throughout."
 _TOLERANCES = "Give rtol= and atol=, a number or one for each state."
 _CONTROLLER = (
@@ -21,20 +21,24 @@ _CONTROLLER = (
 )
 _METHOD = "Give method=, a name such as 'tsit5', 'dop853', 'kvaerno5' or 'rodas5p'."
 _ARGS = "Give args=, a tuple; NumPy arrays in it sweep over the runs."
+_EVENTS = (
+    "A run ends at the end of t_span or where it fails: save at many times with t_eval, and "
+    "look for the event between two of them."
+)
 _FAILED = "A failed run raises nothing: see result.status, result.success and result.message."
-_JACOBIAN = "Of a traced fun the Jacobian and its zeros are derived; for others give jac=, jac_sparsity=."
+_JACOBIAN = "The Jacobian of a traced fun is derived; for others give jac= or jac_sparsity=."
 _STIFF = (
     "Choose the family of methods by method=: 'tsit5' or 'dop853', for stiff systems 'rodas5p' or "
     "'kvaerno5'."
 )
 _ORDER = "The order is that of the method: 'bogacki_shampine32', 'tsit5', 'vern7', 'dop853'."
 _LAYOUT = (
-    "y0 is (n,) or (n_runs, n), and fun(t, y, *args) gets t first; results are (n_runs, n, n_points)."
+    "fun(t, y, *args) gets t first, and y is (n, n_points) in results, of a batch (n_runs, ...)."
 )
 _SUMMARIES = "Give summaries={'y0': ['max', 'mean']}, by states and observables."
 _PLACES = "Give locations='auto', 'local' or 'shared', or {buffer}_location= for one buffer."
 _DRIVERS = "Give cubie.Interpolant(times, values) in args, and call it in fun as u(t)."
-_PRINT = "Nothing is printed as runs are solved: result shows what happened, and solver.explain() why."
+_PRINT = "Nothing is printed as runs are solved: print the result to see what happened."
 
 _SCIPY: Mapping[str, str] = {
     "events": (
@@ -85,15 +89,9 @@ _DIFFRAX: Mapping[str, str] = {
     "t0": "Give t_span=(t0, t1).",
     "t1": "Give t_span=(t0, t1).",
     "terms": "The right-hand side is the first argument, fun(t, y, *args).",
-    "adjoint": "Solutions are not differentiated here: solve with changed args and take differences.",
-    "event": (
-        "A run ends at the end of t_span or where it fails: save at many times with t_eval, and look "
-        "for the event between two of them."
-    ),
-    "discrete_terminating_event": (
-        "A run ends at the end of t_span or where it fails: save at many times with t_eval, and look "
-        "for the event between two of them."
-    ),
+    "adjoint": "Solutions are not differentiated here: take differences of solves.",
+    "event": _EVENTS,
+    "discrete_terminating_event": _EVENTS,
     "throw": _FAILED,
     "progress_meter": _PRINT,
     "solver_state": "Start from result.y[..., -1] as y0.",
@@ -115,11 +113,8 @@ _DIFFRAX: Mapping[str, str] = {
     "root_find_max_steps": "Give max_newton_iterations=.",
 }
 _TORCHDIFFEQ: Mapping[str, str] = {
-    "options": "Give each option as a keyword argument of its own, such as first_step= and max_steps=.",
-    "event_fn": (
-        "A run ends at the end of t_span or where it fails: save at many times with t_eval, and look "
-        "for the event between two of them."
-    ),
+    "options": "Give each option as a keyword argument of its own, as first_step=.",
+    "event_fn": _EVENTS,
     "reverse_time": "Give t_span with the end before the start.",
     "adjoint_params": "Solutions are not differentiated here.",
     "adjoint_rtol": "Solutions are not differentiated here.",
@@ -131,13 +126,13 @@ _TORCHDIFFEQ: Mapping[str, str] = {
     "grid_points": "Give t_eval=: steps land on these times.",
     "interp": _SAVE,
     "perturb": "Give breakpoints= for times at which fun jumps.",
-    "norm": "The norm is the root mean square of error over atol + rtol*abs(y); give atol for each state.",
+    "norm": "It is the root mean square of error / (atol + rtol*abs(y)): give atol of each state.",
 }
 _PYPI_CUBIE: Mapping[str, str] = {
     "algorithm": _METHOD,
     "duration": "Give t_span=(start, start + duration).",
-    "settling_time": "Give after=, from when on summaries count; points are saved where t_eval says.",
-    "warmup": "Give after=, from when on summaries count; points are saved where t_eval says.",
+    "settling_time": "Give after=, of summaries, and t_eval= for points.",
+    "warmup": "Give after=, of summaries, and t_eval= for points.",
     "dt": _STEP,
     "dt_min": "Give min_step=.",
     "dt_max": "Give max_step=.",
@@ -158,7 +153,7 @@ _PYPI_CUBIE: Mapping[str, str] = {
     "initial_values": "Give y0=, (n,) or (n_runs, n).",
     "parameters": _ARGS,
     "drivers": _DRIVERS,
-    "grid_type": "Runs are rows: make a grid with np.meshgrid(...), and give each axis .ravel() in args.",
+    "grid_type": "Make a grid with np.meshgrid(...), and give each axis after .ravel() in args.",
     "blocksize": "Give block_size=.",
     "precision": "Give dtype='float32' or 'float64'.",
     "memory_settings": _PLACES,
@@ -187,7 +182,7 @@ _OTHERS: Mapping[str, str] = {
     "device": "Give backend='cuda' or 'cpu'.",
     "workers": "Runs are shared among all cores: y0 of shape (n_runs, n), or arrays in args.",
     "n_jobs": "Runs are shared among all cores: y0 of shape (n_runs, n), or arrays in args.",
-    "callback": "fun is traced and nothing of Python runs meanwhile: give observables= or summaries=.",
+    "callback": "No Python runs while runs are solved: give observables= or summaries=.",
 }
 _WHERE: Mapping[str, Mapping[str, str]] = {
     "SciPy's solve_ivp": _SCIPY,

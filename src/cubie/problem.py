@@ -43,6 +43,10 @@ class UntracedWarning(UserWarning):
     """A right-hand side works, but not as straight-line code."""
 
 
+class ToleranceWarning(UserWarning):
+    """A tolerance is smaller than numbers can resolve."""
+
+
 class Systems(NamedTuple):
     """What runs compute."""
 
@@ -156,6 +160,7 @@ class Problem:
         settings: SolverSettings,
         batch: Batch,
         pairs: Pairs | None,
+        dtype: np.dtype,
         unseen: str,
     ) -> tuple[str, ...]:
         """Return what users are told of the systems: how they are computed, what is not used.
@@ -166,7 +171,9 @@ class Problem:
         of_jac, of_zeros, sparsity = system.jacobian_note, "", settings.sparsity()
         if explicit:
             given = "jac" if settings.jac is not None else ""
-            given = " and ".join(f"`{one}`" for one in (given, getattr(sparsity, "option", "")) if one)
+            given = " and ".join(
+                f"`{one}`" for one in (given, getattr(sparsity, "option", "")) if one
+            )
             verb = "are" if "and" in given else "is"
             why = f"not used: `{settings.method.name}` is explicit."
             of_jac = f"{given} {verb} {why}" if given else of_jac
@@ -176,9 +183,17 @@ class Problem:
             of_zeros = note_on_sparsity(sparsity, system, n, pattern)
         unseen = self.watched.unseen or unseen
         note = f"Nothing is remembered from one solve to the next, because {unseen}."
+        of_rtol = checks.note_on_rtol(settings.rtol, dtype)
+        if of_rtol:
+            warnings.warn(of_rtol, ToleranceWarning, stacklevel=level_of_caller())
         there = [one for one in systems if one is not None]
         names = None if self.equations is None else self.equations.parameters
-        notes = [one.note for one in there] + [of_jac, of_zeros, *uncalled(there, batch, names)]
+        notes = [one.note for one in there] + [
+            of_rtol,
+            of_jac,
+            of_zeros,
+            *uncalled(there, batch, names),
+        ]
         notes += [*batch.notes, note if unseen else ""]
         return tuple(filter(None, notes))
 
@@ -211,5 +226,7 @@ def described(problem: Problem, setup: Setup) -> str:
         if (value := getattr(settings, setting.name)) is not getattr(usual, setting.name)
         and setting.name != "method"
     }
-    given = "".join(f", {name}={shown(value)}" for name, value in (chosen | dict(setup.options)).items())
+    given = "".join(
+        f", {name}={shown(value)}" for name, value in (chosen | dict(setup.options)).items()
+    )
     return f"Solver({what}, method={settings.method.name!r}{given})"

@@ -12,7 +12,7 @@ from attrs.converters import optional
 
 from cubie import checks
 from cubie.backend import Backend, make_backend
-from cubie.errors import InvalidOption, InvalidProblem
+from cubie.errors import Described, InvalidOption, InvalidProblem
 from cubie.integrator import RunSettings
 from cubie.launch.kernel import DEFAULT_BLOCK_SIZE, BatchSolverConfig
 from cubie.launch.summaries import Window
@@ -134,6 +134,7 @@ class SolverSettings:
         names = () if observables is None else observables.output_names
         states = system.state_names
         if in_pairs:
+            self._require_parts()
             states = tuple(f"y{i}" for i in range(len(states) // 2))
         of_states = chosen("save_states", self.save_states, states, "states")
         if in_pairs and of_states is not None:
@@ -142,6 +143,13 @@ class SolverSettings:
             of_states,
             chosen("save_observables", self.save_observables, names, "observables"),
         )
+
+    def _require_parts(self) -> None:
+        """Refuse summaries of complex states by number: they are of real and imaginary parts."""
+        for key, _ in (self.summaries or NOTHING).quantities:
+            if isinstance(key, int):
+                advice = f"The states are complex: name a part, 'y{key}.real' or 'y{key}.imag'."
+                raise InvalidOption("summaries", Described(f"of state {key}"), advice=advice)
 
     def find_breaks(
         self, system: System, observables: System | None, drivers: Mapping[tuple, Driver] | None
@@ -242,7 +250,9 @@ class SolverSettings:
         for name in ("max_step", "first_step"):
             other = getattr(self, name)
             if other is not None and step > checks.positive(name, other, name == "max_step"):
-                raise InvalidProblem("min_step", f"is {step}, longer than {name}, which is {other}.")
+                raise InvalidProblem(
+                    "min_step", f"is {step}, longer than {name}, which is {other}."
+                )
         return step
 
     def checked_first_step(self, adaptive: bool, span: tuple[float, float]) -> float:

@@ -27,7 +27,7 @@ from cubie.memory import (
 )
 from cubie.numerics.error_norm import Tolerances
 from cubie.other_choices import options_elsewhere
-from cubie.problem import Problem, Systems, UntracedWarning, described, tolerances_of
+from cubie.problem import Problem, Systems, described, tolerances_of
 from cubie.run.saving import SaveMode
 from cubie.settings import SolverSettings
 from cubie.systems import Batch, Equations, Pairs
@@ -284,7 +284,7 @@ class Solver:
             atol,
             checks.positive("max_step", settings.max_step, allow_infinite=True),
             checks.count("max_steps", settings.max_steps),
-            self._problem.notes(systems, settings, batch, pairs, unseen),
+            self._problem.notes(systems, settings, batch, pairs, dtype, unseen),
             settings.summary_window(),
             breakpoints,
             in_pairs,

@@ -135,7 +135,8 @@ REFUSED = {
         UnknownTableau,
         "'LSODA'; methods of several steps are not here. For stiff systems choose 'rodas5p'",
     ),
-    "a class of SciPy's": ({"method": LSODA}, TypeError, "(type); write 'LSODA'"),
+    "a class of SciPy's": ({"method": LSODA}, UnknownTableau, "no method is called 'LSODA'"),
+    "another class": ({"method": dict}, TypeError, "(type); write 'dict'"),
     "fixed steps": (
         {"step_controller": "fixed"},
         InvalidProblem,

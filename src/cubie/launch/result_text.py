@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from cubie.errors import shown
 from cubie.status import RunStatus
 
-if TYPE_CHECKING:
-    from cubie.launch.results import Result
-
 MOST_NAMES = 6  # of states, observables, statuses
 MOST_NOTES = 3
 COUNTS = ("nfev", "njev", "nlu", "n_newton", "n_linear")
 
 
-def result_text(result: Result) -> str:
-    """Return what `repr` of a result shows: a line for each thing, as many as fit on a screen."""
+def result_text(result: Any) -> str:
+    """Return what `repr` of a `Result` shows: a line for each thing, as many as fit on a screen."""
     lines = {
         "message": result.message,
         "success": _success(result),
@@ -30,7 +27,9 @@ def result_text(result: Result) -> str:
     if result.observables:
         lines["observables"] = _named(list(result.observables))
     if result.summaries:
-        lines["summaries"] = _named([f"{k}: {_named(list(v))}" for k, v in result.summaries.items()])
+        lines["summaries"] = _named(
+            [f"{k}: {_named(list(v))}" for k, v in result.summaries.items()]
+        )
     for name in ("sol", "t_events", "y_events"):
         lines[name] = shown(getattr(result, name))
     lines["steps"] = f"{_range(result.n_steps)} accepted, {_range(result.n_rejected)} rejected"
@@ -48,14 +47,14 @@ def result_text(result: Result) -> str:
     return "\n".join(f"{name:>{width}}: {text}" for name, text in lines.items())
 
 
-def _success(result: Result) -> str:
+def _success(result: Any) -> str:
     success = result.success
     if np.ndim(success) == 0:
         return str(bool(success))
     return f"{int(np.count_nonzero(success)):,} of {len(success):,} runs"
 
 
-def _statuses(result: Result) -> str:
+def _statuses(result: Any) -> str:
     codes, counts = np.unique(np.atleast_1d(result.status), return_counts=True)
     names = [f"{code} ({RunStatus(int(code)).name})" for code in codes[::-1]]
     if np.ndim(result.status) == 0:
@@ -63,7 +62,7 @@ def _statuses(result: Result) -> str:
     return _named([f"{n:,} x {name}" for n, name in zip(counts[::-1], names, strict=True)])
 
 
-def _times(result: Result) -> str:
+def _times(result: Any) -> str:
     times = result.t
     if not isinstance(times, np.ndarray):
         return repr(times)
@@ -74,7 +73,7 @@ def _times(result: Result) -> str:
     return f"{times.shape}, from {times.flat[0]:.6g} to {times.flat[-1]:.6g}"
 
 
-def _states(result: Result) -> str:
+def _states(result: Any) -> str:
     states = result.y
     if states is None:
         return "None: no states are kept"

@@ -13,8 +13,8 @@ from cubie.run.breaks import build_breaks, build_is_exhausted
 from cubie.run.clock import build_clock, time_of
 from cubie.run.driving import build_keeping
 from cubie.run.faults import build_faults
-from cubie.run.observing import build_observe
 from cubie.run.least_step import build_is_stuck, build_propose
+from cubie.run.observing import build_observe
 from cubie.run.parts import Progress, RunParts
 from cubie.run.saving import Point, build_saving
 from cubie.run.summaries.tracking import build_tracking

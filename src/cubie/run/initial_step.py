@@ -76,7 +76,11 @@ class EstimatedFirstStep(CUDAFactory):
         log2, exp2 = build_log2(backend), build_exp2(backend)
         alloc_rhs, alloc_state = context.allocator("start_rhs"), context.allocator("start_state")
         enter = context.phase("choose")
-        inverse_n, zero, one = constant(1.0 / states_in(n, self.per_component)), constant(0.0), constant(1.0)
+        inverse_n, zero, one = (
+            constant(1.0 / states_in(n, self.per_component)),
+            constant(0.0),
+            constant(1.0),
+        )
         two = constant(2.0)
         small, hundredth, hundred = constant(1e-5), constant(0.01), constant(100.0)
         first_guess, thousandth = constant(1e-6), constant(1e-3)

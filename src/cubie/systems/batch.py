@@ -194,7 +194,10 @@ def checked_args(args):
             f"not a {kind} of names, which go with equations given as text. In fun's order write "
             f"args=(args[{key!r}], ...), or args=(args,) where fun takes it whole."
         )
-    raise TypeError(f"args must be a tuple of the arguments after t and y, {how}")
+    raise TypeError(
+        "Supplied 'args' cannot be unpacked: args must be a tuple of the arguments after t and y, "
+        f"{how}"
+    )
 
 
 def _states(y0):

@@ -14,8 +14,9 @@ import numpy as np
 from attrs import frozen
 
 from cubie.errors import InvalidProblem
+from cubie.reals import NotReal, real_array, require_unmasked
 from cubie.systems.batch import checked_args
-from cubie.systems.errors import RightHandSideError
+from cubie.systems.errors import BatchShapeError, RightHandSideError
 from cubie.systems.parameters import CONTAINERS
 
 _NUMBERS = (complex, np.complexfloating)
@@ -50,16 +51,18 @@ class Pairs:
 
     def _real_states(self, y0: Any) -> np.ndarray:
         try:
-            states = np.asarray(y0)
-            states = states if states.dtype == np.complex64 else states.astype(complex)
-        except (TypeError, ValueError) as error:
-            raise InvalidProblem("y0", f"must hold numbers: {error}.") from error
+            states: Any = _complex_array(y0)
+        except NotReal as error:
+            raise InvalidProblem("y0", f"must hold numbers, but {error}.") from error
+        except ValueError as error:
+            raise BatchShapeError(f"y0 is no rectangular array: {error}") from error
         finite = np.isfinite(states)
         if not finite.all():
             where = tuple(int(i) for i in np.argwhere(~finite)[0])
             raise InvalidProblem(
                 "y0",
-                f"must be finite, but y0[{', '.join(map(str, where))}] is {states[where]}.",
+                f"is not finite: y0[{', '.join(map(str, where))}] is {states[where]}. All "
+                "components of the initial state `y0` must be finite.",
             )
         if states.ndim == 0:
             raise InvalidProblem("y0", "is one number; it must be (n_states,), as in [1j].")
@@ -81,7 +84,7 @@ class Pairs:
         """Return the mass matrix of the real states: each entry becomes the square of a product."""
         if matrix is None or not self.states:
             return matrix
-        given = np.asarray(matrix)
+        given: Any = np.asarray(matrix)
         if given.dtype.kind not in "iufc" or given.ndim not in (1, 2):
             return matrix  # refused, and named, with those of real states
         given = np.diag(given) if given.ndim == 1 else given
@@ -94,12 +97,34 @@ class Pairs:
         return np.kron(given.real, np.eye(2)) + turned
 
 
+def _complex_array(given: Any) -> np.ndarray:
+    """Return complex numbers as an array; what beside them is no number is refused by name."""
+    if isinstance(given, (np.ndarray, np.generic)):
+        require_unmasked(given)
+        return np.asarray(given)
+    re = real_array(_nested(given, lambda value: value.real, lambda value: value))
+    im = real_array(_nested(given, lambda value: value.imag, lambda value: 0.0))
+    whole = np.empty(re.shape, dtype=complex)
+    whole.real, whole.imag = re, im
+    return whole
+
+
+def _nested(given: Any, of_complex: Callable, of_others: Callable) -> Any:
+    if type(given) in (list, tuple):
+        return [_nested(entry, of_complex, of_others) for entry in given]
+    if isinstance(given, np.ndarray):
+        return of_complex(given)
+    return of_complex(given) if isinstance(given, _NUMBERS) else of_others(given)
+
+
 def pairs_of(y0: Any, args: Any) -> Pairs | None:
     """Return what of a problem is complex, None where nothing is."""
     states = _is_complex(y0)
     if type(args) is tuple and not args:
         return Pairs(states, ()) if states else None
-    paths = tuple(path for i, entry in enumerate(checked_args(args)) for path in _paths(entry, (i,)))
+    paths = tuple(
+        path for i, entry in enumerate(checked_args(args)) for path in _paths(entry, (i,))
+    )
     return Pairs(states, paths) if states or paths else None
 
 
@@ -127,12 +152,8 @@ def _each(value: Any, path: tuple, paths: tuple[tuple, ...], function: Callable)
     if not any(path == other[: len(path)] for other in paths):
         return value
     if type(value) is dict:
-        return {
-            key: _each(entry, (*path, key), paths, function) for key, entry in value.items()
-        }
-    return type(value)(
-        _each(entry, (*path, i), paths, function) for i, entry in enumerate(value)
-    )
+        return {key: _each(entry, (*path, key), paths, function) for key, entry in value.items()}
+    return type(value)(_each(entry, (*path, i), paths, function) for i, entry in enumerate(value))
 
 
 def _apart(value: Any) -> tuple[Any, Any]:

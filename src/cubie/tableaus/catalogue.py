@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
+from typing import Any
 
 from cubie.errors import CubieError, few
 from cubie.tableaus.tableau import Tableau
@@ -80,7 +81,7 @@ def _known_names() -> dict[str, str]:
     return known
 
 
-def get_tableau(name: str | Tableau) -> Tableau:
+def get_tableau(name: Any) -> Tableau:
     """Return the tableau with this name or alias, in any case; a tableau returns itself.
 
     A class of solvers of SciPy's, such as `scipy.integrate.RK45`, is taken by its name.
@@ -94,8 +95,7 @@ def get_tableau(name: str | Tableau) -> Tableau:
     """
     if isinstance(name, Tableau):
         return name
-    if _is_of_scipy(name):
-        name = name.__name__
+    name = _name_of_class(name)
     if not isinstance(name, str):
         hint = f"; write {name.__name__!r}" if isinstance(name, type) else ""
         raise TypeError(
@@ -111,9 +111,10 @@ def get_tableau(name: str | Tableau) -> Tableau:
     raise UnknownTableau(name, nearest, tuple(all_tableaus()))
 
 
-def _is_of_scipy(given: object) -> bool:
-    """Tell whether something is one of SciPy's classes of solvers, which have methods' names."""
-    return isinstance(given, type) and given.__module__.startswith("scipy.integrate.")
+def _name_of_class(given: Any) -> Any:
+    """Return the name of one of SciPy's classes of solvers, and anything else as it is."""
+    of_scipy = isinstance(given, type) and given.__module__.startswith("scipy.integrate.")
+    return given.__name__ if of_scipy else given
 
 
 def known_tableau(tableau: Tableau) -> Tableau:

@@ -91,16 +91,16 @@ class TracedArray(np.ndarray):
         return as_numbers(self.copy())
 
     @property
-    def real(self):
+    def real(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The real part of each entry."""
         return of_entries("real_part", self)
 
     @property
-    def imag(self):
+    def imag(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
         """The imaginary part of each entry."""
         return of_entries("imaginary_part", self)
 
-    def conj(self):
+    def conj(self) -> Any:
         """Return the conjugate of each entry."""
         return np.conjugate(self)
 

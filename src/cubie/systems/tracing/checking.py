@@ -10,7 +10,7 @@ import numpy as np
 from cubie.systems.batch import parameter_columns
 from cubie.systems.drivers.calls import plain_rhs
 from cubie.systems.drivers.interpolant import outside_is_nan
-from cubie.systems.errors import Untraceable
+from cubie.systems.errors import RightHandSideError, Untraceable
 from cubie.systems.tracing.arithmetic import NUMPY_NAMES
 from cubie.systems.tracing.tracer import explain
 
@@ -26,8 +26,8 @@ def plain_results(fun, n_states, args, asked, returned, near=()):
     Raises
     ------
     RightHandSideError
-        When `fun` raises at all of them, returns not what it must (`returned`), or is not a function of
-        its arguments.
+        When `fun` raises at all of them, returns not what it must (`returned`), or is not a
+        function of its arguments.
     """
     results, first_error = [], None
     for at, (t, y) in enumerate([*_points(n_states, positive=True), *near]):
@@ -35,6 +35,8 @@ def plain_results(fun, n_states, args, asked, returned, near=()):
             break
         try:
             outcome = _call(fun, t, y, args)
+        except RightHandSideError:
+            raise
         except Exception as error:
             first_error = first_error or error
             continue

@@ -70,10 +70,10 @@ def _divided(a: Value, b: Value) -> Value:
 
 def _power(a: Value, b: Value) -> Value:
     b_re, b_im = parts(b)
-    if type(b_re) is float and type(b_im) is float and b_im == 0.0 and b_re.is_integer():
-        if 0.0 <= abs(b_re) <= LARGEST_EXPANDED_POWER:
-            whole = _whole_power(a, int(abs(b_re)))
-            return whole if b_re >= 0.0 else _divided(1.0, whole)
+    is_real = type(b_re) is float and type(b_im) is float and b_im == 0.0
+    if is_real and b_re.is_integer() and abs(b_re) <= LARGEST_EXPANDED_POWER:
+        whole = _whole_power(a, int(abs(b_re)))
+        return whole if b_re >= 0.0 else _divided(1.0, whole)
     a_re, a_im = parts(a)
     is_zero = ex.logical_and(ex.compare("==", a_re, 0.0), ex.compare("==", a_im, 0.0))
     re, im = parts(_exp(_multiplied(b, _log(joined(select(is_zero, 1.0, a_re), a_im)))))
@@ -296,6 +296,8 @@ class ComplexExpr(Complex):
     def conjugate(self):
         """Return the conjugate."""
         return conjugate(self)
+
+    conj = conjugate
 
     @property
     def real(self):

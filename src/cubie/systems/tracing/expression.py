@@ -163,6 +163,8 @@ class Expr(Node):
         """Return itself: states are real."""
         return self
 
+    conj = conjugate
+
     @property
     def real(self):
         """Itself: states are real."""

@@ -104,8 +104,9 @@ class Observed:
     def _named(self, result) -> dict[str, Any]:
         if isinstance(result, dict):
             return result
-        is_number = np.isscalar(result) and not isinstance(result, str)
-        if is_number or isinstance(result, (Expr, Complex)):
+        if isinstance(result, (Expr, Complex)) or (
+            np.isscalar(result) and not isinstance(result, str)
+        ):
             result = [result]
         if (
             result is None
