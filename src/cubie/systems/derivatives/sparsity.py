@@ -180,7 +180,8 @@ def note_on_sparsity(
     pattern : callable
         Returns the pattern that is used.
     """
-    if sparsity is None or system.sparsity is not None:
+    packed = sparsity is not None and sparsity.pattern is None and bool(system.jacobian_rows)
+    if sparsity is None or packed or system.sparsity is not None:
         return ""
     why = "the given `jac` has zeros of its own" if system.jacobian_rows else (
         "the zeros of the Jacobian were derived from the traced right-hand side"
