@@ -173,9 +173,8 @@ def test_a_mass_matrix():
     result = solve_ivp(lambda t, y: 1j * y, SPAN, [1j, 2.0], mass_matrix=turned, **options)
     exact = np.array([1j, 2.0]) * np.exp([2j, 2.0])
     np.testing.assert_allclose(result.y[:, -1], exact, rtol=1e-6)
-    algebraic = solve_ivp(
-        lambda t, y: [1j * y[0], y[1] - 2.0 * y[0]], SPAN, [1j, 2j], mass_matrix=[1.0, 0.0], **options
-    )  # fmt: skip
+    fun = lambda t, y: [1j * y[0], y[1] - 2.0 * y[0]]  # noqa: E731
+    algebraic = solve_ivp(fun, SPAN, [1j, 2j], mass_matrix=[1.0, 0.0], **options)
     np.testing.assert_allclose(algebraic.y[1, -1], 2j * np.exp(2j), rtol=1e-6)
 
 

@@ -218,7 +218,7 @@ def test_bounds_that_contradict_each_other():
             solve_ivp(oscillator, SPAN, START, min_step=0.5, **options)
         assert str(caught.value) == told
     for given in (-1.0, "0.1", True, np.inf):
-        with pytest.raises(InvalidProblem, match="`min_step` is .*, but must be a positive number"):
+        with pytest.raises(InvalidProblem, match="but must be a positive number"):
             solve_ivp(oscillator, SPAN, START, min_step=given)
     same = solve_ivp(oscillator, SPAN, START, backend="python", min_step=0)
     np.testing.assert_array_equal(same.y, solve_ivp(oscillator, SPAN, START, backend="python").y)
@@ -239,7 +239,7 @@ def test_a_result_in_a_few_lines():
     ]  # fmt: skip
     assert f"y: (2, {one.t.size}) float64" in repr(one)
     assert f"t: ({one.t.size},), from 0 to 2" in repr(one)
-    rates = np.linspace(1.0, 50.0, 20)
+    rates = np.linspace(1.0, 200.0, 20)
     many = solve_ivp(
         lambda t, y, k: [k * y[1], -k * y[0]], SPAN, START, args=(rates,), max_steps=100,
         backend="python",

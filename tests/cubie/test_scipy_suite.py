@@ -72,7 +72,7 @@ def suite():
 
 @cache
 def cases():
-    """Return each test of the module, once for each of its parameters: label to (function, given)."""
+    """Return each test of the module, once for each of its parameters, by its label."""
     found = {}
     for name, function in vars(suite()).items():
         if not name.startswith("test_"):
