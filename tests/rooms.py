@@ -81,6 +81,7 @@ CUBIE = Package(
     "src/cubie",
     rooms={
         "errors": (),
+        "other_packages": (),
         "status": (),
         "recent": (),
         "buffers": (),
@@ -90,7 +91,7 @@ CUBIE = Package(
         "cache": ("errors",),
         "backend": ("errors", "reals", "cache"),
         "numerics": ("backend",),
-        "factory": ("errors", "backend", "recent", "buffers"),
+        "factory": ("errors", "backend", "recent", "buffers", "other_packages"),
         "systems": ("errors", "reals", "cache", "backend", "numerics", "factory"),
         "checks": ("errors", "reals", "systems"),
         "solvers": (*CONTROLS, "systems"),
@@ -100,15 +101,17 @@ CUBIE = Package(
         "integrator": ("buffers", *SOLVING[:4], "tableaus", "algorithms", "controllers", "run"),
         "launch": ("buffers", "reals", *SOLVING, "integrator"),
         "settings": (
-            "reals", "sizes", *SOLVING[:4], "checks", "tableaus", "run", "integrator", "launch",
+            "reals", "sizes", *SOLVING[:4], "numerics", "checks", "tableaus", "run", "integrator",
+            "launch",
         ),
         "other_choices": ("errors", "tableaus", "solvers", "controllers", "integrator"),
         "memory": ("recent", "factory", "systems", "tableaus", "launch", "settings"),
+        "problem": ("recent", "tableaus", "errors", "systems", "checks", "settings", "memory"),
         "solver": (
-            "recent", "tableaus", *SOLVING[:4], "checks", "run", "integrator", "launch", "settings",
-            "other_choices", "memory",
+            "recent", "tableaus", *SOLVING[:4], "numerics", "checks", "run", "integrator", "launch",
+            "settings", "other_choices", "memory", "problem",
         ),
-        "ivp": ("recent", "tableaus", "launch", "memory", "solver"),
+        "ivp": ("recent", "other_packages", "tableaus", "launch", "memory", "solver"),
         "cli": ("errors", "sizes", "systems", "tableaus", "run", "launch", "solver"),
         "demo": ("status", "run", "launch", "solver"),
     },
@@ -116,7 +119,8 @@ CUBIE = Package(
         tuple(
             f"systems.tracing.{name}"
             for name in (
-                "arrays", "exceptions", "expression", "numpy_functions", "operations", "truth",
+                "arrays", "complex_numbers", "exceptions", "expression", "numpy_functions",
+                "operations", "truth",
             )
         ): "an expression answers NumPy, whose functions make expressions",
     },

@@ -40,6 +40,7 @@ def words_and_numbers(text: str) -> tuple[list[str], list[float]]:
         "README.md",
         "docs/quickstart.md",
         "docs/guide.md",
+        "docs/from-scipy.md",
         "docs/trust.md",
         "docs/summaries.md",
         "docs/measured-input.md",

@@ -17,11 +17,12 @@ from cubie.ivp import solve_ivp
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.ragged import RaggedArray
 from cubie.launch.results import Result
+from cubie.problem import ToleranceWarning, UntracedWarning
 from cubie.run.loop import IVPLoop
 from cubie.run.summaries.kinds import Summary
 from cubie.run.summaries.levels import crossings, time_above
 from cubie.run.summaries.peaks import negative_peaks, peaks
-from cubie.solver import Solver, UntracedWarning
+from cubie.solver import Solver
 from cubie.status import RunStatus
 from cubie.systems.drivers.interpolant import Interpolant
 from cubie_planner import Plan
@@ -48,6 +49,7 @@ __all__ = [
     "SingleIntegratorRun",
     "Solver",
     "Summary",
+    "ToleranceWarning",
     "UnknownOption",
     "UntracedWarning",
     "crossings",
@@ -56,3 +58,15 @@ __all__ = [
     "solve_ivp",
     "time_above",
 ]
+
+
+def __getattr__(name: str) -> str:
+    """Return `__version__`, which takes a look at the installed files."""
+    if name != "__version__":
+        raise AttributeError(f"module 'cubie' has no attribute {name!r}")
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("cubie")
+    except PackageNotFoundError:  # the sources alone are on the path
+        return "0+unknown"

@@ -135,20 +135,38 @@ def tolerances(rtol: Any, atol: Any, n: int, dtype) -> tuple[np.ndarray, np.ndar
     """Return rtol and atol of one shape, no smaller than the dtype can resolve.
 
     An atol of zero becomes a number so small that it changes nothing, but that an error of zero in
-    a state of zero can be divided by.
+    a state of zero can be divided by. See `note_on_rtol` for relative ones.
     """
     relative, absolute = tolerance("rtol", rtol, n), tolerance("atol", atol, n)
-    floor = 10 * np.finfo(dtype).eps
-    if np.any((relative < floor) & (absolute == 0)) or np.any((relative > 0) & (relative < floor)):
+    floor = least_rtol(dtype)
+    if np.any((relative == 0) & (absolute == 0)):
         raise InvalidProblem(
             "rtol",
-            f"is {rtol!r}, but {np.dtype(dtype).name} cannot resolve less than {floor:.2g}; "
-            "raise rtol, use dtype=float64, or give rtol=0 with a positive atol.",
+            f"is {rtol!r} with an atol of zero, which no error can be below; raise one of them: "
+            f"{np.dtype(dtype).name} resolves an rtol of {floor:.2g}.",
         )
+    relative = np.where((relative > 0) & (relative < floor), floor, relative)
     absolute = np.maximum(absolute, least_tolerance(dtype))
     if relative.shape != absolute.shape:
         relative, absolute = (np.broadcast_to(v, (n,)) for v in (relative, absolute))
     return relative, absolute
+
+
+def least_rtol(dtype) -> float:
+    """Return the least relative tolerance: errors of rounding are below it."""
+    return float(10 * np.finfo(dtype).eps)
+
+
+def note_on_rtol(given: Any, dtype) -> str:
+    """Return what to tell of an `rtol` that is smaller than the dtype resolves; "" of others."""
+    values, floor = np.asarray(given, dtype=float), least_rtol(dtype)
+    if not np.any((values > 0) & (values < floor)):
+        return ""
+    return (
+        f"At least one element of `rtol` is too small: {np.dtype(dtype).name} cannot resolve less "
+        f"than {floor:.2g}, which is taken in its place. Raise rtol, use dtype=float64, or give "
+        "rtol=0 with a positive atol."
+    )
 
 
 def least_tolerance(dtype) -> float:
@@ -249,4 +267,13 @@ def initial_states(states: np.ndarray) -> None:
     if not finite.all():
         component, run = (int(i) for i in np.argwhere(~finite)[0])
         where = f"y0[{run}, {component}]" if states.shape[1] > 1 else f"y0[{component}]"
-        raise InvalidProblem("y0", f"must be finite, but {where} is {states[component, run]}.")
+        raise _not_finite(where, states[component, run])
+
+
+def _not_finite(where: str, value: Any) -> InvalidProblem:
+    """Return the error for an initial value that is not finite."""
+    return InvalidProblem(
+        "y0",
+        f"is not finite: {where} is {value}. All components of the initial state `y0` must be "
+        "finite.",
+    )

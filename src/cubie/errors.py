@@ -14,6 +14,22 @@ def nearest(given: str, allowed: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+MOST_LISTED = 12  # of what is allowed, in a message
+FEW = 6
+
+
+def few(given: Any, allowed: Iterable[str]) -> tuple[list[str], int]:
+    """Return what a message lists of what is allowed, and how many more there are.
+
+    All of a short list; of a long one the few that are most like what was given.
+    """
+    names = [str(name) for name in allowed]
+    if len(names) <= MOST_LISTED:
+        return names, 0
+    near = difflib.get_close_matches(str(given), names, n=FEW, cutoff=0.0)
+    return near, len(names) - len(near)
+
+
 LONGEST_SHOWN = 80
 
 
@@ -113,9 +129,11 @@ class UnknownOption(CubieError, TypeError):
             self.nearest, hint = None, f" It is one {self.elsewhere[given]}."
         elif self.nearest in self.elsewhere:
             hint = f"{hint[:-1]}, which is one {self.elsewhere[self.nearest]}?"
+        listed, more = few(given, self.allowed)
+        told = "Known options" if not more else f"Of {more + len(listed)} options the nearest are"
         super().__init__(
             f"`{given}` is not an option of any component of this solver.{hint} "
-            f"Known options: {', '.join(self.allowed)}."
+            f"{told}: {', '.join(listed)}."
         )
 
 

@@ -21,33 +21,10 @@ from cubie.buffers import (
     Layout,
 )
 from cubie.errors import InvalidOption, UnknownOption
+from cubie.other_packages import USUAL, instead_of
 from cubie.recent import Recent
 
 MAX_BUILT = 64  # of one component, and kernels, are found again
-# What stands in for options that SciPy's `solve_ivp` has and this one has not.
-INSTEAD = {
-    "events": (
-        "A run ends at the end of t_span or where it fails. Leave it out, save at many times with "
-        "t_eval (or at every step with save='steps'), and look for the event between two of them; "
-        "what an event changes in the equations can stand in fun, as an `if` or np.where."
-    ),
-    "dense_output": (
-        "A result holds points and no function of time (`sol`). Leave it out, and give the times "
-        "that are wanted as t_eval: steps land on them exactly."
-    ),
-    "vectorized": (
-        "fun is traced with the states of one run, and not called while runs are solved. Leave it "
-        "out; y0 of shape (n_runs, n) solves many runs at once."
-    ),
-    "min_step": (
-        "Leave it out: a run whose steps become too small ends with status STEP_TOO_SMALL, and "
-        "max_steps bounds the work."
-    ),
-}
-INSTEAD |= dict.fromkeys(
-    ("jac_sparsity", "lband", "uband"),
-    "Leave it out: of a traced fun the Jacobian and its zeros are derived from the equations.",
-)
 
 LOCATIONS = tuple(location.value for location in BufferLocation)
 
@@ -233,4 +210,18 @@ def require_known(
     """
     for name in given:
         if name not in known:
-            raise UnknownOption(name, known, INSTEAD.get(name, ""), elsewhere())
+            # What another package calls so is not what is spelled alike here.
+            there = elsewhere()
+            instead = "" if name in there else instead_of(name)
+            raise UnknownOption(name, known, instead, there)
+
+
+def without_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return keyword arguments without those of SciPy that say what is the case anyway."""
+    if USUAL.keys().isdisjoint(given):
+        return given
+    return {
+        name: value
+        for name, value in given.items()
+        if name not in USUAL or value is not USUAL[name]
+    }

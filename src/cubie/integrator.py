@@ -73,9 +73,9 @@ class RunSettings:
         A name of `CONTROLLERS`; None: that of the method's family where the method
         estimates its error, else "fixed".
     save_mode : SaveMode
-    per_component : bool
-        Tolerances are given per component.
-    first_step_given : bool
+    per_component : Tolerances or bool
+        What tolerances are of.
+    first_step_given, min_step_given : bool
     breakpoints : bool
         There are times that no step crosses.
     summaries : Asked
@@ -91,8 +91,9 @@ class RunSettings:
     method: Method = field(eq=id)
     step_controller: str | None = None
     save_mode: SaveMode = SaveMode.FINAL
-    per_component: bool = False
+    per_component: Any = False
     first_step_given: bool = False
+    min_step_given: bool = False
     breakpoints: bool = False
     summaries: Asked = NOTHING
     windowed: bool = False
@@ -240,7 +241,9 @@ class SingleIntegratorRun:
 
     @staticmethod
     def _make_controller(settings: RunSettings, dtype, options) -> StepController:
-        return settings.controller_class()(settings.method.error_order, dtype, options)
+        controller = settings.controller_class()(settings.method.error_order, dtype, options)
+        controller.bounded_below = settings.min_step_given
+        return controller
 
     def _make_initial_step(self, system: SystemComponent, dtype, options):
         error_order = self.settings.method.error_order

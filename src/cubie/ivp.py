@@ -8,6 +8,7 @@ from typing import Any
 
 from cubie.launch.results import Result
 from cubie.memory import NEVER_CHANGE, KernelMemory
+from cubie.other_packages import USUAL
 from cubie.recent import Recent
 from cubie.solver import Solver
 from cubie.tableaus import Method
@@ -27,12 +28,16 @@ def solve_ivp(
     y0: Any,
     method: Any = "tsit5",
     t_eval: Any = None,
-    *,
+    dense_output: bool = False,
+    events: Any = None,
+    vectorized: bool = False,
     args: Sequence[Any] | None = None,
+    *,
     rtol: Any = 1e-3,
     atol: Any = 1e-6,
     first_step: float | None = None,
     max_step: float = math.inf,
+    min_step: float = 0.0,
     max_steps: int = 100_000,
     locations: Any = "auto",
     max_shared: int | str | None = None,
@@ -54,14 +59,19 @@ def solve_ivp(
         Start and end; integration runs backwards if the end lies before the start.
     y0 : array_like (n,) or (n_runs, n)
         Initial state, of one run or of each; of equations also a mapping, or a series or
-        table of pandas, by name.
+        table of pandas, by name. Complex numbers make the states complex.
         float32 data selects float32.
     method : str or Method
         Such as "tsit5", "dormand_prince54", "dop853"; for stiff systems "rodas5p",
-        "radau_iia_5", "kvaerno5", "bdf". SciPy's names are known, in any case.
+        "radau_iia_5", "kvaerno5", "bdf". SciPy's names are known, in any case, and its
+        classes of these names.
     t_eval : array_like (n_points,), optional
         Times to save at, read off the solution inside steps (`t_eval_exact=True`: steps land on
         them). By default a single run saves every step, a batch its final state (see `save`).
+    dense_output, events : False, None
+        Nothing else: a result holds points, and runs go to the end of `t_span`.
+    vectorized : bool
+        `fun` takes states as columns, (n, k), and returns such: it is traced with one of them.
     args : tuple, optional
         Further arguments of `fun`. An array with a leading axis of runs makes a
         batch; see `cubie.systems.split_batch` for the rule. An `Interpolant` is an input that
@@ -75,6 +85,9 @@ def solve_ivp(
         error estimate keep it throughout, and need it.
     max_step : float
         Largest step size.
+    min_step : float
+        Least step size, but to land on a time: a run that needs smaller ones for its tolerance
+        ends with status STEP_TOO_SMALL.
     max_steps : int
         Attempted steps a run may use before it ends with status TOO_MANY_STEPS.
     locations : "auto", "local", "shared", mapping of buffer to location, or Plan
@@ -103,7 +116,10 @@ def solve_ivp(
         ``step_controller`` (a name, such as "pid"), ``save`` ("final", "steps"),
         ``t_eval_exact`` (whether steps land on the times of `t_eval`), ``jac``
         (``jac(t, y, *args)`` or a constant matrix, dense or sparse, used where `fun` cannot
-        be traced), ``mass_matrix`` (M of M y' = f, for implicit methods), ``breakpoints``
+        be traced), ``jac_sparsity`` (a matrix, not zero where the Jacobian may be; or ``lband``
+        and ``uband``, with `jac` packed: where `fun` cannot be traced and there is no `jac`,
+        columns without a row in common are found together),
+        ``mass_matrix`` (M of M y' = f, for implicit methods), ``breakpoints``
         (times that no step crosses, of all runs, or with a row for each), ``lanes`` (runs per
         SIMD group on the CPU), ``max_registers`` (of a thread on a GPU, 24 to 255),
         ``min_blocks`` (that are to be resident on a multiprocessor: a thread gets no more
@@ -131,6 +147,7 @@ def solve_ivp(
         atol=atol,
         first_step=first_step,
         max_step=max_step,
+        min_step=min_step,
         max_steps=max_steps,
         locations=locations,
         max_shared=max_shared,
@@ -138,8 +155,13 @@ def solve_ivp(
         backend=backend,
         dtype=dtype,
         fastmath=fastmath,
+        vectorized=vectorized,
         **options,
     )
+    if dense_output is not USUAL["dense_output"]:
+        settings["dense_output"] = dense_output
+    if events is not USUAL["events"]:
+        settings["events"] = events
     return _solver(fun, settings).solve(t_span, y0, t_eval, args=args)
 
 

@@ -13,7 +13,7 @@ from attrs.converters import optional
 
 from cubie import checks
 from cubie.backend import Backend, make_backend
-from cubie.errors import InvalidOption, InvalidProblem
+from cubie.errors import Described, InvalidOption, InvalidProblem
 from cubie.integrator import RunSettings
 from cubie.launch.kernel import (
     DEFAULT_BLOCK_SIZE,
@@ -22,17 +22,20 @@ from cubie.launch.kernel import (
     BatchSolverConfig,
 )
 from cubie.launch.summaries import Window
+from cubie.numerics.error_norm import Tolerances
 from cubie.reals import is_flag
 from cubie.run.saving import Choice, SaveMode
 from cubie.run.summaries.request import NOTHING, Asked, read_summaries
 from cubie.sizes import parse_size
 from cubie.systems import (
+    Sparsity,
     System,
     check_choice,
     check_observables,
     chosen,
     has_observables,
     read_jacobian,
+    read_sparsity,
 )
 from cubie.systems.drivers.interpolant import Driver
 from cubie.tableaus import get_method
@@ -76,6 +79,11 @@ class SolverSettings:
     save: str | None = None
     t_eval_exact: bool = field(default=False, validator=is_flag)
     jac: Any = field(default=None)  # as given: a matrix may change in place
+    jac_sparsity: Any = field(default=None)  # as given, too
+    lband: Any = field(default=None)
+    uband: Any = field(default=None)
+    vectorized: bool = field(default=False, validator=is_flag)
+    min_step: float = 0.0
     mass_matrix: Any = None
     breakpoints: Any = None
     observables: Any = field(default=None)  # as given, too
@@ -98,6 +106,17 @@ class SolverSettings:
     @jac.validator
     def _check_jac(self, attribute: Any, given: Any) -> None:
         read_jacobian(given)
+
+    @jac_sparsity.validator
+    @lband.validator
+    @uband.validator
+    def _check_sparsity(self, attribute: Any, given: Any) -> None:
+        given = {attribute.name: given} if attribute.name != "jac_sparsity" else {"given": given}
+        read_sparsity(**{"given": None, **given})
+
+    def sparsity(self) -> Sparsity | None:
+        """Return where the Jacobian may differ from zero, where that was given."""
+        return read_sparsity(self.jac_sparsity, self.lband, self.uband)
 
     @observables.validator
     def _check_observables(self, attribute: Any, given: Any) -> None:
@@ -127,8 +146,8 @@ class SolverSettings:
     def _reads_inside(self) -> bool:
         return self.run_settings(SaveMode.TIMES, False).reads_inside()
 
-    def choice(self, system: System, observables: System | None) -> Choice:
-        """Return which states and observables are kept.
+    def choice(self, system: System, observables: System | None, in_pairs: bool) -> Choice:
+        """Return which states and observables are kept; `in_pairs`: states are complex.
 
         Raises
         ------
@@ -136,10 +155,24 @@ class SolverSettings:
             For one that there is not.
         """
         names = () if observables is None else observables.output_names
+        states = system.state_names
+        if in_pairs:
+            self._require_parts()
+            states = tuple(f"y{i}" for i in range(len(states) // 2))
+        of_states = chosen("save_states", self.save_states, states, "states")
+        if in_pairs and of_states is not None:
+            of_states = tuple(part for i in of_states for part in (2 * i, 2 * i + 1))
         return Choice(
-            chosen("save_states", self.save_states, system.state_names, "states"),
+            of_states,
             chosen("save_observables", self.save_observables, names, "observables"),
         )
+
+    def _require_parts(self) -> None:
+        """Refuse summaries of complex states by number: they are of real and imaginary parts."""
+        for key, _ in (self.summaries or NOTHING).quantities:
+            if isinstance(key, int):
+                advice = f"The states are complex: name a part, 'y{key}.real' or 'y{key}.imag'."
+                raise InvalidOption("summaries", Described(f"of state {key}"), advice=advice)
 
     def find_breaks(
         self, system: System, observables: System | None, drivers: Mapping[tuple, Driver] | None
@@ -156,7 +189,7 @@ class SolverSettings:
     def run_settings(
         self,
         mode: SaveMode,
-        per_component: bool,
+        per_component: Tolerances | bool,
         choice: Choice | None = None,
         breakpoints: bool = False,
     ) -> RunSettings:
@@ -171,6 +204,7 @@ class SolverSettings:
             save_mode=mode,
             per_component=per_component,
             first_step_given=self.first_step is not None,
+            min_step_given=bool(self.min_step),
             breakpoints=breakpoints,
             summaries=(self.summaries or NOTHING).as_now(),
             windowed=self.summary_window() is not None,
@@ -225,6 +259,26 @@ class SolverSettings:
             advice = f"A block has at most {MAX_BLOCK_SIZE} runs."
             raise InvalidOption("block_size", size, advice=advice)
         return size
+
+    def is_adaptive(self) -> bool:
+        """Tell whether step sizes are chosen as the run goes."""
+        return self.run_settings(SaveMode.FINAL, False).controller_class().adaptive
+
+    def checked_min_step(self, adaptive: bool) -> float:
+        """Return the size that no step is below, 0 where there is none."""
+        if type(self.min_step) in (int, float) and self.min_step == 0:
+            return 0.0
+        step = checks.positive("min_step", self.min_step)
+        if not adaptive:
+            advice = "Steps are of one size here, `first_step`: leave it out."
+            raise InvalidOption("min_step", step, advice=advice)
+        for name in ("max_step", "first_step"):
+            other = getattr(self, name)
+            if other is not None and step > checks.positive(name, other, name == "max_step"):
+                raise InvalidProblem(
+                    "min_step", f"is {step}, longer than {name}, which is {other}."
+                )
+        return step
 
     def checked_first_step(self, adaptive: bool, span: tuple[float, float]) -> float:
         """Return the first step size, 0 where it is estimated, as it is with an adaptive one."""

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import attrs
 import numpy as np
 
 from cubie import checks
 from cubie.backend import building, is_small_batch
-from cubie.errors import InvalidOption, level_of_caller
-from cubie.factory import require_known
+from cubie.errors import InvalidOption
+from cubie.factory import require_known, without_defaults
 from cubie.integrator import SingleIntegratorRun, check_options, options_of
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.prepared import PreparedSolve, RecurringSolve, is_worth_keeping
 from cubie.launch.results import Result
 from cubie.launch.staging import shapes_of
 from cubie.memory import (
-    MAX_REMEMBERED,
     SETTINGS,
     KernelMemory,
     Setup,
@@ -27,41 +25,16 @@ from cubie.memory import (
     content_of,
     structure_of_batch,
 )
+from cubie.numerics.error_norm import Tolerances
 from cubie.other_choices import options_elsewhere
-from cubie.recent import Recent
+from cubie.problem import Problem, Systems, described, tolerances_of
 from cubie.run.saving import SaveMode
 from cubie.settings import SolverSettings
-from cubie.systems import (
-    Batch,
-    EquationError,
-    System,
-    Watched,
-    advised,
-    fingerprint,
-    has_observables,
-    observables_of,
-    read_equations,
-    read_jacobian,
-    trace,
-    uncalled,
-    with_jacobian,
-    with_mass,
-)
+from cubie.systems import Batch, Equations, Pairs
 from cubie.tableaus import known_method
 from cubie_planner import Plan
 from cubie_planner.explain import explain
 from cubie_planner.report.explanation import Explanation
-
-
-class UntracedWarning(UserWarning):
-    """A right-hand side works, but not as straight-line code."""
-
-
-class _Systems(NamedTuple):
-    """What runs compute."""
-
-    states: System
-    observables: System | None
 
 
 class Solver:
@@ -87,30 +60,37 @@ class Solver:
     """
 
     def __init__(self, fun: Callable, **options: Any):
-        self.equations = read_equations(fun)
-        self.fun = fun if self.equations is None else self.equations.function
-        self._begin(Setup(SolverSettings()))
+        self._begin(Problem(fun), Setup(SolverSettings()))
         self.update(**options)
 
-    def _begin(self, setup: Setup) -> None:
-        self._setup = setup
-        self._systems: Recent[System] = Recent(MAX_REMEMBERED)
+    def _begin(self, problem: Problem, setup: Setup) -> None:
+        self._problem, self._setup = problem, setup
         self._memory = KernelMemory()
         self._splits = SplitProblems()
         self._last: BatchSolverKernel | None = None
-        self._fun = Watched(self.fun)
 
     def __getstate__(self) -> tuple[Any, ...]:
         """Return what a solver is made of; a copy prepares anew, or finds kernels on disk."""
         setup = self._setup
-        fun = self.fun if self.equations is None else None  # is made of the equations
-        return fun, self.equations, setup.settings, dict(setup.options)
+        return self._problem, setup.settings, dict(setup.options)
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        fun, self.equations, settings, options = state
-        self.fun = fun if self.equations is None else self.equations.function
+        problem, settings, options = state
         method = known_method(settings.method)
-        self._begin(Setup(attrs.evolve(settings, method=method), options))
+        self._begin(problem, Setup(attrs.evolve(settings, method=method), options))
+
+    def __repr__(self) -> str:
+        return described(self._problem, self._setup)
+
+    @property
+    def fun(self) -> Callable:
+        """The right-hand side; of equations the function that they were made to."""
+        return self._problem.fun
+
+    @property
+    def equations(self) -> Equations | None:
+        """The equations, where they were given as text or in SymPy."""
+        return self._problem.equations
 
     def update(self, **changes: Any) -> None:
         """Change settings or options of components for all later solves.
@@ -124,7 +104,7 @@ class Solver:
 
     def _changed(self, changes: Mapping[str, Any]) -> tuple[SolverSettings, Mapping[str, Any]]:
         """Return settings and component options with `changes` made, checked."""
-        setup = self._setup
+        setup, changes = self._setup, without_defaults(changes)
         if not changes:
             return setup.settings, setup.options
         own = {name: value for name, value in changes.items() if name in SETTINGS}
@@ -183,14 +163,14 @@ class Solver:
     def prepare(self, y0: Any, args: Sequence[Any] | None = None, **changes: Any) -> Plan:
         """Plan for a problem without solving it, and return the plan."""
         settings, options = self._changed(changes)
-        y0, args = self._by_position(y0, args)
+        y0, args, pairs = self._problem.read(y0, args)
         dtype = settings.run_dtype(y0)
 
         def prepare(batch: Batch) -> PreparedSolve:
             mode = settings.save_mode(batch.n_runs is None, None)
-            return self._prepare(settings, options, batch, mode, dtype)
+            return self._prepare(settings, options, batch, pairs, mode, dtype)
 
-        _, prepared = self._splits.prepare(y0, args, self._fun.current(), prepare)
+        _, prepared = self._splits.prepare(y0, args, self._problem.watched.current(), prepare)
         self._last = prepared.kernel
         return self._last.plan
 
@@ -212,11 +192,11 @@ class Solver:
         settings = setup.settings
         span = checks.time_span(t_span)
         times = checks.save_times(t_eval, span)
-        y0, given = self._by_position(y0, args)
+        y0, given, pairs = self._problem.read(y0, args)
         content = None if changes else self._content(setup)
         shapes = None if content is None else shapes_of(y0, given)
         n_times = None if times is None else times.size
-        key = None if shapes is None else (content, shapes, n_times)
+        key = None if shapes is None else (content, shapes, n_times, pairs)
         recurring = None if key is None else setup.recurring.get(key)
         if recurring is not None:
             prepared = recurring.prepared
@@ -227,7 +207,8 @@ class Solver:
 
         def prepare(batch: Batch) -> PreparedSolve:
             checks.initial_states(batch.y0)
-            return self._prepared_for(setup, batch, times, dtype, content)
+            batch = batch._replace(span=span)
+            return self._prepared_for(setup, batch, pairs, times, dtype, content)
 
         batch, prepared = self._splits.prepare(y0, given, content, prepare)
         self._last = prepared.kernel
@@ -242,13 +223,14 @@ class Solver:
 
         None where that cannot be seen: nothing may be found again then.
         """
-        fun, given = self._fun.current(), setup.given.current()
+        fun, given = self._problem.watched.current(), setup.given.current()
         return None if fun is None or given is None else (fun, given)
 
     def _prepared_for(
         self,
         setup: Setup,
         batch: Batch,
+        pairs: Pairs | None,
         times: np.ndarray | None,
         dtype: np.dtype,
         content: tuple[str, str] | None,
@@ -261,12 +243,12 @@ class Solver:
         mode = settings.save_mode(batch.n_runs is None, times)
         structure = None if content is None else structure_of_batch(batch)
         if structure is None:
-            return self._prepare(settings, options, batch, mode, dtype)
+            return self._prepare(settings, options, batch, pairs, mode, dtype)
         small = is_small_batch(dtype, batch.n_runs or 1)
-        key = (content, batch.y0.shape[0], structure, mode, dtype, small, batch.notes)
+        key = (content, batch.y0.shape[0], structure, pairs, mode, dtype, small, batch.notes)
         prepared = setup.prepared.get(key)
         if prepared is None:
-            prepared = self._prepare(settings, options, batch, mode, dtype)
+            prepared = self._prepare(settings, options, batch, pairs, mode, dtype)
             return setup.prepared.put(key, prepared)
         return prepared
 
@@ -275,23 +257,26 @@ class Solver:
         settings: SolverSettings,
         options: Mapping[str, Any],
         batch: Batch,
+        pairs: Pairs | None,
         mode: SaveMode,
         dtype: np.dtype,
     ) -> PreparedSolve:
         """Check the settings, and find or build the kernel."""
-        rtol, atol = checks.tolerances(settings.rtol, settings.atol, batch.y0.shape[0], dtype)
+        rtol, atol = tolerances_of(settings, batch.y0.shape[0], dtype, pairs)
         by_newton = "weigh_increments" in options_of(settings.run_settings(mode, False), options)
         if by_newton and np.any(atol <= checks.least_tolerance(dtype)):
             options = {"weigh_increments": True, **options}
-        systems = _Systems(self._system(settings, batch), self._observables(settings, batch))
+        systems = self._problem.systems(settings, batch, pairs)
         system, observables = systems
         checks.constants(system, dtype)
         if observables is not None:
             checks.constants(observables, dtype, "observables")
         breakpoints = checks.breakpoints(settings.breakpoints, batch.n_runs)
         breaks = breakpoints is not None or settings.find_breaks(*systems, batch.drivers)
+        unseen, in_pairs = self._setup.given.unseen, pairs is not None and pairs.states
+        weights = Tolerances.of(rtol.size > 1, in_pairs)
         return PreparedSolve(
-            self._kernel(systems, settings, options, batch, mode, dtype, rtol.size > 1, breaks),
+            self._kernel(systems, settings, options, batch, mode, dtype, weights, breaks),
             *systems,
             mode,
             dtype,
@@ -299,85 +284,30 @@ class Solver:
             atol,
             checks.positive("max_step", settings.max_step, allow_infinite=True),
             checks.count("max_steps", settings.max_steps),
-            self._notes(systems, settings, batch),
+            self._problem.notes(systems, settings, batch, pairs, dtype, unseen),
             settings.summary_window(),
             breakpoints,
+            in_pairs,
+            self._problem.equations is not None,
+            settings.checked_min_step(settings.is_adaptive()),
         )
-
-    def _notes(self, systems: _Systems, settings: SolverSettings, batch: Batch) -> tuple[str, ...]:
-        of_jac = systems[0].jacobian_note
-        if settings.jac is not None and not settings.method.implicit:
-            of_jac = f"`jac` is not used: `{settings.method.name}` is explicit."
-        unseen = self._fun.unseen or self._setup.given.unseen
-        note = f"Nothing is remembered from one solve to the next, because {unseen}."
-        there = [system for system in systems if system is not None]
-        names = None if self.equations is None else self.equations.parameters
-        notes = [system.note for system in there] + [of_jac, *uncalled(there, batch, names)]
-        notes += [*batch.notes, note if unseen else ""]
-        return tuple(filter(None, notes))
-
-    def _by_position(self, y0: Any, args: Any) -> tuple[Any, Any]:
-        """Return `y0` and `args`, which of equations may be mappings by name."""
-        if self.equations is not None:
-            y0, args = self.equations.initial_state(y0), self.equations.arguments(args)
-        return y0, () if args is None else args
-
-    def _system(self, settings: SolverSettings, batch: Batch) -> System:
-        """Return the system as it is now, from an earlier solve where nothing in it changed."""
-        jac, mass = read_jacobian(settings.jac), settings.mass_matrix
-        n = batch.y0.shape[0]
-        given = "" if jac is None and mass is None else fingerprint(jac, mass)
-        parts = (self._fun.current(), structure_of_batch(batch), given)
-        key = None if None in parts else (n, *parts)
-        known = None if key is None else self._systems.get(key)
-        if known is not None:
-            return known
-        names = self._state_names
-        if names is not None and len(names) != n:
-            raise EquationError(
-                f"y0 has {n} states, but the equations have {len(names)}: {', '.join(names)}."
-            )
-        system = advised(batch, trace, self.fun, n, batch.args, names=names, watched=self._fun)
-        system = with_mass(with_jacobian(system, jac, batch.args, batch.constants), mass)
-        if system.kind == "compiled":
-            warnings.warn(system.note, UntracedWarning, stacklevel=level_of_caller())
-        return system if key is None else self._systems.put(key, system)
-
-    @property
-    def _state_names(self) -> tuple[str, ...] | None:
-        return None if self.equations is None else self.equations.states
-
-    def _observables(self, settings: SolverSettings, batch: Batch) -> System | None:
-        """Return the observables as they are now, as `_system` does; None where there are none."""
-        given = settings.observables
-        if not has_observables(given):
-            return None
-        n = batch.y0.shape[0]
-        parts = (fingerprint(self.equations, given), structure_of_batch(batch))
-        key = None if None in parts else ("observables", n, *parts)
-        known = None if key is None else self._systems.get(key)
-        if known is not None:
-            return known
-        names = self._state_names
-        made = advised(batch, observables_of, given, self.equations, n, batch.args, names)
-        return made if key is None else self._systems.put(key, made)
 
     def _kernel(
         self,
-        systems: _Systems,
+        systems: Systems,
         settings: SolverSettings,
         options: Mapping[str, Any],
         batch: Batch,
         mode: SaveMode,
         dtype: np.dtype,
-        per_component: bool,
+        per_component: Tolerances,
         breaks: bool,
     ) -> BatchSolverKernel:
         system, observables = systems
         if system.mass is not None and not settings.method.implicit:
             advice = f"`{settings.method.name}` is explicit; choose an implicit method."
             raise InvalidOption("mass_matrix", settings.mass_matrix, advice=advice)
-        choice = settings.choice(system, observables)
+        choice = settings.choice(system, observables, Tolerances.OF_PAIRS in per_component)
         run_settings = settings.run_settings(mode, per_component, choice, breaks)
         small = is_small_batch(dtype, batch.n_runs or 1)
         backend = settings.make_backend(dtype, system, run_settings, small)

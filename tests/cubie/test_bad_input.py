@@ -12,6 +12,7 @@ from cubie import (
     InvalidProblem,
     RunStatus,
     Solver,
+    ToleranceWarning,
     UnknownOption,
     solve_ivp,
 )
@@ -81,7 +82,8 @@ def test_a_ragged_y0():
 )
 def test_y0_must_be_finite(y0, where):
     """The message says which value of which run is not."""
-    error = refused(InvalidProblem, f"`y0` must be finite, but {where}.", y0=y0)
+    told = f"`y0` is not finite: {where}. All components of the initial state `y0` must be finite."
+    error = refused(InvalidProblem, told, y0=y0)
     assert error.argument == "y0"
 
 
@@ -113,8 +115,8 @@ def test_args_that_are_no_tuple():
     """A lone number is a usual slip."""
     refused(
         TypeError,
-        "args must be a tuple of the arguments after t and y, not a float; for one argument "
-        "write args=(value,).",
+        "Supplied 'args' cannot be unpacked: args must be a tuple of the arguments after t and y, "
+        "not a float; for one argument write args=(value,).",
         args=1.0,
     )
 
@@ -275,20 +277,34 @@ def test_t_eval_against_the_direction_of_time():
 
 
 @pytest.mark.parametrize(
-    ("options", "given", "dtype", "least"),
+    ("options", "dtype", "least"),
     [
-        ({"rtol": 0, "atol": 0}, "0", "float64", "2.2e-15"),
-        ({"rtol": 1e-18}, "1e-18", "float64", "2.2e-15"),
-        ({"rtol": 1e-8, "dtype": np.float32}, "1e-08", "float32", "1.2e-06"),
+        ({"rtol": 1e-18}, "float64", 10 * np.finfo(float).eps),
+        ({"rtol": [1e-2, 1e-8], "dtype": np.float32}, "float32", 10 * np.finfo(np.float32).eps),
     ],
 )
-def test_tolerances_that_the_numbers_cannot_resolve(options, given, dtype, least):
-    """The message names the dtype and the remedies."""
+def test_tolerances_that_the_numbers_cannot_resolve(options, dtype, least):
+    """They are raised to what can be resolved, with a warning as SciPy's, and a note."""
+    told = (
+        f"At least one element of `rtol` is too small: {dtype} cannot resolve less than "
+        f"{least:.2g}, which is taken in its place."
+    )
+    with pytest.warns(ToleranceWarning, match=re.escape(told)):
+        result = solve(**options)
+    assert [note for note in result.notes if note.startswith(told)]
+    given = np.asarray(options["rtol"])
+    same = solve(**{**options, "rtol": np.maximum(given, least)})
+    np.testing.assert_array_equal(result.y, same.y)
+
+
+def test_tolerances_of_nothing():
+    """No error is below zero."""
     refused(
         InvalidProblem,
-        f"`rtol` is {given}, but {dtype} cannot resolve less than {least}; raise rtol, use "
-        "dtype=float64, or give rtol=0 with a positive atol.",
-        **options,
+        "`rtol` is 0 with an atol of zero, which no error can be below; raise one of them: float64 "
+        "resolves an rtol of 2.2e-15.",
+        rtol=0,
+        atol=0,
     )
 
 
@@ -399,10 +415,15 @@ def test_unknown_options(option, nearest):
     with pytest.raises(UnknownOption) as caught:
         solve(**{option: 1.0})
     hint = f" Did you mean `{nearest}`?" if nearest else ""
-    start = f"`{option}` is not an option of any component of this solver.{hint} Known options: "
+    allowed = caught.value.allowed
+    start = (
+        f"`{option}` is not an option of any component of this solver.{hint} Of {len(allowed)} "
+        "options the nearest are: "
+    )
     assert (caught.value.given, caught.value.nearest) == (option, nearest)
     assert str(caught.value).startswith(start)
-    assert "stage_rhs_location" in caught.value.allowed
+    assert "stage_rhs_location" in allowed
+    assert len(str(caught.value)) < 300
 
 
 def test_unknown_buffers_in_a_mapping_of_locations():

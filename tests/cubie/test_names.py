@@ -135,7 +135,8 @@ REFUSED = {
         UnknownTableau,
         "'vode'; the method of several steps here is 'bdf'. For stiff systems also choose",
     ),
-    "a class of SciPy's": ({"method": LSODA}, TypeError, "(type); write 'LSODA'"),
+    "a class of SciPy's": ({"method": LSODA}, UnknownTableau, "no method is called 'LSODA'"),
+    "another class": ({"method": dict}, TypeError, "(type); write 'dict'"),
     "fixed steps": (
         {"step_controller": "fixed"},
         InvalidProblem,

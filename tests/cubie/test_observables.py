@@ -454,7 +454,8 @@ def test_states_of_equations_are_chosen_by_name():
     solver = Solver(text, backend="python", observables="E", save_states=["v"])
     result = solver.solve(SPAN, {"x": 1.0, "v": 0.5}, TIMES, args={"k": 2.0})
     np.testing.assert_array_equal(result.observables["E"], result.y[0] * result.y[0])
-    assert "observables={'E': array" in repr(result)
+    assert "observables: E\n" in repr(result)
+    assert "float64, of v\n" in repr(result)
 
 
 def decay(t, y, *args):

@@ -289,9 +289,7 @@ def test_a_result_can_be_pickled_and_shown(options):
     for name in FIELDS:
         np.testing.assert_array_equal(again[name], result[name], err_msg=name)
     assert again.plan == result.plan
-    text = repr(result)
-    assert text.startswith(f"Result(t={result.t!r}, y=")
-    assert all(f"{name}=" in text for name in FIELDS if name not in ("success", "message"))
+    assert repr(again) == repr(result)
 
 
 def test_results_do_not_share_memory():

@@ -167,7 +167,8 @@ FOUNDATIONS = {
     "numerics": {"backend", "cache", "errors", "reals"},
     "buffers": {"errors"},
     "recent": set(),
-    "factory": {"backend", "buffers", "cache", "errors", "reals", "recent"},
+    "other_packages": set(),
+    "factory": {"backend", "buffers", "cache", "errors", "other_packages", "reals", "recent"},
 }
 
 

@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 OPTIONS = {"backend": "python", "rtol": 1e-6, "atol": 1e-8, "save": "final"}
 BEFORE, AFTER = 1.0, 2.0
 
-pytestmark = pytest.mark.filterwarnings("ignore::cubie.solver.UntracedWarning")
+pytestmark = pytest.mark.filterwarnings("ignore::cubie.UntracedWarning")
 
 
 def rate_of(result):

@@ -44,19 +44,19 @@ def test_a_tableau_is_its_own_name():
 
 
 def test_unknown_name_is_answered_with_the_nearest():
-    """A typo is an error that names the nearest method and lists all of them."""
+    """A typo is an error that names the nearest method and lists a few that are near."""
     with pytest.raises(UnknownTableau, match="did you mean 'tsit5'") as caught:
         get_tableau("tsitt5")
     assert caught.value.given == "tsitt5"
     assert caught.value.nearest == "tsit5"
     assert caught.value.names == tuple(all_methods())
-    assert all(name in str(caught.value) for name in all_methods())
+    assert 0 < sum(f" {name}" in str(caught.value) for name in all_methods()) < 10
 
 
 @pytest.mark.parametrize("given", ["", "   ", "??"])
 def test_a_name_like_nothing_is_still_answered(given):
     """Even an empty name gets the list, never an internal error."""
-    with pytest.raises(UnknownTableau, match="The methods are: euler"):
+    with pytest.raises(UnknownTableau, match="methods the nearest are: "):
         get_tableau(given)
 
 

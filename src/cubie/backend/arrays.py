@@ -29,7 +29,7 @@ class KernelInputs(NamedTuple):
     # look at it
     time_span: Any  # (4,) dtype
     tolerances: Any  # rtol then atol; (2,) or (2 n,) dtype
-    step_limits: Any  # (2,) dtype: first step, largest step
+    step_limits: Any  # (3,) dtype: first step, largest step, smallest step
     # (7,) int64: attempted steps every run may use; times to save; `Stops.shape`; how many columns
     # `save_times` has, and how far apart those of two runs are
     limits: Any

@@ -110,7 +110,7 @@ class AdaptiveController(StepController):
         )
 
     def facts(self) -> tuple:
-        return (self.kind, self.k)
+        return (self.kind, self.k, self.bounded_below)
 
     def _build_suggest(self, context: BuildContext) -> Callable:
         """Return ``suggest(history, h, L)``: log2 of the wished factor, before the bounds."""

@@ -32,7 +32,13 @@ class ControlFunctions:
 
 
 class StepController(CUDAFactory):
-    """Base of the controllers; `adaptive` tells whether an error estimate is needed."""
+    """Base of the controllers; `adaptive` tells whether an error estimate is needed.
+
+    Attributes
+    ----------
+    bounded_below : bool
+        Launches have a bound below which no step is taken: `min_step`.
+    """
 
     name = "controller"
     phases = ("begin", "control")
@@ -40,6 +46,7 @@ class StepController(CUDAFactory):
 
     kind: ClassVar[str]
     adaptive: ClassVar[bool]
+    bounded_below = False
 
     @abstractmethod
     def __init__(self, error_order: int | None, dtype, options: Mapping[str, Any]):

@@ -277,6 +277,7 @@ def make_inputs(
     atol: Any = 1e-6,
     first_step: float = 0.0,
     max_step: float = np.inf,
+    min_step: float = 0.0,
     max_steps: int = 100_000,
     save_times: np.ndarray | None = None,
     counted: bool = False,
@@ -310,12 +311,13 @@ def make_inputs(
     values = np.empty(m * columns + 1, dtype)
     values[:-1] = real(parameters)
     tolerances = (float(rtol), float(atol)) if np.ndim(rtol) == 0 else np.concatenate([rtol, atol])
-    states, limits = real(y0), [step, min(max_step, largest)]
+    states, limits = real(y0), [step, min(max_step, largest), min_step]
     checks.fit("y0", y0.reshape(-1), states)
     checks.fit("args", parameters.reshape(-1), values[:-1])
     checks.fit("atol", np.atleast_1d(atol), real(atol))
     checks.fit("first_step", limits[:1], real(limits[:1]))
-    checks.fit("max_step", limits[1:], real(limits[1:]))
+    checks.fit("max_step", limits[1:2], real(limits[1:2]))
+    checks.fit("min_step", limits[2:], real(limits[2:]))
     samples, layout = tables.lay_out(drivers, dtype)
     return KernelInputs(
         initial_state=states,

@@ -59,6 +59,9 @@ class PreparedSolve:
     notes: tuple[str, ...]
     window: Window | None = None  # of summaries
     breakpoints: np.ndarray | None = None  # (B,) or (n_runs, B)
+    in_pairs: bool = False  # of complex states
+    named: bool = False  # states have names that users gave
+    min_step: float = 0.0
     room: Room = field(factory=Room, init=False, eq=False)  # for points, where steps are saved
 
     @cached_property
@@ -102,6 +105,7 @@ class PreparedSolve:
             atol=self.atol,
             first_step=first_step,
             max_step=self.max_step,
+            min_step=self.min_step,
             max_steps=self.max_steps,
             save_times=times,
             counted=not self.adaptive,
@@ -231,7 +235,17 @@ class PreparedSolve:
             self.notes,
             loop.tracking,
             loop.counter_names,
+            self.in_pairs,
+            self._names,
         )
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """Names of the states that are kept, where they have names of their own."""
+        names, chosen = self.system.state_names, self.kernel.integrator.loop.choice.states
+        if not self.named:
+            return ()
+        return names if chosen is None else tuple(names[i] for i in chosen)
 
 
 class RecurringSolve:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+import zlib
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
@@ -14,6 +16,7 @@ from cubie.algorithms import StepAlgorithm
 from cubie.backend import OutputBlock
 from cubie.launch.points import Points
 from cubie.launch.ragged import RaggedArray
+from cubie.launch.result_text import result_text
 from cubie.launch.summaries import summaries_of
 from cubie.run.saving import SaveMode, Sizes
 from cubie.run.summaries.request import Tracking
@@ -77,6 +80,10 @@ class ResultKind:
         What is summarised of runs.
     counters : tuple of str
         What is counted of each run.
+    in_pairs : bool
+        States are complex: their parts were kept side by side.
+    state_names : tuple of str
+        Of those that are kept, where users named them.
     """
 
     mode: SaveMode
@@ -87,6 +94,8 @@ class ResultKind:
     notes: tuple[str, ...]
     tracking: Tracking | None = None
     counters: tuple[str, ...] = ()
+    in_pairs: bool = False
+    state_names: tuple[str, ...] = ()
 
 
 def _counter(name: str) -> Any:
@@ -109,18 +118,31 @@ def _of_points(name: str) -> Any:
         points, sizes = result._points, dict(result._kind.sizes)
         if name not in sizes:
             return None
+        whole = _complex if name == "states" and result._kind.in_pairs else _as_it_is
         if points is not None:
             if result._single:
-                return points.blocks[name][0][: points.counts[0]].T
-            return points.ragged(points.blocks[name])
+                return whole(points.blocks[name][0][: points.counts[0]]).T
+            return points.ragged([whole(block) for block in points.blocks[name]])
         array = getattr(result._outputs.arrays, name).reshape(-1, sizes[name], result._columns)
-        values = array.transpose(2, 1, 0)  # run, component, point
+        values = whole(array).transpose(2, 1, 0)  # run, component, point
         if not result._single:
             return values
         final = result._kind.mode is SaveMode.FINAL
         return values[0] if final else values[0, :, : result._outputs.arrays.saved[0]]
 
     return cached_property(read)
+
+
+def _as_it_is(values: np.ndarray) -> np.ndarray:
+    return values
+
+
+def _complex(values: np.ndarray) -> np.ndarray:
+    """Return complex numbers of pairs along the second axis."""
+    re, im = values[:, 0::2], values[:, 1::2]
+    whole = np.empty(re.shape, np.result_type(values.dtype, np.complex64))
+    whole.real, whole.imag = re, im
+    return whole
 
 
 @frozen(eq=False, slots=False, repr=False)
@@ -141,7 +163,9 @@ class Result:
         Of a batch saved at every step a `RaggedArray`: ``y[run]`` is the solution of
         a run, (n, n_points of the run).
         With `save_states` it has the chosen states alone, in the order chosen; None where
-        there are none.
+        there are none. Complex where `y0` was.
+    state_names : tuple of str
+        Of the states in `y`, where the equations name them; else empty.
     observables : mapping of str to ndarray (n_points,) *
         Values of each observable that is kept, in the order given, at the points of `y`, with
         NaN and as a `RaggedArray` where `y` is; empty where there are none. It cannot be written
@@ -198,12 +222,21 @@ class Result:
     n_stiff = _counter("stiff")
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is computed when it is asked for."""
-        return {name: vars(self)[name] for name in _KEPT}
+        """Leave out what is computed when it is asked for; the plan is many small objects."""
+        kept = {name: vars(self)[name] for name in _KEPT}
+        return kept | {"_kind": zlib.compress(pickle.dumps(self._kind))}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        kind = pickle.loads(zlib.decompress(state["_kind"]))
+        vars(self).update(state | {"_kind": kind})
 
     @property
     def plan(self) -> Plan:
         return self._kind.plan
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        return self._kind.state_names
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -304,17 +337,10 @@ class Result:
         return getattr(self, name)
 
     def __repr__(self) -> str:
-        shown = [f"{name}={self[name]!r}" for name in _SHOWN]
-        if self.observables:
-            shown.insert(2, f"observables={dict(self.observables)!r}")
-        return f"Result({', '.join(shown)})"
+        return result_text(self)
 
 
 _KEPT = tuple(part.name for part in fields(Result))
-_SHOWN = (
-    "t", "y", "nfev", "njev", "nlu", "n_steps", "n_rejected", "n_newton", "n_linear", "status",
-    "t_reached", "notes", "solve_seconds",
-)  # fmt: skip
 
 
 def with_partial_result(cause: BaseException, partial: Result) -> BaseException:

@@ -9,6 +9,7 @@ logarithm.
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import IntFlag
 
 from cubie.backend import (
     Backend,
@@ -17,17 +18,43 @@ from cubie.backend import (
     larger,
     load_run,
     maximum,
+    minimum,
     quotient,
+    select,
     shared_function,
+    square_root,
 )
 from cubie.numerics.finiteness import build_witness
+
+
+class Tolerances(IntFlag):
+    """What tolerances are of; that they are one each for all states is no flag, as `False`.
+
+    Of complex states, whose parts lie side by side, the size that a tolerance is relative to is the
+    modulus, and the norm is a mean over the complex states: as SciPy has it.
+    """
+
+    SHARED = 0
+    PER_COMPONENT = 1
+    OF_PAIRS = 2
+
+    @classmethod
+    def of(cls, per_component: bool, pairs: bool) -> Tolerances:
+        """Return the flags."""
+        found = cls.PER_COMPONENT if per_component else cls.SHARED
+        return found | cls.OF_PAIRS if pairs else found
+
+
+def states_in(n: int, per_component: Tolerances | bool) -> int:
+    """Return over how many states a norm of `n` numbers is a mean."""
+    return n // 2 if per_component & Tolerances.OF_PAIRS else n
 
 
 def build_error_norm(
     backend: Backend,
     n: int,
     n_estimates: int,
-    per_component: bool,
+    per_component: Tolerances | bool,
     proportional_below: float | None = None,
 ) -> Callable:
     """Return ``norm(launch, state, proposed_state, error)``.
@@ -42,8 +69,9 @@ def build_error_norm(
     n_estimates : {1, 2}
         With two, the first is damped by the second as in DOP853 (Hairer, Norsett &
         Wanner I, II.10): e5**4 / (e5**2 + 0.01 * e3**2).
-    per_component : bool
-        Whether the tolerances are n values of rtol and then n of atol, or one each.
+    per_component : Tolerances or bool
+        Whether the tolerances are n values of rtol and then n of atol, or one each, and whether
+        states are pairs.
     proportional_below : float, optional
         Where a component's tolerance over its size is x times smaller, the square of its error
         is magnified by 2 x - 1. Steps of order two with an error estimate of order two then
@@ -51,20 +79,21 @@ def build_error_norm(
         proportionality: Soderlind & Wang, J. Comput. Appl. Math. 185 (2006) 244-260).
     """
     scale, add_to_witness = build_scale(backend, n, per_component), build_witness(backend)
-    inverse_n = backend.constant(1.0 / n)
+    size_of = build_size(backend, per_component)
+    inverse_n = backend.constant(1.0 / states_in(n, per_component))
     one, twice = backend.constant(1.0), backend.constant(2.0 * (proportional_below or 0.0))
     damping, tiny = backend.constant(0.01), backend.constant(1e-30)
 
     # One pass: divisions take long, and the processor does the rest meanwhile.
 
     def square(launch, state, proposed_state, error, i):
-        ratio = quotient(error[i], scale(launch, i, state[i], proposed_state[i]))
+        ratio = quotient(error[i], scale(launch, i, size_of(state, i), size_of(proposed_state, i)))
         return ratio * ratio
 
     def magnified_square(launch, state, proposed_state, error, i):
-        weight = scale(launch, i, state[i], proposed_state[i])
+        weight = scale(launch, i, size_of(state, i), size_of(proposed_state, i))
         ratio = quotient(error[i], weight)
-        size = larger(absolute(state[i]), absolute(proposed_state[i]))
+        size = larger(absolute(size_of(state, i)), absolute(size_of(proposed_state, i)))
         return ratio * ratio * maximum(one, twice * quotient(size, weight) - one)
 
     def one_estimate(launch, state, proposed_state, error):
@@ -77,7 +106,7 @@ def build_error_norm(
         return norm_squared, is_finite(add_to_witness(witness, norm_squared))
 
     def squares(launch, state, proposed_state, error, i):
-        weight = scale(launch, i, state[i], proposed_state[i])
+        weight = scale(launch, i, size_of(state, i), size_of(proposed_state, i))
         ratio, ratio_low = quotient(error[i], weight), quotient(error[n + i], weight)
         return ratio * ratio, ratio_low * ratio_low
 
@@ -98,10 +127,10 @@ def build_error_norm(
 
 
 @shared_function
-def build_scale(backend: Backend, n: int, per_component: bool) -> Callable:
+def build_scale(backend: Backend, n: int, per_component: Tolerances | bool) -> Callable:
     """Return ``scale(launch, i, a, b)``: atol + rtol * max(abs(a), abs(b))."""
-    step = 1 if per_component else 0
-    first_atol = n if per_component else 1
+    step = 1 if per_component & Tolerances.PER_COMPONENT else 0
+    first_atol = n if step else 1
 
     def scale(launch, i, a, b):
         inputs, run, n_runs = launch
@@ -111,3 +140,33 @@ def build_scale(backend: Backend, n: int, per_component: bool) -> Callable:
         return atol + rtol * larger(absolute(a), absolute(b))
 
     return backend.device(scale)
+
+
+def build_size(backend: Backend, per_component: Tolerances | bool) -> Callable:
+    """Return ``size(values, i)``: what a tolerance of number i is relative to, but for its sign.
+
+    It is the number itself, and of a pair the modulus.
+    """
+
+    def itself(values, i):
+        return values[i]
+
+    def of_pair(values, i):
+        return modulus(values[i], values[i ^ 1])
+
+    if not per_component & Tolerances.OF_PAIRS:
+        return backend.device(itself)
+    modulus = build_modulus(backend)
+    return backend.device(of_pair)
+
+
+def build_modulus(backend: Backend) -> Callable:
+    """Return ``modulus(a, b)``: the length of (a, b), whose squares need not be numbers."""
+    zero, one = backend.constant(0.0), backend.constant(1.0)
+
+    def modulus(a, b):
+        longer = maximum(absolute(a), absolute(b))
+        ratio = minimum(absolute(a), absolute(b)) / select(longer > zero, longer, one)
+        return longer * square_root(one + ratio * ratio)
+
+    return backend.device(modulus)

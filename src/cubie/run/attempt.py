@@ -14,6 +14,7 @@ from cubie.run.clock import build_clock, time_of
 from cubie.run.driving import build_keeping
 from cubie.run.faults import build_faults
 from cubie.run.inside import build_read
+from cubie.run.least_step import build_is_stuck, build_propose
 from cubie.run.observing import build_observe
 from cubie.run.parts import N_ATTEMPT_COUNTERS, Progress, RunParts
 from cubie.run.saving import Point, SaveMode, Taken, build_saving
@@ -48,7 +49,8 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     save = build_saving(loop.save_mode, backend, loop.kept, observe, read).save
     adaptive, breaks = loop.controller.adaptive, build_breaks(loop, context)
     clock = build_clock(loop.save_mode, backend, adaptive, loop.system.breakpoints)
-    next_stop, now, propose, keep = clock.stop, clock.now, clock.propose, clock.keep
+    next_stop, now, keep = clock.stop, clock.now, clock.keep
+    propose = build_propose(loop, backend, clock)
     time = backend.device(time_of)
     track = build_tracking(loop, context).track
     judge = _build_judge(loop, context)
@@ -185,7 +187,7 @@ def _build_outcome(loop: RunParts, backend: Backend) -> Callable:
     """Decide per lane whether its run goes on, and if not why."""
     adaptive, breaks = loop.controller.adaptive, loop.system.breakpoints
     clock = build_clock(loop.save_mode, backend, adaptive, breaks)
-    has_ended, is_stuck = clock.has_ended, clock.is_stuck
+    has_ended, is_stuck = clock.has_ended, build_is_stuck(loop, backend, clock)
     is_exhausted = build_is_exhausted(loop, backend)
     too_small, non_finite = int(RunStatus.STEP_TOO_SMALL), int(RunStatus.NON_FINITE)
     too_many, stopped = int(RunStatus.TOO_MANY_STEPS), int(RunStatus.CLOCK_STANDS_STILL)
@@ -203,9 +205,9 @@ def _build_outcome(loop: RunParts, backend: Backend) -> Callable:
 
     def outcome(launch, stop, final, ahead, verdict, progress, counters):
         accept, finite, failure = verdict
-        elapsed, active, h = progress.elapsed, progress.active, ahead.h
+        elapsed, active = progress.elapsed, progress.active
         solved = failure == 0
-        stuck = active & is_stuck(accept, h, elapsed)
+        stuck = active & is_stuck(launch, accept, ahead, elapsed)
         why = select(finite, select(accept, stopped, too_small), non_finite)
         status = select(stuck, select(solved, why, failure), before(progress))
         active = active & ~stuck & ~(accept & has_ended(ahead.lands, stop, final))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from cubie.backend import load_run, maximum, minimum, select, square_root
 from cubie.checks import least_tolerance
 from cubie.factory import BuildContext, CUDAFactory
-from cubie.numerics.error_norm import build_scale
+from cubie.numerics.error_norm import build_scale, build_size, states_in
 from cubie.numerics.power import build_exp2, build_log2
 from cubie.run.clock import build_least_step
 from cubie.systems.component import SystemComponent
@@ -71,11 +71,16 @@ class EstimatedFirstStep(CUDAFactory):
         constant = backend.constant
         rhs = self.child_functions(context, "system")
         scale = build_scale(backend, n, self.per_component)
+        size_of = build_size(backend, self.per_component)
         least = build_least_step(backend)
         log2, exp2 = build_log2(backend), build_exp2(backend)
         alloc_rhs, alloc_state = context.allocator("start_rhs"), context.allocator("start_state")
         enter = context.phase("choose")
-        inverse_n, zero, one = constant(1.0 / n), constant(0.0), constant(1.0)
+        inverse_n, zero, one = (
+            constant(1.0 / states_in(n, self.per_component)),
+            constant(0.0),
+            constant(1.0),
+        )
         two = constant(2.0)
         small, hundredth, hundred = constant(1e-5), constant(0.01), constant(100.0)
         first_guess, thousandth = constant(1e-6), constant(1e-3)
@@ -85,7 +90,8 @@ class EstimatedFirstStep(CUDAFactory):
         def norm(launch, state, values, at, minus):
             total = state[0] * zero
             for i in range(n):
-                weight = scale(launch, i, state[i], state[i])
+                size = size_of(state, i)
+                weight = scale(launch, i, size, size)
                 ratio = (values[at + i] - minus * values[i]) / weight
                 # Without an absolute tolerance a state of zero says nothing of a step.
                 ratio = select(weight > weightless, ratio, zero)

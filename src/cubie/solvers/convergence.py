@@ -9,7 +9,13 @@ import numpy as np
 
 from cubie.backend import Backend, absolute, larger, maximum, quotient, select, square_root
 from cubie.factory import BuildContext
-from cubie.numerics.error_norm import build_scale
+from cubie.numerics.error_norm import (
+    Tolerances,
+    build_modulus,
+    build_scale,
+    build_size,
+    states_in,
+)
 
 if TYPE_CHECKING:
     from cubie.solvers.newton_parts import NewtonParts
@@ -50,7 +56,15 @@ def build_typical(newton: NewtonParts, backend: Backend) -> Callable:
             towards = towards + absolute(increment[section * n + i])
         return select(state[i] == zero, towards, state[i])
 
-    return backend.device(where_it_goes if newton.settings.weigh_increments else itself)
+    part = backend.device(where_it_goes if newton.settings.weigh_increments else itself)
+    if not newton.per_component & Tolerances.OF_PAIRS:
+        return part
+    modulus = build_modulus(backend)
+
+    def of_pair(state, increment, i):
+        return modulus(part(state, increment, i), part(state, increment, i ^ 1))
+
+    return backend.device(of_pair)
 
 
 def build_largest(newton: NewtonParts, backend: Backend) -> Callable:
@@ -63,7 +77,15 @@ def build_largest(newton: NewtonParts, backend: Backend) -> Callable:
             value = maximum(value, absolute(stage.increment[section * n + i]))
         return value
 
-    return backend.device(largest)
+    part = backend.device(largest)
+    if not newton.per_component & Tolerances.OF_PAIRS:
+        return part
+    modulus = build_modulus(backend)
+
+    def of_pair(stage, i):
+        return modulus(part(stage, i), part(stage, i ^ 1))
+
+    return backend.device(of_pair)
 
 
 def build_tolerated(newton: NewtonParts, backend: Backend) -> Callable:
@@ -86,7 +108,9 @@ def build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
     backend, n = context.backend, newton.n_states
     sections = newton.blocks.n_unknowns // n
     scale = build_scale(backend, n, newton.per_component)
-    inverse = backend.constant(1.0 / newton.blocks.n_unknowns)
+    size_of = build_size(backend, newton.per_component)
+    n_unknowns = states_in(newton.blocks.n_unknowns, newton.per_component)
+    inverse = backend.constant(1.0 / n_unknowns)
     zero, one = backend.constant(0.0), backend.constant(1.0)
     stricter = ALGEBRAIC_TOLERANCE if newton.algebraic else 1.0
     tolerance = backend.constant(newton.settings.newton_tolerance * stricter)
@@ -102,7 +126,7 @@ def build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
         for i in range(n):
             reference = typical(state, increment, i)
             weight = scale(launch, i, reference, reference)
-            weight = larger(weight, rounding * absolute(state[i]))
+            weight = larger(weight, rounding * absolute(size_of(state, i)))
             for section in range(sections):
                 ratio = quotient(delta[section * n + i], weight)
                 total = total + ratio * ratio

@@ -19,7 +19,7 @@ import numpy as np
 
 from cubie.backend import absolute, is_finite, select
 from cubie.factory import BuildContext
-from cubie.numerics.error_norm import build_scale
+from cubie.numerics.error_norm import build_scale, build_size
 from cubie.solvers.convergence import build_typical
 from cubie.solvers.newton_parts import NewtonParts
 from cubie.solvers.stage_matrix import build_separate_residual
@@ -99,7 +99,7 @@ def _build_reach(newton: NewtonParts, context: BuildContext) -> Callable:
     backend, n = context.backend, newton.n_states
     sections = newton.blocks.n_unknowns // n
     scale = build_scale(backend, n, newton.per_component)
-    typical = build_typical(newton, backend)
+    typical, size_of = build_typical(newton, backend), build_size(backend, newton.per_component)
     tolerance = backend.constant(LARGEST_PART * newton.settings.newton_tolerance)
     rounding = backend.constant(float(ROUNDING * np.finfo(backend.dtype).eps))
     zero = backend.constant(0.0)
@@ -107,9 +107,9 @@ def _build_reach(newton: NewtonParts, context: BuildContext) -> Callable:
     def reach(launch, stage, point, i, near):
         state, increment = stage.state, stage.increment
         reference = typical(state, increment, i)
-        value = absolute(state[i]) + absolute(point[i])
+        value = absolute(size_of(state, i)) + absolute(size_of(point, i))
         for section in range(sections):
-            value = value + absolute(increment[section * n + i])
+            value = value + absolute(size_of(increment, section * n + i))
         tolerated = tolerance * scale(launch, i, reference, reference)
         return rounding * value + select(near, tolerated, zero)
 

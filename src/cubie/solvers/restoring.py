@@ -30,7 +30,7 @@ from cubie.backend import (
     square_root,
 )
 from cubie.factory import BuildContext
-from cubie.numerics.error_norm import build_scale
+from cubie.numerics.error_norm import build_scale, build_size
 from cubie.solvers.contract import Matrix
 from cubie.systems.derivatives.choice import derivatives_of
 from cubie.systems.mass import build_mass_product
@@ -195,6 +195,7 @@ def _build_judge(owner: Any, backend: Backend) -> Callable:
     Its size in tolerances, and whether it points against the one before, of the size `previous`.
     """
     n, scale = owner.n_states, build_scale(backend, owner.n_states, owner.per_component)
+    size_of = build_size(backend, owner.per_component)
     rounding = backend.constant(float(ROUNDING * np.finfo(backend.dtype).eps / TOLERANCE))
     zero, one, turning = backend.constant(0.0), backend.constant(1.0), backend.constant(TURNING)
 
@@ -203,8 +204,8 @@ def _build_judge(owner: Any, backend: Backend) -> Callable:
         total, along = previous * zero, previous * zero
         for i in range(n):
             # Where a state was, is, or goes: a jump may begin or end at zero.
-            most = maximum(absolute(point[i]), absolute(change[i]))
-            most = maximum(most, absolute(state[i]))
+            most = maximum(absolute(size_of(point, i)), absolute(size_of(change, i)))
+            most = maximum(most, absolute(size_of(state, i)))
             weight = maximum(scale(launch, i, most, most), rounding * most)
             per_weight = one / select(weight > zero, weight, one)
             ratio = change[i] * per_weight

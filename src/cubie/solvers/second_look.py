@@ -35,7 +35,7 @@ from cubie.backend import (
     square_root,
 )
 from cubie.factory import BuildContext
-from cubie.numerics.error_norm import build_scale
+from cubie.numerics.error_norm import build_scale, states_in
 from cubie.solvers.contract import Matrix
 from cubie.solvers.convergence import build_largest, build_typical, rounding_of
 from cubie.solvers.newton_parts import NewtonParts
@@ -177,7 +177,8 @@ def _build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
     backend, n = context.backend, newton.n_states
     sections = newton.blocks.n_unknowns // n
     scale = build_scale(backend, n, newton.per_component)
-    inverse = backend.constant(1.0 / newton.blocks.n_unknowns)
+    n_unknowns = states_in(newton.blocks.n_unknowns, newton.per_component)
+    inverse = backend.constant(1.0 / n_unknowns)
     zero, one = backend.constant(0.0), backend.constant(1.0)
     tolerance = backend.constant(newton.settings.newton_tolerance)
     rounding = backend.constant(rounding_of(newton, backend))

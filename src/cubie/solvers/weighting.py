@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cubie.backend import Backend, absolute, larger, maximum, quotient
-from cubie.numerics.error_norm import build_scale
+from cubie.numerics.error_norm import build_scale, build_size
 from cubie.solvers.contract import Blocks
 
 # Errors of so many units of rounding are below what Newton's method corrects.
@@ -41,11 +41,12 @@ def build_measure(
         residuals are divided by the shift alone.
     """
     scale = build_scale(backend, blocks.n_states, per_component)
+    size_of = build_size(backend, per_component)
     rounding = backend.constant(ROUNDING * np.finfo(backend.dtype).eps / tolerance)
 
     def weight(launch, y, i):
-        tolerated = scale(launch, i, y[i], y[i])
-        return larger(tolerated, rounding * absolute(y[i]))
+        size = size_of(y, i)
+        return larger(scale(launch, i, size, size), rounding * absolute(size))
 
     weight, chain = backend.device(weight), None
     for eigenvalue, at in zip(blocks.eigenvalues, blocks.offsets, strict=True):

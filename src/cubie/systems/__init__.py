@@ -1,9 +1,16 @@
 """The user's equations: from an ordinary SciPy right-hand side to a module a kernel can use."""
 
 from cubie.systems.batch import Batch, argument_views, split_batch
+from cubie.systems.complex_pairs import Pairs, pairs_of
 from cubie.systems.consistency import inconsistency
 from cubie.systems.derivatives.choice import Derivatives, derivatives_of, with_jacobian
 from cubie.systems.derivatives.given_jacobian import read_jacobian
+from cubie.systems.derivatives.sparsity import (
+    Sparsity,
+    note_on_sparsity,
+    read_sparsity,
+    with_sparsity,
+)
 from cubie.systems.differential_index import note_on_index
 from cubie.systems.drivers.uncalled import uncalled
 from cubie.systems.errors import (
@@ -26,6 +33,7 @@ from cubie.systems.sweep_advice import advised
 from cubie.systems.symbolic.equations import Equations, equations, read_equations
 from cubie.systems.symbolic.reader import EquationError
 from cubie.systems.system import System
+from cubie.systems.wrapped import in_columns
 
 __all__ = [
     "Batch",
@@ -35,7 +43,9 @@ __all__ = [
     "Equations",
     "NeedsConstants",
     "ObservableError",
+    "Pairs",
     "RightHandSideError",
+    "Sparsity",
     "System",
     "Watched",
     "advised",
@@ -47,14 +57,19 @@ __all__ = [
     "equations",
     "fingerprint",
     "has_observables",
+    "in_columns",
     "inconsistency",
     "note_on_index",
+    "note_on_sparsity",
     "observables_of",
+    "pairs_of",
     "read_equations",
     "read_jacobian",
+    "read_sparsity",
     "split_batch",
     "trace",
     "uncalled",
     "with_jacobian",
     "with_mass",
+    "with_sparsity",
 ]

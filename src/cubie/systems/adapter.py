@@ -30,12 +30,13 @@ def plain_function(fun, reason):
     return fun, tuple(before), keywords
 
 
-def write_adapter(title, n_states, args, leaves, before, keywords):
+def write_adapter(title, n_states, args, leaves, before, keywords, in_columns=False):
     """Return (source, constants) of the module that holds `build(fun, pack, keep, constants)`.
 
     `pack` makes an array that the function may write to, of the state; `keep` one that it may
     not, of a vector of parameters: what it wrote there would be gone with the next call. Ints
-    are written as constants: the function may count with them, and cannot be asked.
+    are written as constants: the function may count with them, and cannot be asked. `in_columns`:
+    the function takes the state as a column, (n, 1), and returns columns.
     """
     constants = []
 
@@ -64,12 +65,14 @@ def write_adapter(title, n_states, args, leaves, before, keywords):
         return f"keep({_nested(slots, leaf.shape)})"
 
     arguments = [constant(value) for value in before]
-    arguments += ["t", f"pack({_tuple(f'y[{i}]' for i in range(n_states))})"]
+    states = [f"y[{i}]" for i in range(n_states)]
+    arguments += ["t", f"pack({_nested(states, (n_states, 1) if in_columns else (n_states,))})"]
     arguments += [text(value, (i,)) for i, value in enumerate(args)]
     arguments += [f"{name}={constant(value)}" for name, value in keywords.items()]
     names = [f"c{i}" for i in range(len(constants))]
     unpack = f"    {_tuple(names)} = constants\n" if names else ""
-    stores = "\n".join(f"        dy[at + {i}] = result[{i}]" for i in range(n_states))
+    first = "[0]" if in_columns else ""
+    stores = "\n".join(f"        dy[at + {i}] = result[{i}]{first}" for i in range(n_states))
     source = (
         f'"""{title}\n\nWritten by cubie: changes are overwritten.\n"""\n\n\n'
         f"def build(fun, pack, keep, constants):\n"

@@ -30,6 +30,8 @@ from cubie.systems.parameters import leaves_of, rebuild
 from cubie.systems.sweep_advice import require_sweepable, taken_for_vectors, unswept
 from cubie.systems.symbolic.names import is_labelled
 
+NEAR_START = 2.0**-10  # a part of the span, and of the state
+
 
 class Batch(NamedTuple):
     """All runs, transposed for the kernels.
@@ -56,6 +58,8 @@ class Batch(NamedTuple):
         Where in args there is what differs between runs.
     constants : mapping of path to number or ndarray
         What of args are no parameters, though numbers.
+    span : (float, float) or None
+        Between which times runs go, where that is known.
     """
 
     n_runs: int | None
@@ -69,11 +73,21 @@ class Batch(NamedTuple):
     drivers: Mapping[tuple, Driver] | None = None
     swept_paths: frozenset[tuple] = frozenset()
     constants: Mapping[tuple, Any] = MappingProxyType({})
+    span: tuple[float, float] | None = None
 
     @property
     def of_args(self) -> dict[str, Any]:
         """What `trace` is told of them beside those of one run."""
-        return {"constants": self.constants, "swept": self.swept_paths}
+        return {"constants": self.constants, "swept": self.swept_paths, "near": self.near}
+
+    @property
+    def near(self) -> tuple[tuple[float, np.ndarray], ...]:
+        """Times and states at which functions may be tried that raise elsewhere."""
+        if self.span is None:
+            return ()
+        start, end = self.span
+        state, moment = self.y0[:, 0], NEAR_START * (end - start)
+        return (start, state), (start + moment, state * (1.0 + NEAR_START))
 
     @property
     def looks_like_one_run(self):
@@ -180,7 +194,10 @@ def checked_args(args):
             f"not a {kind} of names, which go with equations given as text. In fun's order write "
             f"args=(args[{key!r}], ...), or args=(args,) where fun takes it whole."
         )
-    raise TypeError(f"args must be a tuple of the arguments after t and y, {how}")
+    raise TypeError(
+        "Supplied 'args' cannot be unpacked: args must be a tuple of the arguments after t and y, "
+        f"{how}"
+    )
 
 
 def _states(y0):

@@ -14,6 +14,7 @@ from typing import Any
 from cubie.backend import package_digest, tracing
 from cubie.systems.adapter import plain_function, write_adapter
 from cubie.systems.batch import checked_args
+from cubie.systems.complex_pairs import is_of_pairs
 from cubie.systems.drivers.interpolant import calls_seen
 from cubie.systems.errors import ObservableError, RightHandSideError, Untraceable
 from cubie.systems.forms import containers_of, form_of
@@ -28,11 +29,13 @@ from cubie.systems.references.originals import original
 from cubie.systems.references.watched import Watched, fingerprint
 from cubie.systems.store import Store, digest_of_text
 from cubie.systems.system import System
+from cubie.systems.wrapped import asked, takes_columns
 
 
 def trace(
-    fun, n_states, args=(), *, names=None, cache_dir=None, watched=None, constants=(), swept=None
-):
+    fun, n_states, args=(), *, names=None, cache_dir=None, watched=None, constants=(), swept=None,
+    near=(),
+):  # fmt: skip
     """Turn `fun(t, y, *args)` into straight-line code over one run's states.
 
     Parameters
@@ -56,6 +59,8 @@ def trace(
     swept : collection of path, optional
         Entries of `args` that differ between runs. None, as where they are not known: nothing is
         said of what must become constant.
+    near : sequence of (t, y), optional
+        Where to try `fun` that raises elsewhere.
 
     Returns
     -------
@@ -74,12 +79,12 @@ def trace(
         `constants`.
     """
     content = (Watched(fun) if watched is None else watched).current
-    of_args = frozenset(constants), swept
+    of_args = frozenset(constants), swept, near
     return _Request.of(fun, n_states, args, names, cache_dir, content, of_args).system()
 
 
 def trace_observables(
-    fun, n_states, args=(), *, names=None, cache_dir=None, constants=(), swept=None
+    fun, n_states, args=(), *, names=None, cache_dir=None, constants=(), swept=None, near=()
 ):
     """Turn `fun(t, y, *args)`, which returns observables, into straight-line code like `trace`.
 
@@ -94,7 +99,7 @@ def trace_observables(
         `fun` raises, returns something else than numbers with names, or cannot be traced.
     """
     content = Watched(fun).current
-    of_args = frozenset(constants), swept
+    of_args = frozenset(constants), swept, near
     try:
         request = _ObservableRequest.of(fun, n_states, args, names, cache_dir, content, of_args)
         return request.system()
@@ -116,9 +121,9 @@ class _Request:
         self.args = args
         self.state_names = state_names
         self.store = store
-        self.constants, self.swept = of_args
+        self.constants, self.swept, self.near = of_args
         self.leaves = leaves_of(args, self.constants)
-        self.parameter_names = parameter_names(fun, self.leaves)
+        self.parameter_names = parameter_names(asked(fun), self.leaves)
         try:
             self.key = None if content is None else self._key(content)
         except Unseen:
@@ -141,7 +146,7 @@ class _Request:
         if isinstance(n_states, bool) or not hasattr(n_states, "__index__") or n_states < 1:
             raise ValueError(f"n_states must be an int of at least 1; got {n_states!r}.")
         args = tuple(checked_args(args))
-        check_signature(fun, args)
+        check_signature(asked(fun), args)
         state_names = checked_names(names, int(n_states))
         store = Store(cache_dir)
         return cls(fun, int(n_states), args, state_names, store, content(), of_args)
@@ -218,7 +223,9 @@ class _Request:
         watch.add(self.args, "args")
         plain = watch.watched(plain, changed)
         with calls_seen() as called:
-            results = plain_results(plain, self.n_states, self.args, self.fun, returned)
+            results = plain_results(
+                plain, self.n_states, self.args, asked(self.fun), returned, self.near
+            )
         known = (self.store.read_entry(self.key) or {}) if self.key else {}
         baked = frozenset(self._baked(known))
         try:
@@ -281,7 +288,8 @@ class _Request:
         return self._compiled(why)
 
     def _title(self):
-        name = getattr(self.fun, "__qualname__", type(self.fun).__qualname__)
+        fun = asked(self.fun)
+        name = getattr(fun, "__qualname__", type(fun).__qualname__)
         return (
             f"Right-hand side of `{name}`: {self.n_states} states, "
             f"{len(self.parameter_names)} parameters."
@@ -304,9 +312,18 @@ class _Request:
     def _compiled(self, reason):
         from cubie.systems.tracing.checking import sample_points
 
-        function, before, keywords = plain_function(original(self.fun), reason)
+        if is_of_pairs(self.fun):
+            raise RightHandSideError(
+                f"fun gets complex numbers and cannot be traced: {reason}. Compiled as it stands "
+                "it would get real ones only. Write it so that it can be traced, or with real and "
+                "imaginary parts as two states."
+            )
+        in_columns = takes_columns(self.fun)
+        function, before, keywords = plain_function(
+            original(asked(self.fun) if in_columns else self.fun), reason
+        )
         source, constants = write_adapter(
-            self._title(), self.n_states, self.args, self.leaves, before, keywords
+            self._title(), self.n_states, self.args, self.leaves, before, keywords, in_columns
         )
         integers = self._integers()
         # What the function computes is not in the adapter's text, so it is hashed along; without
@@ -323,7 +340,7 @@ class _Request:
             ),
             function=function,
             constants=constants,
-            samples=sample_points(self.n_states, self.args, self.constants),
+            samples=sample_points(self.n_states, self.args, self.constants, self.near),
         )
 
 

@@ -51,6 +51,9 @@ class System:
         For a compiled system: the rows of the user's Jacobian, where that could be traced.
     jacobian_note : str
         What became of the user's Jacobian.
+    sparsity : tuple of (int, int), optional
+        For a compiled system without a Jacobian: row and column of what may differ from zero in
+        it, column after column; None is everything.
     drivers : tuple
         Of each driver that a traced system calls where it is: the driver, or where it stands in
         `args`, a path of keys.
@@ -71,6 +74,7 @@ class System:
     mass: tuple[tuple[float, ...], ...] | None = field(default=None, repr=False)
     jacobian_rows: "tuple[System, ...]" = field(default=(), repr=False)
     jacobian_note: str = field(default="", repr=False)
+    sparsity: tuple[tuple[int, int], ...] | None = field(default=None, repr=False)
     drivers: tuple = field(default=(), eq=False, repr=False)
     n_outputs: int = field(default=Factory(lambda self: self.n_states, takes_self=True))
     output_names: tuple[str, ...] = field(

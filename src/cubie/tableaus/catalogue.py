@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
 from types import MappingProxyType
+from typing import Any
 
-from cubie.errors import CubieError
+from cubie.errors import CubieError, few
 from cubie.tableaus.method import Method
 from cubie.tableaus.tableau import Tableau
 
@@ -66,9 +67,9 @@ class UnknownTableau(CubieError, ValueError):
 
     def __init__(self, given: str, nearest: str, names: tuple[str, ...]) -> None:
         told = INSTEAD.get(_spelling(given), f"did you mean {nearest!r}?")
-        super().__init__(
-            f"no method is called {given!r}; {told} The methods are: {', '.join(names)}"
-        )
+        listed, more = few(_spelling(given), names)
+        which = "The methods are" if not more else f"Of {len(names)} methods the nearest are"
+        super().__init__(f"no method is called {given!r}; {told} {which}: {', '.join(listed)}")
         self.given = given
         self.nearest = nearest
         self.names = names
@@ -90,8 +91,10 @@ def _known_names() -> dict[str, str]:
     return known
 
 
-def get_method(name: str | Method) -> Method:
+def get_method(name: Any) -> Method:
     """Return the method with this name or alias, in any case; a method returns itself.
+
+    A class of solvers of SciPy's, such as `scipy.integrate.RK45`, is taken by its name.
 
     Raises
     ------
@@ -102,6 +105,7 @@ def get_method(name: str | Method) -> Method:
     """
     if isinstance(name, Method):
         return name
+    name = _name_of_class(name)
     if not isinstance(name, str):
         hint = f"; write {name.__name__!r}" if isinstance(name, type) else ""
         raise TypeError(
@@ -117,7 +121,7 @@ def get_method(name: str | Method) -> Method:
     raise UnknownTableau(name, nearest, tuple(all_methods()))
 
 
-def get_tableau(name: str | Tableau) -> Tableau:
+def get_tableau(name: Any) -> Tableau:
     """Return the coefficients of a method that is made of stages; see `get_method`.
 
     Raises
@@ -129,6 +133,12 @@ def get_tableau(name: str | Tableau) -> Tableau:
     if not isinstance(method, Tableau):
         raise TypeError(f"`{method.name}` is no method of stages, and has no tableau")
     return method
+
+
+def _name_of_class(given: Any) -> Any:
+    """Return the name of one of SciPy's classes of solvers, and anything else as it is."""
+    of_scipy = isinstance(given, type) and given.__module__.startswith("scipy.integrate.")
+    return given.__name__ if of_scipy else given
 
 
 def known_method(method: Method) -> Method:

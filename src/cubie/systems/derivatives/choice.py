@@ -13,11 +13,12 @@ from attrs import evolve, field, frozen
 
 from cubie.backend import package_digest
 from cubie.errors import InvalidOption
-from cubie.systems.derivatives.given_jacobian import checked_size, dense
+from cubie.systems.derivatives.given_jacobian import ConstantJacobian, checked_size, dense
+from cubie.systems.derivatives.sparsity import Sparsity, column_groups
 from cubie.systems.errors import RightHandSideError
 from cubie.systems.from_function import trace
 from cubie.systems.generated import load_module
-from cubie.systems.store import Store, is_digest
+from cubie.systems.store import Store, digest_of_text, is_digest
 from cubie.systems.system import System
 
 _EXACT = "The Jacobian is exact: it was derived from the traced right-hand side."
@@ -139,7 +140,12 @@ def _written(system: System) -> str:
 
 
 def with_jacobian(
-    system: System, jac: Callable | None, args: tuple = (), constants: Collection = ()
+    system: System,
+    jac: Callable | None,
+    args: tuple = (),
+    constants: Collection = (),
+    sparsity: Sparsity | None = None,
+    n_given: int | None = None,
 ) -> System:
     """Return the system with the user's Jacobian, where the system needs it.
 
@@ -152,6 +158,10 @@ def with_jacobian(
         `cubie.systems.derivatives.given_jacobian.read_jacobian` for constant ones.
     args : tuple
         What the system was traced with.
+    sparsity : Sparsity, optional
+        Of bands: `jac` returns them packed, entry (i, j) in row ``i - j + upper`` of column j.
+    n_given : int, optional
+        Number of states as the user counts them, where it is another than the system's.
 
     Raises
     ------
@@ -160,16 +170,19 @@ def with_jacobian(
     """
     if jac is None:
         return system
-    checked_size(jac, system.n_states)
+    checked_size(jac, n_given or system.n_states)
     if system.kind == "traced":
         return evolve(system, jacobian_note=_NOT_NEEDED)
     directory = system.path.parents[1] if system.path.is_absolute() else None
     numbers = range(system.n_states)
     n = system.n_states
     # Not a closure: to the cache, a function of this package is like any other of its name.
+    row = partial(_row, jac)
+    if sparsity is not None and sparsity.pattern is None and not isinstance(jac, ConstantJacobian):
+        row = partial(_packed_row, jac, sparsity.lower, sparsity.upper)
     try:
         rows = tuple(
-            trace(partial(_row, jac, i), n, args, cache_dir=directory, constants=constants)
+            trace(partial(row, i), n, args, cache_dir=directory, constants=constants)
             for i in numbers
         )
     except RightHandSideError as error:
@@ -193,16 +206,29 @@ def _row(jac: Callable, number: int, t, y, *args):
     return dense(jac(t, y, *args))[number]
 
 
+def _packed_row(jac: Callable, lower: int, upper: int, number: int, t, y, *args):
+    bands = dense(jac(t, y, *args))
+    columns = range(len(y))
+    first, end = max(0, number - lower), min(len(y), number + upper + 1)
+    return [bands[number - j + upper][j] if first <= j < end else 0.0 for j in columns]
+
+
 def _differences(system: System) -> Derivatives:
-    n = system.n_states
+    n, digest, evaluations = system.n_states, f"differences {system.digest}", "n + 1"
+    pattern = system.sparsity
+    if pattern is None:
+        pattern = tuple((row, column) for column in range(n) for row in range(n))
+    else:
+        digest = f"{digest} {digest_of_text(repr(pattern))}"
+        evaluations = str(len(column_groups(pattern, n)) + 1)
     return Derivatives(
         kind="differences",
-        pattern=tuple((row, column) for column in range(n) for row in range(n)),
+        pattern=pattern,
         autonomous=False,
-        digest=f"differences {system.digest}",
+        digest=digest,
         note=(
-            "The Jacobian is found by differences, n + 1 evaluations of the right-hand side, "
-            "because the right-hand side has no expressions to differentiate. "
+            f"The Jacobian is found by differences, {evaluations} evaluations of the right-hand "
+            "side, because the right-hand side has no expressions to differentiate. "
             f"{system.jacobian_note or system.note}"
         ).rstrip(),
     )

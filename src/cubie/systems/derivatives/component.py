@@ -12,6 +12,7 @@ from cubie.factory import BuildContext, CUDAFactory
 from cubie.numerics.error_norm import build_scale
 from cubie.systems.component import INLINE_SOURCE_LINES, SystemComponent
 from cubie.systems.derivatives.choice import Derivatives, derivatives_of
+from cubie.systems.derivatives.sparsity import Entries, column_groups
 from cubie.systems.drivers.calling import build_driven
 from cubie.systems.drivers.calls import n_kept
 
@@ -136,6 +137,13 @@ class JacobianComponent(_ByDifferences):
             self.register_buffer(
                 buffer, self.n_states, phases=("evaluate",), enabled=self.by_differences
             )
+        self.register_buffer(
+            "difference_columns", self.n_states, phases=("evaluate",), enabled=self.in_groups
+        )
+
+    def in_groups(self) -> bool:
+        """Tell whether columns without a row in common are found together."""
+        return getattr(self.system.system, "sparsity", None) is not None and self.by_differences()
 
     @property
     def pattern(self) -> tuple[tuple[int, int], ...]:
@@ -149,6 +157,8 @@ class JacobianComponent(_ByDifferences):
         return jacobian
 
     def _build_differences(self, context: BuildContext) -> Callable:
+        if self.in_groups():
+            return self._build_groups(context)
         n = self.n_states
         rhs = self.child_functions(context, "system")
         alloc_state = context.allocator("difference_state")
@@ -174,6 +184,52 @@ class JacobianComponent(_ByDifferences):
                 shifted[j] = y[j]
 
         return jacobian
+
+    def _build_groups(self, context: BuildContext) -> Callable:
+        """Return `jacobian` by one evaluation for each group of columns."""
+        n = self.n_states
+        rhs = self.child_functions(context, "system")
+        alloc_state = context.allocator("difference_state")
+        alloc_rhs = context.allocator("difference_rhs")
+        alloc_columns = context.allocator("difference_columns")
+        least, increment = self._build_increments(context)
+        groups, rows, starts = grouped(self.pattern, n)
+        columns = np.array([column for group in groups for column in group], dtype=np.int64)
+        ends = np.cumsum([0, *map(len, groups)])
+        n_groups = len(groups)
+
+        def jacobian(memory, launch, matrix, jac, at):
+            t, shift, y, p = matrix
+            shifted = alloc_state(memory, None)
+            here = alloc_rhs(memory, None)
+            there = alloc_columns(memory, None)
+            for i in range(n):
+                shifted[i] = y[i]
+            rhs(t, y, p, here, 0)
+            smallest = least(launch, shift, y, here)
+            for group in range(n_groups):
+                for place in range(ends[group], ends[group + 1]):
+                    j = columns[place]
+                    shifted[j] = y[j] + increment(launch, shift, smallest, y[j], here[j], j)
+                rhs(t, shifted, p, there, 0)
+                for place in range(ends[group], ends[group + 1]):
+                    j = columns[place]
+                    size = shifted[j] - y[j]
+                    for k in range(starts[j], starts[j + 1]):
+                        jac[at + k] = (there[rows[k]] - here[rows[k]]) / size
+                    shifted[j] = y[j]
+
+        return jacobian
+
+
+def grouped(
+    pattern: Entries, n_states: int
+) -> tuple[tuple[tuple[int, ...], ...], np.ndarray, np.ndarray]:
+    """Return groups of columns, the row of each entry, and where each column's entries start."""
+    rows = np.array([row for row, _ in pattern], dtype=np.int64)
+    counts = np.bincount([column for _, column in pattern], minlength=n_states)
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return column_groups(pattern, n_states), rows, starts
 
 
 class JVPComponent(_ByDifferences):

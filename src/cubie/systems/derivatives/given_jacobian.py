@@ -42,7 +42,8 @@ def read_jacobian(given: Any) -> Callable | None:
     if given is None or callable(given):
         return given
     try:
-        matrix = real_array(dense(given)).astype(float)
+        matrix = np.asarray(dense(given))
+        matrix = matrix if matrix.dtype.kind == "c" else real_array(dense(given)).astype(float)
     except (TypeError, ValueError) as error:
         raise InvalidOption("jac", given, _ALLOWED, _ADVICE) from error
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:

@@ -84,6 +84,7 @@ def observables_of(
     n_states: int,
     args: Any,
     names: Any = None,
+    of: Callable[[Callable], Callable] | None = None,
     **of_args: Any,
 ) -> System:
     """Trace what was given, in one of the forms that `check_observables` lets through.
@@ -96,6 +97,8 @@ def observables_of(
         Of one run.
     names : sequence of str, optional
         Of the states.
+    of : callable, optional
+        Makes of the function one of the states that it is traced with.
     **of_args
         What `trace` is told of args: `constants` and `swept`.
 
@@ -104,6 +107,7 @@ def observables_of(
     ObservableError, EquationError
     """
     function = _function(given, equations)
+    function = function if of is None else of(function)
     try:
         return trace_observables(function, n_states, args, names=names, **of_args)
     except TypeError as error:

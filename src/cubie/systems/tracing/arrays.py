@@ -11,7 +11,7 @@ import numpy as np
 from cubie.systems.errors import Untraceable
 from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.expression import Expr
-from cubie.systems.tracing.nodes import describe, is_mask, operand
+from cubie.systems.tracing.nodes import Complex, describe, is_complex, is_mask, operand
 from cubie.systems.tracing.operations import FUNCTIONS
 
 IDENTITY = {"add": 0.0, "multiply": 1.0, "logical_and": True, "logical_or": False}
@@ -44,7 +44,8 @@ class TracedArray(np.ndarray):
             options = {name: _settled(value, func) for name, value in kwargs.items()}
             return func(*_settled(args, func), **options)
         if func.__module__ == "numpy.linalg":
-            args = tuple(as_numbers(a.copy()) if isinstance(a, TracedArray) else a for a in args)
+            # Norms of vectors are those of the sizes of their entries.
+            args = tuple(_sizes(a) if isinstance(a, TracedArray) else a for a in args)
         return adopt(super().__array_function__(func, types, args, kwargs))
 
     def each_entry(self, function):
@@ -81,10 +82,29 @@ class TracedArray(np.ndarray):
         return bool(self.item())
 
     def astype(self, dtype, *args, **kwargs):
-        """Return a copy: entries are real numbers whatever float type is asked for."""
-        if np.dtype(dtype).kind not in "fO":
+        """Return a copy: entries are numbers of what type ever is asked for."""
+        kind = np.dtype(dtype).kind
+        if kind not in "fcO":
             raise Untraceable(f"an array of expressions is cast to {np.dtype(dtype)}")
+        if kind == "f" and has_complex(self):
+            raise Untraceable("complex expressions are cast to real ones; take their .real")
         return as_numbers(self.copy())
+
+    @property
+    def real(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The real part of each entry."""
+        return of_entries("real_part", self)
+
+    @property
+    def imag(self) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The imaginary part of each entry."""
+        return of_entries("imaginary_part", self)
+
+    def conj(self) -> Any:
+        """Return the conjugate of each entry."""
+        return np.conjugate(self)
+
+    conjugate = conj
 
 
 def traced(array):
@@ -101,6 +121,24 @@ def adopt(result):
     if type(result) is tuple:
         return tuple(adopt(entry) for entry in result)
     return result
+
+
+def has_complex(array):
+    """Whether some of the entries are complex numbers."""
+    return any(map(is_complex, array.ravel().tolist()))
+
+
+def of_entries(name, array):
+    """Return what a function of `complex_numbers` gives for each entry of an array, or a number."""
+    from cubie.systems.tracing import complex_numbers
+
+    function = getattr(complex_numbers, name)
+    if not isinstance(array, np.ndarray):
+        return _settled_constant(function(array))
+    results = [function(entry) for entry in array.ravel().tolist()]
+    made = np.empty(len(results), dtype=object)
+    made[:] = results
+    return traced(made.reshape(array.shape))
 
 
 def as_numbers(array):
@@ -126,6 +164,10 @@ def has_masks(array):
     return any(type(e) is Expr for e in entries) and all(is_mask(e) for e in entries)
 
 
+def _sizes(array):
+    return np.abs(array) if has_complex(array) else as_numbers(array.copy())
+
+
 def _masked_value(value):
     if np.ndim(value) != 0:
         raise Untraceable("an array is assigned where a condition holds; use np.where")
@@ -136,9 +178,10 @@ def _settled(value, func) -> Any:
     """Return arguments with all-constant traced arrays as float arrays."""
     if isinstance(value, TracedArray):
         entries = value.ravel().tolist()
-        if any(type(entry) is Expr for entry in entries):
+        if any(isinstance(entry, (Expr, Complex)) for entry in entries):
             raise Untraceable(f"{func.__module__}.{func.__name__} is applied to expressions")
-        return np.array(entries, dtype=float).reshape(value.shape)
+        dtype = complex if has_complex(value) else float
+        return np.array(entries, dtype=dtype).reshape(value.shape)
     if type(value) in (list, tuple):
         return type(value)(_settled(entry, func) for entry in value)
     return value
@@ -154,7 +197,15 @@ def _entry(value):
 
 
 def _on_entries(function):
-    return lambda *entries: function(*map(_entry, entries))
+    def apply(*entries):
+        entries = list(map(_entry, entries))
+        if any(map(is_complex, entries)):
+            from cubie.systems.tracing.complex_numbers import of_complex
+
+            return of_complex(function)(*entries)
+        return function(*entries)
+
+    return apply
 
 
 def elementwise(function, *arrays):
@@ -209,6 +260,8 @@ def _settled_constant(value):
     """Return a number or truth value that is known by now as one of NumPy's."""
     if type(value) is float:
         return np.float64(value)
+    if type(value) is complex:
+        return np.complex128(value)
     return np.bool_(value) if type(value) is bool else value
 
 

@@ -10,26 +10,33 @@ import numpy as np
 from cubie.systems.batch import parameter_columns
 from cubie.systems.drivers.calls import plain_rhs
 from cubie.systems.drivers.interpolant import outside_is_nan
-from cubie.systems.errors import Untraceable
+from cubie.systems.errors import RightHandSideError, Untraceable
 from cubie.systems.tracing.arithmetic import NUMPY_NAMES
 from cubie.systems.tracing.tracer import explain
 
 RELATIVE_TOLERANCE = 1e-8
+N_POINTS = 2  # of `_points`
 
 
-def plain_results(fun, n_states, args, asked, returned):
+def plain_results(fun, n_states, args, asked, returned, near=()):
     """Call `fun` at two points with positive states and return [(t, y, numbers)].
+
+    Where it raises at both it is called at those `near` the start of a run, if they are known.
 
     Raises
     ------
     RightHandSideError
-        When `fun` raises at both, returns not what it must (`returned`), or is not a function of
-        its arguments.
+        When `fun` raises at all of them, returns not what it must (`returned`), or is not a
+        function of its arguments.
     """
     results, first_error = [], None
-    for t, y in _points(n_states, positive=True):
+    for at, (t, y) in enumerate([*_points(n_states, positive=True), *near]):
+        if at >= N_POINTS and results:
+            break
         try:
             outcome = _call(fun, t, y, args)
+        except RightHandSideError:
+            raise
         except Exception as error:
             first_error = first_error or error
             continue
@@ -82,10 +89,10 @@ def _points(n_states, positive):
         yield 3.5, random.normal(0.0, 2.0, n_states)
 
 
-def sample_points(n_states, args, constants=frozenset()):
+def sample_points(n_states, args, constants=frozenset(), near=()):
     """Return [(t, y, parameters)]: where a right-hand side is tried, with the first run's args."""
     parameters = parameter_columns(args, constants=constants)[:, 0]
-    return tuple((t, y, parameters) for t, y in _points(n_states, positive=True))
+    return tuple((t, y, parameters) for t, y in [*_points(n_states, positive=True), *near])
 
 
 def _numbers(outcome, returned):

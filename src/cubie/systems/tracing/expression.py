@@ -24,25 +24,38 @@ from cubie.systems.tracing.nodes import (
     describe,
     graph_of,
     integer_leaves,
+    is_complex,
     is_mask,
     operand,
 )
 
 
-def _binary(function):
+def _binary(function, name):
+    """Return an operator and its reflection; `name` is NumPy's, for what complex numbers do."""
+
     def forward(self, other):
         other = operand(other)
         if other is NotImplemented:
             return other
+        if is_complex(other):
+            return _of_complex(name)(self, other)
         return _settled(function(self, other), self, other)
 
     def backward(self, other):
         other = operand(other)
         if other is NotImplemented:
             return other
+        if is_complex(other):
+            return _of_complex(name)(other, self)
         return _settled(function(other, self), self, other)
 
     return forward, backward
+
+
+def _of_complex(name):
+    from cubie.systems.tracing.complex_numbers import function_called
+
+    return function_called(name)
 
 
 def _settled(result, *operands):
@@ -54,7 +67,7 @@ def _settled(result, *operands):
     return result
 
 
-def _raising(function, check: str):
+def _raising(function, name: str, check: str):
     """Return an operator that raises, where that may be caught, as Python's own floats do."""
 
     def checked(a, b):
@@ -65,13 +78,13 @@ def _raising(function, check: str):
             getattr(exceptions, check)(a, b)
         return function(a, b)
 
-    return _binary(checked)
+    return _binary(checked, name)
 
 
-def _of_conditions(name: str, function):
+def _of_conditions(name: str, function, numpy_name: str):
     """Return an operator that means something else where both operands are conditions."""
 
-    forward, backward = _binary(function)
+    forward, backward = _binary(function, numpy_name)
 
     def conditions_forward(self, other):
         if is_mask(self) and is_mask(other):
@@ -93,11 +106,12 @@ def _truth(name: str):
 
 
 def _bits(name: str):
-    return _binary(lambda a, b: _truth(name)(a, b))
+    return _binary(lambda a, b: _truth(name)(a, b), name)
 
 
 def _comparison(op):
-    forward = _binary(lambda a, b: compare(op, a, b))[0]
+    name = {"==": "equal", "!=": "not_equal"}.get(op, "comparison")
+    forward = _binary(lambda a, b: compare(op, a, b), name)[0]
 
     def compared(self, other) -> Any:
         result = forward(self, other)
@@ -113,13 +127,13 @@ class Expr(Node):
 
     __slots__ = ()
 
-    __add__, __radd__ = _of_conditions("plus", add)
-    __sub__, __rsub__ = _binary(sub)
-    __mul__, __rmul__ = _of_conditions("times", multiply)
-    __truediv__, __rtruediv__ = _raising(divide, "raise_as_division")
-    __pow__, __rpow__ = _raising(power, "raise_as_power")
-    __floordiv__, __rfloordiv__ = _raising(floor_divide, "raise_as_division")
-    __mod__, __rmod__ = _raising(remainder, "raise_as_division")
+    __add__, __radd__ = _of_conditions("plus", add, "add")
+    __sub__, __rsub__ = _binary(sub, "subtract")
+    __mul__, __rmul__ = _of_conditions("times", multiply, "multiply")
+    __truediv__, __rtruediv__ = _raising(divide, "divide", "raise_as_division")
+    __pow__, __rpow__ = _raising(power, "power", "raise_as_power")
+    __floordiv__, __rfloordiv__ = _raising(floor_divide, "floor_divide", "raise_as_division")
+    __mod__, __rmod__ = _raising(remainder, "remainder", "raise_as_division")
     __and__, __rand__ = _bits("bits_and")
     __or__, __ror__ = _bits("bits_or")
     __xor__, __rxor__ = _bits("bits_xor")
@@ -148,6 +162,8 @@ class Expr(Node):
     def conjugate(self):
         """Return itself: states are real."""
         return self
+
+    conj = conjugate
 
     @property
     def real(self):

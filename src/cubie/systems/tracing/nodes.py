@@ -57,6 +57,27 @@ class Node:
         return f"<{describe(self)}>"
 
 
+class Complex:
+    """A complex number as the pair of its parts; at least one of them is a node.
+
+    What it means to Python is in `cubie.systems.tracing.complex_numbers`.
+    """
+
+    __slots__ = ("im", "re")
+
+    def __init__(self, re, im):
+        self.re = re
+        self.im = im
+
+    def __repr__(self):
+        return "<a complex expression>"
+
+
+def is_complex(value):
+    """Whether `value` is a complex number, plain or traced."""
+    return isinstance(value, (Complex, complex, np.complexfloating))
+
+
 class Nodes:
     """All nodes of one trace, and who decides when Python asks for a truth value.
 
@@ -142,16 +163,16 @@ def _constant_key(value):
 
 
 def operand(value) -> Value:
-    """Return `value` as Expr, float or bool, or NotImplemented for what is no number."""
+    """Return `value` as Expr, float, bool or complex, or NotImplemented for what is no number."""
     kind = type(value)
-    if issubclass(kind, Node) or kind is float or kind is bool:
+    if issubclass(kind, (Node, Complex)) or kind is float or kind is bool:
         return value
     if isinstance(value, np.ndarray):
         return operand(value.item()) if value.ndim == 0 else NotImplemented
     if isinstance(value, np.bool_):
         return bool(value)
     if isinstance(value, (complex, np.complexfloating)):
-        raise Untraceable("complex numbers cannot be integrated; split real and imaginary parts")
+        return complex(value)
     try:
         return float(value)
     except (TypeError, ValueError):

@@ -13,17 +13,19 @@ from cubie.systems.tracing.arrays import (
     adopt,
     as_numbers,
     elementwise,
+    has_complex,
     has_masks,
+    of_entries,
     traced,
 )
 from cubie.systems.tracing.expression import Expr
-from cubie.systems.tracing.nodes import fixed_under, operand
+from cubie.systems.tracing.nodes import Complex, fixed_under, is_complex, operand
 
-FLOAT_KINDS = "fO"
+NUMBER_KINDS = "fcO"
 
 
 def _is_traced_dtype(dtype):
-    return dtype is None or np.dtype(dtype).kind in FLOAT_KINDS
+    return dtype is None or np.dtype(dtype).kind in NUMBER_KINDS
 
 
 def _counts(shape) -> Any:
@@ -188,8 +190,26 @@ def count_nonzero(x):
 
 
 def real(x):
-    """np.real: states are real."""
-    return x
+    """np.real."""
+    return of_entries("real_part", x)
+
+
+def imag(x):
+    """np.imag."""
+    return of_entries("imaginary_part", x)
+
+
+def angle(z, deg=False):
+    """np.angle."""
+    radians = of_entries("angle", z)
+    return np.degrees(radians) if deg else radians
+
+
+def iscomplexobj(x):
+    """np.iscomplexobj: of an array whether it holds complex numbers."""
+    if isinstance(x, np.ndarray) and x.dtype == object:
+        return has_complex(x)
+    return is_complex(x) or np.iscomplexobj(x)
 
 
 # Keyed by the function itself: `from numpy import zeros as z` is found all the same.
@@ -216,6 +236,10 @@ REPLACED = {
     np.sinc: sinc,
     np.count_nonzero: count_nonzero,
     np.real: real,
+    np.imag: imag,
+    np.angle: angle,
+    np.iscomplexobj: iscomplexobj,
+    np.isrealobj: lambda x: not iscomplexobj(x),
     np.copy: lambda x, **_: adopt(np.array(x, dtype=object)),
-    np.isscalar: lambda x: isinstance(x, Expr) or np.isscalar(x),
+    np.isscalar: lambda x: isinstance(x, (Expr, Complex)) or np.isscalar(x),
 }

@@ -10,7 +10,7 @@ import numpy as np
 from cubie.systems.errors import ObservableError, RightHandSideError
 from cubie.systems.tracing.arrays import UNSET
 from cubie.systems.tracing.expression import Expr
-from cubie.systems.tracing.nodes import operand
+from cubie.systems.tracing.nodes import Complex, is_complex, operand
 
 
 class Returned(Protocol):
@@ -104,7 +104,9 @@ class Observed:
     def _named(self, result) -> dict[str, Any]:
         if isinstance(result, dict):
             return result
-        if isinstance(result, Expr) or (np.isscalar(result) and not isinstance(result, str)):
+        if isinstance(result, (Expr, Complex)) or (
+            np.isscalar(result) and not isinstance(result, str)
+        ):
             result = [result]
         if (
             result is None
@@ -165,7 +167,7 @@ def _number(entry, name):
         raise ObservableError(
             f"observables returned an array made by np.empty without assigning the entry {where}."
         )
-    if isinstance(entry, (complex, np.complexfloating)):
+    if is_complex(entry):
         raise ObservableError(
             f"observables returned a complex number {where}; observables are real. Return its "
             "real and imaginary part as two."
@@ -182,7 +184,7 @@ def _number(entry, name):
 
 def output_entries(result, n_states):
     """Return the derivatives that `fun` returned as a list of numbers or expressions."""
-    if isinstance(result, Expr) or np.isscalar(result):
+    if isinstance(result, (Expr, Complex)) or np.isscalar(result):
         if n_states == 1:
             result = [result]
         else:
@@ -220,10 +222,10 @@ def _output_entry(entry, i):
         raise RightHandSideError(
             f"fun returned an array made by np.empty without assigning entry {i}."
         )
-    if isinstance(entry, (complex, np.complexfloating)):
+    if is_complex(entry):
         raise RightHandSideError(
-            f"fun returned a complex number for state {i}; states are real. Integrate real and "
-            "imaginary parts as two states."
+            f"fun returned a complex number for state {i}, and the states are real. Give y0 as "
+            "complex numbers, np.asarray(y0, dtype=complex), or return the part that is meant."
         )
     number = NotImplemented if isinstance(entry, str) else operand(entry)
     if number is NotImplemented:

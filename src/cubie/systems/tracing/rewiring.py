@@ -28,8 +28,8 @@ from cubie.systems.tracing.numpy_functions import CREATORS, REPLACED
 from cubie.systems.tracing.stand_ins import (
     BUILTINS,
     BY_FUNCTION,
-    FLOAT_TYPES,
     MATH,
+    TYPES,
     Advancing,
     Recognised,
     TracedModule,
@@ -108,7 +108,7 @@ class Rewiring:
         if type(value) in (list, tuple, dict):
             return self._container(value, name)
         if isinstance(value, type):
-            return FLOAT_TYPES.get(value, value)
+            return TYPES.get(value, value)
         if id(value) in self._written:
             copy = traced(value)
             self._watch.add_alone(copy, name)

@@ -1,5 +1,6 @@
 """What the traced function meets in place of builtins, `math`, NumPy's modules and functions."""
 
+import cmath
 import functools
 import math
 
@@ -9,9 +10,10 @@ from cubie.systems.drivers.recognised import driver_of
 from cubie.systems.errors import RightHandSideError, Untraceable
 from cubie.systems.tracing.arithmetic import number
 from cubie.systems.tracing.arrays import TracedArray, elementwise, traced
+from cubie.systems.tracing.complex_numbers import COMPLEX, angle, joined
 from cubie.systems.tracing.exceptions import mark_either, mark_plain, raise_as_math
 from cubie.systems.tracing.expression import Expr
-from cubie.systems.tracing.nodes import is_mask
+from cubie.systems.tracing.nodes import Complex, is_complex, is_mask
 from cubie.systems.tracing.operations import FUNCTIONS, greatest, hypot, least
 
 
@@ -44,6 +46,8 @@ def _isinstance(value, kinds):
     """Answer for an expression as for the float that it stands for."""
     if isinstance(value, Expr):
         value = np.bool_(True) if is_mask(value) else np.float64(1.0)
+    elif isinstance(value, Complex):
+        value = np.complex128(1.0)
     return isinstance(value, kinds)
 
 
@@ -77,7 +81,33 @@ class TracedFloat64(TracedFloat):
         return np.float64(*value)
 
 
-FLOAT_TYPES = {float: TracedFloat, np.float64: TracedFloat64}
+class _ComplexKind(type):
+    def __instancecheck__(cls, value):
+        return is_complex(value)
+
+    def __getattr__(cls, name):
+        return getattr(complex, name)
+
+
+class TracedComplex(metaclass=_ComplexKind):
+    """`complex` and `np.complex128` for code under trace: they leave expressions alone."""
+
+    dtype = np.dtype(complex)
+
+    def __new__(cls, re=0.0, im=0.0):
+        if isinstance(re, TracedArray):
+            return re.astype(complex)
+        if not any(isinstance(part, (Expr, Complex)) for part in (re, im)):
+            return complex(re) if type(re) is str else complex(re, im)
+        return re + im * 1j if isinstance(re, Complex) or is_complex(im) else joined(re, im)
+
+
+TYPES = {
+    float: TracedFloat,
+    np.float64: TracedFloat64,
+    complex: TracedComplex,
+    np.complex128: TracedComplex,
+}
 
 
 def _fsum(values):
@@ -96,6 +126,7 @@ BUILTINS = {
     "min": _extremum(min, least),
     "max": _extremum(max, greatest),
     "float": TracedFloat,
+    "complex": TracedComplex,
     "isinstance": _isinstance,
 }
 
@@ -107,7 +138,22 @@ MATH = {
 } | {"fsum": _fsum, "prod": _prod, "dist": _dist}
 
 
+def _of_complex(name, native):
+    function = COMPLEX[name]
+
+    def traced_function(z):
+        return function(z) if isinstance(z, (Expr, Complex)) else native(z)
+
+    return traced_function
+
+
+CMATH = {
+    name: _of_complex(name, getattr(cmath, name))
+    for name in ("exp", "log", "log10", "sqrt", "sin", "cos", "tan", "sinh", "cosh", "tanh")
+}
 BY_FUNCTION = {getattr(math, name): function for name, function in MATH.items()}
+BY_FUNCTION |= {getattr(cmath, name): function for name, function in CMATH.items()}
+BY_FUNCTION[cmath.phase] = lambda z: angle(z) if is_complex(z) else cmath.phase(z)
 
 
 class Advancing:
@@ -181,9 +227,10 @@ def listed(value):
     if type(value) not in (list, tuple):
         return value
     entries = list(_entries(value))
-    if not any(isinstance(entry, Expr) for entry in entries):
+    if not any(isinstance(entry, (Expr, Complex)) for entry in entries):
         return value
-    if all(isinstance(entry, (Expr, float, int, np.number, np.bool_)) for entry in entries):
+    numbers = (Expr, Complex, float, int, complex, np.number, np.bool_)
+    if all(isinstance(entry, numbers) for entry in entries):
         return traced(np.array(value, dtype=object))
     return value
 

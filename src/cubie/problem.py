@@ -1,0 +1,231 @@
+"""What a solver is of: a function or equations, and the systems that they were traced to."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import attrs
+import numpy as np
+
+from cubie import checks
+from cubie.errors import level_of_caller, shown
+from cubie.memory import MAX_REMEMBERED, Setup, structure_of_batch
+from cubie.recent import Recent
+from cubie.settings import SolverSettings
+from cubie.systems import (
+    Batch,
+    EquationError,
+    Pairs,
+    System,
+    Watched,
+    advised,
+    derivatives_of,
+    fingerprint,
+    has_observables,
+    in_columns,
+    note_on_sparsity,
+    observables_of,
+    pairs_of,
+    read_equations,
+    read_jacobian,
+    trace,
+    uncalled,
+    with_jacobian,
+    with_mass,
+    with_sparsity,
+)
+
+
+class UntracedWarning(UserWarning):
+    """A right-hand side works, but not as straight-line code."""
+
+
+class ToleranceWarning(UserWarning):
+    """A tolerance is smaller than numbers can resolve."""
+
+
+class Systems(NamedTuple):
+    """What runs compute."""
+
+    states: System
+    observables: System | None
+
+
+class Problem:
+    """A right-hand side, and the systems that it was traced to.
+
+    Parameters
+    ----------
+    fun : callable, or equations as text or in SymPy
+
+    Attributes
+    ----------
+    watched : Watched
+        The content of the function.
+    """
+
+    def __init__(self, fun: Callable):
+        self.equations = read_equations(fun)
+        self.fun = fun if self.equations is None else self.equations.function
+        self.watched = Watched(self.fun)
+        self._systems: Recent[System] = Recent(MAX_REMEMBERED)
+
+    def __getstate__(self) -> Any:
+        """Return what it was made of."""
+        return self.fun if self.equations is None else None, self.equations
+
+    def __setstate__(self, state: Any) -> None:
+        fun, self.equations = state
+        self.fun = fun if self.equations is None else self.equations.function
+        self.watched = Watched(self.fun)
+        self._systems = Recent(MAX_REMEMBERED)
+
+    def read(self, y0: Any, args: Any) -> tuple[Any, Any, Pairs | None]:
+        """Return `y0` and `args` as real numbers by position, and which of them were complex."""
+        if self.equations is not None:
+            y0, args = self.equations.initial_state(y0), self.equations.arguments(args)
+        args = () if args is None else args
+        pairs = pairs_of(y0, args)
+        if pairs is None:
+            return y0, args, None
+        if self.equations is not None:
+            raise EquationError(
+                "y0 or args hold complex numbers, and equations given as text are of real ones: "
+                "give a function, or real and imaginary parts as two states."
+            )
+        return *pairs.split(y0, args), pairs
+
+    def systems(self, settings: SolverSettings, batch: Batch, pairs: Pairs | None) -> Systems:
+        """Return what runs of a batch compute, as the functions are now."""
+        observables = None
+        states = self._states(settings, batch, pairs)
+        if has_observables(settings.observables):
+            observables = self._observables(settings, batch, pairs)
+        return Systems(states, observables)
+
+    def _states(self, settings: SolverSettings, batch: Batch, pairs: Pairs | None) -> System:
+        """Return the system as it is now, from an earlier solve where nothing in it changed."""
+        jac, mass, sparsity = read_jacobian(settings.jac), settings.mass_matrix, settings.sparsity()
+        n = batch.y0.shape[0]
+        given = (jac, mass, sparsity)
+        of_given = "" if all(one is None for one in given) else fingerprint(*given)
+        parts = (self.watched.current(), structure_of_batch(batch), of_given)
+        key = None if None in parts else (n, *parts, settings.vectorized, pairs)
+        known = None if key is None else self._systems.get(key)
+        if known is not None:
+            return known
+        names = self._names(n, pairs)
+        if names is not None and len(names) != n:
+            raise EquationError(
+                f"y0 has {n} states, but the equations have {len(names)}: {', '.join(names)}."
+            )
+        fun, watched = self.fun, self.watched
+        if settings.vectorized:
+            fun, watched = in_columns(fun), None
+        if pairs is not None:
+            fun, watched = pairs.of_states(fun, n), None
+            mass, sparsity = pairs.mass_matrix(mass, n), None
+        system = advised(batch, trace, fun, n, batch.args, names=names, watched=watched)
+        of_jac = (jac, batch.args, batch.constants, sparsity, n_given(n, pairs))
+        system = with_jacobian(system, *of_jac)
+        system = with_sparsity(with_mass(system, mass), sparsity)
+        if system.kind == "compiled":
+            warnings.warn(system.note, UntracedWarning, stacklevel=level_of_caller())
+        return system if key is None else self._systems.put(key, system)
+
+    def _names(self, n: int, pairs: Pairs | None) -> tuple[str, ...] | None:
+        if pairs is not None and pairs.states:
+            return pairs.part_names(n)
+        return None if self.equations is None else self.equations.states
+
+    def _observables(self, settings: SolverSettings, batch: Batch, pairs: Pairs | None) -> System:
+        """Return the observables as they are now, as `_states` does."""
+        given, n = settings.observables, batch.y0.shape[0]
+        parts = (fingerprint(self.equations, given), structure_of_batch(batch))
+        key = None if None in parts else ("observables", n, *parts, pairs)
+        known = None if key is None else self._systems.get(key)
+        if known is not None:
+            return known
+        names, of = self._names(n, pairs), None if pairs is None else pairs.of_observables
+        equations = self.equations
+        made = advised(batch, observables_of, given, equations, n, batch.args, names, of=of)
+        return made if key is None else self._systems.put(key, made)
+
+    def notes(
+        self,
+        systems: Systems,
+        settings: SolverSettings,
+        batch: Batch,
+        pairs: Pairs | None,
+        dtype: np.dtype,
+        unseen: str,
+    ) -> tuple[str, ...]:
+        """Return what users are told of the systems: how they are computed, what is not used.
+
+        `unseen` says of the settings what could not be looked at.
+        """
+        system, explicit = systems.states, not settings.method.implicit
+        of_jac, of_zeros, sparsity = system.jacobian_note, "", settings.sparsity()
+        if explicit:
+            given = "jac" if settings.jac is not None else ""
+            given = " and ".join(
+                f"`{one}`" for one in (given, getattr(sparsity, "option", "")) if one
+            )
+            verb = "are" if "and" in given else "is"
+            why = f"not used: `{settings.method.name}` is explicit."
+            of_jac = f"{given} {verb} {why}" if given else of_jac
+        else:
+            n = n_given(system.n_states, pairs)
+            pattern = lambda: derivatives_of(system).pattern  # noqa: E731
+            of_zeros = note_on_sparsity(sparsity, system, n, pattern)
+        unseen = self.watched.unseen or unseen
+        note = f"Nothing is remembered from one solve to the next, because {unseen}."
+        of_rtol = checks.note_on_rtol(settings.rtol, dtype)
+        if of_rtol:
+            warnings.warn(of_rtol, ToleranceWarning, stacklevel=level_of_caller())
+        there = [one for one in systems if one is not None]
+        names = None if self.equations is None else self.equations.parameters
+        notes = [one.note for one in there] + [
+            of_rtol,
+            of_jac,
+            of_zeros,
+            *uncalled(there, batch, names),
+        ]
+        notes += [*batch.notes, note if unseen else ""]
+        return tuple(filter(None, notes))
+
+
+def tolerances_of(
+    settings: SolverSettings, n_states: int, dtype: np.dtype, pairs: Pairs | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return rtol and atol, one each or one for each state; of complex states for both parts."""
+    n = n_given(n_states, pairs)
+    given = checks.tolerances(settings.rtol, settings.atol, n, dtype)
+    rtol, atol = (one.repeat(n_states // n) if one.size > 1 else one for one in given)
+    return rtol, atol
+
+
+def n_given(n_states: int, pairs: Pairs | None) -> int:
+    """Return how many states there are as the user counts them: of complex ones half."""
+    return n_states // 2 if pairs is not None and pairs.states else n_states
+
+
+def described(problem: Problem, setup: Setup) -> str:
+    """Return what `repr` of a solver shows: the function, the method, and what was chosen."""
+    fun, settings, usual = problem.fun, setup.settings, SolverSettings()
+    if problem.equations is not None:
+        what = f"equations of {', '.join(problem.equations.states)}"
+    else:
+        what = getattr(fun, "__qualname__", None) or type(fun).__qualname__
+    chosen = {
+        setting.name: value
+        for setting in attrs.fields(SolverSettings)
+        if (value := getattr(settings, setting.name)) is not getattr(usual, setting.name)
+        and setting.name != "method"
+    }
+    given = "".join(
+        f", {name}={shown(value)}" for name, value in (chosen | dict(setup.options)).items()
+    )
+    return f"Solver({what}, method={settings.method.name!r}{given})"

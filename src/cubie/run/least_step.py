@@ -1,0 +1,48 @@
+"""`min_step`: a bound below which no step is taken, but to land on a time.
+
+As in LSODA (where it is HMIN), a run ends that would need smaller steps: one that was rejected
+although it was planned no longer than the bound.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from cubie.backend import Backend, load_run, maximum
+from cubie.run.clock import ClockFunctions
+from cubie.run.parts import RunParts
+
+PLACE = 2  # in the launch's `step_limits`
+
+
+def build_propose(loop: RunParts, backend: Backend, clock: ClockFunctions) -> Callable:
+    """Return the clock's `propose`, of sizes that are no smaller than the bound if there is one."""
+    propose = clock.propose
+    if not loop.controller.bounded_below:
+        return propose
+
+    def bounded(launch, stop, elapsed, carry, dt, counters):
+        inputs, run, n_runs = launch
+        dt[0] = maximum(dt[0], load_run(inputs.step_limits, PLACE, 0, run, n_runs))
+        return propose(launch, stop, elapsed, carry, dt, counters)
+
+    return backend.device(bounded)
+
+
+def build_is_stuck(loop: RunParts, backend: Backend, clock: ClockFunctions) -> Callable:
+    """Return ``is_stuck(launch, accept, proposal, elapsed)``: which runs cannot go on."""
+    without_bound = clock.is_stuck
+
+    def is_stuck(launch, accept, proposal, elapsed):
+        return without_bound(accept, proposal.h, elapsed)
+
+    if not loop.controller.bounded_below:
+        return backend.device(is_stuck)
+
+    def is_stuck_at_bound(launch, accept, proposal, elapsed):
+        inputs, run, n_runs = launch
+        least = load_run(inputs.step_limits, PLACE, 0, run, n_runs)
+        at_bound = ~accept & (proposal.planned <= least)
+        return at_bound | without_bound(accept, proposal.h, elapsed)
+
+    return backend.device(is_stuck_at_bound)
