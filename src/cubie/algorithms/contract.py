@@ -80,6 +80,23 @@ class Inside(NamedTuple):
     slope: list[tuple[int, float]]
 
 
+@frozen
+class ReadingFunctions:
+    """Device functions that read the solution off a step.
+
+    Attributes
+    ----------
+    prepare : callable
+        ``prepare(memory, t, h, state, given, scratch, coefficients)``: writes coefficients, from
+        which all values follow. Other arguments are those of the step, and `scratch` (n,).
+    value : callable
+        ``value(memory, h, theta, state, coefficients, i)``: state i at the part theta of the step.
+    """
+
+    prepare: Callable
+    value: Callable
+
+
 class StepAlgorithm(CUDAFactory):
     """Base of the algorithm families: one step of a method of its kind, for a system.
 
@@ -110,6 +127,8 @@ class StepAlgorithm(CUDAFactory):
         those of Newton iterations.
     rhs_per_iteration : int
         Evaluations in each Newton iteration.
+    rhs_per_reading : int
+        Evaluations where points are read off a step.
     jacobians_per_step, factorizations_per_step : int
         Evaluations of the Jacobian, and LU factorizations, in each `step`.
     rhs_per_stiff_step, jacobians_per_stiff_step, factorizations_per_stiff_step : int or None
@@ -124,7 +143,7 @@ class StepAlgorithm(CUDAFactory):
     followed : bool
         `build_inside` is asked for the solution at given parts of a step, before its `commit`.
     is_read : bool
-        And `build_polynomial` for all of it.
+        And `build_reading` for that at any other.
     """
 
     name = "algorithm"
@@ -138,6 +157,7 @@ class StepAlgorithm(CUDAFactory):
     rhs_per_start: int
     rhs_per_step: int
     rhs_per_iteration: int = 0
+    rhs_per_reading: int = 0
     jacobians_per_step: int = 0
     factorizations_per_step: int = 0
     rhs_per_stiff_step: int | None = None
@@ -254,31 +274,30 @@ class StepAlgorithm(CUDAFactory):
         return context.backend.device(of_derivatives if derivatives else of_increments)
 
     @property
-    def degree_inside(self) -> int:
-        """Of the polynomial that is the solution inside a step."""
+    def n_coefficients(self) -> int:
+        """Coefficients of each state that the solution inside a step is made of."""
         return self.tableau.dense.interpolant.degree
 
-    @property
-    def rhs_per_reading(self) -> int:
-        """Evaluations of the right-hand side where points are read off a step."""
-        return len(self.tableau.dense.nodes) if self.is_read else 0
+    def build_reading(self, context: BuildContext, first: int = 0) -> ReadingFunctions:
+        """Return what reads the solution off a step, between its `step` and `commit`.
 
-    def build_polynomial(self, context: BuildContext) -> Callable:
-        """Return ``polynomial(memory, t, h, state, given, scratch, coefficients)``.
-
-        Between `step` and `commit`, it writes the polynomial in the fraction theta of the step
-        that, added to the state, is the solution there: the coefficient of ``theta**(1 + k)`` of
-        state i to place ``k * n + i``. Other arguments are those of the step, and `scratch` (n,).
+        The coefficients of all states begin at place `first` of their buffer: those of
+        ``theta**(1 + k)``, of state i, are in place ``first + k * n + i``.
         """
+        prepare = self._build_polynomial(context, first)
+        value = _value_of_polynomial(self.n_states, self.n_coefficients, first)
+        return ReadingFunctions(prepare, context.backend.device(value))
+
+    def _build_polynomial(self, context: BuildContext, first: int) -> Callable:
         name, derivatives = self.stages_in
         allocate, rows = context.allocator(name), self.tableau.dense.interpolant.weights
         add_stages = self._build_added_stages(context)
         make = _power_of_derivatives if derivatives else _power_of_increments
         parts = []
-        for k in range(self.degree_inside):
+        for k in range(self.n_coefficients):
             terms = self._stage_terms([row[k] for row in rows])
-            total = context.backend.weighted_sum(terms)
-            parts.append(context.backend.device(make(total, k * self.n_states, self.n_states)))
+            total, place = context.backend.weighted_sum(terms), first + k * self.n_states
+            parts.append(context.backend.device(make(total, place, self.n_states)))
         fill = in_turn(context.backend, parts, 3)
 
         def polynomial(memory, t, h, state, given, scratch, coefficients):
@@ -299,6 +318,19 @@ class StepAlgorithm(CUDAFactory):
 
 def _nothing_added(t, h, state, given, scratch, stages):
     pass
+
+
+def _value_of_polynomial(n: int, degree: int, first: int) -> Callable:
+    last = degree - 1
+
+    def value(memory, h, theta, state, coefficients, i):
+        total = coefficients[first + last * n + i]
+        for k in range(last):
+            total = total * theta + coefficients[first + (last - 1 - k) * n + i]
+        # Rounded as a sum of its own: two ways to add it up would be two values.
+        return rounded_sum(state[i], theta * total)
+
+    return value
 
 
 def _power_of_derivatives(total: Callable, at: int, n: int) -> Callable:

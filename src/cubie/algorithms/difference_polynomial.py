@@ -17,20 +17,19 @@ class Allocators(NamedTuple):
     progress: Callable
 
 
-def build_inside_of(
-    backend: Backend, order: int, n: int, allocators: Allocators, theta: float
-) -> Callable:
-    """Return the `build_inside` of a method of several steps, of orders up to `order`.
+def build_inside_of(backend: Backend, order: int, n: int, allocators: Allocators) -> Callable:
+    """Return ``inside(memory, at, state, i) -> (value, slope)``, of orders up to `order`.
+
+    State i at the part `at` of a step, and its derivative by that.
 
     With p[m](x) = x (x + 1) ... (x + m - 1) / m!, the polynomial through the points before is
     ``sum(p[m](x) D[m])`` x steps from where the differences are; what the step corrects of it
     vanishes at the state and at the points before that.
     """
     allocate, alloc_correction, alloc_progress = allocators
-    at = backend.constant(theta)
     zero, one = backend.constant(0.0), backend.constant(1.0)
 
-    def inside(memory, h, state, i):
+    def inside(memory, at, state, i):
         differences, correction = allocate(memory, None), alloc_correction(memory, None)
         progress = alloc_progress(memory, None)
         sigma, highest = progress[SHIFT], progress[ORDER]

@@ -65,6 +65,7 @@ class ERKStep(StepAlgorithm):
         first = max(self.slots) + 1
         added = tableau.dense.nodes if self.is_read else ()
         self.added_slots = tuple(range(first, first + len(added)))
+        self.rhs_per_reading = len(added)
         self._register_buffers()
         during = ("start", "first_stage", "stages", "solution")
         during = (*during, "inside") if self.added_slots else during

@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 from attrs import frozen
 
-from cubie.algorithms.contract import StepFunctions
+from cubie.algorithms.contract import ReadingFunctions, StepFunctions
 from cubie.algorithms.difference_polynomial import Allocators, build_inside_of
 from cubie.algorithms.differences import build_extend, build_lookup, build_rescale, build_shift
 from cubie.algorithms.implicit import ImplicitStep, build_failure
@@ -153,10 +153,33 @@ class MultistepStep(ImplicitStep):
         )
 
     def build_inside(self, context: BuildContext, theta: float) -> Callable:
+        anywhere, at = self._build_anywhere(context), context.backend.constant(theta)
+
+        def inside(memory, h, state, i):
+            return anywhere(memory, at, state, i)
+
+        return context.backend.device(inside)
+
+    @property
+    def n_coefficients(self) -> int:
+        return 0  # the differences are what there is to know
+
+    def build_reading(self, context: BuildContext, first: int = 0) -> ReadingFunctions:
+        anywhere = self._build_anywhere(context)
+
+        def prepare(memory, t, h, state, given, scratch, coefficients):
+            pass
+
+        def value(memory, h, theta, state, coefficients, i):
+            found, _ = anywhere(memory, theta, state, i)
+            return found
+
+        return ReadingFunctions(context.backend.device(prepare), context.backend.device(value))
+
+    def _build_anywhere(self, context: BuildContext) -> Callable:
         names = ("differences", "correction", "multistep_progress")
         allocators = Allocators(*(context.allocator(name) for name in names))
-        order, n = self.tableau.order, self.n_states
-        return build_inside_of(context.backend, order, n, allocators, theta)
+        return build_inside_of(context.backend, self.tableau.order, self.n_states, allocators)
 
     def _build_start(self, context: BuildContext) -> Callable:
         backend, n, size = context.backend, self.n_states, self.tableau.order * self.n_states

@@ -18,7 +18,12 @@ from collections.abc import Callable
 import numpy as np
 from attrs import field, frozen
 
-from cubie.algorithms.contract import Proposed, StepAlgorithm, StepFunctions
+from cubie.algorithms.contract import (
+    Proposed,
+    ReadingFunctions,
+    StepAlgorithm,
+    StepFunctions,
+)
 from cubie.algorithms.erk import ERKStep
 from cubie.algorithms.rosenbrock import RosenbrockStep
 from cubie.backend import absolute, any_lane, is_finite, select, square_root
@@ -119,7 +124,7 @@ class SwitchingStep(StepAlgorithm):
             )
         given = (
             self.system, self.buffer_registry.dtype, self._options, self.per_component,
-            self.keeps_stages,
+            self.followed, self.is_read,
         )  # fmt: skip
         self.nonstiff = NonstiffStep(self.tableau.nonstiff, *given)
         self.stiff = StiffStep(self.tableau.stiff, *given)
@@ -182,6 +187,33 @@ class SwitchingStep(StepAlgorithm):
             return select(is_stiff, stiff_value, value), select(is_stiff, stiff_slope, slope)
 
         return context.backend.device(inside)
+
+    @property
+    def n_coefficients(self) -> int:
+        return self.nonstiff.n_coefficients + self.stiff.n_coefficients
+
+    def build_reading(self, context: BuildContext, first: int = 0) -> ReadingFunctions:
+        made = []
+        for part in (self.nonstiff, self.stiff):
+            own = part.own_context(context.within(part.name))
+            made.append(part.build_reading(own, first))
+            first += part.n_coefficients * self.n_states
+        (prepare_nonstiff, nonstiff), (prepare_stiff, stiff) = (
+            (one.prepare, one.value) for one in made
+        )
+        alloc_switch, zero = context.allocator("switch"), context.backend.constant(0.0)
+
+        def prepare(memory, t, h, state, given, scratch, coefficients):
+            prepare_nonstiff(memory, t, h, state, given, scratch, coefficients)
+            prepare_stiff(memory, t, h, state, given, scratch, coefficients)
+
+        def value(memory, h, theta, state, coefficients, i):
+            is_stiff = alloc_switch(memory, None)[STIFF] > zero
+            of_nonstiff = nonstiff(memory, h, theta, state, coefficients, i)
+            of_stiff = stiff(memory, h, theta, state, coefficients, i)
+            return select(is_stiff, of_stiff, of_nonstiff)
+
+        return ReadingFunctions(context.backend.device(prepare), context.backend.device(value))
 
     def build(self, context: BuildContext) -> StepFunctions:
         device = context.backend.device

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from cubie.backend import any_lane, gather, maximum, minimum, rounded_sum, select
+from cubie.backend import any_lane, gather, maximum, minimum, select
 from cubie.run.clock import build_clock
 from cubie.run.saving import Point, SaveMode, build_store_at_times
 
@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
 def register_points(loop: Any) -> None:
     """Register the buffers of a loop that reads points off the solution inside steps."""
-    n, degree = loop.system.n_states, loop.algorithm.degree_inside
-    for name, size in (("polynomial", n * degree), ("point_state", n)):
-        loop.register_buffer(name, size, phases=("summarise",), access_weight=2.0)
+    n, coefficients = loop.system.n_states, loop.algorithm.n_coefficients
+    for name, size in (("polynomial", n * coefficients), ("point_state", n)):
+        during = {"phases": ("summarise",), "enabled": size > 0, "access_weight": 2.0}
+        loop.register_buffer(name, size, **during)
 
 
 def time_to_save(launch, at):
@@ -79,10 +80,12 @@ def build_read(loop: Any, context: BuildContext, observe: Callable | None) -> Ca
         return None
     backend, n = context.backend, loop.system.n_states
     store = build_store_at_times(backend, loop.kept, observe)
-    fill = loop.algorithm.build_polynomial(context.within("algorithm"))
-    evaluate = backend.device(_build_evaluate(n, loop.algorithm.degree_inside))
-    alloc_polynomial = context.allocator("polynomial")
+    reading = loop.algorithm.build_reading(context.within("algorithm"))
+    prepare, value = reading.prepare, reading.value
     alloc_point = context.allocator("point_state")
+    alloc_polynomial = alloc_point
+    if loop.algorithm.n_coefficients:
+        alloc_polynomial = context.allocator("polynomial")
     enter, time_of_point = context.phase("summarise"), backend.device(time_to_save)
     left = build_clock(loop.save_mode, backend, loop.controller.adaptive).left
     zero, one = backend.constant(0.0), backend.constant(1.0)
@@ -104,15 +107,17 @@ def build_read(loop: Any, context: BuildContext, observe: Callable | None) -> Ca
             per_time = one / h
             count(due, point.lane.counters)
             state, proposed = point.lane.state, point.state
-            fill(memory, step.t, h * step.direction, state, step.given, inside, polynomial)
+            signed = h * step.direction
+            prepare(memory, step.t, signed, state, step.given, inside, polynomial)
             found = Point(inside, point.observables, point.lane)
             while any_lane(due):
                 passed = left(time, correction, step.elapsed, step.carry)
-                evaluate(state, polynomial, passed * per_time, inside)
+                theta = passed * per_time
                 # At the end to the bit what the step leads to.
                 at_end = left(time, correction, step.ahead, step.ahead_carry) >= zero
                 for i in range(n):
-                    inside[i] = select(at_end, proposed[i], inside[i])
+                    between = value(memory, signed, theta, state, polynomial, i)
+                    inside[i] = select(at_end, proposed[i], between)
                 store(launch, outputs, found, time, saved, due)
                 saved = select(due, saved + 1, saved)
                 time, correction = time_of_point(launch, saved)
@@ -136,18 +141,3 @@ def _build_count(names: tuple[str, ...]) -> Callable:
         counters[at] = select(due, counters[at] + 1, counters[at])
 
     return count
-
-
-def _build_evaluate(n: int, degree: int) -> Callable:
-    """Return ``evaluate(state, polynomial, theta, inside)``: the state at a part of the step."""
-    last = degree - 1
-
-    def evaluate(state, polynomial, theta, inside):
-        for i in range(n):
-            total = polynomial[last * n + i]
-            for k in range(last):
-                total = total * theta + polynomial[(last - 1 - k) * n + i]
-            # Rounded as a sum of its own: two ways to add it up would be two values.
-            inside[i] = rounded_sum(state[i], theta * total)
-
-    return evaluate

@@ -72,7 +72,7 @@ class Method:
     def dense_order(self) -> int | None:
         """The error inside a step, where points are read off it, shrinks as ``h**(this + 1)``.
 
-        None where steps must land on points.
+        None where steps must land on points. Where orders vary, that of the lowest.
         """
         return None
 

@@ -40,6 +40,11 @@ class SwitchingMethod(Method):
         nonstiff, stiff = (part.without_error_estimate() for part in (self.nonstiff, self.stiff))
         return evolve(self, nonstiff=nonstiff, stiff=stiff, error_order=None)
 
+    @property
+    def dense_order(self) -> int | None:
+        # Their own stages are enough: none are added.
+        return min(self.nonstiff.continuous.order, self.stiff.continuous.order)
+
     @cached_property
     def stable_until(self) -> float:
         """Length of the negative real axis on which steps of the explicit method do not grow."""
