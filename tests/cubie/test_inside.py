@@ -11,13 +11,12 @@ from cubie import Interpolant, Solver, solve_ivp
 from cubie.backend import recycling
 from cubie.integrator import RunSettings
 from cubie.tableaus import all_tableaus
-from cubie.tableaus.catalogue import all_methods
 from cubie.tableaus.bootstrapped import bootstrap
+from cubie.tableaus.catalogue import all_methods
 from cubie.tableaus.continuous import continuous_extension
 from cubie.tableaus.kinds import DIRKTableau, FIRKTableau
 
 METHODS = all_tableaus()
-ADAPTIVE = [name for name, tableau in METHODS.items() if tableau.has_error_estimate]
 EVERY = all_methods()  # those that are not made of stages, too
 INSIDE = [name for name in METHODS if RunSettings(METHODS[name]).reads_inside()]
 OF_GIVEN_STEPS = [
