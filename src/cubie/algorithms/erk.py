@@ -191,29 +191,29 @@ class ERKStep(StepAlgorithm):
 
         return backend.device(recall)
 
-    def _build_stage(self, backend: Backend, rhs: Callable, stage: _Stage) -> Callable:
-        """Form a stage's argument and evaluate the right-hand side there."""
+    def _build_stage(
+        self, backend: Backend, rhs: Callable, stage: _Stage, is_solution: bool = False
+    ) -> Callable:
+        """Form a stage's argument and evaluate the right-hand side there.
+
+        The argument may be the proposed state, which is carried on.
+        """
         n, c, offset = self.n_states, backend.constant(stage.c), stage.slot * self.n_states
-        moved = backend.step_sum_on(self._terms(stage.weights), n)
+        terms = self._terms(stage.weights)
+        total = backend.weighted_sum(terms)
+        moved = None if is_solution else backend.moved_along(terms, n)
 
         def evaluate(t, h, state, parameters, argument, stage_rhs):
             for i in range(n):
-                argument[i] = moved(state, h, stage_rhs, i)
+                argument[i] = state[i] + h * total(stage_rhs, i)
             rhs(t + c * h, argument, parameters, stage_rhs, offset)
 
-        return backend.device(evaluate)
-
-    def _build_last_stage(self, backend: Backend, rhs: Callable, stage: _Stage) -> Callable:
-        """Form a stage's argument that is the proposed state, and evaluate the derivative there."""
-        n, c, offset = self.n_states, backend.constant(stage.c), stage.slot * self.n_states
-        total = backend.weighted_sum(self._terms(stage.weights))
-
-        def evaluate(t, h, state, parameters, proposed_state, stage_rhs):
+        def evaluate_moved(t, h, state, parameters, argument, stage_rhs):
             for i in range(n):
-                proposed_state[i] = state[i] + h * total(stage_rhs, i)
-            rhs(t + c * h, proposed_state, parameters, stage_rhs, offset)
+                argument[i] = moved(state, h, stage_rhs, i)  # pyright: ignore[reportOptionalCall]
+            rhs(t + c * h, argument, parameters, stage_rhs, offset)
 
-        return backend.device(evaluate)
+        return backend.device(evaluate if moved is None else evaluate_moved)
 
     def _build_chain(self, backend: Backend, rhs: Callable, stages: list[_Stage]) -> Callable:
         """Compose stages into one function that runs them in order."""
@@ -222,7 +222,7 @@ class ERKStep(StepAlgorithm):
     def _build_solution(self, backend: Backend, rhs: Callable, stages: list[_Stage]) -> Callable:
         """Write the proposed state: with FSAL it is the last stage's argument."""
         if self.tableau.fsal:
-            return self._build_last_stage(backend, rhs, stages[-1])
+            return self._build_stage(backend, rhs, stages[-1], is_solution=True)
         n, total = self.n_states, backend.weighted_sum(self._terms(self.tableau.b))
 
         def solve(t, h, state, parameters, proposed_state, stage_rhs):
@@ -235,19 +235,19 @@ class ERKStep(StepAlgorithm):
         """Write the error estimates one after the other: n elements each."""
         n = self.n_states
         estimates = [self.tableau.error_weights, self.tableau.error_weights_low]
-        totals = [backend.step_sum(self._terms(w), n) for w in estimates if w is not None]
+        totals = [backend.weighted_sum(self._terms(w)) for w in estimates if w is not None]
 
         def nothing(h, stage_rhs, error):
             pass
 
         def one(h, stage_rhs, error):
             for i in range(n):
-                error[i] = first(h, stage_rhs, i)
+                error[i] = h * first(stage_rhs, i)
 
         def two(h, stage_rhs, error):
             for i in range(n):
-                error[i] = first(h, stage_rhs, i)
-                error[n + i] = second(h, stage_rhs, i)
+                error[i] = h * first(stage_rhs, i)
+                error[n + i] = h * second(stage_rhs, i)
 
         if not totals:
             return backend.device(nothing)

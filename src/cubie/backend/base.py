@@ -170,30 +170,14 @@ class Backend(ABC):
         `terms` are (offset, weight) pairs, added in their order; none gives zero.
         """
 
-    def step_sum(self, terms: Sequence[tuple[int, float]], n: int) -> Callable:
-        """Return ``total(h, buffer, i)``: h times the `weighted_sum` of `terms`.
+    def moved_along(self, terms: Sequence[tuple[int, float]], n: int) -> Callable | None:
+        """Return ``moved(base, h, buffer, i)``: ``base[i]`` and h times the `weighted_sum`.
 
-        A target may take h times each weight instead, once for all `n` elements.
+        For `n` elements, where products of h with each weight are cheaper than one with each
+        sum; else None. The terms are added to ``base[i]`` one by one, which rounds as often: it
+        is not for what is carried from step to step.
         """
-        total = self.weighted_sum(terms)
-
-        def scaled(h, buffer, i):
-            return h * total(buffer, i)
-
-        return self.device(scaled)
-
-    def step_sum_on(self, terms: Sequence[tuple[int, float]], n: int) -> Callable:
-        """Return ``moved(base, h, buffer, i)``: ``base[i]`` and the `step_sum` of `terms`.
-
-        Not for what is carried from step to step: a target may add the terms one by one to
-        ``base[i]``, which rounds as often.
-        """
-        total = self.weighted_sum(terms)
-
-        def moved(base, h, buffer, i):
-            return base[i] + h * total(buffer, i)
-
-        return self.device(moved)
+        return None
 
     def hardware_log2(self) -> Callable | None:
         """Return ``log2(x)`` of positive normal x by instructions of the hardware.

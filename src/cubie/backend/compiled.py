@@ -199,13 +199,13 @@ def emit_weighted_sum(builder, buf: Buf, pointer, index, terms):
     return codegen.constant(buf.dtype, buf.width, 0.0) if total is None else total
 
 
-def emit_step_sum(builder, buf: Buf, pointer, index, h, terms, total=None):
-    """Emit the sum of (h * weight) * buf[index + offset], on top of `total` if that is given."""
+def emit_moved(builder, buf: Buf, pointer, index, h, terms, total):
+    """Emit `total` and the sum of (h * weight) * buf[index + offset], added one by one."""
     for offset, weight in terms:
         where = builder.add(index, I64(offset)) if offset else index
         factor = h
         if weight != 1.0:
             factor = builder.fmul(h, codegen.constant(buf.dtype, buf.width, weight))
         part = builder.fmul(factor, codegen.load(builder, buf, pointer, where))
-        total = part if total is None else builder.fadd(total, part)
+        total = builder.fadd(total, part)
     return total

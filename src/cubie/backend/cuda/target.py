@@ -24,7 +24,7 @@ from cubie.backend.base import (
     RunMemory,
 )
 from cubie.backend.bundles import Memory
-from cubie.backend.compiled import CompiledBackend, emit_step_sum
+from cubie.backend.compiled import CompiledBackend, emit_moved
 from cubie.backend.cuda import approximations
 from cubie.backend.cuda.foreign import CUDAForeignTarget
 from cubie.backend.cuda.loops import counting, register_range
@@ -140,36 +140,19 @@ class CUDABackend(CompiledBackend):
         decorate: Any = cuda.jit(device=True, fastmath=self.fastmath)
         return decorate(counting(function))
 
-    def step_sum(self, terms: Sequence[tuple[int, float]], n: int) -> Callable:
-        if not self._takes_step_into_weights(terms, n):
-            return super().step_sum(terms, n)
+    def moved_along(self, terms: Sequence[tuple[int, float]], n: int) -> Callable | None:
         terms = tuple(terms)
-
-        def total(typingctx, h, buf, i):
-            def lower(context, builder, signature, args):
-                return emit_step_sum(builder, buf, args[1], args[2], args[0], terms)
-
-            return buf.element(buf.element, buf, types.intp), lower
-
-        return extending.intrinsic(total)
-
-    def step_sum_on(self, terms: Sequence[tuple[int, float]], n: int) -> Callable:
-        if not self._takes_step_into_weights(terms, n):
-            return super().step_sum_on(terms, n)
-        terms = tuple(terms)
+        if not (self.fastmath and 0 < len(terms) <= MOST_PRODUCTS and len(terms) < n):
+            return None
 
         def moved(typingctx, base, h, buf, i):
             def lower(context, builder, signature, args):
                 start = codegen.load(builder, base, args[0], args[3])
-                return emit_step_sum(builder, buf, args[2], args[3], args[1], terms, start)
+                return emit_moved(builder, buf, args[2], args[3], args[1], terms, start)
 
             return buf.element(base, buf.element, buf, types.intp), lower
 
         return extending.intrinsic(moved)
-
-    def _takes_step_into_weights(self, terms, n: int) -> bool:
-        """Tell whether a product for each weight costs less than one for each element."""
-        return self.fastmath and 0 < len(terms) < n and len(terms) <= MOST_PRODUCTS
 
     def hardware_log2(self) -> Callable | None:
         return approximations.log2_intrinsic() if self.fastmath else None
