@@ -56,7 +56,7 @@ def problem_from_dict(data: Mapping[str, Any]) -> Problem:
     expect_fields(
         limits,
         "limits",
-        optional={"max_shared_bytes", "block_size", "compute_capability", "pad_banks"},
+        optional={"max_shared_bytes", "block_size", "compute_capability", "pad_banks", "card"},
     )
     buffers = []
     for index, item in enumerate(expect_list(data["buffers"], "buffers")):
