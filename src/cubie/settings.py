@@ -30,9 +30,19 @@ from cubie.systems import (
 )
 from cubie.systems.drivers.interpolant import Driver
 from cubie.tableaus import get_tableau
+from cubie_planner.gpu.cards import Target
+from cubie_planner.gpu.device import DeviceError
 
 DTYPES = ("float32", "float64")
 MAX_BLOCK_SIZE = 1024
+
+
+def _target(given: Any) -> Target:
+    """Return the device that is meant, which need not be there."""
+    try:
+        return Target.find(given)
+    except DeviceError as error:
+        raise InvalidOption("device", given, advice=str(error)) from error
 
 
 @frozen
@@ -53,8 +63,11 @@ class SolverSettings:
     max_shared: int | str | None = None
     block_size: int | None = None
     backend: str = "auto"
+    device: Target | None = field(default=None, converter=optional(_target))
     dtype: Any = None
     fastmath: bool = field(default=True, validator=is_flag)
+    refill: bool = field(default=False, validator=is_flag)
+    on_device: bool = field(default=False, validator=is_flag)
     lanes: int | None = None
     save: str | None = None
     jac: Any = field(default=None)  # as given: a matrix may change in place
@@ -180,7 +193,30 @@ class SolverSettings:
             n_states=system.n_states,
             small_batch=small_batch,
             free_steps=run_settings.leaves_steps_unjudged() and not system.drivers,
+            device=self.device,
+            refill=bool(self.refill),
         )
+
+    def stays_on_device(self, backend: Backend, mode: SaveMode) -> bool:
+        """Tell whether results are left where they were computed.
+
+        Raises
+        ------
+        InvalidOption
+            Where that cannot be.
+        """
+        if not self.on_device:
+            return False
+        if not backend.has_own_memory:
+            advice = f"Results of backend={backend.name!r} are in the memory of the host anyway."
+            raise InvalidOption("on_device", True, advice=advice)
+        if mode is SaveMode.STEPS:
+            advice = (
+                "How many points a run has is known on the host when it is over: give `t_eval`, or "
+                "save='final'."
+            )
+            raise InvalidOption("on_device", True, advice=advice)
+        return True
 
     def config(self, backend: Backend) -> BatchSolverConfig:
         """Return the settings of the batch kernel."""
@@ -190,6 +226,7 @@ class SolverSettings:
             max_shared_bytes=backend.max_shared_bytes if size is None else size,
             block_size=self._checked_block_size(),
             compute_capability=backend.compute_capability,
+            card=backend.card,
         )
 
     def _checked_block_size(self) -> int:

@@ -14,6 +14,7 @@ from cubie.backend import building, is_small_batch
 from cubie.errors import InvalidOption, level_of_caller
 from cubie.factory import require_known
 from cubie.integrator import SingleIntegratorRun, check_options, options_of
+from cubie.launch.given_on_device import split_given
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.prepared import PreparedSolve, RecurringSolve, is_worth_keeping
 from cubie.launch.results import Result
@@ -175,6 +176,13 @@ class Solver:
         """
         return explain(self.plan)
 
+    def resources(self, device: Any = None):
+        """Compile the kernel of the latest solve or `prepare`, and say what it needs of a GPU.
+
+        No GPU is needed for it; see `BatchSolverKernel.resources`.
+        """
+        return self.kernel.resources(device)
+
     @property
     def builds(self) -> Mapping[str, int]:
         """How often each component's device functions, and kernels, were built so far."""
@@ -217,6 +225,9 @@ class Solver:
         shapes = None if content is None else shapes_of(y0, given)
         n_times = None if times is None else times.size
         key = None if shapes is None else (content, shapes, n_times)
+        on_device = None
+        if shapes is None:
+            y0, given, on_device = split_given(y0, given)
         recurring = None if key is None else setup.recurring.get(key)
         if recurring is not None:
             prepared = recurring.prepared
@@ -235,7 +246,7 @@ class Solver:
         if key is not None and not batch.constants and worth_it:
             setup.recurring.put(key, RecurringSolve(prepared, batch, given))
         first_step = settings.checked_first_step(prepared.adaptive, span)
-        return prepared.run(batch, span, times, first_step)
+        return prepared.run(batch, span, times, first_step, on_device, given)
 
     def _content(self, setup: Setup) -> tuple[str, str] | None:
         """Return digests of what the function, and the settings, refer to now.
@@ -290,8 +301,9 @@ class Solver:
             checks.constants(observables, dtype, "observables")
         breakpoints = checks.breakpoints(settings.breakpoints, batch.n_runs)
         breaks = breakpoints is not None or settings.find_breaks(*systems, batch.drivers)
+        kernel = self._kernel(systems, settings, options, batch, mode, dtype, rtol.size > 1, breaks)
         return PreparedSolve(
-            self._kernel(systems, settings, options, batch, mode, dtype, rtol.size > 1, breaks),
+            kernel,
             *systems,
             mode,
             dtype,
@@ -299,9 +311,10 @@ class Solver:
             atol,
             checks.positive("max_step", settings.max_step, allow_infinite=True),
             checks.count("max_steps", settings.max_steps),
-            self._notes(systems, settings, batch),
+            (*self._notes(systems, settings, batch), *kernel.backend.notes),
             settings.summary_window(),
             breakpoints,
+            settings.stays_on_device(kernel.backend, mode),
         )
 
     def _notes(self, systems: _Systems, settings: SolverSettings, batch: Batch) -> tuple[str, ...]:

@@ -16,8 +16,8 @@ from cost_cases import ADA, PUBLISHED, explicit, places, predict
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.declarations.problem import Limits, Problem
 from cubie_planner.gpu.access import bank_conflict
-from cubie_planner.gpu.cost import Constants, CostError, CostModel
 from cubie_planner.gpu.cards import known_cards
+from cubie_planner.gpu.cost import Constants, CostError, CostModel
 from cubie_planner.gpu.device import Device, known_devices
 from cubie_planner.gpu.footprint import live_words, own_bytes, shared_load
 from cubie_planner.gpu.launch import register_limit

@@ -140,7 +140,13 @@ def test_parse_refuses_what_names_no_capability(text):
 
 @pytest.mark.parametrize(
     ("given", "nearest"),
-    [((9, 1), (9, 0)), ((8, 8), (8, 7)), ((13, 0), (12, 0)), ((10, 1), (10, 0)), ((19, 3), (12, 1))],
+    [
+        ((9, 1), (9, 0)),
+        ((8, 8), (8, 7)),
+        ((13, 0), (12, 0)),
+        ((10, 1), (10, 0)),
+        ((19, 3), (12, 1)),
+    ],
 )
 def test_an_unlisted_capability_has_the_figures_of_the_nearest(given, nearest):
     """What a driver reports is a device: it has its own name, and a note says whose figures."""

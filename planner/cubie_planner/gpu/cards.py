@@ -77,6 +77,16 @@ class Target:
             return self.device.name
         return f"{self.card.name} ({self.device.name})"
 
+    @property
+    def card_name(self) -> str | None:
+        """Name of the card, None where only a capability was named."""
+        return None if self.card is None else self.card.name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of it: that its limits are those of another one."""
+        return (self.device.note,) if self.device.note else ()
+
     @classmethod
     def find(cls, given: Any) -> Target:
         """The target that is meant by a card, an architecture or a pair of numbers.

@@ -101,7 +101,7 @@ def builtin_constants(
     table = _builtin_table()
     usual = usual_card(capability)
     card = usual if card_name is None else known_cards().get(card_name)
-    if card is None or card.capability != capability and card_name is not None:
+    if card is None or (card_name is not None and card.capability != capability):
         known = [name for name, other in known_cards().items() if other.capability == capability]
         raise CostError(
             f"{card_name!r} is no card of compute capability {capability[0]}.{capability[1]} that "

@@ -10,6 +10,7 @@ from cubie.cli.errors import InputError, meant, one_line
 from cubie.cli.objectives import COST
 from cubie_planner import Location, Plan, Problem
 from cubie_planner.declarations.buffers import Buffer, BufferError
+from cubie_planner.gpu.cards import Target
 from cubie_planner.gpu.cost import CostError
 from cubie_planner.gpu.device import Device
 from cubie_planner.gpu.objective import recommend_block_size
@@ -49,15 +50,15 @@ class Request:
     Attributes
     ----------
     block_size : int, "auto" or None
-    device : Device or None
-        What --arch names.
+    device : Target or None
+        What --arch or --device names.
     objective : str
         Of `cubie.cli.objectives.OBJECTIVES`.
     """
 
     block_size: int | str | None = None
     max_shared: int | None = None
-    device: Device | None = None
+    device: Target | None = None
     locations: str | None = None
     pins: Sequence[Pin] = ()
     previous: Plan | None = None
@@ -72,9 +73,11 @@ class Request:
         if isinstance(self.block_size, int):
             limits = evolve(limits, block_size=self.block_size)
         if self.device is not None:
-            limits = evolve(limits, compute_capability=self.device.capability)
-            if model and limits.max_shared_bytes is None:
-                limits = evolve(limits, max_shared_bytes=self.device.shared_per_block_optin)
+            capability, card = self.device.device.capability, self.device.card_name
+            limits = evolve(limits, compute_capability=capability, card=card)
+        if model and limits.max_shared_bytes is None and limits.compute_capability is not None:
+            most = Device.for_capability(limits.compute_capability).shared_per_block_optin
+            limits = evolve(limits, max_shared_bytes=most)
         if self.max_shared is not None:
             limits = evolve(limits, max_shared_bytes=self.max_shared)
         asked = evolve(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ from cubie.backend import (
     KernelInputs,
     KernelOutputs,
     OutputBlock,
+    Portions,
     RunMemory,
+    Spent,
     assembled_backend,
     building,
 )
@@ -28,6 +30,7 @@ from cubie.integrator import SingleIntegratorRun
 from cubie.launch.breaks import Breaks
 from cubie.launch.capacity import Free, Kept, no_device
 from cubie.launch.outputs import make_outputs
+from cubie.launch.some_runs import inputs_of_range
 from cubie.launch.stops import lay_out_stops
 from cubie.run.saving import SaveMode
 from cubie.systems.drivers import tables
@@ -61,12 +64,15 @@ class BatchSolverConfig:
         Runs per block.
     compute_capability : (int, int) or None
         Device that "auto" is chosen for; None where placement costs nothing.
+    card : str or None
+        Which card of that capability, where it is known.
     """
 
     locations: Any = "auto"
     max_shared_bytes: int | None = None
     block_size: int = DEFAULT_BLOCK_SIZE
     compute_capability: tuple[int, int] | None = None
+    card: str | None = None
 
     def limits(self) -> Limits:
         """Return what the planner is told of the hardware."""
@@ -74,6 +80,7 @@ class BatchSolverConfig:
             max_shared_bytes=self.max_shared_bytes,
             block_size=self.block_size,
             compute_capability=self.compute_capability,
+            card=self.card,
         )
 
 
@@ -164,12 +171,38 @@ class BatchSolverKernel:
             key, "kernel", lambda: backend.kernel(make_loop, memory, key)
         )
 
-    def launch(self, n_runs: int, inputs: KernelInputs, outputs: OutputBlock) -> float:
+    def launch(self, n_runs: int, inputs: KernelInputs, outputs: OutputBlock) -> Spent:
         """Solve a batch; blocks until `outputs` is complete, and returns the seconds it took."""
-        return self.compiled.solve(n_runs, inputs, outputs, self.config.block_size)
+        compiled, block_size = self.compiled, self.config.block_size
+        if not self.backend.has_own_memory:
+            return compiled.solve(n_runs, inputs, outputs, block_size)
+        # What stays on a device lies there in one piece.
+        inputs_of = None if outputs.stays else partial(inputs_of_range, inputs, n_runs)
+        return compiled.solve_portions(Portions(n_runs, inputs, outputs, inputs_of), block_size)
 
-    def resources(self, cc: tuple[int, int]):
-        """Compile for a compute capability, GPU or not, and return `KernelResources`."""
+    def resources(self, cc: Any = None):
+        """Compile for a device, GPU or not, and return `KernelResources`.
+
+        Parameters
+        ----------
+        cc : (int, int) or str, optional
+            A compute capability, or the name of an architecture or a card: (9, 0), "sm_90",
+            "H100". By default the device that the kernel was planned for.
+
+        Raises
+        ------
+        InvalidOption
+            For none that the toolkit compiles for, or none at all where the kernel was planned
+            for no device.
+        """
+        if cc is None:
+            cc = self.config.compute_capability
+            if cc is None:
+                advice = (
+                    "The kernel was planned for no device: name one, such as 'H100' or (9, 0), "
+                    "here or as `device=` of the solver."
+                )
+                raise InvalidOption("cc", None, advice=advice)
         backend = assembled_backend(self.backend)
         inputs, outputs = sample_arguments(backend.dtype)
         with building():
@@ -291,7 +324,7 @@ def make_inputs(
     samples, layout = tables.lay_out(drivers, dtype)
     return KernelInputs(
         initial_state=states,
-        state_stride=np.array([int(y0.shape[1] > 1)], dtype=np.int64),
+        state_stride=np.array([int(y0.shape[1] > 1), y0.shape[1]], dtype=np.int64),
         parameters=values,
         parameter_offsets=np.arange(m + 1, dtype=np.int64) * columns,
         parameter_strides=np.full(m + 1, int(columns > 1), dtype=np.int64),

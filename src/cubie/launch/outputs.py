@@ -68,6 +68,7 @@ def make_outputs(
     except MemoryError as error:
         raise kept.refusal(n_points, layout.size, None, n_summaries=per_run.summaries) from error
     if kept.mode is not SaveMode.FINAL:
+        outputs.nan_where_unwritten = True
         for array in arrays_of_points(outputs, kept.sizes):
             array.fill(np.nan)
         outputs.arrays.times.fill(np.nan)

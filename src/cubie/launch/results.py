@@ -11,7 +11,7 @@ import numpy as np
 from attrs import field, fields, frozen
 
 from cubie.algorithms import StepAlgorithm
-from cubie.backend import OutputBlock
+from cubie.backend import DeviceArray, OutputBlock
 from cubie.launch.points import Points
 from cubie.launch.ragged import RaggedArray
 from cubie.launch.summaries import summaries_of
@@ -96,6 +96,8 @@ def _of_points(name: str) -> Any:
             if result._single:
                 return points.blocks[name][0][: points.counts[0]].T
             return points.ragged(points.blocks[name])
+        if result._outputs.stays:
+            return _on_device(result, name, sizes[name])
         array = getattr(result._outputs.arrays, name).reshape(-1, sizes[name], result._columns)
         values = array.transpose(2, 1, 0)  # run, component, point
         if not result._single:
@@ -104,6 +106,17 @@ def _of_points(name: str) -> Any:
         return values[0] if final else values[0, :, : result._outputs.arrays.saved[0]]
 
     return cached_property(read)
+
+
+def _on_device(result: Result, name: str, size: int) -> Any:
+    """Return what is kept of points and stays on a device, in the shape it has on the host."""
+    outputs, columns = result._outputs, result._columns
+    n_points = getattr(outputs.layout.counts, name) // (size * columns)
+    if not result._single:
+        return outputs.on_device(name, (columns, size, n_points), (1, columns, size * columns))
+    final = result._kind.mode is SaveMode.FINAL
+    n_points = n_points if final else int(outputs.arrays.saved[0])
+    return outputs.on_device(name, (size, n_points), (1, size))
 
 
 @frozen(eq=False, slots=False, repr=False)
@@ -123,6 +136,7 @@ class Result:
         alone, that of a failed run is the last one it reached, at `t_reached`.
         Of a batch saved at every step a `RaggedArray`: ``y[run]`` is the solution of
         a run, (n, n_points of the run).
+        With `on_device` a `DeviceArray` of that shape.
         With `save_states` it has the chosen states alone, in the order chosen; None where
         there are none.
     observables : mapping of str to ndarray (n_points,) *
@@ -153,7 +167,9 @@ class Result:
         What the solver wants you to know, such as a right-hand side that could
         not be traced.
     solve_seconds : float
-        Wall time of the kernel, without compilation.
+        Wall time of the solve, without compilation: of copies to a device and back, too.
+    kernel_seconds : float
+        Of the kernel alone, by the clock of the device that it ran on.
     """
 
     _outputs: OutputBlock
@@ -164,6 +180,7 @@ class Result:
     _points: Points | None = field(default=None)  # where every step is saved
     _own_notes: tuple[str, ...] = field(default=())  # of this solve alone
     solve_seconds: float = field(default=0.0)
+    kernel_seconds: float = field(default=0.0)
 
     sol = None
     t_events = None
@@ -193,6 +210,8 @@ class Result:
         names, values = self._kind.observables, self._observables
         if isinstance(values, RaggedArray):
             return MappingProxyType({name: values.row(i) for i, name in enumerate(names)})
+        if isinstance(values, DeviceArray):
+            return MappingProxyType({n: values.component(i) for i, n in enumerate(names)})
         return MappingProxyType({name: values[..., i, :] for i, name in enumerate(names)})
 
     @property
@@ -287,7 +306,7 @@ class Result:
 _KEPT = tuple(part.name for part in fields(Result))
 _SHOWN = (
     "t", "y", "nfev", "njev", "nlu", "n_steps", "n_rejected", "n_newton", "n_linear", "status",
-    "t_reached", "notes", "solve_seconds",
+    "t_reached", "notes", "solve_seconds", "kernel_seconds",
 )  # fmt: skip
 
 

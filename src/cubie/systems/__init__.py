@@ -1,6 +1,6 @@
 """The user's equations: from an ordinary SciPy right-hand side to a module a kernel can use."""
 
-from cubie.systems.batch import Batch, argument_views, split_batch
+from cubie.systems.batch import Batch, argument_views, placed_leaves, split_batch
 from cubie.systems.consistency import inconsistency
 from cubie.systems.derivatives.choice import Derivatives, derivatives_of, with_jacobian
 from cubie.systems.derivatives.given_jacobian import read_jacobian
@@ -50,6 +50,7 @@ __all__ = [
     "inconsistency",
     "note_on_index",
     "observables_of",
+    "placed_leaves",
     "read_equations",
     "read_jacobian",
     "split_batch",
