@@ -11,7 +11,7 @@ _UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mib"
 
 
 def parse_size(option: str, given: int | str | None) -> int | None:
-    """Return bytes from ``49152``, ``"48k"`` or ``"99KiB"``, or a device's limit: ``"sm_90"``, ``"H100"``.
+    """Return bytes from ``49152``, ``"48k"``, ``"99KiB"``, or the limit of ``"sm_90"``, ``"H100"``.
 
     Raises
     ------

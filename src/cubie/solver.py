@@ -23,6 +23,7 @@ from cubie.memory import (
     MAX_REMEMBERED,
     SETTINGS,
     KernelMemory,
+    LatestKernel,
     Setup,
     SplitProblems,
     content_of,
@@ -50,8 +51,6 @@ from cubie.systems import (
 )
 from cubie.tableaus import ERKTableau, known_tableau
 from cubie_planner import Plan
-from cubie_planner.explain import explain
-from cubie_planner.report.explanation import Explanation
 
 
 class UntracedWarning(UserWarning):
@@ -65,7 +64,7 @@ class _Systems(NamedTuple):
     observables: System | None
 
 
-class Solver:
+class Solver(LatestKernel):
     """Solve one system again and again; what did not change is not built again.
 
     Threads may share a solver, and it can be pickled and copied if `fun` and the options can be;
@@ -98,7 +97,7 @@ class Solver:
         self._systems: Recent[System] = Recent(MAX_REMEMBERED)
         self._memory = KernelMemory()
         self._splits = SplitProblems()
-        self._last: BatchSolverKernel | None = None
+        self._last = None
         self._fun = Watched(self.fun)
 
     def __getstate__(self) -> tuple[Any, ...]:
@@ -150,48 +149,10 @@ class Solver:
         known = options_of(setup.settings.run_settings(SaveMode.FINAL, False), setup.options)
         return tuple(sorted(known | SETTINGS))
 
-    @property
-    def kernel(self) -> BatchSolverKernel:
-        """The kernel of the latest solve or `prepare`.
-
-        Raises
-        ------
-        RuntimeError
-            Before the first one: sizes are not known then.
-        """
-        kernel = self._last
-        if kernel is None:
-            raise RuntimeError("Nothing was solved yet; call solve(...) or prepare(...) first.")
-        return kernel
-
-    @property
-    def plan(self) -> Plan:
-        """Where every buffer lives in the latest solve or `prepare`."""
-        return self.kernel.plan
-
-    def explain(self) -> Explanation:
-        """Say what the peak of the plan is made of and what each pin costs.
-
-        Its text is what `print` shows. Plans again once for every pinned buffer.
-        """
-        return explain(self.plan)
-
-    def resources(self, device: Any = None):
-        """Compile the kernel of the latest solve or `prepare`, and say what it needs of a GPU.
-
-        No GPU is needed for it; see `BatchSolverKernel.resources`.
-        """
-        return self.kernel.resources(device)
-
-    @property
-    def builds(self) -> Mapping[str, int]:
-        """How often each component's device functions, and kernels, were built so far."""
-        return dict(self._memory.built.made)
-
     def prepare(self, y0: Any, args: Sequence[Any] | None = None, **changes: Any) -> Plan:
         """Plan for a problem without solving it, and return the plan."""
         settings, options = self._changed(changes)
-        y0, args = self._by_position(y0, args)
+        y0, args, _ = split_given(*self._by_position(y0, args))
         dtype = settings.run_dtype(y0)
 
         def prepare(batch: Batch) -> PreparedSolve:

@@ -180,6 +180,11 @@ class BatchSolverKernel:
         inputs_of = None if outputs.stays else partial(inputs_of_range, inputs, n_runs)
         return compiled.solve_portions(Portions(n_runs, inputs, outputs, inputs_of), block_size)
 
+    def release(self) -> None:
+        """Give back what the target keeps of a device's memory from solve to solve."""
+        if "compiled" in vars(self):
+            self.compiled.release()
+
     def resources(self, cc: Any = None):
         """Compile for a device, GPU or not, and return `KernelResources`.
 

@@ -135,7 +135,8 @@ class CUDADriver(Driver):
         checked(cu.cuEventDestroy(handle) if is_event else cu.cuStreamDestroy(handle))
 
     def finish(self, stream: Any) -> None:
-        checked(cu.cuStreamSynchronize(cu.CUstream(stream)))
+        number = stream if isinstance(stream, int) else int(stream)  # of another library
+        checked(cu.cuStreamSynchronize(cu.CUstream(number)))
 
     def copy_up(self, to: Address, staging: np.ndarray, stream: Any) -> None:
         checked(cu.cuMemcpyHtoDAsync(to, staging.ctypes.data, staging.nbytes, stream))

@@ -127,6 +127,10 @@ class CUDAKernel(DeviceKernel):
     def workspaces(self) -> Workspaces:
         return self._backend.workspaces()
 
+    def release(self) -> None:
+        if self._backend.is_there:
+            super().release()
+
     def function(self, driver: Driver, shared_bytes: int) -> Any:
         key = (driver.facts.number, shared_bytes)
         found = self._loaded.get(key)

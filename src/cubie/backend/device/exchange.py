@@ -87,6 +87,22 @@ class DeviceArray:
         strides = (*self._strides[:-2], self._strides[-1])
         return DeviceArray(self._driver, address, shape, self.dtype, strides, self._owner)
 
+    def point(self, number: int) -> DeviceArray:
+        """Return the numbers at one point: of the last one, -1, those that a next solve begins with.
+
+        Raises
+        ------
+        IndexError
+            For one that there is not.
+        """
+        *shape, n_points = self.shape
+        if not -n_points <= number < n_points:
+            raise IndexError(f"There is no point {number}: there are {n_points}.")
+        *strides, step = self._strides
+        address = self._address + number % n_points * step
+        of_one = tuple(shape), self.dtype, tuple(strides)
+        return DeviceArray(self._driver, address, *of_one, self._owner)
+
     def to_host(self) -> np.ndarray:
         """Return the numbers as a NumPy array."""
         driver = self._driver

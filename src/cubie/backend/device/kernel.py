@@ -138,6 +138,7 @@ class _Work:
         self._driver, self._workspace = driver, workspace
         self._function, self._grid, self._refill = function, grid, refill
         self._begun: deque[_Begun] = deque()
+        self._together = len(workspace.slots)  # portions that are worked on
         self.n_done = 0  # runs whose outputs are where they belong, from the first on
         self._kernel_seconds = 0.0
 
@@ -147,8 +148,8 @@ class _Work:
         self._sizing = Sizing(self._driver, self._workspace, portions, self._grid.threads)
         slots, number = self._workspace.slots, 0
         while portions.left or self._begun:
-            if portions.left and len(self._begun) < len(slots):
-                number += self._begin(slots[number % len(slots)], portions)
+            if portions.left and len(self._begun) < self._together:
+                number += self._begin(slots[number % self._together], portions)
             else:
                 self._finish(portions)
         return Spent(time.perf_counter() - start, self._kernel_seconds)
@@ -162,15 +163,28 @@ class _Work:
             portions.put_back(portion)
             if fault.fault is not Fault.OUT_OF_MEMORY:
                 raise
-            while self._begun:
-                self._finish(portions)
-            self._driver.wait(slot.ended)
-            self._workspace.shrink(0)
-            if not portions.divisible or portion.n_runs == 1:
-                raise
-            self._sizing.at_most(portion.n_runs // 2)
+            self._make_room(portions, portion)
             return False
         return True
+
+    def _make_room(self, portions: Portions, refused: Portion) -> None:
+        """Give memory back after there was too little: by the other portion's, or by smaller ones.
+
+        Raises
+        ------
+        DriverFault
+            The one that is being handled, where neither can be.
+        """
+        while self._begun:
+            self._finish(portions)
+        self._workspace.settle()
+        self._workspace.shrink(0)
+        if self._together > 1:
+            self._together = 1
+        elif portions.divisible and refused.n_runs > 1:
+            self._sizing.at_most(refused.n_runs // 2)
+        else:
+            raise  # noqa: PLE0704 - of the caller
 
     def _started(self, slot: Slot, portion: Portion, outputs: OutputBlock) -> _Begun:
         """Copy a portion's inputs up, launch, and begin to copy its outputs down."""
@@ -233,10 +247,7 @@ class _Work:
     def give_up(self) -> None:
         """Let nothing go on with memory that others will use; the workspace is not used again."""
         try:
-            for slot in self._workspace.slots:
-                slot.settle()
-            for _, slot, _ in self._begun:
-                self._driver.wait(slot.ended)
+            self._workspace.settle()
             self._workspace.close()
         except DriverFault:  # the context is lost, and all of this with it
             pass

@@ -15,6 +15,7 @@ from cubie.backend.device.driver import Address, Driver
 
 PIECE_BYTES = 8 * 2**20  # large against the cost of a copy's start, small against what is copied
 SMALLEST_PIECE = 64 * 1024
+MOST_GAP = 4096  # bytes that nobody asked for, copied rather than begin another copy
 
 
 class Segment(NamedTuple):
@@ -45,7 +46,8 @@ def pieces_of(segments: Sequence[Segment], most: int) -> list[_Piece]:
     found: list[_Piece] = []
     for part in _parts(segments, most):
         end = part.offset + part.array.nbytes
-        if found and end - found[-1].start <= most:
+        near = found and part.offset - found[-1].start - found[-1].n_bytes <= MOST_GAP
+        if near and end - found[-1].start <= most:
             found[-1].rows.append(part)
             found[-1] = found[-1]._replace(n_bytes=end - found[-1].start)
         else:
@@ -90,7 +92,8 @@ class Staging:
         """Hold pieces for so many bytes to copy; return the size of a piece."""
         wanted = min(PIECE_BYTES, max(SMALLEST_PIECE, 1 << max(0, n_bytes - 1).bit_length()))
         if not self._memory or self._memory[0].nbytes < wanted:
-            self.settle()
+            for number in range(len(self._memory)):
+                self.piece(number)
             while self._memory:
                 self._driver.free_staging(self._memory.pop())
             for _ in range(2):
@@ -110,11 +113,6 @@ class Staging:
         number %= 2
         self._driver.record(self._marks[number], stream)
         self._copying[number] = True
-
-    def settle(self) -> None:
-        """Wait for all copies."""
-        for number in range(len(self._memory)):
-            self.piece(number)
 
     def close(self) -> None:
         """Give the memory back."""

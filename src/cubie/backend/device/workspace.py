@@ -95,11 +95,6 @@ class Slot:
         self.up, self.down = Staging(driver), Staging(driver)
         self._driver = driver
 
-    def settle(self) -> None:
-        """Wait for all copies of the host's memory; kernels may still run."""
-        self.up.settle()
-        self.down.settle()
-
     def close(self) -> None:
         """Give everything back."""
         self.inputs.release()
@@ -126,6 +121,11 @@ class Workspace:
     def held_bytes(self) -> int:
         """How much that is."""
         return sum(block.size for block in self.blocks)
+
+    def settle(self) -> None:
+        """Wait for all work."""
+        for slot in self.slots:
+            self.driver.finish(slot.stream)
 
     def shrink(self, most: int) -> None:
         """Give the largest blocks back until no more than so much is held."""
