@@ -169,7 +169,7 @@ def test_fast_math_keeps_powers_of_negative_numbers_and_the_digits_of_tanh():
 
 def test_threads_that_read_resources_leave_numba_as_it_was(monkeypatch):
     """One after the other pretends a device, to itself alone, and the last puts numba's back."""
-    from cubie.backend.cuda.target import _pretended_device, cuda_dispatcher
+    from cubie.backend.cuda.pretended import cuda_dispatcher, pretended_device
 
     def present():
         return SimpleNamespace(compute_capability="of the device that is there")
@@ -182,13 +182,13 @@ def test_threads_that_read_resources_leave_numba_as_it_was(monkeypatch):
 
     def second():
         started.set()
-        with _pretended_device((8, 0)):
+        with pretended_device((8, 0)):
             entered.set()
             ask("second")
             ended.wait(10)
 
     other = threading.Thread(target=second)
-    with _pretended_device((9, 0)):
+    with pretended_device((9, 0)):
         other.start()
         started.wait(10)
         entered.wait(0.3)  # in vain, where they take turns

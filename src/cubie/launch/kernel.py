@@ -167,8 +167,10 @@ class BatchSolverKernel:
         def make_loop():
             return self.integrator.device_function(backend, layout, self._built)
 
+        # The same code for two devices is launched on one of them.
+        place = f"{key} on {backend.compute_capability} {backend.card}"
         return self._built.get_or_make(
-            key, "kernel", lambda: backend.kernel(make_loop, memory, key)
+            place, "kernel", lambda: backend.kernel(make_loop, memory, key)
         )
 
     def launch(self, n_runs: int, inputs: KernelInputs, outputs: OutputBlock) -> Spent:

@@ -184,7 +184,7 @@ class _Work:
         elif portions.divisible and refused.n_runs > 1:
             self._sizing.at_most(refused.n_runs // 2)
         else:
-            raise  # noqa: PLE0704 - of the caller
+            raise
 
     def _started(self, slot: Slot, portion: Portion, outputs: OutputBlock) -> _Begun:
         """Copy a portion's inputs up, launch, and begin to copy its outputs down."""
