@@ -461,7 +461,6 @@ def test_the_host_takes_no_arrays_of_a_device_and_leaves_none_there():
 
 def test_what_serves_all_runs_is_no_array_of_a_device(few):
     """A vector that a function takes whole: stand-ins for its numbers would be wrong."""
-    _, solver = few
     with pytest.raises(InvalidProblem, match=r"args\[0\]` has shape \(2,\) .* a number for each"):
         Solver(lambda t, y, k: [k[0] * y[0] + k[1]], **F64).solve(
             SPAN, STARTS[:, :1], args=(OnPretended(RHO[:2]),)

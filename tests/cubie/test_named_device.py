@@ -1,4 +1,4 @@
-"""A GPU that is named and need not be there: planned and compiled for, from Python and the shell."""
+"""A GPU that is named and need not be there: planned and compiled for, in Python and the shell."""
 
 import json
 
@@ -74,16 +74,16 @@ def test_a_named_device_is_there_to_look_at_and_solves_nothing():
 
 def test_a_wrong_device_is_told_where_it_is_given():
     """With the nearest; and that other targets have none."""
-    with pytest.raises(InvalidOption, match="`device` is 'H1000'.*did you mean 'H100 SXM5'"):
+    with pytest.raises(InvalidOption, match=r"`device` is 'H1000'.*did you mean 'H100 SXM5'"):
         solver_for("H1000")
     with pytest.raises(InvalidOption, match=r"`device` is 9\.0.*not a pair"):
         solver_for(9.0)
     with pytest.raises(InvalidOption, match="backend='cpu' uses none"):
         solver_for("H100", backend="cpu").prepare([1.0], (1.0,))
+    on_cpu = Solver(decay, method="euler", first_step=0.25, backend="cpu")
+    on_cpu.prepare([1.0], (1.0,))
     with pytest.raises(InvalidOption, match=r"`cc` is None.*such as 'H100' or \(9, 0\)"):
-        solver = Solver(decay, method="euler", first_step=0.25, backend="cpu")
-        solver.prepare([1.0], (1.0,))
-        solver.resources()
+        on_cpu.resources()
 
 
 def test_limits_of_an_unlisted_device_come_with_a_note():

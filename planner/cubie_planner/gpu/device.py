@@ -153,8 +153,8 @@ class Device:
         if (major, minor) < min(devices):
             known = ", ".join(f"{a}.{b}" for a, b in devices)
             raise DeviceError(
-                f"compute capability {major}.{minor} is older than all that are known; the nearest "
-                f"is {near[0]}.{near[1]}. Known: {known}.",
+                f"compute capability {major}.{minor} is not known; the nearest is "
+                f"{near[0]}.{near[1]}. Known: {known}.",
                 capability,
                 tuple(devices),
             )
@@ -185,12 +185,8 @@ class Device:
         capability = (int(match[1]), int(match[2] or match[3]))
         newest = max(known_devices())
         if capability[0] > newest[0] + 1:  # people mistype; drivers do not
-            raise DeviceError(
-                f"compute capability {capability[0]}.{capability[1]} is of no generation that is "
-                f"near; the newest known is {newest[0]}.{newest[1]}.",
-                capability,
-                tuple(known_devices()),
-            )
+            told = "compute capability {}.{} is of no generation that is near; the newest is {}.{}."
+            raise DeviceError(told.format(*capability, *newest), capability, tuple(known_devices()))
         return cls.for_capability(capability)
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
+from attrs.converters import optional
 
 from cubie.cli.errors import InputError, meant, one_line
 from cubie.cli.objectives import COST
@@ -58,7 +59,7 @@ class Request:
 
     block_size: int | str | None = None
     max_shared: int | None = None
-    device: Target | None = None
+    device: Target | None = field(default=None, converter=optional(Target.find))
     locations: str | None = None
     pins: Sequence[Pin] = ()
     previous: Plan | None = None

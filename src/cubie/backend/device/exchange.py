@@ -88,7 +88,7 @@ class DeviceArray:
         return DeviceArray(self._driver, address, shape, self.dtype, strides, self._owner)
 
     def point(self, number: int) -> DeviceArray:
-        """Return the numbers at one point: of the last one, -1, those that a next solve begins with.
+        """Return the numbers at one point; at the last one, -1, a next solve may begin.
 
         Raises
         ------
