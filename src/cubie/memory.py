@@ -23,6 +23,7 @@ from cubie.systems.drivers.interpolant import Driver
 from cubie.tableaus import Tableau
 from cubie_planner import Plan
 from cubie_planner.explain import explain
+from cubie_planner.gpu.cards import Target
 from cubie_planner.report.explanation import Explanation
 
 T = TypeVar("T")
@@ -139,6 +140,7 @@ NEVER_CHANGE: tuple[Any, ...] = (
     np.dtype,
     Tableau,
     Plan,
+    Target,
 )
 
 

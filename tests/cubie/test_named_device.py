@@ -12,7 +12,6 @@ from cubie.backend.cuda.driver import WORDS_OF_ARRAY, packed
 from cubie.backend.device.driver import Argument
 from cubie.cli.command import main
 from cubie_planner import Plan
-from tests.cubie import ptx
 
 FORCE = np.linspace(7.0, 9.0, 4)
 
@@ -154,7 +153,7 @@ def test_more_local_memory_than_any_thread_has_is_refused_before_it_is_compiled(
 
 
 def test_threads_that_take_further_runs_vote_once_a_step():
-    """What refilling costs: two ballots a step, and the way to the next run."""
+    """What refilling costs: two ballots a step, and the way to the next run; nothing without."""
     plain, refilled = solver_for("sm_90"), solver_for("sm_90", refill=True)
     for solver in (plain, refilled):
         solver.prepare(np.ones((4, 1)), (1.0,))
@@ -162,12 +161,3 @@ def test_threads_that_take_further_runs_vote_once_a_step():
     assert ["vote" in code for code in codes] == [False, True]
     assert ["%nctaid.x" in code for code in codes] == [False, True]
     assert codes[1].count("vote.sync.ballot") in (2, 4)  # a loop may be copied once
-
-
-def test_without_refilling_the_code_has_no_vote():
-    """The option costs nothing where it is off."""
-    solver = solver_for("sm_90")
-    solver.prepare(np.ones((4, 1)), (1.0,))
-    if ptx.find_nvdisasm() is not None:
-        count = ptx.opcodes(ptx.sass(solver.resources().cubin))
-        assert count["VOTE"] == count["POPC"] == 0

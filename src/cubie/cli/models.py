@@ -234,12 +234,12 @@ def _prepare(
         solver = Solver(fun, **options)
         solver.prepare(np.ones((1, n)), args)
         kernel = solver.kernel
-        target = None if "device" not in planned else Target.find(planned["device"])
+        named = None if "device" not in planned else Target.find(planned["device"])
         limits = Limits(
             parse_size("max_shared", planned.get("max_shared")),
             planned.get("block_size", DEFAULT_BLOCK_SIZE),
-            None if target is None else target.device.capability,
-            card=None if target is None else target.card_name,
+            None if named is None else named.device.capability,
+            card=None if named is None else named.card_name,
         )
         problem = Problem(kernel.layout.timeline.buffers, limits, planned.get("locations", "auto"))
     return problem, kernel

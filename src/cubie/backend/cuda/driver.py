@@ -119,7 +119,7 @@ class CUDADriver(Driver):
     def allocate_staging(self, n_bytes: int) -> np.ndarray:
         address = int(checked(cu.cuMemHostAlloc(n_bytes, 0)))
         buffer = (ctypes.c_uint8 * n_bytes).from_address(address)
-        return np.frombuffer(buffer, np.uint8)
+        return np.ctypeslib.as_array(buffer)
 
     def free_staging(self, memory: np.ndarray) -> None:
         checked(cu.cuMemFreeHost(memory.ctypes.data))

@@ -173,7 +173,7 @@ def read(value: Any) -> ArrayOnDevice:
     ValueError
         For one that has a mask, or is of another form.
     """
-    described = getattr(value, INTERFACE, None)
+    described: Any = getattr(value, INTERFACE, None)
     if described is None:
         return _of_dlpack(value)
     if described.get("mask") is not None:

@@ -146,7 +146,7 @@ def _bytes_at(address: Address, n_bytes: int) -> np.ndarray:
 def array_at(address: Address, size: int, dtype: np.dtype) -> np.ndarray:
     """Return the host's memory from an address on as an array."""
     buffer = (ctypes.c_uint8 * (size * dtype.itemsize)).from_address(address)
-    return np.frombuffer(buffer, dtype)
+    return np.ctypeslib.as_array(buffer).view(dtype)
 
 
 class Reaching:
