@@ -6,6 +6,7 @@ Runs do not depend on each other: a batch gives the same numbers in one launch a
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +42,28 @@ class Spent(NamedTuple):
         return Spent(self.total + other.total, self.kernel + other.kernel)
 
 
+class InputsLayout(NamedTuple):
+    """Where the arrays of inputs lie in one block of memory, and its bytes."""
+
+    offsets: KernelInputs
+    size: int
+
+
+def inputs_layout(inputs: KernelInputs) -> InputsLayout:
+    """Lay inputs out in one block; what lies on the device already takes none of it."""
+    offsets, size = [], 0
+    for array in inputs:
+        size = -(-size // ALIGNMENT) * ALIGNMENT
+        offsets.append(size)
+        size += host_bytes(array)
+    return InputsLayout(KernelInputs(*offsets), size)
+
+
+def host_bytes(array: Any) -> int:
+    """Return how many bytes of an input are the host's."""
+    return array.nbytes if isinstance(array, np.ndarray) else array.host_bytes
+
+
 class Portion(NamedTuple):
     """Some of the runs of a batch.
 
@@ -50,6 +73,8 @@ class Portion(NamedTuple):
         The runs from `first` up to, and without, `last`.
     inputs : KernelInputs
         Of these runs; arrays may be views with gaps before their last axis.
+    placed : InputsLayout
+        Where they lie in one block of memory.
     layout : OutputLayout
         Of what is written of these runs.
     places : KernelOutputs or None
@@ -62,6 +87,7 @@ class Portion(NamedTuple):
     first: int
     last: int
     inputs: KernelInputs
+    placed: InputsLayout
     layout: OutputLayout
     places: KernelOutputs | None
     begins: np.ndarray | None
@@ -97,7 +123,6 @@ class Portions:
         self.taken = 0  # runs that were handed out, from the first on
         layout = outputs.layout
         self._begins = outputs.arrays.first if layout.counts.first > 1 else None
-        self.fixed_bytes, self.run_bytes = self._sizes()
 
     @property
     def divisible(self) -> bool:
@@ -109,14 +134,26 @@ class Portions:
         """How many runs were not handed out."""
         return self.n_runs - self.taken
 
-    def _sizes(self) -> tuple[int, float]:
-        """Return the bytes of any portion, and those of each run in it (on average)."""
-        total = inputs_layout(self.inputs).size + self.outputs.layout.size
-        if not self.divisible or self._inputs_of is None:
-            return total, 0.0
-        single = inputs_layout(self._inputs_of(0, 1)).size
-        fixed = min(single, total)
-        return fixed, (total - fixed) / self.n_runs
+    @cached_property
+    def total_bytes(self) -> int:
+        """Bytes of the inputs and outputs of all runs."""
+        return self._placed.size + self.outputs.layout.size
+
+    @cached_property
+    def _placed(self) -> InputsLayout:
+        return inputs_layout(self.inputs)
+
+    @cached_property
+    def fixed_bytes(self) -> int:
+        """Bytes of any portion, however few runs it has."""
+        if self._inputs_of is None or not self.divisible:
+            return self.total_bytes
+        return min(inputs_layout(self._inputs_of(0, 1)).size, self.total_bytes)
+
+    @property
+    def run_bytes(self) -> float:
+        """Bytes that each run adds, on average."""
+        return (self.total_bytes - self.fixed_bytes) / self.n_runs
 
     def take(self, most: int) -> Portion:
         """Return the next runs, at most so many; all that are left where they cannot be divided."""
@@ -129,7 +166,8 @@ class Portions:
         assert self._inputs_of is not None
         layout, begins = self._layout_of(first, last)
         places = self._places(first, last, layout)
-        return Portion(first, last, self._inputs_of(first, last), layout, places, begins)
+        inputs = self._inputs_of(first, last)
+        return Portion(first, last, inputs, inputs_layout(inputs), layout, places, begins)
 
     def put_back(self, portion: Portion) -> None:
         """Hand out a portion, the latest one, again."""
@@ -140,7 +178,8 @@ class Portions:
         if self._begins is not None:
             places = KernelOutputs(*(array.reshape(1, -1) for array in self.outputs.arrays))
         layout = self.outputs.layout
-        return Portion(0, self.n_runs, self.inputs, layout, places, self._begins)
+        inputs, placed = self.inputs, self._placed
+        return Portion(0, self.n_runs, inputs, placed, layout, places, self._begins)
 
     def _layout_of(self, first: int, last: int) -> tuple[OutputLayout, np.ndarray | None]:
         layout, n_runs = self.outputs.layout, last - first
@@ -183,25 +222,3 @@ class Portions:
 
 # Of runs saved at every step, what lies by points and not by runs.
 _BY_POINT = ("states", "times", "observables")
-
-
-class InputsLayout(NamedTuple):
-    """Where the arrays of inputs lie in one block of memory, and its bytes."""
-
-    offsets: KernelInputs
-    size: int
-
-
-def inputs_layout(inputs: KernelInputs) -> InputsLayout:
-    """Lay inputs out in one block; what lies on the device already takes none of it."""
-    offsets, size = [], 0
-    for array in inputs:
-        size = -(-size // ALIGNMENT) * ALIGNMENT
-        offsets.append(size)
-        size += host_bytes(array)
-    return InputsLayout(KernelInputs(*offsets), size)
-
-
-def host_bytes(array: Any) -> int:
-    """Return how many bytes of an input are the host's."""
-    return array.nbytes if isinstance(array, np.ndarray) else array.host_bytes

@@ -20,7 +20,7 @@ from cubie.backend.device.sizing import Sizing
 from cubie.backend.device.transfers import Download, Segment, upload
 from cubie.backend.device.workspace import Slot, Workspace, Workspaces
 from cubie.backend.interruption import Interrupted
-from cubie.backend.portions import Portion, Portions, Spent, inputs_layout
+from cubie.backend.portions import Portion, Portions, Spent
 from cubie.errors import InvalidProblem
 
 NAN_BYTE = 0xFF  # a float of such bytes is NaN
@@ -189,7 +189,7 @@ class _Work:
     def _started(self, slot: Slot, portion: Portion, outputs: OutputBlock) -> _Begun:
         """Copy a portion's inputs up, launch, and begin to copy its outputs down."""
         driver, layout, stream = self._driver, portion.layout, slot.stream
-        placed = inputs_layout(portion.inputs)
+        placed = portion.placed
         source = slot.inputs.reserve(placed.size)
         target = slot.outputs.reserve(layout.size)
         upload(driver, slot.up, source, segments_of(portion.inputs, placed, source), stream)

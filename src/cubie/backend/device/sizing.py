@@ -37,7 +37,7 @@ class Sizing:
         facts = driver.facts
         n_runs, self._unit, self._watched = portions.n_runs, unit, facts.has_watchdog
         self._at_once = facts.multiprocessors * facts.threads_per_multiprocessor
-        total = portions.fixed_bytes + portions.run_bytes * n_runs
+        total = portions.total_bytes
         self._most = n_runs
         self._in_time = min(n_runs, self._at_once)
         held = workspace.held_bytes
