@@ -264,6 +264,14 @@ class Kernel(ABC):
         """
         raise NotImplementedError("the target has no memory of its own")
 
+    @property
+    def thread_needs(self) -> tuple[int, int] | None:
+        """Registers and bytes of local memory that a thread of the latest launch took.
+
+        None where there are no such threads, or nothing tells.
+        """
+        return None
+
     def release(self) -> None:  # noqa: B027
         """Give back what is kept of the target's own memory from solve to solve."""
 

@@ -22,6 +22,7 @@ from cubie.backend.device.driver import (
     DriverFault,
     Fault,
     Grid,
+    ThreadNeeds,
 )
 
 _RESULT = cu.CUresult
@@ -45,6 +46,10 @@ _FAULTS = {
 _ATTRIBUTE = cu.CUdevice_attribute
 _NO_DEFAULT_STREAM = cu.CUstream_flags.CU_STREAM_NON_BLOCKING
 _TIMING = cu.CUevent_flags.CU_EVENT_DEFAULT
+_NEEDS_OF_THREAD = (
+    cu.CUfunction_attribute.CU_FUNC_ATTRIBUTE_NUM_REGS,
+    cu.CUfunction_attribute.CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES,
+)
 _DYNAMIC_SHARED = cu.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
 
 
@@ -154,6 +159,11 @@ class CUDADriver(Driver):
             # Above 48 KiB a function must ask for it.
             checked(cu.cuFuncSetAttribute(function, _DYNAMIC_SHARED, shared_bytes))
         return function
+
+    def thread_needs(self, function: Any) -> ThreadNeeds:
+        return ThreadNeeds(
+            *(int(checked(cu.cuFuncGetAttribute(what, function))) for what in _NEEDS_OF_THREAD)
+        )
 
     def blocks_at_once(self, function: Any, threads: int, shared_bytes: int) -> int:
         ask = cu.cuOccupancyMaxActiveBlocksPerMultiprocessor

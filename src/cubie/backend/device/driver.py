@@ -79,6 +79,13 @@ class Argument(NamedTuple):
     dtype: np.dtype
 
 
+class ThreadNeeds(NamedTuple):
+    """What a thread of a loaded function takes."""
+
+    registers: int
+    local_bytes: int
+
+
 class Grid(NamedTuple):
     """The shape of a launch."""
 
@@ -150,6 +157,10 @@ class Driver(ABC):
     @abstractmethod
     def load(self, image: bytes, name: str, shared_bytes: int) -> Any:
         """Return the function of that name in assembled code, for launches with so much shared."""
+
+    @abstractmethod
+    def thread_needs(self, function: Any) -> ThreadNeeds | None:
+        """Return what a thread of a function takes; None where nothing tells."""
 
     @abstractmethod
     def blocks_at_once(self, function: Any, threads: int, shared_bytes: int) -> int:

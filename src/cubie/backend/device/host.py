@@ -21,6 +21,7 @@ from cubie.backend.device.driver import (
     DriverFault,
     Fault,
     Grid,
+    ThreadNeeds,
 )
 
 ALIGNMENT = 256
@@ -115,6 +116,9 @@ class HostDriver(Driver):
 
     def load(self, image: bytes, name: str, shared_bytes: int) -> Any:
         raise NotImplementedError("assembled code runs on a device")
+
+    def thread_needs(self, function: Any) -> ThreadNeeds | None:
+        return None
 
     def blocks_at_once(self, function: Any, threads: int, shared_bytes: int) -> int:
         return max(1, self.facts.threads_per_multiprocessor // threads)

@@ -12,7 +12,7 @@ import numpy as np
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs, OutputBlock, OutputLayout
 from cubie.backend.base import Kernel
-from cubie.backend.device.driver import Argument, Driver, DriverFault, Fault, Grid
+from cubie.backend.device.driver import Argument, Driver, DriverFault, Fault, Grid, ThreadNeeds
 from cubie.backend.device.faults import Asked, told
 from cubie.backend.device.inputs import arguments_of, segments_of
 from cubie.backend.device.resident import ResidentBlock
@@ -39,6 +39,7 @@ class DeviceKernel(Kernel):
 
     def __init__(self, shared_stride: int, refill: bool = False):
         self._shared_stride, self._refill = shared_stride, refill
+        self._launched: tuple[Driver, Any] | None = None
 
     @abstractmethod
     def workspaces(self) -> Workspaces:
@@ -63,6 +64,7 @@ class DeviceKernel(Kernel):
             driver.enter()
             function = self.function(driver, grid.shared_bytes)
             workspace = workspaces.take()
+            self._launched = driver, function
         except DriverFault as fault:
             raise told(fault, driver, asked) from fault
         work = _Work(driver, workspace, function, grid, self._refill)
@@ -99,6 +101,11 @@ class DeviceKernel(Kernel):
         driver = self.workspaces().driver
         driver.enter()
         return driver.free_bytes()
+
+    @property
+    def thread_needs(self) -> ThreadNeeds | None:
+        """What a thread of the latest launch took; None before, and where nothing tells."""
+        return None if self._launched is None else self._launched[0].thread_needs(self._launched[1])
 
     def resident_block(self, layout: OutputLayout) -> OutputBlock:
         return ResidentBlock(layout)
