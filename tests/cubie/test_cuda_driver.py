@@ -40,6 +40,7 @@ def solve(**options):
 
 result, told["plain"] = solve()
 told["needs"] = solver.kernel.compiled.thread_needs
+told["held"] = solver.kernel.compiled.workspaces().held_bytes
 told["kernel_seconds"] = result.kernel_seconds
 told["limits"] = [*solver.plan.limits.compute_capability, solver.plan.limits.card]
 told["max_shared"] = solver.plan.limits.max_shared_bytes
@@ -88,6 +89,7 @@ def test_a_gpu_is_driven_as_its_driver_wants_it(run):
     assert told["available"]
     assert told["plain"]
     assert told["needs"] == [48, 16]
+    assert told["held"] == 2**21  # a block for inputs and one for outputs, kept
     assert told["limits"] == [9, 0, "H100 SXM5"]  # by the driver's name of it
     assert told["max_shared"] == 232448
     assert told["kernel_seconds"] == pytest.approx(0.0025)

@@ -373,6 +373,31 @@ def test_parameters_on_the_device_are_used_where_they_lie(few, total_bytes):
     assert (len(driver.launched) > 2) == (total_bytes == 1400)
 
 
+def test_nothing_stands_in_for_what_lies_on_the_device(few):
+    """Beside parameters of the host, which are copied, those of the device take no bytes."""
+    driver, _ = few
+    solver = Solver(lambda t, y, a, b: [a * y[0] - b * y[1], b * y[0]], **F64)
+    a, b, y0 = RHO[:40] / 30, np.linspace(0, 1, 40), [1.0, 0.5]
+    expected, up = solver.solve(SPAN, y0, args=(a, b)), []
+    for args in ((a, b), (a, OnPretended(b)), (OnPretended(a), OnPretended(b))):
+        driver.moved.clear()
+        same(solver.solve(SPAN, y0, args=args), expected)
+        up.append(driver.moved["up"])
+    assert up[0] > up[1] > up[2]
+
+
+def test_starts_that_are_one_array_seen_often_are_like_others(monkeypatch):
+    """A broadcast start, and then one of each run, of the same shape."""
+    pretend(monkeypatch)
+    solver = Solver(lorenz, **F64)
+    rho = RHO[:RUNS]
+    for start in (np.broadcast_to(np.array(Y0), (RUNS, 3)), STARTS, np.tile(Y0, (RUNS, 1))):
+        alone = [solver.solve(SPAN, start[i], args=(rho[i],)).y[:, -1] for i in range(RUNS)]
+        for _ in range(2):
+            found = solver.solve(SPAN, start, args=(rho,))
+            np.testing.assert_array_equal(found.y[:, :, -1], alone)
+
+
 def test_arrays_come_by_dlpack_too(few):
     """From a library that has no other protocol."""
     driver, solver = few

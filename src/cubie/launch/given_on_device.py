@@ -79,13 +79,7 @@ class GivenOnDevice:
             )
         if not found:
             return inputs
-        strides = inputs.parameter_strides.copy()
-        for number, there in found.items():
-            strides[number] = there.run_stride
-        host = inputs.parameters
-        return inputs._replace(
-            parameters=ParametersOnDevice(host, found), parameter_strides=strides
-        )
+        return _with_parameters(inputs, found)
 
     @property
     def streams(self) -> list[tuple[int | None, int | None]]:
@@ -150,6 +144,26 @@ def _with_states(inputs: KernelInputs, given: ArrayOnDevice, dtype: np.dtype) ->
     return inputs._replace(
         initial_state=StatesOnDevice(there, n_runs * n_states),
         state_stride=np.array([of_runs, of_components]),
+    )
+
+
+def _with_parameters(inputs: KernelInputs, found: Mapping[int, OnDevice]) -> KernelInputs:
+    """Return inputs some of whose parameters lie on the device; of the host's only the others."""
+    strides, offsets = inputs.parameter_strides.copy(), inputs.parameter_offsets
+    host, n_parameters = inputs.parameters, len(offsets) - 1
+    if strides[-1]:  # the host's are those of each run: no stand-ins for others among them
+        columns = (len(host) - 1) // n_parameters
+        kept = [number for number in range(n_parameters) if number not in found]
+        rows = host[:-1].reshape(n_parameters, columns)[kept]
+        host = np.append(rows.reshape(-1), host[-1:])
+        offsets = np.zeros_like(offsets)
+        offsets[kept] = np.arange(len(kept)) * columns
+    for number, there in found.items():
+        strides[number] = there.run_stride
+    return inputs._replace(
+        parameters=ParametersOnDevice(host, found),
+        parameter_strides=strides,
+        parameter_offsets=offsets,
     )
 
 

@@ -82,9 +82,9 @@ def _parameters_of_range(inputs: KernelInputs, n_runs: int, some: slice) -> Kern
         parameters, on_device = parameters
         on_device = {number: there.from_run(some.start) for number, there in on_device.items()}
     # The spare element at the end is that of an array that would be empty.
-    if len(parameters) - 1 > len(offsets) - 1:
+    if inputs.parameter_strides[-1]:
         parameters = parameters[:-1].reshape(-1, n_runs)[:, some]
-        offsets = np.arange(len(offsets)) * (some.stop - some.start)
+        offsets = offsets // n_runs * (some.stop - some.start)
     if on_device is not None:
         parameters = ParametersOnDevice(parameters, on_device)
     return inputs._replace(parameters=parameters, parameter_offsets=offsets)

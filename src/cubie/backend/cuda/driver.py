@@ -107,8 +107,13 @@ class CUDADriver(Driver):
         self.facts = facts_of(number)
         self._context = checked(cu.cuDevicePrimaryCtxRetain(checked(cu.cuDeviceGet(number))))
 
-    def enter(self) -> None:
+    def enter(self) -> Any:
+        before = checked(cu.cuCtxGetCurrent())
         checked(cu.cuCtxSetCurrent(self._context))
+        return before
+
+    def leave(self, before: Any) -> None:
+        checked(cu.cuCtxSetCurrent(before))
 
     def free_bytes(self) -> int:
         code, free, _ = cu.cuMemGetInfo()

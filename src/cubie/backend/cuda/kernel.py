@@ -120,9 +120,7 @@ class CUDAKernel(DeviceKernel):
     def expect(self, n_runs: int) -> None:
         """Load the code, compiled if need be, so that no clock of a solve times that."""
         if self._backend.is_there:
-            driver = self.workspaces().driver
-            driver.enter()
-            self._code_for(driver.facts.capability)
+            self._code_for(self.workspaces().driver.facts.capability)
 
     def workspaces(self) -> Workspaces:
         return self._backend.workspaces()

@@ -7,7 +7,8 @@ tested, wherever there is memory that can pretend to be a device's.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Any, NamedTuple
 
@@ -103,8 +104,21 @@ class Driver(ABC):
     facts: DeviceFacts
 
     @abstractmethod
-    def enter(self) -> None:
-        """Let the calling thread use the device."""
+    def enter(self) -> Any:
+        """Let the calling thread use the device; return what it used before."""
+
+    @abstractmethod
+    def leave(self, before: Any) -> None:
+        """Let the calling thread use what it used before."""
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Let the calling thread use the device for a while: others may have chosen another."""
+        before = self.enter()
+        try:
+            yield
+        finally:
+            self.leave(before)
 
     @abstractmethod
     def free_bytes(self) -> int:

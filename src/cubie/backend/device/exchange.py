@@ -14,7 +14,7 @@ from attrs import frozen
 
 from cubie.backend.device import dlpack
 from cubie.backend.device.driver import Address, Driver
-from cubie.backend.device.transfers import Download, Segment, Staging
+from cubie.backend.device.transfers import Segment, fetch
 
 INTERFACE, VERSION = "__cuda_array_interface__", 3
 # Streams that have numbers of their own there: the two default ones.
@@ -106,15 +106,10 @@ class DeviceArray:
     def to_host(self) -> np.ndarray:
         """Return the numbers as a NumPy array."""
         driver = self._driver
-        driver.enter()
         extent = sum((n - 1) * s for n, s in zip(self.shape, self._strides, strict=True))
         memory = np.empty(extent + self.dtype.itemsize if self.nbytes else 0, np.uint8)
-        stream, staging = driver.new_stream(), Staging(driver)
-        try:
-            Download(driver, staging, self._address, [Segment(0, memory)], stream).finish()
-        finally:
-            staging.close()
-            driver.destroy(stream)
+        with driver.entered():
+            fetch(driver, self._address, [Segment(0, memory)])
         view = np.ndarray(self.shape, self.dtype, memory, 0, self._strides)
         return np.ascontiguousarray(view)
 

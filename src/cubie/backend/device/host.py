@@ -70,7 +70,10 @@ class HostDriver(Driver):
         """How much of the device's memory is in use."""
         return sum(self._sizes.values())
 
-    def enter(self) -> None:
+    def enter(self) -> Any:
+        pass
+
+    def leave(self, before: Any) -> None:
         pass
 
     def free_bytes(self) -> int:

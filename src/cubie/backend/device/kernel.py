@@ -40,6 +40,7 @@ class DeviceKernel(Kernel):
     def __init__(self, shared_stride: int, refill: bool = False):
         self._shared_stride, self._refill = shared_stride, refill
         self._launched: tuple[Driver, Any] | None = None
+        self._held: Workspaces | None = None  # keeps memory from solve to solve
 
     @abstractmethod
     def workspaces(self) -> Workspaces:
@@ -56,24 +57,25 @@ class DeviceKernel(Kernel):
         """Return what a driver launches; made, and loaded, when it is asked for first."""
 
     def solve_portions(self, portions: Portions, block_size: int) -> Spent:
-        workspaces = self.workspaces()
+        workspaces = self._held = self.workspaces()
         driver = workspaces.driver
         grid = Grid(0, block_size, self._shared_stride * block_size)
-        asked = Asked(portions, grid)
         try:
-            driver.enter()
-            function = self.function(driver, grid.shared_bytes)
-            workspace = workspaces.take()
-            self._launched = driver, function
+            with driver.entered():
+                return self._solve_portions(workspaces, portions, grid)
         except DriverFault as fault:
-            raise told(fault, driver, asked) from fault
+            raise told(fault, driver, Asked(portions, grid)) from fault
+
+    def _solve_portions(self, workspaces: Workspaces, portions: Portions, grid: Grid) -> Spent:
+        driver = workspaces.driver
+        function = self.function(driver, grid.shared_bytes)
+        self._launched = driver, function
+        workspace = workspaces.take()
         work = _Work(driver, workspace, function, grid, self._refill)
         try:
             spent = work.run(portions)
         except BaseException as error:
             work.give_up()
-            if isinstance(error, DriverFault):
-                raise told(error, driver, asked) from error
             if isinstance(error, Exception):
                 raise
             raise Interrupted(error, work.n_done) from error
@@ -99,13 +101,17 @@ class DeviceKernel(Kernel):
 
     def free_bytes(self) -> int | None:
         driver = self.workspaces().driver
-        driver.enter()
-        return driver.free_bytes()
+        with driver.entered():
+            return driver.free_bytes()
 
     @property
     def thread_needs(self) -> ThreadNeeds | None:
         """What a thread of the latest launch took; None before, and where nothing tells."""
-        return None if self._launched is None else self._launched[0].thread_needs(self._launched[1])
+        if self._launched is None:
+            return None
+        driver, function = self._launched
+        with driver.entered():
+            return driver.thread_needs(function)
 
     def resident_block(self, layout: OutputLayout) -> OutputBlock:
         return ResidentBlock(layout)
@@ -113,16 +119,17 @@ class DeviceKernel(Kernel):
     def await_streams(self, streams: Sequence[tuple[int | None, int | None]]) -> None:
         driver = self.workspaces().driver
         facts = driver.facts
-        driver.enter()
-        for number, stream in streams:
+        for number, _ in streams:
             if number not in (None, facts.number):
                 raise InvalidProblem(
                     "args",
                     f"or y0 lies on device {number}, and the solve is done on device "
                     f"{facts.number}, {facts.name}: copy it there.",
                 )
-            if stream is not None:
-                driver.finish(stream)
+        with driver.entered():
+            for _, stream in streams:
+                if stream is not None:
+                    driver.finish(stream)
 
     def release(self) -> None:
         self.workspaces().close()

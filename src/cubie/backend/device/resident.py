@@ -9,7 +9,7 @@ import numpy as np
 
 from cubie.backend.arrays import KernelOutputs, OutputBlock, OutputLayout
 from cubie.backend.device.exchange import DeviceArray
-from cubie.backend.device.transfers import Download, Segment, Staging
+from cubie.backend.device.transfers import Segment, fetch
 from cubie.backend.device.workspace import OwnedMemory
 
 STAYING = ("states", "observables")
@@ -52,13 +52,8 @@ class ResidentBlock(OutputBlock):
 
     def _copy(self, segments: list[Segment]) -> None:
         driver, address = self.owned.driver, self.owned.address
-        driver.enter()
-        stream, staging = driver.new_stream(), Staging(driver)
-        try:
-            Download(driver, staging, address, segments, stream).finish()
-        finally:
-            staging.close()
-            driver.destroy(stream)
+        with driver.entered():
+            fetch(driver, address, segments)
 
     def on_device(self, name: str, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
         """Return one of the arrays that stay, as others take it; strides in elements."""

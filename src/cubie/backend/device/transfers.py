@@ -167,6 +167,16 @@ class Download:
                 self._begin(number + 2)
 
 
+def fetch(driver: Driver, block: Address, segments: Sequence[Segment]) -> None:
+    """Copy parts of a block to arrays, with staging memory of its own."""
+    stream, staging = driver.new_stream(), Staging(driver)
+    try:
+        Download(driver, staging, block, segments, stream).finish()
+    finally:
+        staging.close()
+        driver.destroy(stream)
+
+
 def _extent(segments: Sequence[Segment]) -> int:
     """Return the bytes from the first to the last of what is copied."""
     if not segments:

@@ -79,8 +79,8 @@ class OwnedMemory:
 
 def _free(driver: Driver, address: Address) -> None:
     try:
-        driver.enter()
-        driver.free(address)
+        with driver.entered():
+            driver.free(address)
     except DriverFault:  # the context is gone, and the memory with it
         pass
 
@@ -176,9 +176,9 @@ class Workspaces:
 
 def _close_all(driver: Driver, idle: list[Workspace]) -> None:
     try:
-        driver.enter()
-        while idle:
-            idle.pop().close()
+        with driver.entered():
+            while idle:
+                idle.pop().close()
     except (DriverFault, IndexError):  # the context is gone, and the memory with it
         idle.clear()
 
