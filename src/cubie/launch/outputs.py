@@ -13,7 +13,7 @@ import numpy as np
 
 from cubie.backend import KernelOutputs, OutputBlock, OutputLayout
 from cubie.launch.capacity import Kept
-from cubie.run.parts import COUNTERS
+from cubie.run.parts import N_ATTEMPT_COUNTERS, N_ITERATION_COUNTERS
 from cubie.run.saving import SaveMode, Sizes
 from cubie.status import RunStatus
 
@@ -21,7 +21,7 @@ from cubie.status import RunStatus
 class PerRun(NamedTuple):
     """How many numbers are kept of each run, beside its points."""
 
-    counters: int = len(COUNTERS)
+    counters: int = N_ATTEMPT_COUNTERS + N_ITERATION_COUNTERS
     summaries: int = 0  # slots
 
 
@@ -62,13 +62,11 @@ def make_outputs(kept: Kept, n_points: int, per_run: PerRun = USUAL) -> OutputBl
     layout = layout_of(kept, n_points, per_run)
     kept.require(n_points, layout.size, per_run.summaries)
     try:
-        outputs = OutputBlock(layout)
+        # Of points every one is written, with NaN where a run did not reach it.
+        outputs = OutputBlock.unwritten(layout)
     except MemoryError as error:
         raise kept.refusal(n_points, layout.size, None, n_summaries=per_run.summaries) from error
     if kept.mode is not SaveMode.FINAL:
-        outputs.nan_where_unwritten = True
-        for array in arrays_of_points(outputs, kept.sizes):
-            array.fill(np.nan)
         outputs.arrays.times.fill(np.nan)
     return outputs
 
@@ -82,9 +80,8 @@ def mark_unwritten(outputs: OutputBlock, kept: Kept, n_written: int) -> None:
     """Say of all runs but the first ones that they did not begin: a launch was called off."""
     outputs.arrays.status[n_written:] = RunStatus.INTERRUPTED
     mark_unsummarised(outputs, slice(n_written, None), kept.n_runs)
-    if kept.mode is SaveMode.FINAL:
-        for array, (_, size) in zip(arrays_of_points(outputs, kept.sizes), kept.sizes, strict=True):
-            array.reshape(size, -1)[:, n_written:] = np.nan
+    for array in arrays_of_points(outputs, kept.sizes):
+        array.reshape(-1, kept.n_runs)[:, n_written:] = np.nan
 
 
 def mark_unsummarised(outputs: OutputBlock, runs: slice | np.ndarray, n_runs: int) -> None:

@@ -144,6 +144,7 @@ class PreparedSolve:
             drivers=self._pieces(batch),
             breaks=self._breaks(span, batch),
             on_device=self.kernel.compiled.free_bytes,
+            inside=self.mode is SaveMode.TIMES,
         )
 
     def window_of(self, span: Span) -> Span:
@@ -173,7 +174,10 @@ class PreparedSolve:
         """Return where the steps of runs must land; see `lay_out_stops`."""
         step = None if self.adaptive else min(first_step, self.max_step)
         breaks, on_device = self._breaks(span, batch), self.kernel.compiled.free_bytes
-        return lay_out_stops(span, times, step, self.dtype, self.reads_time, breaks, on_device)
+        inside = self.mode is SaveMode.TIMES
+        return lay_out_stops(
+            span, times, step, self.dtype, self.reads_time, breaks, on_device, inside
+        )
 
     def launch(
         self,
@@ -204,7 +208,6 @@ class PreparedSolve:
         if self.on_device:
             layout = layout_of(kept, n_points, self._per_run)
             outputs = kernel.compiled.resident_block(layout)
-            outputs.nan_where_unwritten = self.mode is SaveMode.TIMES
         else:
             outputs = make_outputs(kept, n_points, self._per_run)
         try:
@@ -270,6 +273,7 @@ class PreparedSolve:
             self.kernel.plan,
             self.notes,
             loop.tracking,
+            loop.counter_names,
         )
 
 

@@ -60,12 +60,14 @@ class CUDAKernel(DeviceKernel):
         backend, memory, loop = self._backend, self._memory, self._make_loop()
         arena = backend.persistent_arena(memory.persistent_bytes)
         base_of, flat = shared_base(memory.shared_stride), flatten()
+        queue_of = backend.queue_of()
 
         def kernel(n_runs, inputs, outputs):
             run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
             if run < n_runs:
                 shared = base_of(cuda.threadIdx.x)
-                loop(Memory(shared, arena()), run, n_runs, flat(inputs), flat(outputs))
+                queue = queue_of(run)
+                loop(Memory(shared, arena()), queue, n_runs, flat(inputs), flat(outputs))
 
         return kernel
 

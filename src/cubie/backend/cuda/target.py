@@ -154,7 +154,20 @@ class CUDABackend(CompiledBackend):
         decorate: Any = cuda.jit(device=True, fastmath=self.fastmath)
         return decorate(counting(function))
 
+    def queue_of(self) -> Callable:
+        """Return ``queue_of(run)``: what a thread is handed as its queue, beginning with a run."""
+        if self.refill:
+            return extending.intrinsic(warps.queue_of)
+
+        def itself(typingctx, run):
+            return types.int64(types.int64), _first_argument
+
+        return extending.intrinsic(itself)
+
     def first_runs(self) -> Callable:
+        if self.refill:
+            return extending.intrinsic(warps.first_run)
+
         def first(typingctx, queue):
             return Lanes(types.int64, 1)(types.int64), _first_argument
 

@@ -23,8 +23,6 @@ from cubie.backend.interruption import Interrupted
 from cubie.backend.portions import Portion, Portions, Spent
 from cubie.errors import InvalidProblem
 
-NAN_BYTE = 0xFF  # a float of such bytes is NaN
-
 
 class DeviceKernel(Kernel):
     """What the kernels of all devices share; each tells where its function comes from.
@@ -94,7 +92,6 @@ class DeviceKernel(Kernel):
         block = OutputBlock(OutputLayout.of(counts, outputs.times.dtype))
         for own, given in zip(block.arrays, outputs, strict=True):
             own[...] = given
-        block.nan_where_unwritten = False
         self.solve(n_runs, inputs, block, block_size)
         for own, given in zip(block.arrays, outputs, strict=True):
             given[...] = own
@@ -207,7 +204,7 @@ class _Work:
         source = slot.inputs.reserve(placed.size)
         target = slot.outputs.reserve(layout.size)
         upload(driver, slot.up, source, segments_of(portion.inputs, placed, source), stream)
-        self._clear(slot, portion, outputs.nan_where_unwritten)
+        self._clear(slot, portion)
         arguments = arguments_of(portion.inputs, placed, source)
         parts = zip(layout.counts, layout.dtypes, layout.offsets, strict=True)
         arguments += [Argument(target + at, count, dtype) for count, dtype, at in parts]
@@ -219,13 +216,10 @@ class _Work:
         head = _segments(portion, outputs, points=portion.begins is None)
         return _Begun(portion, slot, Download(driver, slot.down, target, head, stream))
 
-    def _clear(self, slot: Slot, portion: Portion, nan_where_unwritten: bool) -> None:
+    def _clear(self, slot: Slot, portion: Portion) -> None:
         """Write what a kernel finds in its outputs: counts begin at zero."""
         driver, layout, address = self._driver, portion.layout, slot.outputs.address
-        head = layout.head_bytes
-        driver.fill(address, 0, head, slot.stream)
-        if nan_where_unwritten and layout.size > head:
-            driver.fill(address + head, NAN_BYTE, layout.size - head, slot.stream)
+        driver.fill(address, 0, layout.head_bytes, slot.stream)
         if portion.begins is not None:
             begins = [Segment(layout.offsets.first, np.ascontiguousarray(portion.begins))]
             upload(driver, slot.up, address, begins, slot.stream)
