@@ -98,7 +98,7 @@ def test_nothing_simulated_is_passed_off_as_measured(simulated):
     assert "SIMULATED, nothing here was measured on a GPU" in printed
     for row in rows_of(data, "lorenz") + rows_of(data, "sweep"):
         assert row["simulated"] is True
-        assert row["kernel_seconds"] is row["kernel_seconds_by"] is None
+        assert row["kernel_seconds"] is None
         assert row.get("cycles") is None
     (fit,) = rows_of(data, "calibration")
     assert (fit["cycles_from"], fit["constants_after"], fit["saved"]) == (
@@ -263,9 +263,9 @@ def pretended_card(monkeypatch):
     monkeypatch.setattr(sweep, "driver_facts", lambda: facts)
     own = timing.time_solves
 
-    def timed(solve, repeats):
-        found = own(solve, 1)
-        found.kernel_seconds, found.kernel_seconds_by = [0.002] * repeats, "events"
+    def timed(solver, solve, repeats):
+        found = own(solver, solve, 1)
+        found.kernel_seconds = [0.002] * repeats
         return found
 
     for module in (lorenz, sweep):
@@ -328,7 +328,7 @@ def as_measured(data, model):
             shared_bytes_per_run=row["shared_bytes_per_run"],
         )
         row["cycles"] = calibration.predicted(model, item)
-        row["kernel_seconds"], row["kernel_seconds_by"] = [1e-3 * row["cycles"]] * 3, "events"
+        row["kernel_seconds"] = [1e-3 * row["cycles"]] * 3
         row["registers"], row["local_bytes"] = 40 + number, 0
     for row in rows_of(data, "lorenz"):
         row |= {"kernel_seconds": [0.030, 0.025, 0.026], "runs": 8_388_608, "attempts": 1000.0}
@@ -397,65 +397,24 @@ def test_published_times_keep_below_what_their_cards_can_issue():
         assert fewest <= entry.slots_per_step < 4 * fewest, entry
 
 
-class PretendedEvent:
-    """A clock that a launch moves on."""
-
-    now = 0.0
-
-    def record(self, stream):
-        self.at = PretendedEvent.now
-
-    def synchronize(self):
-        pass
+def pretended_solver(has_own_memory, needs=None):
+    """A solver of which only its kernel is looked at."""
+    compiled = SimpleNamespace(thread_needs=needs)
+    backend = SimpleNamespace(has_own_memory=has_own_memory)
+    return SimpleNamespace(kernel=SimpleNamespace(backend=backend, compiled=compiled))
 
 
-def test_kernels_are_timed_between_events(monkeypatch):
-    """Every launch of numba-cuda counts, transfers do not; afterwards nothing is wrapped."""
-    from numba import cuda
-    from numba.cuda import dispatcher
-
-    class Kernel:
-        regs_per_thread, local_mem_per_thread = 40, 16
-
-        def launch(self, args, griddim, blockdim, stream=0, sharedmem=0):
-            PretendedEvent.now += 2.0  # milliseconds
+def test_the_time_of_kernels_is_the_solvers_own():
+    """By events on a device; on a CPU, which has none, nothing is told."""
 
     def solve():
-        kernel = dispatcher._Kernel()
-        kernel.launch((), 1, 32, 0, 0)
-        PretendedEvent.now += 100.0  # a transfer
-        kernel.launch((), 1, 32)
-        return SimpleNamespace()
+        return SimpleNamespace(kernel_seconds=0.25)
 
-    own = Kernel.launch
-    monkeypatch.setattr(dispatcher, "_Kernel", Kernel)
-    monkeypatch.setattr(cuda, "event", PretendedEvent)
-    monkeypatch.setattr(cuda, "event_elapsed_time", lambda before, after: after.at - before.at)
-    timed = timing.time_solves(solve, 3)
-    assert timed.kernel_seconds == pytest.approx([4e-3] * 3)
-    assert timed.kernel_seconds_by == "events"
+    timed = timing.time_solves(pretended_solver(True, (40, 16)), solve, 2)
+    assert timed.kernel_seconds == [0.25, 0.25]
     assert (timed.registers, timed.local_bytes) == (40, 16)
-    assert Kernel.launch is own
-
-
-def test_what_is_wrapped_is_there_in_numba_cuda():
-    """The launch has the parameters that are passed on, and the kernel tells its facts."""
-    import inspect
-
-    from numba.cuda.dispatcher import _Kernel
-
-    parameters = ["self", "args", "griddim", "blockdim", "stream", "sharedmem"]
-    assert list(inspect.signature(_Kernel.launch).parameters) == parameters
-    assert isinstance(_Kernel.regs_per_thread, property)
-    assert isinstance(_Kernel.local_mem_per_thread, property)
-
-
-def test_a_solver_that_tells_its_kernels_time_is_believed():
-    """Where results carry it, no events are needed."""
-    timed = timing.time_solves(lambda: SimpleNamespace(kernel_seconds=0.25), 2)
-    assert (timed.kernel_seconds, timed.kernel_seconds_by) == ([0.25, 0.25], "solver")
-    silent = timing.time_solves(lambda: SimpleNamespace(kernel_seconds=0.0), 2)
-    assert (silent.kernel_seconds, silent.kernel_seconds_by) == (None, None)
+    timed = timing.time_solves(pretended_solver(False), solve, 2)
+    assert timed.kernel_seconds is timed.registers is timed.local_bytes is None
 
 
 # ---- steps that go wrong --------------------------------------------------------

@@ -45,6 +45,7 @@ def words_and_numbers(text: str) -> tuple[list[str], list[float]]:
         "docs/summaries.md",
         "docs/measured-input.md",
         "docs/dosing.md",
+        "docs/gpu.md",
     ],
 )
 def test_code_blocks_print_what_the_page_says(page, tmp_path):

@@ -38,7 +38,7 @@ def _scaled(timing: Timing, simulated: bool) -> Work:
 def measure(solver: Solver, case: str, work: Work, repeats: int) -> dict:
     """Solve a work again and again; return a row."""
     span, y0, parameters = (0.0, work.t_end), work.y0, work.parameters
-    timed = time_solves(lambda: solver.solve(span, y0, args=(parameters,)), repeats)
+    timed = time_solves(solver, lambda: solver.solve(span, y0, args=(parameters,)), repeats)
     result = timed.result
     attempts = result.n_steps.mean(dtype=float) + result.n_rejected.mean(dtype=float)
     return {

@@ -67,7 +67,9 @@ def measure(
     span, y0, parameters = (0.0, work.t_end), work.y0, work.parameters
     shown = {"placement": chosen["locations"], "block_size": chosen["block_size"]}
     try:
-        timed = time_solves(lambda: solver.solve(span, y0, args=(parameters,), **chosen), repeats)
+        timed = time_solves(
+            solver, lambda: solver.solve(span, y0, args=(parameters,), **chosen), repeats
+        )
     except PlanInfeasible as error:
         return {**shown, "refused": str(error).splitlines()[0]}, None
     result = timed.result

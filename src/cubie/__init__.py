@@ -1,11 +1,17 @@
 """Integrate very many small ODE systems at once, with every buffer's memory planned."""
 
+from cubie.backend import DeviceArray
 from cubie.buffers import BufferLocation, BufferRegistry, CUDABuffer
 from cubie.cache import CacheWarning
 from cubie.errors import (
     CubieError,
+    DeviceFault,
+    DeviceLost,
+    DeviceOutOfMemory,
     InvalidOption,
     InvalidProblem,
+    LaunchTimedOut,
+    LaunchTooLarge,
     NoDevice,
     OutOfMemory,
     OutputsTooLarge,
@@ -35,10 +41,16 @@ __all__ = [
     "CUDAFactory",
     "CacheWarning",
     "CubieError",
+    "DeviceArray",
+    "DeviceFault",
+    "DeviceLost",
+    "DeviceOutOfMemory",
     "IVPLoop",
     "Interpolant",
     "InvalidOption",
     "InvalidProblem",
+    "LaunchTimedOut",
+    "LaunchTooLarge",
     "NoDevice",
     "OutOfMemory",
     "OutputsTooLarge",

@@ -138,7 +138,39 @@ class UnknownOption(CubieError, TypeError):
 
 
 class NoDevice(CubieError, RuntimeError):
-    """A GPU is needed and there is none."""
+    """A GPU is needed, and there is none, or not the one that was named."""
+
+
+class DeviceFault(CubieError, RuntimeError):
+    """A device, or its driver, reports a fault."""
+
+
+class DeviceLost(DeviceFault):
+    """A device can no longer be used by this process."""
+
+
+class LaunchTimedOut(DeviceLost):
+    """The watchdog of a display ended a launch."""
+
+
+class LaunchTooLarge(DeviceFault):
+    """A kernel needs more of a device for each thread or block than it has at all."""
+
+
+class DeviceOutOfMemory(OutOfMemory):
+    """A solve needs more of a device's memory than can be had, though it was divided.
+
+    Attributes
+    ----------
+    n_bytes : int
+        What the least that can be solved together needs, without the stacks of its threads.
+    free_bytes : int
+        What there is.
+    """
+
+    def __init__(self, message: str, n_bytes: int = 0, free_bytes: int = 0):
+        self.n_bytes, self.free_bytes = n_bytes, free_bytes
+        super().__init__(message)
 
 
 class OutputsTooLarge(OutOfMemory):

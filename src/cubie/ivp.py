@@ -43,6 +43,7 @@ def solve_ivp(
     max_shared: int | str | None = None,
     block_size: int | None = None,
     backend: str = "auto",
+    device: Any = None,
     dtype: Any = None,
     fastmath: bool = True,
     **options: Any,
@@ -99,7 +100,11 @@ def solve_ivp(
         Runs (threads) per block; 64 by default. How many registers a thread has on a GPU:
         ``max_registers`` and ``min_blocks`` among the options.
     backend : {"auto", "cuda", "cpu", "python"}
-        "auto" is cuda where there is a GPU, else cpu.
+        "auto" is cuda where there is a GPU, or one is named by `device`, else cpu.
+    device : str or (int, int), optional
+        The GPU to plan and compile for: a card ("H100", "rtx 4090"), an architecture ("sm_90") or
+        a compute capability (9, 0); by default the one that is there. One that is not there can
+        be planned and compiled for (`Solver.prepare`, `Solver.resources`), and solves nothing.
     dtype : float64 or float32, optional
     fastmath : bool
         Allow the compiler to reorder and fuse arithmetic; that of `fun` only to fuse.
@@ -153,6 +158,7 @@ def solve_ivp(
         max_shared=max_shared,
         block_size=block_size,
         backend=backend,
+        device=device,
         dtype=dtype,
         fastmath=fastmath,
         vectorized=vectorized,

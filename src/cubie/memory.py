@@ -22,6 +22,9 @@ from cubie.systems import Batch, NeedsConstants, Watched, fingerprint, split_bat
 from cubie.systems.drivers.interpolant import Driver
 from cubie.tableaus import Method
 from cubie_planner import Plan
+from cubie_planner.explain import explain
+from cubie_planner.gpu.cards import Target
+from cubie_planner.report.explanation import Explanation
 
 T = TypeVar("T")
 
@@ -37,6 +40,59 @@ class KernelMemory:
 
     kernels: Recent[BatchSolverKernel] = field(factory=lambda: Recent(MAX_REMEMBERED))
     built: BuildCache = field(factory=BuildCache)
+
+
+class LatestKernel:
+    """What a solver shows of its latest solve or `prepare`."""
+
+    _last: BatchSolverKernel | None
+    _memory: KernelMemory
+
+    @property
+    def kernel(self) -> BatchSolverKernel:
+        """The kernel of the latest solve or `prepare`.
+
+        Raises
+        ------
+        RuntimeError
+            Before the first one: sizes are not known then.
+        """
+        kernel = self._last
+        if kernel is None:
+            raise RuntimeError("Nothing was solved yet; call solve(...) or prepare(...) first.")
+        return kernel
+
+    @property
+    def plan(self) -> Plan:
+        """Where every buffer lives in the latest solve or `prepare`."""
+        return self.kernel.plan
+
+    def explain(self) -> Explanation:
+        """Say what the peak of the plan is made of and what each pin costs.
+
+        Its text is what `print` shows. Plans again once for every pinned buffer.
+        """
+        return explain(self.plan)
+
+    def resources(self, device: Any = None) -> Any:
+        """Compile the kernel, and return what it needs of a GPU, which need not be there.
+
+        See `BatchSolverKernel.resources`.
+        """
+        return self.kernel.resources(device)
+
+    def close(self) -> None:
+        """Give back the memory of a device that is kept from solve to solve.
+
+        That of all solvers, as far as none solves now; they take it again when they need it.
+        """
+        if self._last is not None:
+            self._last.release()
+
+    @property
+    def builds(self) -> Mapping[str, int]:
+        """How often each component's device functions, and kernels, were built so far."""
+        return dict(self._memory.built.made)
 
 
 @frozen(eq=False)
@@ -84,6 +140,7 @@ NEVER_CHANGE: tuple[Any, ...] = (
     np.dtype,
     Method,
     Plan,
+    Target,
 )
 
 

@@ -82,11 +82,14 @@ class Problem:
         self.watched = Watched(self.fun)
         self._systems = Recent(MAX_REMEMBERED)
 
-    def read(self, y0: Any, args: Any) -> tuple[Any, Any, Pairs | None]:
-        """Return `y0` and `args` as real numbers by position, and which of them were complex."""
+    def by_position(self, y0: Any, args: Any) -> tuple[Any, Any]:
+        """Return `y0` and `args`, which of equations may be mappings by name."""
         if self.equations is not None:
             y0, args = self.equations.initial_state(y0), self.equations.arguments(args)
-        args = () if args is None else args
+        return y0, () if args is None else args
+
+    def in_pairs(self, y0: Any, args: Any) -> tuple[Any, Any, Pairs | None]:
+        """Return what `by_position` does as real numbers, and which of them were complex."""
         pairs = pairs_of(y0, args)
         if pairs is None:
             return y0, args, None

@@ -39,6 +39,8 @@ from cubie.systems import (
 )
 from cubie.systems.drivers.interpolant import Driver
 from cubie.tableaus import get_method
+from cubie_planner.gpu.cards import Target
+from cubie_planner.gpu.device import DeviceError
 
 DTYPES = ("float32", "float64")
 MAX_BLOCK_SIZE = 1024
@@ -51,6 +53,14 @@ def _within(name: str, given: Any, least: int, most: int) -> int | None:
     if not least <= number <= most:
         raise InvalidOption(name, number, advice=f"Give a number from {least} to {most}.")
     return number
+
+
+def _target(given: Any) -> Target:
+    """Return the device that is meant, which need not be there."""
+    try:
+        return Target.find(given)
+    except DeviceError as error:
+        raise InvalidOption("device", given, advice=str(error)) from error
 
 
 @frozen
@@ -73,8 +83,11 @@ class SolverSettings:
     max_registers: int | None = None
     min_blocks: int | None = None
     backend: str = "auto"
+    device: Target | None = field(default=None, converter=optional(_target))
     dtype: Any = None
     fastmath: bool = field(default=True, validator=is_flag)
+    refill: bool = field(default=False, validator=is_flag)
+    on_device: bool = field(default=False, validator=is_flag)
     lanes: int | None = None
     save: str | None = None
     t_eval_exact: bool = field(default=False, validator=is_flag)
@@ -237,7 +250,33 @@ class SolverSettings:
             n_states=system.n_states,
             small_batch=small_batch,
             free_steps=run_settings.leaves_steps_unjudged() and not system.drivers,
+            device=self.device,
+            refill=bool(self.refill),
         )
+
+    def stays_on_device(self, backend: Backend, mode: SaveMode, in_pairs: bool) -> bool:
+        """Tell whether results are left where they were computed; `in_pairs`: states are complex.
+
+        Raises
+        ------
+        InvalidOption
+            Where that cannot be.
+        """
+        if not self.on_device:
+            return False
+        if not backend.has_own_memory:
+            advice = f"Results of backend={backend.name!r} are in the memory of the host anyway."
+            raise InvalidOption("on_device", True, advice=advice)
+        if in_pairs:
+            advice = "Complex states are put together from their parts on the host: leave it out."
+            raise InvalidOption("on_device", True, advice=advice)
+        if mode is SaveMode.STEPS:
+            advice = (
+                "How many points a run has is known on the host when it is over: give `t_eval`, or "
+                "save='final'."
+            )
+            raise InvalidOption("on_device", True, advice=advice)
+        return True
 
     def config(self, backend: Backend) -> BatchSolverConfig:
         """Return the settings of the batch kernel."""
@@ -249,6 +288,7 @@ class SolverSettings:
             compute_capability=backend.compute_capability,
             max_registers=_within("max_registers", self.max_registers, *REGISTERS),
             min_blocks=_within("min_blocks", self.min_blocks, 1, MAX_BLOCKS),
+            card=backend.card,
         )
 
     def _checked_block_size(self) -> int:

@@ -11,7 +11,7 @@ _UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mib"
 
 
 def parse_size(option: str, given: int | str | None) -> int | None:
-    """Return bytes from ``49152``, ``"48k"``, ``"99KiB"`` or ``"sm_90"`` (that device's limit).
+    """Return bytes from ``49152``, ``"48k"``, ``"99KiB"``, or the limit of ``"sm_90"``, ``"H100"``.
 
     Raises
     ------
@@ -29,6 +29,8 @@ def parse_size(option: str, given: int | str | None) -> int | None:
         from cubie_planner.gpu.device import Device
 
         return Device.parse(given).shared_per_block_optin
+    elif (limit := _limit_of_card(given)) is not None:
+        return limit
     else:
         match = re.fullmatch(r"\s*(\d+)\s*([a-zA-Z]*)\s*", given)
         if match is None or match[2].lower() not in _UNITS:
@@ -39,4 +41,12 @@ def parse_size(option: str, given: int | str | None) -> int | None:
     return size
 
 
-_ADVICE = 'Give bytes (49152), a size with a unit ("48k", "99KiB"), or a device ("sm_90").'
+def _limit_of_card(name: str) -> int | None:
+    """Return what a block may use on a card; None where none has that name."""
+    from cubie_planner.gpu.cards import Target, card_named
+
+    card = card_named(name)
+    return None if card is None else Target.find(card.name).device.shared_per_block_optin
+
+
+_ADVICE = 'Give bytes (49152), a size with a unit ("48k", "99KiB"), or a device ("sm_90", "H100").'

@@ -13,6 +13,7 @@ from cubie.backend import building, is_small_batch
 from cubie.errors import InvalidOption
 from cubie.factory import require_known, without_defaults
 from cubie.integrator import SingleIntegratorRun, check_options, options_of
+from cubie.launch.given_on_device import split_given
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.prepared import PreparedSolve, RecurringSolve, is_worth_keeping
 from cubie.launch.results import Result
@@ -20,6 +21,7 @@ from cubie.launch.staging import shapes_of
 from cubie.memory import (
     SETTINGS,
     KernelMemory,
+    LatestKernel,
     Setup,
     SplitProblems,
     content_of,
@@ -33,11 +35,9 @@ from cubie.settings import SolverSettings
 from cubie.systems import Batch, Equations, Pairs
 from cubie.tableaus import known_method
 from cubie_planner import Plan
-from cubie_planner.explain import explain
-from cubie_planner.report.explanation import Explanation
 
 
-class Solver:
+class Solver(LatestKernel):
     """Solve one system again and again; what did not change is not built again.
 
     Threads may share a solver, and it can be pickled and copied if `fun` and the options can be;
@@ -67,7 +67,7 @@ class Solver:
         self._problem, self._setup = problem, setup
         self._memory = KernelMemory()
         self._splits = SplitProblems()
-        self._last: BatchSolverKernel | None = None
+        self._last = None
 
     def __getstate__(self) -> tuple[Any, ...]:
         """Return what a solver is made of; a copy prepares anew, or finds kernels on disk."""
@@ -129,41 +129,12 @@ class Solver:
         known = options_of(setup.settings.run_settings(SaveMode.FINAL, False), setup.options)
         return tuple(sorted(known | SETTINGS))
 
-    @property
-    def kernel(self) -> BatchSolverKernel:
-        """The kernel of the latest solve or `prepare`.
-
-        Raises
-        ------
-        RuntimeError
-            Before the first one: sizes are not known then.
-        """
-        kernel = self._last
-        if kernel is None:
-            raise RuntimeError("Nothing was solved yet; call solve(...) or prepare(...) first.")
-        return kernel
-
-    @property
-    def plan(self) -> Plan:
-        """Where every buffer lives in the latest solve or `prepare`."""
-        return self.kernel.plan
-
-    def explain(self) -> Explanation:
-        """Say what the peak of the plan is made of and what each pin costs.
-
-        Its text is what `print` shows. Plans again once for every pinned buffer.
-        """
-        return explain(self.plan)
-
-    @property
-    def builds(self) -> Mapping[str, int]:
-        """How often each component's device functions, and kernels, were built so far."""
-        return dict(self._memory.built.made)
-
     def prepare(self, y0: Any, args: Sequence[Any] | None = None, **changes: Any) -> Plan:
         """Plan for a problem without solving it, and return the plan."""
         settings, options = self._changed(changes)
-        y0, args, pairs = self._problem.read(y0, args)
+        y0, args = self._problem.by_position(y0, args)
+        y0, args, _ = split_given(y0, args)
+        y0, args, pairs = self._problem.in_pairs(y0, args)
         dtype = settings.run_dtype(y0)
 
         def prepare(batch: Batch) -> PreparedSolve:
@@ -192,9 +163,15 @@ class Solver:
         settings = setup.settings
         span = checks.time_span(t_span)
         times = checks.save_times(t_eval, span)
-        y0, given, pairs = self._problem.read(y0, args)
+        y0, given = self._problem.by_position(y0, args)
         content = None if changes else self._content(setup)
         shapes = None if content is None else shapes_of(y0, given)
+        on_device = pairs = None
+        if shapes is None:
+            y0, given, on_device = split_given(y0, given)
+            y0, given, pairs = self._problem.in_pairs(y0, given)
+            known = content is not None and on_device is None
+            shapes = shapes_of(y0, given) if known else None
         n_times = None if times is None else times.size
         key = None if shapes is None else (content, shapes, n_times, pairs)
         recurring = None if key is None else setup.recurring.get(key)
@@ -216,7 +193,7 @@ class Solver:
         if key is not None and not batch.constants and worth_it:
             setup.recurring.put(key, RecurringSolve(prepared, batch, given))
         first_step = settings.checked_first_step(prepared.adaptive, span)
-        return prepared.run(batch, span, times, first_step)
+        return prepared.run(batch, span, times, first_step, on_device, given)
 
     def _content(self, setup: Setup) -> tuple[str, str] | None:
         """Return digests of what the function, and the settings, refer to now.
@@ -275,8 +252,9 @@ class Solver:
         breaks = breakpoints is not None or settings.find_breaks(*systems, batch.drivers)
         unseen, in_pairs = self._setup.given.unseen, pairs is not None and pairs.states
         weights = Tolerances.of(rtol.size > 1, in_pairs)
+        kernel = self._kernel(systems, settings, options, batch, mode, dtype, weights, breaks)
         return PreparedSolve(
-            self._kernel(systems, settings, options, batch, mode, dtype, weights, breaks),
+            kernel,
             *systems,
             mode,
             dtype,
@@ -284,12 +262,16 @@ class Solver:
             atol,
             checks.positive("max_step", settings.max_step, allow_infinite=True),
             checks.count("max_steps", settings.max_steps),
-            self._problem.notes(systems, settings, batch, pairs, dtype, unseen),
+            (
+                *self._problem.notes(systems, settings, batch, pairs, dtype, unseen),
+                *kernel.backend.notes,
+            ),
             settings.summary_window(),
             breakpoints,
             in_pairs,
             self._problem.equations is not None,
             settings.checked_min_step(settings.is_adaptive()),
+            settings.stays_on_device(kernel.backend, mode, in_pairs),
         )
 
     def _kernel(

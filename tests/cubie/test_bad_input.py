@@ -389,7 +389,7 @@ def test_an_empty_span_returns_the_initial_state(method, options):
         (
             {"max_shared": "lots"},
             "`max_shared` is 'lots'. Give bytes (49152), a size with a unit (\"48k\", "
-            '"99KiB"), or a device ("sm_90").',
+            '"99KiB"), or a device ("sm_90", "H100").',
         ),
         ({"max_shared": -1}, "`max_shared` is -1. It must not be negative."),
     ],

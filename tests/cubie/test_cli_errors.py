@@ -201,7 +201,7 @@ WRONG_LINES = {
     "model.toml --max-shared 48q": "`--max-shared` is '48q'",
     "model.toml --max-shared 1MiB": "a block on sm_90 has at most 232448 B",
     "model.toml --max-shared sm_12": "compute capability 1.2 is not known",
-    "model.toml --arch sm_12": "'--arch': compute capability 1.2 is not known",
+    "model.toml --arch sm_12": "'--arch' / '--device': compute capability 1.2 is not known",
     "model.toml --pin state": "is not NAME=LOCATION[@OFFSET]",
     "model.toml --pin state=sharde": "did you mean 'shared'?",
     "model.toml --pin stat=shared": "there is no such buffer (did you mean `state`?)",

@@ -280,15 +280,6 @@ def test_outputs_beyond_memory_are_refused_before_launch(monkeypatch, launches, 
     assert launches == []
 
 
-def test_a_device_of_less_memory_decides(monkeypatch, launches):
-    """What the machine could hold, but not the device, is refused as well."""
-    monkeypatch.setattr("cubie.backend.base.Kernel.free_bytes", lambda kernel: 1000)
-    monkeypatch.setattr("cubie.launch.capacity.ALWAYS_THERE", 0)
-    with pytest.raises(OutputsTooLarge, match="1 KB on the device can be had"):
-        solver_of(backend="python", save="final").solve(SPAN, Y0, args=(MU,))
-    assert launches == []
-
-
 def test_memory_that_the_system_refuses_is_told_alike(monkeypatch):
     """An allocation that fails gives the same exception, with the same remedy."""
 

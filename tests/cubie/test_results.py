@@ -277,7 +277,7 @@ def test_the_default_of_one_run_is_the_oracles_problem():
 
 FIELDS = (
     "t", "y", "nfev", "njev", "nlu", "n_steps", "n_rejected", "n_newton", "n_linear", "status",
-    "t_reached", "success", "message", "solve_seconds", "notes",
+    "t_reached", "success", "message", "solve_seconds", "kernel_seconds", "notes",
 )  # fmt: skip
 
 

@@ -66,15 +66,16 @@ CASES = {
         "save_states": ["y2", 0],
         "save_observables": ["b"],
     },
+    "refilled": {"method": "tsit5", "locations": "shared", "refill": True},
     "observables_alone": {"method": "tsit5", "observables": observed, "save_states": False},
 }
 OUTPUTS = ("y", "n_steps", "n_rejected", "nfev", "status")
 POINTS = ("y", "a", "b")  # states, and what is observed
 
 
-def solve(backend, case):
+def solve(backend, case, **more):
     """Solve a small sweep of the Lorenz system as one of `CASES` says."""
-    options = {"rtol": 1e-4, "atol": 1e-4, "block_size": BLOCK_SIZE, **CASES[case]}
+    options = {"rtol": 1e-4, "atol": 1e-4, "block_size": BLOCK_SIZE, **CASES[case], **more}
     solver = Solver(lorenz, backend=backend)
     return solver.solve((0.0, 0.5), [1.0, 0.0, 0.0], args=(10.0, RHO, 8.0 / 3.0), **options)
 
@@ -87,10 +88,21 @@ def outputs_of(result):
 
 def write_results(path):
     """Solve all cases under the simulator and store them; what the process started below does."""
-    arrays = {}
+    from cubie.backend.device.host import HostDriver
+    from cubie.backend.device.workspace import shared_workspaces
+
+    workspaces = shared_workspaces("simulator", HostDriver)
+    arrays, driver = {}, workspaces.driver
+    driver.pretend(threads_per_multiprocessor=BLOCK_SIZE)  # fewer than there are runs
     for case in CASES:
         result = solve("cuda", case)
         arrays |= {f"{case}.{name}": value for name, value in outputs_of(result).items()}
+    workspaces.close()
+    driver.pretend(total_bytes=2000)  # of which two runs at a time are solved
+    for name, value in outputs_of(solve("cuda", "tsit5_shared")).items():
+        arrays[f"in_portions.{name}"] = value
+    driver.pretend(total_bytes=2**30)
+    arrays["on_device.y"] = solve("cuda", "tsit5_shared", on_device=True).y.to_host()
     solver = Solver(lorenz, backend="cuda")
     solver.prepare([1.0, 0.0, 0.0], args=(10.0, 28.0, 8.0 / 3.0))
     try:
@@ -136,6 +148,16 @@ def test_placements_agree_under_the_simulator(simulated):
             np.testing.assert_array_equal(
                 simulated[f"{case}.{name}"], simulated[f"tsit5_local.{name}"]
             )
+
+
+def test_portions_and_further_runs_agree_under_the_simulator(simulated):
+    """One launch, several, fewer threads than runs, and left on the device: the same bits."""
+    for name in OUTPUTS:
+        for case in ("in_portions", "refilled"):
+            np.testing.assert_array_equal(
+                simulated[f"{case}.{name}"], simulated[f"tsit5_shared.{name}"]
+            )
+    np.testing.assert_array_equal(simulated["on_device.y"], simulated["tsit5_shared.y"])
 
 
 def test_under_the_simulator_resources_say_why_there_are_none(simulated):

@@ -237,6 +237,7 @@ ALLOCATING = {
     "backend/interpreted/simulator.py": "shared memory and arena of a simulated block",
     "backend/foreign.py": "arrays that a user's own function gets as arguments",
     "backend/cuda/loops.py": "the counter of a loop, no array",
+    "backend/cuda/warps.py": "two numbers of a thread's queue, no array",
 }
 ALLOCATION = re.compile(r"(^|\.)(alloca|alloca_once|alloca_once_value)$|(local|shared)\.array$")
 

@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from cubie_planner.gpu.device import (
     Device,
@@ -139,14 +140,38 @@ def test_parse_refuses_what_names_no_capability(text):
 
 @pytest.mark.parametrize(
     ("given", "nearest"),
-    [((9, 1), "9.0"), ((8, 8), "8.7"), ((6, 1), "7.0"), ((13, 0), "12.0"), ((10, 1), "10.0")],
+    [
+        ((9, 1), (9, 0)),
+        ((8, 8), (8, 7)),
+        ((13, 0), (12, 0)),
+        ((10, 1), (10, 0)),
+        ((19, 3), (12, 1)),
+    ],
 )
-def test_unknown_capability_names_the_nearest(given, nearest):
-    """An unknown capability is an error that says which known one is nearest."""
-    with pytest.raises(DeviceError, match=f"the nearest is {nearest}") as caught:
-        Device.for_capability(given)
-    assert caught.value.given == given
+def test_an_unlisted_capability_has_the_figures_of_the_nearest(given, nearest):
+    """What a driver reports is a device: it has its own name, and a note says whose figures."""
+    device, near = Device.for_capability(given), Device.for_capability(nearest)
+    assert device.capability == given
+    assert device.name == f"sm_{given[0]}{given[1]}"
+    told = f"of {given[0]}.{given[1]} are not listed: those of {nearest[0]}.{nearest[1]} are taken"
+    assert told.removeprefix("of ") in device.note
+    assert evolve(device, capability=nearest, note="") == near
+    assert near.note == ""
+
+
+def test_a_capability_older_than_all_names_the_nearest():
+    """Nothing is known of what they allow, and no toolkit of today compiles for them."""
+    with pytest.raises(DeviceError, match=r"6\.1 is not known; the nearest is 7\.0") as caught:
+        Device.for_capability((6, 1))
+    assert caught.value.given == (6, 1)
     assert caught.value.allowed == tuple(CAPABILITIES)
+
+
+def test_a_mistyped_capability_is_of_no_generation():
+    """Text is typed by people: sm_900 is no device of the future."""
+    assert Device.parse("sm_130").note
+    with pytest.raises(DeviceError, match=r"90\.0 is of no generation that is near"):
+        Device.parse("sm_900")
 
 
 def test_malformed_capability_is_refused():

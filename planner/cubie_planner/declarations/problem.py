@@ -52,6 +52,9 @@ class Limits:
     max_registers : int or None
         Registers that a thread is compiled for at most; None for as many as a block of this size
         leaves. Read by the cost rule only, too.
+    card : str or None
+        A card of that capability, by its listed name: the cost rule then takes its clock, caches
+        and bandwidth instead of those of the usual card.
     pad_banks : bool
         Pad the slice of a run to an odd number of words, so that the same element
         of neighbouring runs lies in different banks.
@@ -64,6 +67,7 @@ class Limits:
     compute_capability: tuple[int, int] | None = None
     pad_banks: bool = True
     max_registers: int | None = None
+    card: str | None = None
 
     def __attrs_post_init__(self) -> None:
         limit = self.max_shared_bytes
@@ -91,6 +95,11 @@ class Limits:
                     f"compute_capability must be (major, minor) such as (9, 0), got {given!r}"
                 )
             object.__setattr__(self, "compute_capability", pair)
+        if self.card is not None and not (isinstance(self.card, str) and given is not None):
+            raise ProblemError(
+                f"card must be the name of one of the compute capability, got {self.card!r} of "
+                f"{given!r}"
+            )
 
     def stride(self, shared_bytes_per_run: int, alignment: int) -> int:
         """Return the distance between the slices of consecutive runs, in bytes."""
@@ -234,8 +243,9 @@ def problem_to_dict(problem: Problem) -> dict[str, Any]:
             "block_size": limits.block_size,
             "compute_capability": limits.compute_capability and list(limits.compute_capability),
             "pad_banks": limits.pad_banks,
-            # Problems without this limit are those of before there was one.
+            # Digests of plans that were made without these stay what they were.
             **({} if limits.max_registers is None else {"max_registers": limits.max_registers}),
+            **({} if limits.card is None else {"card": limits.card}),
         },
         "policy": policy
         if isinstance(policy, str)

@@ -65,10 +65,10 @@ class CostModel:
     provenance: str = ""
 
     @classmethod
-    def for_capability(cls, capability: tuple[int, int]) -> CostModel:
-        """The built-in model of a compute capability."""
+    def for_capability(cls, capability: tuple[int, int], card: str | None = None) -> CostModel:
+        """The built-in model of a compute capability, or of a card that has it."""
         Device.for_capability(capability)
-        constants, card, source = builtin_constants(capability)
+        constants, card, source = builtin_constants(capability, card)
         return cls(constants=constants, card=card, provenance=f"built in; {source}")
 
     @classmethod

@@ -1,7 +1,7 @@
 """Constants of the cost model: checked, and those that come with the package.
 
-They are data (`cost.json`), each with its source: constants of the reference card, and
-what the data sheets of other cards say instead.
+They are data, each with its source: constants of the reference card and measured latencies of
+others (`cost.json`), and what data sheets say of each card (`cards.json`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from typing import Any
 from attrs import field, fields, frozen
 
 from cubie_planner.basics import PlannerError, nearest_hint
+from cubie_planner.gpu.cards import Card, known_cards
+from cubie_planner.gpu.device import nearest_known
 
 WAVEFRONT_BYTES = 128
 
@@ -89,20 +91,38 @@ class Constants:
         return cls(**values)
 
 
-def builtin_constants(capability: tuple[int, int]) -> tuple[Constants, str, str]:
-    """Return the constants for a compute capability, the card they are of, and their source."""
+def builtin_constants(
+    capability: tuple[int, int], card_name: str | None = None
+) -> tuple[Constants, str, str]:
+    """Return the constants for a compute capability, the card they are of, and their source.
+
+    The card is the one of that name, or the usual one of the capability.
+    """
     table = _builtin_table()
-    name = table["card_of_capability"].get(
-        f"{capability[0]}.{capability[1]}", table["reference_card"]
-    )
-    card = table["cards"][name]
+    usual = usual_card(capability)
+    card = usual if card_name is None else known_cards().get(card_name)
+    if card is None or (card_name is not None and card.capability != capability):
+        known = [name for name, other in known_cards().items() if other.capability == capability]
+        raise CostError(
+            f"{card_name!r} is no card of compute capability {capability[0]}.{capability[1]} that "
+            f"is known{nearest_hint(card_name, known)}. Known: {', '.join(known) or 'none'}."
+        )
     values = {key: entry["value"] for key, entry in table["constants"].items()}
-    values |= {key: value for key, value in card.items() if key in values}
-    values["l2_bytes"] = card["l2_bytes"] / card["sm_count"]
-    bytes_per_cycle = card["dram_bytes_per_second"] / card["clock_hz"] / card["sm_count"]
+    # Latencies are those of the architecture: no other card of it was measured.
+    latencies = table["latencies"].get(card.name) or table["latencies"].get(usual.name, {})
+    values |= {key: value for key, value in latencies.items() if key in values}
+    values["l2_bytes"] = card.l2_bytes / card.sm_count
+    bytes_per_cycle = card.dram_bytes_per_second / card.clock_hz / card.sm_count
     traffic = WAVEFRONT_BYTES * table["dram_traffic_factor"]["value"]
     values["dram_cycles"] = traffic / bytes_per_cycle
-    return Constants.from_dict(values), name, card["source"]
+    sources = card.source, latencies.get("source", "latencies of the reference card")
+    return Constants.from_dict(values), card.name, "; ".join(sources)
+
+
+def usual_card(capability: tuple[int, int]) -> Card:
+    """Return the card that stands for a compute capability where none is named."""
+    major, minor = nearest_known(capability)
+    return known_cards()[_builtin_table()["card_of_capability"][f"{major}.{minor}"]]
 
 
 @cache

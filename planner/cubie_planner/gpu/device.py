@@ -16,7 +16,7 @@ from enum import StrEnum
 from functools import cache
 from importlib import resources
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from cubie_planner.basics import PlannerError, round_up
 
@@ -75,6 +75,8 @@ class Device:
         Sizes the shared part of the unified cache can be set to.
     source : str
         Where the figures are documented.
+    note : str
+        That the figures are those of another capability, where its own are not listed.
     """
 
     capability: Capability
@@ -96,6 +98,7 @@ class Device:
     warp_granularity: int
     warp_size: int
     threads_per_block: int
+    note: str = field(default="", repr=False)
 
     @property
     def name(self) -> str:
@@ -127,10 +130,13 @@ class Device:
     def for_capability(cls, capability: Capability) -> Device:
         """The device of a compute capability such as ``(9, 0)``.
 
+        One that is not in the table has the figures of the nearest that is, and a `note`: what a
+        driver reports is a device, whether or not this package was told of it.
+
         Raises
         ------
         DeviceError
-            If the capability is not in the table; the message names the nearest.
+            If it is no pair of numbers, or older than all that are known.
         """
         try:
             major, minor = (int(part) for part in capability)
@@ -143,14 +149,20 @@ class Device:
         devices = known_devices()
         if (major, minor) in devices:
             return devices[major, minor]
-        nearest = min(devices, key=lambda known: _capability_distance(known, (major, minor)))
-        known = ", ".join(f"{a}.{b}" for a, b in devices)
-        raise DeviceError(
-            f"compute capability {major}.{minor} is not known; the nearest is "
-            f"{nearest[0]}.{nearest[1]}. Known: {known}.",
-            capability,
-            tuple(devices),
+        near = nearest_known((major, minor))
+        if (major, minor) < min(devices):
+            known = ", ".join(f"{a}.{b}" for a, b in devices)
+            raise DeviceError(
+                f"compute capability {major}.{minor} is not known; the nearest is "
+                f"{near[0]}.{near[1]}. Known: {known}.",
+                capability,
+                tuple(devices),
+            )
+        note = (
+            f"The limits of compute capability {major}.{minor} are not listed: those of "
+            f"{near[0]}.{near[1]} are taken."
         )
+        return evolve(devices[near], capability=(major, minor), note=note)
 
     @classmethod
     def parse(cls, text: str) -> Device:
@@ -159,7 +171,7 @@ class Device:
         Raises
         ------
         DeviceError
-            If the text has another form or names an unknown capability.
+            If the text has another form or names a capability of no generation that is near.
         """
         match = re.fullmatch(
             r"(?:(?:sm|compute|cc)_?)?(\d+)(?:\.(\d)|(\d))[af]?", text.strip().lower()
@@ -170,7 +182,17 @@ class Device:
                 text,
                 tuple(device.name for device in known_devices().values()),
             )
-        return cls.for_capability((int(match[1]), int(match[2] or match[3])))
+        capability = (int(match[1]), int(match[2] or match[3]))
+        newest = max(known_devices())
+        if capability[0] > newest[0] + 1:  # people mistype; drivers do not
+            told = "compute capability {}.{} is of no generation that is near; the newest is {}.{}."
+            raise DeviceError(told.format(*capability, *newest), capability, tuple(known_devices()))
+        return cls.for_capability(capability)
+
+
+def nearest_known(capability: Capability) -> Capability:
+    """Return a capability of the table: that one, or the nearest where it is not listed."""
+    return min(known_devices(), key=lambda known: _capability_distance(known, capability))
 
 
 def _capability_distance(known: Capability, wanted: Capability) -> tuple[int, int, int]:

@@ -144,7 +144,8 @@ def _as_asked(problem: Problem, model: CostModel | None, dynamic: Collection[str
     if capability is None:
         return _all_local(problem, home, None, "no target GPU: local arrays cost nothing.")
     device = Device.for_capability(capability)
-    model = CostModel.for_capability(capability) if model is None else model
+    if model is None:
+        model = CostModel.for_capability(capability, problem.limits.card)
     base = model.predict(problem, home, dynamic=dynamic)
     if math.isinf(base.total):
         return _all_local(problem, home, base, "the pinned shared bytes leave no room for more.")

@@ -62,6 +62,7 @@ def problem_from_dict(data: Mapping[str, Any]) -> Problem:
             "compute_capability",
             "pad_banks",
             "max_registers",
+            "card",
         },
     )
     buffers = []

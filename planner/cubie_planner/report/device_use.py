@@ -31,7 +31,7 @@ def modelled_cost(plan: Plan) -> Cost:
     """Return what the cost model predicts for a plan that has a compute capability."""
     capability = plan.limits.compute_capability
     assert capability is not None, "a cost needs a device"
-    return CostModel.for_capability(capability).predict(
+    return CostModel.for_capability(capability, plan.limits.card).predict(
         plan.problem,
         {name: p.location for name, p in plan.placements.items()},
         shared_bytes_per_run=plan.shared_bytes_per_run,

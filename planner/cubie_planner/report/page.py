@@ -114,7 +114,8 @@ def _subtitle(plan: Plan) -> str:
     if limits.max_shared_bytes is not None:
         words.append(f"at most {limits.max_shared_bytes} B of shared memory per block")
     if limits.compute_capability is not None:
-        words.append("for sm_{}{}".format(*limits.compute_capability))
+        card = f"{limits.card}, " if limits.card else ""
+        words.append("for {}sm_{}{}".format(card, *limits.compute_capability))
     return escape(" · ".join(words))
 
 

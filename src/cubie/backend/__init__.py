@@ -5,8 +5,12 @@ from cubie.backend.base import SOURCE, Backend, Kernel, RegisterLimits, RunMemor
 from cubie.backend.build_lock import building, tracing
 from cubie.backend.bundles import Given, Launch, Memory
 from cubie.backend.composition import in_turn
+from cubie.backend.device.exchange import ArrayOnDevice, DeviceArray, is_on_device
+from cubie.backend.device.exchange import read as read_on_device
+from cubie.backend.device.inputs import OnDevice, ParametersOnDevice, StatesOnDevice
 from cubie.backend.interruption import Interrupted
 from cubie.backend.package import package_digest
+from cubie.backend.portions import Portions, Spent
 from cubie.backend.primitives import (
     absolute,
     all_lanes,
@@ -39,7 +43,9 @@ __all__ = [
     "BACKENDS",
     "SOURCE",
     "SPECIAL",
+    "ArrayOnDevice",
     "Backend",
+    "DeviceArray",
     "Given",
     "Interrupted",
     "Kernel",
@@ -47,10 +53,15 @@ __all__ = [
     "KernelOutputs",
     "Launch",
     "Memory",
+    "OnDevice",
     "OutputBlock",
     "OutputLayout",
+    "ParametersOnDevice",
+    "Portions",
     "RegisterLimits",
     "RunMemory",
+    "Spent",
+    "StatesOnDevice",
     "absolute",
     "all_lanes",
     "any_lane",
@@ -63,6 +74,7 @@ __all__ = [
     "gather",
     "in_turn",
     "is_finite",
+    "is_on_device",
     "is_small_batch",
     "larger",
     "load_run",
@@ -72,6 +84,7 @@ __all__ = [
     "package_digest",
     "power_of_two",
     "quotient",
+    "read_on_device",
     "rounded_difference",
     "rounded_sum",
     "select",

@@ -18,7 +18,9 @@ class KernelInputs(NamedTuple):
     """Arrays a kernel reads; all one-dimensional. N runs, n states, m parameters."""
 
     initial_state: Any  # (n * N or n * 1,) dtype: [component][run]
-    state_stride: Any  # (1,) int64: 1 when each run has its own state, else 0
+    # (2,) int64, in elements: from one run's state to the next (1, or 0 where all begin in the
+    # same; on a device any number), and from one component to the next
+    state_stride: Any
     parameters: Any  # dtype: parameter j of a run is at offset[j] + stride[j] * run
     parameter_offsets: Any  # (m,) int64
     parameter_strides: Any  # (m,) int64: 1 or 0
@@ -42,6 +44,8 @@ class KernelInputs(NamedTuple):
 
 class KernelOutputs(NamedTuple):
     """Arrays a kernel writes; all one-dimensional. C counters, T saved points.
+
+    Of what it finds there it reads `first`, and counters, which begin at zero.
 
     Where every step is saved, P is the room for points of all runs together.
     """
@@ -134,7 +138,14 @@ class OutputBlock:
     layout : OutputLayout
     memory : ndarray of bytes, optional
         The block; zeros unless given.
+
+    Attributes
+    ----------
+    stays : bool
+        Whether points stay in the memory of the device that wrote them.
     """
+
+    stays = False
 
     def __init__(self, layout: OutputLayout, memory: np.ndarray | None = None):
         self.layout = layout
@@ -151,6 +162,10 @@ class OutputBlock:
         """Return what there is of each run beyond its points, in memory of its own."""
         kept = self.layout.without_points
         return OutputBlock(kept, self.memory[: kept.size].copy())
+
+    def on_device(self, name: str, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
+        """Return an array that stays on a device; strides in elements."""
+        raise NotImplementedError("the outputs are the host's")
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out views, which a copy makes of its own memory, and room that nothing tells of.

@@ -16,8 +16,9 @@ import numpy as np
 from attrs import field, frozen
 from attrs.validators import instance_of
 
-from cubie.backend.arrays import KernelInputs, KernelOutputs, OutputBlock
+from cubie.backend.arrays import KernelInputs, KernelOutputs, OutputBlock, OutputLayout
 from cubie.backend.machine import n_threads
+from cubie.backend.portions import Portions, Spent
 from cubie_planner import Location, Placement
 
 SOURCE = "__source__"  # the global under which a generated module holds its own text
@@ -71,10 +72,13 @@ class RegisterLimits:
         At most so many.
     min_blocks : int or None
         So few that as many blocks are resident on a multiprocessor.
+    block_size : int
+        Threads of a block.
     """
 
     max_registers: int | None = field(default=None, validator=_optional_count)
     min_blocks: int | None = field(default=None, validator=_optional_count)
+    block_size: int = field(default=64, validator=instance_of(int))
 
 
 NO_LIMITS = RegisterLimits()
@@ -88,6 +92,7 @@ class Backend(ABC):
     watches_phases: bool = False  # whether `phase` does anything
     # Whether single runs, too, take fixed steps without a look at each: `cubie.run.free_steps`.
     runs_go_unjudged: bool = False
+    has_own_memory: bool = False  # whether kernels work in memory that is not the host's
 
     def __init__(self, dtype, fastmath: bool):
         self.dtype = np.dtype(dtype)
@@ -97,6 +102,16 @@ class Backend(ABC):
     def compute_capability(self) -> tuple[int, int] | None:
         """Of the GPU that kernels are launched on; None where there is none."""
         return None
+
+    @property
+    def card(self) -> str | None:
+        """Name of that GPU, where its data sheet is known."""
+        return None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What users should know of that GPU."""
+        return ()
 
     @property
     def max_shared_bytes(self) -> int | None:
@@ -273,16 +288,51 @@ class Kernel(ABC):
 
     def solve(
         self, n_runs: int, inputs: KernelInputs, outputs: OutputBlock, block_size: int
-    ) -> float:
+    ) -> Spent:
         """Solve all runs into a block of outputs; return the seconds that it took."""
         arrays = outputs.arrays
         start = time.perf_counter()
         self(n_runs, inputs, arrays, block_size)
-        return time.perf_counter() - start
+        seconds = time.perf_counter() - start
+        return Spent(seconds, seconds)
+
+    def solve_portions(self, portions: Portions, block_size: int) -> Spent:
+        """Solve a batch in as many launches as the target's memory asks for.
+
+        Only a target that has memory of its own is asked: others solve all runs at once.
+        """
+        return self.solve(portions.n_runs, portions.inputs, portions.outputs, block_size)
+
+    def resident_block(self, layout: OutputLayout) -> OutputBlock:
+        """Return outputs that stay in the target's own memory."""
+        raise NotImplementedError("the target has no memory of its own")
 
     def free_bytes(self) -> int | None:
         """Return what is left of the target's own memory; None where it has none."""
         return None
+
+    def await_streams(self, streams: Sequence[tuple[int | None, int | None]]) -> None:
+        """Wait for what others do with arrays in the target's own memory.
+
+        `streams` are the device of each array, and a stream of it; None where that is not told.
+
+        Raises
+        ------
+        InvalidProblem
+            If one lies on another device.
+        """
+        raise NotImplementedError("the target has no memory of its own")
+
+    @property
+    def thread_needs(self) -> tuple[int, int] | None:
+        """Registers and bytes of local memory that a thread of the latest launch took.
+
+        None where there are no such threads, or nothing tells.
+        """
+        return None
+
+    def release(self) -> None:  # noqa: B027
+        """Give back what is kept of the target's own memory from solve to solve."""
 
     def expect(self, n_runs: int) -> None:  # noqa: B027
         """Be ready for a batch of so many runs, which follows within microseconds."""

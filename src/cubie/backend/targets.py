@@ -10,6 +10,7 @@ from cubie.backend.base import Backend
 from cubie.backend.machine import cuda_is_available, cuda_is_simulated, n_threads, register_bytes
 from cubie.errors import InvalidOption, NotCompiled
 from cubie.reals import as_int
+from cubie_planner.gpu.cards import Target
 
 BACKENDS = ("auto", "cpu", "cuda", "python")
 
@@ -23,13 +24,15 @@ def make_backend(
     n_states: int = 1,
     small_batch: bool = False,
     free_steps: bool = False,
+    device: Target | None = None,
+    refill: bool = False,
 ) -> Backend:
     """Return the backend of a name.
 
     Parameters
     ----------
     name : {"auto", "cpu", "cuda", "python"}
-        "auto" is cuda where a GPU is present, else cpu. With NUMBA_ENABLE_CUDASIM=1
+        "auto" is cuda where a GPU is present or named, else cpu. With NUMBA_ENABLE_CUDASIM=1
         "cuda" is numba's CUDA simulator.
     dtype : float32 or float64
     fastmath : bool
@@ -47,6 +50,11 @@ def make_backend(
         Whether batches are small, as `is_small_batch` says.
     free_steps : bool
         Whether steps are taken without a look at each, one register's worth of runs at a time.
+    device : Target, optional
+        The GPU to plan and compile for; by default the one that is there.
+    refill : bool
+        Whether the threads of a GPU take further runs when theirs are over. Lanes of a CPU do so
+        in any case.
 
     Raises
     ------
@@ -59,7 +67,11 @@ def make_backend(
     if np.dtype(dtype) not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise InvalidOption("dtype", np.dtype(dtype).name, ("float32", "float64"))
     if name == "auto":
-        name = "cuda" if cuda_is_simulated() or cuda_is_available() else "cpu"
+        there = device is not None or cuda_is_simulated() or cuda_is_available()
+        name = "cuda" if there else "cpu"
+    if device is not None and name != "cuda":
+        advice = f"It names a GPU, and backend={name!r} uses none; leave one of them out."
+        raise InvalidOption("device", device.name, advice=advice)
     lanes = None if lanes is None else _whole(lanes)
     if lanes not in (None, 1) and name != "cpu":
         raise InvalidOption("lanes", lanes, (1,), f"The {name} target runs one lane a thread.")
@@ -76,10 +88,10 @@ def make_backend(
     if cuda_is_simulated():
         from cubie.backend.interpreted.simulator import SimulatorBackend
 
-        return SimulatorBackend(dtype, fastmath)
+        return SimulatorBackend(dtype, fastmath, device, refill)
     from cubie.backend.cuda.target import CUDABackend
 
-    return CUDABackend(dtype, fastmath)
+    return CUDABackend(dtype, fastmath, device, refill)
 
 
 def assembled_backend(backend: Backend) -> Backend:

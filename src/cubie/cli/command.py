@@ -37,8 +37,9 @@ from cubie_planner import (
 )
 from cubie_planner.engines.task import LIMIT
 from cubie_planner.explain import explain as explanation
+from cubie_planner.gpu.cards import Target, card_named
 from cubie_planner.gpu.cost import CostError
-from cubie_planner.gpu.device import Device, DeviceError
+from cubie_planner.gpu.device import DeviceError
 from cubie_planner.report.page import html
 
 DEFAULT_DEVICE = "sm_90"
@@ -132,7 +133,13 @@ def _say(message: str) -> None:
     help="What locations auto minimise first: the modelled cost (default), shared bytes, or "
     "the bytes of buffers outside shared memory.",
 )
-@click.option("--arch", type=types.DeviceType(), help="Target device, such as sm_90.")
+@click.option(
+    "--arch",
+    "--device",
+    "arch",
+    type=types.DeviceType(),
+    help="Target device: an architecture such as sm_90, or a card such as H100.",
+)
 @click.option(
     "--previous",
     metavar="PLAN",
@@ -230,7 +237,8 @@ def _run(target: str, **options: Any) -> int:
         return _tell_checked(source, options)
     plan = source.plan
     if plan is None:
-        request = _request(options, source.kernel)
+        planned = source.problem.limits.compute_capability is not None
+        request = _request(options, source.kernel, planned)
         try:
             plan = _make(source, request, options["quiet"])
         except PlanInfeasible as error:
@@ -293,11 +301,14 @@ def _make(source: Source, request: Request, quiet: bool) -> Plan:
     return plan
 
 
-def _request(options: dict[str, Any], kernel: BatchSolverKernel | None) -> Request:
+def _request(options: dict[str, Any], kernel: BatchSolverKernel | None, planned: bool) -> Request:
+    """Return what was asked for; `planned` tells that a model names its device itself."""
     size, text = options["max_shared"] or (None, "")
     device = options["arch"]
-    if device is None and kernel is not None:
-        device = Device.parse(text if text.lower().startswith("sm_") else DEFAULT_DEVICE)
+    if device is None and kernel is not None and not planned:
+        device = _device_of(text)
+    if device is not None and device.device.note and not options["quiet"]:
+        _say(device.device.note)
     given = None if kernel is None else kernel.config.min_blocks  # of a model's own options
     previous = None
     if options["previous"]:
@@ -314,6 +325,12 @@ def _request(options: dict[str, Any], kernel: BatchSolverKernel | None) -> Reque
         previous=previous,
         objective=options["objective"] or COST,
     )
+
+
+def _device_of(limit: str) -> Target:
+    """Return the device whose limit was asked for, or the one that models are planned for."""
+    named = limit.lower().startswith("sm_") or card_named(limit) is not None
+    return Target.find(limit if named else DEFAULT_DEVICE)
 
 
 def _write(plan: Plan, source: Source, options: dict[str, Any]) -> None:

@@ -24,12 +24,13 @@ from cubie.sizes import parse_size
 from cubie.solver import Solver
 from cubie.systems import equations
 from cubie_planner import Limits, Problem
+from cubie_planner.gpu.cards import Target
 
 MODEL_KEYS = (
     "equations", "states", "parameters", "drivers", "observables", "summaries", "method", "options",
 )  # fmt: skip
 BESIDE = ("method", "observables", "summaries")  # options that stand beside `options`
-PLANNED = ("max_shared", "block_size", "locations")  # options that the planner reads
+PLANNED = ("max_shared", "block_size", "locations", "device")  # options that the planner reads
 
 Model = tuple[Problem, BatchSolverKernel]
 
@@ -233,10 +234,13 @@ def _prepare(
         solver = Solver(fun, **options)
         solver.prepare(np.ones((1, n)), args)
         kernel = solver.kernel
+        named = None if "device" not in planned else Target.find(planned["device"])
         limits = Limits(
             parse_size("max_shared", planned.get("max_shared")),
             planned.get("block_size", DEFAULT_BLOCK_SIZE),
+            None if named is None else named.device.capability,
             max_registers=kernel.config.max_registers,
+            card=None if named is None else named.card_name,
         )
         problem = Problem(kernel.layout.timeline.buffers, limits, planned.get("locations", "auto"))
     return problem, kernel

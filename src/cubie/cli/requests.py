@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
+from attrs.converters import optional
 
 from cubie.cli.errors import InputError, meant, one_line
 from cubie.cli.objectives import COST
 from cubie.launch.kernel import REGISTERS
 from cubie_planner import Location, Plan, Problem
 from cubie_planner.declarations.buffers import Buffer, BufferError
+from cubie_planner.gpu.cards import Target
 from cubie_planner.gpu.cost import CostError
 from cubie_planner.gpu.device import Device
 from cubie_planner.gpu.launch import registers_for_blocks
@@ -53,8 +55,8 @@ class Request:
     block_size : int, "auto" or None
     max_registers, min_blocks : int or None
         Of a thread, and resident on a multiprocessor.
-    device : Device or None
-        What --arch names.
+    device : Target or None
+        What --arch or --device names.
     objective : str
         Of `cubie.cli.objectives.OBJECTIVES`.
     """
@@ -63,7 +65,7 @@ class Request:
     max_shared: int | None = None
     max_registers: int | None = None
     min_blocks: int | None = None
-    device: Device | None = None
+    device: Target | None = field(default=None, converter=optional(Target.find))
     locations: str | None = None
     pins: Sequence[Pin] = ()
     previous: Plan | None = None
@@ -78,9 +80,11 @@ class Request:
         if isinstance(self.block_size, int):
             limits = evolve(limits, block_size=self.block_size)
         if self.device is not None:
-            limits = evolve(limits, compute_capability=self.device.capability)
-            if model and limits.max_shared_bytes is None:
-                limits = evolve(limits, max_shared_bytes=self.device.shared_per_block_optin)
+            capability, card = self.device.device.capability, self.device.card_name
+            limits = evolve(limits, compute_capability=capability, card=card)
+        if model and limits.max_shared_bytes is None and limits.compute_capability is not None:
+            most = Device.for_capability(limits.compute_capability).shared_per_block_optin
+            limits = evolve(limits, max_shared_bytes=most)
         if self.max_shared is not None:
             limits = evolve(limits, max_shared_bytes=self.max_shared)
         asked = evolve(

@@ -13,7 +13,8 @@ from cubie.cli.requests import AUTO, Pin
 from cubie.errors import CubieError
 from cubie.sizes import parse_size
 from cubie_planner import Location
-from cubie_planner.gpu.device import Device, DeviceError, known_devices
+from cubie_planner.gpu.cards import Target, known_cards
+from cubie_planner.gpu.device import DeviceError, known_devices
 
 
 def starting(words: Iterable[str], incomplete: str) -> list[CompletionItem]:
@@ -63,22 +64,23 @@ class SizeType(click.ParamType):
 
 
 class DeviceType(click.ParamType):
-    """A compute capability."""
+    """A card or a compute capability."""
 
-    name = "arch"
+    name = "device"
 
-    def convert(self, value: Any, param, ctx) -> Device:
-        """Return the device of the table."""
-        if isinstance(value, Device):
+    def convert(self, value: Any, param, ctx) -> Target:
+        """Return what the tables have of it."""
+        if isinstance(value, Target):
             return value
         try:
-            return Device.parse(str(value))
+            return Target.find(str(value))
         except DeviceError as error:
             self.fail(str(error), param, ctx)
 
     def shell_complete(self, ctx, param, incomplete: str) -> list[CompletionItem]:
         """Complete a known device."""
-        return starting(_device_names(), incomplete)
+        names = [*_device_names(), *(name.replace(" ", "-") for name in known_cards())]
+        return starting(names, incomplete)
 
 
 class PinType(click.ParamType):

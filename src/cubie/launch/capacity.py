@@ -52,19 +52,16 @@ class Kept(NamedTuple):
         """Return the same of so many runs."""
         return self if n_runs == self.n_runs else kept_of(self.mode, n_runs, self.sizes, self.dtype)
 
-    def require(
-        self, n_points: int, n_bytes: int, on_device: Free = no_device, n_summaries: int = 0
-    ) -> None:
+    def require(self, n_points: int, n_bytes: int, n_summaries: int = 0) -> None:
         """Refuse outputs of `n_bytes`, for `n_points` of each run, that nothing can hold.
 
-        ``on_device()`` returns what a device has left that has memory of its own; `n_summaries`
-        are the numbers that summaries keep of each run.
+        `n_summaries` are the numbers that summaries keep of each run.
 
         Raises
         ------
         OutputsTooLarge
         """
-        lacking = shortage(n_bytes, on_device)
+        lacking = shortage(n_bytes, no_device)
         if lacking is not None:
             raise self.refusal(n_points, n_bytes, *lacking, n_summaries)
 

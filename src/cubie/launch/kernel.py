@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -17,8 +17,10 @@ from cubie.backend import (
     KernelInputs,
     KernelOutputs,
     OutputBlock,
+    Portions,
     RegisterLimits,
     RunMemory,
+    Spent,
     assembled_backend,
     building,
 )
@@ -29,6 +31,7 @@ from cubie.integrator import SingleIntegratorRun
 from cubie.launch.breaks import Breaks
 from cubie.launch.capacity import Free, Kept, no_device
 from cubie.launch.outputs import make_outputs
+from cubie.launch.some_runs import inputs_of_range
 from cubie.launch.stops import lay_out_stops
 from cubie.run.saving import SaveMode
 from cubie.systems.drivers import tables
@@ -70,6 +73,8 @@ class BatchSolverConfig:
         Of a thread on a GPU, within `REGISTERS`.
     min_blocks : int or None
         To be resident on a multiprocessor, at most `MAX_BLOCKS`.
+    card : str or None
+        Which card of that capability, where it is known.
     """
 
     locations: Any = "auto"
@@ -78,10 +83,11 @@ class BatchSolverConfig:
     compute_capability: tuple[int, int] | None = None
     max_registers: int | None = None
     min_blocks: int | None = None
+    card: str | None = None
 
     @property
     def registers(self) -> RegisterLimits:
-        return RegisterLimits(self.max_registers, self.min_blocks)
+        return RegisterLimits(self.max_registers, self.min_blocks, self.block_size)
 
     def limits(self) -> Limits:
         """Return what the planner is told of the hardware."""
@@ -90,6 +96,7 @@ class BatchSolverConfig:
             block_size=self.block_size,
             compute_capability=self.compute_capability,
             max_registers=self._registers_planned(),
+            card=self.card,
         )
 
     def _registers_planned(self) -> int | None:
@@ -184,19 +191,50 @@ class BatchSolverKernel:
         def make_loop():
             return self.integrator.device_function(backend, layout, self._built)
 
+        # The same code for two devices is launched on one of them.
         registers = self.config.registers
+        place = f"{key} {registers} on {backend.compute_capability} {backend.card}"
         return self._built.get_or_make(
-            f"{key} {registers}",
-            "kernel",
-            lambda: backend.kernel(make_loop, memory, key, registers),
+            place, "kernel", lambda: backend.kernel(make_loop, memory, key, registers)
         )
 
-    def launch(self, n_runs: int, inputs: KernelInputs, outputs: OutputBlock) -> float:
+    def launch(self, n_runs: int, inputs: KernelInputs, outputs: OutputBlock) -> Spent:
         """Solve a batch; blocks until `outputs` is complete, and returns the seconds it took."""
-        return self.compiled.solve(n_runs, inputs, outputs, self.config.block_size)
+        compiled, block_size = self.compiled, self.config.block_size
+        if not self.backend.has_own_memory:
+            return compiled.solve(n_runs, inputs, outputs, block_size)
+        # What stays on a device lies there in one piece.
+        inputs_of = None if outputs.stays else partial(inputs_of_range, inputs, n_runs)
+        return compiled.solve_portions(Portions(n_runs, inputs, outputs, inputs_of), block_size)
 
-    def resources(self, cc: tuple[int, int]):
-        """Compile for a compute capability, GPU or not, and return `KernelResources`."""
+    def release(self) -> None:
+        """Give back what the target keeps of a device's memory from solve to solve."""
+        if "compiled" in vars(self):
+            self.compiled.release()
+
+    def resources(self, cc: Any = None):
+        """Compile for a device, GPU or not, and return `KernelResources`.
+
+        Parameters
+        ----------
+        cc : (int, int) or str, optional
+            A compute capability, or the name of an architecture or a card: (9, 0), "sm_90",
+            "H100". By default the device that the kernel was planned for.
+
+        Raises
+        ------
+        InvalidOption
+            For none that the toolkit compiles for, or none at all where the kernel was planned
+            for no device.
+        """
+        if cc is None:
+            cc = self.config.compute_capability
+            if cc is None:
+                advice = (
+                    "The kernel was planned for no device: name one, such as 'H100' or (9, 0), "
+                    "here or as `device=` of the solver."
+                )
+                raise InvalidOption("cc", None, advice=advice)
         backend = assembled_backend(self.backend)
         inputs, outputs = sample_arguments(backend.dtype)
         with building():
@@ -321,7 +359,7 @@ def make_inputs(
     samples, layout = tables.lay_out(drivers, dtype)
     return KernelInputs(
         initial_state=states,
-        state_stride=np.array([int(y0.shape[1] > 1)], dtype=np.int64),
+        state_stride=np.array([int(y0.shape[1] > 1), y0.shape[1]], dtype=np.int64),
         parameters=values,
         parameter_offsets=np.arange(m + 1, dtype=np.int64) * columns,
         parameter_strides=np.full(m + 1, int(columns > 1), dtype=np.int64),

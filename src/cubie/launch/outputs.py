@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cubie.backend import KernelOutputs, OutputBlock, OutputLayout
-from cubie.launch.capacity import Free, Kept, no_device
+from cubie.launch.capacity import Kept
 from cubie.run.parts import N_ATTEMPT_COUNTERS, OF_ALGORITHM
 from cubie.run.saving import SaveMode, Sizes
 from cubie.status import RunStatus
@@ -51,18 +51,16 @@ def layout_of(kept: Kept, n_points: int, per_run: PerRun) -> OutputLayout:
     return OutputLayout.of(KernelOutputs(**counts), dtype)
 
 
-def make_outputs(
-    kept: Kept, n_points: int, per_run: PerRun = USUAL, on_device: Free = no_device
-) -> OutputBlock:
+def make_outputs(kept: Kept, n_points: int, per_run: PerRun = USUAL) -> OutputBlock:
     """Allocate what the kernel writes of final states, or at times that it may not reach.
 
     Raises
     ------
     OutputsTooLarge
-        If that exceeds what memory is left; `on_device` tells of a device's own.
+        If that exceeds what memory is left. A device need not hold all of it.
     """
     layout = layout_of(kept, n_points, per_run)
-    kept.require(n_points, layout.size, on_device, per_run.summaries)
+    kept.require(n_points, layout.size, per_run.summaries)
     try:
         # Of points every one is written, with NaN where a run did not reach it.
         outputs = OutputBlock.unwritten(layout)

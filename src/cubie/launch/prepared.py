@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen
 
-from cubie.backend import Interrupted, KernelInputs, OutputBlock
+from cubie.backend import Interrupted, KernelInputs, OutputBlock, Spent
+from cubie.errors import InvalidProblem
 from cubie.launch.breaks import Breaks, breaks_within
 from cubie.launch.capacity import kept_of
+from cubie.launch.given_on_device import GivenOnDevice
 from cubie.launch.kernel import BatchSolverKernel, make_inputs
-from cubie.launch.outputs import PerRun, make_outputs, mark_unwritten
+from cubie.launch.outputs import PerRun, layout_of, make_outputs, mark_unwritten
 from cubie.launch.points import Points
 from cubie.launch.results import Result, ResultKind, Work, with_partial_result
 from cubie.launch.staging import Staging
@@ -29,7 +31,7 @@ from cubie.systems.drivers.pieces import Pieces
 MAX_STAGED_ELEMENTS = 100_000
 
 Span = tuple[float, float]
-Solved = tuple[OutputBlock, Points | None, float]  # the seconds that launches took
+Solved = tuple[OutputBlock, Points | None, Spent]
 
 
 class _CalledOff(Exception):
@@ -62,6 +64,7 @@ class PreparedSolve:
     in_pairs: bool = False  # of complex states
     named: bool = False  # states have names that users gave
     min_step: float = 0.0
+    on_device: bool = False  # results stay where they were computed
     room: Room = field(factory=Room, init=False, eq=False)  # for points, where steps are saved
 
     @cached_property
@@ -76,7 +79,15 @@ class PreparedSolve:
             self.observables is not None and self.observables.reads_time
         )
 
-    def run(self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float) -> Result:
+    def run(
+        self,
+        batch: Batch,
+        span: Span,
+        times: np.ndarray | None,
+        first_step: float,
+        given: GivenOnDevice | None = None,
+        args: Any = (),
+    ) -> Result:
         """Lay out the inputs of a batch, launch, and shape the result.
 
         Parameters
@@ -87,10 +98,33 @@ class PreparedSolve:
             `t_eval`.
         first_step : float
             0 where it is estimated.
+        given : GivenOnDevice, optional
+            What of the inputs is no array of the host, with its stand-ins in `args`.
         """
-        self.kernel.compiled.expect(batch.n_runs or 1)
+        compiled = self.kernel.compiled
+        compiled.expect(batch.n_runs or 1)
         inputs = self.lay_out(batch, span, times, first_step)
+        if given is not None:
+            self._require_taken(given)
+            inputs = given.into(inputs, batch, args)
+            compiled.await_streams(given.streams)
         return self.launch(inputs, batch, span, times)
+
+    def _require_taken(self, given: GivenOnDevice) -> None:
+        """Refuse arrays on a device where the target, or what is saved, cannot do with them."""
+        backend, name = self.kernel.backend, "args" if given.y0 is None else "y0"
+        if not backend.has_own_memory:
+            raise InvalidProblem(
+                name,
+                f"lies on a device, and backend={backend.name!r} works in the memory of the host: "
+                "give an array of the host, or solve with the device.",
+            )
+        if self.mode is SaveMode.STEPS:
+            raise InvalidProblem(
+                name,
+                "lies on a device, and runs saved at every step may be solved again, in another "
+                "order: give `t_eval`, save='final', or arrays of the host.",
+            )
 
     def lay_out(
         self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float
@@ -165,20 +199,26 @@ class PreparedSolve:
         columns, times = n_runs or 1, None if times is None else times.copy()
         solve = self._solve_steps if self.mode is SaveMode.STEPS else self._solve
         try:
-            outputs, points, seconds = solve(inputs, columns, times)
+            outputs, points, spent = solve(inputs, columns, times)
         except _CalledOff as called_off:
             partial = Result(called_off.outputs, self._kind, n_runs, times, span, called_off.points)
             raise with_partial_result(called_off.cause, partial) from None
         notes = self._notes_on_start(inputs, batch, span[0])
-        return Result(outputs, self._kind, n_runs, times, span, points, notes, seconds)
+        return Result(outputs, self._kind, n_runs, times, span, points, notes, *spent)
 
     def _solve(self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None) -> Solved:
         kernel, kept = self.kernel, kept_of(self.mode, n_runs, self._kind.sizes, self.dtype)
-        n_points, on_device = 1 if times is None else len(times), kernel.compiled.free_bytes
-        outputs = make_outputs(kept, n_points, self._per_run, on_device)
+        n_points = 1 if times is None else len(times)
+        if self.on_device:
+            layout = layout_of(kept, n_points, self._per_run)
+            outputs = kernel.compiled.resident_block(layout)
+        else:
+            outputs = make_outputs(kept, n_points, self._per_run)
         try:
             return outputs, None, kernel.launch(n_runs, inputs, outputs)
         except Interrupted as interruption:
+            if outputs.stays:  # nothing of them is anybody's
+                raise interruption.cause from None
             mark_unwritten(outputs, kept, interruption.n_written)
             raise _CalledOff(interruption.cause, outputs, None) from None
 
@@ -195,7 +235,7 @@ class PreparedSolve:
             kernel.compiled.free_bytes,
         )
         try:
-            return (*steps.run(), steps.seconds)
+            return (*steps.run(), steps.spent)
         except Interrupted as interruption:
             so_far = steps.so_far(interruption.n_written)
             raise _CalledOff(interruption.cause, *so_far) from None
@@ -205,6 +245,9 @@ class PreparedSolve:
         system = self.system
         if system.mass is None:
             return ()
+        if not all(isinstance(a, np.ndarray) for a in (inputs.initial_state, inputs.parameters)):
+            return ("Whether the start meets the algebraic equations was not looked at: it, or a "
+                    "parameter, lies on a device.",)  # fmt: skip
         n_runs = batch.n_runs or 1
         states = inputs.initial_state.reshape(system.n_states, -1)
         runs = np.arange(max(states.shape[1], 1 if system.n_parameters == 0 else n_runs))

@@ -13,7 +13,7 @@ import numpy as np
 from attrs import field, fields, frozen
 
 from cubie.algorithms import StepAlgorithm
-from cubie.backend import OutputBlock
+from cubie.backend import DeviceArray, OutputBlock
 from cubie.launch.points import Points
 from cubie.launch.ragged import RaggedArray
 from cubie.launch.result_text import result_text
@@ -123,6 +123,8 @@ def _of_points(name: str) -> Any:
             if result._single:
                 return whole(points.blocks[name][0][: points.counts[0]]).T
             return points.ragged([whole(block) for block in points.blocks[name]])
+        if result._outputs.stays:
+            return _on_device(result, name, sizes[name])
         array = getattr(result._outputs.arrays, name).reshape(-1, sizes[name], result._columns)
         values = whole(array).transpose(2, 1, 0)  # run, component, point
         if not result._single:
@@ -145,6 +147,17 @@ def _complex(values: np.ndarray) -> np.ndarray:
     return whole
 
 
+def _on_device(result: Result, name: str, size: int) -> Any:
+    """Return what is kept of points and stays on a device, in the shape it has on the host."""
+    outputs, columns = result._outputs, result._columns
+    n_points = getattr(outputs.layout.counts, name) // (size * columns)
+    if not result._single:
+        return outputs.on_device(name, (columns, size, n_points), (1, columns, size * columns))
+    final = result._kind.mode is SaveMode.FINAL
+    n_points = n_points if final else int(outputs.arrays.saved[0])
+    return outputs.on_device(name, (size, n_points), (1, size))
+
+
 @frozen(eq=False, slots=False, repr=False)
 class Result:
     """Solution of one initial value problem, or of a batch.
@@ -162,6 +175,7 @@ class Result:
         alone, that of a failed run is the last one it reached, at `t_reached`.
         Of a batch saved at every step a `RaggedArray`: ``y[run]`` is the solution of
         a run, (n, n_points of the run).
+        With `on_device` a `DeviceArray` of that shape.
         With `save_states` it has the chosen states alone, in the order chosen; None where
         there are none. Complex where `y0` was.
     state_names : tuple of str
@@ -196,7 +210,9 @@ class Result:
         What the solver wants you to know, such as a right-hand side that could
         not be traced.
     solve_seconds : float
-        Wall time of the kernel, without compilation.
+        Wall time of the solve, without compilation: of copies to a device and back, too.
+    kernel_seconds : float
+        Of the kernel alone, by the clock of the device that it ran on.
     """
 
     _outputs: OutputBlock
@@ -207,6 +223,7 @@ class Result:
     _points: Points | None = field(default=None)  # where every step is saved
     _own_notes: tuple[str, ...] = field(default=())  # of this solve alone
     solve_seconds: float = field(default=0.0)
+    kernel_seconds: float = field(default=0.0)
 
     sol = None
     t_events = None
@@ -247,6 +264,8 @@ class Result:
         names, values = self._kind.observables, self._observables
         if isinstance(values, RaggedArray):
             return MappingProxyType({name: values.row(i) for i, name in enumerate(names)})
+        if isinstance(values, DeviceArray):
+            return MappingProxyType({n: values.component(i) for i, n in enumerate(names)})
         return MappingProxyType({name: values[..., i, :] for i, name in enumerate(names)})
 
     @property

@@ -20,9 +20,10 @@ def shapes_of(y0: Any, args: Any) -> Shapes | None:
     """Return what decides how plain inputs are laid out, None where they are not plain.
 
     Plain are arrays of floats, as `y0` and in the tuple `args`; a list of floats as `y0`, and
-    floats in `args`. Two solves with the same shapes differ in numbers only.
+    floats in `args`. Two solves with the same shapes differ in numbers only. An array that shows
+    the same memory again and again is not plain: it is laid out once.
     """
-    if type(y0) is np.ndarray and y0.dtype.kind == "f":
+    if type(y0) is np.ndarray and y0.dtype.kind == "f" and 0 not in y0.strides:
         shapes: list[Any] = [y0.shape, y0.dtype.char]
     elif type(y0) is list and all(type(value) is float for value in y0):
         shapes = [len(y0), None]
@@ -31,7 +32,7 @@ def shapes_of(y0: Any, args: Any) -> Shapes | None:
     if type(args) is not tuple:
         return None
     for value in args:
-        if type(value) is np.ndarray and value.dtype.kind == "f":
+        if type(value) is np.ndarray and value.dtype.kind == "f" and 0 not in value.strides:
             shapes.append((value.shape, value.dtype.char))
         elif type(value) is float:
             shapes.append(None)

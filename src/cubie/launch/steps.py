@@ -13,13 +13,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cubie.backend import KernelInputs, OutputBlock
+from cubie.backend import KernelInputs, OutputBlock, Spent
 from cubie.checks import LARGEST_COUNT
 from cubie.launch.capacity import Free, Kept, free_for, no_device
 from cubie.launch.free_memory import free_bytes
 from cubie.launch.outputs import PerRun, layout_of
 from cubie.launch.points import Gathered, Points, points_in, points_of_one
-from cubie.systems.drivers.tables import of_runs
+from cubie.launch.some_runs import inputs_of_runs
 
 # Room for points that the runs of one launch have together; more is not touched before it is used.
 LAUNCH_BYTES = 256 * 2**20
@@ -33,7 +33,7 @@ DEEP_QUEUE, DEPTH_OF_LOOK = 64, 8
 # A launch of fewer leaves much of the target idle towards its end.
 ENOUGH_DEPTH = 4
 
-Launch = Callable[[int, KernelInputs, OutputBlock], float]
+Launch = Callable[[int, KernelInputs, OutputBlock], Spent]
 
 
 class Room:
@@ -97,7 +97,7 @@ class StepsSolve:
         self._launch, self._inputs, self._kept = launch, inputs, kept
         self._per_run, self._room, self._runs_at_once = per_run, room, runs_at_once
         self._on_device = on_device
-        self.seconds = 0.0
+        self.spent = Spent()
         self._gathered: Gathered | None = None  # where one launch is not enough
         self._latest: tuple[np.ndarray | None, OutputBlock | None] = None, None
         exact, at_least = points_of_steps(inputs)
@@ -125,7 +125,7 @@ class StepsSolve:
         outputs = self._outputs(1, room)
         outputs.arrays.first[1] = room
         self._latest = None, outputs
-        self.seconds += self._launch(1, self._inputs, outputs)
+        self.spent = self.spent.plus(self._launch(1, self._inputs, outputs))
         needed = int(outputs.arrays.saved[0])
         if needed > room:
             self._kept.require(needed, needed * self._kept.bytes_per_point)
@@ -221,7 +221,7 @@ class StepsSolve:
         outputs = self._outputs(n_runs, int(first[-1]), counts)
         outputs.arrays.first[:] = first
         self._latest = runs, outputs
-        self.seconds += self._launch(n_runs, inputs, outputs)
+        self.spent = self.spent.plus(self._launch(n_runs, inputs, outputs))
         return outputs
 
     def _outputs(self, n_runs: int, n_points: int, counts: np.ndarray | None = None) -> OutputBlock:
@@ -268,32 +268,3 @@ def most_points(inputs: KernelInputs) -> int:
     """Return how many points a run may have at most: its attempts, and where it starts."""
     attempts = inputs.stop_counts[math.prod(inputs.limits[2:4].tolist()) :]  # of runs with breaks
     return int(attempts.max(initial=inputs.limits[0])) + 1
-
-
-def inputs_of_runs(inputs: KernelInputs, n_runs: int, runs: np.ndarray) -> KernelInputs:
-    """Return the inputs of some of the runs of a batch, in memory of their own."""
-    states, parameters = inputs.initial_state, inputs.parameters
-    offsets = inputs.parameter_offsets
-    if inputs.state_stride[0]:
-        states = states.reshape(-1, n_runs).take(runs, axis=1).ravel()
-    if inputs.parameter_strides[0]:
-        columns = parameters[:-1].reshape(-1, n_runs).take(runs, axis=1).ravel()
-        parameters = np.append(columns, parameters[-1:])
-        offsets = np.arange(len(offsets)) * len(runs)
-    limits, stops, counts = inputs.limits, inputs.stops, inputs.stop_counts
-    if limits[4]:
-        stops = stops.reshape(-1, int(limits[2]), n_runs).take(runs, axis=2).ravel()
-        counts = counts.reshape(-1, n_runs).take(runs, axis=1).ravel()
-        limits = limits.copy()
-        limits[3] = len(runs)
-    samples, layout = of_runs(inputs.driver_samples, inputs.driver_layout, n_runs, runs)
-    return inputs._replace(
-        initial_state=states,
-        parameters=parameters,
-        parameter_offsets=offsets,
-        limits=limits,
-        stops=stops,
-        stop_counts=counts,
-        driver_samples=samples,
-        driver_layout=layout,
-    )

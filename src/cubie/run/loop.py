@@ -159,10 +159,10 @@ class IVPLoop(RunParts):
             enter(memory)
             inputs, run, n_runs = launch
             state, parameters = lane.state, lane.parameters
-            stride = inputs.state_stride[0]
-            columns = 1 + stride * (n_runs - 1)
+            of_runs, of_components = inputs.state_stride[0], inputs.state_stride[1]
             for i in range(n):
-                value = load_run(inputs.initial_state, i * columns, stride, run, n_runs)
+                at = i * of_components
+                value = load_run(inputs.initial_state, at, of_runs, run, n_runs)
                 state[i] = select(fresh, value, state[i])
             for j in range(m):
                 offset, stride = inputs.parameter_offsets[j], inputs.parameter_strides[j]

@@ -1,6 +1,6 @@
 """The user's equations: from an ordinary SciPy right-hand side to a module a kernel can use."""
 
-from cubie.systems.batch import Batch, argument_views, split_batch
+from cubie.systems.batch import Batch, argument_views, placed_leaves, split_batch
 from cubie.systems.complex_pairs import Pairs, pairs_of
 from cubie.systems.consistency import inconsistency
 from cubie.systems.derivatives.choice import Derivatives, derivatives_of, with_jacobian
@@ -63,6 +63,7 @@ __all__ = [
     "note_on_sparsity",
     "observables_of",
     "pairs_of",
+    "placed_leaves",
     "read_equations",
     "read_jacobian",
     "read_sparsity",

@@ -140,7 +140,7 @@ def split_batch(y0, args=(), constants=frozenset()):
     n_runs = len(y0) if y0.ndim == 2 else _common_length(y0, arrays, drivers)
     _require_samples(drivers, n_runs)
     require_sweepable(leaves, n_runs)
-    columns = y0.reshape(-1, y0.shape[-1]).T
+    columns = _few(y0.reshape(-1, y0.shape[-1]).T)
     swept = frozenset(leaf.path for leaf in leaves if _is_swept(leaf, n_runs))
     held = {
         leaf.path: leaf.value
@@ -182,6 +182,21 @@ def argument_views(args, n_runs, parameters):
     return tuple(views)
 
 
+def placed_leaves(args, n_runs):
+    """Yield for each number or array of `args` (label, value, first parameter, is it swept)."""
+    start = 0
+    for leaf in leaves_of(args):
+        if leaf.numeric:
+            swept = n_runs is not None and _is_swept(leaf, n_runs)
+            yield leaf.label, leaf.value, start, swept
+            start += int(np.prod(leaf.shape[1:] if swept else leaf.shape))
+
+
+def _few(columns):
+    """Return one column where all runs have the same because it is the same memory."""
+    return columns[:, :1] if columns.shape[1] > 1 and columns.strides[1] == 0 else columns
+
+
 def checked_args(args):
     """Return `args` if it is a tuple or list, as SciPy wants it."""
     if isinstance(args, (tuple, list)):
@@ -218,7 +233,7 @@ def _states(y0):
             f"y0 has shape {array.shape}; it must be (n_states,), or (n_runs, n_states) for a "
             "batch, with at least one state and one run."
         )
-    return array.astype(float)
+    return array.astype(float, copy=bool(array.strides[0]))
 
 
 def _common_length(y0, arrays, drivers=()):
@@ -269,7 +284,7 @@ def _columns(leaves, n_runs):
             continue
         value = np.asarray(leaf.value, dtype=float)
         if n_runs is not None and _is_swept(leaf, n_runs):
-            rows.append(value.reshape(n_runs, -1).T)
+            rows.append(_few(value.reshape(n_runs, -1).T))
         else:
             rows.append(value.reshape(-1, 1))
     if not rows:

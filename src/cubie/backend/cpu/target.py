@@ -28,6 +28,7 @@ from cubie.backend.cpu.object_code import ENTRY, ObjectCode
 from cubie.backend.cpu.threads import shared_team
 from cubie.backend.interruption import NOBODY, Handling, Interrupted, handling, run_apart
 from cubie.backend.machine import n_threads, register_bytes
+from cubie.backend.portions import Spent
 from cubie.backend.run_queue import RunQueue
 
 MAX_ALIGNMENT = 64  # bytes: one cache line, and the widest vector register
@@ -164,7 +165,7 @@ class CPUKernel(Kernel):
     def __call__(self, n_runs, inputs: KernelInputs, outputs: KernelOutputs, block_size: int):
         self._run(n_runs, inputs, [_address(array) for array in outputs], outputs)
 
-    def _run(self, n_runs: int, inputs: KernelInputs, outputs: list[int], owner: Any) -> float:
+    def _run(self, n_runs: int, inputs: KernelInputs, outputs: list[int], owner: Any) -> Spent:
         """Solve all runs into arrays at the given addresses; return the seconds that it took."""
         workers = self._workers(n_runs)
         # One that no other caller has, or a new one.
@@ -180,7 +181,7 @@ class CPUKernel(Kernel):
         seconds = time.perf_counter() - start
         self._jobs[workers] = job
         self._group_seconds = seconds * workers / max(1.0, n_runs / self._width)
-        return seconds
+        return Spent(seconds, seconds)
 
     def _work(self, job: _Job, arrays: Any) -> None:
         """Let all workers of a job work; a signal may end it."""

@@ -2,95 +2,35 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
-from types import SimpleNamespace
 from typing import Any
 
-import numba
-import numpy as np
 from numba import cuda
 from numba.core import types
-from numba.cuda import dispatcher as cuda_dispatcher
 from numba.cuda import extending
 
-from cubie.backend.base import (
-    NO_LIMITS,
-    Kernel,
-    KernelInputs,
-    KernelOutputs,
-    RegisterLimits,
-    RunMemory,
-)
-from cubie.backend.bundles import Memory
+from cubie.backend.base import NO_LIMITS, RegisterLimits, RunMemory
 from cubie.backend.compiled import CompiledBackend, emit_moved
-from cubie.backend.cuda import approximations
+from cubie.backend.cuda import approximations, warps
 from cubie.backend.cuda.foreign import CUDAForeignTarget
+from cubie.backend.cuda.kernel import CUDAKernel
 from cubie.backend.cuda.loops import counting, register_range
-from cubie.backend.cuda.resources import (
-    KernelResources,
-    assemble,
-    most_registers,
-    needing_the_toolkit,
-)
-from cubie.backend.cuda.types import flatten, register_types, shared_base
+from cubie.backend.cuda.types import register_types
+from cubie.backend.device.driver import DeviceFacts
+from cubie.backend.device.workspace import Workspaces, shared_workspaces
 from cubie.backend.foreign import ForeignTarget
 from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes.types import SHARED, Lanes
 from cubie.backend.machine import cuda_is_available
-from cubie.errors import InvalidOption, NoDevice
-from cubie.reals import as_int
-
-# Above this a kernel must ask for its dynamic shared memory explicitly.
-DEFAULT_DYNAMIC_SHARED_BYTES = 48 * 1024
+from cubie.errors import NoDevice
+from cubie_planner.gpu.cards import Target, card_named
+from cubie_planner.gpu.device import Device
 
 # Products of the step with weights that are kept for all elements of a sum. With more of them
 # there are fewer instructions, and registers run out: Tsit5 of 20, 40 states and fixed steps takes
 # 803, 1819 instructions and 212, 255 registers with up to six; 843, 1683 and 168, 255 with three;
 # 903, 1803 and 167, 255 with none.
 MOST_PRODUCTS = 3
-
-_pretending = threading.RLock()
-
-
-def _supported(given: Any) -> tuple[int, int]:
-    """Return a compute capability that the toolkit compiles for."""
-    from numba.cuda.cudadrv.nvrtc import get_supported_ccs
-
-    pair = tuple(map(as_int, given)) if isinstance(given, tuple | list) else ()
-    if len(pair) != 2 or not all(type(part) is int for part in pair):
-        raise InvalidOption("cc", given, advice="Give (major, minor), such as (9, 0).")
-    with needing_the_toolkit():
-        known = tuple(map(tuple, get_supported_ccs()))
-    if pair not in known:
-        advice = "Those are what the installed CUDA toolkit compiles for."
-        raise InvalidOption("cc", given, known, advice)
-    return pair
-
-
-@contextmanager
-def _pretended_device(capability: tuple[int, int]):
-    """Let numba-cuda compile where there is no GPU.
-
-    A device function that is not inlined asks for the current device only to
-    learn its compute capability; this answers in its place, to the calling thread alone:
-    others may compile for a device that is there.
-    """
-    own = threading.get_ident()
-    with _pretending:  # one at a time, so that each finds and puts back numba's own
-        original = cuda_dispatcher.get_current_device
-
-        def device():
-            if threading.get_ident() == own:
-                return SimpleNamespace(compute_capability=capability)
-            return original()
-
-        cuda_dispatcher.get_current_device = device
-        try:
-            yield
-        finally:
-            cuda_dispatcher.get_current_device = original
 
 
 def _first_argument(context, builder, signature, args):
@@ -105,32 +45,114 @@ class CUDABackend(CompiledBackend):
     """Compile with numba-cuda; every thread is one run."""
 
     name = "cuda"
+    has_own_memory = True
     shared_addrspace = SHARED
     runs_go_unjudged = True
 
-    def __init__(self, dtype, fastmath: bool):
+    def __init__(self, dtype, fastmath: bool, device: Target | None = None, refill: bool = False):
         super().__init__(dtype, fastmath)
+        self._named, self.refill = device, refill
         register_types()
         register_range()
 
     @property
+    def key(self) -> tuple:
+        return (*super().key, "refill") if self.refill else super().key
+
+    @property
+    def device_facts(self) -> DeviceFacts | None:
+        """What the GPU is that is there; None without one."""
+        if not cuda_is_available():
+            return None
+        from cubie.backend.cuda.driver import device_number, facts_of
+
+        return facts_of(device_number())
+
+    @property
+    def _target(self) -> Target | None:
+        """The GPU that is planned for: the one named, or the one that is there."""
+        if self._named is not None:
+            return self._named
+        facts = self.device_facts
+        if facts is None:
+            return None
+        card = card_named(facts.name)
+        known = card if card is not None and card.capability == facts.capability else None
+        return Target(Device.for_capability(facts.capability), known)
+
+    @property
     def compute_capability(self) -> tuple[int, int] | None:
-        """Of the present device; None where kernels are only compiled, for named devices."""
-        return cuda.get_current_device().compute_capability if cuda_is_available() else None
+        """Of the device named, or the one that is there; None where there is neither."""
+        target = self._target
+        return None if target is None else target.device.capability
+
+    @property
+    def card(self) -> str | None:
+        return None if self._target is None else self._target.card_name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return () if self._target is None else self._target.notes
 
     @property
     def max_shared_bytes(self) -> int | None:
-        """Shared memory a block may ask for on the present device; None without one."""
-        if not cuda_is_available():
-            return None
-        return cuda.get_current_device().MAX_SHARED_MEMORY_PER_BLOCK_OPTIN
+        """Shared memory a block may ask for there; None without a device."""
+        if self._named is not None:
+            return self._named.device.shared_per_block_optin
+        facts = self.device_facts
+        return None if facts is None else facts.max_shared_bytes
 
     @property
     def runs_at_once(self) -> int:
-        if not cuda_is_available():
-            return 1
-        device = cuda.get_current_device()
-        return device.MULTIPROCESSOR_COUNT * device.MAX_THREADS_PER_MULTI_PROCESSOR
+        facts = self.device_facts
+        return facts.multiprocessors * facts.threads_per_multiprocessor if facts else 1
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the device that kernels are planned for can be launched on."""
+        facts = self.device_facts
+        if facts is None or self._named is None:
+            return facts is not None
+        return facts.capability == self._named.device.capability
+
+    def workspaces(self) -> Workspaces:
+        """Return the workspaces of the device that kernels are launched on.
+
+        Raises
+        ------
+        NoDevice
+            If it is not there.
+        """
+        if not self.is_there:
+            raise NoDevice(self._what_is_there())
+        from cubie.backend.cuda.driver import CUDADriver, device_number
+
+        number = device_number()
+        return shared_workspaces(("cuda", number), lambda: CUDADriver(number))
+
+    def _what_is_there(self) -> str:
+        facts = self.device_facts
+        looked_at = (
+            "Planned and compiled for it can be here: `Solver(..., device=...)`, then `prepare`, "
+            "`plan`, `explain` and `resources`."
+        )
+        if facts is None:
+            told = "needs an NVIDIA GPU and its driver, and none was found"
+            if self._named is not None:
+                return (
+                    f"A solve on device={self._named.name!r} {told}. {looked_at} To solve, leave "
+                    "`device` out, or use NUMBA_ENABLE_CUDASIM=1 to simulate it."
+                )
+            return (
+                f"backend='cuda' {told}. Use backend='cpu' (or 'auto'), or NUMBA_ENABLE_CUDASIM=1 "
+                "to simulate one; `kernel.resources(cc)` compiles without a GPU."
+            )
+        assert self._named is not None
+        there = "{} (sm_{}{})".format(facts.name, *facts.capability)
+        return (
+            f"A solve on device={self._named.name!r} needs that GPU, and here is {there}. "
+            f"{looked_at} To solve, leave `device` out."
+        )
 
     @property
     def _intrinsic(self) -> Callable:
@@ -160,13 +182,29 @@ class CUDABackend(CompiledBackend):
     def hardware_exp2(self) -> Callable | None:
         return approximations.exp2_intrinsic() if self.fastmath else None
 
+    def queue_of(self) -> Callable:
+        """Return ``queue_of(run)``: what a thread is handed as its queue, beginning with a run."""
+        if self.refill:
+            return extending.intrinsic(warps.queue_of)
+
+        def itself(typingctx, run):
+            return types.int64(types.int64), _first_argument
+
+        return extending.intrinsic(itself)
+
     def first_runs(self) -> Callable:
+        if self.refill:
+            return extending.intrinsic(warps.first_run)
+
         def first(typingctx, queue):
             return Lanes(types.int64, 1)(types.int64), _first_argument
 
         return extending.intrinsic(first)
 
     def more_runs(self) -> Callable:
+        if self.refill:
+            return extending.intrinsic(warps.one_grid_further)
+
         def more(typingctx, queue, free, run, n_runs):
             lanes = Lanes(types.int64, 1)
 
@@ -178,6 +216,10 @@ class CUDABackend(CompiledBackend):
         return extending.intrinsic(more)
 
     def keep_going(self, together: bool = False) -> Callable:
+        if self.refill:
+            enough = 1 if together else warps.WORTH_REFILLING
+            return extending.intrinsic(warps.keep_going_until(enough))
+
         def going(typingctx, queue, active, beyond):
             return types.boolean(queue, active, beyond), _second_argument
 
@@ -194,105 +236,4 @@ class CUDABackend(CompiledBackend):
         digest: str,
         registers: RegisterLimits = NO_LIMITS,
     ) -> CUDAKernel:
-        return CUDAKernel(self, make_loop(), memory, registers)
-
-
-class CUDAKernel(Kernel):
-    """A kernel over runs; compiled for the present device, or for a named one without it."""
-
-    compiled_from_cache = False
-
-    def __init__(
-        self,
-        backend: CUDABackend,
-        loop: Callable,
-        memory: RunMemory,
-        registers: RegisterLimits = NO_LIMITS,
-    ):
-        self._memory, self._registers = memory, registers
-        self._dispatchers: dict[int | None, Any] = {}
-        self._fastmath = backend.fastmath
-        arena = backend.persistent_arena(memory.persistent_bytes)
-        base_of, flat = shared_base(memory.shared_stride), flatten()
-
-        def kernel(n_runs, inputs, outputs):
-            run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
-            if run < n_runs:
-                shared = base_of(cuda.threadIdx.x)
-                loop(Memory(shared, arena()), run, n_runs, flat(inputs), flat(outputs))
-
-        self._function = kernel
-
-    def _dispatcher(self, block_size: int) -> Any:
-        """Return the kernel for blocks of a size on the present device."""
-        capability = cuda.get_current_device().compute_capability
-        most = self._most_registers(capability, block_size)
-        if most not in self._dispatchers:
-            self._dispatchers[most] = cuda.jit(
-                self._function, fastmath=self._fastmath, cache=False, max_registers=most
-            )
-        return self._dispatchers[most]
-
-    def _most_registers(self, capability: tuple[int, int], block_size: int) -> int | None:
-        shared_bytes = self._memory.shared_stride * block_size
-        return most_registers(capability, block_size, shared_bytes, self._registers)
-
-    def resources(
-        self,
-        capability: tuple[int, int],
-        inputs: KernelInputs,
-        outputs: KernelOutputs,
-        block_size: int,
-    ) -> KernelResources:
-        """Compile for a compute capability, without a GPU, and read what it needs.
-
-        `inputs` and `outputs` only lend their types.
-
-        Raises
-        ------
-        InvalidOption
-            Where the toolkit does not compile for that capability.
-        """
-        capability = _supported(capability)
-        signature = (types.int64, numba.typeof(inputs), numba.typeof(outputs))
-        with needing_the_toolkit():
-            with _pretended_device(capability):
-                ptx, _ = cuda.compile_ptx(
-                    self._function, signature, cc=capability, fastmath=self._fastmath, abi="numba"
-                )
-            most = self._most_registers(capability, block_size)
-            return assemble(ptx, capability, self._memory.shared_stride * block_size, most)
-
-    def __call__(self, n_runs, inputs: KernelInputs, outputs: KernelOutputs, block_size: int):
-        if not cuda_is_available():
-            raise NoDevice(
-                "backend='cuda' needs an NVIDIA GPU and its driver, and none was found. Use "
-                "backend='cpu' (or 'auto'), or NUMBA_ENABLE_CUDASIM=1 to simulate one; "
-                "`kernel.resources(cc)` compiles without a GPU."
-            )
-        device_inputs = KernelInputs(*map(cuda.to_device, inputs))
-        device_outputs = KernelOutputs(*map(cuda.to_device, outputs))
-        shared_bytes = self._memory.shared_stride * block_size
-        arguments = (np.int64(n_runs), device_inputs, device_outputs)
-        blocks = -(-n_runs // block_size)
-        with needing_the_toolkit():
-            dispatcher = self._dispatcher(block_size)
-            if shared_bytes > DEFAULT_DYNAMIC_SHARED_BYTES:
-                _allow_shared(dispatcher, arguments, shared_bytes)
-            dispatcher[blocks, block_size, 0, shared_bytes](*arguments)
-        for on_device, on_host in zip(device_outputs, outputs, strict=True):
-            on_device.copy_to_host(on_host)
-
-    def free_bytes(self) -> int | None:
-        return cuda.current_context().get_memory_info().free if cuda_is_available() else None
-
-
-def _allow_shared(dispatcher, arguments, shared_bytes: int) -> None:
-    """Raise a kernel's limit of dynamic shared memory to what a launch asks for."""
-    from cuda.bindings import driver as bindings
-    from numba.cuda.cudadrv import driver
-
-    signature = tuple(numba.typeof(argument) for argument in arguments)
-    function = dispatcher.compile(signature)._codelibrary.get_cufunc()
-    attribute = bindings.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
-    driver.driver.cuKernelSetAttribute(attribute, shared_bytes, function.handle, function.device.id)
+        return CUDAKernel(self, make_loop, memory, digest, registers)

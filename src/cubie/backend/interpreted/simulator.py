@@ -1,34 +1,76 @@
 """Target ``cuda`` under NUMBA_ENABLE_CUDASIM=1: interpreted components, simulated launch.
 
 Only the kernel's shell uses what the simulator simulates: the grid, shared and
-local arrays. Components run as on the ``python`` target, poison included.
+local arrays. Components run as on the ``python`` target, poison included. Inputs and
+outputs lie in memory that pretends to be a device's: all of a launch but the driver is real.
 """
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import cuda
 
-from cubie.backend.base import (
-    NO_LIMITS,
-    Kernel,
-    KernelInputs,
-    KernelOutputs,
-    RegisterLimits,
-    RunMemory,
-)
+from cubie.backend.arrays import KernelInputs, KernelOutputs
+from cubie.backend.base import NO_LIMITS, Kernel, RegisterLimits, RunMemory
 from cubie.backend.bundles import Memory
+from cubie.backend.device.driver import Driver, Grid
+from cubie.backend.device.host import HostDriver, Reaching
+from cubie.backend.device.kernel import DeviceKernel
+from cubie.backend.device.workspace import Workspaces, shared_workspaces
 from cubie.backend.interpreted.python import POISON, PythonBackend, Space
+from cubie_planner.gpu.cards import Target
 
 
 class SimulatorBackend(PythonBackend):
-    """Run interpreted components in simulated threads and blocks."""
+    """Run interpreted components in simulated threads and blocks.
+
+    Parameters
+    ----------
+    dtype : float32 or float64
+    fastmath : bool
+    device : Target, optional
+        What is planned for; any device is simulated alike.
+    refill : bool
+        Whether a thread takes further runs.
+    """
 
     name = "simulator"
+    has_own_memory = True
     runs_go_unjudged = True
+
+    def __init__(self, dtype, fastmath: bool, device: Target | None = None, refill: bool = False):
+        super().__init__(dtype, fastmath)
+        self._device, self._refill = device, refill
+
+    @property
+    def compute_capability(self) -> tuple[int, int] | None:
+        return None if self._device is None else self._device.device.capability
+
+    @property
+    def card(self) -> str | None:
+        return None if self._device is None else self._device.card_name
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return () if self._device is None else self._device.notes
+
+    @property
+    def max_shared_bytes(self) -> int | None:
+        return None if self._device is None else self._device.device.shared_per_block_optin
+
+    @property
+    def key(self) -> tuple:
+        return (*super().key, self._refill)
+
+    def first_runs(self) -> Callable:
+        return _first
+
+    def more_runs(self) -> Callable:
+        return _one_grid_further if self._refill else super().more_runs()
 
     def kernel(
         self,
@@ -37,18 +79,26 @@ class SimulatorBackend(PythonBackend):
         digest: str,
         registers: RegisterLimits = NO_LIMITS,
     ) -> Kernel:
-        return SimulatorKernel(make_loop(), memory)
+        return SimulatorKernel(make_loop(), memory, self._refill)
 
 
-class SimulatorKernel(Kernel):
+def _first(queue):
+    return queue[0]
+
+
+def _one_grid_further(queue, free, run, n_runs):
+    return run + queue[1] if free else run
+
+
+class SimulatorKernel(DeviceKernel):
     """The CUDA kernel's shell: a thread a run, a slice of the block's shared memory each."""
 
     compiled_from_cache = False
     _device = threading.Lock()  # the simulator runs one kernel at a time
 
-    def __init__(self, loop: Callable, memory: RunMemory):
+    def __init__(self, loop: Callable, memory: RunMemory, refill: bool):
+        super().__init__(memory.shared_stride, refill)
         stride, persistent_bytes = memory.shared_stride, memory.persistent_bytes
-        self._stride = stride
         byte = np.dtype(np.uint8)
 
         def kernel(n_runs, inputs, outputs):
@@ -60,15 +110,25 @@ class SimulatorKernel(Kernel):
                 contents[:] = POISON
                 arena = cuda.local.array(max(1, persistent_bytes), byte)
                 arena[:] = POISON
+                queue = (run, cuda.gridDim.x * cuda.blockDim.x)
                 with np.errstate(all="ignore"):
-                    loop(Memory(Space(contents), Space(arena)), run, n_runs, inputs, outputs)
+                    loop(Memory(Space(contents), Space(arena)), queue, n_runs, inputs, outputs)
 
         self._kernel = cuda.jit(kernel)
 
-    def __call__(self, n_runs, inputs: KernelInputs, outputs: KernelOutputs, block_size: int):
-        blocks = -(-n_runs // block_size)
-        shared_bytes = self._stride * block_size
+    def workspaces(self) -> Workspaces:
+        return shared_workspaces("simulator", HostDriver)
+
+    def function(self, driver: Driver, shared_bytes: int) -> Any:
+        return self._launch
+
+    def _launch(self, grid: Grid, n_runs: int, arrays: list[np.ndarray]) -> None:
+        """Let simulated threads work on arrays of the host."""
+        n_inputs = len(KernelInputs._fields)
+        inputs = KernelInputs(*arrays[:n_inputs])
+        inputs = inputs._replace(parameters=Reaching(inputs.parameters))
+        outputs = KernelOutputs(*arrays[n_inputs:])
         # The simulator wraps arrays only as direct arguments; inside a tuple they
         # are the host's own, which its threads may read and write directly.
         with self._device:
-            self._kernel[blocks, block_size, 0, shared_bytes](n_runs, inputs, outputs)
+            self._kernel[grid.blocks, grid.threads, 0, grid.shared_bytes](n_runs, inputs, outputs)

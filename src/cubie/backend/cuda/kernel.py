@@ -1,0 +1,186 @@
+"""A CUDA kernel: compiled for the device it is launched on, or for a named one to look at."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numba
+from numba import cuda
+from numba.core import types
+
+from cubie.backend.arrays import KernelInputs, KernelOutputs, element_dtypes
+from cubie.backend.base import NO_LIMITS, RegisterLimits, RunMemory
+from cubie.backend.build_lock import building
+from cubie.backend.bundles import Memory
+from cubie.backend.cuda.code import KernelCode, find_or_make
+from cubie.backend.cuda.pretended import pretended_device, supported
+from cubie.backend.cuda.resources import (
+    KernelResources,
+    assemble,
+    most_registers,
+    needing_the_toolkit,
+)
+from cubie.backend.cuda.types import flatten, shared_base
+from cubie.backend.device.driver import Driver
+from cubie.backend.device.kernel import DeviceKernel
+from cubie.backend.device.workspace import Workspaces
+from cubie.errors import LaunchTooLarge
+
+MOST_LOCAL_BYTES = 512 * 1024  # CUDA Programming Guide, table of limits: local memory per thread
+
+
+class CUDAKernel(DeviceKernel):
+    """A kernel over runs.
+
+    Parameters
+    ----------
+    backend : CUDABackend
+    make_loop : callable
+        Builds the loop's device function; not called where the kernel is found on disk.
+    memory : RunMemory
+    digest : str
+        Of all that the kernel is made of.
+    registers : RegisterLimits
+        Of a thread.
+    """
+
+    def __init__(
+        self,
+        backend: Any,
+        make_loop: Callable[[], Callable],
+        memory: RunMemory,
+        digest: str,
+        registers: RegisterLimits = NO_LIMITS,
+    ):
+        super().__init__(memory.shared_stride, backend.refill)
+        self._backend, self._make_loop = backend, make_loop
+        self._memory, self._digest, self._registers = memory, digest, registers
+        self._codes: dict[tuple[int, int], KernelCode] = {}
+        self._loaded: dict[tuple[int, int], Any] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def compiled_from_cache(self) -> bool:
+        """Whether the code of the latest launch came from disk instead of the compiler."""
+        return bool(self._codes) and [*self._codes.values()][-1].from_cache
+
+    @cached_property
+    def _function(self) -> Callable:
+        backend, memory, loop = self._backend, self._memory, self._make_loop()
+        arena = backend.persistent_arena(memory.persistent_bytes)
+        base_of, flat = shared_base(memory.shared_stride), flatten()
+        queue_of = backend.queue_of()
+
+        def kernel(n_runs, inputs, outputs):
+            run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
+            if run < n_runs:
+                shared = base_of(cuda.threadIdx.x)
+                queue = queue_of(run)
+                loop(Memory(shared, arena()), queue, n_runs, flat(inputs), flat(outputs))
+
+        return kernel
+
+    def resources(
+        self,
+        capability: Any,
+        inputs: KernelInputs,
+        outputs: KernelOutputs,
+        block_size: int,
+    ) -> KernelResources:
+        """Compile for a compute capability, without a GPU, and read what it needs.
+
+        `inputs` and `outputs` only lend their types.
+
+        Raises
+        ------
+        InvalidOption
+            Where the toolkit does not compile for that capability.
+        LaunchTooLarge
+            Where a thread would need more memory than any device gives it.
+        """
+        capability = supported(capability)
+        signature = (types.int64, numba.typeof(inputs), numba.typeof(outputs))
+        return self._compiled(capability, signature, block_size)
+
+    def _compiled(
+        self, capability: tuple[int, int], signature: tuple, block_size: int
+    ) -> KernelResources:
+        self._require_local_memory()
+        with needing_the_toolkit():
+            with pretended_device(capability):
+                ptx, _ = cuda.compile_ptx(
+                    self._function,
+                    signature,
+                    cc=capability,
+                    fastmath=self._backend.fastmath,
+                    abi="numba",
+                )
+            shared_bytes = self._memory.shared_stride * block_size
+            most = most_registers(capability, block_size, shared_bytes, self._registers)
+            return assemble(ptx, capability, shared_bytes, most)
+
+    def _require_local_memory(self) -> None:
+        """Refuse a kernel that no device could launch, before minutes of compilation."""
+        needed = self._memory.local_bytes + self._memory.persistent_bytes
+        if needed > MOST_LOCAL_BYTES:
+            raise LaunchTooLarge(
+                f"A run keeps {needed:,} B in local memory, and a thread of any NVIDIA GPU has at "
+                f"most {MOST_LOCAL_BYTES:,} B. `solver.explain()` says what the peak is made of. "
+                "Use dtype='float32', a method with fewer stages, an iterative `linear_solver` "
+                "('bicgstab') instead of stored factors, or backend='cpu'."
+            )
+
+    def expect(self, n_runs: int) -> None:
+        """Load the code, compiled if need be, so that no clock of a solve times that."""
+        if self._backend.is_there:
+            self._code_for(self.workspaces().driver.facts.capability)
+
+    def workspaces(self) -> Workspaces:
+        return self._backend.workspaces()
+
+    def release(self) -> None:
+        if self._backend.is_there:
+            super().release()
+
+    def function(self, driver: Driver, shared_bytes: int) -> Any:
+        key = (driver.facts.number, shared_bytes)
+        found = self._loaded.get(key)
+        if found is None:
+            code = self._code_for(driver.facts.capability)
+            with self._lock:
+                found = self._loaded.get(key)
+                if found is None:
+                    found = driver.load(code.image, code.name, shared_bytes)
+                    self._loaded[key] = found
+        return found
+
+    def _code_for(self, capability: tuple[int, int]) -> KernelCode:
+        found = self._codes.get(capability)
+        if found is None:
+            self._require_local_memory()
+            with building():
+                block_size = self._registers.block_size
+                shared_bytes = self._memory.shared_stride * block_size
+                most = most_registers(capability, block_size, shared_bytes, self._registers)
+                found = find_or_make(
+                    f"{self._digest} {most}",
+                    capability,
+                    lambda: self._compiled(capability, self._signature, block_size),
+                )
+            self._codes[capability] = found
+        return found
+
+    @property
+    def _signature(self) -> tuple:
+        """The types that the kernel takes: records of one-dimensional arrays."""
+        dtype = self._backend.dtype
+        return types.int64, *(
+            types.NamedTuple(
+                [types.Array(numba.from_dtype(kind), 1, "C") for kind in dtypes.values()], record
+            )
+            for record in (KernelInputs, KernelOutputs)
+            for dtypes in (element_dtypes(record, dtype),)
+        )

@@ -1,0 +1,1 @@
+"""A device with memory of its own: what targets that launch on one have in common."""
