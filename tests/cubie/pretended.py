@@ -188,7 +188,7 @@ class _Pretending:
         facts = self.workspaces.driver.facts
         return facts.multiprocessors * facts.threads_per_multiprocessor
 
-    def kernel(self, make_loop, memory, digest):
+    def kernel(self, make_loop, memory, digest, registers=None):
         kernel = super().kernel(make_loop, memory, digest)
         return PretendedKernel(kernel, self.workspaces, isinstance(self, PythonBackend))
 

@@ -62,7 +62,7 @@ class LeavingBackend(PythonBackend):
 
         return going
 
-    def kernel(self, make_loop, memory, digest):
+    def kernel(self, make_loop, memory, digest, registers=None):
         return LeavingKernel(make_loop(), memory)
 
 

@@ -14,6 +14,13 @@ from typing import Any, ClassVar, NamedTuple
 
 from attrs import frozen
 
+from cubie.algorithms.reading import (
+    ReadingFunctions,
+    nothing_added,
+    power_of_derivatives,
+    power_of_increments,
+    value_of_polynomial,
+)
 from cubie.backend import in_turn, rounded_sum
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.systems.component import SystemComponent
@@ -78,23 +85,6 @@ class Inside(NamedTuple):
 
     value: list[tuple[int, float]]
     slope: list[tuple[int, float]]
-
-
-@frozen
-class ReadingFunctions:
-    """Device functions that read the solution off a step.
-
-    Attributes
-    ----------
-    prepare : callable
-        ``prepare(memory, t, h, state, given, scratch, coefficients)``: writes coefficients, from
-        which all values follow. Other arguments are those of the step, and `scratch` (n,).
-    value : callable
-        ``value(memory, h, theta, state, coefficients, i)``: state i at the part theta of the step.
-    """
-
-    prepare: Callable
-    value: Callable
 
 
 class StepAlgorithm(CUDAFactory):
@@ -285,14 +275,14 @@ class StepAlgorithm(CUDAFactory):
         ``theta**(1 + k)``, of state i, are in place ``first + k * n + i``.
         """
         prepare = self._build_polynomial(context, first)
-        value = _value_of_polynomial(self.n_states, self.n_coefficients, first)
+        value = value_of_polynomial(self.n_states, self.n_coefficients, first)
         return ReadingFunctions(prepare, context.backend.device(value))
 
     def _build_polynomial(self, context: BuildContext, first: int) -> Callable:
         name, derivatives = self.stages_in
         allocate, rows = context.allocator(name), self.tableau.dense.interpolant.weights
         add_stages = self._build_added_stages(context)
-        make = _power_of_derivatives if derivatives else _power_of_increments
+        make = power_of_derivatives if derivatives else power_of_increments
         parts = []
         for k in range(self.n_coefficients):
             terms = self._stage_terms([row[k] for row in rows])
@@ -309,41 +299,8 @@ class StepAlgorithm(CUDAFactory):
 
     def _build_added_stages(self, context: BuildContext) -> Callable:
         """Return ``add(t, h, state, given, scratch, stages)``: stages for points inside alone."""
-        return context.backend.device(_nothing_added)
+        return context.backend.device(nothing_added)
 
     @abstractmethod
     def _compose(self) -> None:
         """Count the work of a step, add the components it calls, and register its buffers."""
-
-
-def _nothing_added(t, h, state, given, scratch, stages):
-    pass
-
-
-def _value_of_polynomial(n: int, degree: int, first: int) -> Callable:
-    last = degree - 1
-
-    def value(memory, h, theta, state, coefficients, i):
-        total = coefficients[first + last * n + i]
-        for k in range(last):
-            total = total * theta + coefficients[first + (last - 1 - k) * n + i]
-        # Rounded as a sum of its own: two ways to add it up would be two values.
-        return rounded_sum(state[i], theta * total)
-
-    return value
-
-
-def _power_of_derivatives(total: Callable, at: int, n: int) -> Callable:
-    def power(stages, h, coefficients):
-        for i in range(n):
-            coefficients[at + i] = h * total(stages, i)
-
-    return power
-
-
-def _power_of_increments(total: Callable, at: int, n: int) -> Callable:
-    def power(stages, h, coefficients):
-        for i in range(n):
-            coefficients[at + i] = total(stages, i)
-
-    return power

@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 from attrs import frozen
 
-from cubie.algorithms.contract import ReadingFunctions, StepFunctions
+from cubie.algorithms.contract import StepFunctions
 from cubie.algorithms.difference_polynomial import Allocators, build_inside_of
 from cubie.algorithms.differences import build_extend, build_lookup, build_rescale, build_shift
 from cubie.algorithms.implicit import ImplicitStep, build_failure
@@ -34,6 +34,7 @@ from cubie.algorithms.order_choice import (
     build_is_due,
     build_neighbours,
 )
+from cubie.algorithms.reading import ReadingFunctions
 from cubie.backend import absolute, any_lane, select
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks, Matrix

@@ -18,13 +18,9 @@ from collections.abc import Callable
 import numpy as np
 from attrs import field, frozen
 
-from cubie.algorithms.contract import (
-    Proposed,
-    ReadingFunctions,
-    StepAlgorithm,
-    StepFunctions,
-)
+from cubie.algorithms.contract import Proposed, StepAlgorithm, StepFunctions
 from cubie.algorithms.erk import ERKStep
+from cubie.algorithms.reading import ReadingFunctions, of_either
 from cubie.algorithms.rosenbrock import RosenbrockStep
 from cubie.backend import absolute, any_lane, is_finite, select, square_root
 from cubie.controllers.adaptive import within
@@ -198,22 +194,12 @@ class SwitchingStep(StepAlgorithm):
             own = part.own_context(context.within(part.name))
             made.append(part.build_reading(own, first))
             first += part.n_coefficients * self.n_states
-        (prepare_nonstiff, nonstiff), (prepare_stiff, stiff) = (
-            (one.prepare, one.value) for one in made
-        )
-        alloc_switch, zero = context.allocator("switch"), context.backend.constant(0.0)
+        switch, zero = context.allocator("switch"), context.backend.constant(0.0)
 
-        def prepare(memory, t, h, state, given, scratch, coefficients):
-            prepare_nonstiff(memory, t, h, state, given, scratch, coefficients)
-            prepare_stiff(memory, t, h, state, given, scratch, coefficients)
+        def is_stiff(memory):
+            return switch(memory, None)[STIFF] > zero
 
-        def value(memory, h, theta, state, coefficients, i):
-            is_stiff = alloc_switch(memory, None)[STIFF] > zero
-            of_nonstiff = nonstiff(memory, h, theta, state, coefficients, i)
-            of_stiff = stiff(memory, h, theta, state, coefficients, i)
-            return select(is_stiff, of_stiff, of_nonstiff)
-
-        return ReadingFunctions(context.backend.device(prepare), context.backend.device(value))
+        return of_either(context.backend, context.backend.device(is_stiff), *made)
 
     def build(self, context: BuildContext) -> StepFunctions:
         device = context.backend.device
