@@ -85,7 +85,8 @@ def solve_ivp(
         Shared memory a block may use, "48k" or "sm_90"; by default the device's
         limit, and none where there is no device.
     block_size : int, optional
-        Runs (threads) per block; 64 by default.
+        Runs (threads) per block; 64 by default. How many registers a thread has on a GPU:
+        ``max_registers`` and ``min_blocks`` among the options.
     backend : {"auto", "cuda", "cpu", "python"}
         "auto" is cuda where there is a GPU, or one is named by `device`, else cpu.
     device : str or (int, int), optional
@@ -110,10 +111,12 @@ def solve_ivp(
         (``jac(t, y, *args)`` or a constant matrix, dense or sparse, used where `fun` cannot
         be traced), ``mass_matrix`` (M of M y' = f, for implicit methods), ``breakpoints``
         (times that no step crosses, of all runs, or with a row for each), ``lanes`` (runs per
-        SIMD group on the CPU), options of the components (``safety``, ``kp``, ...; of implicit
-        methods ``linear_solver`` ("lu", "minimal_residual", "steepest_descent", "bicgstab"),
-        ``newton_tolerance``, ``max_newton_iterations``, ``krylov_tolerance``,
-        ``preconditioner``, ...) and
+        SIMD group on the CPU), ``max_registers`` (of a thread on a GPU, 24 to 255),
+        ``min_blocks`` (that are to be resident on a multiprocessor: a thread gets no more
+        registers than leave room for them), options of the components (``safety``, ``kp``,
+        ...; of implicit methods ``linear_solver`` ("lu", "minimal_residual",
+        "steepest_descent", "bicgstab"), ``newton_tolerance``, ``max_newton_iterations``,
+        ``krylov_tolerance``, ``preconditioner``, ...) and
         ``{buffer}_location`` for every buffer.
 
     Returns

@@ -15,7 +15,12 @@ from cubie import checks
 from cubie.backend import Backend, make_backend
 from cubie.errors import InvalidOption, InvalidProblem
 from cubie.integrator import RunSettings
-from cubie.launch.kernel import DEFAULT_BLOCK_SIZE, BatchSolverConfig
+from cubie.launch.kernel import (
+    DEFAULT_BLOCK_SIZE,
+    MAX_BLOCKS,
+    REGISTERS,
+    BatchSolverConfig,
+)
 from cubie.launch.summaries import Window
 from cubie.reals import is_flag
 from cubie.run.saving import Choice, SaveMode
@@ -46,6 +51,15 @@ def _target(given: Any) -> Target:
         raise InvalidOption("device", given, advice=str(error)) from error
 
 
+def _within(name: str, given: Any, least: int, most: int) -> int | None:
+    if given is None:
+        return None
+    number = checks.count(name, given)
+    if not least <= number <= most:
+        raise InvalidOption(name, number, advice=f"Give a number from {least} to {most}.")
+    return number
+
+
 @frozen
 class SolverSettings:
     """Everything about a solve that no component of the integrator owns.
@@ -63,6 +77,8 @@ class SolverSettings:
     locations: Any = "auto"
     max_shared: int | str | None = None
     block_size: int | None = None
+    max_registers: int | None = None
+    min_blocks: int | None = None
     backend: str = "auto"
     device: Target | None = field(default=None, converter=optional(_target))
     dtype: Any = None
@@ -234,6 +250,8 @@ class SolverSettings:
             block_size=self._checked_block_size(),
             compute_capability=backend.compute_capability,
             card=backend.card,
+            max_registers=_within("max_registers", self.max_registers, *REGISTERS),
+            min_blocks=_within("min_blocks", self.min_blocks, 1, MAX_BLOCKS),
         )
 
     def _checked_block_size(self) -> int:

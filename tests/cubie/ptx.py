@@ -83,6 +83,10 @@ def find_nvdisasm() -> str | None:
 
 def sass(cubin: bytes) -> list[str]:
     """Return the instructions of assembled code, without addresses."""
+    return _INSTRUCTION.findall(_disassembled(cubin))
+
+
+def _disassembled(cubin: bytes) -> str:
     tool = find_nvdisasm()
     if tool is None:
         raise RuntimeError("nvdisasm is not installed: pip install nvidia-cuda-nvdisasm")
@@ -90,11 +94,33 @@ def sass(cubin: bytes) -> list[str]:
         file.write(cubin)
         file.flush()
         command = [tool, "-c", "-ndf", file.name]
-        text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return _INSTRUCTION.findall(text)
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
 def opcodes(instructions: list[str]) -> Counter[str]:
     """Count instructions by opcode, without predicate and modifiers."""
     bare = (re.sub(r"^@!?U?P\w+\s+", "", line) for line in instructions)
     return Counter(line.split()[0].split(".")[0] for line in bare)
+
+
+_LABEL = re.compile(r"^(\.L_x_\d+):")
+
+
+def straight_loops(cubin: bytes) -> list[list[str]]:
+    """Return the instructions of every loop without branches inside it: of one round."""
+    text = _disassembled(cubin)
+    loops, label, body = [], None, []
+    for line in text.splitlines():
+        found = _LABEL.match(line.strip())
+        if found:
+            label, body = found[1], []
+            continue
+        instruction = _INSTRUCTION.search(line)
+        if instruction is None:
+            continue
+        body.append(instruction[1])
+        if "BRA" in instruction[1]:
+            if label is not None and f"({label})" in instruction[1]:
+                loops.append(body)
+            label, body = None, []
+    return loops

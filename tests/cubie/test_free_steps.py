@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from cubie import RunStatus, Solver
+from cubie.backend import make_backend
+from cubie.backend.interpreted.python import PythonBackend
 from cubie.run.free_steps import takes_free_steps
 
 RATES = np.linspace(-3.0, 6.0, 37)  # the steeper ones reach infinity, at different steps
@@ -26,6 +28,11 @@ def fun(t, y, rate):
 def solver_of(lanes, dtype="float64", method="rk4"):
     """One solver for each width and dtype: kernels are compiled once."""
     return Solver(fun, backend="cpu", method=method, dtype=dtype, lanes=lanes, fastmath=False)
+
+
+def backend_of(lanes, dtype="float64"):
+    """Return the target of `solver_of`."""
+    return make_backend("cpu", dtype, False, lanes)
 
 
 def solve(lanes, rates=RATES, dtype="float64", span=SPAN, **changes):
@@ -51,7 +58,9 @@ def test_runs_that_blow_up_end_at_the_same_step(dtype):
     assert np.ptp(reference.n_steps[failed]) > 20
     assert np.all(reference.status[~failed] == RunStatus.SUCCESS)
     result = solve(LANES, dtype=dtype)
-    assert takes_free_steps(solver_of(LANES, dtype).kernel.integrator.loop, LANES)
+    assert takes_free_steps(
+        solver_of(LANES, dtype).kernel.integrator.loop, backend_of(LANES, dtype)
+    )
     assert np.all(np.isfinite(result.y))
     assert_same_bits(result, reference)
 
@@ -121,5 +130,55 @@ def test_who_takes_free_steps(method):
     solver = solver_of(LANES, method=method)
     solver.prepare([1.0, 0.5], (RATES,), step_controller="fixed")
     loop = solver.kernel.integrator.loop
-    assert takes_free_steps(loop, LANES) == (method == "euler")
-    assert not takes_free_steps(loop, 1)
+    assert takes_free_steps(loop, backend_of(LANES)) == (method == "euler")
+    assert not takes_free_steps(loop, backend_of(1))
+    assert takes_free_steps(loop, make_backend("cuda", np.float64, False))
+
+
+FEW_RATES = RATES[[0, 12, 24, 30, 36]]
+
+
+def solve_alone(method, **changes):
+    """Solve run by run, interpreted; solvers are not shared: how they step is decided once."""
+    options = {"first_step": 0.0199, "step_controller": "fixed", "save": "final"} | changes
+    if "t_eval" in changes:
+        del options["save"]
+    solver = Solver(fun, backend="python", method=method, dtype="float64")
+    return solver.solve(SPAN, [1.0, 0.5], args=(FEW_RATES,), **options)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"t_eval": [0.3, 0.305, 1.75]}, {"max_steps": 70}], ids=str
+)
+@pytest.mark.parametrize("method", ["rk4", "tsit5"])
+def test_single_runs_that_go_unjudged(method, changes, monkeypatch):
+    """On a GPU single runs do, too: here the interpreter does what a thread does."""
+    reference = solve_alone(method, **changes)
+    monkeypatch.setattr(PythonBackend, "runs_go_unjudged", True)
+    result = solve_alone(method, **changes)
+    assert not np.all(result.success)
+    for name in OUTPUTS:
+        found, expected = getattr(result, name), getattr(reference, name)
+        if method == "rk4" or name != "y":
+            np.testing.assert_array_equal(found, expected, err_msg=name)
+        # What is carried from step to step is made anew where steps are undone.
+        np.testing.assert_allclose(found, expected, rtol=1e-9, err_msg=name)
+
+
+def test_single_runs_go_unjudged_only_where_nothing_is_told_of_a_step(monkeypatch):
+    """Not where steps are chosen, saved or summarised, and not of methods that may fail."""
+    cuda = make_backend("cuda", np.float64, False)
+
+    def takes(method="tsit5", **options):
+        solver = Solver(fun, backend="cpu", method=method)
+        choice = {"step_controller": "fixed", "first_step": 0.1, "save": "final"} | options
+        solver.prepare([1.0, 0.5], (RATES,), **choice)
+        return takes_free_steps(solver.kernel.integrator.loop, cuda)
+
+    assert takes()
+    assert takes("euler")
+    assert not takes(step_controller="i", first_step=None)
+    assert not takes(save="steps")
+    assert not takes(summaries={"y0": "max"})
+    assert not takes("kvaerno3")
+    assert not takes("rodas5p")

@@ -41,7 +41,7 @@ class LeavingKernel(PythonKernel):
 class LeavingBackend(PythonBackend):
     """Threads go on for a step, and then as long as chance wills."""
 
-    left = 0
+    left, runs_go_unjudged = 0, True
 
     def first_runs(self):
         return lambda thread: thread.run
@@ -62,7 +62,7 @@ class LeavingBackend(PythonBackend):
 
         return going
 
-    def kernel(self, make_loop, memory, digest):
+    def kernel(self, make_loop, memory, digest, *registers):
         return LeavingKernel(make_loop(), memory)
 
 

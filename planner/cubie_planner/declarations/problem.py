@@ -52,6 +52,9 @@ class Limits:
     card : str or None
         A card of that capability, by its listed name: the cost rule then takes its clock, caches
         and bandwidth instead of those of the usual card.
+    max_registers : int or None
+        Registers that a thread is compiled for at most; None for as many as a block of this size
+        leaves. Read by the cost rule only, too.
     pad_banks : bool
         Pad the slice of a run to an odd number of words, so that the same element
         of neighbouring runs lies in different banks.
@@ -64,6 +67,7 @@ class Limits:
     compute_capability: tuple[int, int] | None = None
     pad_banks: bool = True
     card: str | None = None
+    max_registers: int | None = None
 
     def __attrs_post_init__(self) -> None:
         limit = self.max_shared_bytes
@@ -78,6 +82,11 @@ class Limits:
             )
         if not isinstance(self.pad_banks, bool):
             raise ProblemError(f"pad_banks must be True or False, got {self.pad_banks!r}")
+        most = self.max_registers
+        if most is not None and (not is_integer(most) or most < 1):
+            raise ProblemError(
+                f"max_registers must be a positive integer, or None for no limit; got {most!r}"
+            )
         given = self.compute_capability
         if given is not None:
             pair = tuple(given) if isinstance(given, tuple | list) else ()
@@ -236,6 +245,8 @@ def problem_to_dict(problem: Problem) -> dict[str, Any]:
             "pad_banks": limits.pad_banks,
             # Digests of plans that were made without a card stay what they were.
             **({} if limits.card is None else {"card": limits.card}),
+            # Problems without this limit are those of before there was one.
+            **({} if limits.max_registers is None else {"max_registers": limits.max_registers}),
         },
         "policy": policy
         if isinstance(policy, str)

@@ -104,15 +104,18 @@ class CostModel:
         text = json.dumps(asdict(self), indent=1) + "\n"
         Path(path).write_text(text, encoding="utf-8", newline="\n")
 
-    def registers(self, device: Device, block_size: int, live_words: int) -> RegisterUse:
+    def registers(
+        self, device: Device, block_size: int, live_words: int, most: int | None = None
+    ) -> RegisterUse:
         """What the compiler makes of local arrays of which `live_words` live at once.
 
         `block_size` threads must fit into the registers of a block, which bounds the
-        registers of one of them.
+        registers of one of them, as `most` does.
         """
         c = self.constants
         demand = c.registers_base + c.registers_per_word * live_words
         limit = register_limit(device, block_size)
+        limit = limit if most is None else min(limit, most)
         missing = max(0.0, demand - limit)
         in_frame = demand > c.frame_demand
         used = limit if missing or in_frame else math.ceil(demand)
@@ -133,7 +136,8 @@ class CostModel:
         """Register use of a kernel with all these buffers, wherever they lie."""
         promotable = [b for b in problem.buffers if b.name not in dynamic]
         size = problem.limits.block_size if block_size is None else block_size
-        return self.registers(device, size, live_words(promotable))
+        most = problem.limits.max_registers
+        return self.registers(device, size, live_words(promotable), most)
 
     def residency(
         self, device: Device, runs: int, warps: int, stack_bytes: int, shared_per_sm: int

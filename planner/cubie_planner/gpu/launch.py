@@ -170,3 +170,11 @@ def register_limit(device: Device, block_size: int) -> int:
     warps = round_up(-(-block_size // device.warp_size), device.warp_granularity)
     fits = device.registers_per_block // (warps * device.warp_size)
     return min(device.registers_per_thread, fits // REGISTER_STEP * REGISTER_STEP)
+
+
+def registers_for_blocks(device: Device, block_size: int, n_blocks: int) -> int:
+    """Most registers a thread may use so that so many blocks are resident; 0 where none is."""
+    for registers in range(register_limit(device, block_size), 0, -REGISTER_STEP):
+        if occupancy(device, block_size, registers).blocks_per_sm >= n_blocks:
+            return registers
+    return 0

@@ -56,7 +56,14 @@ def problem_from_dict(data: Mapping[str, Any]) -> Problem:
     expect_fields(
         limits,
         "limits",
-        optional={"max_shared_bytes", "block_size", "compute_capability", "pad_banks", "card"},
+        optional={
+            "max_shared_bytes",
+            "block_size",
+            "compute_capability",
+            "pad_banks",
+            "max_registers",
+            "card",
+        },
     )
     buffers = []
     for index, item in enumerate(expect_list(data["buffers"], "buffers")):

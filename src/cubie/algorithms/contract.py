@@ -159,6 +159,14 @@ class StepAlgorithm(CUDAFactory):
         """
         return False
 
+    @classmethod
+    def always_succeeds(cls, tableau: Any) -> bool:
+        """Tell whether steps of a tableau cannot fail.
+
+        What they carry over to the next one is made by `commit`, and again by `start`.
+        """
+        return cls.is_memoryless(tableau)
+
     @property
     def restores(self) -> bool:
         """Whether states may jump behind a break, and are made consistent there."""

@@ -16,7 +16,7 @@ from cubie.algorithms.contract import StepFunctions
 from cubie.algorithms.implicit import ImplicitStep, build_failure
 from cubie.algorithms.stage_equation import StageEquation, checked_gamma, needs_filter, then
 from cubie.algorithms.stage_slots import build_start, slot_terms, stage_slots
-from cubie.backend import select
+from cubie.backend import quotient, select
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks, Matrix
 from cubie.solvers.newton_contract import NewtonFunctions, Stage
@@ -186,7 +186,7 @@ class DIRKStep(ImplicitStep):
         failure = build_failure(backend, self.persists)
 
         def step(memory, launch, t, h, state, parameters, proposed):
-            matrix = Matrix(t, one / (h * gamma), state, parameters)
+            matrix = Matrix(t, quotient(one, h * gamma), state, parameters)
             stage_rhs, accumulator = alloc_rhs(memory, None), alloc_sum(memory, None)
             enter_prepare(memory)
             regular = prepare(memory, launch, matrix)

@@ -44,6 +44,10 @@ class ERKStep(StepAlgorithm):
     def is_memoryless(cls, tableau: ERKTableau) -> bool:
         return not tableau.fsal
 
+    @classmethod
+    def always_succeeds(cls, tableau: ERKTableau) -> bool:
+        return True
+
     def _compose(self) -> None:
         tableau = self.tableau
         estimates = (tableau.error_weights, tableau.error_weights_low)
@@ -180,17 +184,29 @@ class ERKStep(StepAlgorithm):
 
         return backend.device(recall)
 
-    def _build_stage(self, backend: Backend, rhs: Callable, stage: _Stage) -> Callable:
-        """Form a stage's argument and evaluate the right-hand side there."""
+    def _build_stage(
+        self, backend: Backend, rhs: Callable, stage: _Stage, is_solution: bool = False
+    ) -> Callable:
+        """Form a stage's argument and evaluate the right-hand side there.
+
+        The argument may be the proposed state, which is carried on.
+        """
         n, c, offset = self.n_states, backend.constant(stage.c), stage.slot * self.n_states
-        total = backend.weighted_sum(self._terms(stage.weights))
+        terms = self._terms(stage.weights)
+        total = backend.weighted_sum(terms)
+        moved = None if is_solution else backend.moved_along(terms, n)
 
         def evaluate(t, h, state, parameters, argument, stage_rhs):
             for i in range(n):
                 argument[i] = state[i] + h * total(stage_rhs, i)
             rhs(t + c * h, argument, parameters, stage_rhs, offset)
 
-        return backend.device(evaluate)
+        def evaluate_moved(t, h, state, parameters, argument, stage_rhs):
+            for i in range(n):
+                argument[i] = moved(state, h, stage_rhs, i)  # pyright: ignore[reportOptionalCall]
+            rhs(t + c * h, argument, parameters, stage_rhs, offset)
+
+        return backend.device(evaluate if moved is None else evaluate_moved)
 
     def _build_chain(self, backend: Backend, rhs: Callable, stages: list[_Stage]) -> Callable:
         """Compose stages into one function that runs them in order."""
@@ -199,7 +215,7 @@ class ERKStep(StepAlgorithm):
     def _build_solution(self, backend: Backend, rhs: Callable, stages: list[_Stage]) -> Callable:
         """Write the proposed state: with FSAL it is the last stage's argument."""
         if self.tableau.fsal:
-            return self._build_stage(backend, rhs, stages[-1])
+            return self._build_stage(backend, rhs, stages[-1], is_solution=True)
         n, total = self.n_states, backend.weighted_sum(self._terms(self.tableau.b))
 
         def solve(t, h, state, parameters, proposed_state, stage_rhs):

@@ -16,7 +16,7 @@ from cubie.algorithms.coupled_stages import (
     build_extrapolate,
 )
 from cubie.algorithms.implicit import ImplicitStep, build_failure
-from cubie.backend import select
+from cubie.backend import quotient, select
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks, Matrix
 from cubie.solvers.newton_contract import Stage
@@ -143,7 +143,7 @@ class FIRKStep(ImplicitStep):
         alloc_stack = context.allocator("stage_driver_stack")
 
         def step(memory, launch, t, h, state, parameters, proposed):
-            shift = one / h
+            shift = quotient(one, h)
             matrix = Matrix(t, shift, state, parameters)
             increment = alloc_increment(memory, None)
             enter_prepare(memory)

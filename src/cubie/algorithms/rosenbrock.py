@@ -11,7 +11,7 @@ from attrs import frozen
 from cubie.algorithms.contract import StepFunctions
 from cubie.algorithms.implicit import ImplicitStep, build_failure
 from cubie.algorithms.stage_slots import slot_terms
-from cubie.backend import select
+from cubie.backend import quotient, select
 from cubie.factory import BuildContext
 from cubie.solvers import Blocks, restoring
 from cubie.solvers.contract import Matrix
@@ -166,7 +166,7 @@ class RosenbrockStep(ImplicitStep):
 
         def step(memory, launch, t, h, state, parameters, proposed):
             slopes = alloc_slopes(memory, None)
-            matrix = Matrix(t, one / (h * gamma), state, parameters)
+            matrix = Matrix(t, quotient(one, h * gamma), state, parameters)
             regular = prepare(memory, launch, matrix, h, slopes)
             store = alloc_store(memory, None)
             solved, taken = stages(memory, launch, matrix, h, slopes, store)

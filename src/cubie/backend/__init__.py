@@ -1,7 +1,7 @@
 """Compilation targets behind one interface; the only package that knows which one is in use."""
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs, OutputBlock, OutputLayout
-from cubie.backend.base import SOURCE, Backend, Kernel, RunMemory
+from cubie.backend.base import SOURCE, Backend, Kernel, RegisterLimits, RunMemory
 from cubie.backend.build_lock import building, tracing
 from cubie.backend.bundles import Given, Launch, Memory
 from cubie.backend.composition import in_turn
@@ -21,14 +21,17 @@ from cubie.backend.primitives import (
     floor,
     gather,
     is_finite,
+    larger,
     load_run,
     maximum,
     minimum,
     power_of_two,
+    quotient,
     rounded_difference,
     rounded_sum,
     select,
     significand_of,
+    smaller,
     square_root,
     store_run,
 )
@@ -55,6 +58,7 @@ __all__ = [
     "OutputLayout",
     "ParametersOnDevice",
     "Portions",
+    "RegisterLimits",
     "RunMemory",
     "Spent",
     "StatesOnDevice",
@@ -72,18 +76,21 @@ __all__ = [
     "is_finite",
     "is_on_device",
     "is_small_batch",
+    "larger",
     "load_run",
     "make_backend",
     "maximum",
     "minimum",
     "package_digest",
     "power_of_two",
+    "quotient",
     "read_on_device",
     "rounded_difference",
     "rounded_sum",
     "select",
     "shared_function",
     "significand_of",
+    "smaller",
     "square_root",
     "store_run",
     "tracing",

@@ -37,15 +37,11 @@ class Parts:
     of : callable
         ``of(value, part)``: the part of a buffer, or of a run's base, as functions compiled for
         `Backend.part_backend` take it.
-    keep : callable
-        ``keep(value)``: a copy of a buffer, or a buffer of one element that holds lanes, in the
-        frame of the calling function.
     """
 
     count: Callable
     following: Callable
     of: Callable
-    keep: Callable
 
 
 def _never(queue):
@@ -61,6 +57,30 @@ class RunMemory:
     local_bytes: int = field(default=0, validator=instance_of(int))
 
 
+def _optional_count(instance, attribute, value) -> None:
+    if value is not None and (type(value) is not int or value < 1):
+        raise ValueError(f"{attribute.name} must be a positive int or None, got {value!r}")
+
+
+@frozen
+class RegisterLimits:
+    """How many registers a GPU's compiler may give a thread, beside what a block can have.
+
+    Attributes
+    ----------
+    max_registers : int or None
+        At most so many.
+    min_blocks : int or None
+        So few that as many blocks are resident on a multiprocessor.
+    """
+
+    max_registers: int | None = field(default=None, validator=_optional_count)
+    min_blocks: int | None = field(default=None, validator=_optional_count)
+
+
+NO_LIMITS = RegisterLimits()
+
+
 class Backend(ABC):
     """One target: how component functions are compiled, allocated for and launched."""
 
@@ -68,6 +88,8 @@ class Backend(ABC):
     width: int = 1  # runs per group, in lockstep
     watches_phases: bool = False  # whether `phase` does anything
     has_own_memory: bool = False  # whether kernels work in memory that is not the host's
+    # Whether single runs, too, take fixed steps without a look at each: `cubie.run.free_steps`.
+    runs_go_unjudged: bool = False
 
     def __init__(self, dtype, fastmath: bool):
         self.dtype = np.dtype(dtype)
@@ -160,6 +182,26 @@ class Backend(ABC):
         `terms` are (offset, weight) pairs, added in their order; none gives zero.
         """
 
+    def moved_along(self, terms: Sequence[tuple[int, float]], n: int) -> Callable | None:
+        """Return ``moved(base, h, buffer, i)``: ``base[i]`` and h times the `weighted_sum`.
+
+        For `n` elements, where products of h with each weight are cheaper than one with each
+        sum; else None. The terms are added to ``base[i]`` one by one, which rounds as often: it
+        is not for what is carried from step to step.
+        """
+        return None
+
+    def hardware_log2(self) -> Callable | None:
+        """Return ``log2(x)`` of positive normal x by instructions of the hardware.
+
+        None where there are none, or where the same bits are wanted on every target.
+        """
+        return None
+
+    def hardware_exp2(self) -> Callable | None:
+        """Return ``exp2(x)`` for abs(x) <= 100 by instructions of the hardware; or None."""
+        return None
+
     @abstractmethod
     def phase(self, points: Sequence[int], placements: Mapping[str, Placement]) -> Callable:
         """Return ``enter(memory)``, marking that a program point is reached.
@@ -167,6 +209,13 @@ class Backend(ABC):
         A phase that runs several times has as many points. On the interpreted
         targets it overwrites every byte that no buffer of `placements` owns at any
         of them; elsewhere it is nothing.
+        """
+
+    @abstractmethod
+    def keep(self) -> Callable:
+        """Return ``keep(value)``: a copy of a buffer, or a buffer of one element that holds lanes.
+
+        It is in the frame of the calling function.
         """
 
     def parts(self) -> Parts:
@@ -210,11 +259,18 @@ class Backend(ABC):
         """Return ``rhs(t, y, p, dy, at)`` around a right-hand side that was not traced."""
 
     @abstractmethod
-    def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> Kernel:
+    def kernel(
+        self,
+        make_loop: Callable[[], Callable],
+        memory: RunMemory,
+        digest: str,
+        registers: RegisterLimits = NO_LIMITS,
+    ) -> Kernel:
         """Return something that solves a batch with the loop of one run.
 
         `make_loop` builds the loop's device function; it is not called where code
-        compiled for `digest` is found on disk.
+        compiled for `digest` is found on disk. `registers` are those of a GPU's threads; other
+        targets have no such limits.
         """
 
 
@@ -275,7 +331,7 @@ class Kernel(ABC):
     def release(self) -> None:  # noqa: B027
         """Give back what is kept of the target's own memory from solve to solve."""
 
-    def expect(self, n_runs: int) -> None:  # noqa: B027
+    def expect(self, n_runs: int, block_size: int) -> None:  # noqa: B027
         """Be ready for a batch of so many runs, which follows within microseconds."""
 
 

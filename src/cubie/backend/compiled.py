@@ -90,6 +90,23 @@ class CompiledBackend(Backend):
 
         return self._intrinsic(allocate)
 
+    def keep(self) -> Callable:
+        def keep(typingctx, value):
+            n = value.n if isinstance(value, Buf) else 1
+            copy = Buf(value.dtype, n, value.width)
+
+            def lower(context, builder, signature, args):
+                pointer = stack_array(builder, copy, "kept")
+                for i in range(n):
+                    whole = isinstance(value, Buf)
+                    element = codegen.load(builder, value, args[0], I64(i)) if whole else args[0]
+                    codegen.store(builder, copy, pointer, I64(i), element)
+                return pointer
+
+            return copy(value), lower
+
+        return self._intrinsic(keep)
+
     def weighted_sum(self, terms: Sequence[tuple[int, float]]) -> Callable:
         terms = tuple(terms)
 
@@ -180,3 +197,15 @@ def emit_weighted_sum(builder, buf: Buf, pointer, index, terms):
             value = builder.fmul(value, codegen.constant(buf.dtype, buf.width, weight))
         total = value if total is None else builder.fadd(total, value)
     return codegen.constant(buf.dtype, buf.width, 0.0) if total is None else total
+
+
+def emit_moved(builder, buf: Buf, pointer, index, h, terms, total):
+    """Emit `total` and the sum of (h * weight) * buf[index + offset], added one by one."""
+    for offset, weight in terms:
+        where = builder.add(index, I64(offset)) if offset else index
+        factor = h
+        if weight != 1.0:
+            factor = builder.fmul(h, codegen.constant(buf.dtype, buf.width, weight))
+        part = builder.fmul(factor, codegen.load(builder, buf, pointer, where))
+        total = builder.fadd(total, part)
+    return total

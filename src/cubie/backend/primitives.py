@@ -25,14 +25,17 @@ __all__ = [
     "floor",
     "gather",
     "is_finite",
+    "larger",
     "load_run",
     "maximum",
     "minimum",
     "power_of_two",
+    "quotient",
     "rounded_difference",
     "rounded_sum",
     "select",
     "significand_of",
+    "smaller",
     "square_root",
     "store_run",
 ]
@@ -61,6 +64,30 @@ def minimum(a, b):
 def maximum(a, b):
     """Return the larger of two values lane by lane; `b` where they do not compare (NaN)."""
     return a if a > b else b
+
+
+def smaller(a, b):
+    """Return the smaller of two values lane by lane.
+
+    Where one of them is NaN a target gives either: for values that are none, or where a NaN is
+    found by other means. Otherwise `minimum`.
+    """
+    return a if a < b else b
+
+
+def larger(a, b):
+    """Return the larger of two values lane by lane; of NaN it gives either, as `smaller`."""
+    return a if a > b else b
+
+
+def quotient(a, b):
+    """Return ``a / b`` for divisors whose reciprocals are normal numbers.
+
+    Under fast-math a target may take the reciprocal of `b` to a few units in the last place, and
+    multiply: of a divisor above 2**126 in float32 (2**1022 in float64), finite or not, it then
+    makes zero or NaN, and of one that is zero or subnormal infinity or NaN.
+    """
+    return a / b
 
 
 def absolute(a):

@@ -24,6 +24,7 @@ from cubie.cli.verify import verify
 from cubie.cli.views import show, show_plan
 from cubie.cli.what_if import limits_table, pins_table, smallest_limit
 from cubie.errors import CubieError
+from cubie.launch.kernel import MAX_BLOCKS, REGISTERS, BatchSolverKernel
 from cubie_planner import (
     FormatError,
     Plan,
@@ -109,6 +110,14 @@ def _say(message: str) -> None:
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Of a model's states.")
 @click.option("--block-size", type=types.BlockSizeType(), help="Runs per block, or auto.")
 @click.option("--max-shared", type=types.SizeType(), help="Of a block: 49152, 48k, 99KiB or sm_90.")
+@click.option(
+    "--max-registers", type=click.IntRange(*REGISTERS), help="That a thread may use at most."
+)
+@click.option(
+    "--min-blocks",
+    type=click.IntRange(1, MAX_BLOCKS),
+    help="To be resident on a multiprocessor: limits the registers of a thread.",
+)
 @click.option("--capacity", type=types.SizeType(), help="Size of the memory of a MiniMalloc CSV.")
 @click.option(
     "--pin", "pins", type=types.PinType(), multiple=True, help="Place a buffer; repeatable."
@@ -229,7 +238,7 @@ def _run(target: str, **options: Any) -> int:
     plan = source.plan
     if plan is None:
         planned = source.problem.limits.compute_capability is not None
-        request = _request(options, source.kernel is not None, planned)
+        request = _request(options, source.kernel, planned)
         try:
             plan = _make(source, request, options["quiet"])
         except PlanInfeasible as error:
@@ -264,7 +273,10 @@ def _read(target: str, options: dict[str, Any]) -> Source:
     source = read_source(target, model, None if capacity is None else capacity[0])
     if source.plan is None:
         return source
-    asked = ("block_size", "max_shared", "pins", "locations", "arch", "previous", "objective")
+    asked = (
+        *("block_size", "max_shared", "max_registers", "min_blocks"),
+        *("pins", "locations", "arch", "previous", "objective"),
+    )
     for name in asked:
         if options[name]:
             option = f"--{name.replace('_', '-').removesuffix('s' if name == 'pins' else '')}"
@@ -289,20 +301,23 @@ def _make(source: Source, request: Request, quiet: bool) -> Plan:
     return plan
 
 
-def _request(options: dict[str, Any], model: bool, planned: bool) -> Request:
+def _request(options: dict[str, Any], kernel: BatchSolverKernel | None, planned: bool) -> Request:
     """Return what was asked for; `planned` tells that a model names its device itself."""
     size, text = options["max_shared"] or (None, "")
     device = options["arch"]
-    if device is None and model and not planned:
+    if device is None and kernel is not None and not planned:
         device = _device_of(text)
     if device is not None and device.device.note and not options["quiet"]:
         _say(device.device.note)
+    given = None if kernel is None else kernel.config.min_blocks  # of a model's own options
     previous = None
     if options["previous"]:
         with reading(f"--previous {options['previous']}"):
             previous = Plan.load(options["previous"])
     return Request(
         block_size=options["block_size"],
+        max_registers=options["max_registers"],
+        min_blocks=options["min_blocks"] or given,
         max_shared=size,
         device=device,
         locations=options["locations"],

@@ -240,6 +240,7 @@ def _prepare(
             planned.get("block_size", DEFAULT_BLOCK_SIZE),
             None if named is None else named.device.capability,
             card=None if named is None else named.card_name,
+            max_registers=kernel.config.max_registers,
         )
         problem = Problem(kernel.layout.timeline.buffers, limits, planned.get("locations", "auto"))
     return problem, kernel

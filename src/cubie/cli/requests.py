@@ -9,11 +9,13 @@ from attrs.converters import optional
 
 from cubie.cli.errors import InputError, meant, one_line
 from cubie.cli.objectives import COST
+from cubie.launch.kernel import REGISTERS
 from cubie_planner import Location, Plan, Problem
 from cubie_planner.declarations.buffers import Buffer, BufferError
 from cubie_planner.gpu.cards import Target
 from cubie_planner.gpu.cost import CostError
 from cubie_planner.gpu.device import Device
+from cubie_planner.gpu.launch import registers_for_blocks
 from cubie_planner.gpu.objective import recommend_block_size
 
 AUTO = "auto"
@@ -51,6 +53,8 @@ class Request:
     Attributes
     ----------
     block_size : int, "auto" or None
+    max_registers, min_blocks : int or None
+        Of a thread, and resident on a multiprocessor.
     device : Target or None
         What --arch or --device names.
     objective : str
@@ -59,6 +63,8 @@ class Request:
 
     block_size: int | str | None = None
     max_shared: int | None = None
+    max_registers: int | None = None
+    min_blocks: int | None = None
     device: Target | None = field(default=None, converter=optional(Target.find))
     locations: str | None = None
     pins: Sequence[Pin] = ()
@@ -94,7 +100,27 @@ class Request:
                 f"--objective {self.objective} chooses among places, and locations "
                 f"{asked.policy!r} leave no choice; give --locations auto"
             )
-        return _with_best_block_size(asked) if self.block_size == AUTO else asked
+        if self.max_registers is not None:
+            asked = evolve(asked, limits=evolve(asked.limits, max_registers=self.max_registers))
+        if self.block_size == AUTO:
+            asked = _with_best_block_size(asked)
+        return asked if self.min_blocks is None else _with_room_for(asked, self.min_blocks)
+
+
+def _with_room_for(problem: Problem, n_blocks: int) -> Problem:
+    """Return the problem with registers limited so that so many blocks are resident."""
+    limits = problem.limits
+    if limits.compute_capability is None:
+        raise InputError("--min-blocks needs a target: give --arch, such as sm_90")
+    device, size = Device.for_capability(limits.compute_capability), limits.block_size
+    most = registers_for_blocks(device, size, n_blocks)
+    if most < REGISTERS[0]:
+        raise InputError(
+            f"--min-blocks {n_blocks}: on {device.name} no {n_blocks} blocks of {size} threads are "
+            "resident at once; give a smaller number, or a smaller --block-size"
+        )
+    most = most if limits.max_registers is None else min(most, limits.max_registers)
+    return evolve(problem, limits=evolve(limits, max_registers=most))
 
 
 def _require_device_holds(problem: Problem) -> None:

@@ -125,7 +125,8 @@ def compiled(model: BatchSolverKernel, plan: Plan) -> Compiled:
     """
     size, capability = plan.limits.block_size, plan.limits.compute_capability
     assert capability is not None, "models are planned for a device"
-    config = BatchSolverConfig(plan, block_size=size)
+    most = plan.limits.max_registers
+    config = BatchSolverConfig(plan, block_size=size, max_registers=most)
     try:
         kernel = BatchSolverKernel(model.integrator, config, model.backend)
         found = kernel.resources(capability)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 
 from attrs import field, frozen
 
-from cubie.backend import maximum, minimum, select
+from cubie.backend import Backend, larger, maximum, minimum, select, smaller
 from cubie.controllers.contract import ControlFunctions, StepController
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
@@ -24,6 +24,7 @@ from cubie.reals import as_float
 
 # Squared norms outside this range act like its ends: factors are bounded anyway.
 SMALLEST_SQUARE, LARGEST_SQUARE = 1e-20, 1e20
+LARGEST_LOG = 67.0  # of such a norm, in size
 LARGEST_EXPONENT = 60.0
 NO_PREVIOUS_STEP = -1000.0  # log2 of a previous size that never limits the next
 
@@ -131,6 +132,23 @@ class AdaptiveController(StepController):
 
         return context.backend.device(forget)
 
+    def _largest_suggestion(self) -> float:
+        """Return what no suggestion exceeds in size, for norms in their range."""
+        return math.inf
+
+    def _build_within(self, backend: Backend) -> Callable:
+        """Return ``within(wish)``: a wish in the range of `exp2`."""
+        top = backend.constant(LARGEST_EXPONENT)
+        largest = max(self._largest_suggestion(), 0.5 / self.k * LARGEST_LOG)
+
+        def as_it_is(wish):
+            return wish
+
+        def cut(wish):
+            return minimum(maximum(wish, -top), top)
+
+        return as_it_is if largest - math.log2(self.settings.safety) < LARGEST_EXPONENT else cut
+
     def build(self, context: BuildContext) -> ControlFunctions:
         backend = context.backend
         constant, device = backend.constant, backend.device
@@ -143,7 +161,8 @@ class AdaptiveController(StepController):
         log_safety = constant(math.log2(s.safety))
         low, high, one = constant(s.min_factor), constant(s.max_factor), constant(1.0)
         smallest, largest = constant(SMALLEST_SQUARE), constant(LARGEST_SQUARE)
-        top, zero = constant(LARGEST_EXPONENT), constant(0.0)
+        within = device(self._build_within(backend))
+        zero = constant(0.0)
         elementary = constant(-0.5 / self.k)
 
         def start(memory, fresh, h):
@@ -159,11 +178,11 @@ class AdaptiveController(StepController):
             # shrink: with a history of tiny errors some gains would have it grow.
             wish = select(accept, suggest(history, h, log_norm), elementary * log_norm)
             wish = log_safety + wish
-            factor = exp2(minimum(maximum(wish, -top), top))
+            factor = exp2(within(wish))
             # A step after a rejection does not grow (Hairer, Norsett & Wanner I, II.4),
             # and a rejected one must shrink.
             ceiling = select(accept & (accept_step[0] != 0), high, one)
-            factor = minimum(maximum(factor, low), ceiling)
+            factor = smaller(larger(factor, low), ceiling)
             remember(history, accept, h, log_norm)
             dt[0] = h * factor
             accept_step[0] = select(accept, 1, 0)
@@ -184,6 +203,9 @@ class IController(AdaptiveController):
 
         return context.backend.device(suggest)
 
+    def _largest_suggestion(self) -> float:
+        return 0.5 / self.k * LARGEST_LOG
+
     def _build_remember(self, context):
         def remember(history, accept, h, log_norm):
             pass
@@ -202,6 +224,9 @@ class PIDController(AdaptiveController):
         """Return the exponents of the norms of steps n, n-1, n-2."""
         s, k = self.settings, self.k
         return -(s.kp + s.ki + s.kd) / k, (s.kp + 2 * s.kd) / k, -s.kd / k
+
+    def _largest_suggestion(self) -> float:
+        return 0.5 * sum(map(abs, self._exponents())) * LARGEST_LOG
 
     def _build_suggest(self, context):
         b1, b2, b3 = (context.backend.constant(0.5 * b) for b in self._exponents())
@@ -225,6 +250,10 @@ class PIController(AdaptiveController):
     kind = "pi"
     history = 1
     Settings = PISettings
+
+    def _largest_suggestion(self) -> float:
+        s = self.settings
+        return 0.5 * (abs(s.kp + s.ki) + abs(s.kp)) / self.k * LARGEST_LOG
 
     def _build_suggest(self, context):
         s = self.settings

@@ -18,6 +18,7 @@ from cubie.backend import (
     KernelOutputs,
     OutputBlock,
     Portions,
+    RegisterLimits,
     RunMemory,
     Spent,
     assembled_backend,
@@ -47,8 +48,12 @@ from cubie_planner import (
     compose,
 )
 from cubie_planner.declarations.problem import POLICIES
+from cubie_planner.gpu.device import Device
+from cubie_planner.gpu.launch import registers_for_blocks
 
 DEFAULT_BLOCK_SIZE = 64
+REGISTERS = (24, 255)  # of a thread: the fewest the assembler takes, the most there are
+MAX_BLOCKS = 32  # resident on a multiprocessor of any device
 
 
 @frozen
@@ -66,6 +71,10 @@ class BatchSolverConfig:
         Device that "auto" is chosen for; None where placement costs nothing.
     card : str or None
         Which card of that capability, where it is known.
+    max_registers : int or None
+        Of a thread on a GPU, within `REGISTERS`.
+    min_blocks : int or None
+        To be resident on a multiprocessor, at most `MAX_BLOCKS`.
     """
 
     locations: Any = "auto"
@@ -73,6 +82,12 @@ class BatchSolverConfig:
     block_size: int = DEFAULT_BLOCK_SIZE
     compute_capability: tuple[int, int] | None = None
     card: str | None = None
+    max_registers: int | None = None
+    min_blocks: int | None = None
+
+    @property
+    def registers(self) -> RegisterLimits:
+        return RegisterLimits(self.max_registers, self.min_blocks)
 
     def limits(self) -> Limits:
         """Return what the planner is told of the hardware."""
@@ -81,7 +96,16 @@ class BatchSolverConfig:
             block_size=self.block_size,
             compute_capability=self.compute_capability,
             card=self.card,
+            max_registers=self._registers_planned(),
         )
+
+    def _registers_planned(self) -> int | None:
+        if self.min_blocks is None or self.compute_capability is None:
+            return self.max_registers
+        device = Device.for_capability(self.compute_capability)
+        most = registers_for_blocks(device, self.block_size, self.min_blocks)
+        # Where so many blocks cannot be, the kernel says so.
+        return max(1, min(most, self.max_registers or most))
 
 
 class BatchSolverKernel:
@@ -167,10 +191,11 @@ class BatchSolverKernel:
         def make_loop():
             return self.integrator.device_function(backend, layout, self._built)
 
+        registers = self.config.registers
         # The same code for two devices is launched on one of them.
-        place = f"{key} on {backend.compute_capability} {backend.card}"
+        place = f"{key} {registers} on {backend.compute_capability} {backend.card}"
         return self._built.get_or_make(
-            place, "kernel", lambda: backend.kernel(make_loop, memory, key)
+            place, "kernel", lambda: backend.kernel(make_loop, memory, key, registers)
         )
 
     def launch(self, n_runs: int, inputs: KernelInputs, outputs: OutputBlock) -> Spent:

@@ -10,7 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cubie.backend import Backend, absolute, is_finite, load_run, maximum, shared_function
+from cubie.backend import (
+    Backend,
+    absolute,
+    is_finite,
+    larger,
+    load_run,
+    maximum,
+    quotient,
+    shared_function,
+)
 from cubie.numerics.finiteness import build_witness
 
 
@@ -23,7 +32,7 @@ def build_error_norm(
 ) -> Callable:
     """Return ``norm(launch, state, proposed_state, error)``.
 
-    It gives the squared norm, and whether the proposed state is finite.
+    It gives the squared norm, and whether that and the proposed state are finite.
 
     Parameters
     ----------
@@ -49,14 +58,14 @@ def build_error_norm(
     # One pass: divisions take long, and the processor does the rest meanwhile.
 
     def square(launch, state, proposed_state, error, i):
-        ratio = error[i] / scale(launch, i, state[i], proposed_state[i])
+        ratio = quotient(error[i], scale(launch, i, state[i], proposed_state[i]))
         return ratio * ratio
 
     def magnified_square(launch, state, proposed_state, error, i):
         weight = scale(launch, i, state[i], proposed_state[i])
-        ratio = error[i] / weight
-        size = maximum(absolute(state[i]), absolute(proposed_state[i]))
-        return ratio * ratio * maximum(one, twice * size / weight - one)
+        ratio = quotient(error[i], weight)
+        size = larger(absolute(state[i]), absolute(proposed_state[i]))
+        return ratio * ratio * maximum(one, twice * quotient(size, weight) - one)
 
     def one_estimate(launch, state, proposed_state, error):
         witness = proposed_state[0]
@@ -64,11 +73,12 @@ def build_error_norm(
         for i in range(1, n):
             witness = add_to_witness(witness, proposed_state[i])
             total = total + square(launch, state, proposed_state, error, i)
-        return total * inverse_n, is_finite(witness)
+        norm_squared = total * inverse_n
+        return norm_squared, is_finite(add_to_witness(witness, norm_squared))
 
     def squares(launch, state, proposed_state, error, i):
         weight = scale(launch, i, state[i], proposed_state[i])
-        ratio, ratio_low = error[i] / weight, error[n + i] / weight
+        ratio, ratio_low = quotient(error[i], weight), quotient(error[n + i], weight)
         return ratio * ratio, ratio_low * ratio_low
 
     def two_estimates(launch, state, proposed_state, error):
@@ -79,7 +89,7 @@ def build_error_norm(
             one, low = squares(launch, state, proposed_state, error, i)
             total, total_low = total + one, total_low + low
         norm_squared = total * total * inverse_n / (total + damping * total_low + tiny)
-        return norm_squared, is_finite(witness)
+        return norm_squared, is_finite(add_to_witness(witness, norm_squared))
 
     device = backend.device
     square = device(square if proportional_below is None else magnified_square)
@@ -98,6 +108,6 @@ def build_scale(backend: Backend, n: int, per_component: bool) -> Callable:
         tolerances = inputs.tolerances
         rtol = load_run(tolerances, step * i, 0, run, n_runs)
         atol = load_run(tolerances, first_atol + step * i, 0, run, n_runs)
-        return atol + rtol * maximum(absolute(a), absolute(b))
+        return atol + rtol * larger(absolute(a), absolute(b))
 
     return backend.device(scale)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from cubie.backend import Backend, is_finite, maximum, select
+from cubie.backend import Backend, maximum, select
 from cubie.factory import BuildContext
 from cubie.numerics.error_norm import build_error_norm
 from cubie.numerics.finiteness import build_all_finite
@@ -21,7 +21,7 @@ from cubie.run.parts import (
     Progress,
     RunParts,
 )
-from cubie.run.saving import Point, Taken, build_saving
+from cubie.run.saving import Point, SaveMode, Taken, build_saving
 from cubie.run.summaries.tracking import build_tracking
 from cubie.status import RunStatus
 
@@ -63,6 +63,7 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     keeping = build_keeping(loop, context)
     begin_drivers, commit_drivers = keeping.begin, keeping.commit
     outcome = _build_outcome(loop, backend)
+    regain = backend.device(_regain if _lands_on_the_way(loop) else _nothing_to_regain)
     count = backend.device(_build_count(loop))
     begin, enter_step = context.phase("begin"), context.phase("step")
     enter_control = context.phase("control")
@@ -91,8 +92,7 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         accept_step[0] = select(settled, 1, 0)
         control(memory, ahead.h, judged, dt, accept_step)
         accept = usable & (accept_step[0] != 0) & active
-        # A step cut short to land says nothing against the size planned before.
-        dt[0] = select(accept & ahead.lands, maximum(dt[0], ahead.planned), dt[0])
+        regain(accept, ahead, dt)
         enter_save(memory)
         point = Point(proposed.state, lane.proposed_observables, lane)
         at_point = is_point(launch, at, ahead.lands)
@@ -117,6 +117,20 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     return backend.device(attempt)
 
 
+def _lands_on_the_way(loop: RunParts) -> bool:
+    """Tell whether steps follow one that lands on a stop."""
+    return loop.save_mode is SaveMode.TIMES or loop.system.breakpoints
+
+
+def _regain(accept, ahead, dt):
+    # A step cut short to land says nothing against the size planned before.
+    dt[0] = select(accept & ahead.lands, maximum(dt[0], ahead.planned), dt[0])
+
+
+def _nothing_to_regain(accept, ahead, dt):
+    pass
+
+
 def _build_count(loop: RunParts) -> Callable:
     """Count an attempt, and the iterations that it took."""
     first = N_ATTEMPT_COUNTERS
@@ -124,7 +138,7 @@ def _build_count(loop: RunParts) -> Callable:
 
     def count(active, accept, counters, proposed_counters):
         counters[0] = select(accept, counters[0] + 1, counters[0])
-        counters[1] = select(active & ~accept, counters[1] + 1, counters[1])
+        counters[1] = select(active, counters[1] + 1, counters[1])
         for i in range(first, n_counters):
             more = counters[i] + proposed_counters[i - first]
             counters[i] = select(active, more, counters[i])
@@ -153,8 +167,7 @@ def _build_judge(loop: RunParts, context: BuildContext) -> Callable:
 
     def adaptive(memory, launch, state, proposed):
         enter(memory)
-        norm_squared, finite = norm(launch, state, proposed.state, proposed.error)
-        return norm_squared, is_finite(norm_squared) & finite
+        return norm(launch, state, proposed.state, proposed.error)
 
     return backend.device(adaptive)
 
@@ -168,15 +181,26 @@ def _build_outcome(loop: RunParts, backend: Backend) -> Callable:
     too_small, non_finite = int(RunStatus.STEP_TOO_SMALL), int(RunStatus.NON_FINITE)
     too_many, stopped = int(RunStatus.TOO_MANY_STEPS), int(RunStatus.CLOCK_STANDS_STILL)
 
+    success = int(RunStatus.SUCCESS)
+
+    def as_it_is(progress):
+        return progress.status
+
+    def going_on(progress):
+        return success
+
+    # A run by itself that still makes attempts has no other status: none is carried along.
+    before = backend.device(going_on if backend.width == 1 else as_it_is)
+
     def outcome(launch, stop, final, ahead, verdict, progress, counters):
         accept, finite, failure = verdict
         elapsed, active, h = progress.elapsed, progress.active, ahead.h
         solved = failure == 0
         stuck = active & is_stuck(accept, h, elapsed)
         why = select(finite, select(accept, stopped, too_small), non_finite)
-        status = select(stuck, select(solved, why, failure), progress.status)
+        status = select(stuck, select(solved, why, failure), before(progress))
         active = active & ~stuck & ~(accept & has_ended(ahead.lands, stop, final))
-        exhausted = is_exhausted(launch, active, counters[0] + counters[1])
+        exhausted = is_exhausted(launch, active, counters[1])
         status = select(exhausted, too_many, status)
         return status, active & ~exhausted
 

@@ -31,6 +31,7 @@ from cubie.backend import (
     rounded_sum,
     select,
     shared_function,
+    smaller,
 )
 from cubie.run.saving import SaveMode
 
@@ -265,7 +266,7 @@ def _rounded(backend: Backend, column: Callable, last: Callable):
     def propose(launch, stop, elapsed, carry, dt, counters):
         remaining = stop.elapsed - elapsed
         inputs, run, n_runs = launch
-        planned = minimum(dt[0], load_run(inputs.step_limits, 1, 0, run, n_runs))
+        planned = smaller(dt[0], load_run(inputs.step_limits, 1, 0, run, n_runs))
         lands = planned * stretch >= remaining
         ahead = rounded_sum(elapsed, planned)
         h = select(lands, remaining, rounded_difference(ahead, elapsed))
@@ -315,7 +316,7 @@ def _compensated(backend: Backend, column: Callable, last: Callable):
             rounded_difference(stop.elapsed, elapsed), rounded_difference(stop.correction, carry)
         )
         inputs, run, n_runs = launch
-        planned = minimum(dt[0], load_run(inputs.step_limits, 1, 0, run, n_runs))
+        planned = smaller(dt[0], load_run(inputs.step_limits, 1, 0, run, n_runs))
         lands = planned * stretch >= remaining
         step = rounded_sum(planned, carry)
         ahead = rounded_sum(elapsed, step)

@@ -7,7 +7,8 @@ attempts that follow find out where, and say so.
 
 This pays where a group is many lanes. They fill several vector registers; each step goes
 through the group one register's worth of lanes (a *part*) after the other, so that all values
-of a step stay in registers.
+of a step stay in registers. On a GPU it pays for single runs as well: a step is as few
+instructions as its formulas are.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import attrs
 
 from cubie.algorithms import StepAlgorithm
 from cubie.algorithms.contract import Proposed
-from cubie.backend import Launch, Memory, all_lanes, as_real
+from cubie.backend import Backend, Launch, Memory, all_lanes, any_lane, as_real
 from cubie.factory import BuildContext
 from cubie.numerics.finiteness import build_all_finite
 from cubie.run.clock import build_clock, time_of
@@ -43,21 +44,28 @@ def may_take_free_steps(
 
     Each is looked at where step sizes are chosen, all are saved, or summaries follow them.
     """
-    judged = adaptive or save_mode is SaveMode.STEPS or followed
-    return algorithm.is_memoryless(tableau) and not judged
+    return algorithm.is_memoryless(tableau) and _decides_nothing(adaptive, save_mode, followed)
 
 
-def takes_free_steps(loop: RunParts, width: int) -> bool:
-    """Tell whether a loop takes steps without judging them, in groups of `width` lanes."""
-    algorithm, adaptive = loop.algorithm, loop.controller.adaptive
+def takes_free_steps(loop: RunParts, backend: Backend) -> bool:
+    """Tell whether a loop takes steps without judging them on a target."""
+    kind, tableau = type(loop.algorithm), loop.algorithm.tableau
+    if backend.width == 1:
+        # A call that fails is told of at once, and not forgotten when the step is.
+        suits = backend.runs_go_unjudged and not loop.system.n_faults
+        suits = suits and kind.always_succeeds(tableau)
+    else:
+        suits = kind.is_memoryless(tableau)
     # Parts of a group share no look-up.
     return (
-        width > 1
+        suits
         and not loop.system.takes_given
-        and may_take_free_steps(
-            type(algorithm), algorithm.tableau, adaptive, loop.save_mode, loop.tracking is not None
-        )
+        and _decides_nothing(loop.controller.adaptive, loop.save_mode, loop.tracking is not None)
     )
+
+
+def _decides_nothing(adaptive: bool, save_mode: SaveMode, followed: bool) -> bool:
+    return not (adaptive or save_mode is SaveMode.STEPS or followed)
 
 
 def build_free_steps(loop: RunParts, context: BuildContext) -> Callable:
@@ -68,7 +76,9 @@ def build_free_steps(loop: RunParts, context: BuildContext) -> Callable:
     are those after as many accepted attempts.
     """
     backend, n = context.backend, loop.system.n_states
-    if not takes_free_steps(loop, backend.width):
+    if takes_free_steps(loop, backend) and backend.width == 1:
+        return _build_lone_steps(loop, context)
+    if not takes_free_steps(loop, backend):
 
         def none(memory, launch, queue, final, saved, lane):
             pass
@@ -77,7 +87,7 @@ def build_free_steps(loop: RunParts, context: BuildContext) -> Callable:
 
     advance, allowed = _build_advance(loop, context), _build_allowed(loop, context)
     next_stop = build_clock(loop.save_mode, backend, loop.controller.adaptive).stop
-    keep = backend.parts().keep
+    keep = backend.keep()
     all_finite, interrupted = build_all_finite(backend, n), backend.interrupted()
     longest = LONGEST
 
@@ -96,12 +106,76 @@ def build_free_steps(loop: RunParts, context: BuildContext) -> Callable:
             advance(memory, launch, runs, origins, block, lane)
             if all_lanes(all_finite(state) | beyond):
                 counters[0] = counters[0] + block
+                counters[1] = counters[1] + block
             else:
                 for i in range(n):
                     state[i] = before[i]
                 block = block // 2
 
     return backend.device(free_steps)
+
+
+def _build_lone_steps(loop: RunParts, context: BuildContext) -> Callable:
+    """Return `free_steps` of a group that is a single run."""
+    backend, n = context.backend, loop.system.n_states
+    advance, undo, allowed = *_build_lone_step(loop, context), _build_allowed(loop, context)
+    next_stop = build_clock(loop.save_mode, backend, loop.controller.adaptive).stop
+    keep, all_finite = backend.keep(), build_all_finite(backend, n)
+    longest = LONGEST
+
+    def free_steps(memory, launch, queue, final, saved, lane):
+        state, counters = lane.state, lane.counters
+        stop = next_stop(launch, final, saved)
+        block = longest
+        while block > 0:
+            if not all_lanes(allowed(launch, stop, counters, block, saved)):
+                block = block // 2
+                continue
+            before, until = keep(state), counters[0] + block
+            while any_lane(counters[0] < until):
+                advance(memory, launch, stop, lane)
+                counters[0] = counters[0] + 1
+            if all_lanes(all_finite(state)):
+                counters[1] = counters[1] + block
+            else:
+                counters[0] = until - block
+                undo(memory, launch, stop, before, lane)
+                block = block // 2
+
+    return backend.device(free_steps)
+
+
+def _build_lone_step(loop: RunParts, context: BuildContext) -> tuple[Callable, Callable]:
+    """Return what takes a step in every lane, and what goes back to an earlier state."""
+    backend, n = context.backend, loop.system.n_states
+    algorithm = loop.child_functions(context, "algorithm")
+    start, step, commit = algorithm.start, algorithm.step, algorithm.commit
+    time, everywhere = backend.device(time_of), backend.device(_everywhere)
+
+    def advance(memory, launch, stop, lane):
+        inputs, counters, state = launch.inputs, lane.counters, lane.state
+        size, direction = inputs.step_limits[0], inputs.time_span[1]
+        elapsed = stop.origin + as_real(counters[0], stop.origin) * size
+        t = time(inputs, direction, elapsed)
+        step(memory, launch, t, size * direction, state, lane.parameters, lane.proposed)
+        for i in range(n):
+            state[i] = lane.proposed.state[i]
+        commit(memory, everywhere(elapsed))
+
+    def undo(memory, launch, stop, before, lane):
+        inputs, counters, state = launch.inputs, lane.counters, lane.state
+        elapsed = stop.origin + as_real(counters[0], stop.origin) * inputs.step_limits[0]
+        for i in range(n):
+            state[i] = before[i]
+        t = time(inputs, inputs.time_span[1], elapsed)
+        start(memory, everywhere(elapsed), t, state, lane.parameters)
+
+    return backend.device(advance), backend.device(undo)
+
+
+def _everywhere(value):
+    """Return a mask that holds in every lane, as compilers see."""
+    return (value == value) | (value != value)
 
 
 def _build_allowed(loop: RunParts, context: BuildContext) -> Callable:

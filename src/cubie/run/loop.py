@@ -54,7 +54,7 @@ class IVPLoop(RunParts):
         free_steps = build_free_steps(self, context)
         first_runs, more_runs = backend.first_runs(), backend.more_runs()
         interrupted, interruption = backend.interrupted(), int(RunStatus.INTERRUPTED)
-        keep_going = backend.keep_going(together=takes_free_steps(self, backend.width))
+        keep_going = backend.keep_going(together=takes_free_steps(self, backend))
         alloc = {name: context.allocator(name) for name in self.buffer_registry.buffers}
         alloc_state, alloc_parameters = alloc["state"], alloc["parameters"]
         alloc_proposed, alloc_error = alloc["proposed_state"], alloc["error"]
@@ -229,7 +229,7 @@ class IVPLoop(RunParts):
         next_stop, now = clock.stop, clock.now
         finish_summaries = build_tracking(self, context).finish
         enter = context.phase("finish")
-        n_attempt_counters = N_ATTEMPT_COUNTERS
+        first_iterations = N_ATTEMPT_COUNTERS
 
         def finish(memory, launch, outputs, final, done, progress, lane):
             enter(memory)
@@ -241,9 +241,10 @@ class IVPLoop(RunParts):
             write_end(launch, outputs, done, saved, reached, point)
             finish_summaries(memory, launch, outputs, done)
             store_run(outputs.status, 0, run, done, progress.status)
-            for i in range(n_attempt_counters):
-                store_run(outputs.counters, i * n_runs, run, done, counters[i])
-            for i in range(n_attempt_counters, n_counters):
+            steps, attempts = counters[0], counters[1]
+            store_run(outputs.counters, 0, run, done, steps)
+            store_run(outputs.counters, n_runs, run, done, attempts - steps)
+            for i in range(first_iterations, n_counters):
                 total = load_run(outputs.counters, i * n_runs, 1, run, n_runs) + counters[i]
                 store_run(outputs.counters, i * n_runs, run, done, total)
 

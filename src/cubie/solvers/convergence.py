@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cubie.backend import Backend, absolute, maximum, select, square_root
+from cubie.backend import Backend, absolute, larger, maximum, quotient, select, square_root
 from cubie.factory import BuildContext
 from cubie.numerics.error_norm import build_scale
 
@@ -75,7 +75,7 @@ def build_tolerated(newton: NewtonParts, backend: Backend) -> Callable:
 
     def tolerated(launch, stage, i):
         value = largest(stage, i)
-        weight = maximum(scale(launch, i, value, value), rounding * value)
+        weight = larger(scale(launch, i, value, value), rounding * value)
         return select(weight > zero, weight, one)
 
     return backend.device(tolerated)
@@ -102,9 +102,9 @@ def build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
         for i in range(n):
             reference = typical(state, increment, i)
             weight = scale(launch, i, reference, reference)
-            weight = maximum(weight, rounding * absolute(state[i]))
+            weight = larger(weight, rounding * absolute(state[i]))
             for section in range(sections):
-                ratio = delta[section * n + i] / weight
+                ratio = quotient(delta[section * n + i], weight)
                 total = total + ratio * ratio
         size = square_root(total * inverse)
         first = iterations == 0

@@ -27,7 +27,7 @@ _HEADER = '''"""Sparse LU factors of {n} x {n}: {slots} entries a block, {blocks
 Written by cubie: changes are overwritten.
 """
 
-from cubie.backend import absolute, select
+from cubie.backend import absolute, quotient, select
 '''
 
 
@@ -112,7 +112,7 @@ class _Real:
         return [f"{a} * {b}"]
 
     def reciprocal(self, name: str, value: str) -> list[str]:
-        return [f"{name} = one / {value}"]
+        return [f"{name} = quotient(one, {value})"]
 
     def divisor(self, name: str) -> str:
         """Return what of a reciprocal is zero where a pivot, or its square, is out of range."""
@@ -140,7 +140,7 @@ class _Complex:
         return [
             f"less = select({self.size(value)} > one * {LARGE!r}, one * {LESS!r}, one)",
             f"{value}, {value}_i = {value} * less, {value}_i * less",
-            f"size = less / ({value} * {value} + {value}_i * {value}_i)",
+            f"size = quotient(less, {value} * {value} + {value}_i * {value}_i)",
             f"{name} = {value} * size",
             f"{name}_i = -{value}_i * size",
         ]

@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cubie.backend import Backend, absolute, maximum
+from cubie.backend import Backend, absolute, larger, maximum, quotient
 from cubie.numerics.error_norm import build_scale
 from cubie.solvers.contract import Blocks
 
@@ -45,7 +45,7 @@ def build_measure(
 
     def weight(launch, y, i):
         tolerated = scale(launch, i, y[i], y[i])
-        return maximum(tolerated, rounding * absolute(y[i]))
+        return larger(tolerated, rounding * absolute(y[i]))
 
     weight, chain = backend.device(weight), None
     for eigenvalue, at in zip(blocks.eigenvalues, blocks.offsets, strict=True):
@@ -82,7 +82,7 @@ def _of_one(n: int, at: int, weight: Callable, amplify: Callable) -> Callable:
     def measure(launch, y, inverse, per_shift, residual):
         total = per_shift - per_shift
         for i in range(n):
-            factor = amplify(inverse, per_shift, i) / weight(launch, y, i)
+            factor = quotient(amplify(inverse, per_shift, i), weight(launch, y, i))
             error = residual[at + i] * factor
             total = total + error * error
         return total
@@ -94,7 +94,7 @@ def _of_pair(n: int, at: int, weight: Callable, amplify: Callable) -> Callable:
     def measure(launch, y, inverse, per_shift, residual):
         total = per_shift - per_shift
         for i in range(n):
-            factor = amplify(inverse, per_shift, i) / weight(launch, y, i)
+            factor = quotient(amplify(inverse, per_shift, i), weight(launch, y, i))
             re, im = at + i, at + n + i
             error, error_im = residual[re] * factor, residual[im] * factor
             total = total + (error * error + error_im * error_im)

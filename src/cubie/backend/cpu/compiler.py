@@ -12,7 +12,7 @@ from numba.extending import intrinsic
 from numba.np import numpy_support
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs, element_dtypes
-from cubie.backend.base import Kernel, RunMemory
+from cubie.backend.base import NO_LIMITS, Kernel, RunMemory
 from cubie.backend.bundles import Memory
 from cubie.backend.compiled import CompiledBackend
 from cubie.backend.cpu.device_function import Compilation, DeviceFunction
@@ -69,7 +69,7 @@ class CPUCompiler(CompiledBackend):
     def _foreign_target(self) -> ForeignTarget:
         return CPUForeignTarget(set(FAITHFUL_FLAGS) if self.fastmath else False)
 
-    def kernel(self, make_loop, memory: RunMemory, digest: str) -> Kernel:
+    def kernel(self, make_loop, memory: RunMemory, digest: str, registers=NO_LIMITS) -> Kernel:
         raise NotImplementedError("the CPU kernel is launched by CPUBackend")
 
     def compile_kernel(self, loop: Callable, memory: RunMemory) -> bytes:

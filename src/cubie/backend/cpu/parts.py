@@ -7,8 +7,6 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from cubie.backend.base import Parts
-from cubie.backend.compiled import stack_array
-from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes.types import Base, Buf, lane_type
 
 I64 = ir.IntType(64)
@@ -53,19 +51,4 @@ def make_parts(itemsize: int, group_width: int, width: int) -> Parts:
 
         return result(value, types.int64), lower
 
-    @intrinsic
-    def keep(typingctx, value):
-        n = value.n if isinstance(value, Buf) else 1
-        copy = Buf(value.dtype, n, value.width)
-
-        def lower(context, builder, signature, args):
-            pointer = stack_array(builder, copy, "kept")
-            for i in range(n):
-                whole = isinstance(value, Buf)
-                element = codegen.load(builder, value, args[0], I64(i)) if whole else args[0]
-                codegen.store(builder, copy, pointer, I64(i), element)
-            return pointer
-
-        return copy(value), lower
-
-    return Parts(count, following, of, keep)
+    return Parts(count, following, of)

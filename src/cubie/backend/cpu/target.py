@@ -15,11 +15,13 @@ import numpy as np
 
 from cubie.backend.arrays import OutputBlock
 from cubie.backend.base import (
+    NO_LIMITS,
     Backend,
     Kernel,
     KernelInputs,
     KernelOutputs,
     Parts,
+    RegisterLimits,
     RunMemory,
 )
 from cubie.backend.cpu.object_code import ENTRY, ObjectCode
@@ -87,6 +89,9 @@ class CPUBackend(Backend):
     def weighted_sum(self, terms: Sequence[tuple[int, float]]) -> Callable:
         return self._compiler.weighted_sum(terms)
 
+    def keep(self) -> Callable:
+        return self._compiler.keep()
+
     def phase(self, points, placements) -> Callable:
         return self._compiler.phase(points, placements)
 
@@ -106,7 +111,11 @@ class CPUBackend(Backend):
         return self._compiler.foreign_rhs(system)
 
     def kernel(
-        self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str
+        self,
+        make_loop: Callable[[], Callable],
+        memory: RunMemory,
+        digest: str,
+        registers: RegisterLimits = NO_LIMITS,
     ) -> CPUKernel:
         def compile_object() -> bytes:
             return self._compiler.compile_kernel(make_loop(), memory)
@@ -143,7 +152,7 @@ class CPUKernel(Kernel):
         """Return the machine code as text."""
         return self._code.disassemble()
 
-    def expect(self, n_runs: int) -> None:
+    def expect(self, n_runs: int, block_size: int) -> None:
         workers = self._workers(n_runs)
         if workers > 1:
             shared_team().wake(workers)

@@ -31,6 +31,8 @@ def _math_call(context, builder, name, lanes: Lanes, arguments):
         return codegen.call_llvm_intrinsic(builder, f"llvm.{name}", lanes, arguments)
     if name in _EXTREMA:
         return codegen.call_llvm_intrinsic(builder, _EXTREMA[name], lanes, arguments)
+    if name in codegen.RELAXED:
+        return codegen.RELAXED[name](builder, lanes, *arguments)
     if name == "fmod":
         return codegen.fmod(builder, lanes, *arguments)
     vectorised = vector_math.call(builder, name, lanes, arguments)
@@ -82,6 +84,7 @@ def register_types() -> None:
             lower_cast=implementations.lower_cast,
             register_model=register_default,
             math_call=_math_call,
+            is_finite=codegen.is_finite,
         )
     )
     # A target's first registry is where numba puts what intrinsics emit, to read it from there at

@@ -8,7 +8,12 @@ from contextlib import contextmanager
 
 from attrs import field, frozen
 
-from cubie.errors import NotCompiled, NoToolkit
+from cubie.backend.base import RegisterLimits
+from cubie.errors import InvalidOption, NotCompiled, NoToolkit
+from cubie_planner.gpu.device import Device, DeviceError, occupancy
+from cubie_planner.gpu.launch import register_limit, registers_for_blocks
+
+LEAST_REGISTERS = 24  # of a thread: with fewer the assembler takes no kernel of any size
 
 
 @frozen
@@ -62,7 +67,44 @@ def needing_the_toolkit() -> Iterator[None]:
         ) from error
 
 
-def assemble(ptx: str, capability: tuple[int, int], shared_bytes: int) -> KernelResources:
+def most_registers(
+    capability: tuple[int, int], block_size: int, shared_bytes: int, limits: RegisterLimits
+) -> int | None:
+    """Return how many registers a thread may use at most, None where nothing limits them.
+
+    A block must be launched at all, and be small enough that `min_blocks` are resident.
+
+    Raises
+    ------
+    InvalidOption
+        Where as many blocks cannot be, with few registers or none.
+    """
+    try:
+        device = Device.for_capability(capability)
+    except DeviceError:
+        if limits.min_blocks is None:
+            return limits.max_registers
+        raise
+    most = register_limit(device, block_size)
+    if limits.max_registers is not None:
+        most = min(most, limits.max_registers)
+    if limits.min_blocks is not None:
+        most = min(most, registers_for_blocks(device, block_size, limits.min_blocks))
+        found = occupancy(device, block_size, most, shared_bytes)
+        if most < LEAST_REGISTERS or found.blocks_per_sm < limits.min_blocks:
+            bare = occupancy(device, block_size, LEAST_REGISTERS, shared_bytes)
+            advice = (
+                f"Blocks of {block_size} with {shared_bytes} B of shared memory: at most "
+                f"{bare.blocks_per_sm} are resident on {device.name} at once, limited by "
+                f"{' and '.join(bare.limited_by)}."
+            )
+            raise InvalidOption("min_blocks", limits.min_blocks, advice=advice)
+    return most if most < device.registers_per_thread else None
+
+
+def assemble(
+    ptx: str, capability: tuple[int, int], shared_bytes: int, max_registers: int | None = None
+) -> KernelResources:
     """Assemble PTX without a GPU and parse the assembler's report.
 
     Raises
@@ -81,6 +123,8 @@ def assemble(ptx: str, capability: tuple[int, int], shared_bytes: int) -> Kernel
 
     arch = f"-arch=sm_{capability[0]}{capability[1]}"
     options = [arch, "-O3", "-verbose", "-Xptxas=-v"]
+    if max_registers is not None:
+        options.append(f"-maxrregcount={max_registers}")
     handle = nvjitlink.create(len(options), options)
     try:
         code = ptx.encode() + b"\0"

@@ -11,6 +11,7 @@ from numba.cuda import cgutils, extending, libdevice
 from numba.cuda.np import arrayobj
 from numba.cuda.typing import templates
 
+from cubie.backend.cuda import approximations
 from cubie.backend.lanes import operations as lane_ops
 from cubie.backend.lanes.types import SHARED, Base, Flat
 
@@ -23,6 +24,8 @@ DYNAMIC_SHARED_ALIGNMENT = 16  # bytes: what the hardware gives the start of dyn
 
 def _math_call(context, builder, name, lanes, arguments):
     """Call the device's math library; a lane is one run, so the call is scalar."""
+    if name in approximations.RELAXED:
+        return approximations.RELAXED[name](context, builder, lanes, *arguments)
     if name in _OF_LIBDEVICE:
         suffix = "f" if lanes.dtype == types.float32 else ""
         function = getattr(libdevice, name + suffix)
@@ -45,6 +48,7 @@ def register_types() -> None:
             lower_cast=extending.lower_cast,
             register_model=extending.register_model,
             math_call=_math_call,
+            is_finite=approximations.is_finite,
         )
     )
 

@@ -19,10 +19,12 @@ from attrs import define, field
 
 from cubie.backend import primitives
 from cubie.backend.base import (
+    NO_LIMITS,
     Backend,
     Kernel,
     KernelInputs,
     KernelOutputs,
+    RegisterLimits,
     RunMemory,
     own_placement,
 )
@@ -173,6 +175,9 @@ class PythonBackend(Backend):
 
         return rhs
 
+    def keep(self) -> Callable:
+        return np.array
+
     def phase(self, points: Sequence[int], placements: Mapping[str, Placement]) -> Callable:
         dead_shared = _dead_bytes(placements, Location.SHARED, points)
         dead_persistent = _dead_bytes(placements, Location.LOCAL_PERSISTENT, points)
@@ -193,7 +198,13 @@ class PythonBackend(Backend):
 
         return enter
 
-    def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> Kernel:
+    def kernel(
+        self,
+        make_loop: Callable[[], Callable],
+        memory: RunMemory,
+        digest: str,
+        registers: RegisterLimits = NO_LIMITS,
+    ) -> Kernel:
         return PythonKernel(make_loop(), memory)
 
 

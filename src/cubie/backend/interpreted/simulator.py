@@ -15,7 +15,7 @@ import numpy as np
 from numba import cuda
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs
-from cubie.backend.base import Kernel, RunMemory
+from cubie.backend.base import NO_LIMITS, Kernel, RegisterLimits, RunMemory
 from cubie.backend.bundles import Memory
 from cubie.backend.device.driver import Driver, Grid
 from cubie.backend.device.host import HostDriver, Reaching
@@ -40,6 +40,7 @@ class SimulatorBackend(PythonBackend):
 
     name = "simulator"
     has_own_memory = True
+    runs_go_unjudged = True
 
     def __init__(self, dtype, fastmath: bool, device: Target | None = None, refill: bool = False):
         super().__init__(dtype, fastmath)
@@ -71,7 +72,13 @@ class SimulatorBackend(PythonBackend):
     def more_runs(self) -> Callable:
         return _one_grid_further if self._refill else super().more_runs()
 
-    def kernel(self, make_loop: Callable[[], Callable], memory: RunMemory, digest: str) -> Kernel:
+    def kernel(
+        self,
+        make_loop: Callable[[], Callable],
+        memory: RunMemory,
+        digest: str,
+        registers: RegisterLimits = NO_LIMITS,
+    ) -> Kernel:
         return SimulatorKernel(make_loop(), memory, self._refill)
 
 
@@ -112,7 +119,7 @@ class SimulatorKernel(DeviceKernel):
     def workspaces(self) -> Workspaces:
         return shared_workspaces("simulator", HostDriver)
 
-    def function(self, driver: Driver, shared_bytes: int) -> Any:
+    def function(self, driver: Driver, grid: Grid) -> Any:
         return self._launch
 
     def _launch(self, grid: Grid, n_runs: int, arrays: list[np.ndarray]) -> None:

@@ -107,6 +107,19 @@ def compare(builder, operation: str, lanes, a, b):
     return builder.fcmp_ordered(operation, a, b)
 
 
+def extremum(builder, operation: str, lanes, a, b):
+    """Choose the smaller ("<") or larger (">") of two values; `b` where they do not compare."""
+    return builder.select(compare(builder, operation, lanes, a, b), a, b)
+
+
+# What `cubie.backend.primitives` leaves to targets, emitted so that nothing is made of that.
+RELAXED = {
+    "quotient": lambda builder, lanes, a, b: arithmetic(builder, "truediv", lanes, a, b),
+    "smaller": lambda builder, lanes, a, b: extremum(builder, "<", lanes, a, b),
+    "larger": lambda builder, lanes, a, b: extremum(builder, ">", lanes, a, b),
+}
+
+
 def call_llvm_intrinsic(builder, name: str, lanes, arguments):
     """Call an overloaded LLVM intrinsic such as ``llvm.sqrt`` on lanes."""
     element = lane_type(lanes.dtype, lanes.width)
@@ -245,7 +258,7 @@ def _bits(builder, lanes, value):
     )
 
 
-def is_finite(builder, lanes, value):
+def is_finite(context, builder, lanes, value):
     """Test the exponent bits: all ones means infinite or NaN, whatever fast-math assumes."""
     mantissa_bits, exponent_mask, _ = _EXPONENT[lanes.dtype.bitwidth]
     bits, number = _bits(builder, lanes, value)

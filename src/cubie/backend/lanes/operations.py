@@ -239,8 +239,7 @@ def _register_selection(registrar):
 
     def make_extremum(function, operation):
         def lower(context, builder, sig, args):
-            condition = codegen.compare(builder, operation, sig.return_type, *args)
-            return builder.select(condition, *args)
+            return codegen.extremum(builder, operation, sig.return_type, *args)
 
         template(registrar, function, two)
         registrar.lower(function, Lanes, Lanes)(lower)
@@ -272,7 +271,12 @@ def _register_bit_patterns(registrar):
         template(registrar, function, decide)
         registrar.lower(function, Lanes)(lower)
 
-    make(primitives.is_finite, codegen.is_finite, to_mask)
+    template(registrar, primitives.is_finite, to_mask)
+
+    @registrar.lower(primitives.is_finite, Lanes)
+    def is_finite(context, builder, sig, args):
+        return registrar.is_finite(context, builder, sig.args[0], args[0])
+
     make(primitives.exponent_of, codegen.exponent_of, to_float)
     make(primitives.significand_of, codegen.significand_of, to_float)
     make(primitives.power_of_two, codegen.power_of_two, to_float)
@@ -345,4 +349,6 @@ def _register_math(registrar):
         make_call(getattr(math, name), name, one, 1)
     for name in BINARY_MATH:
         make_call(getattr(math, name), name, two, 2)
+    for name in codegen.RELAXED:
+        make_call(getattr(primitives, name), name, two, 2)
     make_call(operator.pow, "pow", two, 2)

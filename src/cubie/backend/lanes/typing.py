@@ -23,6 +23,7 @@ class Registrar:
     lower_cast: Callable
     register_model: Callable
     math_call: Callable  # (context, builder, name, lanes, arguments) -> value
+    is_finite: Callable  # (context, builder, lanes, value) -> mask
 
 
 def meeting_type(a, b):
