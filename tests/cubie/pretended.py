@@ -163,7 +163,7 @@ class PretendedKernel(DeviceKernel):
     def workspaces(self):
         return self._workspaces
 
-    def function(self, driver, shared_bytes):
+    def function(self, driver, grid):
         def launch(grid, n_runs, arrays):
             n_inputs = len(KernelInputs._fields)
             inputs = KernelInputs(*arrays[:n_inputs])
@@ -188,8 +188,8 @@ class _Pretending:
         facts = self.workspaces.driver.facts
         return facts.multiprocessors * facts.threads_per_multiprocessor
 
-    def kernel(self, make_loop, memory, digest, registers=None):
-        kernel = super().kernel(make_loop, memory, digest)
+    def kernel(self, make_loop, memory, digest, *registers):
+        kernel = super().kernel(make_loop, memory, digest, *registers)
         return PretendedKernel(kernel, self.workspaces, isinstance(self, PythonBackend))
 
 

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from cubie.backend import KernelInputs
+
 HERE = Path(__file__).parent
 COMPILER = shutil.which("cc") or shutil.which("gcc")
 pytestmark = pytest.mark.skipif(
@@ -68,7 +70,9 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("driver")
     library = folder / "libcuda.so.1"
     source = HERE / "native" / "libcuda.c"
-    subprocess.run([COMPILER, "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    inputs = f"-DINPUTS={len(KernelInputs._fields)}"
+    command = [COMPILER, "-shared", "-fPIC", inputs, "-o", library, source, "-ldl"]
+    subprocess.run(command, check=True)
 
     def once():
         paths = os.environ.get("LD_LIBRARY_PATH", "")

@@ -116,18 +116,18 @@ def test_code_is_found_on_disk_without_being_built():
     """Under the digest of all that made it; for each capability by itself."""
     first = solver_for("H100")
     first.prepare(np.ones((4, 1)), (1.0,))
-    code = first.kernel.compiled._code_for((9, 0))
+    code = first.kernel.compiled._code_for((9, 0), 64)
     assert not code.from_cache
 
     second = solver_for("H200")
     second.prepare(np.ones((4, 1)), (1.0,))
     kernel = second.kernel.compiled
     kernel._make_loop = None  # nothing is traced, lowered or compiled
-    again = kernel._code_for((9, 0))
+    again = kernel._code_for((9, 0), 64)
     assert again.from_cache
     assert (again.image, again.name) == (code.image, code.name)
     with pytest.raises(TypeError):
-        kernel._code_for((8, 0))
+        kernel._code_for((8, 0), 64)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -401,7 +401,9 @@ def test_the_single_run_owns_its_parts_and_no_totals(system):
 def test_the_kernels_config_holds_settings_only(system):
     """Totals are properties that ask the plan; none is a setting (K9)."""
     fields = {field.name for field in attrs.fields(BatchSolverConfig)}
-    assert fields == {"locations", "max_shared_bytes", "block_size", "compute_capability", "card"}
+    of_registers = {"max_registers", "min_blocks"}
+    of_device = {"max_shared_bytes", "block_size", "compute_capability", "card"}
+    assert fields == {"locations"} | of_device | of_registers
     for name in ("shared_memory_elements", "shared_memory_bytes", "local_memory_elements"):
         assert isinstance(getattr(BatchSolverKernel, name), property)
     config = BatchSolverConfig(locations="shared", block_size=32)

@@ -243,9 +243,10 @@ def problem_to_dict(problem: Problem) -> dict[str, Any]:
             "block_size": limits.block_size,
             "compute_capability": limits.compute_capability and list(limits.compute_capability),
             "pad_banks": limits.pad_banks,
-            # Digests of plans that were made without these stay what they were.
-            **({} if limits.max_registers is None else {"max_registers": limits.max_registers}),
+            # Digests of plans that were made without a card stay what they were.
             **({} if limits.card is None else {"card": limits.card}),
+            # Problems without this limit are those of before there was one.
+            **({} if limits.max_registers is None else {"max_registers": limits.max_registers}),
         },
         "policy": policy
         if isinstance(policy, str)

@@ -72,13 +72,10 @@ class RegisterLimits:
         At most so many.
     min_blocks : int or None
         So few that as many blocks are resident on a multiprocessor.
-    block_size : int
-        Threads of a block.
     """
 
     max_registers: int | None = field(default=None, validator=_optional_count)
     min_blocks: int | None = field(default=None, validator=_optional_count)
-    block_size: int = field(default=64, validator=instance_of(int))
 
 
 NO_LIMITS = RegisterLimits()
@@ -334,7 +331,7 @@ class Kernel(ABC):
     def release(self) -> None:  # noqa: B027
         """Give back what is kept of the target's own memory from solve to solve."""
 
-    def expect(self, n_runs: int) -> None:  # noqa: B027
+    def expect(self, n_runs: int, block_size: int) -> None:  # noqa: B027
         """Be ready for a batch of so many runs, which follows within microseconds."""
 
 

@@ -87,7 +87,7 @@ class BatchSolverConfig:
 
     @property
     def registers(self) -> RegisterLimits:
-        return RegisterLimits(self.max_registers, self.min_blocks, self.block_size)
+        return RegisterLimits(self.max_registers, self.min_blocks)
 
     def limits(self) -> Limits:
         """Return what the planner is told of the hardware."""

@@ -102,7 +102,7 @@ class PreparedSolve:
             What of the inputs is no array of the host, with its stand-ins in `args`.
         """
         compiled = self.kernel.compiled
-        compiled.expect(batch.n_runs or 1)
+        compiled.expect(batch.n_runs or 1, self.kernel.config.block_size)
         inputs = self.lay_out(batch, span, times, first_step)
         if given is not None:
             self._require_taken(given)
@@ -325,7 +325,8 @@ class RecurringSolve:
     ) -> Result:
         """Write the numbers into their places, launch, and shape the result."""
         prepared, batch = self.prepared, self._batch
-        prepared.kernel.compiled.expect(batch.n_runs or 1)
+        kernel = prepared.kernel
+        kernel.compiled.expect(batch.n_runs or 1, kernel.config.block_size)
         try:
             staging = self._idle.pop()
         except IndexError:

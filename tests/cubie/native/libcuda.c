@@ -112,7 +112,7 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int *n, void *f, int size, 
 }
 /* Of an array there are seven words: owner, parent, elements, bytes of one, where it lies, its
    length and its stride. The first of the inputs are the initial states, of the outputs the last. */
-enum { WORDS = 7, INPUTS = 13, SIZE = 2, ITEM = 3, DATA = 4 };
+enum { WORDS = 7, SIZE = 2, ITEM = 3, DATA = 4 }; /* INPUTS is given when this is compiled */
 CUresult cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx,
                         unsigned by, unsigned bz, unsigned bytes, void *stream, void **values,
                         void **extra) {

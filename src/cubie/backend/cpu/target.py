@@ -152,7 +152,7 @@ class CPUKernel(Kernel):
         """Return the machine code as text."""
         return self._code.disassemble()
 
-    def expect(self, n_runs: int) -> None:
+    def expect(self, n_runs: int, block_size: int) -> None:
         workers = self._workers(n_runs)
         if workers > 1:
             shared_team().wake(workers)

@@ -24,7 +24,7 @@ from cubie.backend.cuda.resources import (
     needing_the_toolkit,
 )
 from cubie.backend.cuda.types import flatten, shared_base
-from cubie.backend.device.driver import Driver
+from cubie.backend.device.driver import Driver, Grid
 from cubie.backend.device.kernel import DeviceKernel
 from cubie.backend.device.workspace import Workspaces
 from cubie.errors import LaunchTooLarge
@@ -58,8 +58,8 @@ class CUDAKernel(DeviceKernel):
         super().__init__(memory.shared_stride, backend.refill)
         self._backend, self._make_loop = backend, make_loop
         self._memory, self._digest, self._registers = memory, digest, registers
-        self._codes: dict[tuple[int, int], KernelCode] = {}
-        self._loaded: dict[tuple[int, int], Any] = {}
+        self._codes: dict[tuple[tuple[int, int], int | None], KernelCode] = {}
+        self._loaded: dict[tuple[int, int | None, int], Any] = {}
         self._lock = threading.Lock()
 
     @property
@@ -118,9 +118,12 @@ class CUDAKernel(DeviceKernel):
                     fastmath=self._backend.fastmath,
                     abi="numba",
                 )
-            shared_bytes = self._memory.shared_stride * block_size
-            most = most_registers(capability, block_size, shared_bytes, self._registers)
-            return assemble(ptx, capability, shared_bytes, most)
+            most = self._most_registers(capability, block_size)
+            return assemble(ptx, capability, self._memory.shared_stride * block_size, most)
+
+    def _most_registers(self, capability: tuple[int, int], block_size: int) -> int | None:
+        shared_bytes = self._memory.shared_stride * block_size
+        return most_registers(capability, block_size, shared_bytes, self._registers)
 
     def _require_local_memory(self) -> None:
         """Refuse a kernel that no device could launch, before minutes of compilation."""
@@ -133,10 +136,10 @@ class CUDAKernel(DeviceKernel):
                 "('bicgstab') instead of stored factors, or backend='cpu'."
             )
 
-    def expect(self, n_runs: int) -> None:
+    def expect(self, n_runs: int, block_size: int) -> None:
         """Load the code, compiled if need be, so that no clock of a solve times that."""
         if self._backend.is_there:
-            self._code_for(self.workspaces().driver.facts.capability)
+            self._code_for(self.workspaces().driver.facts.capability, block_size)
 
     def workspaces(self) -> Workspaces:
         return self._backend.workspaces()
@@ -145,32 +148,33 @@ class CUDAKernel(DeviceKernel):
         if self._backend.is_there:
             super().release()
 
-    def function(self, driver: Driver, shared_bytes: int) -> Any:
-        key = (driver.facts.number, shared_bytes)
+    def function(self, driver: Driver, grid: Grid) -> Any:
+        facts = driver.facts
+        most = self._most_registers(facts.capability, grid.threads)
+        key = (facts.number, most, grid.shared_bytes)
         found = self._loaded.get(key)
         if found is None:
-            code = self._code_for(driver.facts.capability)
+            code = self._code_for(facts.capability, grid.threads)
             with self._lock:
                 found = self._loaded.get(key)
                 if found is None:
-                    found = driver.load(code.image, code.name, shared_bytes)
+                    found = driver.load(code.image, code.name, grid.shared_bytes)
                     self._loaded[key] = found
         return found
 
-    def _code_for(self, capability: tuple[int, int]) -> KernelCode:
-        found = self._codes.get(capability)
+    def _code_for(self, capability: tuple[int, int], block_size: int) -> KernelCode:
+        """Return the code for a capability, with as few registers as blocks of a size ask for."""
+        most = self._most_registers(capability, block_size)
+        found = self._codes.get((capability, most))
         if found is None:
             self._require_local_memory()
             with building():
-                block_size = self._registers.block_size
-                shared_bytes = self._memory.shared_stride * block_size
-                most = most_registers(capability, block_size, shared_bytes, self._registers)
                 found = find_or_make(
                     f"{self._digest} {most}",
                     capability,
                     lambda: self._compiled(capability, self._signature, block_size),
                 )
-            self._codes[capability] = found
+            self._codes[capability, most] = found
         return found
 
     @property

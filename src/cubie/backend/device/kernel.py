@@ -51,7 +51,7 @@ class DeviceKernel(Kernel):
         """
 
     @abstractmethod
-    def function(self, driver: Driver, shared_bytes: int) -> Any:
+    def function(self, driver: Driver, grid: Grid) -> Any:
         """Return what a driver launches; made, and loaded, when it is asked for first."""
 
     def solve_portions(self, portions: Portions, block_size: int) -> Spent:
@@ -66,7 +66,7 @@ class DeviceKernel(Kernel):
 
     def _solve_portions(self, workspaces: Workspaces, portions: Portions, grid: Grid) -> Spent:
         driver = workspaces.driver
-        function = self.function(driver, grid.shared_bytes)
+        function = self.function(driver, grid)
         self._launched = driver, function
         workspace = workspaces.take()
         work = _Work(driver, workspace, function, grid, self._refill)

@@ -119,7 +119,7 @@ class SimulatorKernel(DeviceKernel):
     def workspaces(self) -> Workspaces:
         return shared_workspaces("simulator", HostDriver)
 
-    def function(self, driver: Driver, shared_bytes: int) -> Any:
+    def function(self, driver: Driver, grid: Grid) -> Any:
         return self._launch
 
     def _launch(self, grid: Grid, n_runs: int, arrays: list[np.ndarray]) -> None:
