@@ -377,3 +377,33 @@ def test_without_an_output_it_is_said_that_there_is_none(tmp_path, style):
     assert closed.returncode == 2
     assert closed.stderr.startswith("cubie-plan: standard output is closed")
     assert "Traceback" not in closed.stderr
+
+
+# ---- registers -----------------------------------------------------------------------
+
+
+def limits_of(*args) -> dict:
+    """Return the limits of the plan that is made."""
+    run("model.toml", *args, "--quiet", "--output", "made.json")
+    return json.loads(Path("made.json").read_text())["problem"]["limits"]
+
+
+def test_registers_are_limited_by_number_and_by_blocks(folder):
+    """The plan says so; of a model's own options the command knows, too."""
+    assert "max_registers" not in limits_of()
+    assert limits_of("--max-registers", 40)["max_registers"] == 40
+    by_blocks = ("--min-blocks", 10, "--block-size", 64, "--arch", "sm_90")
+    assert limits_of(*by_blocks)["max_registers"] == 96
+    assert limits_of(*by_blocks, "--max-registers", 80)["max_registers"] == 80
+    model = folder / "model.toml"
+    model.write_text(model.read_text().replace("[options]", "[options]\nmin_blocks = 12"))
+    assert limits_of("--block-size", 64, "--arch", "sm_90")["max_registers"] == 80
+
+
+def test_more_blocks_than_can_be(folder):
+    """It is told, with what to give instead."""
+    refused = run("model.toml", "--min-blocks", 9, "--block-size", 256, "--arch", "sm_90", status=2)
+    assert (
+        "--min-blocks 9: on sm_90 no 9 blocks of 256 threads are resident at once; give a smaller "
+        "number, or a smaller --block-size"
+    ) in refused.stderr

@@ -14,14 +14,15 @@ from attrs import asdict, evolve
 from cost_cases import ADA, PUBLISHED, explicit, places, predict
 
 from cubie_planner.declarations.buffers import Buffer, Location
-from cubie_planner.declarations.problem import Limits, Problem
+from cubie_planner.declarations.problem import Limits, Problem, ProblemError, problem_to_dict
 from cubie_planner.gpu.access import bank_conflict
 from cubie_planner.gpu.cards import known_cards
 from cubie_planner.gpu.cost import Constants, CostError, CostModel
-from cubie_planner.gpu.device import Device, known_devices
+from cubie_planner.gpu.device import Device, known_devices, occupancy
 from cubie_planner.gpu.footprint import live_words, own_bytes, shared_load
-from cubie_planner.gpu.launch import register_limit
+from cubie_planner.gpu.launch import REGISTER_STEP, register_limit, registers_for_blocks
 from cubie_planner.gpu.objective import MIN_GAIN
+from cubie_planner.plans.files import problem_from_dict
 
 MODEL = CostModel.for_capability(ADA)
 DEVICE = Device.for_capability(ADA)
@@ -323,3 +324,33 @@ def test_the_model_loads_no_heavy_library():
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_registers_that_leave_room_for_blocks():
+    """They are the most with which so many blocks are resident; none where no number is."""
+    for device in map(Device.for_capability, known_devices()):
+        for block_size in (32, 64, 256, 1024):
+            for n_blocks in (1, 2, 7, 16, 33):
+                most = registers_for_blocks(device, block_size, n_blocks)
+                if most:
+                    assert occupancy(device, block_size, most).blocks_per_sm >= n_blocks
+                if most < register_limit(device, block_size):
+                    assert most % REGISTER_STEP == 0
+                    more = occupancy(device, block_size, most + 1)
+                    assert more.blocks_per_sm < n_blocks
+
+
+def test_a_limit_of_registers_puts_more_on_the_stack():
+    """The model knows of it; without one nothing changes, the digest included."""
+    buffers = [Buffer(name=f"b{i}", n_elements=20, dtype="float32") for i in range(6)]
+    free = Problem(buffers, Limits(block_size=64, compute_capability=ADA))
+    tight = evolve(free, limits=evolve(free.limits, max_registers=40))
+    assert MODEL.registers_of(DEVICE, tight).used == 40
+    assert MODEL.registers_of(DEVICE, tight).stack_share > 0
+    assert MODEL.registers_of(DEVICE, free).used > 40
+    assert "max_registers" not in problem_to_dict(free)["limits"]
+    assert problem_from_dict(problem_to_dict(tight)) == tight
+    assert free.digest != tight.digest
+    for wrong in (0, -1, 2.5, True):
+        with pytest.raises(ProblemError, match="max_registers must be a positive integer"):
+            Limits(max_registers=wrong)

@@ -174,7 +174,11 @@ def register_limit(device: Device, block_size: int) -> int:
 
 def registers_for_blocks(device: Device, block_size: int, n_blocks: int) -> int:
     """Most registers a thread may use so that so many blocks are resident; 0 where none is."""
-    for registers in range(register_limit(device, block_size), 0, -REGISTER_STEP):
-        if occupancy(device, block_size, registers).blocks_per_sm >= n_blocks:
-            return registers
-    return 0
+    most = register_limit(device, block_size)
+    steps = range(most // REGISTER_STEP * REGISTER_STEP, 0, -REGISTER_STEP)
+    fitting = (
+        registers
+        for registers in (most, *steps)
+        if occupancy(device, block_size, registers).blocks_per_sm >= n_blocks
+    )
+    return next(fitting, 0)

@@ -29,8 +29,9 @@ from cubie_planner.gpu.device import Device
 # Products of the step with weights that are kept for all elements of a sum. With more of them
 # there are fewer instructions, and registers run out: Tsit5 of 20, 40 states and fixed steps takes
 # 803, 1819 instructions and 212, 255 registers with up to six; 843, 1683 and 168, 255 with three;
-# 903, 1803 and 167, 255 with none.
-MOST_PRODUCTS = 3
+# 903, 1803 and 167, 255 with none. Of more elements than these the stack grows for any: from 1000
+# to 1352 bytes with 60 states.
+MOST_PRODUCTS, MOST_ELEMENTS = 3, 40
 
 
 def _first_argument(context, builder, signature, args):
@@ -164,7 +165,8 @@ class CUDABackend(CompiledBackend):
 
     def moved_along(self, terms: Sequence[tuple[int, float]], n: int) -> Callable | None:
         terms = tuple(terms)
-        if not (self.fastmath and 0 < len(terms) <= MOST_PRODUCTS and len(terms) < n):
+        few = 0 < len(terms) <= MOST_PRODUCTS and len(terms) < n <= MOST_ELEMENTS
+        if not (self.fastmath and few):
             return None
 
         def moved(typingctx, base, h, buf, i):
