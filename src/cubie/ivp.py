@@ -60,8 +60,8 @@ def solve_ivp(
         Such as "tsit5", "dormand_prince54", "dop853"; for stiff systems "rodas5p",
         "radau_iia_5", "kvaerno5", "bdf". SciPy's names are known, in any case.
     t_eval : array_like (n_points,), optional
-        Times to save at; steps land on them exactly. By default a single run
-        saves every step, a batch its final state (see `save`).
+        Times to save at, read off the solution inside steps (`t_eval_exact=True`: steps land on
+        them). By default a single run saves every step, a batch its final state (see `save`).
     args : tuple, optional
         Further arguments of `fun`. An array with a leading axis of runs makes a
         batch; see `cubie.systems.split_batch` for the rule. An `Interpolant` is an input that
@@ -99,7 +99,8 @@ def solve_ivp(
         wanted, or False for none), ``summaries`` (``{"y0": ["max", "mean"]}``: numbers of each
         run instead of its points, of states and observables by name or number; see
         `cubie.run.summaries`), ``window`` and ``after`` (the times that summaries are of),
-        ``step_controller`` (a name, such as "pid"), ``save`` ("final", "steps"), ``jac``
+        ``step_controller`` (a name, such as "pid"), ``save`` ("final", "steps"),
+        ``t_eval_exact`` (whether steps land on the times of `t_eval`), ``jac``
         (``jac(t, y, *args)`` or a constant matrix, dense or sparse, used where `fun` cannot
         be traced), ``mass_matrix`` (M of M y' = f, for implicit methods), ``breakpoints``
         (times that no step crosses, of all runs, or with a row for each), ``lanes`` (runs per

@@ -15,6 +15,7 @@ class Allocators(NamedTuple):
     differences: Callable
     correction: Callable
     progress: Callable
+    weights: Callable  # scratch of ``2 * order + 1`` elements
 
 
 def build_inside_of(
@@ -26,7 +27,7 @@ def build_inside_of(
     ``sum(p[m](x) D[m])`` x steps from where the differences are; what the step corrects of it
     vanishes at the state and at the points before that.
     """
-    allocate, alloc_correction, alloc_progress = allocators
+    allocate, alloc_correction, alloc_progress, _ = allocators
     at = backend.constant(theta)
     zero, one = backend.constant(0.0), backend.constant(1.0)
 
@@ -58,3 +59,50 @@ def build_inside_of(
         return rounded_sum(state[i], value), slope
 
     return backend.device(inside)
+
+
+def build_coefficients(backend: Backend, order: int, n: int, allocators: Allocators) -> Callable:
+    """Return ``fill(memory, coefficients)``: the same polynomial, by powers of theta.
+
+    It writes the coefficient of ``theta**(1 + k)`` of state i to place ``k * n + i``. Both products
+    of linear factors are multiplied out, one factor after the other.
+    """
+    allocate, alloc_correction, alloc_progress, alloc_weights = allocators
+    zero, one, size = backend.constant(0.0), backend.constant(1.0), order * n
+    at_share = order + 1  # in the scratch, behind the powers of the other product
+
+    def fill(memory, coefficients):
+        differences, correction = allocate(memory, None), alloc_correction(memory, None)
+        progress, weights = alloc_progress(memory, None), alloc_weights(memory, None)
+        length, highest = one + progress[SHIFT], progress[ORDER]
+        for k in range(size):
+            coefficients[k] = length * zero
+        for k in range(2 * order + 1):
+            weights[k] = length * zero
+        weights[0] = length * zero + one
+        weights[at_share] = length * zero + one
+        for m in range(order):
+            at_start, slope = (m + 1 - length) / (m + 1), length / (m + 1)
+            for back in range(m + 1):
+                j = m + 1 - back
+                weights[j] = at_start * weights[j] + slope * weights[j - 1]
+            weights[0] = at_start * weights[0]
+            for j in range(1, m + 2):
+                for i in range(n):
+                    place = (j - 1) * n + i
+                    part = weights[j] * differences[m * n + i]
+                    coefficients[place] = coefficients[place] + part
+        for m in range(2, order + 1):
+            at_start, slope = (m - length) / m, length / m
+            for back in range(m - 1):
+                j = at_share + m - 1 - back
+                product = at_start * weights[j] + slope * weights[j - 1]
+                weights[j] = select(m <= highest, product, weights[j])
+            product = at_start * weights[at_share]
+            weights[at_share] = select(m <= highest, product, weights[at_share])
+        for j in range(order):
+            for i in range(n):
+                part = weights[at_share + j] * correction[i]
+                coefficients[j * n + i] = coefficients[j * n + i] + part
+
+    return backend.device(fill)

@@ -15,7 +15,7 @@ import numpy as np
 from attrs import frozen
 
 from cubie.algorithms.contract import StepFunctions
-from cubie.algorithms.difference_polynomial import Allocators, build_inside_of
+from cubie.algorithms.difference_polynomial import Allocators, build_coefficients, build_inside_of
 from cubie.algorithms.differences import build_extend, build_lookup, build_rescale, build_shift
 from cubie.algorithms.implicit import ImplicitStep, build_failure
 from cubie.algorithms.order_choice import (
@@ -126,7 +126,10 @@ class MultistepStep(ImplicitStep):
             "difference_sum", n, phases=(("solution", "stages"),), access_weight=8.0
         )
         self.register_buffer(
-            "difference_weights", 2 * order, phases=("solution", "commit"), access_weight=2.0
+            "difference_weights",
+            2 * order + 1,
+            phases=("solution", "inside", "commit"),
+            access_weight=2.0,
         )
 
     @property
@@ -153,10 +156,34 @@ class MultistepStep(ImplicitStep):
         )
 
     def build_inside(self, context: BuildContext, theta: float) -> Callable:
-        names = ("differences", "correction", "multistep_progress")
-        allocators = Allocators(*(context.allocator(name) for name in names))
         order, n = self.tableau.order, self.n_states
-        return build_inside_of(context.backend, order, n, allocators, theta)
+        return build_inside_of(context.backend, order, n, self._made_of(context), theta)
+
+    def _made_of(self, context: BuildContext) -> Allocators:
+        return Allocators(
+            context.allocator("differences"),
+            context.allocator("correction"),
+            context.allocator("multistep_progress"),
+            context.allocator("difference_weights"),
+        )
+
+    @property
+    def degree_inside(self) -> int:
+        return self.tableau.order
+
+    @property
+    def rhs_per_reading(self) -> int:
+        return 0
+
+    def build_polynomial(self, context: BuildContext) -> Callable:
+        enter, order = context.phase("inside"), self.tableau.order
+        fill = build_coefficients(context.backend, order, self.n_states, self._made_of(context))
+
+        def polynomial(memory, t, h, state, given, scratch, coefficients):
+            enter(memory)
+            fill(memory, coefficients)
+
+        return context.backend.device(polynomial)
 
     def _build_start(self, context: BuildContext) -> Callable:
         backend, n, size = context.backend, self.n_states, self.tableau.order * self.n_states

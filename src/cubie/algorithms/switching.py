@@ -18,7 +18,7 @@ from collections.abc import Callable
 import numpy as np
 from attrs import field, frozen
 
-from cubie.algorithms.contract import Proposed, StepAlgorithm, StepFunctions
+from cubie.algorithms.contract import OF_ITERATIONS, Proposed, StepAlgorithm, StepFunctions
 from cubie.algorithms.erk import ERKStep
 from cubie.algorithms.rosenbrock import RosenbrockStep
 from cubie.backend import absolute, any_lane, is_finite, select, square_root
@@ -119,7 +119,7 @@ class SwitchingStep(StepAlgorithm):
             )
         given = (
             self.system, self.buffer_registry.dtype, self._options, self.per_component,
-            self.keeps_stages,
+            self.followed, self.is_read,
         )  # fmt: skip
         self.nonstiff = NonstiffStep(self.tableau.nonstiff, *given)
         self.stiff = StiffStep(self.tableau.stiff, *given)
@@ -155,10 +155,25 @@ class SwitchingStep(StepAlgorithm):
         # What the explicit method proposes; before that, the place beside the end, and derivatives.
         self.register_buffer("nonstiff_state", n, phases=(("measure", "merge"),), access_weight=4.0)
         self.register_buffer("nonstiff_error", n, phases=(("measure", "merge"),), access_weight=4.0)
+        self.register_buffer(
+            "nonstiff_polynomial",
+            size=lambda: n * self.nonstiff.degree_inside,
+            phases=("inside",),
+            enabled=self.is_read,
+            access_weight=2.0,
+        )
 
     @property
-    def n_counters(self) -> int:
-        return 3
+    def counted(self) -> tuple[str, ...]:
+        return (*OF_ITERATIONS, "stiff")
+
+    @property
+    def degree_inside(self) -> int:
+        return max(self.nonstiff.degree_inside, self.stiff.degree_inside)
+
+    @property
+    def rhs_per_reading(self) -> int:
+        return 0
 
     @property
     def n_pieces(self) -> int:
@@ -182,6 +197,35 @@ class SwitchingStep(StepAlgorithm):
             return select(is_stiff, stiff_value, value), select(is_stiff, stiff_slope, slope)
 
         return context.backend.device(inside)
+
+    def build_polynomial(self, context: BuildContext) -> Callable:
+        fill_nonstiff, fill_stiff = (
+            part.build_polynomial(part.own_context(context.within(part.name)))
+            for part in (self.nonstiff, self.stiff)
+        )
+        n = self.n_states
+        size, n_nonstiff = n * self.degree_inside, n * self.nonstiff.degree_inside
+        n_stiff = n * self.stiff.degree_inside
+        alloc_switch = context.allocator("switch")
+        alloc_nonstiff = context.allocator("nonstiff_polynomial")
+        enter, zero = context.phase("inside"), context.backend.constant(0.0)
+
+        def polynomial(memory, t, h, state, given, scratch, coefficients):
+            enter(memory)
+            is_stiff = alloc_switch(memory, None)[STIFF] > zero
+            for k in range(size):
+                coefficients[k] = h * zero
+            if any_lane(is_stiff):
+                fill_stiff(memory, t, h, state, given, scratch, coefficients)
+            if any_lane(~is_stiff):
+                others = alloc_nonstiff(memory, None)
+                fill_nonstiff(memory, t, h, state, given, scratch, others)
+                for k in range(n_nonstiff):
+                    coefficients[k] = select(is_stiff, coefficients[k], others[k])
+                for k in range(n_nonstiff, n_stiff):
+                    coefficients[k] = select(is_stiff, coefficients[k], zero)
+
+        return context.backend.device(polynomial)
 
     def build(self, context: BuildContext) -> StepFunctions:
         device = context.backend.device

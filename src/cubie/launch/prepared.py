@@ -110,6 +110,7 @@ class PreparedSolve:
             drivers=self._pieces(batch),
             breaks=self._breaks(span, batch),
             on_device=self.kernel.compiled.free_bytes,
+            inside=self.mode is SaveMode.TIMES,
         )
 
     def window_of(self, span: Span) -> Span:
@@ -139,7 +140,10 @@ class PreparedSolve:
         """Return where the steps of runs must land; see `lay_out_stops`."""
         step = None if self.adaptive else min(first_step, self.max_step)
         breaks, on_device = self._breaks(span, batch), self.kernel.compiled.free_bytes
-        return lay_out_stops(span, times, step, self.dtype, self.reads_time, breaks, on_device)
+        inside = self.mode is SaveMode.TIMES
+        return lay_out_stops(
+            span, times, step, self.dtype, self.reads_time, breaks, on_device, inside
+        )
 
     def launch(
         self,
@@ -226,6 +230,7 @@ class PreparedSolve:
             self.kernel.plan,
             self.notes,
             loop.tracking,
+            loop.counter_names,
         )
 
 

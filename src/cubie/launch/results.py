@@ -15,7 +15,6 @@ from cubie.backend import OutputBlock
 from cubie.launch.points import Points
 from cubie.launch.ragged import RaggedArray
 from cubie.launch.summaries import summaries_of
-from cubie.run.parts import COUNTERS
 from cubie.run.saving import SaveMode, Sizes
 from cubie.run.summaries.request import Tracking
 from cubie.status import RunStatus
@@ -29,6 +28,7 @@ class Work:
     rhs_at_start: int
     rhs_per_step: int
     rhs_per_iteration: int
+    rhs_per_reading: int
     jacobians_per_step: int
     factorizations_per_step: int
     stiff: tuple[int, int, int] | None = None  # the last but one of these, of stiff steps
@@ -45,6 +45,7 @@ class Work:
             algorithm.rhs_per_start + rhs_for_first_step,
             algorithm.rhs_per_step,
             algorithm.rhs_per_iteration,
+            algorithm.rhs_per_reading,
             algorithm.jacobians_per_step,
             algorithm.factorizations_per_step,
             None if None in stiff else stiff,  # pyright: ignore[reportArgumentType]
@@ -74,6 +75,8 @@ class ResultKind:
     notes : tuple of str
     tracking : Tracking or None
         What is summarised of runs.
+    counters : tuple of str
+        What is counted of each run.
     """
 
     mode: SaveMode
@@ -83,17 +86,17 @@ class ResultKind:
     plan: Plan
     notes: tuple[str, ...]
     tracking: Tracking | None = None
+    counters: tuple[str, ...] = ()
 
 
 def _counter(name: str) -> Any:
     """Return the attribute of a result that one of the kernel's counters is."""
 
-    at = COUNTERS.index(name)
-
     def read(result: Result) -> Any:
-        counters = result._outputs.arrays.counters.reshape(-1, result._columns)
+        counters, names = result._outputs.arrays.counters, result._kind.counters
+        counters = counters.reshape(-1, result._columns)
         # Methods that do not iterate keep no counters of it.
-        values = counters[at] if at < len(counters) else np.zeros_like(counters[0])
+        values = counters[names.index(name)] if name in names else np.zeros_like(counters[0])
         return int(values[0]) if result._single else values
 
     return cached_property(read)
@@ -192,6 +195,7 @@ class Result:
     n_newton = _counter("newton")
     n_linear = _counter("linear")
     n_stiff = _counter("stiff")
+    _n_read = _counter("read")
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is computed when it is asked for."""
@@ -258,7 +262,8 @@ class Result:
     def nfev(self) -> Any:
         work = self._kind.work
         rhs = work.rhs_at_start + self._of_steps(0)
-        return rhs + self.n_newton * work.rhs_per_iteration
+        rhs += self.n_newton * work.rhs_per_iteration
+        return rhs + self._n_read * work.rhs_per_reading
 
     @cached_property
     def njev(self) -> Any:

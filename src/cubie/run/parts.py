@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cubie.algorithms import StepAlgorithm
-from cubie.algorithms.contract import Proposed
+from cubie.algorithms.contract import OF_ITERATIONS, Proposed
 from cubie.controllers import StepController
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.run.breaks import N_PASSED
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
+from cubie.run.inside import register_points
 from cubie.run.saving import Choice, Kept, SaveMode
 from cubie.run.summaries.quantities import register_summaries
 from cubie.run.summaries.request import Tracking
@@ -20,10 +21,10 @@ from cubie.systems.component import SystemComponent
 from cubie.systems.drivers.calls import n_kept
 from cubie.systems.observables.component import ObservablesComponent
 
-# What a run counts: iterations only with algorithms that iterate, stiff steps with those that
-# switch.
-COUNTERS = ("steps", "rejected", "newton", "linear", "stiff")
-N_ATTEMPT_COUNTERS = 2
+# What a run counts: attempts, what the algorithm does, and steps that points were read off, where
+# that takes evaluations of the right-hand side.
+OF_ATTEMPTS, OF_READING = ("steps", "rejected"), ("read",)
+N_ATTEMPT_COUNTERS, N_ITERATION_COUNTERS = len(OF_ATTEMPTS), len(OF_ITERATIONS)
 
 
 class Lane(NamedTuple):
@@ -124,12 +125,19 @@ class RunParts(CUDAFactory):
             self._register_observables(observables.n_outputs)
         if tracking is not None:
             register_summaries(self, tracking)
+        if save_mode is SaveMode.TIMES:
+            register_points(self)
 
     def _observing_phases(self) -> tuple[str, ...]:
         """Return the phases in which points are saved, and steps summarised."""
-        saving = ("finish",) if self.save_mode is SaveMode.FINAL else ("start", "save")
+        saving = ("finish",) if self.save_mode is SaveMode.FINAL else ("start", self._saving_phase)
         followed = self.tracking is not None and bool(self.tracking.observables)
         return (*saving, "summarise") if followed else saving
+
+    @property
+    def _saving_phase(self) -> str:
+        """When the points of a step are kept."""
+        return "summarise" if self.save_mode is SaveMode.TIMES else "save"
 
     @property
     def reads_observables(self) -> bool:
@@ -142,7 +150,7 @@ class RunParts(CUDAFactory):
         # Of a state that was committed: a run's first, or its last; in summaries those before
         # and after a piece of a step.
         committed = ("start" if on_the_way else "finish",) if kept else ()
-        proposed = ("save",) if kept and on_the_way else ()
+        proposed = (self._saving_phase,) if kept and on_the_way else ()
         also = ("summarise",) if followed else ()
         for name, phases in (("observables", committed), ("proposed_observables", proposed)):
             used = (*phases, *also)
@@ -196,10 +204,10 @@ class RunParts(CUDAFactory):
         # What an algorithm counts of a step, such as iterations: explicit methods nothing.
         self.register_buffer(
             "proposed_counters",
-            self.algorithm.n_counters,
+            len(self.algorithm.counted),
             dtype=np.int32,
             phases=proposed,
-            enabled=self.algorithm.n_counters > 0,
+            enabled=bool(self.algorithm.counted),
         )
         self.register_buffer("dt", 1, access_weight=4.0)
         # From one attempt to the next its verdict goes as a mask.
@@ -208,9 +216,15 @@ class RunParts(CUDAFactory):
         )
 
     @property
+    def counter_names(self) -> tuple[str, ...]:
+        """What a lane counts, in the order of its counters."""
+        is_read = self.save_mode is SaveMode.TIMES and self.algorithm.rhs_per_reading
+        return (*OF_ATTEMPTS, *self.algorithm.counted, *(OF_READING if is_read else ()))
+
+    @property
     def n_counters(self) -> int:
         """How many counters a lane keeps."""
-        return N_ATTEMPT_COUNTERS + self.algorithm.n_counters
+        return len(self.counter_names)
 
     @property
     def kept(self) -> tuple[Kept, ...]:

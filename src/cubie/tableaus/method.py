@@ -69,6 +69,14 @@ class Method:
     aliases: tuple[str, ...] = field(default=(), converter=tuple, repr=False)
 
     @property
+    def order_inside(self) -> int:
+        """Order of the solution inside a step where points are read off it.
+
+        Its error shrinks as ``h**(order_inside + 1)``.
+        """
+        raise NotImplementedError(f"`{self.name}` does not say what it is inside a step")
+
+    @property
     def has_error_estimate(self) -> bool:
         """Whether the step size can be controlled."""
         return self.error_order is not None

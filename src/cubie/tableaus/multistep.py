@@ -43,6 +43,11 @@ class MultistepMethod(Method):
             self._fail("error estimate", "a run starts with order 1, so error_order must be 1")
 
     @property
+    def order_inside(self) -> int:
+        """Each step's is the order of that step: its own polynomial."""
+        return self.order
+
+    @property
     def gamma_exact(self) -> Vector:
         """Sums of ``1/j`` for j up to each order."""
         terms = [exact(1) / j for j in range(1, self.order + 1)]

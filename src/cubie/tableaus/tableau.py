@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 from attrs import converters, evolve, field, fields, frozen
 
+from cubie.tableaus.bootstrapped import DenseOutput
 from cubie.tableaus.continuous import Interpolant, continuous_extension
 from cubie.tableaus.exact import Matrix, Vector, float_rows, floats, matrix, vector
 from cubie.tableaus.method import Method
@@ -115,6 +116,18 @@ class Tableau(Method):
             rows = tuple(row + (0.0,) * (degree - len(row)) for row in self.interpolant)
             return Interpolant(rows, self.interpolant_order)
         return self._extension()
+
+    @cached_property
+    def dense(self) -> DenseOutput:
+        """The solution inside a step where points are read off it: `continuous`, or better."""
+        return self._dense()
+
+    @property
+    def order_inside(self) -> int:
+        return self.dense.order
+
+    def _dense(self) -> DenseOutput:
+        return DenseOutput((), (), self.continuous)
 
     def _extension(self) -> Interpolant:
         return continuous_extension(self.a, self.a, self.b, self.order)

@@ -34,6 +34,12 @@ class SwitchingMethod(Method):
             self._fail("error estimate", "both methods must have the error_order that is given")
         if not self.nonstiff.fsal or self.nonstiff.c_exact[-2] != 1:
             self._fail("stages", "the explicit method must be FSAL and have two stages at its end")
+        if self.nonstiff.dense.nodes:
+            self._fail("stages", "the explicit method must need no more of them inside its steps")
+
+    @property
+    def order_inside(self) -> int:
+        return min(self.nonstiff.order_inside, self.stiff.order_inside)
 
     def without_error_estimate(self) -> Self:
         """Return the same method for steps of a fixed size."""
