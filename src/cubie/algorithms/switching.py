@@ -15,59 +15,26 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-from attrs import field, frozen
-
 from cubie.algorithms.contract import OF_ITERATIONS, Proposed, StepAlgorithm, StepFunctions
 from cubie.algorithms.erk import ERKStep
 from cubie.algorithms.rosenbrock import RosenbrockStep
-from cubie.backend import absolute, any_lane, is_finite, select, square_root
-from cubie.controllers.adaptive import within
+from cubie.algorithms.stiffness import (
+    AGAINST,
+    FOR,
+    FORGOTTEN,
+    N_SWITCH,
+    RATE,
+    STIFF,
+    Allocators,
+    StiffnessSettings,
+    build_measure,
+)
+from cubie.backend import any_lane, select
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
 from cubie.numerics.error_norm import build_scale
-from cubie.reals import as_float, as_int
 from cubie.systems.mass import is_identity, mass_entries
 from cubie.tableaus import SwitchingMethod
-
-# What a lane carries, real numbers: whether it is stiff; how many steps in a row said that it is
-# the other; how many then did not; h times the rate, squared, of the present step.
-STIFF, FOR, AGAINST, RATE = range(4)
-N_SWITCH = 4
-# So many steps that are not limited by stability make those before forgotten.
-FORGOTTEN = 6
-
-
-def _count(instance, attribute, value):
-    if type(value) is not int or not 1 <= value <= 1000:
-        raise InvalidOption(attribute.name, value, advice="It must be an int from 1 to 1000.")
-
-
-@frozen
-class StiffnessSettings:
-    """When a run goes over to the other method.
-
-    Attributes
-    ----------
-    stiff_above : float
-        An accepted step of the explicit method says that the run is stiff if its size times the
-        largest rate is above this part of what the method is stable for.
-    stiff_steps : int
-        So many such steps, with fewer than six others in between, make a run stiff.
-    nonstiff_below : float
-        A step of the implicit method says that the run is not stiff if it is below this part.
-    nonstiff_steps : int
-        So many of them in a row end it.
-    """
-
-    stiff_above: float = field(
-        default=0.8, converter=as_float, validator=within(0.7, 2.0, or_high=True)
-    )
-    stiff_steps: int = field(default=15, converter=as_int, validator=_count)
-    nonstiff_below: float = field(
-        default=0.5, converter=as_float, validator=within(0.0, 0.7, or_high=True)
-    )
-    nonstiff_steps: int = field(default=5, converter=as_int, validator=_count)
 
 
 class NonstiffStep(ERKStep):
@@ -322,58 +289,14 @@ class SwitchingStep(StepAlgorithm):
         return context.backend.device(merge)
 
     def _build_measure(self, context: BuildContext) -> Callable:
-        """Return what makes one step of the power method: h times the largest rate, squared.
-
-        It looks beside the end of the step, as far as the tolerances there are, or the root of what
-        is rounded. A direction that is not finite is forgotten, and the rate is then unknown: so
-        large that the run stays with the implicit method.
-        """
         backend, n = context.backend, self.n_states
-        rhs = self.child_functions(context, "system")
+        allocators = Allocators(
+            context.allocator("switch"),
+            context.allocator("steepest"),
+            context.allocator("slopes_at_end"),
+        )
         scale = build_scale(backend, n, self.per_component)
-        root = backend.constant(float(np.sqrt(np.finfo(backend.dtype).eps)))
-        alloc_steepest = context.allocator("steepest")
-        alloc_slopes, alloc_switch = context.allocator("slopes_at_end"), context.allocator("switch")
-        zero, one, unknown = backend.constant(0.0), backend.constant(1.0), backend.constant(1e20)
-        inverse_n = backend.constant(1.0 / n)
-
-        def weigh(launch, state, i):
-            weight = scale(launch, i, state[i], state[i]) + root * absolute(state[i])
-            return select(weight > zero, weight, one)
-
-        weigh = backend.device(weigh)
-
-        def measure(memory, launch, t, h, parameters, state, scratch):
-            steepest, slopes = alloc_steepest(memory, None), alloc_slopes(memory, None)
-            is_stiff = alloc_switch(memory, None)[STIFF] > zero
-            place, beside = scratch.state, scratch.error
-            rhs(t, state, parameters, slopes, 0)
-            known = h * zero
-            for i in range(n):
-                known = known + absolute(steepest[i])
-            size = h * zero
-            for i in range(n):
-                place[i] = select(known > zero, steepest[i], slopes[i])
-                part = place[i] / weigh(launch, state, i)
-                size = size + part * part
-            size = square_root(size * inverse_n)
-            usable = (size > zero) & is_finite(size)
-            for i in range(n):
-                place[i] = state[i] + place[i] / select(usable, size, one)
-            rhs(t, place, parameters, beside, 0)
-            total = h * zero
-            for i in range(n):
-                change = beside[i] - slopes[i]
-                part = change / weigh(launch, state, i)
-                total = total + part * part
-            found = h * h * total * inverse_n
-            usable = usable & is_finite(found)
-            for i in range(n):
-                change = select(usable, beside[i] - slopes[i], zero)
-                steepest[i] = select(is_stiff, change, steepest[i])
-            return select(usable, found, unknown)
-
-        return backend.device(measure)
+        return build_measure(backend, n, self.child_functions(context, "system"), scale, allocators)
 
     def _build_commit(self, context: BuildContext) -> Callable:
         backend, settings = context.backend, self.settings
