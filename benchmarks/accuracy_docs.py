@@ -18,6 +18,7 @@ from cubie.tableaus import (
     FIRKTableau,
     MultistepMethod,
     RosenbrockTableau,
+    SwitchingMethod,
     get_method,
 )
 
@@ -30,6 +31,7 @@ FAMILIES = {
     "fully implicit": FIRKTableau,
     "Rosenbrock": RosenbrockTableau,
     "of several steps": MultistepMethod,
+    "of two methods": SwitchingMethod,
 }
 ORDERS = {"RK23": "3", "RK45": "5", "DOP853": "8", "Radau": "5", "BDF": "1-5", "LSODA": "1-12"}
 

@@ -11,7 +11,7 @@ from cubie.controllers import CONTROLLERS
 from cubie.integrator import ALGORITHMS, RunSettings, SingleIntegratorRun
 from cubie.launch.capacity import Kept
 from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel, make_inputs
-from cubie.launch.outputs import make_outputs
+from cubie.launch.outputs import PerRun, make_outputs
 from cubie.run.saving import SaveMode
 from cubie.systems import trace
 from cubie.tableaus import SwitchingMethod, all_methods, get_method
@@ -355,7 +355,7 @@ def test_totals_equal_what_device_functions_allocate(
     inputs = make_inputs(np.ones((N_STATES, 1)), np.ones((1, 1)), (0.0, end), np.float64,
                          first_step=0.01, counted=not run.controller.adaptive)  # fmt: skip
     kept = Kept(SaveMode.FINAL, 1, (("states", N_STATES),), np.dtype(np.float64))
-    kernel.launch(1, inputs, make_outputs(kept, 1))
+    kernel.launch(1, inputs, make_outputs(kept, 1, PerRun(run.loop.n_counters)))
 
     placed = {name: p for name, p in kernel.plan.placements.items() if p.size_bytes}
     allocated = {name: entry[0] for name, entry in backend.arrays.items() if entry[0].nbytes}
