@@ -26,7 +26,8 @@ def few(given: Any, allowed: Iterable[str]) -> tuple[list[str], int]:
     names = [str(name) for name in allowed]
     if len(names) <= MOST_LISTED:
         return names, 0
-    near = difflib.get_close_matches(str(given), names, n=FEW, cutoff=0.0)
+    near = difflib.get_close_matches(str(given), names, n=FEW, cutoff=0.5)
+    near = near or difflib.get_close_matches(str(given), names, n=FEW, cutoff=0.0)
     return near, len(names) - len(near)
 
 
