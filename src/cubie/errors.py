@@ -131,7 +131,7 @@ class UnknownOption(CubieError, TypeError):
         elif self.nearest in self.elsewhere:
             hint = f"{hint[:-1]}, which is one {self.elsewhere[self.nearest]}?"
         listed, more = few(given, self.allowed)
-        told = "Known options" if not more else f"Of {more + len(listed)} options the nearest are"
+        told = f"Known options{f', the nearest of {more + len(listed)}' if more else ''}"
         super().__init__(
             f"`{given}` is not an option of any component of this solver.{hint} "
             f"{told}: {', '.join(listed)}."
