@@ -10,7 +10,7 @@ CANDIDATES := python3 python python3.14 python3.13 python3.12 python3.11
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
 PYTHON ?= $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo $(p))))
 
-.PHONY: demo test test-long lint types docs wheel clean
+.PHONY: demo test test-long lint types docs wheel gpu-kit clean
 
 demo: $(VENV)/.installed-plot
 	$(BIN)/python -m cubie.demo
@@ -39,6 +39,13 @@ wheel: $(VENV)/.made
 	$(BIN)/python -m venv build/wheel/venv
 	build/wheel/venv/bin/python -m pip install --quiet build/wheel/*.whl
 	cd build/wheel && venv/bin/python -P ../../tests/wheel_check.py
+
+# What runs `python -m benchmarks gpu` on a machine with a GPU and no network: build/gpu-kit.
+# KIT_PYTHON is the Python there; KIT_OPTIONS may be `--without NAME` or `--require NAME==VERSION`.
+KIT_PYTHON ?= 3.12
+KIT_OPTIONS ?=
+gpu-kit: $(VENV)/.made
+	$(BIN)/python -m benchmarks.gpu.kit --python $(KIT_PYTHON) $(KIT_OPTIONS) build/gpu-kit
 
 clean:
 	rm -rf build dist demo-output docs/_generated

@@ -12,17 +12,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.contender import CONTENDERS
 from benchmarks.documents import RESULTS
 from benchmarks.environment import machine_name
-from benchmarks.registry import chosen
-from benchmarks.specs import WORKS
 
 OWN_SUITES = ("cpu", "startup", "planning")
 # Suites with a command line of their own, each a module of this package.
 OTHER_SUITES = (
     "planner", "resources", "verify", "stiff", "work-precision", "implicit-memory", "accuracy",
-    "driven",
+    "driven", "gpu",
 )  # fmt: skip
 
 
@@ -72,7 +69,8 @@ def _module(suite: str) -> str:
 
 
 def _exists(suite: str) -> bool:
-    return (Path(__file__).parent / f"{_module(suite)}.py").exists()
+    module = Path(__file__).parent / _module(suite)
+    return module.is_dir() or module.with_suffix(".py").exists()
 
 
 def _run_own(name: str, options: argparse.Namespace) -> None:
@@ -100,6 +98,11 @@ def _readable(data: dict[str, Any]) -> str:
 def _arguments(name: str, options: argparse.Namespace) -> dict[str, Any]:
     if name == "planning":
         return {}
+    # Late: suites of their own start, and say what is missing, where NumPy does not import.
+    from benchmarks.contender import CONTENDERS
+    from benchmarks.registry import chosen
+    from benchmarks.specs import WORKS
+
     arguments: dict[str, Any] = {
         "works": chosen("work", options.works, WORKS),
         "contenders": chosen("contender", options.contenders, CONTENDERS),

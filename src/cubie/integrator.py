@@ -115,6 +115,16 @@ class RunSettings:
             algorithm_for(self.method), self.method, adaptive, self.save_mode, bool(self.summaries)
         )
 
+    def reads_inside(self) -> bool:
+        """Tell whether the solution inside a step is as good as the step, in orders of its size.
+
+        Where step sizes are chosen that is what is held to the tolerances, the error of a step;
+        steps of a given size add up to one order less.
+        """
+        if self.controller_class().adaptive:
+            return self.method.dense.order >= (self.method.error_order or 0)
+        return self.method.without_error_estimate().dense.order >= self.method.order - 1
+
     def tracking(self, system: Any, observables: Any = None) -> Tracking | None:
         """Return what is summarised of runs of a system; None if nothing is."""
         if not self.summaries:
@@ -162,7 +172,13 @@ class SingleIntegratorRun:
         make_algorithm = algorithm_for(method)
         tracking = settings.tracking(system, observables)
         self.algorithm = make_algorithm(
-            method, component, dtype, options, settings.per_component, tracking is not None
+            method,
+            component,
+            dtype,
+            options,
+            settings.per_component,
+            tracking is not None,
+            settings.save_mode is SaveMode.TIMES,
         )
         initial_step = self._make_initial_step(component, dtype, options)
         self.loop = IVPLoop(

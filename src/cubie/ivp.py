@@ -66,8 +66,8 @@ def solve_ivp(
         "radau_iia_5", "kvaerno5". SciPy's "RK45", "RK23", "DOP853" and "Radau" are
         known, in any case, and its classes of these names.
     t_eval : array_like (n_points,), optional
-        Times to save at; steps land on them exactly. By default a single run
-        saves every step, a batch its final state (see `save`).
+        Times to save at, read off the solution inside steps (`t_eval_exact=True`: steps land on
+        them). By default a single run saves every step, a batch its final state (see `save`).
     dense_output, events : False, None
         Nothing else: a result holds points, and runs go to the end of `t_span`.
     vectorized : bool
@@ -112,7 +112,8 @@ def solve_ivp(
         wanted, or False for none), ``summaries`` (``{"y0": ["max", "mean"]}``: numbers of each
         run instead of its points, of states and observables by name or number; see
         `cubie.run.summaries`), ``window`` and ``after`` (the times that summaries are of),
-        ``step_controller`` (a name, such as "pid"), ``save`` ("final", "steps"), ``jac``
+        ``step_controller`` (a name, such as "pid"), ``save`` ("final", "steps"),
+        ``t_eval_exact`` (whether steps land on the times of `t_eval`), ``jac``
         (``jac(t, y, *args)`` or a constant matrix, dense or sparse, used where `fun` cannot
         be traced), ``jac_sparsity`` (a matrix, not zero where the Jacobian may be; or ``lband``
         and ``uband``, with `jac` packed: where `fun` cannot be traced and there is no `jac`,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,7 @@ class SolverSettings:
     fastmath: bool = field(default=True, validator=is_flag)
     lanes: int | None = None
     save: str | None = None
+    t_eval_exact: bool = field(default=False, validator=is_flag)
     jac: Any = field(default=None)  # as given: a matrix may change in place
     jac_sparsity: Any = field(default=None)  # as given, too
     lband: Any = field(default=None)
@@ -116,12 +118,17 @@ class SolverSettings:
                 raise InvalidOption(
                     "save", self.save, advice="Give either t_eval or save, not both."
                 )
-            return SaveMode.TIMES
+            inside = not self.t_eval_exact and self._reads_inside
+            return SaveMode.TIMES if inside else SaveMode.STOPS
         if self.save is None:
             return SaveMode.STEPS if single else SaveMode.FINAL
         if self.save not in ("final", "steps"):
             raise InvalidOption("save", self.save, ("final", "steps"))
         return SaveMode(self.save)
+
+    @cached_property
+    def _reads_inside(self) -> bool:
+        return self.run_settings(SaveMode.TIMES, False).reads_inside()
 
     def choice(self, system: System, observables: System | None, in_pairs: bool) -> Choice:
         """Return which states and observables are kept; `in_pairs`: states are complex.

@@ -50,7 +50,7 @@ def configurations():
             ]
         axes = itertools.product(
             controllers, linear, ("float64", "float32"), (1, 2, 8, 16, None), (False, True),
-            ("final", "times", "steps"),
+            ("final", "times", "exact times", "steps"),
         )  # fmt: skip
         for controller, solver, dtype, lanes, fastmath, save in axes:
             # Groups of other widths are other code, which fast-math may round otherwise.
@@ -97,7 +97,9 @@ REST = [configuration for configuration in SAMPLE if configuration not in FEW]
 def solver_of(configuration):
     """Return a solver and the arguments of its solves."""
     options = dict(configuration)
-    times = SPECIAL_TIMES if options.pop("save") == "times" else None
+    save = options.pop("save")
+    times = SPECIAL_TIMES if save.endswith("times") else None
+    options["t_eval_exact"] = save.startswith("exact")
     if times is None:
         options["save"] = configuration["save"]
     if options["step_controller"] == "fixed":

@@ -121,9 +121,11 @@ def test_t_eval_holds_both_ends():
     np.testing.assert_array_equal(result.y[:, 1], end.y[:, 0])
 
 
-def test_fixed_steps_land_on_t_eval():
+def test_fixed_steps_land_on_exact_times():
     """A fixed step is cut to land, and whole again afterwards."""
-    result = solver().solve(T_SPAN, Y0, [0.25, 0.3, 4.0], method="rk4", first_step=0.1)
+    result = solver().solve(
+        T_SPAN, Y0, [0.25, 0.3, 4.0], method="rk4", first_step=0.1, t_eval_exact=True
+    )
     assert result.n_steps == 3 + 1 + 37
     short = solver().solve((0.0, 0.25), Y0, method="rk4", first_step=0.1, save="final")
     np.testing.assert_array_equal(result.y[:, 0], short.y[:, 0])

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from attrs import frozen
 
-from cubie.backend import rounded_sum
+from cubie.backend import in_turn, rounded_sum
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.systems.component import SystemComponent
 
@@ -110,9 +110,10 @@ class StepAlgorithm(CUDAFactory):
         Steps differ in work, and count it.
     default_controller : str
         The step-size controller that suits the family, where errors are estimated.
-    keeps_stages : bool
-        The stages of a step are there until its `commit`, so that `build_inside` can be asked
-        for the solution between its ends.
+    followed : bool
+        `build_inside` is asked for the solution at given parts of a step, before its `commit`.
+    is_read : bool
+        And `build_polynomial` for all of it.
     """
 
     name = "algorithm"
@@ -137,10 +138,11 @@ class StepAlgorithm(CUDAFactory):
         dtype,
         options: Mapping[str, Any],
         per_component: bool = False,
-        keeps_stages: bool = False,
+        followed: bool = False,
+        is_read: bool = False,
     ):
         super().__init__(dtype, options)
-        self.keeps_stages = keeps_stages
+        self.followed, self.is_read = followed, is_read
         self.tableau: Any = tableau
         self.system, self.n_states = system, system.n_states
         self.per_component = per_component
@@ -162,6 +164,11 @@ class StepAlgorithm(CUDAFactory):
         """Whether states may jump behind a break, and are made consistent there."""
         return False
 
+    @property
+    def keeps_stages(self) -> bool:
+        """Whether the stages of a step are there until its `commit`."""
+        return self.followed or self.is_read
+
     # Buffer that holds the stages, and whether they are derivatives rather than increments.
     stages_in: ClassVar[tuple[str, bool]]
 
@@ -169,6 +176,16 @@ class StepAlgorithm(CUDAFactory):
     def n_pieces(self) -> int:
         """Into how many cubics a step's solution is to be cut: one is exact up to degree three."""
         return max(1, self.tableau.continuous.degree - 2)
+
+    def _kept_rows(self) -> list[Sequence[float]]:
+        """Return rows of weights on the stages, of all that is read after the step."""
+        rows: list[Sequence[float]] = []
+        if self.followed:
+            rows += zip(*self.tableau.continuous.weights, strict=True)
+        if self.is_read:
+            dense = self.tableau.dense
+            rows += [*dense.rows, *zip(*dense.interpolant.weights, strict=True)]
+        return rows
 
     def _stages_until(self, last: str) -> str:
         """Return the phase until which stages are kept: `last`, or longer where they are read."""
@@ -205,6 +222,65 @@ class StepAlgorithm(CUDAFactory):
 
         return context.backend.device(of_derivatives if derivatives else of_increments)
 
+    @property
+    def degree_inside(self) -> int:
+        """Of the polynomial that is the solution inside a step."""
+        return self.tableau.dense.interpolant.degree
+
+    @property
+    def rhs_per_reading(self) -> int:
+        """Evaluations of the right-hand side where points are read off a step."""
+        return len(self.tableau.dense.nodes)
+
+    def build_polynomial(self, context: BuildContext) -> Callable:
+        """Return ``polynomial(memory, t, h, state, given, scratch, coefficients)``.
+
+        Between `step` and `commit`, it writes the polynomial in the fraction theta of the step
+        that, added to the state, is the solution there: the coefficient of ``theta**(1 + k)`` of
+        state i to place ``k * n + i``. Other arguments are those of the step, and `scratch` (n,).
+        """
+        name, derivatives = self.stages_in
+        allocate, rows = context.allocator(name), self.tableau.dense.interpolant.weights
+        add_stages = self._build_added_stages(context)
+        make = _power_of_derivatives if derivatives else _power_of_increments
+        parts = []
+        for k in range(self.degree_inside):
+            terms = self._stage_terms([row[k] for row in rows])
+            total = context.backend.weighted_sum(terms)
+            parts.append(context.backend.device(make(total, k * self.n_states, self.n_states)))
+        fill = in_turn(context.backend, parts, 3)
+
+        def polynomial(memory, t, h, state, given, scratch, coefficients):
+            stages = allocate(memory, None)
+            add_stages(t, h, state, given, scratch, stages)
+            fill(stages, h, coefficients)
+
+        return context.backend.device(polynomial)
+
+    def _build_added_stages(self, context: BuildContext) -> Callable:
+        """Return ``add(t, h, state, given, scratch, stages)``: stages for points inside alone."""
+        return context.backend.device(_nothing_added)
+
     @abstractmethod
     def _compose(self) -> None:
         """Count the work of a step, add the components it calls, and register its buffers."""
+
+
+def _nothing_added(t, h, state, given, scratch, stages):
+    pass
+
+
+def _power_of_derivatives(total: Callable, at: int, n: int) -> Callable:
+    def power(stages, h, coefficients):
+        for i in range(n):
+            coefficients[at + i] = h * total(stages, i)
+
+    return power
+
+
+def _power_of_increments(total: Callable, at: int, n: int) -> Callable:
+    def power(stages, h, coefficients):
+        for i in range(n):
+            coefficients[at + i] = total(stages, i)
+
+    return power

@@ -72,7 +72,7 @@ class DIRKStep(ImplicitStep):
         starts = tableau.error_start_weight is not None
         self.rhs_per_step = explicit - int(tableau.fsal) + int(starts)
         self.rhs_per_iteration = 1
-        self.slots = stage_slots(tableau, tableau.predictor, self.keeps_stages)
+        self.slots = stage_slots(tableau, tableau.predictor, self._kept_rows())
         # Of several stages that start from more than the state, each has a base of its own.
         combines = any(x for i, row in enumerate(tableau.a) for x in row[:i])
         alone = combines and tableau.implicit_stages.count(True) == 1

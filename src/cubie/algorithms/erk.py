@@ -50,16 +50,21 @@ class ERKStep(StepAlgorithm):
         self.n_error_estimates = sum(weights is not None for weights in estimates)
         self.rhs_per_start = int(tableau.fsal)
         self.rhs_per_step = tableau.n_stages - int(tableau.fsal)
-        self.slots = stage_slots(tableau, keep=self.keeps_stages)
+        self.slots = stage_slots(tableau, kept=self._kept_rows())
+        # Stages that points inside alone need come after those of the step.
+        first = max(self.slots) + 1
+        added = tableau.dense.nodes if self.is_read else ()
+        self.added_slots = tuple(range(first, first + len(added)))
         self._register_buffers()
         during = ("start", "first_stage", "stages", "solution")
+        during = (*during, "inside") if self.added_slots else during
         self.add_child(self.system, during=during)
 
     def _register_buffers(self) -> None:
         n, fsal = self.n_states, self.tableau.fsal
         self.register_buffer(
             "stage_rhs",
-            size=(max(self.slots) + 1) * n,
+            size=(max(self.slots + self.added_slots) + 1) * n,
             phases=("start", ("first_stage", "commit"))
             if fsal
             else (("first_stage", self._stages_until("error_estimate")),),
@@ -89,6 +94,7 @@ class ERKStep(StepAlgorithm):
         t = self.tableau
         return (
             t.a, t.b, t.c, t.error_weights, t.error_weights_low, t.fsal, self.n_states, self.slots,
+            self.added_slots, t.dense.rows if self.is_read else (),
         )  # fmt: skip
 
     def build(self, context: BuildContext) -> StepFunctions:
@@ -106,9 +112,15 @@ class ERKStep(StepAlgorithm):
         return [_Stage(c, weights, slot) for c, weights, slot in rows]
 
     def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
-        return slot_terms(self.slots, self.n_states, weights)
+        slots = (*self.slots, *self.added_slots)[: len(weights)]
+        return slot_terms(slots, self.n_states, weights)
 
     _stage_terms = _terms
+
+    def _build_added_stages(self, context: BuildContext) -> Callable:
+        rhs, dense = self.child_functions(context, "system"), self.tableau.dense
+        added = zip(dense.nodes, dense.rows, self.added_slots, strict=True)
+        return self._build_chain(context.backend, rhs, [_Stage(*stage) for stage in added])
 
     def _build_start(self, context: BuildContext, rhs: Callable) -> Callable:
         alloc_rhs = context.allocator("stage_rhs")

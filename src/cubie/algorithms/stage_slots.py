@@ -13,15 +13,15 @@ END = 1_000_000  # "used after the last stage", later than any stage
 def stage_slots(
     tableau: ERKTableau | DIRKTableau,
     guesses: Sequence[Sequence[float]] = (),
-    keep: bool = False,
+    kept: Sequence[Sequence[float]] = (),
 ) -> tuple[int, ...]:
     """Give every stage derivative a slot, reusing those that nothing reads any more.
 
     Linear scan over stages: a derivative is needed up to the last stage whose
     argument uses it, or to the end of the step when the solution or an error
     estimate does. With FSAL the first and the last one outlive the step. `guesses` are
-    further rows of weights on the derivatives of earlier stages. With `keep` all that the
-    interpolant reads are kept to the end.
+    further rows of weights on the derivatives of earlier stages. What rows of `kept` weigh is kept
+    to the end.
     """
     n = tableau.n_stages
     tables = (tableau.a, guesses) if guesses else (tableau.a,)
@@ -32,7 +32,7 @@ def stage_slots(
         at_end = (tableau.b, tableau.error_weights, low)
         # Of an explicit method the last stage's argument is the solution already.
         skip_b = tableau.fsal and isinstance(tableau, ERKTableau)
-        inside = keep and any(tableau.continuous.weights[j])
+        inside = any(row[j] for row in kept)
         used = inside or any(
             w is not None and w[j] and not (skip_b and w is tableau.b) for w in at_end
         )

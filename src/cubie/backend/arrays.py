@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from attrs import frozen
 
+from cubie.backend import recycling
+
 ALIGNMENT = 64  # bytes: threads write to neighbouring arrays
 LARGEST_ITEM = 8  # bytes
 
@@ -20,12 +22,17 @@ class KernelInputs(NamedTuple):
     parameters: Any  # dtype: parameter j of a run is at offset[j] + stride[j] * run
     parameter_offsets: Any  # (m,) int64
     parameter_strides: Any  # (m,) int64: 1 or 0
+    # [2][time][column]: times to save at that steps do not land on, from the start of the run, and
+    # what rounding took from them
+    save_times: Any
     # start, 1 or -1 for the direction, and between which times from the start of a run summaries
     # look at it
     time_span: Any  # (4,) dtype
     tolerances: Any  # rtol then atol; (2,) or (2 n,) dtype
     step_limits: Any  # (3,) dtype: first step, largest step, smallest step
-    limits: Any  # (5,) int64: attempted steps every run may use; times to save; `Stops.shape`
+    # (7,) int64: attempted steps every run may use; times to save; `Stops.shape`; how many columns
+    # `save_times` has, and how far apart those of two runs are
+    limits: Any
     stops: Any  # dtype: [field][stop][column], see `cubie.launch.stops.Stops`
     # int32: [stop][column], see there; with breaks also [column], attempted steps of that run
     stop_counts: Any
@@ -136,7 +143,7 @@ class OutputBlock:
     @classmethod
     def unwritten(cls, layout: OutputLayout) -> OutputBlock:
         """Return a block whose points hold anything: no page of them is touched before a run is."""
-        memory = np.empty(layout.size, np.uint8)
+        memory = recycling.unwritten(layout.size)
         memory[: layout.head_bytes] = 0
         return cls(layout, memory)
 

@@ -121,7 +121,7 @@ class Kept(NamedTuple):
         ways = []
         if self.mode is SaveMode.STEPS:
             ways += ["only the points you need (`t_eval=`)", "the last states (save='final')"]
-        if self.mode is SaveMode.TIMES:
+        if self.mode.at_times:
             ways += ["fewer times in `t_eval`", "the last states (save='final' without `t_eval`)"]
         if self.n_runs > 1:
             ways.append("fewer runs at once")

@@ -259,6 +259,7 @@ def make_inputs(
     breaks: Breaks | None = None,
     on_device: Free = no_device,
     window: tuple[float, float] = (0.0, math.inf),
+    inside: bool = False,
 ) -> KernelInputs:
     """Lay the inputs out for the kernel; see `KernelInputs` for the shapes.
 
@@ -266,12 +267,12 @@ def make_inputs(
     `on_device()` bytes can hold (see `lay_out_stops`); `reads_time` tells that the right-hand side
     depends on the time, and `counted` that all steps have the size `first_step`, or `max_step` if
     that is smaller. `window` are the times, from the start of a run, between which summaries look
-    at it.
+    at it. `inside` tells that steps do not land on the times to save at.
     """
     dtype = np.dtype(dtype)
     step, largest = min(first_step, max_step), float(np.finfo(dtype).max)
     sizes = step if counted else None
-    stops = lay_out_stops(t_span, save_times, sizes, dtype, reads_time, breaks, on_device)
+    stops = lay_out_stops(t_span, save_times, sizes, dtype, reads_time, breaks, on_device, inside)
     n_times = 0 if save_times is None else len(save_times)
 
     def real(values) -> np.ndarray:
@@ -297,6 +298,7 @@ def make_inputs(
         parameters=values,
         parameter_offsets=np.arange(m + 1, dtype=np.int64) * columns,
         parameter_strides=np.full(m + 1, int(columns > 1), dtype=np.int64),
+        save_times=stops.points.reshape(-1),
         time_span=real([stops.start, stops.direction, window[0], min(window[1], largest)]),
         tolerances=real(tolerances),
         step_limits=real(limits),

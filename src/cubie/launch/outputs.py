@@ -13,7 +13,7 @@ import numpy as np
 
 from cubie.backend import KernelOutputs, OutputBlock, OutputLayout
 from cubie.launch.capacity import Free, Kept, no_device
-from cubie.run.parts import COUNTERS
+from cubie.run.parts import N_ATTEMPT_COUNTERS, N_ITERATION_COUNTERS
 from cubie.run.saving import SaveMode, Sizes
 from cubie.status import RunStatus
 
@@ -21,7 +21,7 @@ from cubie.status import RunStatus
 class PerRun(NamedTuple):
     """How many numbers are kept of each run, beside its points."""
 
-    counters: int = len(COUNTERS)
+    counters: int = N_ATTEMPT_COUNTERS + N_ITERATION_COUNTERS
     summaries: int = 0  # slots
 
 
@@ -64,12 +64,11 @@ def make_outputs(
     layout = layout_of(kept, n_points, per_run)
     kept.require(n_points, layout.size, on_device, per_run.summaries)
     try:
-        outputs = OutputBlock(layout)
+        # Of points every one is written, with NaN where a run did not reach it.
+        outputs = OutputBlock.unwritten(layout)
     except MemoryError as error:
         raise kept.refusal(n_points, layout.size, None, n_summaries=per_run.summaries) from error
     if kept.mode is not SaveMode.FINAL:
-        for array in arrays_of_points(outputs, kept.sizes):
-            array.fill(np.nan)
         outputs.arrays.times.fill(np.nan)
     return outputs
 
@@ -83,9 +82,8 @@ def mark_unwritten(outputs: OutputBlock, kept: Kept, n_written: int) -> None:
     """Say of all runs but the first ones that they did not begin: a launch was called off."""
     outputs.arrays.status[n_written:] = RunStatus.INTERRUPTED
     mark_unsummarised(outputs, slice(n_written, None), kept.n_runs)
-    if kept.mode is SaveMode.FINAL:
-        for array, (_, size) in zip(arrays_of_points(outputs, kept.sizes), kept.sizes, strict=True):
-            array.reshape(size, -1)[:, n_written:] = np.nan
+    for array in arrays_of_points(outputs, kept.sizes):
+        array.reshape(-1, kept.n_runs)[:, n_written:] = np.nan
 
 
 def mark_unsummarised(outputs: OutputBlock, runs: slice | np.ndarray, n_runs: int) -> None:

@@ -114,6 +114,7 @@ class PreparedSolve:
             drivers=self._pieces(batch),
             breaks=self._breaks(span, batch),
             on_device=self.kernel.compiled.free_bytes,
+            inside=self.mode is SaveMode.TIMES,
         )
 
     def window_of(self, span: Span) -> Span:
@@ -143,7 +144,10 @@ class PreparedSolve:
         """Return where the steps of runs must land; see `lay_out_stops`."""
         step = None if self.adaptive else min(first_step, self.max_step)
         breaks, on_device = self._breaks(span, batch), self.kernel.compiled.free_bytes
-        return lay_out_stops(span, times, step, self.dtype, self.reads_time, breaks, on_device)
+        inside = self.mode is SaveMode.TIMES
+        return lay_out_stops(
+            span, times, step, self.dtype, self.reads_time, breaks, on_device, inside
+        )
 
     def launch(
         self,
@@ -230,6 +234,7 @@ class PreparedSolve:
             self.kernel.plan,
             self.notes,
             loop.tracking,
+            loop.counter_names,
             self.in_pairs,
             self._names,
         )

@@ -18,7 +18,6 @@ from cubie.launch.points import Points
 from cubie.launch.ragged import RaggedArray
 from cubie.launch.result_text import result_text
 from cubie.launch.summaries import summaries_of
-from cubie.run.parts import COUNTERS
 from cubie.run.saving import SaveMode, Sizes
 from cubie.run.summaries.request import Tracking
 from cubie.status import RunStatus
@@ -36,6 +35,7 @@ class Work:
     rhs_at_start: int
     rhs_per_step: int
     rhs_per_iteration: int
+    rhs_per_reading: int
     jacobians_per_step: int
     factorizations_per_step: int
 
@@ -46,6 +46,7 @@ class Work:
             algorithm.rhs_per_start + rhs_for_first_step,
             algorithm.rhs_per_step,
             algorithm.rhs_per_iteration,
+            algorithm.rhs_per_reading,
             algorithm.jacobians_per_step,
             algorithm.factorizations_per_step,
         )
@@ -67,6 +68,8 @@ class ResultKind:
     notes : tuple of str
     tracking : Tracking or None
         What is summarised of runs.
+    counters : tuple of str
+        What is counted of each run.
     in_pairs : bool
         States are complex: their parts were kept side by side.
     state_names : tuple of str
@@ -80,6 +83,7 @@ class ResultKind:
     plan: Plan
     notes: tuple[str, ...]
     tracking: Tracking | None = None
+    counters: tuple[str, ...] = ()
     in_pairs: bool = False
     state_names: tuple[str, ...] = ()
 
@@ -87,12 +91,11 @@ class ResultKind:
 def _counter(name: str) -> Any:
     """Return the attribute of a result that one of the kernel's counters is."""
 
-    at = COUNTERS.index(name)
-
     def read(result: Result) -> Any:
-        counters = result._outputs.arrays.counters.reshape(-1, result._columns)
+        counters, names = result._outputs.arrays.counters, result._kind.counters
+        counters = counters.reshape(-1, result._columns)
         # Methods that do not iterate keep no counters of it.
-        values = counters[at] if at < len(counters) else np.zeros_like(counters[0])
+        values = counters[names.index(name)] if name in names else np.zeros_like(counters[0])
         return int(values[0]) if result._single else values
 
     return cached_property(read)
@@ -203,6 +206,7 @@ class Result:
     n_rejected = _counter("rejected")
     n_newton = _counter("newton")
     n_linear = _counter("linear")
+    _n_read = _counter("read")
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is computed when it is asked for; the plan is many small objects."""
@@ -278,7 +282,8 @@ class Result:
     def nfev(self) -> Any:
         work, attempts = self._kind.work, self.n_steps + self.n_rejected
         rhs = work.rhs_at_start + attempts * work.rhs_per_step
-        return rhs + self.n_newton * work.rhs_per_iteration
+        rhs += self.n_newton * work.rhs_per_iteration
+        return rhs + self._n_read * work.rhs_per_reading
 
     @cached_property
     def njev(self) -> Any:

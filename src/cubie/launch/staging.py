@@ -126,6 +126,7 @@ class Staging:
         """Tell the clock where the runs start and stop."""
         inputs, stops = self.inputs, self._stops(span, times, first_step)
         fields, counts = stops.fields.reshape(-1), stops.counts_and_attempts(self._max_steps)
+        inputs.save_times[...] = stops.points.reshape(-1)
         if stops.shape != tuple(inputs.limits[2:].tolist()):
             # The last time to save at was the end, or is no longer; or breaks lie elsewhere.
             self.inputs = inputs = inputs._replace(stops=fields, stop_counts=counts)

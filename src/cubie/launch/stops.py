@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
 from cubie import checks
 from cubie.errors import InvalidProblem, OutOfMemory
@@ -54,6 +54,8 @@ class Stops:
         Steps of given size from the start of the run; 0 where step sizes are chosen.
     cut : ndarray (columns,) int
         How many steps of a run end early, at a time to save or at a break.
+    points : ndarray (2, T, columns of points), dtype of the run
+        Times to save at that steps do not land on: time elapsed, what its rounding took.
     """
 
     start: float
@@ -61,6 +63,7 @@ class Stops:
     fields: np.ndarray
     counts: np.ndarray
     cut: np.ndarray
+    points: np.ndarray
 
     @property
     def columns(self) -> int:
@@ -68,9 +71,13 @@ class Stops:
         return 1 if self.counts.ndim == 1 else self.counts.shape[1]
 
     @property
-    def shape(self) -> tuple[int, int, int]:
-        """What a launch is told: S, columns, and how far apart the columns of two runs are."""
-        return len(self.counts), self.columns, int(self.columns > 1)
+    def shape(self) -> tuple[int, ...]:
+        """What a launch is told: S, columns, and how far apart the columns of two runs are.
+
+        Then the last two of points.
+        """
+        columns = self.points.shape[-1]
+        return len(self.counts), self.columns, int(self.columns > 1), columns, int(columns > 1)
 
     def least_attempts(self, max_steps: int) -> int:
         """Return how many attempts every run may make.
@@ -104,6 +111,7 @@ def lay_out_stops(
     reads_time: bool = False,
     breaks: Breaks | None = None,
     on_device: Free = no_device,
+    inside: bool = False,
 ) -> Stops:
     """Return the stops of runs over `span` that save at `times`.
 
@@ -121,6 +129,8 @@ def lay_out_stops(
         Times that no step crosses.
     on_device : callable
         ``on_device()``: bytes that a device with memory of its own has left.
+    inside : bool
+        Times to save at lie inside steps, which do not land on them.
 
     Raises
     ------
@@ -132,16 +142,28 @@ def lay_out_stops(
     """
     start, end = span
     direction = -1.0 if end < start else 1.0
+    points = np.zeros((2, 1, 1), dtype)
+    if inside and times is not None:
+        points = _laid_out(span, times, times, None, np.dtype(dtype))[0][:2, :, None]
+        times = None
     targets = np.array([end]) if times is None else times
     if targets[-1] != end:
         targets = np.append(targets, end)
     if breaks is None:
         fields, counts = _laid_out(span, times, targets, step, dtype)
         stops = Stops(
-            start, direction, fields, counts, np.array([0 if times is None else len(times)])
+            start,
+            direction,
+            fields,
+            counts,
+            np.array([0 if times is None else len(times)]),
+            points,
         )
     else:
-        stops = _with_breaks(span, times, targets, step, np.dtype(dtype), breaks, on_device)
+        stops = evolve(
+            _with_breaks(span, times, targets, step, np.dtype(dtype), breaks, on_device),
+            points=points,
+        )
     if reads_time:
         _require_fine(span, np.dtype(dtype))
     return stops
@@ -185,7 +207,8 @@ def _with_breaks(span, times, points, step, dtype, breaks, on_device) -> Stops:
     fields, counts = _cut_to(fields, n_stops), counts[:n_stops]
     if columns > 1 and _same_columns(fields, counts):
         fields, counts, cut = fields[..., :1].copy(), counts[:, :1].copy(), cut[:1]
-    return Stops(span[0], -1.0 if span[1] < span[0] else 1.0, fields, counts, cut)
+    direction = -1.0 if span[1] < span[0] else 1.0
+    return Stops(span[0], direction, fields, counts, cut, np.zeros((2, 1, 1), dtype))
 
 
 def _parts(breaks: Breaks, n_points: int) -> Iterator[slice]:

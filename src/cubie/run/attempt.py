@@ -13,10 +13,16 @@ from cubie.run.breaks import build_breaks, build_is_exhausted
 from cubie.run.clock import build_clock, time_of
 from cubie.run.driving import build_keeping
 from cubie.run.faults import build_faults
+from cubie.run.inside import build_read
 from cubie.run.least_step import build_is_stuck, build_propose
 from cubie.run.observing import build_observe
-from cubie.run.parts import Progress, RunParts
-from cubie.run.saving import Point, build_saving
+from cubie.run.parts import (
+    N_ATTEMPT_COUNTERS,
+    N_ITERATION_COUNTERS,
+    Progress,
+    RunParts,
+)
+from cubie.run.saving import Point, Taken, build_saving
 from cubie.run.summaries.tracking import build_tracking
 from cubie.status import RunStatus
 
@@ -44,7 +50,8 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
     step, commit = algorithm.step, algorithm.commit
     control = loop.child_functions(context, "controller").control
     observe = build_observe(loop, context)
-    save = build_saving(loop.save_mode, backend, loop.kept, observe).save
+    read = build_read(loop, context, observe)
+    save = build_saving(loop.save_mode, backend, loop.kept, observe, read).save
     adaptive, breaks = loop.controller.adaptive, build_breaks(loop, context)
     clock = build_clock(loop.save_mode, backend, adaptive, loop.system.breakpoints)
     next_stop, now, keep = clock.stop, clock.now, clock.keep
@@ -91,7 +98,11 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
         enter_save(memory)
         point = Point(proposed.state, lane.proposed_observables, lane)
         at_point = is_point(launch, at, ahead.lands)
-        saved = save(launch, outputs, accept, at_point, saved, ahead.ahead, point)
+        taken = Taken(
+            accept, at_point, start, carry, ahead.h, direction, ahead.ahead, ahead.ahead_carry,
+            t, given,
+        )  # fmt: skip
+        saved = save(memory, launch, outputs, taken, saved, point)
         track(memory, launch, accept, ahead, start, direction, lane)
         pass_stop(launch, at, accept & ahead.lands, lane)
         enter_commit(memory)
@@ -110,13 +121,15 @@ def build_attempt(loop: RunParts, context: BuildContext) -> Callable:
 
 def _build_count(loop: RunParts) -> Callable:
     """Count an attempt, and the iterations that it took."""
-    n_counters = loop.n_counters
+    first = N_ATTEMPT_COUNTERS
+    n_counters = first + (N_ITERATION_COUNTERS if loop.algorithm.iterates else 0)
 
     def count(active, accept, counters, proposed_counters):
         counters[0] = select(accept, counters[0] + 1, counters[0])
         counters[1] = select(active & ~accept, counters[1] + 1, counters[1])
-        for i in range(2, n_counters):
-            counters[i] = select(active, counters[i] + proposed_counters[i - 2], counters[i])
+        for i in range(first, n_counters):
+            more = counters[i] + proposed_counters[i - first]
+            counters[i] = select(active, more, counters[i])
 
     return count
 

@@ -95,6 +95,9 @@ class ClockFunctions:
         ``keep(accept, proposal, elapsed, carry) -> (elapsed, carry)``: after an attempt.
     has_ended : callable
         ``has_ended(lands, stop, final) -> mask``: a step that lands on a stop ends the run.
+    left : callable
+        ``left(time, correction, elapsed, carry)``: what time there is from where the clock is to
+        another time from the start of the run, and what rounding took from that.
     is_stuck : callable
         ``is_stuck(accept, h, elapsed) -> mask``: where a step was accepted, it is so small that it
         does not move the clock; elsewhere, that no smaller one is worth an attempt.
@@ -107,6 +110,7 @@ class ClockFunctions:
     propose: Callable
     keep: Callable
     has_ended: Callable
+    left: Callable
     is_stuck: Callable
 
 
@@ -122,7 +126,7 @@ def build_clock(
     column = backend.device(column_of_breaks if breaks else _one_column)
     last = backend.device(_last_of_column if breaks else _last)
     made = (summing if adaptive else _counted)(backend, column, last)
-    if mode is not SaveMode.TIMES and not breaks:
+    if mode is not SaveMode.STOPS and not breaks:
         made = evolve(made, stop=_the_final_stop, has_ended=_lands)
     functions = astuple(made, recurse=False)
     return ClockFunctions(*map(backend.device, functions))
@@ -236,6 +240,7 @@ def _counted(backend: Backend, column: Callable, last: Callable):
         propose,
         keep,
         has_ended,
+        _left,
         is_stuck,
     )
 
@@ -273,7 +278,15 @@ def _rounded(backend: Backend, column: Callable, last: Callable):
         return lands & (stop.elapsed >= final.elapsed)
 
     return ClockFunctions(
-        final_stop, stop_of_times, restart, _elapsed, propose, keep, has_ended, _is_stuck(backend)
+        final_stop,
+        stop_of_times,
+        restart,
+        _elapsed,
+        propose,
+        keep,
+        has_ended,
+        _left,
+        _is_stuck(backend),
     )
 
 
@@ -325,9 +338,24 @@ def _compensated(backend: Backend, column: Callable, last: Callable):
         at_end = (stop.elapsed >= final.elapsed) & (stop.correction >= final.correction)
         return lands & at_end
 
+    def left(time, correction, elapsed, carry):
+        return rounded_sum(rounded_difference(time, elapsed), rounded_difference(correction, carry))
+
     return ClockFunctions(
-        final_stop, stop_of_times, restart, _elapsed, propose, keep, has_ended, _is_stuck(backend)
+        final_stop,
+        stop_of_times,
+        restart,
+        _elapsed,
+        propose,
+        keep,
+        has_ended,
+        left,
+        _is_stuck(backend),
     )
+
+
+def _left(time, correction, elapsed, carry):
+    return time - elapsed
 
 
 def _elapsed(stop, elapsed, dt, counters):

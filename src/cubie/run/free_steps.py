@@ -22,6 +22,7 @@ from cubie.backend import Launch, Memory, all_lanes, as_real
 from cubie.factory import BuildContext
 from cubie.numerics.finiteness import build_all_finite
 from cubie.run.clock import build_clock, time_of
+from cubie.run.inside import build_before_point
 from cubie.run.parts import Lane, RunParts
 from cubie.run.saving import SaveMode
 from cubie.tableaus import Tableau
@@ -74,21 +75,21 @@ def build_free_steps(loop: RunParts, context: BuildContext) -> Callable:
 
         return backend.device(none)
 
-    advance, allowed = _build_advance(loop, context), _build_allowed(context)
+    advance, allowed = _build_advance(loop, context), _build_allowed(loop, context)
     next_stop = build_clock(loop.save_mode, backend, loop.controller.adaptive).stop
     keep = backend.parts().keep
     all_finite, interrupted = build_all_finite(backend, n), backend.interrupted()
     longest = LONGEST
 
     def free_steps(memory, launch, queue, final, saved, lane):
-        inputs, run, n_runs = launch
+        run, n_runs = launch.run, launch.n_runs
         state, counters = lane.state, lane.counters
         beyond = run >= n_runs
         stop = next_stop(launch, final, saved)
         runs, origins = keep(run), keep(stop.origin)
         block = longest
         while block > 0 and not interrupted(queue):
-            if not all_lanes(allowed(inputs, stop, counters, block) | beyond):
+            if not all_lanes(allowed(launch, stop, counters, block, saved) | beyond):
                 block = block // 2
                 continue
             before = keep(state)
@@ -103,12 +104,17 @@ def build_free_steps(loop: RunParts, context: BuildContext) -> Callable:
     return backend.device(free_steps)
 
 
-def _build_allowed(context: BuildContext) -> Callable:
-    """Tell in which lanes so many steps reach neither a stop nor the limit of steps."""
+def _build_allowed(loop: RunParts, context: BuildContext) -> Callable:
+    """Tell in which lanes so many steps reach no stop, no point, and not the limit of steps."""
+    before = build_before_point(loop, context)
 
-    def allowed(inputs, stop, counters, steps):
+    def allowed(launch, stop, counters, steps, saved):
+        inputs, after = launch.inputs, counters[0] + steps
+        size = inputs.step_limits[0]
+        ahead = stop.origin + as_real(after, stop.origin) * size
         # The step that lands on the stop may have another size: an attempt takes it.
-        return (counters[0] + steps < stop.count) & (counters[0] + steps < inputs.limits[0])
+        allowed_steps = (after < stop.count) & (after < inputs.limits[0])
+        return allowed_steps & before(launch, ahead, saved)
 
     return context.backend.device(allowed)
 

@@ -17,6 +17,7 @@ from cubie.run.breaks import build_begin_anew, build_breaks
 from cubie.run.clock import ClockFunctions, build_clock, time_of
 from cubie.run.driving import build_keeping
 from cubie.run.free_steps import build_free_steps, takes_free_steps
+from cubie.run.inside import build_begins
 from cubie.run.observing import build_observe
 from cubie.run.parts import N_ATTEMPT_COUNTERS, Lane, Progress, RunParts
 from cubie.run.saving import Point, build_saving, sizes_of
@@ -180,7 +181,8 @@ class IVPLoop(RunParts):
         begin_summaries = build_tracking(self, context).begin
         start_algorithm, start_controller = algorithm.start, controller.start
         observe = build_observe(self, context)
-        save = build_saving(self.save_mode, backend, self.kept, observe).save
+        save = build_saving(self.save_mode, backend, self.kept, observe).begin
+        begins = build_begins(self, context)
         clock = self._clock(backend)
         next_stop, time, zero = clock.stop, backend.device(time_of), backend.constant(0.0)
         breaks, enter = build_breaks(self, context), context.phase("start")
@@ -210,7 +212,7 @@ class IVPLoop(RunParts):
             at = number(saved, lane)
             at_stop = next_stop(launch, final, at).elapsed == zero
             due = fresh & (launch.run < launch.n_runs)
-            at_point = is_point(launch, at, at_stop)
+            at_point = begins(launch, saved, is_point(launch, at, at_stop))
             point = Point(state, lane.observables, lane)
             saved = save(launch, outputs, due, at_point, saved, nothing, point)
             pass_stop(launch, at, due & at_stop, lane)

@@ -13,6 +13,7 @@ from cubie.controllers import StepController
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.run.breaks import N_PASSED
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
+from cubie.run.inside import register_points
 from cubie.run.saving import Choice, Kept, SaveMode
 from cubie.run.summaries.quantities import register_summaries
 from cubie.run.summaries.request import Tracking
@@ -20,10 +21,10 @@ from cubie.systems.component import SystemComponent
 from cubie.systems.drivers.calls import n_kept
 from cubie.systems.observables.component import ObservablesComponent
 
-# What a run counts; the last two are kept only for algorithms that iterate.
-COUNTERS = ("steps", "rejected", "newton", "linear")
-N_ATTEMPT_COUNTERS = 2
-N_ITERATION_COUNTERS = 2
+# What a run counts: attempts, iterations where the algorithm iterates, and steps that points were
+# read off, where that takes evaluations of the right-hand side.
+OF_ATTEMPTS, OF_ITERATIONS, OF_READING = ("steps", "rejected"), ("newton", "linear"), ("read",)
+N_ATTEMPT_COUNTERS, N_ITERATION_COUNTERS = len(OF_ATTEMPTS), len(OF_ITERATIONS)
 
 
 class Lane(NamedTuple):
@@ -122,12 +123,19 @@ class RunParts(CUDAFactory):
             self._register_observables(observables.n_outputs)
         if tracking is not None:
             register_summaries(self, tracking)
+        if save_mode is SaveMode.TIMES:
+            register_points(self)
 
     def _observing_phases(self) -> tuple[str, ...]:
         """Return the phases in which points are saved, and steps summarised."""
-        saving = ("finish",) if self.save_mode is SaveMode.FINAL else ("start", "save")
+        saving = ("finish",) if self.save_mode is SaveMode.FINAL else ("start", self._saving_phase)
         followed = self.tracking is not None and bool(self.tracking.observables)
         return (*saving, "summarise") if followed else saving
+
+    @property
+    def _saving_phase(self) -> str:
+        """When the points of a step are kept."""
+        return "summarise" if self.save_mode is SaveMode.TIMES else "save"
 
     @property
     def reads_observables(self) -> bool:
@@ -140,7 +148,7 @@ class RunParts(CUDAFactory):
         # Of a state that was committed: a run's first, or its last; in summaries those before
         # and after a piece of a step.
         committed = ("start" if on_the_way else "finish",) if kept else ()
-        proposed = ("save",) if kept and on_the_way else ()
+        proposed = (self._saving_phase,) if kept and on_the_way else ()
         also = ("summarise",) if followed else ()
         for name, phases in (("observables", committed), ("proposed_observables", proposed)):
             used = (*phases, *also)
@@ -206,9 +214,16 @@ class RunParts(CUDAFactory):
         )
 
     @property
+    def counter_names(self) -> tuple[str, ...]:
+        """What a lane counts, in the order of its counters."""
+        iterations = OF_ITERATIONS if self.algorithm.iterates else ()
+        is_read = self.save_mode is SaveMode.TIMES and self.algorithm.rhs_per_reading
+        return (*OF_ATTEMPTS, *iterations, *(OF_READING if is_read else ()))
+
+    @property
     def n_counters(self) -> int:
         """How many counters a lane keeps."""
-        return N_ATTEMPT_COUNTERS + (N_ITERATION_COUNTERS if self.algorithm.iterates else 0)
+        return len(self.counter_names)
 
     @property
     def kept(self) -> tuple[Kept, ...]:

@@ -7,21 +7,28 @@ the outputs: what is added there is saved in every mode.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, NamedTuple
 
 from attrs import frozen
 
-from cubie.backend import Backend, in_turn, load_run, select, shared_function, store_run
+from cubie.backend import Backend, any_lane, in_turn, load_run, select, shared_function, store_run
 
 
 class SaveMode(StrEnum):
     """Which points of a run are kept."""
 
     FINAL = "final"
-    TIMES = "times"
+    TIMES = "times"  # given ones, read off the solution inside steps
+    STOPS = "stops"  # given ones, that steps land on
     STEPS = "steps"
+
+    @property
+    def at_times(self) -> bool:
+        """Points are kept at times that are given."""
+        return self in (SaveMode.TIMES, SaveMode.STOPS)
 
 
 class Point(NamedTuple):
@@ -32,6 +39,21 @@ class Point(NamedTuple):
     # `Lane`: whatever else the run has. Its own state may be that of the step before, and once a
     # run is over, what is not masked (as `dt`) goes on in a lane that waits for others.
     lane: Any
+
+
+class Taken(NamedTuple):
+    """An attempted step; values of lanes."""
+
+    accept: Any  # lanes in which it was accepted
+    at_stop: Any  # lanes in which it lands on a time to save at
+    elapsed: Any  # the clock where it starts, see `cubie.run.clock`
+    carry: Any
+    h: Any  # its size, positive
+    direction: Any  # 1 or -1
+    ahead: Any  # the clock where it ends
+    ahead_carry: Any
+    t: Any  # the time where it starts
+    given: Any  # what right-hand sides get beside the state
 
 
 @frozen
@@ -111,28 +133,49 @@ class SaveFunctions:
 
     Attributes
     ----------
+    begin : callable
+        ``begin(launch, outputs, fresh, at_stop, saved, elapsed, point)``: keeps the first `Point`
+        of runs in the lanes where it is due; returns the new `saved`.
     save : callable
-        ``save(launch, outputs, accept, at_stop, saved, elapsed, point)``:
-        keeps a `Point` in the lanes where it is due; returns the new `saved`.
+        ``save(memory, launch, outputs, step, saved, point)``: the same of a step that was `Taken`,
+        with the `Point` that it leads to, and those inside it.
     finish : callable
         ``finish(launch, outputs, valid, saved, elapsed, point)``.
     """
 
+    begin: Callable
     save: Callable
     finish: Callable
 
 
 @shared_function
 def build_saving(
-    mode: SaveMode, backend: Backend, kept: tuple[Kept, ...], observe: Callable | None = None
+    mode: SaveMode,
+    backend: Backend,
+    kept: tuple[Kept, ...],
+    observe: Callable | None = None,
+    read: Callable | None = None,
 ) -> SaveFunctions:
     """Return the device functions of a mode, for what is kept of each point.
 
     `observe`, a device function ``observe(launch, outputs, point, elapsed, where, due)``, computes
-    what there is of a point beside its state; it is called before a point is kept.
+    what there is of a point beside its state; it is called before a point is kept. `read`, of what
+    `build_store` returns, replaces `save`: it finds points inside steps.
     """
-    make = {SaveMode.FINAL: _final, SaveMode.TIMES: _times, SaveMode.STEPS: _steps}[mode]
-    return SaveFunctions(*(backend.device(function) for function in make(backend, kept, observe)))
+    make = {SaveMode.FINAL: _final, SaveMode.STEPS: _steps}.get(mode, _times)
+    keep, finish = (backend.device(function) for function in make(backend, kept, observe))
+
+    def save(memory, launch, outputs, step, saved, point):
+        return keep(launch, outputs, step.accept, step.at_stop, saved, step.ahead, point)
+
+    return SaveFunctions(keep, backend.device(save) if read is None else read, finish)
+
+
+def build_store_at_times(
+    backend: Backend, kept: tuple[Kept, ...], observe: Callable | None
+) -> Callable:
+    """Return ``store(launch, outputs, point, elapsed, where, due)``: keeps point number `where`."""
+    return _build_store(backend, kept, observe, _beside_other_runs)
 
 
 def _build_store(
@@ -183,7 +226,7 @@ def _next_to_each_other(size: int, reach: Callable, chosen: tuple[int, ...] | No
 
 
 def _final(backend: Backend, kept: tuple[Kept, ...], observe: Callable | None):
-    store = _build_store(backend, kept, observe, _beside_other_runs)
+    store = build_store_at_times(backend, kept, observe)
 
     def save(launch, outputs, accept, at_stop, saved, elapsed, point):
         return saved
@@ -196,7 +239,8 @@ def _final(backend: Backend, kept: tuple[Kept, ...], observe: Callable | None):
 
 
 def _times(backend: Backend, kept: tuple[Kept, ...], observe: Callable | None):
-    store = _build_store(backend, kept, observe, _beside_other_runs)
+    store = build_store_at_times(backend, kept, observe)
+    leave_out = _build_leave_out(backend, kept)
 
     def save(launch, outputs, accept, at_stop, saved, elapsed, point):
         due = accept & at_stop & (saved < launch.inputs.limits[1])
@@ -206,8 +250,36 @@ def _times(backend: Backend, kept: tuple[Kept, ...], observe: Callable | None):
     def finish(launch, outputs, valid, saved, elapsed, point):
         store_run(outputs.times, 0, launch.run, valid, elapsed)
         store_run(outputs.saved, 0, launch.run, valid, saved)
+        leave_out(launch, outputs, valid, saved, point)
 
     return save, finish
+
+
+def _build_leave_out(backend: Backend, kept: tuple[Kept, ...]) -> Callable:
+    """Return ``leave_out(launch, outputs, valid, saved, point)``: NaN in points not reached."""
+    fills = [backend.device(_nan_beside_other_runs(k.size, backend, k.reach)) for k in kept]
+    fill = in_turn(backend, fills, 5)
+
+    def leave_out(launch, outputs, valid, saved, point):
+        missing = valid & (saved < launch.inputs.limits[1])
+        while any_lane(missing):
+            fill(launch, outputs, point, saved, missing)
+            saved = select(missing, saved + 1, saved)
+            missing = missing & (saved < launch.inputs.limits[1])
+
+    return backend.device(leave_out)
+
+
+def _nan_beside_other_runs(size: int, backend: Backend, reach: Callable):
+    reach, nan = backend.device(reach), backend.constant(math.nan)
+
+    def fill(launch, outputs, point, where, missing):
+        array, _ = reach(outputs, point)
+        run, stride = launch.run, launch.n_runs
+        for i in range(size):
+            store_run(array, (where * size + i) * stride, run, missing, nan)
+
+    return fill
 
 
 def _steps(backend: Backend, kept: tuple[Kept, ...], observe: Callable | None):

@@ -84,6 +84,7 @@ BOGACKI_SHAMPINE32 = ERKTableau(
 
 CASH_KARP54 = ERKTableau(
     name="cash_karp54",
+    inside_nodes=((1.0,),),
     a=lower(
         [
             "",
@@ -105,6 +106,7 @@ CASH_KARP54 = ERKTableau(
 
 FEHLBERG45 = ERKTableau(
     name="fehlberg45",
+    inside_nodes=((1.0,),),
     a=lower(
         [
             "",

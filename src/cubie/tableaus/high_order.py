@@ -28,6 +28,7 @@ _VERN7_B_HAT = vector(
 
 VERN7 = ERKTableau(
     name="vern7",
+    inside_nodes=((1.0,), (0.4, 0.6)),
     a=lower(
         [
             "",
@@ -79,6 +80,7 @@ _DOP853_B = vector(
 
 DOP853 = ERKTableau(
     name="dop853",
+    inside_nodes=((1.0,), (0.4, 0.5, 0.9)),
     a=lower(
         [
             "",

@@ -6,6 +6,7 @@ from typing import Self
 
 from attrs import converters, evolve, field, frozen
 
+from cubie.tableaus.bootstrapped import DenseOutput, bootstrap
 from cubie.tableaus.continuous import Interpolant, continuous_extension
 from cubie.tableaus.exact import (
     Matrix,
@@ -32,11 +33,22 @@ class ERKTableau(Tableau):
         ``error_weights`` and ``e3`` of ``error_weights_low``, the step's error is
         ``h * e5**2 / sqrt(e5**2 + 0.01 * e3**2)`` (Hairer, Norsett & Wanner I,
         II.10, eq. 10.17-10.19); `error_order` is that of the combination.
+    inside_nodes : levels of numbers, optional
+        Parts of the step at which stages are added where the solution inside it is asked for, see
+        `cubie.tableaus.bootstrapped`; those of a level after those of the level before.
     """
 
     error_weights_low_exact: Vector | None = field(
         alias="error_weights_low", default=None, converter=converters.optional(vector), repr=False
     )
+    inside_nodes: tuple[tuple[float, ...], ...] = field(
+        default=(), converter=lambda levels: tuple(map(tuple, levels)), repr=False
+    )
+
+    def _dense(self) -> DenseOutput:
+        if not self.inside_nodes:
+            return super()._dense()
+        return bootstrap(self.a, self.b, self.order, self.inside_nodes)
 
     @cached_property
     def error_weights_low(self) -> tuple[float, ...] | None:

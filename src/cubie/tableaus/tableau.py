@@ -8,6 +8,7 @@ from typing import NoReturn, Self
 import numpy as np
 from attrs import converters, evolve, field, fields, frozen, validators
 
+from cubie.tableaus.bootstrapped import DenseOutput
 from cubie.tableaus.continuous import Interpolant, continuous_extension
 from cubie.tableaus.exact import Matrix, Vector, float_rows, floats, matrix, vector
 
@@ -149,6 +150,14 @@ class Tableau:
             rows = tuple(row + (0.0,) * (degree - len(row)) for row in self.interpolant)
             return Interpolant(rows, self.interpolant_order)
         return self._extension()
+
+    @cached_property
+    def dense(self) -> DenseOutput:
+        """The solution inside a step where points are read off it: `continuous`, or better."""
+        return self._dense()
+
+    def _dense(self) -> DenseOutput:
+        return DenseOutput((), (), self.continuous)
 
     def _extension(self) -> Interpolant:
         return continuous_extension(self.a, self.a, self.b, self.order)

@@ -1,0 +1,247 @@
+"""Times to save at are read off the solution inside steps, and do not change where these lie."""
+
+import gc
+import math
+
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp as scipy_solve_ivp
+
+from cubie import Interpolant, Solver, solve_ivp
+from cubie.backend import recycling
+from cubie.integrator import RunSettings
+from cubie.tableaus import all_tableaus
+from cubie.tableaus.bootstrapped import bootstrap
+from cubie.tableaus.continuous import continuous_extension
+from cubie.tableaus.kinds import DIRKTableau, FIRKTableau
+
+METHODS = all_tableaus()
+ADAPTIVE = [name for name, tableau in METHODS.items() if tableau.has_error_estimate]
+INSIDE = [name for name in METHODS if RunSettings(METHODS[name]).reads_inside()]
+OF_GIVEN_STEPS = [
+    name for name in METHODS if RunSettings(METHODS[name], "fixed").reads_inside()
+]  # fmt: skip
+BY_NEWTON = [name for name, kind in METHODS.items() if isinstance(kind, DIRKTableau | FIRKTableau)]
+BOOTSTRAPPED = [name for name in METHODS if METHODS[name].dense.nodes]
+
+
+def turning(t, y):
+    """A rotation whose pace changes: (sin, cos) of exp(sin(t))."""
+    pace = math.exp(math.sin(t)) * math.cos(t)
+    return [pace * y[1], -pace * y[0]]
+
+
+def turned(t):
+    angle = np.exp(np.sin(t))
+    return np.array([np.sin(angle), np.cos(angle)])
+
+
+# ---- how good it is ----------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", OF_GIVEN_STEPS)
+def test_the_error_inside_a_step_has_the_order_that_is_stated(method):
+    """Of single steps from the exact solution, of sizes that halve."""
+    parts = np.array([0.13, 0.35, 0.5, 0.77, 0.93])
+    options = {"newton_tolerance": 1e-12} if method in BY_NEWTON else {}
+    solver = Solver(turning, method=method, step_controller="fixed", backend="python", **options)
+    order = METHODS[method].without_error_estimate().dense.order
+    errors = []
+    for h in (0.4, 0.2) if order > 5 else (0.1, 0.05):
+        t = h * parts
+        found = solver.solve((0.0, h), turned(0.0), t, first_step=h)
+        assert found.n_steps == 1
+        errors.append(np.abs(found.y - turned(t)).max())
+    # Where it is better than stated, as a step of a symmetric method is, that is no fault.
+    assert math.log2(errors[0] / errors[1]) > order + 1 - 0.35
+
+
+@pytest.mark.parametrize("method", [name for name in INSIDE if METHODS[name].has_error_estimate])
+def test_inside_steps_the_error_is_that_of_the_steps(method):
+    """Points inside are not much worse than those that steps lead to, at any tolerance."""
+    for tolerance in (1e-4, 1e-8) if METHODS[method].error_order > 2 else (1e-3, 1e-5):
+        solver = Solver(turning, method=method, rtol=tolerance, atol=tolerance, max_steps=10**6)
+        steps = solver.solve((0.0, 6.0), turned(0.0))
+        times = np.linspace(0.0, 6.0, 301)
+        inside = solver.solve((0.0, 6.0), turned(0.0), times)
+        of_steps = np.abs(steps.y - turned(steps.t)).max()
+        assert np.abs(inside.y - turned(times)).max() < 8 * of_steps + 2 * tolerance
+
+
+@pytest.mark.parametrize("name", BOOTSTRAPPED)
+def test_added_stages_make_the_order_that_steps_are_controlled_by(name):
+    """What the method's own stages allow is less; every level of stages adds one."""
+    tableau = METHODS[name]
+    orders = [continuous_extension(tableau.a, tableau.a, tableau.b, tableau.order).order]
+    for k in range(1, len(tableau.inside_nodes) + 1):
+        found = bootstrap(tableau.a, tableau.b, tableau.order, tableau.inside_nodes[:k])
+        orders.append(found.order)
+    assert orders == list(range(orders[0], orders[0] + len(orders)))
+    assert orders[-2] < tableau.error_order == orders[-1] == tableau.dense.order
+    # At both ends it is the method's own solution.
+    weights = tableau.dense.interpolant
+    np.testing.assert_allclose(weights.values_at(0.0), 0.0, atol=1e-15)
+    ends = weights.values_at(1.0)
+    np.testing.assert_allclose(ends, [*tableau.b, *[0.0] * len(tableau.dense.nodes)], atol=1e-12)
+
+
+def test_dop853_is_as_good_inside_as_scipys():
+    """Whose interpolant Hairer printed; ours is derived."""
+    times = np.linspace(0.0, 10.0, 203)
+
+    def oscillator(t, y):
+        return [y[1], (1.0 - y[0] * y[0]) * y[1] - y[0]]
+
+    exact = scipy_solve_ivp(
+        oscillator, (0, 10), [2.0, 0.0], "DOP853", times, rtol=3e-14, atol=1e-14
+    )
+    for tolerance in (1e-4, 1e-8, 1e-11):
+        given = {"rtol": tolerance, "atol": tolerance}
+        ours = solve_ivp(oscillator, (0, 10), [2.0, 0.0], "dop853", times, **given)
+        theirs = scipy_solve_ivp(oscillator, (0, 10), [2.0, 0.0], "DOP853", times, **given)
+        error, reference = (np.abs(found.y - exact.y).max() for found in (ours, theirs))
+        assert error < 1.5 * reference
+        assert ours.nfev < 1.1 * theirs.nfev
+
+
+def test_methods_without_a_good_solution_inside_land():
+    """Of collocation methods with steps of a given size; all others are read."""
+    lands = set(METHODS) - set(OF_GIVEN_STEPS)
+    assert lands == {"gauss_legendre_4", "radau_iia_5", "radau_iia_9"}
+    assert set(INSIDE) == set(METHODS)
+    times = np.array([0.25, 1.0])
+    fixed = {"step_controller": "fixed", "first_step": 0.1}
+    for method in METHODS:
+        found = solve_ivp(turning, (0, 1), turned(0.0), method, times, backend="python", **fixed)
+        assert found.n_steps == (11 if method in lands else 10)
+
+
+# ---- steps do not depend on the points ---------------------------------------
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("method", METHODS)
+def test_steps_and_the_end_do_not_depend_on_the_times(method, dtype):
+    """Two times or seven hundred: the same steps, and the same bits at the end."""
+    start, k = turned(0.0), np.linspace(0.5, 2.0, 5)
+
+    def scaled(t, y, k):
+        return [k * v for v in turning(t, y)]
+
+    options = {} if METHODS[method].has_error_estimate else {"first_step": 0.01}
+    solver = Solver(scaled, method=method, dtype=dtype, fastmath=False, rtol=1e-4, **options)
+    final = solver.solve((0.0, 3.0), start, args=(k,))
+    for times in ([1.0, 3.0], np.linspace(0.0, 3.0, 50), np.linspace(0.01, 3.0, 701)):
+        found = solver.solve((0.0, 3.0), start, times, args=(k,))
+        np.testing.assert_array_equal(found.n_steps, final.n_steps)
+        np.testing.assert_array_equal(found.n_rejected, final.n_rejected)
+        np.testing.assert_array_equal(found.y[:, :, -1], final.y[:, :, 0])
+        assert np.isfinite(found.y).all()
+
+
+def test_a_point_has_the_same_bits_among_others():
+    """Each is computed from its time and its step, not from the points before."""
+    solver = Solver(turning, rtol=1e-6, fastmath=False)
+    times = np.linspace(0.0, 3.0, 101)
+    all_of_them = solver.solve((0.0, 3.0), turned(0.0), times)
+    few = solver.solve((0.0, 3.0), turned(0.0), times[[3, 4, 50, 99]])
+    np.testing.assert_array_equal(few.y, all_of_them.y[:, [3, 4, 50, 99]])
+
+
+def test_exact_times_are_those_that_steps_land_on():
+    """As `t_eval_exact` asks for: the points are ends of steps."""
+    times = np.linspace(0.1, 3.0, 30)
+    solver = Solver(turning, rtol=1e-4, t_eval_exact=True)
+    found = solver.solve((0.0, 3.0), turned(0.0), times)
+    read = solver.solve((0.0, 3.0), turned(0.0), times, t_eval_exact=False)
+    assert found.n_steps >= 30 > read.n_steps
+    short = solver.solve((0.0, 0.1), turned(0.0), [0.1])
+    np.testing.assert_array_equal(found.y[:, 0], short.y[:, 0])
+
+
+def test_points_lie_on_their_side_of_a_break():
+    """No step crosses a jump, so that no solution inside one does."""
+    jump = Interpolant([0.0, 1.0, 2.0], [1.0, -1.0, -1.0], kind="previous")
+    times = np.array([0.25, 0.999, 1.0, 1.001, 1.5])
+    for backend in ("python", "cpu"):
+        found = solve_ivp(
+            lambda t, y, u: [u(t)], (0, 2), [0.0], t_eval=times, args=(jump,), backend=backend
+        )
+        np.testing.assert_allclose(found.y[0], np.minimum(times, 2.0 - times), atol=1e-12)
+
+
+def test_times_are_told_apart_where_float32_is_coarse():
+    """Late in a long run, whose clock carries what rounding took from its time."""
+    times = 99_000.0 + np.linspace(0.0, 1.0, 1001)
+    found = solve_ivp(
+        lambda t, y: [y[1], -y[0]], (0.0, 1e5), [0.0, 1.0], t_eval=times, dtype="float32",
+        rtol=1e-5, atol=1e-6, max_steps=10**6,
+    )  # fmt: skip
+    # A wave's phase is off by what steps add up to; points follow each other evenly all the same.
+    phase = np.unwrap(np.arctan2(found.y[0], found.y[1]))
+    np.testing.assert_allclose(np.diff(phase), 1e-3, atol=3e-5)
+
+
+@pytest.mark.parametrize("backend", ["python", "cpu"])
+def test_runs_that_end_early_have_nan_behind(backend):
+    """And no run the points of its neighbour."""
+
+    def growing(t, y, a):
+        return [a * y[0] * y[0]]
+
+    rates = np.array([0.1, 2.0, 0.3, 0.9])  # the second one blows up at 0.5
+    times = np.linspace(0.0, 1.0, 11)
+    found = solve_ivp(growing, (0, 1), [1.0], t_eval=times, args=(rates,), backend=backend)
+    for run, rate in enumerate(rates):
+        reached = times <= found.t_reached[run]
+        exact = 1.0 / (1.0 - rate * times[reached])
+        np.testing.assert_allclose(found.y[run, 0, reached], exact, rtol=5e-3)
+        assert np.isnan(found.y[run, 0, ~reached]).all()
+    assert (found.status != 0).tolist() == [False, True, False, False]
+
+
+def test_added_stages_are_counted():
+    """Of the steps that have points in them, and of no others."""
+    for method, added in (("dop853", 4), ("vern7", 3), ("cash_karp54", 1), ("tsit5", 0)):
+        solver = Solver(turning, method=method, rtol=1e-5, backend="python")
+        none = solver.solve((0.0, 4.0), turned(0.0), save="final")
+        one = solver.solve((0.0, 4.0), turned(0.0), [0.01, 0.011, 0.012])
+        assert one.nfev - none.nfev == added
+        assert one.n_steps == none.n_steps
+
+
+# ---- memory of results is used again -----------------------------------------
+
+
+def test_results_keep_their_numbers_and_memory_is_used_again():
+    """A block goes to another result only when nobody can read the first one any more."""
+    recycling.give_up()
+    solver, times = Solver(turning, rtol=1e-4), np.linspace(0.0, 3.0, 2000)
+    starts = np.tile(turned(0.0), (100, 1)) * np.linspace(0.5, 1.5, 100)[:, None]
+    first = solver.solve((0.0, 3.0), starts, times)
+    kept, y = first.y.copy(), first.y
+    second = solver.solve((0.0, 3.0), 2.0 * starts, times)
+    np.testing.assert_array_equal(first.y, kept)
+    there = second.y.__array_interface__["data"][0]
+    del first, second
+    gc.collect()
+    assert 0 < recycling.idle_bytes() <= recycling.MOST_BYTES
+    third = solver.solve((0.0, 3.0), starts, times)
+    assert third.y.__array_interface__["data"][0] == there
+    np.testing.assert_array_equal(third.y, kept)
+    np.testing.assert_array_equal(y, kept)  # a view alone keeps it
+
+
+def test_idle_memory_is_bounded_and_can_be_given_up(monkeypatch):
+    """The oldest goes first; blocks that are much too large are left for others."""
+    recycling.give_up()
+    monkeypatch.setattr(recycling, "MOST_BYTES", 5 << 20)
+    blocks = [recycling.unwritten(2 << 20) for _ in range(4)]
+    del blocks
+    gc.collect()
+    assert recycling.idle_bytes() == 4 << 20
+    smaller = recycling.unwritten(1 << 20)
+    assert recycling.idle_bytes() == 4 << 20
+    assert smaller.nbytes == 1 << 20
+    recycling.give_up()
+    assert recycling.idle_bytes() == 0
