@@ -80,3 +80,10 @@ def test_what_is_said_of_a_field(field, column, args):
     else:
         kinds = {"a number": (int, np.integer), "text": str, "a truth value": (bool, np.bool_)}
         assert isinstance(value, kinds[told])
+
+
+def test_a_result_as_a_dictionary():
+    """SciPy's result is one: its keys are the fields."""
+    result, _ = solved((4.0,))
+    assert list(result.keys()) == FIELDS
+    assert dict(result)["y"] is result.y

@@ -26,7 +26,8 @@ def few(given: Any, allowed: Iterable[str]) -> tuple[list[str], int]:
     names = [str(name) for name in allowed]
     if len(names) <= MOST_LISTED:
         return names, 0
-    near = difflib.get_close_matches(str(given), names, n=FEW, cutoff=0.0)
+    near = difflib.get_close_matches(str(given), names, n=FEW, cutoff=0.5)
+    near = near or difflib.get_close_matches(str(given), names, n=FEW, cutoff=0.0)
     return near, len(names) - len(near)
 
 
@@ -130,7 +131,7 @@ class UnknownOption(CubieError, TypeError):
         elif self.nearest in self.elsewhere:
             hint = f"{hint[:-1]}, which is one {self.elsewhere[self.nearest]}?"
         listed, more = few(given, self.allowed)
-        told = "Known options" if not more else f"Of {more + len(listed)} options the nearest are"
+        told = f"Known options{f', the nearest of {more + len(listed)}' if more else ''}"
         super().__init__(
             f"`{given}` is not an option of any component of this solver.{hint} "
             f"{told}: {', '.join(listed)}."

@@ -48,7 +48,7 @@ _SCIPY: Mapping[str, str] = {
     ),
     "dense_output": (
         "A result holds points and no function of time (`sol`). Leave it out, and give the times "
-        "that are wanted as t_eval: steps land on them exactly."
+        "that are wanted as t_eval: they are read off the solution inside steps."
     ),
 }
 _ODEINT_AND_ODE: Mapping[str, str] = {
@@ -98,7 +98,7 @@ _DIFFRAX: Mapping[str, str] = {
     "controller_state": "Give first_step=, the size that the last solve ended with.",
     "made_jump": "Give breakpoints=: times that no step crosses.",
     "jump_ts": "Give breakpoints=: times that no step crosses.",
-    "step_ts": "Give t_eval=, or breakpoints=: steps land on these times.",
+    "step_ts": "Give breakpoints=, or t_eval= with t_eval_exact=True: steps land on these times.",
     "pcoeff": "Give kp=, of step_controller='pid'.",
     "icoeff": "Give ki=, of step_controller='pid'.",
     "dcoeff": "Give kd=, of step_controller='pid'.",
@@ -123,7 +123,7 @@ _TORCHDIFFEQ: Mapping[str, str] = {
     "adjoint_options": "Solutions are not differentiated here.",
     "step_size": _STEP,
     "max_num_steps": "Give max_steps=: attempted steps of a run in all.",
-    "grid_points": "Give t_eval=: steps land on these times.",
+    "grid_points": "Give t_eval= with t_eval_exact=True: steps land on these times.",
     "interp": _SAVE,
     "perturb": "Give breakpoints= for times at which fun jumps.",
     "norm": "It is the root mean square of error / (atol + rtol*abs(y)): give atol of each state.",

@@ -417,8 +417,8 @@ def test_unknown_options(option, nearest):
     hint = f" Did you mean `{nearest}`?" if nearest else ""
     allowed = caught.value.allowed
     start = (
-        f"`{option}` is not an option of any component of this solver.{hint} Of {len(allowed)} "
-        "options the nearest are: "
+        f"`{option}` is not an option of any component of this solver.{hint} Known "
+        f"options, the nearest of {len(allowed)}: "
     )
     assert (caught.value.given, caught.value.nearest) == (option, nearest)
     assert str(caught.value).startswith(start)

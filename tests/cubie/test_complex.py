@@ -119,6 +119,20 @@ def test_complex_args():
     np.testing.assert_allclose(real.y[:, -1], exact, rtol=1e-5)
 
 
+def test_complex_numbers_within_a_real_function():
+    """Real states may go through complex arithmetic, as a rotation or a resonance does."""
+
+    def fun(t, y):
+        z = complex(y[0], y[1]) * np.exp(0.5j * t) / (1.0 + 2j)
+        response = 1.0 / (1j * 3.0 - 2.0 + y[0])
+        return [z.real - 0.3 * y[0], z.imag * abs(response), np.angle(z + 3.0)]
+
+    ours = solve_ivp(fun, SPAN, [1.0, 0.5, 0.0], rtol=1e-7, atol=1e-9, backend="python")
+    theirs = by_scipy(fun, SPAN, [1.0, 0.5, 0.0], rtol=1e-10, atol=1e-12)
+    assert not ours.notes
+    np.testing.assert_allclose(ours.y[:, -1], theirs.y[:, -1], rtol=1e-5)
+
+
 def test_batches():
     """A leading axis of runs, in states and in arguments; every step of each as a ragged array."""
     rates = np.array([1j, -2.0, -0.5 + 1j])

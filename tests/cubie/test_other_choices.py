@@ -45,7 +45,7 @@ def test_an_option_of_another_choice_is_told_with_that_choice(given, told):
     """The nearest choice is named: linear solver, controller, then method."""
     with pytest.raises(UnknownOption) as raised:
         Solver(decay, **given)
-    assert f" of this solver. {told} Of " in str(raised.value)
+    assert f" of this solver. {told} Known options, the nearest of " in str(raised.value)
 
 
 def test_a_missing_toolkit_is_told_with_what_installs_it(monkeypatch):

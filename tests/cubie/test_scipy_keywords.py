@@ -187,7 +187,8 @@ def test_steps_are_no_smaller_than_min_step(dtype):
     result = solve_ivp(lambda t, y: -y, (0.0, 1.0), [1.0], **options)
     assert np.diff(result.t)[:-1].min() >= 0.3 * (1 - 1e-6)
     times = [0.05, 0.1, 1.0]
-    landing = solve_ivp(lambda t, y: -y, (0.0, 1.0), [1.0], t_eval=times, **options)
+    options |= {"t_eval": times, "t_eval_exact": True}
+    landing = solve_ivp(lambda t, y: -y, (0.0, 1.0), [1.0], **options)
     np.testing.assert_allclose(landing.y[0], np.exp(-np.array(times)), rtol=2e-2)
 
 

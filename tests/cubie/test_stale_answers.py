@@ -346,7 +346,7 @@ def test_what_is_remembered_of_a_system_that_keeps_changing_is_bounded():
     for i in range(MAX_REMEMBERED + 10):
         held[0] = float(i)
         solver.solve((0.0, 0.1), [1.0])
-    memories = (solver._setup.prepared, solver._systems, solver._memory.kernels)
+    memories = (solver._setup.prepared, solver._problem._systems, solver._memory.kernels)
     assert all(len(memory) <= MAX_REMEMBERED for memory in memories)
     assert solver.builds["kernel"] == MAX_REMEMBERED + 10
 

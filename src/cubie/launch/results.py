@@ -23,6 +23,10 @@ from cubie.run.summaries.request import Tracking
 from cubie.status import RunStatus
 from cubie_planner import Plan
 
+FIELDS = (
+    "t", "y", "sol", "t_events", "y_events", "nfev", "njev", "nlu", "status", "message", "success",
+)  # fmt: skip
+
 
 @frozen
 class Work:
@@ -354,6 +358,10 @@ class Result:
         if name.startswith("_") or not hasattr(self, name):
             raise KeyError(name)
         return getattr(self, name)
+
+    def keys(self) -> tuple[str, ...]:
+        """Return the names of SciPy's fields: `dict(result)` is a dictionary of them."""
+        return FIELDS
 
     def __repr__(self) -> str:
         return result_text(self)

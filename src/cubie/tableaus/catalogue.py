@@ -66,10 +66,12 @@ class UnknownTableau(CubieError, ValueError):
     """
 
     def __init__(self, given: str, nearest: str, names: tuple[str, ...]) -> None:
-        told = INSTEAD.get(_spelling(given), f"did you mean {nearest!r}?")
+        instead = INSTEAD.get(_spelling(given))
+        told = instead or f"did you mean {nearest!r}?"
         listed, more = few(_spelling(given), names)
         which = "The methods are" if not more else f"Of {len(names)} methods the nearest are"
-        super().__init__(f"no method is called {given!r}; {told} {which}: {', '.join(listed)}")
+        names_told = "" if instead else f" {which}: {', '.join(listed)}"
+        super().__init__(f"no method is called {given!r}; {told}{names_told}")
         self.given = given
         self.nearest = nearest
         self.names = names
