@@ -82,8 +82,11 @@ def make_backend(
     return CUDABackend(dtype, fastmath)
 
 
-def assembled_backend(backend: Backend) -> Backend:
+def assembled_backend(backend: Backend, lines: bool = False) -> Backend:
     """Return the backend for which an assembler reports a kernel's needs, GPU or not.
+
+    With `lines` its machine code tells which source line each instruction came from; that
+    changes no instruction.
 
     Raises
     ------
@@ -97,9 +100,9 @@ def assembled_backend(backend: Backend) -> Backend:
         )
     from cubie.backend.cuda.target import CUDABackend
 
-    if isinstance(backend, CUDABackend):
+    if isinstance(backend, CUDABackend) and backend.lines == lines:
         return backend
-    return CUDABackend(backend.dtype, backend.fastmath)
+    return CUDABackend(backend.dtype, backend.fastmath, lines)
 
 
 MAX_LANES = 64

@@ -168,9 +168,12 @@ class BatchSolverKernel:
         """Solve a batch; blocks until `outputs` is complete, and returns the seconds it took."""
         return self.compiled.solve(n_runs, inputs, outputs, self.config.block_size)
 
-    def resources(self, cc: tuple[int, int]):
-        """Compile for a compute capability, GPU or not, and return `KernelResources`."""
-        backend = assembled_backend(self.backend)
+    def resources(self, cc: tuple[int, int], lines: bool = False):
+        """Compile for a compute capability, GPU or not, and return `KernelResources`.
+
+        With `lines` the machine code tells which source line each instruction came from.
+        """
+        backend = assembled_backend(self.backend, lines)
         inputs, outputs = sample_arguments(backend.dtype)
         with building():
             kernel: Any = self._compiled_for(backend, self.layout)
