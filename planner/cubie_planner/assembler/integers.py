@@ -51,7 +51,9 @@ def condition(instruction: Instruction, known: Registers) -> bool | None:
     """Return whether an instruction has an effect, or is a branch that is taken; None: unknown."""
     parts: list[bool | None] = []
     if instruction.predicate:
-        parts.append(_predicate(("!" if instruction.negated else "") + instruction.predicate, known))
+        parts.append(
+            _predicate(("!" if instruction.negated else "") + instruction.predicate, known)
+        )
     if instruction.opcode in ("BRA", "JMP"):
         if "DIV" in instruction.modifiers:
             return None
@@ -152,7 +154,9 @@ def _add(instruction: Instruction, known: Registers) -> dict[str, Value]:
     result, carries, names = _parts(instruction)
     if _is_wide(instruction):
         values = [_wide(name, known) for name in names[:3]]
-        return _split(result, sum(v for v in values if v is not None) if None not in values else None)
+        return _split(
+            result, sum(v for v in values if v is not None) if None not in values else None
+        )
     total: Value = 0
     for name in [name for name in names if not _names_predicate(name)]:
         total = _added(total, _value(name, known))

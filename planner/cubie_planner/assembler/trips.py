@@ -133,8 +133,7 @@ class _Round:
         exits = {n for n in inside if any(o not in inside for o in flow.following[n])}
         needed = _needed(flow, loop, exits)
         edges = {
-            n: tuple(o for o in flow.following[n] if o in inside and o != loop.head)
-            for n in inside
+            n: tuple(o for o in flow.following[n] if o in inside and o != loop.head) for n in inside
         }
         changed = {
             head: {r for n in other.blocks for i in flow.blocks[n].instructions for r in written(i)}
