@@ -6,7 +6,6 @@ for what the solver's kernels execute.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -15,8 +14,6 @@ import sympy
 from sympy.printing.pycode import PythonCodePrinter
 
 from cubie.tableaus import get_tableau
-
-STEP_FILE = "by_hand.step"  # what the lines of a step are found by
 
 
 class _Printer(PythonCodePrinter):
@@ -53,11 +50,11 @@ def named(constants: dict[str, float], value: float) -> str:
     return name
 
 
-def right_hand_side(fun: Callable, n: int, n_arguments: int = 1) -> tuple[list, list, list]:
-    """Return the formulas of ``fun(t, y, *args)`` with the symbols of y and args."""
+def formulas_of(fun: Callable, n: int) -> tuple[list, list]:
+    """Return the formulas of ``fun(t, y, parameter)``, and the symbols of y."""
     states = list(sympy.symbols(f"y:{n}"))
-    arguments = list(sympy.symbols(f"p:{n_arguments}"))
-    return [sympy.sympify(f) for f in fun(sympy.Symbol("t"), states, *arguments)], states, arguments
+    values = fun(sympy.Symbol("t"), states, sympy.Symbol("p0"))
+    return [sympy.sympify(value) for value in values], states
 
 
 def least_operations(formula: Any) -> int:
@@ -90,7 +87,7 @@ def least_instructions(method: str, fun: Callable, n: int, adaptive: bool) -> in
     larger of two absolute values, its tolerance, a reciprocal, a product and the sum of squares.
     """
     tableau = get_tableau(method)
-    formulas, _, _ = right_hand_side(fun, n)
+    formulas, _ = formulas_of(fun, n)
     rows = [[w for w in row if w] for row in (*tableau.a[1:], tableau.b)]
     if tableau.fsal:
         rows.pop()  # the last stage's argument is the new state
@@ -103,11 +100,11 @@ def least_instructions(method: str, fun: Callable, n: int, adaptive: bool) -> in
     return total
 
 
-def make_kernel(method: str, fun: Callable, n: int, dtype: str, adaptive: bool) -> tuple[Any, str]:
-    """Return a kernel function for ``cuda.jit``, and the name of the file of its lines.
+def make_kernel(method: str, fun: Callable, n: int, dtype: str, adaptive: bool) -> Any:
+    """Return a kernel function for ``cuda.jit``.
 
-    ``kernel(start, p, h, n_steps, out)`` for fixed steps, where `start` and `out` are (n, runs) and p
-    (runs,); ``kernel(start, p, h, t_end, out, rtol, atol)`` for adaptive ones.
+    ``kernel(start, p, h, n_steps, out)`` for fixed steps, where `start` and `out` are (n, runs)
+    and p (runs,); ``kernel(start, p, h, t_end, out, rtol, atol)`` for adaptive ones.
     """
     constants: dict[str, float] = {}
     lines = _adaptive(method, fun, n, constants) if adaptive else _fixed(method, fun, n, constants)
@@ -117,8 +114,8 @@ def make_kernel(method: str, fun: Callable, n: int, dtype: str, adaptive: bool) 
 
     scope = {name: real(value) for name, value in constants.items()}
     scope |= {"cuda": cuda, "math": __import__("math"), "real": real}
-    exec(compile(source, STEP_FILE, "exec"), scope)
-    return scope["kernel"], source
+    exec(compile(source, "<by hand>", "exec"), scope)
+    return scope["kernel"]
 
 
 def _sum_of(terms: list[str]) -> str:
@@ -128,7 +125,7 @@ def _sum_of(terms: list[str]) -> str:
 def _stages(method: str, fun: Callable, n: int, constants: dict[str, float], hoisted: bool):
     """Yield the lines of a step: stages from k0 on, then the new state in z."""
     tableau = get_tableau(method)
-    formulas, states, _ = right_hand_side(fun, n)
+    formulas, states = formulas_of(fun, n)
     printer = _Printer(constants)
 
     def combination(row, i: int) -> str:
@@ -155,7 +152,7 @@ def _stages(method: str, fun: Callable, n: int, constants: dict[str, float], hoi
 
 
 def _first_stage(fun: Callable, n: int, constants: dict[str, float]):
-    formulas, _, _ = right_hand_side(fun, n)
+    formulas, _ = formulas_of(fun, n)
     printer = _Printer(constants)
     return [f"k0_{i} = {printer.doprint(formula)}" for i, formula in enumerate(formulas)]
 
@@ -237,12 +234,12 @@ def _adaptive(method: str, fun: Callable, n: int, constants: dict[str, float]) -
 def compile_by_hand(
     method: str, fun: Callable, n: int, dtype: str, adaptive: bool, capability: tuple[int, int]
 ) -> Any:
-    """Return `KernelResources` of a kernel by hand, with the lines of its code."""
+    """Return `KernelResources` of a kernel by hand."""
     from numba import cuda, from_dtype
 
     from cubie.backend.cuda.resources import assemble
 
-    kernel, _ = make_kernel(method, fun, n, dtype, adaptive)
+    kernel = make_kernel(method, fun, n, dtype, adaptive)
     real = from_dtype(np.dtype(dtype))
     from numba.core import types
 
@@ -251,9 +248,5 @@ def compile_by_hand(
         signature = (states, values, real, real, states, real, real)
     else:
         signature = (states, values, real, types.int64, states)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # lines of text are in no file
-        ptx, _ = cuda.compile_ptx(
-            kernel, signature, cc=capability, fastmath=True, abi="numba", lineinfo=True
-        )
+    ptx, _ = cuda.compile_ptx(kernel, signature, cc=capability, fastmath=True, abi="numba")
     return assemble(ptx, capability, 0)

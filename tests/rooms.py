@@ -60,6 +60,7 @@ PLANNER = Package(
         "basics": (),
         "reading": ("basics",),
         "declarations": ("basics",),
+        "assembler": ("basics",),
         "plans": ("basics", "reading", "declarations"),
         "gpu": ("basics", "reading", "declarations"),
         "packing": ("basics",),

@@ -8,6 +8,7 @@ its own, in the same section or in another.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import pairwise
 
 from attrs import field, frozen
 
@@ -101,8 +102,7 @@ def _blocks_of(code: Code) -> dict[int, Block]:
             starts.add(position + 1)
     bounds = [*sorted(starts), size]
     return {
-        first: Block(first, code.instructions[first:behind])
-        for first, behind in zip(bounds, bounds[1:], strict=False)
+        first: Block(first, code.instructions[first:behind]) for first, behind in pairwise(bounds)
     }
 
 

@@ -203,10 +203,9 @@ class MachineCode:
             return None
         head = max(open_ended, key=self._arithmetic)
         inner = self._heaviest(head)
-        is_of_results = inner is not None and self.trips[inner].count is None
-        if is_of_results and self._stores_every_round(head, inner):
-            return inner
-        return head
+        if inner is None or self.trips[inner].count is not None:
+            return head
+        return inner if self._stores_every_round(head, inner) else head
 
     def _arithmetic(self, head: int) -> int:
         blocks = (self.flow.blocks[number] for number in self.loops[head].blocks)

@@ -260,12 +260,11 @@ def _compared(instruction, comparison: str, names, below: bool | None, known) ->
     modifiers = instruction.modifiers
     compare = _COMPARISONS[comparison]
     if {"U64", "S64"} & set(modifiers):
-        wide = [_wide(name, known) for name in names]
-        if wide[0] is None or wide[1] is None:
+        low, high = (_wide(name, known) for name in names)
+        if low is None or high is None:
             return None
         shift = 0 if "U64" in modifiers else 1 << 63
-        one, other = ((value + shift) & (1 << 64) - 1 for value in wide)
-        return compare(one, other)
+        return compare((low + shift) & (1 << 64) - 1, (high + shift) & (1 << 64) - 1)
     one, other = (_value(name, known) for name in names)
     if isinstance(one, Offset) and isinstance(other, Offset) and one.base == other.base:
         return compare(one.by, other.by) if "EX" not in modifiers else None
@@ -302,7 +301,7 @@ def _combine_predicates(instruction: Instruction, known: Registers) -> dict[str,
 def _shift_and_add(instruction: Instruction, known: Registers) -> dict[str, Value]:
     if instruction.modifiers:
         return {}
-    result, carries, names = _parts(instruction)
+    result, _, names = _parts(instruction)
     one, other, by = (_value(name, known) for name in names[:3])
     if not isinstance(by, int) or not isinstance(one, int):
         return {}

@@ -10,8 +10,11 @@ from cubie_planner.assembler.instructions import Instruction
 _REGISTER = re.compile(r"U?R(\d+)$")
 _NAMED = re.compile(r"\b(U?R|U?P)(\d+)")
 _NO_RESULT = frozenset(
-    "ST STG STS STL STSM RED REDG BRA BRX JMP JMX EXIT CALL RET BSSY BSYNC BREAK WARPSYNC NOP BAR "
-    "MEMBAR ERRBAR CCTL YIELD KILL BPT NANOSLEEP DEPBAR LDGDEPBAR FENCE ACQBULK UCGABAR_ARV".split()
+    (
+        *("ST", "STG", "STS", "STL", "STSM", "RED", "REDG", "BRA", "BRX", "JMP", "JMX", "EXIT"),
+        *("CALL", "RET", "BSSY", "BSYNC", "BREAK", "WARPSYNC", "NOP", "BAR", "MEMBAR", "ERRBAR"),
+        *("CCTL", "YIELD", "KILL", "BPT", "NANOSLEEP", "DEPBAR", "LDGDEPBAR", "FENCE", "ACQBULK"),
+    )
 )
 _SETS_PREDICATES = re.compile(r"U?(I|F|D|H)SETP2?$|U?PLOP3$")
 

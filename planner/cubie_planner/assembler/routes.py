@@ -9,7 +9,7 @@ their counters say, or as is assumed.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from attrs import define, field, frozen
 
@@ -181,7 +181,9 @@ def _solve(flow, loops, trips, weight_of, head: int | None, assumed: int) -> _Re
     return region
 
 
-def _walk(flow: Flow, region: _Region, inside, weight_of, back_to: int | None) -> None:
+def _walk(
+    flow: Flow, region: _Region, inside: Collection[int], weight_of, back_to: int | None
+) -> None:
     """Go through the blocks of a region in order; each inner loop is one step."""
     arrived: dict[int, Weight] = {region.head: (0, 0, 0)}
     region.before[region.head] = None
@@ -227,14 +229,12 @@ def _ends(inner: _Region | None, node: int, weight_of) -> list[tuple[int, Weight
     return [(number, _plus(before, weight)) for number, weight in inner.weight.items()]
 
 
-def _order(flow: Flow, region: _Region, inside, back_to: int | None) -> list[int]:
+def _order(flow: Flow, region: _Region, inside: Collection[int], back_to: int | None) -> list[int]:
     """Return the nodes of a region, each before those that it leads to."""
-    nodes = {region.lies_in.get(number, number) for number in inside}
-    edges: dict[int, set[int]] = {node: set() for node in nodes}
-    for number in inside:
-        node = region.lies_in.get(number, number)
+    node_of: dict[int, int] = {number: region.lies_in.get(number, number) for number in inside}
+    edges: dict[int, set[int]] = {node: set() for node in node_of.values()}
+    for number, node in node_of.items():
         for other in flow.following[number]:
-            to = region.lies_in.get(other, other)
-            if other in inside and other != back_to and to != node:
-                edges[node].add(to)
+            if other in inside and other != back_to and node_of[other] != node:
+                edges[node].add(node_of[other])
     return reverse_postorder(region.head, {node: tuple(to) for node, to in edges.items()})

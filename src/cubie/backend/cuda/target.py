@@ -14,9 +14,9 @@ import numba
 import numpy as np
 from numba import cuda
 from numba.core import types
-from numba.cuda.core.errors import NumbaDebugInfoWarning
 from numba.cuda import dispatcher as cuda_dispatcher
 from numba.cuda import extending
+from numba.cuda.core.errors import NumbaDebugInfoWarning
 
 from cubie.backend.base import Kernel, KernelInputs, KernelOutputs, RunMemory
 from cubie.backend.bundles import Memory
