@@ -31,16 +31,19 @@ BLOCK_SIZES = (32, 64, 128, 256)
 Compile = Callable[[Plan], Assembled]
 
 
-@frozen
+@frozen(kw_only=True)
 class Candidate:
-    """One plan, what became of it, and what that costs.
+    """One placement, what became of it, and what that costs.
 
     Attributes
     ----------
     name : str
         Where it comes from, in words.
-    plan : Plan
-    assembled : Assembled
+    places : mapping of str to Location
+        Of every buffer.
+    shared_bytes_per_run : int
+    registers, stack_bytes, spill_bytes : int
+        By the assembler, of a thread.
     cost : StaticCost or None
         At the best of the block sizes asked for; None where no block can be launched.
     refused : str
@@ -48,8 +51,11 @@ class Candidate:
     """
 
     name: str
-    plan: Plan = field(repr=False)
-    assembled: Assembled
+    places: Mapping[str, Location] = field(repr=False)
+    shared_bytes_per_run: int
+    registers: int
+    stack_bytes: int
+    spill_bytes: int
     cost: StaticCost | None
     refused: str = ""
 
@@ -65,24 +71,43 @@ class Verdict:
 
     Attributes
     ----------
-    winner : Candidate
+    plan : Plan
+        For the block size that is best, of those asked for.
     candidates : tuple of Candidate
         All that were compiled, the one with everything local first.
+    winner : int
+        Which of them the plan is.
     reason : str
     """
 
-    winner: Candidate
+    plan: Plan = field(repr=False)
     candidates: tuple[Candidate, ...]
+    winner: int
     reason: str
-
-    @property
-    def plan(self) -> Plan:
-        return self.winner.plan
 
     @property
     def gain(self) -> float:
         """How many times as fast as everything local the winner is, by static cost."""
-        return self.candidates[0].total / self.winner.total
+        return self.candidates[0].total / self.candidates[self.winner].total
+
+    def __str__(self) -> str:
+        return "\n".join([self.reason, *map(_line, self.candidates)])
+
+
+def _line(candidate: Candidate) -> str:
+    cost, taken = (
+        candidate.cost,
+        f"{candidate.registers} registers, {candidate.stack_bytes} B stack",
+    )
+    if cost is None:
+        return f"  {candidate.name}: {taken}; {candidate.refused}"
+    told = (
+        f"  {candidate.name}: {candidate.shared_bytes_per_run} B shared a run, {taken}, "
+        f"{cost.instructions} instructions with {cost.local_accesses} accesses to local and "
+        f"{cost.shared_accesses} to shared memory, {cost.resident_warps} warps; "
+        f"{cost.total:.4g} cycles"
+    )
+    return f"{told}; refused: {candidate.refused}" if candidate.refused else told
 
 
 def checked_plan(
@@ -129,19 +154,29 @@ def checked_plan(
         )
     model = CostModel.for_capability(capability) if model is None else model
     judge = _Judge(problem, compile_kernel, model, block_sizes or (problem.limits.block_size,))
-    first = judge.candidate("everything local", plan(evolve(problem, policy="local")), None)
-    if first.assembled.stays_in_registers:
-        told = f"everything local fits in {first.assembled.registers} registers: no stack is used."
-        return Verdict(judge.resized(first), (first,), told)
+    local = plan(evolve(problem, policy="local"))
+    first = judge.candidate("everything local", replanned(problem, _places(local)), None)
+    if first.stack_bytes == 0 and first.spill_bytes == 0:
+        told = f"Everything local fits in {first.registers} registers: there is no stack."
+        return Verdict(judge.plan_of(first), (first,), 0, told)
     found = [first]
-    seen = {_layout(first.plan)}
-    for name, proposed in _planned(problem, model, first.assembled):
+    for name, proposed in _planned(problem, model, first.registers):
         if len(found) > effort:
             break
-        if _layout(proposed) not in seen:
-            seen.add(_layout(proposed))
-            found.append(judge.candidate(name, proposed, first))
-    return _decided(judge, found)
+        if _places(proposed) not in [candidate.places for candidate in found]:
+            found.append(judge.candidate(name, proposed, first.cost))
+    winner, told = _decided(found)
+    return Verdict(judge.plan_of(found[winner]), tuple(found), winner, told)
+
+
+def replanned(
+    problem: Problem, places: Mapping[str, Location], block_size: int | None = None
+) -> Plan:
+    """Return the plan of a problem with every place given, which is what candidates are."""
+    limits = problem.limits
+    if block_size is not None:
+        limits = evolve(limits, block_size=block_size)
+    return plan(Problem(problem.buffers, limits, places))
 
 
 @frozen
@@ -153,40 +188,49 @@ class _Judge:
     model: CostModel
     block_sizes: tuple[int, ...]
 
-    def candidate(self, name: str, proposed: Plan, local: Candidate | None) -> Candidate:
-        """Compile a plan; `local` is the candidate with everything local."""
+    def candidate(self, name: str, proposed: Plan, local: StaticCost | None) -> Candidate:
+        """Compile a plan; `local` is what the candidate with everything local costs."""
         assembled = self.compile_kernel(proposed)
-        capability = self.problem.limits.compute_capability
-        assert capability is not None, "a checked plan has a target"
-        device = Device.for_capability(capability)
-        stride, limit = proposed.run_stride_bytes, self.problem.limits.max_shared_bytes
-        most = device.shared_per_block_optin if limit is None else limit
-        costs = [
+        cost = self._cost(assembled, proposed.run_stride_bytes)
+        return Candidate(
+            name=name,
+            places=_places(proposed),
+            shared_bytes_per_run=proposed.shared_bytes_per_run,
+            registers=assembled.registers,
+            stack_bytes=assembled.stack_bytes,
+            spill_bytes=assembled.spill_bytes,
+            cost=cost,
+            refused=_refusal(cost, local),
+        )
+
+    def _cost(self, assembled: Assembled, stride: int) -> StaticCost | None:
+        """Return the least cost at any block size; equals go to the size that was asked for."""
+        limits = self.problem.limits
+        assert limits.compute_capability is not None, "a checked plan has a target"
+        device = Device.for_capability(limits.compute_capability)
+        most = limits.max_shared_bytes
+        most = device.shared_per_block_optin if most is None else most
+        costs = (
             static_cost(device, self.model, assembled, size, stride)
             for size in self.block_sizes
             if stride * size <= most
-        ]
-        possible = [cost for cost in costs if cost is not None]
-        asked = self.problem.limits.block_size
-        # Equals go to the size that was asked for, or the nearest one to it.
-        cost = min(
-            possible,
-            key=lambda cost: (cost.total, abs(cost.block_size - asked)),
+        )
+        return min(
+            (cost for cost in costs if cost is not None),
+            key=lambda cost: (cost.total, abs(cost.block_size - limits.block_size)),
             default=None,
         )
-        refused = "" if local is None else _refusal(cost, local.cost)
-        return Candidate(name, proposed, assembled, cost, refused)
 
-    def resized(self, candidate: Candidate) -> Candidate:
-        """Return the candidate with a plan for the block size that it is best at."""
-        cost = candidate.cost
-        if cost is None or cost.block_size == candidate.plan.limits.block_size:
-            return candidate
-        limits = evolve(self.problem.limits, block_size=cost.block_size)
-        sized = plan(Problem(self.problem.buffers, limits, _places(candidate.plan)))
-        if _layout(sized) != _layout(candidate.plan):
-            return candidate  # another kernel: it would have to be compiled again
-        return evolve(candidate, plan=sized)
+    def plan_of(self, candidate: Candidate) -> Plan:
+        """Return the plan of a candidate, for the block size that it is best at."""
+        size = None if candidate.cost is None else candidate.cost.block_size
+        asked = replanned(self.problem, candidate.places)
+        try:
+            sized = replanned(self.problem, candidate.places, size)
+        except (PlanInfeasible, PlanUnknown):
+            return asked
+        # Of another layout it would be another kernel than the one that was compiled.
+        return sized if _layout(sized) == _layout(asked) else asked
 
 
 def _refusal(cost: StaticCost | None, local: StaticCost | None) -> str:
@@ -201,35 +245,32 @@ def _refusal(cost: StaticCost | None, local: StaticCost | None) -> str:
     return ""
 
 
-def _planned(problem: Problem, model: CostModel, local: Assembled) -> Iterator[tuple[str, Plan]]:
+def _planned(problem: Problem, model: CostModel, registers: int) -> Iterator[tuple[str, Plan]]:
     """Yield the plans worth compiling, the most promising first; those without one are left out."""
-    for name, places in proposals(problem, model, local.registers):
-        policy = "auto" if places is None else places
+    for name, places in proposals(problem, model, registers):
         try:
-            yield name, plan(evolve(problem, policy=policy))
+            found = _places(plan(problem)) if places is None else places
+            yield name, replanned(problem, found)
         except (PlanInfeasible, PlanUnknown, ProblemError):
             continue
 
 
-def _decided(judge: _Judge, found: list[Candidate]) -> Verdict:
+def _decided(found: list[Candidate]) -> tuple[int, str]:
+    """Return which candidate wins, and why."""
     first = found[0]
-    allowed = [candidate for candidate in found if not candidate.refused]
-    best = min(allowed, key=lambda candidate: candidate.total)
-    if best.total * MIN_GAIN > first.total:
-        best = first
-    if best is first:
-        told = (
-            f"of {len(found)} candidates none costs so much less than everything local "
-            f"({first.total:.4g} SM cycles a run and round) that it could be told."
+    allowed = [number for number, candidate in enumerate(found) if not candidate.refused]
+    winner = min(allowed, key=lambda number: found[number].total, default=0)
+    best = found[winner]
+    if winner == 0 or best.cost is None or best.total * MIN_GAIN > first.total:
+        return 0, (
+            f"None of {len(found) - 1} other candidates costs clearly less than everything local, "
+            f"which takes {first.total:.4g} SM cycles a run and step."
         )
-    else:
-        assert best.cost is not None, "what costs less than infinity can be launched"
-        told = (
-            f"{best.name}: {best.total:.4g} SM cycles a run and round against {first.total:.4g} "
-            f"with everything local, {first.total / best.total:.2f} times as fast, with "
-            f"{best.cost.resident_runs} runs a multiprocessor."
-        )
-    return Verdict(judge.resized(best), tuple(found), told)
+    return winner, (
+        f"{best.name} takes {best.total:.4g} SM cycles a run and step, and everything local "
+        f"{first.total:.4g}: {first.total / best.total:.2f} times as fast, with "
+        f"{best.cost.resident_runs} runs on a multiprocessor."
+    )
 
 
 def _layout(plan: Plan) -> tuple:

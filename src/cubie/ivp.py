@@ -104,9 +104,12 @@ def solve_ivp(
         (``jac(t, y, *args)`` or a constant matrix, dense or sparse, used where `fun` cannot
         be traced), ``mass_matrix`` (M of M y' = f, for implicit methods), ``breakpoints``
         (times that no step crosses, of all runs, or with a row for each), ``lanes`` (runs per
-        SIMD group on the CPU), options of the components (``safety``, ``kp``, ...; of implicit
-        methods ``linear_solver`` ("lu", "minimal_residual", "steepest_descent", "bicgstab"),
-        ``newton_tolerance``, ``max_newton_iterations``, ``krylov_tolerance``,
+        SIMD group on the CPU), ``verify`` (for a GPU, whether the assembler is asked about the
+        plan of "auto"; True) and ``effort`` (how many plans are compiled for that, at most,
+        beside the one with everything local, where that needs a stack), options of the
+        components (``safety``, ``kp``, ...; of implicit methods ``linear_solver`` ("lu",
+        "minimal_residual", "steepest_descent", "bicgstab"), ``newton_tolerance``,
+        ``max_newton_iterations``, ``krylov_tolerance``,
         ``preconditioner``, ...) and
         ``{buffer}_location`` for every buffer.
 

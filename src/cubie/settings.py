@@ -30,6 +30,7 @@ from cubie.systems import (
 )
 from cubie.systems.drivers.interpolant import Driver
 from cubie.tableaus import get_tableau
+from cubie_planner.checked import EFFORT
 
 DTYPES = ("float32", "float64")
 MAX_BLOCK_SIZE = 1024
@@ -52,6 +53,8 @@ class SolverSettings:
     locations: Any = "auto"
     max_shared: int | str | None = None
     block_size: int | None = None
+    verify: bool = field(default=True, validator=is_flag)
+    effort: int = EFFORT
     backend: str = "auto"
     dtype: Any = None
     fastmath: bool = field(default=True, validator=is_flag)
@@ -190,6 +193,9 @@ class SolverSettings:
             max_shared_bytes=backend.max_shared_bytes if size is None else size,
             block_size=self._checked_block_size(),
             compute_capability=backend.compute_capability,
+            verify=bool(self.verify),
+            effort=checks.count("effort", self.effort),
+            any_block_size=self.block_size is None,
         )
 
     def _checked_block_size(self) -> int:

@@ -50,11 +50,6 @@ class Assembled:
     spill_bytes: int
     executed: Executed = field(repr=False)
 
-    @property
-    def stays_in_registers(self) -> bool:
-        """Whether no local memory is used."""
-        return self.stack_bytes == 0 and self.spill_bytes == 0
-
 
 @frozen(kw_only=True)
 class StaticCost:
@@ -111,7 +106,9 @@ def static_cost(
     counted = _counted(assembled.executed)
     conflict = bank_conflict(device, stride, min(block_size, device.warp_size)) if stride else 1
     return StaticCost(
-        issue=_issue_cycles(device, model, counted.kinds, found.warps) * found.warps / found.threads,
+        issue=_issue_cycles(device, model, counted.kinds, found.warps)
+        * found.warps
+        / found.threads,
         stack=_stack_cycles(counted, rate),
         shared=_shared_cycles(counted, rate, conflict),
         block_size=block_size,
@@ -142,9 +139,7 @@ def _counted(executed: Executed) -> _Counted:
     return _Counted(executed.kinds, words[Kind.LOCAL], words[Kind.SHARED])
 
 
-def _issue_cycles(
-    device: Device, model: CostModel, kinds: Mapping[Kind, int], warps: int
-) -> float:
+def _issue_cycles(device: Device, model: CostModel, kinds: Mapping[Kind, int], warps: int) -> float:
     """Return the cycles for which the instructions of a warp keep an SM busy."""
     rates, issued = throughput(device.capability)
     cycles = sum(kinds.values()) / issued

@@ -66,6 +66,7 @@ class Backend(ABC):
     name: str
     width: int = 1  # runs per group, in lockstep
     watches_phases: bool = False  # whether `phase` does anything
+    asks_assembler: bool = False  # whether what a plan becomes can be read, and matters
 
     def __init__(self, dtype, fastmath: bool):
         self.dtype = np.dtype(dtype)

@@ -28,7 +28,9 @@ from cubie.integrator import SingleIntegratorRun
 from cubie.launch.breaks import Breaks
 from cubie.launch.capacity import Free, Kept, no_device
 from cubie.launch.outputs import make_outputs
+from cubie.launch.step_code import step_code
 from cubie.launch.stops import lay_out_stops
+from cubie.launch.verdicts import Question, Unverified, settle
 from cubie.run.saving import SaveMode
 from cubie.systems.drivers import tables
 from cubie.systems.drivers.pieces import Pieces
@@ -43,9 +45,13 @@ from cubie_planner import (
     check,
     compose,
 )
+from cubie_planner.checked import EFFORT, Verdict
 from cubie_planner.declarations.problem import POLICIES
+from cubie_planner.gpu.static_cost import Assembled
 
 DEFAULT_BLOCK_SIZE = 64
+# Rounds of a Newton iteration, in a step that is judged before any run: nobody knows better.
+ASSUMED_ITERATIONS = 2
 
 
 @frozen
@@ -61,12 +67,27 @@ class BatchSolverConfig:
         Runs per block.
     compute_capability : (int, int) or None
         Device that "auto" is chosen for; None where placement costs nothing.
+    verify : bool
+        Whether the assembler is asked about the plan of "auto".
+    effort : int
+        Plans that are compiled then, at most, beside the one with everything local.
+    any_block_size : bool
+        Whether another block size may be chosen then.
     """
 
     locations: Any = "auto"
     max_shared_bytes: int | None = None
     block_size: int = DEFAULT_BLOCK_SIZE
     compute_capability: tuple[int, int] | None = None
+    verify: bool = False
+    effort: int = EFFORT
+    any_block_size: bool = False
+
+    @property
+    def is_proposed(self) -> bool:
+        """Whether a cost model decides on places, for a device."""
+        is_auto = isinstance(self.locations, str) and self.locations == "auto"
+        return is_auto and self.compute_capability is not None
 
     def limits(self) -> Limits:
         """Return what the planner is told of the hardware."""
@@ -107,6 +128,36 @@ class BatchSolverKernel:
         self.backend = backend
         self._built = BuildCache() if built is None else built
         self.layout = plan_layout(integrator.buffer_registry, config)
+        self.verdict = self._settled() if config.is_proposed else None
+
+    def _settled(self) -> Verdict | Unverified:
+        """Ask the assembler about the plan, and take the one that it agrees with."""
+        config = self.config
+        if not config.verify:
+            return Unverified("verify=False was given, or is the default here.")
+        if not self.backend.asks_assembler:
+            return Unverified(f"the {self.backend.name} target assembles no GPU code.")
+        backend, timeline = assembled_backend(self.backend, lines=True), self.layout.timeline
+        problem = self.plan.problem
+        code = self.integrator.build_key(backend, Layout(self.plan, timeline))
+        question = Question(problem, code, config.effort, config.any_block_size)
+
+        def compiled(plan: Plan) -> Assembled:
+            found = self._resources(backend, Layout(plan, timeline), config.compute_capability)
+            spilled = found.spill_store_bytes + found.spill_load_bytes
+            step = step_code(found.cubin, ASSUMED_ITERATIONS)
+            return Assembled(
+                registers=found.registers,
+                stack_bytes=found.stack_bytes,
+                spill_bytes=spilled,
+                executed=step.accepted,
+            )
+
+        found = settle(question, compiled)
+        if isinstance(found, Verdict):
+            self.layout = Layout(found.plan, timeline)
+            self.config = evolve(config, block_size=found.plan.limits.block_size)
+        return found
 
     @property
     def buffer_registry(self) -> BufferRegistry:
@@ -173,10 +224,12 @@ class BatchSolverKernel:
 
         With `lines` the machine code tells which source line each instruction came from.
         """
-        backend = assembled_backend(self.backend, lines)
+        return self._resources(assembled_backend(self.backend, lines), self.layout, cc)
+
+    def _resources(self, backend: Backend, layout: Layout, cc: Any) -> Any:
         inputs, outputs = sample_arguments(backend.dtype)
         with building():
-            kernel: Any = self._compiled_for(backend, self.layout)
+            kernel: Any = self._compiled_for(backend, layout)
             return kernel.resources(cc, inputs, outputs, self.config.block_size)
 
 

@@ -101,6 +101,7 @@ class CUDABackend(CompiledBackend):
 
     name = "cuda"
     shared_addrspace = SHARED
+    asks_assembler = True
 
     def __init__(self, dtype, fastmath: bool, lines: bool = False):
         super().__init__(dtype, fastmath)
