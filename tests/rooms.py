@@ -100,7 +100,7 @@ CUBIE = Package(
         "controllers": CONTROLS,
         "run": (*SOLVING[:7], "reals", "numerics", "tableaus", "controllers"),
         "integrator": ("buffers", *SOLVING[:4], "tableaus", "algorithms", "controllers", "run"),
-        "launch": ("buffers", "reals", *SOLVING, "integrator"),
+        "launch": ("buffers", "reals", "cache", *SOLVING, "integrator"),
         "settings": (
             "reals", "sizes", *SOLVING[:4], "checks", "tableaus", "run", "integrator", "launch",
         ),

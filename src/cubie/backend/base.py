@@ -73,6 +73,11 @@ class Backend(ABC):
         self.fastmath = fastmath
 
     @property
+    def compilers(self) -> tuple[str, ...]:
+        """Versions of what makes machine code of a kernel, where `asks_assembler`."""
+        return ()
+
+    @property
     def compute_capability(self) -> tuple[int, int] | None:
         """Of the GPU that kernels are launched on; None where there is none."""
         return None

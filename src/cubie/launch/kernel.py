@@ -139,7 +139,7 @@ class BatchSolverKernel:
             return Unverified(f"the {self.backend.name} target assembles no GPU code.")
         backend, timeline = assembled_backend(self.backend, lines=True), self.layout.timeline
         problem = self.plan.problem
-        code = self.integrator.build_key(backend, Layout(self.plan, timeline))
+        code = f"{self.integrator.build_key(backend, self.layout)} {backend.compilers}"
         question = Question(problem, code, config.effort, config.any_block_size)
 
         def compiled(plan: Plan) -> Assembled:

@@ -7,10 +7,8 @@ read is planned anew from the places that it names, and believed no further than
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import warnings
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import attrs
@@ -30,11 +28,6 @@ from cubie_planner.checked import (
     replanned,
 )
 from cubie_planner.gpu.static_cost import StaticCost
-
-COMPILERS = (
-    *("numba-cuda", "llvmlite", "nvidia-nvvm", "nvidia-nvjitlink", "nvidia-cuda-nvdisasm"),
-    *("nvidia-nvvm-cu12", "nvidia-nvjitlink-cu12", "nvidia-cuda-nvdisasm-cu12"),
-)
 
 
 class UnverifiedPlan(UserWarning):
@@ -65,7 +58,7 @@ class Question:
     problem : Problem
         With the policy "auto" and a compute capability.
     code : str
-        Digest of the kernel's code, whatever its plan.
+        Digest of the kernel's code, whatever its plan, and of what compiles it.
     effort : int
         Candidates beside the one with everything local.
     any_block_size : bool
@@ -88,19 +81,8 @@ class Question:
     def key(self) -> str:
         """The digest of all that the answer depends on."""
         parts = (self.code, problem_to_dict(self.problem), self.effort, self.block_sizes)
-        parts += (package_digest(), package_digest("cubie_planner"), *_versions())
+        parts += (package_digest(), package_digest("cubie_planner"))
         return hashlib.sha256(repr(parts).encode()).hexdigest()
-
-
-@functools.cache
-def _versions() -> tuple[str, ...]:
-    found = []
-    for name in COMPILERS:
-        try:
-            found.append(f"{name} {version(name)}")
-        except PackageNotFoundError:
-            continue
-    return tuple(found)
 
 
 def settle(question: Question, compile_kernel: Compile) -> Verdict | Unverified:

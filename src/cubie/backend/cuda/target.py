@@ -23,7 +23,12 @@ from cubie.backend.bundles import Memory
 from cubie.backend.compiled import CompiledBackend
 from cubie.backend.cuda.foreign import CUDAForeignTarget
 from cubie.backend.cuda.loops import counting, register_range
-from cubie.backend.cuda.resources import KernelResources, assemble, needing_the_toolkit
+from cubie.backend.cuda.resources import (
+    KernelResources,
+    assemble,
+    compiler_versions,
+    needing_the_toolkit,
+)
 from cubie.backend.cuda.types import flatten, register_types, shared_base
 from cubie.backend.foreign import ForeignTarget
 from cubie.backend.lanes.types import SHARED, Lanes
@@ -112,6 +117,10 @@ class CUDABackend(CompiledBackend):
     @property
     def key(self) -> tuple:
         return (*super().key, self.lines)
+
+    @property
+    def compilers(self) -> tuple[str, ...]:
+        return compiler_versions()
 
     @property
     def compute_capability(self) -> tuple[int, int] | None:
