@@ -172,11 +172,16 @@ def checked_plan(
 def replanned(
     problem: Problem, places: Mapping[str, Location], block_size: int | None = None
 ) -> Plan:
-    """Return the plan of a problem with every place given, which is what candidates are."""
+    """Return the plan of a problem with every place given, which is what candidates are.
+
+    Where the policy of the problem leads to the same kernel, it is the plan by that policy.
+    """
     limits = problem.limits
     if block_size is not None:
         limits = evolve(limits, block_size=block_size)
-    return plan(Problem(problem.buffers, limits, places))
+    given = plan(Problem(problem.buffers, limits, places))
+    by_policy = plan(evolve(problem, limits=limits))
+    return by_policy if _layout(by_policy) == _layout(given) else given
 
 
 @frozen

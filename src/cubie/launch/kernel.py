@@ -28,9 +28,8 @@ from cubie.integrator import SingleIntegratorRun
 from cubie.launch.breaks import Breaks
 from cubie.launch.capacity import Free, Kept, no_device
 from cubie.launch.outputs import make_outputs
-from cubie.launch.step_code import step_code
 from cubie.launch.stops import lay_out_stops
-from cubie.launch.verdicts import Question, Unverified, settle
+from cubie.launch.verdicts import Question, Unverified, assembled, settle
 from cubie.run.saving import SaveMode
 from cubie.systems.drivers import tables
 from cubie.systems.drivers.pieces import Pieces
@@ -50,8 +49,6 @@ from cubie_planner.declarations.problem import POLICIES
 from cubie_planner.gpu.static_cost import Assembled
 
 DEFAULT_BLOCK_SIZE = 64
-# Rounds of a Newton iteration, in a step that is judged before any run: nobody knows better.
-ASSUMED_ITERATIONS = 2
 
 
 @frozen
@@ -137,27 +134,36 @@ class BatchSolverKernel:
             return Unverified("verify=False was given, or is the default here.")
         if not self.backend.asks_assembler:
             return Unverified(f"the {self.backend.name} target assembles no GPU code.")
-        backend, timeline = assembled_backend(self.backend, lines=True), self.layout.timeline
-        problem = self.plan.problem
-        code = f"{self.integrator.build_key(backend, self.layout)} {backend.compilers}"
-        question = Question(problem, code, config.effort, config.any_block_size)
-
-        def compiled(plan: Plan) -> Assembled:
-            found = self._resources(backend, Layout(plan, timeline), config.compute_capability)
-            spilled = found.spill_store_bytes + found.spill_load_bytes
-            step = step_code(found.cubin, ASSUMED_ITERATIONS)
-            return Assembled(
-                registers=found.registers,
-                stack_bytes=found.stack_bytes,
-                spill_bytes=spilled,
-                executed=step.accepted,
-            )
-
-        found = settle(question, compiled)
+        found = self.verdict_on(self.plan.problem, config.effort, config.any_block_size)
         if isinstance(found, Verdict):
-            self.layout = Layout(found.plan, timeline)
+            self.layout = Layout(found.plan, self.layout.timeline)
             self.config = evolve(config, block_size=found.plan.limits.block_size)
         return found
+
+    def verdict_on(
+        self, problem: Problem, effort: int = EFFORT, any_block_size: bool = False
+    ) -> Verdict | Unverified:
+        """Ask the assembler how the buffers of this kernel are placed best for a device.
+
+        Parameters
+        ----------
+        problem : Problem
+            Of the kernel's buffers, pinned or not, with the policy "auto" and a compute
+            capability.
+        effort : int
+            Plans that are compiled at most, beside the one with everything local.
+        any_block_size : bool
+            Whether the block size may be another one than that of the limits.
+        """
+        backend, timeline = assembled_backend(self.backend, lines=True), self.layout.timeline
+        local = self.buffer_registry.lay_out("local")
+        code = f"{self.integrator.build_key(backend, local)} {backend.compilers}"
+
+        def compiled(plan: Plan) -> Assembled:
+            layout, capability = Layout(plan, timeline), problem.limits.compute_capability
+            return assembled(self._resources(backend, layout, capability))
+
+        return settle(Question(problem, code, effort, any_block_size), compiled)
 
     @property
     def buffer_registry(self) -> BufferRegistry:

@@ -17,6 +17,7 @@ from attrs import frozen
 from cubie.backend import package_digest
 from cubie.cache.shelf import Shelf, cache_directory
 from cubie.errors import NotCompiled, NoToolkit, level_of_caller
+from cubie.launch.step_code import step_code
 from cubie_planner import Location, PlannerError, Problem, problem_to_dict
 from cubie_planner.assembler.disassembly import NoDisassembler
 from cubie_planner.checked import (
@@ -27,7 +28,10 @@ from cubie_planner.checked import (
     checked_plan,
     replanned,
 )
-from cubie_planner.gpu.static_cost import StaticCost
+from cubie_planner.gpu.static_cost import Assembled, StaticCost
+
+# Rounds of a Newton iteration, in a step that is judged before any run: nobody knows better.
+ASSUMED_ITERATIONS = 2
 
 
 class UnverifiedPlan(UserWarning):
@@ -83,6 +87,16 @@ class Question:
         parts = (self.code, problem_to_dict(self.problem), self.effort, self.block_sizes)
         parts += (package_digest(), package_digest("cubie_planner"))
         return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+
+def assembled(found: Any) -> Assembled:
+    """Return what became of a kernel: from `KernelResources` of one compiled with lines."""
+    return Assembled(
+        registers=found.registers,
+        stack_bytes=found.stack_bytes,
+        spill_bytes=found.spill_store_bytes + found.spill_load_bytes,
+        executed=step_code(found.cubin, ASSUMED_ITERATIONS).accepted,
+    )
 
 
 def settle(question: Question, compile_kernel: Compile) -> Verdict | Unverified:
