@@ -22,7 +22,7 @@ OWN_SUITES = ("cpu", "startup", "planning")
 # Suites with a command line of their own, each a module of this package.
 OTHER_SUITES = (
     "planner", "resources", "verify", "stiff", "work-precision", "implicit-memory", "accuracy",
-    "driven", "instructions",
+    "driven", "instructions", "placement",
 )  # fmt: skip
 
 

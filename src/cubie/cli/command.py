@@ -281,7 +281,7 @@ def _make(source: Source, request: Request, options: dict[str, Any]) -> tuple[Pl
     told, verdict = "", None
     if source.kernel is not None and proposed and request.objective == COST:
         told = "; unverified: places are the cost model's alone, and --verify compiles candidates"
-        if options["verify"] and asked.previous is None:
+        if options["verify"] and not asked.previous:
             verdict, told = settled(source.kernel, asked), ""
     plan = planner(request.objective)(asked) if verdict is None else verdict.plan
     if not options["quiet"]:
