@@ -4,7 +4,8 @@
 buffer local, with every buffer shared, as the cost model alone would place them, and the candidates
 of the checked plan; it counts what a step executes and sets the static cost beside. ``--merge``
 completes a JSON file of an earlier part (kept kernel by kernel, so that it can be broken off);
-``--docs`` writes the tables of docs/placement.md from it.
+``--docs`` writes the table of docs/placement.md from it, and ``--fit`` prints the constants of
+registers and stack that the kernels with every buffer local give the cost model.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from cubie_planner.gpu.cost import CostModel
 from cubie_planner.gpu.device import Device
 from cubie_planner.gpu.footprint import live_words, own_bytes
 from cubie_planner.gpu.objective import objective
+from cubie_planner.gpu.register_fit import CompiledKernel, fit_registers, stack_error
 from cubie_planner.gpu.static_cost import Assembled, static_cost
 
 METHODS = (
@@ -191,6 +193,35 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
+def fitted(rows: list[dict[str, Any]]) -> str:
+    """Return the register and stack constants that follow from the kernels, and their errors."""
+    kernels = [
+        CompiledKernel(
+            live_words=row["live_words"],
+            local_bytes=row["bytes"],
+            registers=row["placements"]["local"]["registers"],
+            stack_bytes=row["placements"]["local"]["stack"],
+        )
+        for row in rows
+    ]
+    model = CostModel.for_capability(tuple(rows[0]["capability"]))
+    found = fit_registers(kernels, model)
+    names = ("registers_base", "registers_per_word", "spill_bytes_per_word", "frame_demand",
+             "frame_factor")  # fmt: skip
+    table_rows = [
+        (name, figures(getattr(model.constants, name)), figures(getattr(found.constants, name)))
+        for name in names
+    ]
+    before = stack_error(model.constants, kernels)
+    return (
+        f"{markdown_table(('constant', 'built in', 'fitted'), table_rows)}\n\n"
+        f"{found.kernels} kernels. Registers without a stack are off by "
+        f"{found.register_error:.0%} in the median and {found.worst_register_error:.0%} at most; "
+        f"the stack by {found.stack_error:.0%} in the median, and by {before:.0%} with the "
+        "constants that are built in."
+    )
+
+
 def write_tables(rows: list[dict[str, Any]]) -> None:
     """Replace the table in the documentation, with what it was made with."""
     tools = ", ".join(f"{name} {found}" for name, found in versions().items())
@@ -210,6 +241,7 @@ def run(argv: list[str]) -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--merge", type=Path, help="JSON of an earlier part, to be completed")
     parser.add_argument("--docs", action="store_true", help=f"write the table of {DOCUMENT.name}")
+    parser.add_argument("--fit", action="store_true", help="fit register and stack constants")
     chosen = parser.parse_args(argv)
     kept: dict[str, dict[str, Any]] = {}
     if chosen.merge is not None and chosen.merge.exists():
@@ -229,6 +261,8 @@ def run(argv: list[str]) -> None:
                 if chosen.merge is not None:
                     result = {"versions": versions(), "rows": kept}
                     chosen.merge.write_text(json.dumps(result, indent=1), encoding="utf-8")
+    if chosen.fit:
+        print(fitted(list(kept.values())))
     if chosen.docs:
         write_tables(list(kept.values()))
 

@@ -282,7 +282,8 @@ def _make(source: Source, request: Request, options: dict[str, Any]) -> tuple[Pl
     if source.kernel is not None and proposed and request.objective == COST:
         told = "; unverified: places are the cost model's alone, and --verify compiles candidates"
         if options["verify"] and not asked.previous:
-            verdict, told = settled(source.kernel, asked), ""
+            free = not options["block_size"]
+            verdict, told = settled(source.kernel, asked, any_block_size=free), ""
     plan = planner(request.objective)(asked) if verdict is None else verdict.plan
     if not options["quiet"]:
         _say(f"planned in {time.perf_counter() - start:.2g} s{told}")

@@ -95,7 +95,7 @@ def verify(source: Source, plan: Plan, planner: Planner) -> Table:
     return table(title, COLUMNS, rows, COLUMNS[1:])
 
 
-def settled(model: BatchSolverKernel, problem: Problem) -> Verdict:
+def settled(model: BatchSolverKernel, problem: Problem, any_block_size: bool) -> Verdict:
     """Compile candidates for the policy "auto", and return which the assembler agrees with.
 
     Raises
@@ -104,7 +104,7 @@ def settled(model: BatchSolverKernel, problem: Problem) -> Verdict:
         Where the compiler fails, or what it takes is not installed, naming what brings it.
     """
     with _compiling():
-        found = model.verdict_on(problem)
+        found = model.verdict_on(problem, any_block_size=any_block_size)
     if isinstance(found, Unverified):
         raise InputError(f"--verify: {one_line(found.reason)}")
     return found
