@@ -296,6 +296,28 @@ def test_a_call_that_cannot_be_avoided_counts():
     assert found.executed().total == 4 + 2
 
 
+def test_a_call_of_a_bare_label_leaves_the_loop():
+    """Some devices leave loops by a CALL that never comes back: what follows is not of the loop."""
+    code = machine_code(
+        """
+        BSSY B0, `(.L_end)
+        .L_loop:
+        FADD R2, R2, R3
+        FSETP.GT.AND P3, PT, R2, RZ, PT
+        @P3 CALL.REL.NOINC `(.L_out)
+        BRA `(.L_loop)
+        .L_out:
+        BSYNC B0
+        .L_end:
+        STG.E [R2], R25
+        EXIT
+        """
+    )
+    assert code.called == {}
+    assert code.flow.following == {0: (1,), 1: (5, 4), 4: (1,), 5: (6,), 6: ()}
+    assert code.executed().total == 4
+
+
 def test_a_loop_over_results_is_not_the_step():
     """Of a loop that stores in every round, the loop inside it is what is measured."""
     code = machine_code(

@@ -15,8 +15,7 @@ from attrs import field, frozen
 from cubie_planner.assembler.disassembly import UnreadableCode
 from cubie_planner.assembler.instructions import Code, Instruction
 
-_ENDS = ("BRA", "JMP", "BRX", "JMX", "EXIT", "RET", "BSYNC", "KILL")
-_MAY_BRANCH = ("BRA", "JMP", "BRX", "JMX")
+_ENDS = ("EXIT", "RET", "BSYNC", "KILL")
 
 
 @frozen(eq=False)
@@ -89,7 +88,7 @@ def flow_of(code: Code, entry: int = 0) -> Flow:
 
 def _called(block: Block) -> Iterable[str]:
     for instruction in block.instructions:
-        if instruction.opcode == "CALL":
+        if instruction.is_call:
             yield from instruction.targets or ("?",)
 
 
@@ -98,7 +97,7 @@ def _blocks_of(code: Code) -> dict[int, Block]:
     size = len(code.instructions)
     starts = {0, *(at for at in code.labels.values() if at < size)}
     for position, instruction in enumerate(code.instructions):
-        if instruction.opcode in _ENDS and position + 1 < size:
+        if _may_leave(instruction) and position + 1 < size:
             starts.add(position + 1)
     bounds = [*sorted(starts), size]
     return {
@@ -149,9 +148,9 @@ def _merged(before: _Waiting | None, state: _Waiting) -> _Waiting:
 def _successors(code: Code, blocks: dict[int, Block], block: Block, state: _Waiting):
     last = block.last
     behind = block.first + len(block.instructions)
-    passes = last.opcode not in _ENDS or _is_conditional(last)
+    passes = not _may_leave(last) or _is_conditional(last)
     found: list[int] = []
-    if last.opcode in _MAY_BRANCH:
+    if last.is_jump:
         found += _branch_targets(code, last)
     elif last.opcode == "BSYNC":
         targets = state.get(last.operands[0], frozenset())
@@ -160,6 +159,11 @@ def _successors(code: Code, blocks: dict[int, Block], block: Block, state: _Wait
     if passes and behind in blocks:
         found.append(behind)
     return dict.fromkeys(found)
+
+
+def _may_leave(instruction: Instruction) -> bool:
+    """Tell whether what is executed next may be something else than what follows."""
+    return instruction.is_jump or instruction.opcode in _ENDS
 
 
 def _is_conditional(instruction: Instruction) -> bool:

@@ -91,6 +91,9 @@ def is_store(instruction: Instruction) -> bool:
     return instruction.opcode in ("STL", "STS", "STG", "ST", "RED", "REDG", "ATOM", "ATOMG")
 
 
+_RARE = ("STG", "ST", "RED", "ATOMG", "BPT", "NANOSLEEP")
+
+
 def is_off_the_path(instruction: Instruction) -> bool:
     """Tell what code without source lines does not do on its usual way: results, slow cases."""
-    return instruction.opcode in ("STG", "ST", "RED", "CALL", "ATOMG", "BPT", "NANOSLEEP")
+    return instruction.is_call or instruction.opcode in _RARE

@@ -70,6 +70,21 @@ class Instruction:
         return tuple(self.name.split(".")[1:])
 
     @cached_property
+    def is_jump(self) -> bool:
+        """Whether it goes to a label and does not come back.
+
+        A CALL of a label without a name of its own is one: so the assembler leaves loops.
+        """
+        if self.opcode == "CALL":
+            return bool(self.targets) and self.targets[0].startswith(".L")
+        return self.opcode in ("BRA", "JMP", "BRX", "JMX")
+
+    @cached_property
+    def is_call(self) -> bool:
+        """Whether it executes a function, and comes back."""
+        return self.opcode == "CALL" and not self.is_jump
+
+    @cached_property
     def width(self) -> int:
         """Registers of 32 bits that its result takes, where it is one."""
         if "128" in self.modifiers:

@@ -54,7 +54,7 @@ def condition(instruction: Instruction, known: Registers) -> bool | None:
         parts.append(
             _predicate(("!" if instruction.negated else "") + instruction.predicate, known)
         )
-    if instruction.opcode in ("BRA", "JMP"):
+    if instruction.is_jump:
         if "DIV" in instruction.modifiers:
             return None
         given = [o for o in instruction.operands if re.match(r"!?U?P(\d+|T)$", o)]

@@ -81,7 +81,7 @@ def _meet(states: Iterable[_State]) -> _State:
 def _pass(block: Block, state: _State, overwritten: Mapping[str, Set[str]]) -> _State:
     state = dict(state)
     for instruction in block.instructions:
-        if instruction.opcode == "CALL":
+        if instruction.is_call:
             state = _behind_call(instruction, state, overwritten)
         for name, value in results(instruction, state).items():
             if value is None:
@@ -176,7 +176,7 @@ class _Round:
         """Return what follows a block as far as its condition is known."""
         following, last = self.flow.following[number], self.flow.blocks[number].last
         holds = condition(last, state)
-        if last.opcode in ("BRA", "JMP") and len(following) == 2 and holds is not None:
+        if last.is_jump and len(following) == 2 and holds is not None:
             return following[:1] if holds else following[1:]
         return following
 
@@ -218,6 +218,6 @@ def _slice(block: Block, needed: set[str]) -> Block:
     kept = [
         instruction
         for instruction in block.instructions[:-1]
-        if instruction.opcode == "CALL" or not needed.isdisjoint(written(instruction))
+        if instruction.is_call or not needed.isdisjoint(written(instruction))
     ]
     return Block(block.first, (*kept, block.last))
