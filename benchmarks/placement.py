@@ -71,7 +71,7 @@ class Compiler:
             found = kernel.resources(
                 self.spec.capability, *sample_arguments(backend.dtype), self.spec.block_size
             )
-            self._known[layout] = assembled(found)
+            self._known[layout] = assembled(lambda lines: found)
             self.seconds += time.process_time() - started
         return self._known[layout]
 
@@ -86,11 +86,12 @@ def measure(spec: Spec, built: BuildCache) -> dict[str, Any]:
     )
     verdict = checked_plan(problem, compiler, effort=EFFORT)
     proposed = objective(problem, model)
+    local = _row(device, model, compiler, plan(evolve(problem, policy="local")))
     rows = {
-        "local": _row(device, model, compiler, plan(evolve(problem, policy="local"))),
+        "local": local,
         "shared": None,
         "model": _row(device, model, compiler, plan(problem)),
-        "checked": _checked_row(verdict),
+        "checked": _checked_row(verdict, local),
     }
     try:
         everything = plan(evolve(problem, policy="shared"))
@@ -103,7 +104,7 @@ def measure(spec: Spec, built: BuildCache) -> dict[str, Any]:
         **attrs.asdict(spec),
         "placements": rows,
         "candidates": [
-            _checked_row(evolve(verdict, winner=n)) for n in range(len(verdict.candidates))
+            _checked_row(evolve(verdict, winner=n), local) for n in range(len(verdict.candidates))
         ],
         "winner": verdict.winner,
         "static_gain": verdict.gain,
@@ -147,8 +148,11 @@ def _of_cost(cost: Any) -> dict[str, Any]:
     }
 
 
-def _checked_row(verdict: Verdict) -> dict[str, Any]:
+def _checked_row(verdict: Verdict, local: dict[str, Any]) -> dict[str, Any]:
+    """Return the winner; where nothing was counted, what is local has been counted beside."""
     candidate = verdict.candidates[verdict.winner]
+    if candidate.cost is None and not candidate.refused:
+        return {"name": candidate.name, "refused": "", **local}
     return {
         "name": candidate.name,
         "registers": candidate.registers,

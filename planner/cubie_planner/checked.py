@@ -45,7 +45,8 @@ class Candidate:
     registers, stack_bytes, spill_bytes : int
         By the assembler, of a thread.
     cost : StaticCost or None
-        At the best of the block sizes asked for; None where no block can be launched.
+        At the best of the block sizes asked for. None where no block can be launched, and for
+        a kernel without a stack that is the only candidate: nothing was counted.
     refused : str
         Why it may not win, if so.
     """
@@ -88,6 +89,8 @@ class Verdict:
     @property
     def gain(self) -> float:
         """How many times as fast as everything local the winner is, by static cost."""
+        if self.winner == 0:
+            return 1.0
         return self.candidates[0].total / self.candidates[self.winner].total
 
     def __str__(self) -> str:
@@ -100,7 +103,7 @@ def _line(candidate: Candidate) -> str:
         f"{candidate.registers} registers, {candidate.stack_bytes} B stack",
     )
     if cost is None:
-        return f"  {candidate.name}: {taken}; {candidate.refused}"
+        return f"  {candidate.name}: {'; '.join(filter(None, (taken, candidate.refused)))}"
     told = (
         f"  {candidate.name}: {candidate.shared_bytes_per_run} B shared a run, {taken}, "
         f"{cost.instructions} instructions with {cost.local_accesses} accesses to local and "
@@ -153,18 +156,22 @@ def checked_plan(
             (),
         )
     model = CostModel.for_capability(capability) if model is None else model
-    judge = _Judge(problem, compile_kernel, model, block_sizes or (problem.limits.block_size,))
+    judge = _Judge(problem, model, block_sizes or (problem.limits.block_size,))
     local = plan(evolve(problem, policy="local"))
-    first = judge.candidate("everything local", replanned(problem, _places(local)), None)
-    if first.stack_bytes == 0 and first.spill_bytes == 0:
-        told = f"Everything local fits in {first.registers} registers: there is no stack."
+    proposed = replanned(problem, _places(local))
+    made = compile_kernel(proposed)
+    if made.stack_bytes == 0 and made.spill_bytes == 0:
+        first = _candidate("everything local", proposed, made, None)
+        told = f"Everything local fits in {made.registers} registers: there is no stack."
         return Verdict(judge.plan_of(first), (first,), 0, told)
+    first = judge.candidate("everything local", proposed, made, None)
     found = [first]
     for name, proposed in _planned(problem, model, first.registers):
         if len(found) > effort:
             break
         if _places(proposed) not in [candidate.places for candidate in found]:
-            found.append(judge.candidate(name, proposed, first.cost))
+            made = compile_kernel(proposed)
+            found.append(judge.candidate(name, proposed, made, first.cost))
     winner, told = _decided(found)
     return Verdict(judge.plan_of(found[winner]), tuple(found), winner, told)
 
@@ -186,27 +193,18 @@ def replanned(
 
 @frozen
 class _Judge:
-    """Compiles plans, and says what they cost."""
+    """Says what compiled plans cost."""
 
     problem: Problem
-    compile_kernel: Compile
     model: CostModel
     block_sizes: tuple[int, ...]
 
-    def candidate(self, name: str, proposed: Plan, local: StaticCost | None) -> Candidate:
-        """Compile a plan; `local` is what the candidate with everything local costs."""
-        assembled = self.compile_kernel(proposed)
-        cost = self._cost(assembled, proposed.run_stride_bytes)
-        return Candidate(
-            name=name,
-            places=_places(proposed),
-            shared_bytes_per_run=proposed.shared_bytes_per_run,
-            registers=assembled.registers,
-            stack_bytes=assembled.stack_bytes,
-            spill_bytes=assembled.spill_bytes,
-            cost=cost,
-            refused=_refusal(cost, local),
-        )
+    def candidate(
+        self, name: str, proposed: Plan, made: Assembled, local: StaticCost | None
+    ) -> Candidate:
+        """Judge a plan; `local` is what the candidate with everything local costs."""
+        cost = self._cost(made, proposed.run_stride_bytes)
+        return _candidate(name, proposed, made, cost, _refusal(cost, local))
 
     def _cost(self, assembled: Assembled, stride: int) -> StaticCost | None:
         """Return the least cost at any block size; equals go to the size that was asked for."""
@@ -236,6 +234,21 @@ class _Judge:
             return asked
         # Of another layout it would be another kernel than the one that was compiled.
         return sized if _layout(sized) == _layout(asked) else asked
+
+
+def _candidate(
+    name: str, proposed: Plan, made: Assembled, cost: StaticCost | None, refused: str = ""
+) -> Candidate:
+    return Candidate(
+        name=name,
+        places=_places(proposed),
+        shared_bytes_per_run=proposed.shared_bytes_per_run,
+        registers=made.registers,
+        stack_bytes=made.stack_bytes,
+        spill_bytes=made.spill_bytes,
+        cost=cost,
+        refused=refused,
+    )
 
 
 def _refusal(cost: StaticCost | None, local: StaticCost | None) -> str:

@@ -163,7 +163,24 @@ def test_a_damaged_verdict_is_settled_anew(monkeypatch, change):
     assert len(asked) == 1
 
 
-def test_an_unverified_plan_says_so(monkeypatch):
+@pytest.fixture
+def with_a_stack_and_no_disassembler(monkeypatch):
+    """Let every kernel seem to need a stack, where nothing can be counted."""
+    real = verdicts.assembled
+    monkeypatch.setattr(
+        verdicts, "assembled", lambda resources: evolve(real(resources), stack_bytes=8)
+    )
+    monkeypatch.setattr("cubie.launch.kernel.assembled", verdicts.assembled)
+    monkeypatch.setattr(disassembly, "find_nvdisasm", lambda: None)
+
+
+def test_a_kernel_without_a_stack_needs_no_disassembler(monkeypatch):
+    """Nothing is counted where the report of registers and stack says enough."""
+    monkeypatch.setattr(disassembly, "find_nvdisasm", lambda: None)
+    assert isinstance(kernel(evolve(AUTO, effort=7)).verdict, Verdict)
+
+
+def test_an_unverified_plan_says_so(with_a_stack_and_no_disassembler):
     """Without a toolkit, on another target, or where nobody asked, the reason is told."""
     off = kernel(evolve(AUTO, verify=False)).verdict
     assert str(off).startswith("Unverified: verify=False")
@@ -171,7 +188,6 @@ def test_an_unverified_plan_says_so(monkeypatch):
     assert isinstance(other, Unverified)
     assert "assembles no GPU code" in str(other)
     assert kernel(evolve(AUTO, locations="local")).verdict is None
-    monkeypatch.setattr(disassembly, "find_nvdisasm", lambda: None)
     with pytest.warns(UnverifiedPlan, match="pip install nvidia-cuda-nvdisasm"):
         found = kernel(evolve(AUTO, effort=9))
     assert isinstance(found.verdict, Unverified)
@@ -179,9 +195,8 @@ def test_an_unverified_plan_says_so(monkeypatch):
     assert found.plan.placements == modelled
 
 
-def test_what_was_not_verified_is_not_kept(monkeypatch):
+def test_what_was_not_verified_is_not_kept(with_a_stack_and_no_disassembler):
     """A verdict is asked for again once what was missing is there."""
-    monkeypatch.setattr(disassembly, "find_nvdisasm", lambda: None)
     folder = cache_directory() / "plans" / "index"
     before = set(folder.glob("*")) if folder.exists() else set()
     with pytest.warns(UnverifiedPlan):

@@ -17,8 +17,8 @@ The code itself is taken to come from the instruction caches.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import cache, cached_property
 from importlib import resources
 
 from attrs import field, frozen
@@ -41,14 +41,20 @@ class Assembled:
         Of a thread.
     spill_bytes : int
         Stores and loads of spilled registers in the code.
-    executed : Executed
-        One round of the kernel's work, such as a step.
+    count : callable
+        ``count() -> Executed``: one round of the kernel's work. Asked only where it matters:
+        it may need another compilation, and a disassembler.
     """
 
     registers: int
     stack_bytes: int
     spill_bytes: int
-    executed: Executed = field(repr=False)
+    count: Callable[[], Executed] = field(repr=False)
+
+    @cached_property
+    def executed(self) -> Executed:
+        """What one round executes, counted once."""
+        return self.count()
 
 
 @frozen(kw_only=True)

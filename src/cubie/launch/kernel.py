@@ -155,13 +155,17 @@ class BatchSolverKernel:
         any_block_size : bool
             Whether the block size may be another one than that of the limits.
         """
-        backend, timeline = assembled_backend(self.backend, lines=True), self.layout.timeline
+        backend, timeline = assembled_backend(self.backend), self.layout.timeline
         local = self.buffer_registry.lay_out("local")
         code = f"{self.integrator.build_key(backend, local)} {backend.compilers}"
 
         def compiled(plan: Plan) -> Assembled:
             layout, capability = Layout(plan, timeline), problem.limits.compute_capability
-            return assembled(self._resources(backend, layout, capability))
+
+            def resources(lines: bool) -> Any:
+                return self._resources(assembled_backend(backend, lines), layout, capability)
+
+            return assembled(resources)
 
         return settle(Question(problem, code, effort, any_block_size), compiled)
 
