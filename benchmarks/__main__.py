@@ -19,7 +19,7 @@ OWN_SUITES = ("cpu", "startup", "planning")
 # Suites with a command line of their own, each a module of this package.
 OTHER_SUITES = (
     "planner", "resources", "verify", "stiff", "work-precision", "implicit-memory", "accuracy",
-    "driven", "gpu", "several-steps",
+    "driven", "several-steps", "gpu", "instructions", "placement",
 )  # fmt: skip
 
 

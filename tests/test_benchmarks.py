@@ -1,8 +1,11 @@
 """What the benchmark command does with names, and with results that were kept."""
 
+import json
+
 import pytest
-from benchmarks import planner, stiff
+from benchmarks import instructions, placement, planner, stiff
 from benchmarks.contender import CONTENDERS
+from benchmarks.documents import read_section
 from benchmarks.registry import by_name, chosen
 from benchmarks.specs import LORENZ, WORKS, Work
 from benchmarks.stiff_specs import STIFF_CONTENDERS, STIFF_WORKS
@@ -63,3 +66,25 @@ def test_published_instances_may_be_missing(tmp_path, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         planner.run(["capacity"])
     assert f"no CSV files in {tmp_path}; give the folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("suite", [instructions, placement], ids=lambda suite: suite.__name__)
+def test_tables_of_gpu_kernels_are_those_of_the_kept_results(suite):
+    """The page shows every kernel that was compiled, and no other figures."""
+    rows = list(json.loads(suite.KEPT.read_text(encoding="utf-8"))["rows"].values())
+    assert read_section(suite.DOCUMENT, "table").startswith(suite.table(rows))
+
+
+def test_checked_plans_of_the_kept_results_are_the_best():
+    """No placement that was compiled costs clearly less than the checked plan."""
+    kept = json.loads(placement.KEPT.read_text(encoding="utf-8"))["rows"]
+    for name, row in kept.items():
+        found = [place for place in row["placements"].values() if place and place["cycles"]]
+        best = row["placements"]["checked"]
+        allowed = [
+            place["cycles"]
+            for place in found
+            if place["instructions"] <= found[0]["instructions"]
+            or place["local"] <= found[0]["local"]
+        ]
+        assert best["cycles"] <= min(allowed) * 1.05, name

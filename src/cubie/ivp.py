@@ -128,10 +128,12 @@ def solve_ivp(
         (times that no step crosses, of all runs, or with a row for each), ``lanes`` (runs per
         SIMD group on the CPU), ``max_registers`` (of a thread on a GPU, 24 to 255),
         ``min_blocks`` (that are to be resident on a multiprocessor: a thread gets no more
-        registers than leave room for them), options of the components (``safety``, ``kp``,
-        ...; of implicit methods ``linear_solver`` ("lu", "minimal_residual",
-        "steepest_descent", "bicgstab"), ``newton_tolerance``, ``max_newton_iterations``,
-        ``krylov_tolerance``, ``preconditioner``, ...) and
+        registers than leave room for them), ``verify`` (for a GPU, whether the assembler is asked
+        about the plan of "auto"; True) and ``effort`` (how many plans are compiled for that, at
+        most, beside the one with everything local, where that needs a stack), options of the
+        components (``safety``, ``kp``, ...; of implicit methods ``linear_solver`` ("lu",
+        "minimal_residual", "steepest_descent", "bicgstab"), ``newton_tolerance``,
+        ``max_newton_iterations``, ``krylov_tolerance``, ``preconditioner``, ...) and
         ``{buffer}_location`` for every buffer.
 
     Returns

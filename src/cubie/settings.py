@@ -39,6 +39,7 @@ from cubie.systems import (
 )
 from cubie.systems.drivers.interpolant import Driver
 from cubie.tableaus import get_method
+from cubie_planner.checked import EFFORT
 from cubie_planner.gpu.cards import Target
 from cubie_planner.gpu.device import DeviceError
 
@@ -82,6 +83,8 @@ class SolverSettings:
     block_size: int | None = None
     max_registers: int | None = None
     min_blocks: int | None = None
+    verify: bool = field(default=True, validator=is_flag)
+    effort: int = EFFORT
     backend: str = "auto"
     device: Target | None = field(default=None, converter=optional(_target))
     dtype: Any = None
@@ -289,6 +292,9 @@ class SolverSettings:
             max_registers=_within("max_registers", self.max_registers, *REGISTERS),
             min_blocks=_within("min_blocks", self.min_blocks, 1, MAX_BLOCKS),
             card=backend.card,
+            verify=bool(self.verify),
+            effort=checks.count("effort", self.effort),
+            any_block_size=self.block_size is None,
         )
 
     def _checked_block_size(self) -> int:

@@ -90,10 +90,16 @@ class Backend(ABC):
     # Whether single runs, too, take fixed steps without a look at each: `cubie.run.free_steps`.
     runs_go_unjudged: bool = False
     has_own_memory: bool = False  # whether kernels work in memory that is not the host's
+    asks_assembler: bool = False  # whether what a plan becomes can be read, and matters
 
     def __init__(self, dtype, fastmath: bool):
         self.dtype = np.dtype(dtype)
         self.fastmath = fastmath
+
+    @property
+    def compilers(self) -> tuple[str, ...]:
+        """Versions of what makes machine code of a kernel, where `asks_assembler`."""
+        return ()
 
     @property
     def compute_capability(self) -> tuple[int, int] | None:

@@ -94,8 +94,11 @@ def make_backend(
     return CUDABackend(dtype, fastmath, device, refill)
 
 
-def assembled_backend(backend: Backend) -> Backend:
+def assembled_backend(backend: Backend, lines: bool = False) -> Backend:
     """Return the backend for which an assembler reports a kernel's needs, GPU or not.
+
+    With `lines` its machine code tells which source line each instruction came from; that
+    changes no instruction.
 
     Raises
     ------
@@ -110,8 +113,8 @@ def assembled_backend(backend: Backend) -> Backend:
     from cubie.backend.cuda.target import CUDABackend
 
     if isinstance(backend, CUDABackend):
-        return backend
-    return CUDABackend(backend.dtype, backend.fastmath)
+        return backend if backend.lines == lines else backend.with_lines(lines)
+    return CUDABackend(backend.dtype, backend.fastmath, lines=lines)
 
 
 MAX_LANES = 64

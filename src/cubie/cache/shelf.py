@@ -29,7 +29,7 @@ from cubie.errors import level_of_caller
 
 ENVIRONMENT_VARIABLE = "CUBIE_CACHE_DIR"
 INDEX = "index"
-SHELVES = ("systems", "kernels")
+SHELVES = ("systems", "kernels", "plans")
 
 _DIGEST = re.compile(r"[0-9a-f]{32,64}")
 _CHECK, _END = b'{"check": "', b'", '

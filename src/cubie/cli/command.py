@@ -20,7 +20,7 @@ from cubie.cli.models import ModelOptions
 from cubie.cli.objectives import COST, OBJECTIVES, planner
 from cubie.cli.remedies import remedies
 from cubie.cli.requests import Request
-from cubie.cli.verify import verify
+from cubie.cli.verify import candidates_table, settled, verify
 from cubie.cli.views import show, show_plan
 from cubie.cli.what_if import limits_table, pins_table, smallest_limit
 from cubie.errors import CubieError
@@ -35,6 +35,7 @@ from cubie_planner import (
     plan_to_csv,
     report,
 )
+from cubie_planner.checked import Verdict
 from cubie_planner.engines.task import LIMIT
 from cubie_planner.explain import explain as explanation
 from cubie_planner.gpu.cards import Target, card_named
@@ -235,16 +236,16 @@ def _run(target: str, **options: Any) -> int:
         raise InputError(f"--verify compiles a model, and {target} is none")
     if options["check"]:
         return _tell_checked(source, options)
-    plan = source.plan
+    plan, verdict = source.plan, None
     if plan is None:
         planned = source.problem.limits.compute_capability is not None
         request = _request(options, source.kernel, planned)
         try:
-            plan = _make(source, request, options["quiet"])
+            plan, verdict = _make(source, request, options)
         except PlanInfeasible as error:
             return _say_infeasible(source, request, error)
     _write(plan, source, options)
-    _print(plan, source, options)
+    _print(plan, source, options, verdict)
     return 0
 
 
@@ -292,13 +293,21 @@ def _tell_checked(source: Source, options: dict[str, Any]) -> int:
     return 0
 
 
-def _make(source: Source, request: Request, quiet: bool) -> Plan:
+def _make(source: Source, request: Request, options: dict[str, Any]) -> tuple[Plan, Verdict | None]:
+    """Plan; where the model decides for a device, and that is to be verified, with a verdict."""
     start = time.perf_counter()
     asked = request.applied_to(source.problem, source.kernel is not None)
-    plan = planner(request.objective)(asked)
-    if not quiet:
-        _say(f"planned in {time.perf_counter() - start:.2g} s")
-    return plan
+    proposed = asked.policy == "auto" and asked.limits.compute_capability is not None
+    told, verdict = "", None
+    if source.kernel is not None and proposed and request.objective == COST:
+        told = "; unverified: places are the cost model's alone, and --verify compiles candidates"
+        if options["verify"] and not asked.previous:
+            free = not options["block_size"]
+            verdict, told = settled(source.kernel, asked, any_block_size=free), ""
+    plan = planner(request.objective)(asked) if verdict is None else verdict.plan
+    if not options["quiet"]:
+        _say(f"planned in {time.perf_counter() - start:.2g} s{told}")
+    return plan, verdict
 
 
 def _request(options: dict[str, Any], kernel: BatchSolverKernel | None, planned: bool) -> Request:
@@ -346,7 +355,7 @@ def _write(plan: Plan, source: Source, options: dict[str, Any]) -> None:
         html(plan, options["html"], name=source.name, phases=source.phases, explanation=told)
 
 
-def _print(plan: Plan, source: Source, options: dict[str, Any]) -> None:
+def _print(plan: Plan, source: Source, options: dict[str, Any], verdict: Verdict | None) -> None:
     """Print the plan, and further tables where they cannot be taken for it."""
     style, quiet = options["style"], options["quiet"]
     if style != "table":
@@ -355,20 +364,25 @@ def _print(plan: Plan, source: Source, options: dict[str, Any]) -> None:
         show_plan(plan, source.name)
     stream = sys.stdout if style == "table" else sys.stderr
     first = quiet or style != "table"
-    for answer in _answers(plan, source, options):
+    for answer in _answers(plan, source, options, verdict):
         if not first:
             print(file=stream)
         show(answer, stream) if isinstance(answer, Table) else print(answer, file=stream)
         first = False
 
 
-def _answers(plan: Plan, source: Source, options: dict[str, Any]) -> Iterator[Table | str]:
+def _answers(
+    plan: Plan, source: Source, options: dict[str, Any], verdict: Verdict | None
+) -> Iterator[Table | str]:
     """Yield what was asked about the plan."""
     make = planner(options["objective"] or COST)
     if options["explain"]:
         yield str(explanation(plan, make))
     if options["verify"]:
         yield verify(source, plan, make)
+    if verdict is not None:
+        yield candidates_table(verdict)
+        yield verdict.reason
     if options["what_if"]:
         yield limits_table(plan, make)
         pins = pins_table(plan, make)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from attrs import evolve, frozen
 from rich.table import Table
@@ -13,7 +14,9 @@ from cubie.cli.objectives import Planner
 from cubie.cli.views import table
 from cubie.errors import NotCompiled
 from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.launch.verdicts import Unverified
 from cubie_planner import Plan, PlanInfeasible, PlanUnknown, Problem
+from cubie_planner.checked import Candidate, Verdict
 from cubie_planner.gpu.device import Device, occupancy
 from cubie_planner.gpu.launch import Cost
 from cubie_planner.report.device_use import modelled_cost
@@ -92,6 +95,63 @@ def verify(source: Source, plan: Plan, planner: Planner) -> Table:
     return table(title, COLUMNS, rows, COLUMNS[1:])
 
 
+def settled(model: BatchSolverKernel, problem: Problem, any_block_size: bool) -> Verdict:
+    """Compile candidates for the policy "auto", and return which the assembler agrees with.
+
+    Raises
+    ------
+    InputError
+        Where the compiler fails, or what it takes is not installed, naming what brings it.
+    """
+    with _compiling():
+        found = model.verdict_on(problem, any_block_size=any_block_size)
+    if isinstance(found, Unverified):
+        raise InputError(f"--verify: {one_line(found.reason)}")
+    return found
+
+
+CANDIDATE_COLUMNS = (
+    *("candidate", "shared/run", "registers", "stack", "spills", "instructions", "local"),
+    *("shared", "warps/SM", "cycles", ""),
+)
+
+
+def candidates_table(verdict: Verdict) -> Table:
+    """Show what was compiled, what each became, and which was kept."""
+    rows = [
+        (*_cells(candidate), "kept" if number == verdict.winner else candidate.refused)
+        for number, candidate in enumerate(verdict.candidates)
+    ]
+    title = "candidates of auto: instructions and accesses of a run and step, SM cycles"
+    return table(title, CANDIDATE_COLUMNS, rows, CANDIDATE_COLUMNS[1:-1])
+
+
+def _cells(candidate: Candidate) -> tuple[object, ...]:
+    taken = (candidate.registers, candidate.stack_bytes, candidate.spill_bytes)
+    cost = candidate.cost
+    counted: tuple[object, ...] = ("", "", "", "", "")
+    if cost is not None:
+        accesses = (cost.local_accesses, cost.shared_accesses)
+        counted = (cost.instructions, *accesses, cost.resident_warps, f"{cost.total:.4g}")
+    return candidate.name, candidate.shared_bytes_per_run, *taken, *counted
+
+
+@contextmanager
+def _compiling() -> Iterator[None]:
+    """Tell in one line what a compiler raises: it is foreign code, with errors of any type."""
+    try:
+        yield
+    except (InputError, PlanInfeasible, PlanUnknown):
+        raise
+    except (ImportError, NotCompiled) as error:
+        raise InputError(f"--verify: {one_line(error)}") from error
+    except Exception as error:
+        told = one_line(error) or "it says nothing more"
+        raise InputError(
+            f"--verify: the compiler failed: {type(error).__name__}: {told}"
+        ) from error
+
+
 def _placements(plan: Plan, planner: Planner) -> Iterator[tuple[str, Plan | None]]:
     """Yield all-local, all-shared (as far as pins allow) and the plan; None where none exists."""
     for policy in ("local", "shared"):
@@ -127,16 +187,9 @@ def compiled(model: BatchSolverKernel, plan: Plan) -> Compiled:
     assert capability is not None, "models are planned for a device"
     most = plan.limits.max_registers
     config = BatchSolverConfig(plan, block_size=size, max_registers=most)
-    try:
+    with _compiling():
         kernel = BatchSolverKernel(model.integrator, config, model.backend)
         found = kernel.resources(capability)
-    except (ImportError, NotCompiled) as error:
-        raise InputError(f"--verify: {one_line(error)}") from error
-    except Exception as error:
-        told = one_line(error) or "it says nothing more"
-        raise InputError(
-            f"--verify: the compiler failed: {type(error).__name__}: {told}"
-        ) from error
     device = Device.for_capability(capability)
     shared = found.shared_bytes_per_block
     return Compiled(

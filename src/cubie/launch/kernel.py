@@ -33,6 +33,7 @@ from cubie.launch.capacity import Free, Kept, no_device
 from cubie.launch.outputs import make_outputs
 from cubie.launch.some_runs import inputs_of_range
 from cubie.launch.stops import lay_out_stops
+from cubie.launch.verdicts import Question, Unverified, assembled, settle
 from cubie.run.saving import SaveMode
 from cubie.systems.drivers import tables
 from cubie.systems.drivers.pieces import Pieces
@@ -47,9 +48,11 @@ from cubie_planner import (
     check,
     compose,
 )
+from cubie_planner.checked import EFFORT, Verdict
 from cubie_planner.declarations.problem import POLICIES
 from cubie_planner.gpu.device import Device
 from cubie_planner.gpu.launch import registers_for_blocks
+from cubie_planner.gpu.static_cost import Assembled
 
 DEFAULT_BLOCK_SIZE = 64
 REGISTERS = (24, 255)  # of a thread: the fewest the assembler takes, the most there are
@@ -75,6 +78,12 @@ class BatchSolverConfig:
         To be resident on a multiprocessor, at most `MAX_BLOCKS`.
     card : str or None
         Which card of that capability, where it is known.
+    verify : bool
+        Whether the assembler is asked about the plan of "auto".
+    effort : int
+        Plans that are compiled then, at most, beside the one with everything local.
+    any_block_size : bool
+        Whether another block size may be chosen then.
     """
 
     locations: Any = "auto"
@@ -84,10 +93,19 @@ class BatchSolverConfig:
     max_registers: int | None = None
     min_blocks: int | None = None
     card: str | None = None
+    verify: bool = False
+    effort: int = EFFORT
+    any_block_size: bool = False
 
     @property
     def registers(self) -> RegisterLimits:
         return RegisterLimits(self.max_registers, self.min_blocks)
+
+    @property
+    def is_proposed(self) -> bool:
+        """Whether a cost model decides on places, for a device."""
+        is_auto = isinstance(self.locations, str) and self.locations == "auto"
+        return is_auto and self.compute_capability is not None
 
     def limits(self) -> Limits:
         """Return what the planner is told of the hardware."""
@@ -138,6 +156,49 @@ class BatchSolverKernel:
         self.backend = backend
         self._built = BuildCache() if built is None else built
         self.layout = plan_layout(integrator.buffer_registry, config)
+        self.verdict = self._settled() if config.is_proposed else None
+
+    def _settled(self) -> Verdict | Unverified:
+        """Ask the assembler about the plan, and take the one that it agrees with."""
+        config = self.config
+        if not config.verify:
+            return Unverified("verify=False was given, or is the default here.")
+        if not self.backend.asks_assembler:
+            return Unverified(f"the {self.backend.name} target assembles no GPU code.")
+        found = self.verdict_on(self.plan.problem, config.effort, config.any_block_size)
+        if isinstance(found, Verdict):
+            self.layout = Layout(found.plan, self.layout.timeline)
+            self.config = evolve(config, block_size=found.plan.limits.block_size)
+        return found
+
+    def verdict_on(
+        self, problem: Problem, effort: int = EFFORT, any_block_size: bool = False
+    ) -> Verdict | Unverified:
+        """Ask the assembler how the buffers of this kernel are placed best for a device.
+
+        Parameters
+        ----------
+        problem : Problem
+            Of the kernel's buffers, pinned or not, with the policy "auto" and a compute
+            capability.
+        effort : int
+            Plans that are compiled at most, beside the one with everything local.
+        any_block_size : bool
+            Whether the block size may be another one than that of the limits.
+        """
+        backend, timeline = assembled_backend(self.backend), self.layout.timeline
+        local = self.buffer_registry.lay_out("local")
+        code = f"{self.integrator.build_key(backend, local)} {backend.compilers}"
+
+        def compiled(plan: Plan) -> Assembled:
+            layout, capability = Layout(plan, timeline), problem.limits.compute_capability
+
+            def resources(lines: bool) -> Any:
+                return self._resources(assembled_backend(backend, lines), layout, capability)
+
+            return assembled(resources)
+
+        return settle(Question(problem, code, effort, any_block_size), compiled)
 
     @property
     def buffer_registry(self) -> BufferRegistry:
@@ -212,7 +273,7 @@ class BatchSolverKernel:
         if "compiled" in vars(self):
             self.compiled.release()
 
-    def resources(self, cc: Any = None):
+    def resources(self, cc: Any = None, lines: bool = False):
         """Compile for a device, GPU or not, and return `KernelResources`.
 
         Parameters
@@ -220,6 +281,8 @@ class BatchSolverKernel:
         cc : (int, int) or str, optional
             A compute capability, or the name of an architecture or a card: (9, 0), "sm_90",
             "H100". By default the device that the kernel was planned for.
+        lines : bool
+            Whether the machine code tells which source line each instruction came from.
 
         Raises
         ------
@@ -235,11 +298,13 @@ class BatchSolverKernel:
                     "here or as `device=` of the solver."
                 )
                 raise InvalidOption("cc", None, advice=advice)
-        backend = assembled_backend(self.backend)
+        return self._resources(assembled_backend(self.backend, lines), self.layout, cc)
+
+    def _resources(self, backend: Backend, layout: Layout, cc: Any) -> Any:
         inputs, outputs = sample_arguments(backend.dtype)
         with building():
-            kernel: Any = self._compiled_for(backend, self.layout)
-            return kernel.resources(cc, inputs, outputs, self.config.block_size)
+            kernel: Any = self._compiled_for(backend, layout)
+            return kernel.resources(cc, inputs, outputs, layout.plan.limits.block_size)
 
 
 def _memory_of(plan: Plan) -> RunMemory:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
 import numba
 from numba import cuda
 from numba.core import types
+from numba.cuda.core.errors import NumbaDebugInfoWarning
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs, element_dtypes
 from cubie.backend.base import NO_LIMITS, RegisterLimits, RunMemory
@@ -30,6 +33,14 @@ from cubie.backend.device.workspace import Workspaces
 from cubie.errors import LaunchTooLarge
 
 MOST_LOCAL_BYTES = 512 * 1024  # CUDA Programming Guide, table of limits: local memory per thread
+
+
+@contextmanager
+def _without_lines_of_text():
+    """Say nothing about functions made from text: their lines are in no file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NumbaDebugInfoWarning)
+        yield
 
 
 class CUDAKernel(DeviceKernel):
@@ -110,13 +121,14 @@ class CUDAKernel(DeviceKernel):
     ) -> KernelResources:
         self._require_local_memory()
         with needing_the_toolkit():
-            with pretended_device(capability):
+            with pretended_device(capability), _without_lines_of_text():
                 ptx, _ = cuda.compile_ptx(
                     self._function,
                     signature,
                     cc=capability,
                     fastmath=self._backend.fastmath,
                     abi="numba",
+                    lineinfo=self._backend.lines,
                 )
             most = self._most_registers(capability, block_size)
             return assemble(ptx, capability, self._memory.shared_stride * block_size, most)

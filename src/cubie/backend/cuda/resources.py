@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
 
 from attrs import field, frozen
 
@@ -45,6 +47,24 @@ class KernelResources:
     shared_bytes_per_block: int
     ptx: str = field(repr=False)
     cubin: bytes = field(repr=False)
+
+
+COMPILERS = (
+    *("numba-cuda", "llvmlite", "nvidia-nvvm", "nvidia-nvjitlink", "nvidia-cuda-nvdisasm"),
+    *("nvidia-nvvm-cu12", "nvidia-nvjitlink-cu12", "nvidia-cuda-nvdisasm-cu12"),
+)
+
+
+@functools.cache
+def compiler_versions() -> tuple[str, ...]:
+    """Return what machine code, and what is read in it, depends on besides its source."""
+    found = []
+    for name in COMPILERS:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return tuple(found)
 
 
 @contextmanager

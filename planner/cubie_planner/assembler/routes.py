@@ -1,0 +1,240 @@
+"""The way through code that is usual: of several, the one that does the work and is shortest.
+
+A route is a walk from the head of a loop round to it again, or through a whole function. Of all
+such routes that one is taken which passes the most instructions that are asked for, then the
+fewest that are not on the usual way, then the fewest. Loops inside are gone round as often as
+their counters say, or as is assumed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+
+from attrs import define, field, frozen
+
+from cubie_planner.assembler.blocks import Block, Flow
+from cubie_planner.assembler.disassembly import UnreadableCode
+from cubie_planner.assembler.loops import Loop, reverse_postorder
+from cubie_planner.assembler.trips import Trips
+
+# Instructions asked for (negative), aside, and all: of two routes the lesser is taken.
+Weight = tuple[int, int, int]
+
+
+@frozen
+class Repeated:
+    """A loop whose trips are not known, on a route.
+
+    Attributes
+    ----------
+    head : int
+        Block that it begins with.
+    entered : int
+        How often the route enters it.
+    trips : int
+        How often its head is passed each time, as was assumed.
+    blocks : Counter of Block
+        What one round executes.
+    """
+
+    head: int
+    entered: int
+    trips: int
+    blocks: Counter[Block] = field(repr=False)
+
+
+@frozen
+class Route:
+    """Blocks with how often a route executes them, and the loops that were assumed upon."""
+
+    blocks: Counter[Block] = field(repr=False)
+    repeated: tuple[Repeated, ...]
+    may_end_sooner: bool
+
+
+@define(eq=False)
+class _Region:
+    """Best ways from the head of a loop, or from the entry, to the end of each block in it."""
+
+    head: int
+    trips: int
+    known: bool
+    may_end_sooner: bool
+    inner: dict[int, _Region]
+    # By block: the weight of the best way to its end, its own and inner loops' included.
+    weight: dict[int, Weight] = field(factory=dict)
+    # By block, or head of an inner loop: the block before it on the best way.
+    before: dict[int, int | None] = field(factory=dict)
+    # The inner loop that a block lies in, if any.
+    lies_in: dict[int, int] = field(factory=dict)
+    latch: int | None = None
+
+    @property
+    def round_weight(self) -> Weight:
+        assert self.latch is not None
+        return self.weight[self.latch]
+
+    def gather(self, last: int, times: int, found: Counter[int]) -> None:
+        """Count the blocks on the best way to the end of a block."""
+        at: int | None = last
+        while at is not None:
+            loop = self.lies_in.get(at)
+            if loop is None:
+                found[at] += times
+            else:
+                self.inner[loop].gather_whole(at, times, found)
+                at = loop
+            at = self.before[at]
+
+    def gather_whole(self, last: int, times: int, found: Counter[int]) -> None:
+        """Count the blocks of all rounds of a loop that is left behind a block."""
+        if self.trips > 1 and self.latch is not None:
+            self.gather(self.latch, times * (self.trips - 1), found)
+        self.gather(last, times, found)
+
+    def regions(self) -> Iterator[_Region]:
+        for region in self.inner.values():
+            yield region
+            yield from region.regions()
+
+
+def route(
+    flow: Flow,
+    loops: Mapping[int, Loop],
+    trips: Mapping[int, Trips],
+    weight_of: Callable[[int], Weight],
+    around: int | None,
+    assumed_trips: int,
+) -> Route:
+    """Return the usual way round a loop, or through the function where `around` is None.
+
+    Parameters
+    ----------
+    flow : Flow
+    loops, trips : mappings by the head of the loop
+    weight_of : callable
+        Of a block: instructions asked for (negative), aside, all.
+    around : int or None
+        Head of the loop.
+    assumed_trips : int
+        How often the head of a loop is passed whose trips are not known.
+
+    Raises
+    ------
+    UnreadableCode
+        Where a loop is entered elsewhere than at its head.
+    """
+    region = _solve(flow, loops, trips, weight_of, around, assumed_trips)
+    last = region.latch if around is not None else _best_end(flow, region)
+    if last is None:
+        raise UnreadableCode("No way leads through the code.", flow.code.name)
+    numbers: Counter[int] = Counter()
+    region.gather(last, 1, numbers)
+    repeated, sooner = [], False
+    for inner in region.regions():
+        if numbers[inner.head]:
+            sooner = sooner or inner.may_end_sooner
+            if not inner.known and inner.latch is not None:
+                repeated.append(_repeated(flow, inner, numbers[inner.head]))
+    return Route(_blocks(flow, numbers), tuple(repeated), sooner)
+
+
+def _repeated(flow: Flow, region: _Region, passed: int) -> Repeated:
+    once: Counter[int] = Counter()
+    assert region.latch is not None
+    region.gather(region.latch, 1, once)
+    return Repeated(region.head, passed // region.trips, region.trips, _blocks(flow, once))
+
+
+def _blocks(flow: Flow, numbers: Mapping[int, int]) -> Counter[Block]:
+    return Counter({flow.blocks[number]: times for number, times in numbers.items() if times})
+
+
+def _best_end(flow: Flow, region: _Region) -> int | None:
+    ends = [number for number in region.weight if not flow.following[number]]
+    return min(ends, key=lambda number: region.weight[number], default=None)
+
+
+def _plus(one: Weight, other: Weight, times: int = 1) -> Weight:
+    return tuple(a + b * times for a, b in zip(one, other, strict=True))  # pyright: ignore
+
+
+def _solve(flow, loops, trips, weight_of, head: int | None, assumed: int) -> _Region:
+    """Find the best ways of a loop, those of the loops in it first."""
+    inside = loops[head].blocks if head is not None else flow.blocks.keys()
+    inner = {
+        other: _solve(flow, loops, trips, weight_of, other, assumed)
+        for other, loop in loops.items()
+        if loop.outer == head and other in inside and other != head
+    }
+    found = Trips(1) if head is None else trips[head]
+    region = _Region(
+        head=flow.entry if head is None else head,
+        trips=assumed if found.count is None else found.count,
+        known=found.count is not None,
+        may_end_sooner=found.may_end_sooner,
+        inner=inner,
+        lies_in={number: other for other in inner for number in loops[other].blocks},
+    )
+    _walk(flow, region, inside, weight_of, back_to=head)
+    return region
+
+
+def _walk(
+    flow: Flow, region: _Region, inside: Collection[int], weight_of, back_to: int | None
+) -> None:
+    """Go through the blocks of a region in order; each inner loop is one step."""
+    arrived: dict[int, Weight] = {region.head: (0, 0, 0)}
+    region.before[region.head] = None
+    for node in _order(flow, region, inside, back_to):
+        if node not in arrived:
+            continue
+        inner = region.inner.get(node)
+        for number, weight in _ends(inner, node, weight_of):
+            region.weight[number] = total = _plus(arrived[node], weight)
+            for other in flow.following[number]:
+                if other == back_to:
+                    if region.latch is None or total < region.round_weight:
+                        region.latch = number
+                    continue
+                if other not in inside or (inner and region.lies_in.get(other) == node):
+                    continue
+                place = _entered(region, other)
+                if place not in arrived or total < arrived[place]:
+                    arrived[place] = total
+                    region.before[place] = number
+
+
+def _entered(region: _Region, number: int) -> int:
+    loop = region.lies_in.get(number, number)
+    if loop != number and loop in region.inner:
+        raise UnreadableCode(
+            "A loop is entered elsewhere than at its head, which compilers of structured code do "
+            "not make; how often its blocks run cannot be told.",
+            str(number),
+        )
+    return loop
+
+
+def _ends(inner: _Region | None, node: int, weight_of) -> list[tuple[int, Weight]]:
+    """Return the blocks from which a node is left, each with the weight of the way to its end."""
+    if inner is None:
+        return [(node, weight_of(node))]
+    rounds = inner.trips - 1
+    if rounds and inner.latch is None:
+        rounds = 0  # it cannot be gone round
+    base: Weight = (0, 0, 0)
+    before = _plus(base, inner.round_weight, rounds) if rounds else base
+    return [(number, _plus(before, weight)) for number, weight in inner.weight.items()]
+
+
+def _order(flow: Flow, region: _Region, inside: Collection[int], back_to: int | None) -> list[int]:
+    """Return the nodes of a region, each before those that it leads to."""
+    node_of: dict[int, int] = {number: region.lies_in.get(number, number) for number in inside}
+    edges: dict[int, set[int]] = {node: set() for node in node_of.values()}
+    for number, node in node_of.items():
+        for other in flow.following[number]:
+            if other in inside and other != back_to and node_of[other] != node:
+                edges[node].add(node_of[other])
+    return reverse_postorder(region.head, {node: tuple(to) for node, to in edges.items()})

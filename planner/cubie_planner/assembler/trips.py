@@ -1,0 +1,223 @@
+"""How often a loop runs, where its counter says so.
+
+Registers are followed from the entry of the function to the head of the loop, and then
+round the loop, as often as its exits are known not to be taken. That finds the trips of loops
+that were unrolled, whose counters go down, or which compare addresses, without knowing any
+of their forms.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Set
+
+from attrs import frozen
+
+from cubie_planner.assembler.blocks import Block, Flow
+from cubie_planner.assembler.integers import Value, condition, results
+from cubie_planner.assembler.loops import Loop, reverse_postorder
+from cubie_planner.assembler.registers import read, written
+
+MOST_TRIPS = 100_000
+
+_State = dict[str, Value]
+
+
+@frozen
+class Trips:
+    """How often the head of a loop is passed each time the loop is entered.
+
+    Attributes
+    ----------
+    count : int or None
+        None where it depends on data.
+    may_end_sooner : bool
+        Whether there is another exit beside the counted one, whose condition is not known.
+    """
+
+    count: int | None
+    may_end_sooner: bool = False
+
+
+def trips_of(
+    flow: Flow, loops: Mapping[int, Loop], overwritten: Mapping[str, Set[str]]
+) -> dict[int, Trips]:
+    """Return the trips of each loop by its head.
+
+    `overwritten` are the registers that a function writes, by the label that calls it.
+    """
+    behind = _known_behind(flow, overwritten)
+    return {
+        head: _run(_Round.of(flow, loop, loops, overwritten), behind)
+        for head, loop in loops.items()
+    }
+
+
+def _known_behind(flow: Flow, overwritten: Mapping[str, Set[str]]) -> dict[int, _State]:
+    """Return what registers hold behind each block, whichever way led there."""
+    order = reverse_postorder(flow.entry, flow.following)
+    behind: dict[int, _State] = {}
+    changed = True
+    while changed:
+        changed = False
+        for number in order:
+            before = _meet(behind[p] for p in flow.preceding[number] if p in behind)
+            after = _pass(flow.blocks[number], before, overwritten)
+            if behind.get(number) != after:
+                behind[number], changed = after, True
+    return behind
+
+
+def _meet(states: Iterable[_State]) -> _State:
+    """Return what all of the states agree upon."""
+    found: _State | None = None
+    for state in states:
+        if found is None:
+            found = dict(state)
+        else:
+            found = {name: value for name, value in found.items() if state.get(name) == value}
+    return found or {}
+
+
+def _pass(block: Block, state: _State, overwritten: Mapping[str, Set[str]]) -> _State:
+    state = dict(state)
+    for instruction in block.instructions:
+        if instruction.is_call:
+            state = _behind_call(instruction, state, overwritten)
+        for name, value in results(instruction, state).items():
+            if value is None:
+                state.pop(name, None)
+            else:
+                state[name] = value
+    return state
+
+
+def _behind_call(instruction, state: _State, overwritten: Mapping[str, Set[str]]) -> _State:
+    """Forget what a called function writes; all, where it is not known."""
+    if not instruction.targets or any(label not in overwritten for label in instruction.targets):
+        return {}
+    lost = set().union(*(overwritten[label] for label in instruction.targets))
+    return {name: value for name, value in state.items() if name not in lost}
+
+
+@frozen
+class _Round:
+    """What is followed on a way round a loop: nothing that its exits do not depend on.
+
+    Attributes
+    ----------
+    flow : Flow
+    loop : Loop
+    order : list of int
+        Blocks of the loop, each before those that follow it.
+    blocks : mapping of int to Block
+        With the instructions alone that matter.
+    exits : set of int
+        Blocks from which the loop can be left.
+    changed_inside : mapping of int to set of str
+        For the head of each inner loop, registers that are written in it.
+    overwritten : mapping of str to set of str
+        Registers that a called function writes, by its label.
+    """
+
+    flow: Flow
+    loop: Loop
+    order: list[int]
+    blocks: Mapping[int, Block]
+    exits: set[int]
+    changed_inside: Mapping[int, set[str]]
+    overwritten: Mapping[str, Set[str]]
+
+    @classmethod
+    def of(cls, flow: Flow, loop: Loop, loops: Mapping[int, Loop], overwritten) -> _Round:
+        inside = loop.blocks
+        exits = {n for n in inside if any(o not in inside for o in flow.following[n])}
+        needed = _needed(flow, loop, exits)
+        edges = {
+            n: tuple(o for o in flow.following[n] if o in inside and o != loop.head) for n in inside
+        }
+        changed = {
+            head: {r for n in other.blocks for i in flow.blocks[n].instructions for r in written(i)}
+            for head, other in loops.items()
+            if head in inside and head != loop.head
+        }
+        return cls(
+            flow=flow,
+            loop=loop,
+            order=reverse_postorder(loop.head, edges),
+            blocks={n: _slice(flow.blocks[n], needed) for n in inside},
+            exits=exits,
+            changed_inside=changed,
+            overwritten=overwritten,
+        )
+
+    def go(self, start: _State) -> tuple[_State, bool, list[int]]:
+        """Return what is known at the head again, whether the loop was left, and open exits."""
+        ways: dict[int, list[_State]] = {self.loop.head: [start]}
+        at_head: list[_State] = []
+        unknown = []
+        for number in self.order:
+            if number not in ways:
+                continue
+            before = _meet(ways[number])
+            for name in self.changed_inside.get(number, ()):
+                before.pop(name, None)
+            after = _pass(self.blocks[number], before, self.overwritten)
+            following = self._taken(number, after)
+            if number in self.exits and len(following) == len(self.flow.following[number]):
+                unknown.append(number)
+            if following and all(other not in self.loop.blocks for other in following):
+                return start, True, unknown
+            for other in following:
+                place = at_head if other == self.loop.head else ways.setdefault(other, [])
+                place.append(after)
+        return _meet(at_head), False, unknown
+
+    def _taken(self, number: int, state: _State) -> tuple[int, ...]:
+        """Return what follows a block as far as its condition is known."""
+        following, last = self.flow.following[number], self.flow.blocks[number].last
+        holds = condition(last, state)
+        if last.is_jump and len(following) == 2 and holds is not None:
+            return following[:1] if holds else following[1:]
+        return following
+
+
+def _run(round_of: _Round, behind: Mapping[int, _State]) -> Trips:
+    """Go round a loop until an exit is known to be taken."""
+    loop = round_of.loop
+    before = (p for p in round_of.flow.preceding[loop.head] if p not in loop.blocks)
+    state = _meet(behind[number] for number in before)
+    may_end_sooner = False
+    for trip in range(1, MOST_TRIPS + 1):
+        state, left, unknown = round_of.go(state)
+        may_end_sooner = may_end_sooner or bool(unknown)
+        if left:
+            return Trips(trip, may_end_sooner)
+        if len(unknown) == len(round_of.exits):
+            break
+    return Trips(None)
+
+
+def _needed(flow: Flow, loop: Loop, exits: Iterable[int]) -> set[str]:
+    """Return the registers that the conditions of the exits depend on."""
+    needed: set[str] = set()
+    for number in exits:
+        needed |= read(flow.blocks[number].last)
+    code = [i for number in loop.blocks for i in flow.blocks[number].instructions]
+    writers = [(instruction, written(instruction)) for instruction in code]
+    size = -1
+    while len(needed) > size:
+        size = len(needed)
+        for instruction, names in writers:
+            if not needed.isdisjoint(names):
+                needed |= read(instruction) | set(names)
+    return needed
+
+
+def _slice(block: Block, needed: set[str]) -> Block:
+    """Return a block with the instructions alone that matter, and its last."""
+    kept = [
+        instruction
+        for instruction in block.instructions[:-1]
+        if instruction.is_call or not needed.isdisjoint(written(instruction))
+    ]
+    return Block(block.first, (*kept, block.last))
