@@ -27,7 +27,7 @@ from benchmarks.table import figures, markdown_table
 from cubie.backend import assembled_backend
 from cubie.buffers import Layout
 from cubie.factory import BuildCache
-from cubie.launch.kernel import sample_arguments
+from cubie.launch.inputs import sample_arguments
 from cubie.launch.verdicts import assembled
 from cubie_planner import Location, Plan, PlanInfeasible, plan
 from cubie_planner.checked import Verdict, checked_plan

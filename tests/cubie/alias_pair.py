@@ -28,7 +28,7 @@ from cubie.backend import (
 )
 from cubie.buffers import Layout
 from cubie.factory import BuildCache, BuildContext, CUDAFactory
-from cubie.launch.kernel import make_inputs
+from cubie.launch.inputs import make_inputs
 from cubie_planner import Alias, Limits
 
 PARENT_ELEMENTS = 8

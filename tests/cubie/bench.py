@@ -8,7 +8,7 @@ from cubie.backend import Launch, any_lane, load_run, make_backend, store_run
 from cubie.backend.base import RunMemory
 from cubie.factory import BuildCache, BuildContext, CUDAFactory
 from cubie.launch.capacity import Kept
-from cubie.launch.kernel import make_inputs
+from cubie.launch.inputs import make_inputs
 from cubie.launch.outputs import make_outputs
 from cubie.run.saving import SaveMode
 

@@ -17,7 +17,7 @@ from cubie.backend import (
     smaller,
     store_run,
 )
-from cubie.launch.kernel import sample_arguments
+from cubie.launch.inputs import sample_arguments
 from cubie.numerics.power import build_exp2, build_log2
 from tests.cubie.alias_pair import for_all_runs
 from tests.cubie.ptx_values import stored_values

@@ -10,7 +10,8 @@ from cubie.backend.interpreted.python import PythonBackend
 from cubie.controllers import CONTROLLERS
 from cubie.integrator import ALGORITHMS, RunSettings, SingleIntegratorRun
 from cubie.launch.capacity import Kept
-from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel, make_inputs
+from cubie.launch.inputs import make_inputs
+from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
 from cubie.launch.outputs import PerRun, make_outputs
 from cubie.run.saving import SaveMode
 from cubie.systems import trace

@@ -329,7 +329,7 @@ def test_a_solver_can_be_copied_before_and_after_it_has_solved(name, copied):
 def test_copies_of_a_kernel_launch_alike(copied):
     """A kernel that has run, and its copy, write the same outputs."""
     from cubie.launch.capacity import Kept
-    from cubie.launch.kernel import make_inputs
+    from cubie.launch.inputs import make_inputs
     from cubie.launch.outputs import make_outputs
     from cubie.run.saving import SaveMode
 

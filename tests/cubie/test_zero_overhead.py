@@ -9,7 +9,7 @@ import pytest
 
 from cubie import Solver
 from cubie.backend import make_backend
-from cubie.launch.kernel import make_inputs, sample_arguments
+from cubie.launch.inputs import make_inputs, sample_arguments
 from tests.cubie import hand_written, ptx, stiff_systems
 from tests.cubie.hand_written import BLOCK_SIZE, kernels
 

@@ -172,12 +172,12 @@ class MachineCode:
         """Return the head of the loop that does the work; None where there is no loop.
 
         With `marks` it is the smallest loop that holds most of the instructions that came from
-        there (and not from what was inlined there). Without them it is the outermost loop with
+        there (and not from what was inlined there, unless nothing else is left). Without them it is the outermost loop with
         the most arithmetic whose trips depend on data; and where every round of that stores to
         global memory, the one in it, since it is then a loop over results.
         """
         if marks is not None:
-            held = {head: self._held(loop, marks) for head, loop in self.loops.items()}
+            held = self._held(marks)
             most = max(held.values(), default=0)
             enough = [head for head, count in held.items() if count and 2 * count > most]
             if enough:
@@ -186,14 +186,19 @@ class MachineCode:
 
     def holds(self, marks: Marks) -> bool:
         """Tell whether a loop holds instructions that came from marked source code."""
-        return any(self._held(loop, marks) for loop in self.loops.values())
+        return any(self._held(marks).values())
 
-    def _held(self, loop: Loop, marks: Marks) -> int:
-        return sum(
-            marks.hold_innermost(instruction)
-            for number in loop.blocks
-            for instruction in self.flow.blocks[number].instructions
-        )
+    def _held(self, marks: Marks) -> dict[int, int]:
+        """Return how many marked instructions each loop holds."""
+        for is_held in (marks.hold_innermost, marks.hold):
+            held = {head: self._count(loop, is_held) for head, loop in self.loops.items()}
+            if any(held.values()):
+                return held
+        return {}
+
+    def _count(self, loop: Loop, is_held: Callable[[Instruction], bool]) -> int:
+        blocks = (self.flow.blocks[number] for number in loop.blocks)
+        return sum(is_held(instruction) for block in blocks for instruction in block.instructions)
 
     def _heaviest(self, around: int | None) -> int | None:
         """Return the loop with the most arithmetic directly inside another one."""

@@ -19,7 +19,7 @@ from cubie.cli.inputs import Source, read_source
 from cubie.cli.models import ModelOptions
 from cubie.cli.objectives import COST, OBJECTIVES, planner
 from cubie.cli.remedies import remedies
-from cubie.cli.requests import Request
+from cubie.cli.requests import Request, device_of
 from cubie.cli.verify import candidates_table, settled, verify
 from cubie.cli.views import show, show_plan
 from cubie.cli.what_if import limits_table, pins_table, smallest_limit
@@ -38,12 +38,10 @@ from cubie_planner import (
 from cubie_planner.checked import Verdict
 from cubie_planner.engines.task import LIMIT
 from cubie_planner.explain import explain as explanation
-from cubie_planner.gpu.cards import Target, card_named
 from cubie_planner.gpu.cost import CostError
 from cubie_planner.gpu.device import DeviceError
 from cubie_planner.report.page import html
 
-DEFAULT_DEVICE = "sm_90"
 SUFFIXES = {"plot": (".png", ".svg", ".pdf"), "html": (".html", ".htm")}
 SMALLEST_UNKNOWN = (
     "smallest max_shared that keeps the cost of this plan: not known, planning again costs more"
@@ -315,7 +313,7 @@ def _request(options: dict[str, Any], kernel: BatchSolverKernel | None, planned:
     size, text = options["max_shared"] or (None, "")
     device = options["arch"]
     if device is None and kernel is not None and not planned:
-        device = _device_of(text)
+        device = device_of(text)
     if device is not None and device.device.note and not options["quiet"]:
         _say(device.device.note)
     given = None if kernel is None else kernel.config.min_blocks  # of a model's own options
@@ -334,12 +332,6 @@ def _request(options: dict[str, Any], kernel: BatchSolverKernel | None, planned:
         previous=previous,
         objective=options["objective"] or COST,
     )
-
-
-def _device_of(limit: str) -> Target:
-    """Return the device whose limit was asked for, or the one that models are planned for."""
-    named = limit.lower().startswith("sm_") or card_named(limit) is not None
-    return Target.find(limit if named else DEFAULT_DEVICE)
 
 
 def _write(plan: Plan, source: Source, options: dict[str, Any]) -> None:

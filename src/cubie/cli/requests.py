@@ -12,13 +12,14 @@ from cubie.cli.objectives import COST
 from cubie.launch.kernel import REGISTERS
 from cubie_planner import Location, Plan, Problem
 from cubie_planner.declarations.buffers import Buffer, BufferError
-from cubie_planner.gpu.cards import Target
+from cubie_planner.gpu.cards import Target, card_named
 from cubie_planner.gpu.cost import CostError
 from cubie_planner.gpu.device import Device
 from cubie_planner.gpu.launch import registers_for_blocks
 from cubie_planner.gpu.objective import recommend_block_size
 
 AUTO = "auto"
+DEFAULT_DEVICE = "sm_90"
 BLOCK_SIZES = (32, 64, 128, 256, 512)
 
 
@@ -183,3 +184,9 @@ def _pin(buffer: Buffer, pin: Pin | None) -> Buffer:
         return evolve(buffer, pin=buffer.resolve(pin.location), offset=pin.offset)
     except BufferError as error:
         raise InputError(f"--pin {pin.name}: {one_line(error)}") from error
+
+
+def device_of(limit: str) -> Target:
+    """Return the device whose limit was asked for, or the one that models are planned for."""
+    named = limit.lower().startswith("sm_") or card_named(limit) is not None
+    return Target.find(limit if named else DEFAULT_DEVICE)

@@ -14,7 +14,8 @@ from cubie.errors import InvalidProblem
 from cubie.launch.breaks import Breaks, breaks_within
 from cubie.launch.capacity import kept_of
 from cubie.launch.given_on_device import GivenOnDevice
-from cubie.launch.kernel import BatchSolverKernel, make_inputs
+from cubie.launch.inputs import make_inputs
+from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.outputs import PerRun, layout_of, make_outputs, mark_unwritten
 from cubie.launch.points import Points
 from cubie.launch.results import Result, ResultKind, Work, with_partial_result
