@@ -179,7 +179,6 @@ _OTHERS: Mapping[str, str] = {
     "params": _ARGS,
     "p": _ARGS,
     "stiff": _STIFF,
-    "device": "Give backend='cuda' or 'cpu'.",
     "workers": "Runs are shared among all cores: y0 of shape (n_runs, n), or arrays in args.",
     "n_jobs": "Runs are shared among all cores: y0 of shape (n_runs, n), or arrays in args.",
     "callback": "No Python runs while runs are solved: give observables= or summaries=.",

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.integrate import LSODA
+from scipy.integrate import ode
 
 from cubie import InvalidOption, InvalidProblem, solve_ivp
 from cubie.systems.errors import BatchShapeError, RightHandSideError
@@ -135,7 +135,7 @@ REFUSED = {
         UnknownTableau,
         "'vode'; the method of several steps here is 'bdf'. For stiff systems also choose",
     ),
-    "a class of SciPy's": ({"method": LSODA}, UnknownTableau, "no method is called 'LSODA'"),
+    "a class of SciPy's": ({"method": ode}, UnknownTableau, "no method is called 'ode'"),
     "another class": ({"method": dict}, TypeError, "(type); write 'dict'"),
     "fixed steps": (
         {"step_controller": "fixed"},

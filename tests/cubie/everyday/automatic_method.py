@@ -1,5 +1,4 @@
 """LSODA finds out by itself whether a system is stiff."""
-# needs: LSODA
 
 import numpy as np
 from scipy.integrate import solve_ivp
@@ -12,14 +11,14 @@ def banded(t, u):
 
 sol = solve_ivp(
     banded,
-    (0, 1),
+    (0, 0.5),
     np.ones(6),
     method="LSODA",
     lband=1,
     uband=1,
     min_step=1e-10,
-    rtol=1e-7,
-    atol=1e-9,
+    rtol=1e-8,
+    atol=1e-15,
 )
 answers = {"end": sol.y[:, -1]}
 tolerance = 1e-3

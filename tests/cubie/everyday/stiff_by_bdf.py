@@ -1,5 +1,4 @@
 """Stiff kinetics by backward differentiation."""
-# needs: BDF
 
 from scipy.integrate import solve_ivp
 
