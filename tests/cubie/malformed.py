@@ -275,7 +275,6 @@ PROBLEM: dict[str, Case] = {
     "half a thread": (limits(block_size=1.5), "block_size must be an integer from 1"),
     "padding as text": (limits(pad_banks="yes"), "pad_banks must be True or False"),
     "half a capability": (limits(compute_capability=[9]), "must be (major, minor)"),
-    "unknown capability": (limits(compute_capability=[99, 0]), "99.0 is not known"),
     "unknown policy": (problem(policy="atuo"), "did you mean 'auto'?"),
     "null policy": (problem(policy=None), "policy None is unknown"),
     "policy for nobody": (problem(policy={"b": "local"}), "the policy names `b`"),

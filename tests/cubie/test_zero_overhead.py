@@ -94,13 +94,13 @@ def test_same_work_as_plain_numba(location, n):
     """A kernel in plain numba-cuda does as much arithmetic and touches memory as often."""
     from numba import cuda, int64, typeof
 
+    from cubie.backend.cuda.pretended import pretended_device
     from cubie.backend.cuda.resources import assemble
-    from cubie.backend.cuda.target import _pretended_device
 
     allocated = cuda_code(location, n)["allocators"]
     plain = hand_written.in_plain_numba(n, location, hand_written.lay_out(n, location)[1])
     signature = (int64, *map(typeof, sample_arguments("float32")))
-    with _pretended_device(CAPABILITY):
+    with pretended_device(CAPABILITY):
         code, _ = cuda.compile_ptx(plain, signature, cc=CAPABILITY, fastmath=True, abi="numba")
     theirs = ptx.opcodes(ptx.sass(assemble(code, CAPABILITY, 0).cubin))
     ours = ptx.opcodes(ptx.sass(allocated.cubin))

@@ -19,7 +19,7 @@ from cubie.cli.inputs import Source, read_source
 from cubie.cli.models import ModelOptions
 from cubie.cli.objectives import COST, OBJECTIVES, planner
 from cubie.cli.remedies import remedies
-from cubie.cli.requests import Request, device_of
+from cubie.cli.requests import Request, device_of, note_on_device
 from cubie.cli.verify import candidates_table, settled, verify
 from cubie.cli.views import show, show_plan
 from cubie.cli.what_if import limits_table, pins_table, smallest_limit
@@ -295,6 +295,9 @@ def _make(source: Source, request: Request, options: dict[str, Any]) -> tuple[Pl
     """Plan; where the model decides for a device, and that is to be verified, with a verdict."""
     start = time.perf_counter()
     asked = request.applied_to(source.problem, source.kernel is not None)
+    unlisted = note_on_device(asked)
+    if unlisted and request.device is None and not options["quiet"]:
+        _say(unlisted)
     proposed = asked.policy == "auto" and asked.limits.compute_capability is not None
     told, verdict = "", None
     if source.kernel is not None and proposed and request.objective == COST:

@@ -190,3 +190,9 @@ def device_of(limit: str) -> Target:
     """Return the device whose limit was asked for, or the one that models are planned for."""
     named = limit.lower().startswith("sm_") or card_named(limit) is not None
     return Target.find(limit if named else DEFAULT_DEVICE)
+
+
+def note_on_device(problem: Problem) -> str:
+    """Return what stands in for a device that is not listed; nothing for others."""
+    capability = problem.limits.compute_capability
+    return "" if capability is None else Device.for_capability(capability).note
