@@ -172,9 +172,9 @@ class MachineCode:
         """Return the head of the loop that does the work; None where there is no loop.
 
         With `marks` it is the smallest loop that holds most of the instructions that came from
-        there (and not from what was inlined there, unless nothing else is left). Without them it is the outermost loop with
-        the most arithmetic whose trips depend on data; and where every round of that stores to
-        global memory, the one in it, since it is then a loop over results.
+        there (and not from what was inlined there, unless nothing else is left). Without them it is
+        the outermost loop with the most arithmetic whose trips depend on data; and where every
+        round of that stores to global memory, the one in it, since it is then a loop over results.
         """
         if marks is not None:
             held = self._held(marks)
