@@ -25,6 +25,7 @@ from cubie.systems.tracing.branchless import HELPERS, branchless
 from cubie.systems.tracing.exceptions import catches
 from cubie.systems.tracing.expression import Expr
 from cubie.systems.tracing.numpy_functions import CREATORS, REPLACED
+from cubie.systems.tracing.sparse_matrices import TracedSparse, is_sparse
 from cubie.systems.tracing.stand_ins import (
     BUILTINS,
     BY_FUNCTION,
@@ -131,6 +132,8 @@ class Rewiring:
         driver = driver_of(value)
         if driver is not None:
             return Recognised(value, driver)
+        if is_sparse(value):
+            return TracedSparse(value)
         if _library(value) == "numpy" and callable(value):
             return _adopting(value)
         return self._instance(value, name)
