@@ -41,7 +41,7 @@ def test_products(form, product):
 
 
 def test_the_star_is_that_of_the_kind():
-    """Of matrices it is their product; of arrays it is taken entry by entry, which is not traced."""
+    """Of matrices it is their product; of arrays it goes entry by entry, and is not traced."""
     matrix, array = sparse.csr_matrix(BANDS), sparse.csr_array(BANDS)
     ours = solve_ivp(lambda t, y: matrix * y, SPAN, START, rtol=1e-7, backend="python")
     same = solve_ivp(lambda t, y: matrix @ y, SPAN, START, rtol=1e-7, backend="python")
