@@ -11,6 +11,7 @@ import builtins
 import functools
 import math
 import types
+from typing import Any
 
 import numpy as np
 
@@ -73,7 +74,7 @@ class Rewiring:
         self._copies = {}
         self._globals = {}
 
-    def __call__(self, value, name="an object", names=frozenset()):
+    def __call__(self, value, name="an object", names=frozenset()) -> Any:
         """Return the value as code under trace should see it.
 
         Parameters
