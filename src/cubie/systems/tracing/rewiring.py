@@ -11,6 +11,7 @@ import builtins
 import functools
 import math
 import types
+from typing import Any
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from cubie.systems.tracing.branchless import HELPERS, branchless
 from cubie.systems.tracing.exceptions import catches
 from cubie.systems.tracing.expression import Expr
 from cubie.systems.tracing.numpy_functions import CREATORS, REPLACED
+from cubie.systems.tracing.sparse_matrices import TracedSparse, is_sparse
 from cubie.systems.tracing.stand_ins import (
     BUILTINS,
     BY_FUNCTION,
@@ -72,7 +74,7 @@ class Rewiring:
         self._copies = {}
         self._globals = {}
 
-    def __call__(self, value, name="an object", names=frozenset()):
+    def __call__(self, value, name="an object", names=frozenset()) -> Any:
         """Return the value as code under trace should see it.
 
         Parameters
@@ -131,6 +133,8 @@ class Rewiring:
         driver = driver_of(value)
         if driver is not None:
             return Recognised(value, driver)
+        if is_sparse(value):
+            return TracedSparse(value)
         if _library(value) == "numpy" and callable(value):
             return _adopting(value)
         return self._instance(value, name)
