@@ -66,8 +66,8 @@ def make_outputs(kept: Kept, n_points: int, per_run: PerRun = USUAL) -> OutputBl
         outputs = OutputBlock.unwritten(layout)
     except MemoryError as error:
         raise kept.refusal(n_points, layout.size, None, n_summaries=per_run.summaries) from error
-    if kept.mode is not SaveMode.FINAL:
-        outputs.arrays.times.fill(np.nan)
+    # A launch that is called off leaves runs that did not begin: they are where they start.
+    outputs.arrays.times.fill(0.0 if kept.mode is SaveMode.FINAL else np.nan)
     return outputs
 
 
