@@ -44,7 +44,16 @@ def unwritten(size: int) -> np.ndarray:
     if not LEAST_BYTES <= size <= MOST_BYTES:
         return np.empty(size, np.uint8)
     block = _find(size)
-    return np.asarray(_Lease(np.empty(size, np.uint8) if block is None else block, size))
+    return np.asarray(_Lease(_made(size) if block is None else block, size))
+
+
+def _made(size: int) -> np.ndarray:
+    """Return new memory; what waits for results is given up first where there is too little."""
+    try:
+        return np.empty(size, np.uint8)
+    except MemoryError:
+        give_up()
+        return np.empty(size, np.uint8)
 
 
 def idle_bytes() -> int:
