@@ -19,7 +19,8 @@ OWN_SUITES = ("cpu", "startup", "planning")
 # Suites with a command line of their own, each a module of this package.
 OTHER_SUITES = (
     "planner", "resources", "verify", "stiff", "work-precision", "implicit-memory", "accuracy",
-    "driven", "several-steps", "gpu", "instructions", "placement",
+    "driven", "several-steps", "jacobian-reuse", "gpu", "instructions", "placement",
+    "published", "large",
 )  # fmt: skip
 
 

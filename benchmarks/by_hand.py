@@ -113,7 +113,7 @@ def make_kernel(method: str, fun: Callable, n: int, dtype: str, adaptive: bool) 
     from numba import cuda
 
     scope = {name: real(value) for name, value in constants.items()}
-    scope |= {"cuda": cuda, "math": __import__("math"), "real": real}
+    scope |= {"cuda": cuda, "math": __import__("math"), "real": real, "int32": np.int32}
     exec(compile(source, "<by hand>", "exec"), scope)
     return scope["kernel"]
 
@@ -185,10 +185,12 @@ def _fixed(method: str, fun: Callable, n: int, constants: dict[str, float]) -> l
         *_begin(n, "n_steps, out"),
         *products,
         *(f"    {line}" for line in (first if tableau.fsal else [])),
-        "    for step in range(n_steps):",
+        "    step = int32(0)",
+        "    while step < n_steps:",
         *(f"        {line}" for line in at_start + body),
         *(f"        y{i} = z{i}" for i in range(n)),
         *(f"        {line}" for line in carried),
+        "        step = int32(step + int32(1))",
         *_end(n),
     ]
 
@@ -247,6 +249,6 @@ def compile_by_hand(
     if adaptive:
         signature = (states, values, real, real, states, real, real)
     else:
-        signature = (states, values, real, types.int64, states)
+        signature = (states, values, real, types.int32, states)
     ptx, _ = cuda.compile_ptx(kernel, signature, cc=capability, fastmath=True, abi="numba")
     return assemble(ptx, capability, 0)

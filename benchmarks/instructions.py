@@ -32,7 +32,7 @@ from cubie.integrator import RunSettings, SingleIntegratorRun
 from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
 from cubie.launch.step_code import step_code
 from cubie.systems import trace
-from cubie.tableaus import get_tableau
+from cubie.tableaus import ERKTableau, get_tableau
 from cubie_planner.assembler.executed import Executed, MachineCode
 from cubie_planner.gpu.device import Device, occupancy
 
@@ -60,7 +60,7 @@ class Spec:
 
     @property
     def is_explicit(self) -> bool:
-        return type(get_tableau(self.method)).__name__ == "ERKTableau"
+        return isinstance(get_tableau(self.method), ERKTableau)
 
     @property
     def system(self) -> tuple[Any, tuple]:
@@ -72,6 +72,7 @@ class Spec:
 
 CASES = (
     *(("tsit5", n, adaptive) for adaptive in (False, True) for n in (3, 10, 20, 40)),
+    *(("rk4", n, False) for n in (3, 20)),
     *((method, n, True) for method in ("rodas5p", "kvaerno5", "radau_iia_5") for n in (3, 20)),
 )
 
@@ -87,12 +88,18 @@ def specs(
             for method in methods or dict.fromkeys(case[0] for case in CASES)
             for n in states or dict.fromkeys(case[1] for case in CASES)
             for adaptive in (False, True)
-            if adaptive or Spec(method, n, adaptive, "float32", (9, 0)).is_explicit
+            if _may_be_asked_for(method, adaptive)
         ]
     for method, n, adaptive in cases:
         for dtype in dtypes:
             for capability in capabilities:
                 yield Spec(method, n, adaptive, dtype, capability)
+
+
+def _may_be_asked_for(method: str, adaptive: bool) -> bool:
+    """Tell whether a method has such steps: fixed ones are those of explicit methods."""
+    tableau = get_tableau(method)
+    return tableau.has_error_estimate if adaptive else isinstance(tableau, ERKTableau)
 
 
 def make_kernel(spec: Spec, built: BuildCache | None = None) -> BatchSolverKernel:
@@ -128,10 +135,17 @@ def measure(spec: Spec, built: BuildCache | None = None) -> dict[str, Any]:
     if spec.is_explicit:
         arguments = (spec.method, fun, spec.states)
         compiled = compile_by_hand(*arguments, spec.dtype, spec.adaptive, spec.capability)
-        by_hand = MachineCode.of(compiled.cubin).executed()
+        by_hand = _step_by_hand(MachineCode.of(compiled.cubin))
         row["by_hand"] = {**_taken(compiled, spec), "accepted": _counted(by_hand)}
         row["least"] = least_instructions(*arguments, spec.adaptive)
     return row | {"seconds": round(time.process_time() - started, 2)}
+
+
+def _step_by_hand(code: MachineCode) -> Executed:
+    """Return what one step of a kernel by hand executes, of which a round may hold several."""
+    head = code.main_loop()
+    steps = None if head is None else code.counted_in_a_round(head)
+    return attrs.evolve(code.executed(loop=head), shares=steps or 1)
 
 
 def _taken(found: Any, spec: Spec) -> dict[str, int]:
@@ -165,12 +179,24 @@ def key(row: dict[str, Any]) -> str:
     return f"{row['method']} {control} {row['states']} {row['dtype']} {arch} {row['locations']}"
 
 
+def in_order(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return rows by method and kind of steps, states, precision and device."""
+    kinds = list(dict.fromkeys((method, adaptive) for method, _, adaptive in CASES))
+
+    def place(row: dict[str, Any]) -> tuple:
+        kind = row["method"], row["adaptive"]
+        first = kinds.index(kind) if kind in kinds else len(kinds)
+        return first, *kind, row["states"], row["dtype"], tuple(row["capability"])
+
+    return sorted(rows, key=place)
+
+
 def table(rows: list[dict[str, Any]]) -> str:
-    """Return the rows as a Markdown table."""
+    """Return the rows as a Markdown table, in the order of `in_order`."""
     header = ("method", "states", "dtype", "device", "instructions", "by hand", "least FP",
               "FP", "MUFU", "move", "integer", "LDL+STL", "registers (by hand)", "stack",
               "blocks/SM")  # fmt: skip
-    return markdown_table(header, [_cells(row) for row in rows])
+    return markdown_table(header, [_cells(row) for row in in_order(rows)])
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:

@@ -4,8 +4,9 @@
 buffer local, with every buffer shared, as the cost model alone would place them, and the candidates
 of the checked plan; it counts what a step executes and sets the static cost beside. ``--merge``
 completes a JSON file of an earlier part (kept kernel by kernel, so that it can be broken off);
-``--docs`` writes the table of docs/placement.md from it, and ``--fit`` prints the constants of
-registers and stack that the kernels with every buffer local give the cost model.
+``--docs`` writes the table of docs/placement.md from it. ``--only-local`` compiles nothing but the
+kernels with every buffer local, and ``--fit`` prints the constants of registers and stack that such
+kernels give the cost model.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from cubie.factory import BuildCache
 from cubie.launch.inputs import sample_arguments
 from cubie.launch.verdicts import assembled
 from cubie_planner import Location, Plan, PlanInfeasible, plan
-from cubie_planner.checked import Verdict, checked_plan
+from cubie_planner.checked import EFFORT, Verdict, checked_plan
 from cubie_planner.gpu.cost import CostModel
 from cubie_planner.gpu.device import Device
 from cubie_planner.gpu.footprint import live_words, own_bytes
@@ -45,7 +46,6 @@ STATES = (3, 10, 20, 30, 40, 60, 100, 200)
 CAPABILITIES = ((7, 5), (8, 6), (8, 9), (9, 0), (12, 0))
 DOCUMENT = DOCS / "placement.md"
 KEPT = RESULTS / "placement.json"
-EFFORT = 4
 
 
 class Compiler:
@@ -115,6 +115,27 @@ def measure(spec: Spec, built: BuildCache) -> dict[str, Any]:
     }
 
 
+def measure_local(spec: Spec, built: BuildCache) -> dict[str, Any]:
+    """Compile a kernel with every buffer local, and return what the cost model is fitted to."""
+    kernel = make_kernel(evolve(spec, locations="local"), built)
+    buffers = kernel.plan.problem.buffers
+    started = time.process_time()
+    found = kernel.resources(spec.capability)
+    return {
+        **attrs.asdict(evolve(spec, locations="local")),
+        "live_words": live_words(buffers),
+        "bytes": sum(own_bytes(b) for b in buffers),
+        "placements": {
+            "local": {
+                "registers": found.registers,
+                "stack": found.stack_bytes,
+                "spills": found.spill_store_bytes + found.spill_load_bytes,
+            }
+        },
+        "seconds": round(time.process_time() - started, 1),
+    }
+
+
 def _row(device: Device, model: CostModel, compiler: Compiler, wanted: Plan) -> dict[str, Any]:
     found = compiler(wanted)
     cost = static_cost(device, model, found, compiler.spec.block_size, wanted.run_stride_bytes)
@@ -168,6 +189,16 @@ def key(row: dict[str, Any]) -> str:
     """Return what tells a row from the others."""
     device = "sm_{}{}".format(*row["capability"])
     return f"{row['method']} {row['states']} {row['dtype']} {device}"
+
+
+def in_order(rows: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Return rows by method, states and device, in whichever order they were measured."""
+
+    def place(item: tuple[str, dict[str, Any]]) -> tuple:
+        row = item[1]
+        return METHODS.index(row["method"]), row["states"], tuple(row["capability"])
+
+    return dict(sorted(rows.items(), key=place))
 
 
 def table(rows: list[dict[str, Any]]) -> str:
@@ -245,6 +276,7 @@ def run(argv: list[str]) -> None:
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--merge", type=Path, help="JSON of an earlier part, to be completed")
     parser.add_argument("--docs", action="store_true", help=f"write the table of {DOCUMENT.name}")
+    parser.add_argument("--only-local", action="store_true", help="no other placement")
     parser.add_argument("--fit", action="store_true", help="fit register and stack constants")
     chosen = parser.parse_args(argv)
     kept: dict[str, dict[str, Any]] = {}
@@ -258,11 +290,11 @@ def run(argv: list[str]) -> None:
                 name = key(attrs.asdict(spec))
                 if name in kept:
                     continue
-                kept[name] = measure(spec, built)
-                print(
-                    table([kept[name]]).splitlines()[-1], f"{kept[name]['seconds']} s", flush=True
-                )
+                kept[name] = (measure_local if chosen.only_local else measure)(spec, built)
+                told = name if chosen.only_local else table([kept[name]]).splitlines()[-1]
+                print(told, f"{kept[name]['seconds']} s", flush=True)
                 if chosen.merge is not None:
+                    kept = in_order(kept)
                     result = {"versions": versions(), "rows": kept}
                     chosen.merge.write_text(json.dumps(result, indent=1), encoding="utf-8")
     if chosen.fit:

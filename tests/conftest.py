@@ -72,17 +72,25 @@ def pytest_collection_modifyitems(config, items):
 
 
 def mark_long(items):
-    """Mark all cases but one of the tests that take longest, and those with a star whole."""
+    """Mark all cases but one of the tests that take longest, and those with a star whole.
+
+    Of those with a number so many cases are long at most, spread over all of them; the others are
+    run with the whole products.
+    """
     lines = [line.split() for line in LONGEST.read_text().splitlines() if line[0] != "#"]
-    kept = {name: 0 if star else 1 for name, *star in lines}
+    told = {name: marks for name, *marks in lines}
+    cases: dict[str, list] = {}
     for item in items:
         name = item.nodeid.split("[")[0]
-        if name not in kept or any(m.name.startswith("every_") for m in item.iter_markers()):
-            continue
-        if kept[name]:
-            kept[name] -= 1
-        else:
-            item.add_marker(pytest.mark.long)
+        if name in told and not any(m.name.startswith("every_") for m in item.iter_markers()):
+            cases.setdefault(name, []).append(item)
+    for name, of_test in cases.items():
+        others = of_test if "*" in told[name] else of_test[1:]
+        most = next((int(mark) for mark in told[name] if mark != "*"), len(others))
+        chosen = {k * len(others) // most for k in range(most)} if most else set()
+        for number, item in enumerate(others):
+            is_long = number in chosen
+            item.add_marker(pytest.mark.long if is_long else pytest.mark.every_config)
 
 
 PROCESS_STATUS = Path("/proc/self/status")

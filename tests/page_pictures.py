@@ -82,7 +82,36 @@ def dosing(names: Mapping[str, Any]) -> str:
     return line_picture("Four infusions of 0.2 hours", "hours", curves)
 
 
-DRAWN = {"measured-input": measured_input, "dosing": dosing}
+def dense_output(names: Mapping[str, Any]) -> str:
+    """Draw a pendulum, and straight lines between the ends of its steps."""
+    sol, times = names["one"].sol, np.linspace(0.0, 20.0, 401)
+    curves = [("sol(t)", times, sol(times)[0]), ("ends of steps", sol.ts, sol(sol.ts)[0])]
+    return line_picture("The angle of a pendulum, between the ends of its steps", "time", curves)
+
+
+def events(names: Mapping[str, Any]) -> str:
+    """Draw three balls until their sixth bounce."""
+    curves = []
+    for rate, heights in zip(names["rebound"], names["balls"].y[:, 0], strict=True):
+        there = ~np.isnan(heights)
+        curves.append((f"rebound {rate:g}", names["times"][there], heights[there]))
+    return line_picture("Three balls, six bounces each: heights in metres", "seconds", curves)
+
+
+def large_systems(names: Mapping[str, Any]) -> str:
+    """Draw the first species along the line."""
+    along = names["runs"].y[3, 0::2]
+    curves = [(f"t = {t:g}", names["x"], along[:, k]) for k, t in enumerate(names["times"])]
+    return line_picture("The first species of a Brusselator, along a line", "place", curves)
+
+
+DRAWN = {
+    "large-systems": large_systems,
+    "measured-input": measured_input,
+    "dosing": dosing,
+    "events": events,
+    "dense-output": dense_output,
+}
 
 
 def main(folder: Path = PICTURES) -> None:

@@ -3,12 +3,15 @@
 import json
 
 import pytest
-from benchmarks import instructions, placement, planner, stiff
+from benchmarks import instructions, placement, planner, published, stiff
 from benchmarks.contender import CONTENDERS
 from benchmarks.documents import read_section
 from benchmarks.registry import by_name, chosen
 from benchmarks.specs import LORENZ, WORKS, Work
 from benchmarks.stiff_specs import STIFF_CONTENDERS, STIFF_WORKS
+
+from cubie_planner.assembler.disassembly import find_nvdisasm
+from tests.cubie.test_cuda_compile import same_toolkit
 
 RAW = {"facts": {"scale": 1.0}, "seconds": [0.25, 0.5], "error": 1e-7}
 
@@ -75,6 +78,24 @@ def test_tables_of_gpu_kernels_are_those_of_the_kept_results(suite):
     assert read_section(suite.DOCUMENT, "table").startswith(suite.table(rows))
 
 
+def test_published_placements_are_those_of_the_kept_results():
+    """The page shows every published outcome, and compiled kernels agree with all of them."""
+    kept = json.loads(published.KEPT.read_text(encoding="utf-8"))["rows"]
+    rows = [kept[outcome.row] for outcome in published.OUTCOMES]
+    assert read_section(published.DOCUMENT, "published").startswith(published.table(rows))
+    assert [row["row"] for row in rows if not published.agrees(row)] == []
+
+
+@pytest.mark.skipif(find_nvdisasm() is None, reason="needs nvdisasm")
+@pytest.mark.skipif(not same_toolkit(), reason="other compilers, other instructions")
+def test_published_placements_come_out_again():
+    """Where a table says where stages are, few of them gain in shared memory, as was measured."""
+    outcome = next(o for o in published.OUTCOMES if o.row == "explicit stages, 448 B")
+    kept = json.loads(published.KEPT.read_text(encoding="utf-8"))["rows"][outcome.row]
+    found = published.measure(outcome)
+    assert {**found, "seconds": kept["seconds"]} == kept
+
+
 def test_checked_plans_of_the_kept_results_are_the_best():
     """No placement that was compiled costs clearly less than the checked plan."""
     kept = json.loads(placement.KEPT.read_text(encoding="utf-8"))["rows"]
@@ -88,3 +109,19 @@ def test_checked_plans_of_the_kept_results_are_the_best():
             or place["local"] <= found[0]["local"]
         ]
         assert best["cycles"] <= min(allowed) * 1.05, name
+
+
+def test_kept_placements_are_of_every_method_size_and_device():
+    """Not every kernel is there, but none of them is missing altogether."""
+    rows = json.loads(placement.KEPT.read_text(encoding="utf-8"))["rows"].values()
+    assert {row["method"] for row in rows} == set(placement.METHODS)
+    assert {row["states"] for row in rows} == set(placement.STATES)
+    assert {tuple(row["capability"]) for row in rows} == set(placement.CAPABILITIES)
+
+
+def test_a_checked_plan_never_has_more_of_both():
+    """None that was kept executes more instructions and has more local traffic than all local."""
+    for row in json.loads(placement.KEPT.read_text(encoding="utf-8"))["rows"].values():
+        local, checked = row["placements"]["local"], row["placements"]["checked"]
+        more = checked["instructions"] > local["instructions"]
+        assert not (more and checked["local"] > local["local"]), placement.key(row)

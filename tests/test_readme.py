@@ -45,6 +45,9 @@ def words_and_numbers(text: str) -> tuple[list[str], list[float]]:
         "docs/summaries.md",
         "docs/measured-input.md",
         "docs/dosing.md",
+        "docs/dense-output.md",
+        "docs/events.md",
+        "docs/large-systems.md",
         "docs/gpu.md",
     ],
 )

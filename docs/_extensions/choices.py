@@ -12,6 +12,7 @@ from cubie.other_choices import FAMILIES
 from cubie.run.saving import SaveMode
 from cubie.run.summaries.request import read_summaries
 from cubie.solvers import LINEAR_SOLVERS
+from cubie.systems.events.given import Rule, Rules
 from cubie.tableaus import ERKTableau, get_method
 
 
@@ -29,7 +30,7 @@ def _integrators() -> Iterator[SingleIntegratorRun]:
     # Last: of each class of components one is looked at, and this loop has all buffers.
     complete = RunSettings(
         get_method("tsit5"), save_mode=SaveMode.TIMES, observes=True,
-        summaries=read_summaries({0: "max"}),
+        summaries=read_summaries({0: "max"}), events=Rules((Rule(1, 0, False, True),)),
     )  # fmt: skip
     yield SingleIntegratorRun(Shape(), complete, "float64", {})
 

@@ -20,6 +20,8 @@ from cubie.errors import (
 from cubie.factory import CUDAFactory
 from cubie.integrator import SingleIntegratorRun
 from cubie.ivp import solve_ivp
+from cubie.launch.dense_output import OdeSolution
+from cubie.launch.event_results import EventsLost
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.ragged import RaggedArray
 from cubie.launch.results import Result
@@ -31,6 +33,7 @@ from cubie.run.summaries.peaks import negative_peaks, peaks
 from cubie.solver import Solver
 from cubie.status import RunStatus
 from cubie.systems.drivers.interpolant import Interpolant
+from cubie.systems.events.given import Event
 from cubie_planner import Plan
 
 __all__ = [
@@ -45,6 +48,8 @@ __all__ = [
     "DeviceFault",
     "DeviceLost",
     "DeviceOutOfMemory",
+    "Event",
+    "EventsLost",
     "IVPLoop",
     "Interpolant",
     "InvalidOption",
@@ -52,6 +57,7 @@ __all__ = [
     "LaunchTimedOut",
     "LaunchTooLarge",
     "NoDevice",
+    "OdeSolution",
     "OutOfMemory",
     "OutputsTooLarge",
     "Plan",

@@ -46,7 +46,8 @@ class CUDABuffer:
     dtype : dtype
     phases : tuple, optional
         When it is alive: phases of its component, "child.phase" for a phase of a
-        component it calls, or (first, last) for a range of phases. None: always.
+        component it calls, ``"*.name.phase"`` for one of all components of a name below, or
+        (first, last) for a range of phases. None: always.
     persistent : bool
         Its contents survive from one call of its component to the next, so it
         cannot live in the frame of a device function: asked to be local, it is

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 import numbers
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cubie import per_run
 from cubie.errors import InvalidProblem, shown
+from cubie.per_run import Span, is_of_runs
 from cubie.reals import LARGEST, NotReal, as_float, real, real_array
 
 if TYPE_CHECKING:
@@ -22,21 +24,61 @@ FEW_VALUES = 16  # are looked at sooner one by one
 LARGEST_COUNT = 2**31 - 2  # attempts are counted in 32 bits, with room for one more
 
 
-def time_span(given: Any) -> tuple[float, float]:
-    """Return (start, end); the end may lie before the start (integration backwards)."""
+def time_span(given: Any) -> Span:
+    """Return (start, end); the end may lie before the start (integration backwards).
+
+    Two numbers, or where one of them is an array two arrays (n_runs,).
+    """
     try:
         start, end = _ends(given)
+    except InvalidProblem:
+        raise
     except (TypeError, ValueError) as error:
         why = f": it {error}" if isinstance(error, NotReal) else ""
         raise InvalidProblem(
             "t_span", f"is {shown(given)}, but must be two numbers (start, end){why}."
         ) from error
-    if not (math.isfinite(start) and math.isfinite(end)):
-        raise InvalidProblem("t_span", f"is ({start}, {end}), but both times must be finite.")
+    if isinstance(start, np.ndarray):
+        return start, end
+    if not math.isfinite(start) or math.isnan(end):
+        raise InvalidProblem(
+            "t_span",
+            f"is ({start}, {end}), but both times must be finite, or the end infinite where an "
+            "event ends the run.",
+        )
     return start, end
 
 
-def _ends(given: Any) -> tuple[float, float]:
+def endless(span: Span, ended: Callable[[], bool]) -> None:
+    """Refuse a span without an end where nothing else ends its runs.
+
+    `ended` is asked, of such a span, whether an event may.
+
+    Raises
+    ------
+    InvalidProblem
+    """
+    ends = span[1]
+    if math.isfinite(ends) if type(ends) is float else np.isfinite(ends).all():
+        return
+    if ended():
+        return
+    of_run, end = "", ends
+    if isinstance(ends, np.ndarray):
+        run = int(np.argmin(np.isfinite(ends)))
+        of_run, end = f" in run {run}", ends[run]
+    raise InvalidProblem(
+        "t_span",
+        f"ends at {end}{of_run}, and no event ends runs: give an event with `terminal`, or a "
+        "finite end.",
+    )
+
+
+def _ends(given: Any) -> Span:
+    if getattr(given, "ndim", 1) > 1:
+        raise NotReal(
+            f"has shape {given.shape}; for a span of each run give arrays, (starts, ends)"
+        )
     start, end = given
     if type(given) is tuple and type(start) in _PLAIN and type(end) in _PLAIN:
         try:  # as in most solves, of which some take microseconds
@@ -45,23 +87,35 @@ def _ends(given: Any) -> tuple[float, float]:
             pass  # named below
     elif type(given) not in (tuple, list) and isinstance(given, (Mapping, Set)):
         raise NotReal("has no order")
+    if is_of_runs(start) or is_of_runs(end):
+        return per_run.spans(start, end)
+    for one in (start, end):
+        if isinstance(one, (list, tuple)) and one:
+            raise NotReal(
+                "holds a list; for a span of each run give arrays, (np.array(starts), "
+                "np.array(ends)), or a number for all runs"
+            )
     return real(start), real(end)
 
 
-def save_times(given: Any, span: tuple[float, float]) -> np.ndarray | None:
-    """Return `t_eval` as an array, in order along the span."""
+def save_times(given: Any, span: Span) -> np.ndarray | None:
+    """Return `t_eval` as an array, in order along the span; with a row for each run, or one."""
     if given is None:
         return None
     times = _sequence("t_eval", given, "numbers")
+    if times.ndim == 2 or (times.ndim == 1 and isinstance(span[0], np.ndarray)):
+        return per_run.rows_of_times(times, span)
     if times.ndim != 1 or times.size == 0:
         raise InvalidProblem(
             "t_eval",
-            f"has shape {times.shape}, but must be one-dimensional with at least one time.",
+            f"has shape {times.shape}, but must be one-dimensional with at least one time, or "
+            "have a row for each run.",
         )
     start, end = span
     low, high = min(span), max(span)
-    if not np.all((times >= low) & (times <= high)):
-        outside = times[~((times >= low) & (times <= high))][0]
+    within = (times >= low) & (times <= high) & np.isfinite(times)
+    if not within.all():
+        outside = times[~within][0]
         raise InvalidProblem(
             "t_eval", f"contains {outside}, which is not within t_span = ({start}, {end})."
         )
@@ -114,7 +168,7 @@ def breakpoints(given: Any, n_runs: int | None) -> np.ndarray | None:
 
 
 def tolerance(name: str, given: Any, n: int) -> np.ndarray:
-    """Return a tolerance as (1,) or (n,) positive numbers; atol may be zero."""
+    """Return a tolerance as (1,) or (n,) positive numbers, or with a row of such for each run."""
     try:
         values = np.atleast_1d(np.asarray(real_array(given), dtype=float))
     except (TypeError, ValueError) as error:
@@ -122,9 +176,13 @@ def tolerance(name: str, given: Any, n: int) -> np.ndarray:
         raise InvalidProblem(
             name, f"is {shown(given)}, but must be a number or {n} numbers{why}."
         ) from error
+    if values.ndim == 2:
+        return per_run.tolerances(name, values, n)
     if values.shape not in ((1,), (n,)):
         raise InvalidProblem(
-            name, f"has shape {values.shape}, but must be a number or have shape ({n},)."
+            name,
+            f"has shape {values.shape}, but must be a number or have shape ({n},). For one of each "
+            f"run give shape (n_runs, 1), for those of its components (n_runs, {n}).",
         )
     if not np.all(np.isfinite(values)) or np.any(values < 0):
         raise InvalidProblem(name, f"is {shown(given)}, but must be finite and not negative.")
@@ -139,17 +197,30 @@ def tolerances(rtol: Any, atol: Any, n: int, dtype) -> tuple[np.ndarray, np.ndar
     """
     relative, absolute = tolerance("rtol", rtol, n), tolerance("atol", atol, n)
     floor = least_rtol(dtype)
-    if np.any((relative == 0) & (absolute == 0)):
+    nothing = (relative == 0) & (absolute == 0)
+    if np.any(nothing):
+        given = shown(rtol)
+        if nothing.ndim == 2:
+            given = f"zero in run {int(np.argmax(nothing.any(axis=1)))}"
         raise InvalidProblem(
             "rtol",
-            f"is {rtol!r} with an atol of zero, which no error can be below; raise one of them: "
+            f"is {given} with an atol of zero, which no error can be below; raise one of them: "
             f"{np.dtype(dtype).name} resolves an rtol of {floor:.2g}.",
         )
     relative = np.where((relative > 0) & (relative < floor), floor, relative)
     absolute = np.maximum(absolute, least_tolerance(dtype))
-    if relative.shape != absolute.shape:
-        relative, absolute = (np.broadcast_to(v, (n,)) for v in (relative, absolute))
-    return relative, absolute
+    if relative.shape == absolute.shape:
+        return relative, absolute
+    if relative.ndim == absolute.ndim == 1:
+        shape = (n,)
+    else:
+        try:
+            shape = np.broadcast_shapes(relative.shape, absolute.shape)
+        except ValueError:
+            lengths = {"rtol": len(relative), "atol": len(absolute)}
+            per_run.number_of_runs(lengths)
+            raise
+    return np.broadcast_to(relative, shape), np.broadcast_to(absolute, shape)
 
 
 def least_rtol(dtype) -> float:
@@ -174,21 +245,28 @@ def least_tolerance(dtype) -> float:
     return float(np.sqrt(np.finfo(dtype).tiny))
 
 
-def positive(name: str, given: Any, allow_infinite: bool = False) -> float:
-    """Return a positive number."""
+def positive(name: str, given: Any, allow_infinite: bool = False) -> Any:
+    """Return a positive number, or an array with one for each run."""
+    if is_of_runs(given):
+        return per_run.positive(name, given, allow_infinite)
     number = as_float(given)
     is_number = isinstance(number, float) and (allow_infinite or not math.isinf(number))
     if not is_number or not number > 0:
         most = f" of at most {LARGEST:.2g}" if isinstance(given, int) and given > LARGEST else ""
-        raise InvalidProblem(name, f"is {shown(given)}, but must be a positive number{most}.")
+        advice = per_run.in_a_list(given)
+        raise InvalidProblem(
+            name, f"is {shown(given)}, but must be a positive number{most}.{advice}"
+        )
     return number
 
 
-def count(name: str, given: Any) -> int:
-    """Return an int of at least 1."""
-    number = int(given) if isinstance(given, numbers.Integral) else 0
-    if isinstance(given, bool) or number < 1:
-        raise InvalidProblem(name, f"is {shown(given)}, but must be an integer of at least 1.")
+def count(name: str, given: Any, least: int = 1) -> int:
+    """Return an int of at least `least`."""
+    number = int(given) if isinstance(given, numbers.Integral) else least - 1
+    if isinstance(given, bool) or number < least:
+        raise InvalidProblem(
+            name, f"is {shown(given)}, but must be an integer of at least {least}."
+        )
     if number > LARGEST_COUNT:
         raise InvalidProblem(name, f"is {shown(given)}, but must not exceed {LARGEST_COUNT}.")
     return number

@@ -21,7 +21,7 @@ from cubie.buffers import (
     Layout,
 )
 from cubie.errors import InvalidOption, UnknownOption
-from cubie.other_packages import USUAL, instead_of
+from cubie.other_packages import instead_of
 from cubie.recent import Recent
 
 MAX_BUILT = 64  # of one component, and kernels, are found again
@@ -151,6 +151,10 @@ class CUDAFactory(ABC):
         """Return what else the built code depends on, beyond settings and placements."""
         return ()
 
+    def told(self) -> str:
+        """Return what was chosen in it and why, for people; nothing where nothing was."""
+        return ""
+
     def build_key(self, context: BuildContext) -> str:
         """Return the digest of all that the device functions of this tree depend on."""
         placements = context.layout.plan.placements
@@ -214,14 +218,3 @@ def require_known(
             there = elsewhere()
             instead = "" if name in there else instead_of(name)
             raise UnknownOption(name, known, instead, there)
-
-
-def without_defaults(given: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return keyword arguments without those of SciPy that say what is the case anyway."""
-    if USUAL.keys().isdisjoint(given):
-        return given
-    return {
-        name: value
-        for name, value in given.items()
-        if name not in USUAL or value is not USUAL[name]
-    }

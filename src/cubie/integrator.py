@@ -28,6 +28,9 @@ from cubie.run.loop import IVPLoop
 from cubie.run.saving import Choice, SaveMode
 from cubie.run.summaries.request import NOTHING, Asked, Tracking, resolve, roughly
 from cubie.systems.component import SystemComponent
+from cubie.systems.events.component import EventsComponent
+from cubie.systems.events.given import Rules
+from cubie.systems.events.traced import EventSystems
 from cubie.systems.observables.component import ObservablesComponent
 from cubie.tableaus import (
     DIRKTableau,
@@ -78,6 +81,8 @@ class RunSettings:
     first_step_given, min_step_given : bool
     breakpoints : bool
         There are times that no step crosses.
+    own_clock : bool
+        Runs have spans, step sizes or stops of their own.
     summaries : Asked
     windowed : bool
         Summaries are of a part of the time.
@@ -85,6 +90,10 @@ class RunSettings:
         There are observables, kept or not.
     choice : Choice
         Which states and observables are kept.
+    dense_output : bool
+        The solution is kept as a function of time.
+    events : Rules or None
+        What is looked for along the solution.
     """
 
     # Compared as an object: hashing its exact coefficients takes longer than a small solve.
@@ -95,10 +104,13 @@ class RunSettings:
     first_step_given: bool = False
     min_step_given: bool = False
     breakpoints: bool = False
+    own_clock: bool = False
     summaries: Asked = NOTHING
     windowed: bool = False
     observes: bool = False
     choice: Choice = field(factory=Choice)
+    dense_output: bool = False
+    events: Rules | None = None
 
     def controller_class(self) -> type[StepController]:
         """Return the controller these settings ask for.
@@ -139,9 +151,16 @@ class RunSettings:
     def leaves_steps_unjudged(self) -> bool:
         """Tell whether nothing is decided by a step of a group: see `cubie.run.free_steps`."""
         adaptive = self.controller_class().adaptive
+        followed = bool(self.summaries) or self.events is not None
         return not self.breakpoints and may_take_free_steps(
-            algorithm_for(self.method), self.method, adaptive, self.save_mode, bool(self.summaries)
-        )
+            algorithm_for(self.method), self.method, adaptive, self.save_mode, followed,
+            self.dense_output,
+        )  # fmt: skip
+
+    def reads_steps(self) -> bool:
+        """Tell whether the solution inside steps is asked for, at points that no step lands on."""
+        at_roots = self.events is not None and self.events.at_roots
+        return self.save_mode is SaveMode.TIMES or at_roots
 
     def reads_inside(self) -> bool:
         """Tell whether the solution inside a step is as good as the step, in orders of its size.
@@ -158,10 +177,12 @@ class RunSettings:
         """Return what is summarised of runs of a system; None if nothing is."""
         if not self.summaries:
             return None
+        # Up to an event that ends a step a part of it counts.
+        windowed = self.windowed or (self.events is not None and self.events.cuts)
         if isinstance(system, Shape):
-            return roughly(self.summaries, self.windowed)
+            return roughly(self.summaries, windowed)
         names = () if observables is None else observables.output_names
-        return resolve(self.summaries, system.state_names, names, self.windowed)
+        return resolve(self.summaries, system.state_names, names, windowed)
 
 
 class SingleIntegratorRun:
@@ -176,6 +197,8 @@ class SingleIntegratorRun:
         Options of any component in the tree.
     observables : System or Shape, optional
         Of observables, where the settings say that there are some.
+    events : EventSystems, optional
+        Of events, where the settings say so.
 
     Raises
     ------
@@ -190,10 +213,13 @@ class SingleIntegratorRun:
         dtype,
         options: Mapping[str, Any],
         observables: SystemLike | None = None,
+        events: EventSystems | None = None,
     ):
         self.settings = settings
-        self._made_of = system, settings, dtype, dict(options), observables
-        component = SystemComponent(system, dtype, settings.breakpoints)
+        self._made_of = system, settings, dtype, dict(options), observables, events
+        jumps = settings.events is not None and settings.events.applies
+        of_runs = settings.breakpoints, settings.own_clock, jumps
+        component = SystemComponent(system, dtype, *of_runs)
         self.controller = self._make_controller(settings, dtype, options)
         # An estimate that nobody judges has no buffer to be written to.
         adaptive = self.controller.adaptive
@@ -207,9 +233,13 @@ class SingleIntegratorRun:
             options,
             settings.per_component,
             tracking is not None,
-            settings.save_mode is SaveMode.TIMES,
+            settings.reads_steps() or settings.dense_output,
+            settings.dense_output,
         )
         initial_step = self._make_initial_step(component, dtype, options)
+        made_observables = self._make_observables(observables, dtype, component.n_drivers, tracking)
+        n_drivers = component.n_drivers
+        n_drivers += 0 if made_observables is None else made_observables.n_drivers
         self.loop = IVPLoop(
             component,
             self.algorithm,
@@ -219,9 +249,11 @@ class SingleIntegratorRun:
             settings.per_component,
             dtype,
             options,
-            self._make_observables(observables, dtype, component.n_drivers, tracking),
+            made_observables,
             settings.choice,
             tracking,
+            settings.dense_output,
+            self._make_events(events, dtype, n_drivers, component.n_faults),
         )
         require_known(options, self.options())
 
@@ -239,6 +271,15 @@ class SingleIntegratorRun:
         breakpoints = self.settings.breakpoints and followed
         return ObservablesComponent(system, dtype, first_driver, breakpoints)
 
+    def _make_events(
+        self, systems: EventSystems | None, dtype, first_driver: int, n_faults: int
+    ) -> EventsComponent | None:
+        rules = self.settings.events
+        if rules is None:
+            return None
+        breakpoints = self.settings.breakpoints
+        return EventsComponent(systems, rules, dtype, first_driver, breakpoints, n_faults)
+
     @staticmethod
     def _make_controller(settings: RunSettings, dtype, options) -> StepController:
         controller = settings.controller_class()(settings.method.error_order, dtype, options)
@@ -248,7 +289,7 @@ class SingleIntegratorRun:
     def _make_initial_step(self, system: SystemComponent, dtype, options):
         error_order = self.settings.method.error_order
         if self.settings.first_step_given or not self.controller.adaptive or error_order is None:
-            return GivenFirstStep(dtype)
+            return GivenFirstStep(dtype, system.own_clock)
         return EstimatedFirstStep(
             system,
             error_order,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from types import MethodType
 from typing import Any
+
+import numpy as np
+from attrs import frozen
 
 from cubie.launch.results import Result
 from cubie.memory import NEVER_CHANGE, KernelMemory
-from cubie.other_packages import USUAL
 from cubie.recent import Recent
 from cubie.solver import Solver
 from cubie.tableaus import Method
@@ -17,14 +20,24 @@ from cubie_planner import Plan
 MAX_RECENT_KERNELS = 64  # that repeated calls find again
 # Solvers that they find again, with the functions that these are of and all that those refer to.
 MAX_RECENT_SOLVERS = 8
+MAX_COMPARED_BYTES = 2**20  # of an array among the options: a larger one takes a solver of its own
+
+
+@frozen(eq=False)
+class Known:
+    """A solver that is found again, and the objects by whose addresses it is."""
+
+    solver: Solver
+    kept: tuple[Any, ...]
+
 
 _recent = KernelMemory()
-_solvers: Recent[Solver] = Recent(MAX_RECENT_SOLVERS)
+_solvers: Recent[Known] = Recent(MAX_RECENT_SOLVERS)
 
 
 def solve_ivp(
     fun: Callable,
-    t_span: Sequence[float],
+    t_span: Sequence[Any],
     y0: Any,
     method: Any = "tsit5",
     t_eval: Any = None,
@@ -35,9 +48,9 @@ def solve_ivp(
     *,
     rtol: Any = 1e-3,
     atol: Any = 1e-6,
-    first_step: float | None = None,
-    max_step: float = math.inf,
-    min_step: float = 0.0,
+    first_step: Any = None,
+    max_step: Any = math.inf,
+    min_step: Any = 0.0,
     max_steps: int = 100_000,
     locations: Any = "auto",
     max_shared: int | str | None = None,
@@ -57,7 +70,9 @@ def solve_ivp(
         ``["dx = v", "dv = mu*(1 - x**2)*v - x"]`` and all else that
         `cubie.systems.equations` reads.
     t_span : (float, float)
-        Start and end; integration runs backwards if the end lies before the start.
+        Start and end; integration runs backwards if the end lies before the start. Either may be an
+        array (n_runs,): runs then have spans of their own, of any direction and length. An end may
+        be infinite where an event ends runs.
     y0 : array_like (n,) or (n_runs, n)
         Initial state, of one run or of each; of equations also a mapping, or a series or
         table of pandas, by name. Complex numbers make the states complex.
@@ -66,11 +81,18 @@ def solve_ivp(
         Such as "tsit5", "dormand_prince54", "dop853"; for stiff systems "rodas5p",
         "radau_iia_5", "kvaerno5", "bdf". SciPy's names are known, in any case, and its
         classes of these names.
-    t_eval : array_like (n_points,), optional
+    t_eval : array_like (n_points,) or (n_runs, n_points), optional
         Times to save at, read off the solution inside steps (`t_eval_exact=True`: steps land on
-        them). By default a single run saves every step, a batch its final state (see `save`).
-    dense_output, events : False, None
-        Nothing else: a result holds points, and runs go to the end of `t_span`.
+        them). With a row for each run, those of a run with fewer times end in NaN. By default a
+        single run saves every step, a batch its final state (see `save`).
+    dense_output : bool
+        Keep the solution as a function of time, `result.sol`: of every step what it is inside.
+        Steps are where they are without; `t_eval` and `save` say what else is kept.
+    events : callable, `cubie.Event`, or sequence of them, optional
+        Functions ``event(t, y, *args)`` of one number whose roots are found along the solution,
+        as SciPy's: with attributes `terminal` (whether a run ends at a root, or at which one) and
+        `direction`, and beyond SciPy `apply` (``apply(t, y, *args)``, the state with which the run
+        goes on) and `on` ("accept": a condition that is looked at once a step). See `cubie.Event`.
     vectorized : bool
         `fun` takes states as columns, (n, k), and returns such: it is traced with one of them.
     args : tuple, optional
@@ -78,15 +100,16 @@ def solve_ivp(
         batch; see `cubie.systems.split_batch` for the rule. An `Interpolant` is an input that
         depends on time. Of equations also by name, as `y0`; there each is one number, so that
         lists and series sweep too.
-    rtol, atol : float or array_like (n,)
+    rtol, atol : float or array_like (n,), or (n_runs, 1) or (n_runs, n)
         A step's error is kept below ``atol + rtol * abs(y)``, in the root mean
-        square over the components.
-    first_step : float, optional
+        square over the components. One dimension is of components, as in SciPy; runs with
+        tolerances of their own have a row each.
+    first_step : float or ndarray (n_runs,), optional
         First step size; chosen from the derivatives by default. Methods without an
         error estimate keep it throughout, and need it.
-    max_step : float
+    max_step : float or ndarray (n_runs,)
         Largest step size.
-    min_step : float
+    min_step : float or ndarray (n_runs,)
         Least step size, but to land on a time: a run that needs smaller ones for its tolerance
         ends with status STEP_TOO_SMALL.
     max_steps : int
@@ -119,22 +142,26 @@ def solve_ivp(
         run instead of its points, of states and observables by name or number; see
         `cubie.run.summaries`), ``window`` and ``after`` (the times that summaries are of),
         ``step_controller`` (a name, such as "pid"), ``save`` ("final", "steps"),
-        ``t_eval_exact`` (whether steps land on the times of `t_eval`), ``jac``
+        ``t_eval_exact`` (whether steps land on the times of `t_eval`), ``event_samples`` (into how
+        many parts a step is cut that events are looked for in; 1), ``max_events`` (how many of
+        each are kept of a run; all by default), ``jac``
         (``jac(t, y, *args)`` or a constant matrix, dense or sparse, used where `fun` cannot
         be traced), ``jac_sparsity`` (a matrix, not zero where the Jacobian may be; or ``lband``
         and ``uband``, with `jac` packed: where `fun` cannot be traced and there is no `jac`,
         columns without a row in common are found together),
         ``mass_matrix`` (M of M y' = f, for implicit methods), ``breakpoints``
         (times that no step crosses, of all runs, or with a row for each), ``lanes`` (runs per
-        SIMD group on the CPU), ``max_registers`` (of a thread on a GPU, 24 to 255),
-        ``min_blocks`` (that are to be resident on a multiprocessor: a thread gets no more
-        registers than leave room for them), ``verify`` (for a GPU, whether the assembler is asked
-        about the plan of "auto"; True) and ``effort`` (how many plans are compiled for that, at
-        most, beside the one with everything local, where that needs a stack), options of the
+        SIMD group on the CPU), ``time_slices`` (whether launches on a GPU end in the middle of
+        runs, before the watchdog of a display does so, and others go on), ``max_registers`` (of a
+        thread on a GPU, 24 to 255), ``min_blocks`` (that are to be resident on a multiprocessor: a
+        thread gets no more registers than leave room for them), ``verify`` (for a GPU, whether the
+        assembler is asked about the plan of "auto"; True) and ``effort`` (how many plans are
+        compiled for that, at most, beside the one with everything local, where that needs a
+        stack), options of the
         components (``safety``, ``kp``, ...; of implicit methods ``linear_solver`` ("lu",
         "minimal_residual", "steepest_descent", "bicgstab"), ``newton_tolerance``,
-        ``max_newton_iterations``, ``krylov_tolerance``, ``preconditioner``, ...) and
-        ``{buffer}_location`` for every buffer.
+        ``max_newton_iterations``, ``jacobian_reuse``, ``krylov_tolerance``, ``preconditioner``,
+        ...) and ``{buffer}_location`` for every buffer.
 
     Returns
     -------
@@ -164,11 +191,10 @@ def solve_ivp(
         dtype=dtype,
         fastmath=fastmath,
         vectorized=vectorized,
+        dense_output=dense_output,
         **options,
     )
-    if dense_output is not USUAL["dense_output"]:
-        settings["dense_output"] = dense_output
-    if events is not USUAL["events"]:
+    if events is not None:
         settings["events"] = events
     return _solver(fun, settings).solve(t_span, y0, t_eval, args=args)
 
@@ -176,33 +202,87 @@ def solve_ivp(
 def _solver(fun: Any, options: dict[str, Any]) -> Solver:
     """Return a solver with these options: the one of an earlier call with the same, if it is known.
 
-    It looks itself at what the function refers to each time. Where an option may change its
-    content while it stays the same object, it is made anew.
+    It looks itself at what the function refers to each time, and at options that are functions.
+    Of those that are arrays, lists and the like it has copies, which nobody changes.
     """
     global _recent
-    key = _key(fun, options)
+    kept: list[Any] = []
+    key = _key(fun, options, kept)
     known = None if key is None else _solvers.get(key)
-    if known is not None and known.fun is fun:
-        return known
+    if known is not None:
+        return known.solver
     if len(_recent.kernels) >= MAX_RECENT_KERNELS:
         _recent = KernelMemory()
     solver = Solver(fun)
     solver._memory = _recent
-    solver.update(**options)
-    return solver if key is None else _solvers.put(key, solver)
+    if key is None:
+        solver.update(**options)
+        return solver
+    solver.update(**{name: _copied(value) for name, value in options.items()})
+    return _solvers.put(key, Known(solver, tuple(kept))).solver
 
 
-def _key(fun: Any, options: dict[str, Any]) -> Any:
-    """Return what a solver is found again by; None where it has to be made anew."""
+class _NotSeen(Exception):
+    """An option may change in a way that is not looked at."""
+
+
+def _key(fun: Any, options: dict[str, Any], kept: list[Any]) -> Any:
+    """Return what a solver is found again by; None where it has to be made anew.
+
+    Objects that the key has the addresses of are added to `kept`.
+    """
     if not callable(fun):
         return None  # equations, perhaps in a list
-    parts: list[Any] = [id(fun)]  # the solver keeps it
-    for value in options.values():
-        if isinstance(value, (Method, Plan)):
-            parts.append(id(value))  # its coefficients take longer to compare than a small solve
-        elif isinstance(value, (type, *NEVER_CHANGE)):
-            # Numbers of several types are equal, and not all of them are allowed.
-            parts.append((type(value), value))
-        else:
-            return None
+    try:
+        parts = [_identity(fun, kept), *(_content(value, kept) for value in options.values())]
+    except (_NotSeen, RecursionError):
+        return None
     return (*options, *parts)
+
+
+def _content(value: Any, kept: list[Any]) -> Any:
+    """Return what an option is compared by: data by content, and all else by identity.
+
+    Raises
+    ------
+    _NotSeen
+        For collections of other kinds: what they hold is read once, and they may change.
+    """
+    kind = type(value)
+    if isinstance(value, (Method, Plan)):
+        return _identity(value, kept)  # coefficients take longer to compare than a small solve
+    if isinstance(value, (type, *NEVER_CHANGE)):
+        # Numbers of several types are equal, and not all of them are allowed.
+        return kind, value
+    if kind in (list, tuple):
+        return kind, tuple(_content(entry, kept) for entry in value)
+    if kind is dict:
+        entries = [part for pair in value.items() for part in pair]
+        return kind, tuple(_content(entry, kept) for entry in entries)
+    if kind is np.ndarray and not value.dtype.hasobject:
+        if value.nbytes > MAX_COMPARED_BYTES:
+            raise _NotSeen
+        return kind, value.shape, value.dtype.str, value.tobytes()
+    if isinstance(value, Collection):
+        raise _NotSeen
+    return _identity(value, kept)
+
+
+def _identity(value: Any, kept: list[Any]) -> Any:
+    """Return the address of an object; of a method, which each access makes anew, of what it is of.
+
+    Two methods of one object are equal then; and equal objects may still be two.
+    """
+    of = (value.__self__, value.__func__) if type(value) is MethodType else (value,)
+    kept += of
+    return tuple(map(id, of))
+
+
+def _copied(value: Any) -> Any:
+    """Return data that nobody else can change; what is compared by identity stays itself."""
+    kind = type(value)
+    if kind in (list, tuple):
+        return kind(map(_copied, value))
+    if kind is dict:
+        return {_copied(key): _copied(entry) for key, entry in value.items()}
+    return value.copy() if kind is np.ndarray and not value.dtype.hasobject else value

@@ -15,7 +15,8 @@ from attrs import Factory, field, frozen
 
 from cubie.factory import BuildCache
 from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
-from cubie.launch.prepared import PreparedSolve, RecurringSolve
+from cubie.launch.prepared import PreparedSolve
+from cubie.launch.recurring import RecurringSolve
 from cubie.recent import Recent
 from cubie.settings import SolverSettings
 from cubie.systems import Batch, NeedsConstants, Watched, fingerprint, split_batch
@@ -74,6 +75,11 @@ class LatestKernel:
         """
         return explain(self.plan)
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What the latest solve or `prepare` chose by itself, and why: the form of LU factors."""
+        return self.kernel.choices
+
     def resources(self, device: Any = None) -> Any:
         """Compile the kernel, and return what it needs of a GPU, which need not be there.
 
@@ -108,6 +114,8 @@ class Setup:
         Of components.
     given : Watched
         What of these may change its content while it stays the same object.
+    of_all_runs : bool
+        No setting is an array that may have one for each run.
     prepared, recurring : Recent
         By content and structure of what was solved.
     """
@@ -117,6 +125,9 @@ class Setup:
     given: Watched = field(
         init=False,
         default=Factory(lambda self: _watched(self.settings, self.options), takes_self=True),
+    )
+    of_all_runs: bool = field(
+        init=False, default=Factory(lambda self: self.settings.is_of_all_runs(), takes_self=True)
     )
     prepared: Recent[PreparedSolve] = field(factory=lambda: Recent(MAX_REMEMBERED), init=False)
     recurring: Recent[RecurringSolve] = field(factory=lambda: _recurring(), init=False)
@@ -186,7 +197,12 @@ class SplitProblems:
     _found: Recent[frozenset[tuple]] = field(factory=lambda: Recent(MAX_REMEMBERED), init=False)
 
     def prepare(
-        self, y0: Any, args: Any, content: Any, prepare: Callable[[Batch], T]
+        self,
+        y0: Any,
+        args: Any,
+        content: Any,
+        prepare: Callable[[Batch], T],
+        n_runs: int | None = None,
     ) -> tuple[Batch, T]:
         """Split a problem as often as tracing asks for it.
 
@@ -196,12 +212,14 @@ class SplitProblems:
             Of the function; None: nothing is remembered.
         prepare : callable
             ``prepare(batch)``: what is wanted, or `NeedsConstants`.
+        n_runs : int, optional
+            Of which other arguments are.
         """
         structure = structure_of(args) if len(self._found) and content is not None else None
         known = None if structure is None else self._found.get((content, structure))
         constants = frozenset() if known is None else known
         while True:
-            batch = split_batch(y0, args, constants)
+            batch = split_batch(y0, args, constants, n_runs)
             try:
                 return batch, prepare(batch)
             except NeedsConstants as need:

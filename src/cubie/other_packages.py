@@ -1,16 +1,12 @@
 """What stands in for keyword arguments that other packages have, and this one has not.
 
-Names are those that the packages document: SciPy's `solve_ivp`, `odeint` and `ode`, diffrax,
-torchdiffeq, and the CuBIE of the Python package index.
+Names are those that the packages document: SciPy's `odeint` and `ode`, diffrax, torchdiffeq, and
+the CuBIE of the Python package index. Those of SciPy's `solve_ivp` are all here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
-
-# SciPy's own defaults for what is not here: saying them asks for nothing.
-USUAL: Mapping[str, Any] = {"dense_output": False, "events": None}
 
 _SAVE = "Give the times as t_eval=; without it a batch keeps final states, save='steps' every step."
 _STEP = "Give first_step=; a method without an error estimate, such as 'rk4', keeps it throughout."
@@ -22,8 +18,8 @@ _CONTROLLER = (
 _METHOD = "Give method=, a name such as 'tsit5', 'dop853', 'kvaerno5' or 'rodas5p'."
 _ARGS = "Give args=, a tuple; NumPy arrays in it sweep over the runs."
 _EVENTS = (
-    "A run ends at the end of t_span or where it fails: save at many times with t_eval, and "
-    "look for the event between two of them."
+    "Give events=, functions (t, y, *args) whose roots are found; one with the attribute "
+    "`terminal = True` ends the run."
 )
 _FAILED = "A failed run raises nothing: see result.status, result.success and result.message."
 _JACOBIAN = "The Jacobian of a traced fun is derived; for others give jac= or jac_sparsity=."
@@ -40,17 +36,6 @@ _PLACES = "Give locations='auto', 'local' or 'shared', or {buffer}_location= for
 _DRIVERS = "Give cubie.Interpolant(times, values) in args, and call it in fun as u(t)."
 _PRINT = "Nothing is printed as runs are solved: print the result to see what happened."
 
-_SCIPY: Mapping[str, str] = {
-    "events": (
-        "A run ends at the end of t_span or where it fails. Leave it out, save at many times with "
-        "t_eval (or at every step with save='steps'), and look for the event between two of them; "
-        "what an event changes in the equations can stand in fun, as an `if` or np.where."
-    ),
-    "dense_output": (
-        "A result holds points and no function of time (`sol`). Leave it out, and give the times "
-        "that are wanted as t_eval: they are read off the solution inside steps."
-    ),
-}
 _ODEINT_AND_ODE: Mapping[str, str] = {
     "Dfun": "Give jac=, as jac(t, y, *args).",
     "col_deriv": "Give jac= with derivatives of a component along a row.",
@@ -91,7 +76,10 @@ _DIFFRAX: Mapping[str, str] = {
     "terms": "The right-hand side is the first argument, fun(t, y, *args).",
     "adjoint": "Solutions are not differentiated here: take differences of solves.",
     "event": _EVENTS,
-    "discrete_terminating_event": _EVENTS,
+    "discrete_terminating_event": (
+        "Give events=, a condition (t, y, *args) with the attributes `terminal = True` and "
+        "`on = 'accept'`: it is looked at at the end of each step."
+    ),
     "throw": _FAILED,
     "progress_meter": _PRINT,
     "solver_state": "Start from result.y[..., -1] as y0.",
@@ -184,7 +172,6 @@ _OTHERS: Mapping[str, str] = {
     "callback": "No Python runs while runs are solved: give observables= or summaries=.",
 }
 _WHERE: Mapping[str, Mapping[str, str]] = {
-    "SciPy's solve_ivp": _SCIPY,
     "SciPy's odeint and ode": _ODEINT_AND_ODE,
     "diffrax": _DIFFRAX,
     "torchdiffeq": _TORCHDIFFEQ,

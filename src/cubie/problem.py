@@ -36,10 +36,12 @@ from cubie.systems import (
     with_mass,
     with_sparsity,
 )
+from cubie.systems.events.given import read_events
+from cubie.systems.events.traced import EventSystems, events_of
 
 
 class UntracedWarning(UserWarning):
-    """A right-hand side works, but not as straight-line code."""
+    """A right-hand side, or an event, works, but not as straight-line code."""
 
 
 class ToleranceWarning(UserWarning):
@@ -51,6 +53,12 @@ class Systems(NamedTuple):
 
     states: System
     observables: System | None
+    events: EventSystems | None = None
+
+    def all(self) -> list[System]:
+        """Return all that there are."""
+        first = [self.states] if self.observables is None else [self.states, self.observables]
+        return first + list(self.events or ())
 
 
 class Problem:
@@ -70,7 +78,7 @@ class Problem:
         self.equations = read_equations(fun)
         self.fun = fun if self.equations is None else self.equations.function
         self.watched = Watched(self.fun)
-        self._systems: Recent[System] = Recent(MAX_REMEMBERED)
+        self._systems: Recent[Any] = Recent(MAX_REMEMBERED)
 
     def __getstate__(self) -> Any:
         """Return what it was made of."""
@@ -102,11 +110,13 @@ class Problem:
 
     def systems(self, settings: SolverSettings, batch: Batch, pairs: Pairs | None) -> Systems:
         """Return what runs of a batch compute, as the functions are now."""
-        observables = None
+        observables = events = None
         states = self._states(settings, batch, pairs)
         if has_observables(settings.observables):
             observables = self._observables(settings, batch, pairs)
-        return Systems(states, observables)
+        if read_events(settings.events):
+            events = self._events(settings, batch, pairs)
+        return Systems(states, observables, events)
 
     def _states(self, settings: SolverSettings, batch: Batch, pairs: Pairs | None) -> System:
         """Return the system as it is now, from an earlier solve where nothing in it changed."""
@@ -134,8 +144,7 @@ class Problem:
         of_jac = (jac, batch.args, batch.constants, sparsity, n_given(n, pairs))
         system = with_jacobian(system, *of_jac)
         system = with_sparsity(with_mass(system, mass), sparsity)
-        if system.kind == "compiled":
-            warnings.warn(system.note, UntracedWarning, stacklevel=level_of_caller())
+        _warn_of_untraced(system)
         return system if key is None else self._systems.put(key, system)
 
     def _names(self, n: int, pairs: Pairs | None) -> tuple[str, ...] | None:
@@ -154,6 +163,19 @@ class Problem:
         names, of = self._names(n, pairs), None if pairs is None else pairs.of_observables
         equations = self.equations
         made = advised(batch, observables_of, given, equations, n, batch.args, names, of=of)
+        return made if key is None else self._systems.put(key, made)
+
+    def _events(self, settings: SolverSettings, batch: Batch, pairs: Pairs | None) -> EventSystems:
+        """Return the events as they are now, as `_states` does."""
+        given, n = settings.events, batch.y0.shape[0]
+        parts = (fingerprint(self.equations, given), structure_of_batch(batch))
+        key = None if None in parts else ("events", n, *parts, pairs)
+        known = None if key is None else self._systems.get(key)
+        if known is not None:
+            return known
+        names, equations = self._names(n, pairs), self.equations
+        made = advised(batch, events_of, given, equations, n, batch.args, names, pairs=pairs)
+        _warn_of_untraced(*made)
         return made if key is None else self._systems.put(key, made)
 
     def notes(
@@ -188,7 +210,7 @@ class Problem:
         of_rtol = checks.note_on_rtol(settings.rtol, dtype)
         if of_rtol:
             warnings.warn(of_rtol, ToleranceWarning, stacklevel=level_of_caller())
-        there = [one for one in systems if one is not None]
+        there = systems.all()
         names = None if self.equations is None else self.equations.parameters
         notes = [one.note for one in there] + [
             of_rtol,
@@ -200,13 +222,22 @@ class Problem:
         return tuple(filter(None, notes))
 
 
+def _warn_of_untraced(*systems: System) -> None:
+    for system in systems:
+        if system.kind == "compiled":
+            warnings.warn(system.note, UntracedWarning, stacklevel=level_of_caller())
+
+
 def tolerances_of(
     settings: SolverSettings, n_states: int, dtype: np.dtype, pairs: Pairs | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return rtol and atol, one each or one for each state; of complex states for both parts."""
+    """Return rtol and atol, one each or one for each state; of complex states for both parts.
+
+    Where runs have their own, with a row for each.
+    """
     n = n_given(n_states, pairs)
     given = checks.tolerances(settings.rtol, settings.atol, n, dtype)
-    rtol, atol = (one.repeat(n_states // n) if one.size > 1 else one for one in given)
+    rtol, atol = (one.repeat(n_states // n, axis=-1) if one.shape[-1] > 1 else one for one in given)
     return rtol, atol
 
 

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import field, frozen, validators
 from attrs.converters import optional
 
-from cubie import checks
+from cubie import checks, per_run
 from cubie.backend import Backend, make_backend
 from cubie.errors import Described, InvalidOption, InvalidProblem
 from cubie.integrator import RunSettings
+from cubie.launch.event_options import EventSettings
 from cubie.launch.kernel import (
     DEFAULT_BLOCK_SIZE,
     MAX_BLOCKS,
@@ -23,6 +24,7 @@ from cubie.launch.kernel import (
 )
 from cubie.launch.summaries import Window
 from cubie.numerics.error_norm import Tolerances
+from cubie.per_run import Span, is_of_runs
 from cubie.reals import is_flag
 from cubie.run.saving import Choice, SaveMode
 from cubie.run.summaries.request import NOTHING, Asked, read_summaries
@@ -45,6 +47,7 @@ from cubie_planner.gpu.device import DeviceError
 
 DTYPES = ("float32", "float64")
 MAX_BLOCK_SIZE = 1024
+OF_RUNS = ("first_step", "max_step", "min_step", "rtol", "atol")  # may be of each run
 
 
 def _within(name: str, given: Any, least: int, most: int) -> int | None:
@@ -65,7 +68,7 @@ def _target(given: Any) -> Target:
 
 
 @frozen
-class SolverSettings:
+class SolverSettings(EventSettings):
     """Everything about a solve that no component of the integrator owns.
 
     The fields are the keyword arguments of `solve_ivp`, see there.
@@ -75,8 +78,8 @@ class SolverSettings:
     step_controller: str | None = None
     rtol: Any = 1e-3
     atol: Any = 1e-6
-    first_step: float | None = None
-    max_step: float = math.inf
+    first_step: Any = None  # a number, or an array with one for each run, as those below
+    max_step: Any = math.inf
     max_steps: int = 100_000
     locations: Any = "auto"
     max_shared: int | str | None = None
@@ -90,16 +93,18 @@ class SolverSettings:
     dtype: Any = None
     fastmath: bool = field(default=True, validator=is_flag)
     refill: bool = field(default=False, validator=is_flag)
+    time_slices: bool | None = field(default=None, validator=validators.optional(is_flag))
     on_device: bool = field(default=False, validator=is_flag)
     lanes: int | None = None
     save: str | None = None
     t_eval_exact: bool = field(default=False, validator=is_flag)
+    dense_output: bool = field(default=False, validator=is_flag)
     jac: Any = field(default=None)  # as given: a matrix may change in place
     jac_sparsity: Any = field(default=None)  # as given, too
     lband: Any = field(default=None)
     uband: Any = field(default=None)
     vectorized: bool = field(default=False, validator=is_flag)
-    min_step: float = 0.0
+    min_step: Any = 0.0
     mass_matrix: Any = None
     breakpoints: Any = None
     observables: Any = field(default=None)  # as given, too
@@ -114,9 +119,8 @@ class SolverSettings:
         found = Window.read(self.window, self.after)
         if found is not None and not self.summaries:
             name, given = ("window", self.window) if self.after is None else ("after", self.after)
-            raise InvalidOption(
-                name, given, advice="It is for `summaries`, and none are asked for."
-            )
+            advice = "It is for `summaries`, and none are asked for."
+            raise InvalidOption(name, given, advice=advice)
         return found
 
     @jac.validator
@@ -143,13 +147,12 @@ class SolverSettings:
     def _check_choice(self, attribute: Any, given: Any) -> None:
         check_choice(attribute.name, given)
 
-    def save_mode(self, single: bool, times: np.ndarray | None) -> SaveMode:
+    def save_mode(self, single: bool, at_times: bool) -> SaveMode:
         """Return which points to keep: those asked for, else every step or the last."""
-        if times is not None:
+        if at_times:
             if self.save is not None:
-                raise InvalidOption(
-                    "save", self.save, advice="Give either t_eval or save, not both."
-                )
+                advice = "Give either t_eval or save, not both."
+                raise InvalidOption("save", self.save, advice=advice)
             inside = not self.t_eval_exact and self._reads_inside
             return SaveMode.TIMES if inside else SaveMode.STOPS
         if self.save is None:
@@ -208,11 +211,13 @@ class SolverSettings:
         per_component: Tolerances | bool,
         choice: Choice | None = None,
         breakpoints: bool = False,
+        own_clock: bool = False,
     ) -> RunSettings:
         """Return what decides which components there are.
 
         `choice` is that of a system; without one, all observables are kept. `breakpoints` tells
-        that there are times that no step crosses.
+        that there are times that no step crosses, and `own_clock` that runs have spans, step sizes
+        or stops of their own.
         """
         return RunSettings(
             method=self.method,
@@ -220,12 +225,15 @@ class SolverSettings:
             save_mode=mode,
             per_component=per_component,
             first_step_given=self.first_step is not None,
-            min_step_given=bool(self.min_step),
+            min_step_given=bool(np.any(self.min_step)),
             breakpoints=breakpoints,
+            own_clock=own_clock,
             summaries=(self.summaries or NOTHING).as_now(),
             windowed=self.summary_window() is not None,
             observes=has_observables(self.observables),
             choice=Choice() if choice is None else choice,
+            dense_output=bool(self.dense_output),
+            events=self.event_rules(),
         )
 
     def run_dtype(self, y0: Any) -> np.dtype:
@@ -241,20 +249,24 @@ class SolverSettings:
         return dtype
 
     def make_backend(
-        self, dtype: np.dtype, system: System, run_settings: RunSettings, small_batch: bool
+        self, dtype: np.dtype, systems: Sequence[System], run_settings: RunSettings, small: bool
     ) -> Backend:
-        """Return the target that runs of the system are compiled for."""
+        """Return the target that runs are compiled for.
+
+        `systems` are all that they compute, the states first; `small` says that runs are few.
+        """
         return make_backend(
             self.backend,
             dtype,
             bool(self.fastmath),
             self.lanes,
-            one_run=system.kind == "compiled",
-            n_states=system.n_states,
-            small_batch=small_batch,
-            free_steps=run_settings.leaves_steps_unjudged() and not system.drivers,
+            one_run=any(one.kind == "compiled" for one in systems),
+            n_states=systems[0].n_states,
+            small_batch=small,
+            free_steps=run_settings.leaves_steps_unjudged() and not systems[0].drivers,
             device=self.device,
             refill=bool(self.refill),
+            sliced=self.time_slices,
         )
 
     def stays_on_device(self, backend: Backend, mode: SaveMode, in_pairs: bool) -> bool:
@@ -273,10 +285,10 @@ class SolverSettings:
         if in_pairs:
             advice = "Complex states are put together from their parts on the host: leave it out."
             raise InvalidOption("on_device", True, advice=advice)
-        if mode is SaveMode.STEPS:
+        if mode is SaveMode.STEPS or self.dense_output:
             advice = (
-                "How many points a run has is known on the host when it is over: give `t_eval`, or "
-                "save='final'."
+                "How many steps a run takes is known on the host when it is over: give `t_eval` "
+                "or save='final', without `dense_output`."
             )
             raise InvalidOption("on_device", True, advice=advice)
         return True
@@ -310,24 +322,54 @@ class SolverSettings:
         """Tell whether step sizes are chosen as the run goes."""
         return self.run_settings(SaveMode.FINAL, False).controller_class().adaptive
 
-    def checked_min_step(self, adaptive: bool) -> float:
-        """Return the size that no step is below, 0 where there is none."""
-        if type(self.min_step) in (int, float) and self.min_step == 0:
+    def lengths(self) -> dict[str, int]:
+        """Return of how many runs each setting is that has one for each, by name."""
+        return per_run.lengths_of(**{name: getattr(self, name) for name in OF_RUNS})
+
+    def is_of_all_runs(self) -> bool:
+        """Tell whether settings that may have one for each run are numbers, or None."""
+        values = (getattr(self, name) for name in OF_RUNS)
+        return all(isinstance(value, (float, int, type(None))) for value in values)
+
+    def of_some_runs(self) -> bool:
+        """Tell whether something holds for as many runs as it has rows, and no others."""
+        return bool(self.lengths()) or np.ndim(self.breakpoints) == 2
+
+    def own_clock(self, span: Span, times: np.ndarray | None, mode: SaveMode) -> bool:
+        """Tell whether runs have spans, step sizes, or stops of their own."""
+        stops = times is not None and times.ndim == 2 and mode is SaveMode.STOPS
+        steps = any(is_of_runs(one) for one in (self.first_step, self.max_step, self.min_step))
+        return steps or stops or isinstance(span[0], np.ndarray)
+
+    def checked_min_step(self, adaptive: bool) -> Any:
+        """Return the size that no step is below, 0 where there is none; of all runs or of each."""
+        given = self.min_step
+        if is_of_runs(given):
+            step = per_run.positive("min_step", given, zero=True)
+        elif type(given) in (int, float) and given == 0:
             return 0.0
-        step = checks.positive("min_step", self.min_step)
-        if not adaptive:
+        else:
+            step = checks.positive("min_step", given)
+        if not adaptive and np.any(step):
             advice = "Steps are of one size here, `first_step`: leave it out."
-            raise InvalidOption("min_step", step, advice=advice)
+            raise InvalidOption("min_step", given, advice=advice)
         for name in ("max_step", "first_step"):
             other = getattr(self, name)
-            if other is not None and step > checks.positive(name, other, name == "max_step"):
+            if other is None:
+                continue
+            longer = step > checks.positive(name, other, name == "max_step")
+            if np.any(longer):
+                one, largest, where = _first_of(longer, step, other)
                 raise InvalidProblem(
-                    "min_step", f"is {step}, longer than {name}, which is {other}."
+                    "min_step", f"is {one}{where}, longer than {name}, which is {largest}."
                 )
         return step
 
-    def checked_first_step(self, adaptive: bool, span: tuple[float, float]) -> float:
-        """Return the first step size, 0 where it is estimated, as it is with an adaptive one."""
+    def checked_first_step(self, adaptive: bool, span: Span) -> Any:
+        """Return the first step size, 0 where it is estimated, as it is with an adaptive one.
+
+        Of all runs, or of each.
+        """
         if self.first_step is None:
             if not adaptive:
                 choose = "choose a method with an error estimate, such as 'tsit5'"
@@ -341,6 +383,18 @@ class SolverSettings:
             return 0.0
         step = checks.positive("first_step", self.first_step)
         length = abs(span[1] - span[0])
-        if length and step > length:
-            raise InvalidProblem("first_step", f"is {step}, longer than t_span, which is {length}.")
+        longer = (length > 0) & (step > length)
+        if np.any(longer):
+            one, most, where = _first_of(longer, step, length)
+            raise InvalidProblem(
+                "first_step", f"is {one}{where}, longer than t_span, which is {most}."
+            )
         return step
+
+
+def _first_of(wrong: Any, *values: Any) -> tuple[Any, ...]:
+    """Return what values are where something is wrong first, and of which run that is."""
+    if np.ndim(wrong) == 0:
+        return (*values, "")
+    run = int(np.argmax(wrong))
+    return (*(np.broadcast_to(one, np.shape(wrong))[run] for one in values), f" in run {run}")

@@ -19,6 +19,7 @@ class RunStatus(IntEnum):
     remedy: str
 
     SUCCESS = (0, "The solver successfully reached the end of the integration interval.", "")
+    EVENT = (1, "A termination event occurred.", "")
     STEP_TOO_SMALL = (
         -1,
         "The step size needed for the tolerance fell below the spacing of numbers.",
@@ -68,10 +69,23 @@ class RunStatus(IntEnum):
     )
     INCONSISTENT_AT_BREAK = (
         -10,
-        "Behind a break (one of breakpoints, or where an input jumps or bends) no values were "
-        "found that satisfy the algebraic equations.",
+        "Behind a break (one of breakpoints, where an input jumps or bends, or the `apply` of an "
+        "event) no values were found that satisfy the algebraic equations.",
         "The break is at the run's t_reached: check that the equations have a solution just after "
         "it, near the last y, and determine the states without a derivative there.",
+    )
+    EVENTS_TOO_CLOSE = (
+        -11,
+        "An event would happen again at once: its `apply` left the state where the event is, and "
+        "the way from there is none, or shorter than times can be told.",
+        "At the run's t_reached whatever bounces has come to rest: end runs there (`terminal`, or "
+        "another event that looks at the speed), or let `apply` put the state beyond the event.",
+    )
+    EVENT_RAISED = (
+        -12,
+        "An event, or its `apply`, raised an exception, or used an index outside of an array.",
+        "Call event(t, y, *args) in Python at the run's t_reached and last y, and just after, to "
+        "see where.",
     )
     INTERRUPTED = (
         -8,

@@ -12,12 +12,16 @@ from functools import partial
 import numpy as np
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs
+from cubie.backend.bundles import Memory
 from cubie.backend.cpu.target import CPUBackend
 from cubie.backend.device.driver import DriverFault
 from cubie.backend.device.host import HostDriver, Reaching
 from cubie.backend.device.kernel import DeviceKernel
+from cubie.backend.device.slices import Slices
 from cubie.backend.device.workspace import Workspaces
-from cubie.backend.interpreted.python import PythonBackend
+from cubie.backend.interpreted.python import PythonBackend, Space
+from cubie.backend.interpreted.slices import slice_of
+from cubie.backend.slices import ATTEMPTS, KeptState
 
 MIB = 2**20
 
@@ -46,12 +50,14 @@ class PretendedDriver(HostDriver):
         Bytes copied "up" and "down", bytes "filled", and calls by name.
     launched : list of int
         Runs of each launch.
+    attempts : list of int
+        That each run made at most in each launch that ends in the middle of runs.
     """
 
     def __init__(self, **facts):
         super().__init__()
         self.pretend(name="pretended", total_bytes=8 * 2**30, **facts)
-        self.moved, self.launched = Counter(), []
+        self.moved, self.launched, self.attempts = Counter(), [], []
         self._streams, self._failing, self._clock = [], {}, 0.0
         self.others_bytes = 0  # of other programs
         self.seconds_of_launch = None  # what a launch of so many runs takes
@@ -181,6 +187,7 @@ class _Pretending:
     """Launches kernels of a target on a pretended device."""
 
     has_own_memory = True
+    keeps_rows = False  # portions are columns of runs
     workspaces = None
 
     @property
@@ -193,12 +200,49 @@ class _Pretending:
         return PretendedKernel(kernel, self.workspaces, isinstance(self, PythonBackend))
 
 
+class SlicedKernel(PretendedKernel):
+    """Threads that forget all at the end of each launch, but what they leave for the next."""
+
+    def __init__(self, loop, memory, workspaces, dtype):
+        super().__init__(None, workspaces, True)
+        self._loop, self._memory = loop, memory
+        self._slices = Slices(memory.kept, dtype)
+
+    def function(self, driver, grid):
+        def launch(grid, n_runs, arrays):
+            n_inputs, n_outputs = len(KernelInputs._fields), len(KernelOutputs._fields)
+            inputs = KernelInputs(*arrays[:n_inputs])
+            inputs = inputs._replace(
+                parameters=Reaching(inputs.parameters),
+                initial_state=Reaching(inputs.initial_state),
+            )
+            outputs = KernelOutputs(*arrays[n_inputs : n_inputs + n_outputs])
+            kept = KeptState(*arrays[n_inputs + n_outputs :])
+            driver.attempts.append(int(kept.whole[ATTEMPTS]))
+            for run in range(n_runs):
+                spaces = (self._memory.shared_stride, self._memory.persistent_bytes)
+                memory = Memory(*map(Space.poisoned, spaces))
+                with np.errstate(all="ignore"):
+                    self._loop(memory, slice_of(run, kept), n_runs, inputs, outputs)
+
+        return launch
+
+
 class PretendedCPU(_Pretending, CPUBackend):
     """Fast, and takes states of consecutive runs only as the host lays them out."""
 
 
 class PretendedPython(_Pretending, PythonBackend):
     """Slow, and takes all that a device does."""
+
+
+class PretendedSlices(_Pretending, PythonBackend):
+    """As PretendedPython, and launches end in the middle of runs."""
+
+    sliced, runs_go_unjudged = True, True
+
+    def kernel(self, make_loop, memory, digest, *registers):
+        return SlicedKernel(make_loop(), memory, self.workspaces, self.dtype)
 
 
 def pretend(monkeypatch, kind=PretendedCPU, **facts):

@@ -10,6 +10,7 @@ from cubie.backend import (
     absolute,
     is_finite,
     larger,
+    larger_size,
     load_run,
     make_backend,
     quotient,
@@ -22,7 +23,7 @@ from cubie.numerics.power import build_exp2, build_log2
 from tests.cubie.alias_pair import for_all_runs
 from tests.cubie.ptx_values import stored_values
 
-OUTPUTS = ("quotient", "larger", "smaller", "finite", "log2", "exp2")
+OUTPUTS = ("quotient", "larger", "larger_size", "smaller", "finite", "log2", "exp2")
 CAPABILITY = (9, 0)
 # Instructions of the hardware, where there is one.
 BY_HARDWARE = {
@@ -45,10 +46,11 @@ def code(dtype: str, fastmath: bool = True) -> str:
         here, to = run < n_runs, outputs.states
         store_run(to, 0, run, here, quotient(x, y))
         store_run(to, n_runs, run, here, larger(absolute(x), absolute(y)))
-        store_run(to, 2 * n_runs, run, here, smaller(x, y))
-        store_run(to, 3 * n_runs, run, here, select(is_finite(x), one, zero))
-        store_run(to, 4 * n_runs, run, here, log2(x))
-        store_run(to, 5 * n_runs, run, here, exp2(x))
+        store_run(to, 2 * n_runs, run, here, larger_size(x, y))
+        store_run(to, 3 * n_runs, run, here, smaller(x, y))
+        store_run(to, 4 * n_runs, run, here, select(is_finite(x), one, zero))
+        store_run(to, 5 * n_runs, run, here, log2(x))
+        store_run(to, 6 * n_runs, run, here, exp2(x))
 
     device = backend.device(work)
     kernel = backend.kernel(lambda: for_all_runs(backend, device), RunMemory(0, 0), "")
@@ -105,11 +107,12 @@ def test_the_larger_and_the_smaller_are_one_of_both(dtype):
     """Of numbers the right one, infinity included; of a number and NaN either."""
     for x, y in ((1.0, 2.0), (-3.0, 2.0), (np.inf, 1.0), (-np.inf, 1.0)):
         got = computed(dtype, x, y)
-        assert got["larger"] == max(abs(x), abs(y))
+        assert got["larger"] == got["larger_size"] == max(abs(x), abs(y))
         assert got["smaller"] == min(x, y)
     for x, y in ((np.nan, 2.0), (2.0, np.nan)):
         assert computed(dtype, x, y)["smaller"] in (2.0,) or dtype == "float64"
-    assert np.isnan(computed(dtype, np.nan, np.nan)["larger"])
+    for name in ("larger", "larger_size"):
+        assert np.isnan(computed(dtype, np.nan, np.nan)[name])
 
 
 @both

@@ -1,5 +1,6 @@
 """What a user may get wrong: each a clear error with its data, or a status; never silence."""
 
+import functools
 import re
 from functools import cache
 
@@ -55,9 +56,8 @@ RUNS = (
     ("y0", "shape"),
     [
         (1.0, "()"),
-        ([], "(0,)"),
         (np.ones((0, 2)), "(0, 2)"),
-        (np.ones((3, 0)), "(3, 0)"),
+        (np.ones((0, 0)), "(0, 0)"),
         (np.ones((2, 2, 2)), "(2, 2, 2)"),
     ],
 )
@@ -211,8 +211,17 @@ def test_a_right_hand_side_that_is_no_function():
             "is 'ab', but must be two numbers (start, end): it contains the text 'a'; convert it "
             "to a number.",
         ),
-        ("t_span", (0.0, NAN), "is (0.0, nan), but both times must be finite."),
-        ("t_span", (0.0, INF), "is (0.0, inf), but both times must be finite."),
+        (
+            "t_span",
+            (0.0, NAN),
+            "is (0.0, nan), but both times must be finite, or the end infinite where an event ends "
+            "the run.",
+        ),
+        (
+            "t_span",
+            (0.0, INF),
+            "ends at inf, and no event ends runs: give an event with `terminal`, or a finite end.",
+        ),
         ("t_eval", [0.0, 2.0], "contains 2.0, which is not within t_span = (0.0, 1.0)."),
         ("t_eval", [-0.1, 1.0], "contains -0.1, which is not within t_span = (0.0, 1.0)."),
         ("t_eval", [0.0, NAN], "contains nan, which is not within t_span = (0.0, 1.0)."),
@@ -230,10 +239,16 @@ def test_a_right_hand_side_that_is_no_function():
         ),
         (
             "t_eval",
-            [[0.0, 0.5]],
-            "has shape (1, 2), but must be one-dimensional with at least one time.",
+            [[[0.0, 0.5]]],
+            "has shape (1, 1, 2), but must be one-dimensional with at least one time, or have a "
+            "row for each run.",
         ),
-        ("t_eval", [], "has shape (0,), but must be one-dimensional with at least one time."),
+        (
+            "t_eval",
+            [],
+            "has shape (0,), but must be one-dimensional with at least one time, or have a row for "
+            "each run.",
+        ),
         (
             "t_eval",
             ["soon"],
@@ -248,7 +263,12 @@ def test_a_right_hand_side_that_is_no_function():
             "number.",
         ),
         ("atol", [1e-3, -1], "is [0.001, -1], but must be finite and not negative."),
-        ("atol", [1e-3] * 3, "has shape (3,), but must be a number or have shape (2,)."),
+        (
+            "atol",
+            [1e-3] * 3,
+            "has shape (3,), but must be a number or have shape (2,). For one of each run give "
+            "shape (n_runs, 1), for those of its components (n_runs, 2).",
+        ),
         ("first_step", -1, "is -1, but must be a positive number."),
         ("first_step", 5, "is 5.0, longer than t_span, which is 1.0."),
         ("max_step", 0, "is 0, but must be a positive number."),
@@ -407,7 +427,7 @@ def test_options_with_values_that_are_not_allowed(options, message):
     [
         ("stage_rsh_location", "stage_rhs_location"),
         ("max_shard", "max_shared"),
-        ("jacobian_of_everything", None),
+        ("everything_at_once", None),
     ],
 )
 def test_unknown_options(option, nearest):
@@ -593,3 +613,36 @@ def test_too_many_steps():
         "max_steps, loosen rtol or atol, or use an implicit method if the system is stiff."
     )
     assert result.t[-1] == result.t_reached < 100.0
+
+
+def test_a_function_that_wraps_another_is_called_as_it_is_itself():
+    """A decorator may give what it wraps an argument, or pass on all it is given."""
+
+    def bound(function):
+        @functools.wraps(function)
+        def called(t, y):
+            return function(t, y, 2.0)
+
+        return called
+
+    def passing(function):
+        @functools.wraps(function)
+        def called(*args):
+            return function(*args)
+
+        return called
+
+    def fun(t, y, k):
+        return [-k * y[0]]
+
+    def event(t, y, k):
+        return y[0] - 0.25 * k
+
+    expected = solve_ivp(fun, (0.0, 1.0), [1.0], args=(2.0,), events=event, backend="python")
+    found = solve_ivp(bound(fun), (0.0, 1.0), [1.0], events=bound(event), backend="python")
+    assert np.array_equal(found.t_events[0], expected.t_events[0])
+    assert np.array_equal(found.y, expected.y)
+    same = solve_ivp(passing(fun), (0.0, 1.0), [1.0], args=(2.0,), backend="python")
+    assert np.array_equal(same.y, expected.y)
+    with pytest.raises(TypeError, match=r"its signature is fun\(t, y, k\)"):
+        solve_ivp(passing(fun), (0.0, 1.0), [1.0], backend="python")

@@ -238,6 +238,31 @@ SCRIPT = """
 """
 
 
+def shares(x):
+    """Seven by how many quarters fit into a positive number: by none at the end."""
+    quarters = 0
+    while x > 0.25:
+        x, quarters = x - 0.25, quarters + 1
+    return quarters
+
+
+@pytest.mark.parametrize("backend", ["python", "cpu"])
+@pytest.mark.parametrize("divide", [lambda n: 7 // n, lambda n: 7 % n], ids=["quotient", "rest"])
+def test_whole_numbers_divided_by_zero_end_the_run(divide, backend):
+    """They raise, as Python's do; numba's would be 0, which passes for a number."""
+
+    def fun(t, y):
+        return [-1.0 - 0.0 * divide(shares(y[0]))]
+
+    def event(t, y):
+        return divide(shares(y[0])) - 100.5
+
+    solver = Solver(fun, backend=backend, **SETTINGS)
+    assert solver.solve(SPAN, [1.0]).status == RunStatus.FUNCTION_RAISED
+    ended = solve_ivp(lambda t, y: [-1.0], SPAN, [1.0], events=event, backend=backend, **SETTINGS)
+    assert ended.status == RunStatus.EVENT_RAISED
+
+
 def test_kept_code_runs_in_a_new_process(tmp_path, monkeypatch):
     """Code that makes arrays starts numba's runtime when loaded; other code does without it."""
     monkeypatch.setenv("CUBIE_CACHE_DIR", str(tmp_path / "cache"))

@@ -2,7 +2,13 @@
 
 import os
 
-from cubie.launch import free_memory
+import numpy as np
+import pytest
+
+from cubie.backend import RunMemory, free_memory
+from cubie.backend.cpu import target
+from cubie.backend.cpu.target import CPUBackend, CPUKernel
+from cubie.errors import OutOfMemory
 
 GIB = 2**30
 MEMINFO = f"MemTotal: {32 * GIB // 1024} kB\nMemAvailable: {8 * GIB // 1024} kB\nSwapFree: 0 kB\n"
@@ -71,3 +77,18 @@ def test_a_system_that_tells_little(monkeypatch, tmp_path):
 
     monkeypatch.setattr(os, "sysconf", unknown, raising=False)
     assert free_memory.free_bytes() is None
+
+
+def test_a_group_that_cannot_be_held_is_refused_before_it_is_compiled(monkeypatch):
+    """What it takes is said, what there is, and what takes less; one thread may still fit."""
+    backend = CPUBackend(np.float64, True, 8)
+    monkeypatch.setattr(target, "free_bytes", lambda: 10**9)
+    backend.require_room(RunMemory(10**8, 0))
+    with pytest.raises(OutOfMemory, match="8 runs take 1,280,000,000 bytes, and 1,000,000,000 "):
+        backend.require_room(RunMemory(160_000_000, 0))
+    kernel = CPUKernel.__new__(CPUKernel)
+    kernel._width, kernel._shared_bytes = 8, 4 * 10**8
+    made = []
+    monkeypatch.setattr(target, "_Job", lambda workers, n_bytes: made.append(workers))
+    kernel._make_job(16)
+    assert made == [2]

@@ -114,6 +114,28 @@ def test_a_run_does_not_depend_on_its_group(size):
     assert_same_bits(solve(LANES, RATES[chosen]), solve(1), chosen)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("lanes", [1, LANES])
+def test_sizes_and_spans_of_each_run(lanes, dtype):
+    """Steps of lanes differ in size and direction, and every run is what it is alone."""
+    random = np.random.default_rng(5)
+    start = random.uniform(-0.5, 0.5, LANES + 5)
+    end = start + random.uniform(0.1, 1.0, len(start)) * random.choice([-1, 1], len(start))
+    end[3] = start[3]
+    sizes, rates = random.uniform(0.003, 0.01, len(start)), RATES[: len(start)]
+    solver = solver_of(lanes, dtype)
+    given = {"locations": "local", "save": "final"}
+    every = solver.solve((start, end), [1.0, 0.5], args=(rates,), first_step=sizes, **given)
+    assert takes_free_steps(solver.kernel.integrator.loop, backend_of(LANES, dtype))
+    for run in range(0, len(start), 3):
+        alone = solver.solve(
+            (float(start[run]), float(end[run])), [1.0, 0.5], args=(float(rates[run]),),
+            first_step=float(sizes[run]), **given,
+        )  # fmt: skip
+        np.testing.assert_array_equal(every.y[run], alone.y)
+        assert (every.n_steps[run], every.status[run]) == (alone.n_steps, alone.status)
+
+
 def test_buffers_may_lie_in_shared_memory():
     """A part of the lanes finds its bytes among those of the group."""
     assert_same_bits(solve(LANES, locations="shared"), solve(1))

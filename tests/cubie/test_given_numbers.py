@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd  # which the planner's engine brings
 import pytest
 
-from cubie import InvalidOption, InvalidProblem, Solver, UnknownOption, solve_ivp
+from cubie import InvalidOption, InvalidProblem, Solver, solve_ivp
 from cubie.errors import LONGEST_SHOWN, shown
 from cubie.systems.errors import BatchShapeError, RightHandSideError
 
@@ -293,28 +293,6 @@ def test_what_is_shown_is_never_long():
     given = (10**6000, "a" * 10_000, np.zeros((50, 50)), Strange(), list(range(999)))
     texts = [shown(value) for value in given]
     assert all(0 < len(text) <= LONGEST_SHOWN and "\n" not in text for text in texts)
-
-
-# --- options that SciPy has -----------------------------------------------------------
-
-SCIPY = {
-    "events": (lambda t, y: y[0], "t_eval"),
-    "dense_output": (True, "t_eval"),
-}
-
-
-@pytest.mark.parametrize("option", SCIPY)
-def test_options_of_scipy_that_are_not_here(option):
-    """The message says what takes their place, in place of a list of unlike names."""
-    given, instead = SCIPY[option]
-    with pytest.raises(UnknownOption) as caught:
-        solve(**{option: given})
-    assert (caught.value.given, caught.value.nearest) == (option, None)
-    message = str(caught.value)
-    assert message.startswith(f"`{option}` is not supported. ")
-    assert instead in message
-    assert "Leave it out" in message
-    assert "Known options" not in message
 
 
 # --- constants of the equations -------------------------------------------------------

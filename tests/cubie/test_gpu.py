@@ -73,6 +73,26 @@ def test_more_than_48_kib_of_dynamic_shared_memory_is_granted():
     np.testing.assert_allclose(result.y, local.y, rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("method", ["tsit5", "rk4", "kvaerno5", "bdf"])
+def test_launches_that_end_in_the_middle_of_runs(method, monkeypatch):
+    """What one leaves the next one finds: the same bits after many launches as after one."""
+    options = {**TOLERANCES, "backend": "cuda", "method": method, "fastmath": False}
+    if method == "rk4":
+        options |= {"first_step": 1e-3, "locations": "shared"}
+    monkeypatch.setattr("cubie.backend.device.slices.LAUNCH_SECONDS", 1e-9)
+    results = []
+    for attempts in (2**28, 1):
+        monkeypatch.setattr("cubie.backend.device.slices.FIRST_ATTEMPTS", attempts)
+        solver = Solver(lorenz, time_slices=True, **options)
+        results.append(solver.solve((0, 2), [1, 0, 0], args=(RHO,)))
+    whole, found = results
+    np.testing.assert_array_equal(found.n_steps, whole.n_steps)
+    np.testing.assert_array_equal(found.y, whole.y)
+    usual = Solver(lorenz, **options).solve((0, 2), [1, 0, 0], args=(RHO,))
+    np.testing.assert_array_equal(found.status, usual.status)
+    np.testing.assert_allclose(found.y, usual.y, rtol=1e-6, atol=1e-8)
+
+
 def test_one_bad_run_harms_no_other_on_the_gpu():
     """A run that blows up ends with its own status; the others succeed."""
 

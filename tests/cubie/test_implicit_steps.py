@@ -5,9 +5,10 @@ import pytest
 import scipy.integrate
 
 from cubie import RunStatus, Solver, solve_ivp
+from cubie.algorithms.stage_slots import gathering_slots, stage_slots
 from cubie.errors import InvalidOption, UnknownOption
 from cubie.integrator import ALGORITHMS
-from cubie.tableaus import ERKTableau, all_tableaus, get_tableau
+from cubie.tableaus import DIRKTableau, ERKTableau, all_tableaus, get_tableau
 from tests.oracle.steps import System, take_step
 from tests.oracle.stiff_problems import robertson, van_der_pol
 
@@ -59,6 +60,46 @@ def test_iterative_linear_solvers_take_the_same_step(method):
     assert (direct.n_linear, direct.njev, direct.nlu) == (0, 1, blocks)
     assert iterative.n_linear > 0
     assert (iterative.njev, iterative.nlu) == (0, 0)
+
+
+GATHERING = [
+    name
+    for name in IMPLICIT
+    if isinstance(tableau := get_tableau(name), DIRKTableau)
+    and gathering_slots(tableau, stage_slots(tableau, tableau.predictor), (tableau.b,))
+]
+
+
+@pytest.mark.parametrize("method", GATHERING)
+def test_sums_that_are_gathered_early_have_the_same_bits(method, monkeypatch):
+    """Sums at the end are those of all stages, added in their order; the first stage is kept."""
+
+    def solve():
+        solver = Solver(
+            forced, backend="python", method=method, fastmath=False, rtol=1e-5, atol=1e-7
+        )
+        return solver.solve((0.5, 0.9), START, args=(50.0,))
+
+    gathered, asked = solve(), []
+    monkeypatch.setattr(
+        "cubie.algorithms.dirk.gathering_slots", lambda *arguments: asked.append(method) or ()
+    )
+    at_the_end = solve()
+    assert asked
+    assert gathered.t.size > 3
+    np.testing.assert_array_equal(gathered.y, at_the_end.y)
+    np.testing.assert_array_equal(gathered.t, at_the_end.t)
+
+
+def test_a_slot_that_is_still_read_takes_no_sum():
+    """Those of a first stage that the next step begins with, and of the last stage, are left."""
+    for name in GATHERING:
+        tableau = get_tableau(name)
+        slots = stage_slots(tableau, tableau.predictor)
+        found = gathering_slots(tableau, slots, (tableau.b, tableau.error_weights))
+        assert len(set(found)) in (0, 2)
+        assert slots[-1] not in found
+        assert not tableau.fsal or slots[0] not in found
 
 
 def reference(fun, t_end, y0, args=()):

@@ -15,6 +15,7 @@ from cubie.tableaus.bootstrapped import bootstrap
 from cubie.tableaus.catalogue import all_methods
 from cubie.tableaus.continuous import continuous_extension
 from cubie.tableaus.kinds import DIRKTableau, FIRKTableau
+from cubie.tableaus.nested import from_slopes_at_ends, leja_points, nested, slopes_of
 
 METHODS = all_tableaus()
 EVERY = all_methods()  # those that are not made of stages, too
@@ -57,7 +58,19 @@ def test_the_error_inside_a_step_has_the_order_that_is_stated(method):
     assert math.log2(errors[0] / errors[1]) > order + 1 - 0.35
 
 
-@pytest.mark.parametrize("method", [name for name in EVERY if EVERY[name].has_error_estimate])
+def _one_of_each_family():
+    """Yield adaptive methods: one or two of each family; the others if asked for.
+
+    Those with the largest coefficients, and with stages that are added.
+    """
+    chosen = {"tsit5", "cash_karp54", "vern7", "dop853", "rodas5p", "kvaerno5", "radau_iia_9"}
+    chosen |= {"dormand_prince54", "bdf", "auto"}
+    for name, method in EVERY.items():
+        if method.has_error_estimate:
+            yield pytest.param(name, marks=[] if name in chosen else [pytest.mark.every_config])
+
+
+@pytest.mark.parametrize("method", list(_one_of_each_family()))
 def test_inside_steps_the_error_is_that_of_the_steps(method):
     """Points inside are not much worse than those that steps lead to, at any tolerance."""
     for tolerance in (1e-4, 1e-8) if EVERY[method].error_order > 2 else (1e-3, 1e-5):
@@ -69,6 +82,34 @@ def test_inside_steps_the_error_is_that_of_the_steps(method):
         # That of Dormand & Prince, which SciPy has too, is far off where its steps are very good.
         factor = 40 if method == "dormand_prince54" else 8
         assert np.abs(inside.y - turned(times)).max() < factor * of_steps + 2 * tolerance
+
+
+@pytest.mark.parametrize("method", list(_one_of_each_family()))
+def test_inside_steps_float32_is_as_good_as_at_their_ends(method):
+    """Near what it resolves, too: no coefficients so large that they lose digits to each other."""
+    tolerance, start = (3e-6 if EVERY[method].error_order > 2 else 3e-5), turned(0.0)
+    given = {"rtol": tolerance, "atol": tolerance, "dtype": "float32", "max_steps": 10**6}
+    solver = Solver(turning, method=method, **given)
+    times = np.linspace(0.0, 6.0, 301)
+    steps, inside = solver.solve((0.0, 6.0), start), solver.solve((0.0, 6.0), start, times)
+    of_steps = np.abs(steps.y - turned(steps.t)).max()
+    # Dormand & Prince's is as far off in float64.
+    factor = 16 if method == "dormand_prince54" else 4
+    assert np.abs(inside.y - turned(times)).max() < factor * of_steps + tolerance
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_coefficients_inside_a_step_do_not_cancel(name):
+    """The parts of a sum are hardly larger than the weights of the stages, whatever the method."""
+    rows = METHODS[name].dense.interpolant.weights
+    theta = np.linspace(0.0, 1.0, 301)
+    centres = leja_points(len(rows[0]))
+    basis = [np.prod([theta - x for x in centres[: k + 1]], axis=0) for k in range(len(centres))]
+    made = np.array([nested(row) for row in rows])
+    weights = np.array([[*METHODS[name].dense.interpolant.values_at(x)] for x in theta]).T
+    np.testing.assert_allclose(made @ basis, weights, atol=1e-11 * np.abs(rows).max())
+    parts = np.einsum("sk,kt->t", np.abs(made), np.abs(basis))
+    assert parts.max() < 2.5 * np.abs(weights).sum(axis=0).max()
 
 
 @pytest.mark.parametrize("name", BOOTSTRAPPED)
@@ -119,11 +160,42 @@ def test_methods_without_a_good_solution_inside_land():
         assert found.n_steps == (11 if method in lands else 10)
 
 
+def test_two_coefficients_follow_from_the_slopes_at_the_ends():
+    """For methods whose first and last stages are these slopes; of any degree from three on."""
+    from_slopes = []
+    for name, method in METHODS.items():
+        weights = np.array(method.dense.interpolant.weights)
+        slopes = slopes_of(weights)
+        if slopes is None:
+            continue
+        from_slopes.append(name)
+        summed = np.array([nested(row) for row in weights]).T
+        start, end = np.array(slopes.start), np.array(slopes.end)
+        made = summed.copy()
+        made[2] = start + end - 2.0 * made[0] + np.array(slopes.third) @ made[3:]
+        made[1] = made[0] - start + np.array(slopes.second) @ made[2:]
+        np.testing.assert_allclose(made, summed, atol=1e-12)
+    assert from_slopes == ["bogacki_shampine32", "dormand_prince54", "tsit5"]
+    for degree in range(3, 10):  # one stage, and powers that are anything
+        powers = np.cos(np.arange(degree))
+        second, third = from_slopes_at_ends(degree)
+        c, end = np.array(nested(powers)), powers @ np.arange(1, degree + 1)
+        assert powers[0] + end - 2.0 * c[0] + third @ c[3:] == pytest.approx(c[2], abs=1e-12)
+        assert c[0] - powers[0] + second @ c[2:] == pytest.approx(c[1], abs=1e-12)
+
+
 # ---- steps do not depend on the points ---------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
-@pytest.mark.parametrize("method", EVERY)
+def _methods_and_dtypes():
+    """Yield every method with one dtype, in turn; with the other if asked for."""
+    for number, name in enumerate(EVERY):
+        for k, dtype in enumerate(("float64", "float32")):
+            marks = [] if number % 2 == k else [pytest.mark.every_config]
+            yield pytest.param(name, dtype, marks=marks)
+
+
+@pytest.mark.parametrize(("method", "dtype"), list(_methods_and_dtypes()))
 def test_steps_and_the_end_do_not_depend_on_the_times(method, dtype):
     """Two times or seven hundred: the same steps, and the same bits at the end."""
     start, k = turned(0.0), np.linspace(0.5, 2.0, 5)
@@ -149,6 +221,30 @@ def test_a_point_has_the_same_bits_among_others():
     all_of_them = solver.solve((0.0, 3.0), turned(0.0), times)
     few = solver.solve((0.0, 3.0), turned(0.0), times[[3, 4, 50, 99]])
     np.testing.assert_array_equal(few.y, all_of_them.y[:, [3, 4, 50, 99]])
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float32", pytest.param("float64", marks=pytest.mark.every_config)]
+)
+def test_points_of_a_run_together_are_those_one_by_one(dtype):
+    """To the bit, however few or many: with an observable points are taken one by one."""
+    rates, own = np.linspace(0.5, 2.0, 19), np.linspace(0.0, 1e-3, 19)[:, None]
+
+    def growing(t, y, k):
+        return [k * y[1], -k * y[0] * (1.0 + 0.1 * y[1] * y[1])]
+
+    options = {"dtype": dtype, "fastmath": False, "rtol": 1e-4, "lanes": 8}
+    together = Solver(growing, **options)
+    alone = Solver(growing, **options, observables=lambda t, y, k: {"sum": y[0] + y[1]})
+    # Fewer than are read off together, some at the end, many in each step; and rows of their own.
+    for times in ([1.0, 2.9], [0.0, 0.1, 0.2, 0.3, 3.0], np.linspace(0.0, 3.0, 700)):
+        for given in (np.array(times), np.array(times) * (1.0 - own)):
+            read, others = (
+                solver.solve((0.0, 3.0), [0.0, 1.0], given, args=(rates,))
+                for solver in (together, alone)
+            )
+            np.testing.assert_array_equal(read.y, others.y)
+            assert np.isfinite(read.y).all()
 
 
 def test_exact_times_are_those_that_steps_land_on():
@@ -248,3 +344,13 @@ def test_idle_memory_is_bounded_and_can_be_given_up(monkeypatch):
     assert smaller.nbytes == 1 << 20
     recycling.give_up()
     assert recycling.idle_bytes() == 0
+
+
+def test_a_plan_is_that_of_a_solve_with_times():
+    """Which buffers there are depends on whether points are read off steps."""
+    solver = Solver(turning)
+    prepared = solver.prepare(turned(0.0), t_eval=True)
+    assert "loop.polynomial" in {buffer.name for buffer in prepared.problem.buffers}
+    solver.solve((0.0, 1.0), turned(0.0), [0.5, 1.0])
+    assert solver.plan.placements == prepared.placements
+    assert solver.prepare(turned(0.0)).placements != prepared.placements

@@ -21,6 +21,7 @@ from cubie import (
 )
 from cubie.backend.device import exchange
 from cubie.backend.device.driver import Fault
+from cubie.backend.device.sizing import RUNS_OF_SCHEDULERS
 from cubie.backend.device.transfers import Segment, pieces_of
 from tests.cubie.pretended import MIB, OnPretended, PretendedPython, pretend
 
@@ -220,6 +221,14 @@ def test_launches_are_short_where_a_display_waits(monkeypatch, on_host):
     assert result.kernel_seconds == pytest.approx(1.0)
 
 
+def test_launches_of_few_runs_are_not_divided_in_vain(monkeypatch, on_host):
+    """A run that takes long by itself takes as long with others beside it."""
+    driver = pretend(monkeypatch, has_watchdog=True, threads_per_multiprocessor=256)
+    driver.seconds_of_launch = lambda n_runs: 1.0
+    same(Solver(lorenz, **F64).solve(SPAN, Y0, args=(RHO,)), on_host["final"])
+    assert min(driver.launched[:-1]) == driver.facts.multiprocessors * RUNS_OF_SCHEDULERS
+
+
 def test_pieces_hold_every_byte_once():
     """Whatever the shapes: rows, parts of rows, and small arrays together."""
     rng = np.random.default_rng(0)
@@ -282,7 +291,11 @@ def test_too_little_memory_for_a_single_run_is_told(monkeypatch):
 @pytest.mark.parametrize(
     ("fault", "error", "told"),
     [
-        (Fault.TIMEOUT, LaunchTimedOut, "watchdog ended a launch.*divide `t_span`.*another one"),
+        (
+            Fault.TIMEOUT,
+            LaunchTimedOut,
+            "watchdog ended.*`time_slices=True`.*`t_span`.*another one",
+        ),
         (Fault.LOST, DeviceLost, "pretended was lost while it solved.*start another one"),
         (Fault.TOO_LARGE, LaunchTooLarge, "64 runs .* cannot be launched.*smaller block_size"),
         (Fault.OTHER, CubieError, "reports PRETENDED_OTHER"),

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numba.core import compiler_lock, registry, types
 
-from cubie import Solver
+from cubie import Event, Solver
 from cubie.backend.cpu import compiler, device_function, lowered
 from cubie.backend.cpu.device_function import Compilation, DeviceFunction
 
@@ -127,6 +127,25 @@ def test_callees_are_those_of_the_function_at_hand(nothing_known):
         assert [text_of(calling(*pair)) for pair in pairs] == anew
 
 
+@pytest.mark.parametrize("order", [1, -1])
+def test_one_function_made_twice_is_one_callee(nothing_known, order):
+    """It has one name in compiled code: where a like caller calls two, each is called.
+
+    Optional parts do nothing by one function, in several places.
+    """
+    again = DeviceFunction(NEXT.function, inline=True)
+    as_written = DeviceFunction(NEXT.function, inline=True, faithful=frozenset())
+    pairs = [(NEXT, again), (NEXT, OTHER), (OTHER, NEXT), (NEXT, as_written)][::order]
+    anew = []
+    for pair in pairs:
+        nothing_known.clear()
+        anew.append(text_of(calling(*pair)))
+    nothing_known.clear()
+    for _ in range(2):
+        assert [text_of(calling(*pair)) for pair in pairs] == anew
+    assert looks(calling(NEXT, again)).key == looks(calling(OTHER, OTHER)).key
+
+
 def test_functions_alike_in_one_kernel_stay_apart(nothing_known):
     """Two that share code and constants, and call each other's callees the other way round."""
     one = DeviceFunction(calling(DOUBLE, NEXT), inline=True)
@@ -199,3 +218,69 @@ def test_a_kernel_of_functions_linked_again_is_the_same_to_the_bit(
             assert len(nothing_known) - n_known < n_known // 5
     assert sections(codes[1]) == sections(codes[2])
     assert len(sections(codes[0])) > 0
+
+
+def falls(t, y, k):
+    return y[0] - 0.5
+
+
+def is_due(t, y, k):
+    return t - 0.5 * k
+
+
+BREAKS = {"breakpoints": np.array([[0.3], [0.6]])}
+TELLS, ENDS = Event(falls), Event(falls, terminal=True)
+CHANGES = Event(is_due, apply=lambda t, y, k: [y[0] + 1.0, y[1]])
+# What is optional in a run does nothing by functions that other optional parts do nothing by.
+FEATURES = {
+    "final": {},
+    "times": {"t_eval": [0.2, 0.7]},
+    "steps": {"save": "steps"},
+    "exact": {"t_eval": [0.2, 0.7], "t_eval_exact": True},
+    "breaks": BREAKS,
+    "tells": {"events": TELLS},
+    "ends": {"events": ENDS},
+    "ends, breaks": {"events": ENDS, **BREAKS},
+    "changes": {"events": [CHANGES, ENDS]},
+    "changes, breaks": {"events": [CHANGES, ENDS], **BREAKS},
+    "condition": {"events": Event(falls, on="accept")},
+    "summaries": {"summaries": {"y0": ["max", "mean"]}},
+    "dense": {"dense_output": True},
+    "spans": {"span": (np.zeros(2), np.array([1.0, 2.0]))},
+    "tolerances": {"rtol": np.array([[1e-3], [1e-4]])},
+}
+
+
+def code_of(features, monkeypatch, tmp_path):
+    """Return the object code of the kernels of features, compiled in this order."""
+    codes = {}
+    compile_kernel = compiler.CPUCompiler.compile_kernel
+    for number, name in enumerate(features):
+        kept = []
+
+        def compiled(self, loop, memory, kept=kept):
+            kept.append(compile_kernel(self, loop, memory))
+            return kept[-1]
+
+        monkeypatch.setattr(compiler.CPUCompiler, "compile_kernel", compiled)
+        monkeypatch.setenv("CUBIE_CACHE_DIR", str(tmp_path / str(number)))
+        options = dict(FEATURES[name])
+        span, times = options.pop("span", (0.0, 1.0)), options.pop("t_eval", None)
+        solver = Solver(decay, backend="cpu", lanes=2, **options)
+        solver.solve(span, [1.0, 0.0], times, args=(np.array([1.0, 2.0]),))
+        codes[name] = [sections(code) for code in kept]
+    monkeypatch.setattr(compiler.CPUCompiler, "compile_kernel", compile_kernel)
+    return codes
+
+
+def test_a_kernel_is_the_same_whatever_was_compiled_before(monkeypatch, nothing_known, tmp_path):
+    """Of every optional part of a run, after those of all the others, in either order."""
+    anew = {}
+    for name in FEATURES:
+        nothing_known.clear()
+        anew |= code_of([name], monkeypatch, tmp_path / "anew" / name)
+        assert len(anew[name]) == 1
+    for way, names in (("forth", [*FEATURES]), ("back", [*FEATURES][::-1])):
+        nothing_known.clear()
+        after = code_of(names, monkeypatch, tmp_path / way)
+        assert [name for name in names if after[name] != anew[name]] == []

@@ -51,6 +51,8 @@ def configurations():
                 if solver != "lu"
                 for preconditioner in PRECONDITIONERS
             ]
+            if not isinstance(tableau, (RosenbrockTableau, SwitchingMethod)):
+                linear.append({"linear_solver": "lu", "jacobian_reuse": True})
         axes = itertools.product(
             controllers, linear, ("float64", "float32"), (1, 2, 8, 16, None), (False, True),
             ("final", "times", "exact times", "steps"),
@@ -81,6 +83,7 @@ def met_by(configuration):
     own = {("lanes", alone), ("steps", given), ("chosen in a group", not (alone or given))}
     if "linear_solver" in configuration:
         own.add(("factors", configuration["linear_solver"] == "lu"))
+        own.add(("kept", configuration.get("jacobian_reuse", False)))
     return choices | {(family, *each) for each in own | {("dtype", configuration["dtype"])}}
 
 

@@ -102,6 +102,27 @@ def test_a_quiet_run_takes_no_steps_for_a_neighbour():
     assert result.n_steps[0] < 9 < result.n_steps[1]
 
 
+@pytest.mark.parametrize("order", [[0, 1], [1, 0]])
+def test_a_run_ends_where_it_ends_after_a_shorter_one(order):
+    """Steps of one size, counted: the count of a run is not that of the one before in its lane."""
+    rows = np.array([[5.0] * 6, [0.11, 0.22, 0.33, 0.44, 0.55, 0.66]])[order]
+    solver = Solver(lambda t, y: [1.0], method="euler", first_step=0.1, backend="cpu", lanes=1)
+    result = solver.solve((0.0, 1.0), np.zeros((2, 1)), breakpoints=rows)
+    np.testing.assert_allclose(result.y[:, 0, -1], 1.0)
+    assert result.n_steps.tolist() == np.array([10, 16])[order].tolist()
+
+
+def test_breakpoints_of_another_number_of_runs_are_refused_again():
+    """A solver that solved as many runs as there are rows looks at others as at the first ones."""
+    solver = Solver(
+        lambda t, y: [1.0], method="tsit5", backend="python", breakpoints=[[0.3], [0.6]]
+    )
+    for _ in range(2):
+        assert solver.solve((0.0, 1.0), np.zeros((2, 1))).success.all()
+        with pytest.raises(InvalidProblem, match="there are 4 runs"):
+            solver.solve((0.0, 1.0), np.zeros((4, 1)))
+
+
 @pytest.mark.parametrize("save", ["final", "steps", "times"])
 def test_attempts_of_a_run_are_its_own(save):
     """A run that uses all its steps up makes as many as alone, whoever has more breaks."""

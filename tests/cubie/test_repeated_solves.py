@@ -1,14 +1,15 @@
 """A solver that is used again finds what it prepared before, and nothing that no longer holds."""
 
 import pickle
+from types import MappingProxyType
 
 import numpy as np
 import pytest
 
-from cubie import InvalidOption, InvalidProblem, RunStatus, Solver, solve_ivp
+from cubie import Event, InvalidOption, InvalidProblem, RunStatus, Solver, solve_ivp
 from cubie.backend.cpu.native_team import NativeTeam
 from cubie.backend.cpu.target import CPUKernel
-from cubie.launch.prepared import MAX_STAGED_ELEMENTS
+from cubie.launch.recurring import MAX_STAGED_ELEMENTS
 from cubie.memory import MAX_RECURRING_SHAPES, MAX_REMEMBERED, structure_of
 from cubie.recent import Recent
 from tests.oracle.problems import LORENZ
@@ -33,6 +34,33 @@ def test_numbers_of_a_run_are_never_remembered():
         result = end(solver, rate, t_end)
         np.testing.assert_allclose(result.y[:, 0, -1], np.exp(-rate * t_end), rtol=1e-6)
         assert result.t[-1] == t_end
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(
+    "y0", [[1, 0.5], (2, 3), (1.5, 2.0), [np.float64(0.5), 1], np.array([3, 4]), np.array([[7, 2]])]
+)
+def test_states_written_in_any_way_are_found_again(y0, dtype):
+    """Whole numbers, lists, tuples: the next solve of as many only writes numbers."""
+    solver = Solver(lambda t, y, k: [-k * y[0], y[0]], backend="python", dtype=dtype)
+    one = np.ndim(y0) == 1
+    rates = (2.0,) if one else (np.array([2.0]),)
+    first = solver.solve((0.0, 1.0), y0, args=rates)
+    assert len(solver._setup.recurring) == 1
+    again = solver.solve((0.0, 1.0), y0, args=rates)
+    other = solver.solve((0.0, 1.0), np.array(y0) + 1, args=rates)
+    assert np.array_equal(again.y, first.y)
+    fresh = Solver(lambda t, y, k: [-k * y[0], y[0]], backend="python", dtype=dtype)
+    assert np.array_equal(other.y, fresh.solve((0.0, 1.0), np.array(y0) + 1.0, args=rates).y)
+
+
+def test_whole_numbers_beyond_all_floats_are_refused_each_time():
+    """A solver that knows such shapes says the same as a new one."""
+    solver = Solver(decay, backend="python")
+    solver.solve((0.0, 1.0), [1], args=(2.0,))
+    for y0 in ([10**400], (10**400,)):
+        with pytest.raises(InvalidProblem, match="an int of 1329 bits"):
+            solver.solve((0.0, 1.0), y0, args=(2.0,))
 
 
 def test_a_change_of_settings_takes_effect_at_once():
@@ -226,7 +254,7 @@ def test_arrays_kept_for_the_next_solve_are_bounded(monkeypatch):
     assert 1 < len(held) < 10
     assert sum(held) <= 100_000
     n_recurring = len(solver._setup.recurring)
-    monkeypatch.setattr("cubie.launch.prepared.MAX_STAGED_ELEMENTS", 100)
+    monkeypatch.setattr("cubie.launch.recurring.MAX_STAGED_ELEMENTS", 100)
     solver.solve((0.0, 0.1), [1.0], np.linspace(0.0, 0.1, 30), args=(1.0,))
     assert len(solver._setup.recurring) == n_recurring
 
@@ -276,6 +304,80 @@ def test_a_call_with_the_same_function_and_options_finds_its_solver(monkeypatch)
         np.e**2, rel=1e-5
     )
     assert made == [fun, fun, other]
+
+
+class Growth:
+    """A model whose right-hand side is a method."""
+
+    def __init__(self, rate):
+        self.rate = rate
+
+    def rhs(self, t, y):
+        return [self.rate * y[0]]
+
+
+def test_a_method_is_that_of_its_object(monkeypatch):
+    """Each access makes it anew; that of another object is another, and the object may change."""
+    made, one, other = solvers_made(monkeypatch), Growth(1.0), Growth(1.0)
+    for model in (one, one, other, one):
+        solve_ivp(model.rhs, (0.0, 1.0), [1.0], backend="python")
+    assert made == [one.rhs, other.rhs]
+    one.rate = -1.0
+    result = solve_ivp(one.rhs, (0.0, 1.0), [1.0], rtol=1e-8, backend="python")
+    assert result.y[0, -1] == pytest.approx(1 / np.e, rel=1e-4)
+
+
+def square(t, y):
+    """What is observed, and where it is three an event."""
+    return y[0] ** 2 - 3.0
+
+
+END = Event(square, terminal=True)
+OPTIONS_AS_WRITTEN = {
+    "atol": lambda: [1e-6, 1e-7],
+    "rtol": lambda: np.full((3, 1), 1e-4),
+    "max_step": lambda: np.full(3, 0.5),
+    "summaries": lambda: {"y0": ["max", "min"]},
+    "locations": lambda: {"state": "local"},
+    "save_states": lambda: (1,),
+    "observables": lambda: {"square": square},
+    "events": lambda: [square, END],
+    "mass_matrix": lambda: np.eye(2),
+    "jac": lambda: [[-1.0, 0.0], [0.0, -1.0]],
+    "breakpoints": lambda: [0.5],
+}
+
+
+def test_options_written_anew_for_each_call_find_the_solver(monkeypatch):
+    """Lists, arrays and mappings count by what they hold; other contents have another solver."""
+    decaying, start = lambda t, y: [-y[0], -y[1]], np.ones((3, 2))
+    made = solvers_made(monkeypatch)
+    for name, written in OPTIONS_AS_WRITTEN.items():
+        for _ in range(3):
+            method = "radau_iia_5" if name in ("mass_matrix", "jac") else "tsit5"
+            solve_ivp(decaying, (0.0, 1.0), start, method, backend="python", **{name: written()})
+        assert len(made) == 1, name
+        made.clear()
+    for atol in ([1e-6, 1e-7], (1e-6, 1e-7), [1e-6, 1e-8], np.array([1e-6, 1e-7]), [1e-6, 1e-7]):
+        solve_ivp(decaying, (0.0, 1.0), start, backend="python", atol=atol)
+    assert len(made) == 4  # the last one is the first
+
+
+def test_a_solver_that_others_find_has_options_of_its_own():
+    """Who changes an array that was an option changes no later solve but with that array."""
+    fun, options = grown(1.0), {"backend": "python", "rtol": 1e-12}
+    n_steps = lambda atol: solve_ivp(fun, (0.0, 1.0), [1.0], atol=atol, **options).n_steps  # noqa: E731
+    mine = np.array([1e-3])
+    coarse = n_steps(mine)
+    mine[0] = 1e-11
+    assert n_steps(mine) > coarse
+    assert n_steps(np.array([1e-3])) == coarse
+    wanted = {"y0": "max"}
+    for kind in ("max", "min"):  # a mapping of another kind is read once by a solver
+        wanted["y0"] = kind
+        view = MappingProxyType(wanted)
+        result = solve_ivp(fun, (0.0, 1.0), np.ones((2, 1)), summaries=view, backend="python")
+        assert list(result.summaries["y0"]) == [kind]
 
 
 def test_what_may_change_in_place_makes_the_solver_anew():

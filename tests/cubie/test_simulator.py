@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cubie import CubieError, Solver
+from cubie import CubieError, Event, Solver
 from tests.oracle.problems import lorenz
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,6 +23,14 @@ RHO = np.linspace(15.0, 35.0, 6)  # a full block and a half
 def observed(t, y, sigma, rho, beta):
     """Return quantities of the Lorenz system."""
     return {"a": rho * y[0] - t, "b": y[1] * y[2]}
+
+
+def to_20(t, y, sigma, rho, beta):
+    """Be zero where a state is 20, after a loop that no trace can follow."""
+    distance = y[2] - 20.0
+    while abs(distance) > 1e3:
+        distance *= 0.5
+    return distance
 
 
 CASES = {
@@ -52,6 +60,13 @@ CASES = {
     "every_step": {"method": "tsit5", "save": "steps"},
     "t_eval": {"method": "tsit5", "locations": "shared", "t_eval": [0.0, 0.1, 0.25]},
     "float32": {"method": "tsit5", "locations": "shared", "dtype": "float32"},
+    "dense_output": {"method": "dop853", "locations": "shared", "dense_output": True},
+    "dense_output_of_bdf": {
+        "method": "bdf",
+        "locations": "shared",
+        "t_eval": [0.1, 0.25],
+        "dense_output": True,
+    },
     "observables": {
         "method": "tsit5",
         "save": "steps",
@@ -67,22 +82,57 @@ CASES = {
         "save_observables": ["b"],
     },
     "refilled": {"method": "tsit5", "locations": "shared", "refill": True},
+    "in_slices": {"method": "tsit5", "locations": "shared", "time_slices": True},
     "observables_alone": {"method": "tsit5", "observables": observed, "save_states": False},
+    "events": {
+        "method": "tsit5",
+        "locations": "shared",
+        "max_events": 200,
+        "events": Event(
+            lambda t, y, sigma, rho, beta: y[2] - 20.0,
+            apply=lambda t, y, sigma, rho, beta: [y[0], y[1], y[2] - 5.0],
+        ),
+    },
+    "untraced_events": {
+        "method": "tsit5",
+        "locations": "shared",
+        "max_events": 200,
+        "events": [to_20, lambda t, y, sigma, rho, beta: y[0]],
+    },
+    "own_spans": {
+        "method": "tsit5",
+        "locations": "shared",
+        "t_span": (np.linspace(-0.5, 0.5, 6), np.full(6, 0.3)),
+        "t_eval": [[0.3, np.nan], [0.0, 0.3], [0.1, 0.2], [0.2, np.nan], [0.3, np.nan], [0.4, 0.3]],
+        "rtol": np.logspace(-2, -6, 6)[:, None],
+        "refill": True,
+    },
+    "own_steps": {
+        "method": "rk4",
+        "t_span": (0.0, np.array([0.1, -0.1, 0.0, 0.2, 0.3, -0.05])),
+        "first_step": np.linspace(0.01, 0.03, 6),
+    },
 }
 OUTPUTS = ("y", "n_steps", "n_rejected", "nfev", "status")
-POINTS = ("y", "a", "b")  # states, and what is observed
+# States, what is observed, when events happened, and the solution in between.
+POINTS = ("y", "a", "b", "events", "sol")
+LOOKED_AT = np.linspace(0.0, 0.5, 9)
 
 
 def solve(backend, case, **more):
     """Solve a small sweep of the Lorenz system as one of `CASES` says."""
     options = {"rtol": 1e-4, "atol": 1e-4, "block_size": BLOCK_SIZE, **CASES[case], **more}
-    solver = Solver(lorenz, backend=backend)
-    return solver.solve((0.0, 0.5), [1.0, 0.0, 0.0], args=(10.0, RHO, 8.0 / 3.0), **options)
+    if backend == "python":
+        options.pop("time_slices", None)  # nobody ends what it does
+    solver, span = Solver(lorenz, backend=backend), options.pop("t_span", (0.0, 0.5))
+    return solver.solve(span, [1.0, 0.0, 0.0], args=(10.0, RHO, 8.0 / 3.0), **options)
 
 
 def outputs_of(result):
     """Return what there is of a result, observables among it."""
     outputs = {name: getattr(result, name) for name in OUTPUTS} | dict(result.observables)
+    outputs["sol"] = None if result.sol is None else result.sol(LOOKED_AT)
+    outputs["events"] = None if result.t_events is None else result.t_events[0]
     return {name: np.asarray(value) for name, value in outputs.items() if value is not None}
 
 
@@ -125,6 +175,7 @@ def simulated(tmp_path_factory):
         return dict(arrays)
 
 
+@pytest.mark.filterwarnings("ignore::cubie.UntracedWarning")
 @pytest.mark.parametrize("case", CASES)
 def test_the_simulator_agrees_with_the_interpreter(simulated, case):
     """Grid, blocks, shared memory and poison of the simulator give the interpreter's numbers."""

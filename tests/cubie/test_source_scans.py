@@ -236,7 +236,9 @@ ALLOCATING = {
     "backend/interpreted/python.py": "allocators of the interpreted targets",
     "backend/interpreted/simulator.py": "shared memory and arena of a simulated block",
     "backend/foreign.py": "arrays that a user's own function gets as arguments",
+    "backend/lanes/pieces.py": "what one piece of a long function hands to another, no buffer",
     "backend/cuda/loops.py": "the counter of a loop, no array",
+    "backend/cuda/slices.py": "a number of a thread's queue, no array",
     "backend/cuda/warps.py": "two numbers of a thread's queue, no array",
 }
 ALLOCATION = re.compile(r"(^|\.)(alloca|alloca_once|alloca_once_value)$|(local|shared)\.array$")

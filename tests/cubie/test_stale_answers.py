@@ -36,10 +36,10 @@ def rate_of(result):
 @pytest.fixture
 def traced(monkeypatch):
     """Count how often a function was traced, whatever the cache on disk holds."""
-    from cubie.systems.from_function import _Request
+    from cubie.systems.from_function import Request
 
-    calls, system = [], _Request.system
-    monkeypatch.setattr(_Request, "system", lambda self: (calls.append(1), system(self))[1])
+    calls, system = [], Request.system
+    monkeypatch.setattr(Request, "system", lambda self: (calls.append(1), system(self))[1])
     return calls
 
 
@@ -68,7 +68,7 @@ def test_a_change_is_noticed(name, traced):
 
 IN_ANOTHER_PROCESS = """
 import json, sys, warnings
-from cubie.systems.from_function import _Request
+from cubie.systems.from_function import Request
 from cubie import solve_ivp
 from tests.cubie.changeable import PLACES
 from tests.cubie.test_stale_answers import OPTIONS, rate_of
@@ -77,10 +77,10 @@ k, found = float(sys.argv[1]), {}
 for name, make in PLACES.items():
     place = make(k)
     fresh = []
-    original = _Request._fresh
-    _Request._fresh = lambda self: (fresh.append(1), original(self))[1]
+    original = Request._fresh
+    Request._fresh = lambda self: (fresh.append(1), original(self))[1]
     result = solve_ivp(place.fun, (0.0, 1.0), [1.0], args=place.args(), **OPTIONS)
-    _Request._fresh = original
+    Request._fresh = original
     found[name] = rate_of(result), len(fresh)
 print(json.dumps(found))
 """

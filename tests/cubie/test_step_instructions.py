@@ -8,6 +8,7 @@ from benchmarks.resources import right_hand_side
 
 from cubie import Solver
 from cubie.errors import CubieError
+from cubie.launch.step_code import step_code
 from tests.cubie import ptx
 from tests.cubie.test_cuda_compile import same_toolkit
 
@@ -35,7 +36,9 @@ def robertson(t, y, rate):
     return [fast - slow, slow - fast - faster, faster]
 
 
-def resources_of(method: str, states: int, dtype: str, adaptive: bool, **options):
+def resources_of(
+    method: str, states: int, dtype: str, adaptive: bool, lines: bool = False, **options
+):
     """Compile runs that keep their ends, everything local."""
     fun, args = right_hand_side(states)
     if method != "tsit5":
@@ -44,7 +47,7 @@ def resources_of(method: str, states: int, dtype: str, adaptive: bool, **options
         options |= {"step_controller": "fixed", "first_step": 1e-3}
     solver = Solver(fun, backend="cuda", method=method, locations="local", save="final", **options)
     solver.prepare(np.ones(states, dtype), args, dtype=dtype)
-    return solver.kernel.resources((9, 0))
+    return solver.kernel.resources((9, 0), lines)
 
 
 def step_of(cubin: bytes) -> list[str]:
@@ -65,6 +68,25 @@ def test_a_step_takes_no_more_instructions_than_once_measured(case):
     assert (found.stack_bytes, found.spill_store_bytes) == (0, 0)
     assert not any("CALL" in instruction for instruction in step)
     assert "alloca" not in re.sub(r"_Z\w+", "", found.ptx)  # but of names: frames are of one size
+
+
+# Of implicit methods, whose iterations are loops of their own: instructions of a step with two
+# iterations a stage, and registers.
+MOST_IMPLICIT = {
+    ("kvaerno5", 3, "float32", True): (1345, 72),
+    ("kvaerno5", 3, "float64", True): (2905, 128),
+    ("radau_iia_5", 3, "float32", True): (830, 72),
+}
+
+
+@pytest.mark.parametrize("case", MOST_IMPLICIT, ids=str)
+def test_an_implicit_step_takes_no_more_than_once_measured(case):
+    """What is done after the loop over steps, or rarely in it, takes no registers in it."""
+    instructions, registers = MOST_IMPLICIT[case]
+    found = resources_of(*case, lines=True)
+    assert step_code(found.cubin, 2).accepted.total <= instructions
+    assert found.registers <= registers
+    assert (found.stack_bytes, found.spill_store_bytes) == (0, 0)
 
 
 def test_a_limit_of_registers_is_kept():

@@ -17,14 +17,24 @@ from cubie.integrator import RunSettings, SingleIntegratorRun
 from cubie.launch import step_code as step_code_module
 from cubie.launch import verdicts
 from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
-from cubie.launch.step_code import ACCEPTED, ALGORITHM, LOOPS, RARE, step_code
+from cubie.launch.step_code import (
+    ACCEPTED,
+    ALGORITHM,
+    ATTEMPTS,
+    COUNTS_STEPS,
+    FREE_STEPS,
+    RARE,
+    step_code,
+)
 from cubie.launch.verdicts import Unverified, UnverifiedPlan
 from cubie.systems import trace
 from cubie.tableaus import get_tableau
 from cubie_planner import Location
 from cubie_planner.assembler import disassembly
-from cubie_planner.assembler.disassembly import find_nvdisasm
+from cubie_planner.assembler.classes import Kind
+from cubie_planner.assembler.disassembly import UnreadableCode, find_nvdisasm
 from cubie_planner.assembler.executed import MachineCode
+from cubie_planner.assembler.sources import Marks
 from cubie_planner.checked import Verdict
 
 needs_nvdisasm = pytest.mark.skipif(find_nvdisasm() is None, reason="needs nvdisasm")
@@ -79,6 +89,27 @@ def test_a_step_executes_at_least_what_its_formulas_ask_for(adaptive):
 
 
 @needs_nvdisasm
+def test_steps_that_are_unrolled_are_counted_one_by_one():
+    """A round of a small method's loop is several steps: each is its formulas and little else."""
+    spec = Spec("euler", 3, False, "float32", HOPPER)
+    step = step_code(resources(spec).cubin)
+    least = least_instructions("euler", lorenz, 3, False)
+    assert step.steps_per_round > 1
+    assert step.accepted.kinds[Kind.FP32] == least
+    assert least < step.accepted.total < least + 1.5
+
+
+@needs_nvdisasm
+def test_steps_that_nothing_counts_are_an_error(monkeypatch):
+    """How many there are in a round is never guessed; the plan is then said to be unverified."""
+    no_counter = Marks(("run/free_steps.py:nothing",))
+    monkeypatch.setattr(step_code_module, "COUNTS_STEPS", no_counter)
+    spec = Spec("euler", 3, False, "float32", HOPPER)
+    with pytest.raises(UnreadableCode, match=r"How many steps a round .* cannot be told"):
+        step_code(resources(spec).cubin)
+
+
+@needs_nvdisasm
 def test_newton_iterations_are_counted_apart():
     """One more iteration in each stage costs what a round of the stages' loops executes."""
     cubin = resources(Spec("kvaerno5", 3, True, "float32", HOPPER)).cubin
@@ -94,7 +125,8 @@ def test_newton_iterations_are_counted_apart():
 def test_marked_functions_exist():
     """Files and functions that tell a step's instructions apart are those of the sources."""
     root = step_code_module.__file__.rpartition("/launch/")[0]
-    for pattern in {*ALGORITHM, *RARE, *ACCEPTED, *(p for marks in LOOPS for p in marks.patterns)}:
+    loops = (ATTEMPTS, COUNTS_STEPS, FREE_STEPS)
+    for pattern in {*ALGORITHM, *RARE, *ACCEPTED, *(p for marks in loops for p in marks.patterns)}:
         file, _, function = pattern.partition(":")
         path = f"{root}/{file}"
         if file.endswith("/"):
@@ -193,6 +225,17 @@ def test_an_unverified_plan_says_so(with_a_stack_and_no_disassembler):
     assert isinstance(found.verdict, Unverified)
     modelled = kernel(evolve(AUTO, verify=False)).plan.placements
     assert found.plan.placements == modelled
+
+
+def test_code_that_is_not_understood_leaves_a_plan_unverified(monkeypatch):
+    """A solve goes on with the model's plan, and the reason is told."""
+
+    def refuse(*arguments, **options):
+        raise UnreadableCode("A loop of no known form.", "kernel")
+
+    monkeypatch.setattr(verdicts, "checked_plan", refuse)
+    with pytest.warns(UnverifiedPlan, match="A loop of no known form"):
+        assert isinstance(kernel(evolve(AUTO, effort=11)).verdict, Unverified)
 
 
 def test_what_was_not_verified_is_not_kept(with_a_stack_and_no_disassembler):

@@ -95,8 +95,8 @@ class Outcome:
     won : bool
     dynamic : tuple of str
         Buffers indexed by a run-time stage number, which no compiler promotes.
-    stack_bytes : int or None
-        The per-thread local footprint, where the row gives one.
+    stack_bytes : (int, int) or None
+        Between which the per-thread local footprint is, where the row gives one.
     """
 
     row: str
@@ -105,7 +105,7 @@ class Outcome:
     moved_bytes: int
     won: bool
     dynamic: tuple[str, ...] = ()
-    stack_bytes: int | None = None
+    stack_bytes: tuple[int, int] | None = None
 
 
 STATES = ("state", "proposed")
@@ -113,9 +113,12 @@ STAGES = tuple(f"k{j}" for j in range(7))
 EVERYTHING = tuple(b.name for b in explicit(1))
 
 PUBLISHED = [
-    # The footprint rows give no group; `state` is the one the same project moves later.
-    Outcome("local footprint 3.9 KiB: won", explicit(73), ("state",), 292, True, (), 3994),
-    Outcome("local footprint 3.3 KiB: lost", explicit(61), ("state",), 244, False, (), 3379),
+    # The footprint rows give no group; `state` is the one the same project moves later. Of kernels
+    # of this kind none has a stack of 3.9 KiB: above 3.5 KiB whole arrays lie there, and it has 6.
+    Outcome("local footprint 3.9 KiB: won", explicit(114), ("state",), 456, True, (), (3994, 6600)),
+    Outcome(
+        "local footprint 3.3 KiB: lost", explicit(107), ("state",), 428, False, (), (3300, 3500)
+    ),
     Outcome("below 0.5 KiB: all lost (states)", explicit(11), STATES, 88, False),
     Outcome("below 0.5 KiB: all lost (stages)", explicit(11), STAGES, 308, False),
     Outcome("below 0.5 KiB: all lost (one)", explicit(11), ("stage_state",), 44, False),
@@ -125,7 +128,7 @@ PUBLISHED = [
     Outcome("implicit work, 4 KiB: lost", iterated(256, 1024), ("work",), 4096, False),
     Outcome("explicit stages, 448 B: won", explicit(16), STAGES, 448, True, STAGES),
     Outcome("explicit stages, 1.8 KiB: lost", explicit(64), STAGES, 1792, False, STAGES),
-    Outcome("parameters, 512 B: won", explicit(64, 7, 128), ("parameters",), 512, True),
+    Outcome("parameters, 512 B: won", explicit(110, 7, 128), ("parameters",), 512, True),
     Outcome("above 2.5 KiB of shared: lost (2.6)", explicit(60), EVERYTHING, 2640, False),
     Outcome("above 2.5 KiB of shared: lost (3.4)", explicit(80), EVERYTHING, 3520, False),
 ]

@@ -1,6 +1,7 @@
 """Machine code as text: blocks, loops, how often they run, and the usual way through them."""
 
 import pytest
+from attrs import evolve
 
 from cubie_planner.assembler import disassembly
 from cubie_planner.assembler.blocks import flow_of
@@ -206,6 +207,135 @@ def test_trips_of_counted_loops(form):
 def test_trips_are_never_guessed(form):
     """Where a counter depends on data, the trips are not known."""
     assert None in trips(UNCOUNTED[form])
+
+
+# Loops that end where data say: how far the counter goes on in a round.
+UNROLLED = {
+    "two at once": (
+        """
+        .L_0:
+        IADD3 R2, R2, 0x2, RZ
+        FADD R5, R5, R6
+        ISETP.GE.AND P0, PT, R2, R7, PT
+        @!P0 BRA `(.L_0)
+        EXIT
+        """,
+        2,
+    ),
+    "one by one, and by way of another register": (
+        """
+        .L_0:
+        IADD3 R3, R2, 0x1, RZ
+        FADD R5, R5, R6
+        IADD3 R4, R3, 0x2, RZ
+        ISETP.LT.AND P0, PT, R4, R7, PT
+        MOV R2, R4
+        @P0 BRA `(.L_0)
+        EXIT
+        """,
+        3,
+    ),
+    "what is left, downwards, in 64 bits": (
+        """
+        .L_0:
+        UIADD3.64 UR4, UPT, UPT, UR4, -0x4, URZ
+        UISETP.NE.U64.AND UP0, UPT, UR4, URZ, UPT
+        BRA.U UP0, `(.L_0)
+        EXIT
+        """,
+        4,
+    ),
+    "as much on two ways": (
+        """
+        .L_0:
+        @P3 BRA `(.L_1)
+        IADD3 R2, R2, 0x2, RZ
+        BRA `(.L_2)
+        .L_1:
+        IADD3 R2, R2, 0x1, RZ
+        IADD3 R2, R2, 0x1, RZ
+        .L_2:
+        ISETP.NE.AND P0, PT, R2, R7, PT
+        @P0 BRA `(.L_0)
+        EXIT
+        """,
+        2,
+    ),
+    "more on one way": (
+        """
+        .L_0:
+        IADD3 R2, R2, 0x1, RZ
+        @P3 BRA `(.L_1)
+        IADD3 R2, R2, 0x1, RZ
+        .L_1:
+        ISETP.NE.AND P0, PT, R2, R7, PT
+        @P0 BRA `(.L_0)
+        EXIT
+        """,
+        None,
+    ),
+    "only in some rounds": (
+        """
+        .L_0:
+        LDG.E R5, [R8]
+        ISETP.NE.AND P1, PT, R5, RZ, PT
+        @P1 IADD3 R2, R2, 0x1, RZ
+        ISETP.NE.AND P0, PT, R2, R7, PT
+        @P0 BRA `(.L_0)
+        EXIT
+        """,
+        None,
+    ),
+    "nothing": (
+        """
+        .L_0:
+        FADD R5, R5, R6
+        FSETP.GT.AND P0, PT, R5, RZ, PT
+        @P0 BRA `(.L_0)
+        EXIT
+        """,
+        None,
+    ),
+}
+
+
+@pytest.mark.parametrize("form", UNROLLED)
+def test_counters_tell_how_much_was_unrolled_into_a_round(form):
+    """Also where a loop ends is not known; where ways differ, nothing is told."""
+    text, expected = UNROLLED[form]
+    code = machine_code(text)
+    (head,) = code.loops
+    assert code.counted_in_a_round(head) == expected
+
+
+def test_of_an_unrolled_loop_and_what_it_leaves_over_the_first_is_the_loop():
+    """Marked source code counts both; instructions are those of one of the rounds in a round."""
+    text = """
+        .L_more:
+        ## File "/somewhere/count.py", line 1
+        FADD R5, R5, R6
+        IADD3 R2, R2, 0x1, RZ
+        ISETP.NE.AND P0, PT, R2, R3, PT
+        @P0 BRA `(.L_more)
+        .L_most:
+        FADD R5, R5, R6
+        FADD R5, R5, R6
+        IADD3 R2, R2, 0x2, RZ
+        ISETP.LT.AND P0, PT, R2, R7, PT
+        @P0 BRA `(.L_most)
+        ## File "/somewhere/other.py", line 1
+        .L_other:
+        IADD3 R2, R2, 0x8, RZ
+        ISETP.LT.AND P0, PT, R2, R7, PT
+        @P0 BRA `(.L_other)
+        EXIT
+    """
+    code = machine_code(text)
+    head, steps = code.counted_loop(Marks(["count.py"]))
+    found = evolve(code.executed(loop=head), shares=steps)
+    assert steps == 2
+    assert (found.total, found.kinds[Kind.FP32], found.kinds[Kind.BRANCH]) == (2.5, 1, 0.5)
+    assert code.counted_loop(Marks(["nothing.py"])) is None
 
 
 def test_threads_go_on_where_they_met():

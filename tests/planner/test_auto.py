@@ -55,18 +55,18 @@ def test_without_a_target_everything_is_local_and_free():
     assert all(c[LOCAL] == 0 < c[PERSISTENT] < c[SHARED] for c in found.costs.values())
 
 
-@pytest.mark.parametrize("n", [1, 3, 10, 24, 30, 36])
+@pytest.mark.parametrize("n", [1, 3, 10, 24, 30, 36, 60])
 def test_what_fits_in_registers_stays_local(n):
-    """While values x stages stay below 255 everything is in registers, and nothing moves."""
+    """While values x stages stay below 255 nothing moves, nor where few values are spilled."""
     found = objective(problem(explicit(n)))
     assert shared_names(found.recommended) == set()
-    assert "registers" in found.reason
+    assert ("registers" in found.reason) == (n <= 24)
     assert priced(found, found.recommended) == 0
 
 
 def test_hot_buffers_move_when_the_stack_misses_the_caches():
     """A scratch array with most of the accesses is what is worth shared memory."""
-    found = objective(problem(iterated(96, 384), block_size=32))
+    found = objective(problem(iterated(128, 512), block_size=32))
     assert "work" in shared_names(found.recommended)
     assert "proposed" not in shared_names(found.recommended)
     assert found.all_local.total / found.predicted.total > MIN_GAIN
@@ -103,7 +103,7 @@ def test_the_recommendation_obeys_cap_and_limits():
 
 def test_the_greedy_solution_is_close_to_the_best_placement():
     """Over all subsets of small kernels no placement is predicted much better."""
-    for buffers in (iterated(96, 384), explicit(73), explicit(128), explicit(64, 7, 128)):
+    for buffers in (iterated(128, 512), explicit(73), explicit(128), explicit(64, 7, 128)):
         task = problem(buffers, block_size=32)
         names = [b.name for b in buffers][:8]
         best = min(
@@ -117,7 +117,7 @@ def test_the_greedy_solution_is_close_to_the_best_placement():
 
 def test_minimising_the_prices_under_the_cap_is_what_the_greedy_does():
     """The prices make the recommended buffers worth moving, and full relief worth most."""
-    buffers = iterated(96, 384)
+    buffers = iterated(128, 512)
     found = objective(problem(buffers, block_size=32))
     home = places(buffers, ())
     assert priced(found, found.recommended) < priced(found, home)
@@ -127,7 +127,7 @@ def test_minimising_the_prices_under_the_cap_is_what_the_greedy_does():
 
 def test_pins_and_named_places_are_kept():
     """A pin, a named place and the allowed places decide before the model does."""
-    buffers = iterated(96, 384)
+    buffers = iterated(128, 512)
     buffers[0] = evolve(buffers[0], pin="shared")
     buffers[1] = evolve(buffers[1], locations={"local_persistent", "shared"})
     free = objective(problem(buffers, block_size=32))
@@ -139,7 +139,7 @@ def test_pins_and_named_places_are_kept():
 
 def test_views_follow_their_parent():
     """A required view has the place of its parent, and its accesses count for both."""
-    buffers = iterated(96, 384)
+    buffers = iterated(128, 512)
     quiet = Buffer("quiet", 384, "f4", access_weight=0)
     view = Buffer(
         "view", 96, "f4", access_weight=4000, aliases=(Alias("quiet", 0),), alias_required=True
@@ -154,7 +154,7 @@ def test_views_follow_their_parent():
 def test_disabled_and_empty_buffers_attract_nothing():
     """What needs no bytes stays local and costs nothing anywhere local."""
     buffers = [
-        *iterated(96, 384),
+        *iterated(128, 512),
         Buffer("off", 500, "f4", enabled=False, access_weight=1e6),
         Buffer("none", 0, "f4", access_weight=1e6),
     ]
@@ -165,7 +165,7 @@ def test_disabled_and_empty_buffers_attract_nothing():
 
 def test_prices_are_non_negative_integers_within_range():
     """Prices suit an integer solver even for absurd weights."""
-    buffers = [evolve(b, access_weight=b.access_weight * 1e15) for b in iterated(96, 384)]
+    buffers = [evolve(b, access_weight=b.access_weight * 1e15) for b in iterated(128, 512)]
     found = objective(problem(buffers, block_size=32))
     prices = [price for cost in found.costs.values() for price in cost.values()]
     assert all(isinstance(price, int) and price >= 0 for price in prices)
@@ -217,7 +217,7 @@ def test_an_impossible_pin_is_left_to_the_solver():
 
 def test_block_size_search_takes_the_cheapest():
     """No candidate block size is predicted to be cheaper than the chosen one."""
-    task = problem(iterated(96, 384))
+    task = problem(iterated(128, 512))
     size, found = recommend_block_size(task, (32, 64, 128, 256))
     for other in (32, 64, 128, 256):
         sized = evolve(task, limits=evolve(task.limits, block_size=other))
@@ -236,16 +236,16 @@ def test_block_size_search_needs_a_target_and_a_candidate():
 
 def test_no_shared_memory_means_everything_local():
     """With a limit of zero bytes nothing can move."""
-    found = objective(problem(iterated(96, 384), block_size=32, max_shared_bytes=0))
+    found = objective(problem(iterated(128, 512), block_size=32, max_shared_bytes=0))
     assert shared_names(found.recommended) == set()
     assert found.predicted == found.all_local
 
 
 def test_a_gain_within_the_margin_is_not_taken():
     """A predicted gain of less than five per cent leaves everything local."""
-    buffers = explicit(61)
+    buffers = explicit(330)
     named = {b.name: LOCAL for b in buffers if b.name != "state"}
-    task = problem(buffers, block_size=128, policy=named, max_shared_bytes=48 * 1024)
+    task = problem(buffers, block_size=32, policy=named, max_shared_bytes=48 * 1024)
     local, moved = (MODEL.predict(task, places(buffers, m)).total for m in ((), ("state",)))
     assert 1 < local / moved < MIN_GAIN
     assert shared_names(recommend(task)) == set()

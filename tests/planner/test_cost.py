@@ -8,6 +8,7 @@ import random
 import subprocess
 import sys
 from importlib import resources
+from pathlib import Path
 
 import pytest
 from attrs import asdict, evolve
@@ -22,18 +23,18 @@ from cubie_planner.gpu.device import Device, known_devices, occupancy
 from cubie_planner.gpu.footprint import live_words, own_bytes, shared_load
 from cubie_planner.gpu.launch import REGISTER_STEP, register_limit, registers_for_blocks
 from cubie_planner.gpu.objective import MIN_GAIN
+from cubie_planner.gpu.register_fit import CompiledKernel, fit_registers
 from cubie_planner.plans.files import problem_from_dict
 
 MODEL = CostModel.for_capability(ADA)
 DEVICE = Device.for_capability(ADA)
 TABLE = json.loads(resources.files("cubie_planner.gpu").joinpath("cost.json").read_text())
 
-# An 11-array kernel of 7 stages, compiled for sm_90 by another program than the one
-# behind the constants: values per array -> registers, stack bytes.
-INDEPENDENT_TABLE = [(3, 32, 0), (10, 72, 0), (30, 241, 0), (100, 255, 5616)]
-
-REGISTER_ERROR = 0.20
-FRAME_ERROR = 0.20
+FITTED_REGISTERS = (
+    "registers_base", "registers_per_word", "spill_bytes_per_word", "frame_demand", "frame_factor",
+)  # fmt: skip
+# Kernels with everything local, as an assembler reported them: what the constants are fitted to.
+MEASURED = Path(__file__).parents[2] / "benchmarks" / "results" / "registers.json"
 
 
 def kernel(n: int, stages: int = 7) -> Problem:
@@ -86,42 +87,70 @@ def test_live_bytes_equal_a_count_over_points():
 # ------------------------------------------------------------- registers and the stack
 
 
-@pytest.mark.parametrize(("n", "registers", "stack"), INDEPENDENT_TABLE)
-def test_registers_and_stack_of_an_independent_kernel(n, registers, stack):
-    """All-local registers within 20 %, no stack up to 30 values, 20 % of it at 100."""
-    found = all_local(kernel(n))
-    assert found.registers == pytest.approx(registers, rel=REGISTER_ERROR)
-    assert found.stack_bytes == pytest.approx(stack, rel=FRAME_ERROR)
-    assert found.spilled_words == 0 or n == 100
+def measured() -> list[tuple[str, CompiledKernel]]:
+    """Return the kernels behind the constants of registers and stack, each with its method."""
+    return [
+        (
+            row["method"],
+            CompiledKernel(
+                live_words=row["live_words"],
+                local_bytes=row["bytes"],
+                registers=row["placements"]["local"]["registers"],
+                stack_bytes=row["placements"]["local"]["stack"],
+            ),
+        )
+        for row in json.loads(MEASURED.read_text(encoding="utf-8"))["rows"].values()
+    ]
 
 
-def register_rows() -> list[tuple[int, int, int, int]]:
-    """Measured (stages, values, registers, stack bytes) behind the constants."""
-    return [tuple(row[:4]) for row in TABLE["register_measurements"][1:]]
+def test_the_built_in_constants_are_those_that_fit_the_measured_kernels():
+    """They are what the fit gives, to three figures, with the errors that their source tells."""
+    found = fit_registers([kernel for _, kernel in measured()], MODEL)
+    for name in FITTED_REGISTERS:
+        built_in, fitted = getattr(MODEL.constants, name), getattr(found.constants, name)
+        assert built_in == pytest.approx(fitted, rel=0.002), name
+    assert found.register_error < 0.11
+    assert found.worst_register_error < 0.20
+    assert found.stack_error < 0.20
 
 
-@pytest.mark.parametrize(("stages", "n", "registers", "stack"), register_rows())
-def test_registers_of_the_measured_kernels(stages, n, registers, stack):
-    """Registers are within 20 % (or 12 registers) of every measured kernel."""
-    found = all_local(kernel(n, stages))
-    assert found.registers == pytest.approx(registers, rel=REGISTER_ERROR, abs=12)
-    if found.stack_bytes > 1000:
-        assert stack > 1000
-        assert found.stack_bytes == pytest.approx(stack, rel=FRAME_ERROR)
-    else:
-        assert stack <= 1000
-        assert abs(found.stack_bytes - stack) <= 300
+def test_no_method_is_needed_to_predict_its_own_kernels():
+    """The fit to six methods tells the registers of the seventh within a quarter of them."""
+    kernels = measured()
+    for method in {name for name, _ in kernels}:
+        others = fit_registers([kernel for name, kernel in kernels if name != method], MODEL)
+        c = others.constants
+        errors = [
+            abs(c.registers_base + c.registers_per_word * k.live_words - k.registers) / k.registers
+            for name, k in kernels
+            if name == method and not k.stack_bytes and k.registers < 255
+        ]
+        assert errors
+        assert sum(errors) / len(errors) < 0.25, method
+
+
+def test_what_has_no_stack_is_predicted_to_have_little():
+    """Kernels that keep everything in registers are told at most half a KiB of stack."""
+    for method, compiled in measured():
+        demand = MODEL.registers(DEVICE, 64, compiled.live_words)
+        stack = MODEL.constants.spill_bytes_per_word * demand.spilled_words
+        if not compiled.stack_bytes:
+            assert not demand.in_frame, method
+            assert stack < 800, (method, compiled, stack)
 
 
 def test_moving_arrays_relieves_the_stack_in_proportion():
     """What stays local keeps its share of the frame, as measured with two arrays moved."""
-    for n, moved, _, stack, _ in TABLE["moved_measurements"][1:]:
+    rows = TABLE["moved_measurements"][1:]
+    whole = {n: stack for n, moved, _, stack, _ in rows if moved == 0}
+    for n, moved, _, stack, _ in rows:
         if moved != 2:
             continue
         problem = kernel(n)
         found = MODEL.predict(problem, places(list(problem.buffers), ("state", "proposed")))
         assert found.registers == 255
-        assert found.stack_bytes == pytest.approx(stack, rel=0.25, abs=150)
+        predicted = found.stack_bytes / all_local(problem).stack_bytes
+        assert predicted == pytest.approx(stack / whole[n], rel=0.15)
 
 
 def test_large_blocks_leave_fewer_registers():
@@ -156,7 +185,8 @@ def test_published_outcomes(case):
     local = predict(MODEL, case.buffers, (), case.dynamic)
     moved = predict(MODEL, case.buffers, case.moved, case.dynamic)
     if case.stack_bytes is not None:
-        assert local.stack_bytes == pytest.approx(case.stack_bytes, rel=0.02)
+        least, most = case.stack_bytes
+        assert least <= local.stack_bytes <= most
     assert (local.total / moved.total > MIN_GAIN) is case.won, local.total / moved.total
 
 

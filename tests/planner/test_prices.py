@@ -98,7 +98,7 @@ def test_pins_beyond_the_cap_do_not_look_cheap():
 
 def test_prices_are_those_of_the_problem_without_its_pins():
     """A pin takes places away and leaves the prices of the others as they were."""
-    buffers = iterated(96, 384)
+    buffers = iterated(128, 512)
     limits = Limits(48 * 1024, 32, ADA)
     free = plan(Problem(buffers, limits)).prices
     for name, place in (("work", "local"), ("state", "shared")):
@@ -117,7 +117,7 @@ def test_unit_of_the_cost_is_told():
     (line,) = (line for line in report.totals(plain) if line.startswith("cost"))
     assert line == f"cost: 2 (proven), {plain.prices.unit}"
     assert f"Cost counts {plain.prices.unit}." in str(explain(plain))
-    hot = plan(Problem(iterated(96, 384), Limits(None, 32, ADA)))
+    hot = plan(Problem(iterated(128, 512), Limits(None, 32, ADA)))
     assert hot.prices.unit.startswith("units of 0.001 SM cycles per run and step, one more for")
     policy = plan(Problem([Buffer("a", 4, "f4", pin="local")], Limits(), "shared"))
     assert policy.prices.unit == "buffers that are elsewhere than the policy puts them first"

@@ -97,6 +97,27 @@ def test_child_called_twice_lives_twice():
         timeline.point("r.a", "run")
 
 
+def test_a_buffer_may_live_wherever_a_component_is_called():
+    """At whatever depth, and then only: what is between has its bytes."""
+    solver = Component(
+        "solver",
+        ("form", "solve"),
+        (PhasedBuffer("matrix", 1, "f4", phases="solve"),),
+        (Call(leaf("rhs"), "form"),),
+    )
+    root = Component(
+        "root",
+        ("first", "second"),
+        (PhasedBuffer("room", 1, "f4", phases=["*.rhs.run"]),),
+        (Call(leaf("rhs"), "first"), Call(solver, "second")),
+    )
+    found, timeline = lifetimes(root), compose(root)
+    calls = timeline.intervals("root.rhs", "run") + timeline.intervals("root.solver.rhs", "run")
+    assert found["root.room"] == calls
+    assert len(calls) == 2
+    assert not meets(found["root.room"], found["root.solver.matrix"])
+
+
 def test_alias_parents_resolve_by_sibling_or_qualified_name():
     """A parent may be named as a sibling, from the root, or with the root's name."""
     inner = Component(
@@ -127,6 +148,10 @@ def test_alias_parents_resolve_by_sibling_or_qualified_name():
         (
             lambda: Component("a", ("stage",), (PhasedBuffer("x", 1, "f4", phases="stag"),)),
             r"phase 'stag' does not exist \(did you mean 'stage'\?\)",
+        ),
+        (
+            lambda: Component("a", ("p",), (PhasedBuffer("x", 1, "f4", phases="*.rhs.run"),)),
+            r"buffer `x` of `a`: phase '\*.rhs.run' does not exist",
         ),
         (
             lambda: Component("a", ("p", "q", "r"), entries={"e": ("p", "r")}),

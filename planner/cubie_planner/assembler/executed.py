@@ -29,7 +29,7 @@ from cubie_planner.assembler.registers import written
 from cubie_planner.assembler.routes import Repeated, Route, Weight, route
 from cubie_planner.assembler.slow_cases import slow_blocks
 from cubie_planner.assembler.sources import Marks
-from cubie_planner.assembler.trips import Trips, trips_of
+from cubie_planner.assembler.trips import Trips, counters_of, trips_of
 
 
 @frozen
@@ -45,41 +45,56 @@ class Executed:
     may_end_sooner : bool
         Whether a counted loop on the route can also be left by a condition on data: the counts
         are then those of all its rounds.
+    shares : int
+        How many parts of the work, of which one is wanted, the route does: iterations that were
+        unrolled into a round. Instructions are those of one; blocks are those of the route.
     """
 
     blocks: Counter[Block] = field(repr=False)
     repeated: tuple[Repeated, ...] = ()
     may_end_sooner: bool = False
+    shares: int = 1
 
     @cached_property
-    def instructions(self) -> Counter[Instruction]:
+    def instructions(self) -> dict[Instruction, float]:
         """Each instruction with how often it is executed; predicated ones always count."""
         found: Counter[Instruction] = Counter()
         for block, times in self.blocks.items():
             for instruction in block.instructions:
                 if instruction.opcode != "NOP":
                     found[instruction] += times
-        return found
+        return {instruction: self._share(times) for instruction, times in found.items()}
+
+    def _share(self, times: int) -> float:
+        """Return a number of the route as one of a part; whole where it can be."""
+        return times / self.shares if times % self.shares else times // self.shares
 
     @property
-    def total(self) -> int:
-        return sum(self.instructions.values())
+    def total(self) -> float:
+        return _whole(sum(self.instructions.values()))
 
     @cached_property
-    def kinds(self) -> dict[Kind, int]:
+    def kinds(self) -> dict[Kind, float]:
         """Executed instructions by class; classes without any are left out."""
-        found: Counter[Kind] = Counter()
+        found: dict[Kind, float] = dict.fromkeys(Kind, 0)
         for instruction, times in self.instructions.items():
             found[kind_of(instruction)] += times
-        return {kind: found[kind] for kind in Kind if found[kind]}
+        return {kind: _whole(count) for kind, count in found.items() if count}
 
-    def bytes_of(self, kind: Kind) -> int:
+    def bytes_of(self, kind: Kind) -> float:
         """Return the bytes that are loaded and stored by instructions of a class."""
-        return sum(
-            bytes_moved(instruction) * times
-            for instruction, times in self.instructions.items()
-            if kind_of(instruction) is kind
+        return _whole(
+            sum(
+                bytes_moved(instruction) * times
+                for instruction, times in self.instructions.items()
+                if kind_of(instruction) is kind
+            )
         )
+
+
+def _whole(number: float) -> float:
+    """Return a number as an integer where it is one."""
+    return int(number) if number == int(number) else number
 
 
 @frozen(eq=False)
@@ -188,6 +203,37 @@ class MachineCode:
         """Tell whether a loop holds instructions that came from marked source code."""
         return any(self._held(marks).values())
 
+    def counted_loop(self, marks: Marks) -> tuple[int, int] | None:
+        """Return the loop whose rounds marked source code counts, and how many it counts in one.
+
+        That is how often the work of the source is unrolled into a round. Of several loops (what
+        an unrolled one leaves over is done in another) the one that does most in a round. None
+        where no counter is marked, or how far it goes in a round is not the same on all ways.
+        """
+        found = []
+        for head, loop in self.loops.items():
+            if self._count(loop, marks.hold_innermost):
+                steps = self._counted_in_a_round(loop, marks.hold_innermost)
+                if steps is not None:
+                    found.append((steps, self._arithmetic(head), head))
+        if not found:
+            return None
+        steps, _, head = max(found)
+        return head, steps
+
+    def counted_in_a_round(self, head: int) -> int | None:
+        """Return how far the one counter goes on, in a round, that a loop's exits depend on.
+
+        Where the source counts by one, that is how often its work was unrolled. None where there
+        is no such counter, or more than one.
+        """
+        return self._counted_in_a_round(self.loops[head], lambda instruction: True)
+
+    def _counted_in_a_round(self, loop: Loop, counts: Callable[[Instruction], bool]) -> int | None:
+        counters = counters_of(self.flow, loop, self.loops, self._overwritten)
+        gains = {abs(gain) for instruction, gain in counters.items() if counts(instruction)}
+        return gains.pop() if len(gains) == 1 else None
+
     def _held(self, marks: Marks) -> dict[int, int]:
         """Return how many marked instructions each loop holds."""
         for is_held in (marks.hold_innermost, marks.hold):
@@ -237,7 +283,7 @@ class MachineCode:
         through: Marks | None = None,
         aside: Marks | None = None,
         *,
-        loop: Marks | None = None,
+        loop: Marks | int | None = None,
         assumed_trips: int = 1,
     ) -> Executed:
         """Count what one round of the main loop executes on the usual way.
@@ -251,8 +297,8 @@ class MachineCode:
             Source code that the way avoids, also inside of `through`. Without it: stores to
             global memory. Calls of the compiler's own functions for slow cases (a denominator
             that is subnormal, say) are avoided always.
-        loop : Marks, optional
-            Source code that the main loop holds; see `main_loop`.
+        loop : Marks or int, optional
+            Source code that the main loop holds, see `main_loop`; or the head of that loop.
         assumed_trips : int
             How often the head of a loop is passed whose trips depend on data.
 
@@ -266,7 +312,7 @@ class MachineCode:
         else:
             wanted = lambda i: through.hold(i) and not (aside and aside.hold(i))  # noqa: E731
         avoided = is_off_the_path if aside is None else aside.hold
-        head = self.main_loop(loop)
+        head = loop if isinstance(loop, int) else self.main_loop(loop)
 
         def find(flow, loops, trips, around) -> Route:
             weight = _weights(flow, slow_blocks(flow, loops), wanted, avoided)

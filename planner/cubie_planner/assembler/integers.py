@@ -98,8 +98,8 @@ def _value(operand: str, known: Registers) -> Value:
     return value
 
 
-def _wide(operand: str, known: Registers) -> int | None:
-    """Return what a source operand of 64 bits is."""
+def _wide(operand: str, known: Registers) -> Value:
+    """Return what a source operand of 64 bits is; of an offset, what the lower half is."""
     sign, text = (-1, operand[1:]) if operand.startswith("-") else (1, operand)
     text = text.removesuffix(".64")
     if text in ("RZ", "URZ", "SRZ"):
@@ -109,15 +109,17 @@ def _wide(operand: str, known: Registers) -> int | None:
     if not is_register(text):
         return None
     low, high = (known.get(name) for name in halves(text, 2))
+    if isinstance(low, Offset) and sign > 0:
+        return low
     if not isinstance(low, int) or not isinstance(high, int):
         return None
     return sign * (low | high << 32) & (1 << 64) - 1
 
 
-def _split(register: str, value: int | None) -> dict[str, Value]:
+def _split(register: str, value: Value) -> dict[str, Value]:
     low, high = halves(register, 2)
-    if value is None:
-        return {low: None, high: None}
+    if not isinstance(value, int):
+        return {low: value, high: None}
     return {low: value & BITS, high: value >> 32 & BITS}
 
 
@@ -153,10 +155,10 @@ def _signed(value: int) -> int:
 def _add(instruction: Instruction, known: Registers) -> dict[str, Value]:
     result, carries, names = _parts(instruction)
     if _is_wide(instruction):
-        values = [_wide(name, known) for name in names[:3]]
-        return _split(
-            result, sum(v for v in values if v is not None) if None not in values else None
-        )
+        wide: Value = 0
+        for name in [name for name in names if not _names_predicate(name)]:
+            wide = _added(wide, _wide(name, known))
+        return _split(result, wide)
     total: Value = 0
     for name in [name for name in names if not _names_predicate(name)]:
         total = _added(total, _value(name, known))
@@ -261,7 +263,7 @@ def _compared(instruction, comparison: str, names, below: bool | None, known) ->
     compare = _COMPARISONS[comparison]
     if {"U64", "S64"} & set(modifiers):
         low, high = (_wide(name, known) for name in names)
-        if low is None or high is None:
+        if not isinstance(low, int) or not isinstance(high, int):
             return None
         shift = 0 if "U64" in modifiers else 1 << 63
         return compare((low + shift) & (1 << 64) - 1, (high + shift) & (1 << 64) - 1)

@@ -3,7 +3,8 @@
 Registers are followed from the entry of the function to the head of the loop, and then
 round the loop, as often as its exits are known not to be taken. That finds the trips of loops
 that were unrolled, whose counters go down, or which compare addresses, without knowing any
-of their forms.
+of their forms. Where a loop ends depends on data, its counter still says how much of it was
+unrolled into a round.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ from collections.abc import Iterable, Mapping, Set
 from attrs import frozen
 
 from cubie_planner.assembler.blocks import Block, Flow
-from cubie_planner.assembler.integers import Value, condition, results
+from cubie_planner.assembler.instructions import Instruction
+from cubie_planner.assembler.integers import Offset, Value, condition, results
 from cubie_planner.assembler.loops import Loop, reverse_postorder
-from cubie_planner.assembler.registers import read, written
+from cubie_planner.assembler.registers import is_register, read, written
 
 MOST_TRIPS = 100_000
 
@@ -50,6 +52,32 @@ def trips_of(
         head: _run(_Round.of(flow, loop, loops, overwritten), behind)
         for head, loop in loops.items()
     }
+
+
+def counters_of(
+    flow: Flow, loop: Loop, loops: Mapping[int, Loop], overwritten: Mapping[str, Set[str]]
+) -> dict[Instruction, int]:
+    """Return how far counters go on in a round of a loop, by the instructions that write them.
+
+    Counters are registers that an exit of the loop depends on, and which change by the same number
+    in every round, whichever way it goes.
+    """
+    around = _Round.of(flow, loop, loops, overwritten)
+    code = [i for block in around.blocks.values() for i in block.instructions]
+    state: _State = {name: Offset(name, 0) for i in code for name in read(i) if is_register(name)}
+    # In the first round a register may take over what another one begins with.
+    once, left, _ = around.go(state)
+    twice, left_then, _ = around.go(once)
+    if left or left_then:
+        return {}
+    gains = {name: _gain(once[name], twice.get(name)) for name in once}
+    return {i: gains[name] for i in code for name in written(i) if gains.get(name)}
+
+
+def _gain(before: Value, after: Value) -> int:
+    if not isinstance(before, Offset) or not isinstance(after, Offset):
+        return 0
+    return after.by - before.by if after.base == before.base else 0
 
 
 def _known_behind(flow: Flow, overwritten: Mapping[str, Set[str]]) -> dict[int, _State]:

@@ -11,6 +11,7 @@ from cubie_planner.basics import PlannerError, nearest_hint
 from cubie_planner.declarations.buffers import Buffer
 
 DEFAULT_ENTRY = "call"
+ANYWHERE = "*"
 
 
 class TimelineError(PlannerError, ValueError):
@@ -32,7 +33,8 @@ class PhasedBuffer:
     phases : sequence of (str or (first, last)) or None
         Phases in which it is alive; a pair means all phases from the first to the last,
         both included, and everything that runs between them. A phase of a component
-        called from here is written ``child.phase``. In a pair None stands for the
+        called from here is written ``child.phase``; ``*.name.phase`` is that of every
+        component of a name below, however deep. In a pair None stands for the
         beginning or the end of the whole timeline: what is carried round an outer loop
         from phase b to phase a lives in ``(None, a)`` and ``(b, None)``. None instead of
         all phases means always.
@@ -185,6 +187,8 @@ def _known_phase(component: Component, phase: str, buffer: str | None = None) ->
     if phase in component.phases:
         return
     child_name, _, rest = phase.partition(".")
+    if buffer is not None and child_name == ANYWHERE and _is_below(component, *named(phase)):
+        return
     child = next((c.child for c in component.calls if c.child.name == child_name), None)
     if buffer is not None and child is not None:
         _known_phase(child, rest, buffer)
@@ -193,4 +197,19 @@ def _known_phase(component: Component, phase: str, buffer: str | None = None) ->
     raise TimelineError(
         f"{whose}`{component.name}`: phase {phase!r} does not exist"
         f"{nearest_hint(phase, component.phases)}; phases: {', '.join(component.phases)}"
+    )
+
+
+def named(phase: str) -> tuple[str, str]:
+    """Return the component and the phase that ``*.name.phase`` means."""
+    name, _, own = phase.removeprefix(f"{ANYWHERE}.").partition(".")
+    return name, own
+
+
+def _is_below(component: Component, name: str, phase: str) -> bool:
+    """Tell whether a component of a name, with a phase, is called from here at any depth."""
+    below = (call.child for call in component.calls)
+    return any(
+        (child.name == name and phase in child.phases) or _is_below(child, name, phase)
+        for child in below
     )

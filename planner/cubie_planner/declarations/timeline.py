@@ -22,11 +22,13 @@ from attrs import evolve, frozen
 from cubie_planner.basics import nearest_hint
 from cubie_planner.declarations.buffers import Alias, Buffer, Interval, Lifetime
 from cubie_planner.declarations.components import (
+    ANYWHERE,
     Call,
     Component,
     PhasedBuffer,
     PhaseSpan,
     TimelineError,
+    named,
 )
 
 
@@ -167,6 +169,8 @@ def _qualify(
         spans: list[Interval] = []
         for span in phased.phases:
             spans += _intervals(path, component, buffer.name, span, occurrences)
+        if not spans:
+            raise TimelineError(f"`{path}.{buffer.name}` lives in phases that nothing calls")
         lifetime = _merged(spans)
     return evolve(buffer, name=f"{path}.{buffer.name}", aliases=tuple(aliases), lifetime=lifetime)
 
@@ -207,10 +211,25 @@ def _occurrences_of(
     """Return when a phase runs, as named by the owner of a buffer; nothing for None."""
     if phase is None:
         return ()
+    if phase.startswith(f"{ANYWHERE}."):
+        return _anywhere(path, *named(phase), occurrences)
     key = _qualified_phase(path, phase)
     if key not in occurrences:
         raise TimelineError(f"`{path}.{buffer}` lives in phase {phase!r}, which nothing calls")
     return occurrences[key]
+
+
+def _anywhere(
+    path: str, name: str, phase: str, occurrences: Mapping[tuple[str, str], Lifetime]
+) -> Lifetime:
+    """Return when a phase of components of a name runs, wherever they are below a path."""
+    found = [
+        interval
+        for (where, own), lifetime in occurrences.items()
+        if own == phase and where.startswith(f"{path}.") and where.endswith(f".{name}")
+        for interval in lifetime
+    ]
+    return tuple(sorted(found))
 
 
 def _qualified_phase(path: str, phase: str) -> tuple[str, str]:

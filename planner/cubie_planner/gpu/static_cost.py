@@ -68,9 +68,8 @@ class StaticCost:
     block_size : int
     resident_runs, resident_warps : int
         Per SM.
-    local_accesses, shared_accesses : int
-        Of a run and round.
-    instructions : int
+    local_accesses, shared_accesses, instructions : float
+        Of a run and round. Where compilers unrolled several rounds into one, its share of them.
     """
 
     issue: float
@@ -79,9 +78,9 @@ class StaticCost:
     block_size: int
     resident_runs: int
     resident_warps: int
-    local_accesses: int
-    shared_accesses: int
-    instructions: int
+    local_accesses: float
+    shared_accesses: float
+    instructions: float
 
     @property
     def total(self) -> float:
@@ -130,13 +129,13 @@ def static_cost(
 class _Counted:
     """Executed instructions by class, and accesses to memory by the words that they move."""
 
-    kinds: Mapping[Kind, int]
-    local: Mapping[int, int]
-    shared: Mapping[int, int]
+    kinds: Mapping[Kind, float]
+    local: Mapping[int, float]
+    shared: Mapping[int, float]
 
 
 def _counted(executed: Executed) -> _Counted:
-    words: dict[Kind, dict[int, int]] = {Kind.LOCAL: {}, Kind.SHARED: {}}
+    words: dict[Kind, dict[int, float]] = {Kind.LOCAL: {}, Kind.SHARED: {}}
     for instruction, times in executed.instructions.items():
         found = words.get(kind_of(instruction))
         if found is not None:
@@ -145,7 +144,9 @@ def _counted(executed: Executed) -> _Counted:
     return _Counted(executed.kinds, words[Kind.LOCAL], words[Kind.SHARED])
 
 
-def _issue_cycles(device: Device, model: CostModel, kinds: Mapping[Kind, int], warps: int) -> float:
+def _issue_cycles(
+    device: Device, model: CostModel, kinds: Mapping[Kind, float], warps: int
+) -> float:
     """Return the cycles for which the instructions of a warp keep an SM busy."""
     rates, issued = throughput(device.capability)
     cycles = sum(kinds.values()) / issued

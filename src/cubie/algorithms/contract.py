@@ -16,14 +16,19 @@ from attrs import frozen
 
 from cubie.algorithms.reading import (
     ReadingFunctions,
+    coefficient_of_derivatives,
+    coefficient_of_increments,
+    coefficients_of_slopes,
     nothing_added,
-    power_of_derivatives,
-    power_of_increments,
     value_of_polynomial,
 )
 from cubie.backend import in_turn, rounded_sum
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.systems.component import SystemComponent
+from cubie.tableaus.nested import leja_points, nested, slopes_of
+
+# What all algorithms that iterate count, in this order.
+OF_ITERATIONS = ("newton", "linear")
 
 
 class Proposed(NamedTuple):
@@ -64,6 +69,9 @@ class StepFunctions:
         run that goes on behind a break, at `t`, in the lanes of the mask `fresh`: it makes `state`
         consistent where algebraic equations have another solution than before. `h` is the signed
         size of a step. None unless the algorithm `restores`.
+    retries : callable or None
+        ``retries(memory) -> mask``, between a `step` and its `commit`: where a step that failed is
+        to be attempted again as it was, since what it failed with was kept from steps before.
     """
 
     start: Callable
@@ -71,6 +79,7 @@ class StepFunctions:
     commit: Callable
     control: Callable | None = None
     restore: Callable | None = None
+    retries: Callable | None = None
 
 
 class Inside(NamedTuple):
@@ -120,20 +129,24 @@ class StepAlgorithm(CUDAFactory):
     rhs_per_reading : int
         Evaluations where points are read off a step.
     jacobians_per_step, factorizations_per_step : int
-        Evaluations of the Jacobian, and LU factorizations, in each `step`.
+        Evaluations of the Jacobian, and LU factorizations, in each `step`; where it counts new
+        ones, of each that is new.
     rhs_per_stiff_step, jacobians_per_stiff_step, factorizations_per_stiff_step : int or None
         The same of steps that it counts as stiff, where it switches between two kinds.
     iterates : bool
         Steps differ in work, and count it.
-    n_counters : int
+    counts : tuple of str
         What it counts of a step: iterations of Newton's method and of the linear solver, if it
-        `iterates`; where it switches also whether the step was a stiff one.
+        `iterates`; where it switches also whether the step was a stiff one; where it keeps
+        Jacobians whether there was a new one, and whether there were new factors.
     default_controller : str
         The step-size controller that suits the family, where errors are estimated.
     followed : bool
         `build_inside` is asked for the solution at given parts of a step, before its `commit`.
     is_read : bool
         And `build_reading` for that at any other.
+    is_recorded : bool
+        And what its `prepare` writes is kept, see there.
     """
 
     name = "algorithm"
@@ -164,9 +177,10 @@ class StepAlgorithm(CUDAFactory):
         per_component: bool = False,
         followed: bool = False,
         is_read: bool = False,
+        is_recorded: bool = False,
     ):
         super().__init__(dtype, options)
-        self.followed, self.is_read = followed, is_read
+        self.followed, self.is_read, self.is_recorded = followed, is_read, is_recorded
         self.tableau: Any = tableau
         self.system, self.n_states = system, system.n_states
         self.per_component = per_component
@@ -197,8 +211,13 @@ class StepAlgorithm(CUDAFactory):
         return False
 
     @property
+    def counts(self) -> tuple[str, ...]:
+        return OF_ITERATIONS if self.iterates else ()
+
+    @property
     def n_counters(self) -> int:
-        return 2 if self.iterates else 0
+        """How many things it counts."""
+        return len(self.counts)
 
     @property
     def controls_steps(self) -> bool:
@@ -268,26 +287,39 @@ class StepAlgorithm(CUDAFactory):
         """Coefficients of each state that the solution inside a step is made of."""
         return self.tableau.dense.interpolant.degree
 
+    @property
+    def centres(self) -> tuple[float, ...]:
+        """Centres of the polynomial that is recorded, one for each coefficient: see `nested`."""
+        return leja_points(self.n_coefficients)
+
     def build_reading(self, context: BuildContext, first: int = 0) -> ReadingFunctions:
         """Return what reads the solution off a step, between its `step` and `commit`.
 
-        The coefficients of all states begin at place `first` of their buffer: those of
-        ``theta**(1 + k)``, of state i, are in place ``first + k * n + i``.
+        The coefficients of all states begin at place `first` of their buffer: number k of state i
+        is in place ``first + k * n + i``. Where it `is_recorded` that holds for every algorithm:
+        they are those of the solution's distance from the state at the start of the step, in
+        Newton's form over `centres`.
         """
         prepare = self._build_polynomial(context, first)
-        value = value_of_polynomial(self.n_states, self.n_coefficients, first)
-        return ReadingFunctions(prepare, context.backend.device(value))
+        value = value_of_polynomial(context.backend, self.n_states, self.centres, first)
+        return ReadingFunctions(prepare, value, from_coefficients=True)
 
     def _build_polynomial(self, context: BuildContext, first: int) -> Callable:
         name, derivatives = self.stages_in
-        allocate, rows = context.allocator(name), self.tableau.dense.interpolant.weights
+        weights = self.tableau.dense.interpolant.weights
+        allocate, rows = context.allocator(name), [nested(row) for row in weights]
         add_stages = self._build_added_stages(context)
-        make = power_of_derivatives if derivatives else power_of_increments
-        parts = []
+        make = coefficient_of_derivatives if derivatives else coefficient_of_increments
+        parts, slopes = [], slopes_of(weights)
         for k in range(self.n_coefficients):
+            if slopes is not None and k in (1, 2):
+                continue
             terms = self._stage_terms([row[k] for row in rows])
             total, place = context.backend.weighted_sum(terms), first + k * self.n_states
             parts.append(context.backend.device(make(total, place, self.n_states)))
+        if slopes is not None:
+            told = slopes, self._stage_terms, first, self.n_states, derivatives
+            parts.append(coefficients_of_slopes(context.backend, *told))
         fill = in_turn(context.backend, parts, 3)
 
         def polynomial(memory, t, h, state, given, scratch, coefficients):

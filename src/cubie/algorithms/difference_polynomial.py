@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from cubie.algorithms.order_choice import ORDER, SHIFT
+from cubie.algorithms.reading import ReadingFunctions
 from cubie.backend import Backend, rounded_sum, select
 
 
@@ -57,3 +58,91 @@ def build_inside_of(backend: Backend, order: int, n: int, allocators: Allocators
         return rounded_sum(state[i], value), slope
 
     return backend.device(inside)
+
+
+def build_reading_of(
+    backend: Backend, order: int, n: int, first: int, allocators: Allocators, basis: Callable | None
+) -> ReadingFunctions:
+    """Return what reads off a step; `basis` allocates scratch (order,), if it is recorded."""
+    inside = build_inside_of(backend, order, n, allocators)
+
+    def value(memory, h, theta, state, coefficients, i):
+        found, _ = inside(memory, theta, state, i)
+        return found
+
+    def nothing(memory, t, h, state, given, scratch, coefficients):
+        pass
+
+    if basis is None:
+        return ReadingFunctions(backend.device(nothing), backend.device(value))
+    powers, alloc_basis = build_powers_of(backend, order, n, first, allocators), basis
+
+    def prepare(memory, t, h, state, given, scratch, coefficients):
+        powers(memory, alloc_basis(memory, None), coefficients)
+
+    return ReadingFunctions(backend.device(prepare), backend.device(value))
+
+
+def build_powers_of(
+    backend: Backend, order: int, n: int, first: int, allocators: Allocators
+) -> Callable:
+    """Return ``powers(memory, basis, coefficients)``: the same polynomial by powers of the part.
+
+    The coefficient of ``theta**(1 + k)``, of state i, goes to place ``first + k * n + i``; `basis`
+    is scratch, (order,).
+
+    With x = L theta - sigma, of steps L = 1 + sigma long, the polynomial through the points before
+    is ``x (D[0] + (x + 1)/2 (D[1] + (x + 2)/3 (D[2] + ...)))``, and what the step corrects of it
+    ``theta (x + 1)/2 (x + 2)/3 ... (x + k - 1)/k``, k the order of the step.
+    """
+    allocate, alloc_correction, alloc_progress = allocators
+    zero, one, last = backend.constant(0.0), backend.constant(1.0), order - 1
+
+    def of_correction(sigma, length, highest, basis):
+        for k in range(order):
+            basis[k] = sigma * zero
+        basis[0] = sigma * zero + one
+        for m in range(2, order + 1):
+            takes_part = m <= highest
+            constant = select(takes_part, (m - length) / m, one)
+            slope = select(takes_part, length / m, zero)
+            for j in range(last):  # from the highest down
+                k = last - j
+                basis[k] = basis[k] * constant + basis[k - 1] * slope
+            basis[0] = basis[0] * constant
+
+    def of_differences(sigma, length, differences, coefficients):
+        for i in range(n):
+            for k in range(order):
+                coefficients[first + k * n + i] = sigma * zero
+            coefficients[first + i] = differences[last * n + i]
+        for inner in range(last):
+            m = last - inner
+            constant, slope = (m - sigma) / (m + 1), length / (m + 1)
+            for i in range(n):
+                for j in range(last):
+                    k = last - j
+                    below = coefficients[first + (k - 1) * n + i]
+                    own = coefficients[first + k * n + i]
+                    coefficients[first + k * n + i] = own * constant + below * slope
+                lowest = coefficients[first + i] * constant
+                coefficients[first + i] = lowest + differences[(m - 1) * n + i]
+
+    of_correction, of_differences = backend.device(of_correction), backend.device(of_differences)
+
+    def powers(memory, basis, coefficients):
+        differences, correction = allocate(memory, None), alloc_correction(memory, None)
+        progress = alloc_progress(memory, None)
+        sigma = progress[SHIFT]
+        length = one + sigma
+        of_correction(sigma, length, progress[ORDER], basis)
+        of_differences(sigma, length, differences, coefficients)
+        for i in range(n):
+            for k in range(last):
+                above = coefficients[first + (k + 1) * n + i]
+                inner = length * coefficients[first + k * n + i] - sigma * above
+                coefficients[first + k * n + i] = inner + correction[i] * basis[k]
+            inner = length * coefficients[first + last * n + i]
+            coefficients[first + last * n + i] = inner + correction[i] * basis[last]
+
+    return backend.device(powers)

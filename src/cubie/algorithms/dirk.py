@@ -8,29 +8,32 @@ of earlier stages, ``base = y + h sum(a[i][j] k[j])`` and
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 
 from cubie.algorithms.contract import StepFunctions
 from cubie.algorithms.implicit import ImplicitStep, build_failure
-from cubie.algorithms.stage_equation import StageEquation, checked_gamma, needs_filter, then
-from cubie.algorithms.stage_slots import build_start, slot_terms, stage_slots
+from cubie.algorithms.stage_equation import (
+    StageBuffers,
+    StageEquation,
+    build_beginning,
+    checked_gamma,
+    needs_filter,
+    then,
+)
+from cubie.algorithms.stage_slots import (
+    build_gather,
+    build_start,
+    gathering_slots,
+    slot_terms,
+    stage_slots,
+)
 from cubie.backend import quotient, select
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks, Matrix
 from cubie.solvers.newton_contract import NewtonFunctions, Stage
 from cubie.tableaus import DIRKTableau
 from cubie_planner import Alias
-
-
-class StageBuffers(NamedTuple):
-    """Buffers of the stages of a step; see `DIRKStep`."""
-
-    stage_rhs: Any
-    accumulator: Any
-    base: Any
-    increment: Any
 
 
 class DIRKStep(ImplicitStep):
@@ -77,6 +80,11 @@ class DIRKStep(ImplicitStep):
         combines = any(x for i, row in enumerate(tableau.a) for x in row[:i])
         alone = combines and tableau.implicit_stages.count(True) == 1
         self.keeps_base = combines and not alone
+        # Sums at the end of a step: of earlier stages they are gathered before the last one.
+        weights = tableau.error_weights
+        self.sums = (tableau.b,) if weights is None else (tableau.b, weights)
+        gathers = self.keeps_base and not self.keeps_stages
+        self.gathered = gathering_slots(tableau, self.slots, self.sums) if gathers else ()
         number = tableau.implicit_stages.index(True)
         terms = tuple(self._terms_before(number)) if alone else None
         self.equation = StageEquation(self.n_states, terms)
@@ -140,17 +148,18 @@ class DIRKStep(ImplicitStep):
         t = self.tableau
         return (
             t.a, t.b, t.c, t.error_weights, t.error_start_weight, t.predictor, t.fsal, self.slots,
+            self.gathered,
         )  # fmt: skip
 
     def build(self, context: BuildContext) -> StepFunctions:
         device = context.backend.device
         rhs = self.child_functions(context, "system")
-        return StepFunctions(
+        functions = StepFunctions(
             start=device(self._build_start(context, rhs)),
             step=device(self._build_step(context, rhs)),
             commit=device(self._build_commit(context)),
-            restore=self._build_restore(context, self.child_functions(context, "newton").restore),
         )
+        return self._with_newton(context, functions)
 
     def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
         return slot_terms(self.slots, self.n_states, weights)
@@ -160,6 +169,13 @@ class DIRKStep(ImplicitStep):
     def _terms_before(self, i: int) -> list[tuple[int, float]]:
         """Return the derivatives of earlier stages that the argument of stage `i` takes."""
         return self._terms([a if j < i else 0.0 for j, a in enumerate(self.tableau.a[i])])
+
+    def _terms_at_end(self, weights: Sequence[float]) -> list[tuple[int, float]]:
+        """Return what one of the sums at the end of a step adds up, behind the last stage."""
+        if not self.gathered:
+            return self._terms(weights)
+        last = self._terms([0.0] * (self.tableau.n_stages - 1) + [weights[-1]])
+        return [(self.gathered[self.sums.index(weights)] * self.n_states, 1.0), *last]
 
     def _build_start(self, context: BuildContext, rhs: Callable) -> Callable:
         alloc_rhs = context.allocator("stage_rhs")
@@ -176,7 +192,7 @@ class DIRKStep(ImplicitStep):
         stages = self._build_stages(context, newton)
         solution = self._build_solution(context)
         estimate = self._build_estimate(context, rhs)
-        prepare = newton.prepare
+        prepare, settle = newton.prepare, newton.settle
         alloc_rhs, alloc_sum = context.allocator("stage_rhs"), context.allocator("accumulator")
         enter = {name: context.phase(name) for name in self.entries["step"]}
         enter_prepare, enter_stages = enter["prepare"], enter["stages"]
@@ -189,17 +205,18 @@ class DIRKStep(ImplicitStep):
             matrix = Matrix(t, quotient(one, h * gamma), state, parameters)
             stage_rhs, accumulator = alloc_rhs(memory, None), alloc_sum(memory, None)
             enter_prepare(memory)
-            regular = prepare(memory, launch, matrix)
+            regular = prepare(memory, launch, matrix, h)
             enter_first(memory)
             first_stage(memory, t, state, parameters, stage_rhs)
             enter_stages(memory)
             found = stages(memory, launch, matrix, h, stage_rhs, accumulator, regular)
-            solved, iterations, linear = found
+            solved, iterations, linear, eta = found
             enter_error(memory)
             filtered = estimate(memory, launch, matrix, h, stage_rhs, accumulator, proposed.error)
             enter_solution(memory)
             solution(h, state, stage_rhs, proposed.state)
             proposed.counters[0], proposed.counters[1] = iterations, linear
+            settle(memory, h, solved & filtered, eta, iterations, proposed.counters)
             return failure(regular, solved & filtered)
 
         return step
@@ -235,14 +252,14 @@ class DIRKStep(ImplicitStep):
         assert chain is not None  # a tableau without implicit stages is none of this kind
         alloc_base = context.allocator("stage_base")
         alloc_increment = context.allocator("stage_increment")
-        one = backend.constant(1.0)
+        first_eta = newton.first_eta
 
         def stages(memory, launch, matrix, h, stage_rhs, accumulator, regular):
             base = alloc_base(memory, accumulator)
             increment = alloc_increment(memory, stage_rhs)
             buffers = StageBuffers(stage_rhs, accumulator, base, increment)
-            found = chain(memory, launch, matrix, h, buffers, h * 0.0 + one, regular)
-            return found[0], found[1], found[2]
+            found = chain(memory, launch, matrix, h, buffers, first_eta(memory, h), regular)
+            return found[0], found[1], found[2], found[3]
 
         return backend.device(stages)
 
@@ -253,6 +270,10 @@ class DIRKStep(ImplicitStep):
         guess = backend.weighted_sum(self._terms(self.tableau.predictor[i]))
         c, gamma = backend.constant(self.tableau.c[i]), backend.constant(self.gamma)
         solve, again = newton.solve, newton.again
+        gathered = self.gathered if i == self.tableau.n_stages - 1 else ()
+        sums = [self._terms([*weights[:-1], 0.0]) for weights in self.sums]
+        at_end = [(slot * n, terms) for slot, terms in zip(gathered, sums, strict=False)]
+        gather = build_gather(backend, n, at_end)
 
         def solve_stage(memory, launch, matrix, h, buffers, eta, fit):
             t, shift, state, parameters = matrix
@@ -260,6 +281,7 @@ class DIRKStep(ImplicitStep):
             base = form_base(h, state, buffers)
             for k in range(n):
                 increment[k] = h * gamma * guess(stage_rhs, k)
+            gather(stage_rhs)
             stage = Stage(t + c * h, h, shift, state, parameters, base, increment)
             fit, eta, taken, linear = solve(memory, launch, matrix, stage, eta, fit)
             solved, taken, linear = again(memory, launch, matrix, stage, fit, taken, linear)
@@ -292,7 +314,8 @@ class DIRKStep(ImplicitStep):
         return backend.device(from_state if self.equation.terms is None else from_derivatives)
 
     def _build_solution(self, context: BuildContext) -> Callable:
-        n, total = self.n_states, context.backend.weighted_sum(self._terms(self.tableau.b))
+        n, terms = self.n_states, self._terms_at_end(self.tableau.b)
+        total = context.backend.weighted_sum(terms)
 
         def solution(h, state, stage_rhs, proposed_state):
             for i in range(n):
@@ -309,7 +332,7 @@ class DIRKStep(ImplicitStep):
 
         if weights is None:
             return backend.device(nothing)
-        total = backend.weighted_sum(self._terms(weights))
+        total = backend.weighted_sum(self._terms_at_end(weights))
 
         def plain(memory, launch, matrix, h, stage_rhs, accumulator, error):
             for i in range(n):
@@ -318,7 +341,8 @@ class DIRKStep(ImplicitStep):
 
         if not self.filtered:
             return backend.device(plain)
-        begin, add = self._build_begin(context, rhs), self._build_add(context)
+        begin = build_beginning(backend, rhs, n, self.tableau, self.weighs_error)
+        add = self._build_add(context)
         apply_filter = self.child_functions(context, "newton").filter
 
         def filtered(memory, launch, matrix, h, stage_rhs, accumulator, error):
@@ -328,35 +352,11 @@ class DIRKStep(ImplicitStep):
 
         return backend.device(filtered)
 
-    def _build_begin(self, context: BuildContext, rhs: Callable) -> Callable:
-        """Write the part of a filtered estimate that the derivative at the start makes."""
-        backend, n, weight = context.backend, self.n_states, self.tableau.error_start_weight
-        zero = backend.constant(0.0)
-
-        def nothing(t, h, state, parameters, error):
-            pass
-
-        def clear(t, h, state, parameters, error):
-            for i in range(n):
-                error[i] = h * zero
-
-        if weight is None:
-            return backend.device(clear if self.weighs_error else nothing)
-        # As the stages' part, in units of what the filter's matrix multiplies: over h gamma.
-        share = backend.constant(weight / self.gamma)
-
-        def derivative(t, h, state, parameters, error):
-            rhs(t, state, parameters, error, 0)
-            for i in range(n):
-                error[i] = share * error[i]
-
-        return backend.device(derivative)
-
     def _build_add(self, context: BuildContext) -> Callable:
         """Add the stages' part of a filtered estimate to what it begins with."""
         backend, n = context.backend, self.n_states
         assert self.tableau.error_weights is not None
-        total = backend.weighted_sum(self._terms(self.tableau.error_weights))
+        total = backend.weighted_sum(self._terms_at_end(self.tableau.error_weights))
         add_mass = self._add_mass(context)
 
         def with_mass(h, shift, stage_rhs, accumulator, error):

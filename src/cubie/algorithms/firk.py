@@ -120,24 +120,23 @@ class FIRKStep(ImplicitStep):
             made = alloc_step(memory, None)
             made[0] = select(accept, made[0], zero)
 
-        return StepFunctions(
-            start=device(start),
-            step=device(self._build_step(context)),
-            commit=device(commit),
-            restore=self._build_restore(context, self.child_functions(context, "newton").restore),
+        functions = StepFunctions(
+            start=device(start), step=device(self._build_step(context)), commit=device(commit)
         )
+        return self._with_newton(context, functions)
 
     def _build_step(self, context: BuildContext) -> Callable:
         backend = context.backend
         newton = self.child_functions(context, "newton")
         prepare, solve, again = newton.prepare, newton.solve, newton.again
+        first_eta, settle = newton.first_eta, newton.settle
         predict = self._build_predict(context)
         solution, estimate = self._build_solution(context), self._build_estimate(context)
         alloc_increment = context.allocator("stage_increment")
         alloc_stage, alloc_step = context.allocator("stage_state"), context.allocator("stage_step")
         enter_prepare, enter_stages = context.phase("prepare"), context.phase("stages")
         enter_solution, enter_error = context.phase("solution"), context.phase("error_estimate")
-        one, zero = backend.constant(1.0), backend.constant(0.0)
+        one = backend.constant(1.0)
         failure = build_failure(backend, self.persists)
         with_stack = build_with_stack(backend, self.system, self.tableau.n_stages)
         alloc_stack = context.allocator("stage_driver_stack")
@@ -147,13 +146,13 @@ class FIRKStep(ImplicitStep):
             matrix = Matrix(t, shift, state, parameters)
             increment = alloc_increment(memory, None)
             enter_prepare(memory)
-            regular = prepare(memory, launch, matrix)
+            regular = prepare(memory, launch, matrix, h)
             enter_stages(memory)
             predict(h, alloc_step(memory, None), increment)
             given = with_stack(parameters, alloc_stack(memory, None))
             stage = Stage(t, h, shift, state, given, state, increment)
-            solved, _, iterations, linear = solve(
-                memory, launch, matrix, stage, h * zero + one, regular
+            solved, eta, iterations, linear = solve(
+                memory, launch, matrix, stage, first_eta(memory, h), regular
             )
             solved, iterations, linear = again(
                 memory, launch, matrix, stage, solved, iterations, linear
@@ -164,6 +163,7 @@ class FIRKStep(ImplicitStep):
             stage_state = alloc_stage(memory, None)
             filtered = estimate(memory, launch, matrix, increment, stage_state, proposed.error)
             proposed.counters[0], proposed.counters[1] = iterations, linear
+            settle(memory, h, solved & filtered, eta, iterations, proposed.counters)
             return failure(regular, solved & filtered)
 
         return step

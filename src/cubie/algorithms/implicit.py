@@ -5,10 +5,11 @@ from __future__ import annotations
 import functools
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any, ClassVar
 
-from attrs import field, frozen
+from attrs import evolve, field, fields, frozen
 
-from cubie.algorithms.contract import StepAlgorithm
+from cubie.algorithms.contract import StepAlgorithm, StepFunctions
 from cubie.backend import Backend, select
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
@@ -49,6 +50,10 @@ class ImplicitSettings:
         return self.linear_solver == "lu"
 
 
+# What those count that keep matrices.
+OF_MATRICES = ("jacobians", "factors")
+
+
 class ImplicitStep(StepAlgorithm):
     """Base of the implicit families: a mass matrix, a linear solver, Newton's method for some.
 
@@ -60,6 +65,12 @@ class ImplicitStep(StepAlgorithm):
 
     Settings = ImplicitSettings
     settings: ImplicitSettings
+    has_newton: ClassVar[bool] = True
+
+    @property
+    def reuses_by_default(self) -> bool:
+        """Keeping Jacobians saves more than the iterations that it takes."""
+        return False
 
     @property
     @abstractmethod
@@ -82,7 +93,8 @@ class ImplicitStep(StepAlgorithm):
 
     @property
     def restores(self) -> bool:
-        return self.algebraic and self.system.breakpoints and restores(self.system.system)
+        jumps = self.system.breakpoints or self.system.jumps
+        return self.algebraic and jumps and restores(self.system.system)
 
     @property
     def persists(self) -> bool:
@@ -95,14 +107,43 @@ class ImplicitStep(StepAlgorithm):
     def _linear_solver(self, blocks: Blocks) -> LinearSolver:
         """Return the linear solver that the settings name, and count what it costs."""
         direct, dtype = self.settings.direct, self.buffer_registry.dtype
-        self.jacobians_per_step = int(direct)
         self.factorizations_per_step = len(blocks.eigenvalues) if direct else 0
         self.iterates = not direct
-        make = LINEAR_SOLVERS[self.settings.linear_solver]
+        make: Any = LINEAR_SOLVERS[self.settings.linear_solver]
         # Rosenbrock steps have no Newton's method to hold the option: its default is theirs.
         by_default = NewtonSettings().newton_tolerance
         tolerance = self._options.get("newton_tolerance", by_default)
-        return make(self.system, blocks, self.per_component, tolerance, dtype, self._options)
+        given = (self.system, blocks, self.per_component, tolerance, dtype, self._options)
+        self._solver = make(*given, True) if self.keeps_jacobian else make(*given)
+        return self._solver
+
+    @property
+    def jacobians_per_step(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return int(self.settings.direct and self._solver.jacobian.is_evaluated)
+
+    @functools.cached_property
+    def keeps_jacobian(self) -> bool:
+        """Jacobians and their factors stay from step to step."""
+        if not self.has_newton:
+            return False
+        asked = self._newton_settings.jacobian_reuse
+        if asked and not self.settings.direct:
+            raise InvalidOption(
+                "jacobian_reuse",
+                asked,
+                (False, None),
+                f"With linear_solver={self.settings.linear_solver!r} there are no factors to keep.",
+            )
+        return self.settings.direct and (self.reuses_by_default if asked is None else asked)
+
+    @functools.cached_property
+    def _newton_settings(self) -> NewtonSettings:
+        known = {field.name for field in fields(NewtonSettings)}
+        return NewtonSettings(**{k: v for k, v in self._options.items() if k in known})
+
+    @property
+    def counts(self) -> tuple[str, ...]:
+        return (*super().counts, *(OF_MATRICES if self.keeps_jacobian else ()))
 
     def _add_newton(self, equations: Equations, blocks: Blocks) -> None:
         """Add Newton's method for the phases `prepare` and `stages`, and one that filters."""
@@ -118,6 +159,29 @@ class ImplicitStep(StepAlgorithm):
         if self.restores:
             calls["restore"] = "restore"
         self.add_child(newton, during=calls)
+
+    def _with_newton(self, context: BuildContext, functions: StepFunctions) -> StepFunctions:
+        """Return them with what Newton's method does before a run, and after an attempt."""
+        newton = self.child_functions(context, "newton")
+        start, commit = functions.start, functions.commit
+        begin_newton, commit_newton = newton.begin, newton.commit
+
+        def start_both(memory, fresh, t, state, parameters):
+            start(memory, fresh, t, state, parameters)
+            begin_newton(memory, fresh)
+
+        def commit_both(memory, accept):
+            commit(memory, accept)
+            commit_newton(memory, accept)
+
+        device = context.backend.device
+        return evolve(
+            functions,
+            start=device(start_both),
+            commit=device(commit_both),
+            restore=self._build_restore(context, newton.restore),
+            retries=newton.retries,
+        )
 
     def _build_restore(self, context: BuildContext, restore: Callable | None) -> Callable | None:
         """Return the `restore` of `StepFunctions`, from that of the solver's owner."""

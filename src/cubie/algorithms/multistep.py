@@ -15,7 +15,11 @@ import numpy as np
 from attrs import frozen
 
 from cubie.algorithms.contract import StepFunctions
-from cubie.algorithms.difference_polynomial import Allocators, build_inside_of
+from cubie.algorithms.difference_polynomial import (
+    Allocators,
+    build_inside_of,
+    build_reading_of,
+)
 from cubie.algorithms.differences import build_extend, build_lookup, build_rescale, build_shift
 from cubie.algorithms.implicit import ImplicitStep, build_failure
 from cubie.algorithms.order_choice import (
@@ -44,6 +48,8 @@ from cubie.tableaus import MultistepMethod
 # A step differs from the size that differences are of by no more than this where only the clock
 # rounded it: the solution is then as exact as its time.
 SAME_SIZE = 2.0**-36
+# With fewer states a Jacobian and its factors take no longer than the decision to keep them.
+FEWEST_KEPT = 10
 
 
 @frozen
@@ -129,13 +135,20 @@ class MultistepStep(ImplicitStep):
         self.register_buffer(
             "difference_weights", 2 * order, phases=("solution", "commit"), access_weight=2.0
         )
+        self.register_buffer(
+            "correction_powers", order, phases=("inside",), enabled=self.is_recorded
+        )
+
+    @property
+    def reuses_by_default(self) -> bool:
+        return self.n_states >= FEWEST_KEPT
 
     @property
     def coefficients(self) -> tuple:
         return self.tableau.gamma, self.tableau.alpha, self.tableau.error_constants
 
     def facts(self) -> tuple:
-        return (*super().facts(), self.per_component, SAME_SIZE, LANDS_EARLY)
+        return (*super().facts(), self.per_component, self.is_recorded, SAME_SIZE, LANDS_EARLY)
 
     @property
     def n_pieces(self) -> int:
@@ -143,15 +156,20 @@ class MultistepStep(ImplicitStep):
 
     def build(self, context: BuildContext) -> StepFunctions:
         device, settings = context.backend.device, cast(MultistepSettings, self.settings)
-        return StepFunctions(
+        functions = StepFunctions(
             start=device(self._build_start(context)),
             step=device(self._build_step(context)),
             commit=device(self._build_commit(context)),
             control=build_control(
-                context, self.tableau, settings, context.allocator("multistep_progress")
+                context,
+                self.tableau,
+                settings,
+                context.allocator("multistep_progress"),
+                self.system.own_clock,
+                self.child_functions(context, "newton").retries,
             ),
-            restore=self._build_restore(context, self.child_functions(context, "newton").restore),
         )
+        return self._with_newton(context, functions)
 
     def build_inside(self, context: BuildContext, theta: float) -> Callable:
         anywhere, at = self._build_anywhere(context), context.backend.constant(theta)
@@ -163,24 +181,25 @@ class MultistepStep(ImplicitStep):
 
     @property
     def n_coefficients(self) -> int:
-        return 0  # the differences are what there is to know
+        # The differences are what there is to know; as powers it is for others.
+        return len(self.centres) if self.is_recorded else 0
+
+    @property
+    def centres(self) -> tuple[float, ...]:
+        return (0.0,) * self.tableau.order  # by powers
 
     def build_reading(self, context: BuildContext, first: int = 0) -> ReadingFunctions:
-        anywhere = self._build_anywhere(context)
+        basis = context.allocator("correction_powers") if self.is_recorded else None
+        order, allocators = self.tableau.order, self._allocators(context)
+        return build_reading_of(context.backend, order, self.n_states, first, allocators, basis)
 
-        def prepare(memory, t, h, state, given, scratch, coefficients):
-            pass
-
-        def value(memory, h, theta, state, coefficients, i):
-            found, _ = anywhere(memory, theta, state, i)
-            return found
-
-        return ReadingFunctions(context.backend.device(prepare), context.backend.device(value))
+    def _allocators(self, context: BuildContext) -> Allocators:
+        names = ("differences", "correction", "multistep_progress")
+        return Allocators(*(context.allocator(name) for name in names))
 
     def _build_anywhere(self, context: BuildContext) -> Callable:
-        names = ("differences", "correction", "multistep_progress")
-        allocators = Allocators(*(context.allocator(name) for name in names))
-        return build_inside_of(context.backend, self.tableau.order, self.n_states, allocators)
+        allocators, order = self._allocators(context), self.tableau.order
+        return build_inside_of(context.backend, order, self.n_states, allocators)
 
     def _build_start(self, context: BuildContext) -> Callable:
         backend, n, size = context.backend, self.n_states, self.tableau.order * self.n_states
@@ -236,7 +255,7 @@ class MultistepStep(ImplicitStep):
         enter_solution, enter_prepare = context.phase("solution"), context.phase("prepare")
         enter_stages, enter_error = context.phase("stages"), context.phase("error_estimate")
         prepare, solve, n = newton.prepare, newton.solve, self.n_states
-        zero, one = backend.constant(0.0), backend.constant(1.0)
+        first_eta, settle, zero = newton.first_eta, newton.settle, backend.constant(0.0)
         failure = build_failure(backend, persists=False)
 
         def step(memory, launch, t, h, state, parameters, proposed):
@@ -253,17 +272,18 @@ class MultistepStep(ImplicitStep):
             shift = alpha(progress[ORDER]) / progress[SPACING]
             matrix = Matrix(t + h, shift, predicted, parameters)
             enter_prepare(memory)
-            regular = prepare(memory, launch, matrix)
+            regular = prepare(memory, launch, matrix, h)
             enter_stages(memory)
             stage = Stage(t + h, h, shift, predicted, parameters, total, correction)
-            solved, _, iterations, linear = solve(
-                memory, launch, matrix, stage, h * zero + one, regular
+            solved, eta, iterations, linear = solve(
+                memory, launch, matrix, stage, first_eta(memory, h), regular
             )
             enter_error(memory)
             for i in range(n):
                 predicted[i] = predicted[i] + correction[i]
             estimate(memory, launch, state, predicted, progress, proposed.error)
             proposed.counters[0], proposed.counters[1] = iterations, linear
+            settle(memory, h, solved, eta, iterations, proposed.counters)
             return failure(regular, solved)
 
         return step

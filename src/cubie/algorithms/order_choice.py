@@ -16,10 +16,11 @@ from attrs import field, frozen
 
 from cubie.algorithms.differences import build_last, build_lookup
 from cubie.algorithms.implicit import ImplicitSettings
-from cubie.backend import absolute, load_run, maximum, minimum, select
+from cubie.backend import absolute, maximum, minimum, select
 from cubie.controllers.adaptive import LARGEST_SQUARE, SMALLEST_SQUARE, within
 from cubie.factory import BuildContext
 from cubie.numerics.error_norm import build_scale
+from cubie.numerics.limits import LARGEST_STEP, build_step_limit
 from cubie.numerics.power import build_exp2, build_log2
 from cubie.reals import as_float
 from cubie.tableaus import MultistepMethod
@@ -108,20 +109,28 @@ def build_control(
     method: MultistepMethod,
     settings: MultistepSettings,
     alloc_progress: Callable,
+    own_clock: bool,
+    retries: Callable | None,
 ) -> Callable:
-    """Return the `control` of `StepFunctions`."""
+    """Return the `control` of `StepFunctions`; with `own_clock` runs have bounds of their own.
+
+    Attempts that `retries` tells to be made again are so with what they began with.
+    """
     backend, constant = context.backend, context.backend.constant
     wish = _build_wish(context, settings)
     exp2, is_due = build_exp2(backend), build_is_due(context)
-    enter = context.phase("control")
+    enter, largest_step = (
+        context.phase("control"),
+        build_step_limit(backend, LARGEST_STEP, own_clock),
+    )
     one, two, never = constant(1.0), constant(2.0), constant(-1e3)
     highest = constant(method.order - 0.5)
     low, high = constant(settings.min_factor), constant(settings.max_factor)
     lowest, zero = constant(1.5), constant(0.0)
+    hold = context.backend.device(_build_hold(retries, one))
 
     def control(memory, launch, norm_squared, dt, accept_step):
         enter(memory)
-        inputs, run, n_runs = launch
         progress = alloc_progress(memory, None)
         order, spacing = progress[ORDER], absolute(progress[SPACING])
         accept = norm_squared <= one
@@ -138,12 +147,13 @@ def build_control(
         # short to land that is never: they may shrink.
         kept = select(whole, one, minimum(factor, one))
         factor = select(accept & ~due, kept, factor)
-        largest = load_run(inputs.step_limits, 1, 0, run, n_runs)
+        largest = largest_step(launch)
         size = spacing * factor
         limited = size > largest
         size = select(limited, largest, size)
         factor = select(limited, largest / spacing, factor)
         equal = select(accept & whole, progress[EQUAL] + one, progress[EQUAL])
+        size, factor = hold(memory, spacing, size, factor)
         progress[EQUAL] = select(due | (factor != one), order * zero, equal)
         progress[FOLLOWING] = select(falls, order - one, select(rises, order + one, order))
         progress[FACTOR] = factor
@@ -151,6 +161,19 @@ def build_control(
         accept_step[0] = select(accept, 1, 0)
 
     return backend.device(control)
+
+
+def _build_hold(retries: Callable | None, one: Any) -> Callable:
+    """Return ``hold(memory, spacing, size, factor) -> (size, factor)`` of steps that follow."""
+
+    def as_chosen(memory, spacing, size, factor):
+        return size, factor
+
+    def held(memory, spacing, size, factor):
+        again = retries(memory)  # pyright: ignore[reportOptionalCall]
+        return select(again, spacing, size), select(again, one, factor)
+
+    return as_chosen if retries is None else held
 
 
 def _build_wish(context: BuildContext, settings: MultistepSettings) -> Callable:

@@ -44,6 +44,8 @@ class RosenbrockStep(ImplicitStep):
     """One step of a Rosenbrock method in the form without products with the Jacobian."""
 
     tableau: RosenbrockTableau
+    # The Jacobian of its step is part of the method.
+    has_newton = False
     # As the code RODAS does (Hairer & Wanner II, IV.7, IV.8).
     default_controller = "gustafsson"
     # Each stage evaluates, then solves.

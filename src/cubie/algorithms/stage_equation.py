@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 from attrs import frozen
 
+from cubie.backend import Backend
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
 from cubie.tableaus import DIRKTableau
+
+
+class StageBuffers(NamedTuple):
+    """Buffers of the stages of a step; see `DIRKStep`."""
+
+    stage_rhs: Any
+    accumulator: Any
+    base: Any
+    increment: Any
 
 
 @frozen
@@ -99,6 +110,38 @@ def checked_gamma(tableau: DIRKTableau, no_mass: bool) -> float:
             advice="With a mass matrix every stage must be implicit, as those of `sdirk2` are.",
         )
     return tableau.gamma
+
+
+def build_beginning(
+    backend: Backend, rhs: Callable, n: int, tableau: DIRKTableau, sums_follow: bool
+) -> Callable:
+    """Return ``begin(t, h, state, parameters, error)``: what a filtered estimate begins with.
+
+    That is the part which the derivative at the start makes, if there is one; else nothing, or
+    zeros for the sums that follow.
+    """
+    weight = tableau.error_start_weight
+    zero = backend.constant(0.0)
+
+    def nothing(t, h, state, parameters, error):
+        pass
+
+    def clear(t, h, state, parameters, error):
+        for i in range(n):
+            error[i] = h * zero
+
+    if weight is None:
+        return backend.device(clear if sums_follow else nothing)
+    assert tableau.gamma is not None  # see `checked_gamma`
+    # As the stages' part, in units of what the filter's matrix multiplies: over h gamma.
+    share = backend.constant(weight / tableau.gamma)
+
+    def derivative(t, h, state, parameters, error):
+        rhs(t, state, parameters, error, 0)
+        for i in range(n):
+            error[i] = share * error[i]
+
+    return backend.device(derivative)
 
 
 def then(before: Callable, after: Callable) -> Callable:

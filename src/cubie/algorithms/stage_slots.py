@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from cubie.backend import select
+from cubie.backend import Backend, select
 from cubie.tableaus import DIRKTableau, ERKTableau
 
 END = 1_000_000  # "used after the last stage", later than any stage
@@ -52,6 +52,51 @@ def slot_terms(
     """Return (offset in `stage_rhs`, weight) of every derivative that takes part."""
     pairs = zip(slots, weights, strict=True)
     return [(slot * n_states, weight) for slot, weight in pairs if weight != 0.0]
+
+
+def gathering_slots(
+    tableau: DIRKTableau, slots: Sequence[int], rows: Sequence[Sequence[float]]
+) -> tuple[int, ...]:
+    """Return a slot for the sum of each of `rows` over the stages before the last one.
+
+    While the last stage is solved the sums are then kept in place of the derivatives that they are
+    made of. There are no such slots where that would be more, or where a row has no such sum.
+    """
+    last = tableau.n_stages - 1
+    wanted = (slots[-1], slots[0]) if tableau.fsal else (slots[-1],)
+    read = {slots[j] for row in rows for j in range(last) if row[j]}
+    free = sorted(read.difference(wanted))
+    sums = all(any(row[:last]) for row in rows)
+    return tuple(free[: len(rows)]) if sums and len(free) >= len(rows) else ()
+
+
+def build_gather(
+    backend: Backend, n_states: int, sums: Sequence[tuple[int, list[tuple[int, float]]]]
+) -> Callable:
+    """Return ``gather(stage_rhs)``, which writes each of at most two sums at its offset.
+
+    `sums` are (offset, terms of a weighted sum); the offsets may be among those of the terms.
+    """
+    totals = [(offset, backend.weighted_sum(terms)) for offset, terms in sums]
+
+    def nothing(stage_rhs):
+        pass
+
+    if not totals:
+        return backend.device(nothing)
+    (first, one), (second, other) = totals[0], totals[-1]
+
+    def gather_one(stage_rhs):
+        for k in range(n_states):
+            stage_rhs[first + k] = one(stage_rhs, k)
+
+    def gather_both(stage_rhs):
+        for k in range(n_states):
+            found, also = one(stage_rhs, k), other(stage_rhs, k)
+            stage_rhs[first + k] = found
+            stage_rhs[second + k] = also
+
+    return backend.device(gather_one if len(totals) == 1 else gather_both)
 
 
 def build_start(

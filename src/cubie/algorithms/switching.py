@@ -18,9 +18,9 @@ from collections.abc import Callable
 import numpy as np
 from attrs import field, frozen
 
-from cubie.algorithms.contract import Proposed, StepAlgorithm, StepFunctions
+from cubie.algorithms.contract import OF_ITERATIONS, Proposed, StepAlgorithm, StepFunctions
 from cubie.algorithms.erk import ERKStep
-from cubie.algorithms.reading import ReadingFunctions, of_either
+from cubie.algorithms.reading import ReadingFunctions, as_one_polynomial, of_either
 from cubie.algorithms.rosenbrock import RosenbrockStep
 from cubie.backend import absolute, any_lane, is_finite, select, square_root
 from cubie.controllers.adaptive import within
@@ -120,7 +120,7 @@ class SwitchingStep(StepAlgorithm):
             )
         given = (
             self.system, self.buffer_registry.dtype, self._options, self.per_component,
-            self.followed, self.is_read,
+            self.followed, self.is_read, self.is_recorded,
         )  # fmt: skip
         self.nonstiff = NonstiffStep(self.tableau.nonstiff, *given)
         self.stiff = StiffStep(self.tableau.stiff, *given)
@@ -137,7 +137,6 @@ class SwitchingStep(StepAlgorithm):
         self.rhs_per_start, self.rhs_per_step = nonstiff.rhs_per_start, nonstiff.rhs_per_step
         # At the end of the step, and beside it.
         self.rhs_per_stiff_step = stiff.rhs_per_step + 2
-        self.jacobians_per_stiff_step = stiff.jacobians_per_step
         self.factorizations_per_stiff_step = stiff.factorizations_per_step
 
     def _register_buffers(self) -> None:
@@ -158,15 +157,20 @@ class SwitchingStep(StepAlgorithm):
         self.register_buffer("nonstiff_error", n, phases=(("measure", "merge"),), access_weight=4.0)
 
     @property
-    def n_counters(self) -> int:
-        return 3
+    def jacobians_per_stiff_step(self) -> int:  # pyright: ignore
+        return self.stiff.jacobians_per_step
+
+    @property
+    def counts(self) -> tuple[str, ...]:
+        return (*OF_ITERATIONS, "stiff")
 
     @property
     def n_pieces(self) -> int:
         return max(self.nonstiff.n_pieces, self.stiff.n_pieces)
 
     def facts(self) -> tuple:
-        return (self.tableau.stable_until, self.n_states, self.per_component, FORGOTTEN)
+        kept = (self.is_recorded, FORGOTTEN)
+        return (self.tableau.stable_until, self.n_states, self.per_component, *kept)
 
     def build_inside(self, context: BuildContext, theta: float) -> Callable:
         parts = []
@@ -186,28 +190,37 @@ class SwitchingStep(StepAlgorithm):
 
     @property
     def n_coefficients(self) -> int:
-        return self.nonstiff.n_coefficients + self.stiff.n_coefficients
+        return self._place_of_stiff + self.stiff.n_coefficients
+
+    @property
+    def centres(self) -> tuple[float, ...]:
+        # The first centres of more are those of fewer.
+        return max(self.nonstiff.centres, self.stiff.centres, key=len)
+
+    @property
+    def _place_of_stiff(self) -> int:
+        return len(self.centres) if self.is_recorded else self.nonstiff.n_coefficients
 
     def build_reading(self, context: BuildContext, first: int = 0) -> ReadingFunctions:
-        made = []
-        for part in (self.nonstiff, self.stiff):
+        backend, n, made = context.backend, self.n_states, []
+        places = first, first + self._place_of_stiff * n
+        for part, place in zip((self.nonstiff, self.stiff), places, strict=True):
             own = part.own_context(context.within(part.name))
-            made.append(part.build_reading(own, first))
-            first += part.n_coefficients * self.n_states
-        switch, zero = context.allocator("switch"), context.backend.constant(0.0)
+            made.append(part.build_reading(own, place))
+        switch, zero = context.allocator("switch"), backend.constant(0.0)
 
         def is_stiff(memory):
             return switch(memory, None)[STIFF] > zero
 
-        return of_either(context.backend, context.backend.device(is_stiff), *made)
+        found = of_either(backend, backend.device(is_stiff), *made)
+        if self.is_recorded:
+            sizes = self.nonstiff.n_coefficients * n, self.stiff.n_coefficients * n
+            found = as_one_polynomial(backend, is_stiff, found, places, sizes)
+        return found
 
     def build(self, context: BuildContext) -> StepFunctions:
-        device = context.backend.device
-        return StepFunctions(
-            start=device(self._build_start(context)),
-            step=device(self._build_step(context)),
-            commit=device(self._build_commit(context)),
-        )
+        make = (self._build_start, self._build_step, self._build_commit)
+        return StepFunctions(*(context.backend.device(build(context)) for build in make))
 
     def _build_start(self, context: BuildContext) -> Callable:
         n, n_switch, zero = self.n_states, N_SWITCH, context.backend.constant(0.0)

@@ -1,6 +1,12 @@
 """Compilation targets behind one interface; the only package that knows which one is in use."""
 
-from cubie.backend.arrays import KernelInputs, KernelOutputs, OutputBlock, OutputLayout
+from cubie.backend.arrays import (
+    OF_POINTS,
+    KernelInputs,
+    KernelOutputs,
+    OutputBlock,
+    OutputLayout,
+)
 from cubie.backend.base import SOURCE, Backend, Kernel, RegisterLimits, RunMemory
 from cubie.backend.build_lock import building, tracing
 from cubie.backend.bundles import Given, Launch, Memory
@@ -8,6 +14,7 @@ from cubie.backend.composition import in_turn
 from cubie.backend.device.exchange import ArrayOnDevice, DeviceArray, is_on_device
 from cubie.backend.device.exchange import read as read_on_device
 from cubie.backend.device.inputs import OnDevice, ParametersOnDevice, StatesOnDevice
+from cubie.backend.free_memory import free_bytes
 from cubie.backend.interruption import Interrupted
 from cubie.backend.package import package_digest
 from cubie.backend.portions import Portions, Spent
@@ -22,6 +29,7 @@ from cubie.backend.primitives import (
     gather,
     is_finite,
     larger,
+    larger_size,
     load_run,
     maximum,
     minimum,
@@ -36,18 +44,25 @@ from cubie.backend.primitives import (
     store_run,
 )
 from cubie.backend.sharing import shared_function
+from cubie.backend.slices import GOES_ON, HEADER, UNFINISHED, KeptPerRun
 from cubie.backend.special import SPECIAL
+from cubie.backend.tables import table
 from cubie.backend.targets import BACKENDS, assembled_backend, is_small_batch, make_backend
 
 __all__ = [
     "BACKENDS",
+    "GOES_ON",
+    "HEADER",
+    "OF_POINTS",
     "SOURCE",
     "SPECIAL",
+    "UNFINISHED",
     "ArrayOnDevice",
     "Backend",
     "DeviceArray",
     "Given",
     "Interrupted",
+    "KeptPerRun",
     "Kernel",
     "KernelInputs",
     "KernelOutputs",
@@ -71,12 +86,14 @@ __all__ = [
     "building",
     "exponent_of",
     "floor",
+    "free_bytes",
     "gather",
     "in_turn",
     "is_finite",
     "is_on_device",
     "is_small_batch",
     "larger",
+    "larger_size",
     "load_run",
     "make_backend",
     "maximum",
@@ -93,5 +110,6 @@ __all__ = [
     "smaller",
     "square_root",
     "store_run",
+    "table",
     "tracing",
 ]

@@ -27,16 +27,17 @@ class KernelInputs(NamedTuple):
     # [2][time][column]: times to save at that steps do not land on, from the start of the run, and
     # what rounding took from them
     save_times: Any
-    # start, 1 or -1 for the direction, and between which times from the start of a run summaries
-    # look at it
-    time_span: Any  # (4,) dtype
-    tolerances: Any  # rtol then atol; (2,) or (2 n,) dtype
-    step_limits: Any  # (3,) dtype: first step, largest step, smallest step
-    # (7,) int64: attempted steps every run may use; times to save; `Stops.shape`; how many columns
-    # `save_times` has, and how far apart those of two runs are
+    # dtype: [number][column], see `cubie.numerics.limits`; start, 1 or -1 for the direction, and
+    # between which times from the start of a run summaries look at it
+    time_span: Any
+    tolerances: Any  # dtype: [number][column]; rtol then atol, 2 or 2 n numbers
+    step_limits: Any  # dtype: [number][column]; first step, largest step, smallest step
+    # (10,) int64: attempted steps every run may use; times to save; `Stops.shape`; the columns of
+    # `tolerances`, and those of `time_span` and `step_limits`: 1, or one for each
+    # run; how many of each event are kept
     limits: Any
     stops: Any  # dtype: [field][stop][column], see `cubie.launch.stops.Stops`
-    # int32: [stop][column], see there; with breaks also [column], attempted steps of that run
+    # int32: [stop][column], see there; with columns also [column], attempted steps of that run
     stop_counts: Any
     driver_samples: Any  # dtype: see `cubie.systems.drivers.tables`
     driver_layout: Any  # int64: see there
@@ -47,17 +48,23 @@ class KernelOutputs(NamedTuple):
 
     Of what it finds there it reads `first`, and counters, which begin at zero.
 
-    Where every step is saved, P is the room for points of all runs together.
+    Where every step is saved, P is the room for points of all runs together; where the solution is
+    kept as a function of time, that for their steps.
     """
 
-    states: Any  # (T * n * N,) dtype: [time][component][run]; or (P * n,): [point][component]
+    # (T * n * N,) dtype: [time][component][run], or where a target keeps rows
+    # [run][component][time]; or (P * n,): [point][component]
+    states: Any
     times: Any  # (N,) or (P,) dtype
     saved: Any  # (N,) int64: points saved, or that there should have been room for
-    counters: Any  # (C * N,) int64
+    counters: Any  # (C * N,) int64; how often events happened come last
     status: Any  # (N,) int32
-    summaries: Any  # (K * N,) dtype: [slot][run], K slots of summaries
+    summaries: Any  # (K * N,) dtype: [slot][run], K slots of summaries, and of events behind them
     first: Any  # (N + 1,) int64, only read: where the points of each run begin, and P
     observables: Any  # like states, of as many as are kept
+    # (P * R,) dtype: [step][number], R numbers of each accepted step, where the solution is kept as
+    # a function of time, and of where the run ends: see `cubie.run.dense`
+    dense: Any
 
 
 # Elements of arrays that do not have the runs' dtype.
@@ -74,7 +81,7 @@ DTYPES = {
     "first": np.int64,
 }
 # What a launch writes of each point; it lies at the end of the block.
-OF_POINTS = ("states", "times", "observables")
+OF_POINTS = ("states", "times", "observables", "dense")
 
 
 def element_dtypes(record: type, dtype: np.dtype) -> dict[str, np.dtype]:
@@ -95,39 +102,63 @@ class OutputLayout:
         Bytes from the start of the block.
     size : int
         Bytes of the block.
+    ragged : tuple of str
+        Arrays in which runs have different numbers of points or steps, those of a run together;
+        they lie at the end.
+    in_rows : bool
+        Whether of each number that is kept of points those of one run lie in a row.
     """
 
     counts: KernelOutputs
     dtypes: KernelOutputs
     offsets: KernelOutputs
     size: int
+    ragged: tuple[str, ...] = ()
+    in_rows: bool = False
 
     @classmethod
-    def of(cls, counts: KernelOutputs, dtype: np.dtype) -> OutputLayout:
-        """Lay out arrays of so many elements; `dtype` is the runs'."""
+    def of(
+        cls,
+        counts: KernelOutputs,
+        dtype: np.dtype,
+        ragged: tuple[str, ...] | None = None,
+        in_rows: bool = False,
+    ) -> OutputLayout:
+        """Lay out arrays of so many elements; `dtype` is the runs'.
+
+        Where it is not said which are ragged, all of points are if any.
+        """
+        if ragged is None:
+            ragged = OF_POINTS if counts.first > 1 else ()
         dtypes = KernelOutputs(**element_dtypes(KernelOutputs, dtype))
         offsets, size = {}, 0
         of_runs = [name for name in KernelOutputs._fields if name not in OF_POINTS]
-        for name in (*of_runs, *OF_POINTS):
+        of_points = [name for name in OF_POINTS if name not in ragged]
+        for name in (*of_runs, *of_points, *ragged):
             count, itemsize = getattr(counts, name), getattr(dtypes, name).itemsize
             # What is one number is of one run, or not written: no thread writes beside it.
             apart = ALIGNMENT if count > 1 else LARGEST_ITEM
             offsets[name] = -(-size // apart) * apart
             size = offsets[name] + count * itemsize
-        return cls(counts, dtypes, KernelOutputs(**offsets), size)
+        return cls(counts, dtypes, KernelOutputs(**offsets), size, ragged, in_rows)
 
     @property
     def head_bytes(self) -> int:
         """Bytes before the points."""
         return min(getattr(self.offsets, name) for name in OF_POINTS)
 
+    @property
+    def even_bytes(self) -> int:
+        """Bytes before what is ragged."""
+        return min((getattr(self.offsets, name) for name in self.ragged), default=self.size)
+
     @cached_property
-    def without_points(self) -> OutputLayout:
-        """What comes before the points, by itself."""
-        size = self.head_bytes
-        counts = self.counts._replace(**dict.fromkeys(OF_POINTS, 0))
-        offsets = self.offsets._replace(**dict.fromkeys(OF_POINTS, size))
-        return OutputLayout(counts, self.dtypes, offsets, size)
+    def without_ragged(self) -> OutputLayout:
+        """What comes before what is ragged, by itself."""
+        size, ragged = self.even_bytes, self.ragged
+        counts = self.counts._replace(**dict.fromkeys(ragged, 0))
+        offsets = self.offsets._replace(**dict.fromkeys(ragged, size))
+        return OutputLayout(counts, self.dtypes, offsets, size, ragged, self.in_rows)
 
 
 class OutputBlock:
@@ -158,9 +189,23 @@ class OutputBlock:
         memory[: layout.head_bytes] = 0
         return cls(layout, memory)
 
-    def without_points(self) -> OutputBlock:
-        """Return what there is of each run beyond its points, in memory of its own."""
-        kept = self.layout.without_points
+    def columns(self, name: str, n_runs: int) -> np.ndarray:
+        """Return a view of one of the arrays that are not ragged, with a column for each run."""
+        array = getattr(self.arrays, name)
+        if self.layout.in_rows and name in OF_POINTS and name != "times":
+            return array.reshape(n_runs, -1).T
+        return array.reshape(-1, n_runs)
+
+    def points(self, name: str, size: int, n_runs: int) -> np.ndarray:
+        """Return a view (n_runs, size, n_points) of what is kept of points, if it is not ragged."""
+        array = getattr(self.arrays, name)
+        if self.layout.in_rows:
+            return array.reshape(n_runs, size, -1)
+        return array.reshape(-1, size, n_runs).transpose(2, 1, 0)
+
+    def without_ragged(self) -> OutputBlock:
+        """Return what there is of each run beyond what is ragged, in memory of its own."""
+        kept = self.layout.without_ragged
         return OutputBlock(kept, self.memory[: kept.size].copy())
 
     def on_device(self, name: str, shape: tuple[int, ...], strides: tuple[int, ...]) -> Any:
@@ -170,9 +215,9 @@ class OutputBlock:
     def __getstate__(self) -> dict[str, Any]:
         """Leave out views, which a copy makes of its own memory, and room that nothing tells of.
 
-        Of runs saved at every step the points are others' to keep.
+        What is ragged is others' to keep.
         """
-        kept = self.without_points() if self.layout.counts.first > 1 else self
+        kept = self.without_ragged() if self.layout.ragged else self
         return {"layout": kept.layout, "memory": kept.memory}
 
     @cached_property

@@ -17,44 +17,38 @@ from attrs import field, frozen
 from attrs.validators import instance_of
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs, OutputBlock, OutputLayout
+from cubie.backend.groups import Parts, Rows
 from cubie.backend.machine import n_threads
 from cubie.backend.portions import Portions, Spent
+from cubie.backend.slices import KeptPerRun
 from cubie_planner import Location, Placement
 
 SOURCE = "__source__"  # the global under which a generated module holds its own text
 
 
-@frozen
-class Parts:
-    """Device functions that go through a group part by part: one vector register of lanes each.
-
-    Attributes
-    ----------
-    count : callable
-        ``count()``: the number of parts, a plain integer.
-    following : callable
-        ``following(part)``: the next part's number. A loop over parts stays a loop.
-    of : callable
-        ``of(value, part)``: the part of a buffer, or of a run's base, as functions compiled for
-        `Backend.part_backend` take it.
-    """
-
-    count: Callable
-    following: Callable
-    of: Callable
+def _itself(number):
+    return number
 
 
 def _never(queue):
     return False
 
 
+def _nothing_spent(queue, attempts):
+    return False
+
+
 @frozen
 class RunMemory:
-    """Bytes one run needs in each planned space, and the spacing of runs in shared memory."""
+    """Bytes one run needs in each planned space, and the spacing of runs in shared memory.
+
+    `kept` is what is kept of a run where launches end in the middle of runs.
+    """
 
     shared_stride: int = field(validator=instance_of(int))
     persistent_bytes: int = field(validator=instance_of(int))
     local_bytes: int = field(default=0, validator=instance_of(int))
+    kept: KeptPerRun | None = None
 
 
 def _optional_count(instance, attribute, value) -> None:
@@ -90,7 +84,11 @@ class Backend(ABC):
     # Whether single runs, too, take fixed steps without a look at each: `cubie.run.free_steps`.
     runs_go_unjudged: bool = False
     has_own_memory: bool = False  # whether kernels work in memory that is not the host's
+    # Whether of each number that is kept at given times all points of a run lie in a row: `rows`.
+    # Not where kernels have memory of their own, whose portions are columns of runs.
+    keeps_rows: bool = False
     asks_assembler: bool = False  # whether what a plan becomes can be read, and matters
+    sliced: bool = False  # whether a launch may end in the middle of runs: `cubie.backend.slices`
 
     def __init__(self, dtype, fastmath: bool):
         self.dtype = np.dtype(dtype)
@@ -120,6 +118,22 @@ class Backend(ABC):
     def max_shared_bytes(self) -> int | None:
         """Shared memory a block may use there; None where nothing limits it."""
         return None
+
+    @property
+    def most_bytes_in_stack(self) -> int | None:
+        """Bytes of a run that a thread's stack may hold where nobody says so; None: any number.
+
+        What has more lies in one piece of memory that the kernel owns: as shared memory does.
+        """
+        return None
+
+    def require_room(self, memory: RunMemory) -> None:  # noqa: B027  # most targets need not look
+        """Refuse what cannot be held, before it is compiled.
+
+        Raises
+        ------
+        cubie.errors.OutOfMemory
+        """
 
     @property
     def runs_at_once(self) -> int:
@@ -188,6 +202,14 @@ class Backend(ABC):
         `terms` are (offset, weight) pairs, added in their order; none gives zero.
         """
 
+    @abstractmethod
+    def table(self, values: np.ndarray) -> Callable:
+        """Return ``table(i)`` = ``values[i]``, a plain number: the same for all runs.
+
+        `values` are whole numbers >= 0, which are indices of buffers, or numbers of the run's
+        dtype, (n,). They lie in memory once, whatever their number.
+        """
+
     def moved_along(self, terms: Sequence[tuple[int, float]], n: int) -> Callable | None:
         """Return ``moved(base, h, buffer, i)``: ``base[i]`` and h times the `weighted_sum`.
 
@@ -235,6 +257,10 @@ class Backend(ABC):
         """
         raise NotImplementedError(f"a group of the {self.name} target is a single run")
 
+    def rows(self) -> Rows:
+        """Return how to work on several points of one run together, where it `keeps_rows`."""
+        raise NotImplementedError(f"the {self.name} target works on one point of each run")
+
     @abstractmethod
     def first_runs(self) -> Callable:
         """Return ``first(queue)``: the first run number of each lane."""
@@ -256,13 +282,29 @@ class Backend(ABC):
         With `together`, false as soon as a lane that is not beyond is free.
         """
 
+    def spent(self) -> Callable:
+        """Return ``spent(queue, attempts)``: was the launch over? If not, as many are made."""
+        return self.device(_nothing_spent)
+
+    def worked_out_here(self) -> Callable:
+        """Return ``here(number)``: a run's number, or how many runs there are, as if it were new.
+
+        For what is rarely done in a loop, or behind it: addresses that are made of such a number
+        are worked out there, and take no registers in every round.
+        """
+        return self.device(_itself)
+
     def interrupted(self) -> Callable:
         """Return ``interrupted(queue)``, as a plain bool: has the batch been called off?"""
         return self.device(_never)
 
     @abstractmethod
-    def foreign_rhs(self, system: Any) -> Callable:
-        """Return ``rhs(t, y, p, dy, at)`` around a right-hand side that was not traced."""
+    def foreign_rhs(self, system: Any, fault_slot: int | None = None) -> Callable:
+        """Return ``rhs(t, y, p, dy, at)`` around a function that was not traced.
+
+        Where it fails it says so in ``p[fault_slot]``; by default that is the one behind the
+        parameters.
+        """
 
     @abstractmethod
     def kernel(

@@ -27,8 +27,9 @@ class Launch(NamedTuple):
 class Given(NamedTuple):
     """What a right-hand side is given beside the time and the state.
 
-    It goes where the parameters go, of systems that call drivers and runs that have breakpoints;
-    components hand it on unread, and what stands around generated code takes it apart.
+    It goes where the parameters go, of systems that call drivers or compute values that rows have
+    in common, and runs that have breakpoints; components hand it on unread, and what stands around
+    generated code takes it apart.
     """
 
     parameters: Any  # buffer, (m,), and what a right-hand side that failed writes behind them
@@ -37,3 +38,4 @@ class Given(NamedTuple):
     launch: Any  # Launch
     earliest: Any  # of lanes: no time before is asked for,
     latest: Any  # and none after
+    common: Any  # buffer: values that rows have in common, during one evaluation; () for none

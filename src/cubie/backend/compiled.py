@@ -6,12 +6,14 @@ the frame of the component that calls it, and can neither dangle nor be copied.
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 
+import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import cgutils, types
 from numba.np import numpy_support
 
 from cubie.backend.base import Backend, own_placement
@@ -29,17 +31,25 @@ from cubie.backend.lanes.types import (
     lane_alignment,
     lane_type,
 )
+from cubie.backend.tables import Table
 from cubie.errors import InvalidOption
 from cubie_planner import Placement
 
 BYTE = ir.IntType(8)
 I64 = ir.IntType(64)
+# Elements of a copy that text copies; more of them are copied in a loop, whose size is constant.
+MOST_COPIED_ONE_BY_ONE = 64
 
 
 class CompiledBackend(Backend):
     """A target whose device functions are compiled through LLVM."""
 
     shared_addrspace = GENERIC
+    table_addrspace = GENERIC
+    # Generated functions of more statements are compiled as several; None: as one in any case.
+    statements_at_once: int | None = None
+    # Fast-math of rows of equations that are something times a number; see `emitter`.
+    flags_of_scaled_rows: tuple[str, ...] = ()
 
     @property
     def group_width(self) -> int:
@@ -55,12 +65,26 @@ class CompiledBackend(Backend):
         self, function: Callable, inline: bool = True, as_written: bool = False
     ) -> Callable:
         lanes = Lanes(numpy_support.from_dtype(self.dtype), self.width)
-        emitted = emitter(definition(function), lanes, lane_ops.MATH_CALLS[self.name])
+        math_calls, tables = lane_ops.MATH_CALLS[self.name], self._tables_of(function)
+        of_scaled_rows = self.flags_of_scaled_rows if as_written and self.fastmath else ()
+        emitted = emitter(
+            definition(function), lanes, math_calls, tables, self.statements_at_once, of_scaled_rows
+        )
         # Intrinsics and device functions have as many arguments as their definition says.
         names = ", ".join(inspect.signature(function).parameters)
         generate = _with_arguments("generate", f"typing_context, {names}", emitted)
         call = _with_arguments(function.__name__, names, self._intrinsic(generate))
         return self._device_as_written(call, inline) if as_written else self.device(call, inline)
+
+    def _tables_of(self, function: Callable) -> dict[str, Callable]:
+        """Return how to read the tables of a generated module."""
+        found = {}
+        for name, value in function.__globals__.items():
+            if isinstance(value, Table):
+                whole = all(type(number) is int for number in value.values)
+                numbers = np.array(value.values, np.int64 if whole else self.dtype)
+                found[name] = _reader(_narrow(numbers), self.table_addrspace)
+        return found
 
     def _device_as_written(self, function: Callable, inline: bool) -> Callable:
         """Make a function callable that holds the user's equations: NaN stays NaN in them."""
@@ -97,10 +121,18 @@ class CompiledBackend(Backend):
 
             def lower(context, builder, signature, args):
                 pointer = stack_array(builder, copy, "kept")
-                for i in range(n):
+
+                def copy_element(i):
                     whole = isinstance(value, Buf)
-                    element = codegen.load(builder, value, args[0], I64(i)) if whole else args[0]
-                    codegen.store(builder, copy, pointer, I64(i), element)
+                    element = codegen.load(builder, value, args[0], i) if whole else args[0]
+                    codegen.store(builder, copy, pointer, i, element)
+
+                if n <= MOST_COPIED_ONE_BY_ONE:
+                    for i in range(n):
+                        copy_element(I64(i))
+                else:
+                    with cgutils.for_range(builder, I64(n)) as loop:
+                        copy_element(loop.index)
                 return pointer
 
             return copy(value), lower
@@ -118,6 +150,21 @@ class CompiledBackend(Backend):
 
         return self._intrinsic(total)
 
+    def table(self, values: np.ndarray) -> Callable:
+        values = _narrow(values)
+        read = _reader(values, self.table_addrspace)
+        is_whole = values.dtype.kind == "u"
+        returned = types.int64 if is_whole else numpy_support.from_dtype(values.dtype)
+
+        def table(typingctx, i):
+            def lower(context, builder, signature, args):
+                index = context.cast(builder, args[0], signature.args[0], types.int64)
+                return read(builder)(index)
+
+            return returned(i), lower
+
+        return self._intrinsic(table)
+
     def phase(self, points, placements) -> Callable:
         def enter(typingctx, memory):
             def lower(context, builder, signature, args):
@@ -132,12 +179,12 @@ class CompiledBackend(Backend):
     def _foreign_target(self) -> ForeignTarget:
         """What compiles ordinary functions for this target."""
 
-    def foreign_rhs(self, system) -> Callable:
+    def foreign_rhs(self, system, fault_slot: int | None = None) -> Callable:
         if self.width != 1:
             advice = f"{system.note} It runs on the plain numbers of one run."
             raise InvalidOption("lanes", self.width, (1,), advice)
         check_compiled(system)
-        return build_foreign_rhs(self._foreign_target, system, self.dtype)
+        return build_foreign_rhs(self._foreign_target, system, self.dtype, fault_slot)
 
     def persistent_arena(self, size_bytes: int) -> Callable:
         """Return ``arena()``: the bytes kept across steps, in the kernel's frame."""
@@ -160,6 +207,47 @@ def _with_arguments(name: str, arguments: str, function: Callable) -> Callable:
     namespace = {"function": function}
     exec(f"def {name}({arguments}):\n    return function({arguments})\n", namespace)
     return namespace[name]
+
+
+def _reader(values: np.ndarray, addrspace: int) -> Callable:
+    """Return ``read(builder)``, which gives ``element(index)``: whole numbers have 64 bits."""
+    is_whole = values.dtype.kind == "u"
+    name = f"cubie_table_{hashlib.sha256(values.tobytes()).hexdigest()[:16]}_{values.dtype.name}"
+
+    def read(builder):
+        memory = _constant_array(builder, name, values, addrspace)
+
+        def element(index):
+            found = builder.load(builder.gep(memory, [index], inbounds=True))
+            return builder.zext(found, I64) if is_whole and values.itemsize < 8 else found
+
+        return element
+
+    return read
+
+
+def _narrow(values: np.ndarray) -> np.ndarray:
+    """Return the same numbers, whole ones in as few bytes as the largest takes; one at least."""
+    if values.dtype.kind != "f":
+        values = values.astype(np.min_scalar_type(int(values.max(initial=0))))
+    return values if values.size else np.zeros(1, values.dtype)
+
+
+def _constant_array(builder, name: str, values: np.ndarray, addrspace: int):
+    """Return a pointer to numbers that lie in the module's constant data, once."""
+    memory = builder.module.globals.get(name)
+    if memory is None:
+        data = values.tobytes()
+        # As text of bytes: a constant for each number would take seconds for a hundred thousand.
+        kind = ir.ArrayType(BYTE, len(data))
+        memory = ir.GlobalVariable(builder.module, kind, name, addrspace)
+        memory.linkage, memory.global_constant, memory.align = "internal", True, values.itemsize
+        memory.initializer = ir.Constant(kind, bytearray(data))
+    if values.dtype.kind == "u":
+        element = ir.IntType(8 * values.itemsize)
+    else:
+        element = lane_type(numpy_support.from_dtype(values.dtype), 1)
+    return builder.bitcast(memory, ir.PointerType(element, addrspace))
 
 
 def typed_pointer(builder, pointer, offset_bytes: int, buf: Buf):

@@ -1,4 +1,4 @@
-"""Right-hand sides that cannot be traced, compiled as they stand by numba.
+"""Functions that cannot be traced, compiled as they stand by numba: right-hand sides and events.
 
 The user's function sees what SciPy would give it: floats, and one-dimensional
 arrays of its own that it may write to. In between lie three layers:
@@ -8,7 +8,7 @@ arrays of its own that it may write to. In between lie three layers:
 The adapter (:mod:`cubie.systems.adapter`) takes the buffers as numba arrays
 over the same bytes and packs the arrays the function gets on the stack. A
 function that raises, or uses an index outside of an array, does so for one run
-only: its derivative is NaN there, and `FAULT` behind the run's parameters says
+only: what it computes is NaN there, and `FAULT` behind the run's parameters says
 why (:mod:`cubie.run.faults`).
 """
 
@@ -38,7 +38,7 @@ MAX_REASON = 300  # characters of numba's explanation that a message quotes
 
 
 class UncompilableFunction(CubieError, TypeError):
-    """A right-hand side can neither be traced nor compiled for a target.
+    """A right-hand side, or an event, can neither be traced nor compiled for a target.
 
     Attributes
     ----------
@@ -86,8 +86,13 @@ class ForeignTarget(ABC):
         """Free what a raised exception holds."""
 
 
-def build_foreign_rhs(target: ForeignTarget, system: Any, dtype) -> Callable:
+def build_foreign_rhs(
+    target: ForeignTarget, system: Any, dtype, fault_slot: int | None = None
+) -> Callable:
     """Return ``rhs(t, y, p, dy, at)`` for component code, around a "compiled" `System`.
+
+    Where the function fails it writes `FAULT` to ``p[fault_slot]``, by default behind the
+    parameters.
 
     Raises
     ------
@@ -102,6 +107,7 @@ def build_foreign_rhs(target: ForeignTarget, system: Any, dtype) -> Callable:
     number = numpy_support.from_dtype(dtype)
     array = types.Array(number, 1, "C")
     arguments = (number, array, array, array, types.intp)
+    slot = system.n_parameters if fault_slot is None else fault_slot
 
     def rhs(typingctx, t, y, p, dy, at):
         conversion.check_indices(system)
@@ -117,8 +123,8 @@ def build_foreign_rhs(target: ForeignTarget, system: Any, dtype) -> Callable:
             )
             with cgutils.if_unlikely(builder, status.is_error):
                 target.discard_exception(context, builder, status)
-                _store_fault(builder, signature.args[2], args[2], system.n_parameters)
-                _fill_with_nan(builder, signature.args[3], args[3], args[4], system.n_states)
+                _store_fault(builder, signature.args[2], args[2], slot)
+                _fill_with_nan(builder, signature.args[3], args[3], args[4], system.n_outputs)
             return context.get_dummy_value()
 
         if not all(isinstance(buf, Buf) for buf in (y, p, dy)):

@@ -32,24 +32,26 @@ DIFFERENCES = (
 
 
 class CompiledDiffers(CubieError, ArithmeticError):
-    """A right-hand side that is compiled as it stands gives other numbers than in Python.
+    """A function that is compiled as it stands gives other numbers than in Python.
 
     Attributes
     ----------
     function : str
         Its name.
     state : int
+        Which of the numbers that it computes.
     t : float
     y, parameters : tuple of float
         Where it was asked.
     compiled, expected : float
-        The derivative of `state` there, compiled and as Python computes it.
+        That number there, compiled and as Python computes it.
     """
 
     def __init__(
         self,
         function: str,
         state: int,
+        output: str,
         at: tuple[float, np.ndarray, np.ndarray],
         compiled: float,
         expected: float,
@@ -58,8 +60,8 @@ class CompiledDiffers(CubieError, ArithmeticError):
         with_parameters = f" and parameters {_some(parameters)}" if len(parameters) else ""
         super().__init__(
             f"`{function}` cannot be traced, and compiled as it stands it differs from what Python "
-            f"computes: in double precision, at t={t:g}, y={_some(y)}{with_parameters}, the "
-            f"derivative of state {state} is {compiled:.9g} compiled and {expected:.9g} in Python. "
+            f"computes: in double precision, at t={t:g}, y={_some(y)}{with_parameters}, "
+            f"{output} is {compiled:.9g} compiled and {expected:.9g} in Python. "
             f"What often is another there: {'; '.join(DIFFERENCES)}. Calculate with Python's "
             "floats, or write it so that it can be traced; backend='python' runs it as it is, "
             "slowly."
@@ -94,15 +96,15 @@ def check_compiled(system: Any) -> None:
     compiled = ready.adapt(convert_value(system.function), np.array, np.array)
     for t, y, p in system.samples:
         try:
-            expected = _derivative(system.rhs, system, t, y, p)
+            expected = _outputs(system.rhs, system, t, y, p)
         except Exception:
             continue
         try:
-            found = _derivative(compiled, system, t, y, p)
+            found = _outputs(compiled, system, t, y, p)
         except Exception as error:
             if not isinstance(error, ArithmeticError | ValueError | IndexError):
                 return  # numba cannot compile it: who compiles the kernel says why
-            found = np.full(system.n_states, np.nan)
+            found = np.full(system.n_outputs, np.nan)
         with np.errstate(all="ignore"):
             near = np.abs(found - expected) <= RELATIVE_TOLERANCE * (
                 np.abs(found) + np.abs(expected)
@@ -110,12 +112,13 @@ def check_compiled(system: Any) -> None:
         agree = near | (~np.isfinite(found) & ~np.isfinite(expected))
         if not agree.all():
             i = int(np.argmin(agree))
-            name = system.function.__name__
-            raise CompiledDiffers(name, i, (t, y, p), float(found[i]), float(expected[i]))
+            name, output = system.function.__name__, system.output.format(i)
+            numbers = float(found[i]), float(expected[i])
+            raise CompiledDiffers(name, i, output, (t, y, p), *numbers)
 
 
-def _derivative(rhs: Callable, system: Any, t: float, y: np.ndarray, p: np.ndarray) -> np.ndarray:
-    out = np.zeros(system.n_states)
+def _outputs(rhs: Callable, system: Any, t: float, y: np.ndarray, p: np.ndarray) -> np.ndarray:
+    out = np.zeros(system.n_outputs)
     with np.errstate(all="ignore"):
         rhs(t, y.copy(), p.copy(), out, 0)
     return out

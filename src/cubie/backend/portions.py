@@ -80,8 +80,8 @@ class Portion(NamedTuple):
     places : KernelOutputs or None
         Views of where it belongs, (rows, numbers) each; None where that is the whole block.
     begins : ndarray of int64, or None
-        Where the points of each run begin, of these runs alone (`KernelOutputs.first`); None
-        where that is not asked.
+        Where the points of each run begin, or its steps, of these runs alone
+        (`KernelOutputs.first`); None where that is not asked.
     """
 
     first: int
@@ -190,24 +190,24 @@ class Portions:
         if self._begins is not None:
             begins = self._begins[first : last + 1] - self._begins[first]
             n_points, of_all = int(begins[-1]), int(self._begins[-1])
-            counts |= {name: self._of_point(name, of_all) * n_points for name in _BY_POINT}
-            counts |= {name: max(1, counts[name]) for name in _BY_POINT}
+            counts |= {name: self._of_point(name, of_all) * n_points for name in layout.ragged}
+            counts |= {name: max(1, counts[name]) for name in layout.ragged}
             counts["first"] = len(begins)
-        return OutputLayout.of(KernelOutputs(**counts), layout.dtypes.times), begins
+        return OutputLayout.of(KernelOutputs(**counts), layout.dtypes.times, layout.ragged), begins
 
     def _rows(self, count: int) -> int:
         """Return how many numbers of an array each run has; 0 where it is none of runs."""
         return count // self.n_runs if count % self.n_runs == 0 else 0
 
     def _of_point(self, name: str, n_points: int) -> int:
-        """Return how many numbers of an array each point has, where every step is saved."""
+        """Return how many numbers of a ragged array each point has, or each step."""
         count = getattr(self.outputs.layout.counts, name)
         return count // n_points if n_points and count >= n_points else 0
 
     def _places(self, first: int, last: int, layout: OutputLayout) -> KernelOutputs:
         places = {}
         for name, array in self.outputs.arrays._asdict().items():
-            if self._begins is not None and name in _BY_POINT:
+            if self._begins is not None and name in layout.ragged:
                 begin, end = self._begins[[first, last]].tolist()
                 of_point = self._of_point(name, int(self._begins[-1]))
                 places[name] = array[begin * of_point : end * of_point].reshape(1, -1)
@@ -218,7 +218,3 @@ class Portions:
             else:  # one number that nobody writes, or what is only read
                 places[name] = array[:0].reshape(1, 0)
         return KernelOutputs(**places)
-
-
-# Of runs saved at every step, what lies by points and not by runs.
-_BY_POINT = ("states", "times", "observables")

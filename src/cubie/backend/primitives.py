@@ -26,6 +26,7 @@ __all__ = [
     "gather",
     "is_finite",
     "larger",
+    "larger_size",
     "load_run",
     "maximum",
     "minimum",
@@ -78,6 +79,11 @@ def smaller(a, b):
 def larger(a, b):
     """Return the larger of two values lane by lane; of NaN it gives either, as `smaller`."""
     return a if a > b else b
+
+
+def larger_size(a, b):
+    """Return the larger of two absolute values lane by lane; with NaN either, as `larger`."""
+    return larger(abs(a), abs(b))
 
 
 def quotient(a, b):

@@ -14,7 +14,7 @@ import numpy as np
 # Smaller blocks are reused by the allocator of the C library itself.
 LEAST_BYTES = 1 << 20
 # Kept at most, of all blocks together.
-MOST_BYTES = 256 << 20
+MOST_BYTES = 512 << 20
 # A block serves for one that is smaller by no more than this share of it.
 LEAST_SHARE = 0.75
 

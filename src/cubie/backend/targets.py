@@ -26,6 +26,7 @@ def make_backend(
     free_steps: bool = False,
     device: Target | None = None,
     refill: bool = False,
+    sliced: bool | None = None,
 ) -> Backend:
     """Return the backend of a name.
 
@@ -55,6 +56,10 @@ def make_backend(
     refill : bool
         Whether the threads of a GPU take further runs when theirs are over. Lanes of a CPU do so
         in any case.
+    sliced : bool, optional
+        Whether launches on a GPU end after a quarter of a second, in the middle of runs, and others
+        go on; by default where it drives a display, whose watchdog ends what takes longer. With
+        `refill` they do not.
 
     Raises
     ------
@@ -72,6 +77,11 @@ def make_backend(
     if device is not None and name != "cuda":
         advice = f"It names a GPU, and backend={name!r} uses none; leave one of them out."
         raise InvalidOption("device", device.name, advice=advice)
+    if sliced and (refill or name != "cuda"):
+        advice = f"Launches of backend={name!r} are ended by nobody: leave it out."
+        if name == "cuda":
+            advice = "With `refill` a launch ends with its runs: leave one of them out."
+        raise InvalidOption("time_slices", True, advice=advice)
     lanes = None if lanes is None else _whole(lanes)
     if lanes not in (None, 1) and name != "cpu":
         raise InvalidOption("lanes", lanes, (1,), f"The {name} target runs one lane a thread.")
@@ -88,10 +98,10 @@ def make_backend(
     if cuda_is_simulated():
         from cubie.backend.interpreted.simulator import SimulatorBackend
 
-        return SimulatorBackend(dtype, fastmath, device, refill)
+        return SimulatorBackend(dtype, fastmath, device, refill, bool(sliced))
     from cubie.backend.cuda.target import CUDABackend
 
-    return CUDABackend(dtype, fastmath, device, refill)
+    return CUDABackend(dtype, fastmath, device, refill, sliced=sliced)
 
 
 def assembled_backend(backend: Backend, lines: bool = False) -> Backend:

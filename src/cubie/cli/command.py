@@ -106,12 +106,17 @@ def _say(message: str) -> None:
     multiple=True,
     help='Of a model, such as y0:max or "v:crossings(0.5)"; repeatable.',
 )
+@click.option(
+    "--event",
+    "events",
+    multiple=True,
+    help="Of a right-hand side, a function in the same file; of a model, text; repeatable.",
+)
+@click.option("--dense-output", is_flag=True, default=None, help="Keep a model's solution.")
 @click.option("--dtype", type=click.Choice(["float32", "float64"]), help="Of a model's states.")
 @click.option("--block-size", type=types.BlockSizeType(), help="Runs per block, or auto.")
 @click.option("--max-shared", type=types.SizeType(), help="Of a block: 49152, 48k, 99KiB or sm_90.")
-@click.option(
-    "--max-registers", type=click.IntRange(*REGISTERS), help="That a thread may use at most."
-)
+@click.option("--max-registers", type=click.IntRange(*REGISTERS), help="Of a thread, at most.")
 @click.option(
     "--min-blocks",
     type=click.IntRange(1, MAX_BLOCKS),
@@ -194,7 +199,7 @@ def main(target: str, **options: Any) -> int:
       file.py:function     a right-hand side f(t, y, *args), with --states
       module:function      the same, from an importable module
       model.toml, .json    equations, states, parameters, drivers, observables, summaries,
-                           method, options
+                           events, method, options
       problem.json, .csv   buffers: a planner problem, or MiniMalloc's CSV
       plan.json            a plan saved by --output
 
@@ -262,12 +267,7 @@ def _check_outputs(options: dict[str, Any]) -> None:
 
 
 def _read(target: str, options: dict[str, Any]) -> Source:
-    names = ("states", "args", "method", "dtype", "observables")
-    repeated = ("drivers", "summaries")
-    model = ModelOptions(
-        **{name: options[name] for name in names},
-        **{name: options[name] or None for name in repeated},
-    )
+    model = ModelOptions.of(options)
     capacity = options["capacity"]
     source = read_source(target, model, None if capacity is None else capacity[0])
     if source.plan is None:
@@ -372,7 +372,7 @@ def _answers(
     """Yield what was asked about the plan."""
     make = planner(options["objective"] or COST)
     if options["explain"]:
-        yield str(explanation(plan, make))
+        yield from (str(explanation(plan, make)), *source.choices)
     if options["verify"]:
         yield verify(source, plan, make)
     if verdict is not None:

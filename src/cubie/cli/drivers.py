@@ -164,10 +164,12 @@ def require_called(target: str, kernel: Any, names: Sequence[str], args: Sequenc
     """
     loop = kernel.integrator.loop
     parts = [part for part in (loop.system, loop.observables) if part is not None]
-    called = {where for part in parts for where in part.system.drivers}
+    systems = [part.system for part in parts]
+    systems += [] if loop.events is None else loop.events.systems
+    called = {where for system in systems for where in system.drivers}
     for i, (name, value) in enumerate(zip(names, args, strict=True)):
         if isinstance(value, Driver) and (i,) not in called:
             raise InputError(
-                f"{target}: the driver `{name}` is called by neither the right-hand side nor "
-                "observables"
+                f"{target}: the driver `{name}` is called by neither the right-hand side, nor "
+                "observables or events"
             )

@@ -52,6 +52,11 @@ class Source:
         timeline = self.kernel.layout.timeline
         return {phase: timeline.point(IVPLoop.name, phase) for phase in IVPLoop.phases}
 
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """What a model's kernel chose by itself, and why."""
+        return () if self.kernel is None else self.kernel.choices
+
 
 def read_source(target: str, model: ModelOptions, capacity: int | None = None) -> Source:
     """Read a model, a problem or a plan.

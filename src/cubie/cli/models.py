@@ -9,13 +9,13 @@ import inspect
 import json
 import sys
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import fields, frozen
 
 from cubie.cli.drivers import read_drivers, require_called
 from cubie.cli.errors import InputError, meant, one_line, reading, require_keys
@@ -23,11 +23,13 @@ from cubie.launch.kernel import DEFAULT_BLOCK_SIZE, BatchSolverKernel
 from cubie.sizes import parse_size
 from cubie.solver import Solver
 from cubie.systems import equations
+from cubie.systems.events.given import Event
 from cubie_planner import Limits, Problem
 from cubie_planner.gpu.cards import Target
 
 MODEL_KEYS = (
-    "equations", "states", "parameters", "drivers", "observables", "summaries", "method", "options",
+    "equations", "states", "parameters", "drivers", "observables", "summaries", "events", "method",
+    "options",
 )  # fmt: skip
 BESIDE = ("method", "observables", "summaries")  # options that stand beside `options`
 PLANNED = ("max_shared", "block_size", "locations", "device")  # options that the planner reads
@@ -46,6 +48,14 @@ class ModelOptions:
     dtype: str | None = None
     observables: str | None = None
     summaries: tuple[tuple[str, str], ...] | None = None
+    events: tuple[str, ...] | None = None
+    dense_output: bool | None = None
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> ModelOptions:
+        """Pick them out of all options; those that may be repeated are empty where not given."""
+        values = {field.name: options[field.name] for field in fields(cls)}
+        return cls(**{name: None if value == () else value for name, value in values.items()})
 
     def given(self) -> dict[str, Any]:
         """Return the options as they are written, with their values."""
@@ -57,6 +67,8 @@ class ModelOptions:
             "--dtype": self.dtype,
             "--observables": self.observables,
             "--summary": self.summaries,
+            "--event": self.events,
+            "--dense-output": self.dense_output,
         }
 
     def summaries_by_quantity(self) -> dict[str, dict[str, list[str]]]:
@@ -131,6 +143,8 @@ def from_function(target: str, fun: Callable, given: ModelOptions) -> Model:
     options = {}
     if given.observables is not None:
         options["observables"] = load_function(place, given.observables)
+    if given.events is not None:
+        options["events"] = [load_function(place, name) for name in given.events]
     options |= given.summaries_by_quantity()
     model = _prepare(target, fun, given.states, args, options, given)
     require_called(target, model[1], names, args)
@@ -188,6 +202,7 @@ def from_equations(target: str, data: Mapping[str, Any], given: ModelOptions) ->
     if given.observables is not None:
         options["observables"] = [name.strip() for name in given.observables.split(",")]
     options |= given.summaries_by_quantity()
+    options |= _events(target, data.get("events", []), given.events or ())
     text = data["equations"]
     entries = [text] if isinstance(text, str) else text
     if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
@@ -212,6 +227,23 @@ def from_equations(target: str, data: Mapping[str, Any], given: ModelOptions) ->
     return model
 
 
+def _events(target: str, told: Any, given: Sequence[str]) -> dict[str, Any]:
+    """Return the option `events` of a model file: texts, and tables of what an `Event` has."""
+    if not isinstance(told, list):
+        raise InputError(f"{target}: `events` must be a list of texts and tables")
+    events: list[Any] = []
+    for i, entry in enumerate(told):
+        if isinstance(entry, Mapping):
+            keys = tuple(field.name for field in fields(Event))
+            require_keys(f"{target}: events[{i}]", entry, keys, "an event has")
+            if "function" not in entry:
+                raise InputError(f"{target}: events[{i}] has no `function`, the text of its number")
+            with reading(f"{target}: events[{i}]"):
+                entry = Event(**entry)
+        events.append(entry)
+    return {"events": [*events, *given]} if events or given else {}
+
+
 def _names(target: str, data: Mapping[str, Any], key: str) -> list[str] | None:
     """Return names given as a list, or as a table of values."""
     if key not in data:
@@ -226,7 +258,7 @@ def _prepare(
     target: str, fun: Any, n: int, args: tuple, options: Mapping[str, Any], given: ModelOptions
 ) -> Model:
     """Build the integrator of a batch, as `solve_ivp` would, and declare its buffers."""
-    chosen = {"method": given.method, "dtype": given.dtype}
+    chosen = {name: getattr(given, name) for name in ("method", "dtype", "dense_output")}
     options = dict(options) | {name: v for name, v in chosen.items() if v is not None}
     planned = {name: options.pop(name) for name in PLANNED if name in options}
     # Numbers stand in for all values here: what NumPy warns of says nothing about the model.

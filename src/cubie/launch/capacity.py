@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cubie.backend import free_bytes
 from cubie.errors import OutputsTooLarge
-from cubie.launch.free_memory import free_bytes
 from cubie.run.saving import SaveMode, Sizes
 
 # Less than this can be had wherever Python runs; to ask the system takes its time.
@@ -33,24 +33,38 @@ class Kept(NamedTuple):
     sizes : tuple of (str, int)
         What is kept of each point, beside its time, and how many numbers that is.
     dtype : dtype
+    record : int
+        How many numbers are kept of each step, where the solution is a function of time; else 0.
+    in_rows : bool
+        Whether of each number that is kept of points those of one run lie in a row.
     """
 
     mode: SaveMode
     n_runs: int
     sizes: Sizes
     dtype: np.dtype
+    record: int = 0
+    in_rows: bool = False
 
     @property
-    def bytes_per_point(self) -> int:
-        """Of a run saved at every step: what is kept, and a time."""
-        numbers = 1
-        for _, size in self.sizes:
+    def by_steps(self) -> Sizes:
+        """What is kept of each step, or of where it leads, of which runs have different numbers."""
+        of_points = self.sizes if self.mode is SaveMode.STEPS else ()
+        return (*of_points, ("dense", self.record)) if self.record else of_points
+
+    @property
+    def bytes_per_step(self) -> int:
+        """Of what is kept of each step; of a point there is a time, too."""
+        numbers = int(self.mode is SaveMode.STEPS)
+        for _, size in self.by_steps:
             numbers += size
         return numbers * self.dtype.itemsize
 
     def of_runs(self, n_runs: int) -> Kept:
         """Return the same of so many runs."""
-        return self if n_runs == self.n_runs else kept_of(self.mode, n_runs, self.sizes, self.dtype)
+        if n_runs == self.n_runs:
+            return self
+        return kept_of(self.mode, n_runs, self.sizes, self.dtype, self.record, self.in_rows)
 
     def require(self, n_points: int, n_bytes: int, n_summaries: int = 0) -> None:
         """Refuse outputs of `n_bytes`, for `n_points` of each run, that nothing can hold.
@@ -75,32 +89,36 @@ class Kept(NamedTuple):
     ) -> OutputsTooLarge:
         """Return the exception that says so of runs with so many points each."""
         points = "the last point" if self.mode is SaveMode.FINAL else _many(n_points, "point")
+        if self.record:
+            points = f"the solution as a function of time, {_many(n_points, 'step')}"
         told, remedy = self._told(points), self.remedy
         if n_summaries:
-            told += f", and {_many(n_summaries, 'number')} of each run for summaries,"
-            remedy += " Fewer summaries, or fewer events kept (k=), take less as well."
+            told += f", and {_many(n_summaries, 'number')} of each run for summaries and events,"
+            remedy += " Fewer summaries, or fewer events kept (k=, max_events=), take less as well."
         message = f"{told} {takes(n_bytes, free, where)} {remedy}"
         return OutputsTooLarge(message, self.n_runs, n_points, n_bytes, free)
 
     def refusal_of_steps(
         self, counts: np.ndarray, n_bytes: int, free: int | None
     ) -> OutputsTooLarge:
-        """Return the exception that says so of runs saved at every step.
+        """Return the exception that says so of runs saved at every step, or as functions of time.
 
-        `counts` are the points of each run, as far as they are known; 0 elsewhere.
+        `counts` are the points of each run, or its steps, as far as they are known; 0 elsewhere.
         """
         known, longest = np.flatnonzero(counts), int(np.argmax(counts))
         most, total = int(counts[longest]), int(counts.sum())
-        points = f"{total:,} points"
+        one = "step" if self.record else "point"
+        points = f"{total:,} {one}s"
         if len(known) < self.n_runs:
-            points = f"about {total * self.n_runs // len(known):,} points"
+            points = f"about {total * self.n_runs // len(known):,} {one}s"
             points += f", judged by the first {len(known):,} solved,"
-        told = f"{self._told(points, 'every step')} {takes(n_bytes, free)}"
+        what = "the solution as a function of time" if self.record else "every step"
+        told = f"{self._told(points, what)} {takes(n_bytes, free)}"
         if len(known) > 1:
             others = np.partition(counts, -2)[-2]
             told += (
-                f" The longest run is {longest} with {_many(most, 'point')} "
-                f"({size(most * self.bytes_per_point)}); the next has {int(others):,}."
+                f" The longest run is {longest} with {_many(most, one)} "
+                f"({size(most * self.bytes_per_step)}); the next has {int(others):,}."
             )
         message = f"{told} {self.remedy}"
         return OutputsTooLarge(message, self.n_runs, most, n_bytes, free, longest)
@@ -116,6 +134,8 @@ class Kept(NamedTuple):
     def remedy(self) -> str:
         """What to ask for instead."""
         ways = []
+        if self.record:
+            ways.append("points alone (without `dense_output`)")
         if self.mode is SaveMode.STEPS:
             ways += ["only the points you need (`t_eval=`)", "the last states (save='final')"]
         if self.mode.at_times:

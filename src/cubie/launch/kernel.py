@@ -27,6 +27,7 @@ from cubie.integrator import SingleIntegratorRun
 from cubie.launch.inputs import sample_arguments
 from cubie.launch.some_runs import inputs_of_range
 from cubie.launch.verdicts import Question, Unverified, assembled, settle
+from cubie.run.slices import kept_per_run
 from cubie_planner import (
     Buffer,
     BufferError,
@@ -97,6 +98,12 @@ class BatchSolverConfig:
         is_auto = isinstance(self.locations, str) and self.locations == "auto"
         return is_auto and self.compute_capability is not None
 
+    @property
+    def leaves_places_open(self) -> bool:
+        """Whether nobody says where buffers lie, neither a user nor a device's limits."""
+        is_auto = isinstance(self.locations, str) and self.locations == "auto"
+        return is_auto and self.compute_capability is None and self.max_shared_bytes is None
+
     def limits(self) -> Limits:
         """Return what the planner is told of the hardware."""
         return Limits(
@@ -145,8 +152,19 @@ class BatchSolverKernel:
         self.config = config
         self.backend = backend
         self._built = BuildCache() if built is None else built
-        self.layout = plan_layout(integrator.buffer_registry, config)
+        self.layout = self._laid_out()
         self.verdict = self._settled() if config.is_proposed else None
+
+    def _laid_out(self) -> Layout:
+        """Plan the buffers: in memory that the kernel owns where a stack cannot hold them."""
+        registry, config = self.integrator.buffer_registry, self.config
+        layout, most = plan_layout(registry, config), self.backend.most_bytes_in_stack
+        if most is None or not config.leaves_places_open:
+            return layout
+        memory = _memory_of(layout.plan)
+        if memory.local_bytes + memory.persistent_bytes <= most:
+            return layout
+        return plan_layout(registry, evolve(config, locations="shared"))
 
     def _settled(self) -> Verdict | Unverified:
         """Ask the assembler about the plan, and take the one that it agrees with."""
@@ -199,6 +217,11 @@ class BatchSolverKernel:
         return self.layout.plan
 
     @property
+    def choices(self) -> tuple[str, ...]:
+        """What components chose by themselves, and why: the form of LU factors."""
+        return tuple(filter(None, (component.told() for component in self.integrator.loop.walk())))
+
+    @property
     def shared_memory_elements(self) -> int:
         """Elements of shared memory one run needs, before padding."""
         return self.buffer_registry.elements(self.plan.shared_bytes_per_run)
@@ -225,6 +248,7 @@ class BatchSolverKernel:
     @cached_property
     def compiled(self) -> Kernel:
         """The kernel for the target, built once."""
+        self.backend.require_room(self.memory)
         with building():
             return self._compiled_for(self.backend, self.layout)
 
@@ -234,8 +258,10 @@ class BatchSolverKernel:
         return kept | {"_built": BuildCache()}
 
     def _compiled_for(self, backend: Backend, layout: Layout) -> Kernel:
-        plan = layout.plan
-        memory = _memory_of(plan)
+        kept = None
+        if backend.sliced:
+            kept = kept_per_run(self.integrator.loop, layout.plan)
+        memory = evolve(_memory_of(layout.plan), kept=kept)
         digest = self.integrator.build_key(backend, layout)
         key = f"kernel {digest} {memory}"
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from attrs import frozen
+
+from cubie.launch.clocks import Span, Targets, direction_of, spacing_of
 
 # Breaks that are no farther apart are one; on each side of it up to so much is not asked for.
 ROUNDINGS_OF_BREAKS = 4
@@ -40,86 +43,130 @@ class _Groups(NamedTuple):
     last: np.ndarray
 
 
-def merge(
-    span: tuple[float, float], points: np.ndarray, rows: np.ndarray, dtype: np.dtype
-) -> Merged:
+@frozen(eq=False)
+class _Points:
+    """Points of rows, or of all rows the same."""
+
+    place: np.ndarray  # (R or 1, P): elapsed from the start; infinity beyond the last one
+    counts: np.ndarray  # (R or 1,)
+
+    def _row(self, row: np.ndarray) -> np.ndarray:
+        return row if len(self.place) > 1 else np.zeros_like(row)
+
+    def last(self, row: np.ndarray) -> np.ndarray:
+        """Return the number of the last point of rows."""
+        return self.counts[self._row(row)] - 1
+
+    def at(self, row: np.ndarray, number: np.ndarray) -> np.ndarray:
+        """Return the place of point `number` of rows."""
+        return self.place[self._row(row), number]
+
+    def passed(self, row: np.ndarray, values: np.ndarray, or_met: bool = False) -> np.ndarray:
+        """Return how many points of rows come before values; with `or_met` also those there."""
+        if len(self.place) == 1:
+            return np.searchsorted(self.place[0], values, "right" if or_met else "left")
+        low, high = np.zeros(len(row), int), np.full(len(row), self.place.shape[1])
+        while (low < high).any():
+            middle = (low + high) // 2
+            there = self.place[row, np.minimum(middle, self.place.shape[1] - 1)]
+            before = (low < high) & ((there <= values) if or_met else (there < values))
+            low, high = np.where(before, middle + 1, low), np.where(before, high, middle)
+        return low
+
+
+def merge(span: Span, points: Targets, rows: np.ndarray, dtype: np.dtype) -> Merged:
     """Put the breaks of each row between the points.
 
     Parameters
     ----------
-    span : (float, float)
-    points : ndarray (P,)
-        Times to save at, and the end, in order along the span.
+    span : (float, float) or (ndarray (R, 1), ndarray (R, 1))
+    points : Targets
+        Times to save at, and the end.
     rows : ndarray (R, B)
         Breaks, in any order; NaN is none, and those outside of the span do not count. Those within
         rounding of a point, or of each other, are one.
     dtype : dtype
         Of the runs.
     """
-    start, end = span
-    direction, length = (-1.0 if end < start else 1.0), abs(end - start)
-    spacing = _spacing(span, dtype)
+    n_rows = len(rows)
+    start, direction, spacing = (
+        np.broadcast_to(one, (n_rows, 1))[:, 0]
+        for one in (span[0], direction_of(span), spacing_of(span, dtype, _within(span, rows)))
+    )
+    length = np.broadcast_to(np.abs(span[1] - span[0]), (n_rows, 1))[:, 0]
     near, unlimited = ROUNDINGS_OF_BREAKS * spacing, direction * float(np.finfo(dtype).max)
-    elapsed = _in_order(span, rows, near)
-    place = (points - start) * direction
-    at_start = elapsed <= near
+    elapsed = _in_order(span, rows, near[:, None])
+    in_order = _elapsed_points(span, points)
+    at_start = elapsed <= near[:, None]
     last_at_start = np.where(at_start, elapsed, 0.0).max(axis=1, initial=0.0)
-    groups = _grouped(elapsed, at_start, near)
-    point_of = _points_of(groups, place, near)
+    groups = _grouped(elapsed, at_start, near[:, None])
+    point_of = _points_of(groups, in_order, near)
     # What is beyond the end, and not at it, is outside of the span.
-    alone = (point_of < 0) & (groups.first < place[-1])
+    at_end = in_order.at(groups.row, in_order.last(groups.row))
+    alone = (point_of < 0) & (groups.first < at_end)
     row, first = groups.row[alone], groups.first[alone]
-    counts, at, between = _places(row, first, place, len(rows))
+    counts, at, first_at, between = _places(row, first, in_order, n_rows)
     width = int(counts.max())
 
     def filled(of_points, of_breaks, dtype=float):
-        values = np.zeros(len(rows) * width, dtype)
+        values = np.zeros(n_rows * width, dtype)
         values[at], values[between] = of_points, of_breaks
         return values
 
-    targets = filled(points, start + direction * first)
+    there = np.broadcast_to(np.isfinite(in_order.place), (n_rows, in_order.place.shape[1]))
+    place = np.broadcast_to(in_order.place, there.shape)[there]
+    times = np.broadcast_to(points.times, there.shape)[there]
+    targets = filled(times, start[row] + direction[row] * first)
     is_point, is_break = filled(True, False, bool), filled(False, True, bool)
     begin, finish = filled(place, first), filled(place, groups.last[alone])
     # A break at a point may lie on either side of it.
     at_point = point_of >= 0
-    where = at[groups.row[at_point], point_of[at_point]]
+    where = at[first_at[groups.row[at_point]] + point_of[at_point]]
     is_break[where] = True
     begin[where] = np.minimum(begin[where], groups.first[at_point])
     finish[where] = np.maximum(finish[where], groups.last[at_point])
 
     breaks = np.flatnonzero(is_break)
+    of = breaks // width
     before, after, after_start = _limits(
-        breaks // width, begin[breaks], finish[breaks], last_at_start, length, spacing
+        of, begin[breaks], finish[breaks], last_at_start, length, spacing
     )
-    ahead, behind = np.full((2, len(rows) * width), [[unlimited], [-unlimited]])
-    ahead[breaks] = start + direction * before
+    ahead = np.repeat(unlimited, width)
+    behind = -ahead
+    ahead[breaks] = start[of] + direction[of] * before
     # A break is behind on the way to the stop after it, and the start on the way to the first one.
     follows = (breaks + 1) % width > 0
-    behind[breaks[follows] + 1] = start + direction * after[follows]
+    behind[breaks[follows] + 1] = (start[of] + direction[of] * after)[follows]
     behind[::width] = np.where(at_start.any(axis=1), start + direction * after_start, -unlimited)
     flat = targets, ahead, behind, is_point, is_break
     return Merged(counts, *(values.reshape(-1, width) for values in flat))
 
 
-def most_of_a_row(span: tuple[float, float], rows: np.ndarray, dtype: np.dtype) -> int:
+def most_of_a_row(span: Span, rows: np.ndarray, dtype: np.dtype) -> int:
     """Return how many breaks on the way the row with most of them has."""
-    near = ROUNDINGS_OF_BREAKS * _spacing(span, dtype)
+    near = ROUNDINGS_OF_BREAKS * spacing_of(span, dtype, _within(span, rows))
     elapsed = _in_order(span, rows, near)
     groups = _grouped(elapsed, elapsed <= near, near)
     return int(np.bincount(groups.row, minlength=1).max())
 
 
-def _spacing(span: tuple[float, float], dtype: np.dtype) -> float:
-    """Return the spacing of numbers at the end of the span that is farther from zero."""
-    return float(np.spacing(dtype.type(max(map(abs, span)))))
+def _elapsed_points(span: Span, points: Targets) -> _Points:
+    elapsed = (points.times - span[0]) * direction_of(span)
+    if len(elapsed) > len(points.counts):
+        points = points._replace(counts=np.repeat(points.counts, len(elapsed)))
+    return _Points(np.where(np.isnan(elapsed), np.inf, elapsed), points.counts)
+
+
+def _within(span: Span, rows: np.ndarray) -> np.ndarray:
+    """Return the times of rows that are in a span; NaN for others."""
+    within = (rows >= np.minimum(*span)) & (rows <= np.maximum(*span))
+    return np.where(within, rows, np.nan)
 
 
 def _in_order(span, rows, near) -> np.ndarray:
     """Return how long after the start breaks are, in order; infinity is none."""
-    start, end = span
-    direction = -1.0 if end < start else 1.0
-    within = (rows >= min(span) - near) & (rows <= max(span) + near)
-    elapsed = np.where(within, (rows - start) * direction, np.inf)
+    within = (rows >= np.minimum(*span) - near) & (rows <= np.maximum(*span) + near)
+    elapsed = np.where(within, (rows - span[0]) * direction_of(span), np.inf)
     elapsed.sort(axis=1)
     return elapsed
 
@@ -135,18 +182,19 @@ def _grouped(elapsed, at_start, near) -> _Groups:
     return _Groups(np.nonzero(heads)[0], elapsed[heads], elapsed[tails])
 
 
-def _points_of(groups: _Groups, place, near) -> np.ndarray:
+def _points_of(groups: _Groups, points: _Points, near) -> np.ndarray:
     """Return the number of the point that each group of breaks is at, -1 for none.
 
     Of several groups that are near one point the nearest is at it: what lies between them counts.
     """
-    firsts, lasts = groups.first, groups.last
+    row, firsts, lasts = groups.row, groups.first, groups.last
     found = np.full(len(firsts), -1)
-    after = np.clip(np.searchsorted(place, firsts), 0, len(place) - 1)
+    after = np.minimum(points.passed(row, firsts), points.last(row))
     before = np.maximum(after - 1, 0)
-    outside = [np.maximum(firsts - place[k], place[k] - lasts) for k in (before, after)]
+    places = [points.at(row, number) for number in (before, after)]
+    outside = [np.maximum(firsts - place, place - lasts) for place in places]
     distance = np.maximum(np.minimum(*outside), 0.0)
-    candidates = np.flatnonzero(distance <= near)
+    candidates = np.flatnonzero(distance <= near[row])
     nearest = np.where(outside[0] < outside[1], before, after)[candidates]
     # By row, then by point, then the nearest last: the order is kept where these are equal.
     order = np.lexsort((-distance[candidates], nearest, groups.row[candidates]))
@@ -158,19 +206,20 @@ def _points_of(groups: _Groups, place, near) -> np.ndarray:
     return found
 
 
-def _places(row, first, place, n_rows):
+def _places(row, first, points: _Points, n_rows):
     """Return how many stops rows have, and where points and breaks beside them come, flat.
 
-    `row` and `first` are those of the breaks, in order; a point comes before a break at its time.
+    Of the places of points also where those of each row begin. `row` and `first` are those of the
+    breaks, in order; a point comes before a break at its time.
     """
-    n_alone = np.bincount(row, minlength=n_rows)
-    counts = n_alone + len(place)
+    n_alone, n_points = np.bincount(row, minlength=n_rows), points.last(np.arange(n_rows)) + 1
+    counts = n_alone + n_points
     width = int(counts.max())
     number = np.arange(len(row)) - np.repeat(np.cumsum(n_alone) - n_alone, n_alone)
-    where_alone = row * width + number + np.searchsorted(place, first, "right")
+    where_alone = row * width + number + points.passed(row, first, or_met=True)
     free = (np.arange(width) < counts[:, None]).reshape(-1)
     free[where_alone] = False
-    return counts, np.flatnonzero(free).reshape(n_rows, len(place)), where_alone
+    return counts, np.flatnonzero(free), np.cumsum(n_points) - n_points, where_alone
 
 
 def _limits(row, starts, ends, last_at_start, length, spacing):
@@ -184,12 +233,13 @@ def _limits(row, starts, ends, last_at_start, length, spacing):
     is_first = np.diff(row, prepend=-1) != 0
     is_last = np.diff(row, append=-1) != 0
     previous = np.where(is_first, last_at_start[row], np.roll(ends, 1))
-    following = np.where(is_last, length, np.roll(starts, -1))
+    following = np.where(is_last, length[row], np.roll(starts, -1))
 
-    def off(free):
+    def off(free, spacing):
         return np.minimum(ROUNDINGS_AT_BREAKS * spacing, 0.5 * np.maximum(free, 0.0))
 
-    to_first = np.full(len(last_at_start), length)
+    to_first = length.copy()
     to_first[row[is_first]] = starts[is_first]
-    after_start = last_at_start + off(to_first - last_at_start)
-    return starts - off(starts - previous), ends + off(following - ends), after_start
+    after_start = last_at_start + off(to_first - last_at_start, spacing)
+    of = spacing[row]
+    return starts - off(starts - previous, of), ends + off(following - ends, of), after_start

@@ -11,18 +11,20 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cubie.backend import KernelOutputs, OutputBlock, OutputLayout
+from cubie.algorithms.contract import OF_ITERATIONS
+from cubie.backend import OF_POINTS, KernelOutputs, OutputBlock, OutputLayout
 from cubie.launch.capacity import Kept
-from cubie.run.parts import N_ATTEMPT_COUNTERS, OF_ALGORITHM
-from cubie.run.saving import SaveMode, Sizes
+from cubie.run.parts import N_ATTEMPT_COUNTERS
+from cubie.run.saving import SaveMode
 from cubie.status import RunStatus
 
 
 class PerRun(NamedTuple):
     """How many numbers are kept of each run, beside its points."""
 
-    counters: int = N_ATTEMPT_COUNTERS + len(OF_ALGORITHM)
+    counters: int = N_ATTEMPT_COUNTERS + len(OF_ITERATIONS) + 1
     summaries: int = 0  # slots
+    points: int = 0  # where their number is given, and that of what is kept of steps is not
 
 
 USUAL = PerRun()
@@ -32,11 +34,13 @@ USUAL = PerRun()
 def layout_of(kept: Kept, n_points: int, per_run: PerRun) -> OutputLayout:
     """Lay out the outputs of some runs.
 
-    `n_points` are those of each run; where every step is saved, those of all runs together.
+    `n_points` are those of each run; where every step is saved, those of all runs together, and
+    where the solution is kept as a function of time, all steps of theirs.
     """
-    mode, n_runs, sizes, dtype = kept
+    mode, n_runs, sizes, dtype, record, in_rows = kept
     steps, final = mode is SaveMode.STEPS, mode is SaveMode.FINAL
-    rows = n_points if steps else n_runs if final else n_points * n_runs
+    of_each = per_run.points if record else n_points
+    rows = n_points if steps else n_runs if final else of_each * n_runs
     counts = dict.fromkeys(KernelOutputs._fields, 1)  # a kernel argument may not be an empty array
     counts |= {name: size * rows for name, size in sizes}
     counts |= {
@@ -46,9 +50,26 @@ def layout_of(kept: Kept, n_points: int, per_run: PerRun) -> OutputLayout:
         "counters": per_run.counters * n_runs,
         "summaries": per_run.summaries * n_runs or 1,
         "status": n_runs,
-        "first": n_runs + 1 if steps else 1,
+        "first": n_runs + 1 if steps or record else 1,
     }
-    return OutputLayout.of(KernelOutputs(**counts), dtype)
+    if record:
+        counts["dense"] = record * n_points
+    return OutputLayout.of(KernelOutputs(**counts), dtype, ragged_of(kept), in_rows)
+
+
+def ragged_of(kept: Kept) -> tuple[str, ...]:
+    """Return the names of the arrays in which runs have different numbers of points or steps."""
+    if kept.mode is SaveMode.STEPS:
+        return OF_POINTS
+    return ("dense",) if kept.record else ()
+
+
+def rows_needed(outputs: OutputBlock, kept: Kept) -> np.ndarray:
+    """Return how many points each run has, or records of steps: room or not."""
+    if kept.mode is SaveMode.STEPS:
+        return outputs.arrays.saved
+    # Where a run ends stands behind its steps.
+    return outputs.arrays.counters[: kept.n_runs] + 1
 
 
 def make_outputs(kept: Kept, n_points: int, per_run: PerRun = USUAL) -> OutputBlock:
@@ -71,17 +92,12 @@ def make_outputs(kept: Kept, n_points: int, per_run: PerRun = USUAL) -> OutputBl
     return outputs
 
 
-def arrays_of_points(outputs: OutputBlock, sizes: Sizes) -> list[np.ndarray]:
-    """Return the arrays that hold what is kept of points, in the order of `sizes`."""
-    return [getattr(outputs.arrays, name) for name, _ in sizes]
-
-
 def mark_unwritten(outputs: OutputBlock, kept: Kept, n_written: int) -> None:
     """Say of all runs but the first ones that they did not begin: a launch was called off."""
     outputs.arrays.status[n_written:] = RunStatus.INTERRUPTED
     mark_unsummarised(outputs, slice(n_written, None), kept.n_runs)
-    for array in arrays_of_points(outputs, kept.sizes):
-        array.reshape(-1, kept.n_runs)[:, n_written:] = np.nan
+    for name, _ in kept.sizes:
+        outputs.columns(name, kept.n_runs)[:, n_written:] = np.nan
 
 
 def mark_unsummarised(outputs: OutputBlock, runs: slice | np.ndarray, n_runs: int) -> None:

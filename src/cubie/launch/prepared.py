@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import cached_property, partial
 from typing import Any
 
@@ -10,36 +9,45 @@ import numpy as np
 from attrs import field, frozen
 
 from cubie.backend import Interrupted, KernelInputs, OutputBlock, Spent
-from cubie.errors import InvalidProblem
+from cubie.errors import CubieError, InvalidProblem
 from cubie.launch.breaks import Breaks, breaks_within
-from cubie.launch.capacity import kept_of
+from cubie.launch.capacity import Kept, kept_of
+from cubie.launch.clocks import Span
+from cubie.launch.event_results import EventsKept, MoreEvents, require_room, with_room
+from cubie.launch.event_room import EventRoom, on_host, solve_for_all
 from cubie.launch.given_on_device import GivenOnDevice
-from cubie.launch.inputs import make_inputs
+from cubie.launch.inputs import first_step_of, make_inputs
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.outputs import PerRun, layout_of, make_outputs, mark_unwritten
 from cubie.launch.points import Points
-from cubie.launch.results import Result, ResultKind, Work, with_partial_result
-from cubie.launch.staging import Staging
+from cubie.launch.results import Result, ResultKind, with_partial_result
+from cubie.launch.some_runs import inputs_of_runs
 from cubie.launch.steps import Room, StepsSolve
-from cubie.launch.stops import FIELDS, FIELDS_WITH_BREAKS, Stops, lay_out_stops
+from cubie.launch.stops import Stops, lay_out_stops
 from cubie.launch.summaries import EVER, Window
+from cubie.launch.work import Work
+from cubie.run.dense import StepRecord
+from cubie.run.events.recording import n_slots
 from cubie.run.saving import SaveMode, sizes_of
 from cubie.systems import Batch, System, inconsistency, note_on_index
 from cubie.systems.drivers.interpolant import Driver
 from cubie.systems.drivers.pieces import Pieces
+from cubie.systems.events.traced import EventSystems
 
-# Larger inputs are not kept: laying them out anew is little next to solving them.
-MAX_STAGED_ELEMENTS = 100_000
-
-Span = tuple[float, float]
 Solved = tuple[OutputBlock, Points | None, Spent]
 
 
 class _CalledOff(Exception):
     """What there is of a solve that a signal ended."""
 
-    def __init__(self, cause: BaseException, outputs: OutputBlock, points: Points | None):
-        self.cause, self.outputs, self.points = cause, outputs, points
+    def __init__(
+        self,
+        cause: BaseException,
+        outputs: OutputBlock,
+        points: Points | None,
+        more: tuple[MoreEvents, ...] = (),
+    ):
+        self.cause, self.outputs, self.points, self.more = cause, outputs, points, more
 
 
 @frozen
@@ -55,37 +63,50 @@ class PreparedSolve:
     observables: System | None
     mode: SaveMode
     dtype: np.dtype
-    rtol: np.ndarray
+    rtol: np.ndarray  # (1,) or (n,), or with a row for each run
     atol: np.ndarray
-    max_step: float
+    max_step: Any  # a number, or (n_runs,), as `min_step`
     max_steps: int
     notes: tuple[str, ...]
     window: Window | None = None  # of summaries
     breakpoints: np.ndarray | None = None  # (B,) or (n_runs, B)
     in_pairs: bool = False  # of complex states
     named: bool = False  # states have names that users gave
-    min_step: float = 0.0
+    min_step: Any = 0.0
     on_device: bool = False  # results stay where they were computed
+    events: EventSystems | None = None
+    events_asked: bool = False  # be it for none
+    event_room: int | None = 0  # how many of each event are kept of a run; None: all
     room: Room = field(factory=Room, init=False, eq=False)  # for points, where steps are saved
+    room_of_events: EventRoom = field(factory=EventRoom, init=False, eq=False)
 
     @cached_property
     def adaptive(self) -> bool:
         """Step sizes are chosen as the run goes."""
         return self.kernel.integrator.controller.adaptive
 
+    @property
+    def own_clock(self) -> bool:
+        """The kernel is one of runs with spans, step sizes, or stops of their own."""
+        return self.kernel.integrator.loop.system.own_clock
+
     @cached_property
     def reads_time(self) -> bool:
         """What runs compute depends on the time itself, as far as can be seen."""
-        return self.system.reads_time or (
-            self.observables is not None and self.observables.reads_time
-        )
+        return any(system.reads_time for system in self._systems)
+
+    @property
+    def _systems(self) -> list[System]:
+        """All that is computed, in the order in which their drivers are laid out."""
+        there = [self.system] if self.observables is None else [self.system, self.observables]
+        return there + list(self.events or ())
 
     def run(
         self,
         batch: Batch,
         span: Span,
         times: np.ndarray | None,
-        first_step: float,
+        first_step: Any,
         given: GivenOnDevice | None = None,
         args: Any = (),
     ) -> Result:
@@ -94,10 +115,10 @@ class PreparedSolve:
         Parameters
         ----------
         batch : Batch
-        span : (float, float)
+        span : (float, float) or (ndarray (n_runs,), ndarray (n_runs,))
         times : ndarray or None
             `t_eval`.
-        first_step : float
+        first_step : float or ndarray (n_runs,)
             0 where it is estimated.
         given : GivenOnDevice, optional
             What of the inputs is no array of the host, with its stand-ins in `args`.
@@ -120,15 +141,15 @@ class PreparedSolve:
                 f"lies on a device, and backend={backend.name!r} works in the memory of the host: "
                 "give an array of the host, or solve with the device.",
             )
-        if self.mode is SaveMode.STEPS:
+        if self.mode is SaveMode.STEPS or self._record is not None:
             raise InvalidProblem(
                 name,
-                "lies on a device, and runs saved at every step may be solved again, in another "
-                "order: give `t_eval`, save='final', or arrays of the host.",
+                "lies on a device, and runs saved at every step, or with dense_output=True, may be "
+                "solved again, in another order: give `t_eval` without it, or arrays of the host.",
             )
 
     def lay_out(
-        self, batch: Batch, span: Span, times: np.ndarray | None, first_step: float
+        self, batch: Batch, span: Span, times: np.ndarray | None, first_step: Any
     ) -> KernelInputs:
         """Return the inputs of a launch, in memory of their own."""
         return make_inputs(
@@ -150,6 +171,8 @@ class PreparedSolve:
             breaks=self._breaks(span, batch),
             on_device=self.kernel.compiled.free_bytes,
             inside=self.mode is SaveMode.TIMES,
+            event_room=self.event_room or 0,
+            own_clock=(batch.n_runs or 1) if self.own_clock else None,
         )
 
     def window_of(self, span: Span) -> Span:
@@ -157,8 +180,7 @@ class PreparedSolve:
         return EVER if self.window is None else self.window.elapsed(span)
 
     def _pieces(self, batch: Batch) -> list[Pieces]:
-        systems = (self.system, self.observables)
-        called = [s.drivers_of(batch.drivers) for s in systems if s is not None]
+        called = [system.drivers_of(batch.drivers) for system in self._systems]
         return [driver.pieces for drivers in called for driver in drivers]
 
     def _breaks(self, span: Span, batch: Batch) -> Breaks | None:
@@ -175,9 +197,9 @@ class PreparedSolve:
             driven |= {id(drivers[number]): drivers[number] for number in system.driven}
         return breaks_within(span, self.breakpoints, list(driven.values()))
 
-    def stops(self, span: Span, times: np.ndarray | None, first_step: float, batch: Batch) -> Stops:
+    def stops(self, span: Span, times: np.ndarray | None, first_step: Any, batch: Batch) -> Stops:
         """Return where the steps of runs must land; see `lay_out_stops`."""
-        step = None if self.adaptive else min(first_step, self.max_step)
+        step = None if self.adaptive else first_step_of(first_step, self.max_step)
         breaks, on_device = self._breaks(span, batch), self.kernel.compiled.free_bytes
         inside = self.mode is SaveMode.TIMES
         return lay_out_stops(
@@ -198,23 +220,82 @@ class PreparedSolve:
         """
         n_runs = batch.n_runs
         columns, times = n_runs or 1, None if times is None else times.copy()
-        solve = self._solve_steps if self.mode is SaveMode.STEPS else self._solve
         try:
-            outputs, points, spent = solve(inputs, columns, times)
+            outputs, points, spent, more = self._solve_all(inputs, columns, times)
         except _CalledOff as called_off:
-            partial = Result(called_off.outputs, self._kind, n_runs, times, span, called_off.points)
+            found, points, more = called_off.outputs, called_off.points, called_off.more
+            partial = Result(found, self._kind, n_runs, times, span, points, (), 0.0, 0.0, more)
             raise with_partial_result(called_off.cause, partial) from None
         notes = self._notes_on_start(inputs, batch, span[0])
-        return Result(outputs, self._kind, n_runs, times, span, points, notes, *spent)
+        return Result(outputs, self._kind, n_runs, times, span, points, notes, *spent, more)
 
-    def _solve(self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None) -> Solved:
-        kernel, kept = self.kernel, kept_of(self.mode, n_runs, self._kind.sizes, self.dtype)
-        n_points = 1 if times is None else len(times)
+    def _solve_all(
+        self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None
+    ) -> tuple[OutputBlock, Points | None, Spent, tuple[MoreEvents, ...]]:
+        """Solve, with room for as many events as are asked for or, as usual, for all."""
+        kept, room = self._kind.events, self.event_room
+        if kept is None or not kept.n_events:
+            return (*self._solve(inputs, n_runs, times), ())
+        if room is not None:
+            solved = self._solve(inputs, n_runs, times, room)
+            require_room(kept, solved[0], n_runs, room)
+            return (*solved, ())
+
+        def solve(room):
+            return self._solve(with_room(inputs, room), n_runs, times, room)
+
+        at_once = self.kernel.backend.runs_at_once if on_host(inputs) else None
+        again = partial(self._solve_again, inputs, n_runs, times)
+        found = solve_for_all(solve, again, kept, self.room_of_events, n_runs, at_once)
+        outputs, points, spent = found.solved
+        if found.raised is not None:
+            raise _CalledOff(found.raised, outputs, points, found.more)
+        return outputs, points, spent, found.more
+
+    def _solve_again(
+        self,
+        inputs: KernelInputs,
+        n_runs: int,
+        times: np.ndarray | None,
+        runs: np.ndarray,
+        room: int,
+    ) -> tuple[OutputBlock, Spent]:
+        """Solve some runs for the sake of their events.
+
+        Of points that each run has a number of its own there is room for none.
+        """
+        inputs = with_room(inputs_of_runs(inputs, n_runs, runs), room)
+        n_points = 1 if times is None else times.shape[-1]
+        per_run, kept = self._per_run(room), self._kept(len(runs))
+        if kept.record:
+            per_run, n_points = per_run._replace(points=n_points), 1
+        outputs = make_outputs(kept, n_points, per_run)
+        outputs.arrays.first.fill(0)
+        return outputs, self.kernel.launch(len(runs), inputs, outputs)
+
+    def _solve(
+        self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None, room: int = 0
+    ) -> Solved:
+        """Launch with so much room for each event."""
+        by_steps = self.mode is SaveMode.STEPS or self._record is not None
+        solve = self._solve_steps if by_steps else self._solve_points
+        return solve(inputs, n_runs, times, self._per_run(room))
+
+    def _kept(self, n_runs: int) -> Kept:
+        record = 0 if self._record is None else self._record.size
+        in_rows = self.mode.at_times and self.kernel.backend.keeps_rows
+        return kept_of(self.mode, n_runs, self._kind.sizes, self.dtype, record, in_rows)
+
+    def _solve_points(
+        self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None, per_run: PerRun
+    ) -> Solved:
+        kernel, kept = self.kernel, self._kept(n_runs)
+        n_points = 1 if times is None else times.shape[-1]
         if self.on_device:
-            layout = layout_of(kept, n_points, self._per_run)
+            layout = layout_of(kept, n_points, per_run)
             outputs = kernel.compiled.resident_block(layout)
         else:
-            outputs = make_outputs(kept, n_points, self._per_run)
+            outputs = make_outputs(kept, n_points, per_run)
         try:
             return outputs, None, kernel.launch(n_runs, inputs, outputs)
         except Interrupted as interruption:
@@ -223,14 +304,17 @@ class PreparedSolve:
             mark_unwritten(outputs, kept, interruption.n_written)
             raise _CalledOff(interruption.cause, outputs, None) from None
 
-    def _solve_steps(self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None) -> Solved:
-        kernel = self.kernel
-        kept = kept_of(self.mode, n_runs, self._kind.sizes, self.dtype)
+    def _solve_steps(
+        self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None, per_run: PerRun
+    ) -> Solved:
+        kernel, kept = self.kernel, self._kept(n_runs)
+        if kept.record and self.mode is not SaveMode.STEPS:
+            per_run = per_run._replace(points=1 if times is None else times.shape[-1])
         steps = StepsSolve(
             kernel.launch,
             inputs,
             kept,
-            self._per_run,
+            per_run,
             self.room,
             kernel.backend.runs_at_once,
             kernel.compiled.free_bytes,
@@ -240,18 +324,23 @@ class PreparedSolve:
         except Interrupted as interruption:
             so_far = steps.so_far(interruption.n_written)
             raise _CalledOff(interruption.cause, *so_far) from None
+        except (CubieError, MemoryError):
+            raise
+        except BaseException as raised:  # by a handler of signals, between two launches
+            raise _CalledOff(raised, *steps.so_far()) from None
 
-    def _notes_on_start(self, inputs: KernelInputs, batch: Batch, start: float) -> tuple[str, ...]:
+    def _notes_on_start(self, inputs: KernelInputs, batch: Batch, start: Any) -> tuple[str, ...]:
         """Say where the start misses algebraic equations, and where their index is above 1."""
         system = self.system
         if system.mass is None:
             return ()
-        if not all(isinstance(a, np.ndarray) for a in (inputs.initial_state, inputs.parameters)):
+        if not on_host(inputs):
             return ("Whether the start meets the algebraic equations was not looked at: it, or a "
                     "parameter, lies on a device.",)  # fmt: skip
         n_runs = batch.n_runs or 1
         states = inputs.initial_state.reshape(system.n_states, -1)
-        runs = np.arange(max(states.shape[1], 1 if system.n_parameters == 0 else n_runs))
+        alike = system.n_parameters == 0 and np.ndim(start) == 0 and self.rtol.ndim == 1
+        runs = np.arange(max(states.shape[1], 1 if alike else n_runs))
         at = inputs.parameter_offsets[:-1, None] + inputs.parameter_strides[:-1, None] * runs
         states = np.broadcast_to(states, (len(states), len(runs)))
         parameters, drivers = inputs.parameters[at], self._pieces(batch)
@@ -261,9 +350,17 @@ class PreparedSolve:
         return tuple(filter(None, notes))
 
     @cached_property
-    def _per_run(self) -> PerRun:
+    def _without_events(self) -> PerRun:
         loop = self.kernel.integrator.loop
         return PerRun(loop.n_counters, 0 if loop.tracking is None else loop.tracking.n_slots)
+
+    def _per_run(self, room: int) -> PerRun:
+        """Return how many numbers are kept of each run, with so much room for each event."""
+        per_run, kept = self._without_events, self._kind.events
+        if kept is None:
+            return per_run
+        more = n_slots(kept.n_events, kept.n_states, room)
+        return PerRun(per_run.counters + kept.n_events, per_run.summaries + more)
 
     @cached_property
     def _kind(self) -> ResultKind:
@@ -281,7 +378,13 @@ class PreparedSolve:
             loop.counter_names,
             self.in_pairs,
             self._names,
+            self._record,
+            EventsKept.of(loop, self.event_room is None, self.events_asked),
         )
+
+    @property
+    def _record(self) -> StepRecord | None:
+        return self.kernel.integrator.loop.record
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -290,68 +393,3 @@ class PreparedSolve:
         if not self.named:
             return ()
         return names if chosen is None else tuple(names[i] for i in chosen)
-
-
-class RecurringSolve:
-    """A prepared solve of inputs that have the same shapes each time.
-
-    Parameters
-    ----------
-    prepared : PreparedSolve
-    batch : Batch
-        Of the first solve; its shapes are kept.
-    args : tuple
-        Plain in the sense of `cubie.launch.staging.shapes_of`.
-    """
-
-    def __init__(self, prepared: PreparedSolve, batch: Batch, args: tuple[Any, ...]):
-        self.prepared, self._batch, self._args = prepared, batch, args
-        # A solve takes one, or makes it where other threads have all.
-        self._idle: list[Staging] = []
-
-    def held_bytes(self) -> int:
-        """Return how many bytes of arrays are kept alive for the next solve."""
-        batch = [self._batch.y0, self._batch.parameters]
-        given = [value for value in self._args if isinstance(value, np.ndarray)]
-        laid_out = [array for staging in list(self._idle) for array in staging.inputs]
-        return sum(array.nbytes for array in (*batch, *given, *(laid_out or batch)))
-
-    def run(
-        self,
-        y0: Any,
-        args: tuple[Any, ...],
-        span: Span,
-        times: np.ndarray | None,
-        first_step: float,
-    ) -> Result:
-        """Write the numbers into their places, launch, and shape the result."""
-        prepared, batch = self.prepared, self._batch
-        kernel = prepared.kernel
-        kernel.compiled.expect(batch.n_runs or 1, kernel.config.block_size)
-        try:
-            staging = self._idle.pop()
-        except IndexError:
-            inputs = prepared.lay_out(batch, span, times, first_step)
-            # The states may be those of the batch itself, which other threads lay out too.
-            inputs = inputs._replace(initial_state=inputs.initial_state.copy())
-            stops = partial(prepared.stops, batch=batch)
-            window, max_steps = prepared.window_of, prepared.max_steps
-            staging = Staging(inputs, batch, self._args, stops, window, max_steps)
-        # Not used again where anything raises: a signal may have come between two of its writes.
-        inputs = staging.fill(y0, args, span, times, first_step)
-        result = prepared.launch(inputs, batch, span, times)
-        self._idle.append(staging)
-        return result
-
-
-def is_worth_keeping(prepared: PreparedSolve, batch: Batch, n_times: int) -> bool:
-    """Tell whether laying out the inputs is much of the work of a solve."""
-    breakpoints = prepared.breakpoints
-    n_stops = FIELDS * n_times
-    if breakpoints is not None:
-        n_stops = (
-            FIELDS_WITH_BREAKS
-            * (n_times + breakpoints.shape[-1])
-            * math.prod(breakpoints.shape[:-1])
-        )
-    return batch.y0.size + batch.parameters.size + n_stops <= MAX_STAGED_ELEMENTS

@@ -30,8 +30,8 @@ def result_text(result: Any) -> str:
         lines["summaries"] = _named(
             [f"{k}: {_named(list(v))}" for k, v in result.summaries.items()]
         )
-    for name in ("sol", "t_events", "y_events"):
-        lines[name] = shown(getattr(result, name))
+    lines["sol"] = shown(result.sol)
+    lines["t_events"], lines["y_events"] = _events(result)
     lines["steps"] = f"{_range(result.n_steps)} accepted, {_range(result.n_rejected)} rejected"
     lines["work"] = ", ".join(
         f"{name} {_range(getattr(result, name))}"
@@ -70,6 +70,8 @@ def _times(result: Any) -> str:
         return "no points"
     if times.size == 1:
         return f"{times.flat[0]:.6g}"
+    if times.ndim == 2:
+        return f"{times.shape}, within {np.nanmin(times):.6g} and {np.nanmax(times):.6g}"
     return f"{times.shape}, from {times.flat[0]:.6g} to {times.flat[-1]:.6g}"
 
 
@@ -79,6 +81,17 @@ def _states(result: Any) -> str:
         return "None: no states are kept"
     text = f"{states.shape} {states.dtype.name}" if isinstance(states, np.ndarray) else repr(states)
     return f"{text}, of {_named(result.state_names)}" if result.state_names else text
+
+
+def _events(result: Any) -> tuple[str, str]:
+    if result.n_events is None:
+        return "None", "None"
+    n = len(result.n_events)
+    if not n:
+        return "no events", "no events"
+    times = _named([_range(counts) for counts in result.n_events])
+    shapes = _named([str(shape) for shape in result._shapes_of_states])
+    return f"{n} event{'' if n == 1 else 's'}, {times} times", shapes
 
 
 def _named(names: Sequence[str]) -> str:

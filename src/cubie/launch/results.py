@@ -12,12 +12,16 @@ from typing import Any
 import numpy as np
 from attrs import field, fields, frozen
 
-from cubie.algorithms import StepAlgorithm
 from cubie.backend import DeviceArray, OutputBlock
+from cubie.launch.clocks import Span, times_at
+from cubie.launch.dense_output import OdeSolution, from_pairs
+from cubie.launch.event_results import EventsKept, MoreEvents, OfEvents
 from cubie.launch.points import Points
 from cubie.launch.ragged import RaggedArray
 from cubie.launch.result_text import result_text
 from cubie.launch.summaries import summaries_of
+from cubie.launch.work import Work
+from cubie.run.dense import StepRecord
 from cubie.run.saving import SaveMode, Sizes
 from cubie.run.summaries.request import Tracking
 from cubie.status import RunStatus
@@ -26,44 +30,6 @@ from cubie_planner import Plan
 FIELDS = (
     "t", "y", "sol", "t_events", "y_events", "nfev", "njev", "nlu", "status", "message", "success",
 )  # fmt: skip
-
-
-@frozen
-class Work:
-    """What each step and iteration of a method evaluates, beyond what the kernel counts."""
-
-    rhs_at_start: int
-    rhs_per_step: int
-    rhs_per_iteration: int
-    rhs_per_reading: int
-    jacobians_per_step: int
-    factorizations_per_step: int
-    stiff: tuple[int, int, int] | None = None  # the last but one of these, of stiff steps
-
-    @classmethod
-    def of(cls, algorithm: StepAlgorithm, rhs_for_first_step: int) -> Work:
-        """Read it off an algorithm; `rhs_for_first_step` finds the size of the first step."""
-        stiff = (
-            algorithm.rhs_per_stiff_step,
-            algorithm.jacobians_per_stiff_step,
-            algorithm.factorizations_per_stiff_step,
-        )
-        return cls(
-            algorithm.rhs_per_start + rhs_for_first_step,
-            algorithm.rhs_per_step,
-            algorithm.rhs_per_iteration,
-            algorithm.rhs_per_reading,
-            algorithm.jacobians_per_step,
-            algorithm.factorizations_per_step,
-            None if None in stiff else stiff,  # pyright: ignore[reportArgumentType]
-        )
-
-    def of_steps(self, number: int, attempts: Any, n_stiff: Any) -> Any:
-        """Return what all steps evaluate: the right-hand side, its Jacobian, or factors."""
-        each = (self.rhs_per_step, self.jacobians_per_step, self.factorizations_per_step)[number]
-        if self.stiff is None:
-            return attempts * each
-        return (attempts - n_stiff) * each + n_stiff * self.stiff[number]
 
 
 @frozen
@@ -88,6 +54,9 @@ class ResultKind:
         States are complex: their parts were kept side by side.
     state_names : tuple of str
         Of those that are kept, where users named them.
+    record : StepRecord or None
+        What is kept of each step, where the solution is a function of time.
+    events : EventsKept or None
     """
 
     mode: SaveMode
@@ -100,6 +69,8 @@ class ResultKind:
     counters: tuple[str, ...] = ()
     in_pairs: bool = False
     state_names: tuple[str, ...] = ()
+    record: StepRecord | None = None
+    events: EventsKept | None = None
 
 
 def _counter(name: str) -> Any:
@@ -119,18 +90,17 @@ def _of_points(name: str) -> Any:
     """Return the attribute of a result that something kept of each point is; None if it is not."""
 
     def read(result: Result) -> Any:
-        points, sizes = result._points, dict(result._kind.sizes)
+        points, sizes = result._saved_steps, dict(result._kind.sizes)
         if name not in sizes:
             return None
-        whole = _complex if name == "states" and result._kind.in_pairs else _as_it_is
+        whole = from_pairs if name == "states" and result._kind.in_pairs else _as_it_is
         if points is not None:
             if result._single:
                 return whole(points.blocks[name][0][: points.counts[0]]).T
             return points.ragged([whole(block) for block in points.blocks[name]])
         if result._outputs.stays:
             return _on_device(result, name, sizes[name])
-        array = getattr(result._outputs.arrays, name).reshape(-1, sizes[name], result._columns)
-        values = whole(array).transpose(2, 1, 0)  # run, component, point
+        values = whole(result._outputs.points(name, sizes[name], result._columns))
         if not result._single:
             return values
         final = result._kind.mode is SaveMode.FINAL
@@ -141,14 +111,6 @@ def _of_points(name: str) -> Any:
 
 def _as_it_is(values: np.ndarray) -> np.ndarray:
     return values
-
-
-def _complex(values: np.ndarray) -> np.ndarray:
-    """Return complex numbers of pairs along the second axis."""
-    re, im = values[:, 0::2], values[:, 1::2]
-    whole = np.empty(re.shape, np.result_type(values.dtype, np.complex64))
-    whole.real, whole.imag = re, im
-    return whole
 
 
 def _on_device(result: Result, name: str, size: int) -> Any:
@@ -163,7 +125,7 @@ def _on_device(result: Result, name: str, size: int) -> Any:
 
 
 @frozen(eq=False, slots=False, repr=False)
-class Result:
+class Result(OfEvents):
     """Solution of one initial value problem, or of a batch.
 
     For one run the shapes are SciPy's; for a batch those marked * have a leading
@@ -172,8 +134,9 @@ class Result:
     Attributes
     ----------
     t : ndarray (n_points,)
-        Times of `y`. Of a batch saved at every step a `RaggedArray`: ``t[run]`` are
-        the times of a run, (n_points of the run,).
+        Times of `y`; (n_runs, n_points) where runs have times or spans of their own, NaN where
+        one has fewer, and (n_runs, 1) of final states where events may end runs. Of a batch saved
+        at every step a `RaggedArray`: ``t[run]`` are the times of a run, (n_points of the run,).
     y : ndarray (n, n_points) *
         Solution; NaN where a run of a batch did not get so far. Of a final state
         alone, that of a failed run is the last one it reached, at `t_reached`.
@@ -188,7 +151,15 @@ class Result:
         Values of each observable that is kept, in the order given, at the points of `y`, with
         NaN and as a `RaggedArray` where `y` is; empty where there are none. It cannot be written
         to.
-    sol, t_events, y_events : None
+    sol : OdeSolution or None
+        Of `dense_output=True` the solution as a function of time: ``sol(t)``.
+    t_events : list of ndarray (n_times,) or None, *
+        Of each of `events=` the times at which it happened, of a batch (n_runs, max_events) with
+        NaN behind them. None where there are none.
+    y_events : list of ndarray (n_times, n) or None, *
+        The states then: before `apply`, where an event has it.
+    n_events : list of int or None, *
+        How often each happened, kept or not.
     nfev, njev, nlu : int *
         Evaluations of the right-hand side, of its Jacobian, LU factorizations.
     n_steps, n_rejected : int *
@@ -223,15 +194,12 @@ class Result:
     _kind: ResultKind
     _n_runs: int | None  # None for one run, given without a run axis
     _times: np.ndarray | None  # `t_eval`
-    _span: tuple[float, float]
-    _points: Points | None = field(default=None)  # where every step is saved
+    _span: Span
+    _points: Points | None = field(default=None)  # where every step is saved, or kept by itself
     _own_notes: tuple[str, ...] = field(default=())  # of this solve alone
     solve_seconds: float = field(default=0.0)
     kernel_seconds: float = field(default=0.0)
-
-    sol = None
-    t_events = None
-    y_events = None
+    _more_events: tuple[MoreEvents, ...] = field(default=())  # of runs with many
 
     y = _of_points("states")
     _observables = _of_points("observables")
@@ -240,7 +208,10 @@ class Result:
     n_newton = _counter("newton")
     n_linear = _counter("linear")
     _n_read = _counter("read")
+    _n_anew = _counter("anew")  # evaluations of the right-hand side
     n_stiff = _counter("stiff")
+    _n_jacobians = _counter("jacobians")
+    _n_factors = _counter("factors")
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out what is computed when it is asked for; the plan is many small objects."""
@@ -280,30 +251,56 @@ class Result:
     def _columns(self) -> int:
         return self._n_runs or 1
 
+    @property
+    def _saved_steps(self) -> Points | None:
+        return self._points if self._kind.mode is SaveMode.STEPS else None
+
+    @cached_property
+    def sol(self) -> OdeSolution | None:
+        record, points = self._kind.record, self._points
+        if record is None or points is None:
+            return None
+        return OdeSolution(record, points, self._span, self._single, self._kind.in_pairs)
+
     @cached_property
     def t(self) -> np.ndarray | RaggedArray:
-        points, times = self._points, self._times
+        points, times = self._saved_steps, self._times
         if points is not None:
             if self._single:
                 return self._at(points.times[0][: points.counts[0]])
             with np.errstate(invalid="ignore"):  # of what no run wrote to
-                return points.ragged([self._at(times) for times in points.times])
+                return points.ragged(self._at_points(points))
+        if times is None and not self._single and self._ends_differ:
+            return self.t_reached.reshape(-1, 1)
         if times is None:
             return np.array([self.t_reached if self._single else self._span[1]])
         return times[: self._outputs.arrays.saved[0]] if self._single else times
 
+    @property
+    def _ends_differ(self) -> bool:
+        """Whether runs have ends of their own, by what was asked for."""
+        events = self._kind.events
+        return isinstance(self._span[1], np.ndarray) or (events is not None and events.ends)
+
     def _at(self, elapsed: np.ndarray) -> np.ndarray:
         """Return the times that a clock showed, which counts from the start of a run."""
-        start, end = self._span
-        times = start + np.where(end < start, -1.0, 1.0) * elapsed.astype(float)
-        # The end is a number of its own: start and span, rounded, might miss it.
-        return np.where(elapsed == elapsed.dtype.type(abs(end - start)), end, times)
+        return times_at(self._span, elapsed)
+
+    def _at_points(self, points: Points) -> list[np.ndarray]:
+        if not isinstance(self._span[0], np.ndarray):
+            return [self._at(times) for times in points.times]
+        found = []
+        for run_of, elapsed in zip(points.runs_of_points(), points.times, strict=True):
+            start, end = (one[run_of] for one in self._span)
+            found.append(times_at((start, end), elapsed))
+        return found
 
     @cached_property
     def t_reached(self) -> Any:
-        points = self._points
+        points = self._saved_steps
         times = self._outputs.arrays.times if points is None else points.last_times()
-        reached = np.where(self._outputs.arrays.status >= 0, self._span[1], self._at(times))
+        status = self._outputs.arrays.status
+        reached = np.where(status == RunStatus.SUCCESS, self._span[1], self._at(times))
         return reached[0] if self._single else reached
 
     @cached_property
@@ -319,14 +316,18 @@ class Result:
         work = self._kind.work
         rhs = work.rhs_at_start + self._of_steps(0)
         rhs += self.n_newton * work.rhs_per_iteration
-        return rhs + self._n_read * work.rhs_per_reading
+        return rhs + self._n_read * work.rhs_per_reading + self._n_anew
 
     @cached_property
     def njev(self) -> Any:
+        if "jacobians" in self._kind.counters:
+            return self._n_jacobians * self._kind.work.jacobians_per_step
         return self._of_steps(1)
 
     @cached_property
     def nlu(self) -> Any:
+        if "factors" in self._kind.counters:
+            return self._n_factors * self._kind.work.factorizations_per_step
         return self._of_steps(2)
 
     def _of_steps(self, number: int) -> Any:

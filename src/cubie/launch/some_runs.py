@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from cubie.backend import KernelInputs, ParametersOnDevice, StatesOnDevice
@@ -20,45 +22,51 @@ def inputs_of_runs(inputs: KernelInputs, n_runs: int, runs: np.ndarray) -> Kerne
         columns = parameters[:-1].reshape(-1, n_runs).take(runs, axis=1).ravel()
         parameters = np.append(columns, parameters[-1:])
         offsets = np.arange(len(offsets)) * len(runs)
-    limits, stops, counts = inputs.limits, inputs.stops, inputs.stop_counts
-    if limits[4]:
-        stops = stops.reshape(-1, int(limits[2]), n_runs).take(runs, axis=2).ravel()
-        counts = counts.reshape(-1, n_runs).take(runs, axis=1).ravel()
-        limits = limits.copy()
-        limits[3] = len(runs)
+    inputs = inputs._replace(**_told_of(inputs, n_runs, runs))
     samples, layout = of_runs(inputs.driver_samples, inputs.driver_layout, n_runs, runs)
     return inputs._replace(
         initial_state=states,
         state_stride=strides,
         parameters=parameters,
         parameter_offsets=offsets,
-        limits=limits,
-        stops=stops,
-        stop_counts=counts,
         driver_samples=samples,
         driver_layout=layout,
     )
+
+
+def _told_of(inputs: KernelInputs, n_runs: int, some: np.ndarray | slice) -> dict[str, Any]:
+    """Return what is told of each run by itself, but for its numbers, of some runs.
+
+    Views of consecutive ones; of others arrays of their own.
+    """
+    limits = inputs.limits.copy()
+    n_some = np.arange(n_runs)[some].size
+
+    def columns(name: str) -> np.ndarray:
+        rows = getattr(inputs, name).reshape(-1, n_runs)[:, some]
+        return rows if isinstance(some, slice) else rows.ravel()
+
+    told: dict[str, Any] = {"limits": limits}
+    if limits[4]:
+        told |= {name: columns(name) for name in ("stops", "stop_counts")}
+        limits[3] = n_some
+    if limits[6]:
+        told["save_times"], limits[5] = columns("save_times"), n_some
+    if limits[7] > 1:
+        told["tolerances"], limits[7] = columns("tolerances"), n_some
+    if limits[8] > 1:
+        told |= {name: columns(name) for name in ("time_span", "step_limits")}
+        limits[8] = n_some
+    return told
 
 
 def inputs_of_range(inputs: KernelInputs, n_runs: int, first: int, last: int) -> KernelInputs:
     """Return the inputs of consecutive runs: views, with gaps before their last axis."""
-    some, n_some = slice(first, last), last - first
-    limits, stops, counts = inputs.limits, inputs.stops, inputs.stop_counts
-    if limits[4]:
-        n_stops = int(limits[2])
-        stops = stops.reshape(-1, n_stops, n_runs)[:, :, some]
-        counts = counts.reshape(-1, n_runs)[:, some]
-        limits = limits.copy()
-        limits[3] = n_some
+    some = slice(first, last)
+    inputs = inputs._replace(**_told_of(inputs, n_runs, some))
     runs = np.arange(first, last)
     samples, layout = of_runs(inputs.driver_samples, inputs.driver_layout, n_runs, runs)
-    inputs = inputs._replace(
-        limits=limits,
-        stops=stops,
-        stop_counts=counts,
-        driver_samples=samples,
-        driver_layout=layout,
-    )
+    inputs = inputs._replace(driver_samples=samples, driver_layout=layout)
     return _parameters_of_range(_states_of_range(inputs, n_runs, some), n_runs, some)
 
 

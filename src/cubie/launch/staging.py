@@ -19,13 +19,13 @@ Shapes = tuple[Any, ...]
 def shapes_of(y0: Any, args: Any) -> Shapes | None:
     """Return what decides how plain inputs are laid out, None where they are not plain.
 
-    Plain are arrays of floats, as `y0` and in the tuple `args`; a list of floats as `y0`, and
-    floats in `args`. Two solves with the same shapes differ in numbers only. An array that shows
-    the same memory again and again is not plain: it is laid out once.
+    Plain are arrays of floats, as `y0` and in the tuple `args`, and floats in `args`; as `y0` whole
+    numbers as well, and lists and tuples. Two solves with the same shapes differ in numbers only.
+    An array that shows the same memory again and again is not plain: it is laid out once.
     """
-    if type(y0) is np.ndarray and y0.dtype.kind == "f" and 0 not in y0.strides:
+    if type(y0) is np.ndarray and y0.dtype.kind in "fiu" and 0 not in y0.strides:
         shapes: list[Any] = [y0.shape, y0.dtype.char]
-    elif type(y0) is list and all(type(value) is float for value in y0):
+    elif type(y0) in (list, tuple) and all(map(_is_plain, y0)):
         shapes = [len(y0), None]
     else:
         return None
@@ -39,6 +39,12 @@ def shapes_of(y0: Any, args: Any) -> Shapes | None:
         else:
             return None
     return tuple(shapes)
+
+
+def _is_plain(value: Any) -> bool:
+    """Tell whether a state in a list is a number that an array of floats takes as it is."""
+    kind = type(value)
+    return kind is float or kind is np.float64 or (kind is int and abs(value) < 2**53)
 
 
 def _all_finite(values: np.ndarray) -> bool:
@@ -128,10 +134,11 @@ class Staging:
         inputs, stops = self.inputs, self._stops(span, times, first_step)
         fields, counts = stops.fields.reshape(-1), stops.counts_and_attempts(self._max_steps)
         inputs.save_times[...] = stops.points.reshape(-1)
-        if stops.shape != tuple(inputs.limits[2:].tolist()):
+        told = slice(2, 2 + len(stops.shape))
+        if stops.shape != tuple(inputs.limits[told].tolist()):
             # The last time to save at was the end, or is no longer; or breaks lie elsewhere.
             self.inputs = inputs = inputs._replace(stops=fields, stop_counts=counts)
-            inputs.limits[2:] = stops.shape
+            inputs.limits[told] = stops.shape
         else:
             inputs.stops[...], inputs.stop_counts[...] = fields, counts
         inputs.limits[0] = stops.least_attempts(self._max_steps)

@@ -2,21 +2,23 @@
 
 The loop that takes steps is found by the source lines of its instructions, and so is the way
 round it: through the algorithm, the controller and what is done after an accepted step; past
-what only some steps do (saving, a second look at equations that were not solved).
+what only some steps do (saving, a second look at equations that were not solved). Of steps that
+need no judging, compilers unroll several into a round of the loop; their counter says how many.
 """
 
 from __future__ import annotations
 
-from attrs import frozen
+from attrs import evolve, frozen
 
+from cubie_planner.assembler.disassembly import UnreadableCode
 from cubie_planner.assembler.executed import Executed, MachineCode
 from cubie_planner.assembler.sources import Marks
 
-# Of fixed steps that need no judging, where there are any; else of attempts.
-LOOPS = (
-    Marks(("run/free_steps.py:advance",)),
-    Marks(("run/attempt.py:attempt", "run/attempt.py:count", "run/attempt.py:outcome")),
-)
+# What takes fixed steps that need no judging, where there are any, and what counts them; else what
+# makes attempts: one in each round, since every attempt may end the loop.
+FREE_STEPS = Marks(("run/free_steps.py:advance",))
+COUNTS_STEPS = Marks(("run/free_steps.py:free_steps",))
+ATTEMPTS = Marks(("run/attempt.py:attempt", "run/attempt.py:count", "run/attempt.py:outcome"))
 ALGORITHM = ("algorithms/", "controllers/", "numerics/error_norm.py")
 RARE = (
     *("run/saving.py", "run/summaries/", "run/observing.py", "run/loop.py:empty_full"),
@@ -37,11 +39,14 @@ class StepCode:
         data and no branch, they are the same.
     newton_iterations : int
         What was assumed of each iteration for the equations of a stage.
+    steps_per_round : int
+        Steps that were unrolled into a round of the loop.
     """
 
     rejected: Executed
     accepted: Executed
     newton_iterations: int
+    steps_per_round: int = 1
 
 
 def step_code(cubin: bytes, newton_iterations: int = 1) -> StepCode:
@@ -58,17 +63,36 @@ def step_code(cubin: bytes, newton_iterations: int = 1) -> StepCode:
     ------
     cubie_planner.assembler.disassembly.NoDisassembler
         Where `nvdisasm` is not installed.
+    cubie_planner.assembler.disassembly.UnreadableCode
+        Where the code is of a form that is not understood.
     """
     code = MachineCode.of(cubin)
-    loop = next((marks for marks in LOOPS if code.holds(marks)), None)
+    loop, steps = _steps_of(code)
 
     def executed(through: tuple[str, ...], aside: tuple[str, ...]) -> Executed:
-        return code.executed(
+        found = code.executed(
             Marks(through), Marks(aside), loop=loop, assumed_trips=newton_iterations
         )
+        return evolve(found, shares=steps)
 
     return StepCode(
         rejected=executed(ALGORITHM, (*RARE, *REJECTED_ASIDE)),
         accepted=executed(ACCEPTED, RARE),
         newton_iterations=newton_iterations,
+        steps_per_round=steps,
     )
+
+
+def _steps_of(code: MachineCode) -> tuple[Marks | int, int]:
+    """Return the loop that takes steps, and how many it takes in a round."""
+    counted = code.counted_loop(COUNTS_STEPS)
+    if counted is not None:
+        return counted
+    if code.holds(FREE_STEPS):
+        name = code.kernel.name
+        raise UnreadableCode(
+            f"How many steps a round of the loop over steps in {name!r} takes cannot be told: no "
+            "counter of it was found in the machine code.",
+            name,
+        )
+    return ATTEMPTS, 1

@@ -1,5 +1,8 @@
 """Runs saved at every step: how many points a run has is known only when it is over.
 
+So it is of runs whose solution is kept as a function of time, of which there are records of steps
+instead, or as well: what is said of points here holds for these.
+
 Runs are given room for as many points as runs like them needed. Those for which it was not enough
 are solved again with as much as they need: runs do not depend on each other, so that a few solved
 by themselves give the same numbers. What takes more room than one launch should is solved in
@@ -13,13 +16,13 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cubie.backend import KernelInputs, OutputBlock, Spent
+from cubie.backend import KernelInputs, OutputBlock, Spent, free_bytes
 from cubie.checks import LARGEST_COUNT
 from cubie.launch.capacity import Free, Kept, free_for, no_device
-from cubie.launch.free_memory import free_bytes
-from cubie.launch.outputs import PerRun, layout_of
+from cubie.launch.outputs import PerRun, layout_of, rows_needed
 from cubie.launch.points import Gathered, Points, points_in, points_of_one
 from cubie.launch.some_runs import inputs_of_runs
+from cubie.numerics.limits import LARGEST_STEP
 
 # Room for points that the runs of one launch have together; more is not touched before it is used.
 LAUNCH_BYTES = 256 * 2**20
@@ -51,7 +54,7 @@ class Room:
         """Return the room that runs are given."""
         if self.known:
             return self._points
-        fit = LAUNCH_BYTES // (kept.bytes_per_point * kept.n_runs)
+        fit = LAUNCH_BYTES // (kept.bytes_per_step * kept.n_runs)
         return min(max(fit, LEAST_FIRST_ROOM), FIRST_ROOM)
 
     def learn(self, counts: np.ndarray) -> None:
@@ -100,10 +103,14 @@ class StepsSolve:
         self.spent = Spent()
         self._gathered: Gathered | None = None  # where one launch is not enough
         self._latest: tuple[np.ndarray | None, OutputBlock | None] = None, None
+        self._is_written = False  # the latest launch is over
         exact, at_least = points_of_steps(inputs)
         self._exact, self._most = exact, most_points(inputs)
         self._least = n_points = min(at_least, self._most)
-        kept.require(n_points, n_points * kept.n_runs * kept.bytes_per_point)
+        n_bytes = n_points * kept.n_runs * kept.bytes_per_step
+        if per_run.points:
+            n_bytes += layout_of(kept, 0, per_run).size
+        kept.require(n_points, n_bytes)
 
     def run(self) -> tuple[OutputBlock, Points]:
         """Solve, and return what there is of each run, and its points."""
@@ -113,10 +120,10 @@ class StepsSolve:
         if self._fits_one_launch(n_runs, room):
             first = np.arange(n_runs + 1) * room
             outputs = self._solve(None, first)
-            saved = outputs.arrays.saved
-            self._learn(saved)
-            if saved.max() <= room:
-                return points_in(outputs, self._kept.sizes, first, saved)
+            needed = rows_needed(outputs, self._kept)
+            self._learn(needed)
+            if needed.max() <= room:
+                return points_in(outputs, self._kept, first, needed)
             return self._in_parts(outputs, first)
         return self._in_parts()
 
@@ -124,15 +131,14 @@ class StepsSolve:
         """Solve a single run: users call for one after the other, and wait for each."""
         outputs = self._outputs(1, room)
         outputs.arrays.first[1] = room
-        self._latest = None, outputs
-        self.spent = self.spent.plus(self._launch(1, self._inputs, outputs))
-        needed = int(outputs.arrays.saved[0])
+        self._launch_one_more(None, 1, self._inputs, outputs)
+        needed = int(rows_needed(outputs, self._kept)[0])
         if needed > room:
-            self._kept.require(needed, needed * self._kept.bytes_per_point)
+            self._kept.require(needed, needed * self._kept.bytes_per_step)
             return self._one(needed)
         if not self._exact:
             self._room.learn_one(needed)
-        return points_of_one(outputs, self._kept.sizes)
+        return points_of_one(outputs, self._kept)
 
     def _points_of_room(self) -> int:
         if self._exact:
@@ -152,7 +158,7 @@ class StepsSolve:
 
     def _runs_of_launch(self, room: int) -> int:
         """Return how many runs to launch together: few bytes, but enough runs for the target."""
-        run_bytes = room * self._kept.bytes_per_point
+        run_bytes = room * self._kept.bytes_per_step
         most, n_runs = LAUNCH_BYTES // run_bytes, self._kept.n_runs
         wanted = n_runs if self._exact else min(n_runs, ENOUGH_DEPTH * self._runs_at_once)
         if most < wanted:
@@ -168,7 +174,7 @@ class StepsSolve:
         gathered = self._gathered = Gathered(self._kept, self._per_run)
         waiting = np.arange(n_runs)
         if outputs is not None and first is not None:
-            gathered.add(waiting, outputs, first)
+            self._gather(gathered, waiting, outputs, first)
             waiting = waiting[:0]
         while len(waiting):
             room = self._points_of_room()
@@ -179,8 +185,8 @@ class StepsSolve:
             runs = waiting[chosen]
             first = np.arange(len(runs) + 1) * room
             outputs = self._solve(runs, first)
-            self._learn(outputs.arrays.saved)
-            gathered.add(runs, outputs, first)
+            self._learn(rows_needed(outputs, self._kept.of_runs(len(runs))))
+            self._gather(gathered, runs, outputs, first)
             del outputs
             waiting = np.delete(waiting, chosen)
             if len(waiting):
@@ -193,16 +199,22 @@ class StepsSolve:
         while len(runs := gathered.overflown()):
             counts = gathered.counts
             first = np.concatenate([[0], np.cumsum(counts[runs])])
-            n_bytes = int(first[-1]) * self._kept.bytes_per_point
+            n_bytes = int(first[-1]) * self._kept.bytes_per_step
             free = free_for(n_bytes)
             if free is not None and n_bytes > free:
                 raise self._kept.refusal_of_steps(counts, n_bytes, free)
-            gathered.add(runs, self._solve(runs, first, counts), first)
+            self._gather(gathered, runs, self._solve(runs, first, counts), first)
+
+    def _gather(
+        self, gathered: Gathered, runs: np.ndarray, outputs: OutputBlock, first: np.ndarray
+    ) -> None:
+        gathered.add(runs, outputs, first)
+        self._latest = None, None
 
     def _require_rest(self, counts: np.ndarray) -> None:
         """Refuse what will not fit, judged by the runs that are over: any part is like the rest."""
         known = int(np.count_nonzero(counts))
-        rest = int(counts.sum()) * (len(counts) - known) // known * self._kept.bytes_per_point
+        rest = int(counts.sum()) * (len(counts) - known) // known * self._kept.bytes_per_step
         free = free_for(rest)
         if free is not None and rest > free:
             total = rest * len(counts) // (len(counts) - known)
@@ -220,9 +232,16 @@ class StepsSolve:
             inputs = inputs_of_runs(inputs, self._kept.n_runs, runs)
         outputs = self._outputs(n_runs, int(first[-1]), counts)
         outputs.arrays.first[:] = first
+        self._launch_one_more(runs, n_runs, inputs, outputs)
+        return outputs
+
+    def _launch_one_more(
+        self, runs: np.ndarray | None, n_runs: int, inputs: KernelInputs, outputs: OutputBlock
+    ) -> None:
+        self._is_written = False
         self._latest = runs, outputs
         self.spent = self.spent.plus(self._launch(n_runs, inputs, outputs))
-        return outputs
+        self._is_written = True
 
     def _outputs(self, n_runs: int, n_points: int, counts: np.ndarray | None = None) -> OutputBlock:
         """Return outputs of some runs with room for so many points of all of them."""
@@ -231,21 +250,26 @@ class StepsSolve:
             layout = layout_of(kept.of_runs(n_runs), n_points, self._per_run)
             return OutputBlock.unwritten(layout)
         except MemoryError as error:
-            n_bytes = n_points * kept.bytes_per_point
+            n_bytes = n_points * kept.bytes_per_step
             if counts is None:
                 raise kept.refusal(n_points // n_runs, n_bytes, None) from error
             raise kept.refusal_of_steps(counts, n_bytes, None) from error
 
-    def so_far(self, n_written: int) -> tuple[OutputBlock, Points]:
-        """Return what there is where the latest launch was called off.
+    def so_far(self, n_written: int | None = None) -> tuple[OutputBlock, Points]:
+        """Return what there is where a signal ended the solve.
 
-        Of its runs the first `n_written` were written, though not all of them have ended.
+        If it called the latest launch off, the first `n_written` of its runs were written, though
+        not all of them have ended. Else it came between two launches, or while one was gathered.
         """
         (runs, outputs), kept = self._latest, self._kept
         gathered = self._gathered or Gathered(kept, self._per_run)
-        if outputs is not None:
-            runs = np.arange(kept.n_runs) if runs is None else runs
-            gathered.add_written(runs, outputs, outputs.arrays.first, n_written)
+        if outputs is None:
+            gathered.mark_rest()
+            return gathered.finished()
+        runs = np.arange(kept.n_runs) if runs is None else runs
+        if n_written is None:
+            n_written = len(runs) if self._is_written else 0
+        gathered.add_written(runs, outputs, outputs.arrays.first, n_written)
         return gathered.finished()
 
 
@@ -256,15 +280,17 @@ def points_of_steps(inputs: KernelInputs) -> tuple[int, int]:
     """
     n_stops, columns = inputs.limits[2:4].tolist()
     counted = inputs.stop_counts[(n_stops - 1) * columns : n_stops * columns]
-    if counted[0]:
+    if counted.any():
         at_least = int(counted.min()) + 1
         return (at_least if counted.max() < at_least else 0), at_least
-    elapsed = float(inputs.stops[n_stops * columns - 1])
-    at_least = elapsed / float(inputs.step_limits[1])
+    elapsed = inputs.stops[(n_stops - 1) * columns : n_stops * columns].astype(float)
+    largest = inputs.step_limits.reshape(3, -1)[LARGEST_STEP].astype(float)
+    with np.errstate(over="ignore"):
+        at_least = float((elapsed / largest).min())
     return 0, int(min(at_least, LARGEST_COUNT)) + 1
 
 
 def most_points(inputs: KernelInputs) -> int:
     """Return how many points a run may have at most: its attempts, and where it starts."""
-    attempts = inputs.stop_counts[math.prod(inputs.limits[2:4].tolist()) :]  # of runs with breaks
+    attempts = inputs.stop_counts[math.prod(inputs.limits[2:4].tolist()) :]  # of runs by themselves
     return int(attempts.max(initial=inputs.limits[0])) + 1

@@ -9,12 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from attrs import evolve, frozen
+from attrs import frozen
 
 from cubie import checks
 from cubie.errors import InvalidProblem, OutOfMemory
 from cubie.launch.breaks import Breaks
 from cubie.launch.capacity import ALWAYS_THERE, Free, no_device, shortage, takes
+from cubie.launch.clocks import (
+    Clocks,
+    Span,
+    direction_of,
+    ends_of,
+    farthest_of,
+    spacing_of,
+    span_of_run,
+)
 from cubie.launch.merged import merge, most_of_a_row
 
 FIELDS = 4  # rows of `Stops.fields`; with breaks there are
@@ -37,17 +46,17 @@ COARSEST = 1e-4
 class Stops:
     """Stops of a run, S of them, the last one its end; see the stops of `cubie.run.clock`.
 
-    Where there are breaks, fields and counts have a further axis, of one column for all runs or one
-    for each; runs with fewer stops have their end several times. So what they take grows with the
-    number of runs times the most stops of a run: `size_of` bytes.
+    Where there are breaks, or runs have clocks of their own, fields and counts have a further axis,
+    of one column for all runs or one for each; runs with fewer stops have their end several times.
+    So what they take grows with the number of runs times the most stops of a run: `size_of` bytes.
 
     Attributes
     ----------
-    start : float
-    direction : float
+    start : float, or ndarray (n_runs, 1)
+    direction : float, or ndarray (n_runs, 1)
         1, or -1 where time runs backwards.
     fields : ndarray (4, S), dtype of the run
-        Time elapsed, what its rounding took, origin of the grid of steps, last step. With breaks
+        Time elapsed, what its rounding took, origin of the grid of steps, last step. With columns
         also the time that is not passed on the way there, the one not gone back beyond, whether it
         is a time to save at, and whether it is a break: (8, S, columns).
     counts : ndarray (S,) int32
@@ -58,8 +67,8 @@ class Stops:
         Times to save at that steps do not land on: time elapsed, what its rounding took.
     """
 
-    start: float
-    direction: float
+    start: float | np.ndarray
+    direction: float | np.ndarray
     fields: np.ndarray
     counts: np.ndarray
     cut: np.ndarray
@@ -87,9 +96,9 @@ class Stops:
         return min(max_steps + int(self.cut.min()), checks.LARGEST_COUNT)
 
     def counts_and_attempts(self, max_steps: int) -> np.ndarray:
-        """Return what a launch is told, flat: `counts`, and with breaks the attempts of each run.
+        """Return what a launch is told, flat: `counts`, and with columns the attempts of each run.
 
-        Those are a further row: a run is not given more for the breaks of others.
+        Those are a further row: a run is not given more for the stops of others.
         """
         if self.counts.ndim == 1:
             return self.counts
@@ -98,29 +107,30 @@ class Stops:
 
 
 def size_of(n_stops: int, columns: int, dtype: np.dtype) -> int:
-    """Return how many bytes the stops of runs with breaks take."""
+    """Return how many bytes the stops of runs take that are told of by columns."""
     one = FIELDS_WITH_BREAKS * np.dtype(dtype).itemsize + np.dtype(np.int32).itemsize
     return n_stops * columns * one
 
 
 def lay_out_stops(
-    span: tuple[float, float],
+    span: Span,
     times: np.ndarray | None,
-    step: float | None,
+    step: float | np.ndarray | None,
     dtype: np.dtype,
     reads_time: bool = False,
     breaks: Breaks | None = None,
     on_device: Free = no_device,
     inside: bool = False,
+    own: bool = False,
 ) -> Stops:
     """Return the stops of runs over `span` that save at `times`.
 
     Parameters
     ----------
-    span : (float, float)
-    times : ndarray (n_points,) or None
-        In order along the span.
-    step : float or None
+    span : (float, float) or (ndarray (n_runs,), ndarray (n_runs,))
+    times : ndarray (n_points,) or (n_runs, n_points), or None
+        In order along the span; of runs with fewer the rest is NaN.
+    step : float or ndarray (n_runs,), or None
         Size of all steps; None where sizes are chosen as the run goes.
     dtype : dtype
     reads_time : bool
@@ -131,6 +141,8 @@ def lay_out_stops(
         ``on_device()``: bytes that a device with memory of its own has left.
     inside : bool
         Times to save at lie inside steps, which do not land on them.
+    own : bool
+        The kernel is one of runs with clocks of their own.
 
     Raises
     ------
@@ -140,47 +152,56 @@ def lay_out_stops(
         For times that the dtype cannot hold, or cannot tell apart; where the right-hand side
         reads the time, that is all times of the span.
     """
-    start, end = span
-    direction = -1.0 if end < start else 1.0
-    points = np.zeros((2, 1, 1), dtype)
+    dtype, points = np.dtype(dtype), np.zeros((2, 1, 1), dtype)
     if inside and times is not None:
-        points = _laid_out(span, times, times, None, np.dtype(dtype))[0][:2, :, None]
-        times = None
-    targets = np.array([end]) if times is None else times
-    if targets[-1] != end:
-        targets = np.append(targets, end)
-    if breaks is None:
-        fields, counts = _laid_out(span, times, targets, step, dtype)
-        stops = Stops(
-            start,
-            direction,
-            fields,
-            counts,
-            np.array([0 if times is None else len(times)]),
-            points,
-        )
+        points, times = _points_inside(Clocks.of(span, times, None), dtype), None
+    clocks = Clocks.of(span, times, step)
+    if breaks is None and not own:
+        stops = _shared(clocks, points)
     else:
-        stops = evolve(
-            _with_breaks(span, times, targets, step, np.dtype(dtype), breaks, on_device),
-            points=points,
-        )
+        stops = _by_columns(clocks, points, breaks or Breaks.given(None), on_device)
     if reads_time:
-        _require_fine(span, np.dtype(dtype))
+        _require_fine(clocks, dtype)
     return stops
 
 
-def _laid_out(span, times, targets, step, dtype, valid=None) -> tuple[np.ndarray, np.ndarray]:
+def _shared(clocks: Clocks, points: np.ndarray) -> Stops:
+    """Return the stops of runs that all have the same, without breaks."""
+    span, times = clocks.span, clocks.times
+    end = ends_of(span, points.dtype)
+    targets = np.array([end], dtype=float) if times is None else times
+    if targets[-1] != end:
+        targets = np.append(targets, end)
+    fields, counts = _laid_out(clocks, targets, points.dtype)
+    cut = np.array([0 if times is None else len(times)])
+    return Stops(span[0], direction_of(span), fields, counts, cut, points)
+
+
+def _points_inside(clocks: Clocks, dtype: np.dtype) -> np.ndarray:
+    """Return the times of `Stops.points`; beyond those of a run there is none that it reaches."""
+    times = clocks.times
+    if clocks.columns is None or times is None:
+        return _laid_out(clocks, times, dtype)[0][:2, :, None]
+    rows = np.broadcast_to(np.atleast_2d(times), (clocks.columns, times.shape[-1]))
+    valid = ~np.isnan(rows)
+    points = _laid_out(clocks, rows, dtype, valid)[0][:2]
+    points[0][~valid], points[1][~valid] = np.finfo(dtype).max, 0.0
+    same = all(np.array_equal(rows[1:], rows[:-1]) for rows in points)
+    return np.ascontiguousarray((points[:, :1] if same else points).transpose(0, 2, 1))
+
+
+def _laid_out(clocks: Clocks, targets, dtype, valid=None) -> tuple[np.ndarray, np.ndarray]:
     """Return fields (4, ..., S) and counts (..., S) of targets in order.
 
     Of rows of targets those beyond what is `valid` are the last one again.
     """
-    start, end = span
-    direction = -1.0 if end < start else 1.0
+    span, step = clocks.span, clocks.step
+    start, direction = span[0], direction_of(span)
     with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         elapsed = (targets - start) * direction
         rounded = elapsed.astype(dtype)
         correction = (elapsed - rounded).astype(dtype)
-    _require_apart(span, times, targets, elapsed, rounded, correction, valid)
+    _require_apart(clocks, targets, elapsed, rounded, correction, valid)
     fields = np.zeros((FIELDS, *targets.shape), dtype)
     fields[0], fields[1] = rounded, correction
     counts = np.zeros(targets.shape, np.int32)
@@ -189,16 +210,26 @@ def _laid_out(span, times, targets, step, dtype, valid=None) -> tuple[np.ndarray
     return fields, counts
 
 
-def _with_breaks(span, times, points, step, dtype, breaks, on_device) -> Stops:
-    """Return the stops of runs with breaks, a row of them for each column."""
-    columns, most = breaks.columns, len(points) + breaks.width
+def _by_columns(clocks: Clocks, points: np.ndarray, breaks: Breaks, on_device: Free) -> Stops:
+    """Return the stops of runs with breaks, or clocks, of their own: a row of them a column."""
+    columns, dtype = clocks.columns or breaks.columns, points.dtype
+    n_points = 1 if clocks.times is None else clocks.times.shape[-1] + 1
+    most, number = n_points + breaks.width, max(1, NUMBERS_AT_ONCE // (breaks.width + n_points))
+
+    def parts() -> Iterator[tuple[slice, Clocks, np.ndarray]]:
+        # Some runs at a time: their breaks are put in order together.
+        for first in range(0, columns, number):
+            runs = slice(first, min(first + number, columns))
+            rows = breaks.of(runs if breaks.columns > 1 else slice(0, 1))
+            shape = runs.stop - first, rows.shape[1]
+            yield runs, clocks.part(runs), np.broadcast_to(rows, shape)
+
     if size_of(most, columns, dtype) > ALWAYS_THERE:  # more than there are, where runs have fewer
-        rows = (breaks.of(runs) for runs in _parts(breaks, 0))
-        most = len(points) + max(most_of_a_row(span, part, dtype) for part in rows)
-    fields, counts = _room_for(most, columns, dtype, on_device)
+        most = n_points + max(most_of_a_row(part.span, rows, dtype) for _, part, rows in parts())
+    fields, counts = _room_for(most, columns, dtype, on_device, breaks.width > 0)
     cut, n_stops = np.empty(columns, np.int64), 0
-    for runs in _parts(breaks, len(points)):
-        of_rows, steps, cut[runs] = _of_rows(span, times, points, step, dtype, breaks.of(runs))
+    for runs, part, rows in parts():
+        of_rows, steps, cut[runs] = _of_rows(part, rows, dtype)
         width = steps.shape[1]
         fields[:, :width, runs] = of_rows.transpose(0, 2, 1)
         fields[:, width:, runs] = of_rows[:, None, :, -1]
@@ -207,18 +238,10 @@ def _with_breaks(span, times, points, step, dtype, breaks, on_device) -> Stops:
     fields, counts = _cut_to(fields, n_stops), counts[:n_stops]
     if columns > 1 and _same_columns(fields, counts):
         fields, counts, cut = fields[..., :1].copy(), counts[:, :1].copy(), cut[:1]
-    direction = -1.0 if span[1] < span[0] else 1.0
-    return Stops(span[0], direction, fields, counts, cut, np.zeros((2, 1, 1), dtype))
+    return Stops(clocks.span[0], direction_of(clocks.span), fields, counts, cut, points)
 
 
-def _parts(breaks: Breaks, n_points: int) -> Iterator[slice]:
-    """Yield all runs, some at a time: their breaks are put in order together."""
-    n_runs = max(1, NUMBERS_AT_ONCE // max(breaks.width + n_points, 1))
-    for first in range(0, breaks.columns, n_runs):
-        yield slice(first, min(first + n_runs, breaks.columns))
-
-
-def _room_for(n_stops, columns, dtype, on_device) -> tuple[np.ndarray, np.ndarray]:
+def _room_for(n_stops, columns, dtype, on_device, has_breaks) -> tuple[np.ndarray, np.ndarray]:
     """Return room for fields and counts, or refuse what nothing can hold."""
     n_bytes = size_of(n_stops, columns, dtype)
     lacking = shortage(n_bytes, on_device)
@@ -228,12 +251,15 @@ def _room_for(n_stops, columns, dtype, on_device) -> tuple[np.ndarray, np.ndarra
             return np.empty((FIELDS_WITH_BREAKS, *shape), dtype), np.empty(shape, np.int32)
     except MemoryError:
         lacking = None, ""
-    runs = f"{columns:,} runs with breaks of their own" if columns > 1 else "a run with breaks"
+    what = "breaks" if has_breaks else "times"
+    runs = f"{columns:,} runs with {what} of their own" if columns > 1 else f"a run with {what}"
     fewer = "Solve fewer runs at once, give" if columns > 1 else "Give"
+    less = "fewer times in t_eval, or t_eval_exact=False"
+    if has_breaks:
+        less = "fewer breakpoints, or interpolants with stops='jumps' or 'none'"
     raise OutOfMemory(
         f"To lay out the stops of {runs}, up to {n_stops:,} of each, {takes(n_bytes, *lacking)} "
-        f"{fewer} fewer breakpoints, or interpolants with stops='jumps' or 'none'"
-        f"{', or take dtype=' + repr('float32') if dtype == np.float64 else ''}."
+        f"{fewer} {less}{', or take dtype=' + repr('float32') if dtype == np.float64 else ''}."
     )
 
 
@@ -253,14 +279,14 @@ def _same_columns(fields: np.ndarray, counts: np.ndarray) -> bool:
     return all(np.array_equal(rows[:, 1:], rows[:, :-1]) for rows in (counts, *fields))
 
 
-def _of_rows(span, times, points, step, dtype, rows):
-    """Return fields (8, R, S) and counts (R, S) of rows of breaks, and the steps cut by them.
+def _of_rows(clocks: Clocks, rows: np.ndarray, dtype: np.dtype):
+    """Return fields (8, R, S) and counts (R, S) of rows of breaks, and the steps cut by stops.
 
     Rows with fewer stops have their end several times.
     """
-    merged = merge(span, points, rows, dtype)
-    last = merged.counts - 1
-    is_saved = times is not None and times[-1] == span[1]
+    points = clocks.targets(dtype)
+    merged = merge(clocks.span, points, rows, dtype)
+    last, is_saved = merged.counts - 1, points.end_is_saved
     merged.is_point[np.arange(len(rows)), last] = is_saved
     width = merged.targets.shape[1]
     number = np.arange(width)
@@ -270,7 +296,7 @@ def _of_rows(span, times, points, step, dtype, rows):
         index = np.minimum(number, last[:, None])
         about = [np.take_along_axis(values, index, axis=1) for values in about]
     fields = np.empty((FIELDS_WITH_BREAKS, len(rows), width), dtype)
-    fields[:FIELDS], counts = _laid_out(span, times, about[0], step, dtype, valid)
+    fields[:FIELDS], counts = _laid_out(clocks, about[0], dtype, valid)
     fields[FIELDS:] = about[1:]
     if not valid.all():
         edge = last[None, :, None]
@@ -279,10 +305,10 @@ def _of_rows(span, times, points, step, dtype, rows):
             repeated,
             np.where(valid, counts, np.take_along_axis(counts, last[:, None], 1)),
         )
-    return fields, counts, merged.counts if is_saved else last
+    return fields, counts, np.where(is_saved, merged.counts, last)
 
 
-def _require_apart(span, times, targets, elapsed, rounded, correction, valid) -> None:
+def _require_apart(clocks: Clocks, targets, elapsed, rounded, correction, valid) -> None:
     """Refuse times that the dtype of the run cannot hold or tell apart."""
     name, advice = rounded.dtype.name, "Choose another unit of time, or dtype='float64'."
     with np.errstate(invalid="ignore"):
@@ -296,40 +322,49 @@ def _require_apart(span, times, targets, elapsed, rounded, correction, valid) ->
         return
     *row, where = (int(k) for k in np.argwhere(~fits)[0])
     targets, elapsed, rounded = (values[tuple(row)] for values in (targets, elapsed, rounded))
-    which = "t_span" if times is None or where >= len(times) else "t_eval"
+    saved = clocks.times is not None and np.isin(targets[where], clocks.times)
+    which, number = "t_eval" if saved else "t_span", row[0] if row else 0
+    start, of_run = span_of_run(clocks.span, number)[0], clocks.of_run(number)
     if not np.isfinite(rounded[where]):
         raise InvalidProblem(
             which,
-            f"reaches {targets[where]}, {elapsed[where]} from the start, but {name} holds numbers "
-            f"up to {np.finfo(rounded.dtype).max:.3g}. {advice}",
+            f"reaches {targets[where]}{of_run}, {elapsed[where]} from the start, but {name} holds "
+            f"numbers up to {np.finfo(rounded.dtype).max:.3g}. {advice}",
         )
-    before = span[0] if where == 0 else targets[where - 1]
+    before = start if where == 0 else targets[where - 1]
     raise InvalidProblem(
         which,
-        f"contains {before} and {targets[where]}, which {name}, counting from the start "
-        f"{span[0]}, cannot tell apart. {advice}",
+        f"contains {before} and {targets[where]}{of_run}, which {name}, counting from the start "
+        f"{start}, cannot tell apart. {advice}",
     )
 
 
-def _require_fine(span, dtype) -> None:
+def _require_fine(clocks: Clocks, dtype: np.dtype) -> None:
     """Refuse a span so far from zero that the times in it are hardly distinct numbers."""
-    start, end = span
-    spacing = float(np.spacing(dtype.type(max(abs(start), abs(end)))))
-    if spacing > COARSEST * abs(end - start):
+    span, spacing = clocks.span, spacing_of(clocks.span, dtype)
+    length = np.abs(span[1] - span[0])
+    coarse = (spacing > COARSEST * length) & (length > 0)
+    if coarse.any():
+        run = int(np.argmax(coarse))
+        spacing, (start, end) = float(np.reshape(spacing, -1)[run]), span_of_run(span, run)
         raise InvalidProblem(
             "t_span",
-            f"is ({start}, {end}), where {dtype.name} has numbers {spacing:.3g} apart, and the "
-            "right-hand side reads the time (or an observable does). Shift time so that the span "
-            "starts near zero, or use dtype='float64'.",
+            f"is ({start}, {end}){clocks.of_run(run)}, where {dtype.name} has numbers "
+            f"{spacing:.3g} apart, and the right-hand side reads the time (or an observable does). "
+            "Shift time so that the span starts near zero, or use dtype='float64'.",
         )
 
 
 def _grid(span, elapsed, step):
     """Return counts, origins and last steps of the stops, for steps of one size; (..., S)."""
-    rounding = ROUNDINGS * np.spacing(max(abs(span[0]), abs(span[1])))
-    sliver = min(0.5, max(SLIVER, rounding / step))
     before = np.zeros_like(elapsed)
     before[..., 1:] = elapsed[..., :-1]
+    endless = np.broadcast_to(~np.isfinite(span[1]), elapsed.shape) & (elapsed > before)
+    endless = endless & (elapsed >= elapsed[..., -1:])
+    # No run takes so many steps.
+    elapsed = np.where(endless, before + step * LARGEST_COUNT, elapsed)
+    rounding = ROUNDINGS * np.spacing(farthest_of(span, before))
+    sliver = np.minimum(0.5, np.maximum(SLIVER, rounding / step))
     lengths = elapsed - before
     steps = np.where(lengths > 0, np.maximum(np.ceil(lengths / step - sliver), 1.0), 0.0)
     counts = np.cumsum(steps, axis=-1)

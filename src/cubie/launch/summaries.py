@@ -8,6 +8,7 @@ import numpy as np
 from attrs import frozen
 
 from cubie.errors import InvalidOption, InvalidProblem
+from cubie.launch.clocks import Span, direction_of
 from cubie.reals import NotReal, real
 from cubie.run.summaries.joints import spoiled_mark
 from cubie.run.summaries.kinds import Clock
@@ -54,14 +55,16 @@ class Window:
             raise InvalidOption("window", window, advice="Its end must lie after its start.")
         return cls(first, last)
 
-    def elapsed(self, span: tuple[float, float]) -> tuple[float, float]:
-        """Return it counted from the start of runs over `span`.
+    def elapsed(self, span: Span) -> Span:
+        """Return it counted from the start of runs over `span`; where they have their own, of each.
 
         Raises
         ------
         InvalidProblem
-            Where it has nothing in common with the span.
+            Where it has nothing in common with the span, or with that of any run.
         """
+        if isinstance(span[0], np.ndarray):
+            return self._elapsed_of_runs(span)
         start, end = span
         low, high = (start, end) if start <= end else (end, start)
         if self.first >= high or self.last <= low:
@@ -73,6 +76,19 @@ class Window:
             return max(self.first - start, 0.0), self.last - start
         return max(start - self.last, 0.0), start - self.first
 
+    def _elapsed_of_runs(self, span: Span) -> Span:
+        # Of runs that have nothing of it nothing is summarised.
+        start, end = span
+        if not ((self.first < np.maximum(*span)) & (self.last > np.minimum(*span))).any():
+            told = f"({self.first}, {self.last})" if self.last < EVER[1] else f"after {self.first}"
+            raise InvalidProblem(
+                "window", f"is {told}, of which t_span has nothing in any run. Let them overlap."
+            )
+        forwards = start <= end
+        first = np.where(forwards, self.first - start, start - self.last)
+        last = np.where(forwards, self.last - start, start - self.first)
+        return np.maximum(first, 0.0), last
+
 
 def _finite(given: Any) -> float:
     number = real(given)
@@ -82,22 +98,23 @@ def _finite(given: Any) -> float:
 
 
 def summaries_of(
-    written: np.ndarray, tracking: Tracking, n_runs: int | None, span: tuple[float, float]
+    written: np.ndarray, tracking: Tracking, n_runs: int | None, span: Span
 ) -> dict[Any, dict[str, Any]]:
     """Return the summaries of runs, by quantity and label.
 
     Parameters
     ----------
-    written : ndarray (n_slots * n_runs,)
+    written : ndarray (n_rows * n_runs,)
+        The first rows are those slots.
     tracking : Tracking
     n_runs : int or None
         None for one run without a run axis.
-    span : (float, float)
+    span : (float, float) or (ndarray (n_runs,), ndarray (n_runs,))
     """
-    slots = written.reshape(tracking.n_slots, -1).astype(float)
+    slots = written.reshape(-1, n_runs or 1)[: tracking.n_slots].astype(float)
     slots[:, slots[0] < 0.0] = np.nan
     mark = spoiled_mark(written.dtype)
-    clock = Clock(span[0], -1.0 if span[1] < span[0] else 1.0)
+    clock = Clock(span[0], direction_of(span))
     found: dict[Any, dict[str, Any]] = {}
     of_quantities = [(0, one) for one in tracking.states]
     of_quantities += [(tracking.n_state_slots, one) for one in tracking.observables]

@@ -20,7 +20,7 @@ from cubie.cache.shelf import Shelf, cache_directory
 from cubie.errors import NotCompiled, NoToolkit, level_of_caller
 from cubie.launch.step_code import step_code
 from cubie_planner import Location, PlannerError, Problem, problem_to_dict
-from cubie_planner.assembler.disassembly import NoDisassembler
+from cubie_planner.assembler.disassembly import NoDisassembler, UnreadableCode
 from cubie_planner.checked import (
     BLOCK_SIZES,
     Candidate,
@@ -107,7 +107,8 @@ def assembled(resources: Callable[[bool], Any]) -> Assembled:
 def settle(question: Question, compile_kernel: Compile) -> Verdict | Unverified:
     """Return the verdict kept for a question, or compile what it takes and keep it.
 
-    Where no toolkit or disassembler is installed, nothing is verified, and a warning says so.
+    Where no toolkit or disassembler is installed, or machine code is not understood, nothing is
+    verified, and a warning says so.
     """
     shelf = Shelf(cache_directory(), "plans", ".json")
     kept = _read(question.problem, shelf.entry(question.key))
@@ -120,7 +121,7 @@ def settle(question: Question, compile_kernel: Compile) -> Verdict | Unverified:
             effort=question.effort,
             block_sizes=question.block_sizes,
         )
-    except (NoToolkit, NotCompiled, NoDisassembler) as error:
+    except (NoToolkit, NotCompiled, NoDisassembler, UnreadableCode) as error:
         told = Unverified(str(error))
         warnings.warn(
             f'The plan of locations="auto" is not verified. {error}',

@@ -16,6 +16,7 @@ from cubie.backend import (
     absolute,
     is_finite,
     larger,
+    larger_size,
     load_run,
     maximum,
     minimum,
@@ -30,19 +31,22 @@ from cubie.numerics.finiteness import build_witness
 class Tolerances(IntFlag):
     """What tolerances are of; that they are one each for all states is no flag, as `False`.
 
-    Of complex states, whose parts lie side by side, the size that a tolerance is relative to is the
-    modulus, and the norm is a mean over the complex states: as SciPy has it.
+    With `PER_RUN` each run has its own. Of complex states, whose parts lie side by side, the size
+    that a tolerance is relative to is the modulus, and the norm is a mean over the complex states:
+    as SciPy has it.
     """
 
     SHARED = 0
     PER_COMPONENT = 1
     OF_PAIRS = 2
+    PER_RUN = 4
 
     @classmethod
-    def of(cls, per_component: bool, pairs: bool) -> Tolerances:
+    def of(cls, per_component: bool, pairs: bool, per_run: bool = False) -> Tolerances:
         """Return the flags."""
         found = cls.PER_COMPONENT if per_component else cls.SHARED
-        return found | cls.OF_PAIRS if pairs else found
+        found |= cls.OF_PAIRS if pairs else cls.SHARED
+        return found | cls.PER_RUN if per_run else found
 
 
 def states_in(n: int, per_component: Tolerances | bool) -> int:
@@ -78,7 +82,7 @@ def build_error_norm(
         shrink as the root of the tolerance, and errors as the tolerance (tolerance
         proportionality: Soderlind & Wang, J. Comput. Appl. Math. 185 (2006) 244-260).
     """
-    scale, add_to_witness = build_scale(backend, n, per_component), build_witness(backend)
+    scale, add_to_witness = _build_scale_of_both(backend, n, per_component), build_witness(backend)
     size_of = build_size(backend, per_component)
     inverse_n = backend.constant(1.0 / states_in(n, per_component))
     one, twice = backend.constant(1.0), backend.constant(2.0 * (proportional_below or 0.0))
@@ -93,7 +97,7 @@ def build_error_norm(
     def magnified_square(launch, state, proposed_state, error, i):
         weight = scale(launch, i, size_of(state, i), size_of(proposed_state, i))
         ratio = quotient(error[i], weight)
-        size = larger(absolute(size_of(state, i)), absolute(size_of(proposed_state, i)))
+        size = larger_size(size_of(state, i), size_of(proposed_state, i))
         return ratio * ratio * maximum(one, twice * quotient(size, weight) - one)
 
     def one_estimate(launch, state, proposed_state, error):
@@ -129,17 +133,46 @@ def build_error_norm(
 @shared_function
 def build_scale(backend: Backend, n: int, per_component: Tolerances | bool) -> Callable:
     """Return ``scale(launch, i, a, b)``: atol + rtol * max(abs(a), abs(b))."""
-    step = 1 if per_component & Tolerances.PER_COMPONENT else 0
-    first_atol = n if step else 1
+    tolerances_of = backend.device(_build_tolerances(n, per_component))
 
     def scale(launch, i, a, b):
-        inputs, run, n_runs = launch
-        tolerances = inputs.tolerances
-        rtol = load_run(tolerances, step * i, 0, run, n_runs)
-        atol = load_run(tolerances, first_atol + step * i, 0, run, n_runs)
+        rtol, atol = tolerances_of(launch, i)
         return atol + rtol * larger(absolute(a), absolute(b))
 
     return backend.device(scale)
+
+
+def _build_scale_of_both(backend: Backend, n: int, per_component: Tolerances | bool) -> Callable:
+    """Return `scale` for the states before and after a step.
+
+    Of the state before, Newton's method takes the size, too. Where the step ends it is taken again:
+    kept, it would be in a register of its own for every component.
+    """
+    tolerances_of = backend.device(_build_tolerances(n, per_component))
+
+    def scale(launch, i, a, b):
+        rtol, atol = tolerances_of(launch, i)
+        return atol + rtol * larger_size(a, b)
+
+    return backend.device(scale)
+
+
+def _build_tolerances(n: int, per_component: Tolerances | bool) -> Callable:
+    """Return ``tolerances_of(launch, i)``: rtol and atol of component i."""
+    step = 1 if per_component & Tolerances.PER_COMPONENT else 0
+    first_atol = n if step else 1
+
+    def tolerances_of(launch, i):
+        inputs, run, n_runs = launch
+        rtol = load_run(inputs.tolerances, step * i, 0, run, n_runs)
+        return rtol, load_run(inputs.tolerances, first_atol + step * i, 0, run, n_runs)
+
+    def tolerances_of_run(launch, i):
+        inputs, run, n_runs = launch
+        rtol = load_run(inputs.tolerances, step * i * n_runs, 1, run, n_runs)
+        return rtol, load_run(inputs.tolerances, (first_atol + step * i) * n_runs, 1, run, n_runs)
+
+    return tolerances_of_run if per_component & Tolerances.PER_RUN else tolerances_of
 
 
 def build_size(backend: Backend, per_component: Tolerances | bool) -> Callable:

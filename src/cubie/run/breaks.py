@@ -13,10 +13,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from cubie.backend import Given, any_lane, gather, maximum, minimum, select
-from cubie.run.clock import build_clock, column_of_breaks, time_of
-from cubie.run.driving import build_given_observed, build_keeping
-from cubie.run.faults import build_faults
-from cubie.status import RunStatus
+from cubie.run.clock import column_of_stops
+from cubie.run.driving import build_given_observed
 from cubie.systems.drivers.calling import never_a_time
 
 if TYPE_CHECKING:
@@ -58,12 +56,15 @@ class BreakFunctions:
 def build_breaks(loop: Any, context: BuildContext) -> BreakFunctions:
     """Return the device functions of a loop's stops."""
     backend, device = context.backend, context.backend.device
+    field, zero = _build_field(backend), backend.constant(0.0)
+    is_point = _build_is_point(field, zero)
     if not loop.system.breakpoints:
         give = _given if loop.system.takes_given else _parameters
-        functions = (_saved, _nothing_to_forget, give, _lands, _nothing_passed)
+        # Runs with times of their own to save at may have fewer than others: their end follows.
+        lands = is_point if loop.system.own_clock else _lands
+        functions = (_saved, _nothing_to_forget, give, lands, _nothing_passed)
         return BreakFunctions(*map(device, functions))
-    column, zero = device(column_of_breaks), backend.constant(0.0)
-    ahead, behind, point, break_ = AHEAD, BEHIND, IS_POINT, IS_BREAK
+    ahead, behind, break_ = AHEAD, BEHIND, IS_BREAK
 
     def number(saved, lane):
         return lane.passed_stops[0]
@@ -73,21 +74,11 @@ def build_breaks(loop: Any, context: BuildContext) -> BreakFunctions:
         passed[0] = select(fresh, 0, passed[0])
         passed[1] = select(fresh, 0, passed[1])
 
-    def field(launch, at, row):
-        inputs = launch.inputs
-        where, n = column(launch, minimum(at, inputs.limits[2] - 1))
-        return gather(inputs.stops, where + row * n)
-
-    field = device(field)
-
     def give(launch, t, at, lane):
         one, other = field(launch, at, ahead), field(launch, at, behind)
         least, most = minimum(one, other), maximum(one, other)
         drivers = lane.proposed_drivers
-        return Given(lane.parameters, drivers, drivers, launch, least, most)
-
-    def is_point(launch, at, lands):
-        return lands & (field(launch, at, point) > zero)
+        return Given(lane.parameters, drivers, drivers, launch, least, most, lane.common)
 
     def pass_stop(launch, at, passed, lane):
         stops = lane.passed_stops
@@ -98,64 +89,40 @@ def build_breaks(loop: Any, context: BuildContext) -> BreakFunctions:
     return BreakFunctions(*map(device, (number, forget, give, is_point, pass_stop)))
 
 
-def build_begin_anew(loop: Any, context: BuildContext) -> Callable:
-    """Return ``begin_anew(memory, launch, final, direction, progress, lane) -> (status, active)``.
+def _build_field(backend: Backend) -> Callable:
+    """Return ``field(launch, at, row)``: of stop number `at` of runs that have their own."""
+    column = backend.device(column_of_stops)
 
-    Where the attempt before landed on a break, the state is made consistent, the first step size is
-    found, and what the algorithm and the controller keep from step to step is made, as at the start
-    of a run.
-    """
-    backend = context.backend
+    def field(launch, at, row):
+        inputs = launch.inputs
+        where, n = column(launch, minimum(at, inputs.limits[2] - 1))
+        return gather(inputs.stops, where + row * n)
 
-    def nothing(memory, launch, final, direction, progress, lane):
-        return progress.status, progress.active
+    return backend.device(field)
 
-    if not loop.system.breakpoints:
-        return backend.device(nothing)
-    restore = _build_restore(loop, context)
-    choose = loop.child_functions(context, "initial_step")
-    start_algorithm = loop.child_functions(context, "algorithm").start
-    start_controller = loop.child_functions(context, "controller").start
-    clock = build_clock(loop.save_mode, backend, loop.controller.adaptive, True)
-    next_stop, now, time = clock.stop, clock.now, backend.device(time_of)
-    give, forget_proposed = build_breaks(loop, context).give, build_keeping(loop, context).reset
-    enter = context.phase("start")
 
-    def begin_anew(memory, launch, final, direction, progress, lane):
-        passed = lane.passed_stops
-        fresh = progress.active & (passed[1] > 0)
-        status, active = progress.status, progress.active
-        if any_lane(fresh):
-            enter(memory)
-            at = passed[0]
-            stop = next_stop(launch, final, at)
-            elapsed = now(stop, progress.elapsed, lane.dt, lane.counters)
-            t = time(launch.inputs, direction, elapsed)
-            forget_proposed(lane)
-            given, state = give(launch, t, at, lane), lane.state
-            status, active = restore(memory, launch, t, direction, given, fresh, progress, lane)
-            h = choose(memory, launch, t, stop.elapsed - elapsed, direction, state, given)
-            start_algorithm(memory, fresh, t, state, given)
-            start_controller(memory, fresh, h)
-            lane.dt[0] = select(fresh, h, lane.dt[0])
-            passed[1] = select(fresh, 0, passed[1])
-        return status, active
+def _build_is_point(field: Callable, zero: Any) -> Callable:
+    point = IS_POINT
 
-    return backend.device(begin_anew)
+    def is_point(launch, at, lands):
+        return lands & (field(launch, at, point) > zero)
+
+    return is_point
 
 
 def build_is_exhausted(loop: Any, backend: Backend) -> Callable:
     """Return ``is_exhausted(launch, active, attempts) -> mask``: where a run may make no more.
 
-    Steps that end at a break do not count, so that runs with breaks of their own have own limits.
+    Steps that end at a stop on the way do not count, so that runs with stops of their own have own
+    limits.
     """
 
     def of_all(launch, active, attempts):
         return active & (attempts >= launch.inputs.limits[0])
 
-    if not loop.system.breakpoints:
+    if not (loop.system.breakpoints or loop.system.own_clock):
         return backend.device(of_all)
-    column = backend.device(column_of_breaks)
+    column = backend.device(column_of_stops)
 
     def of_each(launch, active, attempts):
         inputs = launch.inputs
@@ -167,33 +134,6 @@ def build_is_exhausted(loop: Any, backend: Backend) -> Callable:
         return exhausted
 
     return backend.device(of_each)
-
-
-def _build_restore(loop: Any, context: BuildContext) -> Callable:
-    """Return ``restore(memory, launch, t, direction, given, fresh, progress, lane)``.
-
-    It makes the state consistent in the lanes of the mask `fresh`, and returns the status, and
-    which lanes go on.
-    """
-    backend = context.backend
-
-    def as_it_is(memory, launch, t, direction, given, fresh, progress, lane):
-        return progress.status, progress.active
-
-    restore_state = loop.child_functions(context, "algorithm").restore
-    if restore_state is None:
-        return backend.device(as_it_is)
-    account, inconsistent = build_faults(backend, loop.system), int(RunStatus.INCONSISTENT_AT_BREAK)
-
-    def restore(memory, launch, t, direction, given, fresh, progress, lane):
-        h, state = lane.dt[0] * direction, lane.state
-        found = fresh & restore_state(memory, launch, t, h, state, given, fresh)
-        # Elsewhere the reason of attempts that failed is kept.
-        failure = account(lane.parameters, select(found, 0, inconsistent), found)
-        lost = fresh & ~found
-        return select(lost, failure, progress.status), progress.active & ~lost
-
-    return backend.device(restore)
 
 
 def build_given_followed(loop: Any, context: BuildContext) -> Callable:
@@ -208,11 +148,11 @@ def build_given_followed(loop: Any, context: BuildContext) -> Callable:
     never = never_a_time(context.backend)
 
     def given(launch, t, lane):
-        parameters, _, _, _, earliest, latest = give(launch, t, lane.passed_stops[0], lane)
+        parameters, _, _, _, earliest, latest, _ = give(launch, t, lane.passed_stops[0], lane)
         drivers = lane.observable_drivers
         if n_drivers > 0:
             drivers[n_drivers] = never
-        return Given(parameters, drivers, drivers, launch, earliest, latest)
+        return Given(parameters, drivers, drivers, launch, earliest, latest, ())
 
     return device(given)
 
@@ -234,7 +174,7 @@ def build_is_behind(loop: Any, context: BuildContext) -> Callable:
     give = build_breaks(loop, context).give
 
     def is_behind(launch, t, lane):
-        _, _, _, _, earliest, latest = give(launch, t, lane.passed_stops[0], lane)
+        _, _, _, _, earliest, latest, _ = give(launch, t, lane.passed_stops[0], lane)
         return (t < earliest) | (t > latest)
 
     return device(is_behind)
@@ -258,7 +198,7 @@ def _parameters(launch, t, at, lane):
 
 def _given(launch, t, at, lane):
     drivers = lane.proposed_drivers
-    return Given(lane.parameters, drivers, drivers, launch, t, t)
+    return Given(lane.parameters, drivers, drivers, launch, t, t, lane.common)
 
 
 def _lands(launch, at, lands):

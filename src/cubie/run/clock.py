@@ -33,6 +33,7 @@ from cubie.backend import (
     shared_function,
     smaller,
 )
+from cubie.numerics.limits import LARGEST_STEP, build_step_limit
 from cubie.run.saving import SaveMode
 
 # A step may reach this much farther than planned to land on a stop: it saves
@@ -68,6 +69,14 @@ class Proposal(NamedTuple):
     h: Any  # its size, positive
     planned: Any  # the size before it was cut or stretched to land on the stop
     lands: Any  # whether it does
+
+
+class Arrival(NamedTuple):
+    """A step that was taken, and where it led; values of lanes."""
+
+    h: Any
+    planned: Any
+    lands: Any
     ahead: Any  # the clock's `elapsed` after it
     ahead_carry: Any
 
@@ -92,8 +101,11 @@ class ClockFunctions:
         ``now(stop, elapsed, dt, counters) -> elapsed``: time from the start of the run.
     propose : callable
         ``propose(launch, stop, elapsed, carry, dt, counters) -> Proposal``: the next step.
+    arrive : callable
+        ``arrive(stop, elapsed, carry, counters, proposal) -> Arrival``: where it leads. To be asked
+        once the step is computed, so that the answer takes no registers meanwhile.
     keep : callable
-        ``keep(accept, proposal, elapsed, carry) -> (elapsed, carry)``: after an attempt.
+        ``keep(accept, arrival, elapsed, carry) -> (elapsed, carry)``: after an attempt.
     has_ended : callable
         ``has_ended(lands, stop, final) -> mask``: a step that lands on a stop ends the run.
     left : callable
@@ -109,6 +121,7 @@ class ClockFunctions:
     restart: Callable
     now: Callable
     propose: Callable
+    arrive: Callable
     keep: Callable
     has_ended: Callable
     left: Callable
@@ -117,25 +130,21 @@ class ClockFunctions:
 
 @shared_function
 def build_clock(
-    mode: SaveMode, backend: Backend, adaptive: bool, breaks: bool = False
+    mode: SaveMode, backend: Backend, adaptive: bool, breaks: bool = False, own: bool = False
 ) -> ClockFunctions:
     """Return the clock of runs that save in `mode` and choose their steps, or do not.
 
-    With `breaks` there are stops on the way in every mode, and runs may have their own.
+    With `breaks` there are stops on the way in every mode, and runs may have their own; with `own`
+    they have spans, step sizes, or stops, of their own.
     """
     summing = _compensated if backend.dtype == np.float32 else _rounded
-    column = backend.device(column_of_breaks if breaks else _one_column)
-    last = backend.device(_last_of_column if breaks else _last)
-    made = (summing if adaptive else _counted)(backend, column, last)
+    column = backend.device(column_of_stops if breaks or own else _one_column)
+    last = backend.device(_last_of_column if breaks or own else _last)
+    made = (summing if adaptive else _counted)(backend, column, last, own)
     if mode is not SaveMode.STOPS and not breaks:
         made = evolve(made, stop=_the_final_stop, has_ended=_lands)
     functions = astuple(made, recurse=False)
     return ClockFunctions(*map(backend.device, functions))
-
-
-def time_of(inputs, direction, elapsed):
-    """Return the time as right-hand sides read it; to be made a device function."""
-    return inputs.time_span[0] + direction * elapsed
 
 
 @shared_function
@@ -159,7 +168,7 @@ def _one_column(launch, at):
     return at, launch.inputs.limits[2]
 
 
-def column_of_breaks(launch, at):
+def column_of_stops(launch, at):
     """Return where number `at` of a run's stops is, and how far apart fields are."""
     inputs, run, n_runs = launch
     n_stops, columns, stride = inputs.limits[2], inputs.limits[3], inputs.limits[4]
@@ -185,7 +194,7 @@ def _lands(lands, stop, final):
     return lands
 
 
-def _counted(backend: Backend, column: Callable, last: Callable):
+def _counted(backend: Backend, column: Callable, last: Callable, own: bool):
     """Count steps of one size."""
 
     def final_stop(launch):
@@ -219,11 +228,14 @@ def _counted(backend: Backend, column: Callable, last: Callable):
         planned = dt[0]
         following = counters[0] + 1
         lands = following >= stop.count
-        ahead = stop.origin + as_real(following, planned) * planned
-        h = select(lands, stop.last_step, planned)
-        return Proposal(h, planned, lands, select(lands, stop.elapsed, ahead), carry)
+        return Proposal(select(lands, stop.last_step, planned), planned, lands)
 
-    def keep(accept, proposal, elapsed, carry):
+    def arrive(stop, elapsed, carry, counters, proposal):
+        h, planned, lands = proposal
+        ahead = stop.origin + as_real(counters[0] + 1, planned) * planned
+        return Arrival(h, planned, lands, select(lands, stop.elapsed, ahead), carry)
+
+    def keep(accept, arrival, elapsed, carry):
         # Known from the count: nothing to carry from step to step.
         return elapsed, carry
 
@@ -239,6 +251,7 @@ def _counted(backend: Backend, column: Callable, last: Callable):
         restart,
         now,
         propose,
+        arrive,
         keep,
         has_ended,
         _left,
@@ -246,9 +259,10 @@ def _counted(backend: Backend, column: Callable, last: Callable):
     )
 
 
-def _rounded(backend: Backend, column: Callable, last: Callable):
+def _rounded(backend: Backend, column: Callable, last: Callable, own: bool):
     """Sum steps; the step taken is the one by which the sum grows."""
     stretch, zero = backend.constant(STRETCH), backend.constant(0.0)
+    largest = build_step_limit(backend, LARGEST_STEP, own)
 
     def final_stop(launch):
         inputs, run, n_runs = launch
@@ -265,15 +279,19 @@ def _rounded(backend: Backend, column: Callable, last: Callable):
 
     def propose(launch, stop, elapsed, carry, dt, counters):
         remaining = stop.elapsed - elapsed
-        inputs, run, n_runs = launch
-        planned = smaller(dt[0], load_run(inputs.step_limits, 1, 0, run, n_runs))
+        planned = smaller(dt[0], largest(launch))
         lands = planned * stretch >= remaining
         ahead = rounded_sum(elapsed, planned)
         h = select(lands, remaining, rounded_difference(ahead, elapsed))
-        return Proposal(h, planned, lands, select(lands, stop.elapsed, ahead), carry)
+        return Proposal(h, planned, lands)
 
-    def keep(accept, proposal, elapsed, carry):
-        return select(accept, proposal.ahead, elapsed), carry
+    def arrive(stop, elapsed, carry, counters, proposal):
+        h, planned, lands = proposal
+        ahead = rounded_sum(elapsed, planned)
+        return Arrival(h, planned, lands, select(lands, stop.elapsed, ahead), carry)
+
+    def keep(accept, arrival, elapsed, carry):
+        return select(accept, arrival.ahead, elapsed), carry
 
     def has_ended(lands, stop, final):
         return lands & (stop.elapsed >= final.elapsed)
@@ -284,6 +302,7 @@ def _rounded(backend: Backend, column: Callable, last: Callable):
         restart,
         _elapsed,
         propose,
+        arrive,
         keep,
         has_ended,
         _left,
@@ -291,9 +310,10 @@ def _rounded(backend: Backend, column: Callable, last: Callable):
     )
 
 
-def _compensated(backend: Backend, column: Callable, last: Callable):
+def _compensated(backend: Backend, column: Callable, last: Callable, own: bool):
     """Sum steps, and carry along what rounding took from the sum."""
     stretch, zero = backend.constant(STRETCH), backend.constant(0.0)
+    largest = build_step_limit(backend, LARGEST_STEP, own)
 
     def final_stop(launch):
         inputs, run, n_runs = launch
@@ -315,25 +335,25 @@ def _compensated(backend: Backend, column: Callable, last: Callable):
         remaining = rounded_sum(
             rounded_difference(stop.elapsed, elapsed), rounded_difference(stop.correction, carry)
         )
-        inputs, run, n_runs = launch
-        planned = smaller(dt[0], load_run(inputs.step_limits, 1, 0, run, n_runs))
+        planned = smaller(dt[0], largest(launch))
         lands = planned * stretch >= remaining
+        return Proposal(select(lands, remaining, planned), planned, lands)
+
+    def arrive(stop, elapsed, carry, counters, proposal):
+        h, planned, lands = proposal
         step = rounded_sum(planned, carry)
         ahead = rounded_sum(elapsed, step)
         left = rounded_difference(step, rounded_difference(ahead, elapsed))
-        return Proposal(
-            select(lands, remaining, planned),
+        return Arrival(
+            h,
             planned,
             lands,
             select(lands, stop.elapsed, ahead),
             select(lands, stop.correction, left),
         )
 
-    def keep(accept, proposal, elapsed, carry):
-        return (
-            select(accept, proposal.ahead, elapsed),
-            select(accept, proposal.ahead_carry, carry),
-        )
+    def keep(accept, arrival, elapsed, carry):
+        return select(accept, arrival.ahead, elapsed), select(accept, arrival.ahead_carry, carry)
 
     def has_ended(lands, stop, final):
         at_end = (stop.elapsed >= final.elapsed) & (stop.correction >= final.correction)
@@ -348,6 +368,7 @@ def _compensated(backend: Backend, column: Callable, last: Callable):
         restart,
         _elapsed,
         propose,
+        arrive,
         keep,
         has_ended,
         left,

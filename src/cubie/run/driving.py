@@ -80,7 +80,7 @@ def build_given_observed(loop: Any, context: BuildContext) -> Callable:
     def given(launch, lane):
         drivers = lane.observable_drivers
         drivers[n_drivers] = never
-        return Given(lane.parameters, drivers, drivers, launch, never, never)
+        return Given(lane.parameters, drivers, drivers, launch, never, never, ())
 
     return context.backend.device(given)
 

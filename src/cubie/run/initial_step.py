@@ -4,31 +4,36 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cubie.backend import load_run, maximum, minimum, select, square_root
+from cubie.backend import maximum, minimum, select, square_root
 from cubie.checks import least_tolerance
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.numerics.error_norm import build_scale, build_size, states_in
+from cubie.numerics.limits import FIRST_STEP, build_step_limit
 from cubie.numerics.power import build_exp2, build_log2
 from cubie.run.clock import build_least_step
 from cubie.systems.component import SystemComponent
 
 
 class GivenFirstStep(CUDAFactory):
-    """Use the step size the user gave."""
+    """Use the step size the user gave; with `own` that of each run."""
 
     name = "initial_step"
     phases = ("choose",)
     rhs_evaluations = 0
 
-    def __init__(self, dtype):
+    def __init__(self, dtype, own: bool = False):
         super().__init__(dtype, {})
+        self.own = own
+
+    def facts(self) -> tuple:
+        return (self.own,)
 
     def build(self, context: BuildContext) -> Callable:
         """Return ``choose(memory, launch, t, span, direction, y, p)``."""
+        first_step = build_step_limit(context.backend, FIRST_STEP, self.own)
 
         def given(memory, launch, t, span, direction, state, parameters):
-            inputs, run, n_runs = launch
-            return load_run(inputs.step_limits, 0, 0, run, n_runs)
+            return first_step(launch)
 
         return context.backend.device(given)
 
@@ -119,7 +124,8 @@ class EstimatedFirstStep(CUDAFactory):
             power = exp2(exponent * log2(hundredth / maximum(steepest, negligible)))
             h1 = select(flat, maximum(first_guess, h0 * thousandth), power)
             # Derivatives that overflow the norm leave a step of zero, which would be accepted
-            # for ever.
-            return minimum(maximum(minimum(hundred * h0, h1), two * least(span)), span)
+            # for ever. How small one may be a long span does not say.
+            floor = two * least(minimum(span, one))
+            return minimum(maximum(minimum(hundred * h0, h1), floor), span)
 
         return backend.device(choose)

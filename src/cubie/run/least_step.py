@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from cubie.backend import Backend, load_run, maximum
+from cubie.backend import Backend, maximum
+from cubie.numerics.limits import LEAST_STEP, build_step_limit
 from cubie.run.clock import ClockFunctions
 from cubie.run.parts import RunParts
-
-PLACE = 2  # in the launch's `step_limits`
 
 
 def build_propose(loop: RunParts, backend: Backend, clock: ClockFunctions) -> Callable:
@@ -20,10 +19,10 @@ def build_propose(loop: RunParts, backend: Backend, clock: ClockFunctions) -> Ca
     propose = clock.propose
     if not loop.controller.bounded_below:
         return propose
+    least = build_step_limit(backend, LEAST_STEP, loop.system.own_clock)
 
     def bounded(launch, stop, elapsed, carry, dt, counters):
-        inputs, run, n_runs = launch
-        dt[0] = maximum(dt[0], load_run(inputs.step_limits, PLACE, 0, run, n_runs))
+        dt[0] = maximum(dt[0], least(launch))
         return propose(launch, stop, elapsed, carry, dt, counters)
 
     return backend.device(bounded)
@@ -38,11 +37,10 @@ def build_is_stuck(loop: RunParts, backend: Backend, clock: ClockFunctions) -> C
 
     if not loop.controller.bounded_below:
         return backend.device(is_stuck)
+    least = build_step_limit(backend, LEAST_STEP, loop.system.own_clock)
 
     def is_stuck_at_bound(launch, accept, proposal, elapsed):
-        inputs, run, n_runs = launch
-        least = load_run(inputs.step_limits, PLACE, 0, run, n_runs)
-        at_bound = ~accept & (proposal.planned <= least)
+        at_bound = ~accept & (proposal.planned <= least(launch))
         return at_bound | without_bound(accept, proposal.h, elapsed)
 
     return backend.device(is_stuck_at_bound)

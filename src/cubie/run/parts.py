@@ -9,23 +9,27 @@ import numpy as np
 
 from cubie.algorithms import StepAlgorithm
 from cubie.algorithms.contract import Proposed
+from cubie.backend import Backend
 from cubie.controllers import StepController
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.run.breaks import N_PASSED
+from cubie.run.clock import ClockFunctions, build_clock
+from cubie.run.dense import StepRecord
+from cubie.run.events.buffers import register_events, tells_ways
+from cubie.run.events.grid import build_between_points
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
 from cubie.run.inside import register_points
 from cubie.run.saving import Choice, Kept, SaveMode
 from cubie.run.summaries.quantities import register_summaries
 from cubie.run.summaries.request import Tracking
-from cubie.systems.component import SystemComponent
+from cubie.systems.component import SystemComponent, may_have_common
 from cubie.systems.drivers.calls import n_kept
+from cubie.systems.events.component import EventsComponent
 from cubie.systems.observables.component import ObservablesComponent
 
-# What a run counts: attempts, what its algorithm counts (iterations where it iterates, stiff steps
-# where it switches), and steps that points were read off, where that takes evaluations of the
-# right-hand side.
-OF_ATTEMPTS, OF_READING = ("steps", "rejected"), ("read",)
-OF_ALGORITHM = ("newton", "linear", "stiff")
+# What a run counts: attempts, what its algorithm counts, steps that points were read off, where
+# that takes evaluations of the right-hand side, and those that it took to begin anew.
+OF_ATTEMPTS, OF_READING, OF_RESTARTS = ("steps", "rejected"), ("read",), ("anew",)
 N_ATTEMPT_COUNTERS = len(OF_ATTEMPTS)
 
 
@@ -44,6 +48,7 @@ class Lane(NamedTuple):
     proposed_drivers: Any  # what was asked for since, see `cubie.systems.drivers.calls`
     passed_stops: Any  # (2,): see `cubie.run.breaks`
     observable_drivers: Any  # what drivers gave that observables call
+    common: Any  # what one evaluation of the equations keeps for several rows; () for nothing
 
 
 class Progress(NamedTuple):
@@ -62,6 +67,10 @@ ALL = Choice()
 
 def _as_given(memory, parent):
     return parent
+
+
+def _nothing(memory, parent):
+    return ()
 
 
 class RunParts(CUDAFactory):
@@ -85,6 +94,10 @@ class RunParts(CUDAFactory):
         What is kept of each point that is saved.
     tracking : Tracking, optional
         What is summarised of a run.
+    keeps_solution : bool
+        The solution inside every step is kept, as a function of time.
+    events : EventsComponent, optional
+        None where there are none.
     """
 
     name = "loop"
@@ -106,16 +119,29 @@ class RunParts(CUDAFactory):
         observables: ObservablesComponent | None = None,
         choice: Choice = ALL,
         tracking: Tracking | None = None,
+        keeps_solution: bool = False,
+        events: EventsComponent | None = None,
     ):
+        if events is not None:
+            at = self.phases.index("save")
+            vars(self)["phases"] = (*self.phases[:at], "events", *self.phases[at:])
         super().__init__(dtype, options)
+        self.events = events
         self.observables, self.choice, self.tracking = observables, choice, tracking
         self.system, self.algorithm, self.controller = system, algorithm, controller
         self.initial_step = initial_step
         self.save_mode = save_mode
         self.per_component = per_component
-        self._register_buffers(system.n_states, system.n_parameters)
+        self.record = None
+        if keeps_solution:
+            self.record = StepRecord(system.n_states, algorithm.centres)
+        n_faults = 0 if events is None else events.n_faults
+        self.n_slots = system.n_parameters + system.n_faults + n_faults
+        self._register_buffers(system.n_states)
         self.add_child(initial_step, during="start")
-        calls = {"start": "start", "step": "step", "inside": "summarise", "commit": "commit"}
+        inside = ("summarise",) if events is None else ("events", "summarise")
+        calls: dict[str, Any] = {"start": "start", "step": "step", "inside": inside}
+        calls["commit"] = "commit"
         if algorithm.restores:
             calls = {"restore": "start", **calls}
         if algorithm.controls_steps:
@@ -127,8 +153,49 @@ class RunParts(CUDAFactory):
             self._register_observables(observables.n_outputs)
         if tracking is not None:
             register_summaries(self, tracking)
-        if save_mode is SaveMode.TIMES:
+        if save_mode is SaveMode.TIMES or keeps_solution:
             register_points(self)
+        if events is not None:
+            self.add_child(events, during=("start", "events"))
+            register_events(self)
+            if tells_ways(self):
+                self.add_child(system, during="start")
+        self._register_common()
+
+    def _register_common(self) -> None:
+        """Register what functions of the equations store and read during one call of theirs.
+
+        They are called at many places, and never one within another: all use the same buffer.
+        """
+        callers = {part.name for part in self.walk() if may_have_common(part)}
+        self.register_buffer(
+            "common_values",
+            lambda: max(getattr(part, "n_common", 0) for part in self.walk()),
+            phases=tuple(f"*.{name}.evaluate" for name in sorted(callers)),
+            enabled=lambda: self.system.has_common,
+            access_weight=4.0,
+        )
+
+    @property
+    def jumps(self) -> bool:
+        """Whether events change the state."""
+        return self.events is not None and self.events.rules.applies
+
+    @property
+    def begins_anew(self) -> bool:
+        """Whether runs begin anew on their way."""
+        return self.system.breakpoints or self.jumps
+
+    @property
+    def cuts(self) -> bool:
+        """Whether events end steps."""
+        return self.events is not None and self.events.rules.cuts
+
+    def clock(self, backend: Backend) -> ClockFunctions:
+        """Return the clock of its runs."""
+        adaptive, breaks = self.controller.adaptive, self.system.breakpoints
+        clock = build_clock(self.save_mode, backend, adaptive, breaks, self.system.own_clock)
+        return build_between_points(backend, clock) if self.jumps and not adaptive else clock
 
     def _observing_phases(self) -> tuple[str, ...]:
         """Return the phases in which points are saved, and steps summarised."""
@@ -158,15 +225,14 @@ class RunParts(CUDAFactory):
             used = (*phases, *also)
             self.register_buffer(name, n, phases=used or ("finish",), enabled=bool(used))
 
-    def _register_buffers(self, n: int, m: int) -> None:
+    def _register_buffers(self, n: int) -> None:
         proposed = (("algorithm.solution", "commit"),)
         estimates = self.algorithm.n_error_estimates if self.controller.adaptive else 0
         # What a lane carries from step to step lives always: while some lanes
         # start and finish runs, others are in the middle of theirs.
         self.register_buffer("state", n, access_weight=10.0)
         self.register_buffer("proposed_state", n, phases=proposed, access_weight=4.0)
-        slots = m + self.system.n_faults
-        self.register_buffer("parameters", slots, access_weight=6.0)
+        self.register_buffer("parameters", self.n_slots, access_weight=6.0)
         self.register_buffer(
             "error",
             n * estimates,
@@ -220,9 +286,10 @@ class RunParts(CUDAFactory):
     @property
     def counter_names(self) -> tuple[str, ...]:
         """What a lane counts, in the order of its counters."""
-        own = OF_ALGORITHM[: self.algorithm.n_counters]
-        is_read = self.save_mode is SaveMode.TIMES and self.algorithm.rhs_per_reading
-        return (*OF_ATTEMPTS, *own, *(OF_READING if is_read else ()))
+        own = self.algorithm.counts
+        is_read = self.algorithm.is_read and self.algorithm.rhs_per_reading
+        restarts = OF_RESTARTS if self.begins_anew else ()
+        return (*OF_ATTEMPTS, *own, *(OF_READING if is_read else ()), *restarts)
 
     @property
     def n_counters(self) -> int:
@@ -234,6 +301,12 @@ class RunParts(CUDAFactory):
         """What is kept of each point that is saved."""
         n_observables = 0 if self.observables is None else self.observables.n_outputs
         return self.choice.kept(self.system.n_states, n_observables)
+
+    def common_allocator(self, context: BuildContext) -> Callable:
+        """Return the allocator of `common_values`; where there are none, of nothing at all."""
+        if self.system.has_common:
+            return context.allocator("common_values")
+        return context.backend.device(_nothing)
 
     def observables_allocators(self, context: BuildContext) -> tuple[Callable, Callable]:
         """Return the allocators of `observables` and `proposed_observables`.

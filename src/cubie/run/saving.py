@@ -175,7 +175,8 @@ def build_store_at_times(
     backend: Backend, kept: tuple[Kept, ...], observe: Callable | None
 ) -> Callable:
     """Return ``store(launch, outputs, point, elapsed, where, due)``: keeps point number `where`."""
-    return _build_store(backend, kept, observe, _beside_other_runs)
+    make = _in_a_row if backend.keeps_rows else _beside_other_runs
+    return _build_store(backend, kept, observe, make)
 
 
 def _build_store(
@@ -208,6 +209,27 @@ def _beside_other_runs(size: int, reach: Callable, chosen: tuple[int, ...] | Non
     return store if chosen is None else store_chosen
 
 
+def _in_a_row(size: int, reach: Callable, chosen: tuple[int, ...] | None):
+    """Store the elements of point number `where`, each next to that of the run's other points."""
+    places = chosen or ()
+
+    def store(launch, outputs, point, elapsed, where, due):
+        array, values = reach(outputs, point)
+        n_times = launch.inputs.limits[1]
+        first = launch.run * (size * n_times)
+        for i in range(size):
+            store_run(array, i * n_times + where, first, due, values[i])
+
+    def store_chosen(launch, outputs, point, elapsed, where, due):
+        array, values = reach(outputs, point)
+        n_times = launch.inputs.limits[1]
+        first = launch.run * (size * n_times)
+        for i in range(size):
+            store_run(array, i * n_times + where, first, due, values[places[i]])
+
+    return store if chosen is None else store_chosen
+
+
 def _next_to_each_other(size: int, reach: Callable, chosen: tuple[int, ...] | None):
     """Store the elements of point number `where` of all points, one after the other."""
     places = chosen or ()
@@ -226,7 +248,7 @@ def _next_to_each_other(size: int, reach: Callable, chosen: tuple[int, ...] | No
 
 
 def _final(backend: Backend, kept: tuple[Kept, ...], observe: Callable | None):
-    store = build_store_at_times(backend, kept, observe)
+    store = _build_store(backend, kept, observe, _beside_other_runs)
 
     def save(launch, outputs, accept, at_stop, saved, elapsed, point):
         return saved
@@ -257,7 +279,8 @@ def _times(backend: Backend, kept: tuple[Kept, ...], observe: Callable | None):
 
 def _build_leave_out(backend: Backend, kept: tuple[Kept, ...]) -> Callable:
     """Return ``leave_out(launch, outputs, valid, saved, point)``: NaN in points not reached."""
-    fills = [backend.device(_nan_beside_other_runs(k.size, backend, k.reach)) for k in kept]
+    make = _nan_in_a_row if backend.keeps_rows else _nan_beside_other_runs
+    fills = [backend.device(make(k.size, backend, k.reach)) for k in kept]
     fill = in_turn(backend, fills, 5)
 
     def leave_out(launch, outputs, valid, saved, point):
@@ -278,6 +301,19 @@ def _nan_beside_other_runs(size: int, backend: Backend, reach: Callable):
         run, stride = launch.run, launch.n_runs
         for i in range(size):
             store_run(array, (where * size + i) * stride, run, missing, nan)
+
+    return fill
+
+
+def _nan_in_a_row(size: int, backend: Backend, reach: Callable):
+    reach, nan = backend.device(reach), backend.constant(math.nan)
+
+    def fill(launch, outputs, point, where, missing):
+        array, _ = reach(outputs, point)
+        n_times = launch.inputs.limits[1]
+        first = launch.run * (size * n_times)
+        for i in range(size):
+            store_run(array, i * n_times + where, first, missing, nan)
 
     return fill
 

@@ -2,8 +2,9 @@
 
 from cubie.solvers.bicgstab import BiCGSTAB
 from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
-from cubie.solvers.krylov import KrylovSolver, MinimalResidual, SteepestDescent
+from cubie.solvers.krylov import KrylovSolver
 from cubie.solvers.lu import LUSolver
+from cubie.solvers.one_direction import MinimalResidual, SteepestDescent
 
 # Values of the option `linear_solver`.
 LINEAR_SOLVERS: dict[str, type[LUSolver] | type[KrylovSolver]] = {

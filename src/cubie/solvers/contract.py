@@ -48,11 +48,16 @@ class LinearSolverFunctions:
         is false hold the best that was found, or nothing useful where the matrix is singular.
     filter : callable or None
         As `solve`, with the block ``blocks.filter`` alone, for its n unknowns.
+    renew : callable or None
+        ``renew(memory, launch, matrix, anew, shift) -> ok``: as `prepare`, with the `shift` that is
+        given, of Jacobians that stay until the next call: only in the lanes of the mask `anew` it
+        is that of `matrix`. None unless the solver `keeps_jacobian`.
     """
 
     prepare: Callable
     solve: Callable
     filter: Callable | None
+    renew: Callable | None = None
 
 
 def _checked_eigenvalues(instance, attribute, value):
@@ -132,9 +137,12 @@ class LinearSolver(CUDAFactory):
         Tolerances are given per component.
     note : str
         How the derivatives are found.
+    keeps_jacobian : bool
+        It has a `renew`. What it prepared then stays until something else is prepared.
     """
 
     name = "linear_solver"
+    keeps_jacobian = False
     phases = ("jacobian", "factorise", "solve")
     entries: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "prepare": ("jacobian", "factorise"),

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 SMALLEST_FIRST_RATE = 1.0
 # Steps do not damp what is left in algebraic equations: they are solved so much more exactly.
 ALGEBRAIC_TOLERANCE = 0.1
+# What a matrix of earlier steps leaves has the same sign step after step, and adds up.
+KEPT_TOLERANCE = 0.3
 # A rate of convergence is one of the whole: a large part that is linear converges at once, and
 # hides another that does not. Changes of more tolerances than this are not the last ones.
 LARGEST_CHANGE = 1.0
@@ -113,6 +115,7 @@ def build_judge(newton: NewtonParts, context: BuildContext) -> Callable:
     inverse = backend.constant(1.0 / n_unknowns)
     zero, one = backend.constant(0.0), backend.constant(1.0)
     stricter = ALGEBRAIC_TOLERANCE if newton.algebraic else 1.0
+    stricter *= KEPT_TOLERANCE if newton.keeps else 1.0
     tolerance = backend.constant(newton.settings.newton_tolerance * stricter)
     rounding = backend.constant(rounding_of(newton, backend))
     may_be_last = _build_may_be_last(newton, backend)

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from cubie.backend import Backend, absolute, select
 from cubie.solvers.contract import Blocks
 from cubie.solvers.elimination import Position
 from cubie.solvers.lu_source import LARGE, LESS
-from cubie.systems.generated import load_module
+
+# Pivots whose products are subtracted together from the columns behind them.
+PANEL = 4
 
 
 def dense_starts(blocks: Blocks) -> tuple[int, ...]:
@@ -37,9 +41,8 @@ def build_dense_factorise(
         Of the Jacobian's entries, by columns.
     """
     n, numbers = blocks.n_states, range(len(blocks.eigenvalues))
-    module = load_module(_write_assembly(n, pattern, mass))
-    spread = backend.straight_line(module.spread, inline=False)
-    add_mass = backend.straight_line(module.add_mass, inline=False)
+    spread = backend.device(_spread(backend, n, pattern), inline=False)
+    add_mass = backend.device(_add_mass(backend, n, mass), inline=False)
     chain = None
     # The first block's place holds the Jacobian of all: it comes last.
     for k in reversed(numbers):
@@ -56,62 +59,140 @@ def build_dense_factorise(
     return backend.device(factorise)
 
 
-def _write_assembly(n: int, pattern: tuple[Position, ...], mass: Mapping[Position, float]) -> str:
-    """Return the module with ``spread(lu, zero)`` and ``add_mass(factor, lu, at)``.
+def _spread(backend: Backend, n: int, pattern: tuple[Position, ...]) -> Callable:
+    """Return ``spread(lu, zero)``: the Jacobian's entries, in its first ones, to their places.
 
     From the last entry to the first: by columns, no entry moves to a smaller place, so that none
     is overwritten before it has moved.
     """
-    number = {column * n + row: k for k, (row, column) in enumerate(pattern)}
-    spread = [
-        f"lu[{place}] = " + (f"-lu[{number[place]}]" if place in number else "zero")
-        for place in reversed(range(n * n))
-    ]
-    add = [
-        f"lu[at + {c * n + r}] = lu[at + {c * n + r}] + factor * {value!r}"
-        for (r, c), value in sorted(mass.items())
-    ]
-    return (
-        f'"""Assembly of dense {n} x {n} matrices.\n\nWritten by cubie: changes are overwritten.\n'
-        f'"""\n\n\ndef spread(lu, zero):\n{_lines(spread)}\n\n'
-        f"def add_mass(factor, lu, at):\n{_lines(add)}"
-    )
+    filled = np.array([column * n + row for row, column in pattern], np.int64)
+    empty = np.setdiff1d(np.arange(n * n), filled)
+    n_filled, n_empty = len(filled), len(empty)
+    place, empty_place = backend.table(filled), backend.table(empty)
+
+    def spread(lu, zero):
+        for step in range(n_filled):
+            number = n_filled - 1 - step
+            lu[place(number)] = -lu[number]
+        for number in range(n_empty):
+            lu[empty_place(number)] = zero
+
+    return spread
 
 
-def _lines(lines: list[str]) -> str:
-    return "".join(f"    {line}\n" for line in lines) or "    pass\n"
+def _add_mass(backend: Backend, n: int, mass: Mapping[Position, float]) -> Callable:
+    """Return ``add_mass(factor, lu, at)``, where a block's entries start at `at`."""
+    entries = sorted(mass.items())
+    n_entries = len(entries)
+    place = backend.table(np.array([column * n + row for (row, column), _ in entries], np.int64))
+    value = backend.table(np.array([value for _, value in entries], backend.dtype))
+
+    def add_mass(factor, lu, at):
+        for k in range(n_entries):
+            lu[at + place(k)] = lu[at + place(k)] + factor * value(k)
+
+    return add_mass
 
 
 def _real_factorise(backend: Backend, n: int, at: int, eigenvalue, add_mass: Callable) -> Callable:
     factor = backend.constant(eigenvalue.real)
     size = n * n
+    pivot_column = backend.device(_real_pivot(n, at), inline=False)
+    triangle = backend.device(_real_triangle(n, at))
+    reductions = _real_reductions(n, at, triangle)
+    reduce_one, reduce_two = (backend.device(each, inline=False) for each in reductions)
 
     def factorise(shift, lu, eps, one):
         for place in range(size):
             lu[at + place] = lu[place]
         add_mass(shift * factor, lu, at)
         ok = shift == shift
-        for k in range(n):
-            diagonal = at + k * n + k
-            pivot = lu[diagonal]
-            # What the pivot lost to cancellation: of a singular matrix all of it.
-            terms = absolute(pivot)
-            for m in range(k):
-                terms = terms + absolute(lu[at + m * n + k] * lu[at + k * n + m])
-            ok = ok & (absolute(pivot) > eps * terms)
-            inverse = one / pivot
-            # With a reciprocal of nothing changes would be nothing, and pass for small ones.
-            ok = ok & (absolute(inverse) > one - one)
-            lu[diagonal] = inverse
-            for i in range(k + 1, n):
-                lu[at + k * n + i] = lu[at + k * n + i] * inverse
-            for j in range(k + 1, n):
-                upper = lu[at + j * n + k]
-                for i in range(k + 1, n):
-                    lu[at + j * n + i] = lu[at + j * n + i] - lu[at + k * n + i] * upper
+        for panel in range((n + PANEL - 1) // PANEL):
+            first = panel * PANEL
+            behind = min(first + PANEL, n)
+            for k in range(first, behind):
+                ok = ok & pivot_column(lu, k, behind, eps, one)
+            # Only behind a whole panel there are columns left.
+            n_pairs = (n - behind) // 2
+            for pair in range(n_pairs):
+                reduce_two(lu, first, behind + 2 * pair)
+            for j in range(behind + 2 * n_pairs, n):
+                reduce_one(lu, first, j)
         return ok
 
     return factorise
+
+
+def _real_pivot(n: int, at: int) -> Callable:
+    """Return the elimination by pivot k within the columns before `behind`."""
+
+    def pivot_column(lu, k, behind, eps, one):
+        diagonal = at + k * n + k
+        pivot = lu[diagonal]
+        # What the pivot lost to cancellation: of a singular matrix all of it.
+        terms = absolute(pivot)
+        for m in range(k):
+            terms = terms + absolute(lu[at + m * n + k] * lu[at + k * n + m])
+        ok = absolute(pivot) > eps * terms
+        inverse = one / pivot
+        # With a reciprocal of nothing changes would be nothing, and pass for small ones.
+        ok = ok & (absolute(inverse) > one - one)
+        lu[diagonal] = inverse
+        for i in range(k + 1, n):
+            lu[at + k * n + i] = lu[at + k * n + i] * inverse
+        for j in range(k + 1, behind):
+            upper = lu[at + j * n + k]
+            for i in range(k + 1, n):
+                lu[at + j * n + i] = lu[at + j * n + i] - lu[at + k * n + i] * upper
+        return ok
+
+    return pivot_column
+
+
+def _real_reductions(n: int, at: int, triangle: Callable) -> tuple[Callable, Callable]:
+    """Return the elimination of a panel's four pivots from one column behind it, and from two.
+
+    A column is read and written once instead of four times, and the panel once for two columns.
+    """
+
+    def reduce_one(lu, first, j):
+        a, b = at + first * n, at + (first + 1) * n
+        c, d = at + (first + 2) * n, at + (first + 3) * n
+        left = at + j * n
+        p, q, r, s = triangle(lu, first, left)
+        for i in range(first + PANEL, n):
+            entry = lu[left + i] - lu[a + i] * p - lu[b + i] * q
+            lu[left + i] = entry - lu[c + i] * r - lu[d + i] * s
+
+    def reduce_two(lu, first, j):
+        a, b = at + first * n, at + (first + 1) * n
+        c, d = at + (first + 2) * n, at + (first + 3) * n
+        left, right = at + j * n, at + (j + 1) * n
+        p, q, r, s = triangle(lu, first, left)
+        u, v, w, z = triangle(lu, first, right)
+        for i in range(first + PANEL, n):
+            e, f, g, h = lu[a + i], lu[b + i], lu[c + i], lu[d + i]
+            lu[left + i] = lu[left + i] - e * p - f * q - g * r - h * s
+            lu[right + i] = lu[right + i] - e * u - f * v - g * w - h * z
+
+    return reduce_one, reduce_two
+
+
+def _real_triangle(n: int, at: int) -> Callable:
+    """Return the four entries of U that a column has in the rows of a panel."""
+
+    def triangle(lu, first, column):
+        a, b = at + first * n + first, at + (first + 1) * n + first
+        c = at + (first + 2) * n + first
+        row = column + first
+        u = lu[row]
+        v = lu[row + 1] - lu[a + 1] * u
+        w = lu[row + 2] - lu[a + 2] * u - lu[b + 2] * v
+        z = lu[row + 3] - lu[a + 3] * u - lu[b + 3] * v - lu[c + 3] * w
+        lu[row + 1], lu[row + 2], lu[row + 3] = v, w, z
+        return u, v, w, z
+
+    return triangle
 
 
 def _complex_factorise(

@@ -9,11 +9,16 @@ as it offers one: there M and the damping parts of J lie.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import functools
+import heapq
+from collections.abc import Iterable, Sequence
 
+import numpy as np
 from attrs import field, frozen
 
 Position = tuple[int, int]
+# In systems of more rows, sets of so many are counted by NumPy: for fewer its calls take longer.
+MANY_ROWS, MANY_IN_COLUMN = 200, 16
 
 
 class StructurallySingular(ValueError):
@@ -43,10 +48,25 @@ class Elimination:
     def n_slots(self) -> int:
         return len(self.slots)
 
-    @property
+    @functools.cached_property
+    def _rows(self) -> tuple[tuple[tuple[int, int], ...], ...]:
+        """(column of the factors, slot) of each of their rows, in order."""
+        row_number = {row: i for i, (row, _) in enumerate(self.pivots)}
+        column_number = {column: j for j, (_, column) in enumerate(self.pivots)}
+        rows: list[list[tuple[int, int]]] = [[] for _ in range(self.n)]
+        for (row, column), slot in self.slots.items():
+            rows[row_number[row]].append((column_number[column], slot))
+        return tuple(tuple(sorted(row)) for row in rows)
+
+    @functools.cached_property
     def n_products(self) -> int:
         """Number of multiplications that the factorisation subtracts."""
-        return sum(len(self.products(i, j)) for i in range(self.n) for j, _ in self.row(i))
+        below, right = [0] * self.n, [0] * self.n
+        for i, row in enumerate(self._rows):
+            for j, _ in row:
+                below[j] += j < i
+                right[i] += j > i
+        return sum(b * r for b, r in zip(below, right, strict=True))
 
     @property
     def in_place(self) -> bool:
@@ -57,15 +77,15 @@ class Elimination:
         """Return the slot of entry (i, j) of the factors, None where it is zero."""
         return self.slots.get((self.pivots[i][0], self.pivots[j][1]))
 
-    def row(self, i: int) -> list[tuple[int, int]]:
+    def row(self, i: int) -> tuple[tuple[int, int], ...]:
         """Return (column of the factors, slot) of row i of the factors, in order."""
-        found = [(j, self.slot(i, j)) for j in range(self.n)]
-        return [(j, slot) for j, slot in found if slot is not None]
+        return self._rows[i]
 
     def products(self, i: int, j: int) -> list[tuple[int, int]]:
         """Return the slots (l, u) whose products entry (i, j) of the factors is reduced by."""
-        pairs = [(self.slot(i, k), self.slot(k, j)) for k in range(min(i, j))]
-        return [(a, b) for a, b in pairs if a is not None and b is not None]
+        least = min(i, j)
+        pairs = [(a, self.slot(k, j)) for k, a in self._rows[i] if k < least]
+        return [(a, b) for a, b in pairs if b is not None]
 
 
 def eliminate(n: int, first: Iterable[Position], more: Iterable[Position] = ()) -> Elimination:
@@ -87,14 +107,17 @@ def eliminate(n: int, first: Iterable[Position], more: Iterable[Position] = ()) 
     slots: dict[Position, int] = {}
     for position in (*first, *more):
         slots.setdefault(position, len(slots))
-    rows = {i: {c for r, c in slots if r == i} for i in range(n)}
-    columns = {j: {r for r, c in slots if c == j} for j in range(n)}
-    matched = _matching(n, rows)
+    rows: list[set[int]] = [set() for _ in range(n)]
+    columns: list[set[int]] = [set() for _ in range(n)]
+    for row, column in slots:
+        rows[row].add(column)
+        columns[column].add(row)
+    queue = _PivotQueue(rows, columns, _matching(n, rows))
     pivots = []
-    while rows:
-        row, column = _next_pivot(rows, columns, matched)
+    while len(pivots) < n:
+        row, column = queue.next()
         pivots.append((row, column))
-        right, below = rows.pop(row) - {column}, columns.pop(column) - {row}
+        right, below = rows[row] - {column}, columns[column] - {row}
         for j in right:
             columns[j].discard(row)
         for i in below:
@@ -103,20 +126,102 @@ def eliminate(n: int, first: Iterable[Position], more: Iterable[Position] = ()) 
                 rows[i].add(j)
                 columns[j].add(i)
                 slots.setdefault((i, j), len(slots))
+        queue.take(row, right, below)
     return Elimination(n, tuple(pivots), slots)
 
 
-def _next_pivot(rows, columns, matched) -> Position:
-    """Return the entry of the matching that fills in least, a diagonal one if there is any."""
+class _PivotQueue:
+    """The entries of a matching in order of what they cost as the next pivot.
 
-    def cost(row):
-        column = matched[row]
-        right, below = rows[row] - {column}, columns[column] - {row}
-        fill = sum(len(right - rows[i]) for i in below)
-        return (column != row, fill, len(right) * len(below), row)
+    A row's cost is found anew where an elimination changed something that it depends on.
 
-    row = min(rows, key=cost)
-    return row, matched[row]
+    Parameters
+    ----------
+    rows, columns : list of set
+        Columns of each row that is left, rows of each column; changed by who takes pivots.
+    matched : mapping
+        The column of each row.
+    """
+
+    def __init__(self, rows: list[set[int]], columns: list[set[int]], matched: dict[int, int]):
+        self._rows, self._columns, self._matched = rows, columns, matched
+        self._owner = {column: row for row, column in matched.items()}
+        # Sets of columns again, to be counted fast: of few rows, or of many at once.
+        self._bits = [_bits(row) for row in rows]
+        self._words = _words(self._bits) if len(rows) > MANY_ROWS else None
+        self._costs: dict[int, tuple[bool, int, int, int]] = dict.fromkeys(matched, (True, 0, 0, 0))
+        self._full = False
+        if not self._all_full():
+            self._costs = {row: self._cost(row) for row in matched}
+            self._queue = sorted(self._costs.values())
+
+    def _cost(self, row: int) -> tuple[bool, int, int, int]:
+        column = self._matched[row]
+        missing = self._bits[row]
+        below = self._columns[column]
+        words = self._words
+        if words is not None and len(below) > MANY_IN_COLUMN:
+            fill = int(np.bitwise_count(words[row] & ~words[np.fromiter(below, np.intp)]).sum())
+        else:
+            fill = sum((missing & ~self._bits[i]).bit_count() for i in below)
+        return column != row, fill, (len(self._rows[row]) - 1) * (len(below) - 1), row
+
+    def next(self) -> Position:
+        """Return the entry that fills in least, a diagonal one if there is any."""
+        while True:
+            cost = self._queue[0]
+            row = cost[-1]
+            if self._costs.get(row) == cost:
+                return row, self._matched[row]
+            heapq.heappop(self._queue)
+
+    def take(self, row: int, right: set[int], below: set[int]) -> None:
+        """Note that a row is eliminated, whose other columns and column's other rows are given."""
+        del self._costs[row]
+        if self._full or (len(right) == len(self._costs) and self._all_full()):
+            return
+        column = self._matched[row]
+        bits, words, pivot = self._bits, self._words, 1 << column
+        for i in below:
+            bits[i] = (bits[i] | bits[row]) & ~pivot
+        if words is not None:
+            others = np.fromiter(below, np.intp)
+            words[others] |= words[row]
+            words[others, column // 64] &= ~np.uint64(1 << column % 64)
+        # A cost depends on a row, on the column matched to it, and on the rows in that column.
+        touched = right.union(*(self._rows[i] for i in below))
+        changed = below.union(self._owner[column] for column in touched)
+        for other in changed:
+            if self._costs.get(other) != (cost := self._cost(other)):
+                self._costs[other] = cost
+                heapq.heappush(self._queue, cost)
+
+    def _all_full(self) -> bool:
+        """Whether every row that is left has an entry in every column that is left.
+
+        Then nothing fills in any more, and all pivots cost the same until the end.
+        """
+        left = len(self._costs)
+        self._full = all(len(self._rows[row]) == left for row in self._costs)
+        if self._full:
+            self._costs = {row: (self._matched[row] != row, 0, 0, row) for row in self._costs}
+            self._queue = sorted(self._costs.values())
+        return self._full
+
+
+def _bits(numbers: Iterable[int]) -> int:
+    """Return a number whose bits tell which numbers are in a set."""
+    bits = 0
+    for number in numbers:
+        bits |= 1 << number
+    return bits
+
+
+def _words(rows: Sequence[int]) -> np.ndarray:
+    """Return the bits of each row in words of 64."""
+    size = 8 * (len(rows) // 64 + 1)
+    packed = b"".join(bits.to_bytes(size, "little") for bits in rows)
+    return np.frombuffer(packed, "<u8").reshape(len(rows), -1).astype(np.uint64)
 
 
 def _matching(n: int, rows) -> dict[int, int]:
@@ -125,19 +230,33 @@ def _matching(n: int, rows) -> dict[int, int]:
     Augmenting paths; an elimination along a perfect matching never meets a structural zero.
     """
     owner = {i: i for i in range(n) if i in rows[i]}
-
-    def assign(row, tried):
-        for column in sorted(rows[row] - tried):
-            tried.add(column)
-            if column not in owner or assign(owner[column], tried):
-                owner[column] = row
-                return True
-        return False
-
     for row in range(n):
-        if row not in rows[row] and not assign(row, set()):
+        if row not in rows[row] and not _assigned(row, rows, owner):
             raise StructurallySingular(
                 f"The matrix a * M - J is singular whatever its numbers are: equation {row} and "
                 "others together depend on too few states."
             )
     return {row: column for column, row in owner.items()}
+
+
+def _assigned(row: int, rows, owner: dict[int, int]) -> bool:
+    """Give a row a column, others new ones where they must leave theirs; tell whether it went.
+
+    Depth first, with a stack of its own: a path may be as long as there are states.
+    """
+    tried: set[int] = set()
+    path, taken = [(row, iter(sorted(rows[row])))], []
+    while path:
+        column = next((c for c in path[-1][1] if c not in tried), None)
+        if column is None:
+            path.pop()
+            if path:
+                taken.pop()
+            continue
+        tried.add(column)
+        taken.append(column)
+        if column not in owner:
+            owner.update((c, r) for c, (r, _) in zip(taken, path, strict=True))
+            return True
+        path.append((owner[column], iter(sorted(rows[owner[column]]))))
+    return False

@@ -1,5 +1,4 @@
-"""Matrix-free iterations: what they share, minimal residual and steepest descent (Saad, Iterative
-Methods for Sparse Linear Systems, 2nd edition, 5.3), preconditioned from the right.
+"""What matrix-free iterations share; they are preconditioned from the right.
 
 Every lane stops by itself: what a converged lane holds no longer changes, so that a result does
 not depend on the lane's neighbours.
@@ -14,7 +13,7 @@ import attrs
 import numpy as np
 from attrs import field, frozen
 
-from cubie.backend import Backend, absolute, any_lane, is_finite, maximum, select
+from cubie.backend import Backend, absolute, is_finite, maximum
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
 from cubie.reals import as_float, as_int
@@ -55,6 +54,9 @@ def _fraction(instance, attribute, value):
         raise InvalidOption(attribute.name, value, advice="It must be above 0 and below 1.")
 
 
+# Entries of a Jacobian whose products contain Jacobi's preconditioner. Compiling them takes
+# milliseconds each.
+MOST_FOLDED = 1000
 # Units of rounding of its right-hand side that a residual may keep.
 ROUNDING = 1000.0
 
@@ -171,11 +173,14 @@ class KrylovSolver(LinearSolver):
     def _folded(self) -> bool:
         """Tell whether products contain the preconditioner: Jacobi's, of known derivatives.
 
-        Those take parameters, and no `Given`.
+        Those take parameters, and no `Given`; they are text, which must not become long.
         """
         if self.settings.preconditioner != "jacobi" or self.needs_preconditioned:
             return False
-        return not (self.jvp.by_differences() or self.system.takes_given)
+        if self.jvp.by_differences() or self.system.takes_given:
+            return False
+        weight = max(3 if value.imag else 1 for value in self.blocks.eigenvalues)
+        return weight * len(self.jvp.derivatives.pattern) <= MOST_FOLDED
 
     def _preconditions_apart(self) -> bool:
         return self.settings.preconditioner != "none" and not self._folded()
@@ -331,67 +336,3 @@ def build_dot(backend: Backend, n: int) -> Callable:
         return total
 
     return backend.device(dot)
-
-
-class _OneDirection(KrylovSolver):
-    """Iterations along the preconditioned residual z, with A z in `temp`."""
-
-    def _build_length(self, backend: Backend, n: int) -> Callable:
-        """Return ``length(residual, z, image) -> (numerator, denominator)`` of the step."""
-        raise NotImplementedError
-
-    def _build_iterate(self, context: BuildContext, part: Part) -> Callable:
-        backend, n = context.backend, part.blocks.n_unknowns
-        product = self._build_product(context, part)
-        length, measure = self._build_length(backend, n), self._build_measure(backend, part)
-        limit = self.settings.max_linear_iterations
-        zero, one = backend.constant(0.0), backend.constant(1.0)
-
-        def iterate(memory, launch, matrix, work, target):
-            x, x_at, residual, inverse, per_shift, _, image = work
-            size = measure(launch, matrix.y, inverse, per_shift, residual)
-            active = size > target
-            iterations = select(active, 0, 0)
-            while any_lane(active):
-                z = product(memory, launch, matrix, work, residual, image)
-                above, below = length(residual, z, image)
-                usable = active & (below != zero)
-                step = select(usable, above, zero) / select(usable, below, one)
-                for i in range(n):
-                    x[x_at + i] = select(usable, x[x_at + i] + step * z[i], x[x_at + i])
-                    residual[i] = select(usable, residual[i] - step * image[i], residual[i])
-                size = measure(launch, matrix.y, inverse, per_shift, residual)
-                iterations = select(active, iterations + 1, iterations)
-                active = usable & (size > target) & (iterations < limit)
-            return size <= target, iterations
-
-        return backend.device(iterate)
-
-
-class MinimalResidual(_OneDirection):
-    """Each step makes the residual as small as its direction allows (Saad, 5.3.2)."""
-
-    kind = "minimal_residual"
-
-    def _build_length(self, backend: Backend, n: int) -> Callable:
-        dot = build_dot(backend, n)
-
-        def length(residual, z, image):
-            return dot(image, residual), dot(image, image)
-
-        return backend.device(length)
-
-
-class SteepestDescent(_OneDirection):
-    """The step of an exact line search, for matrices close to symmetric (Saad, 5.3.1)."""
-
-    kind = "steepest_descent"
-    needs_preconditioned = True
-
-    def _build_length(self, backend: Backend, n: int) -> Callable:
-        dot = build_dot(backend, n)
-
-        def length(residual, z, image):
-            return dot(z, residual), dot(z, image)
-
-        return backend.device(length)

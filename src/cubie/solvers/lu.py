@@ -7,13 +7,18 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from attrs import field, frozen
 
-from cubie.backend import Backend, select
+from cubie.backend import Backend, any_lane, select
+from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
 from cubie.solvers.dense_lu import build_dense_factorise, build_dense_solves, dense_starts
 from cubie.solvers.elimination import Elimination, eliminate
+from cubie.solvers.lu_form import DENSE, FORMS, STRAIGHT_LINE, TABLES, FormChoice, choose_form
 from cubie.solvers.lu_source import FactorLayout, write_lu
+from cubie.solvers.lu_tables import LUTables
+from cubie.solvers.table_lu import build_table_factorise, build_table_solves
 from cubie.systems.component import SystemComponent
 from cubie.systems.derivatives.component import JacobianComponent
 from cubie.systems.generated import load_module
@@ -22,9 +27,26 @@ from cubie.systems.mass import mass_entries
 # A pivot that lost this many units of rounding to cancellation counts as zero.
 PIVOT_LOSS = 16.0
 
-# With more products in the factorisation of a block, straight-line text costs more to compile
-# than its sparsity saves: 1015 products (Pleiades, 28 states) take 2.3 s of a CPU.
-MOST_PRODUCTS = 1500
+
+CHOICES = ("auto", *FORMS)
+
+
+def _one_of_choices(instance, attribute, value):
+    if value not in CHOICES:
+        raise InvalidOption(attribute.name, value, CHOICES)
+
+
+@frozen
+class LUSettings:
+    """Options of the direct solver.
+
+    Attributes
+    ----------
+    lu_form : {"auto", "straight_line", "tables", "dense"}
+        How factorisations are compiled: see `cubie.solvers.lu_form`.
+    """
+
+    lu_form: str = field(default="auto", validator=_one_of_choices)
 
 
 class LUSolver(LinearSolver):
@@ -40,7 +62,12 @@ class LUSolver(LinearSolver):
         Not used: a direct solution is as accurate as it can be.
     dtype : dtype
     options : mapping
+    keeps_jacobian : bool
+        Jacobians and factors stay from step to step.
     """
+
+    Settings = LUSettings
+    settings: LUSettings
 
     def __init__(
         self,
@@ -50,8 +77,10 @@ class LUSolver(LinearSolver):
         tolerance: float,
         dtype,
         options: Mapping[str, Any],
+        keeps_jacobian: bool = False,
     ):
         super().__init__(blocks, per_component, dtype, options)
+        self.keeps_jacobian = keeps_jacobian
         self.system = system
         self.mass = mass_entries(system.n_states, getattr(system.system, "mass", None))
         self.jacobian = JacobianComponent(system, per_component, dtype, options)
@@ -59,9 +88,16 @@ class LUSolver(LinearSolver):
         self.register_buffer(
             "lu_factors",
             size=self._n_factors,
-            phases=(("jacobian", "solve"),),
+            phases=None if keeps_jacobian else (("jacobian", "solve"),),
             persistent=True,
             access_weight=6.0,
+        )
+        self.register_buffer(
+            "kept_jacobian",
+            size=lambda: len(self.jacobian.pattern),
+            persistent=True,
+            enabled=keeps_jacobian,
+            access_weight=1.0,
         )
 
     @functools.cached_property
@@ -70,32 +106,58 @@ class LUSolver(LinearSolver):
         return eliminate(self.blocks.n_states, self.jacobian.pattern, sorted(self.mass))
 
     @functools.cached_property
-    def dense(self) -> bool:
-        """Whether all n * n entries are kept, and factorised in loops."""
-        return self.elimination.in_place and self.elimination.n_products > MOST_PRODUCTS
+    def choice(self) -> FormChoice:
+        """In which form the factorisation is compiled, and why."""
+        return choose_form(self.elimination, self.blocks, self.settings.lu_form)
+
+    @property
+    def form(self) -> str:
+        return self.choice.form
 
     def _n_factors(self) -> int:
-        if self.dense:
+        if self.form == DENSE:
             return dense_starts(self.blocks)[-1]
         return self.layout.starts[-1]
 
     @functools.cached_property
     def layout(self) -> FactorLayout:
-        """Where the factors of all blocks lie."""
-        return FactorLayout(self.elimination, len(self.jacobian.pattern), self.mass, self.blocks)
+        """Where the factors of all blocks lie, where they are sparse."""
+        apart, n_entries = self.form == TABLES, len(self.jacobian.pattern)
+        return FactorLayout(self.elimination, n_entries, self.mass, self.blocks, apart)
+
+    @property
+    def renewal_worth(self) -> float:
+        """How many iterations of Newton's method take about as much work as a new Jacobian.
+
+        Counted in products: an entry of a Jacobian is about one, and so it is in a residual.
+        """
+        blocks = self.blocks.eigenvalues
+        weight, slots = sum(4 if value.imag else 1 for value in blocks), self.elimination.n_slots
+        entries = len(self.jacobian.pattern)
+        iteration = entries * self.blocks.n_unknowns // self.blocks.n_states + weight * slots
+        # By differences a Jacobian takes residuals, one for each state or group of them.
+        groups = self.jacobian.n_evaluations
+        return (entries * max(groups, 1) + weight * self.choice.n_products) / iteration
 
     @functools.cached_property
     def source(self) -> str:
         """Text of the generated module."""
         return write_lu(self.layout)
 
+    def told(self) -> str:
+        return str(self.choice)
+
     def facts(self) -> tuple:
-        return (self.blocks, sorted(self.mass.items()))
+        return (self.blocks, sorted(self.mass.items()), self.keeps_jacobian)
 
     def build(self, context: BuildContext) -> LinearSolverFunctions:
         backend = context.backend
-        build = self._build_dense if self.dense else self._build_sparse
-        factorise, substitute = build(backend)
+        builds = {
+            STRAIGHT_LINE: self._build_straight_line,
+            TABLES: self._build_tables,
+            DENSE: self._build_dense,
+        }
+        factorise, substitute = builds[self.form](backend)
         solving = range(len(self.blocks.solved.eigenvalues))
         chain = _in_turn(backend, [substitute[k] for k in solving], _then_solve)
         number, filters = self.blocks.filter, None
@@ -106,6 +168,7 @@ class LUSolver(LinearSolver):
             prepare=backend.device(self._build_prepare(context, factorise)),
             solve=backend.device(self._build_solve(context, chain)),
             filter=filters,
+            renew=self._build_renew(context, factorise) if self.keeps_jacobian else None,
         )
 
     def _build_dense(self, backend: Backend) -> tuple[Callable, list[Callable]]:
@@ -114,7 +177,13 @@ class LUSolver(LinearSolver):
         factorise = build_dense_factorise(backend, self.blocks, pattern, self.mass)
         return factorise, build_dense_solves(backend, self.blocks)
 
-    def _build_sparse(self, backend: Backend) -> tuple[Callable, list[Callable]]:
+    def _build_tables(self, backend: Backend) -> tuple[Callable, list[Callable]]:
+        """Return the factorisation of all blocks, and the substitution of each."""
+        layout, tables = self.layout, LUTables.of(self.elimination)
+        factorise = build_table_factorise(backend, layout, tables)
+        return factorise, build_table_solves(backend, layout, tables)
+
+    def _build_straight_line(self, backend: Backend) -> tuple[Callable, list[Callable]]:
         """Return the factorisation of all blocks, and the substitution of each."""
         module = load_module(self.source)
         numbers = range(len(self.blocks.eigenvalues))
@@ -143,6 +212,34 @@ class LUSolver(LinearSolver):
             return factorise(matrix.shift, factors, eps, one)
 
         return prepare
+
+    def _build_renew(self, context: BuildContext, factorise: Callable) -> Callable:
+        """Return the `renew` of `LinearSolverFunctions`.
+
+        All lanes are factorised, those whose matrix stays as they were: from the same numbers
+        comes the same to the last bit.
+        """
+        backend, n_entries = context.backend, len(self.jacobian.pattern)
+        jacobian = self.child_functions(context, "jacobian")
+        alloc_factors = context.allocator("lu_factors")
+        alloc_kept = context.allocator("kept_jacobian")
+        enter_jacobian, enter_factorise = context.phase("jacobian"), context.phase("factorise")
+        eps = backend.constant(PIVOT_LOSS * np.finfo(backend.dtype).eps)
+        one = backend.constant(1.0)
+
+        def renew(memory, launch, matrix, anew, shift):
+            enter_jacobian(memory)
+            factors, kept = alloc_factors(memory, None), alloc_kept(memory, None)
+            if any_lane(anew):
+                jacobian(memory, launch, matrix, factors, 0)
+                for k in range(n_entries):
+                    kept[k] = select(anew, factors[k], kept[k])
+            for k in range(n_entries):
+                factors[k] = kept[k]
+            enter_factorise(memory)
+            return factorise(shift, factors, eps, one)
+
+        return backend.device(renew)
 
     def _build_solve(self, context: BuildContext, substitute: Callable) -> Callable:
         alloc_factors = context.allocator("lu_factors")

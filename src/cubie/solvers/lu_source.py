@@ -43,17 +43,20 @@ class FactorLayout:
         Entries of the Jacobian: they are in the first slots.
     mass : mapping of position to value
     blocks : Blocks
+    apart : bool
+        Blocks share nothing, though there may be several.
     """
 
     elimination: Elimination
     n_jacobian: int
     mass: Mapping[Position, float] = field(eq=False)
     blocks: Blocks
+    apart: bool = False
 
     @property
     def shares(self) -> bool:
         """There are several blocks, which share what they can."""
-        return len(self.blocks.eigenvalues) > 1
+        return len(self.blocks.eigenvalues) > 1 and not self.apart
 
     @functools.cached_property
     def own(self) -> dict[int, int]:
@@ -247,7 +250,8 @@ class _BlockText:
             lines += self._reduced(f"z{i}", before)
             lines += self._divided(i, f"z{i}") if self.layout.shares else []
         for i in reversed(range(n)):
-            after = [(j, slot) for j, slot in elimination.row(i) if j > i]
+            # The unknown that was found last comes last: nothing else waits for it.
+            after = [(j, slot) for j, slot in reversed(elimination.row(i)) if j > i]
             if not self.layout.shares:
                 lines += self._reduced(f"z{i}", after) + self._divided(i, f"z{i}")
             elif after:

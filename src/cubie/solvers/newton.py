@@ -14,6 +14,7 @@ from cubie.numerics.power import build_exp2, build_log2
 from cubie.solvers import (
     residual_test,
     restoring,
+    reuse,
     second_look,
     stage_jacobians,
     stage_matrix,
@@ -36,13 +37,19 @@ class NewtonSolver(NewtonParts):
         stage_jacobians.register_buffers(self, self.has_stage_jacobians)
         restoring.register_buffers(self, self.restores, "evaluate")
         stage_matrix.register_buffers(self, self.has_stage_matrix)
+        reuse.register_buffers(self)
 
     def build(self, context: BuildContext) -> NewtonFunctions:
         device = context.backend.device
         return NewtonFunctions(
+            begin=reuse.build_begin(self, context),
             prepare=device(self._build_prepare(context)),
+            first_eta=reuse.build_first_eta(self, context),
             solve=device(self._build_solve(context), inline=False),
             again=self._build_again(context),
+            settle=reuse.build_settle(self, context),
+            commit=reuse.build_commit(self, context),
+            retries=reuse.build_retries(self, context),
             filter=device(self._build_filter(context)) if self.filters else None,
             restore=restoring.build_restore(self, context, self.iterative)
             if self.restores
@@ -50,10 +57,12 @@ class NewtonSolver(NewtonParts):
         )
 
     def _build_prepare(self, context: BuildContext) -> Callable:
+        if self.keeps:
+            return reuse.build_renewing(self, context)
         enter = context.phase("prepare")
         prepare_solver = self.build_matrix(context)
 
-        def prepare(memory, launch, matrix):
+        def prepare(memory, launch, matrix, h):
             enter(memory)
             return prepare_solver(memory, launch, matrix)
 
@@ -63,17 +72,19 @@ class NewtonSolver(NewtonParts):
         enter = context.phase("filter")
         filter_linear = self.child_functions(context, "linear_solver").filter
         assert filter_linear is not None  # the blocks name it
+        rescale = reuse.build_rescale(self, context)
 
         def apply_filter(memory, launch, matrix, rhs, x):
             enter(memory)
             solved, _ = filter_linear(memory, launch, matrix, rhs, 0, x, 0)
+            rescale(memory, matrix, x)
             return solved
 
         return apply_filter
 
     def _build_solve(self, context: BuildContext) -> Callable:
         backend, size = context.backend, self.blocks.n_unknowns
-        change = self.build_change(context)
+        change = self.build_change(context, reuse.build_relax(self, context))
         judge = build_judge(self, context)
         clear, taken = self.build_counting(context)
         alloc_residual, alloc_delta, alloc_count = self.allocators(context)
@@ -114,5 +125,6 @@ class NewtonSolver(NewtonParts):
             return solved, iterations, linear
 
         if self.persists:
-            return second_look.build_second_look(self, context)
+            look = second_look.build_second_look(self, context)
+            return reuse.build_again(self, context, look) if self.keeps else look
         return context.backend.device(nothing)

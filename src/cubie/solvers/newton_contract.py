@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
-from attrs import field, frozen
+from attrs import field, frozen, validators
 
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
@@ -32,6 +32,9 @@ class NewtonSettings:
         Error that may be left in a stage, as a fraction of the error allowed in a step.
     max_newton_iterations : int
         A step that needs more is rejected.
+    jacobian_reuse : bool, optional
+        Keep the Jacobian and its factors from step to step while Newton's method converges with
+        them; only of ``linear_solver="lu"``. By default methods of several steps do.
     weigh_increments : bool
         Weigh a state of zero by where it goes: without an absolute tolerance no change of it would
         be small. Set by the solver where there is none, since it takes a few percent.
@@ -39,6 +42,7 @@ class NewtonSettings:
 
     newton_tolerance: float = field(default=0.01, converter=as_float, validator=_tolerance)
     max_newton_iterations: int = field(default=10, converter=as_int, validator=_iterations)
+    jacobian_reuse: bool | None = field(default=None, validator=validators.optional(is_flag))
     weigh_increments: bool = field(default=False, validator=is_flag)
 
 
@@ -60,9 +64,13 @@ class NewtonFunctions:
 
     Attributes
     ----------
+    begin : callable
+        ``begin(memory, fresh)``, before the first step of runs in the lanes of the mask.
     prepare : callable
-        ``prepare(memory, launch, matrix) -> regular``: builds the `Matrix` at the step's start;
-        the mask tells where it can be solved with.
+        ``prepare(memory, launch, matrix, h) -> regular``: builds the `Matrix` at the step's start;
+        the mask tells where it can be solved with. `h` is the size of the step.
+    first_eta : callable
+        ``first_eta(memory, h) -> eta`` for the first equations of a step.
     solve : callable
         ``solve(memory, launch, matrix, stage, eta, fit) -> (solved, eta, iterations, linear)``:
         improves the increment of a `Stage` until its equations hold. `matrix` is that of
@@ -75,6 +83,14 @@ class NewtonFunctions:
         ``again(memory, launch, matrix, stage, solved, iterations, linear)
         -> (solved, iterations, linear)``, after `solve`: where no smaller step will be tried,
         equations that are not solved are looked at again.
+    settle : callable
+        ``settle(memory, h, solved, eta, iterations, counters)``, after the last equations of a
+        step: it decides what becomes of a matrix that is kept, and counts what was built.
+    commit : callable
+        ``commit(memory, accept)``, after every attempt.
+    retries : callable or None
+        ``retries(memory) -> mask``, after `settle`: where the equations are not solved, and the
+        matrix was an old one. The step is to be attempted again as it was. None where none is kept.
     filter : callable or None
         ``filter(memory, launch, matrix, rhs, x) -> solved``: solves once with the filter's block,
         for the n elements of x, which may be `rhs`.
@@ -83,9 +99,14 @@ class NewtonFunctions:
         consistent, see `cubie.solvers.restoring`.
     """
 
+    begin: Callable
     prepare: Callable
+    first_eta: Callable
     solve: Callable
     again: Callable
+    settle: Callable
+    commit: Callable
+    retries: Callable | None
     filter: Callable | None
     restore: Callable | None
 

@@ -35,6 +35,10 @@ def forward(prepare: Callable) -> Callable:
     return build_matrix
 
 
+def _as_it_is(memory, matrix, delta):
+    pass
+
+
 class NewtonParts(CUDAFactory):
     """The base of Newton's method: see `cubie.solvers.newton.NewtonSolver`.
 
@@ -92,6 +96,8 @@ class NewtonParts(CUDAFactory):
         self.iterative, self.per_component = iterative, per_component
         self.algebraic, self.persists, self.restores = algebraic, persists, restores
         self.filters = self.blocks.filter is not None
+        self.linear_solver: Any = linear_solver
+        self.keeps = linear_solver.keeps_jacobian
         again = ("restore",) * restores
         prepares = ("prepare", "look") if persists else ("prepare",)
         calls = {"prepare": (*again, *prepares), "solve": (*again, "correct")}
@@ -140,6 +146,11 @@ class NewtonParts(CUDAFactory):
         )
 
     @property
+    def renewal_worth(self) -> float:
+        """How many iterations take about as much work as a new Jacobian and its factors."""
+        return self.linear_solver.renewal_worth
+
+    @property
     def has_stage_matrix(self) -> bool:
         """Whether a second look forms the matrix of all stages."""
         return self._looks_at_stages and stage_matrix_fits(self.blocks.n_unknowns)
@@ -164,6 +175,7 @@ class NewtonParts(CUDAFactory):
             self.algebraic,
             self.persists,
             self.restores,
+            self.keeps,
         )
 
     def build_matrix(self, context: BuildContext) -> Callable:
@@ -183,14 +195,20 @@ class NewtonParts(CUDAFactory):
         """Return that of a state's worth of elements, where residuals of coupled stages are."""
         return context.allocator("residual_temp")
 
-    def build_change(self, context: BuildContext) -> Callable:
-        """Find the next change of the increment; the matrix is that of (t, shift, point)."""
+    def build_change(self, context: BuildContext, relax: Callable | None = None) -> Callable:
+        """Find the next change of the increment; the matrix is that of (t, shift, point).
+
+        Where it is that of another step, ``relax(memory, matrix, delta)`` scales the change.
+        """
         evaluate = context.backend.device(self.build_residual(context))
         correct = context.backend.device(self.build_correction(context))
+        scale = relax or context.backend.device(_as_it_is)
 
         def change(memory, launch, stage, matrix, residual, delta, count, active):
             evaluate(memory, stage, residual)
-            return correct(memory, launch, matrix, residual, delta, count, active)
+            solved = correct(memory, launch, matrix, residual, delta, count, active)
+            scale(memory, matrix, delta)
+            return solved
 
         return context.backend.device(change)
 

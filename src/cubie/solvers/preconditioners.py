@@ -9,20 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
+
 from cubie.backend import Backend, in_turn
 from cubie.solvers.contract import Blocks
-from cubie.systems.generated import load_module
 
 PRECONDITIONERS = ("none", "jacobi", "neumann")
-
-_HEADER = '''"""Reciprocal diagonal of shift * M - J for {n} states.
-
-Written by cubie: changes are overwritten.
-"""
-
-
-def invert(shift, diagonal, one):
-'''
 
 
 def build_invert_diagonal(
@@ -33,24 +25,48 @@ def build_invert_diagonal(
     From J_ii in ``diagonal[i]`` it stores the reciprocals of ``shift * eigenvalue * M_ii - J_ii``
     in place, in the layout of the unknowns.
     """
-    source = _write_invert(blocks, [mass.get((i, i), 0.0) for i in range(blocks.n_states)])
-    return backend.straight_line(load_module(source).invert, inline=False)
-
-
-def _write_invert(blocks: Blocks, mass_diagonal: list[float]) -> str:
-    n = blocks.n_states
-    lines = [f"j{i} = diagonal[{i}]" for i in range(n)]
+    diagonal = [mass.get((i, i), 0.0) for i in range(blocks.n_states)]
+    found = []
     for eigenvalue, at in zip(blocks.eigenvalues, blocks.offsets, strict=True):
-        for i, weight in enumerate(mass_diagonal):
-            lines.append(f"re = shift * {eigenvalue.real * weight!r} - j{i}")
-            if not eigenvalue.imag:
-                lines.append(f"diagonal[{at + i}] = one / re")
-                continue
-            lines.append(f"im = shift * {eigenvalue.imag * weight!r}")
-            lines.append("size = one / (re * re + im * im)")
-            lines.append(f"diagonal[{at + i}] = re * size")
-            lines.append(f"diagonal[{at + n + i}] = -im * size")
-    return _HEADER.format(n=n) + "".join(f"    {line}\n" for line in lines)
+        real = _weight(backend, [eigenvalue.real * value for value in diagonal])
+        if eigenvalue.imag:
+            imaginary = _weight(backend, [eigenvalue.imag * value for value in diagonal])
+            invert = _invert_complex(blocks.n_states, at, real, imaginary)
+        else:
+            invert = _invert_real(blocks.n_states, at, real)
+        found.append(backend.device(invert))
+    # The first block's elements hold the diagonal of all: it comes last.
+    return in_turn(backend, reversed(found), 3)
+
+
+def _weight(backend: Backend, values: list[float]) -> Callable:
+    """Return ``weight(i)``: without a table where all are the same."""
+    if len({*values}) > 1:
+        return backend.table(np.array(values).astype(backend.dtype))
+    same = backend.constant(values[0])
+
+    def weight(i):
+        return same
+
+    return backend.device(weight)
+
+
+def _invert_real(n: int, at: int, real: Callable) -> Callable:
+    def invert(shift, diagonal, one):
+        for i in range(n):
+            diagonal[at + i] = one / (shift * real(i) - diagonal[i])
+
+    return invert
+
+
+def _invert_complex(n: int, at: int, real: Callable, imaginary: Callable) -> Callable:
+    def invert(shift, diagonal, one):
+        for i in range(n):
+            re, im = shift * real(i) - diagonal[i], shift * imaginary(i)
+            size = one / (re * re + im * im)
+            diagonal[at + i], diagonal[at + n + i] = re * size, -im * size
+
+    return invert
 
 
 def build_scale(backend: Backend, blocks: Blocks, first: int = 0) -> Callable:

@@ -30,13 +30,14 @@ def plain_function(fun, reason):
     return fun, tuple(before), keywords
 
 
-def write_adapter(title, n_states, args, leaves, before, keywords, in_columns=False):
+def write_adapter(title, n_states, args, leaves, before, keywords, in_columns=False, entries=None):
     """Return (source, constants) of the module that holds `build(fun, pack, keep, constants)`.
 
     `pack` makes an array that the function may write to, of the state; `keep` one that it may
     not, of a vector of parameters: what it wrote there would be gone with the next call. Ints
     are written as constants: the function may count with them, and cannot be asked. `in_columns`:
-    the function takes the state as a column, (n, 1), and returns columns.
+    the function takes the state as a column, (n, 1), and returns columns. `entries`: what follows
+    `result` in the text of each output; by default there is one for each state.
     """
     constants = []
 
@@ -71,8 +72,10 @@ def write_adapter(title, n_states, args, leaves, before, keywords, in_columns=Fa
     arguments += [f"{name}={constant(value)}" for name, value in keywords.items()]
     names = [f"c{i}" for i in range(len(constants))]
     unpack = f"    {_tuple(names)} = constants\n" if names else ""
-    first = "[0]" if in_columns else ""
-    stores = "\n".join(f"        dy[at + {i}] = result[{i}]{first}" for i in range(n_states))
+    if entries is None:
+        first = "[0]" if in_columns else ""
+        entries = [f"[{i}]{first}" for i in range(n_states)]
+    stores = "\n".join(f"        dy[at + {i}] = result{entry}" for i, entry in enumerate(entries))
     source = (
         f'"""{title}\n\nWritten by cubie: changes are overwritten.\n"""\n\n\n'
         f"def build(fun, pack, keep, constants):\n"

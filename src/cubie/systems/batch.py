@@ -2,13 +2,15 @@
 
 The rule, in order:
 
-1. `y0` of shape (n_runs, n) fixes the number of runs. `y0` of shape (n,) serves all runs.
+1. `y0` of shape (n_runs, n) fixes the number of runs, and so does what has a run axis of the
+   other arguments, such as starts and ends in `t_span`. `y0` of shape (n,) serves all runs.
 2. A number, list, tuple or dictionary in `args` serves all runs (arrays *inside* one follow 3).
    What is no number and no NumPy array of numbers (a pandas series, an array of truth values or
    objects) is one constant of all runs, and refused where it is as long as there are runs.
 3. A numeric array in `args`
    - with `n_runs` known from `y0`: is swept if its first axis has length `n_runs`, else it is one
-     vector or matrix for all runs;
+     vector or matrix for all runs; known from others, and `y0` of shape (n,), all 1-D arrays must
+     have that length;
    - with `y0` of shape (n,): 1-D arrays are swept numbers; they must have one length, the number
      of runs, and then arrays of more dimensions with that first axis are swept as well. Without
      any 1-D array there is one run.
@@ -16,6 +18,7 @@ The rule, in order:
 So a vector parameter for all runs is best given as a list: `args=([1.0, 2.0, 3.0],)`.
 """
 
+import math
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -58,7 +61,7 @@ class Batch(NamedTuple):
         Where in args there is what differs between runs.
     constants : mapping of path to number or ndarray
         What of args are no parameters, though numbers.
-    span : (float, float) or None
+    span : (float, float) or (ndarray (n_runs,), ndarray (n_runs,)), or None
         Between which times runs go, where that is known.
     """
 
@@ -73,7 +76,7 @@ class Batch(NamedTuple):
     drivers: Mapping[tuple, Driver] | None = None
     swept_paths: frozenset[tuple] = frozenset()
     constants: Mapping[tuple, Any] = MappingProxyType({})
-    span: tuple[float, float] | None = None
+    span: tuple[Any, Any] | None = None
 
     @property
     def of_args(self) -> dict[str, Any]:
@@ -85,7 +88,9 @@ class Batch(NamedTuple):
         """Times and states at which functions may be tried that raise elsewhere."""
         if self.span is None:
             return ()
-        start, end = self.span
+        start, end = (float(np.ravel(one)[0]) for one in self.span)
+        if not np.isfinite(end):
+            end = start + math.copysign(1.0 + abs(start), end)
         state, moment = self.y0[:, 0], NEAR_START * (end - start)
         return (start, state), (start + moment, state * (1.0 + NEAR_START))
 
@@ -111,7 +116,7 @@ class Batch(NamedTuple):
         )
 
 
-def split_batch(y0, args=(), constants=frozenset()):
+def split_batch(y0, args=(), constants=frozenset(), n_runs=None):
     """Find the run axis of `y0` and `args`.
 
     Parameters
@@ -121,6 +126,8 @@ def split_batch(y0, args=(), constants=frozenset()):
         Arguments of the right-hand side after `t` and `y`.
     constants : set of path
         Entries that shall be constants, where they are numbers of all runs.
+    n_runs : int, optional
+        Of which arguments beside these are; None where they do not tell.
 
     Returns
     -------
@@ -137,7 +144,7 @@ def split_batch(y0, args=(), constants=frozenset()):
     leaves = leaves_of(checked_args(args))
     arrays = [leaf for leaf in leaves if leaf.numeric and leaf.shape]
     drivers = [leaf for leaf in leaves if isinstance(leaf.value, Driver)]
-    n_runs = len(y0) if y0.ndim == 2 else _common_length(y0, arrays, drivers)
+    n_runs = _number_of_runs(y0, arrays, drivers, n_runs)
     _require_samples(drivers, n_runs)
     require_sweepable(leaves, n_runs)
     columns = _few(y0.reshape(-1, y0.shape[-1]).T)
@@ -151,7 +158,7 @@ def split_batch(y0, args=(), constants=frozenset()):
         n_runs,
         np.ascontiguousarray(columns),
         _columns(leaves_of(args, frozenset(held)) if held else leaves, n_runs),
-        rebuild(args, leaves, [_first_run(leaf, n_runs) for leaf in leaves]),
+        rebuild(args, leaves, [_of_run(leaf, n_runs, 0) for leaf in leaves]),
         tuple(leaf.label for leaf in leaves if _is_swept(leaf, n_runs)),
         tuple(leaf.label for leaf in arrays if y0.ndim == 1 and len(leaf.shape) == 1),
         unswept(leaves, n_runs, y0.shape),
@@ -160,6 +167,12 @@ def split_batch(y0, args=(), constants=frozenset()):
         swept,
         held,
     )
+
+
+def args_of_run(args, n_runs, run):
+    """Return the `args` of one run, as its right-hand side gets them."""
+    leaves = leaves_of(checked_args(args))
+    return rebuild(args, leaves, [_of_run(leaf, n_runs, run) for leaf in leaves])
 
 
 def parameter_columns(args, n_runs=None, constants=frozenset()):
@@ -236,17 +249,32 @@ def _states(y0):
     return array.astype(float, copy=bool(array.strides[0]))
 
 
-def _common_length(y0, arrays, drivers=()):
+def _number_of_runs(y0, arrays, drivers, told):
+    if y0.ndim == 2:
+        if told not in (None, len(y0)):
+            raise BatchShapeError(
+                f"y0 has shape {y0.shape}, a row for each of {len(y0)} runs, and other arguments "
+                f"(t_span, t_eval, tolerances or step sizes) are of {told} runs."
+            )
+        return len(y0)
+    return _common_length(y0, arrays, drivers, told)
+
+
+def _common_length(y0, arrays, drivers, told):
     lengths = {leaf.shape[0] for leaf in arrays if len(leaf.shape) == 1}
     lengths |= {leaf.value.n_runs for leaf in drivers} - {None}
-    if not lengths:
-        return None
+    if not lengths - {told}:
+        return told
+    if told is not None:
+        lengths.add(told)
     if len(lengths) == 1 and min(lengths) > 0:
         return lengths.pop()
     shapes = ", ".join(f"{leaf.label} has shape {leaf.shape}" for leaf in arrays)
     for leaf in drivers:
         if leaf.value.n_runs is not None:
             shapes += f", {leaf.label} has samples of {leaf.value.n_runs} runs"
+    if told is not None:
+        shapes += f", and t_span, t_eval, tolerances or step sizes are of {told} runs"
     raise BatchShapeError(
         f"The number of runs is not clear: y0 has shape {y0.shape}, {shapes}. 1-D arrays in args "
         "are parameters swept over the runs and must have one length, at least 1. Give a vector "
@@ -268,13 +296,13 @@ def _is_swept(leaf, n_runs):
     return leaf.numeric and bool(leaf.shape) and leaf.shape[0] == n_runs
 
 
-def _first_run(leaf, n_runs):
+def _of_run(leaf, n_runs, run):
     if isinstance(leaf.value, Driver):
-        return leaf.value.run(0)
+        return leaf.value.run(run)
     if not _is_swept(leaf, n_runs):
         return leaf.value
     # Floats: a swept number cannot become a constant of the generated code.
-    return np.asarray(leaf.value, dtype=float)[0]
+    return np.asarray(leaf.value, dtype=float)[run]
 
 
 def _columns(leaves, n_runs):

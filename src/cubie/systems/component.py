@@ -17,8 +17,8 @@ INLINE_SOURCE_LINES = 200
 class SystemComponent(CUDAFactory):
     """Compile a system's right-hand side for a target; it needs no buffers of its own.
 
-    What it is handed as `p` is the parameters, or a `Given` where the system calls drivers or runs
-    have breakpoints.
+    What it is handed as `p` is the parameters, or a `Given` where the system calls drivers, it or
+    one of its derivatives computes values that rows have in common, or runs have breakpoints.
 
     Parameters
     ----------
@@ -27,21 +27,33 @@ class SystemComponent(CUDAFactory):
     dtype : dtype
     breakpoints : bool
         Runs have times that no step crosses: only times on one side of them are asked for.
+    own_clock : bool
+        Runs have spans, step sizes or stops of their own.
+    jumps : bool
+        Events change the state.
     """
 
     name = "system"
     phases = ("evaluate",)
     first_driver = 0  # in the launch's arrays
 
-    def __init__(self, system: Any, dtype, breakpoints: bool = False):
+    def __init__(
+        self,
+        system: Any,
+        dtype,
+        breakpoints: bool = False,
+        own_clock: bool = False,
+        jumps: bool = False,
+    ):
         super().__init__(dtype, {})
         self.system = system
-        self.breakpoints = breakpoints
+        self.breakpoints, self.own_clock, self.jumps = breakpoints, own_clock, jumps
+        self._derivatives: list[Any] = []
         self.n_states = system.n_states
         self.n_parameters = system.n_parameters
 
     def facts(self) -> tuple:
-        return (self.system.digest, self.breakpoints)
+        return (self.system.digest, self.breakpoints, self.own_clock, self.jumps, self.has_common)
 
     def build_key(self, context: BuildContext) -> str:
         identity = context.backend.identity(self.system)
@@ -57,7 +69,21 @@ class SystemComponent(CUDAFactory):
     @property
     def takes_given(self) -> bool:
         """Whether a `Given` goes where the parameters go."""
-        return self.breakpoints or self.n_drivers > 0
+        return self.breakpoints or self.n_drivers > 0 or self.has_common
+
+    @property
+    def n_common(self) -> int:
+        """Elements that values need which rows of the right-hand side have in common."""
+        return getattr(self.system, "n_common", 0)
+
+    @property
+    def has_common(self) -> bool:
+        """Whether it, or a derivative that the method asks for, computes such values."""
+        return self.n_common > 0 or any(each.n_common > 0 for each in self._derivatives)
+
+    def add_derivative(self, derivative: Any) -> None:
+        """Note that a component gets what the right-hand side gets; it tells its `n_common`."""
+        self._derivatives.append(derivative)
 
     @property
     def n_slots(self) -> int:
@@ -81,10 +107,11 @@ class SystemComponent(CUDAFactory):
     def works_in_place(self) -> bool:
         """Derivatives may be stored where the state is read, with `at` zero.
 
-        Generated text is written that way; what a user's compiled function reads when, nobody
-        knows.
+        Generated text is written that way, but for loops; what a user's compiled function reads
+        when, nobody knows.
         """
-        return getattr(self.system, "kind", None) == "traced"
+        is_text = getattr(self.system, "kind", None) == "traced"
+        return is_text and getattr(self.system.module, "IN_PLACE", True)
 
     def build(self, context: BuildContext) -> Callable:
         """Return ``rhs(t, y, p, dy, at)``, which writes ``dy[at + i]``."""
@@ -92,9 +119,14 @@ class SystemComponent(CUDAFactory):
         if system.kind == "compiled":
             rhs = context.backend.foreign_rhs(system)
         else:
-            inline = system.source.count("\n") <= INLINE_SOURCE_LINES
+            inline = self.works_in_place and system.source.count("\n") <= INLINE_SOURCE_LINES
             rhs = context.backend.straight_line(system.rhs, inline, as_written=True)
         if not self.takes_given:
             return rhs
         backend, limited = context.backend, self.breakpoints
         return build_driven(backend, self, "rhs", system.module, rhs, limited)
+
+
+def may_have_common(component: Any) -> bool:
+    """Tell whether a component may need common values: `n_common`, which is not found out yet."""
+    return hasattr(type(component), "n_common")

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from cubie.systems.consistency import algebraic_combinations, evaluator
+from cubie.systems.consistency import algebraic_combinations, evaluator, times_of
 from cubie.systems.drivers.pieces import Pieces
 from cubie.systems.system import System
 
@@ -27,7 +27,7 @@ _DETERMINED = lru_cache(maxsize=64)(lambda mass: set())
 
 def note_on_index(
     system: System,
-    t: float,
+    t: float | np.ndarray,
     states: np.ndarray,
     parameters: np.ndarray,
     drivers: Sequence[Pieces] = (),
@@ -41,13 +41,16 @@ def note_on_index(
     Parameters
     ----------
     system : System
-    t : float
+    t : float or ndarray (N,)
     states : ndarray (n, N)
     parameters : ndarray (m, N)
     drivers : sequence of Pieces
-        What the right-hand side calls; nothing is said where runs have samples of their own.
+        What the right-hand side calls; nothing is said where runs have samples, or starts, of their
+        own.
     """
     if system.mass is None or any(pieces.columns > 1 for pieces in drivers):
+        return None
+    if drivers and np.ndim(t):
         return None
     combinations = algebraic_combinations(system.mass)
     determined = _DETERMINED(system.mass)
@@ -55,6 +58,7 @@ def note_on_index(
         return None
     some = np.unique(np.linspace(0, states.shape[1] - 1, MOST_RUNS).astype(int))
     states, parameters = states[:, some].astype(float), parameters[:, some].astype(float)
+    t = times_of(t, some)
     directions = algebraic_combinations(tuple(zip(*system.mass, strict=True)))
     evaluate = evaluator(system, drivers)
     depends = np.zeros((len(combinations), len(directions)), bool)

@@ -23,6 +23,10 @@ class ObservableError(RightHandSideError):
     """`observables` are no numbers that follow from t, y and args, or cannot be traced."""
 
 
+class EventError(RightHandSideError):
+    """An event is no number that follows from t, y and args, or makes no state of them."""
+
+
 class BatchShapeError(CubieError, ValueError):
     """The shapes of `y0` and `args` do not say one number of runs."""
 

@@ -80,7 +80,7 @@ def trace(
     """
     content = (Watched(fun) if watched is None else watched).current
     of_args = frozenset(constants), swept, near
-    return _Request.of(fun, n_states, args, names, cache_dir, content, of_args).system()
+    return Request.of(fun, n_states, args, names, cache_dir, content, of_args).system()
 
 
 def trace_observables(
@@ -101,7 +101,7 @@ def trace_observables(
     content = Watched(fun).current
     of_args = frozenset(constants), swept, near
     try:
-        request = _ObservableRequest.of(fun, n_states, args, names, cache_dir, content, of_args)
+        request = ObservableRequest.of(fun, n_states, args, names, cache_dir, content, of_args)
         return request.system()
     except ObservableError:
         raise
@@ -110,7 +110,7 @@ def trace_observables(
         raise ObservableError(told, error.of_shape) from error.__cause__
 
 
-class _Request:
+class Request:
     """One call of `trace`, and the steps that answer it."""
 
     kind = "right-hand side"
@@ -240,10 +240,7 @@ class _Request:
             )
         except Untraceable as reason:
             if called:
-                raise RightHandSideError(
-                    f"fun calls {called[0]}, which takes a function that can be traced, but this "
-                    f"one cannot: {reason}."
-                ) from None
+                self._refuse_call(called[0], reason)
             check_stateless(self.fun, changed)
             note = writes_to_states(written_states(plain, self.args, results))
             why = f"{reason}. {note.rstrip('.')}" if note else str(reason)
@@ -282,6 +279,13 @@ class _Request:
     def _told(self, system):
         """Return what an entry says of them."""
         return {}
+
+    def _refuse_call(self, called, reason):
+        """Refuse what calls a driver and cannot be traced."""
+        raise RightHandSideError(
+            f"fun calls {called}, which takes a function that can be traced, but this one cannot: "
+            f"{reason}."
+        ) from None
 
     def _untraced(self, why):
         self._remember(self._integers(), kind="compiled", note=why)
@@ -322,9 +326,11 @@ class _Request:
         function, before, keywords = plain_function(
             original(asked(self.fun) if in_columns else self.fun), reason
         )
+        samples = sample_points(self.n_states, self.args, self.constants, self.near)
         source, constants = write_adapter(
-            self._title(), self.n_states, self.args, self.leaves, before, keywords, in_columns
-        )
+            self._title(), self.n_states, self.args, self.leaves, before, keywords, in_columns,
+            self._entries(samples),
+        )  # fmt: skip
         integers = self._integers()
         # What the function computes is not in the adapter's text, so it is hashed along; without
         # a fingerprint nothing may be taken from a cache.
@@ -340,16 +346,25 @@ class _Request:
             ),
             function=function,
             constants=constants,
-            samples=sample_points(self.n_states, self.args, self.constants, self.near),
+            samples=samples,
+            **self._about_compiled(),
         )
 
+    def _entries(self, samples) -> Any:
+        """Return what the adapter of a compiled function takes of its result; see there."""
+        return None
 
-class _ObservableRequest(_Request):
+    def _about_compiled(self) -> dict[str, Any]:
+        """Return what the outputs of a compiled function are, where they are no derivatives."""
+        return {}
+
+
+class ObservableRequest(Request):
     """One call of `trace_observables`."""
 
     kind = "observables"
 
-    def _returned(self):
+    def _returned(self) -> Any:
         from cubie.systems.tracing.returned import Observed
 
         return Observed(self.state_names)
@@ -370,7 +385,7 @@ class _ObservableRequest(_Request):
         of_outputs = {"n_outputs": len(names), "output_names": tuple(names)}
         return self._system(source, kept, "traced", note=note, **of_outputs)
 
-    def _untraced(self, why):
+    def _untraced(self, why) -> System:
         raise ObservableError(
             f"observables cannot be traced to straight-line code: {why}. Write them without what "
             "is named there (np.where in place of loops that depend on the states, functions of "

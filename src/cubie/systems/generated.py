@@ -12,7 +12,7 @@ import linecache
 import types
 from pathlib import Path
 
-from cubie.backend import SOURCE
+from cubie.backend import SOURCE, table
 from cubie.systems.tracing.operations import FROM_BACKEND, PRIMITIVES
 
 MOST_MODULES = 256  # that are found again in a process
@@ -20,8 +20,10 @@ MOST_MODULES = 256  # that are found again in a process
 _MATH = PRIMITIVES - set(FROM_BACKEND)
 _CONSTANTS = ("inf", "nan")
 _CALLING = ("RHS", "JACOBIAN", "JVP", "DIAGONAL", "TIME_DERIVATIVE", "OBSERVE_WITH_RATE")
-_ABOUT_CALLS = tuple(f"{name}_{fact}" for name in _CALLING for fact in ("DRIVEN", "CALLS"))
-_FACTS = ("PATTERN", "AUTONOMOUS", "DRIVERS", *_ABOUT_CALLS)
+_OF_FUNCTIONS = ("DRIVEN", "CALLS", "COMMON")
+_ABOUT_FUNCTIONS = tuple(f"{name}_{fact}" for name in _CALLING for fact in _OF_FUNCTIONS)
+_FACTS = ("AUTONOMOUS", "DRIVERS", "IN_PLACE", "CONSTANT", *_ABOUT_FUNCTIONS)
+TABLE = "table"
 # No powers and shifts: of whole numbers they may take forever.
 _BINARY = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.BitAnd, ast.BitOr, ast.BitXor)
 _UNARY = (ast.USub, ast.Invert)
@@ -44,9 +46,10 @@ def names_in(source: str) -> frozenset[str] | None:
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
     names: set[str] = set()
+    tables: set[str] = set()
     try:
         for statement in tree.body:
-            _module_level(statement, names)
+            _module_level(statement, names, tables)
     except (_Other, RecursionError):
         return None
     return frozenset(names)
@@ -61,20 +64,36 @@ def _require(holds: bool) -> None:
         raise _Other
 
 
-def _module_level(statement: ast.stmt, names: set[str]) -> None:
+def _module_level(statement: ast.stmt, names: set[str], tables: set[str]) -> None:
     match statement:
         case ast.Expr(ast.Constant(str())):
             pass
         case ast.Import([ast.alias("math", None)]):
             pass
         case ast.ImportFrom("cubie.backend", imported, 0):
-            _require(all(a.name in FROM_BACKEND and a.asname is None for a in imported))
+            known = {*FROM_BACKEND, TABLE}
+            _require(all(a.name in known and a.asname is None for a in imported))
+        case ast.Assign([ast.Name("PATTERN")], ast.Constant(str(rows))):
+            _require(_are_numbers(rows))
         case ast.Assign([ast.Name(name)], value) if name in _FACTS:
             _require(_is_fact(value))
+        case ast.Assign(
+            [ast.Name(name)], ast.Call(ast.Name(function), [ast.Constant(str(numbers))], [])
+        ):
+            _require(function == TABLE and name.startswith("_") and _are_numbers(numbers))
+            tables.add(name)
         case ast.FunctionDef(decorator_list=[], returns=None):
-            _function(statement, names)
+            _function(statement, names, tables)
         case _:
             raise _Other
+
+
+def _are_numbers(text: str) -> bool:
+    try:
+        table(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_fact(value: ast.expr) -> bool:
@@ -83,27 +102,40 @@ def _is_fact(value: ast.expr) -> bool:
     return type(value) is ast.Constant and type(value.value) in (int, bool)
 
 
-def _function(function: ast.FunctionDef, names: set[str]) -> None:
+def _function(function: ast.FunctionDef, names: set[str], tables: set[str]) -> None:
     match function.args:
         case ast.arguments([], arguments, None, [], [], None, []):
             _require(all(argument.annotation is None for argument in arguments))
         case _:
             raise _Other
     for statement in function.body:
-        match statement:
-            case ast.Assign([ast.Name() | ast.Subscript() as target], value):
-                if type(target) is ast.Subscript:
-                    _expression(target, names)
-                _expression(value, names)
-            case ast.Return(ast.expr() as value):
-                _expression(value, names)
-            case ast.Expr(ast.Constant(str())) | ast.Pass():
-                pass
-            case _:
-                raise _Other
+        _statement(statement, names, tables)
 
 
-def _expression(node: ast.expr, names: set[str]) -> None:
+def _statement(statement: ast.stmt, names: set[str], tables: set[str]) -> None:
+    match statement:
+        case ast.Assign([ast.Name() | ast.Subscript() as target], value):
+            if type(target) is ast.Subscript:
+                _expression(target, names, tables)
+            _expression(value, names, tables)
+        case ast.Return(ast.expr() as value):
+            _expression(value, names, tables)
+        case ast.For(ast.Name(), ast.Call(ast.Name("range"), [*limits], []), body, []):
+            for limit in limits:
+                _expression(limit, names, tables)
+            for inner in body:
+                _statement(inner, names, tables)
+        case ast.If(condition, body, []):
+            _expression(condition, names, tables)
+            for inner in body:
+                _statement(inner, names, tables)
+        case ast.Expr(ast.Constant(str())) | ast.Pass():
+            pass
+        case _:
+            raise _Other
+
+
+def _expression(node: ast.expr, names: set[str], tables: set[str]) -> None:
     pending = [node]
     while pending:
         match pending.pop():
@@ -122,6 +154,8 @@ def _expression(node: ast.expr, names: set[str]) -> None:
                 pending += (left, *others)
             case ast.Subscript(ast.Name(name), index):
                 names.add(name)
+                pending.append(index)
+            case ast.Call(ast.Name(name), [index], []) if name in tables:
                 pending.append(index)
             case ast.Call(function, arguments, []):
                 _require(_is_known(function))

@@ -16,6 +16,8 @@ from cubie.systems.store import digest_of_text
 from cubie.systems.system import System
 
 MassEntries = dict[tuple[int, int], float]
+# Entries whose products are text; more of them are loops, whose code does not grow.
+MOST_IN_TEXT = 100
 
 
 def mass_entries(n_states: int, matrix: Any = None) -> MassEntries:
@@ -93,8 +95,32 @@ def build_mass_product(
                 out[at + i] = out[at + i] + factor * vec[vec_at + i]
 
         return backend.device(add)
+    if len(mass) > MOST_IN_TEXT:
+        return backend.device(_product_by_rows(backend, mass))
     module = load_module(_write_product(n_states, mass))
     return backend.straight_line(module.add)
+
+
+def _product_by_rows(backend: Backend, mass: Mapping[tuple[int, int], float]) -> Callable:
+    """Return the product as loops over tables: the sums of the text, in the same order."""
+    rows: dict[int, list[tuple[int, float]]] = {}
+    for (row, column), value in sorted(mass.items()):
+        rows.setdefault(row, []).append((column, value))
+    entries = [entry for row in rows.values() for entry in row]
+    n_rows, starts = len(rows), np.cumsum([0, *map(len, rows.values())])
+    row_of, start = backend.table(np.array(list(rows))), backend.table(starts)
+    column_of = backend.table(np.array([column for column, _ in entries]))
+    weight = backend.table(np.array([value for _, value in entries], backend.dtype))
+
+    def add(factor, vec, vec_at, out, at):
+        for k in range(n_rows):
+            first, where = start(k), at + row_of(k)
+            total = weight(first) * vec[vec_at + column_of(first)]
+            for p in range(first + 1, start(k + 1)):
+                total = total + weight(p) * vec[vec_at + column_of(p)]
+            out[where] = out[where] + factor * total
+
+    return add
 
 
 def _write_product(n_states: int, mass: Mapping[tuple[int, int], float]) -> str:

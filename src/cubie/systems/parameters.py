@@ -10,6 +10,7 @@ table are constants without a slot: a table is data of another kind.
 """
 
 import inspect
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -121,9 +122,28 @@ def parameter_names(fun, leaves):
     return tuple(names)
 
 
+def signature_of(fun):
+    """Return how a function is called; of one that passes all on, how what it wraps is.
+
+    One that wraps another (`functools.wraps`) may give it arguments of its own.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `inspect.signature` does.
+    """
+    if not isinstance(fun, FunctionType):
+        return inspect.signature(fun)
+    own = inspect.signature(fun, follow_wrapped=False)
+    passed_on = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    if all(parameter.kind in passed_on for parameter in own.parameters.values()):
+        return inspect.signature(fun)
+    return own
+
+
 def _argument_names(fun):
     try:
-        parameters = list(inspect.signature(fun).parameters.values())[2:]
+        parameters = list(signature_of(fun).parameters.values())[2:]
     except (TypeError, ValueError):
         return []
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -133,7 +153,7 @@ def _argument_names(fun):
 def check_signature(fun, args):
     """Refuse a function that cannot be called as ``fun(t, y, *args)``."""
     try:
-        signature = inspect.signature(fun)
+        signature = signature_of(fun)
     except (TypeError, ValueError):
         return
     try:

@@ -3,9 +3,14 @@
 import keyword
 import math
 import re
+from collections.abc import Mapping
 from types import MappingProxyType
 
 from cubie.systems.drivers.calls import NONE, Calls, calls_of, drivers_called
+from cubie.systems.rolling.common import COMMON
+from cubie.systems.rolling.loops import RESERVED as OF_LOOPS
+from cubie.systems.rolling.loops import Tables, write_loops
+from cubie.systems.rolling.rolled import MOST_COMMON, rolled
 from cubie.systems.tracing.expression import Expr
 from cubie.systems.tracing.nodes import MASK_OPERATORS, reachable
 from cubie.systems.tracing.operations import FROM_BACKEND, PRIMITIVES
@@ -15,7 +20,7 @@ BINDING = {"|": 1, "^": 2, "&": 3, "+": 4, "-": 4, "*": 5, "/": 5, "~": 6, "neg"
 COMPARISON_BINDING = 0
 ATOM = 9
 LONGEST_EXPRESSION = 76
-RESERVED = frozenset({"t", "y", "p", "dy", "at", "math", "rhs", *FROM_BACKEND})
+RESERVED = frozenset({"t", "y", "p", "dy", "at", "math", "rhs", *FROM_BACKEND, *OF_LOOPS})
 
 
 class Writer:
@@ -41,6 +46,7 @@ class Writer:
         self.lines = []
         self.modules = set()
         self.slots = calls.slots
+        self.common: Mapping[int, int] = {}
         self.taken = {*RESERVED, target, *reserved, *(("d",) if calls.slots else ())}
         self.target = target
         self.text = {}
@@ -88,6 +94,45 @@ class Writer:
             place = f"{self.target}[at + {i}]" if places is None else places[i]
             self._store(place, output, overwritten, uses, done)
 
+    def write_rolled(
+        self,
+        outputs,
+        tables,
+        before: Mapping[str, str] = MappingProxyType({}),
+        keeps_common: bool = False,
+    ):
+        """Write outputs in loops, if they repeat a form often enough; tell whether they do.
+
+        Parameters
+        ----------
+        outputs : sequence of Expr or float
+        tables : Tables
+            Of the module.
+        before : mapping of str to str
+            What is added to the indices of a further vector: `{"v": "v_at + "}`.
+        keeps_common : bool
+            There is an array for what outputs have in common, of `n_common` elements.
+        """
+        most_common = MOST_COMMON * len(self.names["y"]) if keeps_common else 0
+        found = rolled(outputs, self._as_leaf, most_common)
+        if found is not None:
+            self.common = found.kept
+            write_loops(self, found, tables, before)
+        return found is not None
+
+    @property
+    def n_common(self):
+        """Elements of the array `_common` that the function gets; 0 where it needs none."""
+        return len(self.common)
+
+    def _as_leaf(self, node):
+        """Return of which array a node is an element, and which; None for what is computed."""
+        if node.serial in self.slots:
+            return "d", self.slots[node.serial]
+        if node.op in ("t", "y", "p") or node.op in self.entries:
+            return node.op, node.operands[0]
+        return None
+
     def write_arguments(self, calls):
         """Write `d[slot] = argument` for each (call, argument)."""
         uses, done = self._count_uses([argument for _, argument in calls]), set()
@@ -104,8 +149,10 @@ class Writer:
             self.text[node.serial] = ("t", ATOM)
             return
         if node.op in self.entries:
-            name = self._temporary()
-            self.lines.append(f"{name} = {self.entries[node.op][node.operands[0]]}")
+            name = entry = self.entries[node.op][node.operands[0]]
+            if not entry.isidentifier():
+                name = self._temporary()
+                self.lines.append(f"{name} = {entry}")
             self.text[node.serial] = (name, ATOM)
             return
         if node.op in ("y", "p"):
@@ -125,6 +172,8 @@ class Writer:
         op, operands = node.op, node.operands
         if node.serial in self.slots:
             return f"d[{self.slots[node.serial]}]", ATOM
+        if node.serial in self.common:
+            return f"{COMMON}[{self.common[node.serial]}]", ATOM
         if op in PRIMITIVES:
             inside = ", ".join(self.operand(a, COMPARISON_BINDING) for a in operands)
             if op in FROM_BACKEND:
@@ -146,7 +195,7 @@ class Writer:
 
     def _operands(self, node):
         """Return the expressions that a node is written in terms of."""
-        if node.serial in self.slots:
+        if node.serial in self.slots or node.serial in self.common:
             return ()
         return [a for a in node.operands if type(a) is Expr]
 
@@ -202,8 +251,9 @@ def write_module(
     """Return the source of the module that holds `rhs(t, y, p, dy, at)`.
 
     With `at` zero, `dy` may be `y`: no state is read after its derivative is stored. Unless
-    `in_place` is False, as for outputs that are no derivatives. Where drivers are called,
-    `rhs(t, y, p, d, dy, at)` reads what is looked up before.
+    `in_place` is False, as for outputs that are no derivatives, or the module says so itself.
+    Where drivers are called, `rhs(t, y, p, d, dy, at)` reads what is looked up before. Where rows
+    have values in common, an array of `RHS_COMMON` elements for them comes before `dy`.
 
     Parameters
     ----------
@@ -219,19 +269,24 @@ def write_module(
     nodes = reachable(outputs)
     numbers = {number: k for k, number in enumerate(drivers_called(nodes))}
     calls = calls_of(nodes, numbers)
-    writer = Writer(state_names, parameter_names, calls=calls)
-    writer.write(outputs, replaced)
-    facts, before, modules = "", "", writer.modules
+    writer, tables = Writer(state_names, parameter_names, calls=calls), Tables()
+    in_loops = writer.write_rolled(outputs, tables, keeps_common=in_place)
+    if not in_loops:
+        writer.write(outputs, replaced)
+    facts, before, modules = "", "", writer.modules | tables.modules
     if numbers:
         facts = f"\nDRIVERS = {tuple(structures[number] for number in numbers)!r}\n"
         given, before, more = argument_functions("rhs", calls, state_names, parameter_names)
         facts, modules = facts + given, modules | more
+    if in_loops:
+        facts += "\nIN_PLACE = False\n" + common_fact("rhs", writer) + lines_of(tables)
+    vectors = f"{'d, ' if numbers else ''}{f'{COMMON}, ' if writer.n_common else ''}"
     body = "\n".join(f"    {line}" for line in writer.lines)
     return (
         f'"""{title}\n\n'
         f"Written by cubie: changes are overwritten.\n"
         f'"""\n{import_lines(modules)}{facts}\n{before}\n'
-        f"def rhs(t, y, p, {'d, ' if numbers else ''}dy, at):\n"
+        f"def rhs(t, y, p, {vectors}dy, at):\n"
         f'    """dy[at + i] = f_i(t, y, p)."""\n{body}\n'
     )
 
@@ -252,10 +307,20 @@ def argument_functions(name, calls: Calls, state_names, parameter_names):
     return facts, "".join(functions), modules
 
 
+def common_fact(name, writer):
+    """Return the statement that says how many values a function keeps; nothing for none."""
+    return f"{name.upper()}_COMMON = {writer.n_common}\n" if writer.n_common else ""
+
+
+def lines_of(tables):
+    """Return the statements that define tables."""
+    return "".join(f"{line}\n" for line in tables.lines)
+
+
 def import_lines(modules):
     """Return the import statements of a generated module, each after an empty line."""
     imports = ["import math\n"] if "math" in modules else []
-    from_backend = sorted(modules & set(FROM_BACKEND))
+    from_backend = sorted(modules & {*FROM_BACKEND, "table"})
     if from_backend:
         imports.append(f"from cubie.backend import {', '.join(from_backend)}\n")
     return "".join(f"\n{line}" for line in imports)

@@ -14,6 +14,7 @@ from cubie.systems.batch import parameter_columns
 from cubie.systems.drivers.interpolant import Driver
 from cubie.systems.generated import load_module, names_in
 
+_N_COMMON = re.compile(r"^RHS_COMMON = (\d+)$", re.MULTILINE)
 # Python writes numbers so from 1e16 on and below 1e-4: all others are numbers in any dtype.
 _WITH_EXPONENT = re.compile(r"(?<![\w.])[\d.]+e[+-]\d\d+")
 
@@ -51,9 +52,13 @@ class System:
         For a compiled system: the rows of the user's Jacobian, where that could be traced.
     jacobian_note : str
         What became of the user's Jacobian.
+    jacobian_is_given : bool
+        It is a matrix of numbers, which nothing has to evaluate.
     sparsity : tuple of (int, int), optional
         For a compiled system without a Jacobian: row and column of what may differ from zero in
         it, column after column; None is everything.
+    output : str
+        How messages call output ``{}`` of a compiled system.
     drivers : tuple
         Of each driver that a traced system calls where it is: the driver, or where it stands in
         `args`, a path of keys.
@@ -74,7 +79,9 @@ class System:
     mass: tuple[tuple[float, ...], ...] | None = field(default=None, repr=False)
     jacobian_rows: "tuple[System, ...]" = field(default=(), repr=False)
     jacobian_note: str = field(default="", repr=False)
+    jacobian_is_given: bool = field(default=False, repr=False)
     sparsity: tuple[tuple[int, int], ...] | None = field(default=None, repr=False)
+    output: str = field(default="the derivative of state {}", repr=False)
     drivers: tuple = field(default=(), eq=False, repr=False)
     n_outputs: int = field(default=Factory(lambda self: self.n_states, takes_self=True))
     output_names: tuple[str, ...] = field(
@@ -98,6 +105,12 @@ class System:
     def driven(self) -> tuple[int, ...]:
         """The numbers of the drivers that are called with the time itself."""
         return self.module.RHS_DRIVEN if self.drivers else ()
+
+    @cached_property
+    def n_common(self) -> int:
+        """How many values `rhs` computes for several rows, and keeps until it returns."""
+        found = _N_COMMON.search(self.source) if self.kind == "traced" else None
+        return int(found[1]) if found else 0
 
     @property
     def structures(self) -> tuple[tuple[int, bool, bool], ...]:
@@ -132,6 +145,8 @@ class System:
         """`rhs(t, y, p, dy, at)`: writes the derivative of state i to `dy[at + i]`.
 
         Where drivers are called it is `rhs(t, y, p, d, dy, at)`, see `cubie.systems.drivers.calls`.
+        Where rows have values in common, `_common` comes before `dy`: `n_common` numbers, written
+        before they are read.
 
         `y` and `p` are read by int index only; nothing is returned.
         """

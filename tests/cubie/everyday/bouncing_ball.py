@@ -1,5 +1,4 @@
 """A ball that falls until it hits the ground."""
-# needs: events
 
 from scipy.integrate import solve_ivp
 

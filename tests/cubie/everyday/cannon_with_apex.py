@@ -1,5 +1,4 @@
 """A shot: its highest point and its end, and the path in between."""
-# needs: events, dense_output
 
 import numpy as np
 from scipy.integrate import solve_ivp

@@ -1,5 +1,4 @@
 """A solution as a function of time."""
-# needs: dense_output
 
 import numpy as np
 from scipy.integrate import solve_ivp

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import re
 from collections.abc import Callable
 
 import llvmlite.binding as llvm
@@ -17,7 +19,7 @@ from cubie.backend.bundles import Memory
 from cubie.backend.compiled import CompiledBackend
 from cubie.backend.cpu.device_function import Compilation, DeviceFunction
 from cubie.backend.cpu.foreign import NUMBA_ENVIRONMENT, CPUForeignTarget
-from cubie.backend.cpu.object_code import ENTRY, ROOM, ROOM_BYTES, target_machine
+from cubie.backend.cpu.object_code import ENTRY, FRAME_BYTES, ROOM, ROOM_BYTES, target_machine
 from cubie.backend.cpu.types import register_types
 from cubie.backend.foreign import ForeignTarget
 from cubie.backend.lanes import instructions as codegen
@@ -38,6 +40,8 @@ class CPUCompiler(CompiledBackend):
     """The CPU backend's compiling half."""
 
     name = "cpu"
+    statements_at_once = 256
+    flags_of_scaled_rows = ("contract", "reassoc")
 
     def __init__(self, dtype, fastmath: bool, width: int, group_width: int):
         super().__init__(dtype, fastmath)
@@ -288,9 +292,36 @@ def _emit(library, compilation: Compilation) -> bytes:
     machine = target_machine()
     builder = llvm.create_pass_builder(machine, _tuning())
     builder.getModulePassManager().run(module, builder)
+    note = f"@{FRAME_BYTES} = global i64 {_frame_bytes(module)}"
+    module.link_in(llvm.parse_assembly(note, module._context))
     module.verify()
     with _unscheduled() if compilation.in_given_order else contextlib.nullcontext():
         return machine.emit_object(module)
+
+
+# Of an `alloca`: how many, how many of those, and of what.
+_COUNTS, _SCALAR = re.compile(r"(\d+) x "), re.compile(r"\b(double|float|i\d+)\b")
+_SCALAR_BYTES = {"double": 8, "float": 4, "i64": 8, "i32": 4, "i16": 2, "i8": 1, "i1": 1}
+_RECORD_BYTES = 64  # of an alignment, a pointer, or a few of them
+
+
+def _frame_bytes(module) -> int:
+    """Return the bytes of all arrays in the frames of a module's functions, at most."""
+    total = 0
+    for function in module.functions:
+        for block in function.blocks:
+            for instruction in block.instructions:
+                if instruction.opcode == "alloca":
+                    total += _array_bytes(str(instruction))
+    return total
+
+
+def _array_bytes(text: str) -> int:
+    """Return the bytes of an array by the text of the instruction that reserves it."""
+    reserved = text.partition("alloca ")[2].partition(", align")[0]
+    scalar = _SCALAR.search(reserved)
+    size = _SCALAR_BYTES.get(scalar[1], _RECORD_BYTES) if scalar else _RECORD_BYTES
+    return max(_RECORD_BYTES, size * math.prod(map(int, _COUNTS.findall(reserved))))
 
 
 @contextlib.contextmanager

@@ -66,7 +66,7 @@ class Compilation:
         return self._compile(called, arguments)
 
     def _compile(self, called: DeviceFunction, arguments: tuple) -> Lowered:
-        key = (called.function, arguments)
+        key = (called.identity, arguments)
         if key not in self._compiled:
             fastmath = (self._fastmath and called.faithful) or self._fastmath
             frozen_fastmath = frozenset(fastmath) if fastmath else None
@@ -128,7 +128,7 @@ class Compilation:
         place = looks.index(callee)
         if place is None:
             return None
-        result = self._compiled[callee.function, arguments]
+        result = self._compiled[callee.identity, arguments]
         symbol = result.fndesc.llvm_func_name
         return Call(place, arguments, result.signature.return_type, symbol)
 
@@ -141,9 +141,9 @@ class Compilation:
             self._under_way[-1].bitcode = module.as_bitcode()
             self._under_way[-1].libraries = needed
 
-    def key_of(self, function: Callable, arguments: tuple) -> object:
+    def key_of(self, called: DeviceFunction, arguments: tuple) -> object:
         """Return what numba finds the lowered function under."""
-        return self._keys[function, arguments]
+        return self._keys[called.identity, arguments]
 
     def _flags(self, inline: bool, fastmath) -> compiler.Flags:
         flags = compiler.Flags()
@@ -221,6 +221,11 @@ class DeviceFunction:
         self.apart = apart
         self.in_given_order = in_given_order
 
+    @property
+    def identity(self) -> tuple:
+        """What it is: equal for those that are one function in compiled code."""
+        return self.function, self.inline, self.faithful, self.apart, self.in_given_order
+
     def __call__(self, *args):
         raise TypeError(f"{self.function.__name__} can only be called from compiled code")
 
@@ -247,7 +252,7 @@ class DeviceFunctionType(types.Callable, types.Opaque):
         return [], True
 
     def get_impl_key(self, sig):
-        return _current().key_of(self.device_function.function, sig.args)
+        return _current().key_of(self.device_function, sig.args)
 
 
 def _is_device(value) -> bool:

@@ -19,6 +19,26 @@ BYTE_POINTER = ir.IntType(8).as_pointer()
 NUMBA_ENVIRONMENT = "08NumbaEnv"  # in the mangled name of a function's environment
 
 
+WHOLE_NUMBERS_RAISE = "cubie: whole numbers raise"
+
+
+class _WholeNumbersRaise(callconv.NumpyErrorModel):
+    """Floats divided by zero are what NumPy makes of them; whole numbers raise, as Python's do.
+
+    Numba's model of NumPy makes zeros of these, in silence; its model of Python raises for floats
+    too, which states are: SciPy's are NumPy's and do not.
+    """
+
+    def fp_zero_division(self, builder, exc_args=None, loc=None):
+        if not exc_args or not exc_args[0].startswith("integer"):
+            return False
+        self.call_conv.return_user_exc(builder, ZeroDivisionError, exc_args, loc)
+        return True
+
+
+callconv.error_models[WHOLE_NUMBERS_RAISE] = _WholeNumbersRaise
+
+
 class CPUForeignTarget(ForeignTarget):
     """Ordinary functions through numba's CPU dispatchers, with arrays of their own."""
 
@@ -33,7 +53,7 @@ class CPUForeignTarget(ForeignTarget):
     def __init__(self, fastmath):
         options: dict[str, Any] = {
             "boundscheck": True,
-            "error_model": "numpy",
+            "error_model": WHOLE_NUMBERS_RAISE,
             "fastmath": fastmath,
             "no_cpython_wrapper": True,
             "no_cfunc_wrapper": True,

@@ -128,7 +128,7 @@ class Looks:
 
     def index(self, callee) -> int | None:
         """Return which of the functions that may be called one is, None where it is none."""
-        return next((i for i, other in enumerate(self.callees) if other is callee), None)
+        return _place(callee, self.callees)
 
 
 @frozen
@@ -193,11 +193,20 @@ def _of_device(value, eye: _Eye):
     """Look at a function that may be called: it is what it returns, and how it is linked."""
     if eye.callees is None:
         raise Unknowable
-    place = next((i for i, other in enumerate(eye.callees) if other is value), None)
+    place = _place(value, eye.callees)
     if place is None:
         place = len(eye.callees)
         eye.callees.append(value)
     return "device", place, value.inline
+
+
+def _place(called, callees: list) -> int | None:
+    """Return where a function is among those that may be called.
+
+    Two that are one function in compiled code, and have one name there, are in one place: where
+    they are two functions, a caller is not what it is here.
+    """
+    return next((i for i, other in enumerate(callees) if other.identity == called.identity), None)
 
 
 def _of_object(value, eye: _Eye):

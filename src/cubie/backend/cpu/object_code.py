@@ -10,6 +10,7 @@ written (see `cubie.cache`).
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import hashlib
 import re
@@ -31,6 +32,9 @@ ENTRY = "cubie_kernel_entry"
 # room if the code has a variable, of so many bytes.
 IN_ONE_PIECE = True if sys.platform == "linux" else None
 ROOM, ROOM_BYTES = "cubie_room", 2048
+
+# Bytes of all arrays in the frames of the code's functions, which may be called one inside another.
+FRAME_BYTES = "cubie_frame_bytes"
 
 # Names in an object's symbol table: what only numba's loaded runtime provides
 # (memory for arrays, some of NumPy's functions), and numba's mark on an address
@@ -92,6 +96,10 @@ class ObjectCode:
     def address(self, name: str) -> int:
         """Return where a function of the code lies."""
         return self._engine.get_function_address(name)
+
+    def number(self, name: str) -> int:
+        """Return a whole number of 64 bits that the code holds."""
+        return ctypes.c_int64.from_address(self._engine.get_global_value_address(name)).value
 
     @classmethod
     def find_or_make(cls, digest: str, compile_object: Callable[[], bytes]) -> ObjectCode:

@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from cubie.backend.base import Parts
+from cubie.backend.groups import Parts
 from cubie.backend.lanes.types import Base, Buf, lane_type
 
 I64 = ir.IntType(64)

@@ -20,18 +20,25 @@ from cubie.backend.base import (
     Kernel,
     KernelInputs,
     KernelOutputs,
-    Parts,
     RegisterLimits,
     RunMemory,
 )
-from cubie.backend.cpu.object_code import ENTRY, ObjectCode
+from cubie.backend.cpu.object_code import ENTRY, FRAME_BYTES, ObjectCode
 from cubie.backend.cpu.threads import shared_team
+from cubie.backend.free_memory import free_bytes
+from cubie.backend.groups import Parts, Rows
 from cubie.backend.interruption import NOBODY, Handling, Interrupted, handling, run_apart
 from cubie.backend.machine import n_threads, register_bytes
 from cubie.backend.portions import Spent
 from cubie.backend.run_queue import RunQueue
+from cubie.errors import OutOfMemory
 
 MAX_ALIGNMENT = 64  # bytes: one cache line, and the widest vector register
+# Of a group of runs whose buffers the stack may hold. Beyond the first cache buffers are as fast or
+# faster in memory of the kernel's own: packed, they take less of the next one.
+GROUP_BYTES_IN_STACK = 64 * 1024
+# Of points of a run that are worked on together: few steps have more of them.
+ROW_BYTES = 32
 
 
 class CPUBackend(Backend):
@@ -41,6 +48,7 @@ class CPUBackend(Backend):
     """
 
     name = "cpu"
+    keeps_rows = True
 
     def __init__(self, dtype, fastmath: bool, width: int, group_width: int | None = None):
         super().__init__(dtype, fastmath)
@@ -49,7 +57,11 @@ class CPUBackend(Backend):
 
     @property
     def key(self) -> tuple:
-        return (*super().key, self.group_width)
+        return (*super().key, self.group_width, self.keeps_rows)
+
+    @property
+    def most_bytes_in_stack(self) -> int:
+        return GROUP_BYTES_IN_STACK // self.group_width
 
     @property
     def _compiler(self):
@@ -65,6 +77,11 @@ class CPUBackend(Backend):
         from cubie.backend.cpu.parts import make_parts
 
         return make_parts(self.dtype.itemsize, self.width, self._part_width)
+
+    def rows(self) -> Rows:
+        from cubie.backend.cpu.rows import make_rows
+
+        return make_rows(min(ROW_BYTES, register_bytes()) // self.dtype.itemsize)
 
     def part_backend(self) -> CPUBackend:
         return CPUBackend(self.dtype, self.fastmath, self._part_width, self.width)
@@ -89,6 +106,9 @@ class CPUBackend(Backend):
     def weighted_sum(self, terms: Sequence[tuple[int, float]]) -> Callable:
         return self._compiler.weighted_sum(terms)
 
+    def table(self, values: np.ndarray) -> Callable:
+        return self._compiler.table(values)
+
     def keep(self) -> Callable:
         return self._compiler.keep()
 
@@ -107,8 +127,12 @@ class CPUBackend(Backend):
     def interrupted(self) -> Callable:
         return self._compiler.interrupted()
 
-    def foreign_rhs(self, system) -> Callable:
-        return self._compiler.foreign_rhs(system)
+    def foreign_rhs(self, system, fault_slot: int | None = None) -> Callable:
+        return self._compiler.foreign_rhs(system, fault_slot)
+
+    def require_room(self, memory: RunMemory) -> None:
+        n_bytes = memory.shared_stride + memory.persistent_bytes + memory.local_bytes
+        require_room(self.group_width, self.group_width * n_bytes)
 
     def kernel(
         self,
@@ -131,14 +155,18 @@ class CPUKernel(Kernel):
     # What a group of runs is taken to need before the first batch is solved.
     FIRST_GUESS_SECONDS = 20e-6
 
-    # Larger groups lie on stacks made for them: a thread may have 512 KiB.
+    # Larger frames lie on stacks made for them: a thread may have 512 KiB.
     USUAL_STACK_BYTES = 256 * 1024
+    # Beside arrays: registers that are spilled, and who calls.
+    OTHER_STACK_BYTES = 64 * 1024
+    # Memory of a launch that is kept for the next one; larger pieces are given back.
+    KEPT_BYTES = 64 * 2**20
 
     def __init__(self, width: int, memory: RunMemory, code: ObjectCode):
         self._width = width
         self._shared_bytes = memory.shared_stride * width
-        self._stack_bytes = _stack_bytes(memory, width)
         self._code = code
+        self._stack_bytes = code.number(FRAME_BYTES) + self.OTHER_STACK_BYTES
         self._entry = code.address(ENTRY)
         self._group_seconds = self.FIRST_GUESS_SECONDS
         self._jobs: dict[int, _Job] = {}
@@ -169,19 +197,43 @@ class CPUKernel(Kernel):
         """Solve all runs into arrays at the given addresses; return the seconds that it took."""
         workers = self._workers(n_runs)
         # One that no other caller has, or a new one.
-        job = self._jobs.pop(workers, None) or _Job(workers, self._shared_bytes)
+        job = self._jobs.pop(workers, None) or self._make_job(workers)
         job.give(n_runs, inputs, outputs)
         start = time.perf_counter()
         try:
             self._work(job, (inputs, owner))
+            if job.queue.called_off:
+                # What Python's handler raised was lost: in a callback of the garbage collector, or
+                # a finaliser, where exceptions are only printed.
+                raise KeyboardInterrupt
         except BaseException as error:
             if job.queue.called_off:
                 raise Interrupted(error, min(job.queue.n_taken, n_runs)) from error
             raise
-        seconds = time.perf_counter() - start
-        self._jobs[workers] = job
-        self._group_seconds = seconds * workers / max(1.0, n_runs / self._width)
+        seconds, workers_now = time.perf_counter() - start, len(job.arguments)
+        if job.n_bytes <= self.KEPT_BYTES:
+            self._jobs[workers] = job
+        self._group_seconds = seconds * workers_now / max(1.0, n_runs / self._width)
         return Spent(seconds, seconds)
+
+    def _make_job(self, workers: int) -> _Job:
+        """Return a job with memory for so many workers, or for as many as there is memory for.
+
+        Raises
+        ------
+        OutOfMemory
+            If there is none for one.
+        """
+        n_bytes, free = self._shared_bytes, None
+        if workers * n_bytes > self.KEPT_BYTES:
+            require_room(self._width, n_bytes)
+            free = free_bytes()
+        if free is not None:
+            workers = max(1, min(workers, free // n_bytes))
+        try:
+            return _Job(workers, n_bytes)
+        except MemoryError:
+            raise _no_room(self._width, n_bytes, None) from None
 
     def _work(self, job: _Job, arrays: Any) -> None:
         """Let all workers of a job work; a signal may end it."""
@@ -214,6 +266,8 @@ class _Job:
 
     Attributes
     ----------
+    n_bytes : int
+        Of its memory.
     arguments : ctypes array
         For each worker the address of what the kernel's entry takes.
     queue : RunQueue
@@ -224,6 +278,7 @@ class _Job:
 
     def __init__(self, workers: int, shared_bytes: int):
         stride = -(-max(1, shared_bytes) // MAX_ALIGNMENT) * MAX_ALIGNMENT
+        self.n_bytes = workers * stride
         self._memory = np.empty(workers * stride + MAX_ALIGNMENT, np.uint8)
         first = -(-_address(self._memory) // MAX_ALIGNMENT) * MAX_ALIGNMENT
         self.queue = RunQueue()
@@ -250,11 +305,28 @@ class _Job:
             row[-len(outputs) :] = outputs
 
 
-def _stack_bytes(memory: RunMemory, width: int) -> int:
-    """Return what a worker's stack must hold: a group's buffers, and as much for temporaries."""
-    page = 4096
-    bytes_of_group = width * (memory.local_bytes + memory.persistent_bytes)
-    return -(-(2 * bytes_of_group + 64 * 1024) // page) * page
+def require_room(n_runs: int, n_bytes: int) -> None:
+    """Refuse a group of runs whose buffers take more bytes than can be had.
+
+    Raises
+    ------
+    OutOfMemory
+    """
+    free = free_bytes() if n_bytes > CPUKernel.KEPT_BYTES else None
+    if free is not None and n_bytes > free:
+        raise _no_room(n_runs, n_bytes, free)
+
+
+def _no_room(n_runs: int, n_bytes: int, free: int | None) -> OutOfMemory:
+    """Return the exception that says so; the system gives no more than `free`, or does not tell."""
+    what = "1 run" if n_runs == 1 else f"a group of {n_runs} runs"
+    there = "which the system does not give" if free is None else f"and {free:,} can be had"
+    ways = [f"fewer lanes (lanes={n_runs // 2 or 1})"] if n_runs > 1 else []
+    ways += ["numbers of half the size (dtype='float32')", "an explicit method"]
+    return OutOfMemory(
+        f"The buffers of {what} take {n_bytes:,} bytes, {there}. Use {', '.join(ways)}, or one "
+        "without a matrix (linear_solver='bicgstab')."
+    )
 
 
 def _address(array: Any) -> int:

@@ -7,6 +7,7 @@ by these: what they divide by may be anything.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from llvmlite import ir
@@ -67,10 +68,31 @@ def _extremum(name: str, function: Callable) -> Callable:
     return emit
 
 
+def larger_size(context, builder, lanes: Lanes, a, b):
+    """Choose the larger of two absolute values by one instruction, whose operands they are.
+
+    The compiler would take each absolute value once, for all that it is compared with, and keep
+    it in a register.
+    """
+    if lanes.dtype != F32:
+        fabs = context.get_function(math.fabs, templates.signature(F64, F64))
+        return codegen.extremum(builder, ">", lanes, fabs(builder, (a,)), fabs(builder, (b,)))
+    kind = ir.FunctionType(_SINGLE, [_SINGLE, _SINGLE])
+    of = "ftz.f32" if context.fastmath else "f32"
+    text = f"""{{
+    .reg .f32 a, b;
+    abs.{of} a, $1;
+    abs.{of} b, $2;
+    max.{of} $0, a, b;
+    }}"""
+    return builder.call(ir.InlineAsm(kind, text, "=f,f,f"), [a, b])
+
+
 RELAXED = {
     "quotient": quotient,
     "smaller": _extremum("smaller", libdevice.fminf),
     "larger": _extremum("larger", libdevice.fmaxf),
+    "larger_size": larger_size,
 }
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numba
 from numba import cuda
 from numba.core import types
+from numba.cuda import extending
 from numba.cuda.core.errors import NumbaDebugInfoWarning
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs, element_dtypes
@@ -26,10 +27,13 @@ from cubie.backend.cuda.resources import (
     most_registers,
     needing_the_toolkit,
 )
+from cubie.backend.cuda.slices import left_of as left_of_attempts
 from cubie.backend.cuda.types import flatten, shared_base
 from cubie.backend.device.driver import Driver, Grid
 from cubie.backend.device.kernel import DeviceKernel
+from cubie.backend.device.slices import Slices
 from cubie.backend.device.workspace import Workspaces
+from cubie.backend.slices import ATTEMPTS, KeptState, Slice
 from cubie.errors import LaunchTooLarge
 
 MOST_LOCAL_BYTES = 512 * 1024  # CUDA Programming Guide, table of limits: local memory per thread
@@ -66,7 +70,8 @@ class CUDAKernel(DeviceKernel):
         digest: str,
         registers: RegisterLimits = NO_LIMITS,
     ):
-        super().__init__(memory.shared_stride, backend.refill)
+        slices = None if memory.kept is None else Slices(memory.kept, backend.dtype)
+        super().__init__(memory.shared_stride, backend.refill, slices)
         self._backend, self._make_loop = backend, make_loop
         self._memory, self._digest, self._registers = memory, digest, registers
         self._codes: dict[tuple[tuple[int, int], int | None], KernelCode] = {}
@@ -84,6 +89,18 @@ class CUDAKernel(DeviceKernel):
         arena = backend.persistent_arena(memory.persistent_bytes)
         base_of, flat = shared_base(memory.shared_stride), flatten()
         queue_of = backend.queue_of()
+        left_of = extending.intrinsic(left_of_attempts)
+
+        def sliced_kernel(n_runs, inputs, outputs, kept):
+            run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
+            if run < n_runs:
+                shared = base_of(cuda.threadIdx.x)
+                reals, whole = flat(kept)
+                queue = Slice(run, left_of(whole[ATTEMPTS]), reals, whole)
+                loop(Memory(shared, arena()), queue, n_runs, flat(inputs), flat(outputs))
+
+        if backend.sliced:
+            return sliced_kernel
 
         def kernel(n_runs, inputs, outputs):
             run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
@@ -114,7 +131,7 @@ class CUDAKernel(DeviceKernel):
         """
         capability = supported(capability)
         signature = (types.int64, numba.typeof(inputs), numba.typeof(outputs))
-        return self._compiled(capability, signature, block_size)
+        return self._compiled(capability, signature + self._of_kept, block_size)
 
     def _compiled(
         self, capability: tuple[int, int], signature: tuple, block_size: int
@@ -193,10 +210,23 @@ class CUDAKernel(DeviceKernel):
     def _signature(self) -> tuple:
         """The types that the kernel takes: records of one-dimensional arrays."""
         dtype = self._backend.dtype
-        return types.int64, *(
-            types.NamedTuple(
-                [types.Array(numba.from_dtype(kind), 1, "C") for kind in dtypes.values()], record
-            )
-            for record in (KernelInputs, KernelOutputs)
-            for dtypes in (element_dtypes(record, dtype),)
+        return (
+            types.int64,
+            *(
+                types.NamedTuple(
+                    [types.Array(numba.from_dtype(kind), 1, "C") for kind in dtypes.values()],
+                    record,
+                )
+                for record in (KernelInputs, KernelOutputs)
+                for dtypes in (element_dtypes(record, dtype),)
+            ),
+            *self._of_kept,
         )
+
+    @property
+    def _of_kept(self) -> tuple:
+        """The type of what is kept of runs between launches, where they end in the middle."""
+        if not self._backend.sliced:
+            return ()
+        kinds = (numba.from_dtype(self._backend.dtype), types.int32)
+        return (types.NamedTuple([types.Array(kind, 1, "C") for kind in kinds], KeptState),)

@@ -11,7 +11,7 @@ from numba.cuda import extending
 
 from cubie.backend.base import NO_LIMITS, RegisterLimits, RunMemory
 from cubie.backend.compiled import CompiledBackend, emit_moved
-from cubie.backend.cuda import approximations, warps
+from cubie.backend.cuda import approximations, slices, warps
 from cubie.backend.cuda.foreign import CUDAForeignTarget
 from cubie.backend.cuda.kernel import CUDAKernel
 from cubie.backend.cuda.loops import counting, register_range
@@ -21,7 +21,7 @@ from cubie.backend.device.driver import DeviceFacts
 from cubie.backend.device.workspace import Workspaces, shared_workspaces
 from cubie.backend.foreign import ForeignTarget
 from cubie.backend.lanes import instructions as codegen
-from cubie.backend.lanes.types import SHARED, Lanes
+from cubie.backend.lanes.types import GLOBAL, SHARED, Lanes
 from cubie.backend.machine import cuda_is_available
 from cubie.errors import NoDevice
 from cubie_planner.gpu.cards import Target, card_named
@@ -53,6 +53,8 @@ class CUDABackend(CompiledBackend):
     name = "cuda"
     has_own_memory = True
     shared_addrspace = SHARED
+    # Not that of constants, which ends at 64 KiB: threads of a warp read the same element.
+    table_addrspace = GLOBAL
     runs_go_unjudged = True
     asks_assembler = True
 
@@ -63,20 +65,26 @@ class CUDABackend(CompiledBackend):
         device: Target | None = None,
         refill: bool = False,
         lines: bool = False,
+        sliced: bool | None = None,
     ):
         super().__init__(dtype, fastmath)
         self._named, self.refill, self.lines = device, refill, lines
         register_types()
         register_range()
+        if sliced is None:
+            facts = self.device_facts if self.is_there and not refill else None
+            sliced = facts is not None and facts.has_watchdog
+        self.sliced = sliced
 
     @property
     def key(self) -> tuple:
-        more = [name for name in ("refill", "lines") if getattr(self, name)]
+        more = [name for name in ("refill", "lines", "sliced") if getattr(self, name)]
         return (*super().key, *more)
 
     def with_lines(self, lines: bool) -> CUDABackend:
         """Return the same target, whose machine code tells source lines, or does not."""
-        return CUDABackend(self.dtype, self.fastmath, self._named, self.refill, lines)
+        given = self.dtype, self.fastmath, self._named, self.refill
+        return CUDABackend(*given, lines, self.sliced)
 
     @property
     def compilers(self) -> tuple[str, ...]:
@@ -206,6 +214,11 @@ class CUDABackend(CompiledBackend):
     def hardware_exp2(self) -> Callable | None:
         return approximations.exp2_intrinsic() if self.fastmath else None
 
+    def worked_out_here(self) -> Callable:
+        if self.refill:
+            return extending.intrinsic(warps.worked_out_here)
+        return extending.intrinsic(warps.run_worked_out_here)
+
     def queue_of(self) -> Callable:
         """Return ``queue_of(run)``: what a thread is handed as its queue, beginning with a run."""
         if self.refill:
@@ -219,6 +232,8 @@ class CUDABackend(CompiledBackend):
     def first_runs(self) -> Callable:
         if self.refill:
             return extending.intrinsic(warps.first_run)
+        if self.sliced:
+            return self._of_slice()
 
         def first(typingctx, queue):
             return Lanes(types.int64, 1)(types.int64), _first_argument
@@ -243,11 +258,37 @@ class CUDABackend(CompiledBackend):
         if self.refill:
             enough = 1 if together else warps.WORTH_REFILLING
             return extending.intrinsic(warps.keep_going_until(enough))
+        if self.sliced:
+            both: Any = extending.intrinsic(slices.both)
+
+            def while_there_is_time(queue, active, beyond):
+                return both(active, queue.left)
+
+            return self.device(while_there_is_time)
 
         def going(typingctx, queue, active, beyond):
             return types.boolean(queue, active, beyond), _second_argument
 
         return extending.intrinsic(going)
+
+    def spent(self) -> Callable:
+        if not self.sliced:
+            return super().spent()
+        spend: Any = extending.intrinsic(slices.spend)
+
+        def spent(queue, attempts):
+            return spend(queue.left, attempts)
+
+        return self.device(spent)
+
+    def _of_slice(self) -> Callable:
+        """Return `first_runs` of a launch that ends in the middle of runs."""
+        as_run: Any = extending.intrinsic(slices.as_run)
+
+        def the_run(queue):
+            return as_run(queue.run)
+
+        return self.device(the_run)
 
     @property
     def _foreign_target(self) -> ForeignTarget:

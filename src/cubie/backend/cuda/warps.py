@@ -88,6 +88,40 @@ def keep_going_until(enough: int) -> Callable:
     return going
 
 
+def worked_out_here(typingctx, number):
+    """Generate ``here(number)``: the number, by code of which the compiler knows nothing."""
+
+    def lower(context, builder, signature, args):
+        kind = ir.FunctionType(I64, [I64])
+        return builder.asm(kind, "mov.b64 $0, $1;", "=l,l", args, side_effect=True)
+
+    return number(number), lower
+
+
+# The number of a thread in the whole grid, as `cuda.grid(1)` has it.
+_NUMBER = """{
+    .reg .u32 block, threads, thread;
+    .reg .u64 first;
+    mov.u32 block, %ctaid.x;
+    mov.u32 threads, %ntid.x;
+    mov.u32 thread, %tid.x;
+    mul.wide.u32 first, block, threads;
+    cvt.u64.u32 $0, thread;
+    add.u64 $0, $0, first;
+    }"""
+
+
+def run_worked_out_here(typingctx, number):
+    """Generate ``here(number)`` where each thread has one run, which bears the thread's number."""
+    if not isinstance(number, Lanes):
+        return worked_out_here(typingctx, number)
+
+    def lower(context, builder, signature, args):
+        return builder.asm(ir.FunctionType(I64, []), _NUMBER, "=&l", [], side_effect=True)
+
+    return number(number), lower
+
+
 def _field(builder, queue, number: int):
     return builder.gep(queue, [I64(number)], inbounds=True)
 

@@ -14,6 +14,7 @@ class Asked(NamedTuple):
 
     portions: Portions
     grid: Grid
+    sliced: bool = False  # launches end in the middle of runs
 
 
 def told(fault: DriverFault, driver: Driver, asked: Asked) -> CubieError:
@@ -32,9 +33,8 @@ def told(fault: DriverFault, driver: Driver, asked: Asked) -> CubieError:
     if fault.fault is Fault.TIMEOUT:
         return LaunchTimedOut(
             f"{name} also drives a display, whose watchdog ended a launch that took seconds "
-            f"({fault.code}). A batch is divided into launches that are short, but a run is not: "
-            "divide `t_span`, or solve on a device without a display or without its watchdog. "
-            + AFTER_LOSS
+            f"({fault.code}). {TOO_LONG_A_STEP if asked.sliced else TOO_LONG_A_RUN} or solve on a "
+            f"device without a display or without its watchdog. {AFTER_LOSS}"
         )
     if fault.fault is Fault.LOST:
         return DeviceLost(
@@ -44,6 +44,14 @@ def told(fault: DriverFault, driver: Driver, asked: Asked) -> CubieError:
     return DeviceLost(f"The driver of {name} reports {fault.code}, which nothing here expects.")
 
 
+TOO_LONG_A_RUN = (
+    "A batch is divided into launches that are short, but a run is not: let launches end in the "
+    "middle of runs (`time_slices=True`, without `refill`), divide `t_span`,"
+)
+TOO_LONG_A_STEP = (
+    "A launch makes at least one attempt at a step in each run of a portion: solve fewer runs, "
+    "take a method with fewer stages, or one that is explicit,"
+)
 AFTER_LOSS = (
     "Nothing more runs on it in this process, whoever asks: start another one, or solve with "
     "backend='cpu'."

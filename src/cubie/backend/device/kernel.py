@@ -17,6 +17,7 @@ from cubie.backend.device.faults import Asked, told
 from cubie.backend.device.inputs import arguments_of, segments_of
 from cubie.backend.device.resident import ResidentBlock
 from cubie.backend.device.sizing import Sizing
+from cubie.backend.device.slices import SlicedLaunch, Slices
 from cubie.backend.device.transfers import Download, Segment, upload
 from cubie.backend.device.workspace import Slot, Workspace, Workspaces
 from cubie.backend.interruption import Interrupted
@@ -33,10 +34,12 @@ class DeviceKernel(Kernel):
         Bytes of shared memory for each run of a block.
     refill : bool
         Whether a thread takes further runs: then no more are launched than work at once.
+    slices : Slices, optional
+        Of launches that end in the middle of runs.
     """
 
-    def __init__(self, shared_stride: int, refill: bool = False):
-        self._shared_stride, self._refill = shared_stride, refill
+    def __init__(self, shared_stride: int, refill: bool = False, slices: Slices | None = None):
+        self._shared_stride, self._refill, self._slices = shared_stride, refill, slices
         self._launched: tuple[Driver, Any] | None = None
         self._held: Workspaces | None = None  # keeps memory from solve to solve
 
@@ -62,14 +65,14 @@ class DeviceKernel(Kernel):
             with driver.entered():
                 return self._solve_portions(workspaces, portions, grid)
         except DriverFault as fault:
-            raise told(fault, driver, Asked(portions, grid)) from fault
+            raise told(fault, driver, Asked(portions, grid, self._slices is not None)) from fault
 
     def _solve_portions(self, workspaces: Workspaces, portions: Portions, grid: Grid) -> Spent:
         driver = workspaces.driver
         function = self.function(driver, grid)
         self._launched = driver, function
         workspace = workspaces.take()
-        work = _Work(driver, workspace, function, grid, self._refill)
+        work = _Work(driver, workspace, function, grid, self._refill, self._slices)
         try:
             spent = work.run(portions)
         except BaseException as error:
@@ -138,16 +141,26 @@ class _Begun(NamedTuple):
     portion: Portion
     slot: Slot
     download: Download | None  # None where the outputs stay on the device
+    seconds: float | None  # of its launches, where they are over
 
 
 class _Work:
     """One solve: portions go through two slots in turn."""
 
     def __init__(
-        self, driver: Driver, workspace: Workspace, function: Any, grid: Grid, refill: bool
+        self,
+        driver: Driver,
+        workspace: Workspace,
+        function: Any,
+        grid: Grid,
+        refill: bool,
+        slices: Slices | None,
     ):
         self._driver, self._workspace = driver, workspace
         self._function, self._grid, self._refill = function, grid, refill
+        self._slices, self._sliced = slices, None
+        if slices is not None:
+            self._sliced = SlicedLaunch(driver, slices)
         self._begun: deque[_Begun] = deque()
         self._together = len(workspace.slots)  # portions that are worked on
         self.n_done = 0  # runs whose outputs are where they belong, from the first on
@@ -156,7 +169,9 @@ class _Work:
     def run(self, portions: Portions) -> Spent:
         """Solve all portions; blocks until their outputs are where they belong."""
         start = time.perf_counter()
-        self._sizing = Sizing(self._driver, self._workspace, portions, self._grid.threads)
+        kept_bytes = None if self._slices is None else self._slices.run_bytes
+        unit = self._grid.threads
+        self._sizing = Sizing(self._driver, self._workspace, portions, unit, kept_bytes)
         slots, number = self._workspace.slots, 0
         while portions.left or self._begun:
             if portions.left and len(self._begun) < self._together:
@@ -208,13 +223,26 @@ class _Work:
         arguments = arguments_of(portion.inputs, placed, source)
         parts = zip(layout.counts, layout.dtypes, layout.offsets, strict=True)
         arguments += [Argument(target + at, count, dtype) for count, dtype, at in parts]
-        driver.record(slot.begun, stream)
-        driver.launch(self._function, self._shape(portion), portion.n_runs, arguments, stream)
-        driver.record(slot.ended, stream)
+        seconds = self._launch(slot, portion, arguments)
         if isinstance(outputs, ResidentBlock):
-            return _Begun(portion, slot, None)
-        head = _segments(portion, outputs, points=portion.begins is None)
-        return _Begun(portion, slot, Download(driver, slot.down, target, head, stream))
+            return _Begun(portion, slot, None, seconds)
+        head = _segments(portion, outputs)
+        download = Download(driver, slot.down, target, head, stream)
+        return _Begun(portion, slot, download, seconds)
+
+    def _launch(self, slot: Slot, portion: Portion, arguments: list[Argument]) -> float | None:
+        """Launch; return how long it took where that is known, because it is over."""
+        driver, n_runs, shape = self._driver, portion.n_runs, self._shape(portion)
+
+        def launch(more: list[Argument]) -> None:
+            driver.launch(self._function, shape, n_runs, arguments + more, slot.stream)
+
+        if self._sliced is not None:
+            return self._sliced.run(slot, n_runs, launch)
+        driver.record(slot.begun, slot.stream)
+        launch([])
+        driver.record(slot.ended, slot.stream)
+        return None
 
     def _clear(self, slot: Slot, portion: Portion) -> None:
         """Write what a kernel finds in its outputs: counts begin at zero."""
@@ -234,7 +262,7 @@ class _Work:
 
     def _finish(self, portions: Portions) -> None:
         """Wait for the portion that was begun first, and put its outputs where they belong."""
-        portion, slot, download = self._begun[0]
+        portion, slot, download, seconds = self._begun[0]
         driver = self._driver
         if download is None:
             driver.wait(slot.ended)
@@ -247,7 +275,8 @@ class _Work:
                 address = slot.outputs.address
                 Download(driver, slot.down, address, points, slot.stream).finish()
         self._begun.popleft()
-        seconds = driver.seconds_between(slot.begun, slot.ended)
+        if seconds is None:
+            seconds = driver.seconds_between(slot.begun, slot.ended)
         self._kernel_seconds += seconds
         self._sizing.took(portion.n_runs, seconds)
         self.n_done = portion.last
@@ -261,19 +290,19 @@ class _Work:
             pass
 
 
-def _segments(portion: Portion, outputs: OutputBlock, points: bool) -> list[Segment]:
-    """Return where the bytes of a portion's outputs belong, with or without those of points."""
+def _segments(portion: Portion, outputs: OutputBlock) -> list[Segment]:
+    """Return where the bytes of a portion's outputs belong, but for what is ragged."""
     layout = portion.layout
     if layout is outputs.layout:  # of all runs: as they lie there
-        return [Segment(0, outputs.memory[: layout.size if points else layout.head_bytes])]
+        return [Segment(0, outputs.memory[: layout.even_bytes])]
     assert portion.places is not None
-    named = zip(KernelOutputs._fields, layout.offsets, portion.places, strict=True)
-    segments = [Segment(at, place) for name, at, place in named if points or at < layout.head_bytes]
+    named = zip(layout.offsets, portion.places, strict=True)
+    segments = [Segment(at, place) for at, place in named if at < layout.even_bytes]
     return sorted(segments, key=lambda segment: segment.offset)
 
 
 def _written_points(portion: Portion) -> list[Segment]:
-    """Return where the points of a portion belong that were saved at every step.
+    """Return where what is ragged of a portion belongs: points at every step, or steps.
 
     Of a single run, those that were written: there may be room for many more.
     """
@@ -283,9 +312,12 @@ def _written_points(portion: Portion) -> list[Segment]:
     share = 1.0
     room = int(begins[-1])
     if portion.n_runs == 1 and room:
-        share = min(room, int(places.saved.reshape(-1)[0])) / room
+        by_point = "states" in layout.ragged
+        # Where the run ends stands behind its steps.
+        written = places.saved[0, 0] if by_point else places.counters[0, 0] + 1
+        share = min(room, int(written)) / room
     segments = []
     for at, place in zip(layout.offsets, places, strict=True):
-        if at >= layout.head_bytes:
+        if at >= layout.even_bytes:
             segments.append(Segment(at, place[:, : round(place.shape[1] * share)]))
     return sorted(segments, key=lambda segment: segment.offset)

@@ -12,7 +12,8 @@ from cubie.backend.device.exchange import DeviceArray
 from cubie.backend.device.transfers import Segment, fetch
 from cubie.backend.device.workspace import OwnedMemory
 
-STAYING = ("states", "observables")
+# Solutions as functions of time are not left there.
+STAYING = ("states", "observables", "dense")
 
 
 class ResidentBlock(OutputBlock):

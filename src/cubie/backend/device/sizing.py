@@ -18,6 +18,8 @@ ENOUGH_DEPTH = 4
 # Displays freeze while a launch goes on, and end it after two to five seconds.
 LAUNCH_SECONDS = 0.25
 FASTEST_GROWTH = 4
+# A warp for each scheduler of a multiprocessor.
+RUNS_OF_SCHEDULERS = 4 * 32
 
 
 class Sizing:
@@ -31,13 +33,24 @@ class Sizing:
     portions : Portions
     unit : int
         Runs of a block: portions are made of whole ones.
+    kept_bytes : int, optional
+        What is kept of each run between launches that end in the middle of runs, and are short.
     """
 
-    def __init__(self, driver: Driver, workspace: Workspace, portions: Portions, unit: int):
+    def __init__(
+        self,
+        driver: Driver,
+        workspace: Workspace,
+        portions: Portions,
+        unit: int,
+        kept_bytes: int | None = None,
+    ):
         facts = driver.facts
-        n_runs, self._unit, self._watched = portions.n_runs, unit, facts.has_watchdog
+        self._watched = facts.has_watchdog and kept_bytes is None
+        n_runs, self._unit, self._kept = portions.n_runs, unit, kept_bytes or 0
         self._at_once = facts.multiprocessors * facts.threads_per_multiprocessor
-        total = portions.total_bytes
+        total = portions.total_bytes + n_runs * self._kept
+        self._least = max(1, facts.multiprocessors * RUNS_OF_SCHEDULERS)
         self._most = n_runs
         self._in_time = min(n_runs, self._at_once)
         held = workspace.held_bytes
@@ -52,7 +65,7 @@ class Sizing:
         self._most = max(1, min(n_runs, best, self._runs_in(usable / slots, portions)))
 
     def _runs_in(self, n_bytes: float, portions: Portions) -> int:
-        runs = int((n_bytes - portions.fixed_bytes) / max(portions.run_bytes, 1))
+        runs = int((n_bytes - portions.fixed_bytes) / max(portions.run_bytes + self._kept, 1))
         return max(0, runs // self._unit * self._unit) or max(1, runs)
 
     def n_runs(self) -> int:
@@ -68,4 +81,5 @@ class Sizing:
     def took(self, n_runs: int, seconds: float) -> None:
         """Learn how long a launch of so many runs took."""
         growth = min(FASTEST_GROWTH, LAUNCH_SECONDS / seconds) if seconds > 0 else FASTEST_GROWTH
-        self._in_time = max(1, int(n_runs * growth))
+        # Fewer runs than there are schedulers take no less time: only more launches.
+        self._in_time = max(min(n_runs, self._least), int(n_runs * growth))

@@ -92,13 +92,19 @@ class Slot:
         self.stream = driver.new_stream()
         self.begun, self.ended = driver.new_event(), driver.new_event()
         self.inputs, self.outputs = Block(driver), Block(driver)
+        self.kept = Block(driver)  # of runs, where launches end in the middle of them
         self.up, self.down = Staging(driver), Staging(driver)
         self._driver = driver
 
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """Its memory of the device."""
+        return self.inputs, self.outputs, self.kept
+
     def close(self) -> None:
         """Give everything back."""
-        self.inputs.release()
-        self.outputs.release()
+        for block in self.blocks:
+            block.release()
         self.up.close()
         self.down.close()
         for handle in (self.begun, self.ended, self.stream):
@@ -115,7 +121,7 @@ class Workspace:
     @property
     def blocks(self) -> list[Block]:
         """All memory of the device that is held."""
-        return [block for slot in self.slots for block in (slot.inputs, slot.outputs)]
+        return [block for slot in self.slots for block in slot.blocks]
 
     @property
     def held_bytes(self) -> int:

@@ -29,6 +29,7 @@ from cubie.backend.base import (
     own_placement,
 )
 from cubie.backend.bundles import Memory
+from cubie.backend.interpreted import slices
 from cubie.backend.interruption import Interrupted
 from cubie.backend.special import SPECIAL
 from cubie_planner import Location, Placement
@@ -151,18 +152,30 @@ class PythonBackend(Backend):
 
         return total
 
+    def table(self, values: np.ndarray) -> Callable:
+        kept = list(values) if values.dtype.kind == "f" else values.tolist()
+
+        def table(i):
+            return kept[i]
+
+        return table
+
     def first_runs(self) -> Callable:
-        return _the_run
+        return slices.the_run if self.sliced else _the_run
 
     def more_runs(self) -> Callable:
         return _no_more
 
     def keep_going(self, together: bool = False) -> Callable:
-        return _while_active
+        return slices.while_there_is_time if self.sliced else _while_active
 
-    def foreign_rhs(self, system) -> Callable:
+    def spent(self) -> Callable:
+        return slices.spent if self.sliced else super().spent()
+
+    def foreign_rhs(self, system, fault_slot: int | None = None) -> Callable:
         interpreted = attrs.evolve(system, function=_interpreted(system.function, {}))
-        call, n, slot = interpreted.rhs, system.n_states, system.n_parameters
+        call, n = interpreted.rhs, system.n_outputs
+        slot = system.n_parameters if fault_slot is None else fault_slot
 
         def rhs(t, y, p, dy, at):
             try:

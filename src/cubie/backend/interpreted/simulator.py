@@ -20,8 +20,11 @@ from cubie.backend.bundles import Memory
 from cubie.backend.device.driver import Driver, Grid
 from cubie.backend.device.host import HostDriver, Reaching
 from cubie.backend.device.kernel import DeviceKernel
+from cubie.backend.device.slices import Slices
 from cubie.backend.device.workspace import Workspaces, shared_workspaces
 from cubie.backend.interpreted.python import POISON, PythonBackend, Space
+from cubie.backend.interpreted.slices import slice_of
+from cubie.backend.slices import KeptState
 from cubie_planner.gpu.cards import Target
 
 
@@ -36,15 +39,24 @@ class SimulatorBackend(PythonBackend):
         What is planned for; any device is simulated alike.
     refill : bool
         Whether a thread takes further runs.
+    sliced : bool
+        Whether launches end in the middle of runs.
     """
 
     name = "simulator"
     has_own_memory = True
     runs_go_unjudged = True
 
-    def __init__(self, dtype, fastmath: bool, device: Target | None = None, refill: bool = False):
+    def __init__(
+        self,
+        dtype,
+        fastmath: bool,
+        device: Target | None = None,
+        refill: bool = False,
+        sliced: bool = False,
+    ):
         super().__init__(dtype, fastmath)
-        self._device, self._refill = device, refill
+        self._device, self._refill, self.sliced = device, refill, sliced
 
     @property
     def compute_capability(self) -> tuple[int, int] | None:
@@ -64,10 +76,10 @@ class SimulatorBackend(PythonBackend):
 
     @property
     def key(self) -> tuple:
-        return (*super().key, self._refill)
+        return (*super().key, self._refill, self.sliced)
 
     def first_runs(self) -> Callable:
-        return _first
+        return super().first_runs() if self.sliced else _first
 
     def more_runs(self) -> Callable:
         return _one_grid_further if self._refill else super().more_runs()
@@ -79,7 +91,7 @@ class SimulatorBackend(PythonBackend):
         digest: str,
         registers: RegisterLimits = NO_LIMITS,
     ) -> Kernel:
-        return SimulatorKernel(make_loop(), memory, self._refill)
+        return SimulatorKernel(make_loop(), memory, self._refill, self.dtype)
 
 
 def _first(queue):
@@ -96,12 +108,13 @@ class SimulatorKernel(DeviceKernel):
     compiled_from_cache = False
     _device = threading.Lock()  # the simulator runs one kernel at a time
 
-    def __init__(self, loop: Callable, memory: RunMemory, refill: bool):
-        super().__init__(memory.shared_stride, refill)
+    def __init__(self, loop: Callable, memory: RunMemory, refill: bool, dtype: np.dtype):
+        slices = None if memory.kept is None else Slices(memory.kept, dtype)
+        super().__init__(memory.shared_stride, refill, slices)
         stride, persistent_bytes = memory.shared_stride, memory.persistent_bytes
         byte = np.dtype(np.uint8)
 
-        def kernel(n_runs, inputs, outputs):
+        def kernel(n_runs, inputs, outputs, kept):
             run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
             block = cuda.shared.array(0, byte)
             if run < n_runs:
@@ -110,7 +123,9 @@ class SimulatorKernel(DeviceKernel):
                 contents[:] = POISON
                 arena = cuda.local.array(max(1, persistent_bytes), byte)
                 arena[:] = POISON
-                queue = (run, cuda.gridDim.x * cuda.blockDim.x)
+                queue: Any = (run, cuda.gridDim.x * cuda.blockDim.x)
+                if kept is not None:
+                    queue = slice_of(run, kept)
                 with np.errstate(all="ignore"):
                     loop(Memory(Space(contents), Space(arena)), queue, n_runs, inputs, outputs)
 
@@ -127,8 +142,11 @@ class SimulatorKernel(DeviceKernel):
         n_inputs = len(KernelInputs._fields)
         inputs = KernelInputs(*arrays[:n_inputs])
         inputs = inputs._replace(parameters=Reaching(inputs.parameters))
-        outputs = KernelOutputs(*arrays[n_inputs:])
+        of_runs = n_inputs + len(KernelOutputs._fields)
+        outputs = KernelOutputs(*arrays[n_inputs:of_runs])
+        kept = KeptState(*arrays[of_runs:]) if len(arrays) > of_runs else None
         # The simulator wraps arrays only as direct arguments; inside a tuple they
         # are the host's own, which its threads may read and write directly.
         with self._device:
-            self._kernel[grid.blocks, grid.threads, 0, grid.shared_bytes](n_runs, inputs, outputs)
+            launched = self._kernel[grid.blocks, grid.threads, 0, grid.shared_bytes]
+            launched(n_runs, inputs, outputs, kept)

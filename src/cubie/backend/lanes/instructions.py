@@ -45,7 +45,7 @@ def convert_scalar(builder, value, from_type: types.Type, to_type: types.Type):
 
 
 def convert_lanes(builder, value, from_type, to_type):
-    """Convert lanes to a wider dtype of the same width."""
+    """Convert lanes to another dtype of the same width; whole numbers must fit."""
     target = lane_type(to_type.dtype, to_type.width)
     if from_type.dtype == to_type.dtype:
         return value
@@ -53,6 +53,8 @@ def convert_lanes(builder, value, from_type, to_type):
         return builder.sitofp(value, target)
     if to_type.is_float:
         return _resize_float(builder, value, from_type.dtype, to_type.dtype, target)
+    if from_type.dtype.bitwidth > to_type.dtype.bitwidth:
+        return builder.trunc(value, target)
     return builder.sext(value, target)
 
 
@@ -112,11 +114,18 @@ def extremum(builder, operation: str, lanes, a, b):
     return builder.select(compare(builder, operation, lanes, a, b), a, b)
 
 
+def larger_size(builder, lanes, a, b):
+    """Choose the larger of two absolute values; that of `b` where they do not compare."""
+    sizes = [call_llvm_intrinsic(builder, "llvm.fabs", lanes, [value]) for value in (a, b)]
+    return extremum(builder, ">", lanes, *sizes)
+
+
 # What `cubie.backend.primitives` leaves to targets, emitted so that nothing is made of that.
 RELAXED = {
     "quotient": lambda builder, lanes, a, b: arithmetic(builder, "truediv", lanes, a, b),
     "smaller": lambda builder, lanes, a, b: extremum(builder, "<", lanes, a, b),
     "larger": lambda builder, lanes, a, b: extremum(builder, ">", lanes, a, b),
+    "larger_size": larger_size,
 }
 
 

@@ -8,7 +8,7 @@ from numba.core import types
 
 from cubie.backend import primitives
 from cubie.backend.lanes import instructions as codegen
-from cubie.backend.lanes.types import Buf, Flat, Lanes, Mask, lane_type
+from cubie.backend.lanes.types import Buf, Flat, LaneOf, Lanes, Mask, lane_type
 from cubie.backend.lanes.typing import Registrar, meeting_type, rule, template
 
 
@@ -17,7 +17,7 @@ def register_buffers(registrar: Registrar) -> None:
 
     @rule(2)
     def get(buf, index):
-        if isinstance(buf, Buf) and isinstance(index, types.Integer):
+        if isinstance(buf, Buf | LaneOf) and isinstance(index, types.Integer):
             return buf.element, buf, types.intp
         return None
 
@@ -36,6 +36,13 @@ def register_buffers(registrar: Registrar) -> None:
     @registrar.lower(operator.getitem, Buf, types.Integer)
     def getitem(context, builder, sig, args):
         return codegen.load(builder, sig.args[0], *args)
+
+    @registrar.lower(operator.getitem, LaneOf, types.Integer)
+    def of_lane(context, builder, sig, args):
+        lane, (pointer, index) = sig.args[0], args
+        index = builder.mul(index, index.type(lane.stride))
+        scalar = builder.load(builder.gep(pointer, [index], inbounds=True))
+        return codegen.splat(builder, scalar, lane.width)
 
     @registrar.lower(operator.setitem, Buf, types.Integer, Lanes)
     def setitem(context, builder, sig, args):

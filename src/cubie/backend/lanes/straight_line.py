@@ -1,8 +1,9 @@
 """Generated straight-line functions, turned into LLVM instructions without numba's front end.
 
 Typing and lowering cost numba milliseconds a statement, and generated text has hundreds. It knows
-no loops, no branches and no types but lanes and masks, so each operation maps to the instruction
-that `lane_ops` would emit for it, and the results are the same to the last bit.
+no loops but those over ranges of whole numbers, and no types but lanes and masks, so each operation
+maps to the instruction that `lane_ops` would emit for it, and the results are the same to the last
+bit.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import ast
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from llvmlite import ir
@@ -18,11 +20,13 @@ from numba.core import types
 
 from cubie.backend.base import SOURCE
 from cubie.backend.lanes import instructions as codegen
+from cubie.backend.lanes.pieces import emit_in_pieces
 from cubie.backend.lanes.types import Buf, Lanes, Mask
 
 I64 = ir.IntType(64)
 
 _ARITHMETIC = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "truediv"}
+_OF_WHOLE = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul"}
 _COMPARISONS = {
     ast.Lt: "<",
     ast.LtE: "<=",
@@ -35,6 +39,8 @@ _MASKS = {ast.BitAnd: "and_", ast.BitOr: "or_"}
 _EXTREMA = {"minimum": "<", "maximum": ">"}
 # LLVM's ordered comparisons: whether the left one is the smaller.
 _ORDERED = {"olt": True, "ole": True, "ogt": False, "oge": False}
+# Of the number that a row is scaled by: its product with any step size is far from both ends.
+LARGEST_SCALE = {32: 2.0**16, 64: 2.0**64}
 _RENAMED = {"absolute": "fabs", "square_root": "sqrt"}
 
 
@@ -49,18 +55,34 @@ def _definitions(source: str) -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-def emitter(tree: ast.FunctionDef, lanes: Lanes, math_call: Callable) -> Callable:
+def emitter(
+    tree: ast.FunctionDef,
+    lanes: Lanes,
+    math_call: Callable,
+    tables: Mapping[str, Callable[[Any], Any]] = MappingProxyType({}),
+    piece: int | None = None,
+    of_scaled_rows: tuple[str, ...] = (),
+) -> Callable:
     """Return ``generate(typing context, *argument types)``, as an intrinsic is defined by.
 
     Parameters
     ----------
     tree : ast.FunctionDef
-        Assignments of arithmetic on lanes, buffers indexed by an integer argument plus a
-        constant; at most one `return`, of a mask, at the end.
+        Assignments of arithmetic on lanes, buffers indexed by whole numbers; loops over ranges,
+        and what is done where a whole number is another one; at most one `return`, of a mask, at
+        the end.
     lanes : Lanes
         The run's numbers.
     math_call : callable
         ``math_call(context, builder, name, lanes, arguments)``.
+    tables : mapping of str to callable, optional
+        ``tables[name](builder)``: where the numbers of a table lie, and how they are read:
+        ``element(index)``, a whole number of 64 bits or one of the lanes' numbers.
+    piece : int, optional
+        Longer functions are cut into such of so many statements.
+    of_scaled_rows : tuple of str, optional
+        Fast-math flags of products by a number of ordinary size that are stored as they are; see
+        `_Emitter._free_scale`.
     """
     names = [argument.arg for argument in tree.args.args]
     returns = any(isinstance(statement, ast.Return) for statement in tree.body)
@@ -69,9 +91,13 @@ def emitter(tree: ast.FunctionDef, lanes: Lanes, math_call: Callable) -> Callabl
     def generate(typing_context, *argument_types):
         def lower(context, builder, signature, arguments):
             emit = _Emitter(context, builder, lanes, math_call)
+            emit.tables, emit.of_scaled_rows = tables, of_scaled_rows
             for name, kind, value in zip(names, signature.args, arguments, strict=True):
                 emit.bind(name, kind, value)
-            returned = emit.body(tree.body)
+            if piece is None or len(tree.body) <= piece:
+                returned = emit.body(tree.body)
+            else:
+                returned = emit_in_pieces(emit, tree.body, piece)
             return returned if returns else context.get_dummy_value()
 
         return result(*argument_types), lower
@@ -97,12 +123,16 @@ class _Emitter:
         self.math_call = math_call
         self.values: dict[str, Any] = {}
         self.buffers: dict[str, tuple[Buf, Any]] = {}
+        self.indices: list[str] = []
+        self.tables: Mapping[str, Callable] = {}
+        self.of_scaled_rows: tuple[str, ...] = ()
 
     def bind(self, name: str, kind, value) -> None:
         """Give an argument its value: a buffer, lanes, an index, or a number for all lanes."""
         if isinstance(kind, Buf):
             self.buffers[name] = kind, value
         elif isinstance(kind, types.Integer):
+            self.indices.append(name)
             wide = value.type.width == I64.width
             self.values[name] = value if wide else self.builder.sext(value, I64)
         elif isinstance(kind, types.Float):
@@ -120,9 +150,65 @@ class _Emitter:
                 return self.value(statement.value)
             if isinstance(statement, ast.Assign):
                 self._assign(statement.targets[0], statement.value)
+            elif isinstance(statement, ast.For):
+                self._loop(statement)
+            elif isinstance(statement, ast.If):
+                self._where_equal(statement)
             elif not isinstance(statement, (ast.Expr, ast.Pass)):
                 raise NotImplementedError(ast.unparse(statement))
         return None
+
+    def _loop(self, statement) -> None:
+        builder, limits = self.builder, [self._index(limit) for limit in statement.iter.args]
+        start, stop = limits if len(limits) == 2 else (I64(0), limits[0])
+        changed, before = self._changed_in(statement.body), builder.block
+        again, inside, after = (
+            builder.append_basic_block(f"loop.{part}") for part in ("again", "inside", "after")
+        )
+        builder.branch(again)
+        builder.position_at_end(again)
+        index = builder.phi(I64)
+        index.add_incoming(start, before)
+        kept = {}
+        for name, value in changed.items():
+            kept[name] = self.values[name] = builder.phi(value.type)
+            kept[name].add_incoming(value, before)
+        builder.cbranch(builder.icmp_signed("<", index, stop), inside, after)
+        builder.position_at_end(inside)
+        outside = dict(self.values)
+        self.values[statement.target.id] = index
+        self.body(statement.body)
+        following = builder.add(index, I64(1), flags=["nsw"])
+        builder.branch(again)
+        index.add_incoming(following, builder.block)
+        for name, phi in kept.items():
+            phi.add_incoming(self._number(self.values[name]), builder.block)
+        # What only the loop gave a value has none behind it; a later loop may give it one anew.
+        self.values = outside | kept
+        builder.position_at_end(after)
+
+    def _where_equal(self, statement) -> None:
+        left, right = statement.test.left, statement.test.comparators[0]
+        builder = self.builder
+        equal = builder.icmp_signed("==", self._index(left), self._index(right))
+        changed, before, outside = self._changed_in(statement.body), builder.block, self.values
+        self.values = dict(outside)
+        with builder.if_then(equal):
+            self.body(statement.body)
+            inside = builder.block
+        for name, value in changed.items():
+            phi = builder.phi(value.type)
+            phi.add_incoming(value, before)
+            phi.add_incoming(self._number(self.values[name]), inside)
+            outside[name] = phi
+        self.values = outside
+
+    def _changed_in(self, statements) -> dict[str, Any]:
+        """Return the values that variables have before these statements give them others."""
+        nodes = (node for statement in statements for node in ast.walk(statement))
+        targets = (node.targets[0] for node in nodes if isinstance(node, ast.Assign))
+        names = {target.id: None for target in targets if isinstance(target, ast.Name)}
+        return {name: self._number(self.values[name]) for name in names if name in self.values}
 
     def _assign(self, target, expression) -> None:
         if isinstance(target, ast.Tuple):
@@ -134,14 +220,39 @@ class _Emitter:
         else:
             buf, pointer = self.buffers[target.value.id]
             value = self._number(self.value(expression))
+            if self.of_scaled_rows:
+                self._free_scale(expression, value)
             codegen.store(self.builder, buf, pointer, self._index(target.slice), value)
+
+    def _free_scale(self, expression, value) -> None:
+        """Let the number that a whole row is scaled by be multiplied by the step size first.
+
+        Methods scale rows by the step size and by numbers of theirs, one for each stage: with the
+        row's own taken in, each stage has a multiplication less. Products alone are regrouped, so
+        that NaN stays NaN, and by a number of ordinary size, so that none leaves its range.
+        """
+        is_product = isinstance(expression, ast.BinOp) and isinstance(expression.op, ast.Mult)
+        if not is_product or getattr(value, "opname", None) != "fmul":
+            return
+        limit = LARGEST_SCALE[self.lanes.dtype.bitwidth]
+        for factor in (expression.left, expression.right):
+            number = factor.operand if isinstance(factor, ast.UnaryOp) else factor
+            value_of = number.value if isinstance(number, ast.Constant) else None
+            if isinstance(value_of, (int, float)) and 1.0 / limit <= abs(value_of) <= limit:
+                value.flags = list(self.of_scaled_rows)
 
     def _index(self, node) -> Any:
         if isinstance(node, ast.Constant):
             return I64(node.value)
         if isinstance(node, ast.Name):
             return self.values[node.id]
-        return self.builder.add(self.values[node.left.id], I64(node.right.value))
+        if isinstance(node, ast.Call):
+            return self._look_up(node)
+        operation = _OF_WHOLE[type(node.op)]
+        return getattr(self.builder, operation)(self._index(node.left), self._index(node.right))
+
+    def _look_up(self, node) -> Any:
+        return self.tables[node.func.id](self.builder)(self._index(node.args[0]))
 
     def _number(self, value) -> Any:
         if isinstance(value, float):
@@ -190,6 +301,8 @@ class _Emitter:
     def _call(self, node):
         function = node.func
         name = function.attr if isinstance(function, ast.Attribute) else function.id
+        if name in self.tables:
+            return codegen.splat(self.builder, self._look_up(node), self.lanes.width)
         arguments = [self._number(self.value(argument)) for argument in node.args]
         if name == "select":
             return self._select(*arguments)

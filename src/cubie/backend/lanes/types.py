@@ -6,6 +6,7 @@ type                   width 1 (scalar, CUDA)   width B (SIMD groups)
 `Lanes(dtype, width)`  ``T``                    ``<B x T>``
 `Mask(width, dtype)`   ``i1``                   ``<B x i1>``
 `Buf(dtype, n, ...)`   ``T *``                  ``<B x T> *``
+`LaneOf(dtype, ...)`   ``T *``                  ``T *``
 `Base(addrspace)`      ``i8 *``                 ``i8 *``
 `Flat(dtype)`          ``T *``                  ``T *``
 =====================  =======================  =====================
@@ -26,6 +27,7 @@ from numba.core.typeconv import Conversion
 # One LLVM address space number means the same on both compiled targets' side:
 # the CPU only ever uses GENERIC.
 GENERIC = 0
+GLOBAL = 1
 SHARED = 3
 
 _LLVM_SCALARS = {
@@ -137,6 +139,23 @@ class Buf(types.Type):
         return Lanes(self.dtype, self.width)
 
 
+class LaneOf(types.Type):
+    """What one lane has of a buffer; an element is the same in each of `width` values.
+
+    The buffer's elements are `stride` lanes apart.
+    """
+
+    def __init__(self, dtype: types.Type, width: int, stride: int):
+        self.dtype = dtype
+        self.width = width
+        self.stride = stride
+        super().__init__(name=f"LaneOf({dtype}, {width}, {stride=})")
+
+    @property
+    def element(self) -> Lanes:
+        return Lanes(self.dtype, self.width)
+
+
 class Base(types.Type):
     """Start of a run's bytes in one memory space: what allocators offset from."""
 
@@ -187,4 +206,11 @@ class FlatModel(PrimitiveModel):
         super().__init__(dmm, fe_type, ir.PointerType(lane_type(fe_type.dtype, 1)))
 
 
-MODELS = {Lanes: LanesModel, Mask: MaskModel, Buf: BufModel, Base: BaseModel, Flat: FlatModel}
+MODELS = {
+    Lanes: LanesModel,
+    Mask: MaskModel,
+    Buf: BufModel,
+    LaneOf: FlatModel,
+    Base: BaseModel,
+    Flat: FlatModel,
+}

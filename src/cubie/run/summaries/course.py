@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cubie.backend import select
+from cubie.backend import minimum, select
 from cubie.factory import BuildContext
+from cubie.numerics.limits import WINDOW_FIRST, WINDOW_LAST, build_of_span
 
 # A window that misses the end of a step by rounding begins, or ends, there: what lies behind a
 # break must not count for a sliver of time. Units of rounding of the time from the start.
@@ -41,16 +42,30 @@ class Course(NamedTuple):
     since: Any  # when the summaries of its run began
 
 
-def build_course(context: BuildContext, windowed: bool, j: int, pieces: int) -> Callable:
+def build_course(
+    context: BuildContext, windowed: bool, own: bool, cut: bool, j: int, pieces: int
+) -> Callable:
     """Return ``course(launch, step, since) -> Course`` of piece `j`.
 
-    `since` is the time from which on the run is summarised, negative before that.
+    `since` is the time from which on the run is summarised, negative before that. With `own` the
+    windows of runs, counted from their starts, differ. With `cut` a step may end before its size
+    says so, and counts up to there.
     """
     backend = context.backend
     from_, part = backend.constant(j / pieces), backend.constant(1.0 / pieces)
     zero, one = backend.constant(0.0), backend.constant(1.0)
     roundings = backend.constant(ROUNDINGS * float(np.finfo(backend.dtype).eps))
     is_first = j == 0
+    window_first = build_of_span(backend, WINDOW_FIRST, own)
+    window_last = build_of_span(backend, WINDOW_LAST, own)
+
+    def to_end_of_window(launch, step):
+        return window_last(launch)
+
+    def to_end_of_step(launch, step):
+        return minimum(window_last(launch), step.ahead)
+
+    until = backend.device(to_end_of_step if cut else to_end_of_window)
 
     # Its length is that of the step: in float32 the clock's times lie far apart late in a long run.
     def whole(launch, step):
@@ -62,9 +77,9 @@ def build_course(context: BuildContext, windowed: bool, j: int, pieces: int) -> 
         length = part * step.h
         moving = length > zero
         divisor = select(moving, length, one)
-        span = launch.inputs.time_span
+        first, last = window_first(launch), until(launch, step)
         sliver = roundings * (start + length) / divisor
-        low, high = (span[2] - start) / divisor, (span[3] - start) / divisor
+        low, high = (first - start) / divisor, (last - start) / divisor
         # A step shorter than that does not count.
         low = select(low < one - sliver, select(low > sliver, low, zero), one)
         high = select(high > sliver, select(high < one - sliver, high, one), zero)

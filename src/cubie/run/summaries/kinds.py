@@ -23,8 +23,8 @@ from cubie.backend import (
 class Clock(NamedTuple):
     """What turns times from the start of a run, which summaries hold, into times of the user."""
 
-    start: float
-    direction: float  # 1 or -1
+    start: Any  # a number, or (n_runs,), as the direction
+    direction: Any  # 1 or -1
 
     def time(self, elapsed: np.ndarray) -> np.ndarray:
         """Return times, in double precision; those that were never written may be anything."""

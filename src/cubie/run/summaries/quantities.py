@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from cubie.backend import any_lane, in_turn, is_finite, select
 from cubie.factory import BuildContext
+from cubie.numerics.limits import build_time
 from cubie.run.breaks import build_given_followed
-from cubie.run.clock import time_of
 from cubie.run.summaries.cubic import build_cut, build_only_start, build_piece
 from cubie.run.summaries.joints import (
     build_joint,
@@ -101,11 +101,11 @@ def build_state(
     """Return the function that follows one state over a step."""
     backend, index, pieces = context.backend, tracked.index, len(courses)
     allocate, begin = state_slots(context), inside.at(0, pieces)
-    windowed, jumps = loop.tracking.windowed, loop.algorithm.restores
+    windowed, jumps = loop.tracking.windowed, loop.algorithm.restores or loop.jumps
     whole = build_summarise(context, tracked, windowed)
     first = build_summarise(context, tracked, windowed, jumps) if jumps else whole
     remember = build_remember(backend)
-    slope_at, slope_before = tracked.slope_at, build_slope_before(backend, loop.system.breakpoints)
+    slope_at, slope_before = tracked.slope_at, build_slope_before(backend, loop.begins_anew)
     chain = backend.device(_from_start)
     for j, course in enumerate(courses):
         after, part = inside.at(j + 1, pieces), backend.constant(1.0 / pieces)
@@ -182,11 +182,11 @@ def build_observables(
     alloc_rates = context.allocator("observable_rates")
     alloc_rates_ahead = context.allocator("proposed_observable_rates")
     begin = _build_evaluate(loop, context, inside, 0, pieces)
-    slope_before = build_slope_before(backend, loop.system.breakpoints)
+    slope_before = build_slope_before(backend, loop.begins_anew)
     chain, summarise = backend.device(_begun), []
     for j, course in enumerate(courses):
         if j < 2:  # later pieces are like the second one
-            jumps, parts = loop.observables.breakpoints and j == 0, []
+            jumps, parts = (loop.observables.breakpoints or loop.jumps) and j == 0, []
             for one in tracking.observables:
                 joint = _joint_of(backend, j, slope_before, one.slope_at)
                 summarise_one = build_summarise(context, one, tracking.windowed, jumps)
@@ -247,7 +247,8 @@ def _build_evaluate(
     """Return ``evaluate(memory, launch, step, lane, node)``: observables after `j` pieces."""
     backend, n, n_outputs = context.backend, loop.system.n_states, loop.observables.n_outputs
     at, observe = inside.at(j, pieces), loop.child_functions(context, "observables")
-    observe_with_rate, time = observe.observe_with_rate, backend.device(time_of)
+    observe_with_rate = observe.observe_with_rate
+    time = build_time(backend, loop.system.own_clock)
     part, one = backend.constant(j / pieces), backend.constant(1.0)
     is_last, given = j == pieces, build_given_followed(loop, context)
 
@@ -258,7 +259,7 @@ def _build_evaluate(
             node.state[i] = value
             node.slope[i] = slope / h
         elapsed = step.ahead if is_last else step.elapsed + part * step.h
-        t = time(launch.inputs, step.direction, elapsed)
+        t = time(launch, step.direction, elapsed)
         more = given(launch, t, lane)
         observe_with_rate(t, node.state, node.slope, more, node.values, node.rates)
         for i in range(n_outputs):

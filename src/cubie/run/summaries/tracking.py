@@ -13,8 +13,9 @@ from attrs import frozen
 
 from cubie.backend import any_lane, in_turn, select, store_run
 from cubie.factory import BuildContext
+from cubie.numerics.limits import build_time
 from cubie.run.breaks import build_is_behind
-from cubie.run.clock import time_of
+from cubie.run.events.buffers import event_buffer
 from cubie.run.summaries.course import Followed, build_course
 from cubie.run.summaries.quantities import (
     Inside,
@@ -36,7 +37,7 @@ class TrackingFunctions:
         ``begin(memory, fresh)``: runs start in the lanes of a mask.
     track : callable
         ``track(memory, launch, accept, ahead, elapsed, direction, lane)``, between an accepted
-        step and its `commit`. `ahead` is the clock's `Proposal`, `elapsed` where it started.
+        step and its `commit`. `ahead` is the clock's `Arrival`, `elapsed` where it started.
     finish : callable
         ``finish(memory, launch, outputs, done)``: writes what is kept of runs that are done.
     """
@@ -110,25 +111,57 @@ def _build_track(loop: Any, context: BuildContext) -> Callable:
     """Return the function that follows all quantities over a step, one after the other."""
     backend, tracking = context.backend, loop.tracking
     enter, inside = context.phase("summarise"), Inside(loop, context)
-    courses, pieces = [], loop.algorithm.n_pieces
+    courses, pieces, own = [], loop.algorithm.n_pieces, loop.system.own_clock
     for j in range(pieces):
-        courses.append(build_course(context, tracking.windowed, j, pieces))
+        courses.append(build_course(context, tracking.windowed, own, loop.cuts, j, pieces))
     parts = [build_state(loop, context, inside, one, courses) for one in tracking.states]
     if tracking.observables:
         parts.append(build_observables(loop, context, inside, courses))
     follow = in_turn(backend, parts, 4)
     remember = _build_remember(context, courses)
-    is_behind, time = build_is_behind(loop, context), backend.device(time_of)
+    is_behind, time = build_is_behind(loop, context), build_time(backend, own)
+    jumped, land = _build_jumped(loop, context)
 
     def track(memory, launch, accept, ahead, elapsed, direction, lane):
         enter(memory)
         if any_lane(accept):
-            anew = is_behind(launch, time(launch.inputs, direction, elapsed), lane)
+            anew = is_behind(launch, time(launch, direction, elapsed), lane) | jumped(
+                memory, accept
+            )
             step = Followed(accept, ahead.h, ahead.ahead, elapsed, anew, direction)
             follow(memory, launch, step, lane)
             remember(memory, launch, step)
+            land(memory, accept)
 
     return backend.device(track)
+
+
+def _build_jumped(loop: Any, context: BuildContext) -> tuple[Callable, Callable]:
+    """Return ``jumped(memory, accept)``, lanes whose step begins with a state that an event made.
+
+    And ``land(memory, accept)``: these steps are summarised.
+    """
+    backend = context.backend
+    if not loop.jumps:
+        return backend.device(_none_jumped), backend.device(_nothing_to_land)
+    allocate = event_buffer(context, "event_jumped")
+
+    def jumped(memory, accept):
+        return accept & (allocate(memory, None)[0] > 0)
+
+    def land(memory, accept):
+        since = allocate(memory, None)
+        since[0] = select(accept, 0, since[0])
+
+    return backend.device(jumped), backend.device(land)
+
+
+def _none_jumped(memory, accept):
+    return accept & ~accept
+
+
+def _nothing_to_land(memory, accept):
+    pass
 
 
 def _build_remember(context: BuildContext, courses: list[Callable]) -> Callable:

@@ -6,7 +6,7 @@ differentiated by the user's `jac` where that can be traced, else by differences
 """
 
 import hashlib
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 
 from attrs import evolve, field, frozen
@@ -20,6 +20,8 @@ from cubie.systems.from_function import trace
 from cubie.systems.generated import load_module
 from cubie.systems.store import Store, digest_of_text, is_digest
 from cubie.systems.system import System
+
+COMMON_SUFFIX = "_COMMON"  # of facts of a module: how many values a function keeps
 
 _EXACT = "The Jacobian is exact: it was derived from the traced right-hand side."
 _NOT_NEEDED = (
@@ -41,10 +43,15 @@ class Derivatives:
         which `jacobian` stores them: column after column.
     autonomous : bool
         The right-hand side does not depend on the time.
+    constant : bool
+        The Jacobian is the same all along a run.
     digest : str
         Hash of all that the functions compute.
     note : str
         How the derivatives are found.
+    common : mapping of str to int
+        How many values functions of the module compute for several outputs, by their names. These
+        get a buffer for them before the last vectors: ``jvp(t, y, p, _common, vec, ...)``.
     path : Path or None
         Where the generated module is kept; None for differences.
     """
@@ -52,9 +59,11 @@ class Derivatives:
     kind: str
     pattern: tuple[tuple[int, int], ...] = field(repr=False)
     autonomous: bool
+    constant: bool
     digest: str
     note: str
     path: object = None
+    common: Mapping[str, int] = field(factory=dict)
     _source: Callable[[], str] = field(default=str, eq=False, repr=False, alias="source")
 
     @property
@@ -85,33 +94,41 @@ def derivatives_of(system: System) -> Derivatives:
     key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
     known = _known(store, key, system.n_states) or _found(store, key, system)
     exact = system.kind == "traced"
-    digest, pattern, autonomous = known
+    digest, pattern, autonomous, constant, common = known
     return Derivatives(
         kind="exact" if exact else "given",
         pattern=pattern,
         autonomous=autonomous,
+        constant=constant,
         digest=digest if exact else f"{digest} {system.digest}",
         note=_EXACT if exact else system.jacobian_note,
         path=store.module_path(digest),
+        common=common,
         source=partial(_text, store, digest, system),
     )
 
 
-Known = tuple[str, tuple[tuple[int, int], ...], bool]  # digest of the module, pattern, autonomous
+# Digest of the module, pattern, autonomous, constant, common values of functions.
+Known = tuple[str, tuple[tuple[int, int], ...], bool, bool, dict[str, int]]
 
 
 def _known(store: Store, key: str, n: int) -> Known | None:
     """Return what was found out before, None where that is not kept."""
     entry = store.read_entry(key) or {}
-    digest, columns, autonomous = map(entry.get, ("digest", "columns", "autonomous"))
-    if not is_digest(digest) or type(autonomous) is not bool or type(columns) is not list:
+    names = ("digest", "columns", "autonomous", "constant", "common")
+    digest, columns, autonomous, constant, common = map(entry.get, names)
+    if not is_digest(digest) or type(columns) is not list:
+        return None
+    if type(autonomous) is not bool or type(constant) is not bool:
+        return None
+    if type(common) is not dict or any(type(size) is not int for size in common.values()):
         return None
     if len(columns) != n or any(type(rows) is not list for rows in columns):
         return None
     pattern = tuple((row, column) for column, rows in enumerate(columns) for row in rows)
     if any(type(row) is not int or not 0 <= row < n for row, _ in pattern):
         return None
-    return digest, pattern, autonomous
+    return digest, pattern, autonomous, constant, common
 
 
 def _found(store: Store, key: str, system: System) -> Known:
@@ -119,12 +136,16 @@ def _found(store: Store, key: str, system: System) -> Known:
     source = _written(system)
     path, digest = store.write_module(source)
     module = load_module(source, path)
-    columns: list[list[int]] = [[] for _ in range(system.n_states)]
-    for row, column in module.PATTERN:
-        columns[column].append(row)
-    entry = {"digest": digest, "columns": columns, "autonomous": module.AUTONOMOUS}
-    store.write_entry(key, entry)
-    return digest, module.PATTERN, module.AUTONOMOUS
+    columns = [[int(row) for row in rows.split()] for rows in module.PATTERN.splitlines()]
+    pattern = tuple((row, column) for column, rows in enumerate(columns) for row in rows)
+    common = {
+        name.removesuffix(COMMON_SUFFIX).lower(): size
+        for name, size in vars(module).items()
+        if name.endswith(COMMON_SUFFIX)
+    }
+    facts = {"autonomous": module.AUTONOMOUS, "constant": module.CONSTANT, "common": common}
+    store.write_entry(key, {"digest": digest, "columns": columns, **facts})
+    return digest, pattern, module.AUTONOMOUS, module.CONSTANT, common
 
 
 def _text(store: Store, digest: str, system: System) -> str:
@@ -171,6 +192,7 @@ def with_jacobian(
     if jac is None:
         return system
     checked_size(jac, n_given or system.n_states)
+    system = evolve(system, jacobian_is_given=isinstance(jac, ConstantJacobian))
     if system.kind == "traced":
         return evolve(system, jacobian_note=_NOT_NEEDED)
     directory = system.path.parents[1] if system.path.is_absolute() else None
@@ -225,6 +247,7 @@ def _differences(system: System) -> Derivatives:
         kind="differences",
         pattern=pattern,
         autonomous=False,
+        constant=False,
         digest=digest,
         note=(
             f"The Jacobian is found by differences, {evaluations} evaluations of the right-hand "

@@ -12,7 +12,7 @@ from cubie.factory import BuildContext, CUDAFactory
 from cubie.numerics.error_norm import build_scale
 from cubie.systems.component import INLINE_SOURCE_LINES, SystemComponent
 from cubie.systems.derivatives.choice import Derivatives, derivatives_of
-from cubie.systems.derivatives.sparsity import Entries, column_groups
+from cubie.systems.derivatives.sparsity import column_groups, grouped
 from cubie.systems.drivers.calling import build_driven
 from cubie.systems.drivers.calls import n_kept
 
@@ -43,6 +43,7 @@ class _Derivative(CUDAFactory):
         self.n_states = system.n_states
         self.per_component = per_component
         self.add_child(system, during="evaluate")
+        system.add_derivative(self)
 
     @functools.cached_property
     def derivatives(self) -> Derivatives:
@@ -61,8 +62,14 @@ class _Derivative(CUDAFactory):
         calls = getattr(self.derivatives.module, f"{self.name.upper()}_CALLS", ())
         return n_kept(self.system.n_drivers) + sum(map(len, calls))
 
+    @property
+    def n_common(self) -> int:
+        """Elements that values need which outputs of it have in common."""
+        return self.derivatives.common.get(self.name, 0)
+
     def facts(self) -> tuple:
-        return (self.derivatives.digest, self.per_component, self.system.breakpoints)
+        given = self.system.breakpoints, self.system.has_common
+        return (self.derivatives.digest, self.per_component, *given)
 
     def build(self, context: BuildContext) -> Callable:
         if self.by_differences():
@@ -150,6 +157,23 @@ class JacobianComponent(_ByDifferences):
         """Row and column of each entry."""
         return self.derivatives.pattern
 
+    @property
+    def n_evaluations(self) -> int:
+        """Of the right-hand side, for one by differences."""
+        if not self.by_differences():
+            return 0
+        return 1 + (len(column_groups(self.pattern, self.n_states)))
+
+    @property
+    def is_constant(self) -> bool:
+        """The Jacobian is the same all along a run."""
+        return self.derivatives.constant
+
+    @property
+    def is_evaluated(self) -> bool:
+        """It is none that the user gave as numbers."""
+        return not (self.is_constant and self.system.system.jacobian_is_given)
+
     def _build_exact(self, generated: Callable) -> Callable:
         def jacobian(memory, launch, matrix, jac, at):
             generated(matrix.t, matrix.y, matrix.parameters, jac, at)
@@ -220,16 +244,6 @@ class JacobianComponent(_ByDifferences):
                     shifted[j] = y[j]
 
         return jacobian
-
-
-def grouped(
-    pattern: Entries, n_states: int
-) -> tuple[tuple[tuple[int, ...], ...], np.ndarray, np.ndarray]:
-    """Return groups of columns, the row of each entry, and where each column's entries start."""
-    rows = np.array([row for row, _ in pattern], dtype=np.int64)
-    counts = np.bincount([column for _, column in pattern], minlength=n_states)
-    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-    return column_groups(pattern, n_states), rows, starts
 
 
 class JVPComponent(_ByDifferences):

@@ -12,6 +12,7 @@ place would hide from the stages of a step, and so from its error estimate, they
 """
 
 import math
+from collections import Counter
 
 from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.arithmetic import add, call, compare, div, mul, neg, select, sub
@@ -162,12 +163,14 @@ def _accumulate(outputs, seeds, space):
     space : _Numbers or _Gradients
         How derivatives are added up.
     """
-    known = dict(seeds)
+    known, nodes = dict(seeds), reachable(outputs)
+    uses = Counter(a.serial for node in nodes for a in node.operands if type(a) is Expr)
+    uses.update(output.serial for output in outputs if type(output) is Expr)
 
     def of(value):
         return known.get(value.serial) if type(value) is Expr else None
 
-    for node in reachable(outputs):
+    for node in nodes:
         if node.serial in known or node.op in MASK_OPERATORS:
             continue
         choice, power = _branches(node), _half_power(node)
@@ -186,7 +189,14 @@ def _accumulate(outputs, seeds, space):
             if all(d is None for d in derivatives):
                 continue
             pairs = zip(partials(node), derivatives, strict=True)
-            result = space.combine([(f, d) for f, d in pairs if d is not None])
+            terms = [(f, d) for f, d in pairs if d is not None]
+            # A sum of many terms grows into the next one, where nothing else needs it.
+            grows = node.op in ("+", "-") and derivatives[0] is not None
+            first = node.operands[0].serial if grows else None
+            grows = grows and uses[first] == 1 and first not in seeds
+            if grows:
+                del known[first]
+            result = space.combine(terms, grows)
         if result is not None:
             known[node.serial] = result
     return [of(output) for output in outputs]
@@ -196,7 +206,7 @@ class _Numbers:
     """Derivatives along one direction: one number a node."""
 
     @staticmethod
-    def combine(terms):
+    def combine(terms, may_change_first=False):
         total = 0.0
         for factor, derivative in terms:
             total = add(total, mul(factor, derivative))
@@ -216,12 +226,19 @@ class _Gradients:
     """Derivatives by all states: {column: number} a node."""
 
     @staticmethod
-    def combine(terms):
+    def combine(terms, may_change_first=False):
         total = {}
-        for factor, gradient in terms:
+        for number, (factor, gradient) in enumerate(terms):
+            if not total and type(factor) is float and factor == 1.0:
+                total = gradient if may_change_first and number == 0 else dict(gradient)
+                continue
             for column, derivative in gradient.items():
-                total[column] = add(total.get(column, 0.0), mul(factor, derivative))
-        return _without_zeros(total)
+                value = add(total.get(column, 0.0), mul(factor, derivative))
+                if _is_zero(value):
+                    total.pop(column, None)
+                else:
+                    total[column] = value
+        return total or None
 
     @staticmethod
     def choose(mask, a, b):

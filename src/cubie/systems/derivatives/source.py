@@ -1,22 +1,30 @@
 """The generated module of a system's derivatives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from attrs import frozen
 
 from cubie.systems.derivatives.rules import by_columns, sparse_jacobian, tangents
 from cubie.systems.drivers.calls import calls_of
-from cubie.systems.source import Writer, argument_functions, import_lines
+from cubie.systems.rolling.common import COMMON
+from cubie.systems.rolling.loops import Tables
+from cubie.systems.source import Writer, argument_functions, common_fact, import_lines, lines_of
 from cubie.systems.symbolic.from_trace import expressions
 from cubie.systems.tracing.arithmetic import add, mul
 from cubie.systems.tracing.expression import Expr, Graph
 from cubie.systems.tracing.nodes import reachable
 
-_JACOBIAN = "jacobian(t, y, p, jac, at)", "jac[at + k] = entry k of PATTERN of df/dy."
+_JACOBIAN = (
+    "jacobian(t, y, p, jac, at)",
+    "jac[at + k] = entry k of df/dy: those in the rows of the first line of PATTERN, "
+    "which are of the first column, then of the next.",
+)
 _JVP = "jvp(t, y, p, vec, vec_at, out, at)", "out[at + i] = sum of (df_i/dy_j) * vec[vec_at + j]."
 _DIAGONAL = "diagonal(t, y, p, out, at)", "out[at + i] = df_i/dy_i."
 _TIME = "time_derivative(t, y, p, out, at)", "out[at + i] = partial derivative of f_i by t."
 
+# What changes along a run.
+_CHANGING = ("t", "y")
 
 Head = tuple[str, str]  # signature and docstring
 
@@ -52,22 +60,35 @@ def write_derivatives(system):
     found = linearised(system)
     by_time = found.by_time
     vector = [found.graph.leaf("vec", i) for i in range(system.n_states)]
-    functions, calls = _functions(system, found.jacobian, found.product(vector), by_time)
+    tables = Tables()
+    functions, calls = _functions(system, found.jacobian, found.product(vector), by_time, tables)
     autonomous = by_time is not None and not any(type(d) is Expr or d != 0.0 for d in by_time)
     body = "\n\n\n".join(function_text(head, writer) for head, writer in functions)
-    modules = set().union(*(writer.modules for _, writer in functions))
-    facts, before = f"AUTONOMOUS = {autonomous}\n", ""
+    modules = tables.modules.union(*(writer.modules for _, writer in functions))
+    entries = found.jacobian.values()
+    constant = all(node.op not in _CHANGING for node in reachable(entries)) and not system.drivers
+    facts, before = f"AUTONOMOUS = {autonomous}\nCONSTANT = {constant}\n", ""
+    facts += "".join(common_fact(_name(head), writer) for head, writer in functions)
     for name, its_calls in calls.items():
         names = system.state_names, system.parameter_names
         more_facts, more, more_modules = argument_functions(name, its_calls, *names)
         facts, before, modules = facts + more_facts, before + more, modules | more_modules
-    pattern = "".join(f"    {position},\n" for position in found.jacobian)
+    columns = rows_of_columns(found.jacobian, system.n_states)
+    pattern = "".join(" ".join(map(str, rows)) + "\n" for rows in columns)
     return (
         f'"""Derivatives of the right-hand side {system.digest}: {len(found.jacobian)} entries.\n\n'
         f'Written by cubie: changes are overwritten.\n"""\n{import_lines(modules)}\n'
-        f"PATTERN = (\n{pattern})\n"
-        f"{facts}\n{before}\n{body}\n"
+        f'PATTERN = """\\\n{pattern}"""\n'
+        f"{facts}{lines_of(tables)}\n{before}\n{body}\n"
     )
+
+
+def rows_of_columns(entries: Iterable[tuple[int, int]], n: int) -> list[list[int]]:
+    """Return the rows of the entries of each column."""
+    columns: list[list[int]] = [[] for _ in range(n)]
+    for row, column in entries:
+        columns[column].append(row)
+    return columns
 
 
 def _given(system) -> Linearised:
@@ -102,21 +123,26 @@ def _derive(system) -> Linearised:
     return Linearised(graph, jacobian, product, tangents(outputs, {graph.leaf("t"): 1.0}))
 
 
-def _functions(system, jacobian, product, by_time):
+def _functions(system, jacobian, product, by_time, tables):
     """Return (head, writer) of each function of the module, and by name the calls of drivers."""
     n, names = system.n_states, (system.state_names, system.parameter_names)
     numbers = {number: number for number in range(len(system.drivers))}
     functions, calls = [], {}
 
     def write(head, values, target, arguments=None, reserved=()):
-        name = head[0].partition("(")[0]
+        name = _name(head)
         if numbers:
             calls[name] = calls_of(reachable(values), numbers)
             head = head[0].replace("p, ", "p, d, "), head[1]
         more = {"calls": calls[name], "reserved": (*reserved, "d")} if numbers else {}
         options = {"target": target, "arguments": arguments, "reserved": reserved, **more}
         writer = Writer(*names, **options)
-        writer.write(values)
+        before = {vector: f"{vector}_at + " for vector in arguments or ()}
+        if not writer.write_rolled(values, tables, before, keeps_common=True):
+            writer.write(values)
+        if writer.n_common:
+            given = "p, d, " if numbers else "p, "
+            head = head[0].replace(given, f"{given}{COMMON}, "), head[1]
         functions.append((head, writer))
 
     vector = {"vec": [f"vec[vec_at + {i}]" for i in range(n)]}
@@ -126,6 +152,10 @@ def _functions(system, jacobian, product, by_time):
     if by_time is not None:
         write(_TIME, by_time, "out")
     return functions, calls
+
+
+def _name(head: Head) -> str:
+    return head[0].partition("(")[0]
 
 
 def function_text(head: Head, writer):

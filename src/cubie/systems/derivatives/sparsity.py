@@ -220,3 +220,13 @@ def column_groups(entries: Entries, n_states: int) -> tuple[tuple[int, ...], ...
         groups[at].append(column)
         taken[at] |= rows[column]
     return tuple(map(tuple, groups))
+
+
+def grouped(
+    pattern: Entries, n_states: int
+) -> tuple[tuple[tuple[int, ...], ...], np.ndarray, np.ndarray]:
+    """Return groups of columns, the row of each entry, and where each column's entries start."""
+    rows = np.array([row for row, _ in pattern], dtype=np.int64)
+    counts = np.bincount([column for _, column in pattern], minlength=n_states)
+    starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+    return column_groups(pattern, n_states), rows, starts

@@ -28,12 +28,15 @@ def build_driven(
     module : module
         With the calls of the function.
     generated : callable
-        ``generated(t, y, p, ..., out, at)``, or ``generated(t, y, p, d, ..., out, at)``.
+        ``generated(t, y, p, ..., out, at)``; behind `p` come `d`, where drivers are called, and
+        `common`, where outputs have values in common.
     limited : bool
         Only times between the limits of the `Given` are asked for.
     """
     limit = backend.device(_within if limited else _unlimited)
     shape = _SHAPES[name]
+    if getattr(module, f"{name.upper()}_COMMON", 0):
+        shape = _WITH_COMMON[name]
     if not system.n_drivers:
         return backend.device(shape.without(generated, limit))
     answer = _build_answers(backend, system, name, module)
@@ -88,6 +91,47 @@ class _Product:
         return driven
 
 
+class _RightHandSideOfCommon:
+    """Functions of (t, y, p, common, out, at)."""
+
+    @staticmethod
+    def without(generated, limit):
+        def driven(t, y, given, out, at):
+            generated(limit(t, given), y, given.parameters, given.common, out, at)
+
+        return driven
+
+    @staticmethod
+    def with_drivers(generated, limit, answer):
+        def driven(t, y, given, out, at):
+            now = limit(t, given)
+            answer(now, y, given)
+            generated(now, y, given.parameters, given.drivers, given.common, out, at)
+
+        return driven
+
+
+class _ProductOfCommon:
+    """Functions of (t, y, p, common, vec, vec_at, out, at)."""
+
+    @staticmethod
+    def without(generated, limit):
+        def driven(t, y, given, vec, vec_at, out, at):
+            now, p, common = limit(t, given), given.parameters, given.common
+            generated(now, y, p, common, vec, vec_at, out, at)
+
+        return driven
+
+    @staticmethod
+    def with_drivers(generated, limit, answer):
+        def driven(t, y, given, vec, vec_at, out, at):
+            now, p, common = limit(t, given), given.parameters, given.common
+            answer(now, y, given)
+            generated(now, y, p, given.drivers, common, vec, vec_at, out, at)
+
+        return driven
+
+
 class _WithRate:
     """Functions of (t, y, dy, p, out, rate)."""
 
@@ -112,6 +156,10 @@ _SHAPES: dict[str, Any] = {
     **dict.fromkeys(("rhs", "jacobian", "diagonal", "time_derivative"), _RightHandSide),
     "jvp": _Product,
     "observe_with_rate": _WithRate,
+}
+_WITH_COMMON: dict[str, Any] = {
+    **dict.fromkeys(("rhs", "jacobian", "diagonal", "time_derivative"), _RightHandSideOfCommon),
+    "jvp": _ProductOfCommon,
 }
 
 
@@ -182,8 +230,8 @@ def build_with_stack(backend: Backend, system: Any, n_stages: int) -> Callable:
     def with_stack(given, stack):
         for stage in range(n_stages):
             stack[stage * n + n_drivers] = never
-        parameters, drivers, _, launch, earliest, latest = given
-        return Given(parameters, drivers, stack, launch, earliest, latest)
+        parameters, drivers, _, launch, earliest, latest, common = given
+        return Given(parameters, drivers, stack, launch, earliest, latest, common)
 
     return backend.device(with_stack)
 

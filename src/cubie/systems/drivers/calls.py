@@ -115,7 +115,9 @@ def plain_rhs(namespace: Mapping[str, Any], look_up: Any) -> Any:
     look_up : callable
         ``look_up(number, order, argument)``: what a driver gives.
     """
-    rhs = namespace["rhs"]
+    rhs, n_common = namespace["rhs"], namespace.get("RHS_COMMON", 0)
+    if n_common:
+        rhs = _with_common(rhs, n_common)
     if "DRIVERS" not in namespace:
         return rhs
     n, driven, rounds = (namespace[name] for name in ("DRIVERS", "RHS_DRIVEN", "RHS_CALLS"))
@@ -132,3 +134,11 @@ def plain_rhs(namespace: Mapping[str, Any], look_up: Any) -> Any:
         rhs(t, y, p, d, dy, at)
 
     return with_drivers
+
+
+def _with_common(rhs: Any, n_common: int) -> Any:
+    def with_common(*arguments):
+        *before, dy, at = arguments
+        rhs(*before, [None] * n_common, dy, at)
+
+    return with_common

@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
+from cubie.backend import table
 from cubie.systems.drivers.calls import plain_rhs
 from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.arithmetic import call
@@ -39,6 +40,7 @@ def expressions(system, graph=None):
     functions = {name: partial(call, name) for name in PRIMITIVES}
     namespace: dict[str, Any] = functions | {
         "select": ex.select,
+        "table": table,
         "math": types.SimpleNamespace(inf=math.inf, nan=math.nan, **functions),
     }
     code = compile(_without_imports(system.source), str(system.path), "exec")

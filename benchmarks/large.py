@@ -1,0 +1,279 @@
+"""Suite "large": systems from tens of states to thousands, beside SciPy's sparse and banded ones.
+
+``python -m benchmarks large`` measures all rows, each in a process of its own with an empty cache;
+``--systems``, ``--sizes`` and ``--methods`` choose some, which take the place of those kept, and
+``--missing`` those that are not kept. Times are those of one core's work, so that others who work
+on the machine count as little as may be. With ``--docs`` what is kept goes into the page.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from benchmarks.documents import DOCS, RESULTS, write_section
+from benchmarks.environment import describe, machine_name
+from benchmarks.table import figures, markdown_table
+
+OURS = ("tsit5", "rodas5p", "kvaerno5", "radau_iia_5", "bdf")
+THEIRS = ("SciPy BDF", "SciPy LSODA", "CVODE")
+RTOL, ATOL = 1e-5, 1e-8
+N_RUNS = 16
+# A row takes so many seconds at most, and is repeated while that leaves time.
+LIMIT, REPEATED = 300.0, 2.0
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    from benchmarks.large_systems import SYSTEMS
+
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.large", description=__doc__)
+    parser.add_argument("--systems", help=f"comma-separated, of {', '.join(SYSTEMS)}")
+    parser.add_argument("--sizes", help="comma-separated numbers of states")
+    parser.add_argument("--methods", help=f"comma-separated, of {', '.join(OURS + THEIRS)}")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="directory of the raw data")
+    parser.add_argument("--missing", action="store_true", help="leave out rows that are kept")
+    parser.add_argument("--docs", action="store_true", help="write what is kept into the page")
+    parser.add_argument("--row", nargs=3, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.row:
+        name, n, method = options.row
+        print(json.dumps(_measured(name, int(n), method)))
+        return
+    path = options.results / f"large-{machine_name()}.json"
+    data = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": {}}
+    if options.docs:
+        write_section(DOCS / "large-systems.md", "large", report(data))
+        return
+    systems = options.systems.split(",") if options.systems else list(SYSTEMS)
+    methods = options.methods.split(",") if options.methods else list(OURS + THEIRS)
+    for unknown in [*({*systems} - {*SYSTEMS}), *({*methods} - {*OURS, *THEIRS})]:
+        parser.error(f"there is no {unknown!r}")
+    asked = [int(size) for size in options.sizes.split(",")] if options.sizes else None
+    rows = [
+        (n, name, method)
+        for name in systems
+        for n in asked or SYSTEMS[name].sizes
+        for method in methods
+    ]
+    for n, name, method in sorted(rows, key=lambda row: row[0]):
+        key = f"{name}/{n}/{method}"
+        if options.missing and key in data["rows"]:
+            continue
+        row = _in_a_process(name, n, method) | {"environment": describe()}
+        print(name, n, method, _shown(row), flush=True)
+        data["rows"][key] = row
+        path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+    print(report(data))
+
+
+def _in_a_process(name: str, n: int, method: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as cache:
+        environment = {**os.environ, "CUBIE_CACHE_DIR": cache, "NUMBA_NUM_THREADS": "1"}
+        command = [sys.executable, "-m", "benchmarks.large", "--row", name, str(n), method]
+        try:
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, timeout=LIMIT
+            )
+        except subprocess.TimeoutExpired:
+            return {"failed": f"took more than {LIMIT:.0f} s"}
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        return {"failed": said[-1][:200]}
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _measured(name: str, n: int, method: str) -> dict[str, Any]:
+    """Return what one row takes on one core."""
+    from benchmarks.large_systems import SYSTEMS
+
+    system = SYSTEMS[name]
+    made = system.make(n)
+    if method in THEIRS:
+        return _theirs(method, made, system.t_end)
+    return _ours(method, made, system.t_end)
+
+
+def _ours(method: str, made, t_end: float) -> dict[str, Any]:
+    import numpy as np
+
+    from cubie import Solver
+
+    starts = made.start * np.linspace(0.98, 1.02, N_RUNS)[:, None]
+    options = {"rtol": RTOL, "atol": ATOL, "backend": "cpu", "max_steps": 10**7}
+    begin = time.process_time()
+    solver = Solver(made.fun, method=method, save="final", **options)
+    result = solver.solve((0.0, t_end), starts)
+    first = time.process_time() - begin
+    failed = int((result.status != 0).sum())
+    if failed:
+        return {"failed": f"{failed} of {N_RUNS} runs: {result.message}"[:200]}
+    seconds, steps = _repeated(lambda: solver.solve((0.0, t_end), starts)), result.n_steps.sum()
+    return {
+        "first_call": first,
+        "run_ms": 1e3 * seconds / N_RUNS,
+        "ns": 1e9 * seconds / float(steps) / made.start.size,
+        "steps": float(steps) / N_RUNS,
+        # Of the arrays that components ask for, wherever they lie.
+        "bytes_of_a_run": sum(
+            solver.plan.totals[kind]
+            for kind in ("local_bytes", "persistent_bytes", "shared_bytes_per_run")
+        ),
+    }
+
+
+def _theirs(method: str, made, t_end: float) -> dict[str, Any]:
+    import numpy as np
+    from scipy.integrate import solve_ivp
+    from scipy.sparse import csr_matrix
+
+    def fun(t, y):
+        return np.asarray(made.fun(t, y), float)
+
+    if method == "CVODE":
+        return _cvode(fun, made, t_end)
+    options: dict[str, Any] = {"rtol": RTOL, "atol": ATOL}
+    if method == "SciPy BDF":
+        options["jac_sparsity"] = csr_matrix(made.pattern)
+    elif made.bandwidth:
+        options |= {"lband": made.bandwidth, "uband": made.bandwidth}
+    name = method.removeprefix("SciPy ")
+
+    def solve():
+        return solve_ivp(fun, (0.0, t_end), made.start, name, **options)
+
+    begin = time.process_time()
+    result = solve()
+    first = time.process_time() - begin
+    if not result.success:
+        return {"failed": result.message[:200]}
+    seconds, steps = _repeated(solve), len(result.t) - 1
+    return {
+        "first_call": first, "run_ms": 1e3 * seconds, "steps": steps,
+        "ns": 1e9 * seconds / steps / made.start.size,
+    }  # fmt: skip
+
+
+def _cvode(fun, made, t_end: float) -> dict[str, Any]:
+    import numpy as np
+
+    try:
+        from sksundae.cvode import CVODE  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        return {"failed": "scikit-sundae is not installed"}
+
+    def rhs(t, y, yp):
+        yp[:] = fun(t, y)
+
+    options: dict[str, Any] = {"rtol": RTOL, "atol": ATOL, "max_num_steps": 10**7}
+    if made.bandwidth:
+        options |= {"linsolver": "band", "lband": made.bandwidth, "uband": made.bandwidth}
+
+    def solve():
+        return CVODE(rhs, **options).solve(np.array([0.0, t_end]), made.start)
+
+    begin = time.process_time()
+    result = solve()
+    first = time.process_time() - begin
+    seconds, steps = _repeated(solve), int(result.nfev)
+    return {"first_call": first, "run_ms": 1e3 * seconds, "steps": None, "evaluations": steps}
+
+
+def _repeated(solve) -> float:
+    """Return the least time of some calls."""
+    spent: list[float] = []
+    while not spent or (sum(spent) + spent[-1] < REPEATED and len(spent) < 20):
+        begin = time.process_time()
+        solve()
+        spent.append(time.process_time() - begin)
+    return min(spent)
+
+
+def _shown(row: dict[str, Any]) -> str:
+    if "failed" in row:
+        return row["failed"]
+    ns = f"{figures(row['ns'])} ns, " if row.get("ns") else ""
+    return f"{figures(row['run_ms'])} ms a run, {ns}first call {row['first_call']:.1f} s"
+
+
+def report(data: dict[str, Any]) -> str:
+    """Return the tables, in Markdown: what steps cost, what runs take, and what stands out."""
+    from benchmarks.large_systems import SYSTEMS
+
+    places = sorted({tuple(key.split("/")[:2]) for key in data["rows"]}, key=_order(SYSTEMS))
+    steps, runs = [], []
+    for name, n in places:
+        found = {m: data["rows"].get(f"{name}/{n}/{m}", {}) for m in OURS + THEIRS}
+        steps.append([name, n, *(_of_step(found[method]) for method in OURS)])
+        shown = [_of_run(found[method]) for method in OURS + THEIRS]
+        n_bytes = max((row.get("bytes_of_a_run", 0) for row in found.values()), default=0)
+        runs.append([name, n, *shown, f"{n_bytes / 1024:,.0f}"])
+    return "\n\n".join(
+        (
+            "Nanoseconds a step and state; in brackets the first call (empty cache), seconds:",
+            markdown_table(["system", "states", *OURS], steps),
+            "Milliseconds a run; KiB a run of the method that needs most:",
+            markdown_table(["system", "states", *OURS, *THEIRS, "KiB"], runs),
+            f"Of neighbouring sizes steps cost more than twice as much: {_jumps(data, places)}.",
+            f"Slower than the best of SciPy's and CVODE: {_behind(data, places)}.",
+        )
+    )
+
+
+def _order(systems):
+    names = list(systems)
+    return lambda place: (names.index(place[0]), int(place[1]))
+
+
+def _of_step(row: dict[str, Any]) -> str:
+    return f"{figures(row['ns'])} ({row['first_call']:.1f})" if row.get("ns") else _why(row)
+
+
+def _of_run(row: dict[str, Any]) -> str:
+    return figures(row["run_ms"]) if "run_ms" in row else _why(row)
+
+
+def _why(row: dict[str, Any]) -> str:
+    """Return a word for what was not measured."""
+    if "took more" in row.get("failed", ""):
+        return "too long"
+    return "failed" if "failed" in row and "not installed" not in row["failed"] else ""
+
+
+def _jumps(data, places) -> str:
+    found = []
+    for (name, n), (after, m) in pairwise(places):
+        for method in OURS if name == after else ():
+            small, large = (data["rows"].get(f"{name}/{k}/{method}", {}) for k in (n, m))
+            if "ns" in small and large.get("ns", 0.0) > 2.0 * small["ns"]:
+                found.append(f"{method}, {name}, from {n} to {m} states")
+    return "; ".join(found) or "nowhere"
+
+
+def _behind(data, places) -> str:
+    found = []
+    for name, n in places:
+        taken = {
+            method: row["run_ms"]
+            for method in OURS + THEIRS
+            if "run_ms" in (row := data["rows"].get(f"{name}/{n}/{method}", {}))
+        }
+        theirs = [taken[method] for method in THEIRS if method in taken]
+        found += [
+            f"{method}, {name} with {n} states"
+            for method in OURS
+            if theirs and taken.get(method, 0.0) > min(theirs)
+        ]
+    return "; ".join(found) or "nowhere"
+
+
+if __name__ == "__main__":
+    main()

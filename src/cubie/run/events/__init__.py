@@ -1,0 +1,1 @@
+"""Events: roots of functions on the solution of steps, and what follows from them."""

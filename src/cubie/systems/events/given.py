@@ -1,0 +1,236 @@
+"""What users give as `events`: functions with SciPy's attributes, or `Event` objects."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+
+from cubie.errors import Described, InvalidOption, shown
+
+AT_ROOTS, AT_STEPS = "crossing", "accept"  # what `on` may be
+NEVER = 2**30  # an event that happens so often ends no run
+MOST_SAMPLES = 1000  # of one step
+
+_FORMS = tuple(
+    map(
+        Described,
+        (
+            "a function (t, y, *args) that returns one number",
+            "a `cubie.Event`",
+            "an expression as text, of equations given as text",
+            "a sequence of these",
+        ),
+    )
+)
+
+
+@frozen
+class Event:
+    """A function whose roots are found along the solution of a run.
+
+    A plain function with attributes of the same names, as SciPy takes it, does as well.
+
+    Parameters
+    ----------
+    function : callable or str
+        ``function(t, y, *args)`` returning one number, traced, or compiled as it stands, like the
+        right-hand side; of equations given as text an expression, such as ``"v - 30"``.
+    terminal : bool or int
+        Whether a run ends at its first root, or at which one.
+    direction : float
+        Only roots where the function rises (> 0), or falls (< 0), count; 0: all.
+    apply : callable or mapping of str to str, optional
+        ``apply(t, y, *args)`` returning the new state, (n,), with which the run goes on; of
+        equations given as text new values by name, ``{"v": "c", "u": "u + d"}``.
+    on : {"crossing", "accept"}
+        With "accept" the function is a condition that is looked at once a step, at its end: what
+        it returns is true, or a number above zero, where the event happens.
+    """
+
+    function: Any
+    terminal: Any = field(default=False, kw_only=True)
+    direction: Any = field(default=0.0, kw_only=True)
+    apply: Any = field(default=None, kw_only=True)
+    on: str = field(default=AT_ROOTS, kw_only=True)
+
+    def __attrs_post_init__(self) -> None:
+        rule_of(self, "Event")
+
+    def __call__(self, t: Any, y: Any, *args: Any) -> Any:
+        return self.function(t, y, *args)
+
+
+@frozen
+class Rule:
+    """What code depends on of an event.
+
+    Attributes
+    ----------
+    terminal : int
+        At which one of its roots a run ends; `NEVER` at none.
+    direction : int
+        1, -1, or 0 for both.
+    at_steps : bool
+        It is a condition that is looked at once a step.
+    applies : bool
+        The state changes there.
+    """
+
+    terminal: int
+    direction: int
+    at_steps: bool
+    applies: bool
+
+    @property
+    def ends(self) -> bool:
+        """Whether runs may end there."""
+        return self.terminal < NEVER
+
+    @property
+    def cuts(self) -> bool:
+        """Whether a step ends there."""
+        return self.ends or self.applies
+
+
+@frozen
+class Rules:
+    """What code depends on of all events, and how often a step is looked at."""
+
+    each: tuple[Rule, ...]
+    samples: int = 1
+
+    def __len__(self) -> int:
+        return len(self.each)
+
+    @property
+    def ends(self) -> bool:
+        """Whether a run may end at one of them."""
+        return any(rule.ends for rule in self.each)
+
+    @property
+    def applies(self) -> bool:
+        """Whether the state changes at one of them."""
+        return any(rule.applies for rule in self.each)
+
+    @property
+    def cuts(self) -> bool:
+        """Whether a step ends at one of them."""
+        return self.ends or self.applies
+
+    @property
+    def at_roots(self) -> bool:
+        """Whether there are roots to find."""
+        return not all(rule.at_steps for rule in self.each)
+
+
+def read_events(given: Any) -> tuple[Any, ...]:
+    """Return the events that were given, one or several, as they are.
+
+    Raises
+    ------
+    InvalidOption
+        For what is no event, and attributes that cannot be.
+    """
+    if given is None:
+        return ()
+    if callable(given) or isinstance(given, (str, Event)):
+        given = (given,)
+    if not isinstance(given, Sequence) or isinstance(given, (bytes, Mapping)):
+        raise InvalidOption("events", given, _FORMS)
+    for i, event in enumerate(given):
+        if not (callable(event) or isinstance(event, (str, Event))):
+            raise InvalidOption("events", Described(f"a sequence with {shown(event)}"), _FORMS)
+        rule_of(event, f"events[{i}]")
+    return tuple(given)
+
+
+def rules_of(given: Any, samples: int) -> Rules | None:
+    """Return what code depends on of events, as their attributes are now; None without any."""
+    events = read_events(given)
+    if not events:
+        return None
+    return Rules(tuple(rule_of(event, f"events[{i}]") for i, event in enumerate(events)), samples)
+
+
+def rule_of(event: Any, name: str) -> Rule:
+    """Read the attributes of an event that messages call `name`."""
+    on = getattr(event, "on", AT_ROOTS)
+    if on not in (AT_ROOTS, AT_STEPS):
+        raise InvalidOption(f"{name}.on", on, (AT_ROOTS, AT_STEPS))
+    direction = _direction(getattr(event, "direction", None), f"{name}.direction")
+    if on == AT_STEPS and direction:
+        advice = "It is a condition, with on='accept', that has no direction: leave it out."
+        raise InvalidOption(f"{name}.direction", direction, advice=advice)
+    applied = applied_of(event)
+    if not (applied is None or callable(applied) or isinstance(applied, Mapping)):
+        advice = "It must be a function (t, y, *args) that returns the new state."
+        raise InvalidOption(f"{name}.apply", applied, advice=advice)
+    terminal = _terminal(getattr(event, "terminal", None), f"{name}.terminal")
+    return Rule(terminal, direction, on == AT_STEPS, applied is not None)
+
+
+def applied_of(event: Any) -> Any:
+    """Return what an event makes of the state; None where it leaves it."""
+    return getattr(event, "apply", None)
+
+
+def _terminal(given: Any, name: str) -> int:
+    """Return at which root a run ends."""
+    if given is None or (isinstance(given, (bool, np.bool_)) and not given):
+        return NEVER
+    try:
+        # SciPy takes whole numbers of any type.
+        number = int(given) if given == int(given) else -1
+    except (TypeError, ValueError, OverflowError):
+        number = -1
+    if number == 0:
+        return NEVER
+    if not 0 < number < NEVER:
+        advice = (
+            "The `terminal` attribute of each event must be a boolean or positive integer: at "
+            "which of its roots a run ends."
+        )
+        raise InvalidOption(name, given, advice=advice)
+    return number
+
+
+def _direction(given: Any, name: str) -> int:
+    if given is None:
+        return 0
+    try:
+        number = float(given)
+        if np.isnan(number):
+            raise ValueError
+    except (TypeError, ValueError):
+        advice = (
+            "It must be a number: above 0 for roots where the function rises, below 0 where it "
+            "falls, 0 for all."
+        )
+        raise InvalidOption(name, given, advice=advice) from None
+    return int(np.sign(number))
+
+
+def samples_of(given: Any) -> int:
+    """Return how many parts of a step are looked at by themselves.
+
+    Raises
+    ------
+    InvalidOption
+    """
+    try:
+        number = 0 if isinstance(given, (bool, np.bool_)) else operator.index(given)
+    except TypeError:
+        number = 0
+    if not 1 <= number <= MOST_SAMPLES:
+        advice = f"Give a whole number from 1 (steps as they are) to {MOST_SAMPLES}."
+        raise InvalidOption("event_samples", given, advice=advice)
+    return number
+
+
+def function_of(event: Any) -> Callable | str:
+    """Return the function of an event, or its text."""
+    return event.function if isinstance(event, Event) else event

@@ -1,0 +1,109 @@
+"""Hundreds and thousands of states: nothing ends the process, and no code grows with them."""
+
+import threading
+
+import numpy as np
+import pytest
+
+from cubie import Solver
+from cubie.backend import make_backend
+from cubie.backend.cpu import compiler
+from cubie.systems import mass
+from cubie.tableaus.catalogue import all_methods
+
+SMALL_STACK = 1 << 20
+T_END = 1e-3
+SIZES = (300, 1000, 5000)
+WITHOUT_MATRIX = [
+    {"linear_solver": "bicgstab"},
+    {"linear_solver": "minimal_residual"},
+    {"linear_solver": "steepest_descent"},
+    {"linear_solver": "bicgstab", "preconditioner": "neumann"},
+    {"linear_solver": "bicgstab", "mass_matrix": "scaled"},
+]
+IN_THE_SUITE = {("rk4", ""), ("sdirk2", "bicgstab")}
+
+
+def lorenz_96(t, y):
+    return (np.roll(y, -1) - np.roll(y, 2)) * np.roll(y, 1) - y + 8.0
+
+
+def cases():
+    for method, options in [
+        *((name, {}) for name in all_methods()),
+        *(("sdirk2", options) for options in WITHOUT_MATRIX),
+        *(("radau_iia_5", options) for options in WITHOUT_MATRIX),
+    ]:
+        other = " ".join(options.values())
+        here = (method, other) in IN_THE_SUITE
+        # The rank of a mass matrix is found by its singular values.
+        sizes = SIZES[:2] if "mass_matrix" in options else SIZES
+        marks = [] if here else [pytest.mark.every_config]
+        name = "-".join(filter(None, (method, *options.values())))
+        yield pytest.param(method, options, sizes[::2] if here else sizes, id=name, marks=marks)
+
+
+def solved(n, method, options):
+    """Solve nine runs in a thread with a small stack; raise what it raised."""
+    if "mass_matrix" in options:
+        options = {**options, "mass_matrix": np.linspace(1.0, 2.0, n)}
+    found = []
+
+    def work():
+        try:
+            solver = Solver(
+                lorenz_96, method=method, backend="cpu", save="final", fastmath=False,
+                first_step=T_END / 4, **options,
+            )  # fmt: skip
+            start = 8.0 + 0.01 * np.sin(np.arange(n) * np.arange(1, 10)[:, None])
+            found.append(solver.solve((0.0, T_END), start))
+        except BaseException as error:
+            found.append(error)
+
+    before = threading.stack_size(SMALL_STACK)
+    try:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+    finally:
+        threading.stack_size(before)
+    if isinstance(found[0], BaseException):
+        raise found[0]
+    return found[0]
+
+
+@pytest.mark.parametrize(("method", "options", "sizes"), [*cases()])
+def test_code_and_stack_do_not_grow(method, options, sizes, monkeypatch):
+    """A thread with a small stack solves any size, by as many instructions."""
+    counts = []
+
+    def counted(module, frame_bytes=compiler._frame_bytes):
+        blocks = (block for function in module.functions for block in function.blocks)
+        counts.append(sum(1 for block in blocks for _ in block.instructions))
+        return frame_bytes(module)
+
+    monkeypatch.setattr(compiler, "_frame_bytes", counted)
+    for n in sizes:
+        result = solved(n, method, options)
+        assert result.success.all()
+        # Around the circle all states start alike but for little, and go on alike.
+        assert np.abs(result.y - 8.0).max() < 0.02
+    assert len(counts) == len(sizes)
+    # The compiler unrolls some loops, and others not.
+    assert max(counts) < 1.5 * min(counts)
+
+
+def test_products_with_a_mass_matrix_are_the_same_in_loops(monkeypatch):
+    """Rows of several entries, of one, and of none; of the text's sums no bit differs."""
+    rng, n = np.random.default_rng(1), 40
+    matrix = rng.normal(size=(n, n)) * (rng.uniform(size=(n, n)) < 0.1)
+    matrix[7], matrix[8] = 0.0, np.eye(n)[3]
+    entries, vector = mass.mass_entries(n, matrix), rng.normal(size=n + 2)
+    backend, found = make_backend("python", np.float64, False), []
+    for most in (0, n * n):
+        monkeypatch.setattr(mass, "MOST_IN_TEXT", most)
+        out = np.ones(n + 1)
+        mass.build_mass_product(backend, n, entries)(0.3, vector, 2, out, 1)
+        found.append(out)
+    np.testing.assert_array_equal(*found)
+    np.testing.assert_allclose(found[0][1:], 1.0 + 0.3 * (matrix @ vector[2:]))
