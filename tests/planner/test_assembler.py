@@ -148,9 +148,90 @@ COUNTED = {
         """,
         [4, 6],
     ),
+    # A counter that was spilled to the stack, beside another spilled value.
+    "on the stack": (
+        """
+        STL.64 [R1+0x8], RZ
+        .L_0:
+        LDL.LU R2, [R1+0xc]
+        IADD3 R2, R2, 0x1, RZ
+        STL [R1+0xc], R2
+        STL [R1+0x10], R5
+        ISETP.NE.AND P0, PT, R2, 0x5, PT
+        @P0 BRA `(.L_0)
+        EXIT
+        """,
+        [5],
+    ),
+    # In shared memory, by halves of a wide access; an inner loop stores elsewhere.
+    "in shared memory": (
+        """
+        MOV R6, RZ
+        MOV R7, 0x8
+        STS.64 [R3+UR4+-0x8], R6
+        .L_0:
+        MOV R9, RZ
+        .L_1:
+        STS [R3+UR4], R5
+        IADD3 R9, R9, 0x1, RZ
+        ISETP.NE.AND P0, PT, R9, 0x3, PT
+        @P0 BRA `(.L_1)
+        LDS.64 R6, [R3+UR4+-0x8]
+        IADD3 R6, R6, 0x2, RZ
+        STS [R3+UR4+-0x8], R6
+        ISETP.LT.AND P0, PT, R6, R7, PT
+        @P0 BRA `(.L_0)
+        EXIT
+        """,
+        [4, 3],
+    ),
 }
 
 UNCOUNTED = {
+    "a counter in memory that is written by way of another address": """
+        STS [R3], RZ
+        .L_0:
+        LDS R2, [R3]
+        IADD3 R2, R2, 0x1, RZ
+        STS [R3], R2
+        STS [R4+0x8], R5
+        ISETP.NE.AND P0, PT, R2, 0x5, PT
+        @P0 BRA `(.L_0)
+        EXIT
+        """,
+    "a counter in memory of which a part is written": """
+        STL [R1], RZ
+        .L_0:
+        LDL R2, [R1]
+        IADD3 R2, R2, 0x1, RZ
+        STL [R1], R2
+        STL.U8 [R1+0x3], R5
+        ISETP.NE.AND P0, PT, R2, 0x5, PT
+        @P0 BRA `(.L_0)
+        EXIT
+        """,
+    "a counter in memory whose address goes on": """
+        STS [R3], RZ
+        .L_0:
+        LDS R2, [R3]
+        IADD3 R2, R2, 0x1, RZ
+        STS [R3], R2
+        IADD3 R3, R3, 0x4, RZ
+        ISETP.NE.AND P0, PT, R2, 0x5, PT
+        @P0 BRA `(.L_0)
+        EXIT
+        """,
+    "a counter in memory that an instruction of another kind may write": """
+        STL [R1], RZ
+        .L_0:
+        LDL R2, [R1]
+        IADD3 R2, R2, 0x1, RZ
+        STL [R1], R2
+        ST.E [R8], R5
+        ISETP.NE.AND P0, PT, R2, 0x5, PT
+        @P0 BRA `(.L_0)
+        EXIT
+        """,
     "a bound that was loaded": """
         LDG.E R4, [R8]
         MOV R2, RZ
@@ -261,6 +342,32 @@ UNROLLED = {
         """,
         2,
     ),
+    "in an array of global memory": (
+        """
+        .L_0:
+        LDG.E R4, desc[UR4][R2.64+0x10]
+        IADD3 R5, R4, 0x2, RZ
+        STG.E desc[UR4][R2.64+0x14], R8
+        STS [R9], R8
+        STG.E desc[UR4][R2.64+0x10], R5
+        ISETP.GE.AND P0, PT, R5, R7, PT
+        @!P0 BRA `(.L_0)
+        EXIT
+        """,
+        2,
+    ),
+    "in shared memory, only in some rounds": (
+        """
+        .L_0:
+        LDS R4, [R2]
+        IADD3 R4, R4, 0x1, RZ
+        @P3 STS [R2], R4
+        ISETP.GE.AND P0, PT, R4, R7, PT
+        @!P0 BRA `(.L_0)
+        EXIT
+        """,
+        None,
+    ),
     "more on one way": (
         """
         .L_0:
@@ -306,6 +413,24 @@ def test_counters_tell_how_much_was_unrolled_into_a_round(form):
     code = machine_code(text)
     (head,) = code.loops
     assert code.counted_in_a_round(head) == expected
+
+
+@pytest.mark.parametrize(("callee", "expected"), [("FADD R9, R9, R9", 5), ("STL [R9], R8", None)])
+def test_what_a_function_stores_is_no_longer_known(callee, expected):
+    """A counter on the stack is followed over a call that stores nothing there."""
+    text = """
+        STL [R1], RZ
+        .L_0:
+        CALL.ABS.NOINC `(function)
+        LDL R2, [R1]
+        IADD3 R2, R2, 0x1, RZ
+        STL [R1], R2
+        ISETP.NE.AND P0, PT, R2, 0x5, PT
+        @P0 BRA `(.L_0)
+        EXIT
+    """
+    code = machine_code(text, ("function", f"{callee}\nRET.ABS.NODEC R20"))
+    assert [found.count for found in code.trips.values()] == [expected]
 
 
 def test_of_an_unrolled_loop_and_what_it_leaves_over_the_first_is_the_loop():

@@ -14,6 +14,7 @@ from functools import cached_property
 from attrs import field, frozen
 
 from cubie_planner.assembler.blocks import Block, Flow, flow_of
+from cubie_planner.assembler.cells import kinds_written
 from cubie_planner.assembler.classes import (
     Kind,
     bytes_moved,
@@ -170,7 +171,7 @@ class MachineCode:
                 register
                 for block in flow.blocks.values()
                 for instruction in block.instructions
-                for register in written(instruction)
+                for register in (*written(instruction), *kinds_written(instruction))
             }
             for label, flow in self.called.items()
         }
@@ -230,9 +231,12 @@ class MachineCode:
         return self._counted_in_a_round(self.loops[head], lambda instruction: True)
 
     def _counted_in_a_round(self, loop: Loop, counts: Callable[[Instruction], bool]) -> int | None:
-        counters = counters_of(self.flow, loop, self.loops, self._overwritten)
-        gains = {abs(gain) for instruction, gain in counters.items() if counts(instruction)}
-        return gains.pop() if len(gains) == 1 else None
+        for in_memory in (False, True):
+            found = counters_of(self.flow, loop, self.loops, self._overwritten, in_memory)
+            gains = {abs(gain) for instruction, gain in found.items() if counts(instruction)}
+            if gains:
+                return gains.pop() if len(gains) == 1 else None
+        return None
 
     def _held(self, marks: Marks) -> dict[int, int]:
         """Return how many marked instructions each loop holds."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from attrs import frozen
 
@@ -31,20 +32,26 @@ Value = int | bool | Offset | None
 Registers = Mapping[str, Value]
 
 
-def results(instruction: Instruction, known: Registers) -> dict[str, Value]:
-    """Return what each register that an instruction writes holds behind it."""
+def results(
+    instruction: Instruction, known: Registers, moved: Registers = MappingProxyType({})
+) -> dict[str, Value]:
+    """Return what each register that an instruction writes holds behind it.
+
+    `moved` is what it loads into registers, or stores to words of memory, where that is known.
+    """
     names = written(instruction)
     found: dict[str, Value] = dict.fromkeys(names)
     rule = _RULES.get(instruction.opcode)
     if rule is not None and names:
         found |= {name: value for name, value in rule(instruction, known).items() if name in found}
+    found |= moved
     holds = condition(instruction, known)
     if holds is True:
         return found
-    before = {name: known.get(name) for name in names}
+    before = {name: known.get(name) for name in found}
     if holds is False:
         return before
-    return {name: found[name] if found[name] == before[name] else None for name in names}
+    return {name: value if value == before[name] else None for name, value in found.items()}
 
 
 def condition(instruction: Instruction, known: Registers) -> bool | None:
@@ -72,7 +79,7 @@ def _predicate(operand: str, known: Registers) -> bool | None:
     return value ^ operand.startswith("!")
 
 
-def _value(operand: str, known: Registers) -> Value:
+def value_of(operand: str, known: Registers) -> Value:
     """Return what a source operand of 32 bits is."""
     text, sign, complement = operand, 1, False
     if text.startswith("-"):
@@ -161,7 +168,7 @@ def _add(instruction: Instruction, known: Registers) -> dict[str, Value]:
         return _split(result, wide)
     total: Value = 0
     for name in [name for name in names if not _names_predicate(name)]:
-        total = _added(total, _value(name, known))
+        total = _added(total, value_of(name, known))
     total = _with_carry(instruction, total, names, known)
     carried: Value = None
     # A negative operand is added as its complement plus one: the carry then says "no borrow".
@@ -182,14 +189,14 @@ def _move(instruction: Instruction, known: Registers) -> dict[str, Value]:
     if instruction.opcode == "CS2R":
         zero = 0 if operand == "SRZ" else None
         return dict.fromkeys(halves(result, instruction.width), zero)
-    return {result: _value(operand, known)}
+    return {result: value_of(operand, known)}
 
 
 def _multiply(instruction: Instruction, known: Registers) -> dict[str, Value]:
     if {"WIDE", "HI"} & set(instruction.modifiers):
         return {}
     result, _, names = _parts(instruction)
-    one, other, added = (_value(name, known) for name in names[:3])
+    one, other, added = (value_of(name, known) for name in names[:3])
     product: Value = None
     if one == 0 or other == 0:
         product = 0
@@ -267,7 +274,7 @@ def _compared(instruction, comparison: str, names, below: bool | None, known) ->
             return None
         shift = 0 if "U64" in modifiers else 1 << 63
         return compare((low + shift) & (1 << 64) - 1, (high + shift) & (1 << 64) - 1)
-    one, other = (_value(name, known) for name in names)
+    one, other = (value_of(name, known) for name in names)
     if isinstance(one, Offset) and isinstance(other, Offset) and one.base == other.base:
         return compare(one.by, other.by) if "EX" not in modifiers else None
     if not isinstance(one, int) or not isinstance(other, int):
@@ -285,7 +292,7 @@ def _compared(instruction, comparison: str, names, below: bool | None, known) ->
 def _select(instruction: Instruction, known: Registers) -> dict[str, Value]:
     result, one, other, chosen = instruction.operands[:4]
     holds = _predicate(chosen, known)
-    return {} if holds is None else {result: _value(one if holds else other, known)}
+    return {} if holds is None else {result: value_of(one if holds else other, known)}
 
 
 def _combine_predicates(instruction: Instruction, known: Registers) -> dict[str, Value]:
@@ -304,7 +311,7 @@ def _shift_and_add(instruction: Instruction, known: Registers) -> dict[str, Valu
     if instruction.modifiers:
         return {}
     result, _, names = _parts(instruction)
-    one, other, by = (_value(name, known) for name in names[:3])
+    one, other, by = (value_of(name, known) for name in names[:3])
     if not isinstance(by, int) or not isinstance(one, int):
         return {}
     total = _added(one << by & BITS, other)

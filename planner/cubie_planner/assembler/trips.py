@@ -4,7 +4,8 @@ Registers are followed from the entry of the function to the head of the loop, a
 round the loop, as often as its exits are known not to be taken. That finds the trips of loops
 that were unrolled, whose counters go down, or which compare addresses, without knowing any
 of their forms. Where a loop ends depends on data, its counter still says how much of it was
-unrolled into a round.
+unrolled into a round. A counter may lie in memory and be loaded and stored in every round: words
+of memory are followed, too, where registers alone do not tell.
 """
 
 from __future__ import annotations
@@ -14,12 +15,15 @@ from collections.abc import Iterable, Mapping, Set
 from attrs import frozen
 
 from cubie_planner.assembler.blocks import Block, Flow
+from cubie_planner.assembler.cells import NO_CELLS, Cells
 from cubie_planner.assembler.instructions import Instruction
-from cubie_planner.assembler.integers import Offset, Value, condition, results
+from cubie_planner.assembler.integers import Offset, Value, condition, results, value_of
 from cubie_planner.assembler.loops import Loop, reverse_postorder
-from cubie_planner.assembler.registers import is_register, read, written
+from cubie_planner.assembler.registers import is_predicate, read, written
 
 MOST_TRIPS = 100_000
+# Instructions that are followed round a loop at most.
+MOST_FOLLOWED = 5_000_000
 
 _State = dict[str, Value]
 
@@ -45,33 +49,49 @@ def trips_of(
 ) -> dict[int, Trips]:
     """Return the trips of each loop by its head.
 
-    `overwritten` are the registers that a function writes, by the label that calls it.
+    `overwritten` are the registers and the kinds of memory that a function writes, by the label
+    that calls it.
     """
+    rounds = {head: _Round.of(flow, loop, loops, overwritten) for head, loop in loops.items()}
     behind = _known_behind(flow, overwritten)
-    return {
-        head: _run(_Round.of(flow, loop, loops, overwritten), behind)
-        for head, loop in loops.items()
+    found = {head: _run(around, behind) for head, around in rounds.items()}
+    open_ended = [loops[head] for head, trips in found.items() if trips.count is None]
+    rounds = {
+        loop.head: around
+        for loop in open_ended
+        if (around := _Round.of(flow, loop, loops, overwritten, _cells_of(flow, loop))).cells.names
     }
+    if rounds:
+        cells = Cells.united(around.cells for around in rounds.values())
+        behind = _known_behind(flow, overwritten, cells)
+        found |= {head: _run(around, behind) for head, around in rounds.items()}
+    return found
 
 
 def counters_of(
-    flow: Flow, loop: Loop, loops: Mapping[int, Loop], overwritten: Mapping[str, Set[str]]
+    flow: Flow,
+    loop: Loop,
+    loops: Mapping[int, Loop],
+    overwritten: Mapping[str, Set[str]],
+    in_memory: bool = False,
 ) -> dict[Instruction, int]:
     """Return how far counters go on in a round of a loop, by the instructions that write them.
 
-    Counters are registers that an exit of the loop depends on, and which change by the same number
-    in every round, whichever way it goes.
+    Counters are registers, or words of memory where those are asked for, that an exit of the loop
+    depends on, and which change by the same number in every round, whichever way it goes.
     """
-    around = _Round.of(flow, loop, loops, overwritten)
+    cells = _cells_of(flow, loop) if in_memory else NO_CELLS
+    around = _Round.of(flow, loop, loops, overwritten, cells)
     code = [i for block in around.blocks.values() for i in block.instructions]
-    state: _State = {name: Offset(name, 0) for i in code for name in read(i) if is_register(name)}
+    known = {name for i in code for name in _reads(i, cells) if not is_predicate(name)}
+    state: _State = {name: Offset(name, 0) for name in known}
     # In the first round a register may take over what another one begins with.
     once, left, _ = around.go(state)
     twice, left_then, _ = around.go(once)
     if left or left_then:
         return {}
     gains = {name: _gain(once[name], twice.get(name)) for name in once}
-    return {i: gains[name] for i in code for name in written(i) if gains.get(name)}
+    return {i: gains[name] for i in code for name in _writes(i, cells) if gains.get(name)}
 
 
 def _gain(before: Value, after: Value) -> int:
@@ -80,7 +100,21 @@ def _gain(before: Value, after: Value) -> int:
     return after.by - before.by if after.base == before.base else 0
 
 
-def _known_behind(flow: Flow, overwritten: Mapping[str, Set[str]]) -> dict[int, _State]:
+def _cells_of(flow: Flow, loop: Loop) -> Cells:
+    return Cells.of(i for number in loop.blocks for i in flow.blocks[number].instructions)
+
+
+def _reads(instruction: Instruction, cells: Cells) -> set[str]:
+    return read(instruction) | set(cells.loaded(instruction).values())
+
+
+def _writes(instruction: Instruction, cells: Cells) -> tuple[str, ...]:
+    return (*written(instruction), *cells.changed(instruction))
+
+
+def _known_behind(
+    flow: Flow, overwritten: Mapping[str, Set[str]], cells: Cells = NO_CELLS
+) -> dict[int, _State]:
     """Return what registers hold behind each block, whichever way led there."""
     order = reverse_postorder(flow.entry, flow.following)
     behind: dict[int, _State] = {}
@@ -89,7 +123,7 @@ def _known_behind(flow: Flow, overwritten: Mapping[str, Set[str]]) -> dict[int, 
         changed = False
         for number in order:
             before = _meet(behind[p] for p in flow.preceding[number] if p in behind)
-            after = _pass(flow.blocks[number], before, overwritten)
+            after = _pass(flow.blocks[number], before, overwritten, cells)
             if behind.get(number) != after:
                 behind[number], changed = after, True
     return behind
@@ -106,12 +140,13 @@ def _meet(states: Iterable[_State]) -> _State:
     return found or {}
 
 
-def _pass(block: Block, state: _State, overwritten: Mapping[str, Set[str]]) -> _State:
+def _pass(block: Block, state: _State, overwritten: Mapping[str, Set[str]], cells: Cells) -> _State:
     state = dict(state)
     for instruction in block.instructions:
         if instruction.is_call:
-            state = _behind_call(instruction, state, overwritten)
-        for name, value in results(instruction, state).items():
+            state = _behind_call(instruction, state, overwritten, cells)
+        moved = _moved(instruction, state, cells)
+        for name, value in results(instruction, state, moved).items():
             if value is None:
                 state.pop(name, None)
             else:
@@ -119,11 +154,21 @@ def _pass(block: Block, state: _State, overwritten: Mapping[str, Set[str]]) -> _
     return state
 
 
-def _behind_call(instruction, state: _State, overwritten: Mapping[str, Set[str]]) -> _State:
+def _moved(instruction: Instruction, state: _State, cells: Cells) -> _State:
+    """Return what an instruction loads into registers, and what words hold that it may change."""
+    loaded = {name: state.get(cell) for name, cell in cells.loaded(instruction).items()}
+    changed = cells.changed(instruction).items()
+    return loaded | {c: None if o is None else value_of(o, state) for c, o in changed}
+
+
+def _behind_call(
+    instruction, state: _State, overwritten: Mapping[str, Set[str]], cells: Cells
+) -> _State:
     """Forget what a called function writes; all, where it is not known."""
     if not instruction.targets or any(label not in overwritten for label in instruction.targets):
         return {}
     lost = set().union(*(overwritten[label] for label in instruction.targets))
+    lost |= cells.lost(lost)
     return {name: value for name, value in state.items() if name not in lost}
 
 
@@ -144,7 +189,9 @@ class _Round:
     changed_inside : mapping of int to set of str
         For the head of each inner loop, registers that are written in it.
     overwritten : mapping of str to set of str
-        Registers that a called function writes, by its label.
+        Registers and kinds of memory that a called function writes, by its label.
+    cells : Cells
+        Words of memory that are followed like registers.
     """
 
     flow: Flow
@@ -154,17 +201,26 @@ class _Round:
     exits: set[int]
     changed_inside: Mapping[int, set[str]]
     overwritten: Mapping[str, Set[str]]
+    cells: Cells
 
     @classmethod
-    def of(cls, flow: Flow, loop: Loop, loops: Mapping[int, Loop], overwritten) -> _Round:
+    def of(
+        cls, flow: Flow, loop: Loop, loops: Mapping[int, Loop], overwritten, cells: Cells = NO_CELLS
+    ) -> _Round:
         inside = loop.blocks
         exits = {n for n in inside if any(o not in inside for o in flow.following[n])}
-        needed = _needed(flow, loop, exits)
+        needed = _needed(flow, loop, exits, cells)
+        cells = cells.among(needed)
         edges = {
             n: tuple(o for o in flow.following[n] if o in inside and o != loop.head) for n in inside
         }
         changed = {
-            head: {r for n in other.blocks for i in flow.blocks[n].instructions for r in written(i)}
+            head: {
+                name
+                for n in other.blocks
+                for i in flow.blocks[n].instructions
+                for name in _writes(i, cells)
+            }
             for head, other in loops.items()
             if head in inside and head != loop.head
         }
@@ -172,10 +228,11 @@ class _Round:
             flow=flow,
             loop=loop,
             order=reverse_postorder(loop.head, edges),
-            blocks={n: _slice(flow.blocks[n], needed) for n in inside},
+            blocks={n: _slice(flow.blocks[n], needed, cells) for n in inside},
             exits=exits,
             changed_inside=changed,
             overwritten=overwritten,
+            cells=cells,
         )
 
     def go(self, start: _State) -> tuple[_State, bool, list[int]]:
@@ -189,7 +246,7 @@ class _Round:
             before = _meet(ways[number])
             for name in self.changed_inside.get(number, ()):
                 before.pop(name, None)
-            after = _pass(self.blocks[number], before, self.overwritten)
+            after = _pass(self.blocks[number], before, self.overwritten, self.cells)
             following = self._taken(number, after)
             if number in self.exits and len(following) == len(self.flow.following[number]):
                 unknown.append(number)
@@ -215,7 +272,8 @@ def _run(round_of: _Round, behind: Mapping[int, _State]) -> Trips:
     before = (p for p in round_of.flow.preceding[loop.head] if p not in loop.blocks)
     state = _meet(behind[number] for number in before)
     may_end_sooner = False
-    for trip in range(1, MOST_TRIPS + 1):
+    size = sum(len(block.instructions) for block in round_of.blocks.values())
+    for trip in range(1, min(MOST_TRIPS, MOST_FOLLOWED // size) + 1):
         state, left, unknown = round_of.go(state)
         may_end_sooner = may_end_sooner or bool(unknown)
         if left:
@@ -225,27 +283,27 @@ def _run(round_of: _Round, behind: Mapping[int, _State]) -> Trips:
     return Trips(None)
 
 
-def _needed(flow: Flow, loop: Loop, exits: Iterable[int]) -> set[str]:
-    """Return the registers that the conditions of the exits depend on."""
+def _needed(flow: Flow, loop: Loop, exits: Iterable[int], cells: Cells) -> set[str]:
+    """Return the registers and cells that the conditions of the exits depend on."""
     needed: set[str] = set()
     for number in exits:
         needed |= read(flow.blocks[number].last)
     code = [i for number in loop.blocks for i in flow.blocks[number].instructions]
-    writers = [(instruction, written(instruction)) for instruction in code]
+    writers = [(instruction, _writes(instruction, cells)) for instruction in code]
     size = -1
     while len(needed) > size:
         size = len(needed)
         for instruction, names in writers:
             if not needed.isdisjoint(names):
-                needed |= read(instruction) | set(names)
+                needed |= _reads(instruction, cells) | set(written(instruction))
     return needed
 
 
-def _slice(block: Block, needed: set[str]) -> Block:
+def _slice(block: Block, needed: set[str], cells: Cells) -> Block:
     """Return a block with the instructions alone that matter, and its last."""
     kept = [
         instruction
         for instruction in block.instructions[:-1]
-        if instruction.is_call or not needed.isdisjoint(written(instruction))
+        if instruction.is_call or not needed.isdisjoint(_writes(instruction, cells))
     ]
     return Block(block.first, (*kept, block.last))

@@ -1,0 +1,159 @@
+"""Words of memory in which code keeps values as it does in registers.
+
+Where registers are short, or a value lies in an array of shared memory, a counter is loaded,
+counted and stored again in every round of its loop. A *cell* is such a word: a kind of memory,
+the registers of its address, and the bytes that are added to them. Cells with the same registers
+are apart where their bytes are; a store by way of other registers may change any of its kind.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Set
+
+from attrs import field, frozen
+
+from cubie_planner.assembler.classes import bytes_moved
+from cubie_planner.assembler.instructions import Instruction
+from cubie_planner.assembler.registers import halves, is_register, written
+
+WORD_BYTES = 4
+KINDS = ("shared", "local", "global")
+
+_LOADS = {"LDS": "shared", "LDL": "local", "LDG": "global"}
+_STORES = {"STS": "shared", "STL": "local", "STG": "global"}
+# Whatever else writes to memory; addresses without a kind may be of any.
+_WRITES = {
+    **dict.fromkeys(("ATOMS", "LDGSTS", "STSM"), ("shared",)),
+    **dict.fromkeys(("ATOMG", "RED", "REDG"), ("global",)),
+    **dict.fromkeys(("ST", "ATOM"), KINDS),
+}
+_ADDRESS = re.compile(r"\[([^\]]*)\]$")
+_NUMBER = re.compile(r"-?(0x[0-9a-f]+|\d+)$")
+
+Place = tuple[str, str]
+"""A kind of memory, and the registers of an address as they are written."""
+
+
+def kinds_written(instruction: Instruction) -> tuple[str, ...]:
+    """Return the kinds of memory that an instruction may write to."""
+    kind = _STORES.get(instruction.opcode)
+    return _WRITES.get(instruction.opcode, ()) if kind is None else (kind,)
+
+
+@frozen(eq=False)
+class Cells:
+    """The words that are looked at, by place and byte, with what each is called.
+
+    Their names stand beside those of registers, and are none of theirs.
+    """
+
+    names: Mapping[Place, Mapping[int, str]]
+    _changes: dict[Instruction, dict[str, str | None]] = field(factory=dict, init=False, repr=False)
+
+    @classmethod
+    def of(cls, code: Iterable[Instruction]) -> Cells:
+        """Return all words that some code loads."""
+        found: dict[Place, dict[int, str]] = {}
+        for instruction in code:
+            for place, byte, _ in _words(instruction, _LOADS):
+                kind, base = place
+                found.setdefault(place, {})[byte] = f"{kind}[{base}{byte:+#x}]"
+        return cls(found)
+
+    @classmethod
+    def united(cls, several: Iterable[Cells]) -> Cells:
+        found: dict[Place, dict[int, str]] = {}
+        for cells in several:
+            for place, names in cells.names.items():
+                found.setdefault(place, {}).update(names)
+        return cls(found)
+
+    def among(self, wanted: Set[str]) -> Cells:
+        """Return those of some names."""
+        return Cells(
+            {
+                place: kept
+                for place, cells in self.names.items()
+                if (kept := {byte: name for byte, name in cells.items() if name in wanted})
+            }
+        )
+
+    def loaded(self, instruction: Instruction) -> dict[str, str]:
+        """Return the cell that each register is loaded from."""
+        return {
+            register: self.names[place][byte]
+            for place, byte, register in _words(instruction, _LOADS)
+            if byte in self.names.get(place, ())
+        }
+
+    def changed(self, instruction: Instruction) -> dict[str, str | None]:
+        """Return cells that may hold something else behind it: the operand; None for anything."""
+        if instruction not in self._changes:
+            self._changes[instruction] = dict(self._changed(instruction))
+        return self._changes[instruction]
+
+    def _changed(self, instruction: Instruction) -> Iterator[tuple[str, str | None]]:
+        if not self.names:
+            return
+        registers, kinds = set(written(instruction)), kinds_written(instruction)
+        own, first, size = _access(instruction, _STORES)
+        for place, cells in self.names.items():
+            if not registers.isdisjoint(_registers(place)):
+                yield from dict.fromkeys(cells.values()).items()
+            elif place == own:
+                overlapping = range(first - WORD_BYTES + 1, first + size)
+                yield from ((cells[byte], None) for byte in overlapping if byte in cells)
+            elif place[0] in kinds:
+                yield from dict.fromkeys(cells.values()).items()
+        for place, byte, operand in _words(instruction, _STORES):
+            if byte in self.names.get(place, ()):
+                yield self.names[place][byte], operand
+
+    def lost(self, overwritten: Set[str]) -> set[str]:
+        """Return the cells that a function may change, which writes registers and memory."""
+        return {
+            name
+            for place, cells in self.names.items()
+            if place[0] in overwritten or not overwritten.isdisjoint(_registers(place))
+            for name in cells.values()
+        }
+
+
+NO_CELLS = Cells({})
+
+
+def _access(instruction: Instruction, opcodes: Mapping[str, str]) -> tuple[Place | None, int, int]:
+    """Return where a load or a store begins, and its bytes; None for what is neither."""
+    kind = opcodes.get(instruction.opcode)
+    addresses = [found for found in map(_ADDRESS.search, instruction.operands) if found]
+    if kind is None or not addresses:
+        return None, 0, 0
+    parts = addresses[-1][1].split("+")
+    base = [part for part in parts if not _NUMBER.match(part) and part not in ("RZ", "URZ")]
+    byte = sum(int(part, 0) for part in parts if _NUMBER.match(part))
+    return (kind, "+".join(base)), byte, bytes_moved(instruction)
+
+
+def _words(
+    instruction: Instruction, opcodes: Mapping[str, str]
+) -> Iterator[tuple[Place, int, str]]:
+    """Yield the words that a load or a store moves as a whole, each with its register."""
+    place, first, size = _access(instruction, opcodes)
+    if place is None or size < WORD_BYTES:
+        return
+    operand = instruction.operands[0 if opcodes is _LOADS else -1]
+    count = size // WORD_BYTES
+    registers = halves(operand, count) if is_register(operand) else [operand] * count
+    for number, register in enumerate(registers):
+        yield place, first + number * WORD_BYTES, register
+
+
+def _registers(place: Place) -> set[str]:
+    """Return the registers of an address, both halves of wide ones."""
+    found: set[str] = set()
+    for part in place[1].split("+"):
+        register = part.partition(".")[0]
+        if is_register(register):
+            found.update(halves(register, 2 if ".64" in part else 1))
+    return found
