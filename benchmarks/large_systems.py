@@ -130,10 +130,10 @@ def lorenz_96(n: int) -> Made:
     return Made(fun, start, _bands(n, -2, -1, 1, around=True), 0)
 
 
-def sparse_network(n: int) -> Made:
-    """Reactions of mass action between species that meet at random, three for each."""
+def reactions(n: int) -> list[tuple[list[int], list[int], float]]:
+    """Return what each of ``3 * n`` reactions takes and makes, and its rate."""
     draw = random.Random(n)
-    reactions = [
+    return [
         (
             draw.choices(range(n), k=draw.choice((1, 2))),
             draw.choices(range(n), k=draw.choice((1, 2))),
@@ -141,13 +141,18 @@ def sparse_network(n: int) -> Made:
         )
         for _ in range(3 * n)
     ]
+
+
+def sparse_network(n: int) -> Made:
+    """Reactions of mass action between species that meet at random, three for each."""
+    drawn = reactions(n)
     pattern = np.eye(n, dtype=bool)
-    for taken, made, _ in reactions:
+    for taken, made, _ in drawn:
         pattern[np.ix_([*taken, *made], taken)] = True
 
     def fun(t, y):
         dy = [0.0] * n
-        for taken, made, rate in reactions:
+        for taken, made, rate in drawn:
             speed = rate
             for i in taken:
                 speed = speed * y[i]
@@ -161,12 +166,17 @@ def sparse_network(n: int) -> Made:
     return Made(fun, np.random.default_rng(n).uniform(0.1, 1.0, n), pattern, 0)
 
 
+def weights(n: int) -> np.ndarray:
+    """Return how strongly neurons hear each other, (n, n)."""
+    return np.random.default_rng(n).normal(size=(n, n)) * 1.5 / math.sqrt(n)
+
+
 def dense_network(n: int) -> Made:
     """Neurons that all hear each other: rates that saturate, and leak."""
-    weights = np.random.default_rng(n).normal(size=(n, n)) * 1.5 / math.sqrt(n)
+    matrix = weights(n)
 
     def fun(t, y):
-        return weights @ np.tanh(y) - y
+        return matrix @ np.tanh(y) - y
 
     return Made(fun, np.linspace(-1.0, 1.0, n), np.ones((n, n), bool), 0)
 
