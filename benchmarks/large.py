@@ -175,7 +175,7 @@ def _fastest(made):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            compiled = numba.njit(made.fun)
+            compiled: Any = numba.njit(made.fun)
             right = np.allclose(compiled(0.0, made.start), plain(0.0, made.start), 1e-12, 1e-12)
     except Exception:
         return plain

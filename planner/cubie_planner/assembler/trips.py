@@ -104,7 +104,7 @@ def _cells_of(flow: Flow, loop: Loop) -> Cells:
     return Cells.of(i for number in loop.blocks for i in flow.blocks[number].instructions)
 
 
-def _reads(instruction: Instruction, cells: Cells) -> set[str]:
+def _reads(instruction: Instruction, cells: Cells) -> frozenset[str]:
     return read(instruction) | set(cells.loaded(instruction).values())
 
 
