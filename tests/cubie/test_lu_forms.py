@@ -11,7 +11,7 @@ from cubie.backend.cpu.compiler import CPUCompiler
 from cubie.backend.lanes import straight_line
 from cubie.backend.lanes.pieces import emit_in_pieces
 from cubie.errors import InvalidOption
-from cubie.solvers import LINEAR_SOLVERS, Blocks
+from cubie.solvers import LINEAR_SOLVERS, Blocks, lu_form
 from cubie.solvers.elimination import Elimination, eliminate
 from cubie.solvers.lu_form import FORMS, choose_form
 from cubie.solvers.lu_tables import LUTables
@@ -88,6 +88,42 @@ def test_tables_round_as_text_does(name, eigenvalue):
     np.testing.assert_array_equal(
         tables, kept_of(name, [1e6, 50.0], "straight_line", (eigenvalue,))
     )
+
+
+@pytest.mark.parametrize("n_tail", [1, 3, 6, 8])
+@pytest.mark.parametrize("eigenvalues", [(3.6,), (2.7 + 3.1j,), PAIR])
+def test_a_dense_end_rounds_as_tables_do(n_tail, eigenvalues, monkeypatch):
+    """However many of the last pivots are a dense matrix, full or not: the same bits."""
+    shifts = [1e6, 50.0]
+    expected = kept_of("hires", shifts, "tables", eigenvalues)
+    monkeypatch.setattr(lu_form, "_dense_end", lambda elimination: n_tail)
+    found = kept_of("hires", shifts, "tables", eigenvalues)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("eigenvalue", PAIR)
+def test_a_compiled_dense_end_gives_the_bits_of_text(eigenvalue, monkeypatch):
+    """Not a bit depends on the group's width, on neighbours, or on where factors lie."""
+    monkeypatch.setattr(lu_form, "_dense_end", lambda elimination: 5)
+    shifts, given = [1e3, 10.0, 1.0], ("tables", (eigenvalue,))
+    alone = kept_of("hires", shifts, *given, "cpu", 1)
+    together = kept_of("hires", shifts, *given, "cpu", 8, "shared")
+    np.testing.assert_array_equal(alone, together)
+    np.testing.assert_array_equal(kept_of("hires", shifts, *given), together)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_dense_end_solves_where_pivots_leave_the_diagonal(seed, monkeypatch):
+    """Rows change places in it, entries of the mass matrix and the Jacobian move: as SuperLU."""
+    monkeypatch.setattr(lu_form, "_dense_end", lambda elimination: 5 + 3 * seed)
+    test_tables_solve_random_sparse_systems(seed)
+
+
+@pytest.mark.parametrize("eigenvalues", [(1.0,), (1.0 + 1.0j,)])
+def test_a_dense_end_tells_singular_pivots(eigenvalues, monkeypatch):
+    """What pivots before it took from one of its own counts for what is lost to cancellation."""
+    monkeypatch.setattr(lu_form, "_dense_end", lambda elimination: 2)
+    test_a_singular_pivot_is_told_in_its_lane("tables", eigenvalues)
 
 
 @pytest.mark.parametrize("form", LOOPS)
@@ -198,6 +234,26 @@ def test_the_form_follows_from_size_and_fill():
     # Two blocks, one of them complex, take as long to compile as four real ones.
     assert choose_form(ring(200), Blocks(200), "auto").form == "straight_line"
     assert choose_form(ring(200), Blocks(200, PAIR), "auto").form == "tables"
+
+
+def test_networks_end_with_a_dense_matrix():
+    """What is left of a random network is full; of a ring there is nothing that would pay."""
+    random, n = np.random.default_rng(0), 150
+    first = [(i, i) for i in range(n)]
+    first += [tuple(pair) for pair in random.integers(0, n, (5 * n, 2)).tolist()]
+    network = eliminate(n, first)
+    choice = choose_form(network, Blocks(n), "tables")
+    assert 40 < choice.n_tail < 100
+    assert f"the last {choice.n_tail} pivots dense" in str(choice)
+    assert choose_form(ring(1000), Blocks(1000), "auto").n_tail == 0
+    # The entries that are kept, full rows and columns and where the Jacobian's were.
+    found = network.with_tail(choice.n_tail)
+    assert found.n_slots == choice.estimates["tables"].n_entries
+    assert sorted({*found.slots.values()}) == sorted(found.slots.values())
+    assert max(found.slots.values()) == found.n_slots - 1
+    assert all(target >= found.tail_at for _, target in found.moved)
+    # No product of the dense matrix stands in a table.
+    assert len(LUTables.of(found).targets) == sum(network.products_of[: n - choice.n_tail])
 
 
 def test_dense_factors_need_pivots_on_the_diagonal():

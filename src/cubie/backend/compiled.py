@@ -238,11 +238,13 @@ def _constant_array(builder, name: str, values: np.ndarray, addrspace: int):
     memory = builder.module.globals.get(name)
     if memory is None:
         data = values.tobytes()
-        # As text of bytes: a constant for each number would take seconds for a hundred thousand.
+        # As text of bytes: a constant for each number would take seconds for a hundred thousand,
+        # and so does llvmlite's own text, which looks at each byte, for millions.
         kind = ir.ArrayType(BYTE, len(data))
+        text = '"\\' + data.hex("\\") + '"'
         memory = ir.GlobalVariable(builder.module, kind, name, addrspace)
         memory.linkage, memory.global_constant, memory.align = "internal", True, values.itemsize
-        memory.initializer = ir.Constant(kind, bytearray(data))
+        memory.initializer = ir.FormattedConstant(kind, f"c{text}")
     if values.dtype.kind == "u":
         element = ir.IntType(8 * values.itemsize)
     else:

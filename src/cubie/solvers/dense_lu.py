@@ -97,16 +97,32 @@ def _add_mass(backend: Backend, n: int, mass: Mapping[Position, float]) -> Calla
 def _real_factorise(backend: Backend, n: int, at: int, eigenvalue, add_mass: Callable) -> Callable:
     factor = backend.constant(eigenvalue.real)
     size = n * n
-    pivot_column = backend.device(_real_pivot(n, at), inline=False)
-    triangle = backend.device(_real_triangle(n, at))
-    reductions = _real_reductions(n, at, triangle)
-    reduce_one, reduce_two = (backend.device(each, inline=False) for each in reductions)
+    eliminate = backend.device(real_elimination(backend, n, at, backend.device(_none_before)))
 
     def factorise(shift, lu, eps, one):
         for place in range(size):
             lu[at + place] = lu[place]
         add_mass(shift * factor, lu, at)
-        ok = shift == shift
+        return eliminate(lu, shift == shift, eps, one)
+
+    return factorise
+
+
+def _none_before(lu, k, terms):
+    return terms
+
+
+def real_elimination(backend: Backend, n: int, at: int, before: Callable) -> Callable:
+    """Return ``eliminate(lu, ok, eps, one) -> ok`` of a matrix that starts at `at`.
+
+    ``before(lu, k, terms)`` adds to the size of a pivot that of what it was reduced by before.
+    """
+    pivot_column = backend.device(_real_pivot(n, at, before), inline=False)
+    triangle = backend.device(_real_triangle(n, at))
+    reductions = _real_reductions(n, at, triangle)
+    reduce_one, reduce_two = (backend.device(each, inline=False) for each in reductions)
+
+    def eliminate(lu, ok, eps, one):
         for panel in range((n + PANEL - 1) // PANEL):
             first = panel * PANEL
             behind = min(first + PANEL, n)
@@ -120,17 +136,17 @@ def _real_factorise(backend: Backend, n: int, at: int, eigenvalue, add_mass: Cal
                 reduce_one(lu, first, j)
         return ok
 
-    return factorise
+    return eliminate
 
 
-def _real_pivot(n: int, at: int) -> Callable:
+def _real_pivot(n: int, at: int, before: Callable) -> Callable:
     """Return the elimination by pivot k within the columns before `behind`."""
 
     def pivot_column(lu, k, behind, eps, one):
         diagonal = at + k * n + k
         pivot = lu[diagonal]
         # What the pivot lost to cancellation: of a singular matrix all of it.
-        terms = absolute(pivot)
+        terms = before(lu, k, absolute(pivot))
         for m in range(k):
             terms = terms + absolute(lu[at + m * n + k] * lu[at + k * n + m])
         ok = absolute(pivot) > eps * terms
@@ -199,9 +215,10 @@ def _complex_factorise(
     backend: Backend, n: int, at: int, eigenvalue: complex, add_mass: Callable
 ) -> Callable:
     real, imaginary = backend.constant(eigenvalue.real), backend.constant(eigenvalue.imag)
-    large, smaller = backend.constant(LARGE), backend.constant(LESS)
     size = n * n
     below = at + size  # where the imaginary parts are
+    none_before = backend.device(_none_before)
+    eliminate = backend.device(complex_elimination(backend, n, at, below, none_before))
 
     def factorise(shift, lu, eps, one):
         for place in range(size):
@@ -209,12 +226,26 @@ def _complex_factorise(
             lu[below + place] = one - one
         add_mass(shift * real, lu, at)
         add_mass(shift * imaginary, lu, below)
-        ok = shift == shift
+        return eliminate(lu, shift == shift, eps, one)
+
+    return factorise
+
+
+def complex_elimination(
+    backend: Backend, n: int, at: int, below: int, before: Callable
+) -> Callable:
+    """Return ``eliminate(lu, ok, eps, one) -> ok`` of a matrix whose imaginary parts are `below`.
+
+    `before` is as for `real_elimination`.
+    """
+    large, smaller = backend.constant(LARGE), backend.constant(LESS)
+
+    def eliminate(lu, ok, eps, one):
         for k in range(n):
             diagonal = k * n + k
             re, im = lu[at + diagonal], lu[below + diagonal]
-            terms = absolute(re) + absolute(im)
-            found = terms
+            found = absolute(re) + absolute(im)
+            terms = before(lu, k, found)
             for m in range(k):
                 left, right = m * n + k, k * n + m
                 terms = terms + (absolute(lu[at + left]) + absolute(lu[below + left])) * (
@@ -240,7 +271,7 @@ def _complex_factorise(
                     lu[below + j * n + i] = lu[below + j * n + i] - (a * d + b * c)
         return ok
 
-    return factorise
+    return eliminate
 
 
 def build_dense_solves(backend: Backend, blocks: Blocks) -> list[Callable]:

@@ -19,6 +19,8 @@ from attrs import field, frozen
 Position = tuple[int, int]
 # In systems of more rows, sets of so many are counted by NumPy: for fewer its calls take longer.
 MANY_ROWS, MANY_IN_COLUMN = 200, 16
+# What is left of a large matrix counts as full where so much of it is: it ends as a dense one.
+LARGE_REST, FULL = 96, 0.9
 
 
 class StructurallySingular(ValueError):
@@ -38,15 +40,66 @@ class Elimination:
         In the order of elimination.
     slots : dict of (row, column) to int
         Position in the original matrix -> slot. The positions given first come first.
+    n_first : int
+        How many they are.
+    n_tail : int
+        Pivots at the end whose entries are all kept, by columns, in the last slots.
+    moved : tuple of (slot, slot)
+        Of positions given first that are among them: where they were, and where they are.
     """
 
     n: int
     pivots: tuple[Position, ...]
     slots: dict[Position, int] = field(repr=False)
+    n_first: int = 0
+    n_tail: int = 0
+    moved: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+
+    @functools.cached_property
+    def n_slots(self) -> int:
+        return self.tail_at + self.n_tail**2 if self.n_tail else len(self.slots)
 
     @property
-    def n_slots(self) -> int:
-        return len(self.slots)
+    def n_sparse(self) -> int:
+        """Pivots before those at the end."""
+        return self.n - self.n_tail
+
+    @functools.cached_property
+    def tail_at(self) -> int:
+        """The slot of the first entry of the pivots at the end, where there are any."""
+        return self.slots[self.pivots[self.n_sparse]]
+
+    def with_tail(self, n_tail: int) -> Elimination:
+        """Return the same, with all entries of so many pivots at the end by columns."""
+        if not n_tail:
+            return self
+        last = self.pivots[self.n - n_tail :]
+        row_of = {row: i for i, (row, _) in enumerate(last)}
+        column_of = {column: j for j, (_, column) in enumerate(last)}
+        slots, n_slots = {}, self.n_first
+        for (row, column), slot in self.slots.items():
+            if row not in row_of or column not in column_of:
+                slots[row, column] = slot if slot < self.n_first else n_slots
+                n_slots += slot >= self.n_first
+        for column, j in column_of.items():
+            for row, i in row_of.items():
+                slots[row, column] = n_slots + j * n_tail + i
+        moved = [
+            (slot, slots[position])
+            for position, slot in self.slots.items()
+            if slot < self.n_first and slots[position] != slot
+        ]
+        return Elimination(self.n, self.pivots, slots, self.n_first, n_tail, tuple(moved))
+
+    @functools.cached_property
+    def products_of(self) -> tuple[int, ...]:
+        """How many products each pivot subtracts."""
+        below, right = [0] * self.n, [0] * self.n
+        for i, row in enumerate(self._rows):
+            for j, _ in row:
+                below[j] += j < i
+                right[i] += j > i
+        return tuple(b * r for b, r in zip(below, right, strict=True))
 
     @functools.cached_property
     def _rows(self) -> tuple[tuple[tuple[int, int], ...], ...]:
@@ -61,12 +114,7 @@ class Elimination:
     @functools.cached_property
     def n_products(self) -> int:
         """Number of multiplications that the factorisation subtracts."""
-        below, right = [0] * self.n, [0] * self.n
-        for i, row in enumerate(self._rows):
-            for j, _ in row:
-                below[j] += j < i
-                right[i] += j > i
-        return sum(b * r for b, r in zip(below, right, strict=True))
+        return sum(self.products_of)
 
     @property
     def in_place(self) -> bool:
@@ -82,8 +130,11 @@ class Elimination:
         return self._rows[i]
 
     def products(self, i: int, j: int) -> list[tuple[int, int]]:
-        """Return the slots (l, u) whose products entry (i, j) of the factors is reduced by."""
-        least = min(i, j)
+        """Return the slots (l, u) whose products entry (i, j) of the factors is reduced by.
+
+        Those of pivots at the end are not among them.
+        """
+        least = min(i, j, self.n_sparse)
         pairs = [(a, self.slot(k, j)) for k, a in self._rows[i] if k < least]
         return [(a, b) for a, b in pairs if b is not None]
 
@@ -105,7 +156,10 @@ def eliminate(n: int, first: Iterable[Position], more: Iterable[Position] = ()) 
         If some rows have too few columns for one pivot each.
     """
     slots: dict[Position, int] = {}
-    for position in (*first, *more):
+    for position in first:
+        slots.setdefault(position, len(slots))
+    n_first = len(slots)
+    for position in more:
         slots.setdefault(position, len(slots))
     rows: list[set[int]] = [set() for _ in range(n)]
     columns: list[set[int]] = [set() for _ in range(n)]
@@ -127,7 +181,7 @@ def eliminate(n: int, first: Iterable[Position], more: Iterable[Position] = ()) 
                 columns[j].add(i)
                 slots.setdefault((i, j), len(slots))
         queue.take(row, right, below)
-    return Elimination(n, tuple(pivots), slots)
+    return Elimination(n, tuple(pivots), slots, n_first)
 
 
 class _PivotQueue:
@@ -178,7 +232,9 @@ class _PivotQueue:
     def take(self, row: int, right: set[int], below: set[int]) -> None:
         """Note that a row is eliminated, whose other columns and column's other rows are given."""
         del self._costs[row]
-        if self._full or (len(right) == len(self._costs) and self._all_full()):
+        left = len(self._costs)
+        nearly = left >= LARGE_REST and 2 * len(right) > left
+        if self._full or ((len(right) == left or nearly) and self._all_full()):
             return
         column = self._matched[row]
         bits, words, pivot = self._bits, self._words, 1 << column
@@ -199,10 +255,12 @@ class _PivotQueue:
     def _all_full(self) -> bool:
         """Whether every row that is left has an entry in every column that is left.
 
-        Then nothing fills in any more, and all pivots cost the same until the end.
+        Then nothing fills in any more, and all pivots cost the same until the end. Of many rows
+        nearly all entries are enough: they are kept as a dense matrix.
         """
         left = len(self._costs)
-        self._full = all(len(self._rows[row]) == left for row in self._costs)
+        n_entries = sum(len(self._rows[row]) for row in self._costs)
+        self._full = n_entries >= (FULL if left >= LARGE_REST else 1.0) * left**2
         if self._full:
             self._costs = {row: (self._matched[row] != row, 0, 0, row) for row in self._costs}
             self._queue = sorted(self._costs.values())

@@ -122,8 +122,10 @@ class LUSolver(LinearSolver):
     @functools.cached_property
     def layout(self) -> FactorLayout:
         """Where the factors of all blocks lie, where they are sparse."""
-        apart, n_entries = self.form == TABLES, len(self.jacobian.pattern)
-        return FactorLayout(self.elimination, n_entries, self.mass, self.blocks, apart)
+        apart, n_entries, elimination = False, len(self.jacobian.pattern), self.elimination
+        if self.form == TABLES:
+            apart, elimination = True, elimination.with_tail(self.choice.n_tail)
+        return FactorLayout(elimination, n_entries, self.mass, self.blocks, apart)
 
     @property
     def renewal_worth(self) -> float:
@@ -179,7 +181,7 @@ class LUSolver(LinearSolver):
 
     def _build_tables(self, backend: Backend) -> tuple[Callable, list[Callable]]:
         """Return the factorisation of all blocks, and the substitution of each."""
-        layout, tables = self.layout, LUTables.of(self.elimination)
+        layout, tables = self.layout, LUTables.of(self.layout.elimination)
         factorise = build_table_factorise(backend, layout, tables)
         return factorise, build_table_solves(backend, layout, tables)
 

@@ -2,13 +2,16 @@
 
 Straight-line text is the fastest, and takes a compiler milliseconds an operation; loops over
 tables do the same operations at a constant size of code; dense loops need no tables, and pay for
-every zero. The estimates are fitted to factorisations in double precision on eight lanes (rings,
-grids, Lorenz-96, random and full patterns of 30 to 300 states), which they meet within a fifth,
-in memory beyond the first cache within a half. Only their ratios decide.
+every zero. Where the last pivots have nearly full rows and columns, as those of networks and planes
+have, loops over tables end with a dense matrix. The estimates are fitted to factorisations in
+double precision on eight lanes (rings, grids, Lorenz-96, random and full patterns of 30 to 300
+states), which they meet within a fifth, in memory beyond the first cache within a half. Only their
+ratios decide.
 """
 
 from __future__ import annotations
 
+import numpy as np
 from attrs import field, frozen
 
 from cubie.errors import InvalidOption
@@ -30,6 +33,8 @@ COMPILE_OPERATION, COMPILE_LOOPS = 1.3e-3, 0.4
 MOST_COMPILE_SECONDS = 2.5
 # Operations on real numbers that one on complex ones takes, about.
 COMPLEX = 3
+# Of a factorisation's time, what a dense matrix at the end must save.
+LEAST_SAVED = 0.1
 
 
 @frozen
@@ -69,6 +74,8 @@ class FormChoice:
     estimates : dict of str to Estimate
     n_states, n_entries, n_products : int
         Of one block: entries of its factors, and products that its factorisation subtracts.
+    n_tail : int
+        Pivots at the end of tables that are a dense matrix.
     """
 
     form: str
@@ -77,6 +84,7 @@ class FormChoice:
     n_states: int
     n_entries: int
     n_products: int
+    n_tail: int = 0
 
     def __str__(self) -> str:
         by = "by lu_form" if self.pinned else "by estimate"
@@ -84,7 +92,11 @@ class FormChoice:
             f"LU factors of {self.n_states} states: {self.n_entries} entries, "
             f"{self.n_products} products; {self.form}, chosen {by}"
         ]
-        lines += [f"  {form}: {estimate}" for form, estimate in self.estimates.items()]
+        dense_end = f", the last {self.n_tail} pivots dense" if self.n_tail else ""
+        lines += [
+            f"  {form}: {estimate}{dense_end if form == TABLES else ''}"
+            for form, estimate in self.estimates.items()
+        ]
         return "\n".join(lines)
 
 
@@ -103,7 +115,8 @@ def choose_form(elimination: Elimination, blocks: Blocks, asked: str) -> FormCho
     InvalidOption
         If dense factors are asked for where pivots cannot lie on the diagonal.
     """
-    estimates = {form: _estimate(form, elimination, blocks) for form in FORMS}
+    n_tail = _dense_end(elimination)
+    estimates = {form: _estimate(form, elimination, blocks, n_tail) for form in FORMS}
     if not elimination.in_place:
         del estimates[DENSE]
     if asked == DENSE and DENSE not in estimates:
@@ -112,7 +125,23 @@ def choose_form(elimination: Elimination, blocks: Blocks, asked: str) -> FormCho
         )
     n, n_products = elimination.n, elimination.n_products
     form = _best(estimates) if asked == "auto" else asked
-    return FormChoice(form, asked != "auto", estimates, n, elimination.n_slots, n_products)
+    n_slots, pinned = elimination.n_slots, asked != "auto"
+    return FormChoice(form, pinned, estimates, n, n_slots, n_products, n_tail)
+
+
+def _dense_products(n):
+    return n * (n - 1) * (2 * n - 1) // 6
+
+
+def _dense_end(elimination: Elimination) -> int:
+    """Return how many pivots at the end are better a dense matrix."""
+    n = np.arange(elimination.n, -1, -1)  # pivots that are left
+    before = np.concatenate([[0], np.cumsum(elimination.products_of)])
+    costs = RUN_COSTS[TABLES][0] * before + RUN_COSTS[DENSE][0] * _dense_products(n)
+    first = int(np.argmin(costs))
+    entries = RUN_COSTS[TABLES][1] * elimination.n_slots
+    least = LEAST_SAVED * (costs[-1] + entries)
+    return elimination.n - first if costs[-1] - costs[first] > least else 0
 
 
 def _best(estimates: dict[str, Estimate]) -> str:
@@ -123,14 +152,19 @@ def _best(estimates: dict[str, Estimate]) -> str:
     return min(loops, key=lambda form: estimates[form].run)
 
 
-def _estimate(form: str, elimination: Elimination, blocks: Blocks) -> Estimate:
+def _estimate(form: str, elimination: Elimination, blocks: Blocks, n_tail: int) -> Estimate:
     n, n_products, n_entries = elimination.n, elimination.n_products, elimination.n_slots
-    if form == DENSE:
-        n_products, n_entries = n * (n - 1) * (2 * n - 1) // 6, n * n
     per_product, per_entry, per_pivot = RUN_COSTS[form]
+    in_tail = 0
+    if form == DENSE:
+        n_products, n_entries = _dense_products(n), n * n
+    elif form == TABLES and n_tail:
+        n_products = sum(elimination.products_of[: n - n_tail])
+        in_tail, n_entries = _dense_products(n_tail), elimination.with_tail(n_tail).n_slots
     weight = sum(COMPLEX if value.imag else 1 for value in blocks.eigenvalues)
     parts = sum(2 if value.imag else 1 for value in blocks.eigenvalues)
-    run = weight * (per_product * n_products + per_entry * n_entries + per_pivot * n)
+    products = per_product * n_products + RUN_COSTS[DENSE][0] * in_tail
+    run = weight * (products + per_entry * n_entries + per_pivot * n)
     if form == STRAIGHT_LINE:
         compilation = weight * COMPILE_OPERATION * (n_products + n_entries)
     else:

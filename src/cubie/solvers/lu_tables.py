@@ -6,7 +6,9 @@ nor the time to compile it depends on the number of states.
 
 Elimination goes by pivots: as soon as row k and column k of the factors are complete, their
 products are subtracted from the entries behind. An entry is reduced by the same products in the
-same order as where rows are completed one by one.
+same order as where rows are completed one by one. Pivots at the end that are kept as a dense matrix
+(`cubie.solvers.dense_tail`) stand in no table but `diagonal` and `unknowns`; what those before them
+do to their entries does.
 """
 
 from __future__ import annotations
@@ -83,23 +85,28 @@ class LUTables:
     @classmethod
     def of(cls, elimination: Elimination) -> LUTables:
         """Write down the tables of an elimination."""
-        n, row = elimination.n, elimination.row
+        n, n_sparse, row = elimination.n, elimination.n_sparse, elimination.row
         unknowns = [column for _, column in elimination.pivots]
+        left = [[(j, slot) for j, slot in row(i) if j < min(i, n_sparse)] for i in range(n)]
         below: list[list[tuple[int, int]]] = [[] for _ in range(n)]
         for i in range(n):
-            for j, slot in row(i):
-                if j < i:
-                    below[j].append((i, slot))
-        right = [[(j, slot) for j, slot in row(k) if j > k] for k in range(n)]
+            for j, slot in left[i]:
+                below[j].append((i, slot))
+        right = [[entry for entry in row(k) if entry[0] > k] for k in range(n_sparse)]
+        right += [[] for _ in range(elimination.n_tail)]
         slots = [dict(row(i)) for i in range(n)]
-        targets = [slots[i][j] for k in range(n) for i, _ in below[k] for j, _ in right[k]]
+        targets: list[int] = []
+        for k in range(n_sparse):
+            columns = [j for j, _ in right[k]]
+            for i, _ in below[k]:
+                targets += map(slots[i].__getitem__, columns)
         return cls(
             np.array([slots[k][k] for k in range(n)]),
             Lists.of([elimination.products(k, k) for k in range(n)], 2),
             Lists.of([[(slot,) for _, slot in entries] for entries in below], 1),
             Lists.of([[(slot,) for _, slot in entries] for entries in right], 1),
             np.array(targets, np.int64),
-            Lists.of([[(slot, unknowns[j]) for j, slot in row(i) if j < i] for i in range(n)], 2),
+            Lists.of([[(slot, unknowns[j]) for j, slot in entries] for entries in left], 2),
             Lists.of([[(slot, unknowns[j]) for j, slot in entries[::-1]] for entries in right], 2),
             np.array(unknowns),
             np.array(_exchanges(elimination.pivots), np.int64).reshape(-1, 2),

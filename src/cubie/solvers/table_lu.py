@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cubie.backend import Backend, absolute, quotient, select
+from cubie.solvers.dense_tail import build_tail, build_tail_solves
 from cubie.solvers.lu_source import LARGE, LESS, FactorLayout
 from cubie.solvers.lu_tables import Lists, LUTables
 
@@ -26,6 +27,8 @@ class _Place(NamedTuple):
     below: int  # the first imaginary part
     offset: int  # the first unknown
     n: int  # unknowns, of real parts
+    n_tail: int  # pivots at the end that are a dense matrix
+    tail_at: int  # its slot
 
 
 class _List(NamedTuple):
@@ -63,8 +66,11 @@ def build_table_solves(backend: Backend, layout: FactorLayout, tables: LUTables)
 def _place(layout: FactorLayout, number: int) -> _Place:
     assert not layout.shares
     at = layout.place(number, 0, 0)
-    below = at + layout.elimination.n_slots
-    return _Place(at, below, layout.blocks.offsets[number], layout.elimination.n)
+    elimination = layout.elimination
+    n, n_tail = elimination.n, elimination.n_tail
+    tail_at = elimination.tail_at if n_tail else 0
+    below = at + elimination.n_slots
+    return _Place(at, below, layout.blocks.offsets[number], n, n_tail, tail_at)
 
 
 def _listed(backend: Backend, lists: Lists) -> _List:
@@ -75,7 +81,10 @@ def _assembly(backend: Backend, layout: FactorLayout, number: int) -> Callable:
     """Return ``assemble(shift, lu, zero)``: J - shift * eigenvalue * M, before elimination."""
     eigenvalue = layout.blocks.eigenvalues[number]
     n_jacobian, n_slots = layout.n_jacobian, layout.elimination.n_slots
-    at, below, _, _ = _place(layout, number)
+    at, below, *_ = _place(layout, number)
+    moved = np.array(layout.elimination.moved, np.int64).reshape(-1, 2)
+    n_moved, moved_from = len(moved), backend.table(np.ascontiguousarray(moved[:, 0]))
+    moved_to = backend.table(np.ascontiguousarray(moved[:, 1]))
     masses = {layout.elimination.slots[place]: value for place, value in layout.mass.items()}
     slot_of = backend.table(np.array(list(masses), np.int64))
     values = np.array(list(masses.values()))
@@ -89,6 +98,8 @@ def _assembly(backend: Backend, layout: FactorLayout, number: int) -> Callable:
                 lu[at + slot] = lu[slot]
         for slot in range(n_jacobian, n_slots):
             lu[at + slot] = zero
+        for k in range(n_moved):
+            lu[at + moved_to(k)] = lu[moved_from(k)]
         for k in range(n_masses):
             slot = at + slot_of(k)
             lu[slot] = lu[slot] - shift * real_mass(k)
@@ -108,22 +119,27 @@ def _assembly(backend: Backend, layout: FactorLayout, number: int) -> Callable:
 
 
 def _real_elimination(backend: Backend, tables: LUTables, place: _Place) -> Callable:
-    at, _, _, n = place
+    at, n_sparse = place.at, place.n - place.n_tail
     diagonal_slot, target = backend.table(tables.diagonal), backend.table(tables.targets)
     loss_start, (loss_left, loss_right) = _listed(backend, tables.losses)
     below_start, (below_slot,) = _listed(backend, tables.below)
     right_start, (right_slot,) = _listed(backend, tables.right)
 
+    def losses(lu, k, terms):
+        for p in range(loss_start(k), loss_start(k + 1)):
+            left, right = lu[at + loss_left(p)], lu[at + loss_right(p)]
+            terms = terms + absolute(left) * absolute(right)
+        return terms
+
+    losses = backend.device(losses)
+
     def eliminate(lu, ok, eps, one):
         product = 0
-        for k in range(n):
+        for k in range(n_sparse):
             diagonal = at + diagonal_slot(k)
             pivot = lu[diagonal]
             # What the pivot lost to cancellation: of a singular matrix all of it.
-            terms = absolute(pivot)
-            for p in range(loss_start(k), loss_start(k + 1)):
-                left, right = lu[at + loss_left(p)], lu[at + loss_right(p)]
-                terms = terms + absolute(left) * absolute(right)
+            terms = losses(lu, k, absolute(pivot))
             ok = ok & (absolute(pivot) > eps * terms)
             inverse = quotient(one, pivot)
             # With a reciprocal of nothing changes would be nothing, and pass for small ones.
@@ -139,11 +155,31 @@ def _real_elimination(backend: Backend, tables: LUTables, place: _Place) -> Call
                     product = product + 1
         return ok
 
-    return backend.device(eliminate, inline=False)
+    return _with_tail(backend, place, None, eliminate, losses)
+
+
+def _with_tail(backend: Backend, place: _Place, below, eliminate: Callable, losses) -> Callable:
+    """Return the elimination, and that of the dense matrix at the end."""
+    eliminate = backend.device(eliminate, inline=False)
+    if not place.n_tail:
+        return eliminate
+    n_sparse, tail_at = place.n - place.n_tail, place.tail_at
+
+    def losses_of_tail(lu, k, terms):
+        return losses(lu, n_sparse + k, terms)
+
+    of_tail = backend.device(losses_of_tail)
+    tail_below = None if below is None else below + tail_at
+    tail = build_tail(backend, place.n_tail, place.at + tail_at, tail_below, of_tail)
+
+    def both(lu, ok, eps, one):
+        return tail(lu, eliminate(lu, ok, eps, one), eps, one)
+
+    return backend.device(both)
 
 
 def _complex_elimination(backend: Backend, tables: LUTables, place: _Place) -> Callable:
-    at, below, _, n = place
+    at, below, n_sparse = place.at, place.below, place.n - place.n_tail
     large, smaller = backend.constant(LARGE), backend.constant(LESS)
     diagonal_slot, target = backend.table(tables.diagonal), backend.table(tables.targets)
     loss_start, (loss_left, loss_right) = _listed(backend, tables.losses)
@@ -158,6 +194,13 @@ def _complex_elimination(backend: Backend, tables: LUTables, place: _Place) -> C
 
     loss = backend.device(loss)
 
+    def losses(lu, k, terms):
+        for p in range(loss_start(k), loss_start(k + 1)):
+            terms = terms + loss(lu, p)
+        return terms
+
+    losses = backend.device(losses)
+
     def reciprocal(re, im, one):
         less = select(absolute(re) + absolute(im) > large, smaller, one)
         re, im = re * less, im * less
@@ -168,13 +211,11 @@ def _complex_elimination(backend: Backend, tables: LUTables, place: _Place) -> C
 
     def eliminate(lu, ok, eps, one):
         product = 0
-        for k in range(n):
+        for k in range(n_sparse):
             diagonal = diagonal_slot(k)
             re, im = lu[at + diagonal], lu[below + diagonal]
-            terms = absolute(re) + absolute(im)
-            found = terms
-            for p in range(loss_start(k), loss_start(k + 1)):
-                terms = terms + loss(lu, p)
+            found = absolute(re) + absolute(im)
+            terms = losses(lu, k, found)
             ok = ok & (found > eps * terms)
             re, im, size = reciprocal(re, im, one)
             ok = ok & (absolute(size) > one - one)
@@ -192,7 +233,7 @@ def _complex_elimination(backend: Backend, tables: LUTables, place: _Place) -> C
                     product = product + 1
         return ok
 
-    return backend.device(eliminate, inline=False)
+    return _with_tail(backend, place, below, eliminate, losses)
 
 
 def _substitution(
@@ -202,8 +243,10 @@ def _substitution(
 
     The right-hand side of each pivot comes where its unknown will be.
     """
-    _, _, offset, n = place
+    n, offset = place.n, place.offset
     forward, backward = (backend.device(each, inline=False) for each in passes)
+    if place.n_tail:
+        forward, backward = _passes_with_tail(backend, tables, place, n_parts, forward, backward)
     exchanges = np.concatenate([tables.exchanges + part * n for part in range(n_parts)])
     n_elements, n_exchanges = n_parts * n, len(exchanges)
     here = backend.table(np.ascontiguousarray(exchanges[:, 0]))
@@ -228,8 +271,30 @@ def _substitution(
     return solve_exchanged if n_exchanges else solve_in_place
 
 
+def _passes_with_tail(
+    backend: Backend, tables: LUTables, place: _Place, n_parts: int, before, after
+) -> tuple[Callable, Callable]:
+    """Return the passes, between which those of the dense matrix at the end are."""
+    n_tail, tail_at = place.n_tail, place.tail_at
+    below = place.below + tail_at if n_parts == 2 else None
+    unknowns = np.ascontiguousarray(tables.unknowns[place.n - n_tail :])
+    forward_last, backward_last = build_tail_solves(
+        backend, n_tail, place.at + tail_at, below, unknowns, place.n
+    )
+
+    def forward(lu, rhs, rhs_at, x, first):
+        before(lu, rhs, rhs_at, x, first)
+        forward_last(lu, x, first)
+
+    def backward(lu, x, first):
+        backward_last(lu, x, first)
+        after(lu, x, first)
+
+    return backend.device(forward), backend.device(backward)
+
+
 def _real_solve(backend: Backend, tables: LUTables, place: _Place) -> Callable:
-    at, _, _, n = place
+    at, n, n_sparse = place.at, place.n, place.n - place.n_tail
     diagonal_slot, unknown = backend.table(tables.diagonal), backend.table(tables.unknowns)
     before_start, (before_slot, before_unknown) = _listed(backend, tables.before)
     after_start, (after_slot, after_unknown) = _listed(backend, tables.after)
@@ -243,8 +308,8 @@ def _real_solve(backend: Backend, tables: LUTables, place: _Place) -> Callable:
             x[first + row] = value
 
     def backward(lu, x, first):
-        for step in range(n):
-            i = n - 1 - step
+        for step in range(n_sparse):
+            i = n_sparse - 1 - step
             where = first + unknown(i)
             value = x[where]
             # Of U the negative is kept, and of pivots the reciprocals.
@@ -256,7 +321,7 @@ def _real_solve(backend: Backend, tables: LUTables, place: _Place) -> Callable:
 
 
 def _complex_solve(backend: Backend, tables: LUTables, place: _Place) -> Callable:
-    at, below, _, n = place
+    at, below, n, n_sparse = place.at, place.below, place.n, place.n - place.n_tail
     diagonal_slot, unknown = backend.table(tables.diagonal), backend.table(tables.unknowns)
     before_start, (before_slot, before_unknown) = _listed(backend, tables.before)
     after_start, (after_slot, after_unknown) = _listed(backend, tables.after)
@@ -274,8 +339,8 @@ def _complex_solve(backend: Backend, tables: LUTables, place: _Place) -> Callabl
 
     def backward(lu, x, first):
         second = first + n
-        for step in range(n):
-            i = n - 1 - step
+        for step in range(n_sparse):
+            i = n_sparse - 1 - step
             row, slot = unknown(i), diagonal_slot(i)
             re, im = x[first + row], x[second + row]
             for p in range(after_start(i), after_start(i + 1)):
