@@ -22,6 +22,7 @@ from cubie.launch.kernel import BatchSolverKernel
 from cubie.run.loop import IVPLoop
 from cubie.settings import SolverSettings
 from cubie.solvers import LINEAR_SOLVERS
+from cubie.solvers.krylov_settings import OPTIONS_OF
 from cubie.solvers.preconditioners import PRECONDITIONERS
 from cubie_planner import Buffer, Limits, Problem
 
@@ -132,7 +133,7 @@ def test_options_of_methods_that_choose_are_on_the_page_with_their_defaults():
 
 def limits_of(values: str) -> list[tuple[float, bool]]:
     """Read numbers at and beyond the limits that a page gives, and whether they are allowed."""
-    found = re.fullmatch(r"an int from (\d+) to (\d+)", values)
+    found = re.fullmatch(r"an int from (\d+) to (\d+)(?:, or `None`)?", values)
     if found:
         low, high = map(int, found.groups())
         return [(low - 1, False), (low, True), (high, True), (high + 1, False)]
@@ -169,7 +170,7 @@ def test_limits_of_options_are_those_of_the_page(components):
     for name, values, kind in cases:
         option = name.strip("`")
         assert limits_of(values) or "`" in values, f"{option}: what does `{values}` allow?"
-        others = {"preconditioner": "neumann"} if option == "neumann_order" else {}
+        others = {"preconditioner": OPTIONS_OF[option]} if option in OPTIONS_OF else {}
         for number, allowed in limits_of(values):
             checked += 1
             with nullcontext() if allowed else pytest.raises(InvalidOption, match=option):

@@ -21,6 +21,8 @@ def _integrators() -> Iterator[SingleIntegratorRun]:
     for kind, (_, method) in FAMILIES.items():
         for solver in (None,) if kind is ERKTableau else LINEAR_SOLVERS:
             chosen = {} if solver is None else {"linear_solver": solver}
+            if solver not in (None, "lu"):
+                chosen["preconditioner"] = "ilu0"
             chosen_method = get_method(method)
             controller = None if chosen_method.controls_steps else "pid"
             settings = RunSettings(chosen_method, controller)

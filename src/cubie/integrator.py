@@ -326,7 +326,7 @@ ALGORITHMS: dict[type[Method], type[StepAlgorithm]] = {
 }
 
 # Options that decide which components there are, and so which other options.
-STRUCTURAL_OPTIONS = ("linear_solver",)
+STRUCTURAL_OPTIONS = ("linear_solver", "preconditioner")
 
 
 def algorithm_for(method: Method) -> type[StepAlgorithm]:
@@ -352,13 +352,17 @@ def options_of(settings: RunSettings, given: Mapping[str, Any] | None = None) ->
 
     `given` are options that were chosen: some decide which others there are.
     """
-    known = _options_with(settings, ())
-    structure = tuple(
-        (name, given[name])
-        for name in STRUCTURAL_OPTIONS
-        if given and name in known and isinstance(given.get(name), str)
-    )
-    return _options_with(settings, structure)
+    structure: tuple = ()
+    while True:
+        known = _options_with(settings, structure)
+        chosen = tuple(
+            (name, given[name])
+            for name in STRUCTURAL_OPTIONS
+            if given and name in known and isinstance(given.get(name), str)
+        )
+        if chosen == structure:
+            return known
+        structure = chosen
 
 
 @functools.cache

@@ -159,7 +159,7 @@ def solve_ivp(
         compiled for that, at most, beside the one with everything local, where that needs a
         stack), options of the
         components (``safety``, ``kp``, ...; of implicit methods ``linear_solver`` ("lu",
-        "minimal_residual", "steepest_descent", "bicgstab"), ``newton_tolerance``,
+        "minimal_residual", "steepest_descent", "bicgstab", "gmres"), ``newton_tolerance``,
         ``max_newton_iterations``, ``jacobian_reuse``, ``krylov_tolerance``, ``preconditioner``,
         ...) and ``{buffer}_location`` for every buffer.
 

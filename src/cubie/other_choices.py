@@ -11,6 +11,7 @@ from cubie.controllers import CONTROLLERS
 from cubie.errors import InvalidOption
 from cubie.integrator import ALGORITHMS, RunSettings, options_of
 from cubie.solvers import LINEAR_SOLVERS
+from cubie.solvers.preconditioners import PRECONDITIONERS
 from cubie.tableaus import (
     DIRKTableau,
     ERKTableau,
@@ -36,12 +37,13 @@ FAMILIES: dict[type[Method], tuple[str, str]] = {
 def options_elsewhere(settings: RunSettings, given: Mapping[str, Any]) -> dict[str, str]:
     """Return the options that the settings do not have and others have: name to "with ...".
 
-    The nearest other choice is told: of a linear solver, then of a controller, then of a method.
+    The nearest other choice is told: of a preconditioner, a linear solver, a controller, a method.
     """
     known = options_of(settings, given)
     found: dict[str, str] = {}
     for choices in (
         _observables(settings),
+        _preconditioners(settings, given),
         _linear_solvers(settings),
         _controllers(settings),
         _methods(),
@@ -62,6 +64,13 @@ Choice = tuple[str, str, RunSettings, Mapping[str, Any]]
 
 def _observables(settings: RunSettings) -> Iterator[Choice]:
     yield "with ", "observables=", attrs.evolve(settings, observes=True), {}
+
+
+def _preconditioners(settings: RunSettings, given: Mapping[str, Any]) -> Iterator[Choice]:
+    if "preconditioner" in options_of(settings, given):
+        for name in PRECONDITIONERS:
+            other = {"linear_solver": given["linear_solver"], "preconditioner": name}
+            yield "with preconditioner=", repr(name), settings, other
 
 
 def _linear_solvers(settings: RunSettings, words: str = "with linear_solver=") -> Iterator[Choice]:

@@ -151,7 +151,7 @@ def test_a_lane_computes_what_a_scalar_does():
     np.testing.assert_array_equal(alone, together)
 
 
-@pytest.mark.parametrize("kind", ["lu", "minimal_residual", "bicgstab"])
+@pytest.mark.parametrize("kind", ["lu", "minimal_residual", "bicgstab", "gmres"])
 def test_placement_does_not_change_a_bit(kind):
     """All local and all shared buffers give the same solution."""
     local, _ = solve_all(kind, "hires", [1e3, 400.0], "cpu", 8, policy="local")
@@ -159,7 +159,7 @@ def test_placement_does_not_change_a_bit(kind):
     np.testing.assert_array_equal(local, shared)
 
 
-ITERATIVE = ["minimal_residual", "steepest_descent", "bicgstab"]
+ITERATIVE = [kind for kind in LINEAR_SOLVERS if kind != "lu"]
 
 
 @pytest.mark.parametrize(("target", "lanes"), [("python", None), ("cpu", 8)])
@@ -341,7 +341,11 @@ def test_random_patterns_factorise_into_what_was_there(seed):
 @pytest.mark.parametrize(
     ("option", "value", "says"),
     [
-        ("preconditioner", "ilu", "must be one of 'none', 'jacobi', 'neumann'"),
+        (
+            "preconditioner",
+            "ilu",
+            "must be one of 'none', 'jacobi', 'neumann', 'ilu0', 'block_jacobi', 'banded'",
+        ),
         ("krylov_tolerance", 2.0, "above 0 and below 1"),
         ("max_linear_iterations", 0, "an int from 1"),
         ("neumann_order", 2.5, "an int from 1 to 20"),
@@ -350,6 +354,18 @@ def test_random_patterns_factorise_into_what_was_there(seed):
             3,
             "no effect with preconditioner='jacobi'; give preconditioner='neumann'",
         ),
+        (
+            "jacobi_block_size",
+            4,
+            "no effect with preconditioner='jacobi'; give preconditioner='block_jacobi'",
+        ),
+        (
+            "preconditioner_bandwidth",
+            0,
+            "no effect with preconditioner='jacobi'; give preconditioner='banded'",
+        ),
+        ("jacobi_block_size", 0, "an int from 1 to 100000, or None"),
+        ("preconditioner_bandwidth", 1.5, "an int from 0 to 100000, or None"),
     ],
 )
 def test_bad_options_are_named(option, value, says):

@@ -20,12 +20,13 @@ def decay(t, y):
     [
         (
             {"method": "kvaerno5", "neumann_order": 3},
-            "It is one with linear_solver='minimal_residual', 'steepest_descent' or 'bicgstab'.",
+            "It is one with linear_solver='minimal_residual', 'steepest_descent', 'bicgstab' or "
+            "'gmres'.",
         ),
         (
             {"method": "kvaerno5", "neumann_ordr": 3},
             "Did you mean `neumann_order`, which is one with linear_solver='minimal_residual', "
-            "'steepest_descent' or 'bicgstab'?",
+            "'steepest_descent', 'bicgstab' or 'gmres'?",
         ),
         ({"kp": 0.1}, "It is one with step_controller='pi' or 'pid'."),
         (
@@ -36,7 +37,15 @@ def decay(t, y):
         (
             {"preconditioner": "jacobi"},
             "It is one with implicit methods and linear_solver='minimal_residual', "
-            "'steepest_descent' or 'bicgstab'.",
+            "'steepest_descent', 'bicgstab' or 'gmres'.",
+        ),
+        (
+            {"method": "kvaerno5", "linear_solver": "gmres", "jacobian_entries_location": "local"},
+            "It is one with preconditioner='ilu0', 'block_jacobi' or 'banded'.",
+        ),
+        (
+            {"method": "bdf", "linear_solver": "bicgstab", "gmres_restart": 5},
+            "It is one with linear_solver='gmres'.",
         ),
         ({"stage_rsh_location": "local"}, "Did you mean `stage_rhs_location`?"),
     ],

@@ -106,20 +106,23 @@ class ImplicitStep(StepAlgorithm):
 
     def _linear_solver(self, blocks: Blocks) -> LinearSolver:
         """Return the linear solver that the settings name, and count what it costs."""
-        direct, dtype = self.settings.direct, self.buffer_registry.dtype
-        self.factorizations_per_step = len(blocks.eigenvalues) if direct else 0
-        self.iterates = not direct
+        dtype = self.buffer_registry.dtype
+        self.iterates = not self.settings.direct
         make: Any = LINEAR_SOLVERS[self.settings.linear_solver]
         # Rosenbrock steps have no Newton's method to hold the option: its default is theirs.
         by_default = NewtonSettings().newton_tolerance
         tolerance = self._options.get("newton_tolerance", by_default)
         given = (self.system, blocks, self.per_component, tolerance, dtype, self._options)
-        self._solver = make(*given, True) if self.keeps_jacobian else make(*given)
-        return self._solver
+        solver = make(*given, True) if self.keeps_jacobian else make(*given)
+        # Of a preconditioner, too, it is entries that are evaluated, and factorised.
+        self.factorizations_per_step = 0 if solver.jacobian is None else len(blocks.eigenvalues)
+        self._solver = solver
+        return solver
 
     @property
     def jacobians_per_step(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return int(self.settings.direct and self._solver.jacobian.is_evaluated)
+        jacobian = self._solver.jacobian
+        return int(jacobian is not None and jacobian.is_evaluated)
 
     @functools.cached_property
     def keeps_jacobian(self) -> bool:

@@ -2,6 +2,7 @@
 
 from cubie.solvers.bicgstab import BiCGSTAB
 from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
+from cubie.solvers.gmres import GMRES
 from cubie.solvers.krylov import KrylovSolver
 from cubie.solvers.lu import LUSolver
 from cubie.solvers.one_direction import MinimalResidual, SteepestDescent
@@ -12,9 +13,11 @@ LINEAR_SOLVERS: dict[str, type[LUSolver] | type[KrylovSolver]] = {
     "minimal_residual": MinimalResidual,
     "steepest_descent": SteepestDescent,
     "bicgstab": BiCGSTAB,
+    "gmres": GMRES,
 }
 
 __all__ = [
+    "GMRES",
     "LINEAR_SOLVERS",
     "BiCGSTAB",
     "Blocks",

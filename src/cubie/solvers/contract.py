@@ -19,6 +19,7 @@ from attrs import field, frozen, validators
 
 from cubie.errors import InvalidOption
 from cubie.factory import CUDAFactory
+from cubie.systems.derivatives.component import JacobianComponent
 
 
 class Matrix(NamedTuple):
@@ -137,12 +138,15 @@ class LinearSolver(CUDAFactory):
         Tolerances are given per component.
     note : str
         How the derivatives are found.
+    jacobian : component or None
+        What evaluates the entries of the Jacobian that it factorises; None where it does not.
     keeps_jacobian : bool
         It has a `renew`. What it prepared then stays until something else is prepared.
     """
 
     name = "linear_solver"
     keeps_jacobian = False
+    jacobian: JacobianComponent | None = None
     phases = ("jacobian", "factorise", "solve")
     entries: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "prepare": ("jacobian", "factorise"),

@@ -46,6 +46,8 @@ class Elimination:
         Pivots at the end whose entries are all kept, by columns, in the last slots.
     moved : tuple of (slot, slot)
         Of positions given first that are among them: where they were, and where they are.
+    complete : bool
+        Every entry that fills in has a slot; those that have none are dropped otherwise.
     """
 
     n: int
@@ -54,6 +56,7 @@ class Elimination:
     n_first: int = 0
     n_tail: int = 0
     moved: tuple[tuple[int, int], ...] = field(default=(), repr=False)
+    complete: bool = True
 
     @functools.cached_property
     def n_slots(self) -> int:
@@ -182,6 +185,27 @@ def eliminate(n: int, first: Iterable[Position], more: Iterable[Position] = ()) 
                 slots.setdefault((i, j), len(slots))
         queue.take(row, right, below)
     return Elimination(n, tuple(pivots), slots, n_first)
+
+
+def eliminate_without_fill(
+    n: int, first: Iterable[Position], more: Iterable[Position] = ()
+) -> Elimination:
+    """Return an elimination that drops whatever fills in, in the order of the rows.
+
+    Parameters and errors are those of `eliminate`.
+    """
+    slots: dict[Position, int] = {}
+    for position in first:
+        slots.setdefault(position, len(slots))
+    n_first = len(slots)
+    for position in more:
+        slots.setdefault(position, len(slots))
+    rows: list[set[int]] = [set() for _ in range(n)]
+    for row, column in slots:
+        rows[row].add(column)
+    matched = _matching(n, rows)
+    pivots = tuple((row, matched[row]) for row in range(n))
+    return Elimination(n, pivots, slots, n_first, complete=False)
 
 
 class _PivotQueue:

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
-import attrs
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
 from cubie.backend import Backend, absolute, is_finite, maximum
-from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
-from cubie.reals import as_float, as_int
 from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
+from cubie.solvers.factorised import FactorisedPreconditioner
+from cubie.solvers.kept_entries import FACTORISED
+from cubie.solvers.krylov_settings import KrylovSettings
 from cubie.solvers.operator import build_operator
 from cubie.solvers.preconditioners import (
-    PRECONDITIONERS,
     build_invert_diagonal,
     build_preconditioner,
     build_scale,
@@ -30,29 +29,6 @@ from cubie.solvers.weighting import build_measure
 from cubie.systems.component import SystemComponent
 from cubie.systems.derivatives.component import DiagonalComponent, JVPComponent
 from cubie.systems.mass import build_mass_product, is_identity, mass_entries
-
-
-def _one_of(allowed):
-    def check(instance, attribute, value):
-        if value not in allowed:
-            raise InvalidOption(attribute.name, value, allowed)
-
-    return check
-
-
-def _count(low: int, high: int):
-    def check(instance, attribute, value):
-        if type(value) is not int or not low <= value <= high:
-            advice = f"It must be an int from {low} to {high}."
-            raise InvalidOption(attribute.name, value, advice=advice)
-
-    return check
-
-
-def _fraction(instance, attribute, value):
-    if not (isinstance(value, float) and 0.0 < value < 1.0):
-        raise InvalidOption(attribute.name, value, advice="It must be above 0 and below 1.")
-
 
 # Entries of a Jacobian whose products contain Jacobi's preconditioner. Compiling them takes
 # milliseconds each.
@@ -67,6 +43,7 @@ class Part:
 
     blocks: Blocks
     at: int
+    filters: bool = False
 
 
 class Iteration(NamedTuple):
@@ -79,37 +56,6 @@ class Iteration(NamedTuple):
     per_shift: Any  # what weighs a residual; lanes
     room: Any  # what a preconditioner writes to
     temp: Any  # scratch
-
-
-@frozen
-class KrylovSettings:
-    """Options of the iterative solvers.
-
-    Attributes
-    ----------
-    preconditioner : {"none", "jacobi", "neumann"}
-    neumann_order : int
-        Powers that the Neumann series adds to the inverse diagonal.
-    krylov_tolerance : float
-        Error that may be left in a solution, as a fraction of that which Newton's method may
-        leave: `newton_tolerance` times the error allowed in a step. See `cubie.solvers.weighting`.
-    max_linear_iterations : int
-        A step that needs more in one solution is rejected.
-    """
-
-    preconditioner: str = field(default="jacobi", validator=_one_of(PRECONDITIONERS))
-    neumann_order: int = field(default=2, converter=as_int, validator=_count(1, 20))
-    krylov_tolerance: float = field(default=0.05, converter=as_float, validator=_fraction)
-    max_linear_iterations: int = field(default=100, converter=as_int, validator=_count(1, 100_000))
-
-    def __attrs_post_init__(self):
-        order = attrs.fields(KrylovSettings).neumann_order
-        if self.preconditioner != "neumann" and self.neumann_order != order.default:
-            advice = (
-                f"It has no effect with preconditioner={self.preconditioner!r}; give "
-                "preconditioner='neumann' as well, or leave it out."
-            )
-            raise InvalidOption(order.name, self.neumann_order, advice=advice)
 
 
 class KrylovSolver(LinearSolver):
@@ -149,6 +95,12 @@ class KrylovSolver(LinearSolver):
         self.diagonal = DiagonalComponent(system, per_component, dtype, options)
         self.add_child(self.jvp, during="solve")
         self.add_child(self.diagonal, during="jacobian")
+        if self.factorises:
+            factorised = FactorisedPreconditioner(
+                system, blocks, self.mass, self.settings, per_component, dtype, options
+            )
+            self.jacobian = factorised.jacobian
+            self.add_child(factorised, during={"prepare": "factorise", "solve": "solve"})
         n = blocks.n_unknowns
         self.register_buffer("krylov_residual", n, phases=("solve",), access_weight=20.0)
         # Without a preconditioner the vector itself is taken.
@@ -170,6 +122,11 @@ class KrylovSolver(LinearSolver):
             access_weight=20.0,
         )
 
+    @property
+    def factorises(self) -> bool:
+        """The preconditioner has factors of its own."""
+        return self.settings.preconditioner in FACTORISED
+
     def _folded(self) -> bool:
         """Tell whether products contain the preconditioner: Jacobi's, of known derivatives.
 
@@ -187,7 +144,8 @@ class KrylovSolver(LinearSolver):
 
     def _keeps_diagonal(self) -> bool:
         """Tell whether the reciprocal diagonal is stored: for a preconditioner, or to weigh by."""
-        return self._preconditions_apart() or not is_identity(self.mass, self.blocks.n_states)
+        by_diagonal = self._preconditions_apart() and not self.factorises
+        return by_diagonal or not is_identity(self.mass, self.blocks.n_states)
 
     def facts(self) -> tuple:
         return (
@@ -197,7 +155,7 @@ class KrylovSolver(LinearSolver):
     def build(self, context: BuildContext) -> LinearSolverFunctions:
         backend, blocks, filters = context.backend, self.blocks, None
         if blocks.filter is not None:
-            part = Part(blocks.filtering, blocks.filter_at)
+            part = Part(blocks.filtering, blocks.filter_at, filters=True)
             filters = backend.device(self._build_solve(context, part))
         return LinearSolverFunctions(
             prepare=backend.device(self._build_prepare(context)),
@@ -206,30 +164,54 @@ class KrylovSolver(LinearSolver):
         )
 
     def _build_prepare(self, context: BuildContext) -> Callable:
-        backend = context.backend
         enter_jacobian, enter_factorise = context.phase("jacobian"), context.phase("factorise")
-
-        def nothing(memory, launch, matrix):
-            enter_jacobian(memory)
-            enter_factorise(memory)
-            return matrix.shift == matrix.shift
-
-        if not self._keeps_diagonal():
-            return nothing
-        diagonal = self.child_functions(context, "diagonal")
-        invert = build_invert_diagonal(backend, self.blocks, self.mass)
-        alloc_inverse = context.allocator("inverse_diagonal")
-        one = backend.constant(1.0)
+        take_diagonal, invert = self._build_diagonal(context)
+        factorise = self._build_factorise(context)
 
         def prepare(memory, launch, matrix):
             enter_jacobian(memory)
-            inverse = alloc_inverse(memory, None)
-            diagonal(memory, launch, matrix, inverse, 0)
+            take_diagonal(memory, launch, matrix)
             enter_factorise(memory)
-            invert(matrix.shift, inverse, one)
+            invert(memory, matrix)
+            factorise(memory, launch, matrix)
             return matrix.shift == matrix.shift
 
         return prepare
+
+    def _build_diagonal(self, context: BuildContext) -> tuple[Callable, Callable]:
+        """Return ``take(memory, launch, matrix)`` and ``invert(memory, matrix)``."""
+        backend = context.backend
+
+        def take_none(memory, launch, matrix):
+            pass
+
+        def invert_none(memory, matrix):
+            pass
+
+        if not self._keeps_diagonal():
+            return backend.device(take_none), backend.device(invert_none)
+        diagonal = self.child_functions(context, "diagonal")
+        reciprocals = build_invert_diagonal(backend, self.blocks, self.mass)
+        alloc_inverse = context.allocator("inverse_diagonal")
+        one = backend.constant(1.0)
+
+        def take(memory, launch, matrix):
+            diagonal(memory, launch, matrix, alloc_inverse(memory, None), 0)
+
+        def invert(memory, matrix):
+            reciprocals(matrix.shift, alloc_inverse(memory, None), one)
+
+        return backend.device(take), backend.device(invert)
+
+    def _build_factorise(self, context: BuildContext) -> Callable:
+        """Return ``factorise(memory, launch, matrix)``, of the preconditioner."""
+
+        def nothing(memory, launch, matrix):
+            pass
+
+        if not self.factorises:
+            return context.backend.device(nothing)
+        return self.child_functions(context, "preconditioner").prepare
 
     def _build_solve(self, context: BuildContext, part: Part) -> Callable:
         backend, n = context.backend, part.blocks.n_unknowns
@@ -287,9 +269,12 @@ class KrylovSolver(LinearSolver):
         jvp = self.child_functions(context, "jvp")
         add_mass = build_mass_product(backend, blocks.n_states, self.mass)
         apply = build_operator(backend, blocks, jvp, add_mass)
-        kind, order = settings.preconditioner, settings.neumann_order
-        scale = build_scale(backend, blocks, part.at)
-        precondition = build_preconditioner(backend, kind, order, blocks, apply, scale)
+        if self.factorises:
+            precondition = self._build_factorised(context, part)
+        else:
+            kind, order = settings.preconditioner, settings.neumann_order
+            scale = build_scale(backend, blocks, part.at)
+            precondition = build_preconditioner(backend, kind, order, blocks, apply, scale)
 
         def product(memory, launch, matrix, work, vec, out):
             z = precondition(memory, launch, matrix, work.inverse, vec, work.room, work.temp)
@@ -297,6 +282,17 @@ class KrylovSolver(LinearSolver):
             return z
 
         return backend.device(product)
+
+    def _build_factorised(self, context: BuildContext, part: Part) -> Callable:
+        """Return what `build_preconditioner` does, by factors."""
+        functions = self.child_functions(context, "preconditioner")
+        solve = functions.filter if part.filters else functions.solve
+
+        def precondition(memory, launch, matrix, inverse, vec, out, temp):
+            solve(memory, vec, out)
+            return out
+
+        return context.backend.device(precondition)
 
     def _build_folded(self, context: BuildContext, part: Part) -> Callable:
         backend, system = context.backend, self.system.system

@@ -58,7 +58,8 @@ class LUTables:
     below : Lists
         The entries of column k of L.
     right : Lists
-        The entries of row k of U.
+        The entries of row k of U. Of an elimination that is not complete: for each entry in
+        `below`, one after another, those whose products are subtracted.
     targets : ndarray of int
         The entries that products are subtracted from: for each pivot, each entry below, each
         entry to the right.
@@ -70,6 +71,8 @@ class LUTables:
     exchanges : ndarray of int, (m, 2)
         Pairs of elements that are exchanged in turn, so that the right-hand side of each pivot
         comes where its unknown will be. There are none where pivots lie on the diagonal.
+    complete : bool
+        That of the elimination.
     """
 
     diagonal: np.ndarray = field(eq=False)
@@ -81,6 +84,7 @@ class LUTables:
     after: Lists
     unknowns: np.ndarray = field(eq=False)
     exchanges: np.ndarray = field(eq=False)
+    complete: bool
 
     @classmethod
     def of(cls, elimination: Elimination) -> LUTables:
@@ -95,22 +99,42 @@ class LUTables:
         right = [[entry for entry in row(k) if entry[0] > k] for k in range(n_sparse)]
         right += [[] for _ in range(elimination.n_tail)]
         slots = [dict(row(i)) for i in range(n)]
-        targets: list[int] = []
-        for k in range(n_sparse):
-            columns = [j for j, _ in right[k]]
-            for i, _ in below[k]:
-                targets += map(slots[i].__getitem__, columns)
+        rows, targets = _products(elimination, below, right, slots)
         return cls(
             np.array([slots[k][k] for k in range(n)]),
             Lists.of([elimination.products(k, k) for k in range(n)], 2),
             Lists.of([[(slot,) for _, slot in entries] for entries in below], 1),
-            Lists.of([[(slot,) for _, slot in entries] for entries in right], 1),
+            Lists.of(rows, 1),
             np.array(targets, np.int64),
             Lists.of([[(slot, unknowns[j]) for j, slot in entries] for entries in left], 2),
             Lists.of([[(slot, unknowns[j]) for j, slot in entries[::-1]] for entries in right], 2),
             np.array(unknowns),
             np.array(_exchanges(elimination.pivots), np.int64).reshape(-1, 2),
+            elimination.complete,
         )
+
+
+Entries = list[list[tuple[int, int]]]
+
+
+def _products(
+    elimination: Elimination, below: Entries, right: Entries, slots: Sequence[dict[int, int]]
+) -> tuple[list[list[tuple[int]]], list[int]]:
+    """Return the entries of U that there are products with, and what those are taken from."""
+    targets: list[int] = []
+    if elimination.complete:
+        for k in range(elimination.n_sparse):
+            columns = [j for j, _ in right[k]]
+            for i, _ in below[k]:
+                targets += map(slots[i].__getitem__, columns)
+        return [[(slot,) for _, slot in entries] for entries in right], targets
+    rows: list[list[tuple[int]]] = []
+    for entries, columns in zip(below, right, strict=True):
+        for i, _ in entries:
+            reached = [(slot, slots[i][j]) for j, slot in columns if j in slots[i]]
+            rows.append([(slot,) for slot, _ in reached])
+            targets += [target for _, target in reached]
+    return rows, targets
 
 
 def _exchanges(pivots: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:

@@ -2,7 +2,8 @@
 
 With D the diagonal of the matrix A and A = D - E, Jacobi's is D^-1. The Neumann series adds
 powers: the inverse is the sum of ``(D^-1 E)**k D^-1`` over k, cut off after `neumann_order`
-powers; it converges where D dominates, as it does for small steps.
+powers; it converges where D dominates, as it does for small steps. Those that are factorised stand
+in `cubie.solvers.factorised`.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from cubie.backend import Backend, in_turn
 from cubie.solvers.contract import Blocks
 
-PRECONDITIONERS = ("none", "jacobi", "neumann")
+PRECONDITIONERS = ("none", "jacobi", "neumann", "ilu0", "block_jacobi", "banded")
 
 
 def build_invert_diagonal(

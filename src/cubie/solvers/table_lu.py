@@ -18,6 +18,7 @@ from cubie.backend import Backend, absolute, quotient, select
 from cubie.solvers.dense_tail import build_tail, build_tail_solves
 from cubie.solvers.lu_source import LARGE, LESS, FactorLayout
 from cubie.solvers.lu_tables import Lists, LUTables
+from cubie.solvers.partial_elimination import build_list_of_right, build_mending
 
 
 class _Place(NamedTuple):
@@ -38,15 +39,22 @@ class _List(NamedTuple):
     values: tuple[Callable, ...]
 
 
-def build_table_factorise(backend: Backend, layout: FactorLayout, tables: LUTables) -> Callable:
-    """Return ``factorise(shift, lu, eps, one) -> ok`` of all blocks."""
+def build_table_factorise(
+    backend: Backend, layout: FactorLayout, tables: LUTables, mends: bool = False
+) -> Callable:
+    """Return ``factorise(shift, lu, eps, one) -> ok`` of all blocks.
+
+    With `mends` a pivot that is none is replaced by what it lost its digits from, or by one; then
+    the factors end with no dense matrix.
+    """
+    assert not (mends and layout.elimination.n_tail)
     chain = None
     # The first block's place holds the Jacobian of all: it comes last.
     for number in reversed(range(len(layout.blocks.eigenvalues))):
         is_complex = layout.blocks.eigenvalues[number].imag != 0.0
         assemble = _assembly(backend, layout, number)
         make = _complex_elimination if is_complex else _real_elimination
-        block = _then(assemble, make(backend, tables, _place(layout, number)))
+        block = _then(assemble, make(backend, tables, _place(layout, number), mends))
         chain = block if chain is None else _both(chain, backend.device(block, inline=False))
         chain = backend.device(chain, inline=False)
     return chain  # type: ignore[return-value]  # one eigenvalue at least
@@ -118,8 +126,11 @@ def _assembly(backend: Backend, layout: FactorLayout, number: int) -> Callable:
     return backend.device(assemble, inline=False)
 
 
-def _real_elimination(backend: Backend, tables: LUTables, place: _Place) -> Callable:
+def _real_elimination(
+    backend: Backend, tables: LUTables, place: _Place, mends: bool = False
+) -> Callable:
     at, n_sparse = place.at, place.n - place.n_tail
+    list_of, (mend, instead) = build_list_of_right(backend, tables), build_mending(backend, mends)
     diagonal_slot, target = backend.table(tables.diagonal), backend.table(tables.targets)
     loss_start, (loss_left, loss_right) = _listed(backend, tables.losses)
     below_start, (below_slot,) = _listed(backend, tables.below)
@@ -141,6 +152,7 @@ def _real_elimination(backend: Backend, tables: LUTables, place: _Place) -> Call
             # What the pivot lost to cancellation: of a singular matrix all of it.
             terms = losses(lu, k, absolute(pivot))
             ok = ok & (absolute(pivot) > eps * terms)
+            pivot = mend(pivot, absolute(pivot), terms, eps, instead(terms, one))
             inverse = quotient(one, pivot)
             # With a reciprocal of nothing changes would be nothing, and pass for small ones.
             ok = ok & (absolute(inverse) > one - one)
@@ -149,7 +161,8 @@ def _real_elimination(backend: Backend, tables: LUTables, place: _Place) -> Call
                 left_at = at + below_slot(p)
                 left = lu[left_at] * inverse
                 lu[left_at] = left
-                for q in range(right_start(k), right_start(k + 1)):
+                row = list_of(k, p)
+                for q in range(right_start(row), right_start(row + 1)):
                     where = at + target(product)
                     lu[where] = lu[where] - lu[at + right_slot(q)] * left
                     product = product + 1
@@ -178,8 +191,11 @@ def _with_tail(backend: Backend, place: _Place, below, eliminate: Callable, loss
     return backend.device(both)
 
 
-def _complex_elimination(backend: Backend, tables: LUTables, place: _Place) -> Callable:
+def _complex_elimination(
+    backend: Backend, tables: LUTables, place: _Place, mends: bool = False
+) -> Callable:
     at, below, n_sparse = place.at, place.below, place.n - place.n_tail
+    list_of, (mend, instead) = build_list_of_right(backend, tables), build_mending(backend, mends)
     large, smaller = backend.constant(LARGE), backend.constant(LESS)
     diagonal_slot, target = backend.table(tables.diagonal), backend.table(tables.targets)
     loss_start, (loss_left, loss_right) = _listed(backend, tables.losses)
@@ -217,6 +233,8 @@ def _complex_elimination(backend: Backend, tables: LUTables, place: _Place) -> C
             found = absolute(re) + absolute(im)
             terms = losses(lu, k, found)
             ok = ok & (found > eps * terms)
+            re = mend(re, found, terms, eps, instead(terms, one))
+            im = mend(im, found, terms, eps, found * (one - one))
             re, im, size = reciprocal(re, im, one)
             ok = ok & (absolute(size) > one - one)
             lu[at + diagonal], lu[below + diagonal] = -re, -im
@@ -225,7 +243,8 @@ def _complex_elimination(backend: Backend, tables: LUTables, place: _Place) -> C
                 a, b = lu[at + slot], lu[below + slot]
                 c, d = a * re - b * im, a * im + b * re
                 lu[at + slot], lu[below + slot] = c, d
-                for q in range(right_start(k), right_start(k + 1)):
+                row = list_of(k, p)
+                for q in range(right_start(row), right_start(row + 1)):
                     slot, where = right_slot(q), target(product)
                     a, b = lu[at + slot], lu[below + slot]
                     lu[at + where] = lu[at + where] - (a * c - b * d)

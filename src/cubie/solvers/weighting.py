@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cubie.backend import Backend, absolute, larger, maximum, quotient
+from cubie.backend import Backend, absolute, in_turn, larger, maximum, quotient
 from cubie.numerics.error_norm import build_scale, build_size
 from cubie.solvers.contract import Blocks
 
@@ -40,15 +40,7 @@ def build_measure(
         Where the blocks' reciprocal diagonals start in `inverse`. None: there are none, and
         residuals are divided by the shift alone.
     """
-    scale = build_scale(backend, blocks.n_states, per_component)
-    size_of = build_size(backend, per_component)
-    rounding = backend.constant(ROUNDING * np.finfo(backend.dtype).eps / tolerance)
-
-    def weight(launch, y, i):
-        size = size_of(y, i)
-        return larger(scale(launch, i, size, size), rounding * absolute(size))
-
-    weight, chain = backend.device(weight), None
+    weight, chain = _build_weight(backend, blocks, per_component, tolerance), None
     for eigenvalue, at in zip(blocks.eigenvalues, blocks.offsets, strict=True):
         place = None if diagonal_at is None else diagonal_at + at
         amplify = backend.device(_amplification(blocks.n_states, place, bool(eigenvalue.imag)))
@@ -57,6 +49,53 @@ def build_measure(
         chain = block if chain is None else backend.device(_then(chain, block))
     assert chain is not None  # there is at least one eigenvalue
     return chain
+
+
+def build_factors(
+    backend: Backend,
+    blocks: Blocks,
+    per_component: bool,
+    tolerance: float,
+    diagonal_at: int | None,
+) -> Callable:
+    """Return ``store(launch, y, inverse, per_shift, factors)``.
+
+    It stores what each element of a residual is multiplied by in `build_measure`, whose parameters
+    these are.
+    """
+    weight, found = _build_weight(backend, blocks, per_component, tolerance), []
+    for eigenvalue, at in zip(blocks.eigenvalues, blocks.offsets, strict=True):
+        place = None if diagonal_at is None else diagonal_at + at
+        amplify = backend.device(_amplification(blocks.n_states, place, bool(eigenvalue.imag)))
+        second = blocks.n_states if eigenvalue.imag else 0
+        block = _factors(blocks.n_states, at, at + second, weight, amplify)
+        found.append(backend.device(block))
+    return in_turn(backend, found, 5)
+
+
+def _factors(n: int, at: int, other: int, weight: Callable, amplify: Callable) -> Callable:
+    def store(launch, y, inverse, per_shift, factors):
+        for i in range(n):
+            factor = quotient(amplify(inverse, per_shift, i), weight(launch, y, i))
+            factors[at + i] = factor
+            factors[other + i] = factor
+
+    return store
+
+
+def _build_weight(
+    backend: Backend, blocks: Blocks, per_component: bool, tolerance: float
+) -> Callable:
+    """Return ``weight(launch, y, i)``: the error that is allowed in a state."""
+    scale = build_scale(backend, blocks.n_states, per_component)
+    size_of = build_size(backend, per_component)
+    rounding = backend.constant(ROUNDING * np.finfo(backend.dtype).eps / tolerance)
+
+    def weight(launch, y, i):
+        size = size_of(y, i)
+        return larger(scale(launch, i, size, size), rounding * absolute(size))
+
+    return backend.device(weight)
 
 
 def _amplification(n: int, place: int | None, is_pair: bool) -> Callable:
