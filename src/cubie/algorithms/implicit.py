@@ -115,13 +115,14 @@ class ImplicitStep(StepAlgorithm):
         given = (self.system, blocks, self.per_component, tolerance, dtype, self._options)
         solver = make(*given, True) if self.keeps_jacobian else make(*given)
         # Of a preconditioner, too, it is entries that are evaluated, and factorised.
-        self.factorizations_per_step = 0 if solver.jacobian is None else len(blocks.eigenvalues)
+        factorises = solver.factorised_jacobian is not None
+        self.factorizations_per_step = len(blocks.eigenvalues) if factorises else 0
         self._solver = solver
         return solver
 
     @property
     def jacobians_per_step(self) -> int:  # pyright: ignore[reportIncompatibleVariableOverride]
-        jacobian = self._solver.jacobian
+        jacobian = self._solver.factorised_jacobian
         return int(jacobian is not None and jacobian.is_evaluated)
 
     @functools.cached_property

@@ -138,7 +138,7 @@ class LinearSolver(CUDAFactory):
         Tolerances are given per component.
     note : str
         How the derivatives are found.
-    jacobian : component or None
+    factorised_jacobian : component or None
         What evaluates the entries of the Jacobian that it factorises; None where it does not.
     keeps_jacobian : bool
         It has a `renew`. What it prepared then stays until something else is prepared.
@@ -146,7 +146,7 @@ class LinearSolver(CUDAFactory):
 
     name = "linear_solver"
     keeps_jacobian = False
-    jacobian: JacobianComponent | None = None
+    factorised_jacobian: JacobianComponent | None = None
     phases = ("jacobian", "factorise", "solve")
     entries: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "prepare": ("jacobian", "factorise"),

@@ -57,7 +57,7 @@ class GMRES(KrylovSolver):
 
     kind = "gmres"
     Settings = GMRESSettings
-    settings: GMRESSettings
+    settings: GMRESSettings  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def __init__(
         self,

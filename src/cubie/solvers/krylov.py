@@ -99,7 +99,7 @@ class KrylovSolver(LinearSolver):
             factorised = FactorisedPreconditioner(
                 system, blocks, self.mass, self.settings, per_component, dtype, options
             )
-            self.jacobian = factorised.jacobian
+            self.factorised_jacobian = factorised.jacobian
             self.add_child(factorised, during={"prepare": "factorise", "solve": "solve"})
         n = blocks.n_unknowns
         self.register_buffer("krylov_residual", n, phases=("solve",), access_weight=20.0)

@@ -83,6 +83,7 @@ class LUSolver(LinearSolver):
         self.system = system
         self.mass = mass_entries(system.n_states, getattr(system.system, "mass", None))
         self.jacobian = JacobianComponent(system, per_component, dtype, options)
+        self.factorised_jacobian = self.jacobian
         self.add_child(self.jacobian, during="jacobian")
         self.register_buffer(
             "lu_factors",
