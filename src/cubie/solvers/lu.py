@@ -27,6 +27,7 @@ from cubie.systems.mass import mass_entries
 # A pivot that lost this many units of rounding to cancellation counts as zero.
 PIVOT_LOSS = 16.0
 
+
 CHOICES = ("auto", *FORMS)
 
 

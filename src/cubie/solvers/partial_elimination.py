@@ -1,4 +1,4 @@
-"""What the elimination of a part of a matrix does otherwise: it drops products, and mends pivots."""
+"""What eliminating a part of a matrix does otherwise: it drops products, and mends pivots."""
 
 from __future__ import annotations
 
