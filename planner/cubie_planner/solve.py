@@ -6,12 +6,18 @@ import numbers
 from typing import TYPE_CHECKING
 
 from cubie_planner.basics import Status
+from cubie_planner.declarations.buffers import Location
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.engines.draft import Claim, Draft
 from cubie_planner.engines.exact import engines
 from cubie_planner.engines.fast_path import cheapest_only, quick
 from cubie_planner.engines.finish import finish
-from cubie_planner.engines.infeasible import PlanUnknown, homeless_view, infeasibility
+from cubie_planner.engines.infeasible import (
+    PlanInfeasible,
+    PlanUnknown,
+    homeless_view,
+    infeasibility,
+)
 from cubie_planner.engines.load_claims import load_claims
 from cubie_planner.engines.one_pass import in_one_pass
 from cubie_planner.engines.overload import overload
@@ -60,7 +66,8 @@ def plan(
     Returns
     -------
     Plan
-        Accepted by `check`.
+        Accepted by `check`. Buffers that `Limits.max_local_bytes` sent to global memory are
+        pinned there in its problem.
 
     Raises
     ------
@@ -75,11 +82,43 @@ def plan(
         raise TypeError(f"plan takes a Problem, got {problem!r:.80}")
     if isinstance(effort, bool) or not isinstance(effort, numbers.Real) or not effort >= 0:
         raise ValueError(f"effort must be a number of at least 0 (inf: no limit), got {effort!r}")
+    result = _planned(problem, effort, objective, switches)
+    most = problem.limits.max_local_bytes
+    if most is not None and result.local_bytes + result.persistent_bytes > most:
+        result = _within_local_memory(result, most, effort, objective, switches)
+    check(result.problem, result)
+    return result
+
+
+def _planned(
+    problem: Problem, effort: float, objective: Objective | None, switches: Switches
+) -> Plan:
     task = Task.of(problem, objective)
     draft, claims = _in_one_pass(task) if task.is_large else _best(task, effort, switches)
-    result = finish(task, draft, claims)
-    check(problem, result)
-    return result
+    return finish(task, draft, claims)
+
+
+def _within_local_memory(
+    found: Plan, most: int, effort: float, objective: Objective | None, switches: Switches
+) -> Plan:
+    """Plan again, with buffers pinned to global memory that `found` has no room for."""
+    from cubie_planner.gpu.beyond_local import priced_outside, with_global_memory
+
+    problem = with_global_memory(found.problem, most)
+    if problem is None:
+        needed = found.local_bytes + found.persistent_bytes
+        places = (Location.LOCAL, Location.LOCAL_PERSISTENT)
+        held = [p for p in found.placements.values() if p.size_bytes and p.location in places]
+        held.sort(key=lambda p: -p.size_bytes)
+        largest = ", ".join(f"`{p.name}` ({p.size_bytes} B)" for p in held[:3])
+        raise PlanInfeasible(
+            f"{needed} B of local memory per run exceed max_local = {most} B, and what else there "
+            f"is may not be in global memory. The largest buffers there are {largest}. Let the "
+            "policy 'auto' choose, allow more buffers the location 'global', or raise max_local.",
+            [p.name for p in held],
+            irreducible=False,
+        )
+    return _planned(problem, effort, priced_outside(problem, objective), switches)
 
 
 def _in_one_pass(task: Task) -> tuple[Draft, list[Claim]]:

@@ -21,6 +21,7 @@ from cubie_planner import (
     plan,
 )
 from cubie_planner import Location as BufferLocation
+from cubie_planner.declarations.buffers import OWN_PLACES
 
 __all__ = ["BufferLocation", "BufferRegistry", "CUDABuffer", "Layout"]
 
@@ -82,20 +83,29 @@ class CUDABuffer:
         """Name of the keyword argument that pins this buffer."""
         return self.name + LOCATION_SUFFIX
 
-    def declared(self) -> PhasedBuffer:
-        """Evaluate what is deferred and return what the planner is told."""
+    def declared(self, global_itemsize: int | None = None) -> PhasedBuffer:
+        """Evaluate what is deferred and return what the planner is told.
+
+        With a `global_itemsize` it may be in global memory as well, which a launch has to bring.
+        There only elements of that size may share bytes.
+        """
         enabled = self.enabled() if callable(self.enabled) else self.enabled
         size = self.size() if callable(self.size) else self.size
-        allowed = set(BufferLocation) - ({BufferLocation.LOCAL} if self.persistent else set())
-        pin = self.location
+        allowed = OWN_PLACES - ({BufferLocation.LOCAL} if self.persistent else set())
+        pin, phases = self.location, self.phases
+        if pin is BufferLocation.GLOBAL and self.dtype.itemsize != global_itemsize:
+            phases = None
+        alone = phases is None and not self.aliases
+        if global_itemsize is not None and (alone or self.dtype.itemsize == global_itemsize):
+            allowed |= {BufferLocation.GLOBAL}
         if pin is BufferLocation.LOCAL and self.persistent:
             pin = BufferLocation.LOCAL_PERSISTENT
         return PhasedBuffer(
             self.name,
             int(size) if enabled else 0,
             self.dtype,
-            phases=self.phases,
-            locations=frozenset(allowed),
+            phases=phases,
+            locations=allowed,
             pin=pin,
             aliases=self.aliases,
             alias_required=self.view,
@@ -184,14 +194,29 @@ class BufferRegistry:
         for child, _ in self._children:
             yield from child.walk()
 
-    def tree(self) -> Component:
-        """Return the planner's description of this component and all it calls."""
-        calls = tuple(Call(child.tree(), during=during) for child, during in self._children)
+    @property
+    def pins_to_global(self) -> bool:
+        """Whether a buffer of the tree must live in global memory."""
+        return any(
+            owner.buffers[name].location is BufferLocation.GLOBAL for name, owner in self.walk()
+        )
+
+    def tree(self, everywhere: bool | None = None) -> Component:
+        """Return the planner's description of this component and all it calls.
+
+        `everywhere`: buffers may be in global memory, too; by default if one of them must.
+        """
+        if everywhere is None:
+            everywhere = self.pins_to_global
+        itemsize = self.dtype.itemsize if everywhere else None
+        calls = tuple(
+            Call(child.tree(everywhere), during=during) for child, during in self._children
+        )
         return Component(
             self.component,
             phases=self.phases,
             entries=self.entries,
-            buffers=tuple(buffer.declared() for buffer in self._buffers.values()),
+            buffers=tuple(buffer.declared(itemsize) for buffer in self._buffers.values()),
             calls=calls,
         )
 
@@ -200,17 +225,20 @@ class BufferRegistry:
 
         Parameters
         ----------
-        policy : "auto", "local", "shared" or mapping
+        policy : "auto", "local", "shared", "global" or mapping
             What decides for buffers without a pin; see `cubie_planner.Problem`.
         limits : Limits, optional
-            Shared memory per block and runs per block; none by default.
+            Shared memory per block, local memory per run and runs per block; none by default.
 
         Raises
         ------
         cubie_planner.PlanInfeasible
             If the pins and the limit cannot hold together.
         """
-        timeline = compose(self.tree())
+        named = policy.values() if isinstance(policy, Mapping) else [policy]
+        asked = BufferLocation.GLOBAL in named
+        limited = limits is not None and limits.max_local_bytes is not None
+        timeline = compose(self.tree(everywhere=asked or limited or self.pins_to_global))
         problem = Problem(timeline.buffers, limits=limits or Limits(), policy=policy)
         return Layout(plan(problem), timeline)
 

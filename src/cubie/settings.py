@@ -83,6 +83,7 @@ class SolverSettings(EventSettings):
     max_steps: int = 100_000
     locations: Any = "auto"
     max_shared: int | str | None = None
+    max_local: int | str | None = None
     block_size: int | None = None
     max_registers: int | None = None
     min_blocks: int | None = None
@@ -296,9 +297,11 @@ class SolverSettings(EventSettings):
     def config(self, backend: Backend) -> BatchSolverConfig:
         """Return the settings of the batch kernel."""
         size = parse_size("max_shared", self.max_shared)
+        most_local = parse_size("max_local", self.max_local)
         return BatchSolverConfig(
             locations=self.locations,
             max_shared_bytes=backend.max_shared_bytes if size is None else size,
+            max_local_bytes=backend.most_local_bytes if most_local is None else most_local,
             block_size=self._checked_block_size(),
             compute_capability=backend.compute_capability,
             max_registers=_within("max_registers", self.max_registers, *REGISTERS),

@@ -220,7 +220,8 @@ class SlicedKernel(PretendedKernel):
             kept = KeptState(*arrays[n_inputs + n_outputs :])
             driver.attempts.append(int(kept.whole[ATTEMPTS]))
             for run in range(n_runs):
-                spaces = (self._memory.shared_stride, self._memory.persistent_bytes)
+                own = self._memory
+                spaces = own.shared_stride, own.persistent_bytes, own.global_bytes
                 memory = Memory(*map(Space.poisoned, spaces))
                 with np.errstate(all="ignore"):
                     self._loop(memory, slice_of(run, kept), n_runs, inputs, outputs)

@@ -177,7 +177,7 @@ NORMS = st.one_of(st.floats(1e-14, 1.0), st.floats(1.0, 1e12), st.just(1e10), st
 def test_changes_stay_within_bounds_and_rejected_steps_shrink(controller, norms, error_order):
     """Whatever the errors before, a rejected step shrinks: it is never tried again unchanged."""
     functions, plan = control_functions(controller, error_order)
-    spaces = plan.run_stride_bytes, plan.persistent_bytes
+    spaces = plan.run_stride_bytes, plan.persistent_bytes, plan.global_bytes
     memory = Memory(*map(Space.poisoned, spaces))
     dt, accept_step = np.array([1.0]), np.array([1], dtype=np.int32)
     functions.start(memory, True, dt[0])

@@ -34,7 +34,8 @@ class LeavingKernel(PythonKernel):
             for thread in range(min(THREADS, n_runs)):
                 shared = Space.poisoned(self._memory.shared_stride)
                 persistent = Space.poisoned(self._memory.persistent_bytes)
-                memory = Memory(shared, persistent)
+                in_global = Space.poisoned(self._memory.global_bytes)
+                memory = Memory(shared, persistent, in_global)
                 self._loop(memory, Thread(thread), n_runs, inputs, outputs)
 
 

@@ -20,6 +20,9 @@ def every_place(block_size):
         Buffer("guest", 2, "f4", pin="local", aliases=["host"], alias_required=True),
         Buffer("kept", 3, "f8", pin="local_persistent"),
         Buffer("nothing", 0, "f4", pin="shared"),
+        Buffer("far", 4, "f8", locations=("global",), lifetime=((0, 2),)),
+        Buffer("later", 3, "f8", locations=("global",), lifetime=((2, 4),)),
+        Buffer("beside", 5, "f4", locations=("global",)),
     ]
     return plan(Problem(buffers, Limits(48 * 1024, block_size)))
 
@@ -29,11 +32,13 @@ def every_place_kernel(arrays):
     first, second, table = arrays["first"], arrays["second"], arrays["table"]
     own, host, guest, kept = arrays["own"], arrays["host"], arrays["guest"], arrays["kept"]
     nothing, arena = arrays["nothing"], arrays.arena
+    far, later, beside = arrays["far"], arrays["later"], arrays["beside"]
 
     @cuda.jit
-    def kernel(out):
+    def kernel(out, memory):
         thread = cuda.threadIdx.x
         bytes_of_thread = arena()
+        away, next_to, after = far(memory), beside(memory), later(memory)
         a, integers, mine = first(), table(), own()
         parent, view, state = host(bytes_of_thread), guest(bytes_of_thread), kept(bytes_of_thread)
         for i in range(6):
@@ -43,6 +48,10 @@ def every_place_kernel(arrays):
         total = 0.0
         for i in range(4):
             mine[i] = a[i + 1]
+        for i in range(4):
+            away[i] = 1000 * thread + i
+        for i in range(5):
+            next_to[i] = i
         for i in range(8):
             parent[i] = 0
         for i in range(2):
@@ -50,6 +59,14 @@ def every_place_kernel(arrays):
         for i in range(3):
             state[i] = 100 * thread
         cuda.syncthreads()
+        for i in range(4):
+            total += away[i] - 1000 * thread
+        for i in range(3):
+            after[i, 0] = 7 * thread
+        for i in range(5):
+            total += next_to[i]
+        for i in range(3):
+            total += after[i, 0] - 7 * thread
         b = second()
         for i in range(3):
             b[i] = mine[i]
@@ -68,7 +85,7 @@ def every_place_kernel(arrays):
 def expected(threads):
     """What the kernel writes."""
     thread = np.arange(threads, dtype="f8")
-    totals = 3 + (3 * thread + 6) + 300 * thread
+    totals = 16 + 3 + (3 * thread + 6) + 300 * thread
     return np.stack([totals, 10 * thread + 5, np.full(threads, 8.0)], axis=1)
 
 
@@ -95,9 +112,10 @@ def whole_block():
 def run_simulated():
     """Run all kernels in the simulator and compare; what the test's process does."""
     made = every_place(THREADS)
-    arrays = allocators(made, {"table": (6, 1)})
+    arrays = allocators(made, {"table": (6, 1), "later": (3, 1)})
     out = np.zeros((THREADS, 3))
-    every_place_kernel(arrays)[1, THREADS, 0, arrays.shared_bytes](out)
+    memory = np.zeros(arrays.global_memory_bytes(THREADS), np.uint8)
+    every_place_kernel(arrays)[1, THREADS, 0, arrays.shared_bytes](out, memory)
     np.testing.assert_array_equal(out, expected(THREADS))
 
     out = np.zeros((2, 3))  # threads of a two-dimensional block have slices of their own too

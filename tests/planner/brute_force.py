@@ -12,16 +12,21 @@ from collections.abc import Callable, Iterator
 from cubie_planner import Buffer, Location, Problem
 
 SHARED, LOCAL, PERSISTENT = Location.SHARED, Location.LOCAL, Location.LOCAL_PERSISTENT
-ORDER = {"local": (LOCAL, PERSISTENT, SHARED), "shared": (SHARED, LOCAL, PERSISTENT)}
+GLOBAL = Location.GLOBAL
+ORDER = {
+    "local": (LOCAL, PERSISTENT, SHARED, GLOBAL),
+    "shared": (SHARED, LOCAL, PERSISTENT, GLOBAL),
+    "global": (GLOBAL, LOCAL, PERSISTENT, SHARED),
+}
 Costs = dict[str, dict[Location, int]]
-Score = tuple[int, int, int, int]
+Score = tuple[int, int, int, int, int]
 
 
 def costs_of(problem: Problem) -> Costs:
     """Return where each buffer that needs bytes may be, and what that costs without a device."""
     assert problem.limits.compute_capability is None, "prices on a device need its cost model"
     sized = [b for b in problem.buffers if b.size_bytes]
-    if problem.policy in ("local", "shared"):
+    if isinstance(problem.policy, str) and problem.policy in ORDER:
         return {b.name: _costs_by_policy(problem, b) for b in sized}
     return {b.name: _costs_by_auto(problem, b) for b in sized}
 
@@ -57,7 +62,8 @@ def _insisted_by(buffer: Buffer) -> set[Location]:
     """Return the places that a buffer's pin, or what it allows at all, limits the others to."""
     if buffer.pin is not None:
         return {buffer.pin}
-    few = len(buffer.locations) == 1 or (buffer.alias_required and len(buffer.locations) < 3)
+    somewhere = buffer.locations >= {SHARED, LOCAL, PERSISTENT}
+    few = len(buffer.locations) == 1 or (buffer.alias_required and not somewhere)
     return set(buffer.locations) if few else set()
 
 
@@ -73,12 +79,13 @@ def _costs_by_auto(problem: Problem, buffer: Buffer) -> dict[Location, int]:
         LOCAL: 0,
         PERSISTENT: 1 if LOCAL in buffer.locations else 0,
         SHARED: 0 if buffer.alias_required else 2,
+        GLOBAL: 0 if buffer.alias_required else 3,
     }
     return {place: costs[place] for place in allowed}
 
 
 def optimum(problem: Problem) -> Score | None:
-    """Return the best (cost, shared bytes, local and persistent bytes, moves), or None."""
+    """Return the best (cost, bytes shared, local and persistent, global, moves), or None."""
     costs = costs_of(problem)
     sized = [b for b in problem.buffers if b.size_bytes]
     best: Score | None = None
@@ -121,16 +128,19 @@ def _score(problem, sized, where, parents, cost, best) -> Score | None:
     own = sum(b.size_bytes for b in sized if where[b.name] is LOCAL and b.name not in parents)
     if best is not None and (cost, shared, arena + own) > best[:3]:
         return None
+    outside = _lowest(problem, sized, where, parents, GLOBAL, None)
+    if outside is None or (best and (cost, shared, arena + own, outside) > best[:4]):
+        return None
     moves = 0
     if problem.previous:
-        for place, height in ((SHARED, shared), (PERSISTENT, arena)):
+        for place, height in ((SHARED, shared), (PERSISTENT, arena), (GLOBAL, outside)):
             moves += min(_all_moves(problem, sized, where, parents, place, height))
         moves += sum(
             problem.previous[b.name][0] is not LOCAL
             for b in sized
             if where[b.name] is LOCAL and b.name in problem.previous
         )
-    return cost, shared, arena + own, moves
+    return cost, shared, arena + own, outside, moves
 
 
 def _capacity(problem, sized, where) -> Callable[[int], bool]:

@@ -9,7 +9,7 @@ from attrs import evolve
 
 from cubie_planner import Alias, Buffer, Limits, Location, Problem
 
-ALL = tuple(Location)
+ALL = (Location.SHARED, Location.LOCAL, Location.LOCAL_PERSISTENT)
 PLACES = (ALL, ALL, ALL, ("shared", "local"), ("shared", "local_persistent"), ("shared",))
 
 
@@ -20,6 +20,22 @@ def tiny_problem(seed: int, n: int) -> Problem:
         _buffer(rng, index, ("u1", "u1", "u2", "u4"), (1, 1, 2, 3), points=4) for index in range(n)
     ]
     return _problem(rng, buffers, shares=(0.2, 0.4, 0.7, 1.0))
+
+
+def with_global_memory(problem: Problem, seed: int) -> Problem:
+    """The same problem where some buffers may be in global memory, and some must."""
+    rng = random.Random(seed)
+    size = rng.choice([b.itemsize for b in problem.buffers])
+    outside = {b.name for b in problem.buffers if b.itemsize == size and rng.random() < 0.8}
+    buffers = [
+        evolve(b, locations=b.locations | {Location.GLOBAL}) if b.name in outside else b
+        for b in problem.buffers
+    ]
+    free = [b.name for b in buffers if b.name in outside and b.pin is None]
+    pinned = rng.sample(free, min(len(free), rng.choice((0, 1, 1, 2))))
+    buffers = [evolve(b, pin=Location.GLOBAL) if b.name in pinned else b for b in buffers]
+    policy = "global" if rng.random() < 0.25 else problem.policy
+    return evolve(problem, buffers=buffers, policy=policy)
 
 
 def clashing_problem(seed: int, n: int) -> Problem:

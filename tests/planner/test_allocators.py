@@ -50,8 +50,9 @@ def test_every_place_compiles_without_a_gpu(pretended_device):
     from numba.cuda import types
     from tests.planner.allocator_kernels import every_place, every_place_kernel
 
-    arrays = allocators(every_place(6), {"table": (6, 1)})
-    ptx = ptx_of(every_place_kernel(arrays), (types.float64[:, ::1],))
+    arrays = allocators(every_place(6), {"table": (6, 1), "later": (3, 1)})
+    given = types.float64[:, ::1], types.uint8[::1]
+    ptx = ptx_of(every_place_kernel(arrays), given)
     stride = every_place(6).run_stride_bytes
     assert str(stride) in ptx
     assert ".extern .shared .align 128" in ptx
@@ -184,6 +185,9 @@ def test_the_recipes_are_the_plan(pretended_device):
     assert set(arrays) == set(made.placements)
     assert len(arrays) == len(made.placements)
     assert set(arrays.needs_arena) == {"host", "guest", "kept"}
+    assert set(arrays.needs_global_memory) == {"far", "later", "beside"}
+    assert arrays.global_bytes == made.global_bytes == 52
+    assert arrays.global_memory_bytes(33) == 64 * 52
     assert arrays.shared_bytes == made.shared_bytes_per_block
     for name, placement in made.placements.items():
         recipe = arrays.recipes[name]

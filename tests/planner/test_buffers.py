@@ -63,7 +63,7 @@ def test_local_means_persistent_where_plain_local_is_not_allowed():
         ({"alias_required": None}, "alias_required must be True or False, got None"),
         ({"locations": ()}, "locations is empty"),
         ({"locations": "local", "pin": "shared"}, "is pinned to shared, but may only be local"),
-        ({"offset": 8}, "offset 8 needs a pin to shared or local_persistent"),
+        ({"offset": 8}, "offset 8 needs a pin to shared, local_persistent or global"),
         ({"offset": 8, "pin": "local"}, "a local array has no offset"),
         ({"offset": 6, "pin": "shared"}, "offset 6 is not a multiple of its alignment 4"),
         ({"offset": -4, "pin": "shared"}, "offset must be a byte count >= 0"),

@@ -8,7 +8,7 @@ import sys
 import pytest
 from attrs import evolve
 from brute_force import optimum
-from random_problems import clashing_problem, kernel_problem, tiny_problem
+from random_problems import clashing_problem, kernel_problem, tiny_problem, with_global_memory
 
 from cubie_planner import (
     Alias,
@@ -17,8 +17,10 @@ from cubie_planner import (
     Location,
     Plan,
     PlanInfeasible,
+    PlanRejected,
     PlanUnknown,
     Problem,
+    ProblemError,
     Status,
     check,
     plan,
@@ -28,7 +30,7 @@ from cubie_planner.engines.task import Switches
 
 def values(answer: Plan) -> tuple[int, ...]:
     found = {level.name: level.value for level in answer.levels}
-    names = ("cost", "shared_bytes", "local_and_persistent_bytes", "moves")
+    names = ("cost", "shared_bytes", "local_and_persistent_bytes", "global_bytes", "moves")
     return tuple(found.get(name, 0) for name in names)
 
 
@@ -69,6 +71,89 @@ def test_brute_force_finds_nothing_better(n, seeds):
         problem = tiny_problem(seed, n)
         for asked in (problem, perturbed(problem, seed)):
             assert solve(asked) == optimum(asked), (n, seed)
+
+
+@pytest.mark.parametrize(("n", "seeds"), [(2, 30), (3, 40), (4, 15)], ids=lambda v: str(v))
+def test_brute_force_finds_nothing_better_with_global_memory(n, seeds):
+    """Where buffers may be, or are pinned, in global memory, it is packed as well as can be."""
+    packed = 0
+    for seed in range(seeds):
+        problem = with_global_memory(tiny_problem(seed, n), seed)
+        for asked in (problem, perturbed(problem, seed)):
+            found = solve(asked)
+            assert found == optimum(asked), (n, seed)
+            packed += found is not None and found[3] > 0
+    assert packed > seeds / 2
+
+
+LIMITED = [
+    Buffer("often", 1000, "f8", locations=list(Location), access_weight=2.0),
+    Buffer("first", 500, "f8", locations=list(Location), lifetime=((0, 3),)),
+    Buffer("second", 300, "f8", locations=list(Location), lifetime=((3, 6),)),
+    Buffer("view", 10, "f8", locations=list(Location), lifetime=((0, 3),),
+           aliases=["first"], alias_required=True),
+    Buffer("few", 2, "f8", locations=list(Location), access_weight=0.1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("capability", [None, (9, 0)])
+def test_what_local_memory_cannot_hold_goes_to_global_memory(capability):
+    """What is read seldom leaves, with its views; small buffers and what is read often stay."""
+    limits = Limits(max_local_bytes=9000, compute_capability=capability, block_size=64)
+    made = plan(Problem(LIMITED, limits))
+    outside = {n for n, p in made.placements.items() if p.location is Location.GLOBAL}
+    assert outside == {"first", "second", "view"}
+    assert made.global_bytes == 4000  # "second" begins where "first" ends
+    assert made.local_bytes == 8016
+    assert made.status is Status.OPTIMAL
+    again = Plan.from_json(made.to_json())
+    assert again == made
+    assert again.totals["global_bytes"] == 4000
+    fits = plan(Problem(LIMITED, Limits(max_local_bytes=14_416)))
+    assert fits.global_bytes == 0
+
+
+def test_elements_of_several_sizes_share_no_bytes_in_global_memory():
+    """Threads that lie side by side would meet: it is refused, unless one is always alone."""
+
+    def items(**options):
+        return [
+            Buffer("state", 5, "f8", pin="global", locations=["global"], lifetime=((0, 2),)),
+            Buffer("counts", 5, "i4", pin="global", locations=["global"], **options),
+        ]
+
+    with pytest.raises(ProblemError) as caught:
+        Problem(items(lifetime=((2, 4),)))
+    assert str(caught.value) == (
+        "`state` and `counts` may share bytes in global memory, where elements of neighbouring "
+        "threads lie side by side, and theirs have 8 and 4 B; let one of them be always alive and "
+        "outside others, or nowhere near 'global'"
+    )
+    assert plan(Problem(items())).global_bytes == 60
+
+
+def test_a_limit_of_local_memory_that_cannot_be_kept_is_told():
+    """By what exceeds it, which buffers are largest, and what would help."""
+    few = [Buffer("state", 1000, "f8"), Buffer("cache", 100, "f8", locations=list(Location))]
+    with pytest.raises(PlanInfeasible) as caught:
+        plan(Problem(few, Limits(max_local_bytes=100)))
+    assert str(caught.value) == (
+        "8800 B of local memory per run exceed max_local = 100 B, and what else there is may not "
+        "be in global memory. The largest buffers there are `state` (8000 B), `cache` (800 B). Let "
+        "the policy 'auto' choose, allow more buffers the location 'global', or raise max_local."
+    )
+    assert caught.value.core == ("state", "cache")
+    with pytest.raises(PlanInfeasible):
+        plan(Problem(LIMITED, Limits(max_local_bytes=9000), "local"))
+
+
+def test_plans_beyond_the_limit_of_local_memory_are_rejected():
+    """By the checker, whoever made them."""
+    problem = Problem(LIMITED, Limits(max_local_bytes=14_416))
+    made = plan(problem)
+    tighter = evolve(problem, limits=Limits(max_local_bytes=14_415))
+    with pytest.raises(PlanRejected, match="14416 B of local and persistent arrays exceed"):
+        check(tighter, evolve(made, problem=tighter, digest=tighter.digest))
 
 
 @pytest.mark.every_config
@@ -165,8 +250,8 @@ def test_child_without_room_gets_bytes_of_its_own():
     """An optional alias that does not fit is given up, in every location."""
     for place in Location:
         items = [
-            Buffer("parent", 1, "f4", pin=place),
-            Buffer("child", 4, "f4", pin=place, aliases="parent"),
+            Buffer("parent", 1, "f4", pin=place, locations=[place]),
+            Buffer("child", 4, "f4", pin=place, locations=[place], aliases="parent"),
         ]
         answer = plan(Problem(items))
         assert answer.placements["child"].parent is None
@@ -177,8 +262,8 @@ def test_child_without_room_gets_bytes_of_its_own():
 def test_alias_matrix(outer, inner):
     """A child lies in its parent exactly when both live in the same place."""
     items = [
-        Buffer("parent", 8, "f4", pin=outer),
-        Buffer("child", 4, "f4", pin=inner, aliases=[Alias("parent", 16)]),
+        Buffer("parent", 8, "f4", pin=outer, locations=[outer]),
+        Buffer("child", 4, "f4", pin=inner, locations=[inner], aliases=[Alias("parent", 16)]),
     ]
     child = plan(Problem(items)).placements["child"]
     assert (child.parent, child.parent_offset) == (
@@ -230,7 +315,7 @@ def test_child_pinned_low_leaves_its_parent_above_zero():
         Buffer("a", 2, "f4", lifetime=((0, 2),), aliases="parent"),
         Buffer("b", 2, "f4", lifetime=((0, 2),), aliases="parent", pin="shared", offset=0),
     ]
-    assert solve(Problem(items, Limits(), "shared")) == (0, 64, 0, 0)
+    assert solve(Problem(items, Limits(), "shared")) == (0, 64, 0, 0, 0)
 
 
 def test_replanning_moves_few_when_a_neighbour_grows():

@@ -20,7 +20,7 @@ from numba.cuda.extending import intrinsic
 from numba.cuda.np import arrayobj
 from numba.cuda.np.numpy_support import from_dtype
 
-from cubie_planner.allocators.recipes import Recipe, Source
+from cubie_planner.allocators.recipes import WARP, Recipe, Source
 
 BYTE = ir.IntType(8)
 WORD = ir.IntType(64)
@@ -33,6 +33,8 @@ def allocator(recipe: Recipe, shared_alignment: int) -> Callable:
 
     `shared_alignment` is that of the block's shared memory: no less than of any buffer in it.
     """
+    if recipe.source is Source.GLOBAL:
+        return _in_global_memory(recipe)
     array = types.Array(from_dtype(recipe.dtype), len(recipe.shape), "C")
 
     def write(context, builder, signature, args):
@@ -60,6 +62,28 @@ def allocator(recipe: Recipe, shared_alignment: int) -> Callable:
         return array(), write
 
     return intrinsic(planned)
+
+
+def _in_global_memory(recipe: Recipe) -> Callable:
+    """Return the device function of a buffer in memory that the launch brings."""
+    array = types.Array(from_dtype(recipe.dtype), len(recipe.shape), "A")
+    item = recipe.dtype.itemsize
+
+    def planned_in_global_memory(typing_context, memory):
+        def write(context, builder, signature, args):
+            data = arrayobj.make_array(memory)(context, builder, args[0]).data
+            thread = _number_in_grid(builder)
+            lane = builder.and_(thread, WORD(WARP - 1))
+            start = builder.mul(builder.sub(thread, lane), WORD(recipe.thread_stride))
+            start = builder.add(start, WORD(WARP * recipe.offset))
+            start = builder.add(start, builder.mul(lane, WORD(item)))
+            first = builder.gep(data, [start], inbounds=True)
+            result = arrayobj.make_array(array)(context, builder)
+            return _fill(context, builder, array, result, first, recipe.shape, apart=WARP)
+
+        return array(memory), write
+
+    return intrinsic(planned_in_global_memory)
 
 
 def arena(size_bytes: int, alignment: int) -> Callable:
@@ -126,9 +150,18 @@ def _thread_rank(builder) -> ir.Value:
     return rank
 
 
-def _fill(context, builder, array, result, memory, shape) -> ir.Value:
+def _number_in_grid(builder) -> ir.Value:
+    """Return the number of the thread in a grid of one dimension."""
+    registers = nvvmutils.SRegBuilder(builder)
+    block = builder.zext(builder.trunc(registers.ctaid("x"), ir.IntType(32)), WORD)
+    size = builder.zext(builder.trunc(registers.ntid("x"), ir.IntType(32)), WORD)
+    own = builder.zext(builder.trunc(registers.tid("x"), ir.IntType(32)), WORD)
+    return builder.add(builder.mul(block, size), own)
+
+
+def _fill(context, builder, array, result, memory, shape, apart: int = 1) -> ir.Value:
     item = context.get_abi_sizeof(context.get_data_type(array.dtype))
-    strides = [item * math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    strides = [apart * item * math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
     arrayobj.populate_array(
         result,
         data=builder.bitcast(memory, result.data.type),

@@ -19,7 +19,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from attrs import field, frozen
 
-from cubie_planner.allocators.recipes import AllocatorError, Recipe, Source, recipes_of, shapes_of
+from cubie_planner.allocators.recipes import (
+    WARP,
+    AllocatorError,
+    Recipe,
+    Source,
+    recipes_of,
+    shapes_of,
+)
 from cubie_planner.basics import nearest_hint
 from cubie_planner.plans.plan import Plan
 
@@ -42,6 +49,8 @@ class Allocators(Mapping[str, Callable]):
     arena_bytes : int
     shared_bytes : int
         Dynamic shared memory to launch a block with: the fourth launch argument.
+    global_bytes : int
+        Of global memory for each thread; see `global_memory_bytes`.
     """
 
     recipes: Mapping[str, Recipe]
@@ -49,6 +58,16 @@ class Allocators(Mapping[str, Callable]):
     arena: Callable = field(repr=False)
     arena_bytes: int
     shared_bytes: int
+    global_bytes: int = 0
+
+    def global_memory_bytes(self, n_threads: int) -> int:
+        """Return the bytes of global memory that a launch of so many threads brings."""
+        return -(-n_threads // WARP) * WARP * self.global_bytes
+
+    @property
+    def needs_global_memory(self) -> tuple[str, ...]:
+        """Buffers whose functions take the global memory of the launch: ``get(memory)``."""
+        return tuple(n for n, recipe in self.recipes.items() if recipe.source is Source.GLOBAL)
 
     @property
     def needs_arena(self) -> tuple[str, ...]:
@@ -88,7 +107,10 @@ def allocators(plan: Plan, shapes: Mapping[str, Sequence[int]] | None = None) ->
         asks for it, and must not be returned from it; both take no argument. A
         persistent buffer, and a local one that shares bytes with another, is a view of
         one per-thread arena: ``arena = result.arena()`` once in the kernel, then
-        ``result[name](arena)``.
+        ``result[name](arena)``. One in global memory is a view of bytes that the launch brings,
+        ``result[name](memory)``: `memory` is a device array of
+        ``result.global_memory_bytes(n_threads)`` uint8, neighbouring threads of a grid of one
+        dimension have their elements side by side in it, and the view has strides.
 
     Notes
     -----
@@ -113,7 +135,8 @@ def allocators(plan: Plan, shapes: Mapping[str, Sequence[int]] | None = None) ->
         from cubie_planner.allocators import cuda as target
     functions = {name: target.allocator(recipe, widest) for name, recipe in recipes.items()}
     arena = target.arena(arena_bytes, arena_alignment)
-    return Allocators(recipes, functions, arena, arena_bytes, plan.shared_bytes_per_block)
+    shared_bytes = plan.shared_bytes_per_block
+    return Allocators(recipes, functions, arena, arena_bytes, shared_bytes, plan.global_bytes)
 
 
 def _shared_alignment(recipes: Mapping[str, Recipe]) -> int:

@@ -14,6 +14,8 @@ from cubie_planner.declarations.buffers import Location
 from cubie_planner.plans.answer import Placement
 from cubie_planner.plans.plan import Plan
 
+WARP = 32
+
 
 class AllocatorError(PlannerError, ValueError):
     """A plan cannot be turned into allocators as asked, or a launch does not fit it."""
@@ -25,6 +27,7 @@ class Source(StrEnum):
     SHARED = "shared"
     ARENA = "arena"
     STACK = "stack"
+    GLOBAL = "global"
 
 
 @frozen
@@ -36,9 +39,11 @@ class Recipe:
     name : str
     source : Source
     offset : int
-        Bytes from the start of the block's shared memory (of thread 0) or of the arena.
+        Bytes from the start of the block's shared memory (of thread 0), of the arena, or of a
+        thread's part of global memory.
     thread_stride : int
-        Bytes between the slices of consecutive threads; 0 where a block has one plan.
+        Bytes between the slices of consecutive threads; 0 where a block has one plan. In global
+        memory the bytes of each thread: elements of `WARP` threads lie side by side.
     shape : tuple of int
     dtype : numpy.dtype
     alignment : int
@@ -100,12 +105,16 @@ def recipes_of(
         root = _root(plan, placement)
         if placement.location is Location.SHARED or not placement.size_bytes:
             source = Source.SHARED
+        elif placement.location is Location.GLOBAL:
+            source = Source.GLOBAL
         elif root in arena_offsets:
             offset = arena_offsets[root] + _distance(plan, placement)
         elif _is_local(placement):
             source = Source.STACK
         per_thread = source is Source.SHARED and plan.limits.block_size > 1
         stride = plan.run_stride_bytes if per_thread and placement.size_bytes else 0
+        if source is Source.GLOBAL:
+            stride = plan.global_bytes
         alignment = plan.problem.by_name[name].alignment
         widest = max(widest, alignment)
         dtype = placement.dtype

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 from numba.cuda.simulator import kernel as simulated
 
-from cubie_planner.allocators.recipes import AllocatorError, Recipe, Source
+from cubie_planner.allocators.recipes import WARP, AllocatorError, Recipe, Source
 
 POISON = 0xFF  # bytes of a NaN, and of -1: what was read before it was written shows
 
@@ -25,6 +25,9 @@ def allocator(recipe: Recipe, shared_alignment: int) -> Callable:
         return lambda: _poisoned(_context(recipe.name).local.array(recipe.shape, recipe.dtype))
     if recipe.source is Source.ARENA:
         return lambda arena: _view(arena, recipe.offset, recipe)
+
+    if recipe.source is Source.GLOBAL:
+        return lambda memory: _in_global_memory(memory, recipe)
 
     def shared() -> np.ndarray:
         context = _context(recipe.name)
@@ -56,6 +59,23 @@ def _context(name: str):
 def _thread_rank(context) -> int:
     thread, block = context.threadIdx, context.blockDim
     return thread.x + block.x * (thread.y + block.y * thread.z)
+
+
+def _in_global_memory(memory: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Return the thread's array in memory of all threads, where its neighbours' lie in between."""
+    context = _context(recipe.name)
+    thread = context.threadIdx.x + context.blockDim.x * context.blockIdx.x
+    contents = np.asarray(getattr(memory, "_item", memory))
+    lane, item = thread % WARP, recipe.dtype.itemsize
+    start = (thread - lane) * recipe.thread_stride + WARP * recipe.offset + lane * item
+    end = start + WARP * (recipe.size_bytes - item) + item
+    if end > contents.size:
+        raise AllocatorError(
+            f"`{recipe.name}` of thread {thread} ends at byte {end} of the global memory, but "
+            f"there are {contents.size} B; give `global_memory_bytes` of all threads"
+        )
+    strides = [WARP * step for step in np.empty(recipe.shape, recipe.dtype).strides]
+    return np.ndarray(recipe.shape, recipe.dtype, contents, start, strides)
 
 
 def _view(memory: np.ndarray, offset: int, recipe: Recipe) -> np.ndarray:

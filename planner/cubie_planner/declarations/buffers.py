@@ -46,12 +46,15 @@ class Location(StrEnum):
 
     ``SHARED``: a slice of the block's shared memory. ``LOCAL``: an array of its own
     in registers or the thread's stack. ``LOCAL_PERSISTENT``: a slice of one
-    thread-local arena that survives across calls.
+    thread-local arena that survives across calls. ``GLOBAL``: a slice of memory that a
+    launch brings for every thread, which survives as well; elements of neighbouring threads
+    lie side by side.
     """
 
     SHARED = "shared"
     LOCAL = "local"
     LOCAL_PERSISTENT = "local_persistent"
+    GLOBAL = "global"
 
     @classmethod
     def parse(cls, text: str | Location) -> Location:
@@ -67,8 +70,11 @@ class Location(StrEnum):
         )
 
 
-ARENAS = (Location.SHARED, Location.LOCAL_PERSISTENT)
+ARENAS = (Location.SHARED, Location.LOCAL_PERSISTENT, Location.GLOBAL)
 """The places that have offsets: many buffers in one range of bytes."""
+
+OWN_PLACES = frozenset({Location.SHARED, Location.LOCAL, Location.LOCAL_PERSISTENT})
+"""What a kernel has by itself; global memory is handed to it."""
 
 
 def _optional_location(value: str | Location | None) -> Location | None:
@@ -145,12 +151,13 @@ class Buffer:
     persistent : bool
         True means always alive; a lifetime may not be given as well.
     locations : set of Location
-        Where the buffer may live.
+        Where the buffer may live: by default in all places but global memory, for which a
+        kernel has to be written.
     pin : Location or None
         Where the buffer must live; wins over every policy.
     offset : int or None
         Byte offset it must have in that place; needs a `pin` to a place that has
-        offsets (shared or local_persistent).
+        offsets (all but local).
     aliases : sequence of Alias or str
         Candidate parents.
     alias_required : bool
@@ -169,9 +176,7 @@ class Buffer:
     dtype: np.dtype = field(kw_only=False, converter=_dtype)
     lifetime: Lifetime | None = None
     persistent: bool = False
-    locations: frozenset[Location] = field(
-        factory=lambda: frozenset(Location), converter=_locations
-    )
+    locations: frozenset[Location] = field(default=OWN_PLACES, converter=_locations)
     pin: Location | None = field(default=None, converter=_optional_location)
     offset: int | None = None
     aliases: tuple[Alias, ...] = field(default=(), converter=_aliases)
@@ -343,11 +348,11 @@ def _check_location(buffer: Buffer) -> None:
         raise BufferError(
             buffer.name, f"offset must be a byte count >= 0 or None, got {buffer.offset!r}"
         )
-    if buffer.pin not in (Location.SHARED, Location.LOCAL_PERSISTENT):
+    if buffer.pin not in ARENAS:
         raise BufferError(
             buffer.name,
-            f"offset {buffer.offset} needs a pin to shared or local_persistent: a local array has "
-            "no offset",
+            f"offset {buffer.offset} needs a pin to shared, local_persistent or global: a local "
+            "array has no offset",
         )
     if buffer.offset % buffer.alignment:
         raise BufferError(

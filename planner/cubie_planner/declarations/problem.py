@@ -16,7 +16,8 @@ from cubie_planner.declarations.buffers import Buffer, BufferError, Location
 MAX_BUFFERS = 100_000
 MAX_TOTAL_BYTES = 2**50
 MAX_BLOCK_SIZE = 2**20
-POLICIES = ("auto", "local", "shared")
+PLACE_POLICIES = ("local", "shared", "global")
+POLICIES = ("auto", *PLACE_POLICIES)
 
 Policy = str | Mapping[str, Location]
 Spot = tuple[Location, int | None]
@@ -55,6 +56,9 @@ class Limits:
     card : str or None
         A card of that capability, by its listed name: the cost rule then takes its clock, caches
         and bandwidth instead of those of the usual card.
+    max_local_bytes : int or None
+        Bytes that a run may have in local and persistent arrays together; None means no limit.
+        What is beyond goes to global memory, where buffers allow that and "auto" decides.
     pad_banks : bool
         Pad the slice of a run to an odd number of words, so that the same element
         of neighbouring runs lies in different banks.
@@ -68,14 +72,16 @@ class Limits:
     pad_banks: bool = True
     max_registers: int | None = None
     card: str | None = None
+    max_local_bytes: int | None = None
 
     def __attrs_post_init__(self) -> None:
-        limit = self.max_shared_bytes
-        if limit is not None and (not is_integer(limit) or not 0 <= limit <= MAX_TOTAL_BYTES):
-            raise ProblemError(
-                f"max_shared_bytes must be a byte count from 0 to {MAX_TOTAL_BYTES}, or None for "
-                f"no limit; got {limit!r}"
-            )
+        for name in ("max_shared_bytes", "max_local_bytes"):
+            limit = getattr(self, name)
+            if limit is not None and (not is_integer(limit) or not 0 <= limit <= MAX_TOTAL_BYTES):
+                raise ProblemError(
+                    f"{name} must be a byte count from 0 to {MAX_TOTAL_BYTES}, or None for no "
+                    f"limit; got {limit!r}"
+                )
         if not is_integer(self.block_size) or not 1 <= self.block_size <= MAX_BLOCK_SIZE:
             raise ProblemError(
                 f"block_size must be an integer from 1 to {MAX_BLOCK_SIZE}, got {self.block_size!r}"
@@ -174,7 +180,7 @@ def _policy(value: Any) -> Policy:
         return value
     raise ProblemError(
         f"policy {value!r} is unknown{nearest_hint(value, POLICIES)}; allowed: "
-        "'auto', 'local', 'shared', or a mapping from buffer name to location"
+        "'auto', 'local', 'shared', 'global', or a mapping from buffer name to location"
     )
 
 
@@ -196,7 +202,7 @@ class Problem:
     ----------
     buffers : sequence of Buffer
     limits : Limits
-    policy : {"auto", "local", "shared"} or mapping
+    policy : {"auto", "local", "shared", "global"} or mapping
         Where buffers without a pin go. A mapping pins those it names and leaves
         the others to "auto". The pin of a buffer always wins.
     previous : Plan or mapping, optional
@@ -213,6 +219,7 @@ class Problem:
         _check_names(self)
         _check_alias_graph(self)
         _check_policy(self)
+        _check_global_elements(self)
         total = sum(buffer.size_bytes + buffer.alignment for buffer in self.buffers)
         if total > MAX_TOTAL_BYTES:
             raise ProblemError(
@@ -225,6 +232,11 @@ class Problem:
         """Buffers by name, in declared order."""
         return {buffer.name: buffer for buffer in self.buffers}
 
+    @property
+    def names_a_place(self) -> bool:
+        """Whether the policy names the place of all that may live there."""
+        return isinstance(self.policy, str) and self.policy in PLACE_POLICIES
+
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON text of this problem."""
@@ -234,7 +246,7 @@ class Problem:
 
 def problem_to_dict(problem: Problem) -> dict[str, Any]:
     """Return `problem` as plain JSON values, canonical: equal problems give equal dicts."""
-    limits = problem.limits
+    limits, most_local = problem.limits, problem.limits.max_local_bytes
     policy = problem.policy
     return {
         "buffers": [_buffer_to_dict(buffer) for buffer in problem.buffers],
@@ -245,8 +257,9 @@ def problem_to_dict(problem: Problem) -> dict[str, Any]:
             "pad_banks": limits.pad_banks,
             # Digests of plans that were made without a card stay what they were.
             **({} if limits.card is None else {"card": limits.card}),
-            # Problems without this limit are those of before there was one.
+            # Problems without these limits are those of before there were any.
             **({} if limits.max_registers is None else {"max_registers": limits.max_registers}),
+            **({} if most_local is None else {"max_local_bytes": most_local}),
         },
         "policy": policy
         if isinstance(policy, str)
@@ -323,6 +336,28 @@ def _check_alias_graph(problem: Problem) -> None:
                 path.append(alias.parent)
                 on_path.add(alias.parent)
                 branches.append(iter(by_name[alias.parent].aliases))
+
+
+def _check_global_elements(problem: Problem) -> None:
+    """Refuse elements of several sizes that could take each other's bytes in global memory.
+
+    Elements of neighbouring threads lie side by side there: where one thread reads an element of
+    8 bytes, another, which may be in another phase, would have two of 4.
+    """
+    parents = {alias.parent for b in problem.buffers if b.size_bytes for alias in b.aliases}
+    sizes: dict[int, str] = {}
+    for buffer in problem.buffers:
+        alone = buffer.always_alive and not buffer.aliases and buffer.name not in parents
+        if Location.GLOBAL in buffer.locations and buffer.size_bytes and not alone:
+            sizes.setdefault(buffer.itemsize, buffer.name)
+    if len(sizes) > 1:
+        (one, first), (another, second) = list(sizes.items())[:2]
+        raise ProblemError(
+            f"`{first}` and `{second}` may share bytes in global memory, where elements of "
+            f"neighbouring threads lie side by side, and theirs have {one} and {another} B; let "
+            "one of them be always alive and outside others, or nowhere near 'global'",
+            [first, second],
+        )
 
 
 def _check_policy(problem: Problem) -> None:

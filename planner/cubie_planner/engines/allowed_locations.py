@@ -1,6 +1,6 @@
 """Where each buffer may go and what each choice costs: pins, policy, views.
 
-A pin is hard. A policy decides what has no pin: "local" and "shared" are hard too,
+A pin is hard. A policy decides what has no pin: "local", "shared" and "global" are hard too,
 except that a buffer tied to a pinned one by a required alias may follow that pin.
 "auto" leaves every allowed location open at the price the cost model gives it.
 What a place costs is the same for a pinned buffer: a pin takes choices away, no more.
@@ -11,21 +11,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.declarations.buffers import OWN_PLACES, Buffer, Location
 from cubie_planner.declarations.problem import Problem
 
 if TYPE_CHECKING:
     from cubie_planner.gpu.objective import Objective
 
 BY_POLICY = "buffers that are elsewhere than the policy puts them first"
-"""Unit of the prices under "local" and "shared"."""
+"""Unit of the prices under a policy that names a place."""
 
 Domain = Mapping[Location, int]
 """Allowed locations of a buffer, each with its cost, cheapest first."""
 
 PREFERENCE = {
-    "local": (Location.LOCAL, Location.LOCAL_PERSISTENT, Location.SHARED),
-    "shared": (Location.SHARED, Location.LOCAL, Location.LOCAL_PERSISTENT),
+    "local": (Location.LOCAL, Location.LOCAL_PERSISTENT, Location.SHARED, Location.GLOBAL),
+    "shared": (Location.SHARED, Location.LOCAL, Location.LOCAL_PERSISTENT, Location.GLOBAL),
+    "global": (Location.GLOBAL, Location.LOCAL, Location.LOCAL_PERSISTENT, Location.SHARED),
 }
 
 
@@ -103,7 +104,7 @@ def _forced_by_views(problem: Problem) -> dict[str, set[Location]]:
         places = {buffer.pin} if buffer.pin else buffer.locations
         if len(places) == 1 or buffer.alias_required:
             insisted.setdefault(find(buffer.name), set()).update(
-                places if len(places) < len(Location) else ()
+                () if places >= OWN_PLACES else places
             )
     tied = {v.name for v in views} | {alias.parent for v in views for alias in v.aliases}
     return {name: insisted.get(find(name), set()) for name in tied}
@@ -115,5 +116,5 @@ def _prices(buffer: Buffer, objective: Objective | None) -> Domain:
         return dict.fromkeys(buffer.locations, 0)
     if objective is not None:
         return objective.costs[buffer.name]
-    ranks = {Location.LOCAL: 0, Location.LOCAL_PERSISTENT: 1, Location.SHARED: 2}
-    return {place: ranks[place] for place in buffer.locations}
+    ranks = PREFERENCE["local"]
+    return {place: ranks.index(place) for place in buffer.locations}

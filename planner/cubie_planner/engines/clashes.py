@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.declarations.buffers import OWN_PLACES, Buffer
 from cubie_planner.declarations.problem import Limits
 from cubie_planner.engines.overload import Overload
 from cubie_planner.engines.task import LIMIT, Task
@@ -135,7 +135,7 @@ def _policy_put(task: Task, member: Clash) -> bool:
     buffer = task.by_name.get(member.name)
     if buffer is None or buffer.pin is not None or "pin" not in member.kinds:
         return False
-    return task.problem.policy == "shared" and not buffer.alias_required
+    return task.problem.policy in ("shared", "global") and not buffer.alias_required
 
 
 def _member(task: Task, member: Clash, members: Sequence[Clash]) -> str:
@@ -153,7 +153,7 @@ def _bound(task: Task, buffer: Buffer, kinds: Sequence[str]) -> list[str]:
         why.append(f"pinned to {buffer.pin}{at}")
     elif "pin" in kinds:
         why.append(f"put in {' or '.join(task.domains[buffer.name])} by the policy")
-    elif "allowed" in kinds and len(buffer.locations) < len(Location):
+    elif "allowed" in kinds and not buffer.locations >= OWN_PLACES:
         places = sorted(buffer.locations)
         only = "allowed only in" if len(places) == 1 else "allowed in"
         why.append(f"{only} {' or '.join(places)}")

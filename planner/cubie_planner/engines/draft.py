@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from cubie_planner.declarations.buffers import Location
+from cubie_planner.declarations.buffers import ARENAS, Location
 from cubie_planner.engines.task import Task
-from cubie_planner.plans.answer import COST, MOVES, PRIVATE, SHARED
+from cubie_planner.plans.answer import COST, IN_GLOBAL, MOVES, PRIVATE, SHARED
 
 if TYPE_CHECKING:
     pass
@@ -50,7 +50,7 @@ class Draft:
 
     def values(self, task: Task) -> dict[str, int]:
         """Return what the draft reaches at every level."""
-        ends = {Location.SHARED: 0, Location.LOCAL_PERSISTENT: 0}
+        ends = dict.fromkeys(ARENAS, 0)
         local = 0
         for buffer in task.buffers:
             where = self.locations[buffer.name]
@@ -65,6 +65,7 @@ class Draft:
             COST: cost,
             SHARED: ends[Location.SHARED],
             PRIVATE: local + ends[Location.LOCAL_PERSISTENT],
+            IN_GLOBAL: ends[Location.GLOBAL],
             MOVES: self.moves(task),
         }
 

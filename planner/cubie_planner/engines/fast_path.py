@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from attrs import evolve
 
 from cubie_planner.declarations.buffers import Buffer, Location
-from cubie_planner.engines.allowed_locations import Domain, cheapest_places
+from cubie_planner.engines.allowed_locations import PREFERENCE, Domain, cheapest_places
 from cubie_planner.engines.draft import Draft
 from cubie_planner.engines.first_fit import Arrangement, pack_arena, pack_local
 from cubie_planner.engines.task import Task
@@ -42,9 +42,8 @@ def _preferences(task: Task) -> Iterator[Mapping[str, Location]]:
     yield {}
     if task.recommended:
         yield task.recommended
-        own = (Location.LOCAL, Location.LOCAL_PERSISTENT, Location.SHARED)
         yield {
-            name: next(place for place in own if place in domain)
+            name: next(place for place in PREFERENCE["local"] if place in domain)
             for name, domain in task.domains.items()
         }
 

@@ -10,7 +10,7 @@ from cubie_planner.engines.allowed_locations import cheapest_places
 from cubie_planner.engines.draft import Claim
 from cubie_planner.engines.lower_bounds import load_bound, local_bound
 from cubie_planner.engines.task import Task
-from cubie_planner.plans.answer import COST, PRIVATE, SHARED
+from cubie_planner.plans.answer import COST, IN_GLOBAL, PRIVATE, SHARED
 
 
 def load_claims(task: Task) -> list[Claim]:
@@ -32,8 +32,16 @@ def load_claims(task: Task) -> list[Claim]:
     private = local_bound(surely[local], masks, possibly[local])
     private += load_bound(surely[arena], masks, possibly[arena])
     top = load_bound(surely[shared], masks, possibly[shared])
+    in_global = Location.GLOBAL
+    outside = load_bound(surely[in_global], masks, possibly[in_global])
+    return _claims(cost, top, private, outside)
+
+
+def _claims(cost: int, shared: int, private: int, in_global: int) -> list[Claim]:
+    """Return what is proven of plans of that cost."""
     given = {COST: cost}
-    return [Claim(COST, cost), Claim(SHARED, top, given), Claim(PRIVATE, private, given)]
+    bounds = {SHARED: shared, PRIVATE: private, IN_GLOBAL: in_global}
+    return [Claim(COST, cost), *(Claim(level, bound, given) for level, bound in bounds.items())]
 
 
 def _claims_of_many(task: Task) -> list[Claim]:
@@ -47,9 +55,8 @@ def _claims_of_many(task: Task) -> list[Claim]:
             surely[places[0]] += [b for b in members if not b.aliases]
     private = sum(b.size_bytes for b in surely[Location.LOCAL])
     private += _peak_bytes(surely[Location.LOCAL_PERSISTENT])
-    shared = _peak_bytes(surely[Location.SHARED])
-    given = {COST: cost}
-    return [Claim(COST, cost), Claim(SHARED, shared, given), Claim(PRIVATE, private, given)]
+    shared, in_global = _peak_bytes(surely[Location.SHARED]), _peak_bytes(surely[Location.GLOBAL])
+    return _claims(cost, shared, private, in_global)
 
 
 def _peak_bytes(buffers: Iterable[Buffer]) -> int:

@@ -12,7 +12,7 @@ from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.declarations.lifetimes import Liveness, liveness
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.engines.allowed_locations import BY_POLICY, Domain, domains
-from cubie_planner.plans.answer import COST, MOVES, PRIVATE, SHARED, Prices
+from cubie_planner.plans.answer import COST, IN_GLOBAL, MOVES, PRIVATE, SHARED, Prices
 
 if TYPE_CHECKING:
     from cubie_planner.gpu.objective import Objective
@@ -87,12 +87,12 @@ class Task:
     def of(cls, problem: Problem, objective: Objective | None = None) -> Task:
         """Prepare `problem`; the objective of "auto" is made here if none is given."""
         buffers = tuple(b for b in problem.buffers if b.size_bytes)
-        if objective is None and problem.policy not in ("local", "shared"):
+        if objective is None and not problem.names_a_place:
             from cubie_planner.gpu.objective import objective as make_objective
 
             objective = make_objective(problem)
         prepared = cls(problem, buffers, domains(problem, objective))
-        if objective is None or problem.policy in ("local", "shared"):
+        if objective is None or problem.names_a_place:
             return prepared
         return evolve(
             prepared,
@@ -194,4 +194,6 @@ class Task:
         """Return the names of the objectives, in order."""
         first = (COST,) if self.has_cost else ()
         last = (MOVES,) if self.problem.previous else ()
+        if any(Location.GLOBAL in b.locations for b in self.buffers):
+            last = (IN_GLOBAL, *last)
         return (*first, SHARED, PRIVATE, *last)

@@ -207,6 +207,9 @@ class CostModel:
             limits = evolve(limits, block_size=block_size)
         shared = [b for b in problem.buffers if locations[b.name] is Location.SHARED]
         local = [b for b in problem.buffers if locations[b.name] is not Location.SHARED]
+        # Global memory is reached through the same caches, and never becomes registers.
+        outside = {name for name, place in locations.items() if place is Location.GLOBAL}
+        dynamic = outside.union(dynamic)
         use, stack_bytes = self._local_memory(device, limits.block_size, problem, local, dynamic)
         launch = Launch.of(device, limits, shared, shared_bytes_per_run, use, stack_bytes)
         if not launch.is_possible:

@@ -42,6 +42,9 @@ MAX_TOTAL_UNITS = 2**50
 
 ARENA_TOLD = "one more for each that lies in the persistent arena and could be an array of its own"
 POINTS = f"points: 2 for each buffer in shared memory, {ARENA_TOLD}"
+OUTSIDE = 3
+"""What a buffer in global memory costs more than a local one, in points or units: where nothing
+forbids it, its own memory is the thread's."""
 
 
 @frozen(kw_only=True)
@@ -239,24 +242,27 @@ def _prices(
         b.name: (
             stack_access_cost(b, rate) * (1.0 if b.name in dynamic else share),
             shared_access_cost(b, rate, conflict),
+            stack_access_cost(b, rate),
         )
         for b in problem.buffers
     }
-    total = sum(max(pair) for pair in cycles.values())
+    total = sum(max(pair[:2]) for pair in cycles.values())
     scale = min(UNITS_PER_CYCLE, MAX_TOTAL_UNITS / total) if total else UNITS_PER_CYCLE
     prices = {
-        b.name: _price(b, round(cycles[b.name][0] * scale), round(cycles[b.name][1] * scale))
+        b.name: _price(b, *(round(each * scale) for each in cycles[b.name]))
         for b in problem.buffers
     }
     return prices, f"units of {1 / scale:.3g} SM cycles per run and step, {ARENA_TOLD}"
 
 
-def _price(buffer: Buffer, local: int, shared: int) -> dict[Location, int]:
+def _price(buffer: Buffer, local: int, shared: int, outside: int) -> dict[Location, int]:
     """Price per allowed place; an own array is preferred to the arena at equal cost."""
+    free = buffer.alias_required or not buffer.size_bytes
     price = {
         Location.LOCAL: local,
         Location.LOCAL_PERSISTENT: local + (Location.LOCAL in buffer.locations),
         Location.SHARED: shared,
+        Location.GLOBAL: outside + (0 if free else OUTSIDE),
     }
     return {place: price[place] for place in Location if place in buffer.locations}
 
@@ -267,7 +273,7 @@ def _all_local(
     """The objective under which every local place is free and shared memory is not."""
     return Objective(
         costs={
-            b.name: _price(b, 0, 0 if b.alias_required or not b.size_bytes else 2)
+            b.name: _price(b, 0, 0 if b.alias_required or not b.size_bytes else 2, 0)
             for b in problem.buffers
         },
         max_shared_bytes_per_run=None,

@@ -13,7 +13,9 @@ from cubie_planner.basics import Status, round_up
 from cubie_planner.declarations.buffers import Interval, Lifetime, Location
 from cubie_planner.declarations.problem import Limits, Problem
 
-COST, SHARED, PRIVATE, MOVES = "cost", "shared_bytes", "local_and_persistent_bytes", "moves"
+COST, SHARED, PRIVATE, IN_GLOBAL, MOVES = (
+    *("cost", "shared_bytes", "local_and_persistent_bytes", "global_bytes", "moves"),
+)
 """Names of the levels, in the order in which they matter."""
 
 
@@ -79,8 +81,8 @@ class Placement:
     ----------
     location : Location
     offset : int or None
-        Bytes from the start of the run's shared slice or of the persistent arena;
-        None for a local array (a child inside one has `parent_offset`), and for a
+        Bytes from the start of the run's shared slice, of the persistent arena, or of its part
+        of global memory; None for a local array (a child inside one has `parent_offset`), and for a
         buffer that needs no bytes.
     parent : str or None
         The alias parent it lies in, when it does.
@@ -198,6 +200,11 @@ class Answer:
         return self._arena_bytes(Location.LOCAL_PERSISTENT)
 
     @cached_property
+    def global_bytes(self) -> int:
+        """Bytes of global memory that a launch brings for each run."""
+        return self._arena_bytes(Location.GLOBAL)
+
+    @cached_property
     def local_bytes(self) -> int:
         """Bytes of all local arrays per run; children inside one count once."""
         return sum(
@@ -276,6 +283,8 @@ class Answer:
             "shared_bytes_per_block": self.shared_bytes_per_block,
             "local_bytes": self.local_bytes,
             "persistent_bytes": self.persistent_bytes,
+            # Files of plans without any stay what they were.
+            **({"global_bytes": self.global_bytes} if self.global_bytes else {}),
         }
 
 

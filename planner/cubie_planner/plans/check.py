@@ -353,6 +353,7 @@ def _intersect(first: Lifetime, second: Lifetime) -> bool:
 
 def _check_capacity(problem: Problem, plan: Answer) -> None:
     limits = problem.limits
+    _check_local_capacity(limits.max_local_bytes, plan)
     shared = [p for p in plan.placements.values() if p.location is Location.SHARED and p.size_bytes]
     if limits.max_shared_bytes is None or not shared:
         return
@@ -370,6 +371,22 @@ def _check_capacity(problem: Problem, plan: Answer) -> None:
             "capacity",
             f"{told} exceed max_shared = {limits.max_shared_bytes} B",
             [p.name for p in shared],
+        )
+
+
+def _check_local_capacity(most: int | None, plan: Answer) -> None:
+    if most is None:
+        return
+    placed = [p for p in plan.placements.values() if p.size_bytes]
+    own = [p for p in placed if p.location is Location.LOCAL and p.parent is None]
+    arena = [p for p in placed if p.location is Location.LOCAL_PERSISTENT]
+    needed = sum(p.size_bytes for p in own)
+    needed += max(((p.offset or 0) + p.size_bytes for p in arena), default=0)
+    if needed > most:
+        raise PlanRejected(
+            "capacity",
+            f"{needed} B of local and persistent arrays exceed max_local = {most} B",
+            [p.name for p in (*own, *arena)],
         )
 
 

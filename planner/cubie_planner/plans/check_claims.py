@@ -18,12 +18,13 @@ from attrs import frozen
 from cubie_planner.basics import Status
 from cubie_planner.declarations.buffers import Buffer, Location
 from cubie_planner.declarations.problem import Problem
-from cubie_planner.plans.answer import COST, MOVES, PRIVATE, SHARED, Answer, Level
+from cubie_planner.plans.answer import COST, IN_GLOBAL, MOVES, PRIVATE, SHARED, Answer, Level
 
 MOST_PRICE = 2**52
 ORDER = {
-    "local": (Location.LOCAL, Location.LOCAL_PERSISTENT, Location.SHARED),
-    "shared": (Location.SHARED, Location.LOCAL, Location.LOCAL_PERSISTENT),
+    "local": (Location.LOCAL, Location.LOCAL_PERSISTENT, Location.SHARED, Location.GLOBAL),
+    "shared": (Location.SHARED, Location.LOCAL, Location.LOCAL_PERSISTENT, Location.GLOBAL),
+    "global": (Location.GLOBAL, Location.LOCAL, Location.LOCAL_PERSISTENT, Location.SHARED),
 }
 
 Wrong = tuple[str, str]
@@ -55,7 +56,7 @@ def wrong_claims(problem: Problem, plan: Answer, tied: Iterable[str]) -> Iterato
 
 def level_values(problem: Problem, plan: Answer) -> dict[str, int]:
     """Return what the placements reach at every level that the problem has, in order."""
-    shared = persistent = local = moves = 0
+    shared = persistent = local = in_global = moves = 0
     previous = problem.previous
     for placement in plan.placements.values():
         if not placement.size_bytes:
@@ -65,12 +66,16 @@ def level_values(problem: Problem, plan: Answer) -> dict[str, int]:
             shared = max(shared, end)
         elif placement.location is Location.LOCAL_PERSISTENT:
             persistent = max(persistent, end)
+        elif placement.location is Location.GLOBAL:
+            in_global = max(in_global, end)
         elif placement.parent is None:
             local += placement.size_bytes
         if placement.name in previous:
             moves += previous[placement.name] != (placement.location, placement.offset)
     values = {COST: _cost(plan, shared)} if plan.prices.mean_anything else {}
     values |= {SHARED: shared, PRIVATE: local + persistent}
+    if any(b.size_bytes and Location.GLOBAL in b.locations for b in problem.buffers):
+        values[IN_GLOBAL] = in_global
     return values | ({MOVES: moves} if previous else {})
 
 
@@ -182,6 +187,7 @@ def findings(problem: Problem, plan: Answer) -> tuple[Finding, ...]:
         COST: least,
         SHARED: _height(surely[Location.SHARED]),
         PRIVATE: own + _height(surely[Location.LOCAL_PERSISTENT]),
+        IN_GLOBAL: _height(surely[Location.GLOBAL]),
         MOVES: 0,
     }
     return tuple(Finding(level, min(bounds[level.name], level.value)) for level in plan.levels)

@@ -63,6 +63,7 @@ def problem_from_dict(data: Mapping[str, Any]) -> Problem:
             "pad_banks",
             "max_registers",
             "card",
+            "max_local_bytes",
         },
     )
     buffers = []

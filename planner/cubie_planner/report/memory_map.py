@@ -71,7 +71,7 @@ def arenas(plan: Plan, phases: Mapping[str, Interval] | None = None) -> list[Are
     spans = [span for p in members for span in p.lifetime or ()] + list((phases or {}).values())
     points = [point for span in spans for point in span]
     whole = (min(points, default=0), max(points, default=1))
-    order = (Location.SHARED, Location.LOCAL_PERSISTENT, Location.LOCAL)
+    order = (Location.SHARED, Location.LOCAL_PERSISTENT, Location.LOCAL, Location.GLOBAL)
     return [_arena(plan, place, whole) for place in order if tiles(plan, place, whole)]
 
 
@@ -84,8 +84,8 @@ def _arena(plan: Plan, place: Location, whole: Interval) -> Arena:
 def _title(plan: Plan, place: Location, top: int) -> str:
     if place is Location.LOCAL:
         return f"local: {top} B per run, arrays of their own drawn one above the other"
-    if place is Location.LOCAL_PERSISTENT:
-        return f"local_persistent: {top} B per run"
+    if place is not Location.SHARED:
+        return f"{place}: {top} B per run"
     title = f"shared: {top} B per run"
     if top < plan.shared_bytes_without_reuse:
         title += f", {plan.shared_bytes_without_reuse} B without reuse"

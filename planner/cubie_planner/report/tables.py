@@ -56,7 +56,8 @@ def totals(plan: Plan) -> list[str]:
     saved = savings(plan)
     lines = [
         f"per run: shared {plan.shared_bytes_per_run} B (stride {plan.run_stride_bytes} B), "
-        f"local {plan.local_bytes} B, persistent {plan.persistent_bytes} B",
+        f"local {plan.local_bytes} B, persistent {plan.persistent_bytes} B"
+        + (f", global {plan.global_bytes} B" if plan.global_bytes else ""),
         f"per block of {limits.block_size}: shared {plan.shared_bytes_per_block} B, {limit}",
     ]
     if saved.without_reuse:

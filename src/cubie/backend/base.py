@@ -42,12 +42,14 @@ def _nothing_spent(queue, attempts):
 class RunMemory:
     """Bytes one run needs in each planned space, and the spacing of runs in shared memory.
 
-    `kept` is what is kept of a run where launches end in the middle of runs.
+    `global_bytes` are those of global memory that a launch brings; `kept` is what is kept of a
+    run where launches end in the middle of runs.
     """
 
     shared_stride: int = field(validator=instance_of(int))
     persistent_bytes: int = field(validator=instance_of(int))
     local_bytes: int = field(default=0, validator=instance_of(int))
+    global_bytes: int = field(default=0, validator=instance_of(int))
     kept: KeptPerRun | None = None
 
 
@@ -124,6 +126,14 @@ class Backend(ABC):
         """Bytes of a run that a thread's stack may hold where nobody says so; None: any number.
 
         What has more lies in one piece of memory that the kernel owns: as shared memory does.
+        """
+        return None
+
+    @property
+    def most_local_bytes(self) -> int | None:
+        """Bytes of local memory that a run can have at all; None: any number.
+
+        What has more lies in global memory as far as "auto" decides.
         """
         return None
 
@@ -386,7 +396,7 @@ class Kernel(ABC):
 def own_placement(placement: Placement) -> str:
     """Classify where an allocator takes its bytes from.
 
-    Returns one of "empty", "shared", "persistent", "view" (inside a local
+    Returns one of "empty", "shared", "persistent", "global", "view" (inside a local
     parent), "local" (an array of its own).
     """
     if placement.size_bytes == 0:
@@ -395,4 +405,6 @@ def own_placement(placement: Placement) -> str:
         return "shared"
     if placement.location is Location.LOCAL_PERSISTENT:
         return "persistent"
+    if placement.location is Location.GLOBAL:
+        return "global"
     return "view" if placement.parent is not None else "local"

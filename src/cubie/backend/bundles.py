@@ -14,6 +14,7 @@ class Memory(NamedTuple):
 
     shared: Any
     persistent: Any
+    global_memory: Any = ()  # () where no buffer is there
 
 
 class Launch(NamedTuple):

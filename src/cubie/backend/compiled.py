@@ -46,6 +46,7 @@ class CompiledBackend(Backend):
 
     shared_addrspace = GENERIC
     table_addrspace = GENERIC
+    global_addrspace = GENERIC
     # Generated functions of more statements are compiled as several; None: as one in any case.
     statements_at_once: int | None = None
     # Fast-math of rows of equations that are something times a number; see `emitter`.
@@ -55,6 +56,11 @@ class CompiledBackend(Backend):
     def group_width(self) -> int:
         """Lanes of the whole group; `width` where its lanes go together."""
         return self.width
+
+    @property
+    def lanes_of_global(self) -> int:
+        """Runs whose elements lie side by side in global memory: [element][run]."""
+        return self.group_width
 
     @property
     @abstractmethod
@@ -96,8 +102,11 @@ class CompiledBackend(Backend):
         from_shared = kind in ("shared", "empty")
         addrspace = self.shared_addrspace if from_shared else GENERIC
         stride = self.width if kind in ("local", "view") else self.group_width
+        if kind == "global":
+            addrspace, stride = self.global_addrspace, self.lanes_of_global
         buf = Buf(dtype, placement.n_elements, self.width, addrspace, stride)
         offset = (placement.offset or 0) * self.group_width
+        global_offset = (placement.offset or 0) * self.lanes_of_global
         parent_offset = (placement.parent_offset or 0) * self.width
 
         def allocate(typingctx, memory, parent):
@@ -106,6 +115,10 @@ class CompiledBackend(Backend):
                     return stack_array(builder, buf, placement.name)
                 if kind == "view":
                     return typed_pointer(builder, args[1], parent_offset, buf)
+                if kind == "global":
+                    space = memory.fields.index("global_memory")
+                    where = builder.extract_value(args[0], space)
+                    return self._in_global(builder, where, global_offset, buf)
                 space = memory.fields.index("persistent" if kind == "persistent" else "shared")
                 base = builder.extract_value(args[0], space)
                 return typed_pointer(builder, base, offset, buf)
@@ -113,6 +126,10 @@ class CompiledBackend(Backend):
             return buf(memory, parent), lower
 
         return self._intrinsic(allocate)
+
+    def _in_global(self, builder, where, offset_bytes: int, buf: Buf):
+        """Return a buffer's pointer, that many bytes from where global memory of the run begins."""
+        return typed_pointer(builder, where, offset_bytes, buf)
 
     def keep(self) -> Callable:
         def keep(typingctx, value):

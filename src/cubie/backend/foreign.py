@@ -28,6 +28,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.np import numpy_support
 
+from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes.instructions import I64
 from cubie.backend.lanes.types import Buf, Lanes, lane_type
 from cubie.errors import CubieError
@@ -105,30 +106,30 @@ def build_foreign_rhs(
     function = conversion.value(system.function)
     adapter = target.jit(ready.adapt(function, _pack(target), _pack(target, readonly=True)))
     number = numpy_support.from_dtype(dtype)
-    array = types.Array(number, 1, "C")
-    arguments = (number, array, array, array, types.intp)
     slot = system.n_parameters if fault_slot is None else fault_slot
 
     def rhs(typingctx, t, y, p, dy, at):
+        if not all(isinstance(buf, Buf) for buf in (y, p, dy)):
+            return None
         conversion.check_indices(system)
-        compiled = _compile(target, adapter, arguments, system)
+        arrays = [types.Array(number, 1, "C" if buf.stride == 1 else "A") for buf in (y, p, dy)]
+        compiled = _compile(target, adapter, (number, *arrays, types.intp), system)
 
         def lower(context, builder, signature, args):
             values = [args[0]]
-            for buf, pointer in zip(signature.args[1:4], args[1:4], strict=True):
-                values.append(_array_over(target, context, builder, array, pointer, [buf.n]))
+            for array, buf, pointer in zip(arrays, (y, p, dy), args[1:4], strict=True):
+                steps = [buf.stride]
+                values.append(_array_over(target, context, builder, array, pointer, [buf.n], steps))
             context.add_linking_libs([compiled.library])
             status, _ = context.call_internal_no_propagate(
                 builder, compiled.fndesc, compiled.signature, [*values, args[4]]
             )
             with cgutils.if_unlikely(builder, status.is_error):
                 target.discard_exception(context, builder, status)
-                _store_fault(builder, signature.args[2], args[2], slot)
-                _fill_with_nan(builder, signature.args[3], args[3], args[4], system.n_outputs)
+                _store_fault(builder, p, args[2], slot)
+                _fill_with_nan(builder, dy, args[3], args[4], system.n_outputs)
             return context.get_dummy_value()
 
-        if not all(isinstance(buf, Buf) for buf in (y, p, dy)):
-            return None
         return types.none(Lanes(number, 1), y, p, dy, types.intp), lower
 
     return target.intrinsic(rhs)
@@ -266,14 +267,18 @@ def _flattened(builder, value, depth: int) -> list:
     return [leaf for member in members for leaf in _flattened(builder, member, depth - 1)]
 
 
-def _array_over(target: ForeignTarget, context, builder, array: Any, pointer, shape):
-    """Return a numba array in C order over bytes that it does not own."""
+def _array_over(target: ForeignTarget, context, builder, array: Any, pointer, shape, steps=None):
+    """Return a numba array over bytes that it does not own.
+
+    `steps` are the elements between neighbours along each axis; by default it is in C order.
+    """
     generic = lane_type(array.dtype, 1).as_pointer()
     if pointer.type != generic:
         pointer = builder.addrspacecast(pointer, generic)
     value = target.arrays.make_array(array)(context, builder)
     size = array.dtype.bitwidth // 8
-    strides = [I64(size * math.prod(shape[axis + 1 :])) for axis in range(len(shape))]
+    steps = steps or [math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    strides = [I64(size * step) for step in steps]
     target.arrays.populate_array(
         value,
         data=pointer,
@@ -288,10 +293,10 @@ def _array_over(target: ForeignTarget, context, builder, array: Any, pointer, sh
 def _store_fault(builder, buf: Buf, pointer, slot: int) -> None:
     if buf.n > slot:
         fault = ir.Constant(lane_type(buf.dtype, 1), FAULT)
-        builder.store(fault, builder.gep(pointer, [I64(slot)], inbounds=True))
+        codegen.store(builder, buf, pointer, I64(slot), fault)
 
 
 def _fill_with_nan(builder, buf: Buf, pointer, at, n: int) -> None:
     not_a_number = ir.Constant(lane_type(buf.dtype, 1), float("nan"))
     for i in range(n):
-        builder.store(not_a_number, builder.gep(pointer, [builder.add(at, I64(i))], inbounds=True))
+        codegen.store(builder, buf, pointer, builder.add(at, I64(i)), not_a_number)

@@ -41,7 +41,7 @@ def planner(objective: str) -> Planner:
 
 def task(problem: Problem, objective: str) -> Task:
     """Return the problem made ready to solve, with the prices of `objective`."""
-    if objective == COST or problem.policy in ("local", "shared"):
+    if objective == COST or problem.names_a_place:
         return Task.of(problem)
     return Task.of(problem, _priced(problem, objective))
 
@@ -67,5 +67,6 @@ def _prices(buffer: Buffer, objective: str) -> Mapping[Location, int]:
         Location.LOCAL: own,
         Location.LOCAL_PERSISTENT: own + (0 if view else aside),
         Location.SHARED: 0 if view or objective == PRIVATE else aside,
+        Location.GLOBAL: own + (0 if view else 2 * aside),
     }
     return {place: price[place] for place in Location if place in buffer.locations}

@@ -96,7 +96,7 @@ class Request:
             previous=problem.previous if self.previous is None else self.previous,
         )
         _require_device_holds(asked)
-        if self.objective != COST and asked.policy in ("local", "shared"):
+        if self.objective != COST and asked.names_a_place:
             raise InputError(
                 f"--objective {self.objective} chooses among places, and locations "
                 f"{asked.policy!r} leave no choice; give --locations auto"

@@ -32,6 +32,7 @@ from cubie_planner import (
     Buffer,
     BufferError,
     Limits,
+    Location,
     Plan,
     PlanRejected,
     Problem,
@@ -56,9 +57,11 @@ class BatchSolverConfig:
 
     Attributes
     ----------
-    locations : "auto", "local", "shared", mapping of buffer to location, or Plan
+    locations : "auto", "local", "shared", "global", mapping of buffer to location, or Plan
     max_shared_bytes : int or None
         Limit per block.
+    max_local_bytes : int or None
+        Limit of a run, outside shared memory.
     block_size : int
         Runs per block.
     compute_capability : (int, int) or None
@@ -79,6 +82,7 @@ class BatchSolverConfig:
 
     locations: Any = "auto"
     max_shared_bytes: int | None = None
+    max_local_bytes: int | None = None
     block_size: int = DEFAULT_BLOCK_SIZE
     compute_capability: tuple[int, int] | None = None
     max_registers: int | None = None
@@ -104,10 +108,18 @@ class BatchSolverConfig:
         is_auto = isinstance(self.locations, str) and self.locations == "auto"
         return is_auto and self.compute_capability is None and self.max_shared_bytes is None
 
-    def limits(self) -> Limits:
+    @property
+    def decides_on_some(self) -> bool:
+        """Whether "auto" decides where a buffer lies, if it is not pinned."""
+        return isinstance(self.locations, Mapping) or (
+            isinstance(self.locations, str) and self.locations == "auto"
+        )
+
+    def limits(self, max_local_bytes: int | None = None) -> Limits:
         """Return what the planner is told of the hardware."""
         return Limits(
             max_shared_bytes=self.max_shared_bytes,
+            max_local_bytes=max_local_bytes,
             block_size=self.block_size,
             compute_capability=self.compute_capability,
             max_registers=self._registers_planned(),
@@ -156,13 +168,18 @@ class BatchSolverKernel:
         self.verdict = self._settled() if config.is_proposed else None
 
     def _laid_out(self) -> Layout:
-        """Plan the buffers: in memory that the kernel owns where a stack cannot hold them."""
+        """Plan the buffers: in memory that the kernel owns where a stack cannot hold them.
+
+        On a GPU what local memory cannot hold is in global memory, as far as "auto" decides.
+        """
         registry, config = self.integrator.buffer_registry, self.config
-        layout, most = plan_layout(registry, config), self.backend.most_bytes_in_stack
-        if most is None or not config.leaves_places_open:
-            return layout
+        layout = plan_layout(registry, config)
         memory = _memory_of(layout.plan)
-        if memory.local_bytes + memory.persistent_bytes <= most:
+        private, most = memory.local_bytes + memory.persistent_bytes, config.max_local_bytes
+        if most is not None and private > most and config.decides_on_some:
+            return plan_layout(registry, config, most)
+        most = self.backend.most_bytes_in_stack
+        if most is None or not config.leaves_places_open or private <= most:
             return layout
         return plan_layout(registry, evolve(config, locations="shared"))
 
@@ -324,13 +341,20 @@ class BatchSolverKernel:
 
 
 def _memory_of(plan: Plan) -> RunMemory:
-    return RunMemory(plan.run_stride_bytes, plan.persistent_bytes, plan.local_bytes)
+    of_run = plan.run_stride_bytes, plan.persistent_bytes, plan.local_bytes, plan.global_bytes
+    return RunMemory(*of_run)
 
 
-def plan_layout(registry: BufferRegistry, config: BatchSolverConfig) -> Layout:
-    """Plan a tree of buffers, or verify that a given plan is one for it."""
+def plan_layout(
+    registry: BufferRegistry, config: BatchSolverConfig, max_local_bytes: int | None = None
+) -> Layout:
+    """Plan a tree of buffers, or verify that a given plan is one for it.
+
+    Within so many bytes of local memory, where they are given: the rest is in global memory.
+    """
     if not isinstance(config.locations, Plan):
-        return registry.lay_out(_by_qualified_name(registry, config.locations), config.limits())
+        limits = config.limits(max_local_bytes)
+        return registry.lay_out(_by_qualified_name(registry, config.locations), limits)
     given = config.locations
     timeline = compose(registry.tree())
     try:
@@ -354,6 +378,8 @@ def _asked_of(buffers: Sequence[Buffer], given: Plan) -> Problem:
     pinned = []
     for buffer in buffers:
         there = asked.by_name.get(buffer.name)
+        if there is not None and Location.GLOBAL in there.locations:
+            buffer = evolve(buffer, locations=buffer.locations | {Location.GLOBAL})
         if there is not None and buffer.pin in (None, there.pin):
             buffer = evolve(buffer, pin=there.pin, offset=there.offset)
         pinned.append(buffer)

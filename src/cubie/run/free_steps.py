@@ -261,7 +261,11 @@ def _build_advance(loop: RunParts, context: BuildContext) -> Callable:
             part = 0
             while part < count():
                 step_part(
-                    Memory(part_of(memory.shared, part), part_of(memory.persistent, part)),
+                    Memory(
+                        part_of(memory.shared, part),
+                        part_of(memory.persistent, part),
+                        part_of(memory.global_memory, part),
+                    ),
                     Launch(launch.inputs, part_of(runs, part), launch.n_runs),
                     step, part_of(origins, part), in_part(going, part),
                     Lane(

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Collection, Sequence
 
 from cubie_planner.basics import round_up
-from cubie_planner.declarations.buffers import ARENAS, Buffer, Location
+from cubie_planner.declarations.buffers import ARENAS, OWN_PLACES, Buffer, Location
 from cubie_planner.engines.cpsat.solver import Literal, Terms, negated
 from cubie_planner.engines.cpsat.variables import Variables
 from cubie_planner.engines.nesting import hosts
@@ -35,7 +35,7 @@ def _add_relaxable_location(v: Variables, buffer: Buffer) -> None:
     """
     domain, allowed = v.task.domains[buffer.name], buffer.locations
     tied = buffer.name in v.tied
-    places = set(Location) if tied else set(allowed if buffer.pin else domain)
+    places = set(OWN_PLACES | allowed) if tied else set(allowed if buffer.pin else domain)
     literals = {p: v.sat.boolean() for p in Location if p in places}
     v.place[buffer.name] = literals
     v.sat.at_most_one(literals.values())

@@ -31,7 +31,14 @@ from cubie_planner.engines.cpsat.solver import SatAnswer, Terms
 from cubie_planner.engines.cpsat.variables import Demand, Variables
 from cubie_planner.engines.draft import Draft
 from cubie_planner.engines.task import Task
-from cubie_planner.plans.answer import COST, MOVES, PRIVATE, SHARED
+from cubie_planner.plans.answer import COST, IN_GLOBAL, MOVES, PRIVATE, SHARED
+
+PLACE_OF = {
+    SHARED: Location.SHARED,
+    PRIVATE: Location.LOCAL_PERSISTENT,
+    IN_GLOBAL: Location.GLOBAL,
+}
+"""The arena whose height is (a part of) a level."""
 
 
 @frozen
@@ -103,7 +110,7 @@ class JointModel:
             ]
         if level == MOVES:
             return [(1, literal) for literal in moved_literals(v)]
-        place = Location.SHARED if level == SHARED else Location.LOCAL_PERSISTENT
+        place = PLACE_OF[level]
         terms = [(1, v.height[p]) for p in (place,) if p in v.height]
         if level == PRIVATE:
             locals_ = v.task.may_be(Location.LOCAL)

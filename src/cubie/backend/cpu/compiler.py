@@ -96,6 +96,7 @@ class CPUCompiler(CompiledBackend):
     def _kernel(self, loop: Callable, memory: RunMemory) -> Callable:
         """Return the function that works through the queue until no run is left."""
         arena = self.persistent_arena(memory.persistent_bytes)
+        beyond = _bytes_ahead(global_begin(memory, self.width)) if memory.global_bytes else _nothing
         n_scalars = 3
         inputs_of = _record_reader(KernelInputs, n_scalars, self._record_types(KernelInputs))
         outputs_of = _record_reader(
@@ -107,7 +108,8 @@ class CPUCompiler(CompiledBackend):
         def kernel(arguments):
             inputs, outputs = inputs_of(arguments), outputs_of(arguments)
             shared = _base_at(arguments[1])  # pyright: ignore[reportCallIssue]
-            loop(Memory(shared, arena()), arguments[0], arguments[2], inputs, outputs)
+            where = Memory(shared, arena(), beyond(shared))
+            loop(where, arguments[0], arguments[2], inputs, outputs)
 
         return kernel
 
@@ -173,6 +175,37 @@ class CPUCompiler(CompiledBackend):
         """Return the element type of each array of a kernel's record."""
         dtypes = element_dtypes(record, self.dtype)
         return {name: numpy_support.from_dtype(dtype) for name, dtype in dtypes.items()}
+
+
+def global_begin(memory: RunMemory, width: int) -> int:
+    """Return where what stands for global memory begins, in the memory of a group of runs.
+
+    On the CPU both are memory that the kernel owns: one lies behind the other.
+    """
+    return -(-memory.shared_stride * width // MAX_ALIGNMENT) * MAX_ALIGNMENT
+
+
+def _bytes_ahead(n_bytes: int) -> Callable:
+    """Return ``ahead(base)``: the base so many bytes further on."""
+
+    def ahead(typingctx, base):
+        def lower(context, builder, signature, args):
+            return builder.gep(args[0], [I64(n_bytes)], inbounds=True)
+
+        return base(base), lower
+
+    return intrinsic(ahead)
+
+
+@intrinsic
+def _nothing(typingctx, base):
+    """Generate ``nothing(base)``: an empty tuple."""
+    empty = types.Tuple(())
+
+    def lower(context, builder, signature, args):
+        return context.make_tuple(builder, empty, [])
+
+    return empty(base), lower
 
 
 def _record_reader(record, first: int, element_types: dict[str, types.Type]) -> Callable:

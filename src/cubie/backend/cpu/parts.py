@@ -36,13 +36,15 @@ def make_parts(itemsize: int, group_width: int, width: int) -> Parts:
 
     @intrinsic
     def of(typingctx, value, part):
-        if isinstance(value, Base):
+        if isinstance(value, Base | types.BaseTuple):  # a tuple: () for no memory
             result = value
         else:
             result = Buf(value.dtype, value.n, width, value.addrspace, value.stride)
 
         def lower(context, builder, signature, args):
             pointer, number = args
+            if isinstance(value, types.BaseTuple):
+                return pointer
             if isinstance(value, Base):
                 number = builder.mul(number, I64(itemsize * width))
             else:

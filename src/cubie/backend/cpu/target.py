@@ -132,6 +132,7 @@ class CPUBackend(Backend):
 
     def require_room(self, memory: RunMemory) -> None:
         n_bytes = memory.shared_stride + memory.persistent_bytes + memory.local_bytes
+        n_bytes += memory.global_bytes
         require_room(self.group_width, self.group_width * n_bytes)
 
     def kernel(
@@ -164,7 +165,10 @@ class CPUKernel(Kernel):
 
     def __init__(self, width: int, memory: RunMemory, code: ObjectCode):
         self._width = width
-        self._shared_bytes = memory.shared_stride * width
+        self._owned_bytes = memory.shared_stride * width
+        if memory.global_bytes:
+            self._owned_bytes = -(-self._owned_bytes // MAX_ALIGNMENT) * MAX_ALIGNMENT
+            self._owned_bytes += memory.global_bytes * width
         self._code = code
         self._stack_bytes = code.number(FRAME_BYTES) + self.OTHER_STACK_BYTES
         self._entry = code.address(ENTRY)
@@ -224,7 +228,7 @@ class CPUKernel(Kernel):
         OutOfMemory
             If there is none for one.
         """
-        n_bytes, free = self._shared_bytes, None
+        n_bytes, free = self._owned_bytes, None
         if workers * n_bytes > self.KEPT_BYTES:
             require_room(self._width, n_bytes)
             free = free_bytes()

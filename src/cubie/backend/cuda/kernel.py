@@ -28,15 +28,14 @@ from cubie.backend.cuda.resources import (
     needing_the_toolkit,
 )
 from cubie.backend.cuda.slices import left_of as left_of_attempts
-from cubie.backend.cuda.types import flatten, shared_base
+from cubie.backend.cuda.types import flatten, global_base, shared_base
 from cubie.backend.device.driver import Driver, Grid
+from cubie.backend.device.global_memory import MOST_LOCAL_BYTES
 from cubie.backend.device.kernel import DeviceKernel
 from cubie.backend.device.slices import Slices
 from cubie.backend.device.workspace import Workspaces
 from cubie.backend.slices import ATTEMPTS, KeptState, Slice
 from cubie.errors import LaunchTooLarge
-
-MOST_LOCAL_BYTES = 512 * 1024  # CUDA Programming Guide, table of limits: local memory per thread
 
 
 @contextmanager
@@ -71,7 +70,7 @@ class CUDAKernel(DeviceKernel):
         registers: RegisterLimits = NO_LIMITS,
     ):
         slices = None if memory.kept is None else Slices(memory.kept, backend.dtype)
-        super().__init__(memory.shared_stride, backend.refill, slices)
+        super().__init__(memory.shared_stride, backend.refill, slices, memory.global_bytes)
         self._backend, self._make_loop = backend, make_loop
         self._memory, self._digest, self._registers = memory, digest, registers
         self._codes: dict[tuple[tuple[int, int], int | None], KernelCode] = {}
@@ -88,7 +87,7 @@ class CUDAKernel(DeviceKernel):
         backend, memory, loop = self._backend, self._memory, self._make_loop()
         arena = backend.persistent_arena(memory.persistent_bytes)
         base_of, flat = shared_base(memory.shared_stride), flatten()
-        queue_of = backend.queue_of()
+        queue_of, in_global = backend.queue_of(), global_base(memory.global_bytes)
         left_of = extending.intrinsic(left_of_attempts)
 
         def sliced_kernel(n_runs, inputs, outputs, kept):
@@ -97,19 +96,38 @@ class CUDAKernel(DeviceKernel):
                 shared = base_of(cuda.threadIdx.x)
                 reals, whole = flat(kept)
                 queue = Slice(run, left_of(whole[ATTEMPTS]), reals, whole)
-                loop(Memory(shared, arena()), queue, n_runs, flat(inputs), flat(outputs))
+                where = Memory(shared, arena(), ())
+                loop(where, queue, n_runs, flat(inputs), flat(outputs))
+
+        def sliced_kernel_with_global(n_runs, inputs, outputs, kept, memory):
+            run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
+            if run < n_runs:
+                shared = base_of(cuda.threadIdx.x)
+                reals, whole = flat(kept)
+                queue = Slice(run, left_of(whole[ATTEMPTS]), reals, whole)
+                where = Memory(shared, arena(), in_global(memory, run))
+                loop(where, queue, n_runs, flat(inputs), flat(outputs))
 
         if backend.sliced:
-            return sliced_kernel
+            return sliced_kernel_with_global if memory.global_bytes else sliced_kernel
 
         def kernel(n_runs, inputs, outputs):
             run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
             if run < n_runs:
                 shared = base_of(cuda.threadIdx.x)
                 queue = queue_of(run)
-                loop(Memory(shared, arena()), queue, n_runs, flat(inputs), flat(outputs))
+                where = Memory(shared, arena(), ())
+                loop(where, queue, n_runs, flat(inputs), flat(outputs))
 
-        return kernel
+        def kernel_with_global(n_runs, inputs, outputs, memory):
+            run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
+            if run < n_runs:
+                shared = base_of(cuda.threadIdx.x)
+                queue = queue_of(run)
+                where = Memory(shared, arena(), in_global(memory, run))
+                loop(where, queue, n_runs, flat(inputs), flat(outputs))
+
+        return kernel_with_global if memory.global_bytes else kernel
 
     def resources(
         self,
@@ -131,7 +149,7 @@ class CUDAKernel(DeviceKernel):
         """
         capability = supported(capability)
         signature = (types.int64, numba.typeof(inputs), numba.typeof(outputs))
-        return self._compiled(capability, signature + self._of_kept, block_size)
+        return self._compiled(capability, signature + self._further, block_size)
 
     def _compiled(
         self, capability: tuple[int, int], signature: tuple, block_size: int
@@ -161,8 +179,10 @@ class CUDAKernel(DeviceKernel):
             raise LaunchTooLarge(
                 f"A run keeps {needed:,} B in local memory, and a thread of any NVIDIA GPU has at "
                 f"most {MOST_LOCAL_BYTES:,} B. `solver.explain()` says what the peak is made of. "
-                "Use dtype='float32', a method with fewer stages, an iterative `linear_solver` "
-                "('bicgstab') instead of stored factors, or backend='cpu'."
+                "Let locations='auto' put the rest into global memory, or pin buffers there "
+                "(`{buffer}_location='global'`). Or use dtype='float32', a method with fewer "
+                "stages, an iterative `linear_solver` ('bicgstab') instead of stored factors, or "
+                "backend='cpu'."
             )
 
     def expect(self, n_runs: int, block_size: int) -> None:
@@ -220,13 +240,20 @@ class CUDAKernel(DeviceKernel):
                 for record in (KernelInputs, KernelOutputs)
                 for dtypes in (element_dtypes(record, dtype),)
             ),
-            *self._of_kept,
+            *self._further,
         )
 
     @property
-    def _of_kept(self) -> tuple:
-        """The type of what is kept of runs between launches, where they end in the middle."""
-        if not self._backend.sliced:
-            return ()
-        kinds = (numba.from_dtype(self._backend.dtype), types.int32)
-        return (types.NamedTuple([types.Array(kind, 1, "C") for kind in kinds], KeptState),)
+    def _further(self) -> tuple:
+        """The types of what only some kernels take.
+
+        What is kept of runs between launches, where they end in the middle; and global memory.
+        """
+        found = []
+        if self._backend.sliced:
+            kinds = (numba.from_dtype(self._backend.dtype), types.int32)
+            arrays = [types.Array(kind, 1, "C") for kind in kinds]
+            found.append(types.NamedTuple(arrays, KeptState))
+        if self._memory.global_bytes:
+            found.append(types.Array(types.uint8, 1, "C"))
+        return tuple(found)

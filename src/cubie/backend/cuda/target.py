@@ -10,7 +10,7 @@ from numba.core import types
 from numba.cuda import extending
 
 from cubie.backend.base import NO_LIMITS, RegisterLimits, RunMemory
-from cubie.backend.compiled import CompiledBackend, emit_moved
+from cubie.backend.compiled import CompiledBackend, emit_moved, typed_pointer
 from cubie.backend.cuda import approximations, slices, warps
 from cubie.backend.cuda.foreign import CUDAForeignTarget
 from cubie.backend.cuda.kernel import CUDAKernel
@@ -18,10 +18,11 @@ from cubie.backend.cuda.loops import counting, register_range
 from cubie.backend.cuda.resources import compiler_versions
 from cubie.backend.cuda.types import register_types
 from cubie.backend.device.driver import DeviceFacts
+from cubie.backend.device.global_memory import MOST_LOCAL_BYTES, WARP, require_global_memory
 from cubie.backend.device.workspace import Workspaces, shared_workspaces
 from cubie.backend.foreign import ForeignTarget
 from cubie.backend.lanes import instructions as codegen
-from cubie.backend.lanes.types import GLOBAL, SHARED, Lanes
+from cubie.backend.lanes.types import GLOBAL, SHARED, Buf, Lanes
 from cubie.backend.machine import cuda_is_available
 from cubie.errors import NoDevice
 from cubie_planner.gpu.cards import Target, card_named
@@ -55,6 +56,8 @@ class CUDABackend(CompiledBackend):
     shared_addrspace = SHARED
     # Not that of constants, which ends at 64 KiB: threads of a warp read the same element.
     table_addrspace = GLOBAL
+    global_addrspace = GLOBAL
+    lanes_of_global = WARP
     runs_go_unjudged = True
     asks_assembler = True
 
@@ -132,6 +135,19 @@ class CUDABackend(CompiledBackend):
             return self._named.device.shared_per_block_optin
         facts = self.device_facts
         return None if facts is None else facts.max_shared_bytes
+
+    @property
+    def most_local_bytes(self) -> int:
+        return MOST_LOCAL_BYTES
+
+    def require_room(self, memory: RunMemory) -> None:
+        facts = self.device_facts if self.is_there else None
+        if facts is not None:
+            require_global_memory(memory, facts)
+
+    def _in_global(self, builder, where, offset_bytes: int, buf: Buf):
+        warp, lane = builder.extract_value(where, 0), builder.extract_value(where, 1)
+        return builder.gep(typed_pointer(builder, warp, offset_bytes, buf), [lane], inbounds=True)
 
     @property
     def runs_at_once(self) -> int:

@@ -12,8 +12,9 @@ from numba.cuda.np import arrayobj
 from numba.cuda.typing import templates
 
 from cubie.backend.cuda import approximations
+from cubie.backend.device.global_memory import WARP
 from cubie.backend.lanes import operations as lane_ops
-from cubie.backend.lanes.types import SHARED, Base, Flat
+from cubie.backend.lanes.types import GLOBAL, SHARED, Base, Flat
 
 # Python's own versions of these return integers, or do not exist; and what numba-cuda puts in the
 # place of the last two under fast-math gives NaN for powers of negative numbers, and 11 bits.
@@ -96,5 +97,29 @@ def shared_base(stride: int):
             return builder.gep(start, [thread], inbounds=True)
 
         return Base(SHARED)(types.int64), lower
+
+    return extending.intrinsic(base)
+
+
+def global_base(n_bytes: int):
+    """Return ``base(memory, thread)``: where the memory of a thread's warp begins, and its lane.
+
+    `memory` holds so many bytes for each thread, of a whole number of warps; a warp's lies in one
+    piece, elements of its threads side by side.
+    """
+
+    def base(typingctx, memory, thread):
+        place = types.Tuple((Base(GLOBAL), types.int64))
+
+        def lower(context, builder, signature, args):
+            word, byte = ir.IntType(64), ir.IntType(8)
+            data = arrayobj.make_array(memory)(context, builder, args[0]).data
+            start = builder.addrspacecast(data, ir.PointerType(byte, GLOBAL))
+            lane = builder.and_(args[1], word(WARP - 1))
+            first = builder.mul(builder.sub(args[1], lane), word(n_bytes))
+            warp = builder.gep(start, [first], inbounds=True)
+            return context.make_tuple(builder, place, [warp, lane])
+
+        return place(memory, types.int64), lower
 
     return extending.intrinsic(base)

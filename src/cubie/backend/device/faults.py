@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cubie.backend.device.driver import Driver, DriverFault, Fault, Grid
+from cubie.backend.device.global_memory import bytes_of_threads
 from cubie.backend.portions import Portions
 from cubie.errors import CubieError, DeviceLost, DeviceOutOfMemory, LaunchTimedOut, LaunchTooLarge
 
@@ -15,6 +16,7 @@ class Asked(NamedTuple):
     portions: Portions
     grid: Grid
     sliced: bool = False  # launches end in the middle of runs
+    global_bytes: int = 0  # of global memory for each thread
 
 
 def told(fault: DriverFault, driver: Driver, asked: Asked) -> CubieError:
@@ -61,6 +63,10 @@ AFTER_LOSS = (
 def _out_of_memory(fault: DriverFault, driver: Driver, asked: Asked) -> CubieError:
     portions, name = asked.portions, driver.facts.name
     needed = int(portions.fixed_bytes + portions.run_bytes)
+    what_for = "inputs and outputs"
+    if asked.global_bytes:
+        needed += bytes_of_threads(asked.grid.threads, asked.global_bytes)
+        what_for = f"inputs, outputs and buffers in global memory (of {asked.grid.threads} threads)"
     try:
         free = driver.free_bytes()
     except DriverFault:
@@ -71,7 +77,7 @@ def _out_of_memory(fault: DriverFault, driver: Driver, asked: Asked) -> CubieErr
         what = f"The batch of {portions.n_runs:,} runs, which stays on the device,"
         remedy = " fewer runs, results on the host (without `on_device`),"
     return DeviceOutOfMemory(
-        f"{what} takes {needed:,} B of inputs and outputs on {name}, which has {free:,} B free of "
+        f"{what} takes {needed:,} B of {what_for} on {name}, which has {free:,} B free of "
         f"{driver.facts.total_bytes:,} B, and memory for the stacks of its threads besides "
         f"({fault.code}). Ask for{remedy} fewer times in `t_eval`, numbers of half the size "
         "(dtype='float32'), or let other programs, and solvers that are not used (`close()`), "

@@ -14,9 +14,10 @@ from cubie.backend.arrays import KernelInputs, KernelOutputs, OutputBlock, Outpu
 from cubie.backend.base import Kernel
 from cubie.backend.device.driver import Argument, Driver, DriverFault, Fault, Grid, ThreadNeeds
 from cubie.backend.device.faults import Asked, told
+from cubie.backend.device.global_memory import bytes_of_threads
 from cubie.backend.device.inputs import arguments_of, segments_of
 from cubie.backend.device.resident import ResidentBlock
-from cubie.backend.device.sizing import Sizing
+from cubie.backend.device.sizing import USABLE_SHARE, Sizing
 from cubie.backend.device.slices import SlicedLaunch, Slices
 from cubie.backend.device.transfers import Download, Segment, upload
 from cubie.backend.device.workspace import Slot, Workspace, Workspaces
@@ -36,10 +37,19 @@ class DeviceKernel(Kernel):
         Whether a thread takes further runs: then no more are launched than work at once.
     slices : Slices, optional
         Of launches that end in the middle of runs.
+    global_bytes : int
+        Of global memory for each thread of a launch.
     """
 
-    def __init__(self, shared_stride: int, refill: bool = False, slices: Slices | None = None):
+    def __init__(
+        self,
+        shared_stride: int,
+        refill: bool = False,
+        slices: Slices | None = None,
+        global_bytes: int = 0,
+    ):
         self._shared_stride, self._refill, self._slices = shared_stride, refill, slices
+        self._global_bytes = global_bytes
         self._launched: tuple[Driver, Any] | None = None
         self._held: Workspaces | None = None  # keeps memory from solve to solve
 
@@ -65,14 +75,16 @@ class DeviceKernel(Kernel):
             with driver.entered():
                 return self._solve_portions(workspaces, portions, grid)
         except DriverFault as fault:
-            raise told(fault, driver, Asked(portions, grid, self._slices is not None)) from fault
+            asked = Asked(portions, grid, self._slices is not None, self._global_bytes)
+            raise told(fault, driver, asked) from fault
 
     def _solve_portions(self, workspaces: Workspaces, portions: Portions, grid: Grid) -> Spent:
         driver = workspaces.driver
         function = self.function(driver, grid)
         self._launched = driver, function
         workspace = workspaces.take()
-        work = _Work(driver, workspace, function, grid, self._refill, self._slices)
+        threads = _Threads(self._refill, self._global_bytes)
+        work = _Work(driver, workspace, function, grid, threads, self._slices)
         try:
             spent = work.run(portions)
         except BaseException as error:
@@ -135,6 +147,13 @@ class DeviceKernel(Kernel):
         self.workspaces().close()
 
 
+class _Threads(NamedTuple):
+    """What the threads of a launch do and have."""
+
+    refill: bool  # take further runs
+    global_bytes: int  # of each
+
+
 class _Begun(NamedTuple):
     """A portion that a slot works on."""
 
@@ -153,11 +172,11 @@ class _Work:
         workspace: Workspace,
         function: Any,
         grid: Grid,
-        refill: bool,
+        threads: _Threads,
         slices: Slices | None,
     ):
         self._driver, self._workspace = driver, workspace
-        self._function, self._grid, self._refill = function, grid, refill
+        self._function, self._grid, self._threads = function, grid, threads
         self._slices, self._sliced = slices, None
         if slices is not None:
             self._sliced = SlicedLaunch(driver, slices)
@@ -170,8 +189,10 @@ class _Work:
         """Solve all portions; blocks until their outputs are where they belong."""
         start = time.perf_counter()
         kept_bytes = None if self._slices is None else self._slices.run_bytes
+        # A thread that takes further runs has its memory for all of them.
+        own_bytes = 0 if self._threads.refill else self._threads.global_bytes
         unit = self._grid.threads
-        self._sizing = Sizing(self._driver, self._workspace, portions, unit, kept_bytes)
+        self._sizing = Sizing(self._driver, self._workspace, portions, unit, kept_bytes, own_bytes)
         slots, number = self._workspace.slots, 0
         while portions.left or self._begun:
             if portions.left and len(self._begun) < self._together:
@@ -232,10 +253,12 @@ class _Work:
 
     def _launch(self, slot: Slot, portion: Portion, arguments: list[Argument]) -> float | None:
         """Launch; return how long it took where that is known, because it is over."""
-        driver, n_runs, shape = self._driver, portion.n_runs, self._shape(portion)
+        driver, n_runs, shape = self._driver, portion.n_runs, self._shape(slot, portion)
+        in_global = self._in_global(slot, shape)
 
         def launch(more: list[Argument]) -> None:
-            driver.launch(self._function, shape, n_runs, arguments + more, slot.stream)
+            given = arguments + more + in_global
+            driver.launch(self._function, shape, n_runs, given, slot.stream)
 
         if self._sliced is not None:
             return self._sliced.run(slot, n_runs, launch)
@@ -252,12 +275,24 @@ class _Work:
             begins = [Segment(layout.offsets.first, np.ascontiguousarray(portion.begins))]
             upload(driver, slot.up, address, begins, slot.stream)
 
-    def _shape(self, portion: Portion) -> Grid:
-        grid = self._grid
+    def _in_global(self, slot: Slot, shape: Grid) -> list[Argument]:
+        """Return the global memory of a launch's threads: neither copied up nor down."""
+        n_bytes = bytes_of_threads(shape.blocks * shape.threads, self._threads.global_bytes)
+        if not n_bytes:
+            return []
+        return [Argument(slot.in_global.reserve(n_bytes), n_bytes, np.dtype(np.uint8))]
+
+    def _shape(self, slot: Slot, portion: Portion) -> Grid:
+        grid, driver = self._grid, self._driver
         blocks = -(-portion.n_runs // grid.threads)
-        if self._refill:
-            at_once = self._driver.blocks_at_once(self._function, grid.threads, grid.shared_bytes)
-            blocks = min(blocks, max(1, at_once) * self._driver.facts.multiprocessors)
+        if not self._threads.refill:
+            return grid._replace(blocks=blocks)
+        at_once = driver.blocks_at_once(self._function, grid.threads, grid.shared_bytes)
+        blocks = min(blocks, max(1, at_once) * driver.facts.multiprocessors)
+        of_block = bytes_of_threads(grid.threads, self._threads.global_bytes)
+        if of_block:  # fewer threads work where there is no memory for more
+            there = USABLE_SHARE * (driver.free_bytes() + slot.in_global.size) / self._together
+            blocks = max(1, min(blocks, int(there / of_block)))
         return grid._replace(blocks=blocks)
 
     def _finish(self, portions: Portions) -> None:

@@ -35,6 +35,8 @@ class Sizing:
         Runs of a block: portions are made of whole ones.
     kept_bytes : int, optional
         What is kept of each run between launches that end in the middle of runs, and are short.
+    global_bytes : int
+        Of global memory for each run of a launch.
     """
 
     def __init__(
@@ -44,12 +46,14 @@ class Sizing:
         portions: Portions,
         unit: int,
         kept_bytes: int | None = None,
+        global_bytes: int = 0,
     ):
         facts = driver.facts
         self._watched = facts.has_watchdog and kept_bytes is None
-        n_runs, self._unit, self._kept = portions.n_runs, unit, kept_bytes or 0
+        n_runs, self._unit = portions.n_runs, unit
+        self._own = (kept_bytes or 0) + global_bytes
         self._at_once = facts.multiprocessors * facts.threads_per_multiprocessor
-        total = portions.total_bytes + n_runs * self._kept
+        total = portions.total_bytes + n_runs * self._own
         self._least = max(1, facts.multiprocessors * RUNS_OF_SCHEDULERS)
         self._most = n_runs
         self._in_time = min(n_runs, self._at_once)
@@ -65,7 +69,7 @@ class Sizing:
         self._most = max(1, min(n_runs, best, self._runs_in(usable / slots, portions)))
 
     def _runs_in(self, n_bytes: float, portions: Portions) -> int:
-        runs = int((n_bytes - portions.fixed_bytes) / max(portions.run_bytes + self._kept, 1))
+        runs = int((n_bytes - portions.fixed_bytes) / max(portions.run_bytes + self._own, 1))
         return max(0, runs // self._unit * self._unit) or max(1, runs)
 
     def n_runs(self) -> int:

@@ -93,13 +93,14 @@ class Slot:
         self.begun, self.ended = driver.new_event(), driver.new_event()
         self.inputs, self.outputs = Block(driver), Block(driver)
         self.kept = Block(driver)  # of runs, where launches end in the middle of them
+        self.in_global = Block(driver)  # of threads, where buffers lie in global memory
         self.up, self.down = Staging(driver), Staging(driver)
         self._driver = driver
 
     @property
     def blocks(self) -> tuple[Block, ...]:
         """Its memory of the device."""
-        return self.inputs, self.outputs, self.kept
+        return self.inputs, self.outputs, self.kept, self.in_global
 
     def close(self) -> None:
         """Give everything back."""

@@ -132,7 +132,9 @@ class PythonBackend(Backend):
                 array = np.full(size, POISON, dtype=np.uint8).view(dtype)
                 memory.shared.local_arrays[name] = array
                 return array
-            space = memory.persistent if kind == "persistent" else memory.shared
+            space = memory.shared
+            if kind in ("persistent", "global"):
+                space = memory.persistent if kind == "persistent" else memory.global_memory
             return space.contents[offset : offset + n * dtype.itemsize].view(dtype)
 
         return allocate
@@ -194,6 +196,7 @@ class PythonBackend(Backend):
     def phase(self, points: Sequence[int], placements: Mapping[str, Placement]) -> Callable:
         dead_shared = _dead_bytes(placements, Location.SHARED, points)
         dead_persistent = _dead_bytes(placements, Location.LOCAL_PERSISTENT, points)
+        dead_global = _dead_bytes(placements, Location.GLOBAL, points)
         dead_arrays = [
             name
             for name, placement in placements.items()
@@ -201,9 +204,10 @@ class PythonBackend(Backend):
         ]
 
         def enter(memory):
-            shared, persistent = memory
+            shared, persistent, in_global = memory
             shared.contents[dead_shared] = POISON
             persistent.contents[dead_persistent] = POISON
+            in_global.contents[dead_global] = POISON
             for name in dead_arrays:
                 array = shared.local_arrays.get(name)
                 if array is not None:
@@ -303,7 +307,9 @@ class PythonKernel(Kernel):
                 for run in range(n_runs):
                     shared = Space.poisoned(self._memory.shared_stride)
                     persistent = Space.poisoned(self._memory.persistent_bytes)
-                    self._loop(Memory(shared, persistent), run, n_runs, inputs, outputs)
+                    in_global = Space.poisoned(self._memory.global_bytes)
+                    memory = Memory(shared, persistent, in_global)
+                    self._loop(memory, run, n_runs, inputs, outputs)
                     n_written = run + 1
             except KeyboardInterrupt as error:
                 raise Interrupted(error, n_written) from error

@@ -18,6 +18,7 @@ from cubie.backend.arrays import KernelInputs, KernelOutputs
 from cubie.backend.base import NO_LIMITS, Kernel, RegisterLimits, RunMemory
 from cubie.backend.bundles import Memory
 from cubie.backend.device.driver import Driver, Grid
+from cubie.backend.device.global_memory import MOST_LOCAL_BYTES, require_global_memory
 from cubie.backend.device.host import HostDriver, Reaching
 from cubie.backend.device.kernel import DeviceKernel
 from cubie.backend.device.slices import Slices
@@ -84,6 +85,13 @@ class SimulatorBackend(PythonBackend):
     def more_runs(self) -> Callable:
         return _one_grid_further if self._refill else super().more_runs()
 
+    @property
+    def most_local_bytes(self) -> int:
+        return MOST_LOCAL_BYTES
+
+    def require_room(self, memory: RunMemory) -> None:
+        require_global_memory(memory, shared_workspaces("simulator", HostDriver).driver.facts)
+
     def kernel(
         self,
         make_loop: Callable[[], Callable],
@@ -110,11 +118,12 @@ class SimulatorKernel(DeviceKernel):
 
     def __init__(self, loop: Callable, memory: RunMemory, refill: bool, dtype: np.dtype):
         slices = None if memory.kept is None else Slices(memory.kept, dtype)
-        super().__init__(memory.shared_stride, refill, slices)
+        super().__init__(memory.shared_stride, refill, slices, memory.global_bytes)
         stride, persistent_bytes = memory.shared_stride, memory.persistent_bytes
+        global_bytes = memory.global_bytes
         byte = np.dtype(np.uint8)
 
-        def kernel(n_runs, inputs, outputs, kept):
+        def kernel(n_runs, inputs, outputs, kept, in_global):
             run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
             block = cuda.shared.array(0, byte)
             if run < n_runs:
@@ -123,11 +132,14 @@ class SimulatorKernel(DeviceKernel):
                 contents[:] = POISON
                 arena = cuda.local.array(max(1, persistent_bytes), byte)
                 arena[:] = POISON
+                own = in_global[0][run * global_bytes : (run + 1) * global_bytes]
+                own[:] = POISON
                 queue: Any = (run, cuda.gridDim.x * cuda.blockDim.x)
                 if kept is not None:
                     queue = slice_of(run, kept)
                 with np.errstate(all="ignore"):
-                    loop(Memory(Space(contents), Space(arena)), queue, n_runs, inputs, outputs)
+                    memory = Memory(Space(contents), Space(arena), Space(own))
+                    loop(memory, queue, n_runs, inputs, outputs)
 
         self._kernel = cuda.jit(kernel)
 
@@ -144,9 +156,11 @@ class SimulatorKernel(DeviceKernel):
         inputs = inputs._replace(parameters=Reaching(inputs.parameters))
         of_runs = n_inputs + len(KernelOutputs._fields)
         outputs = KernelOutputs(*arrays[n_inputs:of_runs])
+        in_global = arrays.pop() if self._global_bytes else np.empty(0, np.uint8)
         kept = KeptState(*arrays[of_runs:]) if len(arrays) > of_runs else None
         # The simulator wraps arrays only as direct arguments; inside a tuple they
         # are the host's own, which its threads may read and write directly.
         with self._device:
             launched = self._kernel[grid.blocks, grid.threads, 0, grid.shared_bytes]
-            launched(n_runs, inputs, outputs, kept)
+            # Wrapped, a part of an array could not be written to byte by byte in reasonable time.
+            launched(n_runs, inputs, outputs, kept, (in_global,))
