@@ -114,7 +114,7 @@ def solve_ivp(
         ends with status STEP_TOO_SMALL.
     max_steps : int
         Attempted steps a run may use before it ends with status TOO_MANY_STEPS.
-    locations : "auto", "local", "shared", mapping of buffer to location, or Plan
+    locations : "auto", "local", "shared", "global", mapping of buffer to location, or Plan
         Where buffers live that are not pinned by a `{buffer}_location` option.
     max_shared : int or str, optional
         Shared memory a block may use, "48k" or "sm_90"; by default the device's

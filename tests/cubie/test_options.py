@@ -240,7 +240,7 @@ def test_an_unknown_location_is_answered_with_the_nearest_word(enter, word, near
         enter({"method": "tsit5"}, {"state_location": word})
     assert str(caught.value) == (
         f"`state_location` is {word!r}, but must be one of 'shared', 'local', "
-        f"'local_persistent' (did you mean {nearest!r}?)."
+        f"'local_persistent', 'global' (did you mean {nearest!r}?)."
     )
 
 

@@ -403,7 +403,7 @@ def test_the_kernels_config_holds_settings_only(system):
     """Totals are properties that ask the plan; none is a setting (K9)."""
     fields = {field.name for field in attrs.fields(BatchSolverConfig)}
     of_registers = {"max_registers", "min_blocks"}
-    of_device = {"max_shared_bytes", "block_size", "compute_capability", "card"}
+    of_device = {"max_shared_bytes", "max_local_bytes", "block_size", "compute_capability", "card"}
     of_assembler = {"verify", "effort", "any_block_size"}
     assert fields == {"locations"} | of_device | of_registers | of_assembler
     for name in ("shared_memory_elements", "shared_memory_bytes", "local_memory_elements"):

@@ -99,6 +99,9 @@ CASES = {
         "max_events": 200,
         "events": [to_20, lambda t, y, sigma, rho, beta: y[0]],
     },
+    "global": {"method": "bdf", "locations": "global", "t_eval": [0.1, 0.25]},
+    "beyond_local": {"method": "bdf", "max_local": 200, "refill": True},
+    "beyond_local_in_slices": {"method": "tsit5", "max_local": 200, "time_slices": True},
     "own_spans": {
         "method": "tsit5",
         "locations": "shared",
@@ -151,6 +154,15 @@ def write_results(path):
     driver.pretend(total_bytes=2000)  # of which two runs at a time are solved
     for name, value in outputs_of(solve("cuda", "tsit5_shared")).items():
         arrays[f"in_portions.{name}"] = value
+    workspaces.close()
+    driver.pretend(total_bytes=20_000)  # of which a warp takes 32 times what a run has in it
+    for name, value in outputs_of(solve("cuda", "tsit5_shared", locations="global")).items():
+        arrays[f"global_in_portions.{name}"] = value
+    driver.pretend(total_bytes=8000)
+    try:
+        solve("cuda", "tsit5_shared", locations="global")
+    except CubieError as error:
+        arrays["too_much"] = np.array([type(error).__name__, str(error)])
     driver.pretend(total_bytes=2**30)
     arrays["on_device.y"] = solve("cuda", "tsit5_shared", on_device=True).y.to_host()
     solver = Solver(lorenz, backend="cuda")
@@ -194,7 +206,7 @@ def test_the_simulator_agrees_with_the_interpreter(simulated, case):
 
 def test_placements_agree_under_the_simulator(simulated):
     """Local, shared, planned and pinned: the same bits."""
-    for case in ("tsit5_shared", "tsit5_auto", "tsit5_pinned"):
+    for case in ("tsit5_shared", "tsit5_auto", "tsit5_pinned", "global_in_portions"):
         for name in OUTPUTS:
             np.testing.assert_array_equal(
                 simulated[f"{case}.{name}"], simulated[f"tsit5_local.{name}"]
@@ -218,3 +230,11 @@ def test_under_the_simulator_resources_say_why_there_are_none(simulated):
         "kernel.resources() compiles, and NUMBA_ENABLE_CUDASIM=1 replaced numba's compiler for "
         "this process by the simulator. Ask for them in a process without it; no GPU is needed.",
     ]
+
+
+def test_global_memory_that_a_device_has_not_is_refused_in_words(simulated):
+    """Before anything is compiled: what a run has there, what a warp takes, what there is."""
+    kind, message = simulated["too_much"]
+    assert kind == "DeviceOutOfMemory"
+    assert message.startswith("A run keeps 264 B in global memory, 32 runs at once take 8,448 B, ")
+    assert "simulated has 8,000 B. Use dtype='float32'," in message

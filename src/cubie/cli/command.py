@@ -128,7 +128,7 @@ def _say(message: str) -> None:
 )
 @click.option(
     "--locations",
-    type=click.Choice(["auto", "local", "shared"]),
+    type=click.Choice(["auto", "local", "shared", "global"]),
     help="Where buffers without a pin go.",
 )
 @click.option(

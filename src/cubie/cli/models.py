@@ -25,6 +25,7 @@ from cubie.solver import Solver
 from cubie.systems import equations
 from cubie.systems.events.given import Event
 from cubie_planner import Limits, Problem
+from cubie_planner.declarations.problem import offering_global
 from cubie_planner.gpu.cards import Target
 
 MODEL_KEYS = (
@@ -274,5 +275,8 @@ def _prepare(
             max_registers=kernel.config.max_registers,
             card=None if named is None else named.card_name,
         )
-        problem = Problem(kernel.layout.timeline.buffers, limits, planned.get("locations", "auto"))
+        policy, buffers = planned.get("locations", "auto"), kernel.layout.timeline.buffers
+        if "global" in (policy.values() if isinstance(policy, Mapping) else [policy]):
+            buffers = offering_global(buffers)
+        problem = Problem(buffers, limits, policy)
     return problem, kernel

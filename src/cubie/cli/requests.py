@@ -12,6 +12,7 @@ from cubie.cli.objectives import COST
 from cubie.launch.kernel import REGISTERS
 from cubie_planner import Location, Plan, Problem
 from cubie_planner.declarations.buffers import Buffer, BufferError
+from cubie_planner.declarations.problem import offering_global
 from cubie_planner.gpu.cards import Target, card_named
 from cubie_planner.gpu.cost import CostError
 from cubie_planner.gpu.device import Device
@@ -88,6 +89,9 @@ class Request:
             limits = evolve(limits, max_shared_bytes=most)
         if self.max_shared is not None:
             limits = evolve(limits, max_shared_bytes=self.max_shared)
+        places = [self.locations, *(pin.location for pin in self.pins)]
+        if model and Location.GLOBAL in places:
+            problem = evolve(problem, buffers=offering_global(problem.buffers))
         asked = evolve(
             problem,
             buffers=_pinned(problem, self.pins),
