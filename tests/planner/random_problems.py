@@ -25,8 +25,12 @@ def tiny_problem(seed: int, n: int) -> Problem:
 def with_global_memory(problem: Problem, seed: int) -> Problem:
     """The same problem where some buffers may be in global memory, and some must."""
     rng = random.Random(seed)
-    size = rng.choice([b.itemsize for b in problem.buffers])
-    outside = {b.name for b in problem.buffers if b.itemsize == size and rng.random() < 0.8}
+    size = rng.choice([b.itemsize for b in problem.buffers if b.size_bytes] or [0])
+    outside = {
+        b.name
+        for b in problem.buffers
+        if b.itemsize == size and b.size_bytes and rng.random() < 0.8
+    }
     buffers = [
         evolve(b, locations=b.locations | {Location.GLOBAL}) if b.name in outside else b
         for b in problem.buffers
@@ -34,7 +38,7 @@ def with_global_memory(problem: Problem, seed: int) -> Problem:
     free = [b.name for b in buffers if b.name in outside and b.pin is None]
     pinned = rng.sample(free, min(len(free), rng.choice((0, 1, 1, 2))))
     buffers = [evolve(b, pin=Location.GLOBAL) if b.name in pinned else b for b in buffers]
-    policy = "global" if rng.random() < 0.25 else problem.policy
+    policy = "global" if rng.random() < 0.25 and outside else problem.policy
     return evolve(problem, buffers=buffers, policy=policy)
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import Any
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from cubie_planner.basics import PlannerError, is_integer, listed, nearest_hint
 from cubie_planner.declarations.buffers import Buffer, BufferError, Location
+from cubie_planner.declarations.global_memory import elements_that_clash, may_be_global
 
 MAX_BUFFERS = 100_000
 MAX_TOTAL_BYTES = 2**50
@@ -338,63 +339,16 @@ def _check_alias_graph(problem: Problem) -> None:
                 branches.append(iter(by_name[alias.parent].aliases))
 
 
-def offering_global(buffers: Iterable[Buffer]) -> tuple[Buffer, ...]:
-    """Return the buffers, with global memory among the places of all that may share bytes there.
-
-    Those are buffers of one element size, that of most of the bytes, and such as are always alive
-    and in no other.
-    """
-    buffers = tuple(buffers)
-    sharing = _sharing(buffers)
-    n_bytes: dict[int, int] = {}
-    for buffer in sharing:
-        n_bytes[buffer.itemsize] = n_bytes.get(buffer.itemsize, 0) + buffer.size_bytes
-    size = max(n_bytes, key=lambda itemsize: n_bytes[itemsize], default=0)
-    apart = {b.name for b in sharing if b.itemsize != size}
-    return tuple(
-        b if b.name in apart else evolve(b, locations=b.locations | {Location.GLOBAL})
-        for b in buffers
-    )
-
-
-def _may_be_global(buffer: Buffer) -> bool:
-    return Location.GLOBAL in buffer.locations
-
-
-def _sharing(buffers: Sequence[Buffer]) -> list[Buffer]:
-    """Return the buffers that may share bytes with others: by lifetime or alias."""
-    parents = {alias.parent for b in buffers if b.size_bytes for alias in b.aliases}
-    return [
-        b
-        for b in buffers
-        if b.size_bytes and not (b.always_alive and not b.aliases and b.name not in parents)
-    ]
-
-
 def _check_global_elements(problem: Problem) -> None:
-    """Refuse elements of several sizes that could take each other's bytes in global memory.
-
-    Elements of neighbouring threads lie side by side there: where one thread reads an element of
-    8 bytes, another, which may be in another phase, would have two of 4.
-    """
-    sizes: dict[int, str] = {}
-    for buffer in _sharing(problem.buffers):
-        if _may_be_global(buffer):
-            sizes.setdefault(buffer.itemsize, buffer.name)
-    if len(sizes) > 1:
-        (one, first), (another, second) = list(sizes.items())[:2]
-        raise ProblemError(
-            f"`{first}` and `{second}` may share bytes in global memory, where elements of "
-            f"neighbouring threads lie side by side, and theirs have {one} and {another} B; let "
-            "one of them be always alive and outside others, or nowhere near 'global'",
-            [first, second],
-        )
+    clash = elements_that_clash(problem.buffers)
+    if clash is not None:
+        raise ProblemError(*clash)
 
 
 def _check_policy(problem: Problem) -> None:
     if isinstance(problem.policy, str):
         sized = [b for b in problem.buffers if b.size_bytes]
-        if problem.policy == "global" and sized and not any(map(_may_be_global, sized)):
+        if problem.policy == "global" and sized and not any(map(may_be_global, sized)):
             raise ProblemError(
                 "the policy is 'global', and no buffer may be there: allow it in `locations`, or "
                 "by `offering_global`",

@@ -14,14 +14,13 @@ from typing import Any
 
 import numpy as np
 from attrs import field, frozen
-from attrs.validators import instance_of
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs, OutputBlock, OutputLayout
 from cubie.backend.groups import Parts, Rows
 from cubie.backend.machine import n_threads
 from cubie.backend.portions import Portions, Spent
-from cubie.backend.slices import KeptPerRun
-from cubie_planner import Location, Placement
+from cubie.backend.run_memory import RunMemory
+from cubie_planner import Placement
 
 SOURCE = "__source__"  # the global under which a generated module holds its own text
 
@@ -36,21 +35,6 @@ def _never(queue):
 
 def _nothing_spent(queue, attempts):
     return False
-
-
-@frozen
-class RunMemory:
-    """Bytes one run needs in each planned space, and the spacing of runs in shared memory.
-
-    `global_bytes` are those of global memory that a launch brings; `kept` is what is kept of a
-    run where launches end in the middle of runs.
-    """
-
-    shared_stride: int = field(validator=instance_of(int))
-    persistent_bytes: int = field(validator=instance_of(int))
-    local_bytes: int = field(default=0, validator=instance_of(int))
-    global_bytes: int = field(default=0, validator=instance_of(int))
-    kept: KeptPerRun | None = None
 
 
 def _optional_count(instance, attribute, value) -> None:
@@ -391,20 +375,3 @@ class Kernel(ABC):
 
     def expect(self, n_runs: int, block_size: int) -> None:  # noqa: B027
         """Be ready for a batch of so many runs, which follows within microseconds."""
-
-
-def own_placement(placement: Placement) -> str:
-    """Classify where an allocator takes its bytes from.
-
-    Returns one of "empty", "shared", "persistent", "global", "view" (inside a local
-    parent), "local" (an array of its own).
-    """
-    if placement.size_bytes == 0:
-        return "empty"
-    if placement.location is Location.SHARED:
-        return "shared"
-    if placement.location is Location.LOCAL_PERSISTENT:
-        return "persistent"
-    if placement.location is Location.GLOBAL:
-        return "global"
-    return "view" if placement.parent is not None else "local"

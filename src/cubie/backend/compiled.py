@@ -16,7 +16,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.np import numpy_support
 
-from cubie.backend.base import Backend, own_placement
+from cubie.backend.base import Backend
 from cubie.backend.foreign import ForeignTarget, build_foreign_rhs
 from cubie.backend.foreign_check import check_compiled
 from cubie.backend.lanes import instructions as codegen
@@ -31,6 +31,7 @@ from cubie.backend.lanes.types import (
     lane_alignment,
     lane_type,
 )
+from cubie.backend.run_memory import own_placement
 from cubie.backend.tables import Table
 from cubie.errors import InvalidOption
 from cubie_planner import Placement

@@ -25,7 +25,7 @@ from cubie.solver import Solver
 from cubie.systems import equations
 from cubie.systems.events.given import Event
 from cubie_planner import Limits, Problem
-from cubie_planner.declarations.problem import offering_global
+from cubie_planner.declarations.global_memory import offering_global
 from cubie_planner.gpu.cards import Target
 
 MODEL_KEYS = (

@@ -12,7 +12,7 @@ from cubie.cli.objectives import COST
 from cubie.launch.kernel import REGISTERS
 from cubie_planner import Location, Plan, Problem
 from cubie_planner.declarations.buffers import Buffer, BufferError
-from cubie_planner.declarations.problem import offering_global
+from cubie_planner.declarations.global_memory import offering_global
 from cubie_planner.gpu.cards import Target, card_named
 from cubie_planner.gpu.cost import CostError
 from cubie_planner.gpu.device import Device

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property, partial
 from typing import Any
 
@@ -21,27 +21,20 @@ from cubie.backend import (
     building,
 )
 from cubie.buffers import BufferRegistry, Layout
-from cubie.errors import InvalidOption, InvalidProblem, UnknownOption
-from cubie.factory import LOCATIONS, BuildCache
+from cubie.errors import InvalidOption
+from cubie.factory import BuildCache
 from cubie.integrator import SingleIntegratorRun
 from cubie.launch.inputs import sample_arguments
+from cubie.launch.planned import plan_layout
 from cubie.launch.some_runs import inputs_of_range
 from cubie.launch.verdicts import Question, Unverified, assembled, settle
 from cubie.run.slices import kept_per_run
 from cubie_planner import (
-    Buffer,
-    BufferError,
     Limits,
-    Location,
     Plan,
-    PlanRejected,
     Problem,
-    ProblemError,
-    check,
-    compose,
 )
 from cubie_planner.checked import EFFORT, Verdict
-from cubie_planner.declarations.problem import POLICIES
 from cubie_planner.gpu.device import Device
 from cubie_planner.gpu.launch import registers_for_blocks
 from cubie_planner.gpu.static_cost import Assembled
@@ -343,64 +336,3 @@ class BatchSolverKernel:
 def _memory_of(plan: Plan) -> RunMemory:
     of_run = plan.run_stride_bytes, plan.persistent_bytes, plan.local_bytes, plan.global_bytes
     return RunMemory(*of_run)
-
-
-def plan_layout(
-    registry: BufferRegistry, config: BatchSolverConfig, max_local_bytes: int | None = None
-) -> Layout:
-    """Plan a tree of buffers, or verify that a given plan is one for it.
-
-    Within so many bytes of local memory, where they are given: the rest is in global memory.
-    """
-    if not isinstance(config.locations, Plan):
-        limits = config.limits(max_local_bytes)
-        return registry.lay_out(_by_qualified_name(registry, config.locations), limits)
-    given = config.locations
-    timeline = compose(registry.tree())
-    try:
-        check(_asked_of(timeline.buffers, given), given)
-    except (PlanRejected, ProblemError, BufferError) as error:
-        raise InvalidProblem(
-            "locations",
-            f"is a plan that does not fit this solver: {error}. Plan again, or solve with the "
-            "system, method, dtype and pins that it was made for.",
-        ) from error
-    return Layout(given, timeline)
-
-
-def _asked_of(buffers: Sequence[Buffer], given: Plan) -> Problem:
-    """Return the problem of `buffers` with what the plan was asked beyond them.
-
-    That is its limits and policy, the plan it was to stay close to, and the pins of
-    buffers that have none here: they choose among the valid plans, and change none.
-    """
-    asked = given.problem
-    pinned = []
-    for buffer in buffers:
-        there = asked.by_name.get(buffer.name)
-        if there is not None and Location.GLOBAL in there.locations:
-            buffer = evolve(buffer, locations=buffer.locations | {Location.GLOBAL})
-        if there is not None and buffer.pin in (None, there.pin):
-            buffer = evolve(buffer, pin=there.pin, offset=there.offset)
-        pinned.append(buffer)
-    return Problem(pinned, asked.limits, asked.policy, asked.previous)
-
-
-def _by_qualified_name(registry: BufferRegistry, locations: Any) -> Any:
-    """Let a mapping name buffers as options do (`state`) or as plans do (`loop.state`)."""
-    if not isinstance(locations, Mapping):
-        if not isinstance(locations, str) or locations not in POLICIES:
-            is_word = isinstance(locations, str)
-            advice = "" if is_word else "Or give a mapping of buffers to locations, or a Plan."
-            raise InvalidOption("locations", locations, POLICIES, advice)
-        return locations
-
-    qualified = [buffer.name for buffer in compose(registry.tree()).buffers]
-    by_name = {name.rsplit(".", 1)[1]: name for name in qualified} | {q: q for q in qualified}
-    for name in locations:
-        if name not in by_name:
-            raise UnknownOption(name, by_name)
-    for name, location in locations.items():
-        if location not in LOCATIONS:
-            raise InvalidOption(f"locations[{name!r}]", location, LOCATIONS)
-    return {by_name[name]: location for name, location in locations.items()}

@@ -26,11 +26,11 @@ from cubie.backend.base import (
     KernelOutputs,
     RegisterLimits,
     RunMemory,
-    own_placement,
 )
 from cubie.backend.bundles import Memory
 from cubie.backend.interpreted import slices
 from cubie.backend.interruption import Interrupted
+from cubie.backend.run_memory import own_placement
 from cubie.backend.special import SPECIAL
 from cubie_planner import Location, Placement
 
