@@ -20,8 +20,7 @@ from benchmarks.documents import write_section
 from benchmarks.resources import Spec, measure, right_hand_side, table, versions
 from benchmarks.table import markdown_table
 from cubie.integrator import RunSettings, SingleIntegratorRun
-from cubie.launch.kernel import BatchSolverConfig
-from cubie.launch.planned import plan_layout
+from cubie.launch.planned import BatchSolverConfig, plan_layout
 from cubie.systems import trace
 from cubie.tableaus import ERKTableau, all_methods, get_method
 from cubie_planner.report import savings

@@ -29,7 +29,8 @@ from benchmarks.table import markdown_table
 from cubie.backend import make_backend
 from cubie.factory import BuildCache
 from cubie.integrator import RunSettings, SingleIntegratorRun
-from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.launch.kernel import BatchSolverKernel
+from cubie.launch.planned import BatchSolverConfig
 from cubie.launch.step_code import step_code
 from cubie.systems import trace
 from cubie.tableaus import ERKTableau, get_tableau

@@ -25,7 +25,8 @@ from benchmarks.specs import lorenz, lorenz96
 from cubie.backend import make_backend
 from cubie.factory import BuildCache
 from cubie.integrator import RunSettings, SingleIntegratorRun
-from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.launch.kernel import BatchSolverKernel
+from cubie.launch.planned import BatchSolverConfig
 from cubie.systems import trace
 from cubie.tableaus import get_method
 

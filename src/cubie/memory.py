@@ -14,7 +14,8 @@ import numpy as np
 from attrs import Factory, field, frozen
 
 from cubie.factory import BuildCache
-from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.launch.kernel import BatchSolverKernel
+from cubie.launch.planned import BatchSolverConfig
 from cubie.launch.prepared import PreparedSolve
 from cubie.launch.recurring import RecurringSolve
 from cubie.recent import Recent

@@ -16,12 +16,7 @@ from cubie.backend import Backend, make_backend
 from cubie.errors import Described, InvalidOption, InvalidProblem
 from cubie.integrator import RunSettings
 from cubie.launch.event_options import EventSettings
-from cubie.launch.kernel import (
-    DEFAULT_BLOCK_SIZE,
-    MAX_BLOCKS,
-    REGISTERS,
-    BatchSolverConfig,
-)
+from cubie.launch.planned import DEFAULT_BLOCK_SIZE, MAX_BLOCKS, REGISTERS, BatchSolverConfig
 from cubie.launch.summaries import Window
 from cubie.numerics.error_norm import Tolerances
 from cubie.per_run import Span, is_of_runs
@@ -296,12 +291,12 @@ class SolverSettings(EventSettings):
 
     def config(self, backend: Backend) -> BatchSolverConfig:
         """Return the settings of the batch kernel."""
-        size = parse_size("max_shared", self.max_shared)
-        most_local = parse_size("max_local", self.max_local)
+        shared = parse_size("max_shared", self.max_shared)
+        local = parse_size("max_local", self.max_local)
         return BatchSolverConfig(
             locations=self.locations,
-            max_shared_bytes=backend.max_shared_bytes if size is None else size,
-            max_local_bytes=backend.most_local_bytes if most_local is None else most_local,
+            max_shared_bytes=backend.max_shared_bytes if shared is None else shared,
+            max_local_bytes=backend.most_local_bytes if local is None else local,
             block_size=self._checked_block_size(),
             compute_capability=backend.compute_capability,
             max_registers=_within("max_registers", self.max_registers, *REGISTERS),

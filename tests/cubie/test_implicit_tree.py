@@ -12,7 +12,8 @@ from cubie import Solver
 from cubie.backend import make_backend
 from cubie.factory import BuildCache
 from cubie.integrator import RunSettings, SingleIntegratorRun
-from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.launch.kernel import BatchSolverKernel
+from cubie.launch.planned import BatchSolverConfig
 from cubie.systems import trace
 from cubie.tableaus import get_tableau
 from tests.cubie import ptx

@@ -11,8 +11,9 @@ from cubie.controllers import CONTROLLERS
 from cubie.integrator import ALGORITHMS, RunSettings, SingleIntegratorRun
 from cubie.launch.capacity import Kept
 from cubie.launch.inputs import make_inputs
-from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.outputs import PerRun, make_outputs
+from cubie.launch.planned import BatchSolverConfig
 from cubie.run.saving import SaveMode
 from cubie.systems import trace
 from cubie.tableaus import SwitchingMethod, all_methods, get_method

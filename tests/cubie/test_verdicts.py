@@ -16,7 +16,8 @@ from cubie.cache.shelf import cache_directory
 from cubie.integrator import RunSettings, SingleIntegratorRun
 from cubie.launch import step_code as step_code_module
 from cubie.launch import verdicts
-from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.launch.kernel import BatchSolverKernel
+from cubie.launch.planned import BatchSolverConfig
 from cubie.launch.step_code import (
     ACCEPTED,
     ALGORITHM,

@@ -24,7 +24,8 @@ from cubie.cli.verify import candidates_table, settled, verify
 from cubie.cli.views import show, show_plan
 from cubie.cli.what_if import limits_table, pins_table, smallest_limit
 from cubie.errors import CubieError
-from cubie.launch.kernel import MAX_BLOCKS, REGISTERS, BatchSolverKernel
+from cubie.launch.kernel import BatchSolverKernel
+from cubie.launch.planned import MAX_BLOCKS, REGISTERS
 from cubie_planner import (
     FormatError,
     Plan,

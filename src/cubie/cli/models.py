@@ -19,7 +19,8 @@ from attrs import fields, frozen
 
 from cubie.cli.drivers import read_drivers, require_called
 from cubie.cli.errors import InputError, meant, one_line, reading, require_keys
-from cubie.launch.kernel import DEFAULT_BLOCK_SIZE, BatchSolverKernel
+from cubie.launch.kernel import BatchSolverKernel
+from cubie.launch.planned import DEFAULT_BLOCK_SIZE
 from cubie.sizes import parse_size
 from cubie.solver import Solver
 from cubie.systems import equations

@@ -9,7 +9,7 @@ from attrs.converters import optional
 
 from cubie.cli.errors import InputError, meant, one_line
 from cubie.cli.objectives import COST
-from cubie.launch.kernel import REGISTERS
+from cubie.launch.planned import REGISTERS
 from cubie_planner import Location, Plan, Problem
 from cubie_planner.declarations.buffers import Buffer, BufferError
 from cubie_planner.declarations.global_memory import offering_global

@@ -13,7 +13,8 @@ from cubie.cli.inputs import Source
 from cubie.cli.objectives import Planner
 from cubie.cli.views import table
 from cubie.errors import NotCompiled
-from cubie.launch.kernel import BatchSolverConfig, BatchSolverKernel
+from cubie.launch.kernel import BatchSolverKernel
+from cubie.launch.planned import BatchSolverConfig
 from cubie.launch.verdicts import Unverified
 from cubie_planner import Plan, PlanInfeasible, PlanUnknown, Problem
 from cubie_planner.checked import Candidate, Verdict
