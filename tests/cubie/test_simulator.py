@@ -236,5 +236,5 @@ def test_global_memory_that_a_device_has_not_is_refused_in_words(simulated):
     """Before anything is compiled: what a run has there, what a warp takes, what there is."""
     kind, message = simulated["too_much"]
     assert kind == "DeviceOutOfMemory"
-    assert message.startswith("A run keeps 264 B in global memory, 32 runs at once take 8,448 B, ")
+    assert message.startswith("A run keeps 280 B in global memory, 32 runs at once take 8,960 B, ")
     assert "simulated has 8,000 B. Use dtype='float32'," in message
