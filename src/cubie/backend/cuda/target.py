@@ -57,7 +57,6 @@ class CUDABackend(CompiledBackend):
     # Not that of constants, which ends at 64 KiB: threads of a warp read the same element.
     table_addrspace = GLOBAL
     global_addrspace = GLOBAL
-    lanes_of_global = WARP
     runs_go_unjudged = True
     asks_assembler = True
 
@@ -135,6 +134,10 @@ class CUDABackend(CompiledBackend):
             return self._named.device.shared_per_block_optin
         facts = self.device_facts
         return None if facts is None else facts.max_shared_bytes
+
+    @property
+    def lanes_of_global(self) -> int:
+        return WARP
 
     @property
     def most_local_bytes(self) -> int:
