@@ -117,6 +117,7 @@ class UnknownOption(CubieError, TypeError):
         allowed: Iterable[str],
         instead: str = "",
         elsewhere: Mapping[str, str] | None = None,
+        what: str = "an option of any component of this solver",
     ):
         self.given = given
         self.allowed = tuple(sorted(allowed))
@@ -132,10 +133,7 @@ class UnknownOption(CubieError, TypeError):
             hint = f"{hint[:-1]}, which is one {self.elsewhere[self.nearest]}?"
         listed, more = few(given, self.allowed)
         told = f"Known options{f', the nearest of {more + len(listed)}' if more else ''}"
-        super().__init__(
-            f"`{given}` is not an option of any component of this solver.{hint} "
-            f"{told}: {', '.join(listed)}."
-        )
+        super().__init__(f"`{given}` is not {what}.{hint} {told}: {', '.join(listed)}.")
 
 
 class NoDevice(CubieError, RuntimeError):

@@ -177,6 +177,22 @@ def test_right_hand_sides_that_raise(fun, cause, told):
     assert type(caught.value.__cause__) is cause
 
 
+def unpacking(t, y):
+    a, b = y
+    return [b, -a]
+
+
+@pytest.mark.parametrize("fun", [unpacking, lambda t, y: [y[1], -y[0]]])
+def test_a_y0_whose_columns_were_meant_for_runs(fun):
+    """Where the function is of as many states as there are rows."""
+    told = r"y0 has shape \(2, 7\), a row for each of 2 runs with 7 states: if its columns are the"
+    with pytest.raises(RightHandSideError, match=told):
+        solve(fun=fun, y0=np.ones((2, 7)))
+    with pytest.raises(RightHandSideError) as caught:
+        solve(fun=fun, y0=np.ones((3, 7)))
+    assert ("a row for" in str(caught.value)) == (fun is unpacking)
+
+
 def test_a_right_hand_side_that_takes_other_arguments():
     """The call and the signature stand side by side."""
 
@@ -601,6 +617,24 @@ def test_a_derivative_that_is_nan_from_the_start():
         "right-hand side and parameters of the run, or reduce first_step or max_step."
     )
     np.testing.assert_array_equal(result.y, [[1.0], [1.0]])
+
+
+def test_parameters_that_are_nan_are_named():
+    """Of runs that failed for that, with how many more there are."""
+
+    def fun(t, y, k, weights):
+        return [-k * y[0] * weights[1], y[1]]
+
+    rates = np.array([1.0, NAN, 1.0, np.inf])
+    runs = solve(fun=fun, args=(rates, [NAN, 1.0]))
+    assert runs.status.tolist() == [0, -3, 0, -3]
+    of_rates = "The parameter `k` is nan in run 1 and not finite in 1 more of the runs that failed."
+    of_weights = "The parameter `weights[0]` is nan in run 1 and"
+    assert runs.notes[0] == of_rates
+    assert len(runs.notes) < 2 or runs.notes[1].startswith(of_weights)
+    one = solve(fun=fun, args=(1.0, [1.0, NAN]))
+    assert one.notes == ("The parameter `weights[1]` is nan.",)
+    assert solve(fun=fun, args=(1.0, [NAN, 1.0])).notes == ()
 
 
 def test_too_many_steps():

@@ -9,7 +9,7 @@ from scipy.integrate import solve_ivp as by_scipy
 
 import cubie
 from cubie import Event, solve_ivp
-from cubie.errors import InvalidOption, InvalidProblem
+from cubie.errors import InvalidOption, InvalidProblem, UnknownOption
 from cubie.systems.component import SystemComponent
 from cubie.systems.errors import EventError
 
@@ -353,6 +353,8 @@ def with_attributes(**attributes):
         (with_attributes(terminal=-1), "must be a boolean or positive integer"),
         (with_attributes(terminal=1.5), "must be a boolean or positive integer"),
         (with_attributes(terminal="yes"), "must be a boolean or positive integer"),
+        (with_attributes(termnal=True), "`events.0..termnal` is not .* mean `terminal`"),
+        (with_attributes(Directon=1), "`events.0..Directon` is not .* mean `direction`"),
         (with_attributes(direction="up"), "direction` is 'up'. It must be a number"),
         (with_attributes(direction=np.nan), "It must be a number"),
         (with_attributes(on="step"), "must be one of 'crossing', 'accept'"),
@@ -374,8 +376,16 @@ def with_attributes(**attributes):
 )
 def test_bad_events_are_refused_by_name(event, told):
     """What is no event says what was given, and what to do."""
-    with pytest.raises((InvalidOption, EventError), match=told):
+    with pytest.raises((InvalidOption, UnknownOption, EventError), match=told):
         solve_ivp(fall, (0, 1), [1.0, 0.0], events=event, **PLAIN)
+
+
+def test_a_misspelt_attribute_has_a_suggestion():
+    """Of an `Event`; other attributes of a function are its own affair."""
+    with pytest.raises(UnknownOption, match="`termnal` is not an attribute of an event"):
+        Event(height, termnal=True)
+    own = with_attributes(label="ground", applied=True, terminal=True)
+    assert solve_ivp(fall, (0, 9), [1.0, 0.0], events=own, **PLAIN).status == 1
 
 
 @pytest.mark.parametrize("method", ["rodas5p", "sdirk2"])

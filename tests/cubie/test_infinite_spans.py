@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cubie import Event, Interpolant, InvalidProblem, RunStatus, solve_ivp
+from cubie import Event, Interpolant, InvalidProblem, RunStatus, solve_ivp, time_above
 
 PYTHON = {"backend": "python", "rtol": 1e-5, "atol": 1e-8}
 INFINITY = float("inf")
@@ -92,8 +92,24 @@ def test_a_run_that_comes_to_rest_gets_there(dtype):
     assert at_rest.status == RunStatus.SUCCESS
     assert at_rest.t_reached == at_rest.t[-1] == at_rest.sol.t_max == INFINITY
     assert abs(at_rest.sol(1e30)[0]) < 1e-9
+    np.testing.assert_array_equal(at_rest.sol(INFINITY), at_rest.y[:, -1])
     explicit = solve_ivp(decay, (0.0, INFINITY), [1.0], max_steps=200, **given)
     assert explicit.status == RunStatus.TOO_MANY_STEPS
+
+
+def test_what_grows_for_ever_has_no_value():
+    """An integral over all time, or the time above a level; what ends by itself, or at a window."""
+    asked = {"y0": ["integral", "mean", "max", time_above(-1.0)]}
+    ends = np.array([INFINITY, 2.0, -INFINITY])
+    given = {"args": (0.0,), "events": high, "summaries": asked, **PYTHON}
+    runs = solve_ivp(decay, (0.0, ends), [2.0], **given)
+    assert runs.t_reached.tolist() == ends.tolist()
+    found = runs.summaries["y0"]
+    np.testing.assert_array_equal(found["integral"], [np.nan, 4.0, np.nan])
+    np.testing.assert_array_equal(found["time_above"], [np.nan, 2.0, np.nan])
+    np.testing.assert_allclose([found["mean"], found["max"]], 2.0, rtol=1e-15)
+    one = solve_ivp(decay, (0.0, INFINITY), [2.0], window=(1.0, 4.0), **given)
+    np.testing.assert_allclose(one.summaries["y0"]["integral"], 6.0, rtol=1e-14)
 
 
 PERIODIC = Interpolant(np.array([0.0, 1.0, 2.0]), np.array([0.0, 1.0, 0.0]), "linear", "periodic")

@@ -104,6 +104,12 @@ def test_a_batch():
     assert steps.y[1].dtype == np.float32
 
 
+def test_rows_of_a_batch_are_lists_or_arrays():
+    """Each is a run of no states."""
+    for rows in ([[], []], [np.zeros(0), np.zeros(0)], (np.zeros(0), [])):
+        assert solve_ivp(nothing, (0.0, 1.0), rows).y.shape == (2, 0, 1)
+
+
 def test_no_end():
     """To infinity in one step, or to an event before it."""
     forever = solve_ivp(nothing, (0.0, np.inf), [], dense_output=True)
@@ -134,6 +140,7 @@ def test_an_event_that_fails_ends_its_run():
         ({"events": lambda t, y: "text"}, r"events\[0\] returned a str"),
         ({"events": "t - 1"}, "is text, which is for equations given as text"),
         ({"events": lambda t, y: t > 1}, "returned a truth value, which has no roots"),
+        ({"y0": [np.zeros(0), np.zeros((1, 0))]}, "y0 is no rectangular array|y0 has shape"),
         ({"y0": np.zeros((0, 0))}, r"y0 has shape \(0, 0\)"),
         ({"t_eval": [1.0, 2.0]}, "contains 2.0, which is not within"),
     ],

@@ -560,8 +560,10 @@ def test_what_cannot_be_summarised_is_told(given, message):
     ("given", "error", "message"),
     [
         ({"window": (3, 2)}, InvalidOption, "must lie after its start"),
-        ({"window": 3}, InvalidOption, "two numbers"),
-        ({"after": "x"}, InvalidOption, "a number"),
+        ({"window": 3}, InvalidOption, "two finite numbers"),
+        ({"window": (0.1, np.inf)}, InvalidOption, "For all from a time on give after=."),
+        ({"after": "x"}, InvalidOption, "a finite number"),
+        ({"after": np.inf}, InvalidOption, "For all of a run leave it out."),
         ({"after": 1, "window": (0, 1)}, InvalidOption, "not both"),
         ({"window": (20, 30)}, InvalidProblem, "has nothing"),
         ({"summaries": None, "after": 1}, InvalidOption, "none are asked for"),

@@ -230,7 +230,7 @@ class OdeSolution:
         at_start = (step == last) | (self._times[number][place + step] == times)
         values = np.where(at_start[..., None], state, inside)
         known = (times - start) * direction >= 0
-        known &= (times - self._ends[runs, None]) * direction <= self._slack
+        known &= times * direction <= self._ends[runs, None] * direction + self._slack
         values[~(known | ((start == end) & ~np.isnan(times)))] = np.nan
         return values
 

@@ -43,8 +43,14 @@ def has_no_states(y0: Any) -> bool:
     if type(y0) is np.ndarray:
         return y0.size == 0 and (y0.ndim == 1 or (y0.ndim == 2 and len(y0) > 0))
     if type(y0) in (list, tuple):
-        return not y0 or all(type(row) in (list, tuple) and not row for row in y0)
+        return not y0 or all(_is_empty(row) for row in y0)
     return False
+
+
+def _is_empty(row: Any) -> bool:
+    if isinstance(row, np.ndarray):
+        return row.shape == (0,)
+    return type(row) in (list, tuple) and not row
 
 
 class NoStates(NamedTuple):

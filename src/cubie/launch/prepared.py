@@ -18,6 +18,7 @@ from cubie.launch.event_room import EventRoom, on_host, solve_for_all
 from cubie.launch.given_on_device import GivenOnDevice
 from cubie.launch.inputs import first_step_of, make_inputs
 from cubie.launch.kernel import BatchSolverKernel
+from cubie.launch.notes import notes_on_parameters
 from cubie.launch.outputs import PerRun, layout_of, make_outputs, mark_unwritten
 from cubie.launch.points import Points
 from cubie.launch.results import Result, ResultKind, with_partial_result
@@ -227,6 +228,8 @@ class PreparedSolve:
             partial = Result(found, self._kind, n_runs, times, span, points, (), 0.0, 0.0, more)
             raise with_partial_result(called_off.cause, partial) from None
         notes = self._notes_on_start(inputs, batch, span[0])
+        names = self.system.parameter_names
+        notes += notes_on_parameters(outputs.arrays.status[:columns], inputs, names)
         return Result(outputs, self._kind, n_runs, times, span, points, notes, *spent, more)
 
     def _solve_all(
@@ -380,6 +383,7 @@ class PreparedSolve:
             self._names,
             self._record,
             EventsKept.of(loop, self.event_room is None, self.events_asked),
+            self.window,
         )
 
     @property

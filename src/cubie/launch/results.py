@@ -19,7 +19,7 @@ from cubie.launch.event_results import EventsKept, MoreEvents, OfEvents
 from cubie.launch.points import Points
 from cubie.launch.ragged import RaggedArray
 from cubie.launch.result_text import result_text
-from cubie.launch.summaries import summaries_of
+from cubie.launch.summaries import Window, goes_on_for_ever, summaries_of
 from cubie.launch.work import Work
 from cubie.run.dense import StepRecord
 from cubie.run.saving import SaveMode, Sizes
@@ -57,6 +57,8 @@ class ResultKind:
     record : StepRecord or None
         What is kept of each step, where the solution is a function of time.
     events : EventsKept or None
+    window : Window or None
+        The part of time that summaries are of.
     """
 
     mode: SaveMode
@@ -71,6 +73,7 @@ class ResultKind:
     state_names: tuple[str, ...] = ()
     record: StepRecord | None = None
     events: EventsKept | None = None
+    window: Window | None = None
 
 
 def _counter(name: str) -> Any:
@@ -309,7 +312,8 @@ class Result(OfEvents):
         if tracking is None:
             return {}
         written = self._outputs.arrays.summaries
-        return summaries_of(written, tracking, self._n_runs, self._span)
+        endless = goes_on_for_ever(self._kind.window, self._span, self.t_reached)
+        return summaries_of(written, tracking, self._n_runs, self._span, endless)
 
     @cached_property
     def nfev(self) -> Any:

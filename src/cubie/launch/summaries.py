@@ -49,8 +49,10 @@ class Window:
             first, last = map(_finite, window)
         except (NotReal, TypeError, ValueError) as error:
             name, given = ("after", after) if window is None else ("window", window)
-            how = "a number" if window is None else "two numbers (first, last)"
-            raise InvalidOption(name, given, advice=f"It must be {how}.") from error
+            how = "a finite number" if window is None else "two finite numbers (first, last)"
+            also = "For all from a time on give after=." if window is not None else ""
+            advice = f"It must be {how}. {also or 'For all of a run leave it out.'}"
+            raise InvalidOption(name, given, advice=advice) from error
         if not first < last:
             raise InvalidOption("window", window, advice="Its end must lie after its start.")
         return cls(first, last)
@@ -90,6 +92,13 @@ class Window:
         return np.maximum(first, 0.0), last
 
 
+def goes_on_for_ever(window: Window | None, span: Span, t_reached: Any) -> Any:
+    """Tell of which runs what is summarised has no end: those that reached an infinite one."""
+    if np.all(np.isfinite(span[1])):
+        return False
+    return np.isinf(t_reached) & np.isinf((window.elapsed(span) if window else EVER)[1])
+
+
 def _finite(given: Any) -> float:
     number = real(given)
     if not np.isfinite(number):
@@ -98,7 +107,7 @@ def _finite(given: Any) -> float:
 
 
 def summaries_of(
-    written: np.ndarray, tracking: Tracking, n_runs: int | None, span: Span
+    written: np.ndarray, tracking: Tracking, n_runs: int | None, span: Span, endless: Any = False
 ) -> dict[Any, dict[str, Any]]:
     """Return the summaries of runs, by quantity and label.
 
@@ -110,6 +119,8 @@ def summaries_of(
     n_runs : int or None
         None for one run without a run axis.
     span : (float, float) or (ndarray (n_runs,), ndarray (n_runs,))
+    endless : bool or ndarray of bool (n_runs,)
+        Of which runs what is summarised goes on for ever.
     """
     slots = written.reshape(-1, n_runs or 1)[: tracking.n_slots].astype(float)
     slots[:, slots[0] < 0.0] = np.nan
@@ -123,7 +134,7 @@ def summaries_of(
         spoiled = slots[offset + tracked.slope_at] >= mark
         for label, summary, at in tracked.summaries:
             own = slots[offset + at : offset + at + summary.n_slots]
-            own[:, spoiled] = np.nan
+            own[:, (spoiled | endless) if summary.lasts else spoiled] = np.nan
             value = summary.result(own, clock)
             results[label] = _of_one(value) if n_runs is None else value
         found[tracked.key] = results

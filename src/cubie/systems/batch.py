@@ -63,6 +63,8 @@ class Batch(NamedTuple):
         What of args are no parameters, though numbers.
     span : (float, float) or (ndarray (n_runs,), ndarray (n_runs,)), or None
         Between which times runs go, where that is known.
+    in_rows : bool
+        `y0` has a row for each run.
     """
 
     n_runs: int | None
@@ -77,6 +79,7 @@ class Batch(NamedTuple):
     swept_paths: frozenset[tuple] = frozenset()
     constants: Mapping[tuple, Any] = MappingProxyType({})
     span: tuple[Any, Any] | None = None
+    in_rows: bool = False
 
     @property
     def of_args(self) -> dict[str, Any]:
@@ -166,6 +169,7 @@ def split_batch(y0, args=(), constants=frozenset(), n_runs=None):
         {leaf.path: leaf.value for leaf in drivers},
         swept,
         held,
+        in_rows=y0.ndim == 2,
     )
 
 

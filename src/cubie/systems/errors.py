@@ -12,11 +12,14 @@ class RightHandSideError(CubieError, ValueError):
     ----------
     of_shape : bool
         What it returned has another shape than the state: an argument may have another one.
+    n_values : int or None
+        How many numbers it returned, where that is not the number of states.
     """
 
-    def __init__(self, message: str, of_shape: bool = False):
+    def __init__(self, message: str, of_shape: bool = False, n_values: int | None = None):
         super().__init__(message)
         self.of_shape = of_shape
+        self.n_values = n_values
 
 
 class ObservableError(RightHandSideError):

@@ -28,9 +28,25 @@ def advised(batch: Any, trace: Callable[..., T], *given: Any, **options: Any) ->
         advice = [batch.advice] if batch.vectors and raised else []
         if raised or error.of_shape:
             advice += batch.unswept
+        if batch.in_rows and _has_other_states(error, batch):
+            advice.append(
+                f"y0 has shape {(batch.n_runs, len(batch.y0))}, a row for each of {batch.n_runs} "
+                f"runs with {len(batch.y0)} states: if its columns are the runs, give "
+                "np.transpose(y0)."
+            )
         if advice:
             raise type(error)(" ".join([str(error), *advice])) from error.__cause__
         raise
+
+
+def _has_other_states(error: RightHandSideError, batch: Any) -> bool:
+    """Tell whether a function may have been written for as many states as there are runs."""
+    if error.n_values is not None:
+        return error.n_values == batch.n_runs
+    cause = error.__cause__
+    return isinstance(cause, IndexError) or (
+        isinstance(cause, ValueError) and "unpack" in str(cause)
+    )
 
 
 def require_sweepable(leaves, n_runs):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import ClassVar
 
 import numpy as np
 from attrs import frozen
@@ -60,6 +61,7 @@ class Integral(Summary):
 
     name = "integral"
     n_slots = 2
+    lasts: ClassVar[bool] = True
 
     def build_start(self, backend):
         return build_clear(backend, 2)
@@ -81,6 +83,7 @@ class Mean(Integral):
     """The mean over time."""
 
     name = "mean"
+    lasts = False
 
     def build_update(self, backend):
         add, mean = build_add(backend), _build_mean(backend)

@@ -61,10 +61,14 @@ class Summary:
         Under which the result is found.
     n_slots : int
         How many numbers of a run it needs; a property where that depends on its parameters.
+    lasts : bool
+        It grows for as long as a quantity at rest goes on, and so has no value for a run that gets
+        to an infinite end.
     """
 
     name: ClassVar[str]
     n_slots: ClassVar[Any] = 1
+    lasts: ClassVar[bool] = False
 
     def build_start(self, backend: Backend) -> Callable:
         """Return ``start(slots, at, mask, piece)``, called with the first `Piece` of a run."""

@@ -120,6 +120,7 @@ class time_above(Summary):
     name = "time_above"
     level: float = field(validator=a_number())
     n_slots: ClassVar[int] = 2
+    lasts = True
 
     def build_start(self, backend):
         return build_clear(backend, 2)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import difflib
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from types import FunctionType
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 
-from cubie.errors import Described, InvalidOption, shown
+from cubie.errors import Described, InvalidOption, UnknownOption, shown
 
 AT_ROOTS, AT_STEPS = "crossing", "accept"  # what `on` may be
+ATTRIBUTES = ("terminal", "direction", "apply", "on")
+OF_EVENTS = "an attribute of an event"  # in messages
+ALIKE = 0.8  # a name of a function's attribute that is taken for one of them, misspelt
 NEVER = 2**30  # an event that happens so often ends no run
 MOST_SAMPLES = 1000  # of one step
 
@@ -28,7 +33,7 @@ _FORMS = tuple(
 )
 
 
-@frozen
+@frozen(init=False)
 class Event:
     """A function whose roots are found along the solution of a run.
 
@@ -52,12 +57,25 @@ class Event:
     """
 
     function: Any
-    terminal: Any = field(default=False, kw_only=True)
-    direction: Any = field(default=0.0, kw_only=True)
-    apply: Any = field(default=None, kw_only=True)
-    on: str = field(default=AT_ROOTS, kw_only=True)
+    terminal: Any
+    direction: Any
+    apply: Any
+    on: str
 
-    def __attrs_post_init__(self) -> None:
+    def __init__(
+        self,
+        function: Any,
+        *,
+        terminal: Any = False,
+        direction: Any = 0.0,
+        apply: Any = None,
+        on: str = AT_ROOTS,
+        **unknown: Any,
+    ):
+        for name in unknown:
+            raise UnknownOption(name, ATTRIBUTES, what=OF_EVENTS)
+        made = (function, terminal, direction, apply, on)
+        self.__attrs_init__(*made)  # pyright: ignore[reportAttributeAccessIssue]
         rule_of(self, "Event")
 
     def __call__(self, t: Any, y: Any, *args: Any) -> Any:
@@ -133,7 +151,7 @@ def read_events(given: Any) -> tuple[Any, ...]:
     Raises
     ------
     InvalidOption
-        For what is no event, and attributes that cannot be.
+        For what is no event, and attributes that cannot be, or are one misspelt.
     """
     if given is None:
         return ()
@@ -158,6 +176,7 @@ def rules_of(given: Any, samples: int) -> Rules | None:
 
 def rule_of(event: Any, name: str) -> Rule:
     """Read the attributes of an event that messages call `name`."""
+    _require_known(event, name)
     on = getattr(event, "on", AT_ROOTS)
     if on not in (AT_ROOTS, AT_STEPS):
         raise InvalidOption(f"{name}.on", on, (AT_ROOTS, AT_STEPS))
@@ -171,6 +190,17 @@ def rule_of(event: Any, name: str) -> Rule:
         raise InvalidOption(f"{name}.apply", applied, advice=advice)
     terminal = _terminal(getattr(event, "terminal", None), f"{name}.terminal")
     return Rule(terminal, direction, on == AT_STEPS, applied is not None)
+
+
+def _require_known(event: Any, name: str) -> None:
+    """Refuse an attribute of a function that has nearly the name of one that counts."""
+    if not isinstance(event, FunctionType):
+        return
+    for given in vars(event):
+        if given not in ATTRIBUTES and difflib.get_close_matches(
+            given.lower(), ATTRIBUTES, cutoff=ALIKE
+        ):
+            raise UnknownOption(f"{name}.{given}", ATTRIBUTES, what=OF_EVENTS)
 
 
 def applied_of(event: Any) -> Any:

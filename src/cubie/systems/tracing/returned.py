@@ -210,7 +210,9 @@ def output_entries(result, n_states):
     if len(result) != n_states:
         of_shape = isinstance(result, np.ndarray)
         raise RightHandSideError(
-            f"fun returned {len(result)} values for {n_states} states.", of_shape=of_shape
+            f"fun returned {len(result)} values for {n_states} states.",
+            of_shape=of_shape,
+            n_values=len(result),
         )
     return [_output_entry(entry, i) for i, entry in enumerate(result)]
 

@@ -1,0 +1,39 @@
+"""What a result says of the inputs of runs that failed."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cubie.backend import KernelInputs
+from cubie.launch.event_room import on_host
+from cubie.status import RunStatus
+
+
+def notes_on_parameters(
+    status: np.ndarray, inputs: KernelInputs, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Name the parameters that were infinite or NaN in runs whose solution became so.
+
+    Parameters
+    ----------
+    status : ndarray (n_runs,)
+    inputs : KernelInputs
+        Of parameters on a device nothing is said.
+    names : tuple of str
+        Of the parameters, in their order.
+    """
+    runs = np.flatnonzero(status == RunStatus.NON_FINITE)
+    if not runs.size or not on_host(inputs):
+        return ()
+    starts, strides = inputs.parameter_offsets[: len(names)], inputs.parameter_strides[: len(names)]
+    given = inputs.parameters[starts[:, None] + strides[:, None] * runs]
+    found = []
+    for name, numbers in zip(names, given, strict=True):
+        own = np.flatnonzero(~np.isfinite(numbers))
+        if not own.size:
+            continue
+        where = "" if len(status) == 1 else f" in run {runs[own[0]]}"
+        if own.size > 1:
+            where += f" and not finite in {own.size - 1} more of the runs that failed"
+        found.append(f"The parameter `{name}` is {numbers[own[0]]}{where}.")
+    return tuple(found)
