@@ -21,6 +21,7 @@ import attrs
 import numpy as np
 from attrs import frozen
 
+from benchmarks import pypi_cubie
 from benchmarks.by_hand import compile_by_hand, least_instructions
 from benchmarks.documents import DOCS, RESULTS, write_section
 from benchmarks.resources import right_hand_side, versions
@@ -221,9 +222,10 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def write_table(rows: list[dict[str, Any]]) -> None:
-    """Replace the table in the documentation, with what it was made with."""
+    """Replace the tables in the documentation, with what they were made with."""
     tools = ", ".join(f"{name} {found}" for name, found in versions().items())
     write_section(DOCUMENT, "table", f"{table(rows)}\n\nMade with {tools}.")
+    write_section(DOCUMENT, "beside", pypi_cubie.table(pypi_cubie.kept()))
 
 
 def _capability(text: str) -> tuple[int, int]:

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from benchmarks import instructions, placement, planner, published, stiff
+from benchmarks import instructions, placement, planner, published, pypi_cubie, stiff
 from benchmarks.contender import CONTENDERS
 from benchmarks.documents import read_section
 from benchmarks.registry import by_name, chosen
@@ -76,6 +76,20 @@ def test_tables_of_gpu_kernels_are_those_of_the_kept_results(suite):
     """The page shows every kernel that was compiled, and no other figures."""
     rows = list(json.loads(suite.KEPT.read_text(encoding="utf-8"))["rows"].values())
     assert read_section(suite.DOCUMENT, "table").startswith(suite.table(rows))
+
+
+MORE_THAN_CUBIE = {
+    ("rodas5p, 3 states, float64", "registers"),
+    ("kvaerno5, 20 states, float32", "stack"),
+    ("tsit5, 100 states, float32", "stack"),
+}
+
+
+def test_kernels_take_no_more_than_those_of_cubie_on_pypi():
+    """But for those that the page names."""
+    pairs = pypi_cubie.kept()
+    assert read_section(instructions.DOCUMENT, "beside") == pypi_cubie.table(pairs)
+    assert pypi_cubie.more_than_theirs(pairs) == MORE_THAN_CUBIE
 
 
 def test_published_placements_are_those_of_the_kept_results():
