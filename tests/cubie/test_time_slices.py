@@ -12,6 +12,7 @@ import pytest
 from cubie import Event, Interpolant, InvalidOption, Solver
 from cubie.backend.device.slices import LAUNCH_SECONDS
 from cubie.launch.step_code import step_code
+from cubie.run.slices import carried_of
 from tests.cubie.pretended import PretendedPython, PretendedSlices, pretend
 from tests.cubie.test_launch import F64, lorenz, same
 
@@ -63,6 +64,30 @@ def test_runs_in_slices_are_what_they_are_in_one(monkeypatch, method, kept):
     found, driver = outcomes(monkeypatch, PretendedSlices, options, t_eval, **more)
     same(found, whole)
     assert len(driver.launched) > 2
+
+
+CARRIED = {
+    "tsit5": ({}, {"stage_cache"}, {"stage_rhs"}),
+    "rodas5p": ({}, {"controller_history"}, {"lu_factors"}),
+    "kvaerno5": ({}, {"increment_cache", "controller_history"}, {"stage_rhs", "lu_factors"}),
+    "kvaerno5 again": (
+        {"method": "kvaerno5", "jacobian_reuse": True},
+        {"increment_cache", "controller_history", "kept_matrix", "kept_jacobian", "lu_factors"},
+        {"stage_rhs"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CARRIED)
+def test_only_what_the_next_step_reads_is_kept(name):
+    """What a step writes anew is not: it would take registers until the end of each step."""
+    options, kept, left = CARRIED[name]
+    solver = Solver(lorenz, **F64 | {"method": name} | options)
+    solver.prepare(Y0, args=(28.0,))
+    kernel = solver.kernel
+    found = {one.name for one in carried_of(kernel.integrator.loop, kernel.layout)}
+    assert found >= kept | {"state", "parameters", "counters", "dt"}
+    assert not found & left
 
 
 def bounced(t, y, rho):
@@ -153,6 +178,7 @@ def test_a_step_in_slices_costs_hardly_more():
     solver.prepare(Y0, args=(RHO,))
     found = solver.kernel.resources("sm_90", lines=True)
     assert step_code(found.cubin).accepted.total <= 212
+    assert found.registers <= 40
     assert found.stack_bytes == 0
 
 

@@ -177,7 +177,7 @@ class BatchSolverKernel:
     def _compiled_for(self, backend: Backend, layout: Layout) -> Kernel:
         kept = None
         if backend.sliced:
-            kept = kept_per_run(self.integrator.loop, layout.plan)
+            kept = kept_per_run(self.integrator.loop, layout)
         memory = evolve(_memory_of(layout.plan), kept=kept)
         digest = self.integrator.build_key(backend, layout)
         key = f"kernel {digest} {memory}"

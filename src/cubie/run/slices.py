@@ -1,7 +1,8 @@
 """What a run holds from one step to the next, kept where a launch ends in the middle of runs.
 
-That is the loop's own buffers that live always, those of any component whose contents survive a
-call, and `Progress`. Everything else is written before it is read in each step.
+That is the loop's own buffers that live always, those of any component whose contents survive from
+one step to the next, and `Progress`. Everything else is written before it is read in each step:
+kept all the same, the stages of a step would take registers until its end.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from cubie.backend import (
     select,
     store_run,
 )
+from cubie.buffers import Layout
 from cubie.factory import BuildContext
 from cubie.run.parts import Progress, RunParts
-from cubie_planner import Placement, Plan
+from cubie_planner import Placement
 
 # Of a run's `Progress`: `elapsed` and `carry`; whether it is active, and the others.
 N_REALS, N_WHOLE = 2, 4
@@ -41,15 +43,18 @@ class Carried(NamedTuple):
         return self.placement.dtype.kind == "f"
 
 
-def carried_of(loop: RunParts, plan: Plan) -> Iterator[Carried]:
-    """Yield the buffers that runs of a loop carry from step to step, by a plan for its tree."""
+def carried_of(loop: RunParts, layout: Layout) -> Iterator[Carried]:
+    """Yield the buffers that runs of a loop carry from step to step, by a layout of its tree."""
     registry = loop.buffer_registry
-    placements = {name.rsplit(".", 1)[1]: one for name, one in plan.placements.items()}
+    placements = {name.rsplit(".", 1)[1]: one for name, one in layout.plan.placements.items()}
+    between = _alive_between_steps(layout)
     n_reals, n_whole = N_REALS, N_WHOLE
     for name, owner in registry.walk():
         buffer, placement = owner.buffers[name], placements[name]
         in_frame = owner is registry and buffer.phases is None and not buffer.persistent
         if not (in_frame or buffer.persistent) or placement.size_bytes == 0:
+            continue
+        if name not in between:
             continue
         is_real = placement.dtype.kind == "f"
         yield Carried(name, placement, in_frame, n_reals if is_real else n_whole)
@@ -57,9 +62,25 @@ def carried_of(loop: RunParts, plan: Plan) -> Iterator[Carried]:
         n_whole += 0 if is_real else placement.n_elements
 
 
-def kept_per_run(loop: RunParts, plan: Plan) -> KeptPerRun:
+def _alive_between_steps(layout: Layout) -> set[str]:
+    """Return the buffers that hold something where a step has ended, and where the next begins."""
+    timeline = layout.timeline
+    first = timeline.intervals("loop", "begin")[0][0]
+    last = timeline.intervals("loop", "commit")[-1][1] - 1
+    return {
+        buffer.name.rsplit(".", 1)[1]
+        for buffer in timeline.buffers
+        if buffer.always_alive
+        or all(
+            any(start <= point < end for start, end in buffer.lifetime or ())
+            for point in (first, last)
+        )
+    }
+
+
+def kept_per_run(loop: RunParts, layout: Layout) -> KeptPerRun:
     """Return how many numbers are kept of a run between two launches."""
-    found = list(carried_of(loop, plan))
+    found = list(carried_of(loop, layout))
     sizes = [
         sum(c.placement.n_elements for c in found if c.is_real is real) for real in (True, False)
     ]
@@ -80,7 +101,7 @@ def build_slices(loop: RunParts, context: BuildContext) -> tuple[Callable, Calla
     device = context.backend.device
     if not context.backend.sliced:
         return device(_all_begin), device(_as_they_are), device(_nothing)
-    found = list(carried_of(loop, context.layout.plan))
+    found = list(carried_of(loop, context.layout))
     restore = in_turn(context.backend, [_restoring(context, one) for one in found], 5)
     save = in_turn(context.backend, [_saving(context, one) for one in found], 5)
 
