@@ -21,8 +21,7 @@ from cubie.backend import (
     select,
     store_run,
 )
-from cubie.buffers import Layout
-from cubie.factory import BuildContext
+from cubie.factory import BuildContext, Layout
 from cubie.run.parts import Progress, RunParts
 from cubie_planner import Placement
 
