@@ -16,6 +16,7 @@ from benchmarks.documents import read_section
 from benchmarks.resources import CAPABILITIES, POLICIES, Spec, make_kernel, measure
 
 from cubie import InvalidOption, Solver
+from cubie.backend.cuda.resources import _parse as parse_report
 from tests.cubie import ptx
 
 needs_nvdisasm = pytest.mark.skipif(ptx.find_nvdisasm() is None, reason="needs nvdisasm")
@@ -231,3 +232,26 @@ def test_a_capability_that_is_none_is_told_with_those_that_are():
         with pytest.raises(InvalidOption, match=r"must be one of .*\(9, 0\)"):
             solver.kernel.resources(given)
     assert solver.kernel.resources([np.int64(9), 0]).registers > 0
+
+
+REPORT = """\
+ptxas info    : 0 bytes gmem
+ptxas info    : Function properties for loop
+ptxas         .     5312 bytes stack frame, 10440 bytes spill stores, 22388 bytes spill loads
+ptxas info    : Compiling entry function 'kernel' for 'sm_90'
+ptxas info    : Function properties for kernel
+ptxas         .     2896 bytes stack frame, 8 bytes spill stores, 16 bytes spill loads
+ptxas info    : Used 30 registers, used 0 barriers
+info    : 1464 bytes gmem
+info    : Function properties for 'kernel':
+info    : used 255 registers, used 3 barriers, 8208 stack, 1024 bytes smem, 1824 bytes cmem[0]
+"""
+
+
+def test_what_a_loop_needs_that_is_called_is_counted():
+    """Registers are those of the kernel with its calls, the stack is of both, spills add up."""
+    found = parse_report(REPORT, (9, 0), 0, "", b"")
+    assert (found.registers, found.stack_bytes) == (255, 8208)
+    assert (found.spill_store_bytes, found.spill_load_bytes) == (10448, 22404)
+    alone = parse_report("\n".join(REPORT.splitlines()[3:7]), (9, 0), 0, "", b"")
+    assert (alone.registers, alone.stack_bytes) == (30, 2896)

@@ -160,18 +160,23 @@ def assemble(
 
 
 def _parse(report: str, capability, shared_bytes, ptx, cubin) -> KernelResources:
-    registers = re.search(r"Used (\d+) registers", report)
-    frame = re.search(
-        r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", report
-    )
-    if registers is None or frame is None:
+    """Read the report: of each function by itself, and at the end of the kernel with its calls.
+
+    A loop that is called, and not a part of the kernel, has registers and a frame of its own.
+    """
+    registers = [int(found) for found in re.findall(r"[Uu]sed (\d+) registers", report)]
+    frame = r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads"
+    frames = [tuple(map(int, found)) for found in re.findall(frame, report)]
+    if not registers or not frames:
         raise NotCompiled(f"The assembler's report has another form than expected:\n{report}")
+    whole = re.findall(r"used \d+ registers.*?(\d+) stack", report)
+    stacks, stores, loads = zip(*frames, strict=True)
     return KernelResources(
         capability=capability,
-        registers=int(registers[1]),
-        stack_bytes=int(frame[1]),
-        spill_store_bytes=int(frame[2]),
-        spill_load_bytes=int(frame[3]),
+        registers=max(registers),
+        stack_bytes=int(whole[-1]) if whole else sum(stacks),
+        spill_store_bytes=sum(stores),
+        spill_load_bytes=sum(loads),
         shared_bytes_per_block=shared_bytes,
         ptx=ptx,
         cubin=cubin,
