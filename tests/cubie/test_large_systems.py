@@ -8,6 +8,7 @@ import pytest
 from cubie import Solver
 from cubie.backend import make_backend
 from cubie.backend.cpu import compiler
+from cubie.errors import UnknownOption
 from cubie.systems import mass
 from cubie.tableaus.catalogue import all_methods
 
@@ -43,19 +44,20 @@ def cases():
         yield pytest.param(method, options, sizes[::2] if here else sizes, id=name, marks=marks)
 
 
-def solved(n, method, options):
-    """Solve nine runs in a thread with a small stack; raise what it raised."""
+def solved(n, method, options, fun=lorenz_96, start=None):
+    """Solve nine runs, or those given, in a thread with a small stack; raise what it raised."""
     if "mass_matrix" in options:
         options = {**options, "mass_matrix": np.linspace(1.0, 2.0, n)}
+    if start is None:
+        start = 8.0 + 0.01 * np.sin(np.arange(n) * np.arange(1, 10)[:, None])
     found = []
 
     def work():
         try:
             solver = Solver(
-                lorenz_96, method=method, backend="cpu", save="final", fastmath=False,
+                fun, method=method, backend="cpu", save="final", fastmath=False,
                 first_step=T_END / 4, **options,
             )  # fmt: skip
-            start = 8.0 + 0.01 * np.sin(np.arange(n) * np.arange(1, 10)[:, None])
             found.append(solver.solve((0.0, T_END), start))
         except BaseException as error:
             found.append(error)
@@ -91,6 +93,56 @@ def test_code_and_stack_do_not_grow(method, options, sizes, monkeypatch):
     assert len(counts) == len(sizes)
     # The compiler unrolls some loops, and others not.
     assert max(counts) < 1.5 * min(counts)
+
+
+def network(n):
+    """Return neurons that are all connected."""
+    weights = np.random.default_rng(1).normal(size=(n, n)) / np.sqrt(n)
+
+    def fun(t, y):
+        return weights @ np.tanh(y) - y
+
+    return fun
+
+
+def methods_once(*here):
+    """Yield all methods; those that are not named are left to long runs."""
+    for method in all_methods():
+        yield pytest.param(method, marks=[] if method in here else [pytest.mark.every_config])
+
+
+@pytest.mark.parametrize("method", [*methods_once("rk4")])
+def test_dense_matrices_end_no_process(method):
+    """Three hundred states that all depend on each other, in a thread with a small stack."""
+    n = 300
+    result = solved(n, method, {}, network(n), np.ones((2, n)))
+    assert result.success.all()
+    change = network(n)(0.0, np.ones(n)) * T_END
+    np.testing.assert_allclose(result.y[:, :, -1] - 1.0, [change, change], rtol=2e-2, atol=1e-5)
+
+
+@pytest.mark.every_config
+@pytest.mark.parametrize("method", list(all_methods()))
+def test_every_size_has_a_plan_for_a_gpu(method):
+    """Up to 5000 states, and 1000 with dense factors: what a thread cannot hold is elsewhere."""
+    for n, form in ((300, "auto"), (1000, "auto"), (5000, "auto"), (300, "dense"), (1000, "dense")):
+        options = {"method": method, "device": "sm_90", "verify": False, "first_step": 1e-3}
+        try:
+            solver = Solver(lorenz_96, **options, **({} if form == "auto" else {"lu_form": form}))
+        except UnknownOption:
+            continue  # no matrix, no form
+        plan = solver.prepare(np.ones(n))
+        assert plan.local_bytes + plan.persistent_bytes <= 496 * 1024
+        assert plan.status == "optimal"
+
+
+@pytest.mark.every_config
+def test_stacks_of_thousands_of_states_keep_the_limit_of_a_gpu():
+    """Compiled for sm_90, what is planned outside local memory is not in it."""
+    solver = Solver(lorenz_96, method="radau_iia_5", device="sm_90", verify=False)
+    plan = solver.prepare(np.ones(5000))
+    assert plan.global_bytes > 500_000
+    assert solver.resources().stack_bytes <= 512 * 1024
 
 
 def test_products_with_a_mass_matrix_are_the_same_in_loops(monkeypatch):

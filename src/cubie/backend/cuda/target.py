@@ -18,7 +18,7 @@ from cubie.backend.cuda.loops import counting, register_range
 from cubie.backend.cuda.resources import compiler_versions
 from cubie.backend.cuda.types import register_types
 from cubie.backend.device.driver import DeviceFacts
-from cubie.backend.device.global_memory import MOST_LOCAL_BYTES, WARP, require_global_memory
+from cubie.backend.device.global_memory import MOST_PLANNED_BYTES, WARP, require_global_memory
 from cubie.backend.device.workspace import Workspaces, shared_workspaces
 from cubie.backend.foreign import ForeignTarget
 from cubie.backend.lanes import instructions as codegen
@@ -141,7 +141,7 @@ class CUDABackend(CompiledBackend):
 
     @property
     def most_local_bytes(self) -> int:
-        return MOST_LOCAL_BYTES
+        return MOST_PLANNED_BYTES
 
     def require_room(self, memory: RunMemory) -> None:
         facts = self.device_facts if self.is_there else None

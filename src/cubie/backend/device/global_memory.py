@@ -10,6 +10,9 @@ from cubie.backend.device.driver import DeviceFacts
 from cubie.errors import DeviceOutOfMemory
 
 MOST_LOCAL_BYTES = 512 * 1024  # CUDA Programming Guide, table of limits: local memory per thread
+# Of that, for registers that are spilled and calls: up to 12 KB were seen beside planned buffers.
+ROOM_FOR_SPILLS = 16 * 1024
+MOST_PLANNED_BYTES = MOST_LOCAL_BYTES - ROOM_FOR_SPILLS
 WARP = 32
 
 

@@ -18,7 +18,7 @@ from cubie.backend.arrays import KernelInputs, KernelOutputs
 from cubie.backend.base import NO_LIMITS, Kernel, RegisterLimits, RunMemory
 from cubie.backend.bundles import Memory
 from cubie.backend.device.driver import Driver, Grid
-from cubie.backend.device.global_memory import MOST_LOCAL_BYTES, require_global_memory
+from cubie.backend.device.global_memory import MOST_PLANNED_BYTES, require_global_memory
 from cubie.backend.device.host import HostDriver, Reaching
 from cubie.backend.device.kernel import DeviceKernel
 from cubie.backend.device.slices import Slices
@@ -87,7 +87,7 @@ class SimulatorBackend(PythonBackend):
 
     @property
     def most_local_bytes(self) -> int:
-        return MOST_LOCAL_BYTES
+        return MOST_PLANNED_BYTES
 
     def require_room(self, memory: RunMemory) -> None:
         require_global_memory(memory, shared_workspaces("simulator", HostDriver).driver.facts)
