@@ -632,6 +632,9 @@ def test_parameters_that_are_nan_are_named():
     of_weights = "The parameter `weights[0]` is nan in run 1 and"
     assert runs.notes[0] == of_rates
     assert len(runs.notes) < 2 or runs.notes[1].startswith(of_weights)
+    stiff = solve(fun=fun, args=(rates, [NAN, 1.0]), method="rodas5p")
+    assert stiff.status[1] == RunStatus.SINGULAR_JACOBIAN
+    assert stiff.notes[0] == of_rates
     one = solve(fun=fun, args=(1.0, [1.0, NAN]))
     assert one.notes == ("The parameter `weights[1]` is nan.",)
     assert solve(fun=fun, args=(1.0, [NAN, 1.0])).notes == ()

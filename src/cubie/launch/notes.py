@@ -12,7 +12,7 @@ from cubie.status import RunStatus
 def notes_on_parameters(
     status: np.ndarray, inputs: KernelInputs, names: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Name the parameters that were infinite or NaN in runs whose solution became so.
+    """Name the parameters that were infinite or NaN in runs that failed, however that showed.
 
     Parameters
     ----------
@@ -22,7 +22,7 @@ def notes_on_parameters(
     names : tuple of str
         Of the parameters, in their order.
     """
-    runs = np.flatnonzero(status == RunStatus.NON_FINITE)
+    runs = np.flatnonzero((status < 0) & (status != RunStatus.INTERRUPTED))
     if not runs.size or not on_host(inputs):
         return ()
     starts, strides = inputs.parameter_offsets[: len(names)], inputs.parameter_strides[: len(names)]
