@@ -85,10 +85,10 @@ def brusselator(n: int) -> Made:
     return Made(fun, start, _bands(n, -2, -1, 1, 2), 2)
 
 
-def brusselator_in_the_plane(n: int) -> Made:
+def brusselator_in_the_plane(n: int, diffusion: float = 0.002) -> Made:
     """The Brusselator on a square that has no edges: each side continues at the other."""
     side = math.isqrt(n // 2)
-    rate = 0.002 * side**2
+    rate = diffusion * side**2
 
     def spread(species):
         neighbours = np.roll(species, 1, 0) + np.roll(species, -1, 0)

@@ -115,7 +115,7 @@ CUBIE = Package(
             "integrator", "launch", "settings", "other_choices", "memory", "problem",
         ),
         "ivp": ("recent", "other_packages", "tableaus", "launch", "memory", "solver"),
-        "cli": ("errors", "sizes", "systems", "tableaus", "run", "launch", "solver"),
+        "cli": ("errors", "sizes", "systems", "tableaus", "solvers", "run", "launch", "solver"),
         "demo": ("status", "run", "launch", "solver"),
     },
     circles={

@@ -220,6 +220,8 @@ def test_command_runs_as_a_process_of_its_own(folder):
 COMPLETED = {
     "--wh": ["--what-if"],
     "--method tsi": ["tsit5"],
+    "--linear-solver g": ["gmres"],
+    "--preconditioner il": ["ilu0"],
     "--arch sm_9": ["sm_90"],
     "--max-shared 4": ["48k"],
     "--block-size a": ["auto"],

@@ -9,6 +9,7 @@ from cubie import Solver
 from cubie.backend import make_backend
 from cubie.backend.cpu import compiler
 from cubie.errors import UnknownOption
+from cubie.solvers.kept_entries import FACTORISED
 from cubie.systems import mass
 from cubie.tableaus.catalogue import all_methods
 
@@ -21,8 +22,11 @@ WITHOUT_MATRIX = [
     {"linear_solver": "steepest_descent"},
     {"linear_solver": "bicgstab", "preconditioner": "neumann"},
     {"linear_solver": "bicgstab", "mass_matrix": "scaled"},
+    {"linear_solver": "gmres"},
+    *({"linear_solver": "bicgstab", "preconditioner": kind} for kind in FACTORISED),
+    {"linear_solver": "gmres", "preconditioner": "ilu0", "mass_matrix": "scaled"},
 ]
-IN_THE_SUITE = {("rk4", ""), ("sdirk2", "bicgstab")}
+IN_THE_SUITE = {("rk4", ""), ("sdirk2", "bicgstab"), ("sdirk2", "bicgstab ilu0")}
 
 
 def lorenz_96(t, y):

@@ -341,6 +341,7 @@ def ways_to_solve():
         yield {"method": method}
     yield {"method": "kvaerno3", "linear_solver": "minimal_residual", "preconditioner": "jacobi"}
     yield {"method": "rosenbrock23", "linear_solver": "bicgstab"}
+    yield {"method": "bdf", "linear_solver": "gmres", "preconditioner": "banded"}
 
 
 @pytest.mark.parametrize("options", list(ways_to_solve()), ids=lambda one: "-".join(one.values()))

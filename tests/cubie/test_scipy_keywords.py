@@ -14,6 +14,7 @@ from scipy.integrate import solve_ivp as by_scipy
 import cubie
 from cubie import InvalidOption, InvalidProblem, RunStatus, Solver, UnknownOption, solve_ivp
 from cubie.other_packages import instead_of, names_elsewhere
+from cubie.solvers import LINEAR_SOLVERS
 from cubie.systems.errors import RightHandSideError
 
 SPAN = (0.0, 2.0)
@@ -333,7 +334,7 @@ def test_answers_name_options_that_there_are():
     for method in ("tsit5", "kvaerno5", "rodas5p"):
         for controller in ("i", "pi", "pid", "gustafsson"):
             known |= set(Solver(oscillator, method=method, step_controller=controller).options)
-    for solver in ("lu", "minimal_residual", "bicgstab"):
+    for solver in LINEAR_SOLVERS:
         known |= set(Solver(oscillator, method="kvaerno5", linear_solver=solver).options)
     for package, name in ELSEWHERE:
         for option in re.findall(r"(?<![}\w])([a-z_0-9]+)=(?!=)", instead_of(name)):

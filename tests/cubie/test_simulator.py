@@ -57,6 +57,12 @@ CASES = {
     "backward_differentiation": {"method": "bdf", "locations": "shared", "t_eval": [0.1, 0.25]},
     "switching": {"method": "auto", "locations": "shared", "t_eval": [0.1, 0.25]},
     "krylov": {"method": "rodas4", "locations": "shared", "linear_solver": "bicgstab"},
+    "gmres": {
+        "method": "radau_iia_5",
+        "locations": "shared",
+        "linear_solver": "gmres",
+        "preconditioner": "ilu0",
+    },
     "every_step": {"method": "tsit5", "save": "steps"},
     "t_eval": {"method": "tsit5", "locations": "shared", "t_eval": [0.0, 0.1, 0.25]},
     "float32": {"method": "tsit5", "locations": "shared", "dtype": "float32"},

@@ -16,6 +16,7 @@ from cubie.cli import types
 from cubie.cli.checked import checked_lines
 from cubie.cli.errors import InputError, one_line, reading
 from cubie.cli.inputs import Source, read_source
+from cubie.cli.method_options import of_method
 from cubie.cli.models import ModelOptions
 from cubie.cli.objectives import COST, OBJECTIVES, planner
 from cubie.cli.remedies import remedies
@@ -89,11 +90,7 @@ def _say(message: str) -> None:
     multiple=True,
     help="Which of them is an Interpolant, and its name in the same file; repeatable.",
 )
-@click.option(
-    "--method",
-    shell_complete=types.complete_method,
-    help="Method of a model, such as tsit5 or rodas4.",
-)
+@of_method
 @click.option(
     "--observables",
     metavar="NAMES",

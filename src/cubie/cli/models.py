@@ -36,6 +36,9 @@ MODEL_KEYS = (
 BESIDE = ("method", "observables", "summaries")  # options that stand beside `options`
 PLANNED = ("max_shared", "block_size", "locations", "device")  # options that the planner reads
 
+# Options of the command that are those of a solver.
+OF_SOLVER = ("method", "linear_solver", "preconditioner", "dtype", "dense_output")
+
 Model = tuple[Problem, BatchSolverKernel]
 
 
@@ -47,6 +50,8 @@ class ModelOptions:
     args: str | None = None
     drivers: tuple[tuple[str, str], ...] | None = None
     method: str | None = None
+    linear_solver: str | None = None
+    preconditioner: str | None = None
     dtype: str | None = None
     observables: str | None = None
     summaries: tuple[tuple[str, str], ...] | None = None
@@ -66,6 +71,8 @@ class ModelOptions:
             "--args": self.args,
             "--driver": self.drivers,
             "--method": self.method,
+            "--linear-solver": self.linear_solver,
+            "--preconditioner": self.preconditioner,
             "--dtype": self.dtype,
             "--observables": self.observables,
             "--summary": self.summaries,
@@ -260,7 +267,7 @@ def _prepare(
     target: str, fun: Any, n: int, args: tuple, options: Mapping[str, Any], given: ModelOptions
 ) -> Model:
     """Build the integrator of a batch, as `solve_ivp` would, and declare its buffers."""
-    chosen = {name: getattr(given, name) for name in ("method", "dtype", "dense_output")}
+    chosen = {name: getattr(given, name) for name in OF_SOLVER}
     options = dict(options) | {name: v for name, v in chosen.items() if v is not None}
     planned = {name: options.pop(name) for name in PLANNED if name in options}
     # Numbers stand in for all values here: what NumPy warns of says nothing about the model.

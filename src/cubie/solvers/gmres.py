@@ -75,7 +75,7 @@ class GMRES(KrylovSolver):
             "krylov_basis": (vectors + 1) * n,
             "residual_factors": n,
             "krylov_direction": n,
-            "hessenberg_triangle": vectors * (vectors + 1) // 2 + 1,
+            "hessenberg_triangle": vectors * (vectors + 1) // 2,
             "givens_rotations": 2 * vectors,
             "basis_coefficients": vectors,
         }
