@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cubie.systems import trace
+from cubie.systems.tracing import nodes, paths
 from cubie.systems.tracing.branchless import branchless
 from cubie.systems.tracing.nodes import COMPARISONS
 from cubie.systems.tracing.paths import Range
@@ -75,6 +76,32 @@ class Schedule:
     def rhs(self, t, y, k):
         """Add up the doses."""
         return [sum(dose.rate(t) for dose in self.doses["oral"]) - k * y[0]]
+
+
+def test_what_conditions_depend_on_is_found_once_a_node(monkeypatch):
+    """A loop that never ends asks at every turn about a chain that has grown by a node."""
+    questions = ((paths, "_is_of_state"), (paths, "_is_moved_time"), (nodes, "_integers"))
+    asked = []
+
+    def counted(question):
+        def answer(node, known):
+            asked.append((question, node))
+            return question(node, known)
+
+        return answer
+
+    for module, name in questions:
+        monkeypatch.setattr(module, name, counted(getattr(module, name)))
+
+    def without_end(t, y):
+        x = t
+        while x > 1.0:
+            x = x - 1.0
+        return [x * y[0]]
+
+    assert "conditions" in trace(without_end, 1).note
+    assert len(asked) >= len(questions) * paths.MOST_CONDITIONS
+    assert len(set(asked)) == len(asked)
 
 
 def test_methods_of_objects_in_containers_are_traced(tmp_path):

@@ -103,6 +103,8 @@ class Nodes:
         Content of a table that was looked up -> the driver made of it.
     fixed : dict
         Serial number of a parameter that is the same in all runs -> where it stands in args.
+    below : dict of str to dict
+        Of each question about all that is below a node: serial number -> answer.
     most_choices : int
         Samples of the largest table that is a choice of each, as it can be nothing else.
     make : type
@@ -122,6 +124,7 @@ class Nodes:
         self.drivers = {}
         self.tables = {}
         self.fixed = {}
+        self.below = {}
         self.most_choices = 0
 
     def node(self, op, *operands):
@@ -208,10 +211,29 @@ def is_finite(value):
     return value.finite if isinstance(value, Node) else math.isfinite(value)
 
 
+def asked_below(node, question, answer):
+    """Return ``answer(node, known)``; `known` holds the answers of the operands by serial number.
+
+    A loop that asks at each turn what is below a chain that grows takes no longer for it: answers
+    are kept under the name of the question.
+    """
+    known, stack = node.graph.below.setdefault(question, {}), [node]
+    while stack:
+        top = stack[-1]
+        if top.serial in known:
+            stack.pop()
+            continue
+        pending = [a for a in top.operands if isinstance(a, Node) and a.serial not in known]
+        if pending:
+            stack += pending
+        else:
+            known[top.serial] = answer(top, known)
+    return known[node.serial]
+
+
 def integer_leaves(expr):
     """Return the leaves of args under `expr` if all of them were given as ints, else nothing."""
-    found = [leaf.graph.integers.get(leaf.serial) for leaf in leaves_under([expr])]
-    return frozenset() if None in found else frozenset(found)
+    return asked_below(expr, "integers", _integers) or frozenset()
 
 
 def fixed_under(values):
@@ -219,22 +241,33 @@ def fixed_under(values):
 
     Nothing where one of them depends on the time, on a state, or on what differs between runs.
     """
-    paths = [leaf.graph.fixed.get(leaf.serial) for leaf in leaves_under(values)]
-    return frozenset() if None in paths else frozenset(paths)
+    nodes = (value for value in values if isinstance(value, Node))
+    return _all_of(asked_below(node, "fixed", _fixed) for node in nodes) or frozenset()
 
 
-def leaves_under(values):
-    """Yield the times, states and arguments that values are computed from, each once."""
-    stack, seen = list(values), set()
-    while stack:
-        node = stack.pop()
-        if not isinstance(node, Node) or node.serial in seen:
-            continue
-        seen.add(node.serial)
-        if node.op in ("t", "y", "p"):
-            yield node
-        else:
-            stack.extend(node.operands)
+def _integers(node, known):
+    return _leaves(node, known, node.graph.integers)
+
+
+def _fixed(node, known):
+    return _leaves(node, known, node.graph.fixed)
+
+
+def _leaves(node, known, given):
+    """Return what is given of all leaves below a node; None where one is not among them."""
+    if node.op in ("t", "y", "p"):
+        found = given.get(node.serial)
+        return None if found is None else frozenset([found])
+    return _all_of(known[a.serial] for a in node.operands if isinstance(a, Node))
+
+
+def _all_of(sets):
+    found = frozenset()
+    for each in sets:
+        if each is None:
+            return None
+        found |= each
+    return found
 
 
 def describe(expr):

@@ -10,7 +10,7 @@ import math
 from cubie.systems.errors import TooManyPaths
 from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.expression import Expr
-from cubie.systems.tracing.nodes import COMPARISONS
+from cubie.systems.tracing.nodes import COMPARISONS, asked_below
 
 # On one path: conditions that depend on the states, as those of a loop until something converges
 # do, and all of them.
@@ -189,25 +189,24 @@ def _against_constant(mask):
 
 def _is_number(expr):
     """Whether an expression cannot be NaN: the time, moved and stretched by constants."""
-    while expr.op in _SINGLE_VALUED:
-        inner = [a for a in expr.operands if type(a) is Expr]
-        if len(inner) != 1 or not all(type(a) is Expr or math.isfinite(a) for a in expr.operands):
-            return False
-        expr = inner[0]
-    return expr.op == "t"
+    return asked_below(expr, "number", _is_moved_time)
+
+
+def _is_moved_time(node, known):
+    if node.op not in _SINGLE_VALUED:
+        return node.op == "t"
+    inner = [a for a in node.operands if type(a) is Expr]
+    if len(inner) != 1 or not all(type(a) is Expr or math.isfinite(a) for a in node.operands):
+        return False
+    return known[inner[0].serial]
 
 
 def _has_state(mask):
-    stack, seen = [mask], set()
-    while stack:
-        node = stack.pop()
-        if type(node) is not Expr or node.serial in seen:
-            continue
-        if node.op == "y":
-            return True
-        seen.add(node.serial)
-        stack.extend(node.operands)
-    return False
+    return asked_below(mask, "state", _is_of_state)
+
+
+def _is_of_state(node, known):
+    return node.op == "y" or any(known[a.serial] for a in node.operands if type(a) is Expr)
 
 
 def join(results):
