@@ -21,6 +21,9 @@ from cubie.systems.tracing.nodes import CALL, MASK_OPERATORS, reachable
 from cubie.systems.tracing.operations import digamma
 
 _CONSTANT_BETWEEN_JUMPS = frozenset({"floor", "ceil"})
+# Values that depend on so many states, and that so many others need, are differentiated by, as
+# states are, where there are few of them: one for so many states at most.
+WIDE, SHARED, STATES_OF_EACH = 8, 8, 8
 
 
 def partials(node):
@@ -153,7 +156,7 @@ for _op in _CONSTANT_BETWEEN_JUMPS:
     _RULES[_op] = lambda node, a: (0.0,)
 
 
-def _accumulate(outputs, seeds, space):
+def _accumulate(outputs, seeds, space, ends=None):
     """Return the derivative of each output, carried forward from the leaves; None for zero.
 
     Parameters
@@ -162,8 +165,10 @@ def _accumulate(outputs, seeds, space):
         Of the leaves that something depends on.
     space : _Numbers or _Gradients
         How derivatives are added up.
+    ends : dict of serial number to derivative, optional
+        Nodes that are leaves to their users, whose derivatives these are. Their own replace them.
     """
-    known, nodes = dict(seeds), reachable(outputs)
+    known, nodes, ends = dict(seeds), reachable(outputs), ends or {}
     uses = Counter(a.serial for node in nodes for a in node.operands if type(a) is Expr)
     uses.update(output.serial for output in outputs if type(output) is Expr)
 
@@ -197,6 +202,8 @@ def _accumulate(outputs, seeds, space):
             if grows:
                 del known[first]
             result = space.combine(terms, grows)
+        if node.serial in ends:
+            result, ends[node.serial] = ends[node.serial], result
         if result is not None:
             known[node.serial] = result
     return [of(output) for output in outputs]
@@ -276,15 +283,51 @@ def tangents(outputs, seeds):
 def sparse_jacobian(outputs, states):
     """Return {(row, column): derivative} of all entries that are not zero for all arguments.
 
+    What many rows need and depends on many states, such as a mean or a norm, is differentiated by
+    as a state is, and by the chain rule once for each entry. Else each of n terms of a row would
+    bring as many derivatives: n**3 products for n rows.
+
     Parameters
     ----------
     outputs : sequence of Expr or float
     states : sequence of Expr
         Leaves to differentiate by.
     """
+    n = len(states)
     seeds = {leaf.serial: {column: 1.0} for column, leaf in enumerate(states)}
-    rows = [gradient or {} for gradient in _accumulate(outputs, seeds, _Gradients)]
+    ends = {serial: {n + k: 1.0} for k, serial in enumerate(_shared_by_many(outputs, states))}
+    rows = [gradient or {} for gradient in _accumulate(outputs, seeds, _Gradients, ends)]
+    of_shared = []
+    for gradient in ends.values():
+        of_shared.append(_by_states(gradient or {}, n, of_shared))
+    rows = [_by_states(gradient, n, of_shared) for gradient in rows]
     return by_columns({(row, c): rows[row][c] for row in range(len(rows)) for c in rows[row]})
+
+
+def _by_states(gradient, n, of_shared):
+    """Return a gradient by the first `n` columns, with those of values of the columns behind."""
+    terms = [(1.0, {column: value for column, value in gradient.items() if column < n})]
+    terms += [(gradient[n + k], each) for k, each in enumerate(of_shared) if n + k in gradient]
+    return terms[0][1] if len(terms) == 1 else _Gradients.combine(terms) or {}
+
+
+def _shared_by_many(outputs, states):
+    """Return the serial numbers of values that many others need and that depend on many states."""
+    nodes = reachable(outputs)
+    uses = Counter(a.serial for node in nodes for a in node.operands if type(a) is Expr)
+    under = {leaf.serial: 1 << column for column, leaf in enumerate(states)}  # sets, as bits
+    found = []
+    for node in nodes:
+        if node.serial in under or node.op in MASK_OPERATORS:
+            continue
+        below = 0
+        for a in node.operands:
+            below |= under.get(a.serial, 0) if type(a) is Expr else 0
+        if uses[node.serial] >= SHARED and below.bit_count() >= WIDE:
+            below = 1 << (len(states) + len(found))
+            found.append(node.serial)
+        under[node.serial] = below
+    return found if STATES_OF_EACH * len(found) <= len(states) else []
 
 
 def by_columns(entries):

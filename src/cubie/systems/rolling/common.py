@@ -20,6 +20,9 @@ from cubie.systems.tracing.nodes import MASK_OPERATORS, Value
 COMMON = "_common"
 # Without what is cheap other values have more users, and cost more.
 MOST_ROUNDS = 4
+# Forms that need each other in turns are so many classes for so many values at most, where their
+# values can be computed form by form: a norm, then what is divided by it, then sums of that.
+VALUES_OF_EACH = 4
 SEVERAL = -1
 
 
@@ -148,8 +151,33 @@ def _classes(chosen: dict[int, Expr], as_leaf: AsLeaf) -> list[Class]:
         members = [node for form in forms for node in alike[form]]
         members.sort(key=lambda node: node.serial)
         in_order = len(forms) > 1 or forms[0] in needs[forms[0]]
-        found.append(Class(tuple(members), in_order, len(forms) == 1))
+        by_level = _by_level(members, form_of, inner) if in_order else []
+        if by_level and len(by_level) * VALUES_OF_EACH <= len(members):
+            found += [Class(tuple(alike), False) for alike in by_level]
+        else:
+            found.append(Class(tuple(members), in_order, len(forms) == 1))
     return found
+
+
+def _by_level(
+    members: Sequence[Expr], form_of: Mapping[int, int], as_leaf: AsLeaf
+) -> list[list[Expr]]:
+    """Return members in classes of one form that need classes before them alone.
+
+    Those that the longest chain to has as many others on it are of one class.
+    """
+    own = {node.serial for node in members}
+    level: dict[int, int] = {}
+    for node in needed_for(members, as_leaf, defines=True):
+        if node.serial in own or as_leaf(node) is None:
+            below = [a.serial for a in node.operands if type(a) is Expr and a.serial in level]
+            level[node.serial] = max(
+                (level[serial] + (serial in own) for serial in below), default=0
+            )
+    classes: dict[tuple[int, int], list[Expr]] = {}
+    for node in members:
+        classes.setdefault((level[node.serial], form_of[node.serial]), []).append(node)
+    return [classes[key] for key in sorted(classes)]
 
 
 def _read_by(nodes: Sequence[Expr], as_leaf: AsLeaf) -> set[int]:
