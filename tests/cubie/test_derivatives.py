@@ -22,7 +22,9 @@ from cubie.systems.derivatives.component import (
     JVPComponent,
     TimeDerivativeComponent,
 )
+from cubie.systems.derivatives.rules import sparse_jacobian
 from cubie.systems.symbolic.from_trace import to_sympy
+from cubie.systems.tracing.expression import Graph
 from tests.cubie.bench import Bench, run_bench
 from tests.cubie.stiff_systems import SYSTEMS, sample
 
@@ -45,6 +47,54 @@ def central_differences(function, y):
         above, below = np.asarray(function(y + step)), np.asarray(function(y - step))
         columns.append((above - below) / (2 * step[j]))
     return np.column_stack(columns)
+
+
+def scaled_rows(n):
+    """What rows share depends on what others share, and one of them on no state's size."""
+    weights = np.random.default_rng(n).normal(size=(n, n)) / n
+
+    def fun(t, y):
+        centred = y - np.mean(y)
+        spread = np.sqrt(0.1 + np.sum(centred * centred) / n)
+        steps = np.floor(np.sum(y))
+        return weights @ np.tanh(centred / spread) - y * steps + np.max(y)
+
+    return fun
+
+
+def hidden_layer(n):
+    """As many shared values as states: each is no better than a state to differentiate by."""
+    first, second = np.random.default_rng(n).normal(size=(2, n, n)) / n
+
+    def fun(t, y):
+        return second @ np.tanh(first @ y) - y
+
+    return fun
+
+
+@pytest.mark.parametrize("make", [scaled_rows, hidden_layer])
+def test_jacobian_by_way_of_shared_values(make):
+    """Chains through means and norms, of each other too, agree with central differences."""
+    n, fun = 18, make(18)
+    found = derivatives_of(trace(fun, n))
+    y, values, parameters = np.sin(np.arange(n)) + 0.3, np.empty(n * n), np.empty(0)
+    assert len(found.pattern) == n * n
+    common = [np.empty(found.common["jacobian"])] if "jacobian" in found.common else []
+    found.module.jacobian(0.2, y, parameters, *common, values, 0)
+    want = central_differences(lambda state: fun(0.2, state), y)
+    np.testing.assert_allclose(dense(found, values), want, rtol=1e-6, atol=1e-8)
+
+
+def test_shared_values_are_differentiated_once():
+    """Twice the states bring four times the operations, where each row's terms read a mean."""
+    counts = []
+    for n in (24, 48):
+        graph = Graph()
+        y = np.array([graph.leaf("y", i) for i in range(n)])
+        weights = np.random.default_rng(n).normal(size=(n, n))
+        sparse_jacobian([*(weights @ np.tanh(y - np.mean(y)))], y)
+        counts.append(len(graph.nodes))
+    assert counts[1] < 4.5 * counts[0]
 
 
 @pytest.mark.parametrize("name", SYSTEMS)
