@@ -141,7 +141,7 @@ def _classes(chosen: dict[int, Expr], as_leaf: AsLeaf) -> list[Class]:
     alike: dict[int, list[Expr]] = {}
     for node in chosen.values():
         alike.setdefault(shapes.of_output(node).outer, []).append(node)
-    form_of = {node.serial: form for form, nodes in alike.items() for node in nodes}
+    form_of: dict[int, int] = {node.serial: form for form, nodes in alike.items() for node in nodes}
     needs = {
         form: {form_of[serial] for serial in _read_by(nodes, inner) if serial in form_of}
         for form, nodes in alike.items()
