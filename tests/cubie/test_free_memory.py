@@ -87,7 +87,7 @@ def test_a_group_that_cannot_be_held_is_refused_before_it_is_compiled(monkeypatc
     with pytest.raises(OutOfMemory, match="8 runs take 1,280,000,000 bytes, and 1,000,000,000 "):
         backend.require_room(RunMemory(160_000_000, 0))
     kernel = CPUKernel.__new__(CPUKernel)
-    kernel._width, kernel._shared_bytes = 8, 4 * 10**8
+    kernel._width, kernel._owned_bytes = 8, 4 * 10**8
     made = []
     monkeypatch.setattr(target, "_Job", lambda workers, n_bytes: made.append(workers))
     kernel._make_job(16)
