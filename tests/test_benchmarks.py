@@ -3,7 +3,15 @@
 import json
 
 import pytest
-from benchmarks import instructions, placement, planner, published, pypi_cubie, stiff
+from benchmarks import (
+    instructions,
+    large_resources,
+    placement,
+    planner,
+    published,
+    pypi_cubie,
+    stiff,
+)
 from benchmarks.contender import CONTENDERS
 from benchmarks.documents import read_section
 from benchmarks.registry import by_name, chosen
@@ -83,6 +91,18 @@ MORE_THAN_CUBIE = {
     ("kvaerno5, 20 states, float32", "stack"),
     ("tsit5, 100 states, float32", "stack"),
 }
+
+
+def test_resources_of_large_systems_are_those_of_the_kept_results():
+    """The table of the page is written from the file, and no stack is beyond what there is."""
+    rows, tools = large_resources.stored()
+    shown = read_section(large_resources.DOCUMENT, "resources")
+    assert shown.startswith(large_resources.table(rows))
+    assert all(f"{name} {found}" in shown for name, found in tools.items())
+    kinds = {(row.method, row.states) for row in rows if row.lu_form == "auto"}
+    assert kinds == {(m, n) for m in large_resources.METHODS for n in large_resources.STATES}
+    assert all(row.stack <= 512 * 1024 for row in rows)
+    assert any(row.global_planned > 512 * 1024 for row in rows)
 
 
 def test_kernels_take_no_more_than_those_of_cubie_on_pypi():
