@@ -86,6 +86,10 @@ def test_what_is_beyond_the_limit_of_local_memory_goes_there(small):
     small_ones = {n for n, p in plan.placements.items() if 0 < p.size_bytes <= 8}
     assert not moved & small_ones
     assert plan.limits.max_local_bytes == 800
+    told = (
+        f"Global memory: {plan.global_bytes:,} B of a run, which has at most 800 B of local memory."
+    )
+    assert small[0].choices[-1] == told
     again = Solver(ring, method="rodas5p", device="sm_90", dtype="float32", verify=False,
                    locations=plan)  # fmt: skip
     assert again.prepare(np.arange(12) / 12, args=(8.0,)).placements == plan.placements

@@ -135,8 +135,15 @@ class BatchSolverKernel:
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """What components chose by themselves, and why: the form of LU factors."""
-        return tuple(filter(None, (component.told() for component in self.integrator.loop.walk())))
+        """What was chosen by itself, and why: the form of LU factors, global memory."""
+        told = [component.told() for component in self.integrator.loop.walk()]
+        plan, most = self.plan, self.plan.limits.max_local_bytes
+        if most is not None and plan.global_bytes:
+            told.append(
+                f"Global memory: {plan.global_bytes:,} B of a run, which has at most {most:,} B of "
+                "local memory."
+            )
+        return tuple(filter(None, told))
 
     @property
     def shared_memory_elements(self) -> int:
