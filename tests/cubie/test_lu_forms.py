@@ -11,7 +11,7 @@ from cubie.backend.cpu.compiler import CPUCompiler
 from cubie.backend.lanes import straight_line
 from cubie.backend.lanes.pieces import emit_in_pieces
 from cubie.errors import InvalidOption
-from cubie.solvers import LINEAR_SOLVERS, Blocks, lu_form
+from cubie.solvers import LINEAR_SOLVERS, Blocks, lu, lu_form
 from cubie.solvers.elimination import Elimination, eliminate
 from cubie.solvers.lu_form import FORMS, choose_form
 from cubie.solvers.lu_tables import LUTables
@@ -275,6 +275,34 @@ def test_the_choice_is_told():
     explicit = Solver(lorenz96, method="tsit5", backend="cpu")
     explicit.prepare(np.ones(8), args=(8.0,))
     assert explicit.choices == ()
+
+
+def test_the_form_is_found_again_without_elimination(monkeypatch, tmp_path):
+    """Another process reads what was chosen; what it cannot read it finds anew."""
+    monkeypatch.setenv("CUBIE_CACHE_DIR", str(tmp_path))
+    n = lu.LEAST_KEPT
+
+    def solver():
+        found = SystemComponent(trace(lorenz96, n, (8.0,)), "float64")
+        return LINEAR_SOLVERS["lu"](found, Blocks(n, PAIR), False, 0.01, "float64", {})
+
+    counted = []
+
+    def counting(*args):
+        counted.append(args)
+        return eliminate(*args)
+
+    monkeypatch.setattr(lu, "eliminate", counting)
+    first = solver()
+    told = str(first.choice)
+    assert len(counted) == 1
+    again = solver()
+    assert str(again.choice) == told
+    assert len(counted) == 1
+    (entry,) = (each for each in tmp_path.rglob("*.json") if b"n_tail" in each.read_bytes())
+    entry.write_bytes(entry.read_bytes().replace(b'"n_tail": 0', b'"n_tail": "0"'))
+    assert str(solver().choice) == told
+    assert len(counted) == 2
 
 
 def test_an_unknown_form_is_refused():

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 from attrs import field, frozen
 
-from cubie.backend import Backend, any_lane, select
+from cubie.backend import Backend, any_lane, package_digest, select
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
-from cubie.solvers.dense_lu import build_dense_factorise, build_dense_solves, dense_starts
+from cubie.solvers.dense_lu import build_dense_factorise, build_dense_solves
 from cubie.solvers.elimination import Elimination, eliminate
-from cubie.solvers.lu_form import DENSE, FORMS, STRAIGHT_LINE, TABLES, FormChoice, choose_form
+from cubie.solvers.lu_form import (
+    DENSE,
+    FORMS,
+    STRAIGHT_LINE,
+    TABLES,
+    FormChoice,
+    choose_form,
+    read_choice,
+    written_choice,
+)
 from cubie.solvers.lu_source import FactorLayout, write_lu
 from cubie.solvers.lu_tables import LUTables
 from cubie.solvers.table_lu import build_table_factorise, build_table_solves
@@ -23,7 +33,10 @@ from cubie.systems.component import SystemComponent
 from cubie.systems.derivatives.component import JacobianComponent
 from cubie.systems.generated import load_module
 from cubie.systems.mass import mass_entries
+from cubie.systems.store import Store
 
+# Of fewer states the form is found sooner than read.
+LEAST_KEPT = 64
 # A pivot that lost this many units of rounding to cancellation counts as zero.
 PIVOT_LOSS = 16.0
 
@@ -108,17 +121,30 @@ class LUSolver(LinearSolver):
 
     @functools.cached_property
     def choice(self) -> FormChoice:
-        """In which form the factorisation is compiled, and why."""
-        return choose_form(self.elimination, self.blocks, self.settings.lu_form)
+        """In which form the factorisation is compiled, and why.
+
+        A process that finds its kernel in the cache finds this beside it, and eliminates nothing.
+        """
+        asked, entries = self.settings.lu_form, (self.jacobian.pattern, sorted(self.mass))
+        if self.blocks.n_states < LEAST_KEPT:
+            return choose_form(self.elimination, self.blocks, asked)
+        parts = "lu form", package_digest(), self.blocks, asked, entries
+        key = hashlib.sha256(repr(parts).encode()).hexdigest()
+        store = Store.beside(self.system.system.path)
+        found = read_choice(store.read_entry(key))
+        if found is None:
+            found = choose_form(self.elimination, self.blocks, asked)
+            store.write_entry(key, written_choice(found))
+        return found
 
     @property
     def form(self) -> str:
         return self.choice.form
 
     def _n_factors(self) -> int:
-        if self.form == DENSE:
-            return dense_starts(self.blocks)[-1]
-        return self.layout.starts[-1]
+        if self.form == STRAIGHT_LINE:
+            return self.layout.starts[-1]
+        return self.choice.estimates[self.form].n_entries
 
     @functools.cached_property
     def layout(self) -> FactorLayout:
@@ -135,7 +161,7 @@ class LUSolver(LinearSolver):
         Counted in products: an entry of a Jacobian is about one, and so it is in a residual.
         """
         blocks = self.blocks.eigenvalues
-        weight, slots = sum(4 if value.imag else 1 for value in blocks), self.elimination.n_slots
+        weight, slots = sum(4 if value.imag else 1 for value in blocks), self.choice.n_entries
         entries = len(self.jacobian.pattern)
         iteration = entries * self.blocks.n_unknowns // self.blocks.n_states + weight * slots
         # By differences a Jacobian takes residuals, one for each state or group of them.

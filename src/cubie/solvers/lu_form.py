@@ -11,8 +11,11 @@ ratios decide.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
-from attrs import field, frozen
+from attrs import asdict, field, frozen, validators
 
 from cubie.errors import InvalidOption
 from cubie.solvers.contract import Blocks
@@ -37,6 +40,9 @@ COMPLEX = 3
 LEAST_SAVED = 0.1
 
 
+_is_real, _is_count = validators.instance_of(float), validators.instance_of(int)
+
+
 @frozen
 class Estimate:
     """What a form is expected to take.
@@ -51,9 +57,9 @@ class Estimate:
         Elements of the factors, of all blocks.
     """
 
-    run: float
-    compilation: float
-    n_entries: int
+    run: float = field(validator=_is_real)
+    compilation: float = field(validator=_is_real)
+    n_entries: int = field(validator=_is_count)
 
     def __str__(self) -> str:
         return (
@@ -78,13 +84,13 @@ class FormChoice:
         Pivots at the end of tables that are a dense matrix.
     """
 
-    form: str
-    pinned: bool
+    form: str = field(validator=validators.in_(FORMS))
+    pinned: bool = field(validator=validators.instance_of(bool))
     estimates: dict[str, Estimate] = field(repr=False)
-    n_states: int
-    n_entries: int
-    n_products: int
-    n_tail: int = 0
+    n_states: int = field(validator=_is_count)
+    n_entries: int = field(validator=_is_count)
+    n_products: int = field(validator=_is_count)
+    n_tail: int = field(default=0, validator=_is_count)
 
     def __str__(self) -> str:
         by = "by lu_form" if self.pinned else "by estimate"
@@ -98,6 +104,21 @@ class FormChoice:
             for form, estimate in self.estimates.items()
         ]
         return "\n".join(lines)
+
+
+def written_choice(choice: FormChoice) -> dict[str, Any]:
+    """Return a choice as numbers and texts, for `read_choice`."""
+    return {"choice": asdict(choice)}
+
+
+def read_choice(entry: Mapping[str, Any] | None) -> FormChoice | None:
+    """Return the choice of what `written_choice` gave; None for anything else."""
+    try:
+        found = dict(entry["choice"])  # type: ignore[index]  (None is a TypeError as well)
+        estimates = {form: Estimate(**each) for form, each in found.pop("estimates").items()}
+        return FormChoice(estimates=estimates, **found)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        return None
 
 
 def choose_form(elimination: Elimination, blocks: Blocks, asked: str) -> FormChoice:
