@@ -130,6 +130,15 @@ def test_every_buffer_can_be_reached_and_says_what_it_is():
     assert controls == {e["id"] for tag in ("select", "input") for e in elements.named(tag)}
 
 
+def test_what_lies_in_global_memory_is_on_the_page():
+    """A card with its bytes, and a map of its own; neither where nothing is there."""
+    far = Buffer("far", 10, "f8", pin="global", locations=["global"])
+    page = html(plan(Problem([far])))
+    assert "Global per run" in page
+    assert "global: 80 B per run" in page
+    assert "Global per run" not in html(PLAN)
+
+
 def test_plan_without_bytes_or_device_has_a_page():
     """What is not there is said or left out."""
     text = html(plan(Problem([Buffer("a", 0, "f4")], Limits(), "local")))

@@ -136,6 +136,8 @@ def _cards(plan: Plan) -> str:
         _card("Local per run", f"{plan.local_bytes} B", "registers or stack"),
         _card("Persistent per run", f"{plan.persistent_bytes} B", "kept across calls"),
     ]
+    if plan.global_bytes:
+        cards.append(_card("Global per run", f"{plan.global_bytes} B", "a launch brings it"))
     if saved.without_reuse:
         gain = saved.by_lifetimes + saved.by_aliases
         holes = f", holes {saved.holes} B" if saved.holes else ""
