@@ -33,6 +33,9 @@ FASTMATH_FLAGS = frozenset({"contract", "reassoc", "nsz", "arcp", "afn"})
 # `reassoc`, (x + 1) - x is 1 for a NaN; with `arcp`, 1 / sqrt(0) and 0 / 1e-310 are NaN.
 FAITHFUL_FLAGS = frozenset({"contract"})
 
+# What it costs to load new runs into a group's free lanes, in attempts of the whole group.
+REFILL_ATTEMPTS = 3
+
 I64 = ir.IntType(64)
 
 
@@ -141,22 +144,18 @@ class CPUCompiler(CompiledBackend):
 
     def keep_going(self, together: bool = False) -> Callable:
         width = self.width
-        threshold = 1 if together else refill_threshold(width)
 
         def going(typingctx, queue, active, beyond):
             def lower(context, builder, signature, args):
                 queue, active, beyond = args
                 wanted = builder.not_(_called_off(builder, queue))
-                any_active = builder.and_(wanted, codegen.any_true(builder, active, width))
+                goes = builder.and_(wanted, codegen.any_true(builder, active, width))
                 if width == 1:
-                    return any_active
-                idle = codegen.count_true(builder, builder.not_(active), width)
-                few = builder.icmp_unsigned("<", idle, idle.type(threshold))
-                empty = codegen.any_true(builder, beyond, width)
+                    return goes
                 if together:
                     in_step = builder.or_(active, beyond)
-                    return builder.and_(any_active, codegen.all_true(builder, in_step, width))
-                return builder.and_(any_active, builder.or_(few, empty))
+                    return builder.and_(goes, codegen.all_true(builder, in_step, width))
+                return _while_waiting_pays(builder, width, goes, active, beyond)
 
             return types.boolean(types.int64, active, beyond), lower
 
@@ -237,9 +236,26 @@ def _base_at(typingctx, address):
     return Base()(types.int64), lower
 
 
-def refill_threshold(width: int) -> int:
-    """Return how many lanes must be free before new runs are loaded into them."""
-    return max(1, width // 4)
+def _while_waiting_pays(builder, width: int, goes, active, beyond):
+    """Emit whether a group goes on, or loads new runs into its free lanes first.
+
+    Free lanes are waited for: with more of them a refill, which the whole group pays, is of more
+    runs. The attempts that they miss are counted since the last one, and when they are as many as
+    a refill costs it is time: whatever the order of runs, at most twice of what is least is then
+    lost (as in renting skis), and least where lanes become free at random. Lanes that are free
+    together, as those of neighbours in a sweep, are refilled together.
+    """
+    with builder.goto_entry_block():
+        place = builder.alloca(I64)
+        builder.store(I64(0), place)
+    free = codegen.count_true(builder, builder.not_(active), width)
+    missed = builder.add(builder.load(place), builder.zext(free, I64))
+    few = builder.icmp_unsigned("<", missed, I64(REFILL_ATTEMPTS * width))
+    # What stands beyond the last run stays free: there is nothing to load.
+    empty = codegen.any_true(builder, beyond, width)
+    goes = builder.and_(goes, builder.or_(few, empty))
+    builder.store(builder.select(goes, missed, I64(0)), place)
+    return goes
 
 
 def _called_off(builder, queue):
