@@ -237,6 +237,7 @@ ALLOCATING = {
     "backend/interpreted/simulator.py": "shared memory and arena of a simulated block",
     "backend/foreign.py": "arrays that a user's own function gets as arguments",
     "backend/lanes/pieces.py": "what one piece of a long function hands to another, no buffer",
+    "backend/cpu/refill.py": "a number of a group, no array",
     "backend/cuda/loops.py": "the counter of a loop, no array",
     "backend/cuda/slices.py": "a number of a thread's queue, no array",
     "backend/cuda/warps.py": "two numbers of a thread's queue, no array",

@@ -20,6 +20,7 @@ from cubie.backend.compiled import CompiledBackend
 from cubie.backend.cpu.device_function import Compilation, DeviceFunction
 from cubie.backend.cpu.foreign import NUMBA_ENVIRONMENT, CPUForeignTarget
 from cubie.backend.cpu.object_code import ENTRY, FRAME_BYTES, ROOM, ROOM_BYTES, target_machine
+from cubie.backend.cpu.refill import refill, take, while_waiting_pays
 from cubie.backend.cpu.types import register_types
 from cubie.backend.foreign import ForeignTarget
 from cubie.backend.lanes import instructions as codegen
@@ -32,9 +33,6 @@ FASTMATH_FLAGS = frozenset({"contract", "reassoc", "nsz", "arcp", "afn"})
 # The user's equations may hold infinities and NaN that mean something, and signs of zero. With
 # `reassoc`, (x + 1) - x is 1 for a NaN; with `arcp`, 1 / sqrt(0) and 0 / 1e-310 are NaN.
 FAITHFUL_FLAGS = frozenset({"contract"})
-
-# What it costs to load new runs into a group's free lanes, in attempts of the whole group.
-REFILL_ATTEMPTS = 3
 
 I64 = ir.IntType(64)
 
@@ -121,7 +119,7 @@ class CPUCompiler(CompiledBackend):
 
         def first(typingctx, queue):
             def lower(context, builder, signature, args):
-                start = _take(builder, args[0], I64(lanes.width))
+                start = take(builder, args[0], I64(lanes.width))
                 if lanes.width == 1:
                     return start
                 steps = ir.Constant(lane_type(types.int64, lanes.width), list(range(lanes.width)))
@@ -136,7 +134,7 @@ class CPUCompiler(CompiledBackend):
 
         def more(typingctx, queue, free, run, n_runs):
             def lower(context, builder, signature, args):
-                return _refill(builder, lanes.width, args[0], args[1], args[2])
+                return refill(builder, lanes.width, args[0], args[1], args[2])
 
             return lanes(types.int64, free, run, types.int64), lower
 
@@ -155,7 +153,7 @@ class CPUCompiler(CompiledBackend):
                 if together:
                     in_step = builder.or_(active, beyond)
                     return builder.and_(goes, codegen.all_true(builder, in_step, width))
-                return _while_waiting_pays(builder, width, goes, active, beyond)
+                return while_waiting_pays(builder, width, goes, active, beyond)
 
             return types.boolean(types.int64, active, beyond), lower
 
@@ -236,54 +234,11 @@ def _base_at(typingctx, address):
     return Base()(types.int64), lower
 
 
-def _while_waiting_pays(builder, width: int, goes, active, beyond):
-    """Emit whether a group goes on, or loads new runs into its free lanes first.
-
-    Free lanes are waited for: with more of them a refill, which the whole group pays, is of more
-    runs. The attempts that they miss are counted since the last one, and when they are as many as
-    a refill costs it is time: whatever the order of runs, at most twice of what is least is then
-    lost (as in renting skis), and least where lanes become free at random. Lanes that are free
-    together, as those of neighbours in a sweep, are refilled together.
-    """
-    with builder.goto_entry_block():
-        place = builder.alloca(I64)
-        builder.store(I64(0), place)
-    free = codegen.count_true(builder, builder.not_(active), width)
-    missed = builder.add(builder.load(place), builder.zext(free, I64))
-    few = builder.icmp_unsigned("<", missed, I64(REFILL_ATTEMPTS * width))
-    # What stands beyond the last run stays free: there is nothing to load.
-    empty = codegen.any_true(builder, beyond, width)
-    goes = builder.and_(goes, builder.or_(few, empty))
-    builder.store(builder.select(goes, missed, I64(0)), place)
-    return goes
-
-
 def _called_off(builder, queue):
     """Emit whether the flag of a `RunQueue` is set; another thread may do so at any moment."""
     at = builder.add(queue, I64(STOP_BYTES))
     flag = builder.load_atomic(builder.inttoptr(at, I64.as_pointer()), "monotonic", 8)
     return builder.icmp_unsigned("!=", flag, I64(0))
-
-
-def _take(builder, queue, n):
-    """Take `n` consecutive numbers from a counter that several threads share."""
-    pointer = builder.inttoptr(queue, I64.as_pointer())
-    return builder.atomic_rmw("add", pointer, n, "monotonic")
-
-
-def _refill(builder, width: int, queue, free, run):
-    """Give the free lanes the next run numbers, in the order of the lanes."""
-    count = builder.zext(codegen.count_true(builder, free, width), I64)
-    following = _take(builder, queue, count)
-
-    def scalar_of(lane):
-        nonlocal following
-        is_free = codegen.lane_of(builder, free, width, lane)
-        number = builder.select(is_free, following, codegen.lane_of(builder, run, width, lane))
-        following = builder.add(following, builder.zext(is_free, I64))
-        return number
-
-    return codegen.for_each_lane(builder, width, I64, scalar_of)
 
 
 def _entry_module(context, fndesc):
