@@ -1,5 +1,7 @@
 """Derivatives against finite differences and SymPy; equations given as text and in SymPy."""
 
+import gc
+
 import attrs
 import numpy as np
 import pytest
@@ -25,6 +27,7 @@ from cubie.systems.derivatives.component import (
 from cubie.systems.derivatives.rules import sparse_jacobian
 from cubie.systems.symbolic.from_trace import to_sympy
 from cubie.systems.tracing.expression import Graph
+from cubie.systems.uncollected import uncollected
 from tests.cubie.bench import Bench, run_bench
 from tests.cubie.stiff_systems import SYSTEMS, sample
 
@@ -95,6 +98,22 @@ def test_shared_values_are_differentiated_once():
         sparse_jacobian([*(weights @ np.tanh(y - np.mean(y)))], y)
         counts.append(len(graph.nodes))
     assert counts[1] < 4.5 * counts[0]
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_the_collector_goes_on_as_it_was(is_on):
+    """Whatever ends the work without it; one that is off stays off."""
+    before = gc.isenabled()
+    try:
+        (gc.enable if is_on else gc.disable)()
+        with uncollected():
+            assert not gc.isenabled()
+        assert gc.isenabled() is is_on
+        with pytest.raises(KeyError), uncollected():
+            {}["nothing"]
+        assert gc.isenabled() is is_on
+    finally:
+        (gc.enable if before else gc.disable)()
 
 
 @pytest.mark.parametrize("name", SYSTEMS)

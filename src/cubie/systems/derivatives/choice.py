@@ -20,6 +20,7 @@ from cubie.systems.from_function import trace
 from cubie.systems.generated import load_module
 from cubie.systems.store import Store, digest_of_text, is_digest
 from cubie.systems.system import System
+from cubie.systems.uncollected import uncollected
 
 COMMON_SUFFIX = "_COMMON"  # of facts of a module: how many values a function keeps
 
@@ -157,7 +158,8 @@ def _written(system: System) -> str:
     # Imported late: derivatives that are known need no expressions.
     from cubie.systems.derivatives.source import write_derivatives
 
-    return write_derivatives(system)
+    with uncollected():
+        return write_derivatives(system)
 
 
 def with_jacobian(
