@@ -286,15 +286,16 @@ def report(data: dict[str, Any]) -> str:
         steps.append([name, n, *(_of_step(found[method]) for method in OURS)])
         shown = [_of_run(found[method]) for method in OURS + THEIRS]
         n_bytes = max((row.get("bytes_of_a_run", 0) for row in found.values()), default=0)
-        runs.append([name, n, *shown, f"{n_bytes / 1024:,.0f}"])
+        runs.append([name, n, *shown, _ahead(found), f"{n_bytes / 1024:,.0f}"])
     return "\n\n".join(
         (
             "Nanoseconds a step and state; in brackets the first call (empty cache), seconds:",
             markdown_table(["system", "states", *OURS], steps),
-            "Milliseconds a run; KiB a run of the method that needs most:",
-            markdown_table(["system", "states", *OURS, *THEIRS, "KiB"], runs),
+            "Milliseconds a run; how many times as long the best of the others takes as the best of "
+            "ours; KiB a run of the method that needs most:",
+            markdown_table(["system", "states", *OURS, *THEIRS, "times", "KiB"], runs),
             f"Of neighbouring sizes steps cost more than twice as much: {_jumps(data, places)}.",
-            f"Slower than the best of the others: {_behind(data, places)}.",
+            f"A method slower than the best of the others: {_behind(data, places)}.",
         )
     )
 
@@ -310,6 +311,15 @@ def _of_step(row: dict[str, Any]) -> str:
 
 def _of_run(row: dict[str, Any]) -> str:
     return figures(row["run_ms"]) if "run_ms" in row else _why(row)
+
+
+def _ahead(found: dict[str, dict[str, Any]]) -> str:
+    """Return how many times as long the best of the others takes as the best of ours."""
+    ours, theirs = (
+        [found[method]["run_ms"] for method in methods if "run_ms" in found[method]]
+        for methods in (OURS, THEIRS)
+    )
+    return figures(min(theirs) / min(ours)) if ours and theirs else ""
 
 
 def _why(row: dict[str, Any]) -> str:
