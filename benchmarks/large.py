@@ -22,8 +22,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from benchmarks.documents import DOCS, RESULTS, write_section
 from benchmarks.environment import describe, machine_name
 from benchmarks.table import figures, markdown_table
@@ -86,6 +84,8 @@ def main() -> None:
 
 
 def _in_a_process(name: str, n: int, method: str) -> dict[str, Any]:
+    import psutil  # of the extra "bench", as elsewhere
+
     with tempfile.TemporaryDirectory() as cache:
         environment = {
             **os.environ,
@@ -291,8 +291,8 @@ def report(data: dict[str, Any]) -> str:
         (
             "Nanoseconds a step and state; in brackets the first call (empty cache), seconds:",
             markdown_table(["system", "states", *OURS], steps),
-            "Milliseconds a run; how many times as long the best of the others takes as the best of "
-            "ours; KiB a run of the method that needs most:",
+            "Milliseconds a run; how many times as long the best of the others takes as the best "
+            "of ours; KiB a run of the method that needs most:",
             markdown_table(["system", "states", *OURS, *THEIRS, "times", "KiB"], runs),
             f"Of neighbouring sizes steps cost more than twice as much: {_jumps(data, places)}.",
             f"A method slower than the best of the others: {_behind(data, places)}.",
