@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from cubie import Solver
 from tests.cubie.linear_systems import solve_linear, sparse_matrix
 
 SHIFT = 3.0
@@ -83,3 +84,33 @@ def test_lanes_do_not_see_each_other(preconditioner):
     assert len({*alone[1]}) > 2
     for one, other in zip(alone[:3], together[:3], strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def badly_scaled(t, y, k):
+    """States of which each asks for another number of products."""
+    return (
+        -1e12 * k * (y[0] - 1e-9 * y[1]),
+        -y[1] + 1e6 * y[0],
+        -1e-8 * y[2] + 1e-5 * y[1] * k,
+        -1e5 * (y[3] - y[1]),
+    )
+
+
+def test_how_many_vectors_a_neighbour_needs_changes_nothing():
+    """Compilers regroup sums by their length, which must not be that of the group's longest basis.
+
+    Of two states no basis is long enough to show it.
+    """
+    solver = Solver(
+        badly_scaled, method="rodas5p", linear_solver="gmres", preconditioner="block_jacobi",
+        jacobi_block_size=2, backend="cpu", rtol=1e-5, atol=1e-8, lanes=8,
+    )  # fmt: skip
+
+    def solve(*rates):
+        result = solver.solve((0.0, 1.0), [1.0, 1.0, 1.0, 0.0], args=(np.array(rates),))
+        return result.y[0].tobytes(), int(result.n_linear[0]), int(result.status[0])
+
+    alone = solve(5.0)
+    assert alone[2] == 0
+    for neighbours in ([1.0], [3.0], [1e6], [np.nan], [1.0, 2.0, 0.0, 1e-6, 1e6]):
+        assert solve(5.0, *neighbours) == alone

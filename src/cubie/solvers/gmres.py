@@ -91,8 +91,9 @@ class GMRES(KrylovSolver):
         product, measure = self._build_product(context, part), self._build_measure(backend, part)
         diagonal_at = None if is_identity(self.mass, self.blocks.n_states) else part.at
         weigh = build_factors(backend, part.blocks, self.per_component, self.tolerance, diagonal_at)
-        begin, extend = _build_begin(backend, n), _build_extend(backend, n, vectors, product)
-        take_back = _build_take_back(backend, n, product)
+        begin = _build_begin(backend, n, vectors)
+        extend = _build_extend(backend, n, vectors, product)
+        take_back = _build_take_back(backend, n, vectors, product)
         allocators = [
             context.allocator(name)
             for name in (
@@ -121,14 +122,13 @@ class GMRES(KrylovSolver):
             iterations = select(active, 0, 0)
             while any_lane(active):
                 begin(cycle, residual, size, active)
-                rest, going, columns = square_root(size), active, 0
+                rest, going = square_root(size), active
                 for j in range(vectors):
                     if any_lane(going):
                         iterations = select(going, iterations + 1, iterations)
                         rest, going = extend(memory, launch, matrix, work, cycle, j, rest, going)
                         going = going & (rest * rest > target) & (iterations < limit)
-                        columns = j + 1
-                take_back(memory, launch, matrix, work, cycle, columns, active)
+                take_back(memory, launch, matrix, work, cycle, active)
                 iterations = select(active, iterations + 1, iterations)
                 before = size
                 size = measure(launch, matrix.y, inverse, per_shift, residual)
@@ -138,7 +138,7 @@ class GMRES(KrylovSolver):
         return backend.device(iterate)
 
 
-def _build_begin(backend: Backend, n: int) -> Callable:
+def _build_begin(backend: Backend, n: int, vectors: int) -> Callable:
     """Return ``begin(cycle, residual, size, active)``: the first vector of a basis.
 
     Lanes that have come to their end have vectors of zeros.
@@ -150,6 +150,8 @@ def _build_begin(backend: Backend, n: int) -> Callable:
         for i in range(n):
             scaled = residual[i] * cycle.factors[i] * per_length
             cycle.basis[i] = select(active, scaled, zero)
+        for j in range(vectors):
+            cycle.coefficients[j] = per_length * zero
 
     return backend.device(begin)
 
@@ -235,37 +237,38 @@ def _build_turn(backend: Backend, vectors: int) -> Callable:
     return backend.device(turn)
 
 
-def _build_take_back(backend: Backend, n: int, product: Callable) -> Callable:
-    """Return ``take_back(memory, launch, matrix, work, cycle, columns, active)``.
+def _build_take_back(backend: Backend, n: int, vectors: int, product: Callable) -> Callable:
+    """Return ``take_back(memory, launch, matrix, work, cycle, active)``.
 
-    It solves the least squares of so many columns, adds the solution to x, and takes its product
-    from the residual. Columns that a lane did not use have coefficients of zero, which add nothing,
-    not even to the sign of a zero.
+    It solves the least squares of the columns that were made, adds the solution to x, and takes its
+    product from the residual. Columns that a lane did not use have coefficients of zero, which add
+    nothing, not even to the sign of a zero.
+
+    How many columns a group made depends on all its lanes. No sum is as long as that: compilers
+    may regroup sums by their length, and a lane's numbers would depend on its neighbours.
     """
     zero = backend.constant(0.0)
 
-    def coefficient(cycle, j, columns):
-        value = cycle.coefficients[j]
-        for k in range(j + 1, columns):
-            value = value - cycle.upper[k * (k + 1) // 2 + j] * cycle.coefficients[k]
-        return value / cycle.upper[j * (j + 1) // 2 + j]
-
-    coefficient = backend.device(coefficient)
-
-    def take_back(memory, launch, matrix, work, cycle, columns, active):
+    def take_back(memory, launch, matrix, work, cycle, active):
         x, x_at, residual, image = work.x, work.x_at, work.residual, work.temp
-        basis, direction = cycle.basis, cycle.direction
-        for step in range(columns):
-            j = columns - 1 - step
-            cycle.coefficients[j] = coefficient(cycle, j, columns)
+        basis, direction, coefficients = cycle.basis, cycle.direction, cycle.coefficients
         for i in range(n):
             direction[i] = matrix.shift * zero
-        for j in range(columns):
-            part = cycle.coefficients[j]
-            for i in range(n):
-                direction[i] = select(
-                    part != zero, direction[i] + part * basis[j * n + i], direction[i]
-                )
+        for step in range(vectors):
+            j = vectors - 1 - step
+            if any_lane(coefficients[j] != zero):
+                first = j * (j + 1) // 2
+                part = coefficients[j] / cycle.upper[first + j]
+                for k in range(j):
+                    coefficients[k] = select(
+                        part != zero,
+                        coefficients[k] - part * cycle.upper[first + k],
+                        coefficients[k],
+                    )
+                for i in range(n):
+                    direction[i] = select(
+                        part != zero, direction[i] + part * basis[j * n + i], direction[i]
+                    )
         for i in range(n):
             direction[i] = direction[i] / cycle.factors[i]
         z = product(memory, launch, matrix, work, direction, image)
