@@ -90,7 +90,7 @@ def badly_scaled(t, y, k):
     """States of which each asks for another number of products."""
     return (
         -1e12 * k * (y[0] - 1e-9 * y[1]),
-        -y[1] + 1e6 * y[0],
+        -y[1] + 1e9 * y[0] * 1e-3,
         -1e-8 * y[2] + 1e-5 * y[1] * k,
         -1e5 * (y[3] - y[1]),
     )
