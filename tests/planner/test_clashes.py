@@ -76,7 +76,9 @@ def settled(problem: Problem) -> Problem:
 
 def freed(buffer: Buffer) -> Buffer:
     """Return a buffer that may be anywhere, alone."""
-    return evolve(buffer, pin=None, offset=None, locations=tuple(Location), alias_required=False)
+    # Not in global memory, where neither elements of other sizes may be.
+    places = tuple(place for place in Location if place != Location.GLOBAL)
+    return evolve(buffer, pin=None, offset=None, locations=places, alias_required=False)
 
 
 def roomy(buffer: Buffer) -> Buffer:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from cubie.backend import KernelInputs
@@ -10,20 +12,25 @@ from cubie.status import RunStatus
 
 
 def notes_on_parameters(
-    status: np.ndarray, inputs: KernelInputs, names: tuple[str, ...]
+    status_of: Callable[[], np.ndarray], inputs: KernelInputs, names: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Name the parameters that were infinite or NaN in runs that failed, however that showed.
 
     Parameters
     ----------
-    status : ndarray (n_runs,)
+    status_of : callable
+        Returns the status of all runs, (n_runs,). It may lie on a device: it is asked for only
+        where a parameter is not finite.
     inputs : KernelInputs
         Of parameters on a device nothing is said.
     names : tuple of str
         Of the parameters, in their order.
     """
+    if not on_host(inputs) or np.isfinite(inputs.parameters).all():
+        return ()
+    status = status_of()
     runs = np.flatnonzero((status < 0) & (status != RunStatus.INTERRUPTED))
-    if not runs.size or not on_host(inputs):
+    if not runs.size:
         return ()
     starts, strides = inputs.parameter_offsets[: len(names)], inputs.parameter_strides[: len(names)]
     given = inputs.parameters[starts[:, None] + strides[:, None] * runs]
