@@ -10,8 +10,9 @@ from typing import Any
 
 def nearest(given: str, allowed: Iterable[str]) -> str | None:
     """Return the allowed word most like the given one, or None if none is close."""
-    matches = difflib.get_close_matches(str(given), [str(a) for a in allowed], n=1, cutoff=0.5)
-    return matches[0] if matches else None
+    by_lower = {str(a).lower(): str(a) for a in allowed}
+    matches = difflib.get_close_matches(str(given).lower(), by_lower, n=1, cutoff=0.5)
+    return by_lower[matches[0]] if matches else None
 
 
 MOST_LISTED = 12  # of what is allowed, in a message

@@ -56,10 +56,13 @@ def options_elsewhere(settings: RunSettings, given: Mapping[str, Any]) -> dict[s
                 if value not in told:
                     told.append(value)
         found |= {name: _told(words, values) for name, (words, *values) in new.items()}
-    return found
+    return found | dict.fromkeys(ARGUMENTS, "that `solve_ivp` and `Solver.solve` take")
 
 
 Choice = tuple[str, str, RunSettings, Mapping[str, Any]]
+
+# Arguments that are no options: a misspelt one is told so.
+ARGUMENTS = ("t_span", "y0", "t_eval", "args")
 
 
 def _observables(settings: RunSettings) -> Iterator[Choice]:

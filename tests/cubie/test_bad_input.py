@@ -427,6 +427,11 @@ def test_an_empty_span_returns_the_initial_state(method, options):
             "`max_shared` is 'lots'. Give bytes (49152), a size with a unit (\"48k\", "
             '"99KiB"), or a device ("sm_90", "H100").',
         ),
+        (
+            {"backend": "CPU"},
+            "`backend` is 'CPU', but must be one of 'auto', 'cpu', 'cuda', 'python' (did you mean "
+            "'cpu'?).",
+        ),
         ({"max_shared": -1}, "`max_shared` is -1. It must not be negative."),
     ],
     ids=str,

@@ -496,3 +496,24 @@ def test_a_ball_that_bounces(options):
     hit = one.t_events[0][0]
     np.testing.assert_allclose(one.sol(hit - 1e-3)[1], -14.0, atol=0.1)
     np.testing.assert_allclose(one.sol(hit + 1e-3)[1], 0.8 * 14.0, atol=0.1)
+
+
+@pytest.mark.parametrize("end", [3.0, -3.0])
+def test_interpolants_are_the_solution_within_each_step_as_in_scipy(end):
+    """Where they begin and end, and what they are; beyond their step they have no value."""
+    result = solve_ivp(lambda t, y: [y[1], -y[0]], (0.0, end), [1.0, 0.0], dense_output=True)
+    pieces = result.sol.interpolants
+    assert len(pieces) == result.sol.n_segments
+    assert [piece.t_old for piece in pieces] + [pieces[-1].t] == list(result.sol.ts)
+    for piece in pieces:
+        assert piece.t_min < piece.t_max
+        inside = np.linspace(piece.t_min, piece.t_max, 4)
+        np.testing.assert_array_equal(piece(inside), result.sol(inside))
+        assert piece(piece.t).shape == (2,)
+        elsewhere = end if piece is pieces[0] else 0.0
+        with pytest.raises(InvalidProblem, match="this step is from"):
+            piece([piece.t_min, elsewhere])
+    batch = solve_ivp(lambda t, y: -y, (0.0, 1.0), np.ones((2, 1)), dense_output=True)
+    assert len(batch.sol[1].interpolants) == batch.sol.n_segments[1]
+    with pytest.raises(TypeError, match=r"sol\[run\]\.interpolants"):
+        _ = batch.sol.interpolants

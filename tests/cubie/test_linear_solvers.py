@@ -5,6 +5,7 @@ import mpmath
 import numpy as np
 import pytest
 
+from cubie import solve_ivp
 from cubie.backend import select
 from cubie.errors import InvalidOption
 from cubie.integrator import Shape
@@ -373,3 +374,23 @@ def test_bad_options_are_named(option, value, says):
     component = SystemComponent(Shape(), "float64")
     with pytest.raises(InvalidOption, match=says):
         BiCGSTAB(component, Blocks(1), False, 0.01, "float64", {option: value})
+
+
+@pytest.mark.parametrize("linear_solver", [name for name in LINEAR_SOLVERS if name != "lu"])
+def test_equations_without_a_diagonal_are_refused_in_words(linear_solver):
+    """Residuals are weighed by it. In another order the same equations are solved."""
+
+    def crossed(t, y, k):
+        return -k * y[2], y[2] - y[0], y[1] - 2.0 * y[0]
+
+    def ordered(t, y, k):
+        return -k * y[2], y[1] - 2.0 * y[0], y[2] - y[0]
+
+    options = {"mass_matrix": np.diag([1.0, 0.0, 0.0]), "backend": "python", "rtol": 1e-6}
+    options |= {"method": "rodas5p", "linear_solver": linear_solver}
+    start, advice = [1.0, 2.0, 1.0], r"equation 1 holds neither y\[1\] nor its derivative"
+    with pytest.raises(InvalidOption, match=advice):
+        solve_ivp(crossed, (0.0, 1.0), start, args=(1.0,), **options)
+    result = solve_ivp(ordered, (0.0, 1.0), start, args=(1.0,), **options)
+    assert result.success
+    np.testing.assert_allclose(result.y[:, -1], np.exp(-1.0) * np.array(start), rtol=1e-5)

@@ -48,6 +48,11 @@ def decay(t, y):
             "It is one with linear_solver='gmres'.",
         ),
         ({"stage_rsh_location": "local"}, "Did you mean `stage_rhs_location`?"),
+        (
+            {"teval": [1.0]},
+            "Did you mean `t_eval`, which is one that `solve_ivp` and `Solver.solve` take?",
+        ),
+        ({"t_span": (0.0, 1.0)}, "It is one that `solve_ivp` and `Solver.solve` take."),
     ],
 )
 def test_an_option_of_another_choice_is_told_with_that_choice(given, told):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,8 @@ class OdeSolution:
         so that late in a long run of float32 they are those that `t` of its result is rounded from.
     n_segments : int *
         Steps.
+    interpolants : list of StepSolution
+        The solution within each step, of one run.
 
     Raises
     ------
@@ -130,6 +133,12 @@ class OdeSolution:
     def n_segments(self) -> Any:
         steps = np.maximum(self._points.counts - 1, 0)
         return int(steps[0]) if self._single else steps
+
+    @property
+    def interpolants(self) -> list[StepSolution]:
+        if not self._single:
+            raise TypeError("Interpolants are of one run: choose it, `sol[run].interpolants`.")
+        return [StepSolution(self, float(a), float(b)) for a, b in pairwise(self.ts)]
 
     @property
     def t_min(self) -> Any:
@@ -297,6 +306,33 @@ class OdeSolution:
             f"contains {times[where]}{which}, and the solution is known from {low} to {high}. "
             f"{remedy}",
         )
+
+
+class StepSolution:
+    """The solution within one step, as SciPy's `DenseOutput`.
+
+    Attributes
+    ----------
+    t_old, t : float
+        Where the step begins and ends.
+    t_min, t_max : float
+        The same in the order of time.
+    """
+
+    def __init__(self, solution: OdeSolution, t_old: float, t: float):
+        self._solution, self.t_old, self.t = solution, t_old, t
+        self.t_min, self.t_max = min(t_old, t), max(t_old, t)
+
+    def __call__(self, t: Any) -> np.ndarray:
+        times = self._solution._checked(t)
+        outside = times[(times < self.t_min) | (times > self.t_max)]
+        if outside.size:
+            raise InvalidProblem(
+                "t",
+                f"contains {outside.flat[0]}, and this step is from {self.t_min} to {self.t_max}. "
+                "Ask the whole solution, `sol(t)`.",
+            )
+        return self._solution(times)
 
 
 def _times_in(block: np.ndarray, span: Span) -> np.ndarray:

@@ -13,6 +13,7 @@ import numpy as np
 from attrs import frozen
 
 from cubie.backend import Backend, absolute, is_finite, maximum
+from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
 from cubie.solvers.factorised import FactorisedPreconditioner
@@ -93,6 +94,7 @@ class KrylovSolver(LinearSolver):
         self.mass = mass_entries(system.n_states, getattr(system.system, "mass", None))
         self.jvp = JVPComponent(system, per_component, dtype, options)
         self.diagonal = DiagonalComponent(system, per_component, dtype, options)
+        self._require_diagonal()
         self.add_child(self.jvp, during="solve")
         self.add_child(self.diagonal, during="jacobian")
         if self.factorises:
@@ -121,6 +123,22 @@ class KrylovSolver(LinearSolver):
             enabled=self._keeps_diagonal,
             access_weight=20.0,
         )
+
+    def _require_diagonal(self) -> None:
+        """Refuse equations without a diagonal: what is left of them would have no weight."""
+        if is_identity(self.mass, self.blocks.n_states) or self.jvp.by_differences():
+            return
+        held = {*self.jvp.derivatives.pattern, *self.mass}
+        for i in range(self.blocks.n_states):
+            if (i, i) not in held:
+                raise InvalidOption(
+                    "linear_solver",
+                    self.kind,
+                    advice=f"It weighs what is left of an equation by its diagonal, and equation "
+                    f"{i} holds neither y[{i}] nor its derivative. Put the equations, with the "
+                    "rows of `mass_matrix`, in an order in which each holds its own state, or "
+                    "give linear_solver='lu'.",
+                )
 
     @property
     def factorises(self) -> bool:
