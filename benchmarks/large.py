@@ -296,7 +296,7 @@ def report(data: dict[str, Any]) -> str:
             "of ours; KiB a run of the method that needs most:",
             markdown_table(["system", "states", *OURS, *THEIRS, "times", "KiB"], runs),
             f"Of neighbouring sizes steps cost more than twice as much: {_jumps(data, places)}.",
-            f"A method slower than the best of the others: {_behind(data, places)}.",
+            f"Methods that are slower than the best of the others: {_behind(data, places)}.",
         )
     )
 
@@ -336,10 +336,13 @@ def _why(row: dict[str, Any]) -> str:
 def _jumps(data, places) -> str:
     found = []
     for (name, n), (after, m) in pairwise(places):
+        methods = []
         for method in OURS if name == after else ():
             small, large = (data["rows"].get(f"{name}/{k}/{method}", {}) for k in (n, m))
             if "ns" in small and large.get("ns", 0.0) > 2.0 * small["ns"]:
-                found.append(f"{method}, {name}, from {n} to {m} states")
+                methods.append(method)
+        if methods:
+            found.append(f"{name}, from {n} to {m} states ({', '.join(methods)})")
     return "; ".join(found) or "nowhere"
 
 
@@ -352,11 +355,9 @@ def _behind(data, places) -> str:
             if "run_ms" in (row := data["rows"].get(f"{name}/{n}/{method}", {}))
         }
         theirs = [taken[method] for method in THEIRS if method in taken]
-        found += [
-            f"{method}, {name} with {n} states"
-            for method in OURS
-            if theirs and taken.get(method, 0.0) > min(theirs)
-        ]
+        slower = [m for m in OURS if theirs and taken.get(m, 0.0) > min(theirs)]
+        if slower:
+            found.append(f"{name} with {n} states ({', '.join(slower)})")
     return "; ".join(found) or "nowhere"
 
 
