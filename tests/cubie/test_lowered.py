@@ -10,6 +10,10 @@ from numba.core import compiler_lock, registry, types
 from cubie import Event, Solver
 from cubie.backend.cpu import compiler, device_function, lowered
 from cubie.backend.cpu.device_function import Compilation, DeviceFunction
+from cubie.backend.cpu.target import CPUBackend
+from cubie.solvers.preconditioners import PRECONDITIONERS
+from cubie.tableaus import all_methods
+from cubie_planner import Location, Placement
 
 X = types.float64
 SCALE = 2.0
@@ -112,6 +116,31 @@ def test_types_and_flags_count():
 def test_what_cannot_be_looked_at_is_lowered_anew(constant):
     """Nothing is taken for the same that may differ."""
     assert looks(closure(constant)) is None
+
+
+PLACES = {
+    "empty": {"location": Location.LOCAL, "size_bytes": 0, "n_elements": 0},
+    "shared": {"location": Location.SHARED, "offset": 8},
+    "persistent": {"location": Location.LOCAL_PERSISTENT, "offset": 8},
+    "global": {"location": Location.GLOBAL, "offset": 8},
+    "view": {"location": Location.LOCAL, "parent": "whole", "parent_offset": 8},
+    "local": {"location": Location.LOCAL},
+}
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_an_allocator_is_told_by_where_it_takes_its_bytes(place):
+    """Not by the backend that made it, nor by what else a plan says of the buffer."""
+
+    def key(**said):
+        usual = {"name": "buffer", "offset": None, "size_bytes": 16, "n_elements": 2}
+        placement = Placement(dtype=np.dtype(float), **{**usual, **PLACES[place], **said})
+        return looks(closure(CPUBackend(np.float64, False, 2).allocator(placement))).key
+
+    assert key() == key(reason="there is room", lifetime=((0, 3),))
+    changes = [{"n_elements": 1}]
+    changes += [{where: 16} for where in ("offset", "parent_offset") if where in PLACES[place]]
+    assert all(key(**change) != key() for change in changes)
 
 
 def test_callees_are_those_of_the_function_at_hand(nothing_known):
@@ -284,3 +313,58 @@ def test_a_kernel_is_the_same_whatever_was_compiled_before(monkeypatch, nothing_
         nothing_known.clear()
         after = code_of(names, monkeypatch, tmp_path / way)
         assert [name for name in names if after[name] != anew[name]] == []
+
+
+def untold(loop):
+    """Return names of the functions that a kernel calls and that are lowered anew each time."""
+    found, open_ones = {}, [loop]
+    while open_ones:
+        called = open_ones.pop()
+        if called.identity not in found:
+            told = lowered.Looks.of(called, (), None, device_function._is_device)
+            found[called.identity] = told
+            open_ones += told.callees if told else []
+    assert len(found) > 30
+    return [identity[0].__qualname__ for identity, told in found.items() if told is None]
+
+
+class NotCompiled(Exception):
+    """Instead of a kernel: its loop is all that is wanted."""
+
+
+def look_at(monkeypatch, tmp_path, options):
+    """Return the names of what is lowered anew each time in the kernel of such a solver."""
+
+    def kept(self, loop, memory):
+        raise NotCompiled(loop)
+
+    monkeypatch.setattr(compiler.CPUCompiler, "compile_kernel", kept)
+    monkeypatch.setenv("CUBIE_CACHE_DIR", str(tmp_path))
+    options = {"lanes": 2, "first_step": 0.1, **options}
+    span, times = options.pop("span", (0.0, 1.0)), options.pop("t_eval", None)
+    solver = Solver(decay, backend="cpu", **options)
+    with pytest.raises(NotCompiled) as caught:
+        solver.solve(span, [1.0, 0.0], times, args=(np.array([1.0, 2.0]),))
+    return untold(caught.value.args[0])
+
+
+OF_ALL_KINDS = {
+    **{name: {"method": name, "lanes": 1 + n % 2} for n, name in enumerate(all_methods())},
+    **FEATURES,
+    **{
+        f"{solver}, {preconditioner}": {
+            "method": method, "linear_solver": solver, "preconditioner": preconditioner
+        }
+        for method, solver in (("kvaerno5", "bicgstab"), ("rodas5p", "gmres"))
+        for preconditioner in PRECONDITIONERS
+    },
+    "shared": {"method": "radau_iia_5", "locations": "shared", "dtype": "float32"},
+    "global": {"method": "kvaerno5", "locations": "global", "fastmath": True},
+    "reuse": {"method": "kvaerno5", "jacobian_reuse": True},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", OF_ALL_KINDS)
+def test_every_function_of_a_kernel_is_found_again(kind, monkeypatch, tmp_path):
+    """One that holds what cannot be looked at would be lowered anew for every kernel."""
+    assert look_at(monkeypatch, tmp_path, OF_ALL_KINDS[kind]) == []

@@ -109,17 +109,20 @@ class CompiledBackend(Backend):
         offset = (placement.offset or 0) * self.group_width
         global_offset = (placement.offset or 0) * self.lanes_of_global
         parent_offset = (placement.parent_offset or 0) * self.width
+        # Code is found again by what an intrinsic closes over: by the backend it never is, nor by
+        # the rest of the plan in another one.
+        name, in_global = placement.name, self._in_global
 
         def allocate(typingctx, memory, parent):
             def lower(context, builder, signature, args):
                 if kind == "local":
-                    return stack_array(builder, buf, placement.name)
+                    return stack_array(builder, buf, name)
                 if kind == "view":
                     return typed_pointer(builder, args[1], parent_offset, buf)
                 if kind == "global":
                     space = memory.fields.index("global_memory")
                     where = builder.extract_value(args[0], space)
-                    return self._in_global(builder, where, global_offset, buf)
+                    return in_global(builder, where, global_offset, buf)
                 space = memory.fields.index("persistent" if kind == "persistent" else "shared")
                 base = builder.extract_value(args[0], space)
                 return typed_pointer(builder, base, offset, buf)
@@ -128,7 +131,8 @@ class CompiledBackend(Backend):
 
         return self._intrinsic(allocate)
 
-    def _in_global(self, builder, where, offset_bytes: int, buf: Buf):
+    @staticmethod
+    def _in_global(builder, where, offset_bytes: int, buf: Buf):
         """Return a buffer's pointer, that many bytes from where global memory of the run begins."""
         return typed_pointer(builder, where, offset_bytes, buf)
 

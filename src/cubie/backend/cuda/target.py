@@ -148,7 +148,8 @@ class CUDABackend(CompiledBackend):
         if facts is not None:
             require_global_memory(memory, facts)
 
-    def _in_global(self, builder, where, offset_bytes: int, buf: Buf):
+    @staticmethod
+    def _in_global(builder, where, offset_bytes: int, buf: Buf):
         warp, lane = builder.extract_value(where, 0), builder.extract_value(where, 1)
         return builder.gep(typed_pointer(builder, warp, offset_bytes, buf), [lane], inbounds=True)
 
