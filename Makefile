@@ -4,20 +4,22 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_ARGS ?= -n auto --dist worksteal
+# Which tests `make test` runs: all, with TESTS="long or not long".
+TESTS ?= not long
 
 # The first interpreter on the PATH that is new enough; PYTHON=... chooses another.
 CANDIDATES := python3 python python3.14 python3.13 python3.12 python3.11
 SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 15))
 PYTHON ?= $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(SUPPORTED)' 2>/dev/null && echo $(p))))
 
-.PHONY: demo test test-long lint types docs wheel gpu-kit clean
+.PHONY: installed demo test test-long lint types docs wheel gpu-kit clean
 
 demo: $(VENV)/.installed-plot
 	$(BIN)/python -m cubie.demo
 
-# One case of each of the tests that take longest; `test-long` runs the others, CI both.
+# One case of each of the tests that take longest; `test-long` runs the others, CI both at once.
 test: $(VENV)/.installed-test
-	$(BIN)/python -m pytest -m "not long" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "$(TESTS)" $(PYTEST_ARGS)
 
 test-long: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -m long $(PYTEST_ARGS)
@@ -55,6 +57,13 @@ $(VENV)/.made:
 	$(PYTHON) -c '$(SUPPORTED)' || { echo "cubie needs Python 3.11 to 3.14; $(PYTHON) is another version." >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	touch $@
+
+# All that any command here needs, by one look at what there is: pip takes seconds for each.
+EXTRAS := docs lint plot test
+COMMA := ,
+installed: $(VENV)/.made
+	$(BIN)/python -m pip install --quiet --editable ".[$(subst $() ,$(COMMA),$(EXTRAS))]"
+	touch $(EXTRAS:%=$(VENV)/.installed-%)
 
 # Installed in place, so that what runs is always the code as it is.
 $(VENV)/.installed-%: $(VENV)/.made pyproject.toml
