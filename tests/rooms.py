@@ -115,6 +115,10 @@ CUBIE = Package(
             "integrator", "launch", "settings", "other_choices", "memory", "problem",
         ),
         "ivp": ("recent", "other_packages", "tableaus", "launch", "memory", "solver"),
+        "sweeps": (
+            *("errors", "recent", "sizes", "reals", "checks", "backend", "systems", "tableaus"),
+            *("status", "factory", "integrator", "run", "launch", "settings", "problem", "solver"),
+        ),
         "cli": ("errors", "sizes", "systems", "tableaus", "solvers", "run", "launch", "solver"),
         "demo": ("status", "run", "launch", "solver"),
     },

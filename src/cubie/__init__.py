@@ -1,5 +1,8 @@
 """Integrate very many small ODE systems at once, with every buffer's memory planned."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from cubie.backend import DeviceArray
 from cubie.buffers import BufferLocation, BufferRegistry, CUDABuffer
 from cubie.cache import CacheWarning
@@ -36,6 +39,26 @@ from cubie.systems.drivers.interpolant import Interpolant
 from cubie.systems.events.given import Event
 from cubie_planner import Plan
 
+if TYPE_CHECKING:
+    from cubie.sweeps import (
+        OtherSweep,
+        StoreError,
+        Sweep,
+        SweepFailed,
+        SweepTooLarge,
+        grid,
+        sampled,
+        sweep,
+        table,
+        zipped,
+    )
+
+# Loaded on first use: a solve needs none of it.
+_OF_SWEEPS = (
+    *("OtherSweep", "StoreError", "Sweep", "SweepFailed", "SweepTooLarge"),
+    *("grid", "sampled", "sweep", "table", "zipped"),
+)
+
 __all__ = [
     "BatchSolverKernel",
     "BufferLocation",
@@ -58,6 +81,7 @@ __all__ = [
     "LaunchTooLarge",
     "NoDevice",
     "OdeSolution",
+    "OtherSweep",
     "OutOfMemory",
     "OutputsTooLarge",
     "Plan",
@@ -66,20 +90,31 @@ __all__ = [
     "RunStatus",
     "SingleIntegratorRun",
     "Solver",
+    "StoreError",
     "Summary",
+    "Sweep",
+    "SweepFailed",
+    "SweepTooLarge",
     "ToleranceWarning",
     "UnknownOption",
     "UntracedWarning",
     "crossings",
+    "grid",
     "negative_peaks",
     "peaks",
+    "sampled",
     "solve_ivp",
+    "sweep",
+    "table",
     "time_above",
+    "zipped",
 ]
 
 
-def __getattr__(name: str) -> str:
-    """Return `__version__`, which takes a look at the installed files."""
+def __getattr__(name: str) -> Any:
+    """Return what is loaded on first use, and `__version__`, a look at the installed files."""
+    if name in _OF_SWEEPS:
+        return getattr(import_module("cubie.sweeps"), name)
     if name != "__version__":
         raise AttributeError(f"module 'cubie' has no attribute {name!r}")
     from importlib.metadata import PackageNotFoundError, version

@@ -16,6 +16,7 @@ from cubie.backend.device.exchange import read as read_on_device
 from cubie.backend.device.inputs import OnDevice, ParametersOnDevice, StatesOnDevice
 from cubie.backend.free_memory import free_bytes
 from cubie.backend.interruption import Interrupted
+from cubie.backend.machine import THREADS_VARIABLE, n_threads
 from cubie.backend.package import package_digest
 from cubie.backend.portions import Portions, Spent
 from cubie.backend.primitives import (
@@ -56,6 +57,7 @@ __all__ = [
     "OF_POINTS",
     "SOURCE",
     "SPECIAL",
+    "THREADS_VARIABLE",
     "UNFINISHED",
     "ArrayOnDevice",
     "Backend",
@@ -98,6 +100,7 @@ __all__ = [
     "make_backend",
     "maximum",
     "minimum",
+    "n_threads",
     "package_digest",
     "power_of_two",
     "quotient",

@@ -1,0 +1,320 @@
+"""What is swept: axes whose product is all runs, without an array of them.
+
+    grid(rho=[20, 24, 28], sigma=[8, 10])           3 x 2 runs, dimensions rho and sigma
+    zipped(rho=[20, 24, 28], sigma=[8, 9, 10])      3 runs, one dimension "run"
+    table(frame)                                    a run for each row
+    grid(rho=...) * sampled(100, sigma=(8, 12))     100 runs for each rho
+
+Runs are numbered in C order: the last dimension varies fastest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+
+from cubie.errors import Described, InvalidOption, InvalidProblem
+from cubie.sweeps.draws import Draws
+from cubie.sweeps.values import checked_names, column
+
+RUN = "run"  # the dimension of what has no name of its own
+
+
+@frozen(eq=False)
+class Rows:
+    """One dimension, and the values of one or several names along it.
+
+    Attributes
+    ----------
+    dim : str
+    names : tuple of str
+    columns : tuple of ndarray (n,)
+        One a name.
+    """
+
+    dim: str
+    names: tuple[str, ...]
+    columns: tuple[np.ndarray, ...] = field(repr=False)
+
+    @property
+    def size(self) -> int:
+        """How long the dimension is."""
+        return len(self.columns[0])
+
+    def at(self, index: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the values at places along the dimension."""
+        return {name: values[index] for name, values in zip(self.names, self.columns, strict=True)}
+
+
+@frozen(eq=False)
+class DrawnRows:
+    """One dimension along which values are drawn, each by its place.
+
+    Attributes
+    ----------
+    dim : str
+    draws : Draws
+    """
+
+    dim: str
+    draws: Draws
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What is drawn."""
+        return self.draws.names
+
+    @property
+    def size(self) -> int:
+        """How long the dimension is."""
+        return self.draws.n or 0
+
+    def at(self, index: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the values at places along the dimension."""
+        return self.draws.at(index)
+
+
+Axis = Rows | DrawnRows
+
+
+@frozen(eq=False)
+class Space:
+    """A product of axes; ``a * b`` is that of both, the dimensions of `b` varying faster.
+
+    Attributes
+    ----------
+    axes : tuple of Rows or DrawnRows
+    """
+
+    axes: tuple[Axis, ...] = field(validator=lambda space, attribute, axes: _check(axes))
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of the dimensions."""
+        return tuple(axis.dim for axis in self.axes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How long each dimension is."""
+        return tuple(axis.size for axis in self.axes)
+
+    @property
+    def n_runs(self) -> int:
+        """How many runs there are."""
+        return math.prod(self.shape)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All that is swept, in order."""
+        return tuple(name for axis in self.axes for name in axis.names)
+
+    def __mul__(self, other: Any) -> Space:
+        if not isinstance(other, Space):
+            return NotImplemented
+        return Space(self.axes + other.axes)
+
+    def in_box(self, box: Sequence[slice]) -> dict[str, np.ndarray]:
+        """Return the values of runs in a box, each of a shape that broadcasts to that of the box.
+
+        Parameters
+        ----------
+        box : sequence of slice
+            One a dimension, with start and stop.
+        """
+        found = {}
+        for i, (axis, part) in enumerate(zip(self.axes, box, strict=True)):
+            shape = [1] * len(self.axes)
+            shape[i] = part.stop - part.start
+            for name, values in axis.at(np.arange(part.start, part.stop)).items():
+                found[name] = values.reshape(shape)
+        return found
+
+    def of_runs(self, runs: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the values of runs by their numbers, (n_runs,) each."""
+        found: dict[str, np.ndarray] = {}
+        for axis, index in zip(self.axes, np.unravel_index(runs, self.shape), strict=True):
+            found |= axis.at(np.asarray(index))
+        return found
+
+    def __repr__(self) -> str:
+        told = " x ".join(
+            f"{dim} {size:,}" for dim, size in zip(self.dims, self.shape, strict=True)
+        )
+        return f"<{told}: {self.n_runs:,} runs>"
+
+
+def _check(axes: tuple[Axis, ...]) -> None:
+    _require_different("dimension", [axis.dim for axis in axes])
+    _require_different("name", [name for axis in axes for name in axis.names])
+    for axis in axes:
+        for name in axis.names:
+            if name in [one.dim for one in axes if one is not axis]:
+                raise InvalidProblem(
+                    "over",
+                    f"has a dimension {name!r} and, along {axis.dim!r}, values of the same name. "
+                    "Call the dimension otherwise: zipped(..., dim='sample').",
+                )
+
+
+def grid(axes: Mapping[str, Any] | None = None, /, **more: Any) -> Space:
+    """Return the product of axes; each becomes a dimension of the results.
+
+    Parameters
+    ----------
+    axes : mapping, optional
+        Of names that are no identifiers, such as ``{"k[3]": [1, 2]}``.
+    **more : array_like (n,)
+        Values of each.
+
+    Raises
+    ------
+    InvalidProblem
+    """
+    given = _together("grid", axes, more)
+    return Space(tuple(Rows(name, (name,), (column(name, v),)) for name, v in given.items()))
+
+
+def zipped(axes: Mapping[str, Any] | None = None, /, *, dim: str = RUN, **more: Any) -> Space:
+    """Return axes that vary together: run i has value i of each.
+
+    Parameters
+    ----------
+    axes, **more
+        See `grid`; all of one length.
+    dim : str
+        What the dimension is called.
+    """
+    given = {name: column(name, v) for name, v in _together("zipped", axes, more).items()}
+    lengths = {name: len(values) for name, values in given.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise InvalidProblem(
+            "over", f"zips axes of different lengths: {told}. For all combinations use grid(...)."
+        )
+    return Space((Rows(_dimension(dim), tuple(given), tuple(given.values())),))
+
+
+def table(rows: Any, names: Sequence[str] | None = None, *, dim: str = RUN) -> Space:
+    """Return a run for each row of a table, in its order.
+
+    Parameters
+    ----------
+    rows : DataFrame, structured array, mapping of columns, or array_like (n_rows, n_names)
+    names : sequence of str, optional
+        Of the columns of an array; of other tables those to use.
+    dim : str
+        What the dimension is called.
+    """
+    columns = _columns(rows, names)
+    return Space((Rows(_dimension(dim), tuple(columns), tuple(columns.values())),))
+
+
+def sampled(
+    n: int,
+    ranges: Mapping[str, Any] | None = None,
+    /,
+    *,
+    by: Any = "random",
+    seed: int = 0,
+    dim: str = "sample",
+    **more: Any,
+) -> Space:
+    """Return runs whose values are drawn, each by its number alone.
+
+    However runs are put into chunks, and wherever they are computed, run i gets the same values.
+
+    Parameters
+    ----------
+    n : int
+        How many.
+    ranges, **more : (low, high), or a distribution
+        Of each name: a frozen distribution of `scipy.stats`, or what has ``ppf(q)`` or ``icdf(q)``.
+    by : {"random", "sobol", "halton", "latin"} or scipy.stats.qmc.QMCEngine
+        How points are drawn in the unit cube; "latin", and an engine, are drawn at once, and take
+        8 bytes a number.
+    seed : int
+    dim : str
+        What the dimension is called.
+
+    Raises
+    ------
+    InvalidOption, InvalidProblem
+    """
+    draws = Draws.of(n, _together("sampled", ranges, more), by, seed)
+    if draws.by_place:
+        return Space((DrawnRows(_dimension(dim), draws),))
+    whole = draws.at(np.arange(n))
+    return Space((Rows(_dimension(dim), tuple(whole), tuple(whole.values())),))
+
+
+def _together(what: str, axes: Any, more: Mapping[str, Any]) -> dict[str, Any]:
+    if axes is not None and not isinstance(axes, Mapping):
+        raise InvalidProblem(
+            "over",
+            f"is {what} of a {type(axes).__name__}, but must be of names: {what}(rho=[1, 2]), or "
+            f'{what}({{"k[3]": [1, 2]}}).',
+        )
+    given = {**(axes or {}), **more}
+    if not given:
+        raise InvalidProblem("over", f"is an empty {what}: name at least one axis.")
+    checked_names(given)
+    return given
+
+
+def _columns(rows: Any, names: Sequence[str] | None) -> dict[str, np.ndarray]:
+    named = _named_columns(rows)
+    if named is None:
+        array = np.asarray(rows)
+        if array.ndim != 2:
+            raise InvalidProblem(
+                "over",
+                f"is a table of shape {array.shape}, but must have rows and columns, (n_rows, "
+                "n_names).",
+            )
+        if names is None or len(names) != array.shape[1]:
+            given = "none" if names is None else len(names)
+            raise InvalidProblem(
+                "over",
+                f"is a table of {array.shape[1]} columns, and names= has {given}: name each.",
+            )
+        _require_different("name", list(names))
+        named = {name: array[:, i] for i, name in enumerate(names)}
+    elif names is not None:
+        unknown = [name for name in names if name not in named]
+        if unknown:
+            raise InvalidOption("names", unknown[0], tuple(named))
+        named = {name: named[name] for name in names}
+    checked_names(named)
+    return {name: column(name, values) for name, values in named.items()}
+
+
+def _named_columns(rows: Any) -> dict[Any, Any] | None:
+    if isinstance(rows, Mapping):
+        return dict(rows)
+    fields = getattr(getattr(rows, "dtype", None), "names", None)
+    if fields:
+        return {name: rows[name] for name in fields}
+    if hasattr(rows, "columns") and hasattr(rows, "__getitem__"):  # of pandas, and others like it
+        return {str(name): np.asarray(rows[name]) for name in rows.columns}
+    return None
+
+
+def _dimension(dim: Any) -> str:
+    if not isinstance(dim, str) or not dim:
+        raise InvalidOption("dim", dim, (Described("a name for the dimension"),))
+    return dim
+
+
+def _require_different(what: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            advice = (
+                " Call one otherwise: zipped(..., dim='sample')." if what == "dimension" else ""
+            )
+            raise InvalidProblem("over", f"has the {what} {name!r} twice.{advice}")
+        seen.add(name)

@@ -1,0 +1,226 @@
+"""Models and axes as JSON: plain data, that nothing is run from when it is read.
+
+Objects of this package are written with the name of their class and their fields. What is read can
+only be such objects, and numbers, text, arrays and containers of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import importlib
+import json
+import math
+import types
+from collections.abc import Mapping
+from enum import Enum
+from fractions import Fraction
+from pathlib import Path, PurePath
+from typing import Any
+
+import attrs
+import numpy as np
+
+from cubie.tableaus import Method, get_method, known_method
+from cubie_planner import Plan
+
+KIND, CONTENT = "is", "of"
+PACKAGES = ("cubie", "cubie_planner")
+
+
+class NotData(TypeError):
+    """Something cannot be written as data.
+
+    Attributes
+    ----------
+    what : str
+        Where it is.
+    """
+
+    def __init__(self, what: str, value: Any):
+        self.what = what
+        super().__init__(f"{what} is {type(value).__qualname__}, which is no data: {value!r:.80}")
+
+
+class NotReadable(ValueError):
+    """What was read is no model of this version of the package."""
+
+
+def to_json(value: Any) -> bytes:
+    """Return an object as JSON.
+
+    Raises
+    ------
+    NotData
+        Naming the first part that is a function, or an object of another package.
+    """
+    return json.dumps(_plain(value, "the model"), separators=(",", ":"), allow_nan=False).encode()
+
+
+def from_json(content: bytes) -> Any:
+    """Return what `to_json` was given.
+
+    Raises
+    ------
+    NotReadable
+    """
+    try:
+        return _object(json.loads(content))
+    except NotReadable:
+        raise
+    except (ValueError, TypeError, KeyError, AttributeError, ImportError, RecursionError) as error:
+        raise NotReadable(f"it holds what this version of cubie does not know: {error}") from error
+
+
+def _tagged(kind: str, content: Any) -> dict[str, Any]:
+    return {KIND: kind, CONTENT: content}
+
+
+def _plain(value: Any, where: str) -> Any:
+    """Return what JSON can hold."""
+    if value is None or type(value) in (bool, int, str):
+        return value
+    if type(value) is float:
+        return value if math.isfinite(value) else _tagged("float", repr(value))
+    if isinstance(value, Enum):
+        return _tagged(_name_of(type(value), where, value), value.name)
+    if isinstance(value, Method):
+        if _is_listed(value):
+            return _tagged("method", value.name)
+        return _fields(value, where)
+    if isinstance(value, Plan):
+        return _tagged("plan", value.to_json())
+    if attrs.has(type(value)):
+        return _fields(value, where)
+    return _plain_builtin(value, where)
+
+
+def _is_listed(method: Method) -> bool:
+    """Tell whether a method is one that every process knows by its name."""
+    try:
+        return known_method(method) is get_method(method.name)
+    except ValueError:
+        return False
+
+
+def _plain_builtin(value: Any, where: str) -> Any:
+    if isinstance(value, tuple):
+        entries = [_plain(entry, f"{where}[{i}]") for i, entry in enumerate(value)]
+        if type(value) is tuple:
+            return _tagged("tuple", entries)
+        return _tagged(_name_of(type(value), where, value), entries)  # with names
+    if type(value) is list:
+        return [_plain(entry, f"{where}[{i}]") for i, entry in enumerate(value)]
+    if isinstance(value, Mapping):
+        return _tagged("dict", [
+            [_plain(k, f"a key of {where}"), _plain(v, f"{where}[{k!r}]")]
+            for k, v in value.items()
+        ])  # fmt: skip
+    if isinstance(value, (set, frozenset)):
+        entries = sorted(value, key=repr)
+        return _tagged("frozenset", [_plain(entry, where) for entry in entries])
+    if isinstance(value, complex):
+        return _tagged("complex", [_plain(value.real, where), _plain(value.imag, where)])
+    if isinstance(value, Fraction):
+        return _tagged("fraction", str(value))
+    if isinstance(value, PurePath):
+        return _tagged("path", str(value))
+    if isinstance(value, np.dtype):
+        return _tagged("dtype", value.str)
+    if isinstance(value, (np.ndarray, np.generic)) and not np.asarray(value).dtype.hasobject:
+        return _array(value)
+    frozen: Any = value
+    if hasattr(value, "dist") and hasattr(value, "kwds"):  # a distribution of SciPy's
+        content = {"name": frozen.dist.name, "args": [*frozen.args], "kwds": {**frozen.kwds}}
+        return _tagged("distribution", _plain(content, where))
+    raise NotData(where, value)
+
+
+def _array(value: Any) -> Any:
+    array = np.ascontiguousarray(value)
+    text = base64.b64encode(array.tobytes()).decode()
+    kind = "array" if isinstance(value, np.ndarray) else "scalar"
+    return _tagged(kind, [array.dtype.str, list(np.shape(value)), text])
+
+
+def _fields(value: Any, where: str) -> Any:
+    kind = _name_of(type(value), where, value)
+    content = {}
+    for part in attrs.fields(type(value)):
+        if part.init:
+            name = part.alias or part.name
+            content[name] = _plain(getattr(value, part.name), f"{where}.{part.name}")
+    return _tagged(kind, content)
+
+
+def _name_of(kind: type, where: str, value: Any) -> str:
+    if kind.__module__.partition(".")[0] not in PACKAGES or "<" in kind.__qualname__:
+        raise NotData(where, value)
+    return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def _object(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_object(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    kind, content = value[KIND], value[CONTENT]
+    made = _MAKERS.get(kind)
+    if made is not None:
+        return made(content)
+    return _of_class(kind, content)
+
+
+def _of_class(kind: str, content: Any) -> Any:
+    module, _, name = kind.partition(":")
+    if module.partition(".")[0] not in PACKAGES or "." in name or name.startswith("_"):
+        raise NotReadable(f"it names {kind!r}, which is no class of this package.")
+    found: Any = getattr(importlib.import_module(module), name, None)
+    if not isinstance(found, type) or found.__module__ != module:
+        raise NotReadable(f"it names {kind!r}, which this version of cubie has not.")
+    if issubclass(found, Enum):
+        return found[content]
+    make = getattr(found, "_make", None)
+    if issubclass(found, tuple) and make is not None:
+        return make(_object(entry) for entry in content)
+    if not attrs.has(found):
+        raise NotReadable(f"it names {kind!r}, which is no data.")
+    return found(**{name: _object(part) for name, part in content.items()})
+
+
+def _dict(pairs: Any) -> dict:
+    return {_object(key): _object(entry) for key, entry in pairs}
+
+
+def _read_array(content: Any) -> np.ndarray:
+    dtype, shape, text = content
+    dtype = np.dtype(dtype)
+    if dtype.hasobject:
+        raise NotReadable("it holds an array of objects.")
+    return np.frombuffer(base64.b64decode(text), dtype).reshape(shape).copy()
+
+
+def _distribution(content: Any) -> Any:
+    from scipy import stats
+
+    found = _object(content)
+    dist = getattr(stats, found["name"], None)
+    if not isinstance(dist, (stats.rv_continuous, stats.rv_discrete)):
+        raise NotReadable(f"it draws from {found['name']!r}, which SciPy has not.")
+    return dist(*found["args"], **found["kwds"])
+
+
+_MAKERS: Mapping[str, Any] = types.MappingProxyType({
+    "tuple": lambda content: tuple(map(_object, content)),
+    "dict": _dict,
+    "frozenset": lambda content: frozenset(map(_object, content)),
+    "float": float,
+    "complex": lambda content: complex(*map(_object, content)),
+    "fraction": Fraction,
+    "path": Path,
+    "dtype": np.dtype,
+    "array": _read_array,
+    "scalar": lambda content: _read_array(content).reshape(())[()],
+    "distribution": _distribution,
+    "method": get_method,
+    "plan": Plan.from_json,
+})  # fmt: skip

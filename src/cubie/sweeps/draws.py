@@ -1,0 +1,161 @@
+"""Numbers that are drawn by their place alone: no neighbour, chunk or machine changes them."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from attrs import field, frozen
+
+from cubie.errors import Described, InvalidOption, InvalidProblem
+
+# Drawn at once: a part of the stream of numbers that any place in it can be found from.
+BLOCK = 4096
+BY_PLACE = ("random", "sobol", "halton")
+WAYS = (*BY_PLACE, "latin")
+MOST = 2**63
+
+
+@frozen(eq=False)
+class Draws:
+    """Values of some names at any place.
+
+    Attributes
+    ----------
+    n : int or None
+        How many places there are; None: as many as there are runs.
+    names : tuple of str
+    marginals : tuple
+        Of each name (low, high), or a distribution.
+    by : str or QMCEngine
+    seed : int
+    """
+
+    n: int | None
+    names: tuple[str, ...]
+    marginals: tuple[Any, ...] = field(repr=False)
+    by: Any = "random"
+    seed: int = 0
+    _engine: list[Any] = field(factory=list, init=False, repr=False)  # where the last one is
+
+    @classmethod
+    def of(cls, n: Any, ranges: Mapping[str, Any], by: Any = "random", seed: Any = 0) -> Draws:
+        """Return draws of what users asked for, checked.
+
+        Raises
+        ------
+        InvalidOption, InvalidProblem
+        """
+        if n is not None and (isinstance(n, bool) or not hasattr(n, "__index__") or n < 1):
+            raise InvalidOption("n", n, advice="How many are drawn: an int of at least 1.")
+        if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed < MOST:
+            raise InvalidOption("seed", seed, advice="Give an int from 0 to 2**63 - 1.")
+        if isinstance(by, str) and by not in WAYS:
+            raise InvalidOption("by", by, WAYS)
+        if not isinstance(by, str):
+            _require_engine(by, len(ranges))
+        marginals = tuple(_marginal(name, given) for name, given in ranges.items())
+        return cls(None if n is None else int(n), tuple(ranges), marginals, by, int(seed))
+
+    @property
+    def by_place(self) -> bool:
+        """Whether a part can be drawn without the rest."""
+        return isinstance(self.by, str) and self.by in BY_PLACE
+
+    def at(self, index: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the values at places, which need not be in order."""
+        index = np.asarray(index)
+        cube = self._of_blocks(index) if self.by_place else self._whole()[index]
+        found = {}
+        for i, (name, marginal) in enumerate(zip(self.names, self.marginals, strict=True)):
+            values = np.asarray(_quantiles(marginal, cube[:, i]), dtype=float)
+            finite = np.isfinite(values)
+            if not finite.all():
+                where = int(np.argmin(finite))
+                raise InvalidProblem(
+                    "over", f"draws {values[where]} for {name!r} at place {int(index[where])}."
+                )
+            found[name] = values
+        return found
+
+    def _of_blocks(self, index: np.ndarray) -> np.ndarray:
+        cube = np.empty((len(index), len(self.names)))
+        blocks = index // BLOCK
+        for block in np.unique(blocks):
+            there = blocks == block
+            cube[there] = self._block(int(block))[index[there] - block * BLOCK]
+        return cube
+
+    def _block(self, block: int) -> np.ndarray:
+        d = len(self.names)
+        if self.by == "random":
+            bits = np.random.Philox(key=self.seed, counter=[0, 0, block, 0])
+            return np.random.Generator(bits).random((BLOCK, d))
+        # An engine goes forwards only: the one of the last block is mostly just before this one.
+        engine = self._engine.pop() if self._engine else _engine(self.by, d, self.seed)
+        if engine.num_generated > block * BLOCK:
+            engine.reset()
+        engine.fast_forward(block * BLOCK - engine.num_generated)
+        found = engine.random(BLOCK)
+        self._engine[:] = [engine]
+        return found
+
+    def _whole(self) -> np.ndarray:
+        if self.by == "latin":
+            engine = _engine(self.by, len(self.names), self.seed)
+        else:
+            engine = copy.deepcopy(self.by)
+        return engine.random(self.n)
+
+
+def _engine(by: str, d: int, seed: int) -> Any:
+    from scipy.stats import qmc
+
+    kind = {"sobol": qmc.Sobol, "halton": qmc.Halton, "latin": qmc.LatinHypercube}[by]
+    try:
+        return kind(d, rng=np.random.default_rng(seed))
+    except TypeError:  # before SciPy 1.15
+        return kind(d, seed=np.random.default_rng(seed))
+
+
+def _require_engine(by: Any, d: int) -> None:
+    if not hasattr(by, "random") or not hasattr(by, "d"):
+        allowed = (*WAYS, Described("an engine of scipy.stats.qmc"))
+        raise InvalidOption("by", by, allowed)
+    if by.d != d:
+        advice = f"It draws {by.d} numbers for each run, and {d} are named."
+        raise InvalidOption("by", by, advice=advice)
+
+
+def is_distribution(given: Any) -> bool:
+    """Tell whether values can be drawn from something."""
+    return not isinstance(given, type) and any(
+        callable(getattr(given, name, None)) for name in ("ppf", "icdf")
+    )
+
+
+def _marginal(name: str, given: Any) -> Any:
+    if is_distribution(given):
+        return given
+    try:
+        low, high = (float(bound) for bound in given)
+    except (TypeError, ValueError):
+        low = high = np.nan
+    if not np.isfinite([low, high]).all() or low >= high:
+        raise InvalidProblem(
+            "over",
+            f"draws {name!r} from {given!r}; give (low, high), two finite numbers in that order, "
+            "or a frozen distribution such as scipy.stats.norm(10, 1).",
+        )
+    return low, high
+
+
+def _quantiles(marginal: Any, q: np.ndarray) -> Any:
+    if isinstance(marginal, tuple):
+        low, high = marginal
+        return low + q * (high - low)
+    # A quantile of 0 or 1 may be infinite; generators leave out 1 only.
+    q = np.maximum(q, np.finfo(float).tiny)
+    return marginal.ppf(q) if hasattr(marginal, "ppf") else marginal.icdf(q)

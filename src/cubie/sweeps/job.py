@@ -1,0 +1,255 @@
+"""One chunk, from the values of its axes to what is kept of it: here, or in a worker."""
+
+from __future__ import annotations
+
+import pickle
+import time
+import zlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from attrs import evolve, field, frozen
+
+from cubie.recent import Recent
+from cubie.sweeps.axes import Axis, DrawnRows, Rows, Space
+from cubie.sweeps.chunks import Chunks
+from cubie.sweeps.draws import Draws
+from cubie.sweeps.model import Model
+from cubie.sweeps.outputs import STATUS, Variable, values_of, variables_of
+from cubie.systems.references.watched import fingerprint
+
+MODELS_KEPT = 4  # in a worker, with their kernels
+
+
+@frozen
+class Round:
+    """Which runs are computed once more, and what is changed for them.
+
+    Attributes
+    ----------
+    status : tuple of int
+        Those that ended so.
+    changes : tuple of (str, object)
+        Fields of the `Model`.
+    """
+
+    status: tuple[int, ...]
+    changes: tuple[tuple[str, Any], ...]
+
+    def of(self, status: np.ndarray) -> np.ndarray:
+        """Return which runs of a chunk, by their places in it."""
+        return np.flatnonzero(np.isin(status.reshape(-1), self.status))
+
+    def changed(self, model: Model) -> Model:
+        """Return the model for them; its kernel is the same one."""
+        made = evolve(model, **dict(self.changes))
+        prepared = evolve(model.prepared, **{k: v for k, v in self.changes if k != "first_step"})
+        made._prepared.append(prepared)
+        return made
+
+
+@frozen(eq=False)
+class Part:
+    """The runs of a chunk, without those of others.
+
+    Attributes
+    ----------
+    space : Space
+        Of its values alone, where they are held; what is drawn is drawn by its place in all.
+    first : tuple of int
+        Where the box begins.
+    runs : range
+        Their numbers among all.
+    drawn : Draws or None
+        What each draws for itself.
+    """
+
+    space: Space
+    first: tuple[int, ...]
+    runs: range
+    drawn: Draws | None = None
+
+    @classmethod
+    def of(cls, space: Space, chunks: Chunks, number: int, drawn: Draws | None) -> Part:
+        """Return that of a chunk."""
+        box = chunks.at(number)
+        axes = tuple(_cut(axis, part) for axis, part in zip(space.axes, box, strict=True))
+        first = tuple(
+            part.start if isinstance(axis, DrawnRows) else 0
+            for axis, part in zip(space.axes, box, strict=True)
+        )
+        return cls(Space(axes), first, chunks.runs_of(number), drawn)
+
+    def values(self, shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+        """Return the values of all its runs, which broadcast to `shape`."""
+        box = [slice(at, at + n) for at, n in zip(self.first, shape, strict=True)]
+        found = self.space.in_box(box)
+        if self.drawn is not None:
+            of_runs = self.drawn.at(np.arange(self.runs.start, self.runs.stop))
+            found |= {name: values.reshape(shape) for name, values in of_runs.items()}
+        return found
+
+
+def _cut(axis: Axis, part: slice) -> Axis:
+    if isinstance(axis, DrawnRows):
+        return axis
+    return Rows(axis.dim, axis.names, tuple(values[part] for values in axis.columns))
+
+
+@frozen(eq=False)
+class Outcome:
+    """What became of a chunk.
+
+    Attributes
+    ----------
+    number : int
+    status : mapping of int to int
+        How many of its runs ended so.
+    kernel_seconds, seconds : float
+        Of the kernel alone, and of all.
+    values : mapping of str to ndarray, or None
+        What is kept, where a worker has not stored it.
+    """
+
+    number: int
+    status: Mapping[int, int]
+    kernel_seconds: float
+    seconds: float
+    values: Mapping[str, np.ndarray] | None = None
+
+    @property
+    def n_runs(self) -> int:
+        """Runs of the chunk."""
+        return sum(self.status.values())
+
+    def without_values(self) -> Outcome:
+        """Return the same, once its values are kept."""
+        return evolve(self, values=None)
+
+
+def counted(status: np.ndarray) -> dict[int, int]:
+    """Return how many runs ended how."""
+    codes, counts = np.unique(status, return_counts=True)
+    return dict(zip(codes.tolist(), counts.tolist(), strict=True))
+
+
+def computed(
+    model: Model, variables: tuple[Variable, ...], part: Part, shape: tuple[int, ...]
+) -> tuple[dict[str, np.ndarray], float]:
+    """Compute a chunk, and return what is kept of it, and the seconds of its kernel."""
+    values = part.values(shape)
+    result = model.solve(values, shape)
+    return values_of(variables, result, shape) | _drawn(part, values, shape), result.kernel_seconds
+
+
+def _drawn(
+    part: Part, values: Mapping[str, np.ndarray], shape: tuple[int, ...]
+) -> dict[str, np.ndarray]:
+    """Return what was drawn, and is kept with the chunk."""
+    names = [n for axis in part.space.axes if isinstance(axis, DrawnRows) for n in axis.names]
+    names += [] if part.drawn is None else part.drawn.names
+    return {name: values[name] for name in names}
+
+
+def once_more(
+    model: Model,
+    variables: tuple[Variable, ...],
+    part: Part,
+    shape: tuple[int, ...],
+    kept: Mapping[str, np.ndarray],
+    which: Round,
+) -> float:
+    """Compute some runs of a chunk again, into what was kept of it; return the kernel's seconds."""
+    places = which.of(kept[STATUS])
+    if not len(places):
+        return 0.0
+    values = {
+        name: np.broadcast_to(array, shape).reshape(-1)[places]
+        for name, array in part.values(shape).items()
+    }
+    result = which.changed(model).solve(values, (len(places),))
+    for name, array in values_of(variables, result, (len(places),)).items():
+        flat = kept[name].reshape(-1, *kept[name].shape[len(shape) :])
+        flat[places] = array
+    return result.kernel_seconds
+
+
+@frozen(eq=False)
+class Job:
+    """What workers are told once: how to compute chunks, and where to keep them.
+
+    Attributes
+    ----------
+    model : bytes
+        Pickled, compressed.
+    digest : str
+    keeper : object or None
+        A store that workers write to; None: they hand results back.
+    """
+
+    model: bytes = field(repr=False)
+    digest: str
+    keeper: Any = None
+    rounds: tuple[Round, ...] = ()
+
+    @classmethod
+    def of(cls, model: Model, keeper: Any, rounds: tuple[Round, ...], pickler: Any) -> Job:
+        """Return the job of a sweep; `pickler` is a module with ``dumps``."""
+        content = zlib.compress(pickler.dumps(model), 1)
+        return cls(content, fingerprint(content) or str(hash(content)), keeper, rounds)
+
+
+_models: Recent[tuple[Model, tuple[Variable, ...]]] = Recent(MODELS_KEPT)
+
+
+def model_of(job: Job) -> tuple[Model, tuple[Variable, ...]]:
+    """Return the model of a job, with the kernel that an earlier chunk was computed by."""
+    known = _models.get(job.digest)
+    if known is None:
+        model = pickle.loads(zlib.decompress(job.model))
+        known = _models.put(job.digest, (model, variables_of(model)))
+    return known
+
+
+def do(job: Job, number: int, part: Part, shape: tuple[int, ...], times: int) -> Outcome:
+    """Compute a chunk in a worker, and keep it or hand it back.
+
+    Parameters
+    ----------
+    times : int
+        How often it was written before.
+    """
+    started = time.perf_counter()
+    model, variables = model_of(job)
+    values, seconds = chunk_of(model, variables, part, shape, job.rounds, job.keeper, number, times)
+    status = counted(values[STATUS])
+    kept = None
+    if job.keeper is None:
+        kept = values
+    else:
+        job.keeper.write(number, values, 1 + len(job.rounds))
+    return Outcome(number, status, seconds, time.perf_counter() - started, kept)
+
+
+def chunk_of(
+    model: Model,
+    variables: tuple[Variable, ...],
+    part: Part,
+    shape: tuple[int, ...],
+    rounds: tuple[Round, ...],
+    keeper: Any,
+    number: int,
+    times: int,
+) -> tuple[dict[str, np.ndarray], float]:
+    """Return what is to be kept of a chunk, of which `times` says what is there already."""
+    seconds = 0.0
+    if times:
+        values = keeper.read(number, [variable.name for variable in variables])
+    else:
+        values, seconds = computed(model, variables, part, shape)
+        if rounds:  # what was computed is a view of what the kernel wrote
+            values = {name: np.array(array) for name, array in values.items()}
+    for which in rounds[max(times - 1, 0) :]:
+        seconds += once_more(model, variables, part, shape, values, which)
+    return values, seconds

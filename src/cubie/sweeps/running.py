@@ -1,0 +1,317 @@
+"""`Sweep`: very many runs, kept as a labelled dataset, that can be stopped and gone on with."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from cubie.sweeps.chunks import Chunks
+from cubie.sweeps.codec import from_json, to_json
+from cubie.sweeps.engines import (
+    ByExecutor,
+    Here,
+    Task,
+    executor_of,
+    in_flight,
+    pickler_for,
+)
+from cubie.sweeps.errors import SweepFailed
+from cubie.sweeps.job import Job, Part, Round
+from cubie.sweeps.kept import InMemory, Layout
+from cubie.sweeps.looking import Looking
+from cubie.sweeps.opening import chunks_of_same, whole_in
+from cubie.sweeps.planned import (
+    LEAST_RUNS,
+    SweepPlan,
+    bytes_in_flight,
+    cut,
+    disk_free,
+    memory_limit,
+    runs_of_a_chunk,
+)
+from cubie.sweeps.progress import Account, Progress, watcher_of
+from cubie.sweeps.retries import read_round
+from cubie.sweeps.store import ZarrStore, path_of, rounds_of
+from cubie.sweeps.whole import Whole
+
+PILOT_RUNS = 2048
+
+
+class Sweep(Looking):
+    """Many runs of one system; begin one by `cubie.sweep`, go on with one by `Sweep.resume`.
+
+    Attributes
+    ----------
+    n_runs : int
+    dims, shape : tuple
+        Of the runs.
+    """
+
+    def __init__(self, whole: Whole, layout: Layout, store: Any, memory: Any, why: str):
+        self._whole, self._layout, self._store = whole, layout, store
+        self._memory, self._why = memory, why
+        self._keeper: Any = None
+        self._seconds: float | None = None
+        self._rounds: list[Round] = []
+        self._chunk: int | None = None
+
+    # ---- beginnings ----------------------------------------------------------------
+
+    @classmethod
+    def _new(cls, whole: Whole, store: Any, memory: Any, chunk: Any) -> Sweep:
+        made = cls(whole, whole.layout(Chunks.of(whole.space.shape, 1)), store, memory, "")
+        made._chunk = chunk
+        made._cut()
+        return made
+
+    def _cut(self) -> None:
+        """Decide how large chunks are, by what is known of the time that runs take."""
+        whole = self._whole
+        each = self._layout.bytes_per_run
+        limit, n_runs = memory_limit(self._memory), whole.space.n_runs
+        wanted, why = runs_of_a_chunk(whole.model, n_runs, each, limit, self._seconds)
+        self._layout = whole.layout(cut(whole.space.shape, self._chunk, wanted))
+        self._why = why if self._chunk is None else f"chunk={self._chunk} was given"
+
+    @classmethod
+    def _gone_on_with(cls, store: Any, whole: Whole, memory: Any, chunk: Any) -> Sweep:
+        """Return the sweep that is in a store, if that is the same one."""
+        return cls._opened(whole, chunks_of_same(store, whole, chunk), store, memory)
+
+    @classmethod
+    def _opened(cls, whole: Whole, chunks: Chunks, store: Any, memory: Any) -> Sweep:
+        made = cls(whole, whole.layout(chunks), store, memory, "as the store was begun")
+        made._keeper = ZarrStore.open(store, made._layout)
+        made._rounds = [from_json(one) for one in rounds_of(made._keeper.root)]
+        return made
+
+    @classmethod
+    def resume(cls, store: Any, *, memory: int | str | None = "80%") -> Sweep:
+        """Open a sweep from its store, which is all that is needed where `fun` was traced.
+
+        Parameters
+        ----------
+        store : path, address, or store of Zarr's
+        memory : int or str
+            See `cubie.sweep`.
+
+        Raises
+        ------
+        StoreError
+            Where there is no sweep, or one of another version, or of a function that was not
+            traced: that needs `cubie.sweep` with the function and the same store.
+        """
+        whole, chunks = whole_in(store)
+        return cls._opened(whole, chunks, store, memory)
+
+    # ---- what it is ------------------------------------------------------------------
+
+    @property
+    def plan(self) -> SweepPlan:
+        """What the sweep takes: `print` shows it."""
+        return self._planned(1)
+
+    def _planned(self, flying: int) -> SweepPlan:
+        model, layout, chunks = self._whole.model, self._layout, self._layout.chunks
+        path = None if self._store is None else path_of(self._store)
+        plan = model.prepared.kernel.plan
+        return SweepPlan(
+            n_runs=chunks.n_runs,
+            n_chunks=len(chunks),
+            chunk=chunks.box,
+            dims=layout.dims,
+            bytes_per_run=layout.bytes_per_run,
+            kept_bytes=layout.n_bytes,
+            chunk_bytes=chunks.largest * bytes_in_flight(model, layout.bytes_per_run),
+            in_flight=flying,
+            memory_limit=memory_limit(self._memory),
+            disk_free=None if self._store is None else disk_free(path),
+            where="memory" if self._store is None else str(path or self._store),
+            seconds=self._seconds,
+            binds=self._why,
+            method=model.run_settings.method.name,
+            target=model.prepared.kernel.backend.name,
+            local_bytes=plan.local_bytes,
+        )
+
+    # ---- running ---------------------------------------------------------------------
+
+    def pilot(self, n_runs: int = PILOT_RUNS) -> SweepPlan:
+        """Compute some runs, spread over all, keep none, and return the plan with the time of all.
+
+        Parameters
+        ----------
+        n_runs : int
+        """
+        import time
+
+        n = min(int(n_runs), self.n_runs)
+        runs = np.linspace(0, self.n_runs - 1, n).astype(np.int64)
+        whole = self._whole
+        values = whole.space.of_runs(runs)
+        if whole.drawn is not None:
+            values |= whole.drawn.at(runs)
+        few = {name: array[:1] for name, array in values.items()}
+        whole.model.solve(few, (1,))  # compiles
+        started = time.perf_counter()
+        whole.model.solve(values, (n,))
+        self._seconds = (time.perf_counter() - started) / n * self.n_runs
+        if self._keeper is None:
+            self._cut()
+        return self.plan
+
+    def run(
+        self,
+        executor: Any = None,
+        *,
+        workers: int | None = None,
+        progress: bool | Callable[[Progress], Any] | None = None,
+    ) -> Sweep:
+        """Compute what is not done.
+
+        Parameters
+        ----------
+        executor : object, optional
+            What computes chunks: an executor of `concurrent.futures`, or one that behaves like it
+            (`mpi4py.futures.MPIPoolExecutor`), or a `dask.distributed.Client`; by default this
+            process, with all processors.
+        workers : int, optional
+            Processes to start here, which share the processors; of an executor how many chunks it
+            works on at once, where it does not tell.
+        progress : bool or callable, optional
+            A bar, or a function that is called with a `Progress` after every chunk; by default a
+            bar where standard error is a terminal.
+
+        Returns
+        -------
+        Sweep
+            This one.
+
+        Raises
+        ------
+        SweepTooLarge
+            Before anything is computed.
+        SweepFailed
+            Where a chunk could not be computed or stored. What was done is kept: `run` goes on.
+        KeyboardInterrupt
+            After Ctrl-C, with what was done kept.
+        """
+        undecided = self._keeper is None and self._chunk is None and self._seconds is None
+        if undecided and self.n_runs > LEAST_RUNS:
+            self.pilot(LEAST_RUNS // 4)
+        with executor_of(executor, workers) as pool:
+            flying = 1 if pool is None else in_flight(pool[1], self._chunks_that_fit())
+            self._planned(flying).require()
+            self._begin()
+            with self._told_how_to_go_on():
+                self._compute(pool, flying, watcher_of(progress))
+        return self
+
+    def _chunks_that_fit(self) -> int:
+        limit = memory_limit(self._memory)
+        each = self._layout.chunks.largest * bytes_in_flight(
+            self._whole.model, self._layout.bytes_per_run
+        )
+        return len(self._layout.chunks) if limit is None else max(1, limit // max(1, each))
+
+    def _begin(self) -> None:
+        """Make what keeps the results."""
+        if self._keeper is not None:
+            return
+        if self._store is None:
+            self._keeper = InMemory.new(self._layout)
+            return
+        whole = self._whole
+        content = whole.content or b"\0"
+        self._keeper = ZarrStore.create(self._store, self._layout, content, self._attributes())
+
+    def _compute(self, pool: Any, flying: int, watcher: Any) -> None:
+        done, chunks = self._done(), self._layout.chunks
+        wanted = 1 + len(self._rounds)
+        before = [number for number in chunks if done[number] >= wanted]
+        account = Account(
+            watcher, self.n_runs, len(chunks),
+            sum(len(chunks.runs_of(number)) for number in before), len(before),
+        )  # fmt: skip
+        rounds = tuple(self._rounds)
+        if pool is None:
+            engine: Any = Here(self._whole.model, self._whole.variables, rounds, self._keeper)
+        else:
+            executor, _ = pool
+            stored = self._keeper if self._store is not None else None
+            job = Job.of(self._whole.model, stored, rounds, pickler_for(executor))
+            engine = ByExecutor(executor, job, self._keeper, flying)
+        watcher.begin(account.now())
+        try:
+            with contextlib.closing(engine.outcomes(self._tasks(done, wanted))) as outcomes:
+                for outcome in outcomes:
+                    account.add(outcome)
+        finally:
+            watcher.end()
+
+    def _tasks(self, done: np.ndarray, wanted: int) -> Iterator[Task]:
+        space, chunks, drawn = self._whole.space, self._layout.chunks, self._whole.drawn
+        for number in chunks:
+            if done[number] < wanted:
+                yield Task(
+                    number,
+                    lambda number=number: Part.of(space, chunks, number, drawn),
+                    chunks.shape_of(number),
+                    int(done[number]),
+                )
+
+    @contextlib.contextmanager
+    def _told_how_to_go_on(self) -> Iterator[None]:
+        try:
+            yield
+        except (KeyboardInterrupt, SweepFailed) as error:
+            n, total = int(np.count_nonzero(self._done_now())), len(self._layout.chunks)
+            how = "run() of this sweep goes on"
+            if self._store is not None:
+                shown = str(path_of(self._store) or self._store)
+                how += f", and so does cubie.Sweep.resume({shown!r}).run()"
+            error.add_note(f"{n:,} of {total:,} chunks are done and kept: {how}.")
+            raise
+
+    def _done_now(self) -> np.ndarray:
+        try:
+            return self._done()
+        except (OSError, KeyError, ValueError):  # of a store that is gone
+            return np.zeros(1, np.uint8)
+
+    def retry(
+        self,
+        status: Any = "failed",
+        *,
+        executor: Any = None,
+        workers: int | None = None,
+        progress: bool | Callable[[Progress], Any] | None = None,
+        **changes: Any,
+    ) -> Sweep:
+        """Compute runs that ended badly once more, with other limits, in place of what was kept.
+
+        Parameters
+        ----------
+        status : "failed", or a `RunStatus`, its name or code, or several
+            Which runs; those with negative status by default.
+        executor, workers, progress
+            See `run`.
+        **changes
+            What is changed for them: `max_steps`, `rtol`, `atol`, `max_step`, and `first_step` and
+            `min_step` where the sweep had them.
+
+        Raises
+        ------
+        InvalidOption
+        SweepFailed, KeyboardInterrupt
+            As of `run`, which then goes on with the retry, too.
+        """
+        which = read_round(status, changes, self._whole.model)
+        self._begin()
+        if isinstance(self._keeper, ZarrStore):
+            self._keeper.add_round(to_json(which))
+        self._rounds.append(which)
+        return self.run(executor, workers=workers, progress=progress)

@@ -1,0 +1,70 @@
+"""Names and numbers of axes, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from cubie.errors import InvalidProblem
+from cubie.reals import NotReal, real_array
+
+
+def checked_names(names: Iterable[Any]) -> None:
+    """Refuse what is no name.
+
+    Raises
+    ------
+    InvalidProblem
+    """
+    for name in names:
+        if not isinstance(name, str) or not name:
+            raise InvalidProblem(
+                "over",
+                f"names an axis {name!r}, but axes are called as what they sweep: an argument of "
+                "the right-hand side, a state, 't_end', or an entry such as 'k[3]'.",
+            )
+
+
+def column(name: str, values: Any) -> np.ndarray:
+    """Return the values of an axis as an array (n,) of finite numbers, which nobody changes.
+
+    Raises
+    ------
+    InvalidProblem
+    """
+    array = _numbers(name, values)
+    if array.ndim == 0:
+        raise InvalidProblem(
+            "over", f"sweeps {name!r} over one number; give a sequence, or put it into args or y0."
+        )
+    if array.ndim > 1:
+        raise InvalidProblem(
+            "over",
+            f"sweeps {name!r} over values of shape {array.shape}, but an axis has one dimension. "
+            "For entries of a vector name each, as in 'k[3]'; for several together use zipped(...) "
+            "or table(...).",
+        )
+    if not array.size:
+        raise InvalidProblem("over", f"sweeps {name!r} over no values: there are no runs.")
+    finite = np.isfinite(array)
+    if not finite.all():
+        where = int(np.argmin(finite))
+        raise InvalidProblem(
+            "over", f"sweeps {name!r} over values of which number {where} is {array[where]}."
+        )
+    array.flags.writeable = False
+    return array
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    if isinstance(values, (str, bytes)):
+        raise InvalidProblem("over", f"sweeps {name!r} over text: {values!r}. Give numbers.")
+    given = np.asarray(values)
+    if given.dtype.kind == "c":
+        return np.array(given)
+    try:
+        return np.array(real_array(values), dtype=float)
+    except (NotReal, ValueError, TypeError) as error:
+        raise InvalidProblem("over", f"sweeps {name!r} over what is no number: {error}.") from error

@@ -1,0 +1,95 @@
+"""A model, all values that it is computed with, and what is kept of its runs."""
+
+from __future__ import annotations
+
+import hashlib
+from functools import cached_property
+
+import numpy as np
+
+from cubie.errors import InvalidProblem
+from cubie.sweeps.axes import Rows, Space
+from cubie.sweeps.chunks import Chunks
+from cubie.sweeps.codec import NotData, to_json
+from cubie.sweeps.draws import Draws
+from cubie.sweeps.kept import Layout
+from cubie.sweeps.model import Model
+from cubie.sweeps.outputs import COMPONENT, TIME, components_of, variables_of
+
+MOST_DRAWN_AT_ONCE = 10**7  # values along one dimension, as a coordinate that is known before
+
+
+class Whole:
+    """A model, and all values that it is computed with."""
+
+    def __init__(self, model: Model, space: Space, drawn: Draws | None):
+        self.model, self.space, self.drawn = model, space, drawn
+        self.variables = variables_of(model)
+        self._require_names()
+
+    def _require_names(self) -> None:
+        names = [v.name for v in self.variables]
+        names += self.space.names
+        names += self.drawn.names if self.drawn else ()
+        names += [COMPONENT, TIME]
+        for name in set(names):
+            if names.count(name) > 1:
+                raise InvalidProblem(
+                    "over",
+                    f"sweeps {name!r}, which is what results have under that name. Rename the "
+                    "argument, or sweep it by its number, as in 'args[0]'.",
+                )
+
+    def layout(self, chunks: Chunks) -> Layout:
+        """Return what is kept, and in which pieces."""
+        along, coordinates = [], {}
+        for i, axis in enumerate(self.space.axes):
+            if isinstance(axis, Rows):
+                for name, values in zip(axis.names, axis.columns, strict=True):
+                    coordinates[name] = ((axis.dim,), values)
+            elif axis.size <= MOST_DRAWN_AT_ONCE and len(chunks) > 1:
+                for name, values in axis.at(np.arange(axis.size)).items():
+                    coordinates[name] = ((axis.dim,), values)
+            else:
+                along.append((i, axis.names))
+        components = np.array(components_of(self.model), dtype=str)
+        if components.size:
+            coordinates[COMPONENT] = ((COMPONENT,), components)
+        if self.model.times is not None:
+            coordinates[TIME] = ((TIME,), self.model.times)
+        drawn = () if self.drawn is None else self.drawn.names
+        return Layout(
+            self.space.dims, chunks, self.variables, coordinates, tuple(along), tuple(drawn)
+        )
+
+    @cached_property
+    def content(self) -> bytes:
+        """All of it as JSON; empty where a part is no data."""
+        return self._as_json[0]
+
+    @property
+    def lacking(self) -> str:
+        """What of it is no data."""
+        return self._as_json[1]
+
+    @cached_property
+    def _as_json(self) -> tuple[bytes, str]:
+        try:
+            return to_json((self.model, self.space, self.drawn)), ""
+        except NotData as error:
+            return b"", str(error)
+
+    @cached_property
+    def digest(self) -> str:
+        """What tells the sweep from others.
+
+        Of a function that was not traced it is what it refers to, and the axes.
+        """
+        if self.content:
+            return hashlib.sha256(self.content).hexdigest()
+        model = self.model
+        digests = [system.digest for system in model.systems.all()]
+        rest = (model.start, model.parameters, model.rtol, model.atol)
+        parts = (digests, model.span, model.dtype, model.run_settings.method.name, model.places)
+        values = to_json((self.space, self.drawn, rest, model.times, model.max_steps))
+        return hashlib.sha256(repr(parts).encode() + values).hexdigest()
