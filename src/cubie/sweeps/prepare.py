@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import attrs
@@ -28,7 +29,7 @@ from cubie.sweeps.places import (
     slot_of,
     words_of,
 )
-from cubie.systems import Batch, Pairs
+from cubie.systems import Batch, Pairs, System
 from cubie.systems.drivers.interpolant import Driver
 from cubie.systems.parameters import leaves_of
 
@@ -330,7 +331,7 @@ class _Made:
         kept = attrs.evolve(settings, **{name: usual[name] for name in BECAME})
         _, _, _, options, _, _ = integrator._made_of
         return Model(
-            systems=Systems(prepared.system, prepared.observables, prepared.events),
+            systems=_placeless(prepared),
             run_settings=integrator.settings,
             options=options,
             settings=kept,
@@ -359,6 +360,22 @@ class _Made:
             events_asked=prepared.events_asked,
             event_room=prepared.event_room,
         )
+
+
+def _placeless(prepared: PreparedSolve) -> Systems:
+    """Return what runs compute, without where this machine keeps its text."""
+    observables, events = prepared.observables, prepared.events
+    if events is not None:
+        applied = tuple(None if one is None else _anywhere(one) for one in events.applied)
+        events = attrs.evolve(events, values=tuple(map(_anywhere, events.values)), applied=applied)
+    return Systems(
+        _anywhere(prepared.system), None if observables is None else _anywhere(observables), events
+    )
+
+
+def _anywhere(system: System) -> System:
+    rows = tuple(map(_anywhere, system.jacobian_rows))
+    return attrs.evolve(system, path=Path(system.path.name), jacobian_rows=rows)
 
 
 def pairs_in(start: np.ndarray, swept: Sequence[Named], first: Mapping[str, Any]) -> bool:
