@@ -305,7 +305,7 @@ def test_text_does_not_grow_with_the_number_of_states(make, tmp_path):
     """Three times the states, as many lines: of the right-hand side and of its derivatives."""
     args = (1.0, 3.0) if make is brusselator else ()
     lines = []
-    for n in (60, 180) if make is dense else (600, 1800):
+    for n in (80, 240) if make is dense else (600, 1800):
         system = trace(make(n), n, args, cache_dir=tmp_path)
         derivatives = derivatives_of(system)
         code = derivatives.path.read_text().partition("def jacobian")[2]

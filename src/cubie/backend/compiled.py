@@ -21,7 +21,7 @@ from cubie.backend.foreign import ForeignTarget, build_foreign_rhs
 from cubie.backend.foreign_check import check_compiled
 from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes import operations as lane_ops
-from cubie.backend.lanes.straight_line import definition, emitter
+from cubie.backend.lanes.straight_line import definition, definitions, emitter
 from cubie.backend.lanes.types import (
     GENERIC,
     MAX_ALIGNMENT,
@@ -75,8 +75,9 @@ class CompiledBackend(Backend):
         math_calls, tables = lane_ops.MATH_CALLS[self.name], self._tables_of(function)
         of_scaled_rows = self.flags_of_scaled_rows if as_written and self.fastmath else ()
         emitted = emitter(
-            definition(function), lanes, math_calls, tables, self.statements_at_once, of_scaled_rows
-        )
+            definition(function), lanes, math_calls, tables, self.statements_at_once,
+            of_scaled_rows, definitions(function),
+        )  # fmt: skip
         # Intrinsics and device functions have as many arguments as their definition says.
         names = ", ".join(inspect.signature(function).parameters)
         generate = _with_arguments("generate", f"typing_context, {names}", emitted)

@@ -13,6 +13,7 @@ import types
 from pathlib import Path
 
 from cubie.backend import SOURCE, table
+from cubie.systems.rolling.loops import PRODUCT_FUNCTION
 from cubie.systems.tracing.operations import FROM_BACKEND, PRIMITIVES
 
 MOST_MODULES = 256  # that are found again in a process
@@ -22,8 +23,8 @@ _CONSTANTS = ("inf", "nan")
 _CALLING = ("RHS", "JACOBIAN", "JVP", "DIAGONAL", "TIME_DERIVATIVE", "OBSERVE_WITH_RATE")
 _OF_FUNCTIONS = ("DRIVEN", "CALLS", "COMMON")
 _ABOUT_FUNCTIONS = tuple(f"{name}_{fact}" for name in _CALLING for fact in _OF_FUNCTIONS)
-_FACTS = ("AUTONOMOUS", "DRIVERS", "IN_PLACE", "CONSTANT", *_ABOUT_FUNCTIONS)
-TABLE = "table"
+_FACTS = ("AUTONOMOUS", "DRIVERS", "IN_PLACE", "CONSTANT", "PRODUCTS", *_ABOUT_FUNCTIONS)
+TABLE, JVP = "table", "jvp"
 # No powers and shifts: of whole numbers they may take forever.
 _BINARY = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.BitAnd, ast.BitOr, ast.BitXor)
 _UNARY = (ast.USub, ast.Invert)
@@ -110,6 +111,8 @@ def _function(function: ast.FunctionDef, names: set[str], tables: set[str]) -> N
             raise _Other
     for statement in function.body:
         _statement(statement, names, tables)
+    if function.name.startswith(PRODUCT_FUNCTION) or function.name == JVP:
+        tables.add(function.name)
 
 
 def _statement(statement: ast.stmt, names: set[str], tables: set[str]) -> None:
@@ -129,6 +132,11 @@ def _statement(statement: ast.stmt, names: set[str], tables: set[str]) -> None:
             _expression(condition, names, tables)
             for inner in body:
                 _statement(inner, names, tables)
+        case ast.Expr(ast.Call(ast.Name(name), arguments, [])):
+            # Of the module, and before: none calls itself.
+            _require(name in tables and not name.startswith("_"))
+            for argument in arguments:
+                _expression(argument, names, tables)
         case ast.Expr(ast.Constant(str())) | ast.Pass():
             pass
         case _:

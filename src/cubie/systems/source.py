@@ -10,10 +10,12 @@ from cubie.systems.drivers.calls import NONE, Calls, calls_of, drivers_called
 from cubie.systems.rolling.common import COMMON
 from cubie.systems.rolling.loops import RESERVED as OF_LOOPS
 from cubie.systems.rolling.loops import Tables, write_loops
+from cubie.systems.rolling.products import with_products_written, write_product
 from cubie.systems.rolling.rolled import MOST_COMMON, rolled
 from cubie.systems.tracing.expression import Expr
 from cubie.systems.tracing.nodes import MASK_OPERATORS, reachable
 from cubie.systems.tracing.operations import FROM_BACKEND, PRIMITIVES
+from cubie.systems.tracing.products import expanded
 
 # How tightly an operator binds in Python.
 BINDING = {"|": 1, "^": 2, "&": 3, "+": 4, "-": 4, "*": 5, "/": 5, "~": 6, "neg": 6}
@@ -21,6 +23,16 @@ COMPARISON_BINDING = 0
 ATOM = 9
 LONGEST_EXPRESSION = 76
 RESERVED = frozenset({"t", "y", "p", "dy", "at", "math", "rhs", *FROM_BACKEND, *OF_LOOPS})
+
+
+class _Elements:
+    """The text of each element of an array."""
+
+    def __init__(self, array):
+        self.array = array
+
+    def __getitem__(self, index):
+        return f"{self.array}[{index}]"
 
 
 class Writer:
@@ -47,8 +59,10 @@ class Writer:
         self.modules = set()
         self.slots = calls.slots
         self.common: Mapping[int, int] = {}
+        self.n_common = 0
+        self.beside_products = False  # of large matrices: there text gains nothing
         self.taken = {*RESERVED, target, *reserved, *(("d",) if calls.slots else ())}
-        self.target = target
+        self.target, self.begin = target, f"{target}[at + "
         self.text = {}
         self.names = {
             "y": [self._variable(name) for name in state_names],
@@ -91,7 +105,7 @@ class Writer:
         done = set()
         for i, output in enumerate(outputs):
             overwritten = [leaf for leaf in replaced[i : i + 1] if leaf.serial in uses]
-            place = f"{self.target}[at + {i}]" if places is None else places[i]
+            place = f"{self.begin}{i}]" if places is None else places[i]
             self._store(place, output, overwritten, uses, done)
 
     def write_rolled(
@@ -114,18 +128,31 @@ class Writer:
             There is an array for what outputs have in common, of `n_common` elements.
         """
         most_common = MOST_COMMON * len(self.names["y"]) if keeps_common else 0
-        found = rolled(outputs, self._as_leaf, most_common)
+        found = rolled(outputs, self.as_leaf, most_common, self.n_common, self.beside_products)
         if found is not None:
             self.common = found.kept
+            self.reserve(len(found.kept))
             write_loops(self, found, tables, before)
         return found is not None
 
-    @property
-    def n_common(self):
-        """Elements of the array `_common` that the function gets; 0 where it needs none."""
-        return len(self.common)
+    def write_values(self, values, tables, before):
+        """Write values, in loops or as text; return where what they have in common is kept."""
+        if not self.write_rolled(values, tables, before, keeps_common=True):
+            self.write(values)
+        kept, self.common = self.common, {}
+        return kept
 
-    def _as_leaf(self, node):
+    def write_products(self, outputs, tables, before: Mapping[str, str] = MappingProxyType({})):
+        """Write products that outputs need, in loops; return outputs that read what they give."""
+        self.entries[COMMON] = _Elements(COMMON)
+        return with_products_written(self, outputs, tables, before)
+
+    def reserve(self, n):
+        """Return the first of `n` further elements of the array of common values."""
+        first, self.n_common = self.n_common, self.n_common + n
+        return first
+
+    def as_leaf(self, node):
         """Return of which array a node is an element, and which; None for what is computed."""
         if node.serial in self.slots:
             return "d", self.slots[node.serial]
@@ -266,10 +293,13 @@ def write_module(
     """
     graph = next((output.graph for output in outputs if type(output) is Expr), None)
     replaced = [graph.leaf("y", i) for i in range(len(outputs))] if graph and in_place else ()
-    nodes = reachable(outputs)
-    numbers = {number: k for k, number in enumerate(drivers_called(nodes))}
-    calls = calls_of(nodes, numbers)
+    numbers = {number: k for k, number in enumerate(drivers_called(reachable(outputs)))}
+    if numbers or not in_place:
+        # Arguments of drivers are text, and other outputs have no array for common values.
+        outputs = expanded(outputs)
+    calls = calls_of(reachable(outputs), numbers)
     writer, tables = Writer(state_names, parameter_names, calls=calls), Tables()
+    outputs = writer.write_products(outputs, tables)
     in_loops = writer.write_rolled(outputs, tables, keeps_common=in_place)
     if not in_loops:
         writer.write(outputs, replaced)
@@ -278,8 +308,9 @@ def write_module(
         facts = f"\nDRIVERS = {tuple(structures[number] for number in numbers)!r}\n"
         given, before, more = argument_functions("rhs", calls, state_names, parameter_names)
         facts, modules = facts + given, modules | more
-    if in_loops:
+    if in_loops or tables.products:
         facts += "\nIN_PLACE = False\n" + common_fact("rhs", writer) + lines_of(tables)
+        before = f"{functions_of(tables)}{before}"
     vectors = f"{'d, ' if numbers else ''}{f'{COMMON}, ' if writer.n_common else ''}"
     body = "\n".join(f"    {line}" for line in writer.lines)
     return (
@@ -313,8 +344,15 @@ def common_fact(name, writer):
 
 
 def lines_of(tables):
-    """Return the statements that define tables."""
-    return "".join(f"{line}\n" for line in tables.lines)
+    """Return the statements that define tables, and what products are of which."""
+    lines = "".join(f"{line}\n" for line in tables.lines)
+    return f"{lines}PRODUCTS = {tables.facts!r}\n" if tables.products else lines
+
+
+def functions_of(tables):
+    """Return the functions that multiply matrices by vectors."""
+    texts = (write_product(name, *facts) for name, facts in tables.products.items())
+    return "".join(f"\n{text}\n\n" for text in texts)
 
 
 def import_lines(modules):

@@ -109,9 +109,15 @@ class PythonBackend(Backend):
             choice.__name__: lambda *operands, choice=choice: dtype(choice(*operands))
             for choice in (primitives.select, primitives.minimum, primitives.maximum)
         }
+        # Those of its module it may call, and they calculate as it does.
+        own = function.__globals__
+        names = {**own, **chosen, "math": SAFE_MATH}
+        for name, other in own.items():
+            if isinstance(other, types.FunctionType) and other.__globals__ is own:
+                names[name] = types.FunctionType(other.__code__, names, name)
         return types.FunctionType(
             function.__code__,
-            {**function.__globals__, **chosen, "math": SAFE_MATH},
+            names,
             function.__name__,
             function.__defaults__,
             function.__closure__,

@@ -46,7 +46,12 @@ _RENAMED = {"absolute": "fabs", "square_root": "sqrt"}
 
 def definition(function: Callable) -> ast.FunctionDef:
     """Return the syntax tree of a function in a generated module, from the text it holds."""
-    return _definitions(function.__globals__[SOURCE])[function.__name__]
+    return definitions(function)[function.__name__]
+
+
+def definitions(function: Callable) -> dict[str, ast.FunctionDef]:
+    """Return the syntax trees of all functions in a function's generated module, by name."""
+    return _definitions(function.__globals__[SOURCE])
 
 
 @functools.lru_cache(maxsize=64)
@@ -62,6 +67,7 @@ def emitter(
     tables: Mapping[str, Callable[[Any], Any]] = MappingProxyType({}),
     piece: int | None = None,
     of_scaled_rows: tuple[str, ...] = (),
+    functions: Mapping[str, ast.FunctionDef] = MappingProxyType({}),
 ) -> Callable:
     """Return ``generate(typing context, *argument types)``, as an intrinsic is defined by.
 
@@ -83,6 +89,8 @@ def emitter(
     of_scaled_rows : tuple of str, optional
         Fast-math flags of products by a number of ordinary size that are stored as they are; see
         `_Emitter._free_scale`.
+    functions : mapping of str to ast.FunctionDef, optional
+        Those that it may call, with buffers and whole numbers, for what they store.
     """
     names = [argument.arg for argument in tree.args.args]
     returns = any(isinstance(statement, ast.Return) for statement in tree.body)
@@ -91,7 +99,7 @@ def emitter(
     def generate(typing_context, *argument_types):
         def lower(context, builder, signature, arguments):
             emit = _Emitter(context, builder, lanes, math_call)
-            emit.tables, emit.of_scaled_rows = tables, of_scaled_rows
+            emit.tables, emit.of_scaled_rows, emit.functions = tables, of_scaled_rows, functions
             for name, kind, value in zip(names, signature.args, arguments, strict=True):
                 emit.bind(name, kind, value)
             if piece is None or len(tree.body) <= piece:
@@ -126,6 +134,7 @@ class _Emitter:
         self.indices: list[str] = []
         self.tables: Mapping[str, Callable] = {}
         self.of_scaled_rows: tuple[str, ...] = ()
+        self.functions: Mapping[str, ast.FunctionDef] = {}
 
     def bind(self, name: str, kind, value) -> None:
         """Give an argument its value: a buffer, lanes, an index, or a number for all lanes."""
@@ -154,9 +163,27 @@ class _Emitter:
                 self._loop(statement)
             elif isinstance(statement, ast.If):
                 self._where_equal(statement)
+            elif isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Call):
+                self._inlined(statement.value)
             elif not isinstance(statement, (ast.Expr, ast.Pass)):
                 raise NotImplementedError(ast.unparse(statement))
         return None
+
+    def _inlined(self, call) -> None:
+        """Emit what another function of the module does with some buffers and whole numbers."""
+        called, outside = self.functions[call.func.id], (self.values, self.buffers)
+        values, buffers = {}, {}
+        for parameter, argument in zip(called.args.args, call.args, strict=True):
+            name = argument.id if isinstance(argument, ast.Name) else None
+            if name in self.buffers:
+                buffers[parameter.arg] = self.buffers[name]
+            elif name in self.values:
+                values[parameter.arg] = self.values[name]
+            else:
+                values[parameter.arg] = self._index(argument)
+        self.values, self.buffers = values, buffers
+        self.body(called.body)
+        self.values, self.buffers = outside
 
     def _loop(self, statement) -> None:
         builder, limits = self.builder, [self._index(limit) for limit in statement.iter.args]

@@ -17,7 +17,7 @@ from collections import Counter
 from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.arithmetic import add, call, compare, div, mul, neg, select, sub
 from cubie.systems.tracing.expression import Expr
-from cubie.systems.tracing.nodes import CALL, MASK_OPERATORS, reachable
+from cubie.systems.tracing.nodes import CALL, MASK_OPERATORS, PRODUCT, VECTOR, reachable
 from cubie.systems.tracing.operations import digamma
 
 _CONSTANT_BETWEEN_JUMPS = frozenset({"floor", "ceil"})
@@ -168,7 +168,7 @@ def _accumulate(outputs, seeds, space, ends=None):
     ends : dict of serial number to derivative, optional
         Nodes that are leaves to their users, whose derivatives these are. Their own replace them.
     """
-    known, nodes, ends = dict(seeds), reachable(outputs), ends or {}
+    known, nodes, ends = dict(seeds), reachable(outputs, seeds), ends or {}
     uses = Counter(a.serial for node in nodes for a in node.operands if type(a) is Expr)
     uses.update(output.serial for output in outputs if type(output) is Expr)
 
@@ -189,6 +189,12 @@ def _accumulate(outputs, seeds, space, ends=None):
             # |a| is a choice between a and -a, which may be no node of the outputs.
             da = space.negative(of(b)) if node.op == "fabs" else of(a)
             result = space.choose(mask, da, of(b))
+        elif node.op == VECTOR:
+            result = space.vector(node, [of(a) for a in node.operands])
+        elif node.op == PRODUCT:
+            number, row, vector = node.operands
+            of_vector = of(vector)
+            result = None if of_vector is None else node.graph.node(PRODUCT, number, row, of_vector)
         else:
             derivatives = [of(a) for a in node.operands]
             if all(d is None for d in derivatives):
@@ -228,6 +234,12 @@ class _Numbers:
     def negative(a):
         return None if a is None else neg(a)
 
+    @staticmethod
+    def vector(node, derivatives):
+        if all(d is None for d in derivatives):
+            return None
+        return node.graph.node(VECTOR, *(0.0 if d is None else d for d in derivatives))
+
 
 class _Gradients:
     """Derivatives by all states: {column: number} a node."""
@@ -256,6 +268,12 @@ class _Gradients:
     @staticmethod
     def negative(a):
         return None if a is None else {column: neg(value) for column, value in a.items()}
+
+    @staticmethod
+    def vector(node, derivatives):
+        if all(d is None for d in derivatives):
+            return None
+        raise NotImplementedError("products are differentiated by, or expanded before")
 
 
 def _without_zeros(gradient):
@@ -313,7 +331,7 @@ def _by_states(gradient, n, of_shared):
 
 def _shared_by_many(outputs, states):
     """Return the serial numbers of values that many others need and that depend on many states."""
-    nodes = reachable(outputs)
+    nodes = reachable(outputs, {leaf.serial for leaf in states})
     uses = Counter(a.serial for node in nodes for a in node.operands if type(a) is Expr)
     under = {leaf.serial: 1 << column for column, leaf in enumerate(states)}  # sets, as bits
     found = []

@@ -23,6 +23,7 @@ class EventValues:
     """
 
     function, purpose, error = "events", "an event", EventError
+    keeps_products = False
 
     def __init__(self, conditions: tuple[bool, ...]):
         self._conditions = conditions

@@ -13,6 +13,7 @@ from cubie.systems.rolling.rolled import Rolled
 ROW, TERM = "i", "k"
 INDENT = "    "
 ROWS_TOGETHER = 4
+PRODUCT_FUNCTION = "product_"
 # No variable of a function may be called so. Those of tables and sums begin with an underscore,
 # as no other does.
 RESERVED = frozenset({ROW, TERM, "range", "table"})
@@ -25,10 +26,13 @@ class Tables:
     ----------
     lines : list of str
         Statements that define them.
+    products : dict of str to (str, int, int)
+        Functions that multiply a matrix by a vector: the table of its rows, and its shape.
     """
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.products: dict[str, tuple[str, int, int]] = {}
         self._names: dict[tuple[str, bytes], str] = {}
 
     def name(self, values: np.ndarray) -> str:
@@ -41,6 +45,21 @@ class Tables:
             numbers = " ".join(map(repr, values.tolist()))
             self.lines.append(f'{found} = table("{numbers}")')
         return found
+
+    def product(self, matrix: np.ndarray) -> str:
+        """Return the name of the function that multiplies this matrix by a vector."""
+        n_rows, n_terms = matrix.shape
+        facts = self.name(matrix.ravel()), n_rows, n_terms
+        found = (name for name, others in self.products.items() if others == facts)
+        name = next(found, f"{PRODUCT_FUNCTION}{len(self.products)}")
+        self.products[name] = facts
+        return name
+
+    @property
+    def facts(self) -> tuple[tuple[int, int, int], ...]:
+        """Return for each product the number of its table, and the shape of its matrix."""
+        products = self.products.values()
+        return tuple((int(table.rpartition("_")[2]), n, m) for table, n, m in products)
 
     @property
     def modules(self) -> set[str]:
@@ -62,7 +81,7 @@ def write_loops(writer, found: Rolled, tables: Tables, before: Mapping[str, str]
     """
     kept = writer.common
     for part in found.parts:
-        begin = f"{COMMON}[" if part.is_common else f"{writer.target}[at + "
+        begin = f"{COMMON}[" if part.is_common else writer.begin
         for group in part.groups:
             _Loop(writer, found.graph, group, tables, before, begin).write()
         rest = {row: part.values[row - part.first] for row in part.rest}
@@ -231,6 +250,14 @@ class _Loop:
         if (values == values[:1]).all():
             return f"{self.tables.name(values[0].copy())}({term})"
         return f"{self.tables.name(values.ravel())}({self._evenly(0, n_terms, u, 1, term)})"
+
+
+def index_text(values: np.ndarray, tables: Tables, variable: str) -> str:
+    """Return the text of a whole number of these, by a variable that counts them."""
+    if _is_even(values):
+        step = int(values[1] - values[0]) if len(values) > 1 else 0
+        return _evenly(int(values[0]), ((step, variable),))
+    return f"{tables.name(values)}({variable})"
 
 
 def _is_even(values: np.ndarray) -> bool:

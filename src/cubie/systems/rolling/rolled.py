@@ -89,7 +89,13 @@ class Rolled:
     kept: dict[int, int] = field(factory=dict)
 
 
-def rolled(outputs: Sequence[Value], as_leaf: AsLeaf, most_common: int = 0) -> Rolled | None:
+def rolled(
+    outputs: Sequence[Value],
+    as_leaf: AsLeaf,
+    most_common: int = 0,
+    first_common: int = 0,
+    always: bool = False,
+) -> Rolled | None:
     """Return outputs as loops; None where straight-line text serves better.
 
     Parameters
@@ -100,9 +106,14 @@ def rolled(outputs: Sequence[Value], as_leaf: AsLeaf, most_common: int = 0) -> R
         computed. The time is of an array "t".
     most_common : int
         How many values may be kept that outputs have in common.
+    first_common : int
+        Where the first of them goes.
+    always : bool
+        Loops, where there can be any, for however few operations.
     """
     nodes = [node for node in reachable(outputs) if as_leaf(node) is None]
-    if len(nodes) + len(outputs) < LEAST_OPERATIONS:
+    least = LEAST_IN_LOOP if always else LEAST_OPERATIONS
+    if len(nodes) + len(outputs) < least:
         return None
     factor = next(factor for least, factor in MOST_COSTS if len(nodes) >= least)
     most_cost = factor * (nodes_cost(nodes, as_leaf) + len(outputs))
@@ -118,7 +129,8 @@ def rolled(outputs: Sequence[Value], as_leaf: AsLeaf, most_common: int = 0) -> R
     def keeping(most_cheap: int) -> Rolled | None:
         if not most_common or len(nodes) < LEAST_WITH_COMMON:
             return None
-        return _with_common(outputs, as_leaf, most_common, most_cheap, Bodies(most_cost))
+        classes = common_values(outputs, as_leaf, most_common, most_cheap)
+        return _with_common(outputs, as_leaf, classes, first_common, Bodies(most_cost))
 
     with_common = keeping(CHEAP[0])
     least = cost_of(with_common)
@@ -136,15 +148,14 @@ def rolled(outputs: Sequence[Value], as_leaf: AsLeaf, most_common: int = 0) -> R
 
 
 def _with_common(
-    outputs: Sequence[Value], as_leaf: AsLeaf, most: int, most_cheap: int, bodies: Bodies
+    outputs: Sequence[Value], as_leaf: AsLeaf, classes: list[Class], first: int, bodies: Bodies
 ) -> Rolled | None:
     """Return outputs as loops that read what they have in common from an array."""
-    classes = common_values(outputs, as_leaf, most, most_cheap)
     if not classes:
         return None
     members = [node for each in classes for node in each.members]
-    kept: dict[int, int] = {node.serial: slot for slot, node in enumerate(members)}
-    inner, parts, first = beside(as_leaf, kept), [], 0
+    kept: dict[int, int] = {node.serial: slot for slot, node in enumerate(members, first)}
+    inner, parts = beside(as_leaf, kept), []
     for each in classes:
         parts.append(_common_part(each, first, inner, bodies))
         first += len(each.members)

@@ -9,15 +9,18 @@ import types
 from functools import partial
 from typing import Any
 
+import numpy as np
 from attrs import frozen
 
 from cubie.backend import table
 from cubie.systems.drivers.calls import plain_rhs
+from cubie.systems.rolling.loops import PRODUCT_FUNCTION
 from cubie.systems.tracing import arithmetic as ex
 from cubie.systems.tracing.arithmetic import call
 from cubie.systems.tracing.expression import Expr, Graph
 from cubie.systems.tracing.nodes import CALL
 from cubie.systems.tracing.operations import PRIMITIVES
+from cubie.systems.tracing.products import expanded_rows, product_of
 
 _SYMPY_NAMES: dict[str, str] = {
     "fabs": "Abs",
@@ -52,9 +55,22 @@ def expressions(system, graph=None):
     def look_up(number, order, argument):
         return graph.node(CALL, float(number), float(order), argument)
 
+    for number, (values, n_rows, n_terms) in enumerate(namespace.get("PRODUCTS", ())):
+        matrix = np.array(namespace[f"_value_{values}"].values).reshape(n_rows, n_terms)
+        namespace[f"{PRODUCT_FUNCTION}{number}"] = partial(_store_product, graph, matrix)
     rhs = plain_rhs(namespace, look_up)
     rhs(graph.leaf("t"), states, parameters, derivatives, 0)
     return graph, derivatives
+
+
+def _store_product(graph, matrix, vector, vector_at, out, at):
+    """Do what a function of the module does for a product, in expressions."""
+    n_rows, n_terms = matrix.shape
+    entries = vector[vector_at : vector_at + n_terms]
+    if graph.keeps_products and any(type(entry) is Expr for entry in entries):
+        out[at : at + n_rows] = product_of(graph, graph.matrix(matrix), entries).rows
+    else:
+        out[at : at + n_rows] = expanded_rows(matrix, entries)
 
 
 def _without_imports(source):

@@ -219,7 +219,7 @@ def apply_ufunc(ufunc, method, inputs, options):
     """Answer `ufunc.method(*inputs, **options)` for inputs that hold expressions."""
     out = options.pop("out", None)
     if ufunc.__name__ in ("matmul", "vecdot", "matvec", "vecmat"):
-        result = adopt(ufunc(*(np.asarray(a, dtype=object) for a in inputs)))
+        result = _matrix_product(ufunc, inputs)
     else:
         function = FUNCTIONS.get(ufunc.__name__)
         if function is None:
@@ -237,6 +237,22 @@ def apply_ufunc(ufunc, method, inputs, options):
         raise Untraceable("an expression is written into an array that is not made in fun")
     target[...] = result
     return target
+
+
+def _matrix_product(function, inputs):
+    # Imported late: products are of expressions, which answer NumPy's functions by these here.
+    from cubie.systems.tracing.products import matrix_product
+
+    # Of other products of a matrix and a vector shapes say the same.
+    whole = matrix_product(*inputs) if function in (np.matmul, np.dot) else None
+    if whole is None:
+        whole = function(*(np.asarray(a, dtype=object) for a in inputs))
+    return adopt(whole)
+
+
+def dot(a, b):
+    """np.dot."""
+    return _matrix_product(np.dot, (a, b))
 
 
 def _made_by_numpy(result):

@@ -33,6 +33,9 @@ BOUNDED = MASK_OPERATORS | {"neg", "fabs", "sin", "cos", "tanh", "atan", "select
 
 # Operator of a driver's call: number of the driver, order of the derivative, argument.
 CALL = "interpolant"
+# A vector of expressions, and a row of a constant matrix times one: number of the matrix, row,
+# vector. See `cubie.systems.tracing.products`.
+VECTOR, PRODUCT = "vector", "product"
 
 
 class Node:
@@ -107,6 +110,10 @@ class Nodes:
         Of each question about all that is below a node: serial number -> answer.
     most_choices : int
         Samples of the largest table that is a choice of each, as it can be nothing else.
+    keeps_products : bool
+        Large matrices times vectors are products that are kept whole.
+    matrices : list of ndarray
+        Theirs, each of them once.
     make : type
         Of its nodes.
     """
@@ -126,6 +133,19 @@ class Nodes:
         self.fixed = {}
         self.below = {}
         self.most_choices = 0
+        self.keeps_products = False
+        self.matrices = []
+        self._numbers = {}
+
+    def matrix(self, values):
+        """Return the number of a constant matrix, which is kept as it is now."""
+        values = np.array(values, np.float64, order="C")
+        key = values.shape, values.tobytes()
+        number = self._numbers.setdefault(key, len(self.matrices))
+        if number == len(self.matrices):
+            values.flags.writeable = False
+            self.matrices.append(values)
+        return number
 
     def node(self, op, *operands):
         """Return the one node of this operator and these operands."""
@@ -196,13 +216,18 @@ def graph_of(*operands):
     return None
 
 
-def reachable(outputs):
-    """Return all nodes under the outputs, operands before their users."""
+def reachable(outputs, leaves=()):
+    """Return all nodes under the outputs, operands before their users.
+
+    What is below one of the `leaves`, serial numbers, is not looked at.
+    """
     found, stack = {}, [output for output in outputs if isinstance(output, Node)]
     while stack:
         node = stack.pop()
         if node.serial not in found:
             found[node.serial] = node
+            if node.serial in leaves:
+                continue
             stack.extend(a for a in node.operands if isinstance(a, Node))
     return [found[serial] for serial in sorted(found)]
 

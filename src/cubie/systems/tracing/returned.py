@@ -24,11 +24,14 @@ class Returned(Protocol):
         What it is, with its article.
     error : type
         Raised where it returns something else.
+    keeps_products : bool
+        Large matrices times vectors are products that are kept whole.
     """
 
     function: str
     purpose: str
     error: type[RightHandSideError]
+    keeps_products: bool
 
     def entries(self, result: Any) -> list:
         """Return the numbers or expressions in a result, or raise `error`."""
@@ -47,6 +50,7 @@ class OfStates:
     """The derivative of each state, as `fun` returns it."""
 
     function, purpose, error = "fun", "a right-hand side", RightHandSideError
+    keeps_products = True
 
     def __init__(self, n_states: int):
         self.n_states = n_states
@@ -80,6 +84,7 @@ class Observed:
     """
 
     function, purpose, error = "observables", "an observable", ObservableError
+    keeps_products = False
 
     def __init__(self, state_names: tuple[str, ...]):
         self._state_names = state_names

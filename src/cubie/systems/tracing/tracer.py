@@ -102,6 +102,7 @@ def trace_outputs(fun, n_states, args, leaves, baked, returned, changed=(), swep
 
 def _trace_once(fun, n_states, args, leaves, baked, returned, plainly_changed, way, swept):
     graph = Graph(catching=lambda: rewire.catches)
+    graph.keeps_products = returned.keeps_products
     time = graph.leaf("t")
     states = [graph.leaf("y", i) for i in range(n_states)]
     watch = Watch(fun)
