@@ -6,6 +6,7 @@ import hashlib
 from functools import cached_property
 
 import numpy as np
+from attrs import evolve
 
 from cubie.errors import InvalidProblem
 from cubie.sweeps.axes import Rows, Space
@@ -85,9 +86,11 @@ class Whole:
 
         Of a function that was not traced it is what it refers to, and the axes.
         """
-        if self.content:
-            return hashlib.sha256(self.content).hexdigest()
         model = self.model
+        if self.content:
+            # Notes are of the machine, too, on which it was prepared.
+            parts = (evolve(model, notes=()), self.space, self.drawn)
+            return hashlib.sha256(to_json(parts)).hexdigest()
         digests = [system.digest for system in model.systems.all()]
         rest = (model.start, model.parameters, model.rtol, model.atol)
         parts = (digests, model.span, model.dtype, model.run_settings.method.name, model.places)
