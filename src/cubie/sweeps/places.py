@@ -67,10 +67,16 @@ class Words:
     ----------
     states, arguments : tuple of str
         In order; arguments of unknown names have none.
+    more_arguments : bool
+        Whether there may be others behind these.
+    by_name : tuple of str
+        Arguments that a function takes by name only, which solvers never give.
     """
 
     states: tuple[str, ...]
     arguments: tuple[str, ...]
+    more_arguments: bool = False
+    by_name: tuple[str, ...] = ()
 
     def find(self, name: str) -> Named:
         """Return what a name means.
@@ -88,9 +94,8 @@ class Words:
             for kind, names in (("argument", self.arguments), ("state", self.states))
             if head in names and not (kind == "state" and keys)
         ]
-        for kind, word in (("argument", "args"), ("state", "y0")):
-            if head == word and keys and isinstance(keys[0], int) and head not in self.arguments:
-                there.append(Named(name, kind, keys))
+        if head not in self.arguments and head in ("args", "y0") and keys:
+            there.append(self._by_number(name, head, keys))
         if len(there) == 1:
             return there[0]
         if there:
@@ -99,13 +104,40 @@ class Words:
                 f"sweeps {name!r}, which is an argument and a state. Say which: "
                 f"'args[{there[0].path[0]}]' or 'y0[{there[1].path[0]}]'.",
             )
+        raise self._unknown(name, head)
+
+    def _by_number(self, name: str, head: str, keys: tuple) -> Named:
+        """Return what ``args[2]``, ``args[2]['a']`` or ``y0[-1]`` means."""
+        number, *rest = keys
+        if head == "y0":
+            n = len(self.states)
+            if rest or not is_whole(number) or not -n <= number < n:
+                raise InvalidProblem(
+                    "over", f"sweeps {name!r}; there are {n} states, y0[0] to y0[{n - 1}]."
+                )
+            return Named(name, "state", (number % n,))
+        n = len(self.arguments)
+        if not is_whole(number) or number < 0 or (number >= n and not self.more_arguments):
+            told = (
+                "from 0" if self.more_arguments else f"0 to {n - 1}" if n else "and there are none"
+            )
+            raise InvalidProblem("over", f"sweeps {name!r}; arguments have the numbers {told}.")
+        return Named(name, "argument", keys)
+
+    def _unknown(self, name: str, head: str) -> InvalidProblem:
+        if head in self.by_name:
+            return InvalidProblem(
+                "over",
+                f"sweeps {name!r}, which can only be given by name, and the function is called "
+                "with arguments by position. Let the signature have no '*' before it.",
+            )
         known = (*self.arguments, *self.states, *TIMES)
         listed, more = few(head, known)
         like = nearest(head, known)
         meant = f" (did you mean {like!r}?)" if like else ""
         rest = f" and {more} more" if more else ""
-        raise InvalidProblem(
-            "over", f"sweeps {name!r}{meant}; there are {', '.join(listed) or 'no names'}{rest}."
+        return InvalidProblem(
+            "over", f"sweeps {name!r}{meant}; there are {', '.join(listed)}{rest}."
         )
 
 
@@ -113,7 +145,16 @@ def words_of(fun: Any, equations: Equations | None, states: Sequence[str]) -> Wo
     """Return what can be named of a function, or of equations."""
     if equations is not None:
         return Words(equations.states, equations.parameters)
-    return Words(tuple(states), arguments_of(fun))
+    try:
+        parameters = list(signature_of(fun).parameters.values())
+    except (TypeError, ValueError):
+        return Words(tuple(states), (), True)
+    return Words(
+        tuple(states),
+        arguments_of(fun),
+        any(p.kind is p.VAR_POSITIONAL for p in parameters),
+        tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
+    )
 
 
 def arguments_of(fun: Any) -> tuple[str, ...]:
@@ -242,11 +283,7 @@ def _set(value: Any, keys: tuple, number: Any, name: str) -> Any:
     key, *rest = keys
     if isinstance(value, dict) and key in value:
         return {k: _set(v, tuple(rest), number, name) if k == key else v for k, v in value.items()}
-    if (
-        isinstance(value, (list, tuple))
-        and isinstance(key, int)
-        and -len(value) <= key < len(value)
-    ):
+    if isinstance(value, (list, tuple)) and is_whole(key) and -len(value) <= key < len(value):
         entries = list(value)
         entries[key] = _set(entries[key], tuple(rest), number, name)
         return type(value)(entries)
@@ -279,16 +316,32 @@ def _from_start(index: tuple, shape: tuple) -> tuple:
     return tuple(i % n for i, n in zip(index, shape, strict=True))
 
 
-def normalised(args: tuple[Any, ...], path: tuple) -> tuple:
-    """Return a path whose negative numbers, which count from the end of lists, count from 0."""
-    value: Any = args
+def normalised(value: Any, path: tuple) -> tuple:
+    """Return a path whose negative numbers, which count from the end, count from the start.
+
+    What leads nowhere is left as it is.
+    """
     found: list[Any] = []
-    for key in path:
-        if isinstance(value, (list, tuple)) and isinstance(key, int):
+    for i, key in enumerate(path):
+        if isinstance(value, np.ndarray):
+            index = path[i:]
+            if len(index) != value.ndim or not all(map(is_whole, index)):
+                return (*found, *index)
+            return (*found, *(int(k) % n for k, n in zip(index, value.shape, strict=True)))
+        if isinstance(value, (list, tuple)):
+            if not is_whole(key) or not -len(value) <= key < len(value):
+                return (*found, *path[i:])
             key %= len(value)
+        elif not isinstance(value, dict) or key not in value:
+            return (*found, *path[i:])
         found.append(key)
-        value = value[key] if not isinstance(value, np.ndarray) else None
+        value = value[key]
     return tuple(found)
+
+
+def is_whole(key: Any) -> bool:
+    """Tell whether a key is the number of an entry."""
+    return isinstance(key, int) and not isinstance(key, bool)
 
 
 def for_several(args: tuple[Any, ...], paths: Sequence[tuple], n_runs: int) -> tuple[Any, ...]:

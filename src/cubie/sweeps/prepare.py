@@ -66,10 +66,13 @@ def model_of(asked: Asked, space: Space, seed: int) -> tuple[Model, Draws | None
     words = words_of(solver.fun, solver.equations, names)
     drawn, asked = _taken_out(asked, words, seed)
     swept = [words.find(name) for name in (*space.names, *(drawn.names if drawn else ()))]
-    _require_once(swept)
     first = _first_values(space, drawn)
     args = arguments(solver.fun, solver.equations, asked.args, swept, first)
-    _refuse_drivers_of_runs(args)
+    swept = [
+        attrs.evolve(named, path=normalised(args, named.path)) if named.of == "argument" else named
+        for named in swept
+    ]
+    _require_once(swept)
     span = _span(asked.t_span, swept, first)
     times = checks.save_times(asked.t_eval, span)
     if times is not None and times.ndim > 1:
@@ -162,8 +165,6 @@ def _started(start: np.ndarray, swept: Sequence[Named], first: Mapping[str, Any]
     if given and started.dtype.kind in "iu":
         started = started.astype(float)
     for i, value in given.items():
-        if not isinstance(i, int) or not -len(started) <= i < len(started):
-            raise InvalidProblem("over", f"sweeps y0[{i!r}]; there are {len(started)} states.")
         started[i] = value
     return started
 
@@ -189,8 +190,8 @@ def _taken_out(asked: Asked, words: Words, seed: int) -> tuple[Draws | None, Ask
     return Draws.of(None, drawn, "random", seed), asked._replace(args=kept)
 
 
-def _refuse_drivers_of_runs(args: tuple[Any, ...]) -> None:
-    for leaf in leaves_of(args):
+def _refuse_drivers_of_runs(args: Sequence[Any]) -> None:
+    for leaf in leaves_of(tuple(args)):
         if isinstance(leaf.value, Driver) and leaf.value.n_runs is not None:
             raise InvalidProblem(
                 leaf.label,
@@ -236,7 +237,8 @@ class _Made:
         if pairs_in(start, swept, first):
             given_start = np.asarray(given_start, dtype=complex)
         y0, real_args, pairs = problem.in_pairs(given_start, given_args)
-        paths = self._paths(real_args, swept, first)
+        _refuse_drivers_of_runs(real_args)
+        paths = self._paths(swept, first)
         n_probe = _number_of_probes(real_args)
         batch, prepared = self._prepared(
             settings,
@@ -276,16 +278,13 @@ class _Made:
                     name, getattr(settings, name), advice="Of a sweep all runs have the same."
                 )
 
-    def _paths(
-        self, args: Sequence[Any], swept: Sequence[Named], first: Mapping[str, Any]
-    ) -> dict[str, list[tuple]]:
+    def _paths(self, swept: Sequence[Named], first: Mapping[str, Any]) -> dict[str, list[tuple]]:
         """Return where in args axes go: a complex number is a pair there."""
         found = {}
         for named in swept:
             if named.of == "argument":
                 parts = ((0,), (1,)) if isinstance(first[named.name], complex) else ((),)
-                path = normalised(tuple(args), named.path)
-                found[named.name] = [(*path, *part) for part in parts]
+                found[named.name] = [(*named.path, *part) for part in parts]
         return found
 
     def _prepared(
