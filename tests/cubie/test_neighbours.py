@@ -161,6 +161,20 @@ def differences(configuration):
     return found
 
 
+def assert_mixed(configuration):
+    """Runs end in different ways, and take different steps: else nothing is compared."""
+    tableau = all_methods()[configuration["method"]]
+    solver, times = solver_of(configuration)
+    start = START.astype(configuration["dtype"])
+    result = solver.solve(SPAN, start, times, args=(MU, GROWTH, BREAK))
+    assert {0} < set(result.status)
+    # Steps of one size differ in number only where runs end early.
+    assert len(set(result.n_steps)) > (1 if configuration["step_controller"] == "fixed" else 3)
+    direct = (ERKTableau, RosenbrockTableau, SwitchingMethod)  # no method of Newton's
+    implicit = not isinstance(tableau, direct)
+    assert (len(set(result.n_newton)) > 3) == implicit
+
+
 def identity(configuration):
     """Return a short name of a configuration."""
     return "-".join(str(value) for value in configuration.values())
@@ -172,6 +186,7 @@ def test_a_run_does_not_depend_on_its_neighbours(configuration):
 
     What lanes share is the loop's, the family's step and its solvers; the tableau is constants.
     """
+    assert_mixed(configuration)
     assert differences(configuration) == []
 
 
@@ -182,28 +197,20 @@ def test_a_run_never_depends_on_its_neighbours(configuration):
     assert differences(configuration) == []
 
 
-def configurations_by_method():
-    """Yield one configuration of each method; of those that no test above uses if asked for."""
-    used = {configuration["method"]: configuration for configuration in reversed(FEW)}
+def other_methods():
+    """Yield a configuration of each method that those above leave out."""
+    used = {configuration["method"] for configuration in FEW}
     for name, tableau in all_methods().items():
-        controller = "pi" if tableau.has_error_estimate else "fixed"
-        configuration = used.get(name) or {
-            "method": name, "step_controller": controller, "dtype": "float64", "lanes": None,
-            "fastmath": False, "save": "times",
-        }  # fmt: skip
-        marks = [] if name in used else [pytest.mark.every_config]
-        yield pytest.param(configuration, marks=marks, id=name)
+        if name not in used:
+            controller = "pi" if tableau.has_error_estimate else "fixed"
+            yield {
+                "method": name, "step_controller": controller, "dtype": "float64", "lanes": None,
+                "fastmath": False, "save": "times",
+            }  # fmt: skip
 
 
-@pytest.mark.parametrize("configuration", list(configurations_by_method()))
+@pytest.mark.every_config
+@pytest.mark.parametrize("configuration", list(other_methods()), ids=identity)
 def test_the_mixed_batch_is_mixed(configuration):
-    """The runs end in different ways, whatever the method: else the tests above compare nothing."""
-    tableau = all_methods()[configuration["method"]]
-    solver, times = solver_of(configuration)
-    start = START.astype(configuration["dtype"])
-    result = solver.solve(SPAN, start, times, args=(MU, GROWTH, BREAK))
-    assert {0} < set(result.status)
-    assert len(set(result.n_steps)) > 3
-    direct = (ERKTableau, RosenbrockTableau, SwitchingMethod)  # no method of Newton's
-    implicit = not isinstance(tableau, direct)
-    assert (len(set(result.n_newton)) > 3) == implicit
+    """Whatever the method; of those above the comparison itself looks."""
+    assert_mixed(configuration)
