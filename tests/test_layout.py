@@ -71,14 +71,15 @@ def imports_of(package: Package, path: Path) -> Iterator[str]:
                 yield name.removeprefix(package.name).removeprefix(".")
 
 
-def arrows_of(package: Package) -> set[tuple[str, str]]:
+@cache
+def arrows_of(package: Package) -> frozenset[tuple[str, str]]:
     """Return (importing module, imported module), but for those of the package's own init."""
-    return {
+    return frozenset(
         (module, imported)
         for module, path in modules_of(package).items()
         for imported in imports_of(package, path)
         if module
-    }
+    )
 
 
 def is_left_on_purpose(package: Package, module: str, imported: str) -> bool:
@@ -115,11 +116,16 @@ def names_shown_by(path: Path) -> set[str]:
     }
 
 
-def functions_of(path: Path) -> Iterator[tuple[ast.FunctionDef, bool, int]]:
-    """Yield every function of a file, whether it is made in another one, and its own lines.
+@cache
+def functions_of(path: Path) -> tuple[tuple[ast.FunctionDef, bool, int], ...]:
+    """Return every function of a file, whether it is made in another one, and its own lines.
 
     Its docstring, and functions that are made in it, do not count.
     """
+    return tuple(_functions_of(path))
+
+
+def _functions_of(path: Path) -> Iterator[tuple[ast.FunctionDef, bool, int]]:
     made_in_others = {
         id(inner)
         for outer in ast.walk(tree_of(path))

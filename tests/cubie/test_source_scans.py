@@ -44,8 +44,13 @@ def nodes_of(tree, but=lambda node: False):
         stack += [child for child in ast.iter_child_nodes(node) if not but(child)]
 
 
+@cache
 def imports_of(tree):
-    """Yield the dotted names that a module imports when it runs, from functions too."""
+    """Return the dotted names that a module imports when it runs, from functions too."""
+    return tuple(_imports_of(tree))
+
+
+def _imports_of(tree):
     for node in nodes_of(tree, but=is_type_checking):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
