@@ -8,6 +8,7 @@ from cubie import Solver, solve_ivp
 from cubie.systems import note_on_index, trace
 from cubie.systems.consistency import algebraic_combinations
 from cubie.tableaus import MultistepMethod, RosenbrockTableau, Tableau, all_methods
+from tests.cubie.targets import on_targets
 
 RATES = np.linspace(0.03, 0.05, 5)
 METHODS = ("rodas4", "rodas5p", "radau_iia_5", "sdirk2", "backwards_euler")
@@ -25,19 +26,15 @@ def options_of(method):
     return {"method": method, "mass_matrix": [1, 1, 0], "rtol": 1e-5, "atol": 1e-8, **step}
 
 
-def cases():
-    """Yield all methods in both dtypes; most of float32, where the look is the same, if asked."""
-    for method in METHODS:
-        for dtype in ("float64", "float32"):
-            here = dtype == "float64" or method in ("rodas4", "backwards_euler")
-            yield pytest.param(method, dtype, marks=[] if here else [pytest.mark.every_config])
+BY_DTYPE = [(method, dtype) for method in METHODS for dtype in ("float64", "float32")]
+COMPILED = [("rodas5p", "float64"), ("sdirk2", "float32")]
 
 
-@pytest.mark.parametrize(("method", "dtype"), list(cases()))
-def test_every_method_says_so(method, dtype):
+@pytest.mark.parametrize(("method", "dtype", "backend"), on_targets(BY_DTYPE, COMPILED))
+def test_every_method_says_so(method, dtype, backend):
     """Whether a method repairs the start or fails, a note names run, equation and residual."""
     starts = np.array([[1.0, 0.0, 0.0]] * 5)
-    solver = Solver(robertson, dtype=dtype, **options_of(method))
+    solver = Solver(robertson, dtype=dtype, backend=backend, **options_of(method))
     for _ in range(2):  # a repeated solve takes another way to the launch
         assert solver.solve((0, 0.05), starts, args=(RATES,)).notes == ()
         wrong = starts.copy()

@@ -14,6 +14,7 @@ from cubie.systems.derivatives.component import (
     JVPComponent,
     TimeDerivativeComponent,
 )
+from tests.cubie.targets import on_targets
 from tests.cubie.test_derivatives import component_value
 from tests.oracle.stiff_problems import STIFF_BY_NAME
 
@@ -84,14 +85,18 @@ def from_the_edge(t, y, k):
 
 
 @pytest.mark.parametrize(
-    ("method", "options"),
-    [(name, {"rtol": 1e-6, "atol": 1e-9}) for name in FAMILIES]
-    + [("backwards_euler", {"first_step": 1e-3})],
+    ("method", "options", "backend"),
+    on_targets(
+        [(name, {"rtol": 1e-6, "atol": 1e-9}) for name in FAMILIES]
+        + [("backwards_euler", {"first_step": 1e-3})],
+        compiled=[("kvaerno5", {"rtol": 1e-6, "atol": 1e-9})],
+    ),
 )
-def test_runs_start_at_the_edge_of_a_domain(method, options):
+def test_runs_start_at_the_edge_of_a_domain(method, options, backend):
     """Implicit methods solve what SciPy's do, whether the Jacobian there is finite or not."""
     ks = np.array([1.0, 2.0])
-    result = solve_ivp(from_the_edge, (0.0, 2.0), np.zeros(5), method, args=(ks,), **options)
+    given = {"args": (ks,), "backend": backend, **options}
+    result = solve_ivp(from_the_edge, (0.0, 2.0), np.zeros(5), method, **given)
     assert result.success.all(), result.message
     for run, k in enumerate(ks):
         want = scipy_solve_ivp(
@@ -186,12 +191,15 @@ def test_iterative_solvers_see_small_states(method):
         np.testing.assert_allclose(iterative.y[:, -1], direct.y[:, -1], rtol=1e-5)
 
 
-@pytest.mark.parametrize("linear_solver", ["bicgstab", "gmres", "minimal_residual"])
-def test_iterative_solvers_keep_the_tolerance(linear_solver):
+@pytest.mark.parametrize(
+    ("linear_solver", "backend"),
+    on_targets(["bicgstab", "gmres", "minimal_residual"], compiled=["gmres"]),
+)
+def test_iterative_solvers_keep_the_tolerance(linear_solver, backend):
     """On HIRES a Rosenbrock method, which nothing corrects, errs as little as with LU."""
     problem, rtol = STIFF_BY_NAME["hires"], 1e-5
     solver = Solver(
-        problem.rhs, method="rodas5p", rtol=rtol, atol=rtol * 1e-4, save="final", backend="cpu"
+        problem.rhs, method="rodas5p", rtol=rtol, atol=rtol * 1e-4, save="final", backend=backend
     )
     y0 = np.array(problem.y0)
     direct = solver.solve(problem.t_span, y0)

@@ -5,6 +5,7 @@ import pytest
 
 import cubie
 from cubie.tableaus import DIRKTableau, FIRKTableau, get_tableau
+from tests.cubie.targets import on_targets
 
 RHO = np.linspace(0.0, 21.0, 1024)
 DIAGONAL = (
@@ -68,11 +69,14 @@ def plain_solution(tableau, h, rho):
     return y
 
 
-@pytest.mark.parametrize("method", DIAGONAL + COUPLED)
-def test_no_run_fails_where_the_equations_have_a_solution(method):
+@pytest.mark.parametrize(
+    ("method", "backend"), on_targets(DIAGONAL + COUPLED, ["crank_nicolson", "radau_iia_5"])
+)
+def test_no_run_fails_where_the_equations_have_a_solution(method, backend):
     """Steps as long as half the span, runs from a fixed point to the edge of chaos."""
+    lanes = 8 if backend == "cpu" else 1
     for halvings in (1, 3):
-        result = solve(method, halvings, RHO[::64])
+        result = solve(method, halvings, RHO[::64], backend=backend, lanes=lanes)
         assert (result.status == 0).all(), (halvings, result.status)
 
 
