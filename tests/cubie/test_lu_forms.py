@@ -11,7 +11,7 @@ from cubie.backend.cpu.compiler import CPUCompiler
 from cubie.backend.lanes import straight_line
 from cubie.backend.lanes.pieces import emit_in_pieces
 from cubie.errors import InvalidOption
-from cubie.solvers import LINEAR_SOLVERS, Blocks, lu, lu_form
+from cubie.solvers import LINEAR_SOLVERS, Blocks, dense_elimination, lu, lu_form
 from cubie.solvers.elimination import Elimination, eliminate
 from cubie.solvers.lu_form import FORMS, choose_form
 from cubie.solvers.lu_tables import LUTables
@@ -124,6 +124,45 @@ def test_a_dense_end_tells_singular_pivots(eigenvalues, monkeypatch):
     """What pivots before it took from one of its own counts for what is lost to cancellation."""
     monkeypatch.setattr(lu_form, "_dense_end", lambda elimination: 2)
     test_a_singular_pivot_is_told_in_its_lane("tables", eigenvalues)
+
+
+@pytest.mark.parametrize("n", [4, 7, 16, 19, 38])
+@pytest.mark.parametrize("eigenvalues", [(3.6,), (2.7 + 3.1j,), PAIR])
+def test_panels_and_blocks_of_a_dense_matrix(n, eigenvalues, monkeypatch):
+    """Of any size, with what is left of panels and pairs: one pivot after another, to the bit."""
+    matrix = random_matrix(n, n, 1.0) + 3.0 * np.eye(n)
+    blocks, shift = Blocks(n, eigenvalues), 30.0
+    rhs = np.random.default_rng(n).normal(size=blocks.n_unknowns)
+    component = SystemComponent(trace(linear(matrix), n), "float64")
+    options, found = {"lu_form": "dense"}, []
+    for width in (4, 16, 8):
+        monkeypatch.setattr(dense_elimination, "BLOCK", width)
+        solver = LINEAR_SOLVERS["lu"](component, blocks, False, 0.01, "float64", options)
+        bench = solver_bench(solver, n, 0)
+        found.append(run_bench(bench, [[shift, *np.ones(n), *rhs]], "python")[0])
+    regular, solved, _, *x = found[0]
+    assert regular == solved == 1.0
+    np.testing.assert_array_equal(found[1:], [found[0]] * 2)
+    for eigenvalue, at in zip(eigenvalues, blocks.offsets, strict=True):
+        parts = rhs[at : at + n], rhs[at + n : at + 2 * n]
+        b, size = (parts[0] + 1j * parts[1], 2) if eigenvalue.imag else (parts[0], 1)
+        expected = np.linalg.solve(eigenvalue * shift * np.eye(n) - matrix, b)
+        expected = np.concatenate([expected.real, expected.imag])[: size * n]
+        np.testing.assert_allclose(x[at : at + size * n], expected, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize(("lanes", "dtype"), [(8, "float64"), (1, "float64"), (8, "float32")])
+def test_dense_panels_in_any_company(lanes, dtype):
+    """Radau's real and complex factors of 22 states: as the interpreter, beside any neighbours."""
+    n, shifts = 22, np.array([1e3, 10.0, 1.0, 0.3, 30.0, 3e4, 2.0, 5.0, 7.0])
+    blocks, options = Blocks(n, PAIR), {"lu_form": "dense"}
+    component = SystemComponent(trace(linear(random_matrix(1, n, 0.8)), n), dtype)
+    rhs = np.random.default_rng(1).normal(size=blocks.n_unknowns)
+    solver = LINEAR_SOLVERS["lu"](component, blocks, False, 0.01, dtype, options)
+    bench, given = solver_bench(solver, n, 0, dtype), [[s, *np.ones(n), *rhs] for s in shifts]
+    found = run_bench(bench, given, "cpu", lanes, dtype=dtype)
+    np.testing.assert_array_equal(found, run_bench(bench, given, "python", dtype=dtype))
+    assert found[:, 0].all()
 
 
 @pytest.mark.parametrize("form", LOOPS)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from cubie.backend import Backend
-from cubie.solvers.dense_lu import complex_elimination, real_elimination
+from cubie.solvers.dense_elimination import complex_elimination, real_elimination
 
 
 def build_tail(backend: Backend, n: int, at: int, below: int | None, losses: Callable) -> Callable:

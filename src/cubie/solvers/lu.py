@@ -14,7 +14,8 @@ from cubie.backend import Backend, any_lane, package_digest, select
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks, LinearSolver, LinearSolverFunctions
-from cubie.solvers.dense_lu import build_dense_factorise, build_dense_solves
+from cubie.solvers.dense_lu import build_dense_factorise
+from cubie.solvers.dense_substitution import build_dense_solves
 from cubie.solvers.elimination import Elimination, eliminate
 from cubie.solvers.lu_form import (
     DENSE,
