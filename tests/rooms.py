@@ -88,6 +88,7 @@ CUBIE = Package(
         "recent": (),
         "buffers": (),
         "tableaus": ("errors",),
+        "labelled": ("errors", "status"),
         "reals": ("errors",),
         "sizes": ("errors", "reals"),
         "per_run": ("errors", "reals"),
@@ -102,7 +103,9 @@ CUBIE = Package(
         "algorithms": (*CONTROLS, "systems", "status", "tableaus", "solvers", "controllers"),
         "run": (*SOLVING[:7], "reals", "numerics", "tableaus", "controllers"),
         "integrator": ("buffers", *SOLVING[:4], "tableaus", "algorithms", "controllers", "run"),
-        "launch": ("buffers", "reals", "cache", *SOLVING, "numerics", "integrator"),
+        "launch": (
+            "buffers", "reals", "cache", "labelled", *SOLVING, "numerics", "integrator",
+        ),
         "settings": (
             "reals", "sizes", "per_run", *SOLVING[:4], "numerics", "checks", "tableaus", "run",
             "integrator", "launch",
@@ -117,7 +120,8 @@ CUBIE = Package(
         "ivp": ("recent", "other_packages", "tableaus", "launch", "memory", "solver"),
         "sweeps": (
             *("errors", "recent", "sizes", "reals", "checks", "backend", "systems", "tableaus"),
-            *("status", "factory", "integrator", "run", "launch", "settings", "problem", "solver"),
+            *("status", "labelled", "factory", "integrator", "run", "launch", "settings"),
+            *("problem", "solver"),
         ),
         "cli": ("errors", "sizes", "systems", "tableaus", "solvers", "run", "launch", "solver"),
         "demo": ("status", "run", "launch", "solver"),

@@ -117,9 +117,6 @@ def __getattr__(name: str) -> Any:
         return getattr(import_module("cubie.sweeps"), name)
     if name != "__version__":
         raise AttributeError(f"module 'cubie' has no attribute {name!r}")
-    from importlib.metadata import PackageNotFoundError, version
+    from cubie.labelled.packages import version_of_package
 
-    try:
-        return version("cubie")
-    except PackageNotFoundError:  # the sources alone are on the path
-        return "0+unknown"
+    return version_of_package()

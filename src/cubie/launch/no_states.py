@@ -18,6 +18,7 @@ from cubie.errors import InvalidOption
 from cubie.launch.capacity import Kept
 from cubie.launch.clocks import Span, direction_of, length_of
 from cubie.launch.event_results import EventsKept, require_room
+from cubie.launch.labelled import StateNames
 from cubie.launch.outputs import PerRun, make_outputs
 from cubie.launch.points import Points
 from cubie.launch.results import Result, ResultKind
@@ -298,7 +299,7 @@ def _result(problem: NoStates, settings: Any, rules: Rules | None, found: list[_
         require_room(kept_events, outputs, n_runs, room)
     kind = ResultKind(
         mode, (), (), Work(1, 0, 0, 0, 0, 0), plan(Problem(())), (NOTE,), None, OF_ATTEMPTS,
-        problem.in_pairs, (), record, kept_events,
+        problem.in_pairs, StateNames(), record, kept_events,
     )  # fmt: skip
     all_points = None
     if steps or record:

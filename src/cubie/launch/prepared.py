@@ -18,6 +18,7 @@ from cubie.launch.event_room import EventRoom, on_host, solve_for_all
 from cubie.launch.given_on_device import GivenOnDevice
 from cubie.launch.inputs import first_step_of, make_inputs
 from cubie.launch.kernel import BatchSolverKernel
+from cubie.launch.labelled import StateNames
 from cubie.launch.notes import notes_on_parameters
 from cubie.launch.outputs import PerRun, layout_of, make_outputs, mark_unwritten
 from cubie.launch.points import Points
@@ -380,20 +381,17 @@ class PreparedSolve:
             loop.tracking,
             loop.counter_names,
             self.in_pairs,
-            self._names,
+            self._states,
             self._record,
             EventsKept.of(loop, self.event_room is None, self.events_asked),
             self.window,
         )
 
     @property
-    def _record(self) -> StepRecord | None:
-        return self.kernel.integrator.loop.record
+    def _states(self) -> StateNames:
+        chosen = self.kernel.integrator.loop.choice.states
+        return StateNames.of(self.system.state_names, chosen, self.named, self.in_pairs)
 
     @property
-    def _names(self) -> tuple[str, ...]:
-        """Names of the states that are kept, where they have names of their own."""
-        names, chosen = self.system.state_names, self.kernel.integrator.loop.choice.states
-        if not self.named:
-            return ()
-        return names if chosen is None else tuple(names[i] for i in chosen)
+    def _record(self) -> StepRecord | None:
+        return self.kernel.integrator.loop.record

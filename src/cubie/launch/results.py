@@ -16,6 +16,7 @@ from cubie.backend import DeviceArray, OutputBlock
 from cubie.launch.clocks import Span, times_at
 from cubie.launch.dense_output import OdeSolution, from_pairs
 from cubie.launch.event_results import EventsKept, MoreEvents, OfEvents
+from cubie.launch.labelled import Labelled, StateNames
 from cubie.launch.points import Points
 from cubie.launch.ragged import RaggedArray
 from cubie.launch.result_text import result_text
@@ -52,8 +53,8 @@ class ResultKind:
         What is counted of each run.
     in_pairs : bool
         States are complex: their parts were kept side by side.
-    state_names : tuple of str
-        Of those that are kept, where users named them.
+    states : StateNames
+        What they are called.
     record : StepRecord or None
         What is kept of each step, where the solution is a function of time.
     events : EventsKept or None
@@ -70,7 +71,7 @@ class ResultKind:
     tracking: Tracking | None = None
     counters: tuple[str, ...] = ()
     in_pairs: bool = False
-    state_names: tuple[str, ...] = ()
+    states: StateNames = field(factory=StateNames)
     record: StepRecord | None = None
     events: EventsKept | None = None
     window: Window | None = None
@@ -128,7 +129,7 @@ def _on_device(result: Result, name: str, size: int) -> Any:
 
 
 @frozen(eq=False, slots=False, repr=False)
-class Result(OfEvents):
+class Result(OfEvents, Labelled):
     """Solution of one initial value problem, or of a batch.
 
     For one run the shapes are SciPy's; for a batch those marked * have a leading
@@ -231,7 +232,8 @@ class Result(OfEvents):
 
     @property
     def state_names(self) -> tuple[str, ...]:
-        return self._kind.state_names
+        states = self._kind.states
+        return states.kept if states.are_given else ()
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -39,6 +39,11 @@ class Work:
             None if None in stiff else stiff,  # pyright: ignore[reportArgumentType]
         )
 
+    @property
+    def implicit(self) -> bool:
+        """Whether any step solves equations."""
+        return self.stiff is not None or self.jacobians_per_step + self.factorizations_per_step > 0
+
     def of_steps(self, number: int, attempts: Any, n_stiff: Any) -> Any:
         """Return what all steps evaluate: the right-hand side, its Jacobian, or factors."""
         each = (self.rhs_per_step, self.jacobians_per_step, self.factorizations_per_step)[number]

@@ -7,24 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from cubie.labelled.packages import xarray
+from cubie.labelled.words import COMPONENT, STATE
 from cubie.sweeps.kept import InMemory, Layout
-
-NEEDED = "Labelled results need xarray: pip install 'cubie[sweep]'."
-
-
-def xarray() -> Any:
-    """Return the package.
-
-    Raises
-    ------
-    ImportError
-        Saying how to install it.
-    """
-    try:
-        import xarray as found
-    except ImportError as error:
-        raise ImportError(NEEDED) from error
-    return found
 
 
 def dataset_of(layout: Layout, keeper: Any, attributes: Mapping[str, Any]) -> Any:
@@ -33,7 +18,12 @@ def dataset_of(layout: Layout, keeper: Any, attributes: Mapping[str, Any]) -> An
         return _in_memory(layout, keeper, attributes)
     found = xarray().open_zarr(keeper.root.store, chunks=_chunks())
     coordinates = [name for name in (*layout.coordinates, *_drawn(layout)) if name in found]
-    return found.set_coords(coordinates)
+    for name in (COMPONENT, STATE):
+        if name in layout.coordinates:  # as NumPy's own text, not as a store has it
+            found[name] = _coordinate(layout, name)
+    # In the order in which they are kept in memory, too; a store has none.
+    order = [*(v.name for v in layout.variables), *layout.drawn]
+    return found.set_coords(coordinates)[order]
 
 
 def _chunks() -> Any:
@@ -54,10 +44,14 @@ def _in_memory(layout: Layout, keeper: InMemory, attributes: Mapping[str, Any]) 
         v.name: ((*layout.dims, *v.dims), keeper.arrays[v.name], dict(v.about))
         for v in layout.variables
     }
-    data |= {name: (layout.dims, keeper.arrays[name]) for name in layout.drawn}
-    coordinates: dict[str, Any] = {
-        name: (dims, np.asarray(values)) for name, (dims, values) in layout.coordinates.items()
-    }
+    data |= {name: (layout.dims, keeper.arrays[name], layout.about(name)) for name in layout.drawn}
+    coordinates = {name: _coordinate(layout, name) for name in layout.coordinates}
     for i, names in layout.along:
-        coordinates |= {name: ((layout.dims[i],), keeper.arrays[name]) for name in names}
+        for name in names:
+            coordinates[name] = (layout.dims[i],), keeper.arrays[name], layout.about(name)
     return xarray().Dataset(data, coordinates, dict(attributes))
+
+
+def _coordinate(layout: Layout, name: str) -> tuple[Any, np.ndarray, dict[str, str]]:
+    dims, values = layout.coordinates[name]
+    return dims, np.asarray(values), layout.about(name)

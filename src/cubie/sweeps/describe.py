@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
 
+from cubie.labelled.packages import version_of_package
 from cubie.sweeps.axes import Space
 from cubie.sweeps.codec import NotReadable, from_json, to_json
 from cubie.sweeps.draws import Draws
@@ -43,14 +43,6 @@ def attributes_of(model: Model, layout: Layout, lacking: str) -> dict[str, Any]:
     if lacking:
         found["cubie_lacking"] = lacking
     return {name: _finite(value) for name, value in found.items()}
-
-
-def version_of_package() -> str:
-    """Return the version that is installed."""
-    try:
-        return version("cubie")
-    except PackageNotFoundError:  # the sources alone are on the path
-        return "0+unknown"
 
 
 def _finite(value: Any) -> Any:

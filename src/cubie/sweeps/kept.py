@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from attrs import evolve, frozen
 
+from cubie.labelled.words import about_coordinate
 from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.outputs import Variable
 
@@ -30,6 +31,8 @@ class Layout:
         Dimensions along which values are drawn, and their names: written with chunks.
     drawn : tuple of str
         What each run draws for itself.
+    initial : tuple of str
+        Which of all these are initial values, and have the names of their states.
     """
 
     dims: tuple[str, ...]
@@ -38,11 +41,30 @@ class Layout:
     coordinates: Mapping[str, tuple[tuple[str, ...], np.ndarray]]
     along: tuple[tuple[int, tuple[str, ...]], ...] = ()
     drawn: tuple[str, ...] = ()
+    initial: tuple[str, ...] = ()
 
     @property
     def bytes_per_run(self) -> int:
         """How much is kept of each run."""
         return sum(v.bytes_per_run for v in self.variables) + 8 * len(self.drawn)
+
+    def about(self, name: str) -> dict[str, str]:
+        """Return the attributes of a coordinate, or of what each run draws."""
+        return about_coordinate(name, name in self.initial)
+
+    def coordinates_of(self, dims: Sequence[str]) -> dict[str, str]:
+        """Return the attribute that names coordinates which are no dimensions, as CF has it.
+
+        It has spaces between names: a name with a space is found by this package alone.
+        """
+        along = {name: (self.dims[i],) for i, names in self.along for name in names}
+        known = {name: of for name, (of, _) in self.coordinates.items()}
+        found = [
+            name
+            for name, of in {**known, **along}.items()
+            if (name,) != of and set(of) <= set(dims) and " " not in name
+        ]
+        return {"coordinates": " ".join(found)} if found else {}
 
     def without_coordinates(self) -> Layout:
         """Return what whoever writes chunks needs to know."""

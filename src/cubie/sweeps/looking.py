@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from cubie.labelled.pictures import BANDS, plot
+from cubie.labelled.tables import table_of
 from cubie.status import RunStatus
 from cubie.sweeps.dataset import dataset_of
 from cubie.sweeps.describe import attributes_of
 from cubie.sweeps.job import Round, counted
 from cubie.sweeps.kept import Layout
 from cubie.sweeps.outputs import STATUS
-from cubie.sweeps.plots import plot
 from cubie.sweeps.store import path_of
 from cubie.sweeps.whole import Whole
 
@@ -96,11 +98,62 @@ class Looking:
         self._begin()
         return dataset_of(self._layout, self._keeper, self._attributes())
 
+    def to_pandas(self, of: str | None = None) -> Any:
+        """Return the results as a `pandas.DataFrame`, all of it in memory.
+
+        Parameters
+        ----------
+        of : {"runs", "points", "events"}, optional
+            What a row is of; all are found by what was swept. By default a point where there is
+            t_eval, else a run.
+        """
+        return table_of(self.to_xarray(), of)
+
     def _attributes(self) -> dict[str, Any]:
         whole = self._whole
         found = attributes_of(whole.model, self._layout, whole.lacking)
         return found | {"cubie_digest": whole.digest}
 
-    def plot(self, what: str, *, x: str | None = None, y: str | None = None, **how: Any) -> Any:
-        """Draw a variable of the results; see `cubie.sweeps.plots.plot`."""
-        return plot(self.peek(), what, x=x, y=y, **how)
+    def plot(
+        self,
+        what: str,
+        *,
+        x: str | None = None,
+        y: str | None = None,
+        over: str | Sequence[str] | None = None,
+        sel: Mapping[str, Any] | None = None,
+        bands: float | Sequence[float] = BANDS,
+        ax: Any = None,
+        **how: Any,
+    ) -> Any:
+        """Draw a quantity of the results so far: heat map, lines, fan of trajectories, status map.
+
+        Parameters
+        ----------
+        what : str
+            A variable ("max of x"), a component ("x"), of complex ones "abs of psi", or "status".
+        x, y : str, optional
+            What goes along the axes: names of what is swept, or other quantities. By default the
+            time, or the first two axes.
+        over : str or sequence of str, optional
+            Axes whose runs are drawn together, as a median with bands; of trajectories by default
+            all. ``over=()`` draws each run.
+        sel : mapping, optional
+            Where to look along other axes: a value (the nearest), several, or a slice.
+        bands : float or sequence of float
+            Which shares of the runs lie within the bands.
+        ax : matplotlib.axes.Axes, optional
+            What to draw into; by default a new figure.
+        **how
+            What matplotlib takes: `cmap`, `norm`, `color`, `xscale`, ...
+
+        Returns
+        -------
+        matplotlib.axes.Axes
+
+        Raises
+        ------
+        InvalidOption
+            Where there is no such thing, or where more axes are left than a picture has.
+        """
+        return plot(self.peek(), what, x=x, y=y, over=over, sel=sel, bands=bands, ax=ax, **how)

@@ -10,15 +10,30 @@ from typing import Any
 import numpy as np
 from attrs import field, frozen
 
+from cubie.labelled.words import (
+    COMPONENT,
+    EVENT,
+    N_EVENTS,
+    NOT_DONE,
+    OCCURRENCE,
+    STATE,
+    STATES,
+    STATUS,
+    T_EVENTS,
+    T_REACHED,
+    TIME,
+    Y_EVENTS,
+    about,
+    about_states,
+    about_status,
+    counted_of,
+    of_summary,
+    own_dimensions,
+    parts_of,
+)
 from cubie.launch.results import Result
 from cubie.run.summaries.kinds import Clock
-from cubie.status import RunStatus
 from cubie.sweeps.model import Model
-
-STATUS = "status"
-NOT_DONE = -128  # the status of runs that nobody computed yet
-COMPONENT, TIME, EVENT, OCCURRENCE = "component", "time", "event", "occurrence"
-COUNTED = ("n_steps", "n_rejected", "nfev", "njev", "nlu", "n_newton", "n_linear", "n_stiff")
 
 
 @frozen(eq=False)
@@ -92,16 +107,15 @@ def _of_points(model: Model) -> Iterator[Variable]:
     sizes = () if times is None else (len(times),)
     if names:
         states = np.dtype(np.result_type(dtype, np.complex64)) if model.in_pairs else dtype
-        told = "state" if times is not None else "state at the end of the run"
         yield Variable(
-            "y", (COMPONENT, *at), (len(names), *sizes), states, {"long_name": told},
+            STATES, (COMPONENT, *at), (len(names), *sizes), states, about_states(times is None),
             _final if times is None else _all_points,
         )  # fmt: skip
     system = model.systems.observables
     if system is not None:
         for name in model.run_settings.choice.of_observables(system.output_names):
-            about = {"long_name": name}
-            yield Variable(name, at, sizes, dtype, about, partial(_observable, name, times is None))
+            told = {"long_name": name}
+            yield Variable(name, at, sizes, dtype, told, partial(_observable, name, times is None))
 
 
 def _final(result: Result) -> np.ndarray:
@@ -128,46 +142,32 @@ def _of_summaries(model: Model) -> Iterator[Variable]:
         key = tracked.key if isinstance(tracked.key, str) else model.state_names[tracked.key]
         for label, summary, _ in tracked.summaries:
             alike = summary.result(np.zeros((summary.n_slots, 1)), clock)
-            told = f"{label} of {called.get(key, key)}"
-            for part, values in _parts_of(alike):
-                name = f"{told}: {part}" if part else told
+            for part, values in parts_of(alike):
+                name, told = of_summary(label, called.get(key, key), part)
                 sizes = values.shape[1:]
-                dims = tuple(f"{told}, kept {i}" for i in range(len(sizes)))
+                dims = own_dimensions(told, len(sizes))
                 if not all(sizes):  # none are kept, only counted
                     continue
                 read = partial(_summary, tracked.key, label, part)
                 yield Variable(name, dims, sizes, values.dtype, {"long_name": name}, read)
 
 
-def _parts_of(value: Any) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield each array of a summary, with its name where there are several."""
-    if isinstance(value, tuple):
-        names = getattr(value, "_fields", None) or tuple(map(str, range(len(value))))
-        for name, part in zip(names, value, strict=True):
-            yield name, np.asarray(part)
-    else:
-        yield "", np.asarray(value)
-
-
 def _summary(key: Any, label: str, part: str, result: Result) -> np.ndarray:
-    return dict(_parts_of(result.summaries[key][label]))[part]
+    return dict(parts_of(result.summaries[key][label]))[part]
 
 
 def _of_events(model: Model) -> Iterator[Variable]:
     n, room = events_of(model), model.event_room
     if not n:
         return
-    count = {"long_name": "how often an event happened"}
-    yield Variable("n_events", (EVENT,), (n,), np.dtype(np.int32), count, _event_counts)
+    yield Variable(N_EVENTS, (EVENT,), (n,), np.dtype(np.int32), about(N_EVENTS), _event_counts)
     if room:
         dims, sizes = (EVENT, OCCURRENCE), (n, room)
         names = model.state_names
         whole = np.dtype(np.complex128 if model.in_pairs else np.float64)
-        when = {"long_name": "times of events"}
-        yield Variable("t_events", dims, sizes, np.dtype(np.float64), when, _event_times)
-        states = {"long_name": "states at events"}
+        yield Variable(T_EVENTS, dims, sizes, np.dtype(np.float64), about(T_EVENTS), _event_times)
         yield Variable(
-            "y_events", (*dims, "state"), (*sizes, len(names)), whole, states, _event_states
+            Y_EVENTS, (*dims, STATE), (*sizes, len(names)), whole, about(Y_EVENTS), _event_states
         )
 
 
@@ -184,22 +184,11 @@ def _event_states(result: Result) -> np.ndarray:
 
 
 def _of_work(model: Model) -> Iterator[Variable]:
-    told = {
-        "n_steps": "accepted steps", "n_rejected": "rejected steps",
-        "nfev": "evaluations of the right-hand side", "njev": "evaluations of its Jacobian",
-        "nlu": "LU factorizations", "n_newton": "iterations of Newton's method",
-        "n_linear": "iterations of the linear solver", "n_stiff": "steps by the implicit method",
-    }  # fmt: skip
-    names = model.prepared.kernel.integrator.loop.counter_names
-    of_kernel = {"n_newton": "newton", "n_linear": "linear", "n_stiff": "stiff"}
-    implicit = model.run_settings.method.implicit
-    for name in COUNTED:
-        if of_kernel.get(name, names[0]) in names and (implicit or name not in ("njev", "nlu")):
-            about = {"long_name": told[name]}
-            yield Variable(name, (), (), np.dtype(np.int32), about, partial(_attribute, name))
-    reached = {"long_name": "time that the run got to"}
+    counters = model.prepared.kernel.integrator.loop.counter_names
+    for name in counted_of(counters, model.run_settings.method.implicit):
+        yield Variable(name, (), (), np.dtype(np.int32), about(name), partial(_attribute, name))
     yield Variable(
-        "t_reached", (), (), np.dtype(np.float64), reached, partial(_attribute, "t_reached")
+        T_REACHED, (), (), np.dtype(np.float64), about(T_REACHED), partial(_attribute, T_REACHED)
     )
 
 
@@ -208,14 +197,8 @@ def _attribute(name: str, result: Result) -> np.ndarray:
 
 
 def _status() -> Variable:
-    codes = {status.name: int(status) for status in RunStatus} | {"NOT_DONE": NOT_DONE}
-    codes = dict(sorted(codes.items(), key=lambda item: item[1]))
-    about = {
-        "long_name": "how the run ended; negative codes are failures",
-        "flag_values": list(codes.values()),
-        "flag_meanings": " ".join(codes),
-    }
-    return Variable(STATUS, (), (), np.dtype(np.int8), about, partial(_attribute, "status"))
+    told = about_status(not_done=True)
+    return Variable(STATUS, (), (), np.dtype(np.int8), told, partial(_attribute, STATUS))
 
 
 def values_of(

@@ -21,7 +21,6 @@ from attrs import frozen
 
 from cubie.sweeps.errors import OtherSweep, StoreError
 from cubie.sweeps.kept import Layout, places_of
-from cubie.sweeps.outputs import COMPONENT, TIME
 
 GROUP = "cubie"
 FORMAT = 1  # of what is in the group
@@ -111,7 +110,7 @@ class ZarrStore:
             _keep_bytes(group, "model", model)
             n = len(layout.chunks)
             group.create_array("done", shape=(n,), chunks=(1,), dtype="u1", fill_value=0,
-                               compressors=None)  # fmt: skip
+                               compressors=None, dimension_names=("chunk",))  # fmt: skip
             root.attrs.put(dict(attributes))
             zarr.consolidate_metadata(root.store)
         return cls(layout, zarr.open_group(opened(store), mode="r+", use_consolidated=False))
@@ -209,7 +208,8 @@ def rounds_of(group: Any) -> list[bytes]:
 
 def _keep_bytes(group: Any, name: str, content: bytes) -> None:
     data = np.frombuffer(content, np.uint8)
-    group.create_array(name, data=data, chunks=data.shape, overwrite=True)
+    dims = (f"{name}_byte",)  # xarray opens the group, too
+    group.create_array(name, data=data, chunks=data.shape, dimension_names=dims, overwrite=True)
 
 
 def _create_arrays(root: Any, layout: Layout) -> None:
@@ -217,17 +217,18 @@ def _create_arrays(root: Any, layout: Layout) -> None:
     for variable in layout.variables:
         shape, box = (*chunks.shape, *variable.sizes), (*chunks.box, *variable.sizes)
         dims = (*layout.dims, *variable.dims)
-        _array(root, variable.name, shape, box, dims, variable.dtype, variable.fill, variable.about)
+        told = {**variable.about, **layout.coordinates_of(dims)}
+        _array(root, variable.name, shape, box, dims, variable.dtype, variable.fill, told)
     nan = float("nan")
     for name in layout.drawn:
-        told = {"long_name": name}
+        told = {**layout.about(name), **layout.coordinates_of(layout.dims)}
         _array(root, name, chunks.shape, chunks.box, layout.dims, np.dtype(float), nan, told)
     for i, names in layout.along:
         of = (chunks.shape[i],), (chunks.box[i],), (layout.dims[i],)
         for name in names:
-            _array(root, name, *of, np.dtype(float), nan, {"long_name": name})
+            _array(root, name, *of, np.dtype(float), nan, layout.about(name))
     for name, (dims, values) in layout.coordinates.items():
-        _coordinate(root, name, dims, values)
+        _coordinate(root, name, dims, values, layout.about(name))
 
 
 def _array(
@@ -249,11 +250,12 @@ def _array(
     )  # fmt: skip
 
 
-def _coordinate(root: Any, name: str, dims: tuple[str, ...], values: np.ndarray) -> None:
-    about = {"long_name": name} if name not in (COMPONENT, TIME) else {}
+def _coordinate(
+    root: Any, name: str, dims: tuple[str, ...], values: np.ndarray, about: Mapping[str, Any]
+) -> None:
     dtype: Any = str if values.dtype.kind in "UT" else values.dtype
     array = root.create_array(
         name, shape=values.shape, chunks=values.shape, dtype=dtype, dimension_names=dims,
-        attributes=about,
+        attributes=dict(about),
     )  # fmt: skip
     array[...] = values

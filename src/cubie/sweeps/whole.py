@@ -15,7 +15,7 @@ from cubie.sweeps.codec import NotData, to_json
 from cubie.sweeps.draws import Draws
 from cubie.sweeps.kept import Layout
 from cubie.sweeps.model import Model
-from cubie.sweeps.outputs import COMPONENT, TIME, components_of, variables_of
+from cubie.sweeps.outputs import COMPONENT, STATE, TIME, components_of, variables_of
 
 MOST_DRAWN_AT_ONCE = 10**7  # values along one dimension, as a coordinate that is known before
 
@@ -32,7 +32,7 @@ class Whole:
         names = [v.name for v in self.variables]
         names += self.space.names
         names += self.drawn.names if self.drawn else ()
-        names += [COMPONENT, TIME]
+        names += {dim for v in self.variables for dim in v.dims}
         for name in set(names):
             if names.count(name) > 1:
                 raise InvalidProblem(
@@ -56,12 +56,17 @@ class Whole:
         components = np.array(components_of(self.model), dtype=str)
         if components.size:
             coordinates[COMPONENT] = ((COMPONENT,), components)
+        if any(STATE in v.dims for v in self.variables):
+            names = self.model.state_names
+            coordinates[STATE] = ((STATE,), np.array(names, dtype=str))
         if self.model.times is not None:
             coordinates[TIME] = ((TIME,), self.model.times)
         drawn = () if self.drawn is None else self.drawn.names
+        initial = tuple(place.name for place in self.model.places if place.of == "state")
         return Layout(
-            self.space.dims, chunks, self.variables, coordinates, tuple(along), tuple(drawn)
-        )
+            self.space.dims, chunks, self.variables, coordinates, tuple(along), tuple(drawn),
+            initial,
+        )  # fmt: skip
 
     @cached_property
     def content(self) -> bytes:
