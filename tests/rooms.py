@@ -123,7 +123,10 @@ CUBIE = Package(
             *("status", "labelled", "factory", "integrator", "run", "launch", "settings"),
             *("problem", "solver"),
         ),
-        "cli": ("errors", "sizes", "systems", "tableaus", "solvers", "run", "launch", "solver"),
+        "cli": (
+            *("errors", "sizes", "reals", "systems", "tableaus", "solvers", "status", "run"),
+            *("launch", "solver", "sweeps"),
+        ),
         "demo": ("status", "run", "launch", "solver"),
     },
     circles={

@@ -237,10 +237,10 @@ def test_statuses_of_the_page_are_those_that_runs_can_end_with():
 
 def test_exit_codes_of_the_page_are_those_of_the_command():
     """`--help` and the page name 0, 1 and 2, and the sources return no others."""
-    source = ast.parse((ROOT / "src/cubie/cli/command.py").read_text(encoding="utf-8"))
     codes = {
         node.value.value
-        for node in ast.walk(source)
+        for name in ("command", "base")
+        for node in ast.walk(ast.parse(text_of(ROOT / "src" / "cubie" / "cli" / f"{name}.py")))
         if isinstance(node, ast.Return | ast.Assign)
         and isinstance(node.value, ast.Constant)
         and type(node.value.value) is int

@@ -9,9 +9,11 @@ import shlex
 import tempfile
 from pathlib import Path
 
+import click
 from click.testing import CliRunner, Result
 
 from cubie.cli import main
+from cubie.cli.sweep import main as sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "cubie-plan.md"
@@ -26,13 +28,18 @@ def write_page_files(folder: Path) -> None:
         (folder / found["name"]).write_text(found["text"], encoding="utf-8")
 
 
-def run(*args, status: int = 0) -> Result:
+def run(*args, status: int = 0, command: click.Command = main) -> Result:
     """Run the command and return its result, which has the status that is expected."""
-    result = CliRunner().invoke(main, [str(arg) for arg in args])
+    result = CliRunner().invoke(command, [str(arg) for arg in args])
     assert isinstance(result.exception, SystemExit | None), result.exception
     assert result.exit_code == status, result.output
     assert "Traceback" not in result.output
     return result
+
+
+def run_sweep(*args, status: int = 0) -> Result:
+    """Run `cubie-sweep`."""
+    return run(*args, status=status, command=sweep)
 
 
 def printed(line: str) -> str:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import sys
 import time
-import warnings
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
 from rich.table import Table
 
 from cubie.cli import types
+from cubie.cli.base import SETTINGS, OneLineCommand
 from cubie.cli.checked import checked_lines
 from cubie.cli.errors import InputError, one_line, reading
+from cubie.cli.files import require_writable
 from cubie.cli.inputs import Source, read_source
 from cubie.cli.method_options import of_method
 from cubie.cli.models import ModelOptions
@@ -24,62 +24,25 @@ from cubie.cli.requests import Request, device_of, note_on_device
 from cubie.cli.verify import candidates_table, settled, verify
 from cubie.cli.views import show, show_plan
 from cubie.cli.what_if import limits_table, pins_table, smallest_limit
-from cubie.errors import CubieError
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.planned import MAX_BLOCKS, REGISTERS
-from cubie_planner import (
-    FormatError,
-    Plan,
-    PlanInfeasible,
-    PlanRejected,
-    PlanUnknown,
-    ProblemError,
-    plan_to_csv,
-    report,
-)
+from cubie_planner import Plan, PlanInfeasible, PlanUnknown, plan_to_csv, report
 from cubie_planner.checked import Verdict
 from cubie_planner.engines.task import LIMIT
 from cubie_planner.explain import explain as explanation
-from cubie_planner.gpu.cost import CostError
-from cubie_planner.gpu.device import DeviceError
 from cubie_planner.report.page import html
 
 SUFFIXES = {"plot": (".png", ".svg", ".pdf"), "html": (".html", ".htm")}
 SMALLEST_UNKNOWN = (
     "smallest max_shared that keeps the cost of this plan: not known, planning again costs more"
 )
-WRONG_INPUT = (
-    *(InputError, CubieError, ProblemError, PlanRejected, FormatError, DeviceError, CostError),
-    OSError,
-)
-
-
-class PlanCommand(click.Command):
-    """A command whose errors are one line each, and whose return value is its exit status."""
-
-    def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
-        """Run, and leave with status 2 for anything wrong with what was given."""
-        if sys.stdout is None:  # the next file that is opened would be what is printed to
-            _say("standard output is closed; where it is not wanted send it to a null device")
-            sys.exit(2)
-        try:
-            status = super().main(*args, standalone_mode=False, **extra)
-        except click.ClickException as error:
-            _say(one_line(error.format_message()))
-            status = 2
-        except click.Abort:
-            _say("interrupted")
-            status = 130
-        sys.exit(status)
 
 
 def _say(message: str) -> None:
-    click.echo(f"cubie-plan: {message}", err=True)
+    main.say(message)
 
 
-@click.command(
-    "cubie-plan", cls=PlanCommand, context_settings={"help_option_names": ["-h", "--help"]}
-)
+@click.command("cubie-plan", cls=OneLineCommand, context_settings=SETTINGS)
 @click.argument("target", shell_complete=types.complete_file)
 @click.option("--states", type=click.IntRange(min=1), help="States of a right-hand side.")
 @click.option("--args", metavar="JSON", help="Its further arguments, a list; 1.0 each by default.")
@@ -196,12 +159,13 @@ def main(target: str, **options: Any) -> int:
     \b
       file.py:function     a right-hand side f(t, y, *args), with --states
       module:function      the same, from an importable module
-      model.toml, .json    equations, states, parameters, drivers, observables, summaries,
-                           events, method, options
+      model.toml, .json    equations, or function = "file.py:function"; states, parameters,
+                           drivers, observables, summaries, events, method, options
       problem.json, .csv   buffers: a planner problem, or MiniMalloc's CSV
       plan.json            a plan saved by --output
 
-    Only file.py:function and module:function run code; files are read as data.
+    Only file.py:function and module:function run code, also in a model file; all else is
+    read as data.
     A model is planned for --arch sm_90 and its limit unless options say otherwise.
 
     \b
@@ -214,20 +178,12 @@ def main(target: str, **options: Any) -> int:
     Completion: eval "$(_CUBIE_PLAN_COMPLETE=bash_source cubie-plan)", or
     zsh_source, fish_source.
     """
-    with warnings.catch_warnings():
-        if not options["quiet"]:
-            warnings.showwarning = lambda message, *_, **__: _say(one_line(message))
-        else:
-            warnings.simplefilter("ignore")
+    with main.telling(options["quiet"]):
         try:
             return _run(target, **options)
         except PlanUnknown as error:
             _say(f"{target}: {one_line(error)}")
             return 1
-        except BrokenPipeError:
-            raise  # click leaves quietly: who reads the output has seen enough
-        except WRONG_INPUT as error:
-            raise click.ClickException(one_line(error)) from error
 
 
 def _run(target: str, **options: Any) -> int:
@@ -252,16 +208,8 @@ def _run(target: str, **options: Any) -> int:
 
 def _check_outputs(options: dict[str, Any]) -> None:
     """Refuse what could only fail after the work is done."""
-    for option, allowed in SUFFIXES.items():
-        if options[option] and Path(options[option]).suffix not in allowed:
-            raise InputError(f"--{option} {options[option]}: must end in {', '.join(allowed)}")
-    for option in ("output", *SUFFIXES):
-        given = options[option]
-        folder = Path(given or "x").parent
-        if not folder.is_dir():
-            raise InputError(f"--{option} {given}: there is no folder {folder}")
-        if given and Path(given).is_dir():
-            raise InputError(f"--{option} {given}: Is a directory")
+    for option in (*SUFFIXES, "output"):
+        require_writable(f"--{option}", options[option], SUFFIXES.get(option, ()))
 
 
 def _read(target: str, options: dict[str, Any]) -> Source:

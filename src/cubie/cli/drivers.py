@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cubie.cli.errors import InputError, meant, printable, reading, require_keys
+from cubie.cli.errors import InputError, reading, require_keys
+from cubie.cli.samples import column, read_samples
 from cubie.systems.drivers.interpolant import Driver, Interpolant
-from cubie_planner.reading import read_bytes, read_text, shown
 
 INLINE, BESIDE = ("times", "values"), ("file", "columns")
 HOW = ("kind", "extend", "stops")  # options of `Interpolant`
 KEYS = (*INLINE, *BESIDE, *HOW)
-SUFFIXES = (".csv", ".npy")
-
-Table = tuple[list[str], np.ndarray]  # names of the columns, where they have some; samples
 
 
 def read_drivers(target: str, given: Any) -> dict[str, Driver]:
@@ -64,15 +57,11 @@ def _read(where: str, target: str, given: Any) -> Driver:
 
 def _samples(where: str, target: str, name: Any, columns: Any) -> tuple[np.ndarray, np.ndarray]:
     """Return times and values of a file beside the model."""
-    if not isinstance(name, str) or Path(name).suffix not in SUFFIXES:
-        raise InputError(f"{where}: `file` must be the name of a file in {' or '.join(SUFFIXES)}")
-    path = Path(target).parent / name
-    with reading(f"{where}: {name}"):
-        names, samples = (_csv if path.suffix == ".csv" else _npy)(path)
-    n = samples.shape[1]
+    samples = read_samples(where, "file", target, name)
+    n = samples.values.shape[1]
     if columns is None:
         if n != 2:
-            told = ", ".join(names) or f"numbered from 0 to {n - 1}"
+            told = ", ".join(samples.names) or f"numbered from 0 to {n - 1}"
             raise InputError(
                 f"{where}: {name} has {n} columns, {told}: `columns` must say which is the time "
                 "and which the value"
@@ -80,77 +69,8 @@ def _samples(where: str, target: str, name: Any, columns: Any) -> tuple[np.ndarr
         columns = [0, 1]
     if not isinstance(columns, list) or len(columns) != 2:
         raise InputError(f"{where}: `columns` must be a list of two, of the time and of the value")
-    time, value = (_column(f"{where}: `columns`", name, c, names, n) for c in columns)
-    return samples[:, time], samples[:, value]
-
-
-def _column(where: str, file: str, given: Any, names: Sequence[str], n: int) -> int:
-    if isinstance(given, str):
-        if given in names:
-            return names.index(given)
-        hint = meant(given, names)
-        there = f"has {', '.join(names)}" if names else "has no names of columns"
-        raise InputError(f"{where}: there is no `{printable(given)}`{hint}; {file} {there}")
-    if type(given) is not int or not 0 <= given < n:
-        raise InputError(f"{where}: {shown(given)} is no column of {file}, which has {n}")
-    return given
-
-
-def _csv(path: Path) -> Table:
-    """Read numbers with commas between them, below a line of names where the first has any."""
-    rows = list(csv.reader(io.StringIO(read_text(path)), strict=True))
-    lines = [(i, [cell.strip() for cell in row]) for i, row in enumerate(rows, 1) if any(row)]
-    names: list[str] = []
-    if lines and any(_number(cell) is None for cell in lines[0][1]):
-        names = [printable(name) for name in lines.pop(0)[1]]
-    if not lines:
-        raise ValueError("holds no samples")
-    n = len(names) or len(lines[0][1])
-    samples = np.empty((len(lines), n))
-    for at, (line, cells) in enumerate(lines):
-        if len(cells) != n:
-            raise ValueError(f"line {line} has {len(cells)} cells, others {n}")
-        for column, cell in enumerate(cells):
-            number = _number(cell)
-            if number is None:
-                raise ValueError(f"line {line}: {shown(cell)} is no number")
-            samples[at, column] = number
-    return names, samples
-
-
-def _number(cell: str) -> float | None:
-    try:
-        return float(cell) if "_" not in cell else None
-    except ValueError:
-        return None
-
-
-_NPY_HEADERS = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
-
-
-def _npy(path: Path) -> Table:
-    """Read an array (n_samples, n_columns); nothing in the file is run."""
-    data = read_bytes(path)
-    stream = io.BytesIO(data)
-    try:
-        read_header = _NPY_HEADERS[np.lib.format.read_magic(stream)]
-        shape, _, dtype = read_header(stream)
-        # Before NumPy makes room for whatever the header says.
-        if math.prod(shape) * dtype.itemsize > len(data) - stream.tell():
-            raise ValueError("it ends before its samples do")
-        stream.seek(0)
-        array = np.lib.format.read_array(stream, allow_pickle=False)
-    except (ValueError, KeyError) as error:
-        raise ValueError(f"is no array of NumPy's: {error}") from error
-    if array.ndim != 2 or array.dtype.kind not in "fiu" or array.size == 0:
-        raise ValueError(
-            f"is an array of {array.dtype} of shape {array.shape}; it must hold real numbers, "
-            "(n_samples, n_columns)"
-        )
-    return [], array.astype(float)
+    time, value = (column(f"{where}: `columns`", name, one, samples) for one in columns)
+    return samples.values[:, time], samples.values[:, value]
 
 
 def require_called(target: str, kernel: Any, names: Sequence[str], args: Sequence[Any]) -> None:

@@ -1,6 +1,7 @@
 """From the command's first argument to a planner problem, whatever kind of input it is.
 
-Only ``file.py:function`` and ``module:function`` run code; every file is data.
+Only ``file.py:function`` and ``module:function`` run code, on the command line or as `function` in
+a model file; all else is data.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Any
 from attrs import frozen
 
 from cubie.cli.errors import InputError, printable, reading
-from cubie.cli.models import ModelOptions, from_equations, from_function, load_function
+from cubie.cli.functions import load_function, names_a_function
+from cubie.cli.kernels import from_file, from_function
+from cubie.cli.models import EQUATIONS, FUNCTION, ModelOptions
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.run.loop import IVPLoop
 from cubie_planner import Plan, Problem, problem_from_csv, problem_from_dict
@@ -75,8 +78,8 @@ def read_source(target: str, model: ModelOptions, capacity: int | None = None) -
     InputError
         Naming the file and the line or key.
     """
-    place, colon, name = target.rpartition(":")
-    if colon and place and all(part.isidentifier() for part in name.split(".")):
+    if names_a_function(target):
+        place, _, name = target.rpartition(":")
         _refuse(target, "a model", {"--capacity": capacity})
         return Source(printable(target), *from_function(target, load_function(place, name), model))
     path = Path(target)
@@ -90,22 +93,29 @@ def read_source(target: str, model: ModelOptions, capacity: int | None = None) -
     return _read_file(target, path, model, capacity)
 
 
+def read_data(target: str, path: Path, text: str) -> Mapping[str, Any]:
+    """Return the content of a TOML or JSON file, by the end of its name."""
+    with reading(target):
+        data = tomllib.loads(text) if path.suffix == ".toml" else parse_json(text)
+    if not isinstance(data, Mapping):
+        raise InputError(f"{target}: must hold an object, not a {type(data).__name__}")
+    return data
+
+
 def _read_file(target: str, path: Path, model: ModelOptions, capacity: int | None) -> Source:
     with reading(target):
         text = read_text(path)
         if path.suffix == ".csv":
             _refuse(target, "a problem", model.given())
             return Source(printable(target), problem_from_csv(text, capacity))
-        data = tomllib.loads(text) if path.suffix == ".toml" else parse_json(text)
-    if not isinstance(data, Mapping):
-        raise InputError(f"{target}: must hold an object, not a {type(data).__name__}")
+    data = read_data(target, path, text)
     _refuse(target, "not a CSV", {"--capacity": capacity})
-    if "equations" in data:
-        return Source(printable(target), *from_equations(target, data, model))
+    if EQUATIONS in data or FUNCTION in data:
+        return Source(printable(target), *from_file(target, data, model))
     if "buffers" not in data and "placements" not in data:
         raise InputError(
-            f"{target}: has none of the keys `equations` (a model), `buffers` (a problem) and "
-            "`placements` (a plan)"
+            f"{target}: has none of the keys `equations`, `function` (a model), `buffers` (a "
+            "problem) and `placements` (a plan)"
         )
     _refuse(target, "a plan" if "placements" in data else "a problem", model.given())
     with reading(target):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import click
 from click.shell_completion import CompletionItem
 
-from cubie.cli.types import complete_method, starting
+from cubie.cli.types import ValueType, complete_method, starting
 
 
 def _complete_linear_solver(ctx, param, incomplete: str) -> list[CompletionItem]:
@@ -37,6 +37,13 @@ OPTIONS = (
         "--preconditioner",
         shell_complete=_complete_preconditioner,
         help="Of an iterative linear solver, such as ilu0.",
+    ),
+    click.option(
+        "--option",
+        "options",
+        type=ValueType(),
+        multiple=True,
+        help="Any other one of solve_ivp, such as rtol=1e-9; repeatable.",
     ),
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable
 from typing import Any
 
@@ -138,6 +139,28 @@ class SummaryType(click.ParamType):
 
         quantity, colon, _ = incomplete.partition(":")
         return starting([f"{quantity}:{name}" for name in SUMMARIES if colon], incomplete)
+
+
+class ValueType(click.ParamType):
+    """An option of a solver with its value, as TOML writes values; what is none is text."""
+
+    name = "name=value"
+
+    def __init__(self, of_axis: bool = False):
+        self.of_axis = of_axis  # then names may have indices
+
+    def convert(self, value: Any, param, ctx) -> tuple[str, Any]:
+        """Return both."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = (part.strip() for part in str(value).partition("="))
+        if not ((name.isidentifier() or (self.of_axis and name)) and equals and text):
+            self.fail(f"{str(value)[:40]!r} is not of the form name=value", param, ctx)
+        try:
+            found = tomllib.loads(f"value = {text}")
+        except (ValueError, RecursionError):
+            return name, text
+        return name, found["value"] if len(found) == 1 else text
 
 
 class BlockSizeType(click.ParamType):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -91,26 +92,38 @@ class Draws:
     def _block(self, block: int) -> np.ndarray:
         d = len(self.names)
         if self.by == "random":
-            bits = np.random.Philox(key=self.seed, counter=[0, 0, block, 0])
+            bits = np.random.Philox(key=self.seed + (self._stream << 64), counter=[0, 0, block, 0])
             return np.random.Generator(bits).random((BLOCK, d))
         # An engine goes forwards only: the one of the last block is mostly just before this one.
-        engine = self._engine.pop() if self._engine else _engine(self.by, d, self.seed)
+        engine = self._engine.pop() if self._engine else _engine(self.by, d, self._seeds)
         if engine.num_generated > block * BLOCK:
             engine.reset()
-        engine.fast_forward(block * BLOCK - engine.num_generated)
+        ahead = block * BLOCK - engine.num_generated
+        if ahead:  # SciPy's Sobol points refuse to stay where they begin
+            engine.fast_forward(ahead)
         found = engine.random(BLOCK)
         self._engine[:] = [engine]
         return found
 
+    @property
+    def _stream(self) -> int:
+        """What tells draws of other names apart: parts of one seed have no numbers in common."""
+        digest = hashlib.blake2b("\0".join(self.names).encode(), digest_size=8)
+        return int.from_bytes(digest.digest(), "little")
+
+    @property
+    def _seeds(self) -> list[int]:
+        return [self.seed, self._stream]
+
     def _whole(self) -> np.ndarray:
         if self.by == "latin":
-            engine = _engine(self.by, len(self.names), self.seed)
+            engine = _engine(self.by, len(self.names), self._seeds)
         else:
             engine = copy.deepcopy(self.by)
         return engine.random(self.n)
 
 
-def _engine(by: str, d: int, seed: int) -> Any:
+def _engine(by: str, d: int, seed: Sequence[int]) -> Any:
     from scipy.stats import qmc
 
     kind = {"sobol": qmc.Sobol, "halton": qmc.Halton, "latin": qmc.LatinHypercube}[by]

@@ -48,6 +48,16 @@ class Looking:
         return self._layout.chunks.shape
 
     @property
+    def n_chunks(self) -> int:
+        """How many chunks the runs are in."""
+        return len(self._layout.chunks)
+
+    @property
+    def n_chunks_done(self) -> int:
+        """How many of them are done, of every retry, too."""
+        return int(np.count_nonzero(self._done() > len(self._rounds)))
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """What the solver wants you to know."""
         return self._whole.model.notes

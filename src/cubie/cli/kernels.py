@@ -1,0 +1,124 @@
+"""From a right-hand side, or a model file, to the buffers of its integrator."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from cubie.cli.drivers import require_called
+from cubie.cli.errors import InputError, meant, reading
+from cubie.cli.functions import load_function
+from cubie.cli.models import REQUIRED, ModelOptions, positional, read_model
+from cubie.launch.kernel import BatchSolverKernel
+from cubie.launch.planned import DEFAULT_BLOCK_SIZE
+from cubie.sizes import parse_size
+from cubie.solver import Solver
+from cubie_planner import Limits, Problem
+from cubie_planner.declarations.global_memory import offering_global
+from cubie_planner.gpu.cards import Target
+
+PLANNED = ("max_shared", "block_size", "locations", "device")  # options that the planner reads
+
+Model = tuple[Problem, BatchSolverKernel]
+
+
+def from_function(target: str, fun: Callable, given: ModelOptions) -> Model:
+    """Return the buffers of the integrator of a SciPy right-hand side."""
+    if given.states is None:
+        raise InputError(f"{target}: say how many states it has, with --states N")
+    place = target.rpartition(":")[0]
+    drivers = {name: load_function(place, where) for name, where in given.drivers or ()}
+    for name in drivers:
+        if name not in positional(fun):
+            hint = meant(name, positional(fun))
+            raise InputError(f"--driver {name}: the function has no such argument{hint}")
+    numbers = None if given.args is None else _args(given.args)
+    names, args = _arguments(fun, drivers, numbers)
+    options = {}
+    if given.observables is not None:
+        options["observables"] = load_function(place, given.observables)
+    if given.events is not None:
+        options["events"] = [load_function(place, name) for name in given.events]
+    options |= given.summaries_by_quantity() | given.of_solver()
+    model = _prepare(target, fun, given.states, args, options)
+    require_called(target, model[1], names, args)
+    return model
+
+
+def _arguments(
+    fun: Callable, known: Mapping[str, Any], numbers: tuple | None
+) -> tuple[tuple[str, ...], tuple]:
+    """Return the arguments after t and y with their names: those known, and numbers for the others.
+
+    Buffers do not depend on the value of a number.
+    """
+    taken = positional(fun)
+    others = [name for name in taken if name not in known]
+    if numbers is None:
+        numbers = tuple(1.0 for name in others if taken[name] is REQUIRED)
+    values = {**dict(zip(others, numbers, strict=False)), **known}
+    more = numbers[len(others) :]
+    last = max((i for i, name in enumerate(taken) if name in values), default=-1)
+    names = tuple(taken)[: last + 1]
+    lacking = [name for name in names if name not in values and taken[name] is REQUIRED]
+    if lacking:
+        raise InputError(f"--args: there is no number for `{lacking[0]}`")
+    args = tuple(values.get(name, taken[name]) for name in names)
+    return (*names, *(f"args[{len(names) + i}]" for i in range(len(more)))), (*args, *more)
+
+
+def _args(text: str) -> tuple:
+    with reading("--args"):
+        args = json.loads(text)
+    if not isinstance(args, list):
+        raise InputError(f"--args: must be a JSON list such as [10, 28, 2.67], not {text!r}")
+    return tuple(args)
+
+
+def from_file(target: str, data: Mapping[str, Any], given: ModelOptions) -> Model:
+    """Return the buffers of the integrator of a model file.
+
+    What `sweep` says is not looked at: it changes no buffer.
+    """
+    model = read_model(target, data, given)
+    if model.place:
+        values = {name: model.value_of(name, lambda *_: 1.0) for name in model.values}
+        names, args = _arguments(model.fun, values, None)
+    else:
+        names = model.arguments
+        drivers = data.get("drivers", {})
+        args = tuple(model.values[name] if name in drivers else 1.0 for name in names)
+    made = _prepare(target, model.fun, len(model.states), args, model.options, model.t_eval)
+    require_called(target, made[1], names, args)
+    return made
+
+
+def _prepare(
+    target: str, fun: Any, n: int, args: tuple, options: Mapping[str, Any], t_eval: Any = None
+) -> Model:
+    """Build the integrator of a batch, as `solve_ivp` would, and declare its buffers."""
+    options = dict(options)
+    planned = {name: options.pop(name) for name in PLANNED if name in options}
+    # Numbers stand in for all values here: what NumPy warns of says nothing about the model.
+    with reading(target), contextlib.redirect_stdout(sys.stderr), np.errstate(all="ignore"):
+        solver = Solver(fun, **options)
+        solver.prepare(np.ones((1, n)), args, None if t_eval is None else [0.0])
+        kernel = solver.kernel
+        named = None if "device" not in planned else Target.find(planned["device"])
+        limits = Limits(
+            parse_size("max_shared", planned.get("max_shared")),
+            planned.get("block_size", DEFAULT_BLOCK_SIZE),
+            None if named is None else named.device.capability,
+            max_registers=kernel.config.max_registers,
+            card=None if named is None else named.card_name,
+        )
+        policy, buffers = planned.get("locations", "auto"), kernel.layout.timeline.buffers
+        if "global" in (policy.values() if isinstance(policy, Mapping) else [policy]):
+            buffers = offering_global(buffers)
+        problem = Problem(buffers, limits, policy)
+    return problem, kernel

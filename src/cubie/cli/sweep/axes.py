@@ -1,0 +1,242 @@
+"""What a file sweeps: the table `sweep` with lists, ranges, tables and distributions.
+
+[sweep.grid]                                    all combinations
+rho = {start = 0, stop = 21, num = 4000}
+sigma = [8, 10, 12]
+
+[[sweep.over]]                                  a product of parts, the last varies fastest
+zip = {rho = [20, 24], sigma = [8, 9]}
+[[sweep.over]]
+sampled = {beta = [2, 3], x = {dist = "norm", loc = 1, scale = 0.1}}
+n = 1000
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import reduce
+from operator import mul
+from typing import Any
+
+import numpy as np
+
+from cubie.cli.errors import InputError, meant, one_line, reading, require_keys
+from cubie.cli.models import DISTRIBUTION
+from cubie.cli.samples import column, read_samples
+from cubie.reals import NotReal, real_array
+from cubie.sweeps import Space, grid, sampled, table, zipped
+from cubie_planner.reading import shown
+
+# Kinds of parts, and what stands beside each.
+BESIDE = {
+    "grid": (),
+    "zip": ("dim",),
+    "table": ("columns", "dim"),
+    "sampled": ("n", "by", "seed", "dim"),
+}
+WHOLE = ("over", "chunk", "memory", "seed")  # of all
+OF_SAMPLES = ("n", "by", "columns", "dim")  # of a single part, which stands in `sweep` itself
+KEYS = (*WHOLE, *BESIDE, *OF_SAMPLES)
+BOUNDS = (("start", "stop"), ("from", "to"))
+SCALES = ("linear", "log")
+RANGE = (*(key for both in BOUNDS for key in both), "num", "scale")
+
+
+def space_of(target: str, told: Mapping[str, Any], seed: Any, find: Callable[[str], Any]) -> Space:
+    """Return what a table `sweep` sweeps.
+
+    Parameters
+    ----------
+    target : str
+        The file; tables are sought from its folder.
+    told : mapping
+        The table.
+    seed : int
+        Of what is drawn, where a part has none.
+    find : callable
+        ``find(name)`` raises for what is neither an argument nor a state.
+
+    Raises
+    ------
+    InputError
+        Naming the file and the key.
+    """
+    parts = list(_parts(target, told))
+    spaces = [_space(target, where, part, seed, find) for where, part in parts]
+    with reading(f"{target}: `sweep`"):
+        return reduce(mul, spaces)
+
+
+def _parts(target: str, told: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield each part with where it stands."""
+    require_keys(f"{target}: `sweep` has an", told, KEYS, "a sweep has")
+    if "over" not in told:
+        yield "sweep", {key: told[key] for key in told if key not in WHOLE}
+        return
+    single = [key for key in told if key not in WHOLE]
+    if single:
+        raise InputError(
+            f"{target}: `sweep` has `{single[0]}` beside `over`: put it into a part of `over`"
+        )
+    parts = told["over"]
+    if not isinstance(parts, list) or not parts or not all(isinstance(p, Mapping) for p in parts):
+        raise InputError(f"{target}: `sweep.over` must be a list of tables: [[sweep.over]]")
+    for i, part in enumerate(parts):
+        where = f"sweep.over[{i}]"
+        known = (*BESIDE, *OF_SAMPLES, "seed")
+        require_keys(f"{target}: `{where}` has an", part, known, "a part of a sweep has")
+        yield where, part
+
+
+def _space(
+    target: str, where: str, part: Mapping[str, Any], seed: Any, find: Callable[[str], Any]
+) -> Space:
+    kind = _kind_of(target, where, part)
+    at = f"{target}: `{where}.{kind}`"
+    options = {key: part[key] for key in BESIDE[kind] if key in part and key != "columns"}
+    if kind == "table":
+        made = _table(target, where, part, options)
+    else:
+        axes = part[kind]
+        if not isinstance(axes, Mapping):
+            raise InputError(f"{at} must be a table of names and their values")
+        each = marginal if kind == "sampled" else values_of
+        values = {name: each(f"{target}: `{where}.{kind}.{name}`", axes[name]) for name in axes}
+        if kind == "sampled" and "n" not in options:
+            raise InputError(f"{target}: `{where}` needs `n`: how many are drawn")
+        with reading(at):
+            if kind == "sampled":
+                made = sampled(options.pop("n"), values, **{"seed": seed, **options})
+            else:
+                made = (grid if kind == "grid" else zipped)(values, **options)
+    for name in made.names:
+        with reading(at):
+            find(name)
+    return made
+
+
+def _kind_of(target: str, where: str, part: Mapping[str, Any]) -> str:
+    """Return the one kind that a part is of, which has what stands beside it."""
+    kinds = [kind for kind in BESIDE if kind in part]
+    if len(kinds) != 1:
+        given = " and ".join(f"`{kind}`" for kind in kinds) or "none of them"
+        product = "; for a product give a list of parts, [[sweep.over]]" if kinds else ""
+        raise InputError(
+            f"{target}: `{where}` must have one of {', '.join(BESIDE)}, and has {given}{product}"
+        )
+    (kind,) = kinds
+    for key in part:
+        if key != kind and key not in BESIDE[kind]:
+            of = next(other for other in BESIDE if key in BESIDE[other])
+            raise InputError(f"{target}: `{where}.{key}` is of `{of}`, and here is a `{kind}`")
+    return kind
+
+
+def _table(target: str, where: str, part: Mapping[str, Any], options: Mapping[str, Any]) -> Space:
+    """Return a run for each row of a file."""
+    file, at = part["table"], f"{target}: `{where}`"
+    samples = read_samples(at, "table", target, file)
+    names, n = samples.names, samples.values.shape[1]
+    wanted = part.get("columns", names or None)
+    if wanted is None:
+        raise InputError(f"{at}: {file} has no names of columns: give `columns`, {n} names")
+    if not isinstance(wanted, list) or not all(isinstance(name, str) for name in wanted):
+        raise InputError(f"{at}: `columns` must be a list of names")
+    if names:
+        numbers = [column(f"{at}: `columns`", file, name, samples) for name in wanted]
+    elif len(wanted) == n:
+        numbers = list(range(n))
+    else:
+        raise InputError(f"{at}: {file} has {n} columns, and `columns` has {len(wanted)} names")
+    with reading(f"{at}: {file}"):
+        return table(samples.values[:, numbers], wanted, **options)
+
+
+def values_of(where: str, given: Any) -> np.ndarray:
+    """Return numbers that are given as a list, or as a range of so many from one to another.
+
+    Raises
+    ------
+    InputError
+    """
+    if not isinstance(given, Mapping):
+        if not isinstance(given, list):
+            raise InputError(
+                f"{where} is {shown(given)}; give a list of numbers, or a range: "
+                "{start = 0, stop = 1, num = 11}"
+            )
+        with reading(where):
+            try:
+                return real_array(given)
+            except NotReal as error:
+                raise InputError(f"{where}: {one_line(error)}") from error
+    require_keys(f"{where} has an", given, RANGE, "a range has")
+    both = [keys for keys in BOUNDS if any(key in given for key in keys)]
+    needed = ("num", *(both[0] if both else BOUNDS[0]))
+    for key in needed:
+        if key not in given:
+            raise InputError(f"{where} lacks `{key}`: a range is {{start = 0, stop = 1, num = 11}}")
+    if len(both) > 1:
+        raise InputError(f"{where} has both `start` and `from`: give one of them")
+    num, start, stop = (given[key] for key in needed)
+    if type(num) is not int or not 1 <= num <= 10**9:
+        raise InputError(f"{where}: `num` is {shown(num)}; give how many values, at least 1")
+    for key, bound in zip(needed[1:], (start, stop), strict=True):
+        if type(bound) not in (int, float) or not np.isfinite(float(bound)):
+            raise InputError(f"{where}: `{key}` is {shown(bound)}, and must be a finite number")
+    scale = given.get("scale", SCALES[0])
+    if scale not in SCALES:
+        hint = meant(str(scale), SCALES)
+        raise InputError(f"{where}: `scale` is {shown(scale)}{hint}; there are linear and log")
+    if scale == "linear":
+        return np.linspace(start, stop, num)
+    if start * stop <= 0:
+        raise InputError(f"{where}: from {start} to {stop} there is no scale of logarithms")
+    return np.geomspace(start, stop, num)
+
+
+def marginal(where: str, given: Any) -> Any:
+    """Return what is drawn from: two bounds, or a distribution."""
+    if isinstance(given, Mapping):
+        return distribution(where, given)
+    if not isinstance(given, list) or len(given) != 2:
+        raise InputError(
+            f"{where} is {shown(given)}; give [low, high], or a distribution of SciPy's: "
+            '{dist = "norm", loc = 10, scale = 1}'
+        )
+    return tuple(given)
+
+
+def distribution(where: str, given: Mapping[str, Any]) -> Any:
+    """Return a distribution of SciPy's by its name, with its parameters.
+
+    Raises
+    ------
+    InputError
+    """
+    try:
+        from scipy import stats
+    except ImportError as error:
+        raise InputError(f"{where} needs SciPy: pip install 'cubie[sweep]'") from error
+    known = {
+        name: kind
+        for name, kind in vars(stats).items()
+        if isinstance(kind, (stats.rv_continuous, stats.rv_discrete))
+    }
+    name = given.get(DISTRIBUTION)
+    if name is None:
+        raise InputError(f'{where} lacks `dist`, the name of a distribution such as "norm"')
+    if name not in known:
+        hint = meant(str(name), known)
+        raise InputError(f"{where}: scipy.stats has no distribution {shown(name)}{hint}")
+    numbers = {key: value for key, value in given.items() if key != DISTRIBUTION}
+    for key, value in numbers.items():
+        if type(value) not in (int, float):
+            raise InputError(f"{where}: `{key}` is {shown(value)}, and must be a number")
+    with reading(f"{where}: {name}"):
+        made = known[name](**numbers)
+        middle = made.ppf(0.5)
+    if not np.isfinite(middle):
+        told = ", ".join(f"{key} = {value}" for key, value in numbers.items())
+        raise InputError(f"{where}: there is no {name} with {told or 'no parameters'}")
+    return made
