@@ -16,7 +16,7 @@ from cubie.backend.device.exchange import read as read_on_device
 from cubie.backend.device.inputs import OnDevice, ParametersOnDevice, StatesOnDevice
 from cubie.backend.free_memory import free_bytes
 from cubie.backend.interruption import Interrupted
-from cubie.backend.machine import THREADS_VARIABLE, n_threads
+from cubie.backend.machine import THREADS_VARIABLE, n_threads, use_threads
 from cubie.backend.package import package_digest
 from cubie.backend.portions import Portions, Spent
 from cubie.backend.primitives import (
@@ -115,4 +115,5 @@ __all__ = [
     "store_run",
     "table",
     "tracing",
+    "use_threads",
 ]

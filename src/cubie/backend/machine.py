@@ -9,15 +9,32 @@ import os
 THREADS_VARIABLE = "NUMBA_NUM_THREADS"
 
 
+_told: list[int] = []  # what `use_threads` was last given
+
+
 @functools.cache
 def n_threads() -> int:
-    """Return how many threads a solve uses: $NUMBA_NUM_THREADS, or the CPUs of this process."""
+    """Return how many threads a solve uses: $NUMBA_NUM_THREADS, or the CPUs of this process.
+
+    Where that is not set `use_threads` comes first.
+    """
     chosen = os.environ.get(THREADS_VARIABLE, "")
     if chosen.isdigit() and int(chosen) > 0:
         return int(chosen)
+    if _told:
+        return _told[0]
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def use_threads(n: int) -> None:
+    """Let solves of this process use so many threads at most, from the next one on.
+
+    Never more than before: teams of threads have the size that was right when they were made.
+    """
+    _told[:] = [min(n, n_threads())]
+    n_threads.cache_clear()
 
 
 @functools.cache

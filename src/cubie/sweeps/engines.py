@@ -1,4 +1,4 @@
-"""Who computes chunks: this process, or whatever takes functions as `concurrent.futures` does.
+"""How chunks get computed: one after the other in this process, or by workers.
 
 No engine keeps anything that matters: what is done is in the store.
 """
@@ -6,24 +6,19 @@ No engine keeps anything that matters: what is done is in the store.
 from __future__ import annotations
 
 import contextlib
-import os
-import pickle
 import queue
-from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from cubie.errors import Described, InvalidOption
 from cubie.sweeps.errors import SweepFailed
-from cubie.sweeps.job import Job, Outcome, Part, chunk_of, counted, do
+from cubie.sweeps.job import Job, Outcome, Part, chunk_of, compute_chunk, counted, done_by_others
 from cubie.sweeps.model import Model
 from cubie.sweeps.outputs import STATUS, Variable
 
-# Chunks that wait for a worker, so that none is idle between two.
-AHEAD = 2
-# How often the main thread looks whether a signal came, where it waits for workers.
+# How often the main thread looks whether a signal came, or workers, where it waits for chunks.
 PATIENCE_SECONDS = 0.1
 
 
@@ -44,7 +39,7 @@ class Here(NamedTuple):
     rounds: Any
     keeper: Any
 
-    def outcomes(self, tasks: Iterator[Task]) -> Iterator[Outcome]:
+    def outcomes(self, tasks: Iterator[Task]) -> Generator[Outcome]:
         """Yield what becomes of chunks, in order.
 
         Raises
@@ -55,12 +50,17 @@ class Here(NamedTuple):
             last: Future | None = None
             try:
                 for task in tasks:
+                    with _failing(task.number):
+                        known = done_by_others(self.keeper, task.number, 1 + len(self.rounds))
+                    if known is not None:
+                        yield known
+                        continue
                     values, seconds = self._computed(task)
                     if last is not None:
-                        yield self._stored(last)
+                        yield last.result()
                     last = writer.submit(self._write, task, values, seconds)
                 if last is not None:
-                    yield self._stored(last)
+                    yield last.result()
                     last = None
             except GeneratorExit:
                 raise
@@ -80,13 +80,9 @@ class Here(NamedTuple):
             )  # fmt: skip
 
     def _write(self, task: Task, values: dict[str, np.ndarray], seconds: float) -> Outcome:
-        self.keeper.write(task.number, values, 1 + len(self.rounds))
-        return Outcome(task.number, counted(values[STATUS]), seconds, seconds)
-
-    @staticmethod
-    def _stored(future: Future) -> Outcome:
-        with _failing(None):
-            return future.result()
+        with _failing(task.number):
+            self.keeper.write(task.number, values, 1 + len(self.rounds))
+            return Outcome(task.number, counted(values[STATUS]), seconds, seconds)
 
 
 class ByExecutor(NamedTuple):
@@ -97,18 +93,20 @@ class ByExecutor(NamedTuple):
     executor : object
         With ``submit(function, *args)``, which returns futures with ``add_done_callback``.
     job : Job
+    variables : tuple of Variable
     keeper : object
         What keeps the results that workers hand back.
-    in_flight : int
-        Chunks that are submitted at once.
+    room : callable
+        ``room()``: how many chunks are submitted at once, now.
     """
 
     executor: Any
     job: Job
+    variables: tuple[Variable, ...]
     keeper: Any
-    in_flight: int
+    room: Callable[[], int]
 
-    def outcomes(self, tasks: Iterator[Task]) -> Iterator[Outcome]:
+    def outcomes(self, tasks: Iterator[Task]) -> Generator[Outcome]:
         """Yield what becomes of chunks, in the order in which they end.
 
         Raises
@@ -117,139 +115,75 @@ class ByExecutor(NamedTuple):
         """
         ended: queue.SimpleQueue[tuple[Task, Any]] = queue.SimpleQueue()
         flying: dict[int, Any] = {}
+        left = True
         try:
             while True:
-                while len(flying) < self.in_flight:
+                while left and len(flying) < self.room():
                     task = next(tasks, None)
                     if task is None:
+                        left = False
                         break
                     flying[task.number] = self._submit(task, ended)
-                if not flying:
+                if not left and not flying:
                     return
-                task, future = _next_of(ended)
+                try:
+                    task, future = ended.get(timeout=PATIENCE_SECONDS)
+                except queue.Empty:  # there may be more workers now, and so more room
+                    continue
                 del flying[task.number]
                 yield self._kept(task, future)
         finally:
+            # What a worker has begun goes on, and may be stored: it is the same, and counts.
             for future in flying.values():
                 with contextlib.suppress(Exception):
                     future.cancel()
 
     def _submit(self, task: Task, ended: queue.SimpleQueue) -> Any:
-        with _failing(task.number):
+        number = task.number
+        with _failing(number):
+            kept = None
+            if task.times and self.job.keeper is None:
+                kept = self.keeper.read(number, [variable.name for variable in self.variables])
             future = self.executor.submit(
-                do, self.job, task.number, task.part(), task.shape, task.times
+                compute_chunk, self.job, number, task.part(), task.shape, task.times, kept
             )
         future.add_done_callback(lambda done, task=task: ended.put((task, done)))
         return future
 
     def _kept(self, task: Task, future: Any) -> Outcome:
         with _failing(task.number):
-            outcome = future.result()
+            outcome = _result_of(future)
             if outcome.values is not None:
                 self.keeper.write(task.number, outcome.values, 1 + len(self.job.rounds))
                 outcome = outcome.without_values()
             return outcome
 
 
-def _next_of(ended: queue.SimpleQueue) -> Any:
-    while True:
-        try:
-            return ended.get(timeout=PATIENCE_SECONDS)
-        except queue.Empty:
-            continue
+def _result_of(future: Any) -> Outcome:
+    """Return what a worker returned.
+
+    What ended a worker's task that is no Exception, as SystemExit and KeyboardInterrupt, is none
+    of this process.
+    """
+    error = future.exception()
+    if error is not None and not isinstance(error, Exception):
+        raise RuntimeError(f"its worker was ended by {type(error).__name__}: {error}") from error
+    return future.result()
 
 
 @contextlib.contextmanager
-def _failing(number: int | None) -> Iterator[None]:
+def _failing(number: int) -> Iterator[None]:
     """Say of which chunk it was that something failed."""
     try:
         yield
     except SweepFailed:
         raise
+    except CancelledError as error:
+        raise SweepFailed(
+            f"Chunk {number} was cancelled: the executor was shut down, or its workers, or their "
+            "scheduler, went away.",
+            number,
+        ) from error
     except Exception as error:
-        which = "A chunk" if number is None else f"Chunk {number}"
         kind = type(error).__name__
-        raise SweepFailed(f"{which} failed: {kind}: {error}", number) from error
-
-
-@contextlib.contextmanager
-def executor_of(given: Any, workers: Any) -> Iterator[tuple[Any, int] | None]:
-    """Give an executor and how many chunks it works on at once; None: this process does.
-
-    Parameters
-    ----------
-    given : object or None
-        An executor, or a `dask.distributed.Client`.
-    workers : int or None
-        Processes to start here, or how many workers the executor has.
-
-    Raises
-    ------
-    InvalidOption
-    """
-    if workers is not None and (
-        isinstance(workers, bool) or not isinstance(workers, int) or workers < 1
-    ):
-        raise InvalidOption("workers", workers, advice="How many: an int of at least 1.")
-    if given is None:
-        if workers is None:
-            yield None
-        else:
-            with _processes(workers) as pool:
-                yield pool, workers
-        return
-    if hasattr(given, "get_executor") and hasattr(given, "scheduler_info"):
-        executor = given.get_executor(pure=False)
-        yield executor, workers or max(1, len(given.scheduler_info()["workers"]))
-        return
-    if not callable(getattr(given, "submit", None)):
-        allowed = (Described("an executor of concurrent.futures"),
-                   Described("a dask.distributed.Client"))  # fmt: skip
-        raise InvalidOption("executor", given, allowed)
-    known = getattr(given, "_max_workers", None)
-    yield given, workers or (known if isinstance(known, int) else os.cpu_count() or 1)
-
-
-@contextlib.contextmanager
-def _processes(workers: int) -> Iterator[Executor]:
-    """Give a pool of processes that share the processors."""
-    import multiprocessing
-
-    from cubie.backend import n_threads
-
-    each = max(1, n_threads() // workers)
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, context, _begin_worker, (each,))
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in list((getattr(pool, "_processes", None) or {}).values()):
-            process.terminate()  # what it computes is not kept
-        raise
-    else:
-        pool.shutdown()
-
-
-def _begin_worker(threads: int) -> None:
-    import signal
-
-    from cubie.backend import THREADS_VARIABLE
-
-    os.environ[THREADS_VARIABLE] = str(threads)
-    # Ctrl-C goes to all processes of a terminal: the first one ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def pickler_for(executor: Any) -> Any:
-    """Return what turns functions into bytes: where it is there, what needs no names for them."""
-    try:
-        import cloudpickle
-    except ImportError:
-        return pickle
-    return cloudpickle
-
-
-def in_flight(workers: int, limit: int) -> int:
-    """Return how many chunks are submitted at once: two a worker, as far as memory allows."""
-    return max(1, min(AHEAD * workers, limit))
+        raise SweepFailed(f"Chunk {number} failed: {kind}: {error}", number) from error

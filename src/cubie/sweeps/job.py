@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import time
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.draws import Draws
 from cubie.sweeps.model import Model
 from cubie.sweeps.outputs import STATUS, Variable, values_of, variables_of
-from cubie.systems.references.watched import fingerprint
+from cubie.sweeps.sharing import share_processors, this_process
 
 MODELS_KEPT = 4  # in a worker, with their kernels
 
@@ -186,18 +187,32 @@ class Job:
     digest : str
     keeper : object or None
         A store that workers write to; None: they hand results back.
+    threads : int or None
+        How many a chunk may use in a process of its own, where that is known; see `sharing`.
+    home : (str, int)
+        Computer and process that the sweep is run by.
     """
 
     model: bytes = field(repr=False)
     digest: str
     keeper: Any = None
     rounds: tuple[Round, ...] = ()
+    threads: int | None = None
+    home: tuple[str, int] = field(factory=this_process)
 
     @classmethod
-    def of(cls, model: Model, keeper: Any, rounds: tuple[Round, ...], pickler: Any) -> Job:
+    def of(
+        cls,
+        model: Model,
+        keeper: Any,
+        rounds: tuple[Round, ...],
+        pickler: Any,
+        threads: int | None = None,
+    ) -> Job:
         """Return the job of a sweep; `pickler` is a module with ``dumps``."""
         content = zlib.compress(pickler.dumps(model), 1)
-        return cls(content, fingerprint(content) or str(hash(content)), keeper, rounds)
+        digest = hashlib.sha256(content).hexdigest()
+        return cls(content, digest, keeper, rounds, threads)
 
 
 _models: Recent[tuple[Model, tuple[Variable, ...]]] = Recent(MODELS_KEPT)
@@ -212,24 +227,62 @@ def model_of(job: Job) -> tuple[Model, tuple[Variable, ...]]:
     return known
 
 
-def do(job: Job, number: int, part: Part, shape: tuple[int, ...], times: int) -> Outcome:
+def compute_chunk(
+    job: Job,
+    number: int,
+    part: Part,
+    shape: tuple[int, ...],
+    times: int,
+    kept: Mapping[str, np.ndarray] | None = None,
+) -> Outcome:
     """Compute a chunk in a worker, and keep it or hand it back.
 
     Parameters
     ----------
     times : int
         How often it was written before.
+    kept : mapping of str to ndarray, or None
+        What was, where no store tells.
     """
     started = time.perf_counter()
+    share_processors(job.home, job.threads)
+    if job.keeper is not None and (
+        known := done_by_others(job.keeper, number, 1 + len(job.rounds))
+    ):
+        return known
     model, variables = model_of(job)
-    values, seconds = chunk_of(model, variables, part, shape, job.rounds, job.keeper, number, times)
+    keeper = Handed(kept) if job.keeper is None else job.keeper
+    values, seconds = chunk_of(model, variables, part, shape, job.rounds, keeper, number, times)
     status = counted(values[STATUS])
-    kept = None
     if job.keeper is None:
-        kept = values
-    else:
-        job.keeper.write(number, values, 1 + len(job.rounds))
-    return Outcome(number, status, seconds, time.perf_counter() - started, kept)
+        return Outcome(number, status, seconds, time.perf_counter() - started, values)
+    job.keeper.write(number, values, 1 + len(job.rounds))
+    return Outcome(number, status, seconds, time.perf_counter() - started)
+
+
+@frozen(eq=False)
+class Handed:
+    """Keeps, in a worker without a store, what it was handed of a chunk."""
+
+    kept: Mapping[str, np.ndarray] | None
+
+    def read(self, number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return what was kept of the chunk, to be changed."""
+        kept = self.kept or {}
+        return {name: np.array(kept[name]) for name in names}
+
+    def write(self, number: int, values: Mapping[str, np.ndarray], times: int) -> None:
+        """Do nothing: all is handed back in the end."""
+
+
+def done_by_others(keeper: Any, number: int, times: int) -> Outcome | None:
+    """Return what became of a chunk that was written since the call began; None where it was not.
+
+    Two processes may run the same sweep.
+    """
+    if keeper.times(number) < times:
+        return None
+    return Outcome(number, counted(keeper.read(number, [STATUS])[STATUS]), 0.0, 0.0)
 
 
 def chunk_of(
@@ -250,6 +303,10 @@ def chunk_of(
         values, seconds = computed(model, variables, part, shape)
         if rounds:  # what was computed is a view of what the kernel wrote
             values = {name: np.array(array) for name, array in values.items()}
-    for which in rounds[max(times - 1, 0) :]:
-        seconds += once_more(model, variables, part, shape, values, which)
+    for i in range(max(times - 1, 0), len(rounds)):
+        if 0 < times <= i:
+            # Which runs a round is of is told by the status that is kept: of one that was kept
+            # by half, the same ones are. Of two at once others might be.
+            keeper.write(number, values, 1 + i)
+        seconds += once_more(model, variables, part, shape, values, rounds[i])
     return values, seconds

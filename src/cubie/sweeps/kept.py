@@ -85,8 +85,15 @@ class Keeper(Protocol):
         """Return of each chunk how often it was written: 0, 1, or 1 and a number of retries."""
         ...
 
+    def times(self, number: int) -> int:
+        """Return that of one chunk."""
+        ...
+
     def write(self, number: int, values: Mapping[str, np.ndarray], times: int) -> None:
-        """Keep a chunk, whole or not at all as far as `done` tells."""
+        """Keep a chunk, whole or not at all as far as `done` tells.
+
+        What was written as often already stays: it is the same, or newer.
+        """
         ...
 
     def read(self, number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
@@ -121,8 +128,14 @@ class InMemory:
         """Return of each chunk how often it was written."""
         return self.written.copy()
 
+    def times(self, number: int) -> int:
+        """Return how often a chunk was written."""
+        return int(self.written[number])
+
     def write(self, number: int, values: Mapping[str, np.ndarray], times: int) -> None:
         """Keep a chunk."""
+        if self.written[number] >= times:
+            return
         for name, part, array in places_of(self.layout, number, values):
             self.arrays[name][part] = array
         self.written[number] = times

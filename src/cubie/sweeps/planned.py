@@ -44,6 +44,8 @@ class SweepPlan:
         That are kept.
     kept_bytes : int
         Of the whole sweep, uncompressed.
+    left_bytes : int
+        Of chunks that are not done.
     chunk_bytes : int
         Memory that a chunk takes while it is computed and stored.
     in_flight : int
@@ -68,6 +70,7 @@ class SweepPlan:
     dims: tuple[str, ...]
     bytes_per_run: int
     kept_bytes: int
+    left_bytes: int
     chunk_bytes: int
     in_flight: int
     memory_limit: int | None
@@ -93,10 +96,11 @@ class SweepPlan:
                 f"{self.n_runs:,} runs of {size(self.bytes_per_run)} each take "
                 f"{size(self.host_bytes)} of memory, and {size(self.memory_limit or 0)} may be used"
             )
-        if _beyond(self.kept_bytes, self.disk_free):
+        if _beyond(self.left_bytes, self.disk_free):
+            left = self.left_bytes // max(1, self.bytes_per_run)
             return (
-                f"{self.n_runs:,} runs of {size(self.bytes_per_run)} each take "
-                f"{size(self.kept_bytes)} on disk, and {size(self.disk_free or 0)} are free"
+                f"{left:,} runs of {size(self.bytes_per_run)} each take "
+                f"{size(self.left_bytes)} on disk, and {size(self.disk_free or 0)} are free"
             )
         if _beyond(self.chunk_bytes * self.in_flight, self.memory_limit):
             return (

@@ -10,14 +10,9 @@ import numpy as np
 
 from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.codec import from_json, to_json
-from cubie.sweeps.engines import (
-    ByExecutor,
-    Here,
-    Task,
-    executor_of,
-    in_flight,
-    pickler_for,
-)
+from cubie.sweeps.creating import Taken
+from cubie.sweeps.crews import Crew, crew_of, pickler
+from cubie.sweeps.engines import ByExecutor, Here, Task
 from cubie.sweeps.errors import SweepFailed
 from cubie.sweeps.job import Job, Part, Round
 from cubie.sweeps.kept import InMemory, Layout
@@ -34,7 +29,7 @@ from cubie.sweeps.planned import (
 )
 from cubie.sweeps.progress import Account, Progress, watcher_of
 from cubie.sweeps.retries import read_round
-from cubie.sweeps.store import ZarrStore, path_of, rounds_of
+from cubie.sweeps.store import ZarrStore, path_of
 from cubie.sweeps.whole import Whole
 
 PILOT_RUNS = 2048
@@ -85,7 +80,7 @@ class Sweep(Looking):
     def _opened(cls, whole: Whole, chunks: Chunks, store: Any, memory: Any) -> Sweep:
         made = cls(whole, whole.layout(chunks), store, memory, "as the store was begun")
         made._keeper = ZarrStore.open(store, made._layout)
-        made._rounds = [from_json(one) for one in rounds_of(made._keeper.root)]
+        made._look_at_rounds()
         return made
 
     @classmethod
@@ -118,6 +113,7 @@ class Sweep(Looking):
         model, layout, chunks = self._whole.model, self._layout, self._layout.chunks
         path = None if self._store is None else path_of(self._store)
         plan = model.prepared.kernel.plan
+        left = np.count_nonzero(self._done() == 0) / len(chunks)
         return SweepPlan(
             n_runs=chunks.n_runs,
             n_chunks=len(chunks),
@@ -125,6 +121,7 @@ class Sweep(Looking):
             dims=layout.dims,
             bytes_per_run=layout.bytes_per_run,
             kept_bytes=layout.n_bytes,
+            left_bytes=int(layout.n_bytes * left),
             chunk_bytes=chunks.largest * bytes_in_flight(model, layout.bytes_per_run),
             in_flight=flying,
             memory_limit=memory_limit(self._memory),
@@ -202,16 +199,17 @@ class Sweep(Looking):
         undecided = self._keeper is None and self._chunk is None and self._seconds is None
         if undecided and self.n_runs > LEAST_RUNS:
             self.pilot(LEAST_RUNS // 4)
-        with executor_of(executor, workers) as pool:
-            flying = 1 if pool is None else in_flight(pool[1], self._chunks_that_fit())
+        with self._told_how_to_go_on(), crew_of(executor, workers) as crew:
+            apart = crew is not None and crew.memory is not None and self._store is not None
+            flying = 1 if crew is None or apart else crew.room(self._chunks_that_fit(None))
             self._planned(flying).require()
             self._begin()
-            with self._told_how_to_go_on():
-                self._compute(pool, flying, watcher_of(progress))
+            self._compute(crew, watcher_of(progress))
         return self
 
-    def _chunks_that_fit(self) -> int:
-        limit = memory_limit(self._memory)
+    def _chunks_that_fit(self, memory: int | None) -> int:
+        """Return how many chunks fit at once into the memory of workers, or that of here."""
+        limit = memory_limit(self._memory) if memory is None else memory
         each = self._layout.chunks.largest * bytes_in_flight(
             self._whole.model, self._layout.bytes_per_run
         )
@@ -226,9 +224,20 @@ class Sweep(Looking):
             return
         whole = self._whole
         content = whole.content or b"\0"
-        self._keeper = ZarrStore.create(self._store, self._layout, content, self._attributes())
+        try:
+            self._keeper = ZarrStore.create(self._store, self._layout, content, self._attributes())
+        except Taken:  # by another process, whose chunks may be larger or smaller
+            chunks = chunks_of_same(self._store, whole, self._chunk)
+            self._layout = whole.layout(chunks)
+            self._keeper = ZarrStore.open(self._store, self._layout)
 
-    def _compute(self, pool: Any, flying: int, watcher: Any) -> None:
+    def _look_at_rounds(self) -> None:
+        """Learn from the store what is computed once more: another process may ask for it."""
+        if isinstance(self._keeper, ZarrStore):
+            self._rounds = [from_json(one) for one in self._keeper.rounds()]
+
+    def _compute(self, crew: Crew | None, watcher: Any) -> None:
+        self._look_at_rounds()
         done, chunks = self._done(), self._layout.chunks
         wanted = 1 + len(self._rounds)
         before = [number for number in chunks if done[number] >= wanted]
@@ -236,21 +245,30 @@ class Sweep(Looking):
             watcher, self.n_runs, len(chunks),
             sum(len(chunks.runs_of(number)) for number in before), len(before),
         )  # fmt: skip
-        rounds = tuple(self._rounds)
-        if pool is None:
-            engine: Any = Here(self._whole.model, self._whole.variables, rounds, self._keeper)
-        else:
-            executor, _ = pool
-            stored = self._keeper if self._store is not None else None
-            job = Job.of(self._whole.model, stored, rounds, pickler_for(executor))
-            engine = ByExecutor(executor, job, self._keeper, flying)
+        left = self._keeper.unfinished() if isinstance(self._keeper, ZarrStore) else {}
         watcher.begin(account.now())
         try:
-            with contextlib.closing(engine.outcomes(self._tasks(done, wanted))) as outcomes:
+            outcomes = self._engine(crew).outcomes(self._tasks(done, wanted))
+            with contextlib.closing(outcomes):
                 for outcome in outcomes:
                     account.add(outcome)
         finally:
             watcher.end()
+        if left:  # by processes that were killed
+            self._keeper.remove(left)
+
+    def _engine(self, crew: Crew | None) -> Here | ByExecutor:
+        whole, rounds = self._whole, tuple(self._rounds)
+        if crew is None:
+            return Here(whole.model, whole.variables, rounds, self._keeper)
+        shared = isinstance(self._keeper, ZarrStore) and self._keeper.is_shared
+        job = Job.of(whole.model, self._keeper if shared else None, rounds, pickler(), crew.threads)
+
+        def room() -> int:
+            memory = crew.memory() if shared and crew.memory is not None else None
+            return crew.room(self._chunks_that_fit(memory))
+
+        return ByExecutor(crew.executor, job, whole.variables, self._keeper, room)
 
     def _tasks(self, done: np.ndarray, wanted: int) -> Iterator[Task]:
         space, chunks, drawn = self._whole.space, self._layout.chunks, self._whole.drawn
@@ -313,5 +331,7 @@ class Sweep(Looking):
         self._begin()
         if isinstance(self._keeper, ZarrStore):
             self._keeper.add_round(to_json(which))
-        self._rounds.append(which)
+        else:
+            self._rounds.append(which)
+        self._look_at_rounds()
         return self.run(executor, workers=workers, progress=progress)
