@@ -26,6 +26,7 @@ GROUP = "cubie"
 FORMAT = 1  # of what is in the group
 IDENTITY = "identity"  # of this store: one that was deleted and made anew has another
 CREATING = "cubie_creating"
+MARKED = "zarr.json"  # the file of a group that has its attributes
 UNFINISHED = ".unfinished"
 FORGOTTEN_SECONDS = 3600.0  # a store is made in less: what is older was left by a killed process
 
@@ -51,7 +52,7 @@ def create(place: Any, layout: Layout, model: bytes, attributes: Mapping[str, An
         if isinstance(place, Path) and not os.path.lexists(place):
             _create_beside(place, layout, model, attributes)
         else:
-            _fill(str(place) if isinstance(place, Path) else place, layout, model, attributes)
+            _fill(place, layout, model, attributes)
     except StoreError:
         raise
     except OSError as error:
@@ -67,28 +68,30 @@ def _create_beside(
             shutil.rmtree(left, ignore_errors=True)
     beside = place.parent / f".{place.name}.{uuid.uuid4().hex}{UNFINISHED}"
     try:
-        _fill(str(beside), layout, model, attributes)
+        _fill(beside, layout, model, attributes)
         try:
             os.rename(beside, place)
         except OSError as error:
             if not place.exists():
                 raise
-            raise Taken(f"Another process has made {place} meanwhile.") from error
+            raise Taken(f"There is a store in {place} meanwhile.") from error
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
 
 
-def _fill(opened: Any, layout: Layout, model: bytes, attributes: Mapping[str, Any]) -> None:
+def _fill(place: Any, layout: Layout, model: bytes, attributes: Mapping[str, Any]) -> None:
     import zarr
 
+    opened = str(place) if isinstance(place, Path) else place
     with warnings.catch_warnings():
         # That zarr 3 keeps all metadata in one place too is no standard yet.
         warnings.filterwarnings("ignore", "Consolidated metadata")
         try:
             root = zarr.open_group(opened, mode="r+", use_consolidated=False)
-            for name in list(root):  # of a process that was killed before it was done
-                del root[name]
+            if CREATING not in root.attrs:
+                raise Taken(f"There is a store in {place} meanwhile.")
+            _empty(place, root)
         except FileNotFoundError:
             root = zarr.create_group(opened, zarr_format=3, attributes={CREATING: True})
         _create_arrays(root, layout)
@@ -100,6 +103,19 @@ def _fill(opened: Any, layout: Layout, model: bytes, attributes: Mapping[str, An
                            compressors=None, dimension_names=("chunk",))  # fmt: skip
         # The mark goes, and what stands for it comes, in one write.
         zarr.consolidate_metadata(root.store).attrs.put(dict(attributes))
+
+
+def _empty(place: Any, root: Any) -> None:
+    """Remove what a process has left that was killed before it was done, but for the mark."""
+    if not isinstance(place, Path):
+        for name in list(root):
+            del root[name]
+        return
+    for one in place.iterdir():
+        if one.is_dir():
+            shutil.rmtree(one)
+        elif one.name != MARKED:
+            one.unlink()
 
 
 def keep_bytes(group: Any, name: str, content: bytes) -> None:

@@ -13,7 +13,7 @@ from cubie.sweeps.codec import from_json, to_json
 from cubie.sweeps.creating import Taken
 from cubie.sweeps.crews import Crew, crew_of, pickler
 from cubie.sweeps.engines import ByExecutor, Here, Task
-from cubie.sweeps.errors import SweepFailed
+from cubie.sweeps.errors import StoreError, SweepFailed
 from cubie.sweeps.job import Job, Part, Round
 from cubie.sweeps.kept import InMemory, Layout
 from cubie.sweeps.looking import Looking
@@ -286,19 +286,17 @@ class Sweep(Looking):
         try:
             yield
         except (KeyboardInterrupt, SweepFailed) as error:
-            n, total = int(np.count_nonzero(self._done_now())), len(self._layout.chunks)
-            how = "run() of this sweep goes on"
-            if self._store is not None:
-                shown = str(path_of(self._store) or self._store)
-                how += f", and so does cubie.Sweep.resume({shown!r}).run()"
-            error.add_note(f"{n:,} of {total:,} chunks are done and kept: {how}.")
+            with contextlib.suppress(StoreError):  # which is gone, with all that was done
+                error.add_note(self._how_to_go_on())
             raise
 
-    def _done_now(self) -> np.ndarray:
-        try:
-            return self._done()
-        except (OSError, KeyError, ValueError):  # of a store that is gone
-            return np.zeros(1, np.uint8)
+    def _how_to_go_on(self) -> str:
+        n, total = int(np.count_nonzero(self._done())), len(self._layout.chunks)
+        how = "run() of this sweep goes on"
+        if self._store is not None and self._keeper is not None:
+            shown = str(path_of(self._store) or self._store)
+            how += f", and so does cubie.Sweep.resume({shown!r}).run()"
+        return f"{n:,} of {total:,} chunks are done and kept: {how}."
 
     def retry(
         self,

@@ -12,6 +12,7 @@ ends a process, what `done` tells of is there. A chunk that is written twice get
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -150,7 +151,8 @@ class ZarrStore:
 
     def times(self, number: int) -> int:
         """Return how often a chunk was written."""
-        return int(self._of_group("done")[number])
+        with self._there():
+            return int(self._of_group("done")[number])
 
     def write(self, number: int, values: Mapping[str, np.ndarray], times: int) -> None:
         """Keep a chunk.
@@ -164,10 +166,20 @@ class ZarrStore:
         # Whoever was given up, and is late, must not undo what was computed once more since.
         if self.times(number) >= times:
             return
-        for name, part, array in places_of(self.layout, number, values):
-            self.root[name][part] = array
-        self._require_same()
-        self._of_group("done")[number] = times
+        with self._there():
+            for name, part, array in places_of(self.layout, number, values):
+                self.root[name][part] = array
+            self._require_same()
+            self._of_group("done")[number] = times
+
+    @contextlib.contextmanager
+    def _there(self) -> Iterator[None]:
+        """Say of what cannot be found that the store is gone, where it is."""
+        try:
+            yield
+        except (KeyError, FileNotFoundError):
+            self._require_same()
+            raise
 
     def _require_same(self) -> None:
         """Refuse to write into what was deleted: files without a store would be made anew."""
@@ -180,11 +192,11 @@ class ZarrStore:
         where = path_of(self.root.store) or self.root.store
         if found is not None:
             raise StoreError(
-                f"The store {where} was replaced by another while a sweep wrote to it. Give each "
+                f"The store {where} was replaced by another while a sweep used it. Give each "
                 "sweep a store of its own."
             )
         raise StoreError(
-            f"The store {where} is gone, or was emptied, while a sweep wrote to it; or a worker on "
+            f"The store {where} is gone, or was emptied, while a sweep used it; or a worker on "
             f"another machine does not see it: all need the same folder. {BEGIN_ANEW}"
         )
 
@@ -194,7 +206,8 @@ class ZarrStore:
     def read(self, number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Return what was kept of a chunk."""
         box = tuple(self.layout.chunks.at(number))
-        return {name: np.asarray(self.root[name][box]) for name in names}
+        with self._there():
+            return {name: np.asarray(self.root[name][box]) for name in names}
 
     def whole(self, name: str) -> Any:
         """Return an array of zarr's."""
