@@ -120,6 +120,8 @@ def selected(array: Any, sel: Mapping[str, Any] | None) -> Any:
     if not isinstance(sel, Mapping):
         raise InvalidOption("sel", sel, advice='Give a mapping, such as {"sigma": 10}.')
     for name, value in sel.items():
+        if name in array.dims and name not in array.coords:  # its places stay known
+            array = array.assign_coords({name: np.arange(array.sizes[name])})
         array = array.isel({name: _places(array, name, value)})
     return array
 

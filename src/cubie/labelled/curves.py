@@ -88,7 +88,7 @@ def _parts(view: View, others: Sequence[str]) -> Iterator[tuple[str, Any]]:
 
 def _name_of(array: Any, dim: str, place: int) -> str:
     if dim not in array.coords:
-        return f"{dim} {place}"
+        return f"{dim} = {place}"
     value = array[dim].values[place]
     return str(value) if array[dim].dtype.kind not in "fciu" else f"{dim} = {shown(value)}"
 
