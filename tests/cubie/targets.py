@@ -21,6 +21,7 @@ def on_targets(cases: Iterable, compiled: Iterable, also: Iterable = ()) -> list
     also
         More of those, which take minutes together: only if asked for.
     """
+    compiled = list(compiled)
 
     def parameters(cases, backend, *marks):
         for case in cases:
@@ -30,5 +31,5 @@ def on_targets(cases: Iterable, compiled: Iterable, also: Iterable = ()) -> list
     return [
         *parameters(cases, "python"),
         *parameters(compiled, "cpu", pytest.mark.long),
-        *parameters(also, "cpu", pytest.mark.every_config),
+        *parameters((c for c in also if c not in compiled), "cpu", pytest.mark.every_config),
     ]

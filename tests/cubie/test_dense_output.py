@@ -229,8 +229,12 @@ def test_functions_that_are_not_traced_drivers_and_algebraic_equations():
     cases = [
         (counted, [1.0], {"backend": "python"}),
         (circuit, [1.0, 0.5], {"method": "rodas5p", "mass_matrix": [[1, 0], [0, 0]]}),
-        (circuit, [1.0, 0.5], {"method": "rk4", "first_step": 0.07}),
-        (circuit, [1.0, 0.5], {"method": "radau_iia_5", "summaries": {"y0": ["max"]}}),
+        (circuit, [1.0, 0.5], {"method": "rk4", "first_step": 0.07, "backend": "python"}),
+        (
+            circuit,
+            [1.0, 0.5],
+            {"method": "radau_iia_5", "summaries": {"y0": ["max"]}, "backend": "python"},
+        ),
     ]
     for fun, start, options in cases:
         found = solve_ivp(fun, (0.0, 2.0), start, dense_output=True, **options)

@@ -16,6 +16,7 @@ from cubie.tableaus.catalogue import all_methods
 from cubie.tableaus.continuous import continuous_extension
 from cubie.tableaus.kinds import DIRKTableau, FIRKTableau
 from cubie.tableaus.nested import from_slopes_at_ends, leja_points, nested, slopes_of
+from tests.cubie.targets import on_targets
 
 METHODS = all_tableaus()
 EVERY = all_methods()  # those that are not made of stages, too
@@ -58,23 +59,22 @@ def test_the_error_inside_a_step_has_the_order_that_is_stated(method):
     assert math.log2(errors[0] / errors[1]) > order + 1 - 0.35
 
 
-def _one_of_each_family():
-    """Yield adaptive methods: one or two of each family; the others if asked for.
-
-    Those with the largest coefficients, and with stages that are added.
-    """
-    chosen = {"tsit5", "cash_karp54", "vern7", "dop853", "rodas5p", "kvaerno5", "radau_iia_9"}
-    chosen |= {"dormand_prince54", "bdf", "auto"}
-    for name, method in EVERY.items():
-        if method.has_error_estimate:
-            yield pytest.param(name, marks=[] if name in chosen else [pytest.mark.every_config])
+# One or two of each family: those with the largest coefficients, and with stages that are added.
+ONE_OF_EACH_FAMILY = [
+    "tsit5", "cash_karp54", "vern7", "dop853", "rodas5p", "kvaerno5", "radau_iia_9",
+    "dormand_prince54", "bdf", "auto",
+]  # fmt: skip
+ADAPTIVE = [name for name, method in EVERY.items() if method.has_error_estimate]
 
 
-@pytest.mark.parametrize("method", list(_one_of_each_family()))
-def test_inside_steps_the_error_is_that_of_the_steps(method):
+@pytest.mark.parametrize(
+    ("method", "backend"), on_targets(ONE_OF_EACH_FAMILY, ["tsit5", "kvaerno5"], ADAPTIVE)
+)
+def test_inside_steps_the_error_is_that_of_the_steps(method, backend):
     """Points inside are not much worse than those that steps lead to, at any tolerance."""
     for tolerance in (1e-4, 1e-8) if EVERY[method].error_order > 2 else (1e-3, 1e-5):
-        solver = Solver(turning, method=method, rtol=tolerance, atol=tolerance, max_steps=10**6)
+        given = {"rtol": tolerance, "atol": tolerance, "max_steps": 10**6, "backend": backend}
+        solver = Solver(turning, method=method, **given)
         steps = solver.solve((0.0, 6.0), turned(0.0))
         times = np.linspace(0.0, 6.0, 301)
         inside = solver.solve((0.0, 6.0), turned(0.0), times)
@@ -84,12 +84,14 @@ def test_inside_steps_the_error_is_that_of_the_steps(method):
         assert np.abs(inside.y - turned(times)).max() < factor * of_steps + 2 * tolerance
 
 
-@pytest.mark.parametrize("method", list(_one_of_each_family()))
-def test_inside_steps_float32_is_as_good_as_at_their_ends(method):
+@pytest.mark.parametrize(
+    ("method", "backend"), on_targets(ONE_OF_EACH_FAMILY, ["dop853", "rodas5p"], ADAPTIVE)
+)
+def test_inside_steps_float32_is_as_good_as_at_their_ends(method, backend):
     """Near what it resolves, too: no coefficients so large that they lose digits to each other."""
     tolerance, start = (3e-6 if EVERY[method].error_order > 2 else 3e-5), turned(0.0)
     given = {"rtol": tolerance, "atol": tolerance, "dtype": "float32", "max_steps": 10**6}
-    solver = Solver(turning, method=method, **given)
+    solver = Solver(turning, method=method, backend=backend, **given)
     times = np.linspace(0.0, 6.0, 301)
     steps, inside = solver.solve((0.0, 6.0), start), solver.solve((0.0, 6.0), start, times)
     of_steps = np.abs(steps.y - turned(steps.t)).max()
@@ -187,16 +189,15 @@ def test_two_coefficients_follow_from_the_slopes_at_the_ends():
 # ---- steps do not depend on the points ---------------------------------------
 
 
-def _methods_and_dtypes():
-    """Yield every method with one dtype, in turn; with the other if asked for."""
-    for number, name in enumerate(EVERY):
-        for k, dtype in enumerate(("float64", "float32")):
-            marks = [] if number % 2 == k else [pytest.mark.every_config]
-            yield pytest.param(name, dtype, marks=marks)
+BY_DTYPE = [(name, dtype) for name in EVERY for dtype in ("float64", "float32")]
+IN_TURN = [(name, ("float64", "float32")[number % 2]) for number, name in enumerate(EVERY)]
+COMPILED = [("cash_karp54", "float64"), ("tr_bdf2", "float32"), ("bdf", "float64")]
 
 
-@pytest.mark.parametrize(("method", "dtype"), list(_methods_and_dtypes()))
-def test_steps_and_the_end_do_not_depend_on_the_times(method, dtype):
+@pytest.mark.parametrize(
+    ("method", "dtype", "backend"), on_targets(IN_TURN, COMPILED, also=BY_DTYPE)
+)
+def test_steps_and_the_end_do_not_depend_on_the_times(method, dtype, backend):
     """Two times or seven hundred: the same steps, and the same bits at the end."""
     start, k = turned(0.0), np.linspace(0.5, 2.0, 5)
 
@@ -204,7 +205,8 @@ def test_steps_and_the_end_do_not_depend_on_the_times(method, dtype):
         return [k * v for v in turning(t, y)]
 
     options = {} if EVERY[method].has_error_estimate else {"first_step": 0.01}
-    solver = Solver(scaled, method=method, dtype=dtype, fastmath=False, rtol=1e-4, **options)
+    options |= {"dtype": dtype, "fastmath": False, "rtol": 1e-3, "backend": backend}
+    solver = Solver(scaled, method=method, **options)
     final = solver.solve((0.0, 3.0), start, args=(k,))
     for times in ([1.0, 3.0], np.linspace(0.0, 3.0, 50), np.linspace(0.01, 3.0, 701)):
         found = solver.solve((0.0, 3.0), start, times, args=(k,))

@@ -236,8 +236,7 @@ class AtLine:
 APART = {"__init__", "known", "points_of_steps", "most_points"}
 
 
-@pytest.mark.parametrize("n_runs", [1, 40])
-@pytest.mark.parametrize("save", ["steps", "final"])
+@pytest.mark.parametrize(("save", "n_runs"), [("steps", 40), ("final", 1)])
 def test_between_two_launches_nothing_that_had_ended_is_lost(save, n_runs, monkeypatch):
     """The signal comes at each line in turn, of many launches and of runs solved again."""
     monkeypatch.setattr(steps, "LAUNCH_BYTES", 1 << 14)
@@ -400,8 +399,15 @@ print("ended", bool(result.success.all()))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="actions of signals are POSIX's")
-@pytest.mark.parametrize("first", [[], [signal.SIG_IGN], [signal.SIG_DFL]])
-@pytest.mark.parametrize("action", [signal.SIG_IGN, signal.SIG_DFL])
+@pytest.mark.parametrize(
+    ("first", "action"),
+    [
+        ([], signal.SIG_IGN),
+        ([], signal.SIG_DFL),
+        ([signal.SIG_IGN], signal.SIG_DFL),
+        ([signal.SIG_DFL], signal.SIG_IGN),
+    ],
+)
 def test_an_action_that_calls_nothing_is_taken_as_it_is(first, action):
     """Where a library gave SIGINT the system's action, or none, and Python does not know.
 

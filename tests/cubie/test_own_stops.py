@@ -77,10 +77,14 @@ def test_a_run_has_the_steps_that_it_has_alone(kind, extend):
     same_as_alone(solver, tables(number)[[0, 4, 7, 8, 9]], kind, extend, stops, save)
 
 
-@pytest.mark.parametrize("lanes", [1, 8])
 @pytest.mark.parametrize(
-    ("kind", "extend", "save"),
-    [("previous", "zero", "final"), ("linear", "periodic", "steps"), ("cubic", "hold", "times")],
+    ("kind", "extend", "save", "lanes"),
+    [
+        ("previous", "zero", "final", 8),
+        ("linear", "periodic", "steps", 8),
+        ("cubic", "hold", "times", 8),
+        ("linear", "periodic", "final", 1),
+    ],
 )
 def test_compiled_runs_have_the_steps_that_they_have_alone(kind, extend, save, lanes):
     """In groups of lanes as in one: the smooth tables have no stops, and a kernel without."""

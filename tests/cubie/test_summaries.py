@@ -187,11 +187,10 @@ def test_they_beat_those_of_saved_points():
 # One of each kind; steps of one size, of which there are thousands, are taken by compiled code.
 ONE_OF_EACH_KIND = ("dop853", "kvaerno5", "radau_iia_9", "rodas5p", "bdf", "auto")
 COMPILED = ("rk4", "crank_nicolson", "bdf")
-OTHERS = [name for name in all_methods() if name not in COMPILED]
 
 
 @pytest.mark.parametrize(
-    ("name", "backend"), on_targets(ONE_OF_EACH_KIND, compiled=COMPILED, also=OTHERS)
+    ("name", "backend"), on_targets(ONE_OF_EACH_KIND, compiled=COMPILED, also=all_methods())
 )
 def test_every_method_follows_its_own_solution(name, backend):
     """Summaries are as good as the states that a method gives, and there are no false peaks."""
