@@ -44,6 +44,7 @@ from cubie.backend.primitives import (
     square_root,
     store_run,
 )
+from cubie.backend.several import checked_gpus, gpu_in_use, use_gpu
 from cubie.backend.sharing import shared_function
 from cubie.backend.slices import GOES_ON, HEADER, UNFINISHED, KeptPerRun
 from cubie.backend.special import SPECIAL
@@ -86,10 +87,12 @@ __all__ = [
     "as_real",
     "assembled_backend",
     "building",
+    "checked_gpus",
     "exponent_of",
     "floor",
     "free_bytes",
     "gather",
+    "gpu_in_use",
     "in_turn",
     "is_finite",
     "is_on_device",
@@ -115,5 +118,6 @@ __all__ = [
     "store_run",
     "table",
     "tracing",
+    "use_gpu",
     "use_threads",
 ]

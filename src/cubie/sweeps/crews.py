@@ -6,16 +6,17 @@ import contextlib
 import math
 import os
 import pickle
+import queue
 import signal
 import sys
 import threading
 import time
 import types
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-from cubie.backend import THREADS_VARIABLE, n_threads
+from cubie.backend import THREADS_VARIABLE, checked_gpus, n_threads, use_gpu
 from cubie.errors import Described, InvalidOption
 
 # Chunks that wait for a worker, so that none is idle between two.
@@ -49,7 +50,7 @@ class Crew(NamedTuple):
 
 
 @contextlib.contextmanager
-def crew_of(given: Any, workers: Any) -> Iterator[Crew | None]:
+def crew_of(given: Any, workers: Any, devices: Any = None) -> Iterator[Crew | None]:
     """Give workers; None: this process computes.
 
     Parameters
@@ -58,11 +59,21 @@ def crew_of(given: Any, workers: Any) -> Iterator[Crew | None]:
         An executor, or a `dask.distributed.Client`.
     workers : int or None
         Processes to start here, or how many workers the executor has.
+    devices : "all", sequence of int, or None
+        GPUs of this process, each with a thread of its own.
 
     Raises
     ------
-    InvalidOption
+    InvalidOption, NoDevice
     """
+    if devices is not None:
+        if given is not None or workers is not None:
+            advice = "Give `devices`, or an executor or workers that have their own."
+            raise InvalidOption("devices", devices, advice=advice)
+        numbers = checked_gpus(devices)
+        with _threads(numbers) as pool:
+            yield Crew(pool, lambda: len(numbers))
+        return
     if workers is not None and (
         isinstance(workers, bool) or not isinstance(workers, int) or workers < 1
     ):
@@ -171,6 +182,21 @@ def _processes(workers: int) -> Iterator[Executor]:
     except BaseException:
         pool.kill()
         raise
+
+
+@contextlib.contextmanager
+def _threads(gpus: tuple[int, ...]) -> Iterator[Executor]:
+    """Give a thread for each GPU."""
+    left: queue.SimpleQueue[int] = queue.SimpleQueue()
+    for number in gpus:
+        left.put(number)
+    pool = ThreadPoolExecutor(
+        len(gpus), "cubie-gpu", initializer=lambda: use_gpu(left.get_nowait())
+    )
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _begin_worker(threads: int) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from attrs import evolve, field, frozen
 
+from cubie.backend import gpu_in_use
 from cubie.recent import Recent
 from cubie.sweeps.axes import Axis, DrawnRows, Rows, Space
 from cubie.sweeps.chunks import Chunks
@@ -220,10 +221,11 @@ _models: Recent[tuple[Model, tuple[Variable, ...]]] = Recent(MODELS_KEPT)
 
 def model_of(job: Job) -> tuple[Model, tuple[Variable, ...]]:
     """Return the model of a job, with the kernel that an earlier chunk was computed by."""
-    known = _models.get(job.digest)
+    key = job.digest, gpu_in_use()  # a kernel is loaded into one GPU
+    known = _models.get(key)
     if known is None:
         model = pickle.loads(zlib.decompress(job.model))
-        known = _models.put(job.digest, (model, variables_of(model)))
+        known = _models.put(key, (model, variables_of(model)))
     return known
 
 

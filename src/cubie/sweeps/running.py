@@ -165,6 +165,7 @@ class Sweep(Looking):
         executor: Any = None,
         *,
         workers: int | None = None,
+        devices: Any = None,
         progress: bool | Callable[[Progress], Any] | None = None,
     ) -> Sweep:
         """Compute what is not done.
@@ -178,6 +179,8 @@ class Sweep(Looking):
         workers : int, optional
             Processes to start here, which share the processors; of an executor how many chunks it
             works on at once, where it does not tell.
+        devices : "all" or sequence of int, optional
+            GPUs that share the chunks; by default the one that this process uses.
         progress : bool or callable, optional
             A bar, or a function that is called with a `Progress` after every chunk; by default a
             bar where standard error is a terminal.
@@ -199,7 +202,7 @@ class Sweep(Looking):
         undecided = self._keeper is None and self._chunk is None and self._seconds is None
         if undecided and self.n_runs > LEAST_RUNS:
             self.pilot(LEAST_RUNS // 4)
-        with self._told_how_to_go_on(), crew_of(executor, workers) as crew:
+        with self._told_how_to_go_on(), crew_of(executor, workers, devices) as crew:
             apart = crew is not None and crew.memory is not None and self._store is not None
             flying = 1 if crew is None or apart else crew.room(self._chunks_that_fit(None))
             self._planned(flying).require()
@@ -304,6 +307,7 @@ class Sweep(Looking):
         *,
         executor: Any = None,
         workers: int | None = None,
+        devices: Any = None,
         progress: bool | Callable[[Progress], Any] | None = None,
         **changes: Any,
     ) -> Sweep:
@@ -313,7 +317,7 @@ class Sweep(Looking):
         ----------
         status : "failed", or a `RunStatus`, its name or code, or several
             Which runs; those with negative status by default.
-        executor, workers, progress
+        executor, workers, devices, progress
             See `run`.
         **changes
             What is changed for them: `max_steps`, `rtol`, `atol`, `max_step`, and `first_step` and
@@ -332,4 +336,4 @@ class Sweep(Looking):
         else:
             self._rounds.append(which)
         self._look_at_rounds()
-        return self.run(executor, workers=workers, progress=progress)
+        return self.run(executor, workers=workers, devices=devices, progress=progress)

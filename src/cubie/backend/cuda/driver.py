@@ -73,6 +73,12 @@ def device_number() -> int:
     return int(checked(cu.cuCtxGetDevice())) if int(context) else 0
 
 
+def device_count() -> int:
+    """Return how many devices the process sees."""
+    checked(cu.cuInit(0))
+    return int(checked(cu.cuDeviceGetCount()))
+
+
 @functools.lru_cache(maxsize=16)
 def facts_of(number: int) -> DeviceFacts:
     """Return what there is to know of a device that is there."""
