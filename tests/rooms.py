@@ -125,7 +125,7 @@ CUBIE = Package(
         ),
         "cli": (
             *("errors", "sizes", "reals", "systems", "tableaus", "solvers", "status", "run"),
-            *("launch", "solver", "sweeps"),
+            *("launch", "solver", "labelled", "sweeps"),
         ),
         "demo": ("status", "run", "launch", "solver"),
     },

@@ -226,8 +226,7 @@ def _function(target: str, data: Mapping[str, Any]) -> Found:
     place, _, name = named.rpartition(":")
     if place.endswith(".py"):
         place = str(Path(target).parent / place)
-    with reading(f"{target}: `function`"):
-        fun = load_function(place, name)
+    fun = _loaded(target, FUNCTION, place, name)
     states = _names(target, data, "states")
     if not states:
         raise InputError(
@@ -291,8 +290,14 @@ def _named(target: str, key: str, name: Any, place: str) -> Callable:
         raise InputError(
             f"{target}: of a function `{key}` must be the name of one in the same file"
         )
-    with reading(f"{target}: `{key}`"):
+    return _loaded(target, key, place, name)
+
+
+def _loaded(target: str, key: str, place: str, name: str) -> Callable:
+    try:
         return load_function(place, name)
+    except InputError as error:
+        raise InputError(f"{target}: `{key}`: {error}") from error
 
 
 def _events(target: str, told: Any, given: Sequence[str], place: str) -> dict[str, Any]:

@@ -124,7 +124,7 @@ def _column(dataset: Any, name: str, at: dict[Any, int]) -> str:
     """Return what a column is called: a component by its own name."""
     if name == STATES and list(at) == [COMPONENT]:
         component = str(dataset[COMPONENT].values[at[COMPONENT]])
-        if component not in dataset.variables:
+        if component == STATES or component not in dataset.variables:
             return component
     labels = [
         str(dataset[dim].values[place]) if dim in dataset.coords else str(place)

@@ -30,6 +30,7 @@ from cubie.cli.sweep.running import (
 )  # fmt: skip
 from cubie.cli.sweep.study import Given, read_sweep
 from cubie.cli.views import show
+from cubie.labelled.tables import EVENTS, POINTS, RUNS
 from cubie.status import RunStatus
 from cubie.sweeps import Sweep
 from cubie.sweeps.store import is_there
@@ -82,6 +83,12 @@ def _complete_status(ctx, param, incomplete: str):
 @click.option("--x", metavar="AXIS", help="Across in the picture.")
 @click.option("--y", metavar="AXIS", help="Up in the picture.")
 @click.option(
+    "--over",
+    multiple=True,
+    metavar="AXIS",
+    help="An axis whose runs are drawn together, as median and bands; repeatable.",
+)
+@click.option(
     "--sel",
     type=types.ValueType(of_axis=True),
     multiple=True,
@@ -92,6 +99,11 @@ def _complete_status(ctx, param, incomplete: str):
     metavar="FILE",
     shell_complete=types.complete_file,
     help="Write results as .nc, or as a table, .csv or .parquet.",
+)
+@click.option(
+    "--rows",
+    type=click.Choice([RUNS, POINTS, EVENTS]),
+    help="Of a table that is exported: by default points where t_eval is given, else runs.",
 )
 @click.option(
     "--progress",
@@ -176,10 +188,10 @@ def _check(options: dict[str, Any]) -> None:
             raise InputError(f"--{first} and --{second} do not go together")
     if not target:
         _refuse_of_new(options)
-    if options["sel"] or options["x"] or options["y"]:
-        given = next(name for name in ("sel", "x", "y") if options[name])
-        if not options["plot"]:
-            raise InputError(f"--{given} is of --plot")
+    for name, of in (("sel", "plot"), ("over", "plot"), ("x", "plot"), ("y", "plot"),
+                     ("rows", "export")):  # fmt: skip
+        if options[name] and not options[of]:
+            raise InputError(f"--{name} is of --{of}")
     if options["plot"]:
         require_writable("--plot", options["plot"][1], PICTURES)
         if importlib.util.find_spec("matplotlib") is None:
@@ -272,11 +284,14 @@ def _plot(sweep: Sweep, options: Mapping[str, Any]) -> None:
 
     matplotlib.use("Agg")
     with reading(f"--plot {what}"):
-        axes = sweep.plot(what, x=options["x"], y=options["y"], sel=dict(options["sel"]) or None)
+        axes = sweep.plot(
+            what, x=options["x"], y=options["y"], over=options["over"] or None,
+            sel=dict(options["sel"]) or None,
+        )  # fmt: skip
         axes.figure.savefig(file, bbox_inches="tight")
 
 
 def _export(sweep: Sweep, options: Mapping[str, Any]) -> None:
     if sweep.n_chunks_done < sweep.n_chunks:
         main.say(f"--export {options['export']}: {progress_line(sweep)}; the rest has no results")
-    exporting.export(sweep.peek(), options["export"])
+    exporting.export(sweep.peek(), options["export"], options["rows"])

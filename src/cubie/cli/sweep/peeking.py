@@ -9,10 +9,10 @@ import numpy as np
 from rich.table import Table
 
 from cubie.cli.views import table
+from cubie.labelled.words import COMPONENT, STATES, STATUS
 from cubie.sweeps import Sweep
 from cubie.sweeps.chunks import Chunks
 
-STATUS, COMPONENT = "status", "component"
 MOST_CHUNKS = 64  # that are read for the figures of variables
 OUTCOMES = ("status", "runs", "what it means")
 FIGURES = ("variable", "min", "mean", "max")
@@ -85,7 +85,9 @@ def _values(part: Any) -> Iterator[tuple[str, np.ndarray]]:
             values, label = np.abs(values), f"|{name}|"
         if variable.dims[n : n + 1] == (COMPONENT,):
             for i, component in enumerate(part[COMPONENT].values):
-                yield f"{label}[{component}]", values[:, i]
+                clear = str(component) == STATES or str(component) not in part.variables
+                own = name == STATES and clear
+                yield str(component) if own else f"{label}[{component}]", values[:, i]
         else:
             yield label, values
 
