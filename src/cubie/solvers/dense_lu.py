@@ -63,8 +63,12 @@ def _spread(backend: Backend, n: int, pattern: tuple[Position, ...]) -> Callable
     is overwritten before it has moved.
     """
     filled = np.array([column * n + row for row, column in pattern], np.int64)
-    empty = np.setdiff1d(np.arange(n * n), filled)
+    is_empty = np.ones(n * n, bool)
+    is_empty[filled] = False
+    empty = np.flatnonzero(is_empty)
     n_filled, n_empty = len(filled), len(empty)
+    if not n_empty:
+        return _negate(n_filled)
     place, empty_place = backend.table(filled), backend.table(empty)
 
     def spread(lu, zero):
@@ -73,6 +77,16 @@ def _spread(backend: Backend, n: int, pattern: tuple[Position, ...]) -> Callable
             lu[place(number)] = -lu[number]
         for number in range(n_empty):
             lu[empty_place(number)] = zero
+
+    return spread
+
+
+def _negate(size: int) -> Callable:
+    """Return ``spread(lu, zero)`` of a full matrix, whose entries are at their places."""
+
+    def spread(lu, zero):
+        for number in range(size):
+            lu[number] = -lu[number]
 
     return spread
 

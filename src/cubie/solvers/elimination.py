@@ -94,9 +94,22 @@ class Elimination:
         ]
         return Elimination(self.n, self.pivots, slots, self.n_first, n_tail, tuple(moved))
 
+    def n_slots_with_tail(self, n_tail: int) -> int:
+        """Return the `n_slots` of `with_tail`."""
+        if self.is_full and n_tail == self.n:
+            return self.n_first + n_tail**2
+        return self.with_tail(n_tail).n_slots
+
+    @property
+    def is_full(self) -> bool:
+        """There is an entry at every place."""
+        return len(self.slots) == self.n**2
+
     @functools.cached_property
     def products_of(self) -> tuple[int, ...]:
         """How many products each pivot subtracts."""
+        if self.is_full:
+            return tuple(left * left for left in range(self.n - 1, -1, -1))
         below, right = [0] * self.n, [0] * self.n
         for i, row in enumerate(self._rows):
             for j, _ in row:
@@ -164,6 +177,9 @@ def eliminate(n: int, first: Iterable[Position], more: Iterable[Position] = ()) 
     n_first = len(slots)
     for position in more:
         slots.setdefault(position, len(slots))
+    if len(slots) == n * n:
+        # Of a full matrix one order is as good as any other.
+        return Elimination(n, tuple((k, k) for k in range(n)), slots, n_first)
     rows: list[set[int]] = [set() for _ in range(n)]
     columns: list[set[int]] = [set() for _ in range(n)]
     for row, column in slots:

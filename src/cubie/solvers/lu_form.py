@@ -181,7 +181,7 @@ def _estimate(form: str, elimination: Elimination, blocks: Blocks, n_tail: int) 
         n_products, n_entries = _dense_products(n), n * n
     elif form == TABLES and n_tail:
         n_products = sum(elimination.products_of[: n - n_tail])
-        in_tail, n_entries = _dense_products(n_tail), elimination.with_tail(n_tail).n_slots
+        in_tail, n_entries = _dense_products(n_tail), elimination.n_slots_with_tail(n_tail)
     weight = sum(COMPLEX if value.imag else 1 for value in blocks.eigenvalues)
     parts = sum(2 if value.imag else 1 for value in blocks.eigenvalues)
     products = per_product * n_products + RUN_COSTS[DENSE][0] * in_tail
