@@ -36,6 +36,23 @@ def mixed(t, y, mu, growth, end):
     return [b + growth * a * a, mu * ((1.0 - a * a) * b - a) + np.log(1.0 - end * t)]
 
 
+def four_sizes(t, y, mu, growth, end):
+    """The same oscillator between a state that follows fast and one that is a million times larger.
+
+    Rates are from 1e-6 to 1e6, and each state asks an iterative solver for another product.
+    """
+    a, b, c, d = y
+    return [
+        1e3 * mu * (b * c - a),
+        c + growth * b * b - 1e-6 * d,
+        mu * ((1.0 - b * b) * c - b) + 0.1 * (a - b * c) + np.log(1.0 - end * t),
+        1e6 * b - 1e-6 * d + 10.0 * a,
+    ]
+
+
+STARTS = {mixed: START, four_sizes: np.array([0.2, 2.0, 0.1, 1e3])}
+
+
 def configurations():
     """Yield all combinations of what a solver may be asked for, as keyword arguments."""
     for name, tableau in all_methods().items():
@@ -87,20 +104,52 @@ def met_by(configuration):
     return choices | {(family, *each) for each in own | {("dtype", configuration["dtype"])}}
 
 
-def covering(configurations):
+def covering(configurations, meets):
     """Return some of them that meet whatever is met in all of them."""
-    left, chosen = set().union(*map(met_by, configurations)), []
+    left, chosen = set().union(*map(meets, configurations)), []
     while left:
-        chosen.append(max(configurations, key=lambda each: len(left & met_by(each))))
-        left -= met_by(chosen[-1])
+        chosen.append(max(configurations, key=lambda each: len(left & meets(each))))
+        left -= meets(chosen[-1])
     return chosen
 
 
-FEW = covering(SAMPLE)
+def scaled_configurations():
+    """Yield configurations of methods with matrices, for states of four sizes."""
+    solvers = [("lu", None), *itertools.product(("bicgstab", "gmres"), PRECONDITIONERS)]
+    methods = ["rodas5p", "rosenbrock23", "kvaerno3", "radau_iia_5", "bdf", "auto"]
+    axes = itertools.product(
+        methods, solvers, ("float64", "float32"), (2, 8, 16, None), (False, True)
+    )
+    for name, (solver, preconditioner), dtype, lanes, fastmath in axes:
+        if lanes is None and fastmath:
+            continue
+        chosen = {"preconditioner": preconditioner} if preconditioner else {}
+        controller = None if all_methods()[name].controls_steps else "pi"
+        yield {
+            "method": name, "step_controller": controller, "dtype": dtype, "lanes": lanes,
+            "fastmath": fastmath, "save": "times", "linear_solver": solver, **chosen,
+        }  # fmt: skip
+
+
+def met_by_solver(configuration):
+    """Return what a linear solver and the method around it meet in a configuration."""
+    family = type(all_methods()[configuration["method"]]).__name__
+    solver = configuration["linear_solver"]
+    # Fast-math regroups long sums of wide groups: where no preconditioner makes bases short.
+    is_plain = configuration.get("preconditioner") in (None, "none", "jacobi")
+    regrouped = is_plain and configuration["fastmath"] and configuration["lanes"] >= 8
+    own = {(solver, configuration["dtype"]), (solver, "regrouped", regrouped)}
+    more = {(name, configuration.get(name)) for name in ("preconditioner", "method", "lanes")}
+    return own | more | {(family, solver == "lu")}
+
+
+FEW = covering(SAMPLE, met_by)
+SCALED = random.Random(20261130).sample(list(scaled_configurations()), 200)
+FEW_SCALED = covering(SCALED, met_by_solver)
 REST = [configuration for configuration in SAMPLE if configuration not in FEW]
 
 
-def solver_of(configuration):
+def solver_of(configuration, fun=mixed):
     """Return a solver and the arguments of its solves."""
     options = dict(configuration)
     save = options.pop("save")
@@ -114,7 +163,7 @@ def solver_of(configuration):
     steps = 600 if all_methods()[options["method"]].order <= 2 else 100
     if options["lanes"] is None:
         del options["lanes"]
-    solver = Solver(mixed, backend="cpu", rtol=1e-4, atol=1e-6, max_steps=steps, **options)
+    solver = Solver(fun, backend="cpu", rtol=1e-4, atol=1e-6, max_steps=steps, **options)
     return solver, times
 
 
@@ -130,14 +179,14 @@ def facts_of(result, run):
     return facts
 
 
-def differences(configuration):
+def differences(configuration, fun=mixed):
     """Return what a run says otherwise in other company: (company, run, names)."""
-    solver, times = solver_of(configuration)
+    solver, times = solver_of(configuration, fun)
     dtype = configuration["dtype"]
 
     def solve(chosen):
         args = tuple(values[chosen] for values in (MU, GROWTH, BREAK))
-        return solver.solve(SPAN, START.astype(dtype), times, args=args)
+        return solver.solve(SPAN, STARTS[fun].astype(dtype), times, args=args)
 
     everybody = np.arange(MU.size)
     together = [facts_of(solve(everybody), run) for run in everybody]
@@ -161,11 +210,11 @@ def differences(configuration):
     return found
 
 
-def assert_mixed(configuration):
+def assert_mixed(configuration, fun=mixed):
     """Runs end in different ways, and take different steps: else nothing is compared."""
     tableau = all_methods()[configuration["method"]]
-    solver, times = solver_of(configuration)
-    start = START.astype(configuration["dtype"])
+    solver, times = solver_of(configuration, fun)
+    start = STARTS[fun].astype(configuration["dtype"])
     result = solver.solve(SPAN, start, times, args=(MU, GROWTH, BREAK))
     assert {0} < set(result.status)
     # Steps of one size differ in number only where runs end early.
@@ -188,6 +237,19 @@ def test_a_run_does_not_depend_on_its_neighbours(configuration):
     """
     assert_mixed(configuration)
     assert differences(configuration) == []
+
+
+@pytest.mark.parametrize("configuration", FEW_SCALED, ids=identity)
+def test_states_of_four_sizes_do_not_depend_on_neighbours(configuration):
+    """Each linear solver and preconditioner with bases and sums longer than two states have."""
+    assert_mixed(configuration, four_sizes)
+    assert differences(configuration, four_sizes) == []
+
+
+@pytest.mark.every_config
+@pytest.mark.parametrize("configuration", SCALED, ids=identity)
+def test_states_of_four_sizes_never_depend_on_neighbours(configuration):
+    assert differences(configuration, four_sizes) == []
 
 
 @pytest.mark.every_config
