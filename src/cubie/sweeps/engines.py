@@ -73,11 +73,13 @@ class Here(NamedTuple):
 
     def _computed(self, task: Task) -> tuple[dict[str, np.ndarray], float]:
         number = task.number
-        with _failing(number):
+        with _failing(number), contextlib.suppress(KeyboardInterrupt):
             return chunk_of(
                 self.model, self.variables, task.part(), task.shape, self.rounds, self.keeper,
                 number, task.times,
             )  # fmt: skip
+        # Without what the solver tells of the runs of a chunk, which is given up, and their result.
+        raise KeyboardInterrupt
 
     def _write(self, task: Task, values: dict[str, np.ndarray], seconds: float) -> Outcome:
         with _failing(task.number):

@@ -13,8 +13,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from attrs import frozen
 
 import cubie
+from cubie.sweeps.store import ZarrStore
 
 N, CHUNK = 40, 64  # chunks, and runs of each
 OPTIONS = {"method": "rk4", "first_step": 1e-3, "summaries": {0: ["max"]}}
@@ -29,6 +31,11 @@ def decays(store=None, chunks=N, **options):
     over = cubie.grid(k=np.linspace(0.1, 2.0, chunks * CHUNK))
     options = {"chunk": CHUNK} | OPTIONS | options
     return cubie.sweep(decay, (0, 1), [1.0, 0.0], over=over, store=store, **options)
+
+
+def slow(store):
+    """Return one of which each chunk takes seconds."""
+    return decays(store, 4, first_step=2e-7, max_steps=10**8)
 
 
 def refused(store=None, chunks=N):
@@ -66,6 +73,63 @@ def environment():
     return os.environ | {"PYTHONPATH": os.pathsep.join([root, *sys.path])}
 
 
+@frozen(eq=False)
+class Harmful(ZarrStore):
+    """A store that does harm to whoever writes a chunk of a number.
+
+    Attributes
+    ----------
+    harm : tuple of (str, int, str)
+        What is done, the number, and a file that tells it was done; "": it is always done.
+    """
+
+    harm: tuple = ("", -1, "")
+
+    @classmethod
+    def of(cls, sweep, harm, number, told):
+        """Put one in the place of a sweep's own."""
+        keeper = sweep._keeper
+        sweep._keeper = cls(keeper.layout, keeper.root, keeper.identity, (harm, number, str(told)))
+        return sweep
+
+    def __reduce__(self):
+        return Harmful, (*super().__reduce__()[1], self.harm)
+
+    def write(self, number, values, times):
+        """Do harm, or keep a chunk."""
+        harm, at, told = self.harm
+        if number == at and not (told and Path(told).exists()):
+            if told:
+                Path(told).touch()
+            HARMS[harm]()
+        super().write(number, values, times)
+
+
+def _raise(error):
+    raise error
+
+
+HARMS = {
+    "killed": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "exits": lambda: os._exit(3),
+    "raises": lambda: _raise(ArithmeticError("no such number")),
+    "leaves": lambda: sys.exit("enough"),
+    "interrupted": lambda: _raise(KeyboardInterrupt),
+    "never": lambda: None,
+}
+
+
+def children():
+    """Return the processes that this one has started, but for the one that watches semaphores."""
+    found = []
+    for task in Path("/proc/self/task").iterdir():
+        for number in (task / "children").read_text().split():
+            command = Path("/proc", number, "cmdline").read_bytes()
+            if b"resource_tracker" not in command:
+                found.append(int(number))
+    return found
+
+
 class Runner:
     """A process that forks others, which run a sweep, and ends with the test."""
 
@@ -88,9 +152,13 @@ class Runner:
     def kill(self, number):
         """Kill a process, and all that it has started; return whether it had ended before."""
         os.killpg(number, signal.SIGKILL)
-        while (told := self.told()) == "first":
+        return self.end() == "end"
+
+    def end(self):
+        """Return how a process ended."""
+        while (told := self.told()) not in ("killed", "end"):
             pass
-        return told == "end"
+        return told
 
     def __enter__(self):
         return self
@@ -111,7 +179,12 @@ def _go_on(store, workers):
             print("first", flush=True)
             said.append(True)
 
-    cubie.Sweep.resume(store).run(workers=workers or None, progress=tell)
+    sweep = cubie.Sweep.resume(store)
+    try:
+        sweep.run(workers=workers or None, progress=tell)
+    except KeyboardInterrupt as error:
+        print("interrupted", children(), *error.__notes__, flush=True)
+        sweep.run(workers=workers or None, progress=False)
 
 
 def main(store, workers):
