@@ -25,10 +25,13 @@ class Window:
     ----------
     first, last : float
         Both in time as users tell it; `last` is infinite where there is no end.
+    may_miss : bool
+        Runs that have nothing of it may be all that are solved together.
     """
 
     first: float
     last: float
+    may_miss: bool = False
 
     @classmethod
     def read(cls, window: Any, after: Any) -> Window | None:
@@ -81,7 +84,8 @@ class Window:
     def _elapsed_of_runs(self, span: Span) -> Span:
         # Of runs that have nothing of it nothing is summarised.
         start, end = span
-        if not ((self.first < np.maximum(*span)) & (self.last > np.minimum(*span))).any():
+        found = (self.first < np.maximum(*span)) & (self.last > np.minimum(*span))
+        if not self.may_miss and not found.any():
             told = f"({self.first}, {self.last})" if self.last < EVER[1] else f"after {self.first}"
             raise InvalidProblem(
                 "window", f"is {told}, of which t_span has nothing in any run. Let them overlap."

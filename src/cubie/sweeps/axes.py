@@ -148,8 +148,8 @@ class Space:
 
 
 def _check(axes: tuple[Axis, ...]) -> None:
-    _require_different("dimension", [axis.dim for axis in axes])
     _require_different("name", [name for axis in axes for name in axis.names])
+    _require_different("dimension", [axis.dim for axis in axes])
     for axis in axes:
         for name in axis.names:
             if name in [one.dim for one in axes if one is not axis]:
@@ -189,12 +189,7 @@ def zipped(axes: Mapping[str, Any] | None = None, /, *, dim: str = RUN, **more: 
         What the dimension is called.
     """
     given = {name: column(name, v) for name, v in _together("zipped", axes, more).items()}
-    lengths = {name: len(values) for name, values in given.items()}
-    if len(set(lengths.values())) > 1:
-        told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
-        raise InvalidProblem(
-            "over", f"zips axes of different lengths: {told}. For all combinations use grid(...)."
-        )
+    _require_one_length("zips axes", given, "For all combinations use grid(...).")
     return Space((Rows(_dimension(dim), tuple(given), tuple(given.values())),))
 
 
@@ -210,6 +205,7 @@ def table(rows: Any, names: Sequence[str] | None = None, *, dim: str = RUN) -> S
         What the dimension is called.
     """
     columns = _columns(rows, names)
+    _require_one_length("is a table with columns", columns, "A row is a run.")
     return Space((Rows(_dimension(dim), tuple(columns), tuple(columns.values())),))
 
 
@@ -266,6 +262,8 @@ def _together(what: str, axes: Any, more: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _columns(rows: Any, names: Sequence[str] | None) -> dict[str, np.ndarray]:
+    if isinstance(names, str):
+        raise InvalidOption("names", names, advice="Give a list, one name for each column.")
     named = _named_columns(rows)
     if named is None:
         array = np.asarray(rows)
@@ -299,8 +297,16 @@ def _named_columns(rows: Any) -> dict[Any, Any] | None:
     if fields:
         return {name: rows[name] for name in fields}
     if hasattr(rows, "columns") and hasattr(rows, "__getitem__"):  # of pandas, and others like it
+        _require_different("name", list(map(str, rows.columns)))
         return {str(name): np.asarray(rows[name]) for name in rows.columns}
     return None
+
+
+def _require_one_length(what: str, columns: Mapping[str, np.ndarray], advice: str) -> None:
+    lengths = {name: len(values) for name, values in columns.items()}
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+        raise InvalidProblem("over", f"{what} of different lengths: {told}. {advice}")
 
 
 def _dimension(dim: Any) -> str:
@@ -313,8 +319,8 @@ def _require_different(what: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            advice = (
-                " Call one otherwise: zipped(..., dim='sample')." if what == "dimension" else ""
-            )
-            raise InvalidProblem("over", f"has the {what} {name!r} twice.{advice}")
+            advice = "Each is swept once."
+            if what == "dimension":
+                advice = "Call one otherwise: zipped(..., dim='sample')."
+            raise InvalidProblem("over", f"has the {what} {name!r} twice. {advice}")
         seen.add(name)

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cubie.errors import Described, InvalidOption
+from cubie.sweeps.asked import Asked
 from cubie.sweeps.axes import Space, grid
-from cubie.sweeps.prepare import Asked, model_of
+from cubie.sweeps.prepare import model_of
 from cubie.sweeps.running import Sweep
-from cubie.sweeps.store import is_there
+from cubie.sweeps.store import checked_store, is_there
 from cubie.sweeps.whole import Whole
 
 
@@ -74,7 +75,7 @@ def sweep(
         Where `store` holds something else; `OtherSweep` where it is another sweep, and says in
         what they differ.
     """
-    space = _space(over)
+    space, store = _space(over), checked_store(store)
     asked = Asked(fun, t_span, y0, args, t_eval, options)
     model, drawn = model_of(asked, space, seed)
     whole = Whole(model, space, drawn)

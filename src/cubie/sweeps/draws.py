@@ -17,6 +17,7 @@ BLOCK = 4096
 BY_PLACE = ("random", "sobol", "halton")
 WAYS = (*BY_PLACE, "latin")
 MOST = 2**63
+SOBOL_BITS = 30  # of SciPy's own: so many points there are, but for those that ask for more
 
 
 @frozen(eq=False)
@@ -51,8 +52,7 @@ class Draws:
         """
         if n is not None and (isinstance(n, bool) or not hasattr(n, "__index__") or n < 1):
             raise InvalidOption("n", n, advice="How many are drawn: an int of at least 1.")
-        if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed < MOST:
-            raise InvalidOption("seed", seed, advice="Give an int from 0 to 2**63 - 1.")
+        checked_seed(seed)
         if isinstance(by, str) and by not in WAYS:
             raise InvalidOption("by", by, WAYS)
         if not isinstance(by, str):
@@ -81,6 +81,12 @@ class Draws:
             found[name] = values
         return found
 
+    def median(self, name: str) -> float:
+        """Return the value that half of those of a name are below."""
+        return float(
+            np.ravel(_quantiles(self.marginals[self.names.index(name)], np.array([0.5])))[0]
+        )
+
     def _of_blocks(self, index: np.ndarray) -> np.ndarray:
         cube = np.empty((len(index), len(self.names)))
         blocks = index // BLOCK
@@ -95,7 +101,7 @@ class Draws:
             bits = np.random.Philox(key=self.seed + (self._stream << 64), counter=[0, 0, block, 0])
             return np.random.Generator(bits).random((BLOCK, d))
         # An engine goes forwards only: the one of the last block is mostly just before this one.
-        engine = self._engine.pop() if self._engine else _engine(self.by, d, self._seeds)
+        engine = self._engine.pop() if self._engine else _engine(self.by, d, self._seeds, self.n)
         if engine.num_generated > block * BLOCK:
             engine.reset()
         ahead = block * BLOCK - engine.num_generated
@@ -117,20 +123,35 @@ class Draws:
 
     def _whole(self) -> np.ndarray:
         if self.by == "latin":
-            engine = _engine(self.by, len(self.names), self._seeds)
+            engine = _engine(self.by, len(self.names), self._seeds, self.n)
         else:
             engine = copy.deepcopy(self.by)
         return engine.random(self.n)
 
 
-def _engine(by: str, d: int, seed: Sequence[int]) -> Any:
+def checked_seed(seed: Any) -> int:
+    """Return where generators begin.
+
+    Raises
+    ------
+    InvalidOption
+    """
+    if isinstance(seed, bool) or not hasattr(seed, "__index__") or not 0 <= seed < MOST:
+        raise InvalidOption("seed", seed, advice="Give an int from 0 to 2**63 - 1.")
+    return int(seed)
+
+
+def _engine(by: str, d: int, seed: Sequence[int], n: int | None) -> Any:
     from scipy.stats import qmc
 
     kind = {"sobol": qmc.Sobol, "halton": qmc.Halton, "latin": qmc.LatinHypercube}[by]
+    how: dict[str, Any] = {}
+    if by == "sobol" and n is not None and n > 2**SOBOL_BITS:
+        how["bits"] = (n - 1).bit_length()
     try:
-        return kind(d, rng=np.random.default_rng(seed))
+        return kind(d, rng=np.random.default_rng(seed), **how)
     except TypeError:  # before SciPy 1.15
-        return kind(d, seed=np.random.default_rng(seed))
+        return kind(d, seed=np.random.default_rng(seed), **how)
 
 
 def _require_engine(by: Any, d: int) -> None:
@@ -151,7 +172,7 @@ def is_distribution(given: Any) -> bool:
 
 def _marginal(name: str, given: Any) -> Any:
     if is_distribution(given):
-        return given
+        return _frozen(name, given)
     try:
         low, high = (float(bound) for bound in given)
     except (TypeError, ValueError):
@@ -163,6 +184,20 @@ def _marginal(name: str, given: Any) -> Any:
             "or a frozen distribution such as scipy.stats.norm(10, 1).",
         )
     return low, high
+
+
+def _frozen(name: str, given: Any) -> Any:
+    """Return a distribution with its parameters: of SciPy's a family is not one yet."""
+    if not hasattr(given, "freeze"):
+        return given
+    try:
+        return given()
+    except TypeError as error:
+        raise InvalidProblem(
+            "over",
+            f"draws {name!r} from scipy.stats.{given.name}, which needs {given.shapes}: give a "
+            f"frozen distribution, scipy.stats.{given.name}({given.shapes}).",
+        ) from error
 
 
 def _quantiles(marginal: Any, q: np.ndarray) -> Any:

@@ -4,32 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import attrs
 import numpy as np
 
 from cubie import checks
-from cubie.errors import InvalidOption, InvalidProblem, nearest
+from cubie.errors import InvalidOption, InvalidProblem
 from cubie.launch.prepared import PreparedSolve
 from cubie.problem import Systems
-from cubie.settings import OF_RUNS
+from cubie.settings import OF_RUNS, SolverSettings
 from cubie.solver import Solver
-from cubie.sweeps.axes import Space
-from cubie.sweeps.draws import Draws, is_distribution
+from cubie.sweeps.asked import (
+    Asked,
+    drawn_of,
+    spans_of_first,
+    start_of,
+    start_of_first,
+    with_state_names,
+)
+from cubie.sweeps.axes import Rows, Space
+from cubie.sweeps.draws import Draws, checked_seed
+from cubie.sweeps.limits import checked_times, require_runs
 from cubie.sweeps.model import Model
 from cubie.sweeps.places import (
     TIMES,
     Named,
     Place,
-    Words,
     arguments,
     for_several,
     normalised,
     slot_of,
     words_of,
 )
-from cubie.systems import Batch, Pairs, System
+from cubie.systems import Batch, Pairs, RightHandSideError, System
 from cubie.systems.drivers.interpolant import Driver
 from cubie.systems.parameters import leaves_of
 
@@ -42,17 +50,6 @@ BECAME = ("jac", "jac_sparsity", "lband", "uband", "mass_matrix", "observables",
           "min_step", "max_steps", "save")  # fmt: skip
 
 
-class Asked(NamedTuple):
-    """A problem as users give it."""
-
-    fun: Any
-    t_span: Any
-    y0: Any
-    args: Any
-    t_eval: Any
-    options: Mapping[str, Any]
-
-
 def model_of(asked: Asked, space: Space, seed: int) -> tuple[Model, Draws | None]:
     """Return the model of a sweep, and what is drawn for each run.
 
@@ -60,11 +57,16 @@ def model_of(asked: Asked, space: Space, seed: int) -> tuple[Model, Draws | None
     ------
     UnknownOption, InvalidOption, InvalidProblem
     """
-    options, renamed = _with_state_names(asked)
+    checked_seed(seed)
+    options, renamed = with_state_names(asked)
     solver = Solver(asked.fun, **options)
-    start, names = _start_of(solver, asked.y0)
+    if not callable(solver.fun):
+        raise TypeError(
+            f"fun must be callable, fun(t, y, *args), or equations; got {asked.fun!r:.80}."
+        )
+    start, names = start_of(solver, asked.y0)
     words = words_of(solver.fun, solver.equations, names)
-    drawn, asked = _taken_out(asked, words, seed)
+    drawn, asked = drawn_of(asked, words, seed)
     swept = [words.find(name) for name in (*space.names, *(drawn.names if drawn else ()))]
     first = _first_values(space, drawn)
     args = arguments(solver.fun, solver.equations, asked.args, swept, first)
@@ -73,14 +75,48 @@ def model_of(asked: Asked, space: Space, seed: int) -> tuple[Model, Draws | None
         for named in swept
     ]
     _require_once(swept)
-    span = _span(asked.t_span, swept, first)
-    times = checks.save_times(asked.t_eval, span)
-    if times is not None and times.ndim > 1:
-        raise InvalidProblem("t_eval", "has a row for each run; of a sweep all have the same.")
-    start = _started(start, swept, first)
+    span, of_first = spans_of_first(asked.t_span, swept, first)
+    times = checked_times(asked.t_eval, of_first)
+    start = start_of_first(start, names, swept, first)
     own_clock = any(named.of in TIMES for named in swept)
-    made = _Made(solver, span, times, space.n_runs < MANY_RUNS, own_clock)
-    return made.model(start, args, swept, first, names, renamed), drawn
+    made = _Made(solver, span, of_first, times, space.n_runs < MANY_RUNS, own_clock)
+    try:
+        model = made.model(start, args, swept, first, names, renamed)
+    except RightHandSideError as error:
+        raise _explained(error, space, asked.y0) from error.__cause__
+    except InvalidOption as error:
+        raise _with_names(error, renamed) from error
+    require_runs(model, made.settings, space, drawn)
+    return model, drawn
+
+
+def _explained(error: RightHandSideError, space: Space, y0: Any) -> RightHandSideError:
+    """Return an error that says what a function gets of axes and of a mapping `y0`."""
+    whole = [
+        name
+        for axis in space.axes
+        if isinstance(axis, Rows)
+        for name, values in zip(axis.names, axis.columns, strict=True)
+        if np.array_equal(values, np.round(np.real(values)))
+    ]
+    told = [str(error)]
+    if isinstance(error.__cause__, TypeError) and "integer" in str(error.__cause__) and whole:
+        told.append(
+            f"What is swept, here {', '.join(map(repr, whole))}, is a float that differs between "
+            "runs: to look something up by it write k[int(n)]; a number of terms or of turns "
+            "cannot differ, so begin a sweep for each."
+        )
+    if isinstance(y0, Mapping):
+        told.append(f"y0 names {len(y0)} states: {', '.join(map(str, y0))}.")
+    return type(error)(" ".join(told))
+
+
+def _with_names(error: InvalidOption, renamed: Sequence[tuple[str, str]]) -> InvalidOption:
+    """Return an error that calls states as users do."""
+    if not renamed or error.option not in ("summaries", "save_states"):
+        return error
+    advice = f"The states are {', '.join(name for _, name in renamed)}."
+    return InvalidOption(error.option, error.given, advice=advice)
 
 
 def _require_once(swept: Sequence[Named]) -> None:
@@ -101,95 +137,6 @@ def _first_values(space: Space, drawn: Draws | None) -> dict[str, Any]:
     return {name: values[0].item() for name, values in found.items()}
 
 
-def _with_state_names(asked: Asked) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
-    """Return the options, in which summaries and choices of named states go by number.
-
-    A function's states have the names that a mapping `y0` gives them.
-    """
-    options = dict(asked.options)
-    if not isinstance(asked.y0, Mapping) or not callable(asked.fun):
-        return options, ()
-    names = [str(name) for name in asked.y0]
-    if isinstance(options.get("summaries"), Mapping):
-        options["summaries"] = {
-            f"y{names.index(key)}" if key in names else key: wanted
-            for key, wanted in options["summaries"].items()
-        }
-    chosen = options.get("save_states")
-    if isinstance(chosen, (list, tuple)):
-        options["save_states"] = [names.index(c) if c in names else c for c in chosen]
-    elif chosen in names:
-        options["save_states"] = names.index(chosen)
-    return options, tuple((f"y{i}", name) for i, name in enumerate(names))
-
-
-def _start_of(solver: Solver, y0: Any) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Return the initial state, and what its entries are called."""
-    equations = solver.equations
-    if isinstance(y0, Mapping) and equations is None:
-        names = tuple(str(name) for name in y0)
-        y0 = list(y0.values())
-    else:
-        names = () if equations is None else equations.states
-    if equations is not None:
-        y0 = _of_equations(equations, y0)
-    start = np.asarray(y0)
-    if start.ndim != 1 or not start.size:
-        raise InvalidProblem(
-            "y0",
-            f"has shape {start.shape}; of a sweep it is one state, (n_states,): sweep initial "
-            "values by name, over=grid(y0=...) or, from a table, over=table(...).",
-        )
-    return start, names or tuple(f"y{i}" for i in range(len(start)))
-
-
-def _of_equations(equations: Any, y0: Any) -> Any:
-    if isinstance(y0, Mapping):
-        unknown = [name for name in y0 if name not in equations.states]
-        if unknown:
-            like = nearest(str(unknown[0]), equations.states)
-            meant = f" (did you mean {like!r}?)" if like else ""
-            raise InvalidProblem(
-                "y0", f"has {unknown[0]!r}{meant}; the states are {', '.join(equations.states)}."
-            )
-        # A state that is swept need not be given.
-        return [y0.get(name, np.nan) for name in equations.states]
-    return equations.initial_state(y0)
-
-
-def _started(start: np.ndarray, swept: Sequence[Named], first: Mapping[str, Any]) -> np.ndarray:
-    """Return the initial state of the first run."""
-    given = {named.path[0]: first[named.name] for named in swept if named.of == "state"}
-    complex_too = any(isinstance(value, complex) for value in given.values())
-    started = start.astype(complex if complex_too else start.dtype)
-    if given and started.dtype.kind in "iu":
-        started = started.astype(float)
-    for i, value in given.items():
-        started[i] = value
-    return started
-
-
-def _taken_out(asked: Asked, words: Words, seed: int) -> tuple[Draws | None, Asked]:
-    """Return what each run draws for itself, of distributions among args, and the rest."""
-    args = asked.args
-    if isinstance(args, Mapping):
-        drawn = {str(name): value for name, value in args.items() if is_distribution(value)}
-        kept: Any = {name: value for name, value in args.items() if str(name) not in drawn}
-    elif isinstance(args, (list, tuple)):
-        drawn = {
-            words.arguments[i] if i < len(words.arguments) else f"args[{i}]": value
-            for i, value in enumerate(args)
-            if is_distribution(value)
-        }
-        # Something in their place, until each run has its own.
-        kept = tuple(0.0 if is_distribution(value) else value for value in args)
-    else:
-        return None, asked
-    if not drawn:
-        return None, asked
-    return Draws.of(None, drawn, "random", seed), asked._replace(args=kept)
-
-
 def _refuse_drivers_of_runs(args: Sequence[Any]) -> None:
     for leaf in leaves_of(tuple(args)):
         if isinstance(leaf.value, Driver) and leaf.value.n_runs is not None:
@@ -199,26 +146,25 @@ def _refuse_drivers_of_runs(args: Sequence[Any]) -> None:
             )
 
 
-def _span(t_span: Any, swept: Sequence[Named], first: Mapping[str, Any]) -> tuple[float, float]:
-    start, end = checks.time_span(t_span)
-    if isinstance(start, np.ndarray):
-        raise InvalidProblem(
-            "t_span", "has one for each run; sweep 't_start' or 't_end' in `over` instead."
-        )
-    for named in swept:
-        if named.of in TIMES and isinstance(first[named.name], complex):
-            raise InvalidProblem("over", f"sweeps {named.name!r} over complex numbers.")
-    return start, end
-
-
 class _Made:
     """One preparation: a solver is asked for the kernel of a few runs."""
 
     def __init__(
-        self, solver: Solver, span: tuple[float, float], times: Any, small: bool, own_clock: bool
+        self,
+        solver: Solver,
+        span: tuple[float, float],
+        of_first: tuple[float, float],
+        times: Any,
+        small: bool,
+        own_clock: bool,
     ):
-        self.solver, self.span, self.times = solver, span, times
+        self.solver, self.span, self.of_first, self.times = solver, span, of_first, times
         self.small, self.own_clock = small, own_clock
+
+    @property
+    def settings(self) -> SolverSettings:
+        """Those that were asked for."""
+        return self.solver._setup.settings
 
     def model(
         self,
@@ -229,7 +175,7 @@ class _Made:
         names: tuple[str, ...],
         renamed: tuple[tuple[str, str], ...],
     ) -> Model:
-        problem, settings = self.solver._problem, self.solver._setup.settings
+        problem, settings = self.solver._problem, self.settings
         self._refuse(settings)
         if settings.dtype is None:
             settings = attrs.evolve(settings, dtype=settings.run_dtype(start).name)
@@ -277,6 +223,10 @@ class _Made:
                 raise InvalidOption(
                     name, getattr(settings, name), advice="Of a sweep all runs have the same."
                 )
+        if np.ndim(settings.breakpoints) > 1:
+            raise InvalidOption(
+                "breakpoints", settings.breakpoints, advice="Of a sweep all runs have the same."
+            )
 
     def _paths(self, swept: Sequence[Named], first: Mapping[str, Any]) -> dict[str, list[tuple]]:
         """Return where in args axes go: a complex number is a pair there."""
@@ -291,12 +241,16 @@ class _Made:
         self, settings: Any, y0: Any, args: Any, pairs: Pairs | None, n_probe: int
     ) -> tuple[Batch, PreparedSolve]:
         solver, options = self.solver, self.solver._setup.options
-        own_spans = np.full(n_probe, self.span[0]), np.full(n_probe, self.span[1])
+        own_spans = tuple(np.full(n_probe, one) for one in self.of_first)
         span = own_spans if self.own_clock else self.span
 
         def prepare(batch: Batch) -> PreparedSolve:
             checks.initial_states(batch.y0)
-            batch = batch._replace(span=self.span, n_runs=1 if self.small else MANY_RUNS**2)
+            n_runs = 1 if self.small else MANY_RUNS**2
+            # That the probes are a batch is nobody's concern: errors are to say nothing of it.
+            batch = batch._replace(
+                span=self.of_first, n_runs=n_runs, in_rows=False, unswept=(), doubtful=()
+            )
             mode = settings.save_mode(False, self.times is not None)
             own_clock = settings.own_clock(span, self.times, mode)
             dtype = settings.run_dtype(batch.y0)
@@ -339,7 +293,7 @@ class _Made:
             atol=prepared.atol,
             max_step=prepared.max_step,
             min_step=prepared.min_step,
-            first_step=settings.checked_first_step(prepared.adaptive, self.span),
+            first_step=settings.checked_first_step(prepared.adaptive, self.of_first),
             max_steps=prepared.max_steps,
             small=self.small,
             start=batch.y0[:, 0].copy(),
@@ -352,7 +306,8 @@ class _Made:
             state_names=names,
             summary_names=renamed,
             notes=prepared.notes,
-            window=prepared.window,
+            # Whether any run has something of it does not depend on how runs are cut.
+            window=prepared.window and attrs.evolve(prepared.window, may_miss=True),
             breakpoints=prepared.breakpoints,
             in_pairs=prepared.in_pairs,
             named=prepared.named,

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cubie import checks
 from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.codec import from_json, to_json
 from cubie.sweeps.creating import Taken
@@ -145,7 +146,7 @@ class Sweep(Looking):
         """
         import time
 
-        n = min(int(n_runs), self.n_runs)
+        n = min(checks.count("n_runs", n_runs), self.n_runs)
         runs = np.linspace(0, self.n_runs - 1, n).astype(np.int64)
         whole = self._whole
         values = whole.space.of_runs(runs)

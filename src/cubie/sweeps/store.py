@@ -13,13 +13,14 @@ ends a process, what `done` tells of is there. A chunk that is written twice get
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from attrs import frozen
 
+from cubie.errors import Described, InvalidOption
 from cubie.sweeps.creating import CREATING, FORMAT, GROUP, IDENTITY, create, keep_bytes
 from cubie.sweeps.errors import OtherSweep, StoreError
 from cubie.sweeps.kept import Layout, places_of
@@ -35,6 +36,21 @@ def _zarr() -> Any:
     except ImportError as error:
         raise StoreError(NEEDED) from error
     return zarr
+
+
+def checked_store(store: Any) -> Any:
+    """Return where results are to be kept, if that may be: a path, or what zarr knows.
+
+    Raises
+    ------
+    InvalidOption
+    """
+    if store is None or path_of(store) is not None or isinstance(store, str):
+        return store
+    if not isinstance(store, MutableMapping) and not hasattr(store, "supports_writes"):
+        allowed = (Described("a path"), Described("an address"), Described("a store of zarr's"))
+        raise InvalidOption("store", store, allowed)
+    return store
 
 
 def path_of(store: Any) -> Path | None:

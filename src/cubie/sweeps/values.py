@@ -61,10 +61,12 @@ def column(name: str, values: Any) -> np.ndarray:
 def _numbers(name: str, values: Any) -> np.ndarray:
     if isinstance(values, (str, bytes)):
         raise InvalidProblem("over", f"sweeps {name!r} over text: {values!r}. Give numbers.")
-    given = np.asarray(values)
-    if given.dtype.kind == "c":
-        return np.array(given)
     try:
+        given = np.asarray(values)
+        if given.dtype.kind == "c":
+            return np.array(given)
         return np.array(real_array(values), dtype=float)
     except (NotReal, ValueError, TypeError) as error:
-        raise InvalidProblem("over", f"sweeps {name!r} over what is no number: {error}.") from error
+        raise InvalidProblem(
+            "over", f"sweeps {name!r} over what is no number: {str(error).rstrip('.')}."
+        ) from error

@@ -8,13 +8,13 @@ from functools import cached_property
 import numpy as np
 from attrs import evolve
 
-from cubie.errors import InvalidProblem
 from cubie.sweeps.axes import Rows, Space
 from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.codec import NotData, to_json
 from cubie.sweeps.draws import Draws
 from cubie.sweeps.kept import Layout
 from cubie.sweeps.model import Model
+from cubie.sweeps.names import require_names
 from cubie.sweeps.outputs import COMPONENT, STATE, TIME, components_of, variables_of
 
 MOST_DRAWN_AT_ONCE = 10**7  # values along one dimension, as a coordinate that is known before
@@ -29,17 +29,8 @@ class Whole:
         self._require_names()
 
     def _require_names(self) -> None:
-        names = [v.name for v in self.variables]
-        names += self.space.names
-        names += self.drawn.names if self.drawn else ()
-        names += {dim for v in self.variables for dim in v.dims}
-        for name in set(names):
-            if names.count(name) > 1:
-                raise InvalidProblem(
-                    "over",
-                    f"sweeps {name!r}, which is what results have under that name. Rename the "
-                    "argument, or sweep it by its number, as in 'args[0]'.",
-                )
+        drawn = () if self.drawn is None else self.drawn.names
+        require_names(self.space, drawn, self.variables)
 
     def layout(self, chunks: Chunks) -> Layout:
         """Return what is kept, and in which pieces."""

@@ -112,7 +112,7 @@ def _require_events(kept, events, of_states, which):
 def batch_of(runs):
     """Return the span, states and args of all runs as `solve_ivp` takes a batch of them."""
     starts, ends = (np.array([span[i] for span, _, _ in runs], dtype=float) for i in (0, 1))
-    own = np.ptp(starts) > 0 or np.ptp(ends) > 0
+    own = len(set(starts)) > 1 or len(set(ends)) > 1
     span = (starts, ends) if own else runs[0][0]
     args = tuple(_stacked(values) for values in zip(*(args for _, _, args in runs), strict=True))
     return span, np.array([y0 for _, y0, _ in runs]), args

@@ -1,0 +1,145 @@
+"""What users ask of a sweep: their problem, with what is swept taken apart from what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cubie import checks
+from cubie.errors import InvalidProblem, nearest
+from cubie.reals import NotReal, real_array
+from cubie.solver import Solver
+from cubie.sweeps.draws import Draws, is_distribution
+from cubie.sweeps.places import TIMES, Named, Words
+
+
+class Asked(NamedTuple):
+    """A problem as users give it."""
+
+    fun: Any
+    t_span: Any
+    y0: Any
+    args: Any
+    t_eval: Any
+    options: Mapping[str, Any]
+
+
+def with_state_names(asked: Asked) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
+    """Return the options, in which summaries and choices of named states go by number.
+
+    A function's states have the names that a mapping `y0` gives them.
+    """
+    options = dict(asked.options)
+    if not isinstance(asked.y0, Mapping) or not callable(asked.fun):
+        return options, ()
+    names = [str(name) for name in asked.y0]
+    if isinstance(options.get("summaries"), Mapping):
+        options["summaries"] = {
+            f"y{names.index(key)}" if key in names else key: wanted
+            for key, wanted in options["summaries"].items()
+        }
+    chosen = options.get("save_states")
+    if isinstance(chosen, (list, tuple)):
+        options["save_states"] = [names.index(c) if c in names else c for c in chosen]
+    elif chosen in names:
+        options["save_states"] = names.index(chosen)
+    return options, tuple((f"y{i}", name) for i, name in enumerate(names))
+
+
+def start_of(solver: Solver, y0: Any) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the initial state, and what its entries are called."""
+    equations = solver.equations
+    if isinstance(y0, Mapping) and equations is None:
+        names = tuple(str(name) for name in y0)
+        y0 = list(y0.values())
+    else:
+        names = () if equations is None else equations.states
+    if equations is not None:
+        y0 = _of_equations(equations, y0)
+    try:
+        start = np.asarray(y0)
+        start = start if start.dtype.kind == "c" else np.asarray(real_array(y0))
+    except (NotReal, TypeError, ValueError) as error:
+        raise InvalidProblem("y0", f"must hold numbers, but {error}.") from error
+    if start.ndim != 1 or not start.size:
+        raise InvalidProblem(
+            "y0",
+            f"has shape {start.shape}; of a sweep it is one state, (n_states,): sweep initial "
+            "values by name, over=grid(y0=...) or, from a table, over=table(...).",
+        )
+    if names and len(names) != len(start):
+        raise InvalidProblem(
+            "y0", f"has {len(start)} numbers, and the states are {len(names)}: {', '.join(names)}."
+        )
+    return start, names or tuple(f"y{i}" for i in range(len(start)))
+
+
+def _of_equations(equations: Any, y0: Any) -> Any:
+    if isinstance(y0, Mapping):
+        unknown = [name for name in y0 if name not in equations.states]
+        if unknown:
+            like = nearest(str(unknown[0]), equations.states)
+            meant = f" (did you mean {like!r}?)" if like else ""
+            raise InvalidProblem(
+                "y0", f"has {unknown[0]!r}{meant}; the states are {', '.join(equations.states)}."
+            )
+        # A state that is swept need not be given.
+        return [y0.get(name, np.nan) for name in equations.states]
+    return equations.initial_state(y0)
+
+
+def start_of_first(
+    start: np.ndarray, names: Sequence[str], swept: Sequence[Named], first: Mapping[str, Any]
+) -> np.ndarray:
+    """Return the initial state of the first run."""
+    given = {named.path[0]: first[named.name] for named in swept if named.of == "state"}
+    complex_too = any(isinstance(value, complex) for value in given.values())
+    started = start.astype(complex if complex_too else start.dtype)
+    if given and started.dtype.kind in "iu":
+        started = started.astype(float)
+    for i, value in given.items():
+        started[i] = value
+    lacking = [name for name, value in zip(names, started, strict=True) if value != value]
+    if lacking:
+        raise InvalidProblem(
+            "y0", f"has no number for {lacking[0]!r}, and it is not swept. Give its initial value."
+        )
+    return started
+
+
+def drawn_of(asked: Asked, words: Words, seed: int) -> tuple[Draws | None, Asked]:
+    """Return what each run draws for itself, of distributions among args, and the rest."""
+    args = asked.args
+    if isinstance(args, Mapping):
+        drawn = {str(name): value for name, value in args.items() if is_distribution(value)}
+        kept: Any = {name: value for name, value in args.items() if str(name) not in drawn}
+    elif isinstance(args, (list, tuple)):
+        drawn = {
+            words.arguments[i] if i < len(words.arguments) else f"args[{i}]": value
+            for i, value in enumerate(args)
+            if is_distribution(value)
+        }
+        # Something in their place, until each run has its own.
+        kept = tuple(0.0 if is_distribution(value) else value for value in args)
+    else:
+        return None, asked
+    if not drawn:
+        return None, asked
+    return Draws.of(None, drawn, "random", seed), asked._replace(args=kept)
+
+
+def spans_of_first(
+    t_span: Any, swept: Sequence[Named], first: Mapping[str, Any]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return start and end as they were given, and those of the first run."""
+    start, end = checks.time_span(t_span)
+    if isinstance(start, np.ndarray):
+        raise InvalidProblem(
+            "t_span", "has one for each run; sweep 't_start' or 't_end' in `over` instead."
+        )
+    for named in swept:
+        if named.of in TIMES and isinstance(first[named.name], complex):
+            raise InvalidProblem("over", f"sweeps {named.name!r} over complex numbers.")
+    return (start, end), (first.get("t_start", start), first.get("t_end", end))
