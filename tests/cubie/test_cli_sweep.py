@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +13,18 @@ from click.testing import CliRunner
 from scipy import stats
 
 from cubie import Event, Interpolant, Sweep, grid, sampled, sweep
+from cubie.cli.base import INTERRUPTED, WRONG
 from cubie.cli.sweep import main
-from tests.cubie.cli_running import run, run_sweep
+from cubie.cli.sweep.running import DONE, SIGNALLED, SOME_FAILED, STOPPED
+from tests.cubie.cli_running import (
+    CONSOLE,
+    SWEEP_PAGE,
+    printed,
+    run,
+    run_sweep,
+    write_page_files,
+)  # fmt: skip
+from tests.test_readme import words_and_numbers
 
 EQUATIONS = ["dx = -k*x", "dy = k*x - c*y"]
 MODEL = """
@@ -66,6 +77,44 @@ def wanted(**options):
         **options,
     )  # fmt: skip
     return made.run(progress=False).to_xarray()
+
+
+# ---- the page --------------------------------------------------------------------------
+
+
+def compared(text):
+    """Return words and numbers of what is printed, without what no two machines have in common."""
+    text = re.sub(r"^(disk|time) .*$", "", text, flags=re.M)
+    text = re.sub(r'("(?:runs_per_second|seconds_left)": )[^,}]+', r"\1some", text)
+    return words_and_numbers(re.sub("─+", "─", text))
+
+
+def test_page_shows_every_kind_of_use(tmp_path, monkeypatch):
+    """The commands run in the order of the page and print what it shows.
+
+    `tests.cubie.cli_running` writes the page anew.
+    """
+    monkeypatch.chdir(tmp_path)
+    write_page_files(tmp_path, SWEEP_PAGE)
+    sessions = list(CONSOLE.finditer(SWEEP_PAGE.read_text(encoding="utf-8")))
+    assert len(sessions) >= 9
+    for session in sessions:
+        (words, numbers), (found, close) = map(
+            compared, (session["output"], printed(session["line"], session["name"]))
+        )
+        assert found == words, session["line"]
+        np.testing.assert_allclose(close, numbers, rtol=0.01, err_msg=session["line"])
+    assert Path("map.png").exists()
+
+
+def test_page_and_help_name_every_exit_status():
+    """The table of the page, and `--help`, have those that the sources know."""
+    statuses = {DONE, SOME_FAILED, STOPPED, WRONG, INTERRUPTED, SIGNALLED + signal.SIGTERM}
+    page = SWEEP_PAGE.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([\d, ]+) \|", page.partition("| exit status")[2], re.M)
+    assert {int(status) for row in rows for status in row.split(",")} == statuses
+    told = (main.help or "").partition("Exit status: ")[2].partition(" Tables go")[0]
+    assert {int(status) for status in re.findall(r"\b\d+\b", told)} == statuses
 
 
 # ---- computing -----------------------------------------------------------------------
