@@ -29,6 +29,8 @@ INTERRUPTED = 130
 class OneLineCommand(click.Command):
     """A command whose errors are one line each, and whose return value is its exit status."""
 
+    _said: frozenset[str] = frozenset()  # in one run of the command
+
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run, and leave with status 2 for anything wrong with what was given."""
         if sys.stdout is None:  # the next file that is opened would be what is printed to
@@ -48,6 +50,12 @@ class OneLineCommand(click.Command):
         """Tell something on standard error, with the name of the command before it."""
         click.echo(f"{self.name}: {message}", err=True)
 
+    def say_once(self, message: str) -> None:
+        """Tell something that was not told before: what is noted is often warned of, too."""
+        if message not in self._said:
+            self._said |= {message}
+            self.say(message)
+
     @contextmanager
     def telling(self, quiet: bool) -> Iterator[None]:
         """Tell warnings in one line each, or none; what is wrong with the input ends the command.
@@ -57,11 +65,12 @@ class OneLineCommand(click.Command):
         click.ClickException
             Of one line.
         """
+        self._said = frozenset()
         with warnings.catch_warnings():
             if quiet:
                 warnings.simplefilter("ignore")
             else:
-                warnings.showwarning = lambda message, *_, **__: self.say(one_line(message))
+                warnings.showwarning = lambda message, *_, **__: self.say_once(one_line(message))
             try:
                 yield
             except BrokenPipeError:

@@ -9,6 +9,10 @@ class StoreError(CubieError, OSError):
     """A store cannot be read, or written to, or holds something else."""
 
 
+class NeedsFunction(StoreError):
+    """A store can be gone on with only beside the function that it is of, which is no data."""
+
+
 class OtherSweep(StoreError):
     """A store holds results of another sweep.
 

@@ -8,7 +8,7 @@ from cubie.errors import InvalidOption
 from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.codec import NotReadable, from_json
 from cubie.sweeps.describe import differences
-from cubie.sweeps.errors import OtherSweep, StoreError
+from cubie.sweeps.errors import NeedsFunction, OtherSweep
 from cubie.sweeps.planned import cut
 from cubie.sweeps.store import model_in, open_group
 from cubie.sweeps.whole import Whole
@@ -24,7 +24,7 @@ def whole_in(store: Any) -> tuple[Whole, Chunks]:
     group = open_group(store, "r")
     content, found = model_in(group), dict(group.attrs)
     if not content.strip(b"\0"):
-        raise StoreError(
+        raise NeedsFunction(
             f"The model in {store} is no data ({found.get('cubie_lacking')}): call "
             "cubie.sweep(...) as it was begun, with this store; it goes on."
         )

@@ -33,6 +33,7 @@ from cubie.cli.views import show
 from cubie.labelled.tables import EVENTS, POINTS, RUNS
 from cubie.status import RunStatus
 from cubie.sweeps import Sweep
+from cubie.sweeps.errors import NeedsFunction
 from cubie.sweeps.store import is_there
 
 PICTURES = (".png", ".svg", ".pdf")
@@ -150,7 +151,7 @@ def _run(options: dict[str, Any]) -> int:
     sweep, fun = _opened(options)
     if not options["quiet"]:
         for note in sweep.notes:
-            main.say(one_line(note))
+            main.say_once(one_line(note))
     if options["plan"]:
         return _plan(sweep, options)
     status = DONE
@@ -219,7 +220,13 @@ def _opened(options: Mapping[str, Any]) -> tuple[Sweep, Any]:
     if needed and not is_there(store):
         raise InputError(f"{store}: there is no sweep; begin one with a model file")
     if not target:
-        return Sweep.resume(store, memory=options["memory"] or "80%"), None
+        try:
+            return Sweep.resume(store, memory=options["memory"] or "80%"), None
+        except NeedsFunction as error:
+            raise InputError(
+                f"{store}: its function could not be traced, and is not in the store: give the "
+                "model file, too"
+            ) from error
     model = {name: options[name] for name in OF_MODEL if name not in ("chunk", "seed")}
     if not options["retry"]:
         model["options"] = (*options["options"], *_max_steps(options))
