@@ -50,7 +50,7 @@ def test_a_run_does_not_depend_on_where_time_starts(method, dtype, backend):
     adaptive = all_methods()[method].has_error_estimate
     options = {} if adaptive else {"first_step": 1 / 64}
     options |= {"dtype": dtype, "fastmath": dtype == "float32", "backend": backend}
-    solver = Solver(decay, method=method, rtol=1e-4, **options)
+    solver = Solver(decay, method=method, rtol=1e-3, **options)
     results = []
     for start in (0.0, 2.0**31):
         times = start + np.array([0.25, 1.0, 1.5])
