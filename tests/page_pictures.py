@@ -1,11 +1,14 @@
 """Pictures of the how-to pages, drawn from what the code of the page has solved.
 
 ``python -m tests.page_pictures`` draws them into docs/pictures; tests/test_page_pictures.py holds
-them to it.
+them to it. ``python -m tests.page_pictures sweeps`` draws those of one page.
 """
 
 from __future__ import annotations
 
+import contextlib
+import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -55,12 +58,26 @@ def line_picture(title: str, below: str, curves: Sequence[Curve]) -> str:
 
 
 def solved_on(page: str) -> dict[str, Any]:
-    """Run the code of a page, and return its names."""
+    """Run the code of a page, in a folder of its own, and return its names."""
     names: dict[str, Any] = {}
     codes, _ = code_and_outputs(ROOT / "docs" / f"{page}.md")
-    for code in codes:
-        exec(code, names)
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), without_windows():
+        for code in codes:
+            exec(code, names)
     return names
+
+
+@contextlib.contextmanager
+def without_windows():
+    """Let matplotlib draw as it does by itself, into files."""
+    import matplotlib as mpl
+    import matplotlib.pyplot as plt
+
+    with mpl.rc_context():
+        mpl.rcdefaults()
+        plt.switch_backend("Agg")
+        yield
+        plt.close("all")
 
 
 def measured_input(names: Mapping[str, Any]) -> str:
@@ -114,11 +131,48 @@ DRAWN = {
 }
 
 
-def main(folder: Path = PICTURES) -> None:
-    """Draw all pictures."""
-    for page, draw in DRAWN.items():
-        (folder / f"{page}.svg").write_text(draw(solved_on(page)), encoding="utf-8")
+def sweep(names: Mapping[str, Any]) -> Any:
+    """Draw how often a neuron fires."""
+    return names["s"].plot("spikes of v", x="current", y="rate")
+
+
+def sweep_fan(names: Mapping[str, Any]) -> Any:
+    """Draw neurons of two currents and many rates."""
+    return names["fan"].plot("v", over="sample", bands=0.9)
+
+
+def posterior(names: Mapping[str, Any]) -> Any:
+    """Draw oscillators of the posterior, and what was seen."""
+    ax = names["s"].plot("place", bands=(0.5, 0.95))
+    ax.plot(names["times"], names["data"], "k.", label="seen")
+    ax.legend()
+    return ax
+
+
+PLOTTED = {
+    "sweeps": {"sweeps": sweep, "sweeps-fan": sweep_fan},
+    "sweep-designs": {"sweep-designs": posterior},
+}
+"""What cubie draws itself, by matplotlib."""
+DOTS_PER_INCH = 80
+
+
+def plotted(page: str, folder: Path) -> None:
+    """Draw the pictures of a page that cubie draws."""
+    names = solved_on(page)
+    with without_windows():
+        for name, draw in PLOTTED[page].items():
+            draw(names).figure.savefig(folder / f"{name}.png", dpi=DOTS_PER_INCH)
+
+
+def main(pages: Sequence[str], folder: Path = PICTURES) -> None:
+    """Draw the pictures of some pages, or of all."""
+    for page in pages or (*DRAWN, *PLOTTED):
+        if page in PLOTTED:
+            plotted(page, folder)
+        else:
+            (folder / f"{page}.svg").write_text(DRAWN[page](solved_on(page)), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

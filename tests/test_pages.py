@@ -13,11 +13,25 @@ import attrs
 import pytest
 from benchmarks.documents import RESULTS
 
-from cubie import CUDABuffer, InvalidOption, RunStatus, Solver, UnknownOption, solve_ivp
+from cubie import (
+    CUDABuffer,
+    InvalidOption,
+    Result,
+    RunStatus,
+    Solver,
+    Sweep,
+    UnknownOption,
+    sampled,
+    solve_ivp,
+    sweep,
+    table,
+    zipped,
+)
 from cubie.algorithms import MultistepStep, SwitchingStep
 from cubie.algorithms.implicit import ImplicitSettings
 from cubie.cli.command import main
 from cubie.controllers import CONTROLLERS, OwnController
+from cubie.labelled.words import about_status
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.run.loop import IVPLoop
 from cubie.settings import SolverSettings
@@ -32,7 +46,11 @@ OPTIONS = ROOT / "docs" / "options.md"
 # Algorithms with options about steps, by the names of their methods.
 CHOOSING = {"bdf": MultistepStep, "auto": SwitchingStep}
 # What else takes keywords that pages name: calls, and what is declared to the planner.
-CALLS = (solve_ivp, Solver.solve, BatchSolverKernel.resources)
+CALLS = (
+    *(solve_ivp, Solver.solve, BatchSolverKernel.resources),
+    *(sweep, zipped, table, sampled, Sweep.run, Sweep.retry, Sweep.plot),
+    *(Result.to_xarray, Result.plot),
+)
 DECLARATIONS = (CUDABuffer, Buffer, Limits, Problem)
 OTHER_KEYWORDS = {
     *(name for call in CALLS for name in inspect.signature(call).parameters),
@@ -232,7 +250,8 @@ def test_statuses_of_the_page_are_those_that_runs_can_end_with():
         for name in re.findall(r"`(?:RunStatus\.)?([A-Z]+(?:_[A-Z]+)+)`", text_of(page))
     }
     variables = {name for name in named if name.startswith(("CUBIE_", "NUMBA_"))}
-    assert named - variables <= {status.name for status in RunStatus}
+    statuses = about_status(not_done=True)["flag_meanings"].split()  # of sweeps one more
+    assert named - variables <= set(statuses)
 
 
 def test_exit_codes_of_the_page_are_those_of_the_command():

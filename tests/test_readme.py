@@ -49,6 +49,8 @@ def words_and_numbers(text: str) -> tuple[list[str], list[float]]:
         "docs/events.md",
         "docs/large-systems.md",
         "docs/gpu.md",
+        "docs/sweeps.md",
+        "docs/sweep-designs.md",
     ],
 )
 def test_code_blocks_print_what_the_page_says(page, tmp_path):
@@ -60,7 +62,7 @@ def test_code_blocks_print_what_the_page_says(page, tmp_path):
     done = subprocess.run(
         [sys.executable, script],
         cwd=tmp_path,
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "COLUMNS": "120"},
+        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "COLUMNS": "120", "MPLBACKEND": "Agg"},
         capture_output=True,
         text=True,
     )

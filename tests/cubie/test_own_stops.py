@@ -228,8 +228,8 @@ def test_stops_that_no_memory_holds_are_refused(monkeypatch):
         lay_out_stops((0.0, 1.0), None, None, np.dtype(float), False, Breaks.given(rows))
     assert str(caught.value) == (
         "To lay out the stops of 2,000 runs with breaks of their own, up to 601 of each, takes "
-        "81.7 MB, and 70 MB of memory can be had. Solve fewer runs at once, give fewer "
-        "breakpoints, or interpolants with stops='jumps' or 'none', or take dtype='float32'."
+        "81.7 MB, and 70 MB of memory can be had. Solve fewer runs at once (cubie.sweep), give "
+        "fewer breakpoints, or interpolants with stops='jumps' or 'none', or take dtype='float32'."
     )
     # Runs with fewer repeat one: that takes nothing.
     rows[:, 300:] = rows[:, :1]

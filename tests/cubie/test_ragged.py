@@ -245,14 +245,15 @@ REFUSED = {
     "final": (
         {"save": "final"},
         "To keep the last point of 24 runs of 2 states in float64 takes {size} KB, and 1 KB "
-        "of memory can be had. Ask for fewer runs at once, or numbers of half the size "
-        "(dtype='float32').",
+        "of memory can be had. Ask for a sweep in chunks, on disk (cubie.sweep), or numbers of "
+        "half the size (dtype='float32').",
     ),
     "times": (
         {"save": None, "t_eval": np.linspace(0.0, 6.0, 100)},
         "To keep 100 points of 24 runs of 2 states in float64 takes {size} KB, and 1 KB of memory "
         "can be had. Ask for fewer times in `t_eval`, the last states (save='final' without "
-        "`t_eval`), fewer runs at once, or numbers of half the size (dtype='float32').",
+        "`t_eval`), a sweep in chunks, on disk (cubie.sweep), or numbers of half the size "
+        "(dtype='float32').",
     ),
     "steps": (
         {"method": "rk4", "first_step": 0.01, "dtype": "float32"},

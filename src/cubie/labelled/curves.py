@@ -15,7 +15,7 @@ from cubie.labelled.view import View, quantiles, shown
 from cubie.labelled.words import POINT, TIME
 
 MOST_LINES = 10
-OPACITY = 0.25
+OPACITIES = 0.2, 0.4  # of the outermost band, and of those inside
 
 
 def draw_curves(view: View, shares: Sequence[float], ax: Any, how: dict[str, Any]) -> Any:
@@ -118,9 +118,10 @@ def _draw_one(
         how["label"] = "median"
     alone = how["label"] == "median"
     (line,) = ax.plot(xs, rows[0], **how)
-    for share, low, high in zip(shares, rows[1::2], rows[2::2], strict=True):
+    bands = zip(shares, rows[1::2], rows[2::2], strict=True)
+    for i, (share, low, high) in enumerate(bands):
         ax.fill_between(
-            xs, low, high, color=line.get_color(), alpha=OPACITY, linewidth=0,
+            xs, low, high, color=line.get_color(), alpha=OPACITIES[min(i, 1)], linewidth=0,
             label=_share(share) if alone else None,
         )  # fmt: skip
 

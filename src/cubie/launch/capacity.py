@@ -141,7 +141,10 @@ class Kept(NamedTuple):
         if self.mode.at_times:
             ways += ["fewer times in `t_eval`", "the last states (save='final' without `t_eval`)"]
         if self.n_runs > 1:
-            ways.append("fewer runs at once")
+            by_steps = self.record or self.mode is SaveMode.STEPS  # what sweeps do not keep
+            ways.append(
+                "fewer runs at once" if by_steps else "a sweep in chunks, on disk (cubie.sweep)"
+            )
         if self.dtype == np.float64:
             ways.append("numbers of half the size (dtype='float32')")
         last = ways.pop() if ways else "less"

@@ -253,7 +253,7 @@ def _room_for(n_stops, columns, dtype, on_device, has_breaks) -> tuple[np.ndarra
         lacking = None, ""
     what = "breaks" if has_breaks else "times"
     runs = f"{columns:,} runs with {what} of their own" if columns > 1 else f"a run with {what}"
-    fewer = "Solve fewer runs at once, give" if columns > 1 else "Give"
+    fewer = "Solve fewer runs at once (cubie.sweep), give" if columns > 1 else "Give"
     less = "fewer times in t_eval, or t_eval_exact=False"
     if has_breaks:
         less = "fewer breakpoints, or interpolants with stops='jumps' or 'none'"

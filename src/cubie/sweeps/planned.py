@@ -104,7 +104,7 @@ class SweepPlan:
             )
         if _beyond(self.chunk_bytes * self.in_flight, self.memory_limit):
             return (
-                f"{self.in_flight} chunks at a time take {size(self.chunk_bytes * self.in_flight)} "
+                f"{self._flying} at a time take {size(self.chunk_bytes * self.in_flight)} "
                 f"of memory, and {size(self.memory_limit or 0)} may be used"
             )
         return ""
@@ -139,7 +139,12 @@ class SweepPlan:
         box = " x ".join(f"{n:,} {dim}" for dim, n in zip(self.dims, self.chunk, strict=True))
         rows = [
             ("runs", f"{self.n_runs:,}, each by {self.method} on {self.target}"),
-            ("chunks", f"{self.n_chunks:,} of at most {box}; {self.binds}"),
+            (
+                "chunks",
+                f"{self.n_chunks:,} of at most {box}; {self.binds}"
+                if self.n_chunks != 1
+                else "1, of all runs",
+            ),
             ("kept", f"{size(self.bytes_per_run)} a run, {size(self.kept_bytes)} in {self.where}"),
             ("memory", self._told_memory()),
         ]
@@ -157,9 +162,13 @@ class SweepPlan:
     def _told_memory(self) -> str:
         limit = "" if self.memory_limit is None else f" of {size(self.memory_limit)} that may be"
         return (
-            f"{size(self.host_bytes)}{limit}: {self.in_flight} chunks at a time, "
+            f"{size(self.host_bytes)}{limit}: {self._flying} at a time, "
             f"{size(self.chunk_bytes)} each"
         )
+
+    @property
+    def _flying(self) -> str:
+        return f"{self.in_flight} chunk{'' if self.in_flight == 1 else 's'}"
 
 
 def _beyond(n_bytes: int, limit: int | None) -> bool:
