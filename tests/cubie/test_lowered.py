@@ -5,11 +5,13 @@ import re
 import llvmlite.binding as llvm
 import numpy as np
 import pytest
-from numba.core import compiler_lock, registry, types
+from numba.core import compiler_lock, types
 
 from cubie import Event, Solver
-from cubie.backend.cpu import compiler, device_function, lowered
-from cubie.backend.cpu.device_function import Compilation, DeviceFunction
+from cubie.backend.cpu import compilation, compiler, lowered
+from cubie.backend.cpu.compilation import Compilation
+from cubie.backend.cpu.contexts import contexts
+from cubie.backend.cpu.device_function import DeviceFunction
 from cubie.backend.cpu.target import CPUBackend
 from cubie.solvers.preconditioners import PRECONDITIONERS
 from cubie.tableaus import all_methods
@@ -29,13 +31,11 @@ def nothing_known(monkeypatch):
 
 def text_of(function, arguments=(X,)):
     """Lower a function and those it calls; return all of it as LLVM's text, names numbered."""
-    descriptor = registry.cpu_target
-    library = compiler._new_library(descriptor.target_context)
-    contexts = descriptor.typing_context, descriptor.target_context
+    typing_context, target_context = contexts()
+    library = compiler._new_library(target_context)
     with compiler_lock.global_compiler_lock:
-        compilation = Compilation(*contexts, library, set())
-        with compilation.active():
-            compilation.compile(DeviceFunction(function, inline=True), arguments)
+        made = Compilation(typing_context, target_context, library, set())
+        made.compile(DeviceFunction(function, inline=True), arguments)
     numbers = {}
     text = "\n".join(str(function) for function in library._final_module.functions)
     return re.sub(
@@ -46,7 +46,7 @@ def text_of(function, arguments=(X,)):
 def looks(function, *arguments):
     """Return what a function is known by."""
     device = DeviceFunction(function, inline=True)
-    return lowered.Looks.of(device, arguments or (X,), None, device_function._is_device)
+    return lowered.Looks.of(device, arguments or (X,), None, compilation._is_device)
 
 
 def closure(constant, callee=None):
@@ -108,7 +108,7 @@ def test_types_and_flags_count():
     apart = DeviceFunction(scaled, inline=False)
     ways = [(device, (X,), None), (device, (types.float32,), None), (apart, (X,), None)]
     ways.append((device, (X,), frozenset({"contract"})))
-    keys = {lowered.Looks.of(*way, device_function._is_device).key for way in ways}
+    keys = {lowered.Looks.of(*way, compilation._is_device).key for way in ways}
     assert len(keys) == 4
 
 

@@ -9,19 +9,20 @@ from collections.abc import Callable
 
 import llvmlite.binding as llvm
 from llvmlite import ir
-from numba.core import compiler_lock, registry, types
-from numba.extending import intrinsic
+from numba.core import compiler_lock, types
 from numba.np import numpy_support
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs, element_dtypes
 from cubie.backend.base import NO_LIMITS, Kernel, RunMemory
 from cubie.backend.bundles import Memory
 from cubie.backend.compiled import CompiledBackend
-from cubie.backend.cpu.device_function import Compilation, DeviceFunction
+from cubie.backend.cpu import lowering
+from cubie.backend.cpu.compilation import Compilation
+from cubie.backend.cpu.contexts import contexts
+from cubie.backend.cpu.device_function import DeviceFunction, Intrinsic
 from cubie.backend.cpu.foreign import NUMBA_ENVIRONMENT, CPUForeignTarget
 from cubie.backend.cpu.object_code import ENTRY, FRAME_BYTES, ROOM, ROOM_BYTES, target_machine
 from cubie.backend.cpu.refill import refill, take, while_waiting_pays
-from cubie.backend.cpu.types import register_types
 from cubie.backend.foreign import ForeignTarget
 from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes.types import MAX_ALIGNMENT, Base, Flat, Lanes, lane_type
@@ -48,7 +49,7 @@ class CPUCompiler(CompiledBackend):
         super().__init__(dtype, fastmath)
         self.width = width
         self._group_width = group_width
-        register_types()
+        contexts()
 
     @property
     def group_width(self) -> int:
@@ -56,7 +57,7 @@ class CPUCompiler(CompiledBackend):
 
     @property
     def _intrinsic(self) -> Callable:
-        return intrinsic
+        return Intrinsic
 
     def device(self, function: Callable, inline: bool = True) -> Callable:
         return DeviceFunction(function, inline)
@@ -79,19 +80,14 @@ class CPUCompiler(CompiledBackend):
 
     def compile_kernel(self, loop: Callable, memory: RunMemory) -> bytes:
         """Return an object file with ``void cubie_kernel_entry(int64_t *arguments)``."""
-        descriptor = registry.cpu_target
-        typing_context, target_context = descriptor.typing_context, descriptor.target_context
-        typing_context.refresh()
-        target_context.refresh()
+        typing_context, target_context = contexts()
         library = _new_library(target_context)
         fastmath = set(FASTMATH_FLAGS) if self.fastmath else False
         with compiler_lock.global_compiler_lock:
             compilation = Compilation(typing_context, target_context, library, fastmath)
-            with compilation.active():
-                arguments = (Flat(types.int64),)
-                kernel = DeviceFunction(self._kernel(loop, memory), inline=True)
-                result = compilation.compile(kernel, arguments)
-            library.add_ir_module(_entry_module(target_context, result.fndesc))
+            kernel = DeviceFunction(self._kernel(loop, memory), inline=True)
+            result = compilation.compile(kernel, (Flat(types.int64),))
+            library.add_ir_module(_entry_module(target_context, result.symbol))
             return _emit(library, compilation)
 
     def _kernel(self, loop: Callable, memory: RunMemory) -> Callable:
@@ -108,7 +104,7 @@ class CPUCompiler(CompiledBackend):
 
         def kernel(arguments):
             inputs, outputs = inputs_of(arguments), outputs_of(arguments)
-            shared = _base_at(arguments[1])  # pyright: ignore[reportCallIssue]
+            shared = _base_at(arguments[1])
             where = Memory(shared, arena(), beyond(shared))
             loop(where, arguments[0], arguments[2], inputs, outputs)
 
@@ -127,7 +123,7 @@ class CPUCompiler(CompiledBackend):
 
             return lanes(types.int64), lower
 
-        return intrinsic(first)
+        return Intrinsic(first)
 
     def more_runs(self) -> Callable:
         lanes = Lanes(types.int64, self.width)
@@ -138,7 +134,7 @@ class CPUCompiler(CompiledBackend):
 
             return lanes(types.int64, free, run, types.int64), lower
 
-        return intrinsic(more)
+        return Intrinsic(more)
 
     def keep_going(self, together: bool = False) -> Callable:
         width = self.width
@@ -157,7 +153,7 @@ class CPUCompiler(CompiledBackend):
 
             return types.boolean(types.int64, active, beyond), lower
 
-        return intrinsic(going)
+        return Intrinsic(going)
 
     def interrupted(self) -> Callable:
         def stopped(typingctx, queue):
@@ -166,7 +162,7 @@ class CPUCompiler(CompiledBackend):
 
             return types.boolean(types.int64), lower
 
-        return intrinsic(stopped)
+        return Intrinsic(stopped)
 
     def _record_types(self, record) -> dict[str, types.Type]:
         """Return the element type of each array of a kernel's record."""
@@ -191,10 +187,10 @@ def _bytes_ahead(n_bytes: int) -> Callable:
 
         return base(base), lower
 
-    return intrinsic(ahead)
+    return Intrinsic(ahead)
 
 
-@intrinsic
+@Intrinsic
 def _nothing(typingctx, base):
     """Generate ``nothing(base)``: an empty tuple."""
     empty = types.Tuple(())
@@ -209,7 +205,7 @@ def _record_reader(record, first: int, element_types: dict[str, types.Type]) -> 
     """Return an intrinsic that makes a record of arrays from consecutive addresses."""
     record_type = types.NamedTuple([Flat(t) for t in element_types.values()], record)
 
-    @intrinsic
+    @Intrinsic
     def read(typingctx, arguments):
         def lower(context, builder, signature, args):
             pointers = []
@@ -224,7 +220,7 @@ def _record_reader(record, first: int, element_types: dict[str, types.Type]) -> 
     return read
 
 
-@intrinsic
+@Intrinsic
 def _base_at(typingctx, address):
     """Turn an address into a base for allocators."""
 
@@ -241,7 +237,7 @@ def _called_off(builder, queue):
     return builder.icmp_unsigned("!=", flag, I64(0))
 
 
-def _entry_module(context, fndesc):
+def _entry_module(context, symbol: str):
     """Return a module with the kernel's C entry point, which calls the lowered kernel."""
     module = context.create_module("cubie_entry")
     room = ir.GlobalVariable(module, ir.ArrayType(I64, ROOM_BYTES // 8), ROOM)
@@ -253,8 +249,8 @@ def _entry_module(context, fndesc):
     entry.attributes.add("nounwind")
     entry.attributes.alignstack = MAX_ALIGNMENT
     builder = ir.IRBuilder(entry.append_basic_block())
-    callee = context.declare_function(module, fndesc)
-    context.call_conv.call_function(builder, callee, fndesc.restype, fndesc.argtypes, entry.args)
+    kernel = lowering.declare(context, module, symbol, (Flat(types.int64),), types.none, True)
+    lowering.call(context, builder, kernel, types.none, True, entry.args)
     builder.ret_void()
     return module
 

@@ -11,7 +11,6 @@ same order, without numba.
 
 from __future__ import annotations
 
-import copy
 import itertools
 import types as python
 from collections.abc import Callable
@@ -24,6 +23,8 @@ from attrs import field, frozen
 from numba.core import types
 from numba.extending import _Intrinsic
 
+from cubie.backend.cpu.device_function import Intrinsic
+from cubie.backend.cpu.lowering import new_symbol
 from cubie.backend.cpu.object_code import ADDRESS_OF_PROCESS
 
 MOST_FUNCTIONS = 4000  # of a few kilobytes each
@@ -33,10 +34,10 @@ THEMSELVES = (python.BuiltinFunctionType, python.ModuleType, type, types.Type, n
 
 
 class Lowered(NamedTuple):
-    """A function in the common module: numba's description of it, and its signature."""
+    """A function in the common module: its name there, and the type that it returns."""
 
-    fndesc: Any
-    signature: Any
+    symbol: str
+    returned: Any
 
 
 @frozen
@@ -61,9 +62,8 @@ class Known:
     def linked_into(self, library, symbols: dict[str, str]) -> Lowered:
         """Link a copy that calls the functions of other names; return what describes it."""
         module = llvm.parse_bitcode(self.bitcode)
-        mine = self.lowered.fndesc.llvm_func_name
-        fndesc = copy.copy(self.lowered.fndesc)
-        fndesc.mangled_name = symbols[mine] = f"{mine}.{next(_copies)}"
+        mine = self.lowered.symbol
+        symbols[mine] = copied = new_symbol(mine.partition(".")[0])
         # In two steps: the new name of one may be the old name of another.
         named = [f for f in module.functions if f.name in symbols]
         wanted = [symbols[f.name] for f in named]
@@ -74,10 +74,9 @@ class Known:
         library._final_module.link_in(module)
         for needed in self.libraries:
             library.add_linking_library(needed)
-        return Lowered(fndesc, self.lowered.signature)
+        return Lowered(copied, self.lowered.returned)
 
 
-_copies = itertools.count()
 # Looked at and changed while numba's lock on compilers is held.
 _known: dict[tuple, list[Known]] = {}
 
@@ -178,6 +177,8 @@ def _of(value, eye: _Eye):
         return type(value), tuple(_of(entry, eye) for entry in value)
     if isinstance(value, dict):
         return dict, tuple((_of(key, eye), _of(entry, eye)) for key, entry in value.items())
+    if isinstance(value, Intrinsic):
+        return Intrinsic, _of_function(value.definition, attrs.evolve(eye, callees=None))
     if isinstance(value, _Intrinsic):
         return _Intrinsic, _of_function(value._defn, attrs.evolve(eye, callees=None))
     if isinstance(value, python.FunctionType):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
 
+from cubie.backend.cpu.device_function import Intrinsic
 from cubie.backend.groups import Parts
 from cubie.backend.lanes.types import Base, Buf, lane_type
 
@@ -16,14 +16,14 @@ def make_parts(itemsize: int, group_width: int, width: int) -> Parts:
     """Return how to go through `group_width` lanes of so many bytes `width` at a time."""
     n_parts = group_width // width
 
-    @intrinsic
+    @Intrinsic
     def count(typingctx):
         def lower(context, builder, signature, args):
             return I64(n_parts)
 
         return types.int64(), lower
 
-    @intrinsic
+    @Intrinsic
     def following(typingctx, part):
         def lower(context, builder, signature, args):
             # Not an addition that the compiler can see through: knowing how often the loop runs,
@@ -34,7 +34,7 @@ def make_parts(itemsize: int, group_width: int, width: int) -> Parts:
 
         return types.int64(types.int64), lower
 
-    @intrinsic
+    @Intrinsic
     def of(typingctx, value, part):
         if isinstance(value, Base | types.BaseTuple):  # a tuple: () for no memory
             result = value

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from llvmlite import ir
 from numba.core import types
-from numba.extending import intrinsic
 
+from cubie.backend.cpu.device_function import Intrinsic
 from cubie.backend.groups import Rows
 from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes.types import Buf, Flat, LaneOf, Lanes, Mask, lane_type
@@ -37,7 +37,7 @@ def make_rows(width: int) -> Rows:
     )
 
 
-@intrinsic
+@Intrinsic
 def _waiting(typingctx, mask):
     if not isinstance(mask, Mask):
         return None
@@ -51,7 +51,7 @@ def _waiting(typingctx, mask):
     return types.int64(mask), lower
 
 
-@intrinsic
+@Intrinsic
 def _first(typingctx, waiting):
     def lower(context, builder, signature, args):
         return builder.cttz(args[0], BIT(1))
@@ -59,7 +59,7 @@ def _first(typingctx, waiting):
     return types.int64(types.int64), lower
 
 
-@intrinsic
+@Intrinsic
 def _others(typingctx, waiting):
     def lower(context, builder, signature, args):
         return builder.and_(args[0], builder.sub(args[0], I64(1)))
@@ -67,7 +67,7 @@ def _others(typingctx, waiting):
     return types.int64(types.int64), lower
 
 
-@intrinsic
+@Intrinsic
 def _only(typingctx, lane, like):
     if not isinstance(like, Mask):
         return None
@@ -81,7 +81,7 @@ def _only(typingctx, lane, like):
     return like(types.int64, like), lower
 
 
-@intrinsic
+@Intrinsic
 def _number(typingctx, buf, lane):
     if not isinstance(buf, Buf):
         return None
@@ -92,7 +92,7 @@ def _number(typingctx, buf, lane):
     return buf.dtype(buf, types.int64), lower
 
 
-@intrinsic
+@Intrinsic
 def _count(typingctx, mask):
     if not isinstance(mask, Mask):
         return None
@@ -110,7 +110,7 @@ def _place_of_lane(builder, buf: Buf, pointer, lane):
 
 
 def _make_of(width: int):
-    @intrinsic
+    @Intrinsic
     def of(typingctx, buf, lane):
         if not isinstance(buf, Buf):
             return None
@@ -124,7 +124,7 @@ def _make_of(width: int):
 
 
 def _make_load(width: int):
-    @intrinsic
+    @Intrinsic
     def load(typingctx, array, first, apart, left):
         if not isinstance(array, Flat):
             return None
@@ -169,7 +169,7 @@ def _make_load(width: int):
 
 
 def _make_store(width: int):
-    @intrinsic
+    @Intrinsic
     def store(typingctx, array, first, left, n, values):
         if not (isinstance(array, Flat) and isinstance(values, Lanes)):
             return None

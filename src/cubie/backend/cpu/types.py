@@ -1,4 +1,4 @@
-"""The lane types taught to numba's CPU target."""
+"""The lane types taught to numba."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import math
 import operator
 
 from llvmlite import ir
-from numba.core import cgutils, imputils, typing
+from numba.core import cgutils, typing
 from numba.core.datamodel import register_default
-from numba.core.registry import cpu_target
 from numba.core.typing import templates
 
 from cubie.backend.lanes import instructions as codegen
@@ -64,16 +63,14 @@ def _c_library_call(symbol, builder, scalars):
     )
 
 
-@functools.cache
-def register_types() -> None:
-    """Teach numba's CPU target the lane types, once a process.
+def register_types(declarations, implementations) -> None:
+    """Put what operations on lanes mean into registries of numba's.
 
-    In registries that only this target reads. What extensions put into the ones that
+    They are read by the contexts of this target alone. What extensions put into those that
     numba shares, ``numba.extending.lower_builtin`` and its kin, numba-cuda adopts as
     implementations of its own whenever it looks for news: lanes in CUDA kernels would
     be lowered as if for the CPU.
     """
-    declarations, implementations = templates.Registry(), imputils.Registry("cubie_cpu")
     lane_ops.register(
         Registrar(
             target="cpu",
@@ -87,8 +84,3 @@ def register_types() -> None:
             is_finite=codegen.is_finite,
         )
     )
-    # A target's first registry is where numba puts what intrinsics emit, to read it from there at
-    # the next refresh. It refreshes only its own registries: let one of those be the first.
-    cpu_target.target_context.refresh()
-    cpu_target.typing_context.install_registry(declarations)
-    cpu_target.target_context.install_registry(implementations)

@@ -1,0 +1,102 @@
+"""What numba knows where it lowers operations of device functions: numbers, ranges, tuples, lanes.
+
+numba's own contexts for the CPU know arrays, strings, dictionaries, random numbers and what else
+Python has; to load all that takes longer than to compile a small kernel. Ordinary functions, in
+kernels too, are compiled with numba's own.
+"""
+
+from __future__ import annotations
+
+import functools
+
+from llvmlite import ir
+from numba.core import callconv, cpu, fastmathpass, imputils
+from numba.core.typing import context, templates
+
+from cubie.backend.cpu.types import register_types
+
+# The attribute that tells a function written here from those that numba compiles for it.
+OURS = "raises_nothing"
+
+
+class Convention(callconv.CPUCallConv):
+    """numba's, for what its own code needs; where that would raise, functions written here end.
+
+    It asks whether the step of a range is zero, or an index beyond a tuple's end.
+    """
+
+    def return_user_exc(self, builder, *exception, **details):
+        if not hasattr(builder.function, OURS):
+            super().return_user_exc(builder, *exception, **details)
+        elif builder.function.ftype.return_type == ir.VoidType():
+            builder.ret_void()
+        else:
+            builder.ret(ir.Constant(builder.function.ftype.return_type, None))
+
+    def return_status_propagate(self, builder, status):
+        if hasattr(builder.function, OURS):
+            self.return_user_exc(builder)
+        else:
+            super().return_status_propagate(builder, status)
+
+
+class TypingContext(context.BaseContext):
+    """Types of operations; those of attributes are told by `Operations`."""
+
+    def __init__(self, declarations: templates.Registry):
+        self._declarations = declarations
+        super().__init__()
+
+    def _load_builtins(self):
+        from numba.core.typing import builtins, collections, mathdecl  # noqa: F401  (they register)
+
+        for registry in (templates.builtin_registry, mathdecl.registry, self._declarations):
+            for function in registry.functions:
+                self.insert_function(function(self))
+            for value, kind in registry.globals:
+                self._add(value, kind)
+
+    def _add(self, value, kind) -> None:
+        known = self._lookup_global(value)
+        if known is None:
+            self.insert_global(value, kind)
+        else:
+            self._remove_global(value)
+            self._insert_global(value, known.augment(kind))
+
+
+class TargetContext(cpu.CPUContext):
+    """Code of operations."""
+
+    def __init__(self, typing_context: TypingContext, implementations: imputils.Registry):
+        super().__init__(typing_context)
+        self.install_registry(implementations)
+        self.install_registry(imputils.builtin_registry)
+
+    def load_additional_registries(self):
+        from numba.cpython import mathimpl
+
+        self.install_registry(mathimpl.registry)
+
+    def post_lowering(self, mod, library):
+        # Not numba's runtime: nothing here makes arrays.
+        if self.fastmath:
+            fastmathpass.rewrite_module(mod, self.fastmath)
+
+    @property
+    def call_conv(self):
+        return Convention(self)
+
+
+@functools.cache
+def contexts() -> tuple[TypingContext, TargetContext]:
+    """Return the two contexts of this process."""
+    from numba.cpython import builtins, iterators, mathimpl, numbers, rangeobj, tupleobj  # noqa: F401
+
+    declarations, implementations = templates.Registry(), imputils.Registry("cubie_cpu")
+    register_types(declarations, implementations)
+    typing_context = TypingContext(declarations)
+    typing_context.refresh()
+    target_context = TargetContext(typing_context, implementations)
+    target_context.refresh()
+    return typing_context, target_context

@@ -1,0 +1,182 @@
+"""What compiled component code may do, and what it computes: what Python computes."""
+
+import math
+
+import numpy as np
+import pytest
+
+from cubie.backend import any_lane, maximum, select
+from cubie.backend.cpu.inference import UncompilableStatement
+from tests.cubie.bench import Bench, run_bench
+
+GIVEN = np.array([[0.25, -1.5], [3.0, 2.0], [-0.75, 0.5], [1.0, 1.0], [7.5, -2.0]])
+WEIGHTS = (0.5, 0.25, 2.0)
+PLACES = (2, 0, 1)
+
+
+def carried(given, kept):
+    total = 0.0  # a plain number, until the loop makes it one of each run
+    for i in range(3):
+        total = total + given[0] * i
+    kept[0] = total
+
+
+def chosen_once(given, kept):
+    n = 4
+    if n > 3:
+        kept[0] = given[0]
+    elif n == 3:
+        kept[0] = given[1]
+    else:
+        kept[0] = 1.0
+
+
+def steps_of_ranges(given, kept):
+    for i in range(5, 0, -2):
+        kept[0] = kept[0] * 2.0 + i
+    for i in range(1, 7, 3):
+        kept[1] = kept[1] + given[1] * i
+    for _ in range(0):
+        kept[0] = -1.0
+
+
+def nested(given, kept):
+    for i in range(2):
+        for j in range(i, 4):
+            if j == 2:
+                continue
+            if j > 2 * i + 1:
+                break
+            kept[i] = kept[i] + given[0] * (i + 1) + j
+
+
+def loops_on_lanes(given, kept):
+    value, count = given[0], given[0] * 0.0
+    active = value > 1.0
+    while any_lane(active):
+        value = select(active, value * 0.5, value)
+        count = select(active, count + 1.0, count)
+        active = active & (value > 1.0)
+    kept[0], kept[1] = value, count
+
+
+def tuples(given, kept):
+    pair = given[0], (given[1], 2.0)
+    first, (second, third) = pair
+    both = (second, first)
+    kept[0] = both[0] * third + pair[1][-1]
+    for i in range(3):
+        kept[1] = kept[1] + WEIGHTS[i] * (PLACES[i] + 1)
+
+
+def swapped(given, kept):
+    a, b = given[0], given[1]
+    for _ in range(3):
+        a, b = b, a + b
+    kept[0], kept[1] = a, b
+
+
+def whole_numbers(given, kept):
+    largest, smallest, halves = 0, 10, 0
+    for i in range(1, 6):
+        largest, smallest = max(largest, i % 4), min(smallest, i, 3)
+        halves += i // 2
+    both = largest == 3 and smallest == 1
+    either = halves < 2 or not both
+    kept[0] = given[0] * (largest - smallest) + halves * halves
+    kept[1] = 1.0 if both and not either else 0.0
+
+
+def compared(given, kept):
+    at_least = (given[0] >= 0.0) & (given[1] >= 0.0)
+    outside = (given[0] < -1.0) | ~at_least
+    kept[0] = select(at_least ^ outside, maximum(given[0], given[1]), -given[0])
+    kept[1] = select(outside, 1, 2)
+
+
+def functions(given, kept):
+    kept[0] = math.exp(-abs(given[0])) + math.hypot(given[0], 3.0) + given[0] ** 2
+    kept[1] = math.sqrt(abs(given[1])) * math.sin(given[0]) + max(given[0], 0.5)
+
+
+BODIES = [
+    carried, chosen_once, steps_of_ranges, nested, loops_on_lanes, tuples, swapped, whole_numbers,
+    compared, functions,
+]  # fmt: skip
+
+
+def bench_of(body):
+    def make(bench, context):
+        inner = context.backend.device(body)
+
+        def outer(memory, launch, given, kept):
+            for i in range(2):
+                kept[i] = given[0] * 0.0
+            inner(given, kept)
+
+        return outer
+
+    return Bench((), 2, 2, make)
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.__name__)
+def test_compiled_functions_compute_what_python_computes(body, lanes):
+    """Loops, branches, tuples, whole numbers and lanes."""
+    expected = run_bench(bench_of(body), GIVEN, "python")
+    np.testing.assert_allclose(
+        run_bench(bench_of(body), GIVEN, "cpu", lanes), expected, rtol=1e-14, atol=1e-300
+    )
+
+
+def lists(given, kept):
+    values = [given[0]]
+    kept[0] = values[0]
+
+
+def raises(given, kept):
+    if len(WEIGHTS) > 2:
+        raise ValueError("too many")
+
+
+def many(given, kept):
+    kept[0] = math.hypot(*(given[0], given[1]))
+
+
+def of_runs(given, kept):
+    if given[0] > 0.0:
+        kept[0] = 1.0
+
+
+def attributes(given, kept):
+    kept[0] = given.size
+
+
+def several_kinds(given, kept):
+    value = given[0]
+    if len(WEIGHTS) > 2:
+        value = WEIGHTS
+    kept[0] = value[0]
+
+
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (lists, "build_list"),
+        (raises, "too many"),
+        (many, "a call with `*arguments`"),
+        (of_runs, "bool"),
+        (attributes, "`.size` of Buf"),
+        (several_kinds, "`value"),
+    ],
+    ids=lambda each: getattr(each, "__name__", ""),
+)
+def test_what_component_code_may_not_do_is_refused_by_line(body, what):
+    """The error says where, what it was, and what may be done."""
+    with pytest.raises(UncompilableStatement) as caught:
+        run_bench(bench_of(body), GIVEN, "cpu", 2)
+    text = str(caught.value)
+    assert text.startswith(f"`{body.__qualname__}`, line ")
+    assert what in text
+    assert "index buffers and tuples, call device functions" in text
+    assert caught.value.function is body
