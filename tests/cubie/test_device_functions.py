@@ -105,9 +105,9 @@ BODIES = [
 ]  # fmt: skip
 
 
-def bench_of(body):
+def bench_of(body, way="device"):
     def make(bench, context):
-        inner = context.backend.device(body)
+        inner = getattr(context.backend, way)(body)
 
         def outer(memory, launch, given, kept):
             for i in range(2):
@@ -127,6 +127,39 @@ def test_compiled_functions_compute_what_python_computes(body, lanes):
     np.testing.assert_allclose(
         run_bench(bench_of(body), GIVEN, "cpu", lanes), expected, rtol=1e-14, atol=1e-300
     )
+
+
+def never(given, kept):
+    active = given[0] > 100.0
+    while any_lane(active):
+        kept[0] = 1.0
+        active = active & (given[0] < 0.0)
+
+
+def told_apart(given, kept):
+    value, rounds = given[0], 0
+    while any_lane(value < 20.0):
+        if rounds == 0:
+            kept[1] = value
+        for i in range(rounds):
+            value = value + i
+        value = value + 3.0
+        rounds += 1
+        if rounds > 6:
+            break
+    kept[0] = value * rounds
+
+
+@pytest.mark.parametrize("lanes", [1, 4])
+@pytest.mark.parametrize(
+    "body", [loops_on_lanes, steps_of_ranges, nested, never, told_apart], ids=lambda b: b.__name__
+)
+def test_a_first_round_that_is_code_of_its_own_computes_the_same(body, lanes):
+    """Of loops with no round, one, and more; with loops, branches and breaks inside."""
+    given = GIVEN if lanes == 1 or body is not told_apart else np.tile(GIVEN[:1], (4, 1))
+    expected = run_bench(bench_of(body), given, "python")
+    found = run_bench(bench_of(body, "first_round_apart"), given, "cpu", lanes)
+    np.testing.assert_allclose(found, expected, rtol=1e-14, atol=1e-300)
 
 
 def lists(given, kept):

@@ -321,7 +321,7 @@ def untold(loop):
     while open_ones:
         called = open_ones.pop()
         if called.identity not in found:
-            told = lowered.Looks.of(called, (), None, device_function._is_device)
+            told = lowered.Looks.of(called, (), None, compilation._is_device)
             found[called.identity] = told
             open_ones += told.callees if told else []
     assert len(found) > 30

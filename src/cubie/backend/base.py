@@ -169,6 +169,14 @@ class Backend(ABC):
         """
         return self.device(function)
 
+    def first_round_apart(self, function: Callable) -> Callable:
+        """Make a component function callable whose loop may be worth compiling in two.
+
+        In the first round it is known what values start from; a target may make of it, with all
+        that it calls, code of its own.
+        """
+        return self.device(function, inline=False)
+
     @abstractmethod
     def straight_line(
         self, function: Callable, inline: bool = True, as_written: bool = False

@@ -95,7 +95,7 @@ class Compilation:
         """Lower a function; remember it where its looks tell all it depends on."""
         self._under_way.append({})
         try:
-            typed = infer(self._operations, called.function, arguments)
+            typed = infer(self._operations, called.function, arguments, called.first_round)
         finally:
             calls = self._under_way.pop()
         lowered = Lowered(lowering.new_symbol(called.function.__name__), typed.returned)

@@ -71,6 +71,9 @@ class CPUCompiler(CompiledBackend):
     def in_given_order(self, function: Callable) -> Callable:
         return DeviceFunction(function, inline=True, in_given_order=True)
 
+    def first_round_apart(self, function: Callable) -> Callable:
+        return DeviceFunction(function, inline=False, first_round=True)
+
     @property
     def _foreign_target(self) -> ForeignTarget:
         return CPUForeignTarget(set(FAITHFUL_FLAGS) if self.fastmath else False)

@@ -16,6 +16,8 @@ class DeviceFunction:
         It is inlined nowhere.
     in_given_order : bool
         Instructions of the kernel that calls it are assembled in the order that they come in.
+    first_round : bool
+        The first round of its largest loop is code of its own.
     """
 
     def __init__(
@@ -25,17 +27,20 @@ class DeviceFunction:
         faithful: frozenset | None = None,
         apart: bool = False,
         in_given_order: bool = False,
+        first_round: bool = False,
     ):
         self.function = function
         self.inline = inline
         self.faithful = faithful
         self.apart = apart
         self.in_given_order = in_given_order
+        self.first_round = first_round
 
     @property
     def identity(self) -> tuple:
         """What it is: equal for those that are one function in compiled code."""
-        return self.function, self.inline, self.faithful, self.apart, self.in_given_order
+        how = self.inline, self.faithful, self.apart, self.in_given_order, self.first_round
+        return self.function, *how
 
     def __call__(self, *args):
         raise TypeError(f"{self.function.__name__} can only be called from compiled code")

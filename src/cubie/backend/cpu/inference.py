@@ -16,6 +16,7 @@ from attrs import frozen
 from numba.core import bytecode, interpreter, ir, ssa, types
 
 from cubie.backend.cpu.operations import Operation, Operations
+from cubie.backend.cpu.rounds import first_round_apart
 
 NOTHING: tuple = ()
 
@@ -54,8 +55,10 @@ class Typed:
     returned: Any
 
 
-def infer(operations: Operations, function: Callable, arguments: tuple) -> Typed:
-    """Type a function.
+def infer(
+    operations: Operations, function: Callable, arguments: tuple, first_round: bool = False
+) -> Typed:
+    """Type a function, the first round of its largest loop by itself if so asked.
 
     Raises
     ------
@@ -64,7 +67,8 @@ def infer(operations: Operations, function: Callable, arguments: tuple) -> Typed
     """
     identity = bytecode.FunctionIdentity.from_function(function)
     untyped = interpreter.Interpreter(identity).interpret(bytecode.ByteCode(identity))
-    blocks = sorted(ssa._run_ssa(untyped.blocks).items())
+    blocks = first_round_apart(untyped.blocks) if first_round else untyped.blocks
+    blocks = sorted(ssa._run_ssa(blocks).items())
     inference = _Inference(operations, function, arguments)
     return inference.run(blocks)
 

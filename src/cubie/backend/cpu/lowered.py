@@ -108,7 +108,7 @@ class Looks:
             looked_at = _of_function(called.function, _Eye(is_device, callees))
         except Unknowable:
             return None
-        return cls((looked_at, called.inline, arguments, fastmath), callees)
+        return cls((looked_at, called.inline, called.first_round, arguments, fastmath), callees)
 
     def known(self) -> list[Known]:
         """Return what was lowered of such functions, which are used last from now on."""

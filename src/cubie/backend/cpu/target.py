@@ -96,6 +96,9 @@ class CPUBackend(Backend):
     def in_given_order(self, function: Callable) -> Callable:
         return self._compiler.in_given_order(function)
 
+    def first_round_apart(self, function: Callable) -> Callable:
+        return self._compiler.first_round_apart(function)
+
     def straight_line(
         self, function: Callable, inline: bool = True, as_written: bool = False
     ) -> Callable:
