@@ -93,6 +93,16 @@ def test_json_model_is_the_toml_model(folder):
     assert first == second
 
 
+def test_function_in_a_file_is_the_function_itself(folder):
+    """A model file that names a function gives that function's plan; options are any solver's."""
+    text = "function = 'lorenz.py:lorenz'\nstates = ['x', 'y', 'z']\n"
+    Path("named.toml").write_text(text, encoding="utf-8")
+    options = ("--method", "rodas4", "--option", "lu_form=tables", "--format", "json")
+    first = run("lorenz.py:lorenz", "--states", 3, *options).stdout
+    assert first == run("named.toml", *options).stdout
+    assert first != run("named.toml", "--method", "rodas4", "--format", "json").stdout
+
+
 def test_problem_file_is_planned_as_the_planner_plans_it(folder):
     """A problem in JSON gives the planner's own plan."""
     buffers = [Buffer("a", 8, "f4", lifetime=((0, 2),)), Buffer("b", 4, "f8")]

@@ -387,3 +387,29 @@ def test_shell_completes_options_and_their_values(typed):
     environment["COMP_CWORD"] = str(len(words.split()) - 1)
     result = CliRunner().invoke(main, prog_name="cubie-sweep", env=environment)
     assert result.stdout.splitlines()[1::3] == COMPLETED[typed]
+
+
+def test_workers_of_dask_compute_a_sweep(folder):
+    """A scheduler is named by its address, or by the file that it wrote."""
+    distributed = pytest.importorskip("distributed")
+    cluster = distributed.LocalCluster(
+        n_workers=1, threads_per_worker=1, processes=False, protocol="tcp://",
+        dashboard_address=None,
+    )  # fmt: skip
+    with cluster, distributed.Client(cluster) as client:
+        client.write_scheduler_file("scheduler.json")
+        for i, where in enumerate([cluster.scheduler_address, "scheduler.json"]):
+            run_sweep("sweep.toml", "--store", f"{i}.zarr", "--dask", where, "--quiet")
+            with xarray.open_zarr(f"{i}.zarr") as found:
+                np.testing.assert_array_equal(found["y"], wanted()["y"])
+
+
+def test_table_of_parquet_is_that_of_csv(folder):
+    """Chunks are groups of rows of one file."""
+    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow")
+    run_sweep("sweep.toml", "--store", "runs.zarr", "--quiet", "--export", "runs.parquet")
+    run_sweep("--store", "runs.zarr", "--export", "runs.csv")
+    pandas.testing.assert_frame_equal(
+        pandas.read_parquet("runs.parquet"), pandas.read_csv("runs.csv"), check_dtype=False
+    )
