@@ -26,7 +26,7 @@ from cubie import Solver
 
 STATES = (50, 200, 500)
 METHODS = ("tsit5", "rodas5p", "kvaerno5", "radau_iia_5", "bdf")
-DENSE = (("radau_iia_5", 200),)
+DENSE = (("rodas5p", 500), ("radau_iia_5", 200))
 ARCHITECTURE = "sm_90"
 RESULTS = Path(__file__).parent / "results" / "large-resources.json"
 DOCUMENT = DOCS / "large-systems.md"

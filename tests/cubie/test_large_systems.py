@@ -1,5 +1,6 @@
 """Hundreds and thousands of states: nothing ends the process, and no code grows with them."""
 
+import itertools
 import threading
 
 import numpy as np
@@ -110,15 +111,15 @@ def network(n):
 
 
 def methods_once(*here):
-    """Yield all methods; those that are not named are left to long runs."""
-    for method in all_methods():
-        yield pytest.param(method, marks=[] if method in here else [pytest.mark.every_config])
+    """Yield all methods and sizes; those that are not named are left to long runs."""
+    for method, n in itertools.product(all_methods(), SIZES[:2]):
+        marks = [] if (method, n) in here else [pytest.mark.every_config]
+        yield pytest.param(method, n, marks=marks)
 
 
-@pytest.mark.parametrize("method", [*methods_once("rk4")])
-def test_dense_matrices_end_no_process(method):
-    """Three hundred states that all depend on each other, in a thread with a small stack."""
-    n = 300
+@pytest.mark.parametrize(("method", "n"), [*methods_once(("rk4", 300))])
+def test_dense_matrices_end_no_process(method, n):
+    """States that all depend on each other, in a thread with a small stack."""
     result = solved(n, method, {}, network(n), np.ones((2, n)))
     assert result.success.all()
     change = network(n)(0.0, np.ones(n)) * T_END
