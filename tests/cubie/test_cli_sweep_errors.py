@@ -1,10 +1,16 @@
 """`cubie-sweep` with what is no sweep: one line, that names the file and the key."""
 
+import json
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cubie.cli.sweep import main
 from tests.cubie.cli_running import run_sweep
+from tests.cubie.test_cli_errors import VALUES, broken, quick
 from tests.cubie.test_cli_sweep import MODEL, write
 
 SWEEP = "[sweep]\n"
@@ -191,3 +197,46 @@ def test_wrong_use_is_told_in_one_line(folder, line):
     assert len(result.stderr.splitlines()) == 1
     assert LINES[line] in result.stderr
     assert not Path("s").exists()
+
+
+WHOLE = {
+    "equations": ["dx = u(t) - k*x", "dy = c*x"],
+    "states": {"x": 1, "y": 0},
+    "parameters": {"k": 1, "c": {"dist": "norm", "loc": 1, "scale": 0.1}},
+    "drivers": {"u": {"times": [0, 2], "values": [1, 2]}},
+    "method": "rk4",
+    "options": {"first_step": 0.1, "max_events": 1},
+    "summaries": {"x": ["max"]},
+    "events": ["x - 1"],
+    "t_span": [0, 1],
+    "t_eval": {"start": 0, "stop": 1, "num": 3},
+    "sweep": {
+        "seed": 1,
+        "chunk": 4,
+        "memory": "2G",
+        "over": [
+            {"grid": {"k": [1, 2], "t_end": {"from": 1, "to": 2, "num": 2, "scale": "log"}}},
+            {"sampled": {"x": [0, 1]}, "n": 3, "by": "random", "seed": 2, "dim": "s"},
+        ],
+    },
+}
+
+
+def paths_of(data, path=()):
+    """Yield where there is something, however deep."""
+    for key in data if isinstance(data, dict) else range(len(data)):
+        yield (*path, key)
+        if isinstance(data[key], dict | list):
+            yield from paths_of(data[key], (*path, key))
+
+
+@quick
+@given(path=st.sampled_from(list(paths_of(WHOLE))), value=VALUES)
+def test_no_value_anywhere_in_a_sweep_breaks_the_command(tmp_path, path, value):
+    """Whatever stands in place of anything, the command ends with a status, and in one line."""
+    target = tmp_path / "sweep.json"
+    target.write_text(json.dumps(broken(WHOLE, path, value)), encoding="utf-8")
+    result = CliRunner().invoke(main, [str(target), "--plan", "--no-pilot", "--quiet"])
+    assert isinstance(result.exception, SystemExit | None), result.exception
+    assert result.exit_code in (0, 1, 2)
+    assert len(result.stderr.splitlines()) == (result.exit_code == 2)

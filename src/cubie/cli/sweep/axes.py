@@ -13,6 +13,8 @@ n = 1000
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from functools import reduce
 from operator import mul
@@ -181,18 +183,31 @@ def values_of(where: str, given: Any) -> np.ndarray:
     num, start, stop = (given[key] for key in needed)
     if type(num) is not int or not 1 <= num <= 10**9:
         raise InputError(f"{where}: `num` is {shown(num)}; give how many values, at least 1")
-    for key, bound in zip(needed[1:], (start, stop), strict=True):
-        if type(bound) not in (int, float) or not np.isfinite(float(bound)):
-            raise InputError(f"{where}: `{key}` is {shown(bound)}, and must be a finite number")
+    start = finite(f"{where}: `{needed[1]}`", start)
+    stop = finite(f"{where}: `{needed[2]}`", stop)
     scale = given.get("scale", SCALES[0])
     if scale not in SCALES:
         hint = meant(str(scale), SCALES)
         raise InputError(f"{where}: `scale` is {shown(scale)}{hint}; there are linear and log")
     if scale == "linear":
         return np.linspace(start, stop, num)
-    if start * stop <= 0:
-        raise InputError(f"{where}: from {start} to {stop} there is no scale of logarithms")
+    if not (min(start, stop) > 0 or max(start, stop) < 0):
+        raise InputError(f"{where}: from {start:g} to {stop:g} there is no scale of logarithms")
     return np.geomspace(start, stop, num)
+
+
+def finite(where: str, given: Any) -> float:
+    """Return a finite number.
+
+    Raises
+    ------
+    InputError
+    """
+    if type(given) in (int, float):
+        with contextlib.suppress(OverflowError):
+            if math.isfinite(given):
+                return float(given)
+    raise InputError(f"{where} is {shown(given)}, and must be a finite number")
 
 
 def marginal(where: str, given: Any) -> Any:
@@ -226,17 +241,18 @@ def distribution(where: str, given: Mapping[str, Any]) -> Any:
     name = given.get(DISTRIBUTION)
     if name is None:
         raise InputError(f'{where} lacks `dist`, the name of a distribution such as "norm"')
-    if name not in known:
+    if not isinstance(name, str) or name not in known:
         hint = meant(str(name), known)
         raise InputError(f"{where}: scipy.stats has no distribution {shown(name)}{hint}")
-    numbers = {key: value for key, value in given.items() if key != DISTRIBUTION}
-    for key, value in numbers.items():
-        if type(value) not in (int, float):
-            raise InputError(f"{where}: `{key}` is {shown(value)}, and must be a number")
+    numbers = {
+        key: finite(f"{where}: `{key}`", value)
+        for key, value in given.items()
+        if key != DISTRIBUTION
+    }
     with reading(f"{where}: {name}"):
         made = known[name](**numbers)
         middle = made.ppf(0.5)
     if not np.isfinite(middle):
-        told = ", ".join(f"{key} = {value}" for key, value in numbers.items())
+        told = ", ".join(f"{key} = {value:g}" for key, value in numbers.items())
         raise InputError(f"{where}: there is no {name} with {told or 'no parameters'}")
     return made

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from attrs import frozen
 
 from cubie.cli.errors import InputError, one_line, reading
 from cubie.cli.inputs import read_data
 from cubie.cli.models import REQUIRED, GivenModel, ModelOptions, positional, read_model
-from cubie.cli.sweep.axes import KEYS, distribution, space_of, values_of
+from cubie.cli.sweep.axes import KEYS, distribution, finite, space_of, values_of
 from cubie.sweeps import Space, StoreError, Sweep, sweep
 from cubie.sweeps.places import Words
-from cubie_planner.reading import read_text, shown
+from cubie_planner.reading import read_text
 
 SUFFIXES = (".toml", ".json")
 
@@ -102,12 +102,9 @@ def _start(model: GivenModel, swept: set[int]) -> dict[str, float]:
                     f"{model.target}: `states.{name}` has no value, and is not swept: give its "
                     "initial value"
                 )
-            value = np.nan
-        if type(value) not in (int, float):
-            raise InputError(
-                f"{model.target}: `states.{name}` is {shown(value)}, and must be a number"
-            )
-        found[name] = float(value)
+            found[name] = math.nan
+        else:
+            found[name] = finite(f"{model.target}: `states.{name}`", value)
     return found
 
 
