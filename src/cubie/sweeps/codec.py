@@ -1,7 +1,9 @@
 """Models and axes as JSON: plain data, that nothing is run from when it is read.
 
 Objects of this package are written with the name of their class and their fields. What is read can
-only be such objects, and numbers, text, arrays and containers of them.
+only be such objects, and numbers, text, arrays and containers of them. Whoever can write to a
+store, or sends one, can so make a model compute something else, but nothing else happen: code of a
+model is believed where it is arithmetic alone, and kept under the hash that it has here.
 """
 
 from __future__ import annotations
@@ -10,21 +12,31 @@ import base64
 import importlib
 import json
 import math
+import re
 import types
 from collections.abc import Mapping
 from enum import Enum
 from fractions import Fraction
-from pathlib import Path, PurePath
 from typing import Any
 
 import attrs
 import numpy as np
 
+from cubie.systems import System, system_of_text
+from cubie.systems.drivers.interpolant import Driver
 from cubie.tableaus import Method, get_method, known_method
 from cubie_planner import Plan
 
 KIND, CONTENT = "is", "of"
-PACKAGES = ("cubie", "cubie_planner")
+# Where models, and what they are made of, are: making one of these does nothing else.
+ROOMS = (
+    "cubie.integrator", "cubie.launch.summaries", "cubie.numerics.error_norm", "cubie.problem",
+    "cubie.run", "cubie.settings", "cubie.sweeps.axes", "cubie.sweeps.draws", "cubie.sweeps.job",
+    "cubie.sweeps.model", "cubie.sweeps.places", "cubie.systems", "cubie.tableaus",
+    "cubie_planner.gpu",
+)  # fmt: skip
+FRACTION = re.compile(r"-?\d{1,1000}(/[1-9]\d{0,1000})?")
+PATH = "path"  # of a system: where its text is kept here, which is another place elsewhere
 
 
 class NotData(TypeError):
@@ -67,7 +79,7 @@ def from_json(content: bytes) -> Any:
         return _object(json.loads(content))
     except NotReadable:
         raise
-    except (ValueError, TypeError, KeyError, AttributeError, ImportError, RecursionError) as error:
+    except Exception as error:  # of whatever fields that are not what they are here
         raise NotReadable(f"it holds what this version of cubie does not know: {error}") from error
 
 
@@ -89,6 +101,8 @@ def _plain(value: Any, where: str) -> Any:
         return _fields(value, where)
     if isinstance(value, Plan):
         return _tagged("plan", value.to_json())
+    if isinstance(value, Driver):  # whatever it was made of
+        return _fields(value, where, Driver)
     if attrs.has(type(value)):
         return _fields(value, where)
     return _plain_builtin(value, where)
@@ -122,8 +136,6 @@ def _plain_builtin(value: Any, where: str) -> Any:
         return _tagged("complex", [_plain(value.real, where), _plain(value.imag, where)])
     if isinstance(value, Fraction):
         return _tagged("fraction", str(value))
-    if isinstance(value, PurePath):
-        return _tagged("path", str(value))
     if isinstance(value, np.dtype):
         return _tagged("dtype", value.str)
     if isinstance(value, (np.ndarray, np.generic)) and not np.asarray(value).dtype.hasobject:
@@ -142,20 +154,30 @@ def _array(value: Any) -> Any:
     return _tagged(kind, [array.dtype.str, list(np.shape(value)), text])
 
 
-def _fields(value: Any, where: str) -> Any:
-    kind = _name_of(type(value), where, value)
+def _fields(value: Any, where: str, of: type | None = None) -> Any:
+    of = of or type(value)
+    kind = _name_of(of, where, value)
     content = {}
-    for part in attrs.fields(type(value)):
-        if part.init:
+    for part in attrs.fields(of):
+        if part.init and not (of is System and part.name == PATH):
             name = part.alias or part.name
             content[name] = _plain(getattr(value, part.name), f"{where}.{part.name}")
     return _tagged(kind, content)
 
 
 def _name_of(kind: type, where: str, value: Any) -> str:
-    if kind.__module__.partition(".")[0] not in PACKAGES or "<" in kind.__qualname__:
+    if not _is_of_rooms(kind.__module__) or "<" in kind.__qualname__:
         raise NotData(where, value)
     return f"{kind.__module__}:{kind.__qualname__}"
+
+
+def is_of_models(kind: type) -> bool:
+    """Tell whether models may be made of objects of a class."""
+    return _is_of_rooms(kind.__module__)
+
+
+def _is_of_rooms(module: str) -> bool:
+    return any(module == room or module.startswith(f"{room}.") for room in ROOMS)
 
 
 def _object(value: Any) -> Any:
@@ -172,8 +194,9 @@ def _object(value: Any) -> Any:
 
 def _of_class(kind: str, content: Any) -> Any:
     module, _, name = kind.partition(":")
-    if module.partition(".")[0] not in PACKAGES or "." in name or name.startswith("_"):
-        raise NotReadable(f"it names {kind!r}, which is no class of this package.")
+    hidden = any(part.startswith("_") for part in (name, *module.split(".")))
+    if not _is_of_rooms(module) or "." in name or hidden:
+        raise NotReadable(f"it names {kind!r}, which is no class of models.")
     found: Any = getattr(importlib.import_module(module), name, None)
     if not isinstance(found, type) or found.__module__ != module:
         raise NotReadable(f"it names {kind!r}, which this version of cubie has not.")
@@ -184,7 +207,22 @@ def _of_class(kind: str, content: Any) -> Any:
         return make(_object(entry) for entry in content)
     if not attrs.has(found):
         raise NotReadable(f"it names {kind!r}, which is no data.")
-    return found(**{name: _object(part) for name, part in content.items()})
+    fields = {name: _object(part) for name, part in content.items()}
+    return _system(fields) if found is System else found(**fields)
+
+
+def _system(fields: dict[str, Any]) -> System:
+    """Return a system, whose text was looked at, and is kept here under its own hash."""
+    try:
+        return system_of_text(**fields)
+    except ValueError as error:
+        raise NotReadable(f"it holds a system that cannot be believed: {error}") from error
+
+
+def _fraction(text: Any) -> Fraction:
+    if not isinstance(text, str) or not FRACTION.fullmatch(text):
+        raise NotReadable("it holds a fraction that is none.")
+    return Fraction(text)
 
 
 def _dict(pairs: Any) -> dict:
@@ -215,8 +253,7 @@ _MAKERS: Mapping[str, Any] = types.MappingProxyType({
     "frozenset": lambda content: frozenset(map(_object, content)),
     "float": float,
     "complex": lambda content: complex(*map(_object, content)),
-    "fraction": Fraction,
-    "path": Path,
+    "fraction": _fraction,
     "dtype": np.dtype,
     "array": _read_array,
     "scalar": lambda content: _read_array(content).reshape(())[()],

@@ -112,6 +112,31 @@ class Model:
             self._prepared.append(self._make())
         return self._prepared[0]
 
+    def require_whole(self) -> None:
+        """Refuse numbers that are not as many as kernels read, of a model that comes from a store.
+
+        Raises
+        ------
+        ValueError
+        """
+        systems = self.systems.all()
+        n, m = systems[0].n_states, max(system.n_parameters for system in systems)
+        of_state = [(1,), (n,)]
+        wrong = {
+            "start": self.start.shape != (n,),
+            "parameters": self.parameters.shape != (m,),
+            "rtol": self.rtol.shape not in of_state,
+            "atol": self.atol.shape != self.rtol.shape,
+            "state_names": len(self.state_names) != (n // 2 if self.in_pairs else n),
+        }
+        for name, is_wrong in wrong.items():
+            if is_wrong:
+                raise ValueError(f"its {name} is of another size, and there are {n} states.")
+        for place in self.places:
+            size = {"state": n, "parameter": m}.get(place.of, 0)
+            if not all(0 <= slot < size for slot in place.slots):
+                raise ValueError(f"{place.name!r} goes where there is nothing.")
+
     def _make(self) -> PreparedSolve:
         settings, systems, dtype = self.settings, self.systems, np.dtype(self.dtype)
         backend = settings.make_backend(dtype, systems.all(), self.run_settings, self.small)

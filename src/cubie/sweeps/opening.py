@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from cubie.errors import InvalidOption
+from cubie.sweeps.axes import Space
 from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.codec import NotReadable, from_json
 from cubie.sweeps.describe import differences
-from cubie.sweeps.errors import NeedsFunction, OtherSweep
+from cubie.sweeps.draws import Draws
+from cubie.sweeps.errors import NeedsFunction, OtherSweep, StoreError
+from cubie.sweeps.job import Round
+from cubie.sweeps.model import Model
 from cubie.sweeps.planned import cut
+from cubie.sweeps.retries import ALLOWED
 from cubie.sweeps.store import model_in, open_group
 from cubie.sweeps.whole import Whole
 
@@ -29,14 +35,59 @@ def whole_in(store: Any) -> tuple[Whole, Chunks]:
             "cubie.sweep(...) as it was begun, with this store; it goes on."
         )
     try:
-        model, space, drawn = from_json(content)
+        whole = _whole(content)
+        return whole, _chunks_of(whole, found.get("cubie_chunk"))
     except NotReadable as error:
         raise OtherSweep(
             f"{store} was written by cubie {found.get('cubie_version')}, and cannot be gone on "
             f"with: {error} Call cubie.sweep(...) with another store; xarray opens this one."
         ) from error
-    whole = Whole(model, space, drawn)
-    return whole, Chunks(space.shape, tuple(found["cubie_chunk"]))
+
+
+def _whole(content: bytes) -> Whole:
+    """Return the sweep that was written so.
+
+    Raises
+    ------
+    NotReadable
+    """
+    match from_json(content):
+        case (Model() as model, Space() as space, (Draws() | None) as drawn):
+            pass
+        case _:
+            raise NotReadable("it holds no sweep.")
+    try:
+        model.require_whole()
+        return Whole(model, space, drawn)
+    except Exception as error:
+        raise NotReadable(f"what it holds does not fit together: {error}") from error
+
+
+def _chunks_of(whole: Whole, box: Any) -> Chunks:
+    shape = whole.space.shape
+    fits = isinstance(box, list) and len(box) == len(shape)
+    if not fits or not all(type(b) is int and 1 <= b <= n for b, n in zip(box, shape, strict=True)):
+        raise NotReadable(f"its chunks are {box!r:.80}, of runs of shape {shape}.")
+    return Chunks(shape, tuple(box))
+
+
+def rounds_in(contents: Sequence[bytes]) -> list[Round]:
+    """Return what was computed once more, as it was noted.
+
+    Raises
+    ------
+    StoreError
+    """
+    found = []
+    for content in contents:
+        try:
+            which = from_json(content)
+        except NotReadable as error:
+            raise StoreError(f"What is computed once more cannot be read: {error}") from error
+        if not isinstance(which, Round) or not {name for name, _ in which.changes} <= set(ALLOWED):
+            raise StoreError(f"What is computed once more cannot be read: {which!r:.80}")
+        found.append(which)
+    return found
 
 
 def chunks_of_same(store: Any, whole: Whole, chunk: int | None) -> Chunks:
@@ -58,7 +109,10 @@ def chunks_of_same(store: Any, whole: Whole, chunk: int | None) -> Chunks:
             "with that one by cubie.Sweep.resume(store).",
             tuple(told),
         )
-    chunks = Chunks(whole.space.shape, tuple(found["cubie_chunk"]))
+    try:
+        chunks = _chunks_of(whole, found.get("cubie_chunk"))
+    except NotReadable as error:
+        raise StoreError(f"{store} cannot be gone on with: {error}") from error
     if chunk is not None and cut(whole.space.shape, chunk, 1) != chunks:
         raise InvalidOption(
             "chunk", chunk, advice=f"The store was begun with {chunks.largest} runs a chunk."

@@ -14,6 +14,8 @@ from cubie.sweeps.job import Round
 from cubie.sweeps.model import Model
 
 FAILED = "failed"
+ALWAYS = ("max_steps", "rtol", "atol", "max_step")
+ALLOWED = (*ALWAYS, "first_step", "min_step")
 
 
 def read_round(status: Any, changes: Mapping[str, Any], model: Model) -> Round:
@@ -30,7 +32,7 @@ def read_round(status: Any, changes: Mapping[str, Any], model: Model) -> Round:
     ------
     InvalidOption
     """
-    allowed = ["max_steps", "rtol", "atol", "max_step"]
+    allowed = list(ALWAYS)
     allowed += ["first_step"] if model.run_settings.first_step_given else []
     allowed += ["min_step"] if model.run_settings.min_step_given else []
     for name, given in changes.items():

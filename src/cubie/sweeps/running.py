@@ -10,7 +10,7 @@ import numpy as np
 
 from cubie import checks
 from cubie.sweeps.chunks import Chunks
-from cubie.sweeps.codec import from_json, to_json
+from cubie.sweeps.codec import to_json
 from cubie.sweeps.creating import Taken
 from cubie.sweeps.crews import Crew, crew_of, pickler
 from cubie.sweeps.engines import ByExecutor, Here, Task
@@ -18,7 +18,7 @@ from cubie.sweeps.errors import StoreError, SweepFailed
 from cubie.sweeps.job import Job, Part, Round
 from cubie.sweeps.kept import InMemory, Layout
 from cubie.sweeps.looking import Looking
-from cubie.sweeps.opening import chunks_of_same, whole_in
+from cubie.sweeps.opening import chunks_of_same, rounds_in, whole_in
 from cubie.sweeps.planned import (
     LEAST_RUNS,
     SweepPlan,
@@ -238,7 +238,7 @@ class Sweep(Looking):
     def _look_at_rounds(self) -> None:
         """Learn from the store what is computed once more: another process may ask for it."""
         if isinstance(self._keeper, ZarrStore):
-            self._rounds = [from_json(one) for one in self._keeper.rounds()]
+            self._rounds = rounds_in(self._keeper.rounds())
 
     def _compute(self, crew: Crew | None, watcher: Any) -> None:
         self._look_at_rounds()

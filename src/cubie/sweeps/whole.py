@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import re
+from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
+import attrs
 import numpy as np
 from attrs import evolve
 
+from cubie.run.summaries.request import Asked
 from cubie.sweeps.axes import Rows, Space
 from cubie.sweeps.chunks import Chunks
-from cubie.sweeps.codec import NotData, to_json
+from cubie.sweeps.codec import NotData, is_of_models, to_json
 from cubie.sweeps.draws import Draws
 from cubie.sweeps.kept import Layout
 from cubie.sweeps.model import Model
 from cubie.sweeps.names import require_names
 from cubie.sweeps.outputs import COMPONENT, STATE, TIME, components_of, variables_of
+from cubie.systems import System, fingerprint
 
+ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 MOST_DRAWN_AT_ONCE = 10**7  # values along one dimension, as a coordinate that is known before
 
 
@@ -80,15 +87,33 @@ class Whole:
     def digest(self) -> str:
         """What tells the sweep from others.
 
-        Of a function that was not traced it is what it refers to, and the axes.
+        Of a part that is no data, such as a function that was not traced, it is what that refers
+        to, as far as it can be seen.
         """
-        model = self.model
-        if self.content:
-            # Notes are of the machine, too, on which it was prepared.
-            parts = (evolve(model, notes=()), self.space, self.drawn)
-            return hashlib.sha256(to_json(parts)).hexdigest()
-        digests = [system.digest for system in model.systems.all()]
-        rest = (model.start, model.parameters, model.rtol, model.atol)
-        parts = (digests, model.span, model.dtype, model.run_settings.method.name, model.places)
-        values = to_json((self.space, self.drawn, rest, model.times, model.max_steps))
-        return hashlib.sha256(repr(parts).encode() + values).hexdigest()
+        # Notes are of the machine, too, on which it was prepared.
+        parts = (evolve(self.model, notes=()), self.space, self.drawn)
+        text = to_json(parts) if self.content else _identity(parts).encode()
+        return hashlib.sha256(text).hexdigest()
+
+
+def _identity(value: Any) -> str:
+    """Return what tells something from others, be it data or not."""
+    try:
+        return hashlib.sha256(to_json(value)).hexdigest()
+    except NotData:
+        pass
+    if isinstance(value, System):
+        return value.digest
+    if isinstance(value, Asked):  # whose code has a name for once, where it cannot be seen
+        return _identity(value.quantities)
+    if isinstance(value, (tuple, list)):
+        return f"({', '.join(map(_identity, value))})"
+    if isinstance(value, Mapping):
+        return _identity([(repr(key), entry) for key, entry in value.items()])
+    of = type(value)
+    if attrs.has(of) and is_of_models(of):
+        fields = (part for part in attrs.fields(of) if part.init)
+        return _identity([of.__qualname__, *(getattr(value, part.name) for part in fields)])
+    # Where the content of an object cannot be seen, it goes by its name.
+    name = f"{of.__module__}.{of.__qualname__} {ADDRESS.sub('', repr(value))}"
+    return fingerprint(value, of) or fingerprint(value) or name

@@ -28,6 +28,7 @@ from cubie.systems.observables.given import (
     has_observables,
     observables_of,
 )
+from cubie.systems.read_back import system_of_text
 from cubie.systems.references.watched import Watched, fingerprint
 from cubie.systems.sweep_advice import advised
 from cubie.systems.symbolic.equations import Equations, equations, read_equations
@@ -68,6 +69,7 @@ __all__ = [
     "read_jacobian",
     "read_sparsity",
     "split_batch",
+    "system_of_text",
     "trace",
     "uncalled",
     "with_jacobian",

@@ -65,7 +65,12 @@ def with_mass(system: System, matrix: Any) -> System:
         return system
     numbers = range(system.n_states)
     rows = tuple(tuple(entries.get((i, j), 0.0) for j in numbers) for i in numbers)
-    return evolve(system, mass=rows, digest=digest_of_text(f"{system.digest} mass {rows}"))
+    return evolve(system, mass=rows, digest=digest_with_mass(system.digest, rows))
+
+
+def digest_with_mass(digest: str, rows: tuple[tuple[float, ...], ...] | None) -> str:
+    """Return the digest of a system with these rows of a mass matrix; None: it has none."""
+    return digest if rows is None else digest_of_text(f"{digest} mass {rows}")
 
 
 def is_identity(mass: Mapping[tuple[int, int], float], n_states: int) -> bool:
