@@ -41,6 +41,7 @@ def with_state_names(asked: Asked) -> tuple[dict[str, Any], tuple[tuple[str, str
             for key, wanted in options["summaries"].items()
         }
     chosen = options.get("save_states")
+    chosen = chosen.tolist() if isinstance(chosen, np.ndarray) else chosen
     if isinstance(chosen, (list, tuple)):
         options["save_states"] = [names.index(c) if c in names else c for c in chosen]
     elif chosen in names:

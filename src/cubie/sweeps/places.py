@@ -87,6 +87,7 @@ class Words:
             For what means nothing, or two things.
         """
         if name in TIMES:
+            self._require_no_other(name)
             return Named(name, name)
         head, keys = _taken_apart(name)
         there = [
@@ -105,6 +106,19 @@ class Words:
                 f"'args[{there[0].path[0]}]' or 'y0[{there[1].path[0]}]'.",
             )
         raise self._unknown(name, head)
+
+    def _require_no_other(self, name: str) -> None:
+        """Refuse a word for the times of runs that is also an argument's, or a state's, name."""
+        for kind, word, names in (
+            ("an argument", "args", self.arguments),
+            ("a state", "y0", self.states),
+        ):
+            if name in names:
+                raise InvalidProblem(
+                    "over",
+                    f"sweeps {name!r}, which means when runs start or end, and is {kind} here, too: "
+                    f"for that sweep '{word}[{names.index(name)}]', for the time rename it.",
+                )
 
     def _by_number(self, name: str, head: str, keys: tuple) -> Named:
         """Return what ``args[2]``, ``args[2]['a']`` or ``y0[-1]`` means."""

@@ -203,6 +203,30 @@ def test_the_same_is_not_swept_twice(names):
         )  # fmt: skip
 
 
+def test_a_word_for_times_is_no_argument_as_well():
+    """Where an argument is called t_end, a sweep of that name could be either: it is refused."""
+
+    def fun(t, y, t_end):
+        return [-t_end * y[0]]
+
+    for args in (None, {"t_end": 3.0}):
+        with pytest.raises(InvalidProblem, match=r"an argument here, too: .* 'args\[0\]'"):
+            cubie.sweep(fun, (0.0, 1.0), [1.0], over=cubie.grid(t_end=[1.0, 2.0]), args=args)
+    by_number = cubie.sweep(fun, (0.0, 1.0), [1.0], over=cubie.grid({"args[0]": [1.0, 2.0]}))
+    assert by_number.run().to_xarray()["t_reached"].values.tolist() == [1.0, 1.0]
+
+
+def test_states_are_chosen_by_an_array_of_names():
+    """As by a list of them, of which an array of one is no truth value."""
+    over = cubie.grid(rate=[1.0, 2.0])
+    for names in (["b"], ["b", "a"]):
+        swept = cubie.sweep(
+            lambda t, y, rate: [-rate * y[0], y[0]], (0.0, 1.0), {"a": 1.0, "b": 0.0}, over=over,
+            save_states=np.array(names),
+        )  # fmt: skip
+        assert swept.run().to_xarray()["component"].values.tolist() == names
+
+
 def test_names_of_a_state_and_an_argument_are_told_apart():
     """What could be either is refused, naming both."""
     words = Words(("x", "v"), ("x", "k"))
