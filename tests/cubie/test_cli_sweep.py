@@ -1,9 +1,11 @@
 """`cubie-sweep`: what it computes, keeps, shows and goes on with."""
 
 import csv
+import importlib
 import json
 import re
 import signal
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from cubie.cli.sweep import main
 from cubie.cli.sweep.running import DONE, SIGNALLED, SOME_FAILED, STOPPED
 from tests.cubie.cli_running import (
     CONSOLE,
+    ROOT,
     SWEEP_PAGE,
     printed,
     run,
@@ -413,3 +416,11 @@ def test_table_of_parquet_is_that_of_csv(folder):
     pandas.testing.assert_frame_equal(
         pandas.read_parquet("runs.parquet"), pandas.read_csv("runs.csv"), check_dtype=False
     )
+
+
+def test_scripts_of_the_package_are_the_commands():
+    """What is installed under a name is the command that calls itself so."""
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    for name, place in scripts["scripts"].items():
+        module, _, found = place.partition(":")
+        assert getattr(importlib.import_module(module), found).name == name

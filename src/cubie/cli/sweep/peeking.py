@@ -26,7 +26,8 @@ def boxes_of(dataset: Any) -> Chunks:
 
 def part_of(dataset: Any, chunks: Chunks, number: int) -> Any:
     """Return the runs of one chunk, in memory."""
-    return dataset.isel(dict(zip(dataset[STATUS].dims, chunks.at(number), strict=True))).load()
+    box = dict(zip(dataset[STATUS].dims, chunks.at(number), strict=True))
+    return dataset.isel(box).load()
 
 
 def outcomes_table(title: str, counts: dict[Any, int]) -> Table:
@@ -68,8 +69,7 @@ def figures_table(dataset: Any) -> Table | str:
 
 
 def _any_succeeded(dataset: Any, chunks: Chunks, number: int) -> bool:
-    box = dict(zip(dataset[STATUS].dims, chunks.at(number), strict=True))
-    return bool((dataset[STATUS].isel(box).values >= 0).any())
+    return bool((part_of(dataset[[STATUS]], chunks, number)[STATUS].values >= 0).any())
 
 
 def _values(part: Any) -> Iterator[tuple[str, np.ndarray]]:
