@@ -116,7 +116,7 @@ class Words:
             if name in names:
                 raise InvalidProblem(
                     "over",
-                    f"sweeps {name!r}, which means when runs start or end, and is {kind} here, too: "
+                    f"sweeps {name!r}, which says when runs start or end, and is {kind} here, too: "
                     f"for that sweep '{word}[{names.index(name)}]', for the time rename it.",
                 )
 
