@@ -9,7 +9,7 @@ from cubie.errors import InvalidOption
 from cubie.sweeps.axes import Space
 from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.codec import NotReadable, from_json
-from cubie.sweeps.describe import differences
+from cubie.sweeps.differing import differences
 from cubie.sweeps.draws import Draws
 from cubie.sweeps.errors import NeedsFunction, OtherSweep, StoreError
 from cubie.sweeps.job import Round
