@@ -15,6 +15,8 @@ import numpy as np
 from cubie.errors import InvalidProblem, shown
 from cubie.reals import NotReal, real_array
 
+NUMBERS_AT_ONCE = 2**20  # times of so many runs are looked at together
+
 Span = tuple[Any, Any]  # numbers, or arrays (n_runs,)
 
 
@@ -93,9 +95,21 @@ def rows_of_times(times: np.ndarray, span: Span) -> np.ndarray:
             "t_eval", f"has {len(rows)} rows, and t_span is of {len(start)} runs: give a row for "
             "each run."
         )  # fmt: skip
-    rows = np.broadcast_to(rows, (max(len(rows), len(start)), rows.shape[1]))
+    n_runs = max(len(rows), len(start))
+    rows = np.broadcast_to(rows, (n_runs, rows.shape[1]))
+    start, end = (np.broadcast_to(one, (n_runs, 1)) for one in (start, end))
+    for first in range(0, n_runs, max(1, NUMBERS_AT_ONCE // rows.shape[1])):
+        some = slice(first, first + max(1, NUMBERS_AT_ONCE // rows.shape[1]))
+        _require_times(rows[some], start[some], end[some], first, times)
+    return times
+
+
+def _require_times(
+    rows: np.ndarray, start: np.ndarray, end: np.ndarray, first: int, times: np.ndarray
+) -> None:
+    """Refuse times of some runs, the first of which has the number `first`."""
     missing = np.isnan(rows)
-    _require_trailing(rows, missing)
+    _require_trailing(missing, first)
     within = (rows >= np.minimum(start, end)) & (rows <= np.maximum(start, end))
     outside = ~missing & ~(within & np.isfinite(rows))
     with np.errstate(invalid="ignore"):
@@ -103,31 +117,33 @@ def rows_of_times(times: np.ndarray, span: Span) -> np.ndarray:
     unordered = (steps <= 0) & ~missing[:, 1:]
     if outside.any():
         run, number = (int(k) for k in np.argwhere(outside)[0])
+        span = _of_run((start[:, 0], end[:, 0]), run)
         raise InvalidProblem(
             "t_eval",
-            f"contains {rows[run, number]}, which is not within t_span = {_of_run(span, run)} of "
-            f"run {run}. {_other_rows(times)}".rstrip(),
+            f"contains {rows[run, number]}, which is not within t_span = {span} of run "
+            f"{first + run}. {_other_rows(times)}".rstrip(),
         )
     if unordered.any():
         run, number = (int(k) for k in np.argwhere(unordered)[0])
-        backwards = np.broadcast_to(end < start, (len(rows), 1))[run, 0]
+        span = _of_run((start[:, 0], end[:, 0]), run)
+        direction = "decrease" if end[run, 0] < start[run, 0] else "increase"
         raise InvalidProblem(
             "t_eval",
-            f"must strictly {'decrease' if backwards else 'increase'} from the start to the end of "
-            f"t_span = {_of_run(span, run)} of run {run}, but {rows[run, number]} is followed by "
-            f"{rows[run, number + 1]}. {_other_rows(times)}".rstrip(),
+            f"must strictly {direction} from the start to the end of t_span = {span} of run "
+            f"{first + run}, but {rows[run, number]} is followed by {rows[run, number + 1]}. "
+            f"{_other_rows(times)}".rstrip(),
         )
-    return times
 
 
-def _require_trailing(rows: np.ndarray, missing: np.ndarray) -> None:
+def _require_trailing(missing: np.ndarray, first: int) -> None:
     empty = missing[:, 0]
     gaps = (missing[:, :-1] & ~missing[:, 1:]).any(axis=1)
     for wrong, what in ((gaps, "has a time after NaN"), (empty, "has no time")):
         if wrong.any():
+            run = first + int(np.argmax(wrong))
             raise InvalidProblem(
                 "t_eval",
-                f"{what} in run {int(np.argmax(wrong))}: NaN may only follow the last time of a "
+                f"{what} in run {run}: NaN may only follow the last time of a "
                 "run, and each has at least one.",
             )
 

@@ -72,6 +72,18 @@ def rows_needed(outputs: OutputBlock, kept: Kept) -> np.ndarray:
     return outputs.arrays.counters[: kept.n_runs] + 1
 
 
+def require_points(kept: Kept, n_points: int, per_run: PerRun) -> OutputLayout:
+    """Return how outputs are laid out, where memory can hold them.
+
+    Raises
+    ------
+    OutputsTooLarge
+    """
+    layout = layout_of(kept, n_points, per_run)
+    kept.require(n_points, layout.size, per_run.summaries)
+    return layout
+
+
 def make_outputs(kept: Kept, n_points: int, per_run: PerRun = USUAL) -> OutputBlock:
     """Allocate what the kernel writes of final states, or at times that it may not reach.
 
@@ -80,8 +92,7 @@ def make_outputs(kept: Kept, n_points: int, per_run: PerRun = USUAL) -> OutputBl
     OutputsTooLarge
         If that exceeds what memory is left. A device need not hold all of it.
     """
-    layout = layout_of(kept, n_points, per_run)
-    kept.require(n_points, layout.size, per_run.summaries)
+    layout = require_points(kept, n_points, per_run)
     try:
         # Of points every one is written, with NaN where a run did not reach it.
         outputs = OutputBlock.unwritten(layout)

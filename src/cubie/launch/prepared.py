@@ -11,7 +11,7 @@ from attrs import field, frozen
 from cubie.backend import Interrupted, KernelInputs, OutputBlock, Spent
 from cubie.errors import CubieError, InvalidProblem
 from cubie.launch.breaks import Breaks, breaks_within
-from cubie.launch.capacity import Kept, kept_of
+from cubie.launch.capacity import ALWAYS_THERE, Kept, kept_of
 from cubie.launch.clocks import Span
 from cubie.launch.event_results import EventsKept, MoreEvents, require_room, with_room
 from cubie.launch.event_room import EventRoom, on_host, solve_for_all
@@ -20,7 +20,7 @@ from cubie.launch.inputs import first_step_of, make_inputs
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.labelled import StateNames
 from cubie.launch.notes import notes_on_parameters
-from cubie.launch.outputs import PerRun, layout_of, make_outputs, mark_unwritten
+from cubie.launch.outputs import PerRun, layout_of, make_outputs, mark_unwritten, require_points
 from cubie.launch.points import Points
 from cubie.launch.results import Result, ResultKind, with_partial_result
 from cubie.launch.some_runs import inputs_of_runs
@@ -125,8 +125,11 @@ class PreparedSolve:
         given : GivenOnDevice, optional
             What of the inputs is no array of the host, with its stand-ins in `args`.
         """
+        n_runs, n_points = batch.n_runs or 1, 0 if times is None else times.shape[-1]
+        if 8 * n_points * n_runs > ALWAYS_THERE and not self.on_device:  # before they are laid out
+            require_points(self._kept(n_runs), n_points, self._per_run(self.event_room or 0))
         compiled = self.kernel.compiled
-        compiled.expect(batch.n_runs or 1, self.kernel.config.block_size)
+        compiled.expect(n_runs, self.kernel.config.block_size)
         inputs = self.lay_out(batch, span, times, first_step)
         if given is not None:
             self._require_taken(given)

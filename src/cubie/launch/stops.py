@@ -183,6 +183,15 @@ def _points_inside(clocks: Clocks, dtype: np.dtype) -> np.ndarray:
     if clocks.columns is None or times is None:
         return _laid_out(clocks, times, dtype)[0][:2, :, None]
     rows = np.broadcast_to(np.atleast_2d(times), (clocks.columns, times.shape[-1]))
+    # Fields, and what they are made of, are laid out together.
+    n_bytes = rows.size * (FIELDS * dtype.itemsize + 2 * 8)
+    lacking = shortage(n_bytes, no_device)
+    if lacking is not None:
+        raise OutOfMemory(
+            f"To lay out the times of {clocks.columns:,} runs with clocks of their own, "
+            f"{rows.shape[1]:,} of each, {takes(n_bytes, *lacking)} Solve fewer runs at once, as "
+            "cubie.sweep does in chunks, or give fewer times in t_eval."
+        )
     valid = ~np.isnan(rows)
     points = _laid_out(clocks, rows, dtype, valid)[0][:2]
     points[0][~valid], points[1][~valid] = np.finfo(dtype).max, 0.0

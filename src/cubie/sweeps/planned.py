@@ -111,9 +111,18 @@ class SweepPlan:
 
     @property
     def runs_that_fit(self) -> int:
-        """How many runs there is room for."""
-        limit = self.memory_limit if self.where == "memory" else self.disk_free
+        """How many runs there is room for, beside the chunks in flight where that is memory."""
+        limit = self.disk_free
+        if self.where == "memory" and self.memory_limit is not None:
+            limit = self.memory_limit - self.chunk_bytes * self.in_flight
         return self.n_runs if limit is None else max(0, limit // max(1, self.bytes_per_run))
+
+    @property
+    def never_fits(self) -> bool:
+        """Whether results alone are too large, however they are cut into chunks."""
+        if self.where == "memory":
+            return _beyond(self.kept_bytes, self.memory_limit)
+        return _beyond(self.left_bytes, self.disk_free)
 
     def require(self) -> None:
         """Refuse a sweep that does not fit.

@@ -200,6 +200,9 @@ class Sweep(Looking):
         KeyboardInterrupt
             After Ctrl-C, with what was done kept.
         """
+        plan = self.plan
+        if plan.never_fits:  # said before anything is compiled
+            plan.require()
         undecided = self._keeper is None and self._chunk is None and self._seconds is None
         if undecided and self.n_runs > LEAST_RUNS:
             self.pilot(LEAST_RUNS // 4)
