@@ -98,10 +98,24 @@ def rows_of_times(times: np.ndarray, span: Span) -> np.ndarray:
     n_runs = max(len(rows), len(start))
     rows = np.broadcast_to(rows, (n_runs, rows.shape[1]))
     start, end = (np.broadcast_to(one, (n_runs, 1)) for one in (start, end))
+    if times.ndim == 1 and np.isfinite(times).all():
+        wrong = _runs_without(times, start, end)
+        if wrong.size:
+            one = slice(wrong[0], wrong[0] + 1)
+            _require_times(rows[one], start[one], end[one], int(wrong[0]), times)
+        return times
     for first in range(0, n_runs, max(1, NUMBERS_AT_ONCE // rows.shape[1])):
         some = slice(first, first + max(1, NUMBERS_AT_ONCE // rows.shape[1]))
         _require_times(rows[some], start[some], end[some], first, times)
     return times
+
+
+def _runs_without(times: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Return which runs do not have the same times in order along their spans."""
+    within = (times.min() >= np.minimum(start, end)) & (times.max() <= np.maximum(start, end))
+    steps = np.diff(times)
+    in_order = np.where(end < start, np.all(steps < 0), np.all(steps > 0))
+    return np.flatnonzero(~(within & in_order))
 
 
 def _require_times(
