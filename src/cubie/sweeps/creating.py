@@ -154,12 +154,15 @@ def _array(
     fill: Any,
     about: Mapping[str, Any],
 ) -> None:
-    # Whole numbers are small, and mostly alike; the last bits of others are anything.
-    how = {"compressors": None} if dtype.kind in "fc" else {}
+    from zarr.codecs import BloscCodec
+
+    # The fastest there is: some GB/s. Counts become a quarter of what they are, and smooth results
+    # half; of others the exponents are alike.
+    squeezed = BloscCodec(cname="lz4", clevel=1, shuffle="shuffle")
     box = tuple(max(1, min(b, n)) for b, n in zip(box, shape, strict=True))
     root.create_array(
         name, shape=shape, chunks=box, dtype=dtype, fill_value=fill, dimension_names=dims,
-        attributes=dict(about), **how,
+        attributes=dict(about), compressors=squeezed,
     )  # fmt: skip
 
 

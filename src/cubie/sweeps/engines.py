@@ -11,10 +11,17 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from cubie.sweeps.errors import SweepFailed
-from cubie.sweeps.job import Job, Outcome, Part, chunk_of, compute_chunk, counted, done_by_others
+from cubie.sweeps.job import (
+    Job,
+    Outcome,
+    Part,
+    Values,
+    chunk_of,
+    compute_chunk,
+    counted,
+    done_by_others,
+)
 from cubie.sweeps.model import Model
 from cubie.sweeps.outputs import STATUS, Variable
 
@@ -32,7 +39,7 @@ class Task(NamedTuple):
 
 
 class Here(NamedTuple):
-    """Compute one chunk after the other here, while the last one is stored."""
+    """Compute one chunk after the other here, while what the last one gave is read and stored."""
 
     model: Model
     variables: tuple[Variable, ...]
@@ -55,10 +62,10 @@ class Here(NamedTuple):
                     if known is not None:
                         yield known
                         continue
-                    values, seconds = self._computed(task)
+                    give, seconds = self._computed(task)
                     if last is not None:
                         yield last.result()
-                    last = writer.submit(self._write, task, values, seconds)
+                    last = writer.submit(self._write, task, give, seconds)
                 if last is not None:
                     yield last.result()
                     last = None
@@ -71,7 +78,7 @@ class Here(NamedTuple):
                         last.result()
                 raise
 
-    def _computed(self, task: Task) -> tuple[dict[str, np.ndarray], float]:
+    def _computed(self, task: Task) -> tuple[Values, float]:
         number = task.number
         with _failing(number), contextlib.suppress(KeyboardInterrupt):
             return chunk_of(
@@ -81,8 +88,9 @@ class Here(NamedTuple):
         # Without what the solver tells of the runs of a chunk, which is given up, and their result.
         raise KeyboardInterrupt
 
-    def _write(self, task: Task, values: dict[str, np.ndarray], seconds: float) -> Outcome:
+    def _write(self, task: Task, give: Values, seconds: float) -> Outcome:
         with _failing(task.number):
+            values = give()
             self.keeper.write(task.number, values, 1 + len(self.rounds))
             return Outcome(task.number, counted(values[STATUS]), seconds, seconds)
 

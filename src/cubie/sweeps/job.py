@@ -6,7 +6,7 @@ import hashlib
 import pickle
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -132,17 +132,25 @@ class Outcome:
 
 def counted(status: np.ndarray) -> dict[int, int]:
     """Return how many runs ended how."""
-    codes, counts = np.unique(status, return_counts=True)
-    return dict(zip(codes.tolist(), counts.tolist(), strict=True))
+    counts = np.bincount(status.reshape(-1).view(np.uint8), minlength=256)  # without sorting them
+    codes = np.arange(256, dtype=np.uint8).view(np.int8)
+    return {int(codes[i]): int(counts[i]) for i in np.argsort(codes) if counts[i]}
+
+
+Values = Callable[[], dict[str, np.ndarray]]  # called once, by whoever keeps them
 
 
 def computed(
     model: Model, variables: tuple[Variable, ...], part: Part, shape: tuple[int, ...]
-) -> tuple[dict[str, np.ndarray], float]:
-    """Compute a chunk, and return what is kept of it, and the seconds of its kernel."""
+) -> tuple[Values, float]:
+    """Compute a chunk, and return what gives all that is kept of it, and its kernel's seconds."""
     values = part.values(shape)
     result = model.solve(values, shape)
-    return values_of(variables, result, shape) | _drawn(part, values, shape), result.kernel_seconds
+
+    def kept() -> dict[str, np.ndarray]:
+        return values_of(variables, result, shape) | _drawn(part, values, shape)
+
+    return kept, result.kernel_seconds
 
 
 def _drawn(
@@ -254,7 +262,8 @@ def compute_chunk(
         return known
     model, variables = model_of(job)
     keeper = Handed(kept) if job.keeper is None else job.keeper
-    values, seconds = chunk_of(model, variables, part, shape, job.rounds, keeper, number, times)
+    give, seconds = chunk_of(model, variables, part, shape, job.rounds, keeper, number, times)
+    values = give()
     status = counted(values[STATUS])
     if job.keeper is None:
         return Outcome(number, status, seconds, time.perf_counter() - started, values)
@@ -296,19 +305,21 @@ def chunk_of(
     keeper: Any,
     number: int,
     times: int,
-) -> tuple[dict[str, np.ndarray], float]:
-    """Return what is to be kept of a chunk, of which `times` says what is there already."""
+) -> tuple[Values, float]:
+    """Return what gives all that is to be kept of a chunk; `times` says what is there already."""
     seconds = 0.0
     if times:
         values = keeper.read(number, [variable.name for variable in variables])
     else:
-        values, seconds = computed(model, variables, part, shape)
-        if rounds:  # what was computed is a view of what the kernel wrote
-            values = {name: np.array(array) for name, array in values.items()}
+        kept, seconds = computed(model, variables, part, shape)
+        if not rounds:
+            return kept, seconds
+        # What was computed is a view of what the kernel wrote.
+        values = {name: np.array(array) for name, array in kept().items()}
     for i in range(max(times - 1, 0), len(rounds)):
         if 0 < times <= i:
             # Which runs a round is of is told by the status that is kept: of one that was kept
             # by half, the same ones are. Of two at once others might be.
             keeper.write(number, values, 1 + i)
         seconds += once_more(model, variables, part, shape, values, rounds[i])
-    return values, seconds
+    return lambda: values, seconds

@@ -184,7 +184,9 @@ class ZarrStore:
             return
         with self._there():
             for name, part, array in places_of(self.layout, number, values):
-                self.root[name][part] = array
+                self._array(name)[part] = np.ascontiguousarray(
+                    array
+                )  # zarr takes ten times as long
             self._require_same()
             self._of_group("done")[number] = times
 
@@ -215,6 +217,10 @@ class ZarrStore:
             f"The store {where} is gone, or was emptied, while a sweep used it; or a worker on "
             f"another machine does not see it: all need the same folder. {BEGIN_ANEW}"
         )
+
+    def _array(self, name: str) -> Any:
+        # Whether a chunk is nothing but fill values is not worth a look at each.
+        return self.root[name].with_config({"write_empty_chunks": True})
 
     def _of_group(self, name: str) -> Any:
         return self.root[f"{GROUP}/{name}"]
