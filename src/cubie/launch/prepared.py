@@ -232,11 +232,8 @@ class PreparedSolve:
             partial = Result(found, self._kind, n_runs, times, span, points, (), 0.0, 0.0, more)
             raise with_partial_result(called_off.cause, partial) from None
         notes = self._notes_on_start(inputs, batch, span[0])
-        names, status = self.system.parameter_names, outputs.arrays.status
-        # Parameters of a million runs are cold by now: they are read only if a run failed, or if
-        # to look at that would have it fetched from a device.
-        if not isinstance(status, np.ndarray) or status[:columns].min(initial=0) < 0:
-            notes += notes_on_parameters(lambda: status[:columns], inputs, names)
+        names = self.system.parameter_names
+        notes += notes_on_parameters(outputs.arrays.status, columns, inputs, names)
         return Result(outputs, self._kind, n_runs, times, span, points, notes, *spent, more)
 
     def _solve_all(
