@@ -99,7 +99,7 @@ def _fill(place: Any, layout: Layout, model: bytes, attributes: Mapping[str, Any
         group = root.create_group(GROUP, attributes=about)
         keep_bytes(group, "model", model)
         n = len(layout.chunks)
-        group.create_array("done", shape=(n,), chunks=(1,), dtype="u1", fill_value=0,
+        group.create_array("done", shape=(n,), chunks=(1,), dtype="u2", fill_value=0,
                            compressors=None, dimension_names=("chunk",))  # fmt: skip
         # The mark goes, and what stands for it comes, in one write.
         zarr.consolidate_metadata(root.store).attrs.put(dict(attributes))

@@ -122,7 +122,7 @@ class InMemory:
             arrays[name] = np.full(shape, np.nan)
         for i, names in layout.along:
             arrays |= {name: np.full(shape[i], np.nan) for name in names}
-        return cls(layout, arrays, np.zeros(len(layout.chunks), np.uint8))
+        return cls(layout, arrays, np.zeros(len(layout.chunks), np.uint16))
 
     def done(self) -> np.ndarray:
         """Return of each chunk how often it was written."""

@@ -15,7 +15,7 @@ from cubie.sweeps.describe import attributes_of
 from cubie.sweeps.job import Round, counted
 from cubie.sweeps.kept import Layout
 from cubie.sweeps.outputs import STATUS
-from cubie.sweeps.store import path_of
+from cubie.sweeps.store import shown_store
 from cubie.sweeps.whole import Whole
 
 
@@ -65,13 +65,13 @@ class Looking:
     def __repr__(self) -> str:
         done = self._done()
         runs = " x ".join(f"{d} {n:,}" for d, n in zip(self.dims, self.shape, strict=True))
-        where = "memory" if self._store is None else str(path_of(self._store) or self._store)
+        where = "memory" if self._store is None else shown_store(self._store)
         n = int(np.count_nonzero(done))
         return f"<Sweep over {runs}: {n:,} of {len(done):,} chunks done, in {where}>"
 
     def _done(self) -> np.ndarray:
         if self._keeper is None:
-            return np.zeros(len(self._layout.chunks), np.uint8)
+            return np.zeros(len(self._layout.chunks), np.uint16)
         return self._keeper.done()
 
     def counts(self) -> dict[Any, int]:

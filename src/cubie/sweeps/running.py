@@ -30,7 +30,7 @@ from cubie.sweeps.planned import (
 )
 from cubie.sweeps.progress import Account, Progress, watcher_of
 from cubie.sweeps.retries import read_round
-from cubie.sweeps.store import ZarrStore, path_of
+from cubie.sweeps.store import ZarrStore, checked_store, path_of, shown_store
 from cubie.sweeps.whole import Whole
 
 PILOT_RUNS = 2048
@@ -100,6 +100,7 @@ class Sweep(Looking):
             Where there is no sweep, or one of another version, or of a function that was not
             traced: that needs `cubie.sweep` with the function and the same store.
         """
+        store = checked_store(store)
         whole, chunks = whole_in(store)
         return cls._opened(whole, chunks, store, memory)
 
@@ -127,7 +128,7 @@ class Sweep(Looking):
             in_flight=flying,
             memory_limit=memory_limit(self._memory),
             disk_free=None if self._store is None else disk_free(path),
-            where="memory" if self._store is None else str(path or self._store),
+            where="memory" if self._store is None else shown_store(self._store),
             seconds=self._seconds,
             binds=self._why,
             method=model.run_settings.method.name,
@@ -301,7 +302,7 @@ class Sweep(Looking):
         n, total = int(np.count_nonzero(self._done())), len(self._layout.chunks)
         how = "run() of this sweep goes on"
         if self._store is not None and self._keeper is not None:
-            shown = str(path_of(self._store) or self._store)
+            shown = shown_store(self._store)
             how += f", and so does cubie.Sweep.resume({shown!r}).run()"
         return f"{n:,} of {total:,} chunks are done and kept: {how}."
 

@@ -8,7 +8,7 @@ import pytest
 import cubie
 from cubie.backend import several
 from cubie.errors import InvalidOption, NoDevice
-from cubie.sweeps import crews, job
+from cubie.sweeps import crews, engines, job
 
 
 def decay(t, y, rate):
@@ -35,6 +35,15 @@ def two_gpus(monkeypatch):
     monkeypatch.setattr(job, "gpu_in_use", lambda: getattr(own, "number", None))
     monkeypatch.setattr(job.Model, "_make", make_for_gpu)
     own.number = 0  # that of this thread
+    both = threading.Barrier(2, timeout=60)
+    wait_once = {0: True, 1: True}
+
+    def compute(*given):  # the first chunk of one waits for that of the other
+        if wait_once.pop(own.number, False):
+            both.wait()
+        return job.compute_chunk(*given)
+
+    monkeypatch.setattr(engines, "compute_chunk", compute)
     return solved
 
 

@@ -245,3 +245,39 @@ def test_a_worker_that_sees_another_folder(tmp_path):
     )  # fmt: skip
     assert "a worker on another machine does not see it" in found.stdout
     assert not (tmp_path / "runs.zarr").exists()
+
+
+def test_a_path_stays_where_it_was_given(tmp_path, monkeypatch):
+    """A relative path is of the folder where the sweep was begun; homes and addresses are known."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    over = cubie.grid(rate=[1.0, 2.0])
+
+    def decay(t, y, rate):
+        return [-rate * y[0]]
+
+    def begun(store):
+        return cubie.sweep(
+            lambda t, y, rate: [-rate * y[0]], (0.0, 1.0), [1.0], over=over, store=store
+        )
+
+    made = begun("a.zarr")
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    made.run()
+    assert (tmp_path / "a.zarr" / "zarr.json").exists()
+    begun("~/b.zarr").run()
+    begun(f"file://{tmp_path}/c.zarr").run()
+    for name in ("home/b.zarr", "c.zarr"):
+        assert cubie.Sweep.resume(tmp_path / name).counts() == {0: 2}
+
+
+def test_more_retries_than_a_byte_can_count(tmp_path):
+    """Each is counted."""
+    over = cubie.grid(rate=[1.0, 2.0])
+    made = cubie.sweep(
+        lambda t, y, rate: [-rate * y[0]], (0.0, 1.0), [1.0], over=over, store=tmp_path / "a.zarr"
+    )
+    made.run()
+    made._keeper.write(0, made._keeper.read(0, ["status"]), 301)
+    assert cubie.Sweep.resume(tmp_path / "a.zarr")._done().tolist() == [301]
