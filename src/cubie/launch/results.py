@@ -304,8 +304,11 @@ class Result(OfEvents, Labelled):
     def t_reached(self) -> Any:
         points = self._saved_steps
         times = self._outputs.arrays.times if points is None else points.last_times()
-        status = self._outputs.arrays.status
-        reached = np.where(status == RunStatus.SUCCESS, self._span[1], self._at(times))
+        whole = self._outputs.arrays.status == RunStatus.SUCCESS
+        if whole.all():  # of most batches: the clocks need not be read
+            reached = np.array(np.broadcast_to(self._span[1], whole.shape), dtype=float)
+        else:
+            reached = np.where(whole, self._span[1], self._at(times))
         return reached[0] if self._single else reached
 
     @cached_property
@@ -319,10 +322,14 @@ class Result(OfEvents, Labelled):
 
     @cached_property
     def nfev(self) -> Any:
-        work = self._kind.work
-        rhs = work.rhs_at_start + self._of_steps(0)
-        rhs += self.n_newton * work.rhs_per_iteration
-        return rhs + self._n_read * work.rhs_per_reading + self._n_anew
+        work, counted = self._kind.work, self._kind.counters
+        rhs = self._of_steps(0)
+        rhs += work.rhs_at_start
+        if "newton" in counted:
+            rhs += self.n_newton * work.rhs_per_iteration
+        if "read" in counted:
+            rhs += self._n_read * work.rhs_per_reading
+        return rhs + self._n_anew if "anew" in counted else rhs
 
     @cached_property
     def njev(self) -> Any:
@@ -338,7 +345,8 @@ class Result(OfEvents, Labelled):
 
     def _of_steps(self, number: int) -> Any:
         attempts = self.n_steps + self.n_rejected
-        return self._kind.work.of_steps(number, attempts, self.n_stiff)
+        stiff = self.n_stiff if "stiff" in self._kind.counters else 0
+        return self._kind.work.of_steps(number, attempts, stiff)
 
     @cached_property
     def status(self) -> Any:
