@@ -105,6 +105,15 @@ def _fill(place: Any, layout: Layout, model: bytes, attributes: Mapping[str, Any
         zarr.consolidate_metadata(root.store).attrs.put(dict(attributes))
 
 
+def tell(root: Any, attributes: Mapping[str, Any]) -> None:
+    """Change attributes of a store, and what is kept of all metadata in one place."""
+    import zarr
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Consolidated metadata")
+        zarr.consolidate_metadata(root.store).attrs.put({**dict(root.attrs), **attributes})
+
+
 def _empty(place: Any, root: Any) -> None:
     """Remove what a process has left that was killed before it was done, but for the mark."""
     if not isinstance(place, Path):

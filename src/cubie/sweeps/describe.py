@@ -4,13 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from cubie.labelled.packages import version_of_package
+from cubie.status import RunStatus
+from cubie.sweeps.job import Round
 from cubie.sweeps.kept import Layout
 from cubie.sweeps.model import Model
+
+
+def told_rounds(rounds: Sequence[Round]) -> dict[str, Any]:
+    """Return the attribute that says what was computed once more; nothing where nothing was."""
+    told = []
+    for one in rounds:
+        names = ", ".join(RunStatus(code).name for code in one.status)
+        changes = ", ".join(f"{name}={_shown(value)}" for name, value in one.changes)
+        told.append(f"runs that ended with {names}: again with {changes or 'nothing changed'}")
+    return {"retries": told} if told else {}
+
+
+def _shown(value: Any) -> str:
+    """Return a number, or of numbers that are all alike one."""
+    values = np.unique(value)
+    return f"{values[0]:g}" if values.size == 1 else str(np.asarray(value).tolist())
 
 
 def attributes_of(model: Model, layout: Layout, lacking: str) -> dict[str, Any]:

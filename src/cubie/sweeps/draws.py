@@ -98,8 +98,7 @@ class Draws:
     def _block(self, block: int) -> np.ndarray:
         d = len(self.names)
         if self.by == "random":
-            bits = np.random.Philox(key=self.seed + (self._stream << 64), counter=[0, 0, block, 0])
-            return np.random.Generator(bits).random((BLOCK, d))
+            return np.stack([self._random(name, block) for name in self.names], axis=1)
         # An engine goes forwards only: the one of the last block is mostly just before this one.
         engine = self._engine.pop() if self._engine else _engine(self.by, d, self._seeds, self.n)
         if engine.num_generated > block * BLOCK:
@@ -111,15 +110,15 @@ class Draws:
         self._engine[:] = [engine]
         return found
 
-    @property
-    def _stream(self) -> int:
-        """What tells draws of other names apart: parts of one seed have no numbers in common."""
-        digest = hashlib.blake2b("\0".join(self.names).encode(), digest_size=8)
-        return int.from_bytes(digest.digest(), "little")
+    def _random(self, name: str, block: int) -> np.ndarray:
+        """Return numbers of a name, which depend on no other: those of one seed are independent."""
+        key = self.seed + (_stream(name) << 64)
+        bits = np.random.Philox(key=key, counter=[0, 0, block, 0])
+        return np.random.Generator(bits).random(BLOCK)
 
     @property
     def _seeds(self) -> list[int]:
-        return [self.seed, self._stream]
+        return [self.seed, _stream("\0".join(self.names))]
 
     def _whole(self) -> np.ndarray:
         if self.by == "latin":
@@ -127,6 +126,12 @@ class Draws:
         else:
             engine = copy.deepcopy(self.by)
         return engine.random(self.n)
+
+
+def _stream(name: str) -> int:
+    """Return what tells draws of one name, or of several, from those of others."""
+    digest = hashlib.blake2b(name.encode(), digest_size=8)
+    return int.from_bytes(digest.digest(), "little")
 
 
 def checked_seed(seed: Any) -> int:

@@ -108,6 +108,8 @@ class ByExecutor(NamedTuple):
         What keeps the results that workers hand back.
     room : callable
         ``room()``: how many chunks are submitted at once, now.
+    pickler : module
+        With ``dumps``.
     """
 
     executor: Any
@@ -115,6 +117,7 @@ class ByExecutor(NamedTuple):
     variables: tuple[Variable, ...]
     keeper: Any
     room: Callable[[], int]
+    pickler: Any
 
     def outcomes(self, tasks: Iterator[Task]) -> Generator[Outcome]:
         """Yield what becomes of chunks, in the order in which they end.
@@ -154,8 +157,10 @@ class ByExecutor(NamedTuple):
             kept = None
             if task.times and self.job.keeper is None:
                 kept = self.keeper.read(number, [variable.name for variable in self.variables])
+            # With its distributions, which may be of the user's own program, as the model is.
+            part = self.pickler.dumps(task.part())
             future = self.executor.submit(
-                compute_chunk, self.job, number, task.part(), task.shape, task.times, kept
+                compute_chunk, self.job, number, part, task.shape, task.times, kept
             )
         future.add_done_callback(lambda done, task=task: ended.put((task, done)))
         return future

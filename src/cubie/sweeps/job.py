@@ -240,7 +240,7 @@ def model_of(job: Job) -> tuple[Model, tuple[Variable, ...]]:
 def compute_chunk(
     job: Job,
     number: int,
-    part: Part,
+    part: bytes,
     shape: tuple[int, ...],
     times: int,
     kept: Mapping[str, np.ndarray] | None = None,
@@ -249,6 +249,8 @@ def compute_chunk(
 
     Parameters
     ----------
+    part : bytes
+        A `Part`, pickled.
     times : int
         How often it was written before.
     kept : mapping of str to ndarray, or None
@@ -262,7 +264,8 @@ def compute_chunk(
         return known
     model, variables = model_of(job)
     keeper = Handed(kept) if job.keeper is None else job.keeper
-    give, seconds = chunk_of(model, variables, part, shape, job.rounds, keeper, number, times)
+    runs = pickle.loads(part)
+    give, seconds = chunk_of(model, variables, runs, shape, job.rounds, keeper, number, times)
     values = give()
     status = counted(values[STATUS])
     if job.keeper is None:

@@ -11,7 +11,7 @@ from cubie.labelled.pictures import BANDS, plot
 from cubie.labelled.tables import table_of
 from cubie.status import RunStatus
 from cubie.sweeps.dataset import dataset_of
-from cubie.sweeps.describe import attributes_of
+from cubie.sweeps.describe import attributes_of, told_rounds
 from cubie.sweeps.job import Round, counted
 from cubie.sweeps.kept import Layout
 from cubie.sweeps.outputs import STATUS
@@ -122,7 +122,7 @@ class Looking:
     def _attributes(self) -> dict[str, Any]:
         whole = self._whole
         found = attributes_of(whole.model, self._layout, whole.lacking)
-        return found | {"cubie_digest": whole.digest}
+        return found | {"cubie_digest": whole.digest} | told_rounds(self._rounds)
 
     def plot(
         self,

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from cubie.errors import Described, InvalidOption
 from cubie.status import RunStatus
@@ -154,7 +154,7 @@ def watcher_of(given: Any) -> Watcher:
     return Bar(console) if given or console.is_terminal else Nobody()
 
 
-@frozen(eq=False)
+@define(eq=False)
 class Account:
     """Counts outcomes, and tells of them.
 
@@ -173,7 +173,7 @@ class Account:
     runs_before: int
     chunks_before: int
     started: float = field(factory=time.perf_counter)
-    outcomes: list[Outcome] = field(factory=list)
+    chunks: int = field(default=0)
     status: Counter[int] = field(factory=Counter)
 
     def now(self) -> Progress:
@@ -185,7 +185,7 @@ class Account:
         return Progress(
             self.runs_before + here,
             self.n_runs,
-            self.chunks_before + len(self.outcomes),
+            self.chunks_before + self.chunks,
             self.n_chunks,
             sum(n for code, n in self.status.items() if code < 0),
             {RunStatus(code): n for code, n in sorted(self.status.items())},
@@ -195,7 +195,7 @@ class Account:
 
     def add(self, outcome: Outcome) -> None:
         """Count one chunk."""
-        self.outcomes.append(outcome)
+        self.chunks += 1
         self.status.update(outcome.status)
         self.watcher.tell(self.now())
 

@@ -13,6 +13,7 @@ from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.codec import to_json
 from cubie.sweeps.creating import Taken
 from cubie.sweeps.crews import Crew, crew_of, pickler
+from cubie.sweeps.describe import told_rounds
 from cubie.sweeps.engines import ByExecutor, Here, Task
 from cubie.sweeps.errors import StoreError, SweepFailed
 from cubie.sweeps.job import Job, Part, Round
@@ -276,7 +277,7 @@ class Sweep(Looking):
             memory = crew.memory() if shared and crew.memory is not None else None
             return crew.room(self._chunks_that_fit(memory))
 
-        return ByExecutor(crew.executor, job, whole.variables, self._keeper, room)
+        return ByExecutor(crew.executor, job, whole.variables, self._keeper, room, pickler())
 
     def _tasks(self, done: np.ndarray, wanted: int) -> Iterator[Task]:
         space, chunks, drawn = self._whole.space, self._layout.chunks, self._whole.drawn
@@ -341,4 +342,6 @@ class Sweep(Looking):
         else:
             self._rounds.append(which)
         self._look_at_rounds()
+        if isinstance(self._keeper, ZarrStore):
+            self._keeper.tell(told_rounds(self._rounds))
         return self.run(executor, workers=workers, devices=devices, progress=progress)

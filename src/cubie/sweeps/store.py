@@ -23,7 +23,7 @@ import numpy as np
 from attrs import frozen
 
 from cubie.errors import Described, InvalidOption
-from cubie.sweeps.creating import CREATING, FORMAT, GROUP, IDENTITY, create, keep_bytes
+from cubie.sweeps.creating import CREATING, FORMAT, GROUP, IDENTITY, create, keep_bytes, tell
 from cubie.sweeps.errors import OtherSweep, StoreError
 from cubie.sweeps.kept import Layout, places_of
 
@@ -263,6 +263,10 @@ class ZarrStore:
         """Note that something is to be computed once more."""
         self._require_same()
         keep_bytes(self.root[GROUP], f"round{len(self.rounds()) + 1}", content)
+
+    def tell(self, attributes: Mapping[str, Any]) -> None:
+        """Change attributes of the dataset."""
+        tell(self.root, attributes)
 
     def unfinished(self) -> dict[Path, tuple[int, int]]:
         """Return files that somebody began to write, with their sizes and times.

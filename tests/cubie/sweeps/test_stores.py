@@ -10,6 +10,7 @@ import threading
 
 import numpy as np
 import pytest
+import xarray
 import zarr
 
 import cubie
@@ -281,3 +282,21 @@ def test_more_retries_than_a_byte_can_count(tmp_path):
     made.run()
     made._keeper.write(0, made._keeper.read(0, ["status"]), 301)
     assert cubie.Sweep.resume(tmp_path / "a.zarr")._done().tolist() == [301]
+
+
+def test_attributes_tell_of_retries(tmp_path):
+    """Whoever opens a store sees which runs were computed with other limits than it says."""
+
+    def decay(t, y, rate):
+        return [-rate * y[0]]
+
+    made = cubie.sweep(
+        decay, (0.0, 1.0), [1.0], over=cubie.grid(rate=[1.0, 200.0]), max_steps=50,
+        store=tmp_path / "a.zarr",
+    )  # fmt: skip
+    assert "retries" not in made.run().to_xarray().attrs
+    made.retry("TOO_MANY_STEPS", max_steps=5000, rtol=1e-2)
+    told = ["runs that ended with TOO_MANY_STEPS: again with max_steps=5000, rtol=0.01"]
+    assert made.to_xarray().attrs["retries"] == told
+    assert xarray.open_zarr(tmp_path / "a.zarr").attrs["retries"] == told
+    assert cubie.Sweep.resume(tmp_path / "a.zarr").to_xarray().attrs["retries"] == told

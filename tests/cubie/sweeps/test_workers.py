@@ -238,3 +238,24 @@ def test_what_the_user_says_of_threads_counts(monkeypatch):
     monkeypatch.setenv(THREADS_VARIABLE, str(before))
     share_processors(("elsewhere", 1), 1)
     assert n_threads() == before
+
+
+def test_distributions_of_the_program_itself_reach_workers():
+    """What a script defines has no module that a worker could import it from."""
+    script = """
+import cubie
+class Wide:
+    def ppf(self, q):
+        return 1.0 + q
+def decay(t, y, k, a):
+    return [-k * a * y[0]]
+def made():
+    over = cubie.grid(a=[1.0, 2.0]) * cubie.sampled(3, k=Wide())
+    return cubie.sweep(decay, (0.0, 1.0), [1.0], over=over, chunk=3)
+alone, apart = made().run().to_xarray(), made().run(workers=1).to_xarray()
+print(alone.equals(apart))
+"""
+    told = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert told.stdout.strip() == "True"
