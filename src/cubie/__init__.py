@@ -42,6 +42,7 @@ from cubie_planner import Plan
 if TYPE_CHECKING:
     from cubie.sweeps import (
         OtherSweep,
+        RunsFailed,
         StoreError,
         Sweep,
         SweepFailed,
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
 
 # Loaded on first use: a solve needs none of it.
 _OF_SWEEPS = (
-    *("OtherSweep", "StoreError", "Sweep", "SweepFailed", "SweepTooLarge"),
+    *("OtherSweep", "RunsFailed", "StoreError", "Sweep", "SweepFailed", "SweepTooLarge"),
     *("grid", "sampled", "sweep", "table", "zipped"),
 )
 
@@ -88,6 +89,7 @@ __all__ = [
     "RaggedArray",
     "Result",
     "RunStatus",
+    "RunsFailed",
     "SingleIntegratorRun",
     "Solver",
     "StoreError",

@@ -325,6 +325,7 @@ def test_runs_that_failed_are_told_and_computed_again(folder):
     assert "TOO_MANY_STEPS     10   The run used max_steps" in first.stdout
     again = "cubie-sweep --store few.zarr --retry failed --max-steps N"
     assert f"10 of 10 runs failed; compute them again: {again}" in first.stderr
+    assert "RunsFailed" not in first.stderr
     run_sweep("--store", "few.zarr", "--resume", "--quiet", status=3)
     wrong = run_sweep("--store", "few.zarr", "--retry", "faild", "--max-steps", 9, status=2)
     assert "did you mean 'failed'?" in wrong.stderr

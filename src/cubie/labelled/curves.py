@@ -34,6 +34,7 @@ def draw_curves(view: View, shares: Sequence[float], ax: Any, how: dict[str, Any
     others += tuple(d for d in view.array[view.x].dims if d not in along)
     _require_few(view, others)
     view = view.of_few_numbers(view.together or along)
+    view = view.without_failed("quantiles" if view.together else "")
     n = 0
     for label, part in _parts(view, others):
         _draw_one(part, view, along, shares, ax, {"label": label or None, **how})

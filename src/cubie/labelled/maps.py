@@ -60,7 +60,7 @@ def _mesh(view: View, ax: Any, how: dict[str, Any]) -> Any:
         if view.array.sizes[dim] < 2:
             raise InvalidOption(option, name, advice="It has one value: leave it out.")
     view = view.thin(dict.fromkeys(dims, MOST_OF_AN_AXIS)).of_few_numbers(view.together)
-    view = view.with_median()
+    view = view.without_failed("medians" if view.together else "").with_median()
     array = view.array.sortby([view.x, view.y])
     if view.is_status:
         shown, how, codes = _coded(array, how)
@@ -73,8 +73,10 @@ def _mesh(view: View, ax: Any, how: dict[str, Any]) -> Any:
 
 def _points(view: View, ax: Any, how: dict[str, Any]) -> Any:
     assert view.y is not None
-    view = view.of_few_numbers(view.together).with_median()
-    view = view.of_few_numbers(view.array.dims)
+    view = view.of_few_numbers(view.together)
+    if view.together:
+        view = view.without_failed("medians").with_median()
+    view = view.of_few_numbers(view.array.dims).without_failed()
     array, how = view.array, dict(how)
     scales = {name: how.pop(name) for name in ("xscale", "yscale") if name in how}
     shown, codes = array, None

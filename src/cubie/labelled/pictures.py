@@ -23,6 +23,7 @@ from cubie.labelled.words import (
 )
 
 BANDS = (0.5, 0.9)
+ENDED = " how the run ended"  # no name that a user gives
 
 
 def plot(
@@ -90,7 +91,7 @@ def _view(dataset: Any, what: str, x: Any, y: Any, over: Any, sel: Any) -> View:
     for option, name in (("x", x), ("y", y)):
         if name is not None:
             array = with_axis(array, dataset, name, option)
-    array = selected(array, sel)
+    array = selected(_with_ended(array, dataset), sel)
     together = _dimensions(array, over)
     along = [dim for name in (x, y) if name is not None for dim in array[name].dims]
     kept = {*along, *(together or ())}
@@ -99,6 +100,10 @@ def _view(dataset: Any, what: str, x: Any, y: Any, over: Any, sel: Any) -> View:
     if x is None:
         x, y = _usual_axes(array, runs, y, together or ())
         array = with_axis(array, dataset, x, "x")
+    ended = None
+    if ENDED in array.coords:  # no coordinate of the picture: titles would name it
+        ended, array = array[ENDED], array.drop_vars(ENDED)
+        ended = ended.drop_vars(list(ended.coords))
     is_status = what == STATUS
     if together is None:
         of_time = y is None and {TIME, POINT} & set(map(str, array[x].dims))
@@ -110,8 +115,23 @@ def _view(dataset: Any, what: str, x: Any, y: Any, over: Any, sel: Any) -> View:
         raise InvalidOption("over", over, advice="How runs ended has no median; leave it out.")
     _require_numbers(array, what)
     return View(
-        array, str(what), x, y, together, is_status, dict(dataset[what].attrs) if is_status else {}
+        array,
+        str(what),
+        x,
+        y,
+        together,
+        is_status,
+        dict(dataset[what].attrs) if is_status else {},
+        ended,
     )
+
+
+def _with_ended(array: Any, dataset: Any) -> Any:
+    """Return numbers of runs with how these ended, which is chosen from as the numbers are."""
+    status = dataset[STATUS]
+    if not set(status.dims) <= set(array.dims):
+        return array
+    return array.assign_coords({ENDED: status.variable})
 
 
 def _dimensions(array: Any, over: Any) -> tuple[str, ...] | None:

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 from attrs import evolve, field, frozen
 
+from cubie.labelled.statuses import is_of_failed, told_of, told_of_one
+from cubie.labelled.words import NOT_DONE, STATUS
+
 # What is read for a picture: more numbers than it has pixels show no more.
 MOST_NUMBERS = 20_000_000
 MOST_OF_AN_AXIS = 2000
@@ -31,6 +34,8 @@ class View:
     is_status : bool
     about : dict
         Attributes of the status.
+    ended : DataArray or None
+        The status of the same runs; None where the numbers are of no runs.
     thinned : tuple of str
         What is said of values that are left out.
     """
@@ -42,6 +47,7 @@ class View:
     together: tuple[str, ...]
     is_status: bool
     about: dict[str, Any] = field(factory=dict)
+    ended: Any = None
     thinned: tuple[str, ...] = ()
 
     @property
@@ -52,14 +58,16 @@ class View:
 
     def thin(self, most: dict[str, int]) -> View:
         """Leave out values of dimensions that are longer than this, evenly."""
-        array, told = self.array, list(self.thinned)
+        array, ended, told = self.array, self.ended, list(self.thinned)
         for dim, limit in most.items():
             n = array.sizes[dim]
             if n > limit:
                 places = np.linspace(0, n - 1, max(2, limit)).astype(np.int64)
                 array = array.isel({dim: places})
+                if ended is not None and dim in ended.dims:
+                    ended = ended.isel({dim: places})
                 told.append(f"{len(places):,} of {n:,} values of {dim}")
-        return evolve(self, array=array, thinned=tuple(told))
+        return evolve(self, array=array, ended=ended, thinned=tuple(told))
 
     def of_few_numbers(self, dims: Sequence[str]) -> View:
         """Leave out values of these dimensions where there are very many numbers."""
@@ -69,11 +77,39 @@ class View:
         share = (MOST_NUMBERS / total) ** (1 / len(dims))
         return self.thin({d: max(2, int(share * self.array.sizes[d])) for d in dims})
 
+    def without_failed(self, together: str = "") -> View:
+        """Leave out numbers of runs that failed, or that nobody computed yet, and say so.
+
+        Of one run that was chosen all is drawn that there is. How runs ended, and their work, is
+        told of those that failed, too.
+
+        Parameters
+        ----------
+        together : str
+            What is drawn of all runs that are left: "quantiles", "medians".
+        """
+        if self.ended is None or self.what == STATUS:
+            return self
+        codes, failed_too = self.ended.values, is_of_failed(self.what)
+        if not codes.ndim:
+            told = "" if failed_too else told_of_one(int(codes), self.ended.attrs)
+            return self._saying(told)
+        told = told_of(codes, failed_too, together)
+        if not told:
+            return self
+        numbers = self.array if self.array.dtype.kind == "f" else self.array.astype(float)
+        kept = self.ended != NOT_DONE if failed_too else self.ended >= 0
+        return evolve(self._saying(told), array=numbers.where(kept))
+
+    def _saying(self, told: str) -> View:
+        return evolve(self, thinned=(*self.thinned, told)) if told else self
+
     def with_median(self) -> View:
         """Return the median over all that is drawn together."""
         if not self.together:
             return self
-        return evolve(self, array=quantiles(self.array, self.together, (0.5,))[0], together=())
+        median = quantiles(self.array, self.together, (0.5,))[0]
+        return evolve(self, array=median, together=(), ended=None)
 
     @property
     def title(self) -> str:

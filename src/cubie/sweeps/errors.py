@@ -41,3 +41,7 @@ class SweepFailed(CubieError, RuntimeError):
     def __init__(self, message: str, chunk: int | None = None):
         self.chunk = chunk
         super().__init__(message)
+
+
+class RunsFailed(UserWarning):
+    """Some of the runs that were just computed failed; what is kept of them are no results."""

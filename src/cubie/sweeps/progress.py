@@ -200,6 +200,22 @@ class Account:
         self.watcher.tell(self.now())
 
 
+def told_of_failures(progress: Progress) -> str:
+    """Return which of the runs just computed failed, and what helps; nothing where none did."""
+    failed = {status: n for status, n in progress.status.items() if status < 0}
+    if not failed:
+        return ""
+    each = "; ".join(
+        f"{n:,} {status.name} ({status.remedy.rstrip('.') or status.sentence.rstrip('.')})"
+        for status, n in sorted(failed.items(), key=lambda item: -item[1])
+    )
+    return (
+        f"{progress.failed:,} of {sum(progress.status.values()):,} runs failed: {each}. What is "
+        "kept of them are no results, and pictures leave them out. s.retry(...) computes them "
+        "again with other limits, such as max_steps; s.counts() tells how all runs ended."
+    )
+
+
 def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from cubie import checks
+from cubie.errors import level_of_caller
 from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.codec import to_json
 from cubie.sweeps.creating import Taken
 from cubie.sweeps.crews import Crew, crew_of, pickler
 from cubie.sweeps.describe import told_rounds
 from cubie.sweeps.engines import ByExecutor, Here, Task
-from cubie.sweeps.errors import StoreError, SweepFailed
+from cubie.sweeps.errors import RunsFailed, StoreError, SweepFailed
 from cubie.sweeps.job import Job, Part, Round
 from cubie.sweeps.kept import InMemory, Layout
 from cubie.sweeps.looking import Looking
@@ -29,7 +31,7 @@ from cubie.sweeps.planned import (
     memory_limit,
     runs_of_a_chunk,
 )
-from cubie.sweeps.progress import Account, Progress, watcher_of
+from cubie.sweeps.progress import Account, Progress, told_of_failures, watcher_of
 from cubie.sweeps.retries import read_round
 from cubie.sweeps.store import ZarrStore, checked_store, path_of, shown_store
 from cubie.sweeps.whole import Whole
@@ -201,6 +203,11 @@ class Sweep(Looking):
             Where a chunk could not be computed or stored. What was done is kept: `run` goes on.
         KeyboardInterrupt
             After Ctrl-C, with what was done kept.
+
+        Warns
+        -----
+        RunsFailed
+            Where some of the runs that it computed failed.
         """
         plan = self.plan
         if plan.never_fits:  # said before anything is compiled
@@ -213,7 +220,9 @@ class Sweep(Looking):
             flying = 1 if crew is None or apart else crew.room(self._chunks_that_fit(None))
             self._planned(flying).require()
             self._begin()
-            self._compute(crew, watcher_of(progress))
+            computed = self._compute(crew, watcher_of(progress))
+        if told := told_of_failures(computed):
+            warnings.warn(told, RunsFailed, stacklevel=level_of_caller())
         return self
 
     def _chunks_that_fit(self, memory: int | None) -> int:
@@ -245,7 +254,8 @@ class Sweep(Looking):
         if isinstance(self._keeper, ZarrStore):
             self._rounds = rounds_in(self._keeper.rounds())
 
-    def _compute(self, crew: Crew | None, watcher: Any) -> None:
+    def _compute(self, crew: Crew | None, watcher: Any) -> Progress:
+        """Compute what is not done, and return how far the sweep is then."""
         self._look_at_rounds()
         done, chunks = self._done(), self._layout.chunks
         wanted = 1 + len(self._rounds)
@@ -265,6 +275,7 @@ class Sweep(Looking):
             watcher.end()
         if left:  # by processes that were killed
             self._keeper.remove(left)
+        return account.now()
 
     def _engine(self, crew: Crew | None) -> Here | ByExecutor:
         whole, rounds = self._whole, tuple(self._rounds)

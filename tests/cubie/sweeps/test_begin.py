@@ -1,5 +1,7 @@
 """What is asked of a sweep wrongly is refused before it runs: what was given, what to do."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -149,3 +151,24 @@ def test_a_pilot_is_of_some_runs(n_runs):
     sweep = cubie.sweep(two, (0, 1), [1.0, 2.0], over=grid(a=[1, 2]), backend="python")
     with pytest.raises(CubieError, match=r"`n_runs` is .*an integer of at least 1"):
         sweep.pilot(n_runs)
+
+
+def test_runs_that_fail_are_warned_of():
+    """Once a call, of those that it computed, where it stands; a call that mends them is silent."""
+    sweep = cubie.sweep(
+        two, (0, 1), [1.0, 2.0], over=grid(a=[1.0, 2.0, 900.0]), backend="python", max_steps=60
+    )
+    with pytest.warns(cubie.RunsFailed) as told:
+        sweep.run(progress=False)
+    (one,) = told
+    assert str(one.message).startswith("1 of 3 runs failed: 1 TOO_MANY_STEPS (")
+    assert "s.retry(...)" in str(one.message)
+    assert one.filename == __file__
+    with pytest.warns(cubie.RunsFailed, match="1 of 3 runs failed") as told:
+        sweep.retry(max_steps=70, progress=False)
+    assert [one.filename for one in told] == [__file__]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sweep.run(progress=False)  # computes none
+        sweep.retry(max_steps=10**5, progress=False)
+    assert sweep.counts() == {cubie.RunStatus.SUCCESS: 3}

@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +18,7 @@ import click
 from cubie.cli.errors import InputError, one_line
 from cubie.cli.sweep.peeking import outcomes_table, progress_line
 from cubie.cli.views import show
-from cubie.sweeps import Progress, Sweep, SweepFailed, SweepTooLarge
+from cubie.sweeps import Progress, RunsFailed, Sweep, SweepFailed, SweepTooLarge
 
 DONE, STOPPED, SOME_FAILED = 0, 1, 3  # what the process ends with
 SIGNALLED = 128  # and, above it, the number of the signal that stopped it
@@ -134,7 +135,8 @@ def computed(
         done = sweep.n_chunks_done
         tell("begin", n_runs=sweep.n_runs, n_chunks=sweep.n_chunks, chunks_done=done)
     try:
-        with stopped_by_signals():
+        with stopped_by_signals(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", RunsFailed)  # told below, with what to type
             compute()
     except KeyboardInterrupt as error:
         number = error.number if isinstance(error, Stopped) else signal.SIGINT
