@@ -29,10 +29,7 @@ def draw_curves(view: View, shares: Sequence[float], ax: Any, how: dict[str, Any
     for name in ("xscale", "yscale"):
         if name in how:
             scales[name] = how.pop(name)
-    along = _along(view)
-    others = tuple(d for d in view.other_dims if d not in along)
-    others += tuple(d for d in view.array[view.x].dims if d not in along)
-    _require_few(view, others)
+    along, others = curves_of(view)
     view = view.of_few_numbers(view.together or along)
     view = view.without_failed("quantiles" if view.together else "")
     n = 0
@@ -47,6 +44,21 @@ def draw_curves(view: View, shares: Sequence[float], ax: Any, how: dict[str, Any
     if view.is_status:
         _name_codes(view, ax)
     return ax
+
+
+def curves_of(view: View) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the dimensions that a line goes along, and those of which each place has one.
+
+    Raises
+    ------
+    InvalidOption
+        Where there are too many.
+    """
+    along = _along(view)
+    others = tuple(d for d in view.other_dims if d not in along)
+    others += tuple(d for d in view.array[view.x].dims if d not in along)
+    _require_few(view, others)
+    return along, others
 
 
 def _along(view: View) -> tuple[str, ...]:

@@ -19,6 +19,17 @@ def draw_map(view: View, ax: Any, how: dict[str, Any]) -> Any:
     ------
     InvalidOption
     """
+    return (_mesh if is_mesh(view) else _points)(view, ax, how)
+
+
+def is_mesh(view: View) -> bool:
+    """Tell whether a picture has a place for each value of two axes, or points along one.
+
+    Raises
+    ------
+    InvalidOption
+        Where it is neither.
+    """
     assert view.y is not None
     x, y = view.array[view.x], view.array[view.y]
     if view.other_dims:
@@ -31,9 +42,12 @@ def draw_map(view: View, ax: Any, how: dict[str, Any]) -> Any:
                 "over", view.together, advice=f"{name!r} varies along it: give another `{option}`."
             )
     if x.ndim == y.ndim == 1 and x.dims != y.dims:
-        return _mesh(view, ax, how)
+        for option, name, axis in (("x", view.x, x), ("y", view.y, y)):
+            if axis.size < 2:
+                raise InvalidOption(option, name, advice="It has one value: leave it out.")
+        return True
     if set(x.dims) == set(y.dims):
-        return _points(view, ax, how)
+        return False
     raise InvalidOption(
         "y", view.y,
         advice=f"It varies along {', '.join(map(str, y.dims))}, and {view.x!r} along "
@@ -56,9 +70,6 @@ def _refuse_others(view: View) -> None:
 def _mesh(view: View, ax: Any, how: dict[str, Any]) -> Any:
     assert view.y is not None
     dims = [view.array[name].dims[0] for name in (view.x, view.y)]
-    for option, name, dim in zip("xy", (view.x, view.y), dims, strict=True):
-        if view.array.sizes[dim] < 2:
-            raise InvalidOption(option, name, advice="It has one value: leave it out.")
     view = view.thin(dict.fromkeys(dims, MOST_OF_AN_AXIS)).of_few_numbers(view.together)
     view = view.without_failed("medians" if view.together else "").with_median()
     array = view.array.sortby([view.x, view.y])

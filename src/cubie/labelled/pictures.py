@@ -12,8 +12,8 @@ import numpy as np
 
 from cubie.errors import InvalidOption
 from cubie.labelled.choice import quantity, selected, with_axis
-from cubie.labelled.curves import draw_curves
-from cubie.labelled.maps import draw_map
+from cubie.labelled.curves import curves_of, draw_curves
+from cubie.labelled.maps import draw_map, is_mesh
 from cubie.labelled.packages import matplotlib
 from cubie.labelled.view import View
 from cubie.labelled.words import (
@@ -86,6 +86,25 @@ def plot(
     return draw_map(view, ax, how)
 
 
+def require_drawable(
+    dataset: Any,
+    what: str,
+    *,
+    x: str | None = None,
+    y: str | None = None,
+    over: str | Sequence[str] | None = None,
+    sel: Mapping[str, Any] | None = None,
+) -> None:
+    """Refuse what `plot` would refuse, without drawing: of a dataset whose numbers do not matter.
+
+    Raises
+    ------
+    InvalidOption
+    """
+    view = _view(dataset, what, x, y, over, sel)
+    curves_of(view) if view.y is None else is_mesh(view)
+
+
 def _view(dataset: Any, what: str, x: Any, y: Any, over: Any, sel: Any) -> View:
     array = quantity(dataset, what)
     for option, name in (("x", x), ("y", y)):
@@ -147,10 +166,10 @@ def _dimensions(array: Any, over: Any) -> tuple[str, ...] | None:
 def _usual_axes(array: Any, runs: tuple, y: Any, together: tuple) -> tuple[str, str | None]:
     """Return what goes along the axes where nobody says so."""
     if not array.dims:
-        value = array.values[()]
         raise InvalidOption(
-            "sel", "all axes", advice=f"What is left of {array.name!r} is one number, {value}."
-        )
+            "sel", "all axes",
+            advice=f"What is left of {array.name!r} is one number: leave an axis to draw it over.",
+        )  # fmt: skip
     free = [d for d in array.dims if d not in together and (y is None or d not in array[y].dims)]
     for name in (TIME, POINT):
         if name in array.dims and y is None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from cubie.labelled.packages import xarray
 from cubie.labelled.words import COMPONENT, STATE
+from cubie.sweeps.axes import Space
 from cubie.sweeps.kept import InMemory, Layout
 
 
@@ -50,6 +51,38 @@ def _in_memory(layout: Layout, keeper: InMemory, attributes: Mapping[str, Any]) 
         for name in names:
             coordinates[name] = (layout.dims[i],), keeper.arrays[name], layout.about(name)
     return xarray().Dataset(data, coordinates, dict(attributes))
+
+
+def outline_of(layout: Layout, space: Space, attributes: Mapping[str, Any]) -> Any:
+    """Return a Dataset like that of the results, with zeros in place of numbers, and no memory.
+
+    What is drawn, and not known before, is zero, too, where no place is chosen by it.
+    """
+    zeros = _zeros()
+    runs = layout.chunks.shape
+    data = {
+        v.name: ((*layout.dims, *v.dims), zeros((*runs, *v.sizes), v.dtype), dict(v.about))
+        for v in layout.variables
+    }
+    data |= {
+        name: (layout.dims, zeros(runs, np.float64), layout.about(name)) for name in layout.drawn
+    }
+    coordinates = {name: _coordinate(layout, name) for name in layout.coordinates}
+    for i, names in layout.along:
+        for name in names:
+            is_axis = name == layout.dims[i]
+            values = space.axes[i].at(np.arange(runs[i]))[name] if is_axis else np.zeros(runs[i])
+            coordinates[name] = (layout.dims[i],), values, layout.about(name)
+    return xarray().Dataset(data, coordinates, dict(attributes))
+
+
+def _zeros() -> Any:
+    """Return what makes arrays of zeros: lazily by dask where it is installed."""
+    try:
+        from dask.array import zeros
+    except ImportError:
+        return lambda shape, dtype: np.broadcast_to(np.zeros((), dtype), shape)
+    return lambda shape, dtype: zeros(shape, dtype=dtype, chunks=-1)
 
 
 def _coordinate(layout: Layout, name: str) -> tuple[Any, np.ndarray, dict[str, str]]:

@@ -10,7 +10,7 @@ import numpy as np
 from cubie.labelled.pictures import BANDS, plot
 from cubie.labelled.tables import table_of
 from cubie.status import RunStatus
-from cubie.sweeps.dataset import dataset_of
+from cubie.sweeps.dataset import dataset_of, outline_of
 from cubie.sweeps.describe import attributes_of, told_rounds
 from cubie.sweeps.job import Round, counted
 from cubie.sweeps.kept import Layout
@@ -107,6 +107,14 @@ class Looking:
         """
         self._begin()
         return dataset_of(self._layout, self._keeper, self._attributes())
+
+    def outline(self) -> Any:
+        """Return a dataset as `peek` does, with zeros in place of results: nothing is computed.
+
+        It has the names, dimensions, dtypes and coordinates of the results; coordinates that are
+        drawn are zero, too, where they are known only with the first chunk.
+        """
+        return outline_of(self._layout, self._whole.space, self._attributes())
 
     def to_pandas(self, of: str | None = None) -> Any:
         """Return the results as a `pandas.DataFrame`, all of it in memory.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import click
@@ -30,6 +31,7 @@ from cubie.cli.sweep.running import (
 )  # fmt: skip
 from cubie.cli.sweep.study import Given, read_sweep
 from cubie.cli.views import show
+from cubie.labelled.pictures import require_drawable
 from cubie.labelled.tables import EVENTS, POINTS, RUNS
 from cubie.status import RunStatus
 from cubie.sweeps import Sweep
@@ -152,6 +154,7 @@ def _run(options: dict[str, Any]) -> int:
     if not options["quiet"]:
         for note in sweep.notes:
             main.say_once(one_line(note))
+    _check_names(sweep, options)
     if options["plan"]:
         return _plan(sweep, options)
     status = DONE
@@ -171,6 +174,8 @@ def _run(options: dict[str, Any]) -> int:
 def _check(options: dict[str, Any]) -> None:
     """Refuse what contradicts itself, or could only fail after the work is done."""
     target, store = options["target"], options["store"]
+    if target and not Path(target).exists():
+        raise InputError(f"{target}: No such file or directory")
     shown = [name for name in ("plan", "peek", "plot", "export") if options[name]]
     for name in ("resume", "retry", "peek"):
         if options[name] and not store:
@@ -200,6 +205,21 @@ def _check(options: dict[str, Any]) -> None:
     if options["export"]:
         require_writable("--export", options["export"], exporting.SUFFIXES)
         exporting.require_writer(options["export"])
+
+
+def _check_names(sweep: Sweep, options: Mapping[str, Any]) -> None:
+    """Refuse what the results cannot be drawn or exported as, before they are computed."""
+    if options["plot"]:
+        what = options["plot"][0]
+        with reading(f"--plot {what}"):
+            require_drawable(sweep.outline(), what, **_of_picture(options))
+    if options["export"]:
+        exporting.require_exportable(sweep.outline(), options["export"], options["rows"])
+
+
+def _of_picture(options: Mapping[str, Any]) -> dict[str, Any]:
+    over, sel = options["over"] or None, dict(options["sel"]) or None
+    return {"x": options["x"], "y": options["y"], "over": over, "sel": sel}
 
 
 def _refuse_of_new(options: Mapping[str, Any]) -> None:
@@ -291,10 +311,7 @@ def _plot(sweep: Sweep, options: Mapping[str, Any]) -> None:
 
     matplotlib.use("Agg")
     with reading(f"--plot {what}"):
-        axes = sweep.plot(
-            what, x=options["x"], y=options["y"], over=options["over"] or None,
-            sel=dict(options["sel"]) or None,
-        )  # fmt: skip
+        axes = sweep.plot(what, **_of_picture(options))
         axes.figure.savefig(file, bbox_inches="tight")
 
 

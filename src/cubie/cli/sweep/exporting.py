@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,26 @@ def require_writer(file: str) -> None:
         raise InputError(f"--export {file} needs {install}: pip install {install}")
 
 
+def require_exportable(dataset: Any, file: str, of: str | None) -> None:
+    """Refuse results that the file cannot hold, or tables that there are none of.
+
+    Parameters
+    ----------
+    dataset : xarray.Dataset
+        Like that of the results: what it holds does not matter.
+    of : str or None
+        See `export`.
+
+    Raises
+    ------
+    InputError
+    """
+    one = dataset.isel({dim: slice(1) for dim in dataset[STATUS].dims})
+    one.attrs.pop("cubie_chunk", None)
+    with tempfile.TemporaryDirectory() as folder, _told(file):
+        _write(one, str(Path(folder, f"one{Path(file).suffix}")), of)
+
+
 def export(dataset: Any, file: str, of: str | None) -> None:
     """Write a dataset; a table chunk by chunk, so that it need not fit into memory.
 
@@ -49,12 +71,22 @@ def export(dataset: Any, file: str, of: str | None) -> None:
     ------
     InputError
     """
+    with _told(file):
+        _write(dataset, file, of)
+
+
+def _write(dataset: Any, file: str, of: str | None) -> None:
     suffix = Path(file).suffix
+    if suffix == NETCDF:
+        dataset.to_netcdf(file)
+    else:
+        (_csv if suffix == CSV else _parquet)(frames(dataset, of), file)
+
+
+@contextmanager
+def _told(file: str) -> Iterator[None]:
     try:
-        if suffix == NETCDF:
-            dataset.to_netcdf(file)
-        else:
-            (_csv if suffix == CSV else _parquet)(frames(dataset, of), file)
+        yield
     except (ValueError, TypeError) as error:  # what a format cannot hold, such as complex numbers
         raise InputError(f"--export {file}: {one_line(error)}") from error
 
