@@ -127,16 +127,24 @@ def _draw_one(
         how = {"marker": ".", "linestyle": "none", **how}
     elif len(xs) == 1 or view.is_status:
         how = {"marker": "o", **how}
+    elif (alone := _without_neighbours(rows[0])) and "marker" not in how:
+        how = {"marker": ".", "markevery": alone, **how}
     if view.together and not how["label"]:
         how["label"] = "median"
-    alone = how["label"] == "median"
+    is_only = how["label"] == "median"
     (line,) = ax.plot(xs, rows[0], **how)
     bands = zip(shares, rows[1::2], rows[2::2], strict=True)
     for i, (share, low, high) in enumerate(bands):
         ax.fill_between(
             xs, low, high, color=line.get_color(), alpha=OPACITIES[min(i, 1)], linewidth=0,
-            label=_share(share) if alone else None,
+            label=_share(share) if is_only else None,
         )  # fmt: skip
+
+
+def _without_neighbours(values: np.ndarray) -> list[int]:
+    """Return the places of numbers between others that are left out: a line does not show them."""
+    there = np.concatenate([[False], np.isfinite(values), [False]])
+    return np.flatnonzero(there[1:-1] & ~there[:-2] & ~there[2:]).tolist()
 
 
 def _is_ordered(xs: np.ndarray) -> bool:

@@ -54,6 +54,17 @@ def test_lines_points_and_parts_leave_them_out():
     np.testing.assert_array_equal(np.ma.filled(drawn.get_array(), np.nan), expected)
 
 
+def test_a_number_between_runs_that_failed_is_seen():
+    """A line has no length there: it has a marker, unless the user chose one."""
+    ds = failing(grid(), (2, 0), (3, 0))  # rho = 2 and 7; left are 1 and 3
+    (line,) = plot(ds, "max of x", x="rho", sel={"sigma": 8}).lines
+    assert (line.get_marker(), line.get_markevery()) == (".", [0, 2])
+    (line,) = plot(ds, "max of x", x="rho", sel={"sigma": 8}, marker="x").lines
+    assert (line.get_marker(), line.get_markevery()) == ("x", None)
+    (line,) = plot(grid(), "max of x", x="rho", sel={"sigma": 8}).lines
+    assert line.get_marker() == "None"
+
+
 def test_fans_are_of_runs_that_did_not_fail():
     """Medians and bands, whatever numbers the others have."""
     ds = failing(samples(), (0, 3), (1, 7))
