@@ -147,11 +147,18 @@ class Runner:
 
     def told(self):
         """Return what is told next."""
-        return self.process.stdout.readline().strip()
+        line = self.process.stdout.readline()
+        assert line, "the process that forks others is gone"
+        return line.strip()
 
     def kill(self, number):
         """Kill a process, and all that it has started; return whether it had ended before."""
-        os.killpg(number, signal.SIGKILL)
+        for kill in (os.killpg, os.kill):  # it may have no group of its own yet
+            try:
+                kill(number, signal.SIGKILL)
+                break
+            except ProcessLookupError:  # or have ended
+                continue
         return self.end() == "end"
 
     def end(self):

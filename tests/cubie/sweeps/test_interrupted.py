@@ -29,26 +29,37 @@ def undisturbed():
 @pytest.mark.parametrize(("kills", "workers"), [(6, 0), (20, 0), (20, 2)])
 def test_killed_at_random_moments(tmp_path, undisturbed, kills, workers):
     """Every value is that of a sweep nobody disturbed, and what was done is not computed again."""
-    store, rng, done, alone = tmp_path / "runs.zarr", random.Random(18 + workers), {}, None
+    rng, left, stores = random.Random(18 + workers), kills, 0
+    while left:  # where a sweep is done before it was killed so often, another one begins
+        store, stores = tmp_path / f"runs{stores}.zarr", stores + 1
+        now_left, done = _killed(store, workers, left, rng)
+        assert now_left < left, "not disturbed"
+        left = now_left
+        sweep = cubie.Sweep.resume(store).run(progress=False)
+        there = written(store)
+        assert all(there[one] == at for one, at in done.items()), "computed twice"
+        assert bytes_of(sweep) == undisturbed
+        assert not list(store.rglob("*.partial")), "what killed processes left"
+
+
+def _killed(store, workers, left, rng):
+    """Kill a sweep at random moments until it is done; return how often is left, and its files."""
     decays(store).peek()
-    alone = set(written(store))  # what is there from the beginning
+    alone, done = set(written(store)), {}  # what is there from the beginning
     with Runner(store, workers) as runner:
-        for k in range(kills):
+        while left:
             number = runner.begin()
-            if k % 3:  # from the first chunk on, or from the beginning
-                runner.told()
-            time.sleep(rng.uniform(0, 0.15 if k % 3 else 0.6))
+            # From the first chunk on, or from the beginning.
+            if left % 3 and runner.told() == "end":
+                break
+            time.sleep(rng.uniform(0, 0.15 if left % 3 else 0.6))
             if runner.kill(number):
                 break
+            left -= 1
             now, there = done_in(store), written(store)
             assert all(there[one] == at for one, at in done.items()), "computed twice"
             done = {one: at for one, at in there.items() if one in alone or chunk_of(one) in now}
-        assert k > kills / 3, "hardly disturbed"
-    sweep = cubie.Sweep.resume(store).run(progress=False)
-    there = written(store)
-    assert all(there[one] == at for one, at in done.items()), "computed twice"
-    assert bytes_of(sweep) == undisturbed
-    assert not list(store.rglob("*.partial")), "what killed processes left"
+    return left, done
 
 
 def chunk_of(file):
