@@ -174,8 +174,11 @@ def test_what_had_ended_is_kept(save, dense):
     partial = caught.value.result
     ended = partial.status == RunStatus.SUCCESS
     assert 0 < ended.sum() <= 1000
-    assert set(partial.status) == {RunStatus.SUCCESS, RunStatus.INTERRUPTED}
-    assert f"{ended.sum()} of 3000 runs had ended" in caught.value.__notes__[0]
+    # After millions of steps, where a machine is quick, the errors of an oscillator are infinite.
+    possible = {RunStatus.SUCCESS, RunStatus.INTERRUPTED, RunStatus.NON_FINITE}
+    assert {RunStatus.INTERRUPTED} <= set(partial.status) <= possible
+    over = np.count_nonzero(partial.status != RunStatus.INTERRUPTED)
+    assert f"{over} of 3000 runs had ended" in caught.value.__notes__[0]
     alike = np.flatnonzero(ended[:1000])
     for name in ("y", "n_steps", "t_reached", "nfev"):
         found, wanted = getattr(partial, name)[alike], getattr(expected, name)[alike]

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from cubie.backend import KernelInputs
+from cubie.backend import KernelInputs, OutputBlock
 from cubie.launch.event_room import on_host
 from cubie.status import RunStatus
 
 
 def notes_on_parameters(
-    statuses: Any, n_runs: int, inputs: KernelInputs, names: tuple[str, ...]
+    outputs: OutputBlock, n_runs: int, inputs: KernelInputs, names: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Name the parameters that were infinite or NaN in runs that failed, however that showed.
 
     Parameters
     ----------
-    statuses : array_like
-        Of all runs first. It may lie on a device: it is asked for only where a parameter is not
-        finite.
+    outputs : OutputBlock
+        Where they lie on a device, they are asked for only where a parameter is not finite.
     n_runs : int
     inputs : KernelInputs
         Of parameters on a device nothing is said.
@@ -28,11 +25,11 @@ def notes_on_parameters(
         Of the parameters, in their order.
     """
     # Of a million runs the parameters are cold by now: they are not read where no run failed.
-    if isinstance(statuses, np.ndarray) and statuses[:n_runs].min(initial=0) >= 0:
+    if not outputs.stays and outputs.arrays.status[:n_runs].min(initial=0) >= 0:
         return ()
     if not on_host(inputs) or np.isfinite(inputs.parameters).all():
         return ()
-    status = statuses[:n_runs]
+    status = outputs.arrays.status[:n_runs]
     runs = np.flatnonzero((status < 0) & (status != RunStatus.INTERRUPTED))
     if not runs.size:
         return ()

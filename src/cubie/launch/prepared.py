@@ -233,7 +233,7 @@ class PreparedSolve:
             raise with_partial_result(called_off.cause, partial) from None
         notes = self._notes_on_start(inputs, batch, span[0])
         names = self.system.parameter_names
-        notes += notes_on_parameters(outputs.arrays.status, columns, inputs, names)
+        notes += notes_on_parameters(outputs, columns, inputs, names)
         return Result(outputs, self._kind, n_runs, times, span, points, notes, *spent, more)
 
     def _solve_all(

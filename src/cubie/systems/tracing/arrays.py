@@ -4,6 +4,8 @@ A `TracedArray` is an `ndarray` of dtype object, so slicing, reshaping, broadcas
 NumPy work unchanged; ufuncs and the few functions that would look at values are replaced.
 """
 
+import functools
+import operator
 from typing import Any
 
 import numpy as np
@@ -252,7 +254,27 @@ def _matrix_product(function, inputs):
 
 def dot(a, b):
     """np.dot."""
+    arrays = [np.asarray(one, dtype=object) for one in (a, b)]
+    if all(map(_are_masks, arrays)) and any(map(has_masks, arrays)):
+        return _dot_of_masks(*arrays)
     return _matrix_product(np.dot, (a, b))
+
+
+def _are_masks(array):
+    return all(map(is_mask, array.ravel().tolist()))
+
+
+def _dot_of_masks(a, b):
+    """Return whether both hold somewhere: NumPy adds no truth values of a product up."""
+    if not a.ndim or not b.ndim:
+        return adopt(np.asarray(np.multiply(a, b), dtype=object))
+    b = np.moveaxis(b, -2 if b.ndim > 1 else 0, 0)
+    made = np.empty(a.shape[:-1] + b.shape[1:], dtype=object)
+    for i in np.ndindex(a.shape[:-1]):
+        for j in np.ndindex(b.shape[1:]):
+            both = [x & y for x, y in zip(a[i], b[(slice(None), *j)], strict=True)]
+            made[i + j] = functools.reduce(operator.or_, both)
+    return adopt(made)
 
 
 def _made_by_numpy(result):
