@@ -12,6 +12,7 @@ from tests.cubie.bench import Bench, run_bench
 GIVEN = np.array([[0.25, -1.5], [3.0, 2.0], [-0.75, 0.5], [1.0, 1.0], [7.5, -2.0]])
 WEIGHTS = (0.5, 0.25, 2.0)
 PLACES = (2, 0, 1)
+ARRAY = np.array(WEIGHTS)
 
 
 def carried(given, kept):
@@ -185,6 +186,10 @@ def attributes(given, kept):
     kept[0] = given.size
 
 
+def arrays(given, kept):
+    kept[0] = given[0] * ARRAY[1]
+
+
 def several_kinds(given, kept):
     value = given[0]
     if len(WEIGHTS) > 2:
@@ -200,6 +205,7 @@ def several_kinds(given, kept):
         (many, "a call with `*arguments`"),
         (of_runs, "bool"),
         (attributes, "`.size` of Buf"),
+        (arrays, "`getitem` of (array(float64, 1d, C), "),
         (several_kinds, "`value"),
     ],
     ids=lambda each: getattr(each, "__name__", ""),

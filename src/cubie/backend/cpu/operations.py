@@ -98,7 +98,8 @@ class Operations:
         if (
             isinstance(value, (DeviceFunction, Intrinsic, _Intrinsic))
             or is_bundle(value)
-            or value in (min, max)
+            or value is min  # not by equality: an array has none that is one truth
+            or value is max
         ):
             return value
         if isinstance(value, float):

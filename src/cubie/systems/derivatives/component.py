@@ -217,10 +217,12 @@ class JacobianComponent(_ByDifferences):
         alloc_rhs = context.allocator("difference_rhs")
         alloc_columns = context.allocator("difference_columns")
         least, increment = self._build_increments(context)
-        groups, rows, starts = grouped(self.pattern, n)
-        columns = np.array([column for group in groups for column in group], dtype=np.int64)
-        ends = np.cumsum([0, *map(len, groups)])
+        groups, of_entries, of_columns = grouped(self.pattern, n)
+        in_groups = np.array([column for group in groups for column in group], dtype=np.int64)
         n_groups = len(groups)
+        table = context.backend.table  # compiled component code reads tables, no arrays
+        rows, starts, columns = table(of_entries), table(of_columns), table(in_groups)
+        ends = table(np.cumsum([0, *map(len, groups)], dtype=np.int64))
 
         def jacobian(memory, launch, matrix, jac, at):
             t, shift, y, p = matrix
@@ -232,15 +234,16 @@ class JacobianComponent(_ByDifferences):
             rhs(t, y, p, here, 0)
             smallest = least(launch, shift, y, here)
             for group in range(n_groups):
-                for place in range(ends[group], ends[group + 1]):
-                    j = columns[place]
+                for place in range(ends(group), ends(group + 1)):
+                    j = columns(place)
                     shifted[j] = y[j] + increment(launch, shift, smallest, y[j], here[j], j)
                 rhs(t, shifted, p, there, 0)
-                for place in range(ends[group], ends[group + 1]):
-                    j = columns[place]
+                for place in range(ends(group), ends(group + 1)):
+                    j = columns(place)
                     size = shifted[j] - y[j]
-                    for k in range(starts[j], starts[j + 1]):
-                        jac[at + k] = (there[rows[k]] - here[rows[k]]) / size
+                    for k in range(starts(j), starts(j + 1)):
+                        row = rows(k)
+                        jac[at + k] = (there[row] - here[row]) / size
                     shifted[j] = y[j]
 
         return jacobian
