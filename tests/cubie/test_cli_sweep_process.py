@@ -50,6 +50,9 @@ CASES = {
 def folder(tmp_path, monkeypatch):
     """A folder to work in."""
     monkeypatch.chdir(tmp_path)
+    # The codec of stores makes a semaphore in a worker. Of one that is killed, Python's tracker of
+    # resources removes it, and warns.
+    monkeypatch.setenv("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
     (tmp_path / "counted.py").write_text(COUNTED, encoding="utf-8")
     return tmp_path
 

@@ -126,7 +126,9 @@ class ByExecutor(NamedTuple):
         ------
         SweepFailed
         """
-        ended: queue.SimpleQueue[tuple[Task, Any]] = queue.SimpleQueue()
+        # No futures, whose callbacks have this queue: a cluster keeps a result as long as there is
+        # its future, and of a cycle that is until Python happens to collect it.
+        ended: queue.SimpleQueue[Task] = queue.SimpleQueue()
         flying: dict[int, Any] = {}
         left = True
         try:
@@ -140,16 +142,16 @@ class ByExecutor(NamedTuple):
                 if not left and not flying:
                     return
                 try:
-                    task, future = ended.get(timeout=PATIENCE_SECONDS)
+                    task = ended.get(timeout=PATIENCE_SECONDS)
                 except queue.Empty:  # there may be more workers now, and so more room
                     continue
-                del flying[task.number]
-                yield self._kept(task, future)
+                yield self._kept(task, flying.pop(task.number))
         finally:
             # What a worker has begun goes on, and may be stored: it is the same, and counts.
-            for future in flying.values():
+            # None is left in this frame, which the traceback of what failed keeps.
+            while flying:
                 with contextlib.suppress(Exception):
-                    future.cancel()
+                    flying.popitem()[1].cancel()
 
     def _submit(self, task: Task, ended: queue.SimpleQueue) -> Any:
         number = task.number
@@ -162,7 +164,7 @@ class ByExecutor(NamedTuple):
             future = self.executor.submit(
                 compute_chunk, self.job, number, part, task.shape, task.times, kept
             )
-        future.add_done_callback(lambda done, task=task: ended.put((task, done)))
+        future.add_done_callback(lambda _, task=task: ended.put(task))
         return future
 
     def _kept(self, task: Task, future: Any) -> Outcome:
