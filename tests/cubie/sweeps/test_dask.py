@@ -119,9 +119,10 @@ def test_a_chunk_that_kills_every_worker(tmp_path, two, wanted):
     sweep = decays(tmp_path / "runs.zarr", N)
     sweep.peek()
     Harmful.of(sweep, "killed", 5, "")
-    with pytest.raises(SweepFailed, match=r"Chunk 5 failed: .*KilledWorker") as told:
+    # Dask suspects whatever a worker had when it died: others that waited there, too.
+    with pytest.raises(SweepFailed, match=r"Chunk \d+ failed: .*KilledWorker") as told:
         sweep.run(two, progress=False)
-    assert told.value.chunk == 5
+    assert told.value.chunk in range(N)
     assert "goes on" in told.value.__notes__[0]
     settled(two)
     assert bytes_of(cubie.Sweep.resume(tmp_path / "runs.zarr").run(progress=False)) == wanted
