@@ -260,7 +260,7 @@ HOSTILE = [
     ("a name in a name", of_class("cubie.systems.system:System.module")),
     ("no such class", of_class("cubie.sweeps.model:Modell")),
     ("no such module", of_class("cubie.systems.nothing:Thing")),
-    ("a class that is no data", of_class("cubie.systems.store:Store", directory="/tmp/x")),
+    ("a class that is no data", of_class("cubie.systems.store:Store", directory="elsewhere")),
     ("other fields", of_class("cubie.sweeps.places:Place", path=[1])),
     ("a missing field", of_class("cubie.sweeps.places:Place")),
     ("a private field", of_class("cubie.sweeps.model:Model", _prepared=[])),
