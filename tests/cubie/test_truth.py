@@ -26,6 +26,8 @@ TWO = (
     *("{a} + {b}", "{a} * {b}", "{a} & {b}", "{a} | {b}", "{a} ^ {b}", "{a} * {b} + {b}"),
     *("np.add({a}, {b})", "np.multiply({a}, {b}) + {b}", "sum([{a}, {b}])", "np.sum([{a}, {b}])"),
     *("np.array([{a}, {b}])[0] + np.array([{b}, {a}])[0]", "np.dot([{a}, {b}], [{b}, {a}])"),
+    *("np.inner([{a}, {b}], [{b}, {a}])", "np.vdot([{a}, {b}], [{b}, {a}])"),
+    "np.array([{a}, {b}]) @ np.array([{b}, {a}])",
     *("np.sum([[{a}, {b}], [{b}, {a}]])", "np.cumsum([{a}, {b}])[1]", "np.mean([{a}, {b}])"),
 )
 
