@@ -41,7 +41,6 @@ from cubie_planner import Plan
 
 if TYPE_CHECKING:
     from cubie.sweeps import (
-        ChunksLost,
         OtherSweep,
         RunsFailed,
         StoreError,
@@ -57,8 +56,7 @@ if TYPE_CHECKING:
 
 # Loaded on first use: a solve needs none of it.
 _OF_SWEEPS = (
-    *("ChunksLost", "OtherSweep", "RunsFailed", "StoreError"),
-    *("Sweep", "SweepFailed", "SweepTooLarge"),
+    *("OtherSweep", "RunsFailed", "StoreError", "Sweep", "SweepFailed", "SweepTooLarge"),
     *("grid", "sampled", "sweep", "table", "zipped"),
 )
 
@@ -69,7 +67,6 @@ __all__ = [
     "CUDABuffer",
     "CUDAFactory",
     "CacheWarning",
-    "ChunksLost",
     "CubieError",
     "DeviceArray",
     "DeviceFault",

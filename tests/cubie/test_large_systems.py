@@ -100,6 +100,22 @@ def test_code_and_stack_do_not_grow(method, options, sizes, monkeypatch):
     assert max(counts) < 1.5 * min(counts)
 
 
+def test_loops_are_not_copied_into_every_stage(monkeypatch):
+    """Equations and substitutions in loops are functions that a step with eight stages calls."""
+    found = []
+
+    def noted(module, frame_bytes=compiler._frame_bytes):
+        found.extend(each.name for each in module.functions if not each.is_declaration)
+        return frame_bytes(module)
+
+    monkeypatch.setattr(compiler, "_frame_bytes", noted)
+    result = solved(300, "rodas5p", {"lu_form": "tables"})
+    assert result.success.all()
+    names = [name.partition(".")[0] for name in found]
+    assert {"rhs", "jacobian", "solve_in_place"} <= {*names}
+    assert names.count("solve_in_place") == 1
+
+
 def network(n):
     """Return neurons that are all connected."""
     weights = np.random.default_rng(1).normal(size=(n, n)) / np.sqrt(n)

@@ -11,7 +11,7 @@ from cubie.backend.cpu.compiler import CPUCompiler
 from cubie.backend.lanes import straight_line
 from cubie.backend.lanes.pieces import emit_in_pieces
 from cubie.errors import InvalidOption
-from cubie.solvers import LINEAR_SOLVERS, Blocks, dense_elimination, lu, lu_form
+from cubie.solvers import LINEAR_SOLVERS, Blocks, dense_elimination, elimination, lu, lu_form
 from cubie.solvers.elimination import Elimination, eliminate
 from cubie.solvers.lu_form import FORMS, choose_form
 from cubie.solvers.lu_tables import LUTables
@@ -376,6 +376,18 @@ def test_pivots_are_those_of_least_fill_in(seed):
     n = 18
     dense = (random.random((n, n)) < random.uniform(0.05, 0.6)) | np.eye(n, dtype=bool)
     first = [tuple(p) for p in np.argwhere(dense).tolist()]
+    assert eliminate(n, first).pivots == eliminated_naively(n, first)
+
+
+@pytest.mark.parametrize("least", [0, 200])
+def test_pivots_of_many_rows_are_those_of_few(least, monkeypatch):
+    """Sets that NumPy compares, from some size on, fill in what they do one by one."""
+    random = np.random.default_rng(least)
+    n = 130
+    dense = (random.random((n, n)) < 0.02) | np.eye(n, dtype=bool)
+    first = [tuple(p) for p in np.argwhere(dense).tolist()]
+    monkeypatch.setattr(elimination, "MANY_PAIRS", least)
+    monkeypatch.setattr(elimination, "LARGE_REST", n)  # to the last pivot
     assert eliminate(n, first).pivots == eliminated_naively(n, first)
 
 

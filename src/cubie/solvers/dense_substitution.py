@@ -19,7 +19,7 @@ def build_dense_solves(backend: Backend, blocks: Blocks) -> list[Callable]:
     for k, eigenvalue in enumerate(blocks.eigenvalues):
         make = _complex_solve if eigenvalue.imag else _real_solve
         function = make(blocks.n_states, starts[k], blocks.offsets[k])
-        solves.append(backend.device(function, inline=False))
+        solves.append(backend.one_copy(function))
     return solves
 
 

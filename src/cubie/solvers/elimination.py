@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import functools
 import heapq
-from collections.abc import Iterable, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Sequence
 
 import numpy as np
 from attrs import field, frozen
 
 Position = tuple[int, int]
-# In systems of more rows, sets of so many are counted by NumPy: for fewer its calls take longer.
-MANY_ROWS, MANY_IN_COLUMN = 200, 16
+# In systems of more rows, so many pairs of sets are compared by NumPy: its calls take time, too.
+MANY_ROWS, MANY_PAIRS = 100, 200
 # What is left of a large matrix counts as full where so much of it is: it ends as a dense one.
 LARGE_REST, FULL = 96, 0.9
 
@@ -246,19 +247,29 @@ class _PivotQueue:
         self._costs: dict[int, tuple[bool, int, int, int]] = dict.fromkeys(matched, (True, 0, 0, 0))
         self._full = False
         if not self._all_full():
-            self._costs = {row: self._cost(row) for row in matched}
+            self._costs = self._costs_of(matched)
             self._queue = sorted(self._costs.values())
 
-    def _cost(self, row: int) -> tuple[bool, int, int, int]:
-        column = self._matched[row]
-        missing = self._bits[row]
-        below = self._columns[column]
-        words = self._words
-        if words is not None and len(below) > MANY_IN_COLUMN:
-            fill = int(np.bitwise_count(words[row] & ~words[np.fromiter(below, np.intp)]).sum())
+    def _costs_of(self, rows: Collection[int]) -> dict[int, tuple[bool, int, int, int]]:
+        """Return what each of some rows costs as the next pivot: the least comes first."""
+        below = [self._columns[self._matched[row]] for row in rows]
+        words, costs = self._words, {}
+        if words is None or sum(map(len, below)) < MANY_PAIRS:
+            fills = self._fills(rows, below)
         else:
-            fill = sum((missing & ~self._bits[i]).bit_count() for i in below)
-        return column != row, fill, (len(self._rows[row]) - 1) * (len(below) - 1), row
+            fills = _fills_of_many(words, rows, below)
+        for row, fill, others in zip(rows, fills, below, strict=True):
+            products = (len(self._rows[row]) - 1) * (len(others) - 1)
+            costs[row] = self._matched[row] != row, fill, products, row
+        return costs
+
+    def _fills(self, rows: Collection[int], below: list[set[int]]) -> list[int]:
+        """Return how many entries fill in with each row as pivot, by the rows of its column."""
+        bits = self._bits
+        return [
+            sum((bits[row] & ~bits[other]).bit_count() for other in others)
+            for row, others in zip(rows, below, strict=True)
+        ]
 
     def next(self) -> Position:
         """Return the entry that fills in least, a diagonal one if there is any."""
@@ -282,13 +293,13 @@ class _PivotQueue:
             bits[i] = (bits[i] | bits[row]) & ~pivot
         if words is not None:
             others = np.fromiter(below, np.intp)
-            words[others] |= words[row]
-            words[others, column // 64] &= ~np.uint64(1 << column % 64)
+            words[:, others] |= words[:, [row]]
+            words[column // 64, others] &= ~np.uint64(1 << column % 64)
         # A cost depends on a row, on the column matched to it, and on the rows in that column.
         touched = right.union(*(self._rows[i] for i in below))
         changed = below.union(self._owner[column] for column in touched)
-        for other in changed:
-            if self._costs.get(other) != (cost := self._cost(other)):
+        for other, cost in self._costs_of(changed).items():
+            if self._costs.get(other) != cost:
                 self._costs[other] = cost
                 heapq.heappush(self._queue, cost)
 
@@ -316,10 +327,21 @@ def _bits(numbers: Iterable[int]) -> int:
 
 
 def _words(rows: Sequence[int]) -> np.ndarray:
-    """Return the bits of each row in words of 64."""
+    """Return the bits of rows in words of 64: by words, then by rows."""
     size = 8 * (len(rows) // 64 + 1)
     packed = b"".join(bits.to_bytes(size, "little") for bits in rows)
-    return np.frombuffer(packed, "<u8").reshape(len(rows), -1).astype(np.uint64)
+    return np.ascontiguousarray(np.frombuffer(packed, "<u8").reshape(len(rows), -1).T, np.uint64)
+
+
+def _fills_of_many(words: np.ndarray, rows: Collection[int], below: list[set[int]]) -> list[int]:
+    """Return the same as `_fills`. No column is empty: it has the row that it is matched to."""
+    counts = np.fromiter(map(len, below), np.intp, len(below))
+    own = np.repeat(np.fromiter(rows, np.intp, len(counts)), counts)
+    others = np.fromiter(itertools.chain.from_iterable(below), np.intp, len(own))
+    missing = np.zeros(len(own), np.int32)
+    for word in words:
+        missing += np.bitwise_count(word[own] & ~word[others])
+    return np.add.reduceat(missing, np.cumsum(counts) - counts).tolist()
 
 
 def _matching(n: int, rows) -> dict[int, int]:

@@ -56,7 +56,7 @@ def build_table_factorise(
         make = _complex_elimination if is_complex else _real_elimination
         block = _then(assemble, make(backend, tables, _place(layout, number), mends))
         chain = block if chain is None else _both(chain, backend.device(block, inline=False))
-        chain = backend.device(chain, inline=False)
+        chain = backend.one_copy(chain)
     return chain  # type: ignore[return-value]  # one eigenvalue at least
 
 
@@ -67,7 +67,7 @@ def build_table_solves(backend: Backend, layout: FactorLayout, tables: LUTables)
         make = _complex_solve if eigenvalue.imag else _real_solve
         place = _place(layout, number)
         solve = make(backend, tables, place)
-        solves.append(backend.device(solve, inline=False))
+        solves.append(backend.one_copy(solve))
     return solves
 
 

@@ -110,8 +110,13 @@ class SystemComponent(CUDAFactory):
         Generated text is written that way, but for loops; what a user's compiled function reads
         when, nobody knows.
         """
+        return getattr(self.system, "kind", None) == "traced" and not self.is_in_loops
+
+    @property
+    def is_in_loops(self) -> bool:
+        """Equations of many states were found to repeat a form."""
         is_text = getattr(self.system, "kind", None) == "traced"
-        return is_text and getattr(self.system.module, "IN_PLACE", True)
+        return is_text and not getattr(self.system.module, "IN_PLACE", True)
 
     def build(self, context: BuildContext) -> Callable:
         """Return ``rhs(t, y, p, dy, at)``, which writes ``dy[at + i]``."""

@@ -63,7 +63,8 @@ class CPUCompiler(CompiledBackend):
         return DeviceFunction(function, inline)
 
     def _device_as_written(self, function: Callable, inline: bool) -> Callable:
-        return DeviceFunction(function, inline, FAITHFUL_FLAGS)
+        # Loops, and long text: LLVM would copy them into every stage of a step.
+        return DeviceFunction(function, inline, FAITHFUL_FLAGS, apart=not inline)
 
     def one_copy(self, function: Callable) -> Callable:
         return DeviceFunction(function, inline=False, apart=True)
@@ -302,7 +303,8 @@ def _emit(library, compilation: Compilation) -> bytes:
         return machine.emit_object(module)
 
 
-# Of an `alloca`: how many, how many of those, and of what.
+# Of an `alloca` in a function's text: what it reserves; of that, how many, and of what.
+_ALLOCA = re.compile(r"= alloca (?:inalloca )?(.*?)(?:, align|$)", re.MULTILINE)
 _COUNTS, _SCALAR = re.compile(r"(\d+) x "), re.compile(r"\b(double|float|i\d+)\b")
 _SCALAR_BYTES = {"double": 8, "float": 4, "i64": 8, "i32": 4, "i16": 2, "i8": 1, "i1": 1}
 _RECORD_BYTES = 64  # of an alignment, a pointer, or a few of them
@@ -310,18 +312,12 @@ _RECORD_BYTES = 64  # of an alignment, a pointer, or a few of them
 
 def _frame_bytes(module) -> int:
     """Return the bytes of all arrays in the frames of a module's functions, at most."""
-    total = 0
-    for function in module.functions:
-        for block in function.blocks:
-            for instruction in block.instructions:
-                if instruction.opcode == "alloca":
-                    total += _array_bytes(str(instruction))
-    return total
+    functions = (str(function) for function in module.functions if not function.is_declaration)
+    return sum(_array_bytes(found) for text in functions for found in _ALLOCA.findall(text))
 
 
-def _array_bytes(text: str) -> int:
-    """Return the bytes of an array by the text of the instruction that reserves it."""
-    reserved = text.partition("alloca ")[2].partition(", align")[0]
+def _array_bytes(reserved: str) -> int:
+    """Return the bytes of an array by the text of what is reserved for it."""
     scalar = _SCALAR.search(reserved)
     size = _SCALAR_BYTES.get(scalar[1], _RECORD_BYTES) if scalar else _RECORD_BYTES
     return max(_RECORD_BYTES, size * math.prod(map(int, _COUNTS.findall(reserved))))

@@ -76,7 +76,8 @@ class _Derivative(CUDAFactory):
             return context.backend.device(self._build_differences(context), inline=False)
         function = getattr(self.derivatives.module, self.name)
         lines = [line for *_, line in function.__code__.co_lines() if line]
-        inline = max(lines) - min(lines) <= INLINE_SOURCE_LINES
+        is_long = max(lines) - min(lines) > INLINE_SOURCE_LINES
+        inline = not (is_long or self.system.is_in_loops)
         generated = context.backend.straight_line(function, inline, as_written=True)
         if self.system.takes_given:
             system, module = self.system, self.derivatives.module
