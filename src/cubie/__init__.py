@@ -41,6 +41,7 @@ from cubie_planner import Plan
 
 if TYPE_CHECKING:
     from cubie.sweeps import (
+        ChunksLost,
         OtherSweep,
         RunsFailed,
         StoreError,
@@ -56,7 +57,8 @@ if TYPE_CHECKING:
 
 # Loaded on first use: a solve needs none of it.
 _OF_SWEEPS = (
-    *("OtherSweep", "RunsFailed", "StoreError", "Sweep", "SweepFailed", "SweepTooLarge"),
+    *("ChunksLost", "OtherSweep", "RunsFailed", "StoreError"),
+    *("Sweep", "SweepFailed", "SweepTooLarge"),
     *("grid", "sampled", "sweep", "table", "zipped"),
 )
 
@@ -67,6 +69,7 @@ __all__ = [
     "CUDABuffer",
     "CUDAFactory",
     "CacheWarning",
+    "ChunksLost",
     "CubieError",
     "DeviceArray",
     "DeviceFault",

@@ -1,12 +1,17 @@
 """What compiled component code may do, and what it computes: what Python computes."""
 
 import math
+import operator
 
+import numba
 import numpy as np
 import pytest
+from numba.core import types
 
 from cubie.backend import any_lane, maximum, select
+from cubie.backend.cpu.contexts import contexts
 from cubie.backend.cpu.inference import UncompilableStatement
+from cubie.backend.cpu.operations import Operations
 from tests.cubie.bench import Bench, run_bench
 
 GIVEN = np.array([[0.25, -1.5], [3.0, 2.0], [-0.75, 0.5], [1.0, 1.0], [7.5, -2.0]])
@@ -219,3 +224,14 @@ def test_what_component_code_may_not_do_is_refused_by_line(body, what):
     assert what in text
     assert "index buffers and tuples, call device functions" in text
     assert caught.value.function is body
+
+
+def test_what_compiles_depends_on_no_function_compiled_before():
+    """numba learns of arrays when a user's own function has some; device functions still do not."""
+    assert numba.njit(lambda values: values[0])(ARRAY) == ARRAY[0]
+    typing_context, target_context = contexts.__wrapped__()  # as made after that
+    found = Operations(typing_context, target_context, call=None).find
+    array = types.Array(types.float64, 1, "C")
+    assert found(operator.getitem, (array, types.int64)) is None
+    assert found(operator.add, (array, array)) is None
+    assert found(operator.add, (types.float64, types.float64)) is not None

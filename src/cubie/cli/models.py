@@ -14,7 +14,7 @@ from attrs import field, fields, frozen
 from cubie.cli.drivers import read_drivers
 from cubie.cli.errors import InputError, meant, reading, require_keys
 from cubie.cli.functions import load_function, names_a_function
-from cubie.systems import equations
+from cubie.systems import OtherNames, equations, in_order_of_states
 from cubie.systems.drivers.interpolant import Driver
 from cubie.systems.events.given import Event
 from cubie_planner.reading import shown
@@ -233,7 +233,11 @@ def _function(target: str, data: Mapping[str, Any]) -> Found:
             f"{target}: of a function `states` must name its states: a list, or a table of values"
         )
     _names(target, data, "parameters")
-    return fun, place, tuple(states), tuple(positional(fun))
+    try:
+        states = in_order_of_states(fun, states)
+    except OtherNames as error:
+        raise InputError(f"{target}: `states` {error}") from error
+    return fun, place, states, tuple(positional(fun))
 
 
 def positional(fun: Callable) -> dict[str, Any]:

@@ -2,12 +2,20 @@
 
 from cubie.sweeps.axes import Space, grid, sampled, table, zipped
 from cubie.sweeps.begin import sweep
-from cubie.sweeps.errors import OtherSweep, RunsFailed, StoreError, SweepFailed, SweepTooLarge
+from cubie.sweeps.errors import (
+    ChunksLost,
+    OtherSweep,
+    RunsFailed,
+    StoreError,
+    SweepFailed,
+    SweepTooLarge,
+)
 from cubie.sweeps.planned import SweepPlan
 from cubie.sweeps.progress import Progress
 from cubie.sweeps.running import Sweep
 
 __all__ = [
+    "ChunksLost",
     "OtherSweep",
     "Progress",
     "RunsFailed",

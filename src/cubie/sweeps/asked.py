@@ -13,6 +13,7 @@ from cubie.reals import NotReal, real_array
 from cubie.solver import Solver
 from cubie.sweeps.draws import Draws, is_distribution
 from cubie.sweeps.places import TIMES, Named, Words
+from cubie.systems import OtherNames, in_order_of_states
 
 
 class Asked(NamedTuple):
@@ -24,6 +25,25 @@ class Asked(NamedTuple):
     args: Any
     t_eval: Any
     options: Mapping[str, Any]
+
+
+def in_order(asked: Asked) -> Asked:
+    """Return a problem whose mapping `y0` has its states in the order of the right-hand side.
+
+    Raises
+    ------
+    InvalidProblem
+        Where that has other names for them.
+    """
+    y0 = asked.y0
+    if not isinstance(y0, Mapping) or not callable(asked.fun):
+        return asked
+    given = {str(name): value for name, value in y0.items()}
+    try:
+        names = in_order_of_states(asked.fun, tuple(given))
+    except OtherNames as error:
+        raise InvalidProblem("y0", str(error)) from error
+    return asked._replace(y0={name: given[name] for name in names})
 
 
 def with_state_names(asked: Asked) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:

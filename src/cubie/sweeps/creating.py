@@ -179,8 +179,10 @@ def _coordinate(
     root: Any, name: str, dims: tuple[str, ...], values: np.ndarray, about: Mapping[str, Any]
 ) -> None:
     dtype: Any = str if values.dtype.kind in "UT" else values.dtype
+    # Whoever reads a file by other means that is lost gets no zeros.
+    fill: dict[str, Any] = {"fill_value": float("nan")} if values.dtype.kind in "fc" else {}
     array = root.create_array(
         name, shape=values.shape, chunks=values.shape, dtype=dtype, dimension_names=dims,
-        attributes=dict(about),
+        attributes=dict(about), **fill,
     )  # fmt: skip
     array[...] = values

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from cubie.labelled.packages import xarray
-from cubie.labelled.words import COMPONENT, STATE
+from cubie.labelled.words import NOT_DONE, STATUS
 from cubie.sweeps.axes import Space
+from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.kept import InMemory, Layout
 
 
@@ -17,14 +18,23 @@ def dataset_of(layout: Layout, keeper: Any, attributes: Mapping[str, Any]) -> An
     """Return what is kept of a sweep as a Dataset."""
     if isinstance(keeper, InMemory):
         return _in_memory(layout, keeper, attributes)
-    found = xarray().open_zarr(keeper.root.store, chunks=_chunks())
-    coordinates = [name for name in (*layout.coordinates, *_drawn(layout)) if name in found]
-    for name in (COMPONENT, STATE):
-        if name in layout.coordinates:  # as NumPy's own text, not as a store has it
-            found[name] = _coordinate(layout, name)
+    # What is known is not read: a store may have lost it, and has text in a way of its own.
+    known = [*layout.coordinates]
+    found = xarray().open_zarr(keeper.root.store, chunks=_chunks(), drop_variables=known)
+    coordinates = [name for name in _drawn(layout) if name in found]
+    found = found.assign_coords({name: _coordinate(layout, name) for name in known})
     # In the order in which they are kept in memory, too; a store has none.
     order = [*(v.name for v in layout.variables), *layout.drawn]
     return found.set_coords(coordinates)[order]
+
+
+def without(dataset: Any, chunks: Chunks, lost: Iterable[int]) -> Any:
+    """Return a dataset in which the runs of some chunks have the status of what is not done."""
+    status = dataset[STATUS]
+    whole = np.ones(status.shape, bool)
+    for number in lost:
+        whole[chunks.at(number)] = False
+    return dataset.assign({STATUS: status.where(whole, status.dtype.type(NOT_DONE))})
 
 
 def _chunks() -> Any:
@@ -41,16 +51,23 @@ def _drawn(layout: Layout) -> list[str]:
 
 
 def _in_memory(layout: Layout, keeper: InMemory, attributes: Mapping[str, Any]) -> Any:
+    arrays = {name: _unchangeable(array) for name, array in keeper.arrays.items()}
     data = {
-        v.name: ((*layout.dims, *v.dims), keeper.arrays[v.name], dict(v.about))
-        for v in layout.variables
+        v.name: ((*layout.dims, *v.dims), arrays[v.name], dict(v.about)) for v in layout.variables
     }
-    data |= {name: (layout.dims, keeper.arrays[name], layout.about(name)) for name in layout.drawn}
+    data |= {name: (layout.dims, arrays[name], layout.about(name)) for name in layout.drawn}
     coordinates = {name: _coordinate(layout, name) for name in layout.coordinates}
     for i, names in layout.along:
         for name in names:
-            coordinates[name] = (layout.dims[i],), keeper.arrays[name], layout.about(name)
+            coordinates[name] = (layout.dims[i],), arrays[name], layout.about(name)
     return xarray().Dataset(data, coordinates, dict(attributes))
+
+
+def _unchangeable(array: np.ndarray) -> np.ndarray:
+    """Return a view that nobody can write to: results are not kept twice."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
 
 
 def outline_of(layout: Layout, space: Space, attributes: Mapping[str, Any]) -> Any:
@@ -87,4 +104,4 @@ def _zeros() -> Any:
 
 def _coordinate(layout: Layout, name: str) -> tuple[Any, np.ndarray, dict[str, str]]:
     dims, values = layout.coordinates[name]
-    return dims, np.asarray(values), layout.about(name)
+    return dims, _unchangeable(np.asarray(values)), layout.about(name)

@@ -43,5 +43,9 @@ class SweepFailed(CubieError, RuntimeError):
         super().__init__(message)
 
 
+class ChunksLost(UserWarning):
+    """Files of chunks that were done are gone, or cut short: what they held is no result."""
+
+
 class RunsFailed(UserWarning):
     """Some of the runs that were just computed failed; what is kept of them are no results."""

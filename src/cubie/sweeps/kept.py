@@ -96,6 +96,10 @@ class Keeper(Protocol):
         """
         ...
 
+    def lost(self, numbers: Sequence[int]) -> dict[int, str]:
+        """Return which of these chunks, that are told done, are not there, and what is lost."""
+        ...
+
     def read(self, number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Return what was kept of a chunk."""
         ...
@@ -139,6 +143,10 @@ class InMemory:
         for name, part, array in places_of(self.layout, number, values):
             self.arrays[name][part] = array
         self.written[number] = times
+
+    def lost(self, numbers: Sequence[int]) -> dict[int, str]:
+        """Return nothing: memory does not lose anything."""
+        return {}
 
     def read(self, number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Return what was kept of a chunk."""

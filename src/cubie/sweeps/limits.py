@@ -39,6 +39,8 @@ def require_runs(model: Model, settings: SolverSettings, space: Space, drawn: Dr
         if isinstance(axis, Rows):
             for name, values in zip(axis.names, axis.columns, strict=True):
                 _require_held(name, values, np.dtype(model.dtype))
+                if axis.dim == name:
+                    _require_apart(name, values, np.dtype(model.dtype))
     spans = spans_of(model.span, space, drawn)
     for span in _farthest(*spans):
         _require_span(model, settings, span)
@@ -54,6 +56,21 @@ def _require_held(name: str, values: np.ndarray, dtype: np.dtype) -> None:
     for part in (np.real(values), np.imag(values)) if values.dtype.kind == "c" else (values,):
         with np.errstate(over="ignore", under="ignore"):
             checks.fit(f"over[{name!r}]", part, part.astype(dtype))
+
+
+def _require_apart(name: str, values: np.ndarray, dtype: np.dtype) -> None:
+    """Refuse values of an axis that differ, and are the same number in the dtype of runs."""
+    if name in TIMES or dtype == np.float64 or values.dtype.kind == "c":
+        return
+    in_order = np.unique(values)
+    same = np.flatnonzero(np.diff(in_order.astype(dtype)) == 0)
+    if len(same):
+        first, second = in_order[same[0] : same[0] + 2].tolist()
+        raise InvalidProblem(
+            "over",
+            f"sweeps {name!r} over {first!r} and {second!r}, which are the same number in {dtype}: "
+            "leave out what does not differ, or give dtype='float64'.",
+        )
 
 
 def _require_span(model: Model, settings: SolverSettings, span: tuple[float, float]) -> None:

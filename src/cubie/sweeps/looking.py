@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from cubie.errors import level_of_caller
 from cubie.labelled.pictures import BANDS, plot
 from cubie.labelled.tables import table_of
 from cubie.status import RunStatus
-from cubie.sweeps.dataset import dataset_of, outline_of
+from cubie.sweeps.dataset import dataset_of, outline_of, without
 from cubie.sweeps.describe import attributes_of, told_rounds
+from cubie.sweeps.errors import ChunksLost
 from cubie.sweeps.job import Round, counted
 from cubie.sweeps.kept import Layout
+from cubie.sweeps.lost import told_lost
 from cubie.sweeps.outputs import STATUS
 from cubie.sweeps.store import shown_store
 from cubie.sweeps.whole import Whole
@@ -27,6 +31,8 @@ class Looking:
     _store: Any
     _keeper: Any
     _rounds: list[Round]
+    # Chunks that were done and are not whole, each with a file that is lost; None: not looked yet.
+    _lost: dict[int, str] | None = None
 
     def _begin(self) -> None:
         """Make what keeps the results."""
@@ -69,15 +75,32 @@ class Looking:
         n = int(np.count_nonzero(done))
         return f"<Sweep over {runs}: {n:,} of {len(done):,} chunks done, in {where}>"
 
-    def _done(self) -> np.ndarray:
+    def _done(self, look: bool = False) -> np.ndarray:
+        """Return of each chunk how often it was written; 0 where something of it is lost.
+
+        Parameters
+        ----------
+        look : bool
+            At the files of all; else only at those of which something was lost before.
+        """
         if self._keeper is None:
             return np.zeros(len(self._layout.chunks), np.uint16)
-        return self._keeper.done()
+        done = self._keeper.done()
+        numbers = np.flatnonzero(done) if look or self._lost is None else sorted(self._lost)
+        lost: dict[int, str] = self._keeper.lost(numbers)
+        done[list(lost)] = 0
+        self._lost = lost
+        return done
+
+    def _warn_of_lost(self, what_then: str) -> None:
+        if self._lost:
+            told = f"{told_lost(self._lost)}: {what_then}"
+            warnings.warn(told, ChunksLost, stacklevel=level_of_caller())
 
     def counts(self) -> dict[Any, int]:
         """Return how many runs ended how, of those that are done."""
         found: dict[Any, int] = {}
-        for number in np.flatnonzero(self._done()):
+        for number in np.flatnonzero(self._done(look=True)):
             status = self._keeper.read(int(number), [STATUS])[STATUS]
             for code, n in counted(status).items():
                 found[RunStatus(code)] = found.get(RunStatus(code), 0) + n
@@ -86,17 +109,21 @@ class Looking:
     def to_xarray(self) -> Any:
         """Return the results as an `xarray.Dataset`, read from disk as it is used.
 
+        Of a sweep in memory it shows the results themselves, which cannot be written to, and
+        changes where `retry` computes runs once more: ``.copy(deep=True)`` is one of your own.
+
         Raises
         ------
         RuntimeError
             Before all is done; `peek` returns what there is.
         """
-        done = self._done()
+        done = self._done(look=True)
         left = int(np.count_nonzero(done < 1 + len(self._rounds)))
         if left:
+            lost = f" ({told_lost(self._lost)})" if self._lost else ""
             raise RuntimeError(
-                f"{left:,} of {len(done):,} chunks are not done: call run(), or look at what there "
-                "is with peek()."
+                f"{left:,} of {len(done):,} chunks are not done{lost}: call run(), or look at what "
+                "there is with peek()."
             )
         return dataset_of(self._layout, self._keeper, self._attributes())
 
@@ -104,9 +131,17 @@ class Looking:
         """Return the results so far as `to_xarray` does; NaN, and NOT_DONE, where there are none.
 
         Of a sweep that another process runs, `Sweep.resume(store).peek()`.
+
+        Warns
+        -----
+        ChunksLost
+            Where files of chunks that were done are gone; their runs are NOT_DONE, too.
         """
         self._begin()
-        return dataset_of(self._layout, self._keeper, self._attributes())
+        self._done(look=True)
+        self._warn_of_lost("run() computes them anew; what is shown of their runs is no result.")
+        found = dataset_of(self._layout, self._keeper, self._attributes())
+        return without(found, self._layout.chunks, self._lost) if self._lost else found
 
     def outline(self) -> Any:
         """Return a dataset as `peek` does, with zeros in place of results: nothing is computed.

@@ -30,9 +30,11 @@ def whole_in(store: Any) -> tuple[Whole, Chunks]:
     group = open_group(store, "r")
     content, found = model_in(group), dict(group.attrs)
     if not content.strip(b"\0"):
+        lacking = found.get("cubie_lacking")
+        why = f"is no data ({lacking})" if lacking else "is lost (cubie/model/c/0)"
         raise NeedsFunction(
-            f"The model in {store} is no data ({found.get('cubie_lacking')}): call "
-            "cubie.sweep(...) as it was begun, with this store; it goes on."
+            f"The model in {store} {why}: call cubie.sweep(...) as it was begun, with this store; "
+            "it goes on."
         )
     try:
         whole = _whole(content)

@@ -18,6 +18,7 @@ from cubie.solver import Solver
 from cubie.sweeps.asked import (
     Asked,
     drawn_of,
+    in_order,
     spans_of_first,
     start_of,
     start_of_first,
@@ -58,6 +59,7 @@ def model_of(asked: Asked, space: Space, seed: int) -> tuple[Model, Draws | None
     UnknownOption, InvalidOption, InvalidProblem
     """
     checked_seed(seed)
+    asked = in_order(asked)
     options, renamed = with_state_names(asked)
     solver = Solver(asked.fun, **options)
     if not callable(solver.fun):

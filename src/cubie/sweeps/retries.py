@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from cubie import checks
-from cubie.errors import InvalidOption
+from cubie.errors import InvalidOption, InvalidProblem
 from cubie.status import RunStatus
 from cubie.sweeps.job import Round
 from cubie.sweeps.model import Model
@@ -18,7 +18,9 @@ ALWAYS = ("max_steps", "rtol", "atol", "max_step")
 ALLOWED = (*ALWAYS, "first_step", "min_step")
 
 
-def read_round(status: Any, changes: Mapping[str, Any], model: Model) -> Round:
+def read_round(
+    status: Any, changes: Mapping[str, Any], model: Model, before: Sequence[Round] = ()
+) -> Round:
     """Return which runs are meant, and what is to be changed for them.
 
     Parameters
@@ -27,10 +29,14 @@ def read_round(status: Any, changes: Mapping[str, Any], model: Model) -> Round:
     changes : mapping
         Options that the kernel is told, and not made for: `max_steps`, `rtol`, `atol`, `max_step`;
         `first_step` and `min_step` where the sweep had them.
+    before : sequence of Round
+        What was computed once more already.
 
     Raises
     ------
     InvalidOption
+    InvalidProblem
+        Where runs would end as they did.
     """
     allowed = list(ALWAYS)
     allowed += ["first_step"] if model.run_settings.first_step_given else []
@@ -43,7 +49,22 @@ def read_round(status: Any, changes: Mapping[str, Any], model: Model) -> Round:
             )
             raise InvalidOption(name, given, advice=advice)
     made = tuple((name, _checked(name, given, model)) for name, given in changes.items())
-    return Round(tuple(sorted(_codes(status))), made)
+    which = Round(tuple(sorted(_codes(status))), made)
+    if not changes or (not before and all(_is(getattr(model, k), v) for k, v in made)):
+        told = "".join(
+            f" ({name}={changes[name]!r} is what they had)" for name in list(changes)[:1]
+        )
+        raise InvalidProblem(
+            "retry",
+            f"changes nothing{told}: the same runs would end in the same way. Give "
+            f"{', '.join(allowed)}, such as retry(max_steps={10 * model.max_steps}). Chunks that "
+            "could not be computed, or were lost with a worker, are what run() goes on with.",
+        )
+    return which
+
+
+def _is(had: Any, given: Any) -> bool:
+    return bool(np.array_equal(np.asarray(had), np.asarray(given)))
 
 
 def _checked(name: str, given: Any, model: Model) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cubie import checks
-from cubie.errors import level_of_caller
+from cubie.errors import InvalidProblem, level_of_caller
 from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.codec import to_json
 from cubie.sweeps.creating import Taken
@@ -21,6 +21,7 @@ from cubie.sweeps.errors import RunsFailed, StoreError, SweepFailed
 from cubie.sweeps.job import Job, Part, Round
 from cubie.sweeps.kept import InMemory, Layout
 from cubie.sweeps.looking import Looking
+from cubie.sweeps.lost import restore
 from cubie.sweeps.opening import chunks_of_same, rounds_in, whole_in
 from cubie.sweeps.planned import (
     LEAST_RUNS,
@@ -208,6 +209,8 @@ class Sweep(Looking):
         -----
         RunsFailed
             Where some of the runs that it computed failed.
+        ChunksLost
+            Where files of chunks that were done are gone, which are computed anew.
         """
         plan = self.plan
         if plan.never_fits:  # said before anything is compiled
@@ -257,7 +260,10 @@ class Sweep(Looking):
     def _compute(self, crew: Crew | None, watcher: Any) -> Progress:
         """Compute what is not done, and return how far the sweep is then."""
         self._look_at_rounds()
-        done, chunks = self._done(), self._layout.chunks
+        if isinstance(self._keeper, ZarrStore):
+            restore(self._layout, self._whole.content, self._keeper.root)
+        done, chunks = self._done(look=True), self._layout.chunks
+        self._warn_of_lost("they are computed anew.")
         wanted = 1 + len(self._rounds)
         before = [number for number in chunks if done[number] >= wanted]
         account = Account(
@@ -343,12 +349,19 @@ class Sweep(Looking):
         Raises
         ------
         InvalidOption
+        InvalidProblem
+            Where nothing is changed for them, so that they would end as they did.
         SweepFailed, KeyboardInterrupt
             As of `run`, which then goes on with the retry, too.
         """
-        which = read_round(status, changes, self._whole.model)
+        self._look_at_rounds()
+        which = read_round(status, changes, self._whole.model, self._rounds)
         self._begin()
-        if isinstance(self._keeper, ZarrStore):
+        self._look_at_rounds()
+        if self._rounds and to_json(which) == to_json(self._rounds[-1]):
+            # Asked for again, where it was interrupted: or all runs that it is of ended so.
+            self._require_left()
+        elif isinstance(self._keeper, ZarrStore):
             self._keeper.add_round(to_json(which))
         else:
             self._rounds.append(which)
@@ -356,3 +369,12 @@ class Sweep(Looking):
         if isinstance(self._keeper, ZarrStore):
             self._keeper.tell(told_rounds(self._rounds))
         return self.run(executor, workers=workers, devices=devices, progress=progress)
+
+    def _require_left(self) -> None:
+        """Refuse a retry that was done already."""
+        if self.n_chunks_done == self.n_chunks:
+            raise InvalidProblem(
+                "retry",
+                "was done with the same changes, and runs that failed then would fail again: "
+                "give other ones.",
+            )

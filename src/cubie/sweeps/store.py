@@ -23,9 +23,19 @@ import numpy as np
 from attrs import frozen
 
 from cubie.errors import Described, InvalidOption
-from cubie.sweeps.creating import CREATING, FORMAT, GROUP, IDENTITY, create, keep_bytes, tell
+from cubie.sweeps.creating import (
+    CREATING,
+    FORMAT,
+    GROUP,
+    IDENTITY,
+    MARKED,
+    create,
+    keep_bytes,
+    tell,
+)
 from cubie.sweeps.errors import OtherSweep, StoreError
 from cubie.sweeps.kept import Layout, places_of
+from cubie.sweeps.lost import Files
 
 NEEDED = "A store needs zarr and xarray: pip install 'cubie[sweep]'."
 PARTIAL = ".partial"  # how zarr ends the names of files that it is writing
@@ -106,10 +116,16 @@ def is_there(store: Any) -> bool:
     except FileNotFoundError:
         # What a process left that was killed while it wrote the first of all files is nobody's.
         if path is not None and path.exists() and any(_but_partial(path)):
+            if (path / GROUP / MARKED).exists():
+                raise StoreError(
+                    f"{path} is a store that lacks its {MARKED}: get that back."
+                ) from None
             raise StoreError(
                 f"{path} is a folder with other files in it, and no store: give another name."
             ) from None
         return False
+    if path is not None and GROUP not in group and (path / GROUP / "done").exists():
+        raise StoreError(f"{path} is a store that lacks its {GROUP}/{MARKED}: get that back.")
     if GROUP not in group and CREATING not in group.attrs:
         raise StoreError(
             f"{store} holds something else than a sweep ({', '.join(sorted(group)) or 'nothing'}): "
@@ -186,9 +202,17 @@ class ZarrStore:
         return _done_in(path / GROUP / "done", len(self.layout.chunks))
 
     def times(self, number: int) -> int:
-        """Return how often a chunk was written."""
+        """Return how often a chunk was written; 0 where something of it is lost since."""
         with self._there():
-            return int(self._of_group("done")[number])
+            try:
+                times = int(self._of_group("done")[number])
+            except ValueError:  # of a file that is cut short
+                return 0
+        return 0 if times and self.lost([number]) else times
+
+    def lost(self, numbers: Sequence[int]) -> dict[int, str]:
+        """Return which of these chunks, that are told done, are not whole, with a file of each."""
+        return Files(self.layout, self.root, path_of(self.root.store)).lost(numbers)
 
     def write(self, number: int, values: Mapping[str, np.ndarray], times: int) -> None:
         """Keep a chunk.
@@ -215,9 +239,12 @@ class ZarrStore:
         """Say of what cannot be found that the store is gone, where it is."""
         try:
             yield
-        except (KeyError, FileNotFoundError):
+        except (KeyError, FileNotFoundError) as error:
             self._require_same()
-            raise
+            raise StoreError(
+                f"The store {path_of(self.root.store) or self.root.store} is damaged: it lacks "
+                f"{error}. Get it back, or begin anew."
+            ) from error
 
     def _require_same(self) -> None:
         """Refuse to write into what was deleted: files without a store would be made anew."""
@@ -299,7 +326,7 @@ def _done_in(folder: Path, n: int) -> np.ndarray:
     if not (folder / "c").exists():
         return found
     for one in (folder / "c").iterdir():
-        if one.name.isdigit() and (content := one.read_bytes()):
+        if one.name.isdigit() and len(content := one.read_bytes()) == 2:
             found[int(one.name)] = int.from_bytes(content, "little")
     return found
 

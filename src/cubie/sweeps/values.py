@@ -10,6 +10,8 @@ import numpy as np
 from cubie.errors import InvalidProblem
 from cubie.reals import NotReal, real_array
 
+EXACT = 2**53  # up to here floats hold every integer
+
 
 def checked_names(names: Iterable[Any]) -> None:
     """Refuse what is no name.
@@ -58,6 +60,23 @@ def column(name: str, values: Any) -> np.ndarray:
     return array
 
 
+def _require_exact(name: str, values: Any) -> None:
+    """Refuse integers that no float is equal to: runs would be called by another number."""
+    if isinstance(values, np.ndarray):
+        if values.dtype.kind not in "iu":
+            return
+        # Without the absolute value, which the least of all integers has none of.
+        values = values[(values > EXACT) | (values < -EXACT)].tolist()
+    for value in values:
+        if isinstance(value, (int, np.integer)) and int(float(value)) != int(value):
+            raise InvalidProblem(
+                "over",
+                f"sweeps {name!r} over {int(value)}, an integer that is no float: the nearest is "
+                f"{int(float(value))}. Up to 2**53 all are; number the runs otherwise, or give "
+                "floats.",
+            )
+
+
 def _numbers(name: str, values: Any) -> np.ndarray:
     if isinstance(values, (str, bytes)):
         raise InvalidProblem("over", f"sweeps {name!r} over text: {values!r}. Give numbers.")
@@ -65,7 +84,9 @@ def _numbers(name: str, values: Any) -> np.ndarray:
         given = np.asarray(values)
         if given.dtype.kind == "c":
             return np.array(given)
-        return np.array(real_array(values), dtype=float)
+        numbers = real_array(values)
+        _require_exact(name, values if isinstance(values, (list, tuple)) else numbers)
+        return np.array(numbers, dtype=float)
     except (NotReal, ValueError, TypeError) as error:
         raise InvalidProblem(
             "over", f"sweeps {name!r} over what is no number: {str(error).rstrip('.')}."

@@ -34,8 +34,8 @@ def decays(store=None, chunks=N, **options):
 
 
 def slow(store):
-    """Return one of which each chunk takes seconds."""
-    return decays(store, 4, first_step=2e-7, max_steps=10**8)
+    """Return one of which each chunk takes long on any machine."""
+    return decays(store, 4, first_step=4e-9, max_steps=10**9)
 
 
 def refused(store=None, chunks=N):

@@ -114,3 +114,27 @@ def test_what_is_no_space_is_refused():
         cubie.sweep(lambda t, y, a: [-a * y[0]], (0, 1), [1.0], over=[1, 2])
     with pytest.raises(TypeError, match="multiply sequence"):
         grid(a=[1]) * [1, 2]
+
+
+LARGE = 2**53
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [LARGE + 1], (1, 0.5, LARGE + 1), np.array([1, LARGE + 1]), np.array([-LARGE - 1]),
+        np.array([LARGE + 1], np.uint64), [2**200 + 1], [np.int64(LARGE + 1), 0.5],
+    ],
+)  # fmt: skip
+def test_integers_that_no_float_is_equal_to_are_refused(values):
+    """Runs would be called, and found, by another number than was given."""
+    for make in (lambda: grid(k=values), lambda: table({"k": values}), lambda: zipped(k=values)):
+        with pytest.raises(InvalidProblem, match=r"'k' over -?\d+, an integer that is no float"):
+            make()
+
+
+def test_integers_that_floats_hold_are_kept():
+    """Large ones, too, where they are floats."""
+    for values in ([LARGE, 2**60, -(2**53)], np.array([LARGE, 2**62]), [np.iinfo(np.int64).min]):
+        (axis,) = grid(k=values).axes
+        assert [int(value) for value in axis.columns[0]] == [int(value) for value in values]

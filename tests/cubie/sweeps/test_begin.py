@@ -135,14 +135,42 @@ def test_options_that_may_be_given_again():
         ("failed", {"atol": [1e-3, 1e-4]}, "The sweep has one for all states: give one number"),
         ("fialed", {}, "`status` is 'fialed', but must be one of 'failed'.*did you mean 'failed'"),
         (77, {}, "`status` is 77"),
+        (
+            "failed",
+            {},
+            r"`retry` changes nothing: .* Give max_steps, rtol, atol, max_step, such as ",
+        ),
+        ("failed", {"max_steps": 60}, r"changes nothing \(max_steps=60 is what they had\)"),
+        ("failed", {"max_steps": 60, "rtol": 1e-3}, "changes nothing"),
     ],
 )
 def test_wrong_retries_are_refused(status, changes, message):
     """What cannot be changed of runs that are computed once more is named, and nothing is noted."""
-    sweep = cubie.sweep(two, (0, 1), [1.0, 2.0], over=grid(a=[1, 2]), backend="python")
+    sweep = cubie.sweep(
+        two, (0, 1), [1.0, 2.0], over=grid(a=[1, 2]), backend="python", max_steps=60
+    )
     with pytest.raises(CubieError, match=message):
         sweep.retry(status, **changes)
     assert sweep._rounds == []
+
+
+@pytest.mark.parametrize("kept", ["memory", "store"])
+def test_a_retry_that_was_done_is_not_done_again(tmp_path, kept):
+    """The same changes give the same ends; after others, those of before may be asked for."""
+    store = tmp_path / "runs.zarr" if kept == "store" else None
+    sweep = cubie.sweep(
+        two, (0, 1), [1.0, 2.0], over=grid(a=[1.0, 900.0]), backend="python", max_steps=60,
+        store=store,
+    )  # fmt: skip
+    with pytest.warns(cubie.RunsFailed):
+        sweep.run(progress=False).retry(max_steps=70, progress=False)
+    with pytest.raises(CubieError, match="`retry` was done with the same changes"):
+        sweep.retry(max_steps=70, progress=False)
+    assert len(sweep._rounds) == 1
+    with pytest.warns(cubie.RunsFailed):
+        sweep.retry(max_steps=60, progress=False)
+    sweep.retry(max_steps=10**5, progress=False)
+    assert sweep.counts() == {cubie.RunStatus.SUCCESS: 2}
 
 
 @pytest.mark.parametrize("n_runs", [0, -1, "x", 1.5, True])

@@ -104,3 +104,18 @@ def test_what_is_drawn_from_a_distribution_is_looked_at_where_it_is_drawn():
     over = sampled(20, t_end=stats.norm(2.0, 0.1))
     sweep = cubie.sweep(decay, (0, 1), [1.0], over=over, t_eval=[0.5], **PLAIN)
     assert np.all(sweep.run(progress=False).to_xarray().status == 0)
+
+
+@pytest.mark.parametrize("values", [[1.0, 1.0 + 1e-9], [2**24, 2**24 + 1], [3.0, 2.0, 3.0 - 1e-9]])
+def test_an_axis_whose_values_float32_cannot_tell_apart(values):
+    """Its runs would be the same, under two names; of samples that is nobody's concern."""
+
+    def swept(over, **options):
+        return cubie.sweep(
+            lambda t, y, k: [-k * y[0]], (0, 1), [1.0], over=over, backend="python", **options
+        )
+
+    with pytest.raises(InvalidProblem, match="which are the same number in float32"):
+        swept(cubie.grid(k=values), dtype="float32")
+    swept(cubie.grid(k=values))
+    swept(cubie.table({"k": values}), dtype="float32")

@@ -15,6 +15,21 @@ from numba.core.typing import context, templates
 
 from cubie.backend.cpu.types import register_types
 
+# Where numba says what operations mean for numbers, ranges and tuples. Whatever else the process
+# has loaded, arrays for a user's own numba functions say, is left out: no history tells here.
+TYPED_IN = {
+    "abc",  # of classes that numba makes at run time
+    "numba.core.typing.builtins",
+    "numba.core.typing.collections",
+    "numba.core.typing.mathdecl",
+    "numba.cpython.builtins",
+    "numba.cpython.mathimpl",
+    "numba.cpython.numbers",
+    "numba.cpython.rangeobj",
+    "numba.cpython.tupleobj",
+    "numba.cpython.unsafe.tuple",
+}
+
 # The attribute that tells a function written here from those that numba compiles for it.
 OURS = "raises_nothing"
 
@@ -40,6 +55,20 @@ class Convention(callconv.CPUCallConv):
             super().return_status_propagate(builder, status)
 
 
+def _written_in(template) -> str:
+    """Return the module of what tells the types of an operation."""
+    for name in "_overload_func", "_definition_func":
+        if hasattr(template, name):
+            return getattr(template, name).__module__
+    # What is told of a function's name is wrapped by numba.
+    written = template.__bases__[0] if template.__name__ == "Template" else template
+    return written.__module__
+
+
+def _of_numbers(kind) -> bool:
+    return all(_written_in(each) in TYPED_IN for each in getattr(kind, "templates", ()))
+
+
 class TypingContext(context.BaseContext):
     """Types of operations; those of attributes are told by `Operations`."""
 
@@ -51,10 +80,13 @@ class TypingContext(context.BaseContext):
         from numba.core.typing import builtins, collections, mathdecl  # noqa: F401  (they register)
 
         for registry in (templates.builtin_registry, mathdecl.registry, self._declarations):
+            ours = registry is self._declarations
             for function in registry.functions:
-                self.insert_function(function(self))
+                if ours or _written_in(function) in TYPED_IN:
+                    self.insert_function(function(self))
             for value, kind in registry.globals:
-                self._add(value, kind)
+                if ours or _of_numbers(kind):
+                    self._add(value, kind)
 
     def _add(self, value, kind) -> None:
         known = self._lookup_global(value)
