@@ -10,8 +10,8 @@ from numba.core import types
 
 from cubie.backend import any_lane, maximum, select
 from cubie.backend.cpu.contexts import contexts
-from cubie.backend.cpu.inference import UncompilableStatement
-from cubie.backend.cpu.operations import Operations
+from cubie.backend.front_end.inference import UncompilableStatement
+from cubie.backend.front_end.operations import Operations
 from tests.cubie.bench import Bench, run_bench
 
 GIVEN = np.array([[0.25, -1.5], [3.0, 2.0], [-0.75, 0.5], [1.0, 1.0], [7.5, -2.0]])
@@ -229,8 +229,8 @@ def test_what_component_code_may_not_do_is_refused_by_line(body, what):
 def test_what_compiles_depends_on_no_function_compiled_before():
     """numba learns of arrays when a user's own function has some; device functions still do not."""
     assert numba.njit(lambda values: values[0])(ARRAY) == ARRAY[0]
-    typing_context, target_context = contexts.__wrapped__()  # as made after that
-    found = Operations(typing_context, target_context, call=None).find
+    typing_context, _ = contexts.__wrapped__()  # as made after that
+    found = Operations(typing_context, call=None).find
     array = types.Array(types.float64, 1, "C")
     assert found(operator.getitem, (array, types.int64)) is None
     assert found(operator.add, (array, array)) is None

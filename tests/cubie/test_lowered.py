@@ -8,11 +8,14 @@ import pytest
 from numba.core import compiler_lock, types
 
 from cubie import Event, Solver
-from cubie.backend.cpu import compilation, compiler, lowered
-from cubie.backend.cpu.compilation import Compilation
+from cubie.backend.cpu import compilation, compiler
+from cubie.backend.cpu.compilation import CPUCompilation
 from cubie.backend.cpu.contexts import contexts
-from cubie.backend.cpu.device_function import DeviceFunction
 from cubie.backend.cpu.target import CPUBackend
+from cubie.backend.front_end import known
+from cubie.backend.front_end.device_function import DeviceFunction
+from cubie.backend.front_end.known import Remembered
+from cubie.backend.front_end.looks import Looks
 from cubie.solvers.preconditioners import PRECONDITIONERS
 from cubie.tableaus import all_methods
 from cubie_planner import Location, Placement
@@ -24,9 +27,9 @@ SCALE = 2.0
 @pytest.fixture
 def nothing_known(monkeypatch):
     """Nothing was lowered before."""
-    known = {}
-    monkeypatch.setattr(lowered, "_known", known)
-    return known
+    remembered = Remembered()
+    monkeypatch.setattr(compilation, "KNOWN", remembered)
+    return remembered
 
 
 def text_of(function, arguments=(X,)):
@@ -34,7 +37,7 @@ def text_of(function, arguments=(X,)):
     typing_context, target_context = contexts()
     library = compiler._new_library(target_context)
     with compiler_lock.global_compiler_lock:
-        made = Compilation(typing_context, target_context, library, set())
+        made = CPUCompilation(typing_context, target_context, library, set())
         made.compile(DeviceFunction(function, inline=True), arguments)
     numbers = {}
     text = "\n".join(str(function) for function in library._final_module.functions)
@@ -46,7 +49,7 @@ def text_of(function, arguments=(X,)):
 def looks(function, *arguments):
     """Return what a function is known by."""
     device = DeviceFunction(function, inline=True)
-    return lowered.Looks.of(device, arguments or (X,), None, compilation._is_device)
+    return Looks.of(device, arguments or (X,), None)
 
 
 def closure(constant, callee=None):
@@ -108,7 +111,7 @@ def test_types_and_flags_count():
     apart = DeviceFunction(scaled, inline=False)
     ways = [(device, (X,), None), (device, (types.float32,), None), (apart, (X,), None)]
     ways.append((device, (X,), frozenset({"contract"})))
-    keys = {lowered.Looks.of(*way, compilation._is_device).key for way in ways}
+    keys = {Looks.of(*way).key for way in ways}
     assert len(keys) == 4
 
 
@@ -193,15 +196,16 @@ def test_a_caller_is_remembered_whether_its_callees_were_known_or_not(nothing_kn
     for constant in (1.0, 2.0):  # `shared` is lowered for the first, and linked again for the other
         caller = plus(constant, shared)
         text_of(caller)
-        assert looks(caller).known()
+        assert nothing_known.of(looks(caller).key)
 
 
 def test_what_is_used_is_not_forgotten(nothing_known, monkeypatch):
     """The function that was not used for longest makes room."""
-    monkeypatch.setattr(lowered, "MOST_FUNCTIONS", 2)
+    monkeypatch.setattr(known, "MOST_FUNCTIONS", 2)
     for constant in (1.0, 2.0, 1.0, 3.0):
         text_of(closure(constant))
-    assert [bool(looks(closure(each)).known()) for each in (1.0, 2.0, 3.0)] == [True, False, True]
+    found = [bool(nothing_known.of(looks(closure(each)).key)) for each in (1.0, 2.0, 3.0)]
+    assert found == [True, False, True]
 
 
 def decay(t, y, k):
@@ -321,7 +325,7 @@ def untold(loop):
     while open_ones:
         called = open_ones.pop()
         if called.identity not in found:
-            told = lowered.Looks.of(called, (), None, compilation._is_device)
+            told = Looks.of(called, (), None)
             found[called.identity] = told
             open_ones += told.callees if told else []
     assert len(found) > 30

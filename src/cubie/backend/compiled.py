@@ -80,8 +80,8 @@ class CompiledBackend(Backend):
         )  # fmt: skip
         # Intrinsics and device functions have as many arguments as their definition says.
         names = ", ".join(inspect.signature(function).parameters)
-        generate = _with_arguments("generate", f"typing_context, {names}", emitted)
-        call = _with_arguments(function.__name__, names, self._intrinsic(generate))
+        generate = with_arguments("generate", f"typing_context, {names}", emitted)
+        call = with_arguments(function.__name__, names, self._intrinsic(generate))
         return self._device_as_written(call, inline) if as_written else self.device(call, inline)
 
     def _tables_of(self, function: Callable) -> dict[str, Callable]:
@@ -225,7 +225,7 @@ class CompiledBackend(Backend):
         return self._intrinsic(arena)
 
 
-def _with_arguments(name: str, arguments: str, function: Callable) -> Callable:
+def with_arguments(name: str, arguments: str, function: Callable) -> Callable:
     """Return a function of the named arguments that calls another one with them."""
     namespace = {"function": function}
     exec(f"def {name}({arguments}):\n    return function({arguments})\n", namespace)

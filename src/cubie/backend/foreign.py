@@ -28,6 +28,7 @@ from llvmlite import ir
 from numba.core import cgutils, types
 from numba.np import numpy_support
 
+from cubie.backend.front_end.device_function import Intrinsic
 from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes.instructions import I64
 from cubie.backend.lanes.types import Buf, Lanes, lane_type
@@ -67,7 +68,7 @@ class ForeignTarget(ABC):
 
     name: str
     arrays: ModuleType  # numba's `arrayobj` for it
-    intrinsic: Callable
+    intrinsic: Callable  # numba's decorator of what ordinary functions call
     advice: str  # what helps when numba cannot compile a function
 
     @abstractmethod
@@ -132,7 +133,7 @@ def build_foreign_rhs(
 
         return types.none(Lanes(number, 1), y, p, dy, types.intp), lower
 
-    return target.intrinsic(rhs)
+    return Intrinsic(rhs)
 
 
 def _compile(target: ForeignTarget, adapter, arguments: tuple, system):

@@ -1,8 +1,6 @@
-"""One kernel being compiled: its device functions, lowered once each into a common module.
+"""A kernel's device functions on the CPU: simplified, and linked into one module.
 
-numba's dispatchers compile, optimise and wrap every function for calls from Python. A kernel here
-is some hundred small functions that only call each other: each is typed and lowered once,
-simplified, and linked into one module, which is optimised once.
+The module is optimised once.
 """
 
 from __future__ import annotations
@@ -10,14 +8,18 @@ from __future__ import annotations
 import llvmlite.binding as llvm
 from numba.core import callconv, cpu
 
-from cubie.backend.cpu import lowering
-from cubie.backend.cpu.device_function import DeviceFunction
-from cubie.backend.cpu.inference import infer
-from cubie.backend.cpu.lowered import Call, Known, Looks, Lowered
-from cubie.backend.cpu.operations import Operation, Operations
+from cubie.backend.cpu.object_code import ADDRESS_OF_PROCESS
+from cubie.backend.front_end import lowering
+from cubie.backend.front_end.compilation import Compilation
+from cubie.backend.front_end.device_function import DeviceFunction
+from cubie.backend.front_end.inference import Typed
+from cubie.backend.front_end.known import Known, Lowered, Remembered
+from cubie.backend.front_end.operations import Operations
+
+KNOWN = Remembered()
 
 
-class Compilation:
+class CPUCompilation(Compilation):
     """One kernel being compiled: a common module, and what is already in it.
 
     Parameters
@@ -31,96 +33,69 @@ class Compilation:
 
     def __init__(self, typing_context, target_context, library, fastmath):
         self.library = library
-        self._target_context = target_context
+        self._typing_context, self._target_context = typing_context, target_context
         self._fastmath = fastmath
         self.apart: set[str] = set()  # names of functions that are inlined nowhere
         self.in_given_order = False  # whether one of the functions asked for it
-        self._operations = Operations(typing_context, target_context, self._operation)
         self._contexts: dict[frozenset | None, object] = {}
-        self._compiled: dict[tuple, Lowered] = {}
-        self._under_way: list[dict[tuple[DeviceFunction, tuple], None]] = []
         self._n_linked = 0  # of numba's libraries, those that functions lowered so far need
+        super().__init__(KNOWN)
 
-    def compile(self, called: DeviceFunction, arguments: tuple) -> Lowered:
-        """Lower a function for argument types, once; one that is being lowered calls it."""
-        if self._under_way:
-            self._under_way[-1][called, arguments] = None
-        return self._compile(called, arguments)
+    def _make_operations(self) -> Operations:
+        return Operations(self._typing_context, self._operation)
 
-    def _operation(self, called: DeviceFunction, arguments: tuple) -> Operation:
-        """Return what calling a device function is."""
-        lowered, inline = self.compile(called, arguments), called.inline
+    def _inlined(self, called: DeviceFunction) -> bool:
+        return called.inline
 
-        def emit(context, builder, values):
-            function = lowering.declare(
-                context, builder.module, lowered.symbol, arguments, lowered.returned, inline
-            )
-            return lowering.call(context, builder, function, lowered.returned, inline, values)
+    def _flags(self, called: DeviceFunction) -> frozenset | None:
+        fastmath = (self._fastmath and called.faithful) or self._fastmath
+        return frozenset(fastmath) if fastmath else None
 
-        return Operation(arguments, lowered.returned, emit)
+    def _new_symbol(self, name: str) -> str:
+        return lowering.new_symbol(name)
 
     def _compile(self, called: DeviceFunction, arguments: tuple) -> Lowered:
-        key = (called.identity, arguments)
-        if key not in self._compiled:
-            fastmath = (self._fastmath and called.faithful) or self._fastmath
-            frozen_fastmath = frozenset(fastmath) if fastmath else None
-            looks = Looks.of(called, arguments, frozen_fastmath, _is_device)
-            result = (looks and self._found(looks)) or self._lower(
-                called, arguments, frozen_fastmath, looks
-            )
-            self._compiled[key] = result
-            if called.apart:
-                self.apart.add(result.symbol)
-            self.in_given_order |= called.in_given_order
-        return self._compiled[key]
+        result = super()._compile(called, arguments)
+        if called.apart:
+            self.apart.add(result.symbol)
+        self.in_given_order |= called.in_given_order
+        return result
 
-    def _found(self, looks: Looks) -> Lowered | None:
-        """Link what was lowered before for such a function, if that calls what this one calls."""
-        for known in looks.known():
-            symbols = {}
-            for call in known.calls:
-                # What the function found calls, one that is being lowered does not: that is
-                # found again only where all that it calls is known to be among its constants.
-                callee = self._compile(looks.callees[call.callee], call.arguments)
-                if callee.returned != call.returned:
-                    break
-                symbols[call.symbol] = callee.symbol
-            else:
-                result = known.linked_into(self.library, symbols)
-                self._n_linked = len(self.library._linking_libraries)
-                return result
-        return None
-
-    def _lower(self, called: DeviceFunction, arguments, fastmath, looks: Looks | None) -> Lowered:
-        """Lower a function; remember it where its looks tell all it depends on."""
-        self._under_way.append({})
-        try:
-            typed = infer(self._operations, called.function, arguments, called.first_round)
-        finally:
-            calls = self._under_way.pop()
-        lowered = Lowered(lowering.new_symbol(called.function.__name__), typed.returned)
-        context = self._context_for(fastmath)
-        module = context.create_module(lowered.symbol)
+    def _write(
+        self, called: DeviceFunction, arguments: tuple, typed: Typed, symbol: str, flags
+    ) -> tuple[bytes, tuple]:
+        context = self._context_for(flags)
+        module = context.create_module(symbol)
         with context.push_code_library(self.library):
-            lowering.lower(context, module, lowered.symbol, typed, arguments, called.inline)
+            lowering.lower(context, module, symbol, typed, arguments, called.inline)
         context.post_lowering(module, self.library)
         assembled = llvm.parse_assembly(str(module))
         self.library._optimize_functions(assembled)
         needed = tuple(self.library._linking_libraries[self._n_linked :])
         self._n_linked += len(needed)
-        if looks is not None:
-            noted = [call for made in calls if (call := self._call_of(looks, *made))]
-            if len(noted) == len(calls):
-                looks.keep(Known(lowered, assembled.as_bitcode(), needed, tuple(noted)))
+        code = assembled.as_bitcode()
         self.library._final_module.link_in(assembled)
-        return lowered
+        return code, needed
 
-    def _call_of(self, looks: Looks, callee: DeviceFunction, arguments: tuple) -> Call | None:
-        place = looks.index(callee)
-        if place is None:
-            return None
-        result = self._compiled[callee.identity, arguments]
-        return Call(place, arguments, result.returned, result.symbol)
+    def _may_be_kept(self, code: bytes) -> bool:
+        return ADDRESS_OF_PROCESS not in code
+
+    def _link(self, known: Known, symbols: dict[str, str]) -> Lowered:
+        module = llvm.parse_bitcode(known.code)
+        mine = known.lowered.symbol
+        symbols[mine] = copied = self._new_symbol(mine.partition(".")[0])
+        # In two steps: the new name of one may be the old name of another.
+        named = [f for f in module.functions if f.name in symbols]
+        wanted = [symbols[f.name] for f in named]
+        for number, function in enumerate(named):
+            function.name = f"cubie.renamed.{number}"
+        for function, name in zip(named, wanted, strict=True):
+            function.name = name
+        self.library._final_module.link_in(module)
+        for needed in known.libraries:
+            self.library.add_linking_library(needed)
+        self._n_linked = len(self.library._linking_libraries)
+        return Lowered(copied, known.lowered.returned)
 
     def _context_for(self, fastmath: frozenset | None):
         """Return numba's context of functions with some fast-math flags."""
@@ -130,7 +105,3 @@ class Compilation:
             context.error_model = callconv.create_error_model("numpy", context)
             self._contexts[fastmath] = context
         return self._contexts[fastmath]
-
-
-def _is_device(value) -> bool:
-    return isinstance(value, DeviceFunction)

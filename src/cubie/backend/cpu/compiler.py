@@ -16,14 +16,14 @@ from cubie.backend.arrays import KernelInputs, KernelOutputs, element_dtypes
 from cubie.backend.base import NO_LIMITS, Kernel, RunMemory
 from cubie.backend.bundles import Memory
 from cubie.backend.compiled import CompiledBackend
-from cubie.backend.cpu import lowering
-from cubie.backend.cpu.compilation import Compilation
+from cubie.backend.cpu.compilation import CPUCompilation
 from cubie.backend.cpu.contexts import contexts
-from cubie.backend.cpu.device_function import DeviceFunction, Intrinsic
 from cubie.backend.cpu.foreign import NUMBA_ENVIRONMENT, CPUForeignTarget
 from cubie.backend.cpu.object_code import ENTRY, FRAME_BYTES, ROOM, ROOM_BYTES, target_machine
 from cubie.backend.cpu.refill import refill, take, while_waiting_pays
 from cubie.backend.foreign import ForeignTarget
+from cubie.backend.front_end import lowering
+from cubie.backend.front_end.device_function import DeviceFunction, Intrinsic
 from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes.types import MAX_ALIGNMENT, Base, Flat, Lanes, lane_type
 from cubie.backend.run_queue import STOP_BYTES
@@ -88,7 +88,7 @@ class CPUCompiler(CompiledBackend):
         library = _new_library(target_context)
         fastmath = set(FASTMATH_FLAGS) if self.fastmath else False
         with compiler_lock.global_compiler_lock:
-            compilation = Compilation(typing_context, target_context, library, fastmath)
+            compilation = CPUCompilation(typing_context, target_context, library, fastmath)
             kernel = DeviceFunction(self._kernel(loop, memory), inline=True)
             result = compilation.compile(kernel, (Flat(types.int64),))
             library.add_ir_module(_entry_module(target_context, result.symbol))
@@ -278,7 +278,7 @@ def _new_library(context):
     return library
 
 
-def _emit(library, compilation: Compilation) -> bytes:
+def _emit(library, compilation: CPUCompilation) -> bytes:
     """Optimise the whole kernel at once and assemble it."""
     module = library._final_module
     for linked in dict.fromkeys(library._linking_libraries):

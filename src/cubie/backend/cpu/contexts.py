@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import functools
 
-from llvmlite import ir
 from numba.core import callconv, cpu, fastmathpass, imputils
 from numba.core.typing import context, templates
 
 from cubie.backend.cpu.types import register_types
+from cubie.backend.front_end.convention import RaisesNothing
 
 # Where numba says what operations mean for numbers, ranges and tuples. Whatever else the process
 # has loaded, arrays for a user's own numba functions say, is left out: no history tells here.
@@ -30,29 +30,9 @@ TYPED_IN = {
     "numba.cpython.unsafe.tuple",
 }
 
-# The attribute that tells a function written here from those that numba compiles for it.
-OURS = "raises_nothing"
 
-
-class Convention(callconv.CPUCallConv):
-    """numba's, for what its own code needs; where that would raise, functions written here end.
-
-    It asks whether the step of a range is zero, or an index beyond a tuple's end.
-    """
-
-    def return_user_exc(self, builder, *exception, **details):
-        if not hasattr(builder.function, OURS):
-            super().return_user_exc(builder, *exception, **details)
-        elif builder.function.ftype.return_type == ir.VoidType():
-            builder.ret_void()
-        else:
-            builder.ret(ir.Constant(builder.function.ftype.return_type, None))
-
-    def return_status_propagate(self, builder, status):
-        if hasattr(builder.function, OURS):
-            self.return_user_exc(builder)
-        else:
-            super().return_status_propagate(builder, status)
+class Convention(RaisesNothing, callconv.CPUCallConv):
+    """numba's, but that functions written here end where it would raise."""
 
 
 def _written_in(template) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.core import types
 
-from cubie.backend.cpu.device_function import Intrinsic
+from cubie.backend.front_end.device_function import Intrinsic
 from cubie.backend.groups import Parts
 from cubie.backend.lanes.types import Base, Buf, lane_type
 

@@ -12,9 +12,10 @@ from collections.abc import Callable
 
 from llvmlite import ir
 from numba.core import types
-from numba.cuda import extending, libdevice
+from numba.cuda import libdevice
 from numba.cuda.typing import templates
 
+from cubie.backend.front_end.device_function import Intrinsic
 from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes.types import Lanes, lane_type
 
@@ -130,7 +131,7 @@ def log2_intrinsic() -> Callable:
 
         return x(x), lower
 
-    return extending.intrinsic(log2)
+    return Intrinsic(log2)
 
 
 def exp2_intrinsic() -> Callable:
@@ -152,7 +153,7 @@ def exp2_intrinsic() -> Callable:
 
         return x(x), lower
 
-    return extending.intrinsic(exp2)
+    return Intrinsic(exp2)
 
 
 def _floor(context, builder, value):

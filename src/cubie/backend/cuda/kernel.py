@@ -12,7 +12,6 @@ from typing import Any
 import numba
 from numba import cuda
 from numba.core import types
-from numba.cuda import extending
 from numba.cuda.core.errors import NumbaDebugInfoWarning
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs, element_dtypes
@@ -20,6 +19,7 @@ from cubie.backend.base import NO_LIMITS, RegisterLimits, RunMemory
 from cubie.backend.build_lock import building
 from cubie.backend.bundles import Memory
 from cubie.backend.cuda.code import KernelCode, find_or_make
+from cubie.backend.cuda.compilation import called_by_numba
 from cubie.backend.cuda.pretended import pretended_device, supported
 from cubie.backend.cuda.resources import (
     KernelResources,
@@ -34,6 +34,7 @@ from cubie.backend.device.global_memory import MOST_LOCAL_BYTES
 from cubie.backend.device.kernel import DeviceKernel
 from cubie.backend.device.slices import Slices
 from cubie.backend.device.workspace import Workspaces
+from cubie.backend.front_end.device_function import DeviceFunction, Intrinsic
 from cubie.backend.slices import ATTEMPTS, KeptState, Slice
 from cubie.errors import LaunchTooLarge
 
@@ -84,50 +85,55 @@ class CUDAKernel(DeviceKernel):
 
     @cached_property
     def _function(self) -> Callable:
-        backend, memory, loop = self._backend, self._memory, self._make_loop()
-        arena = backend.persistent_arena(memory.persistent_bytes)
-        base_of, flat = shared_base(memory.shared_stride), flatten()
-        queue_of, in_global = backend.queue_of(), global_base(memory.global_bytes)
-        left_of = extending.intrinsic(left_of_attempts)
-
-        def sliced_kernel(n_runs, inputs, outputs, kept):
-            run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
-            if run < n_runs:
-                shared = base_of(cuda.threadIdx.x)
-                reals, whole = flat(kept)
-                queue = Slice(run, left_of(whole[ATTEMPTS]), reals, whole)
-                where = Memory(shared, arena(), ())
-                loop(where, queue, n_runs, flat(inputs), flat(outputs))
-
-        def sliced_kernel_with_global(n_runs, inputs, outputs, kept, memory):
-            run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
-            if run < n_runs:
-                shared = base_of(cuda.threadIdx.x)
-                reals, whole = flat(kept)
-                queue = Slice(run, left_of(whole[ATTEMPTS]), reals, whole)
-                where = Memory(shared, arena(), in_global(memory, run))
-                loop(where, queue, n_runs, flat(inputs), flat(outputs))
-
-        if backend.sliced:
-            return sliced_kernel_with_global if memory.global_bytes else sliced_kernel
+        """The kernel that numba-cuda compiles: it takes records of arrays apart."""
+        flat, in_global = flatten(), global_base(self._memory.global_bytes)
+        backend = self._backend
+        enter = called_by_numba(self._entry(), backend.fastmath, backend.lines)
 
         def kernel(n_runs, inputs, outputs):
             run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
             if run < n_runs:
-                shared = base_of(cuda.threadIdx.x)
-                queue = queue_of(run)
-                where = Memory(shared, arena(), ())
-                loop(where, queue, n_runs, flat(inputs), flat(outputs))
+                enter(cuda.threadIdx.x, run, n_runs, flat(inputs), flat(outputs), ())
 
         def kernel_with_global(n_runs, inputs, outputs, memory):
             run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
             if run < n_runs:
-                shared = base_of(cuda.threadIdx.x)
-                queue = queue_of(run)
-                where = Memory(shared, arena(), in_global(memory, run))
-                loop(where, queue, n_runs, flat(inputs), flat(outputs))
+                where = in_global(memory, run)
+                enter(cuda.threadIdx.x, run, n_runs, flat(inputs), flat(outputs), where)
 
-        return kernel_with_global if memory.global_bytes else kernel
+        def sliced_kernel(n_runs, inputs, outputs, kept):
+            run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
+            if run < n_runs:
+                enter(cuda.threadIdx.x, run, n_runs, flat(inputs), flat(outputs), (), flat(kept))
+
+        def sliced_kernel_with_global(n_runs, inputs, outputs, kept, memory):
+            run = cuda.grid(1)  # pyright: ignore[reportCallIssue]
+            if run < n_runs:
+                where = in_global(memory, run)
+                enter(cuda.threadIdx.x, run, n_runs, flat(inputs), flat(outputs), where, flat(kept))
+
+        if backend.sliced:
+            return sliced_kernel_with_global if self._memory.global_bytes else sliced_kernel
+        return kernel_with_global if self._memory.global_bytes else kernel
+
+    def _entry(self) -> DeviceFunction:
+        """Return the device function that is one thread's work on one run."""
+        backend, memory, loop = self._backend, self._memory, self._make_loop()
+        arena = backend.persistent_arena(memory.persistent_bytes)
+        base_of, queue_of = shared_base(memory.shared_stride), backend.queue_of()
+        left_of = Intrinsic(left_of_attempts)
+
+        def entry(thread, run, n_runs, inputs, outputs, in_global):
+            where = Memory(base_of(thread), arena(), in_global)
+            loop(where, queue_of(run), n_runs, inputs, outputs)
+
+        def sliced_entry(thread, run, n_runs, inputs, outputs, in_global, kept):
+            reals, whole = kept
+            where = Memory(base_of(thread), arena(), in_global)
+            queue = Slice(run, left_of(whole[ATTEMPTS]), reals, whole)
+            loop(where, queue, n_runs, inputs, outputs)
+
+        return backend.device(sliced_entry if backend.sliced else entry)
 
     def resources(
         self,

@@ -9,16 +9,12 @@ instructions of a step were spent on counting. This one advances unconditionally
 from __future__ import annotations
 
 import functools
-import types as python_types
-from collections.abc import Callable
 
 from llvmlite import ir
 from numba.core import types
 from numba.cuda import cgutils, extending, models
 from numba.cuda.core.imputils import RefType, iternext_impl
 from numba.cuda.typing import templates
-
-STAND_IN = "__cubie_count"
 
 
 class Counter(types.SimpleIteratorType):
@@ -40,26 +36,8 @@ class Count(types.IterableType):
 
 
 def count(*bounds):
-    """Stand for `range` in the globals of device functions: one or two bounds, step one."""
+    """Stand for `range` in device functions: one or two bounds, step one."""
     raise TypeError("this `range` is for compiled code")
-
-
-def counting(function: Callable) -> Callable:
-    """Return a copy of a component function that says `count` where it said `range`."""
-    names = function.__code__.co_names
-    if "range" not in names:
-        return function
-    # Under another name: numba refuses a `range` that is not Python's.
-    renamed = tuple(STAND_IN if name == "range" else name for name in names)
-    copy = python_types.FunctionType(
-        function.__code__.replace(co_names=renamed),
-        {**function.__globals__, STAND_IN: count},
-        function.__name__,
-        function.__defaults__,
-        function.__closure__,
-    )
-    copy.__qualname__ = function.__qualname__
-    return copy
 
 
 def _start(context, builder, bounds):

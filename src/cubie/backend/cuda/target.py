@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from numba import cuda
 from numba.core import types
-from numba.cuda import extending
 
 from cubie.backend.base import NO_LIMITS, RegisterLimits, RunMemory
 from cubie.backend.compiled import CompiledBackend, emit_moved, typed_pointer
 from cubie.backend.cuda import approximations, slices, warps
 from cubie.backend.cuda.foreign import CUDAForeignTarget
 from cubie.backend.cuda.kernel import CUDAKernel
-from cubie.backend.cuda.loops import counting, register_range
+from cubie.backend.cuda.loops import register_range
 from cubie.backend.cuda.resources import compiler_versions
 from cubie.backend.cuda.types import register_types
 from cubie.backend.device.driver import DeviceFacts
 from cubie.backend.device.global_memory import MOST_PLANNED_BYTES, WARP, require_global_memory
 from cubie.backend.device.workspace import Workspaces, shared_workspaces
 from cubie.backend.foreign import ForeignTarget
+from cubie.backend.front_end.device_function import DeviceFunction, Intrinsic
 from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes.types import GLOBAL, SHARED, Buf, Lanes
 from cubie.backend.machine import cuda_is_available
@@ -207,11 +206,10 @@ class CUDABackend(CompiledBackend):
 
     @property
     def _intrinsic(self) -> Callable:
-        return extending.intrinsic
+        return Intrinsic
 
     def device(self, function: Callable, inline: bool = True) -> Callable:
-        decorate: Any = cuda.jit(device=True, fastmath=self.fastmath, lineinfo=self.lines)
-        return decorate(counting(function))
+        return DeviceFunction(function, inline=False)  # NVVM decides what is inlined
 
     def moved_along(self, terms: Sequence[tuple[int, float]], n: int) -> Callable | None:
         terms = tuple(terms)
@@ -226,7 +224,7 @@ class CUDABackend(CompiledBackend):
 
             return buf.element(base, buf.element, buf, types.intp), lower
 
-        return extending.intrinsic(moved)
+        return Intrinsic(moved)
 
     def hardware_log2(self) -> Callable | None:
         return approximations.log2_intrinsic() if self.fastmath else None
@@ -236,33 +234,33 @@ class CUDABackend(CompiledBackend):
 
     def worked_out_here(self) -> Callable:
         if self.refill:
-            return extending.intrinsic(warps.worked_out_here)
-        return extending.intrinsic(warps.run_worked_out_here)
+            return Intrinsic(warps.worked_out_here)
+        return Intrinsic(warps.run_worked_out_here)
 
     def queue_of(self) -> Callable:
         """Return ``queue_of(run)``: what a thread is handed as its queue, beginning with a run."""
         if self.refill:
-            return extending.intrinsic(warps.queue_of)
+            return Intrinsic(warps.queue_of)
 
         def itself(typingctx, run):
             return types.int64(types.int64), _first_argument
 
-        return extending.intrinsic(itself)
+        return Intrinsic(itself)
 
     def first_runs(self) -> Callable:
         if self.refill:
-            return extending.intrinsic(warps.first_run)
+            return Intrinsic(warps.first_run)
         if self.sliced:
             return self._of_slice()
 
         def first(typingctx, queue):
             return Lanes(types.int64, 1)(types.int64), _first_argument
 
-        return extending.intrinsic(first)
+        return Intrinsic(first)
 
     def more_runs(self) -> Callable:
         if self.refill:
-            return extending.intrinsic(warps.one_grid_further)
+            return Intrinsic(warps.one_grid_further)
 
         def more(typingctx, queue, free, run, n_runs):
             lanes = Lanes(types.int64, 1)
@@ -272,14 +270,14 @@ class CUDABackend(CompiledBackend):
 
             return lanes(queue, free, run, types.int64), lower
 
-        return extending.intrinsic(more)
+        return Intrinsic(more)
 
     def keep_going(self, together: bool = False) -> Callable:
         if self.refill:
             enough = 1 if together else warps.WORTH_REFILLING
-            return extending.intrinsic(warps.keep_going_until(enough))
+            return Intrinsic(warps.keep_going_until(enough))
         if self.sliced:
-            both: Any = extending.intrinsic(slices.both)
+            both: Any = Intrinsic(slices.both)
 
             def while_there_is_time(queue, active, beyond):
                 return both(active, queue.left)
@@ -289,12 +287,12 @@ class CUDABackend(CompiledBackend):
         def going(typingctx, queue, active, beyond):
             return types.boolean(queue, active, beyond), _second_argument
 
-        return extending.intrinsic(going)
+        return Intrinsic(going)
 
     def spent(self) -> Callable:
         if not self.sliced:
             return super().spent()
-        spend: Any = extending.intrinsic(slices.spend)
+        spend: Any = Intrinsic(slices.spend)
 
         def spent(queue, attempts):
             return spend(queue.left, attempts)
@@ -303,7 +301,7 @@ class CUDABackend(CompiledBackend):
 
     def _of_slice(self) -> Callable:
         """Return `first_runs` of a launch that ends in the middle of runs."""
-        as_run: Any = extending.intrinsic(slices.as_run)
+        as_run: Any = Intrinsic(slices.as_run)
 
         def the_run(queue):
             return as_run(queue.run)

@@ -13,6 +13,7 @@ from numba.cuda.typing import templates
 
 from cubie.backend.cuda import approximations
 from cubie.backend.device.global_memory import WARP
+from cubie.backend.front_end.device_function import Intrinsic
 from cubie.backend.lanes import operations as lane_ops
 from cubie.backend.lanes.types import GLOBAL, SHARED, Base, Flat
 
@@ -98,7 +99,7 @@ def shared_base(stride: int):
 
         return Base(SHARED)(types.int64), lower
 
-    return extending.intrinsic(base)
+    return Intrinsic(base)
 
 
 def global_base(n_bytes: int):

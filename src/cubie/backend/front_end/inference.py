@@ -15,8 +15,8 @@ from typing import Any
 from attrs import frozen
 from numba.core import bytecode, interpreter, ir, ssa, types
 
-from cubie.backend.cpu.operations import Operation, Operations
-from cubie.backend.cpu.rounds import first_round_apart
+from cubie.backend.front_end.operations import Operation, Operations
+from cubie.backend.front_end.rounds import first_round_apart
 
 NOTHING: tuple = ()
 

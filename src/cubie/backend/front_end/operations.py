@@ -7,10 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from numba.core import errors, types
-from numba.extending import _Intrinsic
 
-from cubie.backend.cpu.device_function import DeviceFunction, Intrinsic
-from cubie.backend.cpu.plain import Operation, bundling, extremum, is_bundle, member
+from cubie.backend.front_end.device_function import DeviceFunction, Intrinsic
+from cubie.backend.front_end.plain import Operation, bundling, extremum, is_bundle, member
 
 
 class Operations:
@@ -18,15 +17,17 @@ class Operations:
 
     Parameters
     ----------
-    typing_context, target_context
-        numba's: of plain numbers, tuples and ranges they know what is meant, of lanes what this
-        package taught them.
+    typing_context
+        numba's: of plain numbers, tuples and ranges it knows what is meant, of lanes what this
+        package taught it.
     call : callable
         ``call(device function, argument types)``: the `Operation` that calls it.
     """
 
-    def __init__(self, typing_context, target_context, call: Callable):
-        self._typing, self._target, self._call = typing_context, target_context, call
+    untypeable: type[Exception] = errors.TypingError  # what the context says of unknown operations
+
+    def __init__(self, typing_context, call: Callable):
+        self._typing, self._call = typing_context, call
         self._found: dict[tuple, Operation | None] = {}
         self._functions: dict[Any, Any] = {}
 
@@ -44,8 +45,6 @@ class Operations:
     def _make(self, function, kinds: tuple, keywords: tuple[str, ...]) -> Operation | None:
         if isinstance(function, Intrinsic):
             return self._of_intrinsic(function.definition, kinds)
-        if isinstance(function, _Intrinsic):  # that numba compiles into other functions too
-            return self._of_intrinsic(function._defn, kinds)
         if is_bundle(function):
             return bundling(function, kinds, keywords)
         found = None
@@ -73,7 +72,7 @@ class Operations:
             function = self._function(function)
         try:
             signature = self._typing.resolve_function_type(function, positional, named)
-        except errors.TypingError:
+        except self.untypeable:
             return None
         if signature is None or signature.recvr or len(signature.args) != len(kinds):
             return None
@@ -96,7 +95,7 @@ class Operations:
     def constant_type(self, value) -> Any:
         """Return the type of a constant; what this package calls is its own."""
         if (
-            isinstance(value, (DeviceFunction, Intrinsic, _Intrinsic))
+            isinstance(value, (DeviceFunction, Intrinsic))
             or is_bundle(value)
             or value is min  # not by equality: an array has none that is one truth
             or value is max

@@ -1,4 +1,4 @@
-"""What code of the CPU target calls: functions compiled into the kernel, and code for LLVM."""
+"""What compiled component code calls: functions compiled into the kernel, and code for LLVM."""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ from llvmlite import ir as llvm
 from numba.core import ir, types
 
 from cubie.backend.compiled import uninitialised
-from cubie.backend.cpu.contexts import OURS
-from cubie.backend.cpu.inference import Typed
+from cubie.backend.front_end.convention import OURS
+from cubie.backend.front_end.inference import Typed
 
 _numbers = itertools.count()
 _PLAIN = {bool: types.boolean, int: types.int64, float: types.float64}
@@ -55,10 +55,16 @@ def call(context, builder, function, returned, inline: bool, values):
     return context.get_dummy_value() if returned == types.none else result
 
 
-def lower(context, module, symbol: str, typed: Typed, arguments: tuple, inline: bool) -> None:
-    """Write a typed function into a module."""
+def lower(
+    context, module, symbol: str, typed: Typed, arguments: tuple, inline: bool, lines: Any = None
+) -> None:
+    """Write a typed function into a module.
+
+    `lines`, where there are any, mark instructions by lines of the source: ``lines.mark(builder,
+    line)`` is called before those of each statement.
+    """
     function = declare(context, module, symbol, arguments, typed.returned, inline)
-    _Lowering(context, function, typed, arguments, inline).run()
+    _Lowering(context, function, typed, arguments, inline, lines).run()
 
 
 def _leaves(kind):
@@ -94,8 +100,9 @@ def _put_together(builder, kind, leaves):
 class _Lowering:
     """The state of one function being written."""
 
-    def __init__(self, context, function, typed: Typed, arguments: tuple, inline: bool):
+    def __init__(self, context, function, typed: Typed, arguments: tuple, inline: bool, lines):
         self._context, self._function, self._typed = context, function, typed
+        self._lines = lines
         self._kinds = arguments
         entry = function.append_basic_block("entry")
         self._builder = llvm.IRBuilder(entry)
@@ -120,11 +127,17 @@ class _Lowering:
         for label, block in self._typed.blocks:
             self._builder.position_at_end(blocks[label])
             for statement in block.body[:-1]:
+                self._mark(statement)
                 self._statement(statement)
+            self._mark(block.body[-1])
             self._hand_on(label)
             self._leave(block.body[-1], blocks)
         self._builder.position_at_end(self._entry)
         self._builder.branch(blocks[self._typed.blocks[0][0]])
+
+    def _mark(self, statement) -> None:
+        if self._lines is not None:
+            self._lines.mark(self._builder, statement.loc.line)
 
     def _reserve(self) -> None:
         """Reserve memory for variables that have several values: LLVM finds where each holds."""

@@ -6,79 +6,25 @@ makes of a function depends on its code, on the constants that it closes over, o
 arguments, and on what the functions that it calls return; not on what these do, for they are
 called by name, and inlined when the whole kernel is optimised. A function that agrees in all of
 that is linked as it was, with the names of those that it calls now: the same instructions in the
-same order, without numba.
+same order, without numba. What is kept of it is in `known`.
 """
 
 from __future__ import annotations
 
 import itertools
 import types as python
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import attrs
-import llvmlite.binding as llvm
 import numpy as np
-from attrs import field, frozen
+from attrs import frozen
 from numba.core import types
-from numba.extending import _Intrinsic
 
-from cubie.backend.cpu.device_function import Intrinsic
-from cubie.backend.cpu.lowering import new_symbol
-from cubie.backend.cpu.object_code import ADDRESS_OF_PROCESS
+from cubie.backend.front_end.device_function import DeviceFunction, Intrinsic
 
-MOST_FUNCTIONS = 4000  # of a few kilobytes each
 NUMBERS = (bool, int, float, complex, str, bytes, type(None))
 # Known by being themselves: what numba makes of them is registered, or imported, once.
 THEMSELVES = (python.BuiltinFunctionType, python.ModuleType, type, types.Type, np.ufunc)
-
-
-class Lowered(NamedTuple):
-    """A function in the common module: its name there, and the type that it returns."""
-
-    symbol: str
-    returned: Any
-
-
-@frozen
-class Call:
-    """A call of another device function, as it was typed."""
-
-    callee: int  # among the device functions that the caller closes over
-    arguments: tuple
-    returned: Any
-    symbol: str
-
-
-@frozen
-class Known:
-    """A lowered function: its module, simplified and linked to nothing, and what that needs."""
-
-    lowered: Lowered
-    bitcode: bytes = field(repr=False)
-    libraries: tuple = field(repr=False)  # numba's, of functions on plain numbers
-    calls: tuple[Call, ...]
-
-    def linked_into(self, library, symbols: dict[str, str]) -> Lowered:
-        """Link a copy that calls the functions of other names; return what describes it."""
-        module = llvm.parse_bitcode(self.bitcode)
-        mine = self.lowered.symbol
-        symbols[mine] = copied = new_symbol(mine.partition(".")[0])
-        # In two steps: the new name of one may be the old name of another.
-        named = [f for f in module.functions if f.name in symbols]
-        wanted = [symbols[f.name] for f in named]
-        for number, function in enumerate(named):
-            function.name = f"cubie.renamed.{number}"
-        for function, name in zip(named, wanted, strict=True):
-            function.name = name
-        library._final_module.link_in(module)
-        for needed in self.libraries:
-            library.add_linking_library(needed)
-        return Lowered(copied, self.lowered.returned)
-
-
-# Looked at and changed while numba's lock on compilers is held.
-_known: dict[tuple, list[Known]] = {}
 
 
 class Unknowable(Exception):
@@ -92,7 +38,7 @@ class Looks:
     Attributes
     ----------
     key : tuple
-        Equal for functions that numba lowers alike, given that what they call returns the same.
+        Equal for functions that are lowered alike, given that what they call returns the same.
     callees : list of DeviceFunction
         Those that it closes over, in an order that the key fixes.
     """
@@ -101,29 +47,17 @@ class Looks:
     callees: list
 
     @classmethod
-    def of(cls, called, arguments: tuple, fastmath, is_device: Callable) -> Looks | None:
-        """Look at a device function; None where that does not tell enough."""
+    def of(cls, called: DeviceFunction, arguments: tuple, flags: Any) -> Looks | None:
+        """Look at a device function; None where that does not tell enough.
+
+        `flags` are what else its code depends on, of the kernel or the target.
+        """
         callees: list = []
         try:
-            looked_at = _of_function(called.function, _Eye(is_device, callees))
+            looked_at = _of_function(called.function, _Eye(callees))
         except Unknowable:
             return None
-        return cls((looked_at, called.inline, called.first_round, arguments, fastmath), callees)
-
-    def known(self) -> list[Known]:
-        """Return what was lowered of such functions, which are used last from now on."""
-        found = _known.pop(self.key, None)
-        if found is None:
-            return []
-        _known[self.key] = found
-        return found
-
-    def keep(self, known: Known) -> None:
-        """Remember a function; forget those that were not used for longest."""
-        if ADDRESS_OF_PROCESS not in known.bitcode:
-            _known.setdefault(self.key, []).append(known)
-            if len(_known) > MOST_FUNCTIONS:
-                _known.pop(next(iter(_known)))
+        return cls((looked_at, called.inline, called.first_round, arguments, flags), callees)
 
     def index(self, callee) -> int | None:
         """Return which of the functions that may be called one is, None where it is none."""
@@ -134,7 +68,6 @@ class Looks:
 class _Eye:
     """Looks at constants; notes device functions, or is not to meet any (`callees` is None)."""
 
-    is_device: Callable
     callees: list | None
     inside: tuple = ()  # functions being looked at: one may hold itself
 
@@ -171,7 +104,7 @@ def _of(value, eye: _Eye):
         return type(value), value.dtype.str, value.shape, value.tobytes()
     if isinstance(value, np.dtype):
         return np.dtype, value.str
-    if eye.is_device(value):
+    if isinstance(value, DeviceFunction):
         return _of_device(value, eye)
     if isinstance(value, (tuple, list)):
         return type(value), tuple(_of(entry, eye) for entry in value)
@@ -179,8 +112,6 @@ def _of(value, eye: _Eye):
         return dict, tuple((_of(key, eye), _of(entry, eye)) for key, entry in value.items())
     if isinstance(value, Intrinsic):
         return Intrinsic, _of_function(value.definition, attrs.evolve(eye, callees=None))
-    if isinstance(value, _Intrinsic):
-        return _Intrinsic, _of_function(value._defn, attrs.evolve(eye, callees=None))
     if isinstance(value, python.FunctionType):
         # Closures that intrinsics call; of others, numba knows those that it was taught.
         made = value.__closure__ and eye.callees is None
