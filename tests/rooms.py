@@ -64,6 +64,7 @@ PLANNER = Package(
         "plans": ("basics", "reading", "declarations"),
         "gpu": ("basics", "reading", "declarations", "assembler"),
         "packing": ("basics",),
+        "recording": ("basics", "declarations"),
         "engines": (*VALUES, "gpu", "packing"),
         "allocators": VALUES,
         "report": (*VALUES, "gpu", "engines"),
@@ -106,6 +107,7 @@ CUBIE = Package(
         "launch": (
             "buffers", "reals", "cache", "labelled", *SOLVING, "numerics", "integrator",
         ),
+        "lifetimes": ("errors", "backend", "buffers", "factory", "launch"),
         "settings": (
             "reals", "sizes", "per_run", *SOLVING[:4], "numerics", "checks", "tableaus", "run",
             "integrator", "launch",

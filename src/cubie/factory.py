@@ -184,7 +184,8 @@ class CUDAFactory(ABC):
 
     def child_functions(self, context: BuildContext, name: str) -> Any:
         """Return the device functions of a component that this one calls."""
-        return self._children[name].device_functions(context.within(name))
+        child, below = self._children[name], context.within(name)
+        return context.backend.called(below.path, child.phases, child.device_functions(below))
 
     @abstractmethod
     def build(self, context: BuildContext) -> Any:

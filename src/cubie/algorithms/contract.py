@@ -214,6 +214,9 @@ class StepAlgorithm(CUDAFactory):
     def counts(self) -> tuple[str, ...]:
         return OF_ITERATIONS if self.iterates else ()
 
+    # Phase of a step in which its counters are written first.
+    counted_in: str = "solution"
+
     @property
     def n_counters(self) -> int:
         """How many things it counts."""
@@ -302,7 +305,8 @@ class StepAlgorithm(CUDAFactory):
         """
         prepare = self._build_polynomial(context, first)
         value = value_of_polynomial(context.backend, self.n_states, self.centres, first)
-        return ReadingFunctions(prepare, value, from_coefficients=True)
+        made = ReadingFunctions(prepare, value, from_coefficients=True)
+        return context.backend.called(context.path, ("inside",), made)
 
     def _build_polynomial(self, context: BuildContext, first: int) -> Callable:
         name, derivatives = self.stages_in

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from cubie.algorithms.order_choice import ORDER, SHIFT
 from cubie.algorithms.reading import ReadingFunctions
 from cubie.backend import Backend, rounded_sum, select
+from cubie.factory import BuildContext
 
 
 class Allocators(NamedTuple):
@@ -61,9 +62,13 @@ def build_inside_of(backend: Backend, order: int, n: int, allocators: Allocators
 
 
 def build_reading_of(
-    backend: Backend, order: int, n: int, first: int, allocators: Allocators, basis: Callable | None
+    context: BuildContext, order: int, n: int, first: int, allocators: Allocators, basis: str | None
 ) -> ReadingFunctions:
-    """Return what reads off a step; `basis` allocates scratch (order,), if it is recorded."""
+    """Return what reads off a step; `basis` is a buffer for scratch (order,), if it is recorded.
+
+    It lives in the phase `inside`.
+    """
+    backend = context.backend
     inside = build_inside_of(backend, order, n, allocators)
 
     def value(memory, h, theta, state, coefficients, i):
@@ -75,12 +80,15 @@ def build_reading_of(
 
     if basis is None:
         return ReadingFunctions(backend.device(nothing), backend.device(value))
-    powers, alloc_basis = build_powers_of(backend, order, n, first, allocators), basis
+    powers = build_powers_of(backend, order, n, first, allocators)
+    alloc_basis, enter = context.allocator(basis), context.phase("inside")
 
     def prepare(memory, t, h, state, given, scratch, coefficients):
+        enter(memory)
         powers(memory, alloc_basis(memory, None), coefficients)
 
-    return ReadingFunctions(backend.device(prepare), backend.device(value))
+    made = ReadingFunctions(backend.device(prepare), backend.device(value))
+    return backend.called(context.path, ("inside",), made)
 
 
 def build_powers_of(

@@ -89,9 +89,10 @@ class DIRKStep(ImplicitStep):
         terms = tuple(self._terms_before(number)) if alone else None
         self.equation = StageEquation(self.n_states, terms)
         blocks = Blocks(self.n_states, filter=0 if self.filtered else None)
-        self._add_newton(self.equation, blocks)
+        # An estimate begins with the derivative at the start, and is filtered then.
         during = ("start", "first_stage", "error_estimate") if starts else ("start", "first_stage")
         self.add_child(self.system, during=during)
+        self._add_newton(self.equation, blocks)
         self._register_buffers()
 
     def _register_buffers(self) -> None:

@@ -32,16 +32,18 @@ class FIRKStep(ImplicitStep):
     # As the code RADAU5 does (Hairer & Wanner II, IV.8).
     default_controller = "gustafsson"
     phases = (
-        "restore", "start", "prepare", "stages", "solution", "error_estimate", "inside", "commit",
+        "restore", "start", "prepare", "stages", "solution", "error_estimate", "outcome", "inside",
+        "commit",
     )  # fmt: skip
     stages_in = ("stage_increment", False)
     entries = {  # noqa: RUF012
         "restore": ("restore",),
         "start": ("start",),
-        "step": ("prepare", "stages", "solution", "error_estimate"),
+        "step": ("prepare", "stages", "solution", "error_estimate", "outcome"),
         "inside": ("inside",),
         "commit": ("commit",),
     }
+    counted_in = "outcome"
 
     def _compose(self) -> None:
         tableau, estimates = self.tableau, self.n_error_estimates > 0
@@ -136,7 +138,7 @@ class FIRKStep(ImplicitStep):
         alloc_stage, alloc_step = context.allocator("stage_state"), context.allocator("stage_step")
         enter_prepare, enter_stages = context.phase("prepare"), context.phase("stages")
         enter_solution, enter_error = context.phase("solution"), context.phase("error_estimate")
-        one = backend.constant(1.0)
+        one, enter_outcome = backend.constant(1.0), context.phase("outcome")
         failure = build_failure(backend, self.persists)
         with_stack = build_with_stack(backend, self.system, self.tableau.n_stages)
         alloc_stack = context.allocator("stage_driver_stack")
@@ -162,6 +164,7 @@ class FIRKStep(ImplicitStep):
             enter_error(memory)
             stage_state = alloc_stage(memory, None)
             filtered = estimate(memory, launch, matrix, increment, stage_state, proposed.error)
+            enter_outcome(memory)
             proposed.counters[0], proposed.counters[1] = iterations, linear
             settle(memory, h, solved & filtered, eta, iterations, proposed.counters)
             return failure(regular, solved & filtered)

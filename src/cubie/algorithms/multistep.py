@@ -107,6 +107,7 @@ class MultistepStep(ImplicitStep):
         "inside": ("inside",),
         "commit": ("commit",),
     }
+    counted_in = "error_estimate"
 
     def _compose(self) -> None:
         self.rhs_per_start, self.rhs_per_step = int(self.no_mass), 0
@@ -189,9 +190,8 @@ class MultistepStep(ImplicitStep):
         return (0.0,) * self.tableau.order  # by powers
 
     def build_reading(self, context: BuildContext, first: int = 0) -> ReadingFunctions:
-        basis = context.allocator("correction_powers") if self.is_recorded else None
-        order, allocators = self.tableau.order, self._allocators(context)
-        return build_reading_of(context.backend, order, self.n_states, first, allocators, basis)
+        of = self.tableau.order, self.n_states, first, self._allocators(context)
+        return build_reading_of(context, *of, "correction_powers" if self.is_recorded else None)
 
     def _allocators(self, context: BuildContext) -> Allocators:
         names = ("differences", "correction", "multistep_progress")

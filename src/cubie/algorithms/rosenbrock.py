@@ -61,6 +61,7 @@ class RosenbrockStep(ImplicitStep):
         "inside": ("inside",),
         "commit": ("commit",),
     }
+    counted_in = "error_estimate"
 
     def _compose(self) -> None:
         self.rhs_per_start, self.rhs_per_step = 0, self.tableau.n_stages

@@ -125,15 +125,15 @@ class SwitchingStep(StepAlgorithm):
         self.nonstiff = NonstiffStep(self.tableau.nonstiff, *given)
         self.stiff = StiffStep(self.tableau.stiff, *given)
         others = {"start": "start", "inside": "inside", "commit": "commit"}
-        self.add_child(self.stiff, during={**others, "step": "solution"})
-        self.add_child(self.nonstiff, during={**others, "step": "nonstiff"})
+        for part, phase in ((self.stiff, "solution"), (self.nonstiff, "nonstiff")):
+            self.add_child(part, during={**others, "step": phase})
         self.add_child(self.system, during="measure")
         self._count_work()
         self._register_buffers()
 
     def _count_work(self) -> None:
-        nonstiff, stiff = self.nonstiff, self.stiff
-        self.iterates = stiff.iterates
+        nonstiff, stiff, self.iterates = self.nonstiff, self.stiff, self.stiff.iterates
+        self.counted_in = f"stiff.{stiff.counted_in}" if self.iterates else "measure"
         self.rhs_per_start, self.rhs_per_step = nonstiff.rhs_per_start, nonstiff.rhs_per_step
         # At the end of the step, and beside it.
         self.rhs_per_stiff_step = stiff.rhs_per_step + 2

@@ -49,7 +49,13 @@ from cubie.backend.sharing import shared_function
 from cubie.backend.slices import GOES_ON, HEADER, UNFINISHED, KeptPerRun
 from cubie.backend.special import SPECIAL
 from cubie.backend.tables import table
-from cubie.backend.targets import BACKENDS, assembled_backend, is_small_batch, make_backend
+from cubie.backend.targets import (
+    BACKENDS,
+    assembled_backend,
+    is_small_batch,
+    make_backend,
+    recording_backend,
+)
 
 __all__ = [
     "BACKENDS",
@@ -108,6 +114,7 @@ __all__ = [
     "power_of_two",
     "quotient",
     "read_on_device",
+    "recording_backend",
     "rounded_difference",
     "rounded_sum",
     "select",

@@ -241,6 +241,14 @@ class Backend(ABC):
         of them; elsewhere it is nothing.
         """
 
+    def called(self, path: str, phases: Sequence[str], functions: Any) -> Any:
+        """Return the functions of a component for the one that calls it: as they are.
+
+        Where executions are recorded they are followed from call to return. `path` is the qualified
+        name of the component, `phases` are its own.
+        """
+        return functions
+
     @abstractmethod
     def keep(self) -> Callable:
         """Return ``keep(value)``: a copy of a buffer, or a buffer of one element that holds lanes.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,7 +10,11 @@ from cubie.backend.base import Backend
 from cubie.backend.machine import cuda_is_available, cuda_is_simulated, n_threads, register_bytes
 from cubie.errors import InvalidOption, NotCompiled
 from cubie.reals import as_int
+from cubie_planner import Timeline
 from cubie_planner.gpu.cards import Target
+
+if TYPE_CHECKING:
+    from cubie_planner.recording import Recording
 
 BACKENDS = ("auto", "cpu", "cuda", "python")
 
@@ -102,6 +106,17 @@ def make_backend(
     from cubie.backend.cuda.target import CUDABackend
 
     return CUDABackend(dtype, fastmath, device, refill, sliced=sliced)
+
+
+def recording_backend(dtype, timeline: Timeline) -> tuple[Backend, Recording]:
+    """Return a target that logs what component code does to its buffers, and its log.
+
+    It is the interpreter; the timeline is that of the components of a kernel.
+    """
+    from cubie.backend.interpreted.recorded import RecordingBackend
+
+    backend = RecordingBackend(dtype, timeline)
+    return backend, backend.recording
 
 
 def assembled_backend(backend: Backend, lines: bool = False) -> Backend:

@@ -259,6 +259,7 @@ class RunParts(CUDAFactory):
         self.register_buffer(
             "observable_drivers",
             lambda: 0 if self.observables is None else self.observables.n_called,
+            phases=self._observing_phases(),
             enabled=lambda: self.observables is not None and self.observables.n_drivers > 0,
         )
         self.register_buffer(
@@ -274,7 +275,7 @@ class RunParts(CUDAFactory):
             "proposed_counters",
             self.algorithm.n_counters,
             dtype=np.int32,
-            phases=proposed,
+            phases=((f"algorithm.{self.algorithm.counted_in}", "commit"),),
             enabled=self.algorithm.n_counters > 0,
         )
         self.register_buffer("dt", 1, access_weight=4.0)

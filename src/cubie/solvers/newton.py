@@ -95,9 +95,10 @@ class NewtonSolver(NewtonParts):
         alloc_residual, alloc_delta, alloc_count = self.allocators(context)
         exp2, log2 = build_exp2(backend), build_log2(backend)
         fading, tiny = backend.constant(FADING), backend.constant(1e-16)
-        zero = backend.constant(0.0)
+        zero, begin = backend.constant(0.0), context.phase("look")
 
         def solve(memory, launch, matrix, stage, eta, fit):
+            begin(memory)
             residual = alloc_residual(memory, None)
             delta = alloc_delta(memory, residual)
             count = alloc_count(memory, None)

@@ -140,7 +140,7 @@ class NewtonParts(CUDAFactory):
             "krylov_iters_local",
             1,
             dtype=np.int32,
-            phases=(("evaluate", "correct"),),
+            phases=(("look", "correct"),),
             enabled=self.iterative,
             access_weight=5.0,
         )

@@ -126,6 +126,7 @@ def _build_iterate(newton: NewtonParts, context: BuildContext) -> Callable:
         delta = alloc_delta(memory, residual)
         count = alloc_count(memory, None)
         h, shift, state, increment = stage.h, stage.shift, stage.state, stage.increment
+        enter(memory)
         clear(h, count)
         for i in range(size):
             increment[i] = select(unsolved, zero, increment[i])

@@ -1,0 +1,33 @@
+"""Lifetimes read off an execution: arrays that log what is read and written, when and where."""
+
+from cubie_planner.recording.arrays import (
+    POISON,
+    Log,
+    Place,
+    RecordedArray,
+    Unwritten,
+    Value,
+    unused,
+)
+from cubie_planner.recording.course import Course
+from cubie_planner.recording.liveness import Clash, Life, clash, intervals, life_of, witness
+from cubie_planner.recording.phases import OutOfPhase, Recording
+
+__all__ = [
+    "POISON",
+    "Clash",
+    "Course",
+    "Life",
+    "Log",
+    "OutOfPhase",
+    "Place",
+    "RecordedArray",
+    "Recording",
+    "Unwritten",
+    "Value",
+    "clash",
+    "intervals",
+    "life_of",
+    "unused",
+    "witness",
+]
