@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Set
+from functools import cache, cached_property, lru_cache
 
 from attrs import field, frozen
 
@@ -56,7 +57,7 @@ class Cells:
         """Return all words that some code loads."""
         found: dict[Place, dict[int, str]] = {}
         for instruction in code:
-            for place, byte, _ in _words(instruction, _LOADS):
+            for place, byte, _ in _loaded(instruction):
                 kind, base = place
                 found.setdefault(place, {})[byte] = f"{kind}[{base}{byte:+#x}]"
         return cls(found)
@@ -83,7 +84,7 @@ class Cells:
         """Return the cell that each register is loaded from."""
         return {
             register: self.names[place][byte]
-            for place, byte, register in _words(instruction, _LOADS)
+            for place, byte, register in _loaded(instruction)
             if byte in self.names.get(place, ())
         }
 
@@ -93,20 +94,27 @@ class Cells:
             self._changes[instruction] = dict(self._changed(instruction))
         return self._changes[instruction]
 
+    @cached_property
+    def _bases(self) -> frozenset[str]:
+        """The registers of all addresses."""
+        return frozenset().union(*map(_registers, self.names))
+
     def _changed(self, instruction: Instruction) -> Iterator[tuple[str, str | None]]:
         if not self.names:
             return
-        registers, kinds = set(written(instruction)), kinds_written(instruction)
-        own, first, size = _access(instruction, _STORES)
+        registers, kinds = written(instruction), kinds_written(instruction)
+        if not kinds and self._bases.isdisjoint(registers):
+            return
+        own, first, size = _stored_at(instruction)
         for place, cells in self.names.items():
-            if not registers.isdisjoint(_registers(place)):
+            if not _registers(place).isdisjoint(registers):
                 yield from dict.fromkeys(cells.values()).items()
             elif place == own:
                 overlapping = range(first - WORD_BYTES + 1, first + size)
                 yield from ((cells[byte], None) for byte in overlapping if byte in cells)
             elif place[0] in kinds:
                 yield from dict.fromkeys(cells.values()).items()
-        for place, byte, operand in _words(instruction, _STORES):
+        for place, byte, operand in _stored(instruction):
             if byte in self.names.get(place, ()):
                 yield self.names[place][byte], operand
 
@@ -135,6 +143,21 @@ def _access(instruction: Instruction, opcodes: Mapping[str, str]) -> tuple[Place
     return (kind, "+".join(base)), byte, bytes_moved(instruction)
 
 
+@lru_cache(maxsize=200_000)
+def _stored_at(instruction: Instruction) -> tuple[Place | None, int, int]:
+    return _access(instruction, _STORES)
+
+
+@lru_cache(maxsize=200_000)
+def _loaded(instruction: Instruction) -> tuple[tuple[Place, int, str], ...]:
+    return tuple(_words(instruction, _LOADS))
+
+
+@lru_cache(maxsize=200_000)
+def _stored(instruction: Instruction) -> tuple[tuple[Place, int, str], ...]:
+    return tuple(_words(instruction, _STORES))
+
+
 def _words(
     instruction: Instruction, opcodes: Mapping[str, str]
 ) -> Iterator[tuple[Place, int, str]]:
@@ -149,11 +172,12 @@ def _words(
         yield place, first + number * WORD_BYTES, register
 
 
-def _registers(place: Place) -> set[str]:
+@cache
+def _registers(place: Place) -> frozenset[str]:
     """Return the registers of an address, both halves of wide ones."""
     found: set[str] = set()
     for part in place[1].split("+"):
         register = part.partition(".")[0]
         if is_register(register):
             found.update(halves(register, 2 if ".64" in part else 1))
-    return found
+    return frozenset(found)

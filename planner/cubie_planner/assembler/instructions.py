@@ -21,7 +21,7 @@ _BRANCH_TARGETS = re.compile(r"BRANCH_TARGETS\s+([^*\"]+)")
 _PAIRS = re.compile(r"^(D(ADD|MUL|FMA|MNMX)|CS2R|F2F|I2F)$")
 
 
-@frozen
+@frozen(cache_hash=True)
 class Frame:
     """A line of source code."""
 
@@ -140,20 +140,23 @@ def read_code(text: str) -> dict[str, Code]:
 def _read_section(name: str, lines: list[str]) -> Code:
     instructions: list[Instruction] = []
     labels: dict[str, int] = {name: 0}
-    frames: list[Frame] = []
+    known: dict[tuple[str, str], Frame] = {}
+    frames: tuple[Frame, ...] = ()
     complete = True  # whether `frames` belongs to an instruction that was read
     for line in lines:
         source, label = _SOURCE.match(line), _LABEL.match(line)
         if source:
-            frames = [] if complete else frames
-            frames.append(Frame(source[1], int(source[2])))
+            where = source[1], source[2]
+            if where not in known:
+                known[where] = Frame(where[0], int(where[1]))
+            frames = (*(() if complete else frames), known[where])
             complete = False
         elif label:
             labels[label[1]] = len(instructions)
         else:
             found = _INSTRUCTION.match(line)
             if found:
-                instructions.append(_read_instruction(line, found, tuple(frames)))
+                instructions.append(_read_instruction(line, found, frames))
                 complete = True
     # What stands behind the last instruction is the name of the next section.
     size = len(instructions)

@@ -47,6 +47,7 @@ def written(instruction: Instruction) -> tuple[str, ...]:
     return tuple(found)
 
 
+@lru_cache(maxsize=200_000)
 def read(instruction: Instruction) -> frozenset[str]:
     """Return the registers that an instruction may read; of wide ones both halves."""
     names: set[str] = set()

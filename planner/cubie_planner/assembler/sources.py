@@ -25,11 +25,16 @@ class Marks:
 
     def hold(self, instruction: Instruction) -> bool:
         """Tell whether an instruction came from there, or was inlined there."""
-        return any(_is_marked(frame, self.patterns) for frame in instruction.source)
+        return _are_marked(instruction.source, self.patterns)
 
     def hold_innermost(self, instruction: Instruction) -> bool:
         """Tell whether an instruction came from there, and not from what was inlined there."""
         return bool(instruction.source) and _is_marked(instruction.source[0], self.patterns)
+
+
+@cache
+def _are_marked(source: tuple[Frame, ...], patterns: tuple[str, ...]) -> bool:
+    return any(_is_marked(frame, patterns) for frame in source)
 
 
 @cache
