@@ -356,6 +356,35 @@ UNROLLED = {
         """,
         2,
     ),
+    "in shared memory, beside an array of results that is reached another way": (
+        """
+        .L_0:
+        LDS R4, [R2]
+        FADD R8, R8, R6
+        IADD3 R4, R4, 0x2, RZ
+        STS [R2], R4
+        STS [R9+0x4], R8
+        ISETP.GE.AND P0, PT, R4, R7, PT
+        @!P0 BRA `(.L_0)
+        EXIT
+        """,
+        2,
+    ),
+    "in shared memory, beside whole numbers that are reached another way": (
+        """
+        .L_0:
+        LDS R4, [R2]
+        FADD R8, R8, R6
+        MOV R8, R3
+        IADD3 R4, R4, 0x2, RZ
+        STS [R2], R4
+        STS [R9+0x4], R8
+        ISETP.GE.AND P0, PT, R4, R7, PT
+        @!P0 BRA `(.L_0)
+        EXIT
+        """,
+        None,
+    ),
     "in shared memory, only in some rounds": (
         """
         .L_0:

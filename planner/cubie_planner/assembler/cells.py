@@ -3,18 +3,20 @@
 Where registers are short, or a value lies in an array of shared memory, a counter is loaded,
 counted and stored again in every round of its loop. A *cell* is such a word: a kind of memory,
 the registers of its address, and the bytes that are added to them. Cells with the same registers
-are apart where their bytes are; a store by way of other registers may change any of its kind.
+are apart where their bytes are; a store by way of other registers may change any of its kind,
+unless it is of a number that floating-point arithmetic gave: cells that count hold whole numbers.
 """
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cache, cached_property, lru_cache
 
 from attrs import field, frozen
 
-from cubie_planner.assembler.classes import bytes_moved
+from cubie_planner.assembler.classes import bytes_moved, is_arithmetic
 from cubie_planner.assembler.instructions import Instruction
 from cubie_planner.assembler.registers import halves, is_register, written
 
@@ -47,28 +49,40 @@ class Cells:
     """The words that are looked at, by place and byte, with what each is called.
 
     Their names stand beside those of registers, and are none of theirs.
+
+    Attributes
+    ----------
+    names : mapping of Place to mapping of int to str
+    of_reals : set of Instruction
+        Stores of floating-point results.
     """
 
     names: Mapping[Place, Mapping[int, str]]
+    of_reals: Set[Instruction] = frozenset()
     _changes: dict[Instruction, dict[str, str | None]] = field(factory=dict, init=False, repr=False)
 
     @classmethod
-    def of(cls, code: Iterable[Instruction]) -> Cells:
-        """Return all words that some code loads."""
+    def of(cls, blocks: Iterable[Sequence[Instruction]]) -> Cells:
+        """Return all words that some code loads, which is given block by block."""
         found: dict[Place, dict[int, str]] = {}
-        for instruction in code:
+        of_reals: set[Instruction] = set()
+        for block in blocks:
+            of_reals.update(_stores_of_reals(block))
+        for instruction in itertools.chain.from_iterable(blocks):
             for place, byte, _ in _loaded(instruction):
                 kind, base = place
                 found.setdefault(place, {})[byte] = f"{kind}[{base}{byte:+#x}]"
-        return cls(found)
+        return cls(found, of_reals)
 
     @classmethod
     def united(cls, several: Iterable[Cells]) -> Cells:
         found: dict[Place, dict[int, str]] = {}
+        of_reals: set[Instruction] = set()
         for cells in several:
+            of_reals |= cells.of_reals
             for place, names in cells.names.items():
                 found.setdefault(place, {}).update(names)
-        return cls(found)
+        return cls(found, of_reals)
 
     def among(self, wanted: Set[str]) -> Cells:
         """Return those of some names."""
@@ -77,7 +91,8 @@ class Cells:
                 place: kept
                 for place, cells in self.names.items()
                 if (kept := {byte: name for byte, name in cells.items() if name in wanted})
-            }
+            },
+            self.of_reals,
         )
 
     def loaded(self, instruction: Instruction) -> dict[str, str]:
@@ -112,7 +127,7 @@ class Cells:
             elif place == own:
                 overlapping = range(first - WORD_BYTES + 1, first + size)
                 yield from ((cells[byte], None) for byte in overlapping if byte in cells)
-            elif place[0] in kinds:
+            elif place[0] in kinds and instruction not in self.of_reals:
                 yield from dict.fromkeys(cells.values()).items()
         for place, byte, operand in _stored(instruction):
             if byte in self.names.get(place, ()):
@@ -141,6 +156,19 @@ def _access(instruction: Instruction, opcodes: Mapping[str, str]) -> tuple[Place
     base = [part for part in parts if not _NUMBER.match(part) and part not in ("RZ", "URZ")]
     byte = sum(int(part, 0) for part in parts if _NUMBER.match(part))
     return (kind, "+".join(base)), byte, bytes_moved(instruction)
+
+
+def _stores_of_reals(block: Sequence[Instruction]) -> Iterator[Instruction]:
+    """Yield the stores of what floating-point arithmetic of the same block gave."""
+    reals: set[str] = set()
+    for instruction in block:
+        if _STORES.get(instruction.opcode) is not None and instruction.operands[-1] in reals:
+            yield instruction
+        names = written(instruction)
+        if is_arithmetic(instruction):
+            reals.update(names)
+        else:
+            reals.difference_update(names)
 
 
 @lru_cache(maxsize=200_000)

@@ -101,7 +101,7 @@ def _gain(before: Value, after: Value) -> int:
 
 
 def _cells_of(flow: Flow, loop: Loop) -> Cells:
-    return Cells.of(i for number in loop.blocks for i in flow.blocks[number].instructions)
+    return Cells.of([flow.blocks[number].instructions for number in loop.blocks])
 
 
 def _reads(instruction: Instruction, cells: Cells) -> frozenset[str]:
