@@ -18,8 +18,8 @@ from cubie_planner.engines.infeasible import (
     homeless_view,
     infeasibility,
 )
+from cubie_planner.engines.large import large_draft
 from cubie_planner.engines.load_claims import load_claims
-from cubie_planner.engines.one_pass import in_one_pass
 from cubie_planner.engines.overload import overload
 from cubie_planner.engines.previous_plan import kept
 from cubie_planner.engines.task import ALL_ON, LARGE, Switches, Task
@@ -49,7 +49,8 @@ def plan(
 
     First-fit packing comes first; when it meets the load bound it is proven and
     nothing else runs. Otherwise the exact engines decide what is left open. Above
-    `engines.task.LARGE` buffers one pass over time, in about n log n, is all that runs.
+    `engines.task.LARGE` buffers first fit tries many orders, the largest buffers are packed
+    exactly, and nothing else runs.
 
     Parameters
     ----------
@@ -94,7 +95,7 @@ def _planned(
     problem: Problem, effort: float, objective: Objective | None, switches: Switches
 ) -> Plan:
     task = Task.of(problem, objective)
-    draft, claims = _in_one_pass(task) if task.is_large else _best(task, effort, switches)
+    draft, claims = _large(task, effort) if task.is_large else _best(task, effort, switches)
     return finish(task, draft, claims)
 
 
@@ -121,14 +122,14 @@ def _within_local_memory(
     return _planned(problem, effort, priced_outside(problem, objective), switches)
 
 
-def _in_one_pass(task: Task) -> tuple[Draft, list[Claim]]:
-    """Accept what one pass over time gives: nothing better is tried at this size."""
-    draft = in_one_pass(task)
+def _large(task: Task, effort: float) -> tuple[Draft, list[Claim]]:
+    """Return the lowest packing in the first places that hold everything."""
+    draft = large_draft(task, effort)
     if draft is None:
         raise PlanUnknown(
             f"{len(task.buffers)} buffers are more than the {LARGE} that the exact engines take, "
-            "and one pass over time found no room for them; raise max_shared, lower the block "
-            "size, or plan parts of the kernel on their own"
+            "and first fit found no room for them; raise max_shared or the effort, lower the "
+            "block size, or plan parts of the kernel on their own"
         )
     return draft, load_claims(task)
 

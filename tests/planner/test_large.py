@@ -48,7 +48,7 @@ def test_views_pins_and_gaps_hold_in_large_problems():
 
 
 def test_large_problem_that_does_not_fit_is_a_clear_error():
-    """Where one pass finds no room the error says so, and claims no impossibility."""
+    """Where first fit finds no room the error says so, and claims no impossibility."""
     with pytest.raises(PlanUnknown, match="2000 buffers are more than the 1500"):
         plan(Problem(many(2000, 400), Limits(256), "shared"))
 

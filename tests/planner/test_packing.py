@@ -178,7 +178,7 @@ def test_kernel_sized_problems_load_no_compiler():
 
 
 def test_huge_problems_are_answered():
-    """Far too many overlaps for the search: a skyline, with an honest gap."""
+    """Far too many overlaps for the search: first fit in many orders, with an honest gap."""
     count = 20_000
     problem = PackingProblem(
         [16 + 16 * (i % 7) for i in range(count)],
@@ -186,7 +186,7 @@ def test_huge_problems_are_answered():
         [[(i, i + 1000 + i % 13)] for i in range(count)],
     )
     found = pack(problem)
-    assert found.engine == "skyline"
+    assert found.engine == "first fit"
     assert found.lower_bound <= found.height
     assert first_overlap(problem, found.offsets) is None
     assert not any(offset % 16 for offset in found.offsets)

@@ -345,6 +345,19 @@ def test_a_small_effort_never_claims_too_much():
                 break
 
 
+def test_an_infinite_effort_ends_in_a_proof():
+    """With no limit the search goes on until it has proven its plan."""
+    for seed in range(8):
+        rng = random.Random(seed)
+        starts = [rng.randrange(20) for _ in range(14)]
+        items = [
+            Buffer(f"b{i}", rng.randint(1, 40), "f4", lifetime=((s, s + rng.randint(1, 6)),))
+            for i, s in enumerate(starts)
+        ]
+        problem = Problem(items, Limits(pad_banks=False), "shared")
+        assert plan(problem, effort=float("inf")).status is Status.OPTIMAL
+
+
 def test_empty_problem_has_an_empty_plan():
     """No buffers, nothing to place, proven."""
     answer = plan(Problem([]))

@@ -20,7 +20,20 @@ if TYPE_CHECKING:
 LIMIT = "max_shared"
 
 LARGE = 1500
-"""Above so many buffers one pass over time is all that runs."""
+"""Above so many buffers places are packed as `engines.large` does, and nothing else runs."""
+
+INTERPRETED_NODES = 10_000
+COMPILED_NODES = 1_000_000
+"""Nodes of the exact packing search per unit of effort: each a few seconds."""
+
+ENDLESS_NODES = 2**50
+"""What an infinite effort comes to."""
+
+
+def nodes_of(effort: float, few: bool = False) -> int:
+    """Return how many nodes of the exact packing search an effort pays for."""
+    nodes = effort * (INTERPRETED_NODES if few else COMPILED_NODES)
+    return int(min(nodes, ENDLESS_NODES))
 
 
 @frozen
@@ -125,7 +138,7 @@ class Task:
 
     @property
     def is_large(self) -> bool:
-        """Whether only one pass over time is made: no exact engine could hold the task."""
+        """Whether only `engines.large` runs: no exact engine could hold the task."""
         return len(self.buffers) > LARGE
 
     @cached_property

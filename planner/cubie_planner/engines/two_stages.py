@@ -18,17 +18,13 @@ from cubie_planner.engines.cpsat.solver import negated
 from cubie_planner.engines.cpsat.variables import Variables
 from cubie_planner.engines.draft import Claim, Draft
 from cubie_planner.engines.nesting import nest, nestings
-from cubie_planner.engines.task import Task
+from cubie_planner.engines.task import Task, nodes_of
 from cubie_planner.packing.packer import INTERPRETED_ITEMS, pack
 from cubie_planner.packing.problem import PackingProblem, PackingResult
 from cubie_planner.plans.answer import COST, MOVES, SHARED
 
 ROUNDS = 8
 """How many choices are tried before the joint model takes over."""
-
-INTERPRETED_NODES = 10_000
-COMPILED_NODES = 1_000_000
-"""Nodes of the exact search per unit of effort: each a few seconds."""
 
 
 @frozen
@@ -193,8 +189,7 @@ def _pack(
         [-1 if host is None else index[host] for host in hosts],
         [_sub_offset(b, host) for b, host in zip(members, hosts, strict=True)],
     )
-    few = len(members) <= INTERPRETED_ITEMS
-    nodes = int(effort * (INTERPRETED_NODES if few else COMPILED_NODES))
+    nodes = nodes_of(effort, few=len(members) <= INTERPRETED_ITEMS)
     return pack(problem, capacity, max(nodes, 20))
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from attrs import define
 
-from cubie_planner.packing.items import Items, Spans
+from cubie_planner.packing.items import Items, Spans, union
 
 SolveInside = Callable[[Items, int], tuple[bool | None, list[int] | None]]
 """Packs items within a capacity: (True, offsets), (False, None): proven impossible, or
@@ -151,12 +151,7 @@ def _self_contained(items: Items, root: int, family: Sequence[int]) -> bool:
 
 def covers(outer: Spans, inner: Spans) -> bool:
     """Return whether every point of `inner` lies in `outer`."""
-    merged: list[tuple[int, int]] = []
-    for start, end in sorted(outer):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
+    merged = union([outer])
     return all(any(lo <= start and end <= hi for lo, hi in merged) for start, end in inner)
 
 

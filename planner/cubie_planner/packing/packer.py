@@ -11,17 +11,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
 from cubie_planner.basics import Status, round_up
-from cubie_planner.packing.greedy import greedy
+from cubie_planner.packing.greedy import build_blocks, greedy
 from cubie_planner.packing.interiors import Simplified, families, simplify
-from cubie_planner.packing.items import Items, Spans
+from cubie_planner.packing.items import Items, Spans, family_near, union
 from cubie_planner.packing.problem import PackingError, PackingProblem, PackingResult
 from cubie_planner.packing.search.runs import Search
 from cubie_planner.packing.sections import Sections
-from cubie_planner.packing.skyline import Skyline
+
+if TYPE_CHECKING:
+    from cubie_planner.packing.many.bodies import Body
 
 INTERPRETED_ITEMS = 60
 """Up to so many items the search is interpreted: a node takes about 0.2 ms."""
@@ -36,14 +39,21 @@ WORK_LIMIT = 60_000_000
 INTERPRETED_NODE_LIMIT = 5_000
 """Default for interpreted searches: about a second."""
 
-SEARCHED_ITEMS = 5_000
-"""A node looks at every section, so that more items than this are only packed greedily."""
+SEARCHED_ITEMS = 2_000
+"""A node looks at every section, so that more items than this are only packed by first fit."""
 
 FAMILY_NODE_LIMIT = 500
 """For the question whether nested items fit into their parents at all."""
 
 OVERLAP_LIMIT = 2_000_000
-"""Problems with more pairs of items alive together than this are only packed greedily."""
+"""Problems with more pairs of items alive together than this are only packed by first fit."""
+
+MANY = 1500
+"""Above so many items first fit is compiled, and tries many orders (`packing.many`)."""
+
+WORK = 2_000_000_000
+WORK_PER_NODE = 10_000
+"""What first fit of many items may look at by default, and for each node it is allowed."""
 
 
 def pack(
@@ -101,11 +111,83 @@ def _pack(items: Items, capacity: int | None, node_limit: int | None) -> Packing
     if not len(simplified.items):
         return task.result([], 0, "greedy")
     if _overlaps(simplified.items.spans) > OVERLAP_LIMIT:
-        offsets, bound = Skyline(simplified.items).pack()
-        if capacity is not None and bound > capacity:
-            return task.infeasible(bound)
-        return task.result(offsets, bound, "skyline")
+        return _by_first_fit(task)
     return _exact(task)
+
+
+def pack_bodies(
+    bodies: Sequence[Body], enough: int = 0, node_limit: int | None = None
+) -> list[int] | None:
+    """Pack very many bodies: by first fit in many orders, the largest of them exactly.
+
+    Parameters
+    ----------
+    bodies : sequence of Body
+    enough : int
+        The first packing that is no higher is returned.
+    node_limit : int or None
+        As in `pack`; the work of a node is `WORK_PER_NODE` entries of first fit.
+
+    Returns
+    -------
+    list of int or None
+        Offsets; no higher than by size, the largest first, unless the bodies are so many that
+        one pass over time is all there is time for. None if fixed bodies overlap.
+    """
+    from cubie_planner.packing.many.portfolio import pack_many
+
+    work = WORK if node_limit is None else WORK_PER_NODE * node_limit
+    return pack_many(bodies, enough, work, _few)
+
+
+def _few(items: Items, node_limit: int) -> tuple[Sequence[int] | None, int]:
+    found = _pack(items, None, node_limit)
+    return found.offsets, found.nodes
+
+
+def _by_first_fit(task: _Task) -> PackingResult:
+    """Pack by first fit alone; the bound is the load of what lies in nothing else."""
+    from cubie_planner.packing.many.bodies import Bodies, Body
+
+    items = task.simplified.items
+    outermost = [
+        Body(size, spans, fixed=max(pin, -1))
+        for size, spans, pin, parent in zip(
+            items.sizes, items.spans, items.pins, items.parents, strict=True
+        )
+        if parent < 0
+    ]
+    bound = Bodies.of(outermost).bound
+    if task.capacity is not None and bound > task.capacity:
+        return task.infeasible(bound)
+    enough = bound if task.capacity is None else task.capacity
+    return task.result(_first_fit(items, enough, task.node_limit), bound, "first fit")
+
+
+def _first_fit(items: Items, enough: int, node_limit: int | None) -> list[int] | None:
+    """Pack items, those nested in one another as rigid bodies; None where that finds no room."""
+    from cubie_planner.packing.many.bodies import Body
+
+    blocks = build_blocks(items, family_near(items))
+    if blocks is None:
+        return None
+    bodies = [
+        Body(
+            block.length(items),
+            union(items.spans[i] for i, _ in block.pieces),
+            block.unit,
+            fixed=block.pin,
+        )
+        for block in blocks
+    ]
+    bases = pack_bodies(bodies, enough, node_limit)
+    if bases is None:
+        return None
+    offsets = [0] * len(items)
+    for block, base in zip(blocks, bases, strict=True):
+        for item, distance in block.pieces:
+            offsets[item] = base + distance
+    return offsets
 
 
 @frozen(eq=False)
@@ -148,12 +230,17 @@ def _exact(task: _Task) -> PackingResult:
     enough = bound if task.capacity is None else task.capacity
     if bound > enough:
         return task.infeasible(bound)
-    offsets = greedy(items, sections, enough)
+    many = len(items) > MANY
+    engine = "first fit" if many else "greedy"
+    if many:
+        offsets = _first_fit(items, enough, task.node_limit)
+    else:
+        offsets = greedy(items, sections, enough)
     if offsets is not None and _height(items, offsets) <= enough:
-        return task.result(offsets, bound, "greedy")
+        return task.result(offsets, bound, engine)
     if offsets is None and _has_broken_family(items):
         return task.infeasible(bound)
-    return _searched(task, sections, _Found(offsets, bound, "greedy"), unit)
+    return _searched(task, sections, _Found(offsets, bound, engine), unit)
 
 
 def _is_overfull(items: Items, sections: Sections) -> bool:
@@ -239,7 +326,7 @@ def _minimise(
     """
     items = search.items
     height = _height(items, offsets)
-    allowance = max(limit // 32, 4 * len(items))
+    allowance = max(min(limit, NODE_LIMIT) // 32, 4 * len(items))
     open_from = bound
     target = bound
     while bound < height and search.nodes < limit:

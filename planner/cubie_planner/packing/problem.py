@@ -172,7 +172,8 @@ class PackingResult:
     nodes : int
         Items tried by the exact search.
     engine : str
-        What found the packing: "greedy", "search", "skyline", or "" if there is none.
+        What found the packing: "greedy", "first fit" (of very many items), "search", or "" if
+        there is none.
     """
 
     offsets: tuple[int, ...] | None
