@@ -47,6 +47,17 @@ def run_sweep(*args, status: int = 0) -> Result:
     return run(*args, status=status, command=sweep)
 
 
+def completed(line: str) -> list[str]:
+    """Return what a shell offers behind what was typed: of each kind, text and help."""
+    name, *words = line.split(" ")
+    variable = f"_{name.upper().replace('-', '_')}_COMPLETE"
+    environment = {
+        variable: "zsh_complete", "COMP_WORDS": line, "COMP_CWORD": str(len(words))
+    }  # fmt: skip
+    result = CliRunner().invoke(COMMANDS[name], prog_name=name, env=environment)
+    return result.stdout.splitlines()
+
+
 def printed(line: str, name: str = "cubie-plan") -> str:
     """Return what a command of a page prints where it is the only thing to look at."""
     result = CliRunner(env={"COLUMNS": "80"}).invoke(COMMANDS[name], shlex.split(line))

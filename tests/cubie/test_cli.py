@@ -15,7 +15,7 @@ from cubie.cli import main
 from cubie.cli.requests import Pin
 from cubie_planner import Buffer, Limits, Location, Problem, problem_to_dict
 from cubie_planner import plan as make_plan
-from tests.cubie.cli_running import CONSOLE, PAGE, printed, run, write_page_files
+from tests.cubie.cli_running import CONSOLE, PAGE, completed, printed, run, write_page_files
 
 NUMBER = re.compile(r" *\b\d+\b")
 
@@ -244,21 +244,13 @@ COMPLETED = {
 @pytest.mark.parametrize("typed", COMPLETED)
 def test_shell_completes_options_and_their_values(typed):
     """The shell is offered what can follow: options, methods, devices, sizes, places."""
-    words = f"cubie-plan model.toml {typed}"
-    environment = {"_CUBIE_PLAN_COMPLETE": "zsh_complete", "COMP_WORDS": words}
-    environment["COMP_CWORD"] = str(len(words.split()) - 1)
-    result = CliRunner().invoke(main, prog_name="cubie-plan", env=environment)
-    assert result.stdout.splitlines()[1::3] == COMPLETED[typed]
+    assert completed(f"cubie-plan model.toml {typed}")[1::3] == COMPLETED[typed]
 
 
 @pytest.mark.parametrize("before", ["", "model.toml --html ", "model.toml --previous "])
 def test_shell_completes_files(before):
     """The target and the files of options are left to the shell, which knows files."""
-    words = f"cubie-plan {before}pl"
-    environment = {"_CUBIE_PLAN_COMPLETE": "zsh_complete", "COMP_WORDS": words}
-    environment["COMP_CWORD"] = str(len(words.split()) - 1)
-    result = CliRunner().invoke(main, prog_name="cubie-plan", env=environment)
-    assert result.stdout.splitlines() == ["file", "pl", "_"]
+    assert completed(f"cubie-plan {before}pl") == ["file", "pl", "_"]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from cubie.cli.sweep import main
 from tests.cubie.cli_running import run_sweep
+from tests.cubie.cli_sweeps import MODEL, write
 from tests.cubie.test_cli_errors import VALUES, broken, quick
-from tests.cubie.test_cli_sweep import MODEL, write
 
 SWEEP = "[sweep]\n"
 CASES = {
@@ -54,6 +54,17 @@ CASES = {
         MODEL + SWEEP + "grid.k = {start = 0, stop = 1, from = 0, num = 3}", "both `start` and",
     ),
     "range of no values": (MODEL + SWEEP + "grid.k = {start = 0, stop = 1, num = 0}", "`num` is 0"),
+    "range of more than there is room for": (
+        MODEL + SWEEP + "grid.k = {start = 0, stop = 1, num = 1000000000}",
+        "1,000,000,000 values along an axis take 32 GB of memory, and",
+    ),
+    **{
+        f"{name} as an option": (
+            MODEL.replace("[options]", f"[options]\n{name} = 1") + SWEEP + "grid.k = [1, 2]",
+            f"`{name}` is no option of a solver: ",
+        )
+        for name in ("t_span", "t_eval", "y0", "args", "over", "store", "chunk", "memory", "seed")
+    },
     "range to nowhere": (
         MODEL + SWEEP + "grid.k = {start = 0, stop = inf, num = 3}", "`stop` is inf",
     ),

@@ -16,7 +16,7 @@ import xarray
 from cubie import grid, sweep
 
 COMMAND = [sys.executable, "-m", "cubie.cli.sweep"]
-STEP = 2e-5  # so small that chunks take long enough to be stopped between two
+STEP = 5e-6  # so small that chunks take long enough to be stopped between two
 SLOW = f"""
 method = "rk4"
 t_span = [0, 1]
@@ -50,9 +50,6 @@ CASES = {
 def folder(tmp_path, monkeypatch):
     """A folder to work in."""
     monkeypatch.chdir(tmp_path)
-    # The codec of stores makes a semaphore in a worker. Of one that is killed, Python's tracker of
-    # resources removes it, and warns.
-    monkeypatch.setenv("PYTHONWARNINGS", "ignore:resource_tracker:UserWarning")
     (tmp_path / "counted.py").write_text(COUNTED, encoding="utf-8")
     return tmp_path
 

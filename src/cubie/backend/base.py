@@ -129,6 +129,9 @@ class Backend(ABC):
         cubie.errors.OutOfMemory
         """
 
+    def require_device(self) -> None:  # noqa: B027  # most targets are where Python is
+        """Raise `NoDevice` where the one that runs are solved on is not here."""
+
     @property
     def runs_at_once(self) -> int:
         """How many runs are worked on together."""

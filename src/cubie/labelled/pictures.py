@@ -24,6 +24,7 @@ from cubie.labelled.words import (
 
 BANDS = (0.5, 0.9)
 ENDED = " how the run ended"  # no name that a user gives
+FEWEST_OF_A_SCALE = 3  # values, by which it is seen what scale they are on
 
 
 def plot(
@@ -64,7 +65,8 @@ def plot(
         What to draw into; by default a new figure.
     **how
         What matplotlib takes: `cmap`, `vmin`, `vmax`, `norm` of heat maps, `color`, `linewidth`,
-        `marker` of lines, `xscale` and `yscale` of both.
+        `marker` of lines, `xscale` and `yscale` of both: "log" by default where values lie evenly
+        on such a scale, as those of `numpy.geomspace` do.
 
     Returns
     -------
@@ -79,11 +81,33 @@ def plot(
     """
     view = _view(dataset, what, x, y, over, sel)
     shares = _shares(bands)
+    how = _scales(view) | how
     if ax is None:
         _, ax = matplotlib("pyplot").subplots(layout="constrained")
     if view.y is None:
         return draw_curves(view, shares, ax, how)
     return draw_map(view, ax, how)
+
+
+def _scales(view: View) -> dict[str, str]:
+    """Return scales of logarithms for axes whose values lie evenly on them."""
+    named = {"xscale": view.x, "yscale": view.y}
+    return {
+        option: "log"
+        for option, name in named.items()
+        if name is not None and _is_geometric(view.array[name])
+    }
+
+
+def _is_geometric(axis: Any) -> bool:
+    if axis.ndim != 1 or axis.size < FEWEST_OF_A_SCALE or axis.dtype.kind not in "fiu":
+        return False
+    values = np.sort(axis.values)
+    if not values[0] > 0:
+        return False
+    steps = np.diff(np.log(values))
+    # Of few that lie close together it cannot be seen.
+    return values[-1] > 2 * values[0] and np.ptp(steps) < 1e-6 * steps.mean()
 
 
 def require_drawable(

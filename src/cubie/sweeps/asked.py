@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cubie import checks
 from cubie.errors import InvalidProblem, nearest
-from cubie.reals import NotReal, real_array
+from cubie.reals import NotReal, real, real_array
 from cubie.solver import Solver
-from cubie.sweeps.draws import Draws, is_distribution
+from cubie.sweeps.draws import Draws, has_distribution, is_distribution
 from cubie.sweeps.places import TIMES, Named, Words
+from cubie.sweeps.values import as_written
 from cubie.systems import OtherNames, in_order_of_states
 
 
@@ -74,9 +75,14 @@ def start_of(solver: Solver, y0: Any) -> tuple[np.ndarray, tuple[str, ...]]:
     equations = solver.equations
     if isinstance(y0, Mapping) and equations is None:
         names = tuple(str(name) for name in y0)
+        _require_numbers(names, y0.values())
         y0 = list(y0.values())
     else:
         names = () if equations is None else equations.states
+        if isinstance(y0, Mapping):
+            _require_numbers(tuple(map(str, y0)), y0.values())
+        elif isinstance(y0, (list, tuple)) and has_distribution(y0):
+            _require_numbers(names or [f"y{i}" for i in range(len(y0))], y0)
     if equations is not None:
         y0 = _of_equations(equations, y0)
     try:
@@ -95,6 +101,29 @@ def start_of(solver: Solver, y0: Any) -> tuple[np.ndarray, tuple[str, ...]]:
             "y0", f"has {len(start)} numbers, and the states are {len(names)}: {', '.join(names)}."
         )
     return start, names or tuple(f"y{i}" for i in range(len(start)))
+
+
+def _require_numbers(names: Sequence[str], values: Iterable[Any]) -> None:
+    """Refuse, by the name of the state, what is no number."""
+    for name, value in zip(names, values, strict=False):
+        if has_distribution(value):
+            raise InvalidProblem(
+                "y0",
+                f"has a distribution for {name!r}: initial values are drawn by "
+                f"over=cubie.sampled(n, {as_written(name)}).",
+            )
+        if np.ndim(value):
+            raise InvalidProblem(
+                "y0",
+                f"has {np.shape(value)[0]} values for {name!r}, and of a sweep it is one state: "
+                f"sweep them by over=cubie.grid({as_written(name)}), or zipped(...).",
+            )
+        if isinstance(value, (complex, np.complexfloating)):
+            continue
+        try:
+            real(value)
+        except NotReal as error:
+            raise InvalidProblem("y0", f"has for {name!r} no number: it {error}.") from error
 
 
 def _of_equations(equations: Any, y0: Any) -> Any:
@@ -127,6 +156,9 @@ def start_of_first(
         raise InvalidProblem(
             "y0", f"has no number for {lacking[0]!r}, and it is not swept. Give its initial value."
         )
+    for name, value in zip(names, started, strict=True):
+        if not np.isfinite(value):
+            raise InvalidProblem("y0", f"has {value} for {name!r}; initial values must be finite.")
     return started
 
 
@@ -155,6 +187,14 @@ def spans_of_first(
     t_span: Any, swept: Sequence[Named], first: Mapping[str, Any]
 ) -> tuple[tuple[float, float], tuple[float, float]]:
     """Return start and end as they were given, and those of the first run."""
+    if isinstance(t_span, (list, tuple)):
+        for name, given in zip(TIMES, t_span, strict=False):
+            if has_distribution(given):
+                raise InvalidProblem(
+                    "t_span",
+                    f"has a distribution: draw times by over=cubie.sampled(n, {name}=...), and "
+                    "give a number in its place.",
+                )
     start, end = checks.time_span(t_span)
     if isinstance(start, np.ndarray):
         raise InvalidProblem(

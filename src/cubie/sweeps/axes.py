@@ -19,7 +19,8 @@ from attrs import field, frozen
 
 from cubie.errors import Described, InvalidOption, InvalidProblem
 from cubie.sweeps.draws import Draws
-from cubie.sweeps.values import checked_names, column
+from cubie.sweeps.labels import Labels, labels_of
+from cubie.sweeps.values import checked_names, column, require_room
 
 RUN = "run"  # the dimension of what has no name of its own
 
@@ -34,11 +35,14 @@ class Rows:
     names : tuple of str
     columns : tuple of ndarray (n,)
         One a name.
+    labels : tuple of (str, ndarray (n,))
+        What else runs are called by: text or numbers, of which nothing is computed.
     """
 
     dim: str
     names: tuple[str, ...]
     columns: tuple[np.ndarray, ...] = field(repr=False)
+    labels: Labels = field(default=(), repr=False)
 
     @property
     def size(self) -> int:
@@ -148,10 +152,12 @@ class Space:
 
 
 def _check(axes: tuple[Axis, ...]) -> None:
-    _require_different("name", [name for axis in axes for name in axis.names])
+    labels = [name for axis in axes if isinstance(axis, Rows) for name, _ in axis.labels]
+    _require_different("name", [name for axis in axes for name in axis.names] + labels)
     _require_different("dimension", [axis.dim for axis in axes])
     for axis in axes:
-        for name in axis.names:
+        own = [name for name, _ in axis.labels] if isinstance(axis, Rows) else []
+        for name in (*axis.names, *own):
             if name in [one.dim for one in axes if one is not axis]:
                 raise InvalidProblem(
                     "over",
@@ -199,14 +205,22 @@ def table(rows: Any, names: Sequence[str] | None = None, *, dim: str = RUN) -> S
     Parameters
     ----------
     rows : DataFrame, structured array, mapping of columns, or array_like (n_rows, n_names)
+        The index of a DataFrame of pandas labels the runs: text or numbers, as a coordinate with
+        the name of the index, or of the dimension where it has none. Row numbers are no labels.
     names : sequence of str, optional
         Of the columns of an array; of other tables those to use.
     dim : str
         What the dimension is called.
+
+    Warns
+    -----
+    UserWarning
+        Of an index that is not kept, as of dates.
     """
-    columns = _columns(rows, names)
+    columns, dim = _columns(rows, names), _dimension(dim)
     _require_one_length("is a table with columns", columns, "A row is a run.")
-    return Space((Rows(_dimension(dim), tuple(columns), tuple(columns.values())),))
+    labels = labels_of(rows, dim)
+    return Space((Rows(dim, tuple(columns), tuple(columns.values()), labels),))
 
 
 def sampled(
@@ -243,6 +257,7 @@ def sampled(
     draws = Draws.of(n, _together("sampled", ranges, more), by, seed)
     if draws.by_place:
         return Space((DrawnRows(_dimension(dim), draws),))
+    require_room(n * len(draws.names))
     whole = draws.at(np.arange(n))
     return Space((Rows(_dimension(dim), tuple(whole), tuple(whole.values())),))
 
@@ -287,7 +302,14 @@ def _columns(rows: Any, names: Sequence[str] | None) -> dict[str, np.ndarray]:
             raise InvalidOption("names", unknown[0], tuple(named))
         named = {name: named[name] for name in names}
     checked_names(named)
-    return {name: column(name, values) for name, values in named.items()}
+    try:
+        return {name: column(name, values) for name, values in named.items()}
+    except InvalidProblem as error:
+        text = [n for n, v in named.items() if np.asarray(v).dtype.kind in "OUT"]
+        if not text or not hasattr(rows, "set_index"):
+            raise
+        advice = f"A column of labels is an index: table(rows.set_index({text[0]!r}))."
+        raise InvalidProblem("over", f"{str(error).removeprefix('`over` ')} {advice}") from error
 
 
 def _named_columns(rows: Any) -> dict[Any, Any] | None:

@@ -144,7 +144,36 @@ def _plain_builtin(value: Any, where: str) -> Any:
     if hasattr(value, "dist") and hasattr(value, "kwds"):  # a distribution of SciPy's
         content = {"name": frozen.dist.name, "args": [*frozen.args], "kwds": {**frozen.kwds}}
         return _tagged("distribution", _plain(content, where))
+    if (named := _parameters_of(value)) is not None:
+        content = {"name": named[0], "kwds": named[1]}
+        return _tagged("distribution", _plain(content, where))
     raise NotData(where, value)
+
+
+def _parameters_of(value: Any) -> tuple[str, dict[str, Any]] | None:
+    """Return name and parameters of a distribution of SciPy's that is of the new kind.
+
+    Such is `stats.Normal(mu=1)`. None of anything else, and of one that is made of another.
+    """
+    found = getattr(value, "_original_parameters", None)
+    # One without parameters may be of a hidden class, which the one of the name makes.
+    kind = next((of for of in type(value).__mro__ if _new_kind(of.__name__) is of), None)
+    if not isinstance(found, Mapping) or kind is None:
+        return None
+    parameters = {str(name): number for name, number in found.items()}
+    try:
+        same = repr(kind(**parameters)) == repr(value)
+    except Exception:  # of a version in which they are called otherwise
+        return None
+    return (kind.__name__, parameters) if same else None
+
+
+def _new_kind(name: str) -> Any:
+    """Return a class of distributions of SciPy's by its name; None where it has none."""
+    from scipy import stats
+
+    kind = getattr(stats, name, None)
+    return kind if isinstance(kind, type) and hasattr(kind, "icdf") else None
 
 
 def _array(value: Any) -> Any:
@@ -241,6 +270,9 @@ def _distribution(content: Any) -> Any:
     from scipy import stats
 
     found = _object(content)
+    kind = _new_kind(found["name"])
+    if kind is not None and "args" not in found:
+        return kind(**found["kwds"])
     dist = getattr(stats, found["name"], None)
     if not isinstance(dist, (stats.rv_continuous, stats.rv_discrete)):
         raise NotReadable(f"it draws from {found['name']!r}, which SciPy has not.")

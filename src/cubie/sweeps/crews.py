@@ -201,11 +201,25 @@ def _threads(gpus: tuple[int, ...]) -> Iterator[Executor]:
 
 def _begin_worker(threads: int) -> None:
     os.environ[THREADS_VARIABLE] = str(threads)
+    _let_semaphores_have_no_names()
     # Ctrl-C goes to all processes of a terminal: the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
     threading.Thread(target=_end_with_parent, name="cubie-parent", daemon=True).start()
+
+
+def _let_semaphores_have_no_names() -> None:
+    """Let nothing be left of a worker that is killed.
+
+    The codec of stores makes a semaphore. Where Python starts processes anew it has a name, which
+    the tracker of resources removes, and warns of, after a process that could not; where they are
+    forked it has none. No worker starts any.
+    """
+    import multiprocessing
+
+    if "fork" in multiprocessing.get_all_start_methods():
+        multiprocessing.set_start_method("fork", force=True)
 
 
 def _end_with_parent() -> None:

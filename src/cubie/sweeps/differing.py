@@ -9,20 +9,25 @@ from typing import Any
 import attrs
 import numpy as np
 
+from cubie.launch.summaries import Window
 from cubie.run.summaries.request import Asked
 from cubie.sweeps.axes import Axis, Rows, Space
 from cubie.sweeps.codec import NotReadable, from_json, to_json
 from cubie.sweeps.draws import Draws
 from cubie.sweeps.model import Model
+from cubie.sweeps.outputs import components_of
 from cubie.tableaus import Method
 
-MOST_TOLD = 6
+MOST_TOLD = 12
 LONGEST = 60
-CALLED = {"span": "t_span", "times": "t_eval", "n": "number of draws"}
+CALLED = {"span": "t_span", "times": "t_eval", "n": "number of draws", "event_room": "max_events",
+          "states": "save_states", "observables": "save_observables",
+          "state_names": "names of states"}  # fmt: skip
+OTHER_EVENTS = "its events are others"
 # What is told elsewhere, follows from what is told, or is no part of what a sweep is.
 SILENT = ("systems", "places", "notes", "small", "summary_names", "in_pairs", "named",
           "events_asked", "method", "save_mode", "per_component", "own_clock", "windowed",
-          "observes", "breakpoints_given")  # fmt: skip
+          "observes", "breakpoints_given", "first_step_given", "min_step_given")  # fmt: skip
 
 
 def differences(stored: bytes, model: Model, space: Space, drawn: Draws | None) -> list[str]:
@@ -31,12 +36,18 @@ def differences(stored: bytes, model: Model, space: Space, drawn: Draws | None) 
         was, was_space, was_drawn = from_json(stored)
     except (NotReadable, ValueError):
         return ["what it is of cannot be read"]
-    found = list(dict.fromkeys([
+    return list(dict.fromkeys([
         *_of_systems(was, model), *_of_method(was, model), *_of_numbers(was, model),
-        *_of_fields(was, model), *_of_spaces(was_space, space), *_of_draws(was_drawn, drawn),
+        *_of_fields(_in_words(was), _in_words(model)), *_of_spaces(was_space, space),
+        *_of_draws(was_drawn, drawn),
     ]))  # fmt: skip
-    rest = len(found) - MOST_TOLD
-    return found[:MOST_TOLD] + ([f"and {rest} more"] if rest > 0 else [])
+
+
+def told(differences: Sequence[str]) -> str:
+    """Return the first of many lines, and how many more there are."""
+    rest = len(differences) - MOST_TOLD
+    more = [f"and {rest} more, in .differences of this error"] if rest > 0 else []
+    return "; ".join([*differences[:MOST_TOLD], *more])
 
 
 def _text(value: Any) -> Any:
@@ -95,6 +106,20 @@ def _of_numbers(was: Model, model: Model) -> Iterator[str]:
             yield f"it sweeps {', '.join(before)}, here {', '.join(now)}"
 
 
+def _in_words(model: Model) -> Model:
+    """Return a model whose choices and summaries go by the names of states."""
+    settings, called = model.run_settings, dict(model.summary_names)
+    choice, asked = settings.choice, settings.summaries
+    if choice.states is not None:
+        choice = attrs.evolve(choice, states=components_of(model))
+    quantities = tuple((called.get(f"y{key}" if isinstance(key, int) else key, key), labelled)
+                       for key, labelled in asked.quantities)  # fmt: skip
+    settings = attrs.evolve(
+        settings, choice=choice, summaries=attrs.evolve(asked, quantities=quantities)
+    )
+    return attrs.evolve(model, run_settings=settings)
+
+
 def _of_fields(before: Any, now: Any) -> Iterator[str]:
     """Tell of all fields of two objects of one class, and of the fields of those."""
     for part in attrs.fields(type(now)):
@@ -102,9 +127,12 @@ def _of_fields(before: Any, now: Any) -> Iterator[str]:
         if not part.init or name in (*SILENT, "start", "parameters"):
             continue
         old, new = getattr(before, name), getattr(now, name)
-        if not _differ(old, new):
+        # Of a flag it is told elsewhere what it is of.
+        if not _differ(old, new) or (name == "breakpoints" and isinstance(new, bool)):
             continue
-        if isinstance(new, Mapping) and isinstance(old, Mapping):
+        if name == "events":
+            yield OTHER_EVENTS
+        elif isinstance(new, Mapping) and isinstance(old, Mapping):
             for key in dict.fromkeys([*old, *new]):
                 if _differ(old.get(key), new.get(key)):
                     yield _line(str(key), old.get(key), new.get(key))
@@ -136,6 +164,8 @@ def _of_axes(old: Axis, new: Axis) -> Iterator[str]:
             if len(other):
                 i = int(other[0])
                 yield f"value {i} of its {name!r} is {before[i]}, here it is {now[i]}"
+        if _differ(old.labels, new.labels):
+            yield f"its labels along {new.dim!r} differ"
     elif isinstance(old, Rows) or isinstance(new, Rows):
         yield f"how its {new.dim!r} is drawn differs"
     else:
@@ -178,6 +208,8 @@ def _short(value: Any) -> str:
         value = value.name
     elif isinstance(value, Enum):
         value = value.name.lower()
+    elif isinstance(value, Window):
+        value = [value.first, value.last]
     elif isinstance(value, Asked):
         value = {str(key): [label for label, _ in labelled] for key, labelled in value.quantities}
     elif isinstance(value, Sequence) and not isinstance(value, str):

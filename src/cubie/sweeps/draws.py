@@ -175,6 +175,14 @@ def is_distribution(given: Any) -> bool:
     )
 
 
+def has_distribution(given: Any) -> bool:
+    """Tell whether something, or an entry of it, is a distribution."""
+    if isinstance(given, np.ndarray) and given.dtype != object:
+        return False
+    entries = given if isinstance(given, (list, tuple)) else np.ravel(np.asarray(given, object))
+    return is_distribution(given) or any(map(is_distribution, entries))
+
+
 def _marginal(name: str, given: Any) -> Any:
     if is_distribution(given):
         return _frozen(name, given)

@@ -41,12 +41,27 @@ def require_runs(model: Model, settings: SolverSettings, space: Space, drawn: Dr
                 _require_held(name, values, np.dtype(model.dtype))
                 if axis.dim == name:
                     _require_apart(name, values, np.dtype(model.dtype))
+    _require_usual_held(model)
     spans = spans_of(model.span, space, drawn)
     for span in _farthest(*spans):
         _require_span(model, settings, span)
     if model.window is not None:
         window = evolve(model.window, may_miss=False)
         window.elapsed(spans if model.has_own_spans else model.span)
+
+
+def _require_usual_held(model: Model) -> None:
+    """Refuse what all runs begin with where their dtype does not hold it."""
+    dtype = np.dtype(model.dtype)
+    states = [name for name in model.state_names for _ in range(2 if model.in_pairs else 1)]
+    parameters = model.systems.states.parameter_names
+    for what, names, values in (
+        ("y0", states, model.start), ("args", parameters, model.parameters)
+    ):  # fmt: skip
+        for i in range(len(values)):
+            name = names[i] if i < len(names) else i
+            with np.errstate(over="ignore", under="ignore"):
+                checks.fit(f"{what}[{name!r}]", values[i : i + 1], values[i : i + 1].astype(dtype))
 
 
 def _require_held(name: str, values: np.ndarray, dtype: np.dtype) -> None:

@@ -18,9 +18,11 @@ from cubie.sweeps.errors import ChunksLost
 from cubie.sweeps.job import Round, counted
 from cubie.sweeps.kept import Layout
 from cubie.sweeps.lost import told_lost
-from cubie.sweeps.outputs import STATUS
+from cubie.sweeps.outputs import STATUS, components_of
 from cubie.sweeps.store import shown_store
 from cubie.sweeps.whole import Whole
+
+COMPUTED_ANEW = "run() computes them anew; what is shown of their runs is no result."
 
 
 class Looking:
@@ -94,7 +96,8 @@ class Looking:
 
     def _warn_of_lost(self, what_then: str) -> None:
         if self._lost:
-            told = f"{told_lost(self._lost)}: {what_then}"
+            told = told_lost(self._lost)
+            told = f"{told[0].upper()}{told[1:]}: {what_then}"
             warnings.warn(told, ChunksLost, stacklevel=level_of_caller())
 
     def counts(self) -> dict[Any, int]:
@@ -105,6 +108,33 @@ class Looking:
             for code, n in counted(status).items():
                 found[RunStatus(code)] = found.get(RunStatus(code), 0) + n
         return found
+
+    def chunks_done(self) -> list[int]:
+        """Return the numbers of chunks that are done, and whole; of others that were, it warns."""
+        done = self._done(look=True)
+        self._warn_of_lost(COMPUTED_ANEW)
+        return np.flatnonzero(done).tolist()
+
+    def kept_of(self, number: int, names: Sequence[str]) -> dict[str, np.ndarray]:
+        """Return variables of a chunk that is done, each with the dimensions of its runs first."""
+        return self._keeper.read(number, names)
+
+    @property
+    def dims_kept(self) -> dict[str, tuple[str, ...]]:
+        """Variables, each with its dimensions beside those of the runs."""
+        layout = self._layout
+        return {v.name: v.dims for v in layout.variables} | dict.fromkeys(layout.drawn, ())
+
+    @property
+    def coordinates(self) -> tuple[str, ...]:
+        """Names of what is known of runs beside them: values of axes, labels."""
+        layout = self._layout
+        return (*layout.coordinates, *(name for _, names in layout.along for name in names))
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """Names of the states that are kept."""
+        return components_of(self._whole.model)
 
     def to_xarray(self) -> Any:
         """Return the results as an `xarray.Dataset`, read from disk as it is used.
@@ -139,7 +169,7 @@ class Looking:
         """
         self._begin()
         self._done(look=True)
-        self._warn_of_lost("run() computes them anew; what is shown of their runs is no result.")
+        self._warn_of_lost(COMPUTED_ANEW)
         found = dataset_of(self._layout, self._keeper, self._attributes())
         return without(found, self._layout.chunks, self._lost) if self._lost else found
 

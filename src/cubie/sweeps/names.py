@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from cubie.errors import InvalidProblem
-from cubie.sweeps.axes import Space
+from cubie.sweeps.axes import Rows, Space
 from cubie.sweeps.creating import GROUP
 from cubie.sweeps.outputs import COMPONENT, TIME, Variable
+
+VALUES, LABELS, DIMENSION = "values", "labels", "dimension"
+TAKEN: Mapping[str, str] = MappingProxyType({
+    VALUES: "sweeps {}, and results have something of that name. Rename the argument, or sweep it "
+    "by its number, as in 'args[0]' or 'y0[0]'.",
+    LABELS: "has labels {}, and results have something of that name. Call them otherwise: "
+    "rows.rename_axis('label').",
+    DIMENSION: "has a dimension {}, and results have something of that name. Call it otherwise: "
+    "zipped(..., dim='sample').",
+})  # fmt: skip
 
 
 def require_names(space: Space, drawn: Sequence[str], variables: Sequence[Variable]) -> None:
@@ -30,33 +41,21 @@ def require_names(space: Space, drawn: Sequence[str], variables: Sequence[Variab
             )
         _require_keepable(variable.name, "observables")
         taken.add(variable.name)
-    for name, dimension in _given(space, drawn):
+    for name, what in _given(space, drawn):
         if name in taken:
-            raise _taken(name, dimension)
+            raise InvalidProblem("over", TAKEN[what].format(repr(name)))
         _require_keepable(name, "over")
 
 
-def _given(space: Space, drawn: Sequence[str]) -> Iterator[tuple[str, bool]]:
-    """Yield what users called, and whether it is a dimension alone."""
+def _given(space: Space, drawn: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield what users called, and what it is of."""
     for axis in space.axes:
-        yield from ((name, False) for name in axis.names)
-        if axis.dim not in axis.names:
-            yield axis.dim, True
-    yield from ((name, False) for name in drawn)
-
-
-def _taken(name: str, dimension: bool) -> InvalidProblem:
-    if dimension:
-        return InvalidProblem(
-            "over",
-            f"has a dimension {name!r}, and results have something of that name. Call it "
-            "otherwise: zipped(..., dim='sample').",
-        )
-    return InvalidProblem(
-        "over",
-        f"sweeps {name!r}, and results have something of that name. Rename the argument, or sweep "
-        "it by its number, as in 'args[0]' or 'y0[0]'.",
-    )
+        yield from ((name, VALUES) for name in axis.names)
+        labels = [name for name, _ in axis.labels] if isinstance(axis, Rows) else []
+        yield from ((name, LABELS) for name in labels)
+        if axis.dim not in (*axis.names, *labels):
+            yield axis.dim, DIMENSION
+    yield from ((name, VALUES) for name in drawn)
 
 
 def _require_keepable(name: str, where: str) -> None:

@@ -9,7 +9,7 @@ from cubie.errors import InvalidOption
 from cubie.sweeps.axes import Space
 from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.codec import NotReadable, from_json
-from cubie.sweeps.differing import differences
+from cubie.sweeps.differing import differences, told
 from cubie.sweeps.draws import Draws
 from cubie.sweeps.errors import NeedsFunction, OtherSweep, StoreError
 from cubie.sweeps.job import Round
@@ -31,10 +31,10 @@ def whole_in(store: Any) -> tuple[Whole, Chunks]:
     content, found = model_in(group), dict(group.attrs)
     if not content.strip(b"\0"):
         lacking = found.get("cubie_lacking")
-        why = f"is no data ({lacking})" if lacking else "is lost (cubie/model/c/0)"
+        why = f"cannot be kept in it ({lacking})" if lacking else "is lost (cubie/model/c/0)"
         raise NeedsFunction(
-            f"The model in {store} {why}: call cubie.sweep(...) as it was begun, with this store; "
-            "it goes on."
+            f"The model of the sweep in {store} {why}: call cubie.sweep(...) as it was begun, with "
+            "this store; it goes on."
         )
     try:
         whole = _whole(content)
@@ -105,11 +105,11 @@ def chunks_of_same(store: Any, whole: Whole, chunk: int | None) -> Chunks:
     group = open_group(store, "r")
     found = dict(group.attrs)
     if found.get("cubie_digest") != whole.digest:
-        told = differences(model_in(group), whole.model, whole.space, whole.drawn)
+        found_out = differences(model_in(group), whole.model, whole.space, whole.drawn)
         raise OtherSweep(
-            f"{store} holds another sweep: {'; '.join(told)}. Give another store, or go on "
-            "with that one by cubie.Sweep.resume(store).",
-            tuple(told),
+            f"{store} holds another sweep: {told(found_out)}. Give another store, or go on with "
+            "that one by cubie.Sweep.resume(store).",
+            tuple(found_out),
         )
     try:
         chunks = _chunks_of(whole, found.get("cubie_chunk"))

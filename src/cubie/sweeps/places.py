@@ -17,7 +17,7 @@ import numpy as np
 from attrs import frozen
 
 from cubie.errors import Described, InvalidProblem, few, nearest
-from cubie.systems import Equations
+from cubie.systems import Equations, names_of_states
 from cubie.systems.batch import checked_args
 from cubie.systems.parameters import leaves_of, rebuild, signature_of
 
@@ -71,12 +71,18 @@ class Words:
         Whether there may be others behind these.
     by_name : tuple of str
         Arguments that a function takes by name only, which solvers never give.
+    before : tuple of str
+        What a function calls the time and its states.
+    own : tuple of str
+        What it calls each of its states, where `y0` does not name them.
     """
 
     states: tuple[str, ...]
     arguments: tuple[str, ...]
     more_arguments: bool = False
     by_name: tuple[str, ...] = ()
+    before: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
 
     def find(self, name: str) -> Named:
         """Return what a name means.
@@ -145,6 +151,18 @@ class Words:
                 f"sweeps {name!r}, which can only be given by name, and the function is called "
                 "with arguments by position. Let the signature have no '*' before it.",
             )
+        if head in self.before:
+            what = ("time", "states")[self.before.index(head)]
+            return InvalidProblem(
+                "over",
+                f"sweeps {name!r}, by which the function gets its {what}: it is called as "
+                f"fun(t, y, ...), with the time first.",
+            )
+        if head in self.own:
+            named = ", ".join(f"{state!r}: ..." for state in self.own)
+            return InvalidProblem(
+                "over", f"sweeps {name!r}: for that name the states, y0={{{named}}}."
+            )
         known = (*self.arguments, *self.states, *TIMES)
         listed, more = few(head, known)
         like = nearest(head, known)
@@ -168,6 +186,8 @@ def words_of(fun: Any, equations: Equations | None, states: Sequence[str]) -> Wo
         arguments_of(fun),
         any(p.kind is p.VAR_POSITIONAL for p in parameters),
         tuple(p.name for p in parameters if p.kind is p.KEYWORD_ONLY),
+        tuple(p.name for p in parameters[:2]),
+        names_of_states(fun),
     )
 
 

@@ -62,6 +62,8 @@ class SweepPlan:
     method, target : str
     local_bytes : int
         Of a run's buffers.
+    n_points : int
+        Of each run that are kept.
     """
 
     n_runs: int
@@ -81,6 +83,7 @@ class SweepPlan:
     method: str
     target: str
     local_bytes: int = field(default=0)
+    n_points: int = field(default=1)
 
     @property
     def host_bytes(self) -> int:
@@ -141,8 +144,7 @@ class SweepPlan:
             f"{self.lack}: {min(self.n_runs, self.runs_that_fit):,} runs would fit. Ask for "
             f"{', '.join(ways[:-1])}, or {ways[-1]}."
         )
-        n_points = 1
-        raise SweepTooLarge(message, self.n_runs, n_points, self.kept_bytes, self.memory_limit)
+        raise SweepTooLarge(message, self.n_runs, self.n_points, self.kept_bytes, self.memory_limit)
 
     def __str__(self) -> str:
         box = " x ".join(f"{n:,} {dim}" for dim, n in zip(self.dims, self.chunk, strict=True))

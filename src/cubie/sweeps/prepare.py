@@ -32,12 +32,14 @@ from cubie.sweeps.places import (
     TIMES,
     Named,
     Place,
+    Words,
     arguments,
     for_several,
     normalised,
     slot_of,
     words_of,
 )
+from cubie.sweeps.values import as_written
 from cubie.systems import Batch, Pairs, RightHandSideError, System
 from cubie.systems.drivers.interpolant import Driver
 from cubie.systems.parameters import leaves_of
@@ -85,15 +87,27 @@ def model_of(asked: Asked, space: Space, seed: int) -> tuple[Model, Draws | None
     try:
         model = made.model(start, args, swept, first, names, renamed)
     except RightHandSideError as error:
-        raise _explained(error, space, asked.y0) from error.__cause__
+        raise _explained(error, space, asked.y0, _arrays_in(words, args)) from error.__cause__
     except InvalidOption as error:
         raise _with_names(error, renamed) from error
     require_runs(model, made.settings, space, drawn)
     return model, drawn
 
 
-def _explained(error: RightHandSideError, space: Space, y0: Any) -> RightHandSideError:
-    """Return an error that says what a function gets of axes and of a mapping `y0`."""
+def _arrays_in(words: Words, args: Sequence[Any]) -> dict[str, int]:
+    """Return the arguments that are arrays, or lists of numbers, and how many each has."""
+    named = (*words.arguments, *(f"args[{i}]" for i in range(len(words.arguments), len(args))))
+    return {
+        name: len(value)
+        for name, value in zip(named, args, strict=False)
+        if isinstance(value, (np.ndarray, list, tuple)) and np.ndim(value) == 1
+    }
+
+
+def _explained(
+    error: RightHandSideError, space: Space, y0: Any, arrays: Mapping[str, int]
+) -> RightHandSideError:
+    """Return an error that says what a function gets of axes, arrays and a mapping `y0`."""
     whole = [
         name
         for axis in space.axes
@@ -107,6 +121,11 @@ def _explained(error: RightHandSideError, space: Space, y0: Any) -> RightHandSid
             f"What is swept, here {', '.join(map(repr, whole))}, is a float that differs between "
             "runs: to look something up by it write k[int(n)]; a number of terms or of turns "
             "cannot differ, so begin a sweep for each."
+        )
+    for name, n in arrays.items():
+        told.append(
+            f"`{name}` is an array of {n:,}, which each run gets whole: what differs between runs "
+            f"is an axis, over=cubie.grid({as_written(name)}) or zipped(...)."
         )
     if isinstance(y0, Mapping):
         told.append(f"y0 names {len(y0)} states: {', '.join(map(str, y0))}.")

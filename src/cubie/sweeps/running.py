@@ -115,6 +115,18 @@ class Sweep(Looking):
         """What the sweep takes: `print` shows it."""
         return self._planned(1)
 
+    def plan_with(self, workers: int) -> SweepPlan:
+        """Return what the sweep takes where so many workers of this machine compute it.
+
+        Parameters
+        ----------
+        workers : int
+            Processes, as of `run`.
+        """
+        workers = checks.count("workers", workers)
+        flying = Crew(None, lambda: workers).room(self._chunks_that_fit(None))
+        return self._planned(min(flying, self.n_chunks))
+
     def _planned(self, flying: int) -> SweepPlan:
         model, layout, chunks = self._whole.model, self._layout, self._layout.chunks
         path = None if self._store is None else path_of(self._store)
@@ -138,6 +150,7 @@ class Sweep(Looking):
             method=model.run_settings.method.name,
             target=model.prepared.kernel.backend.name,
             local_bytes=plan.local_bytes,
+            n_points=1 if model.times is None else len(model.times),
         )
 
     # ---- running ---------------------------------------------------------------------
@@ -198,7 +211,7 @@ class Sweep(Looking):
 
         Raises
         ------
-        SweepTooLarge
+        SweepTooLarge, NoDevice
             Before anything is computed.
         SweepFailed
             Where a chunk could not be computed or stored. What was done is kept: `run` goes on.
@@ -215,6 +228,8 @@ class Sweep(Looking):
         plan = self.plan
         if plan.never_fits:  # said before anything is compiled
             plan.require()
+        if executor is None:  # workers of others may have what is not here
+            self._whole.model.prepared.kernel.backend.require_device()
         undecided = self._keeper is None and self._chunk is None and self._seconds is None
         if undecided and self.n_runs > LEAST_RUNS:
             self.pilot(LEAST_RUNS // 4)

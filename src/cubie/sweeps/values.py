@@ -7,10 +7,36 @@ from typing import Any
 
 import numpy as np
 
-from cubie.errors import InvalidProblem
+from cubie.backend import free_bytes
+from cubie.errors import InvalidProblem, OutputsTooLarge
+from cubie.launch.capacity import size
 from cubie.reals import NotReal, real_array
+from cubie.sweeps.draws import has_distribution
 
 EXACT = 2**53  # up to here floats hold every integer
+COPIES = 4  # of an axis: as it is given, as it is kept, as a coordinate, and as a store has it
+
+
+def require_room(n: int) -> None:
+    """Refuse so many numbers along an axis that they, and copies of them, do not fit into memory.
+
+    Raises
+    ------
+    OutputsTooLarge
+    """
+    free, n_bytes = free_bytes(), 8 * n * COPIES
+    if free is not None and n_bytes > free:
+        raise OutputsTooLarge(
+            f"{n:,} values along an axis take {size(n_bytes)} of memory, and {size(free)} are "
+            "free. Axes whose product is that many runs are kept as axes, and those of "
+            "cubie.sampled(n, by='random', 'sobol' or 'halton') are made as they are needed.",
+            n, 1, n_bytes, free,
+        )  # fmt: skip
+
+
+def as_written(name: str) -> str:
+    """Return how an axis is given in a call."""
+    return f"{name}=..." if name.isidentifier() else f"{{{name!r}: ...}}"
 
 
 def checked_names(names: Iterable[Any]) -> None:
@@ -80,6 +106,12 @@ def _require_exact(name: str, values: Any) -> None:
 def _numbers(name: str, values: Any) -> np.ndarray:
     if isinstance(values, (str, bytes)):
         raise InvalidProblem("over", f"sweeps {name!r} over text: {values!r}. Give numbers.")
+    if has_distribution(values):
+        raise InvalidProblem(
+            "over",
+            f"sweeps {name!r} over a distribution: draw from it by over=cubie.sampled(n, "
+            f"{as_written(name)}), or give it in args, of which each run draws its own.",
+        )
     try:
         given = np.asarray(values)
         if given.dtype.kind == "c":

@@ -46,6 +46,7 @@ class Whole:
             if isinstance(axis, Rows):
                 for name, values in zip(axis.names, axis.columns, strict=True):
                     coordinates[name] = ((axis.dim,), values)
+                coordinates |= {name: ((axis.dim,), values) for name, values in axis.labels}
             elif axis.size <= MOST_DRAWN_AT_ONCE and len(chunks) > 1:
                 for name, values in axis.at(np.arange(axis.size)).items():
                     coordinates[name] = ((axis.dim,), values)

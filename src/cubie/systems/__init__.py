@@ -30,7 +30,7 @@ from cubie.systems.observables.given import (
 )
 from cubie.systems.read_back import system_of_text
 from cubie.systems.references.watched import Watched, fingerprint
-from cubie.systems.state_names import OtherNames, in_order_of_states
+from cubie.systems.state_names import OtherNames, in_order_of_states, names_of_states
 from cubie.systems.sweep_advice import advised
 from cubie.systems.symbolic.equations import Equations, equations, read_equations
 from cubie.systems.symbolic.reader import EquationError
@@ -63,6 +63,7 @@ __all__ = [
     "in_columns",
     "in_order_of_states",
     "inconsistency",
+    "names_of_states",
     "note_on_index",
     "note_on_sparsity",
     "observables_of",

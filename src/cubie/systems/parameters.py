@@ -150,6 +150,17 @@ def _argument_names(fun):
     return [parameter.name for parameter in parameters if parameter.kind in positional]
 
 
+def _on_time(signature, args):
+    """Return what helps a function that takes no time, as far as can be seen."""
+    try:
+        signature.bind(None, *args)
+    except TypeError:
+        return ""
+    if next(iter(signature.parameters)).startswith(("t", "_")):  # that is the time: one is too many
+        return ""
+    return " The time comes first, also where nothing depends on it: fun(t, y, ...)."
+
+
 def check_signature(fun, args):
     """Refuse a function that cannot be called as ``fun(t, y, *args)``."""
     try:
@@ -163,6 +174,7 @@ def check_signature(fun, args):
         name = getattr(fun, "__name__", type(fun).__name__)
         raise TypeError(
             f"fun is called as {name}({called}), but its signature is {name}{signature}: {error}."
+            f"{_on_time(signature, args)}"
         ) from None
 
 

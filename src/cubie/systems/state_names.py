@@ -45,20 +45,26 @@ def in_order_of_states(fun: Any, given: Sequence[str]) -> tuple[str, ...]:
     OtherNames
         Where it takes its states apart into other names.
     """
-    names = tuple(given)
-    code, y = _code_and_y(fun)
-    if code is None:
-        return names
-    found = _taken_apart(code, y)
-    whole = {tuple(one.names) for one in found if one.first is None}
-    if len(whole) > 1 or any(name.startswith("_") for own in whole for name in own):
-        return names
-    if whole:
-        (own,) = whole
+    names, own = tuple(given), names_of_states(fun)
+    if own:
         if set(own) != set(names) or len(own) != len(names):
             raise OtherNames(names, own)
         return own
+    code, y = _code_and_y(fun)
+    found = () if code is None else _taken_apart(code, y)
+    if any(one.first is None for one in found):
+        return names
     return _with_known({one.first: one.names[0] for one in found if one.first is not None}, names)
+
+
+def names_of_states(fun: Any) -> tuple[str, ...]:
+    """Return what a function calls all of its states; nothing where it has no names for them."""
+    code, y = _code_and_y(fun)
+    found = () if code is None else _taken_apart(code, y)
+    whole = {one.names for one in found if one.first is None}
+    if len(whole) != 1 or any(name.startswith("_") for own in whole for name in own):
+        return ()
+    return whole.pop()
 
 
 def _with_known(known: dict[int, str], names: tuple[str, ...]) -> tuple[str, ...]:
@@ -115,13 +121,13 @@ class _Step(NamedTuple):
 @functools.cache
 def _taken_apart(code: CodeType, y: str) -> tuple[_Parts, ...]:
     steps = list(_steps(code))
-    if any(step.name == "STORE" and step.value == y for step in steps):
-        return ()  # `y` is something else from there on
-    return tuple(_parts(steps, y))
+    # Where something else is called `y`, as in ``x, y, z = y``, it holds the states no more.
+    end = next((i for i, step in enumerate(steps) if step == ("STORE", y)), len(steps))
+    return tuple(_parts(steps, y, end))
 
 
-def _parts(steps: Sequence[_Step], y: str) -> Iterator[_Parts]:
-    for i, step in enumerate(steps):
+def _parts(steps: Sequence[_Step], y: str, end: int) -> Iterator[_Parts]:
+    for i, step in enumerate(steps[:end]):
         if step != ("LOAD", y) or i + 2 >= len(steps):
             continue
         then = steps[i + 1]

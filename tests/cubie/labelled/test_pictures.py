@@ -114,6 +114,23 @@ def test_axes_may_change_places_and_be_logarithmic():
     np.testing.assert_array_equal(np.ma.filled(mesh(ax)[0], np.nan), wanted)
 
 
+def test_values_on_a_scale_of_logarithms_are_drawn_on_one():
+    """Of maps, lines and trajectories; not of a few values, and not where it is told otherwise."""
+    ds = grid()
+    even = ds.assign_coords(rho=np.geomspace(0.1, 100, ds.sizes["rho"]))
+    assert ds.sizes["rho"] > 2
+    ax = plot(even, "max of x", x="rho", y="sigma")
+    assert (ax.get_xscale(), ax.get_yscale()) == ("log", "linear")
+    assert (mesh(ax)[1][..., 0] > 0).all()
+    assert plot(even, "max of x", x="sigma", y="rho").get_yscale() == "log"
+    assert plot(even, "max of x", x="rho", y="sigma", xscale="linear").get_xscale() == "linear"
+    assert plot(even.isel(sigma=0), "max of x", x="rho").get_xscale() == "log"
+    assert plot(even, "status", x="rho", y="sigma").get_xscale() == "log"
+    for values in (np.linspace(1, 5, 3), [-1.0, -10.0, -100.0], [1.0, 10.0, 99.0], [0.0, 1.0, 2.0]):
+        other = ds.isel(rho=slice(3)).assign_coords(rho=values)
+        assert plot(other, "max of x", x="rho", y="sigma").get_xscale() == "linear"
+
+
 def test_a_third_axis_is_chosen_or_drawn_together():
     """A place along it is in the title; the median is over what there is."""
     ds = samples()

@@ -54,7 +54,7 @@ WRONG = [
     ({"y0": []}, r"`y0` has shape \(0,\)"),
     ({"y0": ["a", "b"]}, "`y0` must hold numbers, but contains the text 'a'"),
     ({"y0": [np.nan, 1.0]}, "`y0` has no number for 'y0', and it is not swept"),
-    ({"y0": [np.inf, 1.0]}, "`y0` is not finite"),
+    ({"y0": [np.inf, 1.0]}, "`y0` has inf for 'y0'"),
     ({"fun": LINES, "y0": {"y": 1.0}}, "`y0` has no number for 'x', and it is not swept"),
     ({"fun": LINES, "y0": {"y": 1.0, "z": 1}}, "`y0` has 'z'; the states are x, y"),
     ({"fun": LINES, "y0": [1.0]}, "`y0` has 1 numbers, and the states are 2: x, y"),

@@ -4,7 +4,7 @@ import pytest
 from scipy import stats
 
 import cubie
-from cubie.sweeps.differing import differences
+from cubie.sweeps.differing import differences, told
 from cubie.sweeps.errors import OtherSweep
 
 
@@ -18,6 +18,9 @@ def other(t, y, a, b=0.5):
 
 def crossing(t, y, a, b=0.5):
     return y[0]
+
+
+falling = cubie.Event(crossing, direction=-1)
 
 
 A = cubie.grid(a=[1.0, 2.0, 3.0])
@@ -48,8 +51,19 @@ CHANGES = [
     ({}, {"fastmath": False}, ["its fastmath is True, here it is False"]),
     ({}, {"locations": "local"}, ["its locations is auto, here it is local"]),
     ({}, {"step_controller": "pid"}, ["its step_controller is None, here it is pid"]),
-    ({}, {"summaries": {"x": ["max"]}}, ["its summaries is {}, here it is {'y0': ['max']}"]),
-    ({}, {"save_states": ["x"]}, ["its states is None, here it is [0]"]),
+    ({}, {"summaries": {"x": ["max"]}}, ["its summaries is {}, here it is {'x': ['max']}"]),
+    ({}, {"save_states": ["x"]}, ["its save_states is None, here it is ['x']"]),
+    ({}, {"first_step": 0.5}, ["its first_step is 0.0, here it is 0.5"]),
+    ({}, {"min_step": 1e-9}, ["its min_step is 0.0, here it is 1e-09"]),
+    ({}, {"breakpoints": [0.5]}, ["its breakpoints is None, here it is 0.5"]),
+    ({}, {"y0": {"x": 1.0, "u": 0.0}},
+     ["its names of states is ['x', 'v'], here it is ['x', 'u']"]),
+    ({"events": crossing, "max_events": 1}, {"events": falling},
+     ["its events are others"]),
+    ({}, {"events": crossing, "max_events": 1},
+     ["its events are others", "its max_events is None, here it is 1"]),
+    ({"summaries": {"x": ["max"]}}, {"window": (0.0, 0.5)},
+     ["its window is None, here it is [0.0, 0.5]"]),
     ({}, {"over": cubie.grid(a=[1.0, 2.0])}, ["its 'a' has 3 values, here 2"]),
     ({}, {"over": cubie.grid(a=[1.0, 2.5, 4.0])}, ["value 1 of its 'a' is 2.0, here it is 2.5"]),
     ({"over": DRAWN}, {"over": cubie.sampled(4, a=(0.0, 1.0), seed=2)},
@@ -72,15 +86,19 @@ def test_each_difference_has_a_line(begun, changes, wanted):
     assert differences(was.content, now.model, now.space, now.drawn) == wanted
 
 
-def test_many_differences_are_counted():
+def test_many_differences_are_counted(monkeypatch):
     """Of many differences the first are told, and how many more there are."""
+    monkeypatch.setattr("cubie.sweeps.differing.MOST_TOLD", 3)
     now = whole_of(fun=other, method="vern7", rtol=1e-5, max_steps=10, dtype="float32",
                    t_span=(0, 2), t_eval=[0.5], args={"b": 3.0})  # fmt: skip
     was = whole_of()
     found = differences(was.content, now.model, now.space, now.drawn)
     assert found[:3] == ["its right-hand side is another", "its method is tsit5, here it is vern7",
                          "its args of b is 0.5, here it is 3.0"]  # fmt: skip
-    assert found[-1].startswith("and ")
+    assert told(found) == "; ".join(
+        [*found[:3], f"and {len(found) - 3} more, in .differences of this error"]
+    )
+    assert told(found[:3]) == "; ".join(found[:3])
 
 
 def test_the_error_names_them(tmp_path):

@@ -94,7 +94,7 @@ def test_by_workers_and_after_a_retry(tmp_path):
     wanted = bytes_of(sweep)
     (store / "y/c/2/0").unlink()
     (store / "status/c/0").unlink()
-    with pytest.warns(ChunksLost, match="of 2 chunks that were done"):
+    with pytest.warns(ChunksLost, match="Of 2 chunks that were done"):
         cubie.Sweep.resume(store).run(workers=1, progress=False)
     assert bytes_of(sweep) == wanted
 

@@ -38,6 +38,16 @@ def enclosed(t, y, rate):
     return [-rate * prey, grown()]
 
 
+def under_its_own_name(t, y, rate):
+    hunter, y = y
+    return [2 * rate * hunter, -rate * y]
+
+
+def test_a_state_of_the_name_that_all_states_have():
+    """It may be called as the whole is: from there on that is something else."""
+    assert in_order_of_states(under_its_own_name, ["y", "hunter"]) == ("hunter", "y")
+
+
 class Called:
     """A function that is an object, and one that is bound."""
 

@@ -173,12 +173,21 @@ class CUDABackend(CompiledBackend):
         NoDevice
             If it is not there.
         """
-        if not self.is_there:
-            raise NoDevice(self._what_is_there())
+        self.require_device()
         from cubie.backend.cuda.driver import CUDADriver, device_number
 
         number = device_number()
         return shared_workspaces(("cuda", number), lambda: CUDADriver(number))
+
+    def require_device(self) -> None:
+        """Refuse to solve where there is no GPU, or not the one that was named.
+
+        Raises
+        ------
+        NoDevice
+        """
+        if not self.is_there:
+            raise NoDevice(self._what_is_there())
 
     def _what_is_there(self) -> str:
         facts = self.device_facts

@@ -25,8 +25,10 @@ import numpy as np
 from cubie.cli.errors import InputError, meant, one_line, reading, require_keys
 from cubie.cli.models import DISTRIBUTION
 from cubie.cli.samples import column, read_samples
+from cubie.errors import OutputsTooLarge
 from cubie.reals import NotReal, real_array
 from cubie.sweeps import Space, grid, sampled, table, zipped
+from cubie.sweeps.values import require_room
 from cubie_planner.reading import shown
 
 # Kinds of parts, and what stands beside each.
@@ -189,6 +191,10 @@ def values_of(where: str, given: Any) -> np.ndarray:
     if scale not in SCALES:
         hint = meant(str(scale), SCALES)
         raise InputError(f"{where}: `scale` is {shown(scale)}{hint}; there are linear and log")
+    try:
+        require_room(num)
+    except OutputsTooLarge as error:
+        raise InputError(f"{where}: {one_line(error)}") from error
     if scale == "linear":
         return np.linspace(start, stop, num)
     if not (min(start, stop) > 0 or max(start, stop) < 0):

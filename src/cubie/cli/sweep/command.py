@@ -192,6 +192,11 @@ def _check(options: dict[str, Any]) -> None:
                           ("dask", "workers")):  # fmt: skip
         if options[first] and options[second]:
             raise InputError(f"--{first} and --{second} do not go together")
+    if options["retry"] and not options["options"] and options["max_steps"] is None:
+        raise InputError(
+            "--retry changes nothing: the same runs would end in the same way; give --max-steps N, "
+            "or --option rtol=..., atol or max_step. Chunks that are not done --resume goes on with"
+        )
     if not target:
         _refuse_of_new(options)
     for name, of in (("sel", "plot"), ("over", "plot"), ("x", "plot"), ("y", "plot"),
@@ -266,6 +271,8 @@ def _max_steps(options: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 def _plan(sweep: Sweep, options: Mapping[str, Any]) -> int:
     plan = sweep.pilot() if options["pilot"] else sweep.plan
+    if options["workers"]:
+        plan = sweep.plan_with(options["workers"])
     if not options["quiet"]:
         print(f"{name_of(options)}: {sweep.n_chunks_done:,} of {sweep.n_chunks:,} chunks done")
         print(plan)
@@ -301,7 +308,7 @@ def _peek(sweep: Sweep, options: Mapping[str, Any]) -> None:
     counts = sweep.counts()
     show(outcomes_table(f"{name_of(options)}: {progress_line(sweep)}", counts), sys.stdout)
     print()
-    figures = figures_table(sweep.peek())
+    figures = figures_table(sweep)
     print(figures) if isinstance(figures, str) else show(figures, sys.stdout)
 
 

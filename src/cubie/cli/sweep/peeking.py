@@ -47,13 +47,12 @@ def progress_line(sweep: Sweep) -> str:
     return f"{done:,} of {n:,} chunks done, of {sweep.n_runs:,} runs"
 
 
-def figures_table(dataset: Any) -> Table | str:
+def figures_table(sweep: Sweep) -> Table | str:
     """Return least, mean and greatest value of every variable, of runs that did not fail.
 
     Of very many chunks some are read, spread evenly over those that are done.
     """
-    chunks = boxes_of(dataset)
-    there = [number for number in chunks if _any_succeeded(dataset, chunks, number)]
+    there = [number for number in sweep.chunks_done() if _any_succeeded(sweep, number)]
     if not there:
         return "no run was successful so far"
     read = there
@@ -61,33 +60,34 @@ def figures_table(dataset: Any) -> Table | str:
         read = [there[i * len(there) // MOST_CHUNKS] for i in range(MOST_CHUNKS)]
     seen: dict[str, _Figures] = {}
     for number in read:
-        for name, values in _values(part_of(dataset, chunks, number)):
+        for name, values in _values(sweep, number):
             seen.setdefault(name, _Figures()).add(values)
     some = "" if read is there else f", of {len(read)} of {len(there):,} chunks that are done"
     rows = [(name, *figures.told()) for name, figures in seen.items()]
     return table(f"runs that did not fail{some}", FIGURES, rows, FIGURES[1:])
 
 
-def _any_succeeded(dataset: Any, chunks: Chunks, number: int) -> bool:
-    return bool((part_of(dataset[[STATUS]], chunks, number)[STATUS].values >= 0).any())
+def _any_succeeded(sweep: Sweep, number: int) -> bool:
+    return bool((sweep.kept_of(number, [STATUS])[STATUS] >= 0).any())
 
 
-def _values(part: Any) -> Iterator[tuple[str, np.ndarray]]:
+def _values(sweep: Sweep, number: int) -> Iterator[tuple[str, np.ndarray]]:
     """Yield the values of runs that did not fail, by variable, and by component of the state."""
-    good = part[STATUS].values >= 0
-    n = good.ndim
-    for name, variable in part.data_vars.items():
+    dims = sweep.dims_kept
+    kept = sweep.kept_of(number, list(dims))
+    good = kept[STATUS] >= 0
+    components, taken = sweep.components, {*dims, *sweep.coordinates}
+    for name, own in dims.items():
         if name == STATUS:
             continue
-        values = variable.values[good]
-        label = str(name)
+        values, label = kept[name][good], name
         if values.dtype.kind == "c":
             values, label = np.abs(values), f"|{name}|"
-        if variable.dims[n : n + 1] == (COMPONENT,):
-            for i, component in enumerate(part[COMPONENT].values):
-                clear = str(component) == STATES or str(component) not in part.variables
-                own = name == STATES and clear
-                yield str(component) if own else f"{label}[{component}]", values[:, i]
+        if own[:1] == (COMPONENT,):
+            for i, component in enumerate(components):
+                clear = component == STATES or component not in taken
+                of_its_own = name == STATES and clear
+                yield component if of_its_own else f"{label}[{component}]", values[:, i]
         else:
             yield label, values
 

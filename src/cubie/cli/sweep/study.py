@@ -7,6 +7,7 @@ import math
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from attrs import frozen
@@ -20,6 +21,18 @@ from cubie.sweeps.places import Words
 from cubie_planner.reading import read_text
 
 SUFFIXES = (".toml", ".json")
+# What `cubie.sweep` takes beside options, and where it is given here.
+BESIDE_EQUATIONS = "it stands in the file, beside the equations or the function"
+ELSEWHERE: Mapping[str, str] = MappingProxyType({
+    "t_span": BESIDE_EQUATIONS, "t_eval": BESIDE_EQUATIONS, "fun": BESIDE_EQUATIONS,
+    "y0": "initial values are those of the table `states`",
+    "args": "values are those of the table `parameters`",
+    "over": "what varies is the table `sweep`",
+    "store": "give --store",
+    "chunk": "give --chunk, or `chunk` in the table `sweep`",
+    "memory": "give --memory, or `memory` in the table `sweep`",
+    "seed": "give --seed, or `seed` in the table `sweep`",
+})  # fmt: skip
 
 
 @frozen
@@ -80,6 +93,9 @@ def _begun(
     chosen = {"chunk": told.get("chunk"), "memory": told.get("memory", "80%"), "seed": seed}
     chosen |= {} if given.chunk is None else {"chunk": given.chunk}
     chosen |= {} if given.memory is None else {"memory": given.memory}
+    for name, where in ELSEWHERE.items():
+        if name in model.options:
+            raise InputError(f"{model.target}: `{name}` is no option of a solver: {where}")
     # What users' code prints must not mix with results.
     with reading(model.target), contextlib.redirect_stdout(sys.stderr):
         try:
