@@ -71,6 +71,7 @@ PLANNER = Package(
         "solve": (*VALUES, "gpu", "engines"),
         "explain": (*VALUES, "report", "solve"),
         "checked": (*VALUES, "reading", "gpu", "engines", "solve"),
+        "decide": (*VALUES, "engines", "solve"),
     },
     arrows_back={
         ("plans.plan", "report"): "a plan's views are made when they are asked for",

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator, Mapping
 
 from attrs import evolve, field, frozen
 
-from cubie_planner.declarations.buffers import Location
-from cubie_planner.declarations.problem import Problem, ProblemError
+from cubie_planner.declarations.limits import ProblemError
+from cubie_planner.declarations.places import Place
+from cubie_planner.declarations.problem import Problem
 from cubie_planner.engines.infeasible import PlanInfeasible, PlanUnknown
 from cubie_planner.gpu.cost import CostModel
 from cubie_planner.gpu.device import Device
@@ -39,7 +40,7 @@ class Candidate:
     ----------
     name : str
         Where it comes from, in words.
-    places : mapping of str to Location
+    places : mapping of str to Location or Pool
         Of every buffer.
     shared_bytes_per_run : int
     registers, stack_bytes, spill_bytes : int
@@ -52,7 +53,7 @@ class Candidate:
     """
 
     name: str
-    places: Mapping[str, Location] = field(repr=False)
+    places: Mapping[str, Place] = field(repr=False)
     shared_bytes_per_run: int
     registers: int
     stack_bytes: int
@@ -176,9 +177,7 @@ def checked_plan(
     return Verdict(judge.plan_of(found[winner]), tuple(found), winner, told)
 
 
-def replanned(
-    problem: Problem, places: Mapping[str, Location], block_size: int | None = None
-) -> Plan:
+def replanned(problem: Problem, places: Mapping[str, Place], block_size: int | None = None) -> Plan:
     """Return the plan of a problem with every place given, which is what candidates are.
 
     Where the policy of the problem leads to the same kernel, it is the plan by that policy.
@@ -203,20 +202,21 @@ class _Judge:
         self, name: str, proposed: Plan, made: Assembled, local: StaticCost | None
     ) -> Candidate:
         """Judge a plan; `local` is what the candidate with everything local costs."""
-        cost = self._cost(made, proposed.run_stride_bytes)
+        cost = self._cost(made, proposed)
         return _candidate(name, proposed, made, cost, _refusal(cost, local))
 
-    def _cost(self, assembled: Assembled, stride: int) -> StaticCost | None:
+    def _cost(self, assembled: Assembled, proposed: Plan) -> StaticCost | None:
         """Return the least cost at any block size; equals go to the size that was asked for."""
         limits = self.problem.limits
         assert limits.compute_capability is not None, "a checked plan has a target"
         device = Device.for_capability(limits.compute_capability)
         most = limits.max_shared_bytes
         most = device.shared_per_block_optin if most is None else most
+        stride, start = proposed.run_stride_bytes, proposed.slices_start_bytes
         costs = (
-            static_cost(device, self.model, assembled, size, stride)
+            static_cost(device, self.model, assembled, size, stride, start)
             for size in self.block_sizes
-            if stride * size <= most
+            if start + stride * size <= most
         )
         return min(
             (cost for cost in costs if cost is not None),
@@ -298,5 +298,5 @@ def _layout(plan: Plan) -> tuple:
     )
 
 
-def _places(plan: Plan) -> Mapping[str, Location]:
+def _places(plan: Plan) -> Mapping[str, Place]:
     return {name: placement.location for name, placement in plan.placements.items()}

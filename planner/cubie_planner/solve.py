@@ -6,7 +6,7 @@ import numbers
 from typing import TYPE_CHECKING
 
 from cubie_planner.basics import Status
-from cubie_planner.declarations.buffers import Location
+from cubie_planner.declarations.places import Location
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.engines.draft import Claim, Draft
 from cubie_planner.engines.exact import engines

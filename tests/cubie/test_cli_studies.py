@@ -160,7 +160,7 @@ def test_solver_explains_its_plan():
     plan = solver.prepare([1.0])
     told = solver.explain()
     assert told.peak_bytes == {"loop.state": plan.shared_bytes_per_run}
-    assert re.search(r"Pin of `loop.state`: \+8 shared_bytes", str(told))
+    assert re.search(r"Pin of `loop.state`: \+8 B of shared memory per run", str(told))
 
 
 def test_importing_cubie_loads_no_drawing_table_or_command_library():

@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 
-from cubie_planner import Buffer, Location, Problem
+from cubie_planner import Buffer, Location, Pool, Problem
+from cubie_planner.declarations.places import TILE
 
 SHARED, LOCAL, PERSISTENT = Location.SHARED, Location.LOCAL, Location.LOCAL_PERSISTENT
 GLOBAL = Location.GLOBAL
@@ -18,8 +19,9 @@ ORDER = {
     "shared": (SHARED, LOCAL, PERSISTENT, GLOBAL),
     "global": (GLOBAL, LOCAL, PERSISTENT, SHARED),
 }
-Costs = dict[str, dict[Location, int]]
-Score = tuple[int, int, int, int, int]
+Place = Location | Pool
+Costs = dict[str, dict[Place, int]]
+Score = tuple[int, ...]
 
 
 def costs_of(problem: Problem) -> Costs:
@@ -33,7 +35,8 @@ def costs_of(problem: Problem) -> Costs:
 
 def _costs_by_policy(problem: Problem, buffer: Buffer) -> dict[Location, int]:
     """One for a buffer that is not where the policy puts it first; a view has no say."""
-    first = next(place for place in ORDER[problem.policy] if place in buffer.locations)
+    order = [*ORDER[problem.policy], TILE, *sorted(_pools(problem), key=lambda p: (p.cost, p.name))]
+    first = next(place for place in order if place in buffer.locations)
     if buffer.pin is not None:
         return {buffer.pin: 0 if buffer.alias_required or buffer.pin is first else 1}
     if buffer.alias_required:
@@ -81,11 +84,27 @@ def _costs_by_auto(problem: Problem, buffer: Buffer) -> dict[Location, int]:
         SHARED: 0 if buffer.alias_required else 2,
         GLOBAL: 0 if buffer.alias_required else 3,
     }
+    for pool in (TILE, *_pools(problem)):
+        costs[pool] = 0 if buffer.alias_required else round(2 * pool.cost)
     return {place: costs[place] for place in allowed}
 
 
+def _pools(problem: Problem) -> list[Pool]:
+    """Return the pools that are no tiles, by name."""
+    named = {p for b in problem.buffers for p in b.locations if isinstance(p, Pool)}
+    return sorted(named - {TILE}, key=lambda pool: pool.name)
+
+
+def _arenas(problem: Problem) -> list[Place]:
+    """Return the arenas in the order in which their bytes matter."""
+    tiles = [TILE] if any(TILE in b.locations for b in problem.buffers) else []
+    return [SHARED, *tiles, PERSISTENT, GLOBAL, *_pools(problem)]
+
+
 def optimum(problem: Problem) -> Score | None:
-    """Return the best (cost, bytes shared, local and persistent, global, moves), or None."""
+    """Return the best (cost, bytes shared, of tiles, local and persistent, global, of each pool,
+    moves), or None; without tiles or pools these are left out.
+    """
     costs = costs_of(problem)
     sized = [b for b in problem.buffers if b.size_bytes]
     best: Score | None = None
@@ -109,7 +128,7 @@ def _parent_choices(sized: list[Buffer], where: dict[str, Location]) -> Iterator
             (alias.parent, alias.offset)
             for alias in child.aliases
             if alias.parent in names
-            and where[alias.parent] is where[child.name]
+            and where[alias.parent] == where[child.name]
             and (alias.offset or 0) + child.size_bytes <= names[alias.parent].size_bytes
             and not (where[child.name] is LOCAL and names[alias.parent].alignment < child.alignment)
         ]
@@ -119,49 +138,64 @@ def _parent_choices(sized: list[Buffer], where: dict[str, Location]) -> Iterator
 
 
 def _score(problem, sized, where, parents, cost, best) -> Score | None:
-    shared = _lowest(problem, sized, where, parents, SHARED, _capacity(problem, sized, where))
-    if shared is None or (best is not None and (cost, shared) > best[:2]):
-        return None
-    arena = _lowest(problem, sized, where, parents, PERSISTENT, None)
-    if arena is None or not _local_possible(problem, sized, where, parents):
+    score = [cost]
+    heights = {}
+    if not _local_possible(problem, sized, where, parents):
         return None
     own = sum(b.size_bytes for b in sized if where[b.name] is LOCAL and b.name not in parents)
-    if best is not None and (cost, shared, arena + own) > best[:3]:
-        return None
-    outside = _lowest(problem, sized, where, parents, GLOBAL, None)
-    if outside is None or (best and (cost, shared, arena + own, outside) > best[:4]):
-        return None
+    for place in _arenas(problem):
+        fits = _fits(problem, sized, where, place, heights)
+        height = heights[place] = _lowest(problem, sized, where, parents, place, fits)
+        if height is None:
+            return None
+        score.append(height + (own if place is PERSISTENT else 0))
+        if best is not None and tuple(score) > best[: len(score)]:
+            return None
     moves = 0
     if problem.previous:
-        for place, height in ((SHARED, shared), (PERSISTENT, arena), (GLOBAL, outside)):
+        for place, height in heights.items():
             moves += min(_all_moves(problem, sized, where, parents, place, height))
         moves += sum(
             problem.previous[b.name][0] is not LOCAL
             for b in sized
             if where[b.name] is LOCAL and b.name in problem.previous
         )
-    return cost, shared, arena + own, outside, moves
+    return (*score, moves)
 
 
-def _capacity(problem, sized, where) -> Callable[[int], bool]:
+def _fits(problem, sized, where, place, heights) -> Callable[[int], bool] | None:
+    """Return what says whether an arena may have a height, beside the slices for tiles."""
+    if place is SHARED:
+        return _capacity(problem, sized, where, 0)
+    if place == TILE:  # every height of tiles leaves so much for the slices, which are lowest
+        return lambda height: _capacity(problem, sized, where, height)(heights[SHARED])
+    most = getattr(place, "capacity_bytes", None)
+    return None if most is None else lambda height: height <= most
+
+
+def _capacity(problem, sized, where, tiles) -> Callable[[int], bool]:
     limit = problem.limits.max_shared_bytes
-    unit = max([4, *(b.alignment for b in sized if where[b.name] is SHARED)])
+    widest = max([1, *(b.alignment for b in sized if where[b.name] is SHARED)])
+    unit = max(4, widest)
 
     def fits(height: int) -> bool:
-        if limit is None or height == 0:
+        if limit is None:
             return True
+        if height == 0:
+            return tiles <= limit
+        start = (tiles + widest - 1) // widest * widest
         if problem.limits.block_size == 1:  # no neighbour: nothing to align, nothing to pad
-            return height <= limit
+            return start + height <= limit
         slots = (height + unit - 1) // unit
         if problem.limits.pad_banks and slots % 2 == 0:
             slots += 1
-        return slots * unit * problem.limits.block_size <= limit
+        return start + slots * unit * problem.limits.block_size <= limit
 
     return fits
 
 
 def _lowest(problem, sized, where, parents, place, fits) -> int | None:
-    members = [b for b in sized if where[b.name] is place]
+    members = [b for b in sized if where[b.name] == place]
     top = sum(b.size_bytes + b.alignment for b in members)
     top += max((b.offset + b.size_bytes for b in members if b.offset is not None), default=0)
     for height in range(top + 1):
@@ -191,7 +225,7 @@ def _root(parents, name):
 
 
 def _all_moves(problem, sized, where, parents, place, height) -> Iterator[int]:
-    members = [b for b in sized if where[b.name] is place]
+    members = [b for b in sized if where[b.name] == place]
     for offsets in _packings(members, parents, height):
         yield sum(
             problem.previous[name] != (place, offset)

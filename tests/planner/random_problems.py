@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
-from cubie_planner import Alias, Buffer, Limits, Location, Problem
+from cubie_planner import Alias, Buffer, Limits, Location, Pool, Problem
+from cubie_planner.declarations.places import TILE
 
 ALL = (Location.SHARED, Location.LOCAL, Location.LOCAL_PERSISTENT)
 PLACES = (ALL, ALL, ALL, ("shared", "local"), ("shared", "local_persistent"), ("shared",))
@@ -39,6 +40,38 @@ def with_global_memory(problem: Problem, seed: int) -> Problem:
     pinned = rng.sample(free, min(len(free), rng.choice((0, 1, 1, 2))))
     buffers = [evolve(b, pin=Location.GLOBAL) if b.name in pinned else b for b in buffers]
     policy = "global" if rng.random() < 0.25 and outside else problem.policy
+    return evolve(problem, buffers=buffers, policy=policy)
+
+
+def with_pools(problem: Problem, seed: int) -> Problem:
+    """The same problem where some buffers belong to the block, and both kinds may be in pools.
+
+    What is tied by aliases belongs to one of them together.
+    """
+    rng = random.Random(seed)
+    room = sum(b.size_bytes for b in problem.buffers)
+    capacities = (None, room // 4, room // 2, room)
+    scratch = Pool("scratch", rng.choice(capacities), "block", rng.choice((0, 1, 2.5)))
+    near = Pool("near", rng.choice(capacities), "thread", rng.choice((0, 0.5, 3)))
+    families: dict[str, bool] = {}
+    buffers = []
+    for buffer in problem.buffers:
+        known = [families[a.parent] for a in buffer.aliases]
+        of_block = known[0] if known else rng.random() < 0.5
+        families[buffer.name] = of_block
+        aliases = [a for a in buffer.aliases if families[a.parent] == of_block]
+        options: dict = {"aliases": aliases, "pin": None, "offset": None}
+        if of_block:
+            places = rng.choice(((TILE,), (TILE, scratch), (TILE, scratch), (scratch,)))
+        else:
+            places = rng.choice((buffer.locations, (*buffer.locations, near), ("shared", near)))
+        options["locations"] = places
+        if buffer.pin is not None and rng.random() < 0.7:
+            options["pin"] = rng.choice(sorted(places))
+            if options["pin"] is not Location.LOCAL:
+                options["offset"] = buffer.offset
+        buffers.append(evolve(buffer, **options))
+    policy = problem.policy if isinstance(problem.policy, str) else "auto"
     return evolve(problem, buffers=buffers, policy=policy)
 
 

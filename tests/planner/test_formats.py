@@ -17,10 +17,13 @@ from cubie_planner import (
     FormatError,
     Limits,
     Location,
+    Padding,
     Plan,
     PlanInfeasible,
     PlanRejected,
+    Pool,
     Problem,
+    Swizzle,
     alias_graph,
     interference_graph,
     plan,
@@ -153,13 +156,23 @@ def test_not_json_is_a_clear_error():
 def test_schema_names_every_field():
     """The JSON schema has exactly the fields that are written."""
     definitions = schema()["$defs"]
-    written = json.loads(PLAN.to_json())
+    pool = Pool("scratch", 64, "block")
+    matrix = Buffer("matrix", (4, 4), "f4", locations=("tile", pool), layout=Swizzle(4))
+    limits = Limits(
+        4096, compute_capability=(9, 0), max_registers=64, card="H200", max_local_bytes=512
+    )
+    made = plan(Problem([matrix, Buffer("plain", (2, 2), "f4", layout=Padding(1))], limits))
+    written = json.loads(made.to_json())
     assert set(definitions["plan"]["properties"]) == set(written)
     assert set(definitions["problem"]["properties"]) == set(written["problem"])
     assert set(definitions["buffer"]["properties"]) == set(written["problem"]["buffers"][0])
     assert set(definitions["placement"]["properties"]) == set(written["placements"][0])
-    limits = definitions["problem"]["properties"]["limits"]["properties"]
-    assert set(limits) == set(written["problem"]["limits"])
+    assert set(definitions["pool"]["properties"]) == set(written["problem"]["pools"][0])
+    for kind, buffer in zip(("swizzle", "padding"), written["problem"]["buffers"], strict=True):
+        assert set(definitions[kind]["properties"]) == set(buffer["layout"])
+    known = definitions["problem"]["properties"]["limits"]["properties"]
+    assert set(known) == set(written["problem"]["limits"])
+    assert Plan.from_json(made.to_json()) == made
 
 
 def test_minimalloc_csv_round_trip():

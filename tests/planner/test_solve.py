@@ -8,7 +8,13 @@ import sys
 import pytest
 from attrs import evolve
 from brute_force import optimum
-from random_problems import clashing_problem, kernel_problem, tiny_problem, with_global_memory
+from random_problems import (
+    clashing_problem,
+    kernel_problem,
+    tiny_problem,
+    with_global_memory,
+    with_pools,
+)
 
 from cubie_planner import (
     Alias,
@@ -25,12 +31,19 @@ from cubie_planner import (
     check,
     plan,
 )
+from cubie_planner.declarations.places import TILE
 from cubie_planner.engines.task import Switches
 
 
 def values(answer: Plan) -> tuple[int, ...]:
     found = {level.name: level.value for level in answer.levels}
-    names = ("cost", "shared_bytes", "local_and_persistent_bytes", "global_bytes", "moves")
+    tiles = [TILE] if any(TILE in b.locations for b in answer.problem.buffers) else []
+    pools = answer.problem.pools
+    names = (
+        *("cost", "shared_bytes", *(f"{tile}_bytes" for tile in tiles)),
+        *("local_and_persistent_bytes", "global_bytes", *(f"{name}_bytes" for name in pools)),
+        "moves",
+    )
     return tuple(found.get(name, 0) for name in names)
 
 
@@ -84,6 +97,26 @@ def test_brute_force_finds_nothing_better_with_global_memory(n, seeds):
             assert found == optimum(asked), (n, seed)
             packed += found is not None and found[3] > 0
     assert packed > seeds / 2
+
+
+@pytest.mark.parametrize(
+    ("n", "seeds"), [(2, 40), (3, 80), (4, 80), (5, 25), (6, 8)], ids=lambda v: str(v)
+)
+def test_brute_force_finds_nothing_better_with_tiles_and_pools(n, seeds):
+    """Tiles under the slices and pools of both scopes: nothing that trying everything finds."""
+    seen = {"tiles and slices": 0, "pool": 0, "none": 0}
+    for seed in range(seeds):
+        problem = with_pools(tiny_problem(seed, n), seed)
+        for asked in (problem, perturbed(problem, seed)):
+            found = solve(asked)
+            assert found == optimum(asked), (n, seed)
+        if found is None:
+            seen["none"] += 1
+            continue
+        answer = plan(problem)
+        seen["tiles and slices"] += bool(answer.tile_bytes and answer.shared_bytes_per_run)
+        seen["pool"] += any(answer.pool_bytes.values())
+    assert all(seen.values()), seen
 
 
 LIMITED = [
@@ -165,11 +198,21 @@ def test_brute_force_on_many_more():
             assert solve(problem) == optimum(problem), (n, seed)
 
 
+@pytest.mark.every_config
+def test_brute_force_on_many_more_with_tiles_and_pools():
+    """The same on thousands of problems."""
+    for n, seeds in ((3, 1500), (4, 1000), (5, 200), (6, 50)):
+        for seed in range(1000, 1000 + seeds):
+            problem = with_pools(tiny_problem(seed, n), seed)
+            assert solve(problem) == optimum(problem), (n, seed)
+
+
 def test_every_combination_of_switches_gives_the_same_optimum():
     """Turning parts of the search off changes how long it takes, never what is optimal."""
     combinations = [Switches(*bits) for bits in itertools.product((False, True), repeat=4)]
     for seed in range(7):
-        for problem in (tiny_problem(seed, 6), clashing_problem(seed, 7)):
+        pooled = with_pools(tiny_problem(seed, 6), seed)
+        for problem in (tiny_problem(seed, 6), clashing_problem(seed, 7), pooled):
             found = {solve(problem, switches=switches) for switches in combinations}
             assert len(found) == 1, (seed, found)
 
@@ -179,6 +222,7 @@ def test_random_problems_pass_the_checker():
     outcomes = dict.fromkeys((*Status, None), 0)
     for seed in range(250):
         problem = kernel_problem(seed, 4 + seed % 12)
+        problem = with_pools(problem, seed) if seed % 3 == 0 else problem
         try:
             answer = plan(problem, effort=0.05)
         except PlanInfeasible:
@@ -194,6 +238,7 @@ def test_ten_thousand_random_problems_pass_the_checker():
     """Ten thousand random problems: every plan made is accepted."""
     for seed in range(10_000):
         problem = kernel_problem(seed, 3 + seed % 10)
+        problem = with_pools(problem, seed) if seed % 2 else problem
         try:
             answer = plan(problem, effort=0.02)
         except PlanInfeasible:

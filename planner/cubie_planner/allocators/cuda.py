@@ -10,9 +10,9 @@ used, because their bounds are clamped at run time to a size the compiler does n
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
+import numpy as np
 from llvmlite import ir
 from numba.cuda import cgutils, nvvmutils, types
 from numba.cuda.cudadrv import nvvm
@@ -20,38 +20,51 @@ from numba.cuda.extending import intrinsic
 from numba.cuda.np import arrayobj
 from numba.cuda.np.numpy_support import from_dtype
 
-from cubie_planner.allocators.recipes import WARP, Recipe, Source
+from cubie_planner.allocators.phases import Phases
+from cubie_planner.allocators.recipes import (
+    SHARED_NAME,
+    WARP,
+    AllocatorError,
+    Recipe,
+    Source,
+    two_plans,
+)
+from cubie_planner.declarations.layouts import Swizzle
 
 BYTE = ir.IntType(8)
 WORD = ir.IntType(64)
-SHARED_NAME = "cubie_planner_dynamic_shared"
+BARRIER = "llvm.nvvm.barrier0"
+BROUGHT = (Source.ARENA, Source.POOL)  # memory that the kernel hands over, as an array of bytes
 SHARED_ALIGNMENT = 128  # the widest any load or bulk copy asks for
 
 
-def allocator(recipe: Recipe, shared_alignment: int) -> Callable:
-    """Return the device function of one buffer.
+def allocator(recipe: Recipe, shared_alignment: int, phases: Phases) -> Callable:
+    """Return the device function of one buffer; compiled code is never poisoned.
 
     `shared_alignment` is that of the block's shared memory: no less than of any buffer in it.
     """
     if recipe.source is Source.GLOBAL:
         return _in_global_memory(recipe)
-    array = types.Array(from_dtype(recipe.dtype), len(recipe.shape), "C")
+    array = types.Array(
+        from_dtype(recipe.dtype), len(recipe.shape), "C" if recipe.is_contiguous else "A"
+    )
 
     def write(context, builder, signature, args):
         result = arrayobj.make_array(array)(context, builder)
         if recipe.source is Source.STACK:
-            items = ir.ArrayType(result.data.type.pointee, math.prod(recipe.shape))
+            n_stored = recipe.size_bytes // recipe.dtype.itemsize
+            items = ir.ArrayType(result.data.type.pointee, n_stored)
             memory = _on_stack(builder, items, recipe.alignment, "planned")
-        elif recipe.source is Source.ARENA:
+        elif recipe.source in BROUGHT:
             arena = arrayobj.make_array(signature.args[0])(context, builder, args[0])
             memory = builder.gep(arena.data, [WORD(recipe.offset)], inbounds=True)
         else:
             memory = builder.gep(
-                _shared(builder, shared_alignment), [_shared_offset(builder, recipe)]
+                _shared(builder, shared_alignment, recipe), [_shared_offset(builder, recipe)]
             )
-        return _fill(context, builder, array, result, memory, recipe.shape)
+        return _fill(context, builder, array, result, memory, recipe)
 
-    if recipe.source is Source.ARENA:
+    if recipe.source in BROUGHT:
 
         def planned_in_arena(typing_context, arena):
             return array(arena), write
@@ -79,27 +92,65 @@ def _in_global_memory(recipe: Recipe) -> Callable:
             start = builder.add(start, builder.mul(lane, WORD(item)))
             first = builder.gep(data, [start], inbounds=True)
             result = arrayobj.make_array(array)(context, builder)
-            return _fill(context, builder, array, result, first, recipe.shape, apart=WARP)
+            return _fill(context, builder, array, result, first, recipe, apart=WARP)
 
         return array(memory), write
 
     return intrinsic(planned_in_global_memory)
 
 
-def arena(size_bytes: int, alignment: int) -> Callable:
+def arena(size_bytes: int, alignment: int, phases: Phases) -> Callable:
     """Return the device function that makes a thread's arena."""
     array = types.Array(types.uint8, 1, "C")
     size = max(1, size_bytes)
+    recipe = Recipe("arena", Source.STACK, 0, 0, (size,), np.dtype("u1"), alignment)
 
     def write(context, builder, signature, args):
         result = arrayobj.make_array(array)(context, builder)
         memory = _on_stack(builder, ir.ArrayType(BYTE, size), alignment, "planned_arena")
-        return _fill(context, builder, array, result, memory, (size,))
+        return _fill(context, builder, array, result, memory, recipe)
 
     def planned_arena(typing_context):
         return array(), write
 
     return intrinsic(planned_arena)
+
+
+def column_of(recipe: Recipe) -> Callable:
+    """Return the device function that says where in its row an element of a matrix lies."""
+    swizzle = recipe.layout if isinstance(recipe.layout, Swizzle) else None
+
+    def write(context, builder, signature, args):
+        row, column = (
+            context.cast(builder, value, given, types.int64)
+            for value, given in zip(args, signature.args, strict=True)
+        )
+        if swizzle is None:
+            return column
+        turn = builder.lshr(row, WORD(swizzle.rows.bit_length() - 1))
+        turn = builder.and_(turn, WORD(swizzle.span - 1))
+        turn = builder.shl(turn, WORD(swizzle.unit.bit_length() - 1))
+        return builder.xor(column, turn)
+
+    def planned_column(typing_context, row, column):
+        return types.int64(row, column), write
+
+    return intrinsic(planned_column)
+
+
+def barrier(phases: Phases, point: int) -> Callable:
+    """Return the device function to call where a phase begins."""
+
+    def write(context, builder, signature, args):
+        if phases.has_block_arrays:
+            kind = ir.FunctionType(ir.VoidType(), ())
+            builder.call(cgutils.get_or_insert_function(builder.module, kind, BARRIER), ())
+        return context.get_dummy_value()
+
+    def planned_phase(typing_context):
+        return types.none(), write
+
+    return intrinsic(planned_phase)
 
 
 def _on_stack(builder, items: ir.ArrayType, alignment: int, name: str) -> ir.Value:
@@ -114,16 +165,21 @@ def _on_stack(builder, items: ir.ArrayType, alignment: int, name: str) -> ir.Val
     return memory
 
 
-def _shared(builder, alignment: int) -> ir.Value:
+def _shared(builder, alignment: int, recipe: Recipe) -> ir.Value:
     """Return the first byte of the block's dynamic shared memory.
 
-    It follows the kernel's static arrays, at a multiple of the alignment asked for here.
+    It follows the kernel's static arrays, at a multiple of the alignment asked for here. All
+    declarations of such memory begin at its first byte, so that its name says whose plan it is.
     """
     module = builder.module
-    memory = module.globals.get(SHARED_NAME)
+    name = f"{SHARED_NAME}_{recipe.owner}"
+    for other in module.globals:
+        if recipe.size_bytes and other.startswith(SHARED_NAME) and other != name:
+            raise AllocatorError(two_plans(recipe.name))
+    memory = module.globals.get(name)
     if memory is None:
         kind = ir.ArrayType(BYTE, 0)
-        memory = cgutils.add_global_variable(module, kind, SHARED_NAME, nvvm.ADDRSPACE_SHARED)
+        memory = cgutils.add_global_variable(module, kind, name, nvvm.ADDRSPACE_SHARED)
         memory.linkage = "external"
         memory.align = SHARED_ALIGNMENT
     memory.align = max(memory.align, alignment)
@@ -159,15 +215,13 @@ def _number_in_grid(builder) -> ir.Value:
     return builder.add(builder.mul(block, size), own)
 
 
-def _fill(context, builder, array, result, memory, shape, apart: int = 1) -> ir.Value:
-    item = context.get_abi_sizeof(context.get_data_type(array.dtype))
-    strides = [apart * item * math.prod(shape[axis + 1 :]) for axis in range(len(shape))]
+def _fill(context, builder, array, result, memory, recipe: Recipe, apart: int = 1) -> ir.Value:
     arrayobj.populate_array(
         result,
         data=builder.bitcast(memory, result.data.type),
-        shape=[WORD(length) for length in shape],
-        strides=[WORD(stride) for stride in strides],
-        itemsize=WORD(item),
+        shape=[WORD(length) for length in recipe.shape],
+        strides=[WORD(apart * step) for step in recipe.steps],
+        itemsize=WORD(recipe.dtype.itemsize),
         meminfo=None,
     )
     return result._getvalue()

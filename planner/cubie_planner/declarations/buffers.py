@@ -9,14 +9,26 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Iterable
-from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import Converter, field, frozen
 
-from cubie_planner.basics import PlannerError, is_integer, listed, nearest_hint
+from cubie_planner.basics import PlannerError, is_integer, listed
+from cubie_planner.declarations.layouts import Layout, LayoutError, shape_of
+from cubie_planner.declarations.places import ARENAS as ARENAS
+from cubie_planner.declarations.places import OWN_PLACES as OWN_PLACES
+from cubie_planner.declarations.places import (
+    TILE,
+    Location,
+    Place,
+    Pool,
+    Scope,
+    has_offsets,
+    parse_place,
+    words,
+)
 
 Interval = tuple[int, int]
 Lifetime = tuple[Interval, ...]
@@ -41,51 +53,19 @@ class BufferError(PlannerError, ValueError):
         self.buffer = buffer
 
 
-class Location(StrEnum):
-    """Where a buffer lives.
-
-    ``SHARED``: a slice of the block's shared memory. ``LOCAL``: an array of its own
-    in registers or the thread's stack. ``LOCAL_PERSISTENT``: a slice of one
-    thread-local arena that survives across calls. ``GLOBAL``: a slice of memory that a
-    launch brings for every thread, which survives as well; elements of neighbouring threads
-    lie side by side.
-    """
-
-    SHARED = "shared"
-    LOCAL = "local"
-    LOCAL_PERSISTENT = "local_persistent"
-    GLOBAL = "global"
-
-    @classmethod
-    def parse(cls, text: str | Location) -> Location:
-        """Return the member named by `text`; a typo is answered with the nearest word."""
-        if isinstance(text, cls):
-            return text
-        words = [member.value for member in cls]
-        if isinstance(text, str) and text in words:
-            return cls(text)
-        raise ValueError(
-            f"location {text!r} is unknown{nearest_hint(text, words)}; "
-            f"allowed: {', '.join(repr(word) for word in words)}"
-        )
+def _optional_place(value: str | Place | None, buffer: Any) -> Place | None:
+    """Return a place; a pool among the locations may be called by its name."""
+    for place in buffer.locations:
+        if isinstance(place, Pool) and value == place.name:
+            return place
+    return None if value is None else parse_place(value)
 
 
-ARENAS = (Location.SHARED, Location.LOCAL_PERSISTENT, Location.GLOBAL)
-"""The places that have offsets: many buffers in one range of bytes."""
-
-OWN_PLACES = frozenset({Location.SHARED, Location.LOCAL, Location.LOCAL_PERSISTENT})
-"""What a kernel has by itself; global memory is handed to it."""
-
-
-def _optional_location(value: str | Location | None) -> Location | None:
-    return None if value is None else Location.parse(value)
-
-
-def _locations(value: Iterable[str | Location]) -> frozenset[Location]:
-    names = [value] if isinstance(value, str) else listed(value)
+def _locations(value: Iterable[str | Place]) -> frozenset[Place]:
+    names = [value] if isinstance(value, str | Pool) else listed(value)
     if names is None:
         raise ValueError(f"locations must be words such as 'shared', got {value!r}")
-    return frozenset(Location.parse(name) for name in names)
+    return frozenset(parse_place(name) for name in names)
 
 
 @frozen
@@ -129,20 +109,25 @@ def _dtype(value: Any) -> np.dtype:
         return value  # refused below, where the buffer's name is known
 
 
+def _elements(value: int | Iterable[int]) -> int:
+    return value  # type: ignore[return-value]  # a shape is replaced below by its elements
+
+
 def _alignment(value: int | None) -> int:
     return value  # type: ignore[return-value]  # None is replaced below by the item size
 
 
 @frozen(kw_only=True)
 class Buffer:
-    """An array that one run (one thread) needs.
+    """An array that one run (one thread) needs, or one block: where it may live decides.
 
     Parameters
     ----------
     name : str
         Unique name.
-    n_elements : int
-        Number of elements; 0 is allowed and needs no bytes.
+    n_elements : int or tuple of int
+        Number of elements; 0 is allowed and needs no bytes. A tuple is the shape of an array in
+        C order: of a number it becomes what is stored, with what a layout adds.
     dtype : dtype-like
         Element type.
     lifetime : intervals or None
@@ -150,10 +135,11 @@ class Buffer:
         points. None means always alive.
     persistent : bool
         True means always alive; a lifetime may not be given as well.
-    locations : set of Location
-        Where the buffer may live: by default in all places but global memory, for which a
-        kernel has to be written.
-    pin : Location or None
+    locations : set of Location, Pool or words
+        Where the buffer may live: by default in all places of a thread but global memory, for
+        which a kernel has to be written. ``"tile"`` is shared memory that the whole block uses
+        together. All must have one scope: a buffer is one for each thread, or one for the block.
+    pin : Location, Pool, word or None
         Where the buffer must live; wins over every policy.
     offset : int or None
         Byte offset it must have in that place; needs a `pin` to a place that has
@@ -169,23 +155,30 @@ class Buffer:
         Power of two in bytes; None means the item size (rounded up to a power of two).
     enabled : bool
         A disabled buffer needs no bytes anywhere.
+    shape : tuple of int or None
+        What `n_elements` was given as, where that was a shape.
+    layout : Padding, Swizzle or None
+        How the rows of a matrix lie in memory.
     """
 
     name: str = field(kw_only=False)
-    n_elements: int = field(kw_only=False)
+    n_elements: int = field(kw_only=False, converter=_elements)
     dtype: np.dtype = field(kw_only=False, converter=_dtype)
     lifetime: Lifetime | None = None
     persistent: bool = False
-    locations: frozenset[Location] = field(default=OWN_PLACES, converter=_locations)
-    pin: Location | None = field(default=None, converter=_optional_location)
+    locations: frozenset[Place] = field(default=OWN_PLACES, converter=_locations)
+    pin: Place | None = field(default=None, converter=Converter(_optional_place, takes_self=True))
     offset: int | None = None
     aliases: tuple[Alias, ...] = field(default=(), converter=_aliases)
     alias_required: bool = False
     access_weight: float = 1.0
     alignment: int = field(default=None, converter=_alignment)
     enabled: bool = True
+    shape: tuple[int, ...] | None = None
+    layout: Layout | None = None
 
     def __attrs_post_init__(self) -> None:
+        _resolve_shape(self)
         _check_size(self)
         _check_flags(self)
         _check_lifetime(self)
@@ -218,7 +211,12 @@ class Buffer:
             return -FOREVER, FOREVER
         return self.lifetime[0][0], self.lifetime[-1][1]
 
-    def resolve(self, location: str | Location) -> Location:
+    @cached_property
+    def scope(self) -> Scope:
+        """What has one copy of it: each thread, or the block, as its places say."""
+        return next(iter(self.locations)).scope
+
+    def resolve(self, location: str | Place) -> Place:
         """Return what asking for `location` means for this buffer.
 
         ``local`` means ``local_persistent`` for a buffer that may not be plainly local.
@@ -228,20 +226,21 @@ class Buffer:
         BufferError
             When the buffer may not live there.
         """
-        wanted = Location.parse(location)
+        wanted = parse_place(location)
         if wanted in self.locations:
             return wanted
         if wanted is Location.LOCAL and Location.LOCAL_PERSISTENT in self.locations:
             return Location.LOCAL_PERSISTENT
-        raise BufferError(self.name, f"may not be {wanted}; allowed: {_words(self.locations)}")
+        raise BufferError(self.name, f"may not be {wanted}; allowed: {words(self.locations)}")
 
 
 def _next_power_of_two(value: int) -> int:
     return 1 << max(0, value - 1).bit_length()
 
 
-def _words(locations: Iterable[Location]) -> str:
-    return ", ".join(member.value for member in Location if member in set(locations))
+def natural_alignment(dtype: np.dtype) -> int:
+    """Return the alignment of a buffer that asks for none."""
+    return _next_power_of_two(dtype.itemsize)
 
 
 def _is_weight(value: object) -> bool:
@@ -262,6 +261,15 @@ def _check_name(name: object) -> None:
             "the name holds a control character, a lone surrogate or another character that "
             "cannot be printed; use letters, digits and punctuation",
         )
+
+
+def _resolve_shape(buffer: Buffer) -> None:
+    try:
+        stored, shape = shape_of(buffer.n_elements, buffer.shape, buffer.layout)
+    except LayoutError as error:
+        raise BufferError(str(buffer.name), str(error)) from error
+    object.__setattr__(buffer, "n_elements", stored)
+    object.__setattr__(buffer, "shape", shape)
 
 
 def _check_size(buffer: Buffer) -> None:
@@ -287,7 +295,7 @@ def _check_size(buffer: Buffer) -> None:
             f"{MAX_BUFFER_BYTES} B",
         )
     if buffer.alignment is None:
-        object.__setattr__(buffer, "alignment", _next_power_of_two(buffer.itemsize))
+        object.__setattr__(buffer, "alignment", natural_alignment(buffer.dtype))
     alignment = buffer.alignment
     if not is_integer(alignment) or not 0 < alignment <= 4096 or alignment & (alignment - 1):
         raise BufferError(
@@ -338,9 +346,22 @@ def _check_lifetime(buffer: Buffer) -> None:
 def _check_location(buffer: Buffer) -> None:
     if not buffer.locations:
         raise BufferError(buffer.name, "locations is empty: it must be allowed to live somewhere")
+    scopes = sorted({place.scope for place in buffer.locations})
+    if len(scopes) > 1:
+        raise BufferError(
+            buffer.name,
+            f"may be in {words(buffer.locations)}, but a buffer is one for each thread or one for "
+            f"the block: these have one for each {' and for each '.join(scopes)}",
+        )
+    if buffer.n_elements and buffer.enabled and not _is_aligned(buffer):
+        raise BufferError(
+            buffer.name,
+            f"alignment {buffer.alignment} is more than a pool of it has: lower it, or give the "
+            "pool's memory a wider one",
+        )
     if buffer.pin is not None and buffer.pin not in buffer.locations:
         raise BufferError(
-            buffer.name, f"is pinned to {buffer.pin}, but may only be {_words(buffer.locations)}"
+            buffer.name, f"is pinned to {buffer.pin}, but may only be {words(buffer.locations)}"
         )
     if buffer.offset is None:
         return
@@ -348,7 +369,7 @@ def _check_location(buffer: Buffer) -> None:
         raise BufferError(
             buffer.name, f"offset must be a byte count >= 0 or None, got {buffer.offset!r}"
         )
-    if buffer.pin not in ARENAS:
+    if buffer.pin is None or not has_offsets(buffer.pin):
         raise BufferError(
             buffer.name,
             f"offset {buffer.offset} needs a pin to shared, local_persistent or global: a local "
@@ -359,6 +380,11 @@ def _check_location(buffer: Buffer) -> None:
             buffer.name,
             f"offset {buffer.offset} is not a multiple of its alignment {buffer.alignment}",
         )
+
+
+def _is_aligned(buffer: Buffer) -> bool:
+    pools = [place for place in buffer.locations if isinstance(place, Pool) and place != TILE]
+    return all(buffer.alignment <= pool.alignment for pool in pools)
 
 
 def _check_aliases(buffer: Buffer) -> None:

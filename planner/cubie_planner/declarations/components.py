@@ -29,7 +29,7 @@ class PhasedBuffer:
     Parameters
     ----------
     name, n_elements, dtype
-        As for Buffer; the name is unique within the component.
+        As for Buffer: elements, or a shape; the name is unique within the component.
     phases : sequence of (str or (first, last)) or None
         Phases in which it is alive; a pair means all phases from the first to the last,
         both included, and everything that runs between them. A phase of a component
@@ -50,7 +50,7 @@ class PhasedBuffer:
     def __init__(
         self,
         name: str,
-        n_elements: int,
+        n_elements: int | tuple[int, ...],
         dtype: Any,
         *,
         phases: str | Iterable[PhaseSpan] | None = None,

@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 
 from attrs import evolve
 
-from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.places import Location
 
 
 def offering_global(buffers: Iterable[Buffer]) -> tuple[Buffer, ...]:

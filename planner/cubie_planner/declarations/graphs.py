@@ -80,7 +80,7 @@ def _facts(buffer: Buffer) -> dict[str, object]:
         "alignment": buffer.alignment,
         "dtype": buffer.dtype.str,
         "lifetime": " ".join(f"{start}-{end}" for start, end in spans) or "always",
-        "locations": " ".join(sorted(buffer.locations)),
+        "locations": " ".join(sorted(map(str, buffer.locations))),
         "pin": str(buffer.pin) if buffer.pin else "",
         "access_weight": float(buffer.access_weight),
     }

@@ -10,140 +10,29 @@ from typing import Any
 
 from attrs import field, frozen
 
-from cubie_planner.basics import PlannerError, is_integer, listed, nearest_hint
-from cubie_planner.declarations.buffers import Buffer, BufferError, Location
+from cubie_planner.basics import is_integer, listed, nearest_hint
+from cubie_planner.declarations.buffers import Buffer, BufferError
 from cubie_planner.declarations.global_memory import elements_that_clash, may_be_global
+from cubie_planner.declarations.layouts import layout_to_dict
+from cubie_planner.declarations.limits import MAX_TOTAL_BYTES, Limits, ProblemError
+from cubie_planner.declarations.limits import run_stride as run_stride
+from cubie_planner.declarations.places import (
+    TILE,
+    Location,
+    Place,
+    Pool,
+    Scope,
+    parse_place,
+    rank,
+)
 
 MAX_BUFFERS = 100_000
-MAX_TOTAL_BYTES = 2**50
-MAX_BLOCK_SIZE = 2**20
 PLACE_POLICIES = ("local", "shared", "global")
 POLICIES = ("auto", *PLACE_POLICIES)
 
-Policy = str | Mapping[str, Location]
-Spot = tuple[Location, int | None]
-"""A location and, where the location has offsets, the byte offset there."""
-
-
-class ProblemError(PlannerError, ValueError):
-    """The parts of a problem do not fit together.
-
-    Attributes
-    ----------
-    buffers : tuple of str
-        The buffers concerned.
-    """
-
-    def __init__(self, message: str, buffers: Iterable[str] = ()):
-        super().__init__(message)
-        self.buffers = tuple(buffers)
-
-
-@frozen
-class Limits:
-    """What the hardware and the launch allow.
-
-    Parameters
-    ----------
-    max_shared_bytes : int or None
-        Shared memory one block may use; None means no limit.
-    block_size : int
-        Runs (threads) per block; each has its own slice.
-    compute_capability : (major, minor) or None
-        Read by the cost rule of the ``auto`` policy only.
-    max_registers : int or None
-        Registers that a thread is compiled for at most; None for as many as a block of this size
-        leaves. Read by the cost rule only, too.
-    card : str or None
-        A card of that capability, by its listed name: the cost rule then takes its clock, caches
-        and bandwidth instead of those of the usual card.
-    max_local_bytes : int or None
-        Bytes that a run may have in local and persistent arrays together; None means no limit.
-        What is beyond goes to global memory, where buffers allow that and "auto" decides.
-    pad_banks : bool
-        Pad the slice of a run to an odd number of words, so that the same element
-        of neighbouring runs lies in different banks.
-
-    A block of one run has no neighbours: it needs the bytes of its slice, not one more.
-    """
-
-    max_shared_bytes: int | None = None
-    block_size: int = 1
-    compute_capability: tuple[int, int] | None = None
-    pad_banks: bool = True
-    max_registers: int | None = None
-    card: str | None = None
-    max_local_bytes: int | None = None
-
-    def __attrs_post_init__(self) -> None:
-        for name in ("max_shared_bytes", "max_local_bytes"):
-            limit = getattr(self, name)
-            if limit is not None and (not is_integer(limit) or not 0 <= limit <= MAX_TOTAL_BYTES):
-                raise ProblemError(
-                    f"{name} must be a byte count from 0 to {MAX_TOTAL_BYTES}, or None for no "
-                    f"limit; got {limit!r}"
-                )
-        if not is_integer(self.block_size) or not 1 <= self.block_size <= MAX_BLOCK_SIZE:
-            raise ProblemError(
-                f"block_size must be an integer from 1 to {MAX_BLOCK_SIZE}, got {self.block_size!r}"
-            )
-        if not isinstance(self.pad_banks, bool):
-            raise ProblemError(f"pad_banks must be True or False, got {self.pad_banks!r}")
-        most = self.max_registers
-        if most is not None and (not is_integer(most) or most < 1):
-            raise ProblemError(
-                f"max_registers must be a positive integer, or None for no limit; got {most!r}"
-            )
-        given = self.compute_capability
-        if given is not None:
-            pair = tuple(given) if isinstance(given, tuple | list) else ()
-            if len(pair) != 2 or not all(is_integer(part) for part in pair):
-                raise ProblemError(
-                    f"compute_capability must be (major, minor) such as (9, 0), got {given!r}"
-                )
-            object.__setattr__(self, "compute_capability", pair)
-        if self.card is not None and not (isinstance(self.card, str) and given is not None):
-            raise ProblemError(
-                f"card must be the name of one of the compute capability, got {self.card!r} of "
-                f"{given!r}"
-            )
-
-    def stride(self, shared_bytes_per_run: int, alignment: int) -> int:
-        """Return the distance between the slices of consecutive runs, in bytes."""
-        return run_stride(shared_bytes_per_run, alignment, self.pad_banks and self.block_size > 1)
-
-    def block_bytes(self, shared_bytes_per_run: int, alignment: int) -> int:
-        """Return the shared bytes of a block: a stride per run, or the slice of its only run."""
-        if self.block_size == 1:
-            return shared_bytes_per_run
-        return self.stride(shared_bytes_per_run, alignment) * self.block_size
-
-    def run_capacity(self, alignment: int) -> int | None:
-        """Return the most shared bytes a run may use; None means no limit."""
-        if self.max_shared_bytes is None or self.block_size == 1:
-            return self.max_shared_bytes
-        unit = max(4, alignment)
-        units = self.max_shared_bytes // self.block_size // unit
-        if self.pad_banks and units and units % 2 == 0:
-            units -= 1
-        return units * unit
-
-
-def run_stride(shared_bytes_per_run: int, alignment: int, pad_banks: bool = True) -> int:
-    """Return the distance between the shared slices of consecutive runs, in bytes.
-
-    The slice is rounded up to a multiple of `alignment` (at least 4, a bank's width)
-    and, with `pad_banks`, to an odd number of those units: equal elements of 32
-    consecutive runs then fall into 32 different banks of 4 bytes (or, for wider
-    units, into as few wavefronts as their width allows).
-    """
-    if shared_bytes_per_run == 0:
-        return 0
-    unit = max(4, alignment)
-    units = -(-shared_bytes_per_run // unit)
-    if pad_banks and units % 2 == 0:
-        units += 1
-    return units * unit
+Policy = str | Mapping[str, Place]
+Spot = tuple[Place, int | None]
+"""A place and, where it has offsets, the byte offset there."""
 
 
 def _previous(value: Any) -> dict[str, Spot]:
@@ -162,7 +51,7 @@ def _previous(value: Any) -> dict[str, Spot]:
 
 def _spot(name: str, given: Any) -> Spot:
     if isinstance(given, tuple | list) and len(given) == 2:
-        location, offset = Location.parse(given[0]), given[1]
+        location, offset = parse_place(given[0]), given[1]
         if location is Location.LOCAL and offset is None:
             return location, None
         if location is not Location.LOCAL and is_integer(offset) and 0 <= offset <= MAX_TOTAL_BYTES:
@@ -176,7 +65,7 @@ def _spot(name: str, given: Any) -> Spot:
 
 def _policy(value: Any) -> Policy:
     if isinstance(value, Mapping):
-        return {str(name): Location.parse(location) for name, location in value.items()}
+        return {str(name): parse_place(location) for name, location in value.items()}
     if value in POLICIES:
         return value
     raise ProblemError(
@@ -204,7 +93,8 @@ class Problem:
     buffers : sequence of Buffer
     limits : Limits
     policy : {"auto", "local", "shared", "global"} or mapping
-        Where buffers without a pin go. A mapping pins those it names and leaves
+        Where buffers without a pin go; tiles come after the places that it names, then the pool
+        of least cost. A mapping pins those it names and leaves
         the others to "auto". The pin of a buffer always wins.
     previous : Plan or mapping, optional
         A plan to stay close to: name -> (location, offset). Names that are no buffers
@@ -212,12 +102,13 @@ class Problem:
     """
 
     buffers: tuple[Buffer, ...] = field(converter=_buffers)
-    limits: Limits = Limits()
+    limits: Limits = field(factory=Limits)
     policy: Policy = field(default="auto", converter=_policy)
     previous: Mapping[str, Spot] = field(default=None, converter=_previous)
 
     def __attrs_post_init__(self) -> None:
         _check_names(self)
+        _check_pools(self)
         _check_alias_graph(self)
         _check_policy(self)
         _check_global_elements(self)
@@ -232,6 +123,33 @@ class Problem:
     def by_name(self) -> Mapping[str, Buffer]:
         """Buffers by name, in declared order."""
         return {buffer.name: buffer for buffer in self.buffers}
+
+    @cached_property
+    def pools(self) -> Mapping[str, Pool]:
+        """The pools that buffers name, by name and in order; tiles are no pool of the kernel's."""
+        found = {p for b in self.buffers for p in b.locations if isinstance(p, Pool) and p != TILE}
+        return {pool.name: pool for pool in sorted(found, key=rank)}
+
+    @cached_property
+    def places(self) -> tuple[Place, ...]:
+        """Every place there is: tiles where a buffer may be one, those of a thread, pools."""
+        tiles = (TILE,) if any(TILE in b.locations for b in self.buffers) else ()
+        return (*tiles, *Location, *self.pools.values())
+
+    @cached_property
+    def arenas(self) -> tuple[Place, ...]:
+        """The places that have offsets."""
+        return tuple(place for place in self.places if place is not Location.LOCAL)
+
+    @cached_property
+    def has_runs(self) -> bool:
+        """Whether anything belongs to a thread; a kernel by block may have tiles alone."""
+        scopes = {b.scope for b in self.buffers if b.size_bytes}
+        return Scope.THREAD in scopes or not scopes
+
+    def place(self, name: str) -> Place:
+        """Return the place of a name; a pool is known where a buffer names it."""
+        return self.pools[name] if name in self.pools else parse_place(name)
 
     @property
     def names_a_place(self) -> bool:
@@ -249,7 +167,9 @@ def problem_to_dict(problem: Problem) -> dict[str, Any]:
     """Return `problem` as plain JSON values, canonical: equal problems give equal dicts."""
     limits, most_local = problem.limits, problem.limits.max_local_bytes
     policy = problem.policy
+    pools = [pool_to_dict(pool) for pool in problem.pools.values()]
     return {
+        **({"pools": pools} if pools else {}),
         "buffers": [_buffer_to_dict(buffer) for buffer in problem.buffers],
         "limits": {
             "max_shared_bytes": limits.max_shared_bytes,
@@ -272,6 +192,17 @@ def problem_to_dict(problem: Problem) -> dict[str, Any]:
     }
 
 
+def pool_to_dict(pool: Pool) -> dict[str, Any]:
+    """Return a pool as plain JSON values."""
+    return {
+        "name": pool.name,
+        "capacity_bytes": pool.capacity_bytes,
+        "scope": str(pool.scope),
+        "cost": pool.cost,
+        "alignment": pool.alignment,
+    }
+
+
 def _buffer_to_dict(buffer: Buffer) -> dict[str, Any]:
     return {
         "name": buffer.name,
@@ -287,6 +218,9 @@ def _buffer_to_dict(buffer: Buffer) -> dict[str, Any]:
         "access_weight": buffer.access_weight,
         "alignment": buffer.alignment,
         "enabled": buffer.enabled,
+        # Digests of problems without shapes stay what they were.
+        **({} if buffer.shape is None else {"shape": list(buffer.shape)}),
+        **({} if buffer.layout is None else {"layout": layout_to_dict(buffer.layout)}),
     }
 
 
@@ -302,6 +236,23 @@ def _check_names(problem: Problem) -> None:
         seen.add(buffer.name)
 
 
+def _check_pools(problem: Problem) -> None:
+    """Refuse two pools of one name, and a pool that has the name of a buffer."""
+    seen: dict[str, tuple[Pool, str]] = {}
+    for buffer in problem.buffers:
+        pools = [place for place in buffer.locations if isinstance(place, Pool)]
+        for pool in sorted(pools, key=rank):
+            other, first = seen.setdefault(pool.name, (pool, buffer.name))
+            if other != pool:
+                raise ProblemError(
+                    f"`{first}` and `{buffer.name}` name different pools `{pool}`: {other!r} and "
+                    f"{pool!r}; a pool is one object",
+                    [first, buffer.name],
+                )
+            if pool != TILE and pool.name in problem.by_name:
+                raise ProblemError(f"`{pool}` is a buffer and a pool", [pool.name])
+
+
 def _check_alias_graph(problem: Problem) -> None:
     """Refuse unknown parents and cycles, walking the edges child -> parent."""
     by_name = problem.by_name
@@ -312,6 +263,13 @@ def _check_alias_graph(problem: Problem) -> None:
                     f"`{buffer.name}` is an alias of `{alias.parent}`, which is not a buffer"
                     f"{nearest_hint(alias.parent, by_name)}",
                     [buffer.name],
+                )
+            parent = by_name[alias.parent]
+            if parent.scope is not buffer.scope:
+                raise ProblemError(
+                    f"`{buffer.name}`, one for each {buffer.scope}, is an alias of "
+                    f"`{alias.parent}`, one for each {parent.scope}: it cannot lie inside it",
+                    [buffer.name, alias.parent],
                 )
     finished: set[str] = set()
     for root in problem.buffers:

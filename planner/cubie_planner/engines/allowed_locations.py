@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from cubie_planner.declarations.buffers import OWN_PLACES, Buffer, Location
+from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.places import OWN_PLACES, Location, Place, first_choice, rank
 from cubie_planner.declarations.problem import Problem
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 BY_POLICY = "buffers that are elsewhere than the policy puts them first"
 """Unit of the prices under a policy that names a place."""
 
-Domain = Mapping[Location, int]
+Domain = Mapping[Place, int]
 """Allowed locations of a buffer, each with its cost, cheapest first."""
 
 PREFERENCE = {
@@ -57,13 +58,13 @@ def domains(problem: Problem, objective: Objective | None = None) -> dict[str, D
     return {name: dict(sorted(d.items(), key=_by_cost)) for name, d in found.items()}
 
 
-def cheapest_places(prices: Domain) -> list[Location]:
+def cheapest_places(prices: Domain) -> list[Place]:
     """Return the places of least price."""
     return [place for place, price in prices.items() if price == min(prices.values())]
 
 
-def _by_cost(item: tuple[Location, int]) -> tuple[int, int]:
-    return item[1], list(Location).index(item[0])
+def _by_cost(item: tuple[Place, int]) -> tuple[int, tuple[int, str]]:
+    return item[1], rank(item[0])
 
 
 def _by_preference(problem: Problem, order: tuple[Location, ...]) -> dict[str, Domain]:
@@ -73,7 +74,7 @@ def _by_preference(problem: Problem, order: tuple[Location, ...]) -> dict[str, D
     for buffer in problem.buffers:
         if buffer.size_bytes == 0:
             continue
-        first = next(location for location in order if location in buffer.locations)
+        first = first_choice(order, buffer.locations)
         if buffer.pin is not None:
             away = buffer.pin is not first and not buffer.alias_required
             found[buffer.name] = {buffer.pin: int(away)}
@@ -85,7 +86,7 @@ def _by_preference(problem: Problem, order: tuple[Location, ...]) -> dict[str, D
     return found
 
 
-def _forced_by_views(problem: Problem) -> dict[str, set[Location]]:
+def _forced_by_views(problem: Problem) -> dict[str, set[Place]]:
     """Return, per buffer tied by required aliases, the locations its group insists on."""
     group = {buffer.name: buffer.name for buffer in problem.buffers}
 
@@ -99,9 +100,9 @@ def _forced_by_views(problem: Problem) -> dict[str, set[Location]]:
     for view in views:
         for alias in view.aliases:
             group[find(view.name)] = find(alias.parent)
-    insisted: dict[str, set[Location]] = {}
+    insisted: dict[str, set[Place]] = {}
     for buffer in problem.buffers:
-        places = {buffer.pin} if buffer.pin else buffer.locations
+        places = {buffer.pin} if buffer.pin is not None else buffer.locations
         if len(places) == 1 or buffer.alias_required:
             insisted.setdefault(find(buffer.name), set()).update(
                 () if places >= OWN_PLACES else places
@@ -116,5 +117,5 @@ def _prices(buffer: Buffer, objective: Objective | None) -> Domain:
         return dict.fromkeys(buffer.locations, 0)
     if objective is not None:
         return objective.costs[buffer.name]
-    ranks = PREFERENCE["local"]
-    return {place: ranks.index(place) for place in buffer.locations}
+    ranks: list[Place] = list(PREFERENCE["local"])
+    return {p: ranks.index(p) if p in ranks else len(ranks) for p in buffer.locations}

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from cubie_planner.declarations.buffers import OWN_PLACES, Buffer
-from cubie_planner.declarations.problem import Limits
+from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.limits import Limits
+from cubie_planner.declarations.places import OWN_PLACES, TILE, Location
 from cubie_planner.engines.overload import Overload
 from cubie_planner.engines.task import LIMIT, Task
 
@@ -27,7 +28,7 @@ class Clash:
     Attributes
     ----------
     name : str
-        A buffer, or ``max_shared``.
+        A buffer, ``max_shared``, or a pool.
     kinds : tuple of str
         What of it takes part, as in `cpsat.variables.Demand`; empty for a parent of which nothing
         but its bytes are in the way of its views.
@@ -38,15 +39,22 @@ class Clash:
 
 
 def clashes(task: Task, demands: Iterable[Demand]) -> list[Clash]:
-    """Return the members of a set of demands, with the parents that views could not use."""
+    """Return the members of a set of demands, with the parents that views could not use.
+
+    The limits come last.
+    """
     kinds: dict[str, list[str]] = {}
+    limits: list[Clash] = []
     for key in demands:
-        kinds.setdefault(key.name, []).append(key.kind)
+        if key.kind == "capacity":
+            limits.append(Clash(key.name, (key.kind,)))
+        else:
+            kinds.setdefault(key.name, []).append(key.kind)
     members = [Clash(name, tuple(found)) for name, found in kinds.items() if name != LIMIT]
     views = [task.by_name[member.name] for member in members if "view" in member.kinds]
     parents = dict.fromkeys(alias.parent for view in views for alias in view.aliases)
     members += [Clash(name) for name in parents if name not in kinds]
-    return [*members, *([Clash(LIMIT, ("limit",))] if LIMIT in kinds else [])]
+    return [*members, *limits, *([Clash(LIMIT, ("limit",))] if LIMIT in kinds else [])]
 
 
 def message(
@@ -57,23 +65,30 @@ def message(
     block: int | None,
 ) -> str:
     """Return the sentence about a clashing set, and ways out."""
-    members = [member for member in core if member.name != LIMIT]
+    full = [member.name for member in core if "capacity" in member.kinds]
+    limited = any(member.name == LIMIT for member in core)
+    members = [m for m in core if m.name != LIMIT and "capacity" not in m.kinds]
     alone = len(members) == 1
     told = _listed([_member(task, member, members) for member in members])
     limits = task.problem.limits
-    if len(members) == len(core):
+    if not limited and not full:
         cannot = "can be nowhere" if alone else "cannot hold together"
         return f"{told} {cannot}, whatever max_shared is. {_capital(_changes(task, members))}."
     verb = "does" if alone else "do"
-    text = f"{told} {verb} not fit under max_shared = {_bytes(limits.max_shared_bytes or 0)}"
+    text = f"{told} {verb} not fit {_under(task, full, limited)}"
     if load is not None:
         when = (
             f" at program points {load.interval[0]} to {load.interval[1]}" if load.interval else ""
         )
+        unit = "block" if load.place == TILE else "run"
+        left = f"{_runs(limits)} each"
+        if load.place == TILE:
+            left = "a block may have"
+        elif load.beside:
+            left += f" beside {load.beside} B of tiles"
         text += (
-            f": {load.live_bytes} B per run must be shared{when} ({', '.join(load.live)}), "
-            f"{load.live_bytes - load.capacity} B more than the {load.capacity} B that "
-            f"{_runs(limits)} each"
+            f": {load.live_bytes} B per {unit} must be shared{when} ({', '.join(load.live)}), "
+            f"{load.live_bytes - load.capacity} B more than the {load.capacity} B that {left}"
         )
     unpin = "unpin it" if alone else "unpin one of them"
     remedies = [unpin] if any(_pinned(task, member) for member in members) else []
@@ -83,8 +98,16 @@ def message(
         remedies.append(f"lower block_size from {limits.block_size} to {block}")
     if needed is not None and needed <= _most_shared(limits):
         remedies.append(f"raise max_shared to {_bytes(needed)}")
+    remedies += [f"enlarge `{name}`" for name in full]
     remedy = f". To make it work, {', or '.join(remedies)}" if remedies else ""
     return f"{text}{remedy}."
+
+
+def _under(task: Task, full: Sequence[str], limited: bool) -> str:
+    """Return the limits that a clashing set breaks, in words."""
+    most = task.problem.limits.max_shared_bytes or 0
+    told = [f"into the {_bytes(task.problem.pools[n].capacity_bytes or 0)} of `{n}`" for n in full]
+    return _listed([*told, *([f"under max_shared = {_bytes(most)}"] if limited else [])])
 
 
 def _runs(limits: Limits) -> str:
@@ -152,9 +175,9 @@ def _bound(task: Task, buffer: Buffer, kinds: Sequence[str]) -> list[str]:
         at = "" if buffer.offset is None or "offset" not in kinds else f" at offset {buffer.offset}"
         why.append(f"pinned to {buffer.pin}{at}")
     elif "pin" in kinds:
-        why.append(f"put in {' or '.join(task.domains[buffer.name])} by the policy")
+        why.append(f"put in {' or '.join(map(str, task.domains[buffer.name]))} by the policy")
     elif "allowed" in kinds and not buffer.locations >= OWN_PLACES:
-        places = sorted(buffer.locations)
+        places = sorted(map(str, buffer.locations))
         only = "allowed only in" if len(places) == 1 else "allowed in"
         why.append(f"{only} {' or '.join(places)}")
     if "view" in kinds:
@@ -172,7 +195,7 @@ def _no_host(task: Task, parent: Buffer, member: Clash, members: Sequence[Clash]
     if large and len(large) == len(own):
         return ["too small"]
     narrow = [v for v in own if v.alignment > parent.alignment]
-    if narrow and not member.kinds and any("local" in task.domains[v.name] for v in narrow):
+    if narrow and not member.kinds and any(Location.LOCAL in task.domains[v.name] for v in narrow):
         return [f"aligned to {parent.alignment} B"]
     return []
 

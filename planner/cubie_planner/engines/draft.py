@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from attrs import field, frozen
 
-from cubie_planner.declarations.buffers import ARENAS, Location
+from cubie_planner.declarations.places import Location, Place
 from cubie_planner.engines.task import Task
-from cubie_planner.plans.answer import COST, IN_GLOBAL, MOVES, PRIVATE, SHARED
-
-if TYPE_CHECKING:
-    pass
+from cubie_planner.plans.answer import COST, MOVES, PRIVATE, level_of
 
 
 @frozen
@@ -38,19 +34,19 @@ class Draft:
 
     Attributes
     ----------
-    locations : mapping of str to Location
+    locations : mapping of str to Location or Pool
     offsets : mapping of str to int
         Absolute in an arena; relative to the outermost parent for local buffers.
     parents : mapping of str to str
     """
 
-    locations: Mapping[str, Location]
+    locations: Mapping[str, Place]
     offsets: Mapping[str, int]
     parents: Mapping[str, str]
 
     def values(self, task: Task) -> dict[str, int]:
         """Return what the draft reaches at every level."""
-        ends = dict.fromkeys(ARENAS, 0)
+        ends = dict.fromkeys(task.arenas, 0)
         local = 0
         for buffer in task.buffers:
             where = self.locations[buffer.name]
@@ -61,13 +57,10 @@ class Draft:
         cost = sum(task.domains[name][where] for name, where in self.locations.items())
         if task.best_cap is not None and ends[Location.SHARED] > task.best_cap:
             cost += task.surcharge
-        return {
-            COST: cost,
-            SHARED: ends[Location.SHARED],
-            PRIVATE: local + ends[Location.LOCAL_PERSISTENT],
-            IN_GLOBAL: ends[Location.GLOBAL],
-            MOVES: self.moves(task),
-        }
+        values = {COST: cost, **{level_of(place): end for place, end in ends.items()}}
+        values[PRIVATE] += local
+        values[MOVES] = self.moves(task)
+        return values
 
     def outermost(self, name: str) -> str:
         """Return the buffer that `name` finally lies in."""

@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 
 from attrs import evolve
 
-from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.places import TILE, Location, Place
 from cubie_planner.engines.allowed_locations import PREFERENCE, Domain, cheapest_places
 from cubie_planner.engines.draft import Draft
 from cubie_planner.engines.first_fit import Arrangement, pack_arena, pack_local
 from cubie_planner.engines.task import Task
 
-Packer = Callable[[Task, Mapping[str, Location]], Draft | None]
+Packer = Callable[[Task, Mapping[str, Place]], Draft | None]
 """Places the buffers of a task where they are told to be; None when it finds no room."""
 
 
@@ -38,21 +39,28 @@ def first_draft(task: Task, pack: Packer) -> Draft | None:
     return None
 
 
-def _preferences(task: Task) -> Iterator[Mapping[str, Location]]:
+def _preferences(task: Task) -> Iterator[Mapping[str, Place]]:
     yield {}
     if task.recommended:
         yield task.recommended
         yield {
-            name: next(place for place in PREFERENCE["local"] if place in domain)
+            name: next(
+                (place for place in PREFERENCE["local"] if place in domain), next(iter(domain))
+            )
             for name, domain in task.domains.items()
         }
 
 
-def _packed_by_first_fit(task: Task, locations: Mapping[str, Location]) -> Draft | None:
-    arrangements = {}
-    for place in Location:
-        members = [b for b in task.buffers if locations[b.name] is place]
-        found = _arrange(task, place, members, locations)
+def _packed_by_first_fit(task: Task, locations: Mapping[str, Place]) -> Draft | None:
+    arrangements: dict[Place, Arrangement] = {}
+    for place in task.places:
+        members = [b for b in task.buffers if locations[b.name] == place]
+        if place is Location.LOCAL:
+            found = pack_local(members, task.live.masks)
+        else:
+            tiles = arrangements.get(TILE)
+            room = task.room(place, locations, 0 if tiles is None else tiles.height)
+            found = pack_arena(members, task.live.masks, room)
         if found is None:
             return None
         arrangements[place] = found
@@ -61,15 +69,6 @@ def _packed_by_first_fit(task: Task, locations: Mapping[str, Location]) -> Draft
         {name: offset for a in arrangements.values() for name, offset in a.offsets.items()},
         {child: parent for a in arrangements.values() for child, parent in a.parents.items()},
     )
-
-
-def _arrange(
-    task: Task, place: Location, members: list[Buffer], locations: Mapping[str, Location]
-) -> Arrangement | None:
-    if place is Location.LOCAL:
-        return pack_local(members, task.live.masks)
-    capacity = task.run_capacity(locations) if place is Location.SHARED else None
-    return pack_arena(members, task.live.masks, capacity)
 
 
 def cheapest_only(task: Task) -> Task:
@@ -85,12 +84,12 @@ def cheapest_only(task: Task) -> Task:
     return evolve(task, domains={b.name: domains[b.name] for b in task.buffers})
 
 
-def _cheapest(task: Task, preference: Mapping[str, Location]) -> dict[str, Location] | None:
+def _cheapest(task: Task, preference: Mapping[str, Place]) -> dict[str, Place] | None:
     """Return the preferred, else the cheapest, location of every buffer.
 
     A view goes where a parent of it goes. None when the views allow no such choice.
     """
-    chosen: dict[str, Location] = {}
+    chosen: dict[str, Place] = {}
     waiting: list[tuple[tuple[Buffer, ...], Domain]] = []
     for members, prices in task.groups:
         if not prices:
@@ -98,7 +97,7 @@ def _cheapest(task: Task, preference: Mapping[str, Location]) -> dict[str, Locat
         if members[0].alias_required:
             waiting.append((members, prices))
             continue
-        liked = [p for p in prices if any(preference.get(b.name) is p for b in members)]
+        liked = [p for p in prices if any(preference.get(b.name) == p for b in members)]
         place = min(liked or prices, key=lambda p: prices[p])
         chosen.update((b.name, place) for b in members)
     while waiting:

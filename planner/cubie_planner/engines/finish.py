@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.places import Location, Place
 from cubie_planner.engines.draft import Claim, Draft
 from cubie_planner.engines.task import Task
 from cubie_planner.plans.answer import Level, Placement
@@ -23,7 +24,7 @@ def finish(task: Task, draft: Draft, claims: Iterable[Claim]) -> Plan:
 def _placement(task: Task, draft: Draft, buffer: Buffer) -> Placement:
     lifetime = None if buffer.always_alive else buffer.lifetime
     if buffer.size_bytes == 0:
-        where = buffer.pin or next(place for place in Location if place in buffer.locations)
+        where = buffer.pin or next(p for p in task.places if p in buffer.locations)
         why = "disabled" if not buffer.enabled else "has no elements"
         return Placement(
             buffer.name, where, None, 0, 0, buffer.dtype, None, None, lifetime, buffer.pin, why
@@ -46,7 +47,7 @@ def _placement(task: Task, draft: Draft, buffer: Buffer) -> Placement:
     )
 
 
-def _reason(task: Task, buffer: Buffer, where: Location, parent: str | None) -> str:
+def _reason(task: Task, buffer: Buffer, where: Place, parent: str | None) -> str:
     policy = task.problem.policy
     if buffer.pin is not None:
         why = "pinned"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve, frozen
 
 from cubie_planner.basics import PlannerError, Status
-from cubie_planner.declarations.buffers import Location
+from cubie_planner.declarations.places import TILE, Location
 from cubie_planner.engines.clashes import Clash, clashes, message
 from cubie_planner.engines.draft import Draft
 from cubie_planner.engines.exact import engines
@@ -45,9 +45,9 @@ class PlanInfeasible(PlannerError):
     Attributes
     ----------
     core : tuple of str
-        Buffers, and ``max_shared`` where it takes part, that cannot hold together: those
-        that the message names. Dropping any one of them lets the others hold, unless
-        `irreducible` is False. To drop the limit is to have none; to drop a buffer is to
+        Buffers, and ``max_shared`` and pools where their limits take part, that cannot hold
+        together: those that the message names. Dropping any one of them lets the others
+        hold, unless `irreducible` is False. To drop a limit is to have none; to drop a buffer is to
         let it be anywhere, without its pin, its offset and its duty to lie in a parent; to
         drop a parent is to let it hold its views wherever they are.
     limit : int or None
@@ -197,11 +197,15 @@ def _without_needless_pins(model: JointModel, core: list[Demand], effort: float)
 
 @frozen
 class Least:
-    """The least shared memory with which there is a plan: of a block, and of one run."""
+    """The least shared memory with which there is a plan: of a block, and of one run.
+
+    `start` is where the slices of runs begin: what is below belongs to the block.
+    """
 
     block_bytes: int
     run_bytes: int
     stride: int
+    start: int
 
 
 def _smallest_limit(task: Task, effort: float) -> Least | None:
@@ -214,10 +218,11 @@ def _smallest_limit(task: Task, effort: float) -> Least | None:
         draft = _least_shared(relaxed, effort / LIMIT_ROUNDS)
         if draft is None:
             return found
-        height, unit = _slice(relaxed, draft)
+        height, unit, tiles = _slice(relaxed, draft)
         lowest = height if found is None else min(height, found.run_bytes)
         limits = problem.limits
-        found = Least(limits.block_bytes(height, unit), lowest, limits.stride(height, unit))
+        block, start = limits.block_bytes(height, unit, tiles), limits.slices_start(tiles, unit)
+        found = Least(block, lowest, limits.stride(height, unit), start)
         if found.block_bytes == 0:
             return found
         limit = found.block_bytes - 1
@@ -225,10 +230,16 @@ def _smallest_limit(task: Task, effort: float) -> Least | None:
 
 
 def _largest_block(task: Task, least: Least, limit: int) -> int | None:
-    """Return the most runs per block, up to the present number, under the present limit."""
-    runs = limit // least.stride if least.stride else task.problem.limits.block_size
+    """Return the most runs per block, up to the present number, under the present limit.
+
+    None where no number helps: without runs there is nothing to lower.
+    """
+    if not task.problem.has_runs or least.start > limit:
+        return None
+    left = limit - least.start
+    runs = left // least.stride if least.stride else task.problem.limits.block_size
     if runs < 2:  # a block of one run needs its slice alone
-        runs = int(least.run_bytes <= limit)
+        runs = int(least.run_bytes <= left)
     return min(runs, task.problem.limits.block_size)
 
 
@@ -241,8 +252,12 @@ def _least_shared(task: Task, effort: float) -> Draft | None:
     return engines(free, draft, claims, effort)[1]
 
 
-def _slice(task: Task, draft: Draft) -> tuple[int, int]:
-    """Return the bytes of a run's slice and the widest alignment in it."""
+def _slice(task: Task, draft: Draft) -> tuple[int, int, int]:
+    """Return the bytes of a run's slice, the widest alignment in it, and the bytes of tiles."""
     shared = [b for b in task.buffers if draft.locations[b.name] is Location.SHARED]
-    height = max((draft.offsets[b.name] + b.size_bytes for b in shared), default=0)
-    return height, max((b.alignment for b in shared), default=1)
+    tiles = [b for b in task.buffers if draft.locations[b.name] == TILE]
+    height, below = (
+        max((draft.offsets[b.name] + b.size_bytes for b in held), default=0)
+        for held in (shared, tiles)
+    )
+    return height, max((b.alignment for b in shared), default=1), below

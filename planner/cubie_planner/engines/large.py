@@ -11,8 +11,9 @@ from functools import partial
 
 from attrs import frozen
 
-from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.declarations.buffers import Buffer
 from cubie_planner.declarations.lifetimes import liveness
+from cubie_planner.declarations.places import TILE, Location, Place
 from cubie_planner.engines.draft import Draft
 from cubie_planner.engines.fast_path import first_draft
 from cubie_planner.engines.nesting import nest
@@ -38,17 +39,18 @@ def large_draft(task: Task, effort: float) -> Draft | None:
     return first_draft(task, partial(_packed, effort=effort))
 
 
-def _packed(task: Task, locations: Mapping[str, Location], effort: float) -> Draft | None:
+def _packed(task: Task, locations: Mapping[str, Place], effort: float) -> Draft | None:
     offsets: dict[str, int] = {}
     parents: dict[str, str] = {}
-    for place in Location:
-        members = [b for b in task.buffers if locations[b.name] is place]
+    tile_bytes = 0
+    for place in task.places:
+        members = [b for b in task.buffers if locations[b.name] == place]
         found = _groups(members, place is Location.LOCAL)
         if found is None:
             return None
         groups, nested = found
         parents |= nested
-        capacity = task.run_capacity(locations) if place is Location.SHARED else None
+        capacity = None if place is Location.LOCAL else task.room(place, locations, tile_bytes)
         bases: list[int] | None = [0] * len(groups)
         if place is not Location.LOCAL and groups:
             bodies = [group.body for group in groups]
@@ -59,10 +61,10 @@ def _packed(task: Task, locations: Mapping[str, Location], effort: float) -> Dra
             return None
         for group, base in zip(groups, bases, strict=True):
             offsets.update((name, base + at) for name, at in group.parts.items())
-        if capacity is not None and capacity < max(
-            (offsets[b.name] + b.size_bytes for b in members), default=0
-        ):
+        top = max((offsets[b.name] + b.size_bytes for b in members), default=0)
+        if capacity is not None and capacity < top:
             return None
+        tile_bytes = top if place == TILE else tile_bytes
     return Draft(locations, offsets, parents)
 
 

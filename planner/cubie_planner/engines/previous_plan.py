@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.places import Location, Place
 from cubie_planner.engines.draft import Draft
 from cubie_planner.engines.finish import finish
 from cubie_planner.engines.first_fit import pack_local
@@ -44,7 +45,7 @@ def kept(task: Task) -> Draft | None:
 
 
 def _lies_in(
-    task: Task, child: Buffer, locations: dict[str, Location], offsets: dict[str, int]
+    task: Task, child: Buffer, locations: dict[str, Place], offsets: dict[str, int]
 ) -> str | None:
     """Return the first candidate parent whose bytes hold those of `child`, in an arena."""
     if locations[child.name] is Location.LOCAL:
@@ -52,6 +53,6 @@ def _lies_in(
     for parent, fixed in hosts(child, task.by_name, local=False):
         inner = offsets[child.name] - offsets[parent.name]
         fits = 0 <= inner <= parent.size_bytes - child.size_bytes and fixed in (None, inner)
-        if fits and locations[parent.name] is locations[child.name]:
+        if fits and locations[parent.name] == locations[child.name]:
             return parent.name
     return None

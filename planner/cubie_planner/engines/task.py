@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
-from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.declarations.buffers import Buffer
 from cubie_planner.declarations.lifetimes import Liveness, liveness
+from cubie_planner.declarations.places import TILE, Location, Place, Pool
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.engines.allowed_locations import BY_POLICY, Domain, domains
-from cubie_planner.plans.answer import COST, IN_GLOBAL, MOVES, PRIVATE, SHARED, Prices
+from cubie_planner.plans.answer import COST, MOVES, Prices, byte_levels
 
 if TYPE_CHECKING:
     from cubie_planner.gpu.objective import Objective
@@ -79,7 +80,7 @@ class Task:
         Shared bytes per run above which "auto" expects to lose, and what that gives way to.
     surcharge : int
         What a plan above `best_cap` costs besides.
-    recommended : mapping of str to Location
+    recommended : mapping of str to Location or Pool
         Locations to try first, where "auto" has an opinion.
     note : str
         What "auto" expects, in words.
@@ -93,7 +94,7 @@ class Task:
     best_cap: int | None = None
     cap_with_pins: int | None = None
     surcharge: int = 0
-    recommended: Mapping[str, Location] = field(factory=dict)
+    recommended: Mapping[str, Place] = field(factory=dict)
     note: str = ""
 
     @classmethod
@@ -173,8 +174,10 @@ class Task:
         found = []
         for group in members.values():
             common = set.intersection(*(set(self.domains[b.name]) for b in group))
-            prices = {p: sum(self.domains[b.name].get(p, 0) for b in group) for p in Location}
-            found.append((tuple(group), {p: prices[p] for p in Location if p in common}))
+            sums = {
+                p: sum(self.domains[b.name][p] for b in group) for p in self.places if p in common
+            }
+            found.append((tuple(group), sums))
         return tuple(found)
 
     def _only_host(self, name: str) -> str | None:
@@ -189,24 +192,36 @@ class Task:
         """True when some place costs something, so that the first level means anything."""
         return any(cost for domain in self.domains.values() for cost in domain.values())
 
-    def may_be(self, location: Location) -> list[Buffer]:
-        """Return the buffers that may live in `location`."""
-        return [b for b in self.buffers if location in self.domains[b.name]]
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """Every place, tiles first: what is above them in shared memory depends on their bytes."""
+        return self.problem.places
 
-    def run_capacity(self, names: Mapping[str, Location]) -> int | None:
-        """Return the shared bytes a run may use, given where buffers live."""
-        shared = (b for b in self.buffers if names[b.name] is Location.SHARED)
-        return self.capacity(max((b.alignment for b in shared), default=1))
+    @property
+    def arenas(self) -> tuple[Place, ...]:
+        """The places that have offsets."""
+        return self.problem.arenas
 
-    def capacity(self, alignment: int) -> int | None:
+    def may_be(self, place: Place) -> list[Buffer]:
+        """Return the buffers that may live in `place`."""
+        return [b for b in self.buffers if place in self.domains[b.name]]
+
+    def room(self, place: Place, locations: Mapping[str, Place], tile_bytes: int = 0) -> int | None:
+        """Return the bytes that an arena may have, given where buffers live; None for no limit."""
+        if place is Location.SHARED:
+            shared = (b for b in self.buffers if locations[b.name] is Location.SHARED)
+            return self.capacity(max((b.alignment for b in shared), default=1), tile_bytes)
+        if place == TILE:
+            return self.problem.limits.max_shared_bytes
+        return place.capacity_bytes if isinstance(place, Pool) else None
+
+    def capacity(self, alignment: int, tile_bytes: int = 0) -> int | None:
         """Return the shared bytes a run may use when `alignment` is the widest there."""
-        limits = [self.problem.limits.run_capacity(alignment), self.cap]
+        limits = [self.problem.limits.run_capacity(alignment, tile_bytes), self.cap]
         return min((limit for limit in limits if limit is not None), default=None)
 
     def levels(self) -> tuple[str, ...]:
         """Return the names of the objectives, in order."""
         first = (COST,) if self.has_cost else ()
         last = (MOVES,) if self.problem.previous else ()
-        if any(Location.GLOBAL in b.locations for b in self.buffers):
-            last = (IN_GLOBAL, *last)
-        return (*first, SHARED, PRIVATE, *last)
+        return (*first, *byte_levels(self.problem), *last)

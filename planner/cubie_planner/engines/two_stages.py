@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from cubie_planner.basics import Status
-from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.places import TILE, Location, Place
 from cubie_planner.engines.cpsat.joint_model import JointModel
 from cubie_planner.engines.cpsat.solver import negated
 from cubie_planner.engines.cpsat.variables import Variables
@@ -21,7 +22,7 @@ from cubie_planner.engines.nesting import nest, nestings
 from cubie_planner.engines.task import Task, nodes_of
 from cubie_planner.packing.packer import INTERPRETED_ITEMS, pack
 from cubie_planner.packing.problem import PackingProblem, PackingResult
-from cubie_planner.plans.answer import COST, MOVES, SHARED
+from cubie_planner.plans.answer import COST, MOVES, level_of
 
 ROUNDS = 8
 """How many choices are tried before the joint model takes over."""
@@ -37,9 +38,9 @@ class Packed:
 
 @frozen
 class Impossible:
-    """A place that cannot hold what a choice puts there; proven or just not found."""
+    """Places that cannot hold what a choice puts there together; proven or just not found."""
 
-    place: Location
+    places: tuple[Place, ...]
     proven: bool
 
 
@@ -49,11 +50,11 @@ def staged(task: Task, effort: float) -> tuple[Status, Draft | None, list[Claim]
     INFEASIBLE when even the relaxed problem has no solution.
     """
     claims: list[Claim] = []
-    cuts: list[tuple[Draft, Location]] = []
+    cuts: list[tuple[Draft, tuple[Place, ...]]] = []
     for _ in range(ROUNDS):
         model = JointModel(task, offsets=False)
-        for choice, place in cuts:
-            add_cut(model.variables, choice, place)
+        for choice, places in cuts:
+            add_cut(model.variables, choice, places)
         status, choice, proven = _choose(model, effort)
         claims += proven
         if choice is None:
@@ -64,7 +65,7 @@ def staged(task: Task, effort: float) -> tuple[Status, Draft | None, list[Claim]
             return Status.FEASIBLE, _renested(task, found.draft, claims, effort), claims
         if not found.proven:
             break
-        cuts.append((choice, found.place))
+        cuts.append((choice, found.places))
     return Status.UNKNOWN, None, claims
 
 
@@ -95,8 +96,8 @@ def _renested(task: Task, draft: Draft, claims: list[Claim], effort: float) -> D
         if best.proven(task, claims):
             break
         parents: dict[str, str] = {}
-        for place in Location:
-            members = [b for b in task.buffers if draft.locations[b.name] is place]
+        for place in task.places:
+            members = [b for b in task.buffers if draft.locations[b.name] == place]
             nested = nest(members, task.live.masks, rule, place is Location.LOCAL)
             parents |= {} if nested is None else nested[1]
         if parents in tried:
@@ -104,8 +105,9 @@ def _renested(task: Task, draft: Draft, claims: list[Claim], effort: float) -> D
         tried.append(parents)
         if any(b.alias_required and b.name not in parents for b in task.buffers):
             continue
-        lower = best.values(task)[SHARED] - 1
-        open_above = lower >= best.bounds(task, claims)[SHARED]
+        level = level_of(_first_arena(task))
+        lower = best.values(task).get(level, 0) - 1
+        open_above = lower >= best.bounds(task, claims).get(level, 0)
         ceiling = lower if open_above else None
         found = realise(task, draft.locations, parents, effort / 4, ceiling)
         if isinstance(found, Packed) and found.draft.better_than(best, task):
@@ -113,62 +115,76 @@ def _renested(task: Task, draft: Draft, claims: list[Claim], effort: float) -> D
     return best
 
 
-def add_cut(v: Variables, choice: Draft, place: Location) -> None:
-    """Forbid to put at least these buffers into `place`, in these parents.
+def add_cut(v: Variables, choice: Draft, places: Sequence[Place]) -> None:
+    """Forbid to put at least these buffers into `places`, in these parents.
 
-    A wider buffer added to them may change the padding, and so allow more.
+    A wider buffer added to shared memory may change the padding, and so allow more.
     """
-    members = [b for b in v.task.buffers if choice.locations[b.name] is place]
-    widest = max(b.alignment for b in members)
     ways_out = []
-    for buffer in v.task.buffers:
-        here = v.place[buffer.name].get(place)
-        if buffer in members:
-            chosen = choice.parents.get(buffer.name)
-            for parent, literal in v.nest[buffer.name].items():
-                ways_out.append(negated(literal) if parent == chosen else literal)
-            if here is not None and here != v.sat.true:
-                ways_out.append(negated(here))
-        elif here is not None and buffer.alignment > widest:
-            ways_out.append(here)
+    for place in places:
+        members = [b for b in v.task.buffers if choice.locations[b.name] == place]
+        widest = max((b.alignment for b in members), default=0)
+        for buffer in v.task.buffers:
+            here = v.place[buffer.name].get(place)
+            if buffer in members:
+                chosen = choice.parents.get(buffer.name)
+                for parent, literal in v.nest[buffer.name].items():
+                    ways_out.append(negated(literal) if parent == chosen else literal)
+                if here is not None and here != v.sat.true:
+                    ways_out.append(negated(here))
+            elif here is not None and buffer.alignment > widest:
+                ways_out.append(here)
     v.sat.any_of(ways_out)
 
 
 def realise(
     task: Task,
-    locations: Mapping[str, Location],
+    locations: Mapping[str, Place],
     parents: Mapping[str, str],
     effort: float,
     ceiling: int | None = None,
 ) -> Packed | Impossible:
     """Pack every place with locations and parents settled.
 
-    With a `ceiling` any packing of the shared slice within it is taken, not the lowest.
+    With a `ceiling` any packing of the first arena within it is taken, not the lowest.
     """
     offsets: dict[str, int] = {}
     claims: list[Claim] = []
-    for place in Location:
-        members = [b for b in task.buffers if locations[b.name] is place]
+    tile_bytes = tile_bound = 0
+    for place in task.places:
+        members = [b for b in task.buffers if locations[b.name] == place]
         if place is Location.LOCAL:
             done = _pack_local(members, parents, offsets, effort)
             if done is not None:
-                return Impossible(place, done is Status.INFEASIBLE)
+                return Impossible((place,), done is Status.INFEASIBLE)
             continue
-        capacity = task.run_capacity(locations) if place is Location.SHARED else None
-        result = _pack(members, parents, ceiling if place is Location.SHARED else None, effort)
-        if capacity is not None and result.offsets and (result.height or 0) > capacity:
-            result = _pack(members, parents, capacity, effort)
+        room = task.room(place, locations, tile_bytes)
+        sought = ceiling if place == _first_arena(task) else None
+        result = _pack(members, parents, sought, effort)
+        if room is not None and result.offsets and (result.height or 0) > room:
+            result = _pack(members, parents, room, effort)
         if result.offsets is None:
-            return Impossible(place, result.status is Status.INFEASIBLE)
+            # What tiles leave for slices is the most only where they are as low as can be.
+            beside = place is Location.SHARED and tile_bytes > 0
+            proven = result.status is Status.INFEASIBLE
+            proven &= not beside or tile_bytes == tile_bound
+            return Impossible((TILE, place) if beside else (place,), proven)
+        if place == TILE:
+            tile_bytes, tile_bound = result.height or 0, result.lower_bound
         offsets.update(zip((b.name for b in members), result.offsets, strict=True))
-        if place is Location.SHARED and ceiling is None and _settled(task, place):
+        if place in (Location.SHARED, TILE) and sought is None and _settled(task, place):
             cost = task.extra
             cost += sum(task.domains[name][where] for name, where in locations.items())
-            claims.append(Claim(SHARED, result.lower_bound, {COST: cost}))
+            claims.append(Claim(level_of(place), result.lower_bound, {COST: cost}))
     return Packed(Draft(locations, offsets, dict(parents)), claims)
 
 
-def _settled(task: Task, place: Location) -> bool:
+def _first_arena(task: Task) -> Place:
+    """Return the arena whose bytes matter first: slices of shared memory, or tiles without any."""
+    return Location.SHARED if task.problem.has_runs else TILE
+
+
+def _settled(task: Task, place: Place) -> bool:
     """Return whether every plan has the same buffers in `place`, in the same parents."""
     return all(
         len(task.domains[b.name]) == 1 and len(b.aliases) == b.alias_required

@@ -13,7 +13,7 @@ from collections.abc import Collection, Mapping
 from attrs import evolve
 
 from cubie_planner.basics import round_up
-from cubie_planner.declarations.buffers import Location
+from cubie_planner.declarations.places import Location, Place
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.gpu.footprint import own_bytes
 from cubie_planner.gpu.objective import OUTSIDE, Objective
@@ -70,13 +70,15 @@ def priced_outside(problem: Problem, objective: Objective | None) -> Objective |
         prices = costs[buffer.name]
         if buffer.pin is Location.GLOBAL and Location.GLOBAL not in prices:
             costs[buffer.name] = {**prices, Location.GLOBAL: max(prices.values()) + OUTSIDE}
-    places = {b.name: Location.GLOBAL for b in problem.buffers if b.pin is Location.GLOBAL}
+    places: dict[str, Place] = {
+        b.name: Location.GLOBAL for b in problem.buffers if b.pin is Location.GLOBAL
+    }
     return evolve(objective, costs=costs, recommended={**objective.recommended, **places})
 
 
 def _may_be_local(group: ViewGroup) -> bool:
-    elsewhere = (Location.SHARED, Location.GLOBAL)
-    return group.fixed not in elsewhere and not group.root.locations <= set(elsewhere)
+    own = (Location.LOCAL, Location.LOCAL_PERSISTENT)
+    return (group.fixed is None or group.fixed in own) and bool(group.root.locations & set(own))
 
 
 def _may_leave(group: ViewGroup, named: Collection[str]) -> bool:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from attrs import evolve, field, frozen
 
-from cubie_planner.declarations.buffers import Location
+from cubie_planner.declarations.places import Location
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.gpu.cost import CostError, CostModel
 

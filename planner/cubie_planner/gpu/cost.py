@@ -30,7 +30,8 @@ from pathlib import Path
 from attrs import asdict, evolve, frozen
 
 from cubie_planner.basics import round_up
-from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.places import TILE, Location, Place, Pool, Scope
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.gpu.access import Residency, shared_access_cost, stack_access_cost
 from cubie_planner.gpu.cost_constants import Constants as Constants
@@ -42,6 +43,7 @@ from cubie_planner.gpu.footprint import (
     accesses,
     live_words,
     own_bytes,
+    shared_load,
 )
 from cubie_planner.gpu.launch import Cost, Launch, RegisterUse, register_limit
 from cubie_planner.reading import parse_json, read_text
@@ -134,7 +136,8 @@ class CostModel:
         block_size: int | None = None,
     ) -> RegisterUse:
         """Register use of a kernel with all these buffers, wherever they lie."""
-        promotable = [b for b in problem.buffers if b.name not in dynamic]
+        own = (b for b in problem.buffers if b.scope is Scope.THREAD)
+        promotable = [b for b in own if b.name not in dynamic]
         size = problem.limits.block_size if block_size is None else block_size
         most = problem.limits.max_registers
         return self.registers(device, size, live_words(promotable), most)
@@ -165,7 +168,7 @@ class CostModel:
     def predict(
         self,
         problem: Problem,
-        locations: Mapping[str, Location],
+        locations: Mapping[str, Place],
         *,
         shared_bytes_per_run: int | None = None,
         block_size: int | None = None,
@@ -206,19 +209,31 @@ class CostModel:
         if block_size is not None:
             limits = evolve(limits, block_size=block_size)
         shared = [b for b in problem.buffers if locations[b.name] is Location.SHARED]
-        local = [b for b in problem.buffers if locations[b.name] is not Location.SHARED]
+        pooled = {name: place for name, place in locations.items() if isinstance(place, Pool)}
+        tiles = [b for b in problem.buffers if locations[b.name] == TILE]
+        local = [
+            b
+            for b in problem.buffers
+            if locations[b.name] is not Location.SHARED and b.name not in pooled
+        ]
         # Global memory is reached through the same caches, and never becomes registers.
         outside = {name for name, place in locations.items() if place is Location.GLOBAL}
         dynamic = outside.union(dynamic)
         use, stack_bytes = self._local_memory(device, limits.block_size, problem, local, dynamic)
-        launch = Launch.of(device, limits, shared, shared_bytes_per_run, use, stack_bytes)
+        launch = Launch.of(
+            device, limits, shared, shared_bytes_per_run, use, stack_bytes, shared_load(tiles)
+        )
         if not launch.is_possible:
             return launch.cost()
         rate, conflict = self._rate(launch), launch.conflict
         return launch.cost(
             rate,
             compute=rate.compute * sum(accesses(b) for b in problem.buffers),
-            shared=sum(shared_access_cost(b, rate, conflict) for b in shared),
+            shared=sum(shared_access_cost(b, rate, conflict) for b in shared)
+            + sum(
+                pool.cost * shared_access_cost(problem.by_name[name], rate, 1)
+                for name, pool in pooled.items()
+            ),
             stack=sum(
                 stack_access_cost(b, rate) * (1.0 if b.name in dynamic else use.stack_share)
                 for b in local
@@ -234,7 +249,7 @@ class CostModel:
             found.threads,
             found.warps,
             launch.stack_bytes,
-            taken if launch.stride else 0,
+            taken if launch.block_bytes else 0,
         )
 
     def _local_memory(
@@ -252,7 +267,8 @@ class CostModel:
         part, and does not bring the others back into registers (measured: rows
         `moved_measurements` of the data).
         """
-        promotable = [b for b in problem.buffers if b.name not in dynamic]
+        own = (b for b in problem.buffers if b.scope is Scope.THREAD)
+        promotable = [b for b in own if b.name not in dynamic]
         use = self.registers_of(device, problem, dynamic, block_size)
         everything = sum(own_bytes(b) for b in promotable)
         kept = sum(own_bytes(b) for b in local if b.name not in dynamic)

@@ -10,7 +10,7 @@ from attrs import frozen
 
 from cubie_planner.basics import round_up
 from cubie_planner.declarations.buffers import Buffer
-from cubie_planner.declarations.problem import Limits
+from cubie_planner.declarations.limits import Limits
 from cubie_planner.gpu.access import Residency, bank_conflict
 from cubie_planner.gpu.device import Device, Occupancy, occupancy
 from cubie_planner.gpu.footprint import WORD_BYTES, shared_load
@@ -59,6 +59,8 @@ class Cost:
         Per SM.
     residency : Residency or None
         Costs per access at this residency; None if nothing is resident.
+    run_stride_bytes : int
+        Between the slices of consecutive runs.
     """
 
     total: float
@@ -73,6 +75,7 @@ class Cost:
     resident_runs: int
     resident_warps: int
     residency: Residency | None
+    run_stride_bytes: int = 0
 
 
 @frozen
@@ -89,6 +92,8 @@ class Launch:
     use : RegisterUse
     stack_bytes : int
         Stack frame per thread.
+    tile_bytes : int
+        Shared memory that a block has besides, for all its threads together.
     """
 
     device: Device
@@ -97,6 +102,7 @@ class Launch:
     alignment: int
     use: RegisterUse
     stack_bytes: int
+    tile_bytes: int = 0
 
     @classmethod
     def of(
@@ -107,11 +113,12 @@ class Launch:
         shared_bytes_per_run: int | None,
         use: RegisterUse,
         stack_bytes: int,
+        tile_bytes: int = 0,
     ) -> Launch:
         """Return the launch with these buffers shared; None: the bytes alive at once are."""
         size = shared_load(shared) if shared_bytes_per_run is None else shared_bytes_per_run
         alignment = max((b.alignment for b in shared if b.size_bytes), default=WORD_BYTES)
-        return cls(device, limits, size, alignment, use, stack_bytes)
+        return cls(device, limits, size, alignment, use, stack_bytes, tile_bytes)
 
     @property
     def stride(self) -> int:
@@ -121,7 +128,7 @@ class Launch:
     @property
     def block_bytes(self) -> int:
         """Shared bytes of a block."""
-        return self.limits.block_bytes(self.shared_bytes_per_run, self.alignment)
+        return self.limits.block_bytes(self.shared_bytes_per_run, self.alignment, self.tile_bytes)
 
     @cached_property
     def resident(self) -> Occupancy:
@@ -162,6 +169,7 @@ class Launch:
             resident_runs=self.resident.threads,
             resident_warps=self.resident.warps,
             residency=rate,
+            run_stride_bytes=self.stride,
         )
 
 

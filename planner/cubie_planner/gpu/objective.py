@@ -25,7 +25,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 from attrs import evolve, frozen
 
-from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.places import Location, Place, Pool
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.gpu.access import bank_conflict, shared_access_cost, stack_access_cost
 from cubie_planner.gpu.cost import CostError, CostModel
@@ -42,6 +43,7 @@ MAX_TOTAL_UNITS = 2**50
 
 ARENA_TOLD = "one more for each that lies in the persistent arena and could be an array of its own"
 POINTS = f"points: 2 for each buffer in shared memory, {ARENA_TOLD}"
+IN_POOLS = "for each in a pool twice the cost of an access there"
 OUTSIDE = 3
 """What a buffer in global memory costs more than a local one, in points or units: where nothing
 forbids it, its own memory is the thread's."""
@@ -53,7 +55,7 @@ class Objective:
 
     Attributes
     ----------
-    costs : mapping of str to mapping of Location to int
+    costs : mapping of str to mapping of Location or Pool to int
         Price of every allowed place of every buffer, in `unit`, pinned or not. Never
         negative.
     unit : str
@@ -66,7 +68,7 @@ class Objective:
         What the cap gives way to; None for no cap at all.
     surcharge : int
         What a plan above `max_shared_bytes_per_run` costs besides, in `unit`.
-    recommended : mapping of str to Location
+    recommended : mapping of str to Location or Pool
         A greedy solution.
     predicted, all_local : Cost or None
         Prediction for `recommended`, and with everything local that may be; None
@@ -75,9 +77,9 @@ class Objective:
         Why so, in one sentence.
     """
 
-    costs: Mapping[str, Mapping[Location, int]]
+    costs: Mapping[str, Mapping[Place, int]]
     max_shared_bytes_per_run: int | None
-    recommended: Mapping[str, Location]
+    recommended: Mapping[str, Place]
     predicted: Cost | None
     all_local: Cost | None
     reason: str
@@ -185,7 +187,7 @@ def _as_asked(problem: Problem, model: CostModel | None, dynamic: Collection[str
 
 def recommend(
     problem: Problem, model: CostModel | None = None, *, dynamic: Collection[str] = ()
-) -> Mapping[str, Location]:
+) -> Mapping[str, Place]:
     """A place for every buffer: the greedy solution of `objective`."""
     return objective(problem, model, dynamic=dynamic).recommended
 
@@ -231,13 +233,13 @@ def _in_stack(
 
 def _prices(
     problem: Problem, device: Device, model: CostModel, best: Cost, dynamic: Collection[str]
-) -> tuple[dict[str, dict[Location, int]], str]:
+) -> tuple[dict[str, dict[Place, int]], str]:
     """Price of every place at the residency of the best candidate, and its unit in words."""
     rate = best.residency
     assert rate is not None, "a candidate with a finite cost has a residency"
     share = model.registers_of(device, problem, dynamic).stack_share
-    stride = best.shared_bytes_per_block // problem.limits.block_size
-    conflict = bank_conflict(device, stride, min(problem.limits.block_size, device.warp_size))
+    lanes = min(problem.limits.block_size, device.warp_size)
+    conflict = bank_conflict(device, best.run_stride_bytes, lanes)
     cycles = {
         b.name: (
             stack_access_cost(b, rate) * (1.0 if b.name in dynamic else share),
@@ -255,7 +257,7 @@ def _prices(
     return prices, f"units of {1 / scale:.3g} SM cycles per run and step, {ARENA_TOLD}"
 
 
-def _price(buffer: Buffer, local: int, shared: int, outside: int) -> dict[Location, int]:
+def _price(buffer: Buffer, local: int, shared: int, outside: int) -> dict[Place, int]:
     """Price per allowed place; an own array is preferred to the arena at equal cost."""
     free = buffer.alias_required or not buffer.size_bytes
     price = {
@@ -264,11 +266,15 @@ def _price(buffer: Buffer, local: int, shared: int, outside: int) -> dict[Locati
         Location.SHARED: shared,
         Location.GLOBAL: outside + (0 if free else OUTSIDE),
     }
-    return {place: price[place] for place in Location if place in buffer.locations}
+    found: dict[Place, int] = {p: price[p] for p in Location if p in buffer.locations}
+    for place in buffer.locations:  # a pool's cost is told in accesses to shared memory
+        if isinstance(place, Pool):
+            found[place] = round(shared * place.cost)
+    return found
 
 
 def _all_local(
-    problem: Problem, home: Mapping[str, Location], base: Cost | None, reason: str
+    problem: Problem, home: Mapping[str, Place], base: Cost | None, reason: str
 ) -> Objective:
     """The objective under which every local place is free and shared memory is not."""
     return Objective(
@@ -276,6 +282,7 @@ def _all_local(
             b.name: _price(b, 0, 0 if b.alias_required or not b.size_bytes else 2, 0)
             for b in problem.buffers
         },
+        unit=f"{POINTS}, {IN_POOLS}" if problem.pools else POINTS,
         max_shared_bytes_per_run=None,
         recommended=home,
         predicted=base,

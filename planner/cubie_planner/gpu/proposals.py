@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 
 from attrs import evolve
 
-from cubie_planner.declarations.buffers import Location
+from cubie_planner.declarations.places import Location, Place
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.gpu.cost import CostModel
 from cubie_planner.gpu.device import Device, occupancy
 from cubie_planner.gpu.objective import objective
 from cubie_planner.gpu.shared_candidates import candidates, homes, view_groups
 
-Proposal = tuple[str, Mapping[str, Location] | None]
+Proposal = tuple[str, Mapping[str, Place] | None]
 
 
 def proposals(problem: Problem, model: CostModel, registers: int) -> Iterator[Proposal]:

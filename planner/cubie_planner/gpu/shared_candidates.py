@@ -8,7 +8,8 @@ import numpy as np
 from attrs import evolve, frozen
 
 from cubie_planner.basics import round_up
-from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.places import TILE, Location, Place, Scope, first_choice
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.gpu.device import Device
 from cubie_planner.gpu.footprint import WORD_BYTES, accesses, own_bytes, shared_load
@@ -25,13 +26,13 @@ class ViewGroup:
     ----------
     root : Buffer
     members : tuple of Buffer
-    fixed : Location or None
+    fixed : Location, Pool or None
         Place a pin, the policy or the allowed locations of a member force.
     """
 
     root: Buffer
     members: tuple[Buffer, ...]
-    fixed: Location | None
+    fixed: Place | None
 
     @property
     def density(self) -> float:
@@ -59,7 +60,7 @@ def view_groups(problem: Problem) -> list[ViewGroup]:
     return groups
 
 
-def _fixed_place(buffer: Buffer, named: Mapping[str, Location]) -> Location | None:
+def _fixed_place(buffer: Buffer, named: Mapping[str, Place]) -> Place | None:
     if buffer.pin is not None:
         return buffer.pin
     if buffer.name in named:
@@ -70,15 +71,13 @@ def _fixed_place(buffer: Buffer, named: Mapping[str, Location]) -> Location | No
     return None if Location.SHARED in buffer.locations and buffer.size_bytes else _home(buffer)
 
 
-def _home(buffer: Buffer) -> Location:
+def _home(buffer: Buffer) -> Place:
     """Where the buffer lives when it is not shared."""
-    for place in (Location.LOCAL, Location.LOCAL_PERSISTENT):
-        if place in buffer.locations:
-            return place
-    return Location.SHARED
+    order = (Location.LOCAL, Location.LOCAL_PERSISTENT, Location.SHARED)
+    return first_choice(order, buffer.locations)
 
 
-def homes(groups: Sequence[ViewGroup], shared: Collection[str]) -> dict[str, Location]:
+def homes(groups: Sequence[ViewGroup], shared: Collection[str]) -> dict[str, Place]:
     """Place of every buffer when the groups named in `shared` are shared."""
     places = {}
     for group in groups:
@@ -100,7 +99,10 @@ def candidates(
         (
             g
             for g in groups
-            if g.fixed is None and g.density > 0 and any(b.name in in_stack for b in g.members)
+            if g.fixed is None
+            and g.root.scope is Scope.THREAD
+            and g.density > 0
+            and any(b.name in in_stack for b in g.members)
         ),
         key=lambda group: -group.density,
     )[:MAX_MOVED]
@@ -136,11 +138,12 @@ def _capacities(problem: Problem, device: Device, alignment: int) -> list[int]:
     if problem.limits.max_shared_bytes is not None:
         limit = min(limit, problem.limits.max_shared_bytes)
     slices = set()
+    tiles = shared_load(b for b in problem.buffers if set(b.locations) == {TILE})
     for blocks in range(1, device.blocks_per_sm + 1):
         unit = device.shared_granularity
         share = device.shared_per_sm // blocks // unit * unit - device.shared_reserved_per_block
         sized = evolve(problem.limits, max_shared_bytes=max(0, min(limit, share)))
-        slices.add(sized.run_capacity(alignment) or 0)
+        slices.add(sized.run_capacity(alignment, tiles) or 0)
     return sorted(slices - {0}, reverse=True)
 
 

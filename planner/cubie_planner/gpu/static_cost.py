@@ -88,7 +88,12 @@ class StaticCost:
 
 
 def static_cost(
-    device: Device, model: CostModel, assembled: Assembled, block_size: int, stride: int
+    device: Device,
+    model: CostModel,
+    assembled: Assembled,
+    block_size: int,
+    stride: int,
+    start: int = 0,
 ) -> StaticCost | None:
     """Return what a kernel costs in blocks of a size; None where they cannot be launched.
 
@@ -101,12 +106,14 @@ def static_cost(
     block_size : int
     stride : int
         Bytes of shared memory between the slices of consecutive runs.
+    start : int
+        Bytes of a block's tiles, below the slices.
     """
-    block_bytes = stride * block_size
+    block_bytes = start + stride * block_size
     found = occupancy(device, block_size, assembled.registers, block_bytes)
     if found.blocks_per_sm == 0:
         return None
-    taken = found.blocks_per_sm * allocated_shared_bytes(device, block_bytes) if stride else 0
+    taken = found.blocks_per_sm * allocated_shared_bytes(device, block_bytes) if block_bytes else 0
     rate = model.residency(device, found.threads, found.warps, assembled.stack_bytes, taken)
     counted = _counted(assembled.executed)
     conflict = bank_conflict(device, stride, min(block_size, device.warp_size)) if stride else 1

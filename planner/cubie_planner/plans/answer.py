@@ -10,13 +10,34 @@ import numpy as np
 from attrs import field, frozen
 
 from cubie_planner.basics import Status, round_up
-from cubie_planner.declarations.buffers import Interval, Lifetime, Location
-from cubie_planner.declarations.problem import Limits, Problem
+from cubie_planner.declarations.buffers import Interval, Lifetime
+from cubie_planner.declarations.limits import Limits
+from cubie_planner.declarations.places import TILE, Location, Place
+from cubie_planner.declarations.problem import Problem
 
 COST, SHARED, PRIVATE, IN_GLOBAL, MOVES = (
     *("cost", "shared_bytes", "local_and_persistent_bytes", "global_bytes", "moves"),
 )
-"""Names of the levels, in the order in which they matter."""
+"""Names of the levels, in the order in which they matter; tiles come after the slices, pools
+after global memory."""
+
+
+def level_of(place: Place) -> str:
+    """Return the name of the level that counts the bytes of an arena."""
+    return PRIVATE if place is Location.LOCAL_PERSISTENT else f"{place}_bytes"
+
+
+def byte_levels(problem: Problem) -> tuple[str, ...]:
+    """Return the levels that count bytes, in order: those of places that a buffer may be in."""
+    used = {place for b in problem.buffers if b.size_bytes for place in b.locations}
+    runs = problem.has_runs
+    others = [place for place in (Location.GLOBAL, *problem.pools.values()) if place in used]
+    return (
+        *((SHARED,) if runs else ()),
+        *((level_of(TILE),) if TILE in used else ()),
+        *((PRIVATE,) if runs else ()),
+        *map(level_of, others),
+    )
 
 
 @frozen
@@ -53,7 +74,7 @@ class Prices:
 
     Attributes
     ----------
-    places : mapping of str to mapping of Location to int
+    places : mapping of str to mapping of Location or Pool to int
         Price of every place in which a buffer that needs bytes may be.
     unit : str
         What a price counts, in words.
@@ -62,7 +83,7 @@ class Prices:
     surcharge : int
     """
 
-    places: Mapping[str, Mapping[Location, int]]
+    places: Mapping[str, Mapping[Place, int]]
     unit: str = ""
     cap: int | None = None
     surcharge: int = 0
@@ -79,11 +100,11 @@ class Placement:
 
     Attributes
     ----------
-    location : Location
+    location : Location or Pool
     offset : int or None
-        Bytes from the start of the run's shared slice, of the persistent arena, or of its part
-        of global memory; None for a local array (a child inside one has `parent_offset`), and for a
-        buffer that needs no bytes.
+        Bytes from the start of the run's shared slice, of the block's shared memory for a tile,
+        of the persistent arena, of a pool, or of the run's part of global memory; None for a
+        local array (a child inside one has `parent_offset`), and for a buffer that needs no bytes.
     parent : str or None
         The alias parent it lies in, when it does.
     parent_offset : int or None
@@ -95,7 +116,7 @@ class Placement:
     """
 
     name: str
-    location: Location
+    location: Place
     offset: int | None
     size_bytes: int
     n_elements: int
@@ -103,7 +124,7 @@ class Placement:
     parent: str | None = None
     parent_offset: int | None = None
     lifetime: Lifetime | None = None
-    pin: Location | None = None
+    pin: Place | None = None
     reason: str = ""
 
     @property
@@ -114,14 +135,14 @@ class Placement:
 
 @frozen
 class Peak:
-    """The program points at which most shared bytes are alive.
+    """The program points at which most bytes of shared memory, or of its tiles, are alive.
 
     Attributes
     ----------
     interval : (start, end) or None
         The first such range of points; None when every buffer is always alive.
     buffers : tuple of str
-        The shared buffers alive there.
+        The buffers alive there.
     live_bytes : int
         Bytes they cover, shared bytes of aliases counted once.
     """
@@ -191,8 +212,26 @@ class Answer:
 
     @cached_property
     def shared_bytes_per_block(self) -> int:
-        """Shared memory one block asks for."""
-        return self.limits.block_bytes(self.shared_bytes_per_run, self.shared_alignment)
+        """Shared memory one block asks for: its tiles, and the slices of its runs above them."""
+        run, unit = self.shared_bytes_per_run, self.shared_alignment
+        return self.limits.block_bytes(run, unit, self.tile_bytes)
+
+    @cached_property
+    def tile_bytes(self) -> int:
+        """Bytes of shared memory that the threads of a block use together."""
+        return self._arena_bytes(TILE)
+
+    @cached_property
+    def slices_start_bytes(self) -> int:
+        """First byte of the slices in the block's shared memory."""
+        if not self.shared_bytes_per_run:
+            return self.tile_bytes
+        return self.limits.slices_start(self.tile_bytes, self.shared_alignment)
+
+    @cached_property
+    def pool_bytes(self) -> Mapping[str, int]:
+        """Bytes of every pool, by name, for what has one copy of it."""
+        return {name: self._arena_bytes(pool) for name, pool in self.problem.pools.items()}
 
     @cached_property
     def persistent_bytes(self) -> int:
@@ -216,8 +255,13 @@ class Answer:
     @cached_property
     def shared_bytes_without_reuse(self) -> int:
         """Shared bytes per run if neither lifetimes nor optional aliases were used."""
+        return self.bytes_without_reuse(Location.SHARED)
+
+    def bytes_without_reuse(self, place: Place) -> int:
+        """Return the bytes of an arena if neither lifetimes nor optional aliases were used."""
         by_name = self.problem.by_name
-        return self.stacked_bytes(p for p in self.shared if not by_name[p.name].alias_required)
+        held = self.placed_in(place)
+        return self.stacked_bytes(p for p in held if not by_name[p.name].alias_required)
 
     def stacked_bytes(self, placements: Iterable[Placement]) -> int:
         """Return the bytes that placements take one above the other, widest alignment first."""
@@ -236,23 +280,30 @@ class Answer:
 
     @cached_property
     def shared(self) -> tuple[Placement, ...]:
-        """The placements that occupy shared memory."""
+        """The placements that occupy slices of shared memory."""
+        return self.placed_in(Location.SHARED)
+
+    def placed_in(self, place: Place) -> tuple[Placement, ...]:
+        """Return the placements that occupy bytes of a place."""
         return tuple(
-            p
-            for p in self.placements.values()
-            if p.location is Location.SHARED and p.size_bytes > 0
+            p for p in self.placements.values() if p.location == place and p.size_bytes > 0
         )
 
     @cached_property
     def peak(self) -> Peak:
-        """The program points at which most shared bytes are alive."""
+        """The program points at which most bytes of slices of shared memory are alive."""
+        return self.peak_of(Location.SHARED)
+
+    def peak_of(self, place: Place) -> Peak:
+        """Return the program points at which most bytes of an arena are alive."""
+        held = self.placed_in(place)
         begin: dict[int, list[Placement]] = {}
         end: dict[int, list[Placement]] = {}
-        for placement in self.shared:
+        for placement in held:
             for start, stop in placement.lifetime or ():
                 begin.setdefault(start, []).append(placement)
                 end.setdefault(stop, []).append(placement)
-        live = {p.name: p for p in self.shared if p.lifetime is None}
+        live = {p.name: p for p in held if p.lifetime is None}
         best = Peak(None, tuple(live), _covered_bytes([*live.values()]))
         total = sum(p.size_bytes for p in live.values())
         for start, stop in itertools.pairwise(sorted(begin.keys() | end.keys())):
@@ -266,12 +317,12 @@ class Answer:
             if total > best.live_bytes or best.interval is None:
                 covered = _covered_bytes([*live.values()])
                 if covered > best.live_bytes or best.interval is None:
-                    names = tuple(p.name for p in self.shared if p.name in live)
+                    names = tuple(p.name for p in held if p.name in live)
                     best = Peak((start, stop), names, covered)
         return best
 
-    def _arena_bytes(self, location: Location) -> int:
-        ends = (p.end or 0 for p in self.placements.values() if p.location is location)
+    def _arena_bytes(self, place: Place) -> int:
+        ends = (p.end or 0 for p in self.placements.values() if p.location == place)
         return max(ends, default=0)
 
     @property
@@ -285,6 +336,8 @@ class Answer:
             "persistent_bytes": self.persistent_bytes,
             # Files of plans without any stay what they were.
             **({"global_bytes": self.global_bytes} if self.global_bytes else {}),
+            **({"tile_bytes": self.tile_bytes} if self.tile_bytes else {}),
+            **{f"{name}_bytes": used for name, used in self.pool_bytes.items()},
         }
 
 

@@ -23,7 +23,7 @@ def row(plan: Answer, placement: Placement) -> tuple[str, ...]:
         str(placement.n_elements),
         placement.dtype.name,
         str(placement.size_bytes),
-        placement.location.value,
+        str(placement.location),
         "" if placement.offset is None else str(placement.offset),
         "always" if spans is None else " ".join(f"{start}-{end}" for start, end in spans),
         "" if inside is None else f"{inside} +{placement.parent_offset}",
@@ -36,4 +36,4 @@ def _pin(plan: Answer, placement: Placement) -> str:
     if placement.pin is None:
         return ""
     offset = plan.problem.by_name[placement.name].offset
-    return placement.pin.value if offset is None else f"{placement.pin.value}@{offset}"
+    return str(placement.pin) if offset is None else f"{placement.pin}@{offset}"

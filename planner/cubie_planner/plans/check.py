@@ -22,10 +22,12 @@ import numpy as np
 from attrs import define
 
 from cubie_planner.basics import PlannerError
-from cubie_planner.declarations.buffers import ARENAS, Buffer, Lifetime, Location
+from cubie_planner.declarations.buffers import Buffer, Lifetime
+from cubie_planner.declarations.places import Location, Place, words
 from cubie_planner.declarations.problem import Problem
 from cubie_planner.plans.answer import Answer, Placement
-from cubie_planner.plans.check_claims import ORDER, wrong_claims
+from cubie_planner.plans.check_claims import preferred, wrong_claims
+from cubie_planner.plans.check_limits import broken_layouts, broken_limits
 
 MANY = 32
 """Pairs of one buffer beyond which those inside one another are sorted out at once."""
@@ -69,8 +71,11 @@ def check(problem: Problem, plan: Answer) -> None:
         _check_location(problem, buffer, placement, buffer.name in tied)
         _check_offset(buffer, placement)
         _check_parent(problem, plan, buffer, placement)
+    for rule, message, buffers in broken_layouts(problem):
+        raise PlanRejected(rule, message, buffers)
     _check_overlaps(problem, plan)
-    _check_capacity(problem, plan)
+    for rule, message, buffers in broken_limits(problem, plan):
+        raise PlanRejected(rule, message, buffers)
     _check_claims(problem, plan, tied)
 
 
@@ -120,10 +125,10 @@ def _check_location(problem: Problem, buffer: Buffer, placement: Placement, tied
     if where not in buffer.locations:
         raise PlanRejected(
             "location",
-            f"`{buffer.name}` may not be {where}; allowed: {', '.join(sorted(buffer.locations))}",
+            f"`{buffer.name}` may not be {where}; allowed: {words(buffer.locations)}",
             [buffer.name],
         )
-    if placement.pin is not buffer.pin:
+    if placement.pin != buffer.pin:
         raise PlanRejected(
             "pin",
             f"`{buffer.name}` states the pin {placement.pin}, not {buffer.pin}",
@@ -131,18 +136,18 @@ def _check_location(problem: Problem, buffer: Buffer, placement: Placement, tied
         )
     if buffer.size_bytes == 0:
         return
-    if buffer.pin is not None and where is not buffer.pin:
+    if buffer.pin is not None and where != buffer.pin:
         raise PlanRejected(
             "pin", f"`{buffer.name}` is pinned to {buffer.pin}, not {where}", [buffer.name]
         )
     asked = _asked_by_policy(problem, buffer, tied)
-    if asked is not None and where is not asked:
+    if asked is not None and where != asked:
         raise PlanRejected(
             "policy", f"the policy puts `{buffer.name}` in {asked}, not {where}", [buffer.name]
         )
 
 
-def _asked_by_policy(problem: Problem, buffer: Buffer, tied: bool) -> Location | None:
+def _asked_by_policy(problem: Problem, buffer: Buffer, tied: bool) -> Place | None:
     """Return where the policy puts a buffer; None where it leaves that open.
 
     A buffer tied to another by a required alias follows that one's pin.
@@ -154,12 +159,12 @@ def _asked_by_policy(problem: Problem, buffer: Buffer, tied: bool) -> Location |
         return None if named is None else buffer.resolve(named)
     if tied or problem.policy == "auto":
         return None
-    return next(location for location in ORDER[problem.policy] if location in buffer.locations)
+    return preferred(problem.policy, buffer)
 
 
 def _check_offset(buffer: Buffer, placement: Placement) -> None:
     name, offset = buffer.name, placement.offset
-    if buffer.size_bytes == 0 or placement.location not in ARENAS:
+    if buffer.size_bytes == 0 or placement.location is Location.LOCAL:
         if offset is not None:
             raise PlanRejected("offset", f"`{name}` can have no offset, got {offset}", [name])
         return
@@ -192,7 +197,7 @@ def _check_parent(problem: Problem, plan: Answer, buffer: Buffer, placement: Pla
     if alias is None or buffer.size_bytes == 0:
         raise PlanRejected("parent", f"`{parent_name}` is no alias parent of `{name}`", pair)
     parent, host = problem.by_name[parent_name], plan.placements[parent_name]
-    if host.location is not placement.location:
+    if host.location != placement.location:
         raise PlanRejected(
             "alias_location",
             f"`{name}` is {placement.location}, its parent `{parent_name}` is {host.location}",
@@ -212,7 +217,7 @@ def _check_parent(problem: Problem, plan: Answer, buffer: Buffer, placement: Pla
             f"`{name}` must be at {alias.offset} of `{parent_name}`, not at {inner}",
             pair,
         )
-    if placement.location in ARENAS:
+    if placement.location is not Location.LOCAL:
         if host.offset is None or placement.offset != host.offset + inner:
             raise PlanRejected(
                 "alias_range",
@@ -233,8 +238,10 @@ def _check_overlaps(problem: Problem, plan: Answer) -> None:
         placement = plan.placements[buffer.name]
         if buffer.size_bytes == 0:
             continue
-        if placement.location in ARENAS:
-            spaces.setdefault(placement.location, []).append((placement.offset or 0, buffer.name))
+        if placement.location is not Location.LOCAL:
+            spaces.setdefault(f"arena {placement.location}", []).append(
+                (placement.offset or 0, buffer.name)
+            )
         elif nests:
             nest = nests[buffer.name]
             spaces.setdefault(f"local {nest.root}", []).append((nest.start, buffer.name))
@@ -349,45 +356,6 @@ def _intersect(first: Lifetime, second: Lifetime) -> bool:
         else:
             j += 1
     return False
-
-
-def _check_capacity(problem: Problem, plan: Answer) -> None:
-    limits = problem.limits
-    _check_local_capacity(limits.max_local_bytes, plan)
-    shared = [p for p in plan.placements.values() if p.location is Location.SHARED and p.size_bytes]
-    if limits.max_shared_bytes is None or not shared:
-        return
-    block = end = max((p.offset or 0) + p.size_bytes for p in shared)
-    told = f"{end} B"
-    if limits.block_size > 1:
-        unit = max(4, *(problem.by_name[p.name].alignment for p in shared))
-        units = -(-end // unit)
-        if limits.pad_banks:
-            units |= 1
-        block = units * unit * limits.block_size
-        told = f"{limits.block_size} runs x {units * unit} B = {block} B"
-    if block > limits.max_shared_bytes:
-        raise PlanRejected(
-            "capacity",
-            f"{told} exceed max_shared = {limits.max_shared_bytes} B",
-            [p.name for p in shared],
-        )
-
-
-def _check_local_capacity(most: int | None, plan: Answer) -> None:
-    if most is None:
-        return
-    placed = [p for p in plan.placements.values() if p.size_bytes]
-    own = [p for p in placed if p.location is Location.LOCAL and p.parent is None]
-    arena = [p for p in placed if p.location is Location.LOCAL_PERSISTENT]
-    needed = sum(p.size_bytes for p in own)
-    needed += max(((p.offset or 0) + p.size_bytes for p in arena), default=0)
-    if needed > most:
-        raise PlanRejected(
-            "capacity",
-            f"{needed} B of local and persistent arrays exceed max_local = {most} B",
-            [p.name for p in (*own, *arena)],
-        )
 
 
 def _check_claims(problem: Problem, plan: Answer, tied: set[str]) -> None:

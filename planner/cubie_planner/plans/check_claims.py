@@ -16,9 +16,10 @@ from collections.abc import Iterable, Iterator, Mapping, Set
 from attrs import frozen
 
 from cubie_planner.basics import Status
-from cubie_planner.declarations.buffers import Buffer, Location
+from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.places import TILE, Location, Place, Scope, words
 from cubie_planner.declarations.problem import Problem
-from cubie_planner.plans.answer import COST, IN_GLOBAL, MOVES, PRIVATE, SHARED, Answer, Level
+from cubie_planner.plans.answer import COST, MOVES, PRIVATE, SHARED, Answer, Level
 
 MOST_PRICE = 2**52
 ORDER = {
@@ -56,27 +57,47 @@ def wrong_claims(problem: Problem, plan: Answer, tied: Iterable[str]) -> Iterato
 
 def level_values(problem: Problem, plan: Answer) -> dict[str, int]:
     """Return what the placements reach at every level that the problem has, in order."""
-    shared = persistent = local = in_global = moves = 0
+    ends: dict[str, int] = {}
+    local = moves = 0
     previous = problem.previous
     for placement in plan.placements.values():
         if not placement.size_bytes:
             continue
-        end = (placement.offset or 0) + placement.size_bytes
-        if placement.location is Location.SHARED:
-            shared = max(shared, end)
-        elif placement.location is Location.LOCAL_PERSISTENT:
-            persistent = max(persistent, end)
-        elif placement.location is Location.GLOBAL:
-            in_global = max(in_global, end)
+        where = str(placement.location)
+        if placement.location is not Location.LOCAL:
+            end = (placement.offset or 0) + placement.size_bytes
+            ends[where] = max(ends.get(where, 0), end)
         elif placement.parent is None:
             local += placement.size_bytes
         if placement.name in previous:
             moves += previous[placement.name] != (placement.location, placement.offset)
+    shared = ends.get("shared", 0)
     values = {COST: _cost(plan, shared)} if plan.prices.mean_anything else {}
-    values |= {SHARED: shared, PRIVATE: local + persistent}
-    if any(b.size_bytes and Location.GLOBAL in b.locations for b in problem.buffers):
-        values[IN_GLOBAL] = in_global
+    sized = [b for b in problem.buffers if b.size_bytes]
+    of_threads = not sized or any(b.scope is Scope.THREAD for b in sized)
+    allowed = {str(place) for b in sized for place in b.locations}
+    if of_threads:
+        values[SHARED] = shared
+    if "tile" in allowed:
+        values["tile_bytes"] = ends.get("tile", 0)
+    if of_threads:
+        values[PRIVATE] = local + ends.get("local_persistent", 0)
+    for name in ("global", *sorted(allowed - {*Location, "tile"})):
+        if name in allowed:
+            values[f"{name}_bytes"] = ends.get(name, 0)
     return values | ({MOVES: moves} if previous else {})
+
+
+def preferred(policy: str, buffer: Buffer) -> Place:
+    """Return the place that a policy puts a buffer in: its first, else a tile, else a pool.
+
+    Among pools the one of least cost, and of equal ones the first by name.
+    """
+    for place in (*ORDER[policy], TILE):
+        if place in buffer.locations:
+            return place
+    pools = sorted((getattr(p, "cost", 0.0), str(p), p) for p in buffer.locations)
+    return pools[0][2]
 
 
 def _cost(plan: Answer, shared_bytes: int) -> int:
@@ -94,7 +115,7 @@ def _wrong_prices(problem: Problem, plan: Answer, tied: set[str]) -> Iterator[Wr
     prices = plan.prices
     if not prices.places:
         return
-    order = ORDER.get(problem.policy) if isinstance(problem.policy, str) else None
+    named = problem.policy if isinstance(problem.policy, str) and problem.policy in ORDER else ""
     sized = [b for b in problem.buffers if b.size_bytes]
     if len(sized) != len(prices.places) or any(b.name not in prices.places for b in sized):
         odd = min(set(prices.places) ^ {b.name for b in sized})
@@ -102,21 +123,21 @@ def _wrong_prices(problem: Problem, plan: Answer, tied: set[str]) -> Iterator[Wr
         return
     for buffer in sized:
         name, places = buffer.name, prices.places[buffer.name]
-        first = order and next(place for place in order if place in buffer.locations)
+        first = preferred(named, buffer) if named else None
         free = first is not None and name in tied
         allowed = _allowed(problem, buffer, None if free else first)
         fits = places.keys() == allowed or (free and places.keys() <= allowed)
         if not fits or plan.placements[name].location not in places:
-            yield "prices", f"`{name}` has prices for {_words(places)}, not {_words(allowed)}"
+            yield "prices", f"`{name}` has prices for {words(places)}, not {words(allowed)}"
         for place, price in places.items():
-            away = place is not first and not buffer.alias_required
+            away = place != first and not buffer.alias_required
             if not 0 <= price <= MOST_PRICE or (first is not None and price != away):
                 yield "prices", f"`{name}` does not cost {price} in {place}"
-    if prices.surcharge < 0 or (prices.surcharge and order is not None):
+    if prices.surcharge < 0 or (prices.surcharge and named):
         yield "prices", f"there is no surcharge of {prices.surcharge}"
 
 
-def _allowed(problem: Problem, buffer: Buffer, first: Location | None) -> Set[Location]:
+def _allowed(problem: Problem, buffer: Buffer, first: Place | None) -> Set[Place]:
     """Return where pin, policy and declaration let a buffer be.
 
     `first` is where "local" or "shared" put it; None where that is open.
@@ -126,10 +147,6 @@ def _allowed(problem: Problem, buffer: Buffer, first: Location | None) -> Set[Lo
     if isinstance(problem.policy, Mapping) and buffer.name in problem.policy:
         return {buffer.resolve(problem.policy[buffer.name])}
     return buffer.locations if first is None else {first}
-
-
-def _words(places: Iterable[Location]) -> str:
-    return ", ".join(sorted(places))
 
 
 # --- bounds ---------------------------------------------------------------------------
@@ -177,23 +194,18 @@ def findings(problem: Problem, plan: Answer) -> tuple[Finding, ...]:
         COST, 0
     ):  # a dearer plan may put a buffer anywhere it may be
         cheapest = {name: set(prices) for name, prices in plan.prices.places.items()}
-    surely: dict[Location, list[Buffer]] = {place: [] for place in Location}
+    surely: dict[Place, list[Buffer]] = {place: [] for place in problem.places}
     for buffer in problem.buffers:
         places = cheapest.get(buffer.name, set(buffer.locations))
         if buffer.size_bytes and len(places) == 1:
             surely[next(iter(places))].append(buffer)
     own = sum(b.size_bytes for b in surely[Location.LOCAL] if not b.aliases)
-    bounds = {
-        COST: least,
-        SHARED: _height(surely[Location.SHARED]),
-        PRIVATE: own + _height(surely[Location.LOCAL_PERSISTENT]),
-        IN_GLOBAL: _height(surely[Location.GLOBAL]),
-        MOVES: 0,
-    }
+    bounds = {f"{place}_bytes": _height(held) for place, held in surely.items()}
+    bounds |= {COST: least, PRIVATE: own + bounds["local_persistent_bytes"], MOVES: 0}
     return tuple(Finding(level, min(bounds[level.name], level.value)) for level in plan.levels)
 
 
-def _cheapest(prices: Mapping[Location, int]) -> set[Location]:
+def _cheapest(prices: Mapping[Place, int]) -> set[Place]:
     return {place for place, price in prices.items() if price == min(prices.values())}
 
 

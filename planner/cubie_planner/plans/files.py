@@ -9,9 +9,13 @@ from importlib import resources
 from typing import Any, TypeVar
 
 import numpy as np
+from attrs import fields
 
-from cubie_planner.declarations.buffers import Alias, Buffer, BufferError, Location
-from cubie_planner.declarations.problem import Limits, Problem, problem_to_dict
+from cubie_planner.declarations.buffers import Alias, Buffer, BufferError
+from cubie_planner.declarations.layouts import layout_from_dict
+from cubie_planner.declarations.limits import Limits
+from cubie_planner.declarations.places import Place, Pool, PoolError, parse_place
+from cubie_planner.declarations.problem import Problem, problem_to_dict
 from cubie_planner.plans.answer import Answer, Level, Placement, Prices
 from cubie_planner.plans.check import check
 from cubie_planner.reading import (
@@ -51,7 +55,9 @@ def problem_from_dict(data: Mapping[str, Any]) -> Problem:
     BufferError, ProblemError
         When its values cannot mean anything.
     """
-    expect_fields(data, "problem", required={"buffers"}, optional={"limits", "policy", "previous"})
+    optional = {"limits", "policy", "previous", "pools"}
+    expect_fields(data, "problem", required={"buffers"}, optional=optional)
+    pools = pools_from_list(data.get("pools", []))
     limits = data.get("limits", {})
     expect_fields(
         limits,
@@ -68,44 +74,101 @@ def problem_from_dict(data: Mapping[str, Any]) -> Problem:
     )
     buffers = []
     for index, item in enumerate(expect_list(data["buffers"], "buffers")):
-        buffers.append(_buffer_from_dict(item, f"buffers[{index}]"))
+        buffers.append(_buffer_from_dict(item, f"buffers[{index}]", pools))
     previous = data.get("previous", {})
     if not isinstance(previous, Mapping):
         raise FormatError(f"previous must be an object, got {shown(previous)}")
-    return Problem(
+    policy = data.get("policy", "auto")
+    if isinstance(policy, Mapping):
+        policy = {name: _place(place, pools) for name, place in policy.items()}
+    problem = Problem(
         buffers,
         Limits(**limits),
-        data.get("policy", "auto"),
-        {name: tuple(expect_list(spot, f"previous.{name}")) for name, spot in previous.items()},
+        policy,
+        {
+            name: _spot(expect_list(spot, f"previous.{name}"), pools)
+            for name, spot in previous.items()
+        },
     )
+    unused = sorted(set(pools) - set(problem.pools))
+    if unused:
+        raise FormatError(f"no buffer may be in the pool `{unused[0]}`")
+    return problem
 
 
-def _buffer_from_dict(data: Any, where: str) -> Buffer:
-    options = {
-        "lifetime",
-        "persistent",
-        "locations",
-        "pin",
-        "offset",
-        "aliases",
-        "alias_required",
-        "access_weight",
-        "alignment",
-        "enabled",
-    }
+def pools_from_list(data: Any) -> dict[str, Pool]:
+    """Read the pools that buffers name, by name."""
+    pools: dict[str, Pool] = {}
+    for index, item in enumerate(expect_list(data, "pools")):
+        where = f"pools[{index}]"
+        optional = {"capacity_bytes", "scope", "cost", "alignment"}
+        expect_fields(item, where, required={"name"}, optional=optional)
+        try:
+            pool = Pool(**item)
+        except PoolError as error:
+            raise FormatError(f"{where}: {error}") from error
+        if pool.name in pools:
+            raise FormatError(f"{where} is a second pool `{pool}`")
+        pools[pool.name] = pool
+    return pools
+
+
+def _place(name: Any, pools: Mapping[str, Pool]) -> Place:
+    """Return the place of a name: a pool of the file, or one that every kernel has."""
+    return pools[name] if isinstance(name, str) and name in pools else parse_place(name)
+
+
+def _spot(given: list[Any], pools: Mapping[str, Pool]) -> tuple[Any, ...]:
+    return (_place(given[0], pools), *given[1:]) if given else ()
+
+
+def _buffer_from_dict(data: Any, where: str, pools: Mapping[str, Pool]) -> Buffer:
+    options = {field.name for field in fields(Buffer)} - {"name", "n_elements", "dtype"}
     expect_fields(data, where, required={"name", "n_elements", "dtype"}, optional=options)
-    fields = dict(data)
-    aliases = expect_list(fields.pop("aliases", []), f"{where}.aliases")
-    for alias in aliases:
-        expect_fields(alias, f"{where}.aliases", required={"parent"}, optional={"offset"})
-    if fields.get("lifetime") is not None:
-        spans = expect_list(fields["lifetime"], f"{where}.lifetime")
-        fields["lifetime"] = tuple(tuple(expect_list(s, f"{where}.lifetime")) for s in spans)
-    fields["dtype"] = _dtype(fields["dtype"], f"{where}.dtype")
+    given = change_from_json(data, where, pools)
     try:
-        return Buffer(**fields, aliases=[Alias(**alias) for alias in aliases])
+        return Buffer(**given)
     except BufferError:
         raise
+    except ValueError as error:
+        raise FormatError(f"{where}: {error}") from error
+
+
+def change_from_json(data: Any, where: str, pools: Mapping[str, Pool]) -> dict[str, Any]:
+    """Return fields of a buffer as it takes them, read from plain JSON values."""
+    expect_fields(data, where, optional={field.name for field in fields(Buffer)})
+    found = dict(data)
+    if "aliases" in found:
+        found["aliases"] = [
+            _alias(item, f"{where}.aliases")
+            for item in expect_list(found["aliases"], f"{where}.aliases")
+        ]
+    if found.get("lifetime") is not None:
+        spans = expect_list(found["lifetime"], f"{where}.lifetime")
+        found["lifetime"] = tuple(tuple(expect_list(s, f"{where}.lifetime")) for s in spans)
+    if "dtype" in found:
+        found["dtype"] = _dtype(found["dtype"], f"{where}.dtype")
+    if found.get("shape") is not None:
+        found["shape"] = expect_list(found["shape"], f"{where}.shape")
+    layout = found.get("layout")
+    if layout is not None and not isinstance(layout, Mapping):
+        raise FormatError(f"{where}.layout must be an object, got {shown(layout)}")
+    try:
+        if layout is not None:
+            found["layout"] = layout_from_dict(layout)
+        if pools and isinstance(found.get("locations"), list):
+            found["locations"] = [_place(name, pools) for name in found["locations"]]
+        if pools and found.get("pin") is not None:
+            found["pin"] = _place(found["pin"], pools)
+    except ValueError as error:
+        raise FormatError(f"{where}: {error}") from error
+    return found
+
+
+def _alias(data: Any, where: str) -> Alias:
+    expect_fields(data, where, required={"parent"}, optional={"offset"})
+    try:
+        return Alias(**data)
     except ValueError as error:
         raise FormatError(f"{where}: {error}") from error
 
@@ -217,7 +280,7 @@ def plan_from_json(text: str, kind: type[AnyAnswer]) -> AnyAnswer:
         placements[placement.name] = placement
     items = enumerate(expect_list(body["levels"], "levels"))
     levels = tuple(_level_from_dict(item, f"levels[{index}]") for index, item in items)
-    prices = _prices_from_dict(body["prices"])
+    prices = _prices_from_dict(problem, body["prices"])
     if any(b.size_bytes for b in problem.buffers) and not prices.places:
         raise FormatError("prices.places is empty: it must tell what every place costs")
     digest, note = expect_text(body["digest"], "digest"), expect_text(body["note"], "note")
@@ -268,7 +331,7 @@ def _level_from_dict(data: Any, where: str) -> Level:
     return level
 
 
-def _prices_from_dict(data: Any) -> Prices:
+def _prices_from_dict(problem: Problem, data: Any) -> Prices:
     expect_fields(data, "prices", required={"unit", "cap", "surcharge", "places"})
     cap, places = data["cap"], data["places"]
     if not isinstance(places, Mapping):
@@ -276,9 +339,9 @@ def _prices_from_dict(data: Any) -> Prices:
     found = {}
     for name, options in places.items():
         where = f"prices.places.{name if name.isprintable() else shown(name)}"
-        expect_fields(options, where, optional={str(place) for place in Location})
+        expect_fields(options, where, optional={str(place) for place in problem.places})
         found[name] = {
-            Location(place): expect_integer(price, f"{where}.{place}")
+            problem.place(place): expect_integer(price, f"{where}.{place}")
             for place, price in options.items()
         }
     return Prices(
@@ -302,7 +365,7 @@ def _placement_from_dict(problem: Problem, data: Any, where: str) -> Placement:
     if parent is not None and expect_text(parent, f"{where}.parent") not in problem.by_name:
         raise FormatError(f"{where} names the parent `{parent}`, which does not exist")
     try:
-        location = Location.parse(data["location"])
+        location = _place(data["location"], problem.pools)
     except ValueError as error:
         raise FormatError(f"{where}: {error}") from error
     return Placement(

@@ -17,8 +17,10 @@ import io
 import re
 from collections.abc import Iterable
 
-from cubie_planner.declarations.buffers import Alias, Buffer, Interval, Location
-from cubie_planner.declarations.problem import Limits, Problem
+from cubie_planner.declarations.buffers import Alias, Buffer, Interval
+from cubie_planner.declarations.limits import Limits
+from cubie_planner.declarations.places import Location
+from cubie_planner.declarations.problem import Problem
 from cubie_planner.plans.answer import Answer
 from cubie_planner.plans.csv_table import Cells, CsvTable, require_no_blanks
 from cubie_planner.reading import FormatError, parse_integer, shown
@@ -151,11 +153,14 @@ def is_packing(problem: Problem) -> bool:
     """Return whether MiniMalloc's CSV can hold the problem: one arena, and offsets alone."""
     limits, windows = problem.limits, _windows(problem)
     return (limits.block_size == 1 or not limits.pad_banks) and all(
-        _only_shared(problem, b) and (not b.aliases or b.name in windows) for b in problem.buffers
+        _only_shared(problem, b) and b.shape is None and (not b.aliases or b.name in windows)
+        for b in problem.buffers
     )
 
 
 def _only_shared(problem: Problem, buffer: Buffer) -> bool:
+    if buffer.shape is not None:
+        return False
     if buffer.pin is not None or len(buffer.locations) == 1:
         return (buffer.pin or next(iter(buffer.locations))) is Location.SHARED
     return problem.policy == "shared" and Location.SHARED in buffer.locations

@@ -8,8 +8,23 @@ import re
 
 import numpy as np
 
-from cubie_planner.declarations.buffers import Alias, Buffer, Interval, Location
-from cubie_planner.declarations.problem import Limits, Problem
+from cubie_planner.declarations.buffers import Alias, Buffer, Interval
+from cubie_planner.declarations.layouts import (
+    Layout,
+    LayoutError,
+    layout_from_dict,
+    layout_to_dict,
+)
+from cubie_planner.declarations.limits import Limits
+from cubie_planner.declarations.places import (
+    OWN_PLACES,
+    TILE,
+    Place,
+    Pool,
+    PoolError,
+    parse_place,
+)
+from cubie_planner.declarations.problem import Problem
 from cubie_planner.plans.answer import Answer
 from cubie_planner.plans.cells import COLUMNS, rows
 from cubie_planner.plans.csv_table import Cells, CsvTable, require_no_blanks
@@ -17,6 +32,10 @@ from cubie_planner.plans.minimalloc import is_packing, problem_of_table, problem
 from cubie_planner.reading import FormatError, parse_integer, shown
 
 PLAN_FIELDS = (*COLUMNS, "alignment")
+POOL, SHAPE, LAYOUT = "pool", "shape", "layout"
+"""Columns of plans that have such: the scope of the buffer's pool, and its bytes or "any"; the
+numbers of a shape; the kind of a layout, and its numbers."""
+MORE = (POOL, SHAPE, LAYOUT)
 SPAN = re.compile(r"(-?[0-9]+)-(-?[0-9]+)")
 
 
@@ -43,18 +62,42 @@ def plan_to_csv(plan: Answer) -> str:
         return problem_to_minimalloc(plan.problem, plan)
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(PLAN_FIELDS)
+    more = _more_columns(plan)
+    writer.writerow([*PLAN_FIELDS, *more])
     for buffer, cells in zip(plan.problem.buffers, rows(plan), strict=True):
         require_no_blanks(buffer.name)
-        writer.writerow([*cells, buffer.alignment])
+        told = _more_cells(buffer, plan.placements[buffer.name].location)
+        writer.writerow([*cells, buffer.alignment, *(told[column] for column in more)])
     return out.getvalue()
+
+
+def _more_columns(plan: Answer) -> list[str]:
+    """Return the columns that this plan needs besides."""
+    buffers = plan.problem.buffers
+    shaped = any(b.shape is not None for b in buffers)
+    laid_out = any(b.layout is not None for b in buffers)
+    wanted = {POOL: bool(plan.problem.pools), SHAPE: shaped, LAYOUT: laid_out}
+    return [column for column, is_wanted in wanted.items() if is_wanted]
+
+
+def _more_cells(buffer: Buffer, place: Place) -> dict[str, str]:
+    pool = ""
+    if isinstance(place, Pool) and place != TILE:
+        room = "any" if place.capacity_bytes is None else place.capacity_bytes
+        pool = f"{place.scope} {room}"
+    layout = layout_to_dict(buffer.layout) or {}
+    return {
+        POOL: pool,
+        SHAPE: "" if buffer.shape is None else " ".join(map(str, buffer.shape)),
+        LAYOUT: " ".join(map(str, layout.values())),
+    }
 
 
 def _problem_of_plan(table: CsvTable, max_shared_bytes: int | None) -> Problem:
     """Read the lines of `plan_to_csv`: every place, offset and parent is demanded."""
     names = list(table.header)
     for index, name in enumerate(names):
-        if name in names[:index] or name not in PLAN_FIELDS:
+        if name in names[:index] or name not in (*PLAN_FIELDS, *MORE):
             kind = "the column {} twice" if name in names[:index] else "an unknown column {}"
             raise FormatError(f"the CSV header has {kind.format(shown(name))}")
     missing = [name for name in PLAN_FIELDS if name not in names]
@@ -66,7 +109,7 @@ def _problem_of_plan(table: CsvTable, max_shared_bytes: int | None) -> Problem:
 
 def _placed_buffer(where: str, cells: Cells) -> Buffer:
     try:
-        location = Location.parse(cells["location"])
+        location = _located(where, cells)
         dtype = np.dtype(cells["dtype"])
     except (TypeError, ValueError, SyntaxError) as error:
         raise FormatError(f"{where}: {error}") from error
@@ -80,14 +123,48 @@ def _placed_buffer(where: str, cells: Cells) -> Buffer:
         dtype,
         lifetime=_spans(cells["lifetime"], where),
         alignment=parse_integer(cells["alignment"], where),
+        locations=OWN_PLACES if location in OWN_PLACES else (location,),
         pin=location,
         offset=parse_integer(at, where) if at else None,
         aliases=_parent(cells["alias"], where),
         alias_required=bool(cells["alias"]),
+        shape=_numbers(cells.get(SHAPE, ""), where),
+        layout=_layout(cells.get(LAYOUT, ""), where),
     )
     if buffer.size_bytes != parse_integer(cells["bytes"], where):
         raise FormatError(f"{where}: has {cells['bytes']} bytes, not {buffer.size_bytes}")
     return buffer
+
+
+def _numbers(text: str, where: str) -> tuple[int, ...] | None:
+    return tuple(parse_integer(part, where) for part in text.split()) or None
+
+
+def _layout(text: str, where: str) -> Layout | None:
+    if not text:
+        return None
+    kind, *numbers = text.split()
+    names = {"padding": ("elements",), "swizzle": ("span", "unit", "rows")}.get(kind, ())
+    if len(names) != len(numbers) or not names:
+        raise FormatError(f"{where}: {shown(text)} is no layout")
+    values = [parse_integer(number, where) for number in numbers]
+    try:
+        return layout_from_dict({"kind": kind, **dict(zip(names, values, strict=True))})
+    except LayoutError as error:
+        raise FormatError(f"{where}: {error}") from error
+
+
+def _located(where: str, cells: Cells) -> Place:
+    """Return the place of a line; a pool is told in a column of its own."""
+    told = cells.get(POOL, "")
+    if not told:
+        return parse_place(cells["location"])
+    scope, _, room = told.partition(" ")
+    capacity = None if room == "any" else parse_integer(room, where)
+    try:
+        return Pool(cells["location"], capacity, scope, alignment=4096)
+    except PoolError as error:
+        raise FormatError(f"{where}: {error}") from error
 
 
 def _spans(text: str, where: str) -> tuple[Interval, ...] | None:

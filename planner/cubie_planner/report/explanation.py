@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from attrs import frozen
 
 from cubie_planner.declarations.buffers import Buffer
-from cubie_planner.plans.answer import COST, Answer, Peak
+from cubie_planner.declarations.places import TILE, Location, Place
+from cubie_planner.plans.answer import COST, PRIVATE, SHARED, Answer, Peak
 
 MOST_PINS = 64
 """Pins beyond which none is priced: each takes a plan of its own. Whole files of pinned
@@ -30,6 +31,72 @@ class PinCost:
     name: str
     levels: Mapping[str, int]
 
+    def in_words(self, cost_unit: str) -> str:
+        """What the pin costs, with units: bytes first, then what `cost` counts."""
+        last = sorted(self.levels.items(), key=lambda item: item[0] == COST)
+        told = [told_change(name, value, cost_unit) for name, value in last if value]
+        return ", ".join(told) or "costs nothing"
+
+
+BYTES_OF = {
+    SHARED: "of shared memory per run",
+    PRIVATE: "of local and persistent memory per run",
+    "tile_bytes": "of tiles per block",
+    "global_bytes": "of global memory per run",
+}
+"""What a level counts bytes of."""
+
+
+def told_change(level: str, value: int, cost_unit: str) -> str:
+    """Return a change of a level's value with its unit."""
+    if level == COST:
+        unit, _, _ = cost_unit.partition(":")
+        return f"{value:+d} {unit.partition(',')[0] or 'of cost'}"
+    where = BYTES_OF.get(level, f"of the pool {level.removesuffix('_bytes')}")
+    return f"{value:+d} B {where}"
+
+
+@frozen
+class PeakShare:
+    """What the peak of an arena is made of.
+
+    Attributes
+    ----------
+    peak : Peak
+    sizes : mapping of str to int
+        Bytes of each buffer alive at the peak, largest first; one that lies inside
+        another alive there counts nothing.
+    holes : int
+        Bytes of the arena above the live bytes of the peak.
+    """
+
+    peak: Peak
+    sizes: Mapping[str, int]
+    holes: int
+
+    @classmethod
+    def of(cls, plan: Answer, place: Place) -> PeakShare:
+        """Look at one arena of a plan."""
+        peak = plan.peak_of(place)
+        sizes = {}
+        for name in peak.buffers:
+            inside = set(plan.ancestors(name)) & set(peak.buffers)
+            sizes[name] = 0 if inside else plan.placements[name].size_bytes
+        ordered = dict(sorted(sizes.items(), key=lambda item: -item[1]))
+        top = max((p.end or 0 for p in plan.placed_in(place)), default=0)
+        return cls(peak, ordered, top - max(0, peak.live_bytes))
+
+    def lines(self, what: str, unit: str) -> list[str]:
+        """Return the peak in words; `what` has it, and a `unit` has one copy."""
+        span = self.peak.interval
+        when = f"program points {span[0]} to {span[1]}" if span else "all program points"
+        lines = [f"Peak of {what}: {self.peak.live_bytes} B per {unit}, at {when}."]
+        for name, size in self.sizes.items():
+            lines.append(f"  {size:>8} B  {name}{'' if size else ' (inside another)'}")
+        if self.holes:
+            lines.append(f"  {self.holes:>8} B  holes between buffers")
+        return lines
+
 
 @frozen
 class Explanation:
@@ -49,6 +116,8 @@ class Explanation:
         Shared bytes per run above the live bytes of the peak: holes.
     cost_unit : str
         What ``cost`` counts, in words.
+    tiles : PeakShare or None
+        The same of the tiles of a block, where there are any.
     """
 
     peak: Peak
@@ -57,24 +126,19 @@ class Explanation:
     fragmentation_bytes: int
     n_pins: int = 0
     cost_unit: str = ""
+    tiles: PeakShare | None = None
 
     def __str__(self) -> str:
-        lines = []
+        lines: list[str] = []
         if self.peak_bytes:
-            span = self.peak.interval
-            when = f"program points {span[0]} to {span[1]}" if span else "all program points"
-            lines.append(f"Peak of shared memory: {self.peak.live_bytes} B per run, at {when}.")
-            for name, size in self.peak_bytes.items():
-                inside = "" if size else " (inside another)"
-                lines.append(f"  {size:>8} B  {name}{inside}")
-            if self.fragmentation_bytes:
-                lines.append(f"  {self.fragmentation_bytes:>8} B  holes between buffers")
-        else:
+            share = PeakShare(self.peak, self.peak_bytes, self.fragmentation_bytes)
+            lines += share.lines("shared memory" if self.tiles is None else "slices", "run")
+        if self.tiles is not None:
+            lines += self.tiles.lines("tiles", "block")
+        if not lines:
             lines.append("Nothing is shared.")
         for pin in self.pins:
-            last = sorted(pin.levels.items(), key=lambda item: item[0] == COST)
-            told = ", ".join(f"{value:+d} {name}" for name, value in last if value)
-            lines.append(f"Pin of `{pin.name}`: {told or 'costs nothing'}.")
+            lines.append(f"Pin of `{pin.name}`: {pin.in_words(self.cost_unit)}.")
         if any(pin.levels.get(COST) for pin in self.pins):
             lines.append(f"Cost counts {self.cost_unit}.")
         if self.n_pins > MOST_PINS:
@@ -84,14 +148,16 @@ class Explanation:
 
 def unpriced(plan: Answer) -> Explanation:
     """Return what the peak of `plan` is made of; what its pins cost takes planning again."""
-    peak = plan.peak
-    sizes = {}
-    for name in peak.buffers:
-        inside = set(plan.ancestors(name)) & set(peak.buffers)
-        sizes[name] = 0 if inside else plan.placements[name].size_bytes
-    ordered = dict(sorted(sizes.items(), key=lambda item: -item[1]))
-    holes = plan.shared_bytes_per_run - max(0, peak.live_bytes)
-    return Explanation(peak, ordered, (), holes, len(pinned_buffers(plan)), plan.prices.unit)
+    share = PeakShare.of(plan, Location.SHARED)
+    return Explanation(
+        share.peak,
+        share.sizes,
+        (),
+        share.holes,
+        len(pinned_buffers(plan)),
+        plan.prices.unit,
+        PeakShare.of(plan, TILE) if plan.tile_bytes else None,
+    )
 
 
 def pinned_buffers(plan: Answer) -> list[Buffer]:

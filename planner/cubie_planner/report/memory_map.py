@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from attrs import frozen
 
 from cubie_planner.basics import round_up
-from cubie_planner.declarations.buffers import Interval, Location
+from cubie_planner.declarations.buffers import Interval
+from cubie_planner.declarations.places import TILE, Location, Place, Scope
 from cubie_planner.plans.answer import Placement
 from cubie_planner.plans.plan import Plan
 
@@ -51,11 +52,11 @@ class Arena:
     interval : (start, end)
         Program points from the first to the last.
     height_bytes : int
-        Bytes per run.
+        Bytes per run, or per block.
     title : str
     """
 
-    location: Location
+    location: Place
     tiles: tuple[Tile, ...]
     interval: Interval
     height_bytes: int
@@ -63,7 +64,7 @@ class Arena:
 
 
 def arenas(plan: Plan, phases: Mapping[str, Interval] | None = None) -> list[Arena]:
-    """Return the maps of all locations that hold anything, shared memory first.
+    """Return the maps of all places that hold anything, shared memory first.
 
     All reach over the same program points: those of lifetimes, and of `phases`.
     """
@@ -71,33 +72,36 @@ def arenas(plan: Plan, phases: Mapping[str, Interval] | None = None) -> list[Are
     spans = [span for p in members for span in p.lifetime or ()] + list((phases or {}).values())
     points = [point for span in spans for point in span]
     whole = (min(points, default=0), max(points, default=1))
-    order = (Location.SHARED, Location.LOCAL_PERSISTENT, Location.LOCAL, Location.GLOBAL)
+    own = (Location.SHARED, Location.LOCAL_PERSISTENT, Location.LOCAL, Location.GLOBAL)
+    order: tuple[Place, ...] = (TILE, *own, *plan.problem.pools.values())
     return [_arena(plan, place, whole) for place in order if tiles(plan, place, whole)]
 
 
-def _arena(plan: Plan, place: Location, whole: Interval) -> Arena:
+def _arena(plan: Plan, place: Place, whole: Interval) -> Arena:
     drawn = tiles(plan, place, whole)
     top = max(tile.end for tile in drawn)
     return Arena(place, tuple(drawn), whole, top, _title(plan, place, top))
 
 
-def _title(plan: Plan, place: Location, top: int) -> str:
+def _title(plan: Plan, place: Place, top: int) -> str:
     if place is Location.LOCAL:
         return f"local: {top} B per run, arrays of their own drawn one above the other"
-    if place is not Location.SHARED:
-        return f"{place}: {top} B per run"
-    title = f"shared: {top} B per run"
-    if top < plan.shared_bytes_without_reuse:
-        title += f", {plan.shared_bytes_without_reuse} B without reuse"
-    return title
+    title = f"{place}: {top} B per {unit_of(place)}"
+    whole = plan.bytes_without_reuse(place) if place in (Location.SHARED, TILE) else 0
+    return f"{title}, {whole} B without reuse" if top < whole else title
 
 
-def tiles(plan: Plan, place: Location, whole: Interval) -> list[Tile]:
+def unit_of(place: Place) -> str:
+    """Return what has one copy of a place, in words: a thread is a run."""
+    return "run" if place.scope is Scope.THREAD else str(place.scope)
+
+
+def tiles(plan: Plan, place: Place, whole: Interval) -> list[Tile]:
     """Return the rectangles of one arena; what is always alive reaches over `whole`.
 
     A child inside a parent has a greater depth, and comes after it.
     """
-    members = [p for p in plan.placements.values() if p.location is place and p.size_bytes]
+    members = plan.placed_in(place)
     starts = _starts(members, place)
     children: dict[str, list[Placement]] = {}
     for placement in members:
@@ -120,7 +124,7 @@ def tiles(plan: Plan, place: Location, whole: Interval) -> list[Tile]:
     return sorted(found, key=lambda tile: tile.depth)
 
 
-def _starts(members: Sequence[Placement], place: Location) -> dict[str, int]:
+def _starts(members: Sequence[Placement], place: Place) -> dict[str, int]:
     """Return where each buffer is drawn; local arrays have no offset and are stacked."""
     if place is not Location.LOCAL:
         return {p.name: p.offset or 0 for p in members}

@@ -16,14 +16,15 @@ from pathlib import Path
 from string import Template
 
 from cubie_planner.declarations.buffers import Interval
+from cubie_planner.declarations.places import TILE
 from cubie_planner.plans.answer import Level
 from cubie_planner.plans.cells import COLUMNS, row
 from cubie_planner.plans.plan import Plan
 from cubie_planner.report.device_use import DeviceUse, device_use
-from cubie_planner.report.explanation import MOST_PINS, Explanation, unpriced
-from cubie_planner.report.memory_map import component
+from cubie_planner.report.explanation import MOST_PINS, Explanation, PeakShare, unpriced
+from cubie_planner.report.memory_map import component, unit_of
 from cubie_planner.report.svg import looks, maps, patterns, swatch
-from cubie_planner.report.tables import NUMBERS, savings, totals
+from cubie_planner.report.tables import NUMBERS, Savings, savings, totals
 
 
 def html(
@@ -110,7 +111,7 @@ def _components(plan: Plan) -> list[str]:
 def _subtitle(plan: Plan) -> str:
     limits, policy = plan.limits, plan.problem.policy
     words = [plan.told_status, f"locations: {policy if isinstance(policy, str) else 'given'}"]
-    words.append(f"blocks of {limits.block_size}")
+    words += [f"blocks of {limits.block_size}"] if plan.problem.has_runs else []
     if limits.max_shared_bytes is not None:
         words.append(f"at most {limits.max_shared_bytes} B of shared memory per block")
     if limits.compute_capability is not None:
@@ -126,24 +127,35 @@ def _cards(plan: Plan) -> str:
         share = 100 * plan.shared_bytes_per_block / max(1, limits.max_shared_bytes)
         limit = f"{share:.0f} % of the limit of {limits.max_shared_bytes} B"
         bar = _bar(share)
-    cards = [
-        _card(
-            "Shared per run",
-            f"{plan.shared_bytes_per_run} B",
-            f"stride {plan.run_stride_bytes} B",
-        ),
-        _card("Shared per block", f"{plan.shared_bytes_per_block} B", limit, bar),
-        _card("Local per run", f"{plan.local_bytes} B", "registers or stack"),
-        _card("Persistent per run", f"{plan.persistent_bytes} B", "kept across calls"),
-    ]
+    cards = [_card("Shared per block", f"{plan.shared_bytes_per_block} B", limit, bar)]
+    if plan.problem.has_runs:
+        run, stride = f"{plan.shared_bytes_per_run} B", f"stride {plan.run_stride_bytes} B"
+        cards = [
+            _card("Shared per run", run, stride),
+            *cards,
+            _card("Local per run", f"{plan.local_bytes} B", "registers or stack"),
+            _card("Persistent per run", f"{plan.persistent_bytes} B", "kept across calls"),
+        ]
+    if plan.tile_bytes:
+        cards.append(_card("Tiles per block", f"{plan.tile_bytes} B", "its threads share them"))
     if plan.global_bytes:
         cards.append(_card("Global per run", f"{plan.global_bytes} B", "a launch brings it"))
-    if saved.without_reuse:
-        gain = saved.by_lifetimes + saved.by_aliases
-        holes = f", holes {saved.holes} B" if saved.holes else ""
-        told = f"lifetimes {saved.by_lifetimes} B, aliases {saved.by_aliases} B{holes}"
-        cards.append(_card("Saved by reuse", f"{gain} B", f"{told}, of {saved.without_reuse} B"))
+    for name, used in plan.pool_bytes.items():
+        pool = plan.problem.pools[name]
+        room = "no limit" if pool.capacity_bytes is None else f"of {pool.capacity_bytes} B"
+        cards.append(_card(f"Pool {name} per {unit_of(pool)}", f"{used} B", room))
+    tiles = savings(plan, TILE)
+    for title, found in (("Saved by reuse", saved), ("Saved by reuse in tiles", tiles)):
+        if found.without_reuse:
+            cards.append(_saved(title, found))
     return f'<dl class="cards">{"".join(cards)}</dl>'
+
+
+def _saved(title: str, saved: Savings) -> str:
+    gain = saved.by_lifetimes + saved.by_aliases
+    holes = f", holes {saved.holes} B" if saved.holes else ""
+    told = f"lifetimes {saved.by_lifetimes} B, aliases {saved.by_aliases} B{holes}"
+    return _card(title, f"{gain} B", f"{told}, of {saved.without_reuse} B")
 
 
 def _card(title: str, value: str, note: str, extra: str = "") -> str:
@@ -228,18 +240,29 @@ def _proof(plan: Plan, level: Level) -> tuple[object, ...]:
 
 
 def _peak(explanation: Explanation) -> str:
-    if not explanation.peak_bytes:
+    tiles = explanation.tiles
+    if not explanation.peak_bytes and tiles is None:
         return "<p>Nothing is shared, so shared memory has no peak.</p>"
-    peak = explanation.peak
-    span = peak.interval
+    parts = []
+    if explanation.peak_bytes:
+        holes = explanation.fragmentation_bytes
+        share = PeakShare(explanation.peak, explanation.peak_bytes, holes)
+        parts.append(_peak_table("The peak", "run", share))
+    if tiles is not None:
+        parts.append(_peak_table("The peak of tiles", "block", tiles))
+    return "".join(parts)
+
+
+def _peak_table(title: str, unit: str, share: PeakShare) -> str:
+    span = share.peak.interval
     when = f"program points {span[0]} to {span[1]}" if span else "all program points"
     rows: list[tuple[str, object]] = [
-        (name, size or "inside another") for name, size in explanation.peak_bytes.items()
+        (name, size or "inside another") for name, size in share.sizes.items()
     ]
-    if explanation.fragmentation_bytes:
-        rows.append(("holes between buffers", explanation.fragmentation_bytes))
+    if share.holes:
+        rows.append(("holes between buffers", share.holes))
     table = _table(("alive at the peak", "bytes"), rows, ("bytes",))
-    return f"<h3>The peak: {peak.live_bytes} B per run, at {when}</h3>{table}"
+    return f"<h3>{title}: {share.peak.live_bytes} B per {unit}, at {when}</h3>{table}"
 
 
 def _pins(explanation: Explanation) -> str:
@@ -280,7 +303,7 @@ def _device_cards(plan: Plan, use: DeviceUse) -> str:
             _card(
                 "Resident per multiprocessor",
                 f"{found.blocks_per_sm} blocks",
-                f"of {plan.limits.block_size} runs each",
+                f"of {plan.limits.block_size} runs each" if plan.problem.has_runs else "",
             ),
             _card(
                 "Warps",

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 from cubie_planner.basics import nearest_hint
-from cubie_planner.declarations.buffers import Interval, Location
+from cubie_planner.declarations.buffers import Interval
+from cubie_planner.declarations.places import Location
 from cubie_planner.plans.plan import Plan
 from cubie_planner.report.memory_map import Arena, Tile, arenas, short
 

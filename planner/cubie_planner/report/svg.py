@@ -11,7 +11,8 @@ from html import escape
 
 from attrs import frozen
 
-from cubie_planner.declarations.buffers import Interval, Location
+from cubie_planner.declarations.buffers import Interval
+from cubie_planner.declarations.places import Location
 from cubie_planner.plans.answer import Placement
 from cubie_planner.plans.plan import Plan
 from cubie_planner.report.memory_map import Arena, Tile, arenas, component, short, ticks
@@ -57,7 +58,7 @@ def told(placement: Placement) -> str:
     when = "always alive"
     if spans is not None:
         when = "alive at points " + ", ".join(f"{start}-{end}" for start, end in spans)
-    where = placement.location.value
+    where = str(placement.location)
     if placement.offset is not None:
         where += f" at offset {placement.offset}"
     inside = "" if placement.parent is None else f", inside {placement.parent}"

@@ -6,7 +6,8 @@ import itertools
 from collections.abc import Collection, Sequence
 
 from cubie_planner.basics import round_up
-from cubie_planner.declarations.buffers import ARENAS, OWN_PLACES, Buffer, Location
+from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.places import OWN_PLACES, TILE, Location, Place, Pool, Scope
 from cubie_planner.engines.cpsat.solver import Literal, Terms, negated
 from cubie_planner.engines.cpsat.variables import Variables
 from cubie_planner.engines.nesting import hosts
@@ -35,15 +36,18 @@ def _add_relaxable_location(v: Variables, buffer: Buffer) -> None:
     """
     domain, allowed = v.task.domains[buffer.name], buffer.locations
     tied = buffer.name in v.tied
-    places = set(OWN_PLACES | allowed) if tied else set(allowed if buffer.pin else domain)
-    literals = {p: v.sat.boolean() for p in Location if p in places}
+    places = set(allowed if buffer.pin is not None else domain)
+    if tied:
+        own = OWN_PLACES if buffer.scope is Scope.THREAD else v.task.places
+        places = allowed.union(place for place in own if place.scope is buffer.scope)
+    literals = {p: v.sat.boolean() for p in v.task.places if p in places}
     v.place[buffer.name] = literals
     v.sat.at_most_one(literals.values())
     bound = set(domain) != allowed
     if bound:
         v.sat.any_of([literals[p] for p in domain], v.demand("pin", buffer.name))
-    if tied or buffer.pin or not bound:
-        here = [literals[p] for p in Location if p in allowed]
+    if tied or buffer.pin is not None or not bound:
+        here = [literals[p] for p in v.task.places if p in allowed]
         v.sat.any_of(here, v.demand("allowed", buffer.name))
 
 
@@ -95,13 +99,13 @@ def add_offsets(v: Variables) -> None:
             v.sat.linear([(1, offset)], start, start, [v.top(buffer.name, Location.LOCAL)])
 
 
-def arena_reach(task: Task, anywhere: Collection[str] = ()) -> dict[Location, int]:
+def arena_reach(task: Task, anywhere: Collection[str] = ()) -> dict[Place, int]:
     """Return an offset that no sensible packing of an arena exceeds: everything stacked.
 
     Those named in `anywhere` may be in every place, whatever they declare.
     """
     reach = {}
-    for place in ARENAS:
+    for place in task.arenas:
         members = [b for b in task.buffers if place in b.locations or b.name in anywhere]
         fixed = max((b.offset + b.size_bytes for b in members if b.offset is not None), default=0)
         stacked = sum(b.size_bytes + b.alignment for b in members)
@@ -141,7 +145,7 @@ def _distance(v: Variables, first: Buffer, second: Buffer) -> Terms:
 
 def add_no_overlap(v: Variables) -> None:
     """Buffers that lie inside no other are disjoint where they live together in an arena."""
-    for place in ARENAS:
+    for place in v.task.arenas:
         members = [b.name for b in v.task.buffers if place in v.place[b.name]]
         intervals: dict[str, int] = {}
         for _, live in v.task.live.peak_sections(members):
@@ -152,7 +156,7 @@ def add_no_overlap(v: Variables) -> None:
                 v.sat.no_overlap(intervals[name] for name in live)
 
 
-def _interval(v: Variables, buffer: Buffer, place: Location) -> int:
+def _interval(v: Variables, buffer: Buffer, place: Place) -> int:
     present = v.top(buffer.name, place)
     return v.sat.interval(buffer.alignment, v.offset[buffer.name], buffer.size_bytes, present)
 
@@ -174,7 +178,7 @@ def add_nested_disjoint(v: Variables) -> None:
         places = [
             p
             for p in v.place[first.name]
-            if p in v.place[second.name] and (siblings or p in ARENAS)
+            if p in v.place[second.name] and (siblings or p is not Location.LOCAL)
         ]
         if places:
             _add_disjoint(v, first, second, places)
@@ -187,7 +191,7 @@ def _outlives_host(v: Variables, child: Buffer, other: Buffer) -> bool:
     )
 
 
-def _add_disjoint(v: Variables, first: Buffer, second: Buffer, places: Sequence[Location]) -> None:
+def _add_disjoint(v: Variables, first: Buffer, second: Buffer, places: Sequence[Place]) -> None:
     below, above = v.sat.boolean(), v.sat.boolean()
     v.stacked += [(below, first.name, second.name), (above, second.name, first.name)]
     v.sat.linear(_distance(v, first, second), first.size_bytes, None, [below])
@@ -231,12 +235,12 @@ def _any(v: Variables, literals: Sequence[Literal]) -> Literal:
 def add_heights(v: Variables) -> None:
     """An arena has a height, at least the end of every pinned offset in it."""
     reach = arena_reach(v.task, v.tied)
-    for place in ARENAS:
+    for place in v.task.arenas:
         members = [b for b in v.task.buffers if place in v.place[b.name]]
         if members:
             v.height[place] = v.sat.integer(0, reach[place])
         for buffer in members:
-            if buffer.offset is not None and buffer.pin is place and not v.relaxable:
+            if buffer.offset is not None and buffer.pin == place and not v.relaxable:
                 v.sat.linear([(1, v.height[place])], buffer.offset + buffer.size_bytes)
 
 
@@ -282,11 +286,19 @@ def _exposed(v: Variables, name: str, section: int) -> list[str]:
 
 
 def add_capacity(v: Variables) -> None:
-    """The slices of all runs of a block fit under the limit, padding included.
+    """The slices of all runs of a block fit above its tiles under the limit, padding included.
 
     The padding depends on the widest alignment that is shared, so there is one row per
-    alignment, enforced when that is the widest.
+    alignment, enforced when that is the widest. Pools keep their own capacities.
     """
+    for pool, height in v.height.items():
+        if isinstance(pool, Pool) and pool.capacity_bytes is not None:
+            assumed = v.demand("capacity", pool.name)
+            v.sat.linear([(1, height)], None, pool.capacity_bytes, assumed)
+    most = v.task.problem.limits.max_shared_bytes
+    tiles = v.height.get(TILE)
+    if tiles is not None and most is not None:
+        v.sat.linear([(1, tiles)], None, most, v.demand("limit", LIMIT))
     height = v.height.get(Location.SHARED)
     if height is None or v.task.capacity(1) is None:
         return
@@ -302,6 +314,29 @@ def add_capacity(v: Variables) -> None:
         for literal in [v.sat.true] if v.sat.true in same else same:
             when = [*assumed, literal, *map(negated, wider)]
             v.sat.linear([(1, height)], None, capacity, when)
+            if tiles is not None and most is not None:
+                _add_slices_above_tiles(v, unit, most, when)
+
+
+def _add_slices_above_tiles(v: Variables, unit: int, most: int, when: list[Literal]) -> None:
+    """Tiles, rounded up to where slices may start, and a stride for every run fit together."""
+    limits = v.task.problem.limits
+    height, tiles = v.height[Location.SHARED], v.height[TILE]
+    start = v.sat.integer(0, -(-most // unit))
+    v.sat.linear([(unit, start), (-1, tiles)], 0, None, when)
+    if limits.block_size == 1:
+        v.sat.linear([(unit, start), (1, height)], None, most, when)
+        return
+    step = max(4, unit)
+    words = v.sat.integer(0, most // step + 1)
+    if limits.pad_banks:  # an odd number of units: 2 * halves + 1
+        halves = words
+        v.sat.linear([(2 * step, halves), (-1, height)], -step, None, when)
+        block = [(2 * step * limits.block_size, halves), (unit, start)]
+        v.sat.linear(block, None, most - step * limits.block_size, when)
+        return
+    v.sat.linear([(step, words), (-1, height)], 0, None, when)
+    v.sat.linear([(step * limits.block_size, words), (unit, start)], None, most, when)
 
 
 def moved_literals(v: Variables) -> list[Literal]:

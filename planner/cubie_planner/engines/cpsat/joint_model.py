@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable
 from attrs import frozen
 
 from cubie_planner.basics import Status
-from cubie_planner.declarations.buffers import Location
+from cubie_planner.declarations.places import Location
 from cubie_planner.engines.cpsat.constraints import (
     add_capacity,
     add_containment,
@@ -31,14 +31,7 @@ from cubie_planner.engines.cpsat.solver import SatAnswer, Terms
 from cubie_planner.engines.cpsat.variables import Demand, Variables
 from cubie_planner.engines.draft import Draft
 from cubie_planner.engines.task import Task
-from cubie_planner.plans.answer import COST, IN_GLOBAL, MOVES, PRIVATE, SHARED
-
-PLACE_OF = {
-    SHARED: Location.SHARED,
-    PRIVATE: Location.LOCAL_PERSISTENT,
-    IN_GLOBAL: Location.GLOBAL,
-}
-"""The arena whose height is (a part of) a level."""
+from cubie_planner.plans.answer import COST, MOVES, PRIVATE, level_of
 
 
 @frozen
@@ -110,8 +103,7 @@ class JointModel:
             ]
         if level == MOVES:
             return [(1, literal) for literal in moved_literals(v)]
-        place = PLACE_OF[level]
-        terms = [(1, v.height[p]) for p in (place,) if p in v.height]
+        terms = [(1, height) for place, height in v.height.items() if level_of(place) == level]
         if level == PRIVATE:
             locals_ = v.task.may_be(Location.LOCAL)
             terms += [(b.size_bytes, v.top(b.name, Location.LOCAL)) for b in locals_]
@@ -140,7 +132,7 @@ class JointModel:
         for name, places in v.place.items():
             where = draft.locations[name]
             for place, literal in places.items():
-                v.sat.hint(literal, place is where)
+                v.sat.hint(literal, place == where)
             for parent, literal in v.nest[name].items():
                 v.sat.hint(literal, draft.parents.get(name) == parent)
             start = draft.offsets[name]
@@ -149,13 +141,13 @@ class JointModel:
             starts[name] = start
             v.sat.hint(v.offset[name], start // v.task.by_name[name].alignment)
         for (name, place), literal in v.tops.items():
-            here = draft.locations[name] is place and name not in draft.parents
+            here = draft.locations[name] == place and name not in draft.parents
             v.sat.hint(literal, here)
         ends = {name: start + v.task.by_name[name].size_bytes for name, start in starts.items()}
         for literal, lower, upper in v.stacked:
             v.sat.hint(literal, ends[lower] <= starts[upper])
         for place, height in v.height.items():
-            there = [ends[name] for name, where in draft.locations.items() if where is place]
+            there = [ends[name] for name, where in draft.locations.items() if where == place]
             v.sat.hint(height, max(there, default=0))
 
     def _read(self, answer: SatAnswer) -> Draft:

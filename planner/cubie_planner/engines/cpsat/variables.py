@@ -15,7 +15,7 @@ from collections.abc import Collection
 
 from attrs import frozen
 
-from cubie_planner.declarations.buffers import Location
+from cubie_planner.declarations.places import Place
 from cubie_planner.engines.cpsat.solver import Literal, SatModel, negated
 from cubie_planner.engines.nesting import reachable
 from cubie_planner.engines.task import Task
@@ -27,11 +27,11 @@ class Demand:
 
     Attributes
     ----------
-    kind : {"pin", "allowed", "offset", "view", "limit"}
+    kind : {"pin", "allowed", "offset", "view", "limit", "capacity"}
         That a buffer is where its pin or the policy puts it; in a place that it allows;
-        at its offset; inside one of its parents; that the limit holds.
+        at its offset; inside one of its parents; that the limit, or a pool's capacity, holds.
     name : str
-        The buffer, or ``max_shared``.
+        The buffer, ``max_shared``, or the pool.
     """
 
     kind: str
@@ -69,12 +69,12 @@ class Variables:
         self.relaxable = relaxable
         self.sat = SatModel()
         self.demands: dict[Demand, Literal] = {}
-        self.place: dict[str, dict[Location, Literal]] = {}
+        self.place: dict[str, dict[Place, Literal]] = {}
         self.nest: dict[str, dict[str, Literal]] = {}
         self.offset: dict[str, int] = {}
-        self.height: dict[Location, int] = {}
-        self.tops: dict[tuple[str, Location], Literal] = {}
-        self._inside: dict[tuple[str, str, Location], Literal] = {}
+        self.height: dict[Place, int] = {}
+        self.tops: dict[tuple[str, Place], Literal] = {}
+        self._inside: dict[tuple[str, str, Place], Literal] = {}
         self.stacked: list[tuple[Literal, str, str]] = []
         self.within: dict[tuple[str, str], list[Literal]] = {}
         self.reach = reachable(task.buffers)
@@ -92,7 +92,7 @@ class Variables:
             self.demands[key] = self.sat.boolean()
         return [self.demands[key]]
 
-    def top(self, name: str, place: Location) -> Literal:
+    def top(self, name: str, place: Place) -> Literal:
         """Return the literal: `name` lives in `place` and inside no other buffer."""
         here = self.place[name][place]
         inside = list(self.nest[name].values())
@@ -107,7 +107,7 @@ class Variables:
                 self.sat.implies(top, negated(literal))
         return self.tops[key]
 
-    def inside(self, name: str, parent: str, place: Location) -> Literal:
+    def inside(self, name: str, parent: str, place: Place) -> Literal:
         """Return a literal that is true when `name` lies inside `parent` in `place`."""
         here, nested = self.place[name][place], self.nest[name][parent]
         if here == self.sat.true:
