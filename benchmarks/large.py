@@ -4,8 +4,9 @@
 ``--systems``, ``--sizes`` and ``--methods`` choose some, which take the place of those kept, and
 ``--missing`` those that are not kept. Other solvers get the function as machine code of Numba where
 it can be, and are measured where they are installed. Times are those of one core's work, so that
-others who work on the machine count as little as may be. With ``--docs`` what is kept goes into the
-page.
+others who work on the machine count as little as may be. ``--first-calls`` measures only what first
+calls of ours take beyond their steps, of rows that are kept. With ``--docs`` what is kept goes into
+the page.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ ONE_THREAD = {
 }
 # A row takes so many seconds of one core at most, and is repeated for so long.
 LIMIT, REPEATED = 120, 2.0
+# Of its time, what a run takes of which only the first call counts.
+SHORT = 1e-4
 
 
 def main() -> None:
@@ -49,12 +52,14 @@ def main() -> None:
     parser.add_argument("--methods", help=f"comma-separated, of {', '.join(OURS + THEIRS)}")
     parser.add_argument("--results", type=Path, default=RESULTS, help="directory of the raw data")
     parser.add_argument("--missing", action="store_true", help="leave out rows that are kept")
+    parser.add_argument("--first-calls", action="store_true", help="and keep times of steps")
     parser.add_argument("--docs", action="store_true", help="write what is kept into the page")
     parser.add_argument("--row", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.row:
         name, n, method = options.row
-        print(json.dumps(_measured(name, int(n), method)))
+        measure = _first_call if options.first_calls else _measured
+        print(json.dumps(measure(name, int(n), method)))
         return
     path = options.results / f"large-{machine_name()}.json"
     data = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {"rows": {}}
@@ -62,7 +67,8 @@ def main() -> None:
         write_section(DOCS / "large-systems.md", "large", report(data))
         return
     systems = options.systems.split(",") if options.systems else list(SYSTEMS)
-    methods = options.methods.split(",") if options.methods else list(OURS + THEIRS)
+    all_methods = list(OURS if options.first_calls else OURS + THEIRS)
+    methods = options.methods.split(",") if options.methods else all_methods
     for unknown in [*({*systems} - {*SYSTEMS}), *({*methods} - {*OURS, *THEIRS})]:
         parser.error(f"there is no {unknown!r}")
     asked = [int(size) for size in options.sizes.split(",")] if options.sizes else None
@@ -74,7 +80,15 @@ def main() -> None:
     ]
     for n, name, method in sorted(rows, key=lambda row: row[0]):
         key = f"{name}/{n}/{method}"
-        if options.missing and key in data["rows"]:
+        kept = data["rows"].get(key, {})
+        if options.first_calls:
+            if "ns" in kept:
+                first, cached = _first_calls(name, n, method)
+                print(name, n, method, f"first {first:.2f} s, cached {cached:.2f} s", flush=True)
+                kept["first"] = {"seconds": first, "cached": cached, "environment": describe()}
+                path.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+            continue
+        if options.missing and kept:
             continue
         row = _in_a_process(name, n, method) | {"environment": describe()}
         print(name, n, method, _shown(row), flush=True)
@@ -84,32 +98,62 @@ def main() -> None:
 
 
 def _in_a_process(name: str, n: int, method: str) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory() as cache:
+        return _row_of(cache, name, n, method)
+
+
+def _first_calls(name: str, n: int, method: str) -> tuple[float, float]:
+    """Return seconds of a first call in a process of its own, and in one after it."""
+    with tempfile.TemporaryDirectory() as cache:
+        rows = [_row_of(cache, name, n, method, "--first-calls") for _ in range(2)]
+    for row in rows:
+        if "failed" in row:
+            raise SystemExit(f"{name}, {n} states, {method}: {row['failed']}")
+    first, cached = (row["seconds"] for row in rows)
+    return first, cached
+
+
+def _row_of(cache: str, name: str, n: int, method: str, *options: str) -> dict[str, Any]:
+    """Return what a process with a cache says of a row."""
     import psutil  # of the extra "bench", as elsewhere
 
-    with tempfile.TemporaryDirectory() as cache:
-        environment = {
-            **os.environ,
-            "CUBIE_CACHE_DIR": cache,
-            "NUMBA_NUM_THREADS": "1",
-            **ONE_THREAD,
-        }
-        command = [sys.executable, "-m", "benchmarks.large", "--row", name, str(n), method]
-        row = subprocess.Popen(
-            command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        # A limit of the system would make its clocks count whole ticks.
-        while row.poll() is None:
-            used = psutil.Process(row.pid).cpu_times()
-            if used.user + used.system > LIMIT:
-                row.kill()
-                row.wait()
-                return {"failed": f"took more than {LIMIT} s"}
-            time.sleep(0.2)
-        out, error = row.communicate()
+    own = {"CUBIE_CACHE_DIR": cache, "NUMBA_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "benchmarks.large", "--row", name, str(n), method, *options]
+    row = subprocess.Popen(
+        command, env={**os.environ, **own, **ONE_THREAD}, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    # A limit of the system would make its clocks count whole ticks.
+    while row.poll() is None:
+        used = psutil.Process(row.pid).cpu_times()
+        if used.user + used.system > LIMIT:
+            row.kill()
+            row.wait()
+            return {"failed": f"took more than {LIMIT} s"}
+        time.sleep(0.2)
+    out, error = row.communicate()
     if row.returncode:
         said = error.strip().splitlines() or [f"exit code {row.returncode}"]
         return {"failed": said[-1][:200]}
     return json.loads(out.splitlines()[-1])
+
+
+def _first_call(name: str, n: int, method: str) -> dict[str, float]:
+    """Return what a first call takes beyond its steps: one to nearly where it starts."""
+    import cubie  # noqa: F401  (before the clock is read)
+    from benchmarks.large_systems import SYSTEMS
+
+    system = SYSTEMS[name]
+    made = system.make(n)
+    begin = time.process_time()
+    solver, starts = _solver(method, made)
+
+    def solve():
+        return solver.solve((0.0, SHORT * system.t_end), starts)
+
+    solve()
+    seconds = time.process_time() - begin
+    return {"seconds": seconds - _repeated(solve)}
 
 
 def _measured(name: str, n: int, method: str) -> dict[str, Any]:
@@ -125,15 +169,22 @@ def _measured(name: str, n: int, method: str) -> dict[str, Any]:
     return _ours(method, made, system.t_end)
 
 
-def _ours(method: str, made, t_end: float) -> dict[str, Any]:
+def _solver(method: str, made) -> tuple[Any, Any]:
+    """Return a solver, and where its runs start."""
     import numpy as np
 
     from cubie import Solver
 
     starts = made.start * np.linspace(0.98, 1.02, N_RUNS)[:, None]
     options = {"rtol": RTOL, "atol": ATOL, "backend": "cpu", "max_steps": 10**7}
+    return Solver(made.fun, method=method, save="final", **options), starts
+
+
+def _ours(method: str, made, t_end: float) -> dict[str, Any]:
+    import cubie  # noqa: F401  (before the clock is read)
+
     begin = time.process_time()
-    solver = Solver(made.fun, method=method, save="final", **options)
+    solver, starts = _solver(method, made)
     result = solver.solve((0.0, t_end), starts)
     first = time.process_time() - begin
     failed = int((result.status != 0).sum())
@@ -310,6 +361,7 @@ def _of_step(row: dict[str, Any]) -> str:
     if not row.get("ns"):
         return _why(row)
     compiled = row["first_call"] - 1e-3 * N_RUNS * row["run_ms"]
+    compiled = row.get("first", {}).get("seconds", compiled)
     return f"{figures(row['ns'])} ({max(0.0, compiled):.1f})"
 
 

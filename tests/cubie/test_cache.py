@@ -458,6 +458,7 @@ def test_generated_modules_are_arithmetic(cache, monkeypatch):
         system = trace(fun, n, args)
         assert is_arithmetic(system.source)
         assert is_arithmetic(write_derivatives(system))
+        assert is_arithmetic(write_derivatives(system, products=True))
         assert is_arithmetic(write_scaled(system, mass_entries(n), pairs=True))
     texts = [path.read_text() for path in cache.parent.rglob("*.py")]
     assert len(texts) > 10

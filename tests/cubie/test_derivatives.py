@@ -1,13 +1,14 @@
 """Derivatives against finite differences and SymPy; equations given as text and in SymPy."""
 
 import gc
+import re
 
 import attrs
 import numpy as np
 import pytest
 import sympy
 
-from cubie import solve_ivp
+from cubie import Solver, solve_ivp
 from cubie.solvers.contract import Matrix
 from cubie.systems import (
     EquationError,
@@ -120,7 +121,9 @@ def test_the_collector_goes_on_as_it_was(is_on):
 def test_jacobian_agrees_with_differences(name):
     """Entries, pattern, diagonal and products agree with central differences."""
     fun, n, args, _ = SYSTEMS[name]
-    found = derivatives_of(trace(fun, n, args))
+    system = trace(fun, n, args)
+    found, products = derivatives_of(system), derivatives_of(system, products=True)
+    assert products.pattern == found.pattern
     y, t = sample(name, 1)[0], 0.37
     values, product, diagonal = np.empty(len(found.pattern)), np.empty(n), np.empty(n)
     parameters = np.array(args, dtype=float)
@@ -129,9 +132,9 @@ def test_jacobian_agrees_with_differences(name):
     want = central_differences(lambda state: fun(t, state, *args), y)
     np.testing.assert_allclose(matrix, want, rtol=1e-6, atol=1e-8 * abs(want).max())
     direction = np.random.default_rng(5).normal(size=n)
-    found.module.jvp(t, y, parameters, direction, 0, product, 0)
+    products.module.jvp(t, y, parameters, direction, 0, product, 0)
     np.testing.assert_allclose(product, matrix @ direction, rtol=1e-10)
-    found.module.diagonal(t, y, parameters, diagonal, 0)
+    products.module.diagonal(t, y, parameters, diagonal, 0)
     np.testing.assert_allclose(diagonal, matrix.diagonal(), rtol=1e-13)
 
 
@@ -206,12 +209,31 @@ def test_shared_parts_are_computed_once():
     assert jacobian.count("math.exp") == 1
 
 
+def test_who_factorises_writes_no_products(tmp_path, monkeypatch):
+    """Of a network they are as much text as its matrix: of two modules one is written."""
+    monkeypatch.setenv("CUBIE_CACHE_DIR", str(tmp_path))
+    fun, n, args, _ = SYSTEMS["hires"]
+    for options, functions in (
+        ({}, {"jacobian", "time_derivative"}),
+        ({"linear_solver": "bicgstab"}, {"jvp", "diagonal"}),
+    ):
+        Solver(fun, method="sdirk2", backend="cpu", **options).prepare(np.ones(n), args=args)
+        texts = [path.read_text() for path in tmp_path.rglob("*.py")]
+        written = {name for text in texts for name in re.findall(r"^def (\w+)\(", text, re.M)}
+        assert functions <= written
+        assert ("jvp" in written) == bool(options)
+
+
 def test_derivatives_are_found_again(tmp_path, monkeypatch):
     """A second request takes the module from disk without expressions."""
     fun, n, args, _ = SYSTEMS["hires"]
-    first = derivatives_of(trace(fun, n, args, cache_dir=tmp_path))
+    system = trace(fun, n, args, cache_dir=tmp_path)
+    first, products = derivatives_of(system), derivatives_of(system, products=True)
     monkeypatch.setattr("cubie.systems.derivatives.source.write_derivatives", None)
-    assert derivatives_of(trace(fun, n, args, cache_dir=tmp_path)) == first
+    system = trace(fun, n, args, cache_dir=tmp_path)
+    assert derivatives_of(system) == first
+    assert derivatives_of(system, products=True) == products
+    assert first.digest != products.digest
     assert first.autonomous
     assert first.kind == "exact"
 

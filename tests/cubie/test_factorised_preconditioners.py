@@ -13,6 +13,7 @@ from cubie.solvers.lu_source import FactorLayout
 from cubie.solvers.lu_tables import LUTables
 from cubie.solvers.table_lu import build_table_factorise, build_table_solves
 from tests.cubie.linear_systems import solve_linear, sparse_matrix
+from tests.cubie.stiff_systems import SYSTEMS
 from tests.oracle.problems import lorenz
 
 ITERATIVE = [kind for kind in LINEAR_SOLVERS if kind != "lu"]
@@ -147,6 +148,28 @@ def test_compiled_and_interpreted_factors_agree(preconditioner):
     np.testing.assert_array_equal(alone[2], together[2])
     np.testing.assert_allclose(alone[2], interpreted[2], rtol=1e-8, atol=1e-10)
     assert alone[0].all()
+
+
+@pytest.mark.parametrize(
+    ("preconditioner", "kind", "method"),
+    [
+        (preconditioner, kind, ("rodas4", "radau_iia_3", "bdf")[(i + j) % 3])
+        for i, preconditioner in enumerate(("none", "jacobi", "neumann", *FACTORISED))
+        for j, kind in enumerate(("bicgstab", "gmres"))
+    ],
+)
+def test_single_precision_ends_where_factors_do(preconditioner, kind, method):
+    """Residuals are never below its rounding: iterations end, and steps are as long."""
+    fun, n, args, _ = SYSTEMS["hires"]
+    options = {"method": method, "dtype": "float32", "rtol": 1e-3, "atol": 1e-5}
+    solver = Solver(fun, backend="python", save="final", **options)
+    start, span = np.linspace([0.1, 0.3], [1.0, 0.2], n, axis=1), (0.0, 1.0)
+    factors = solver.solve(span, start, args=args)
+    found = solver.solve(span, start, args=args, linear_solver=kind, preconditioner=preconditioner)
+    assert found.success.all()
+    assert found.y.dtype == np.float32
+    np.testing.assert_allclose(found.y, factors.y, rtol=2e-3, atol=2e-5)
+    assert (found.n_steps <= factors.n_steps + 2).all()
 
 
 @pytest.mark.parametrize("preconditioner", FACTORISED)

@@ -1,8 +1,8 @@
 """What implicit methods need of a system beside its right-hand side.
 
-A module like that of the right-hand side is generated from it, and stored next to it: sparse
-Jacobian, product of Jacobian and vector, derivative by time. A system that could not be traced is
-differentiated by the user's `jac` where that can be traced, else by differences.
+Modules like that of the right-hand side are generated from it, and stored next to it: sparse
+Jacobian and derivative by time; product of Jacobian and vector, and diagonal. A system that could
+not be traced is differentiated by the user's `jac` where that can be traced, else by differences.
 """
 
 import hashlib
@@ -22,6 +22,7 @@ from cubie.systems.store import Store, digest_of_text, is_digest
 from cubie.systems.system import System
 from cubie.systems.uncollected import uncollected
 
+PRODUCTS = "jvp", "diagonal"  # functions of the module of products
 COMMON_SUFFIX = "_COMMON"  # of facts of a module: how many values a function keeps
 
 _EXACT = "The Jacobian is exact: it was derived from the traced right-hand side."
@@ -72,28 +73,34 @@ class Derivatives:
         """The generated module, read or written on first use.
 
         ``jacobian(t, y, p, jac, at)`` stores entry k of the pattern in ``jac[at + k]``;
+        ``time_derivative(t, y, p, out, at)`` stores the partial derivatives by t. That of
+        products has others:
         ``jvp(t, y, p, vec, vec_at, out, at)`` stores J v, with v_j in ``vec[vec_at + j]``;
-        ``diagonal(t, y, p, out, at)`` stores df_i/dy_i;
-        ``time_derivative(t, y, p, out, at)`` stores the partial derivatives by t.
+        ``diagonal(t, y, p, out, at)`` stores df_i/dy_i.
         """
         if self.path is None:
             raise TypeError(f"There is no module of these derivatives: {self.note}")
         return load_module(self._source(), self.path)
 
 
-def derivatives_of(system: System) -> Derivatives:
-    """Return the derivatives of a system, from the cache where they were generated before."""
+def derivatives_of(system: System, products: bool = False) -> Derivatives:
+    """Return the derivatives of a system, from the cache where they were generated before.
+
+    Those of the matrix and those of `products` with it are modules of their own: few methods need
+    both.
+    """
     if system.kind != "traced" and not system.jacobian_rows:
         return _differences(system)
     store = Store.beside(system.path)
     parts = [
-        "derivatives",
+        "products" if products else "derivatives",
         package_digest(),
         system.digest,
         *(r.digest for r in system.jacobian_rows),
     ]
     key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
-    known = _known(store, key, system.n_states) or _found(store, key, system)
+    written = partial(_written, system, products)
+    known = _known(store, key, system.n_states) or _found(store, key, written)
     exact = system.kind == "traced"
     digest, pattern, autonomous, constant, common = known
     return Derivatives(
@@ -105,7 +112,7 @@ def derivatives_of(system: System) -> Derivatives:
         note=_EXACT if exact else system.jacobian_note,
         path=store.module_path(digest),
         common=common,
-        source=partial(_text, store, digest, system),
+        source=partial(_text, store, digest, written),
     )
 
 
@@ -132,9 +139,9 @@ def _known(store: Store, key: str, n: int) -> Known | None:
     return digest, pattern, autonomous, constant, common
 
 
-def _found(store: Store, key: str, system: System) -> Known:
+def _found(store: Store, key: str, written: Callable[[], str]) -> Known:
     """Write the module, and keep what is asked of it first."""
-    source = _written(system)
+    source = written()
     path, digest = store.write_module(source)
     module = load_module(source, path)
     columns = [[int(row) for row in rows.split()] for rows in module.PATTERN.splitlines()]
@@ -149,17 +156,17 @@ def _found(store: Store, key: str, system: System) -> Known:
     return digest, pattern, module.AUTONOMOUS, module.CONSTANT, common
 
 
-def _text(store: Store, digest: str, system: System) -> str:
+def _text(store: Store, digest: str, written: Callable[[], str]) -> str:
     """Return the module's text, which need not have been kept."""
-    return store.read_module(digest) or _written(system)
+    return store.read_module(digest) or written()
 
 
-def _written(system: System) -> str:
+def _written(system: System, products: bool) -> str:
     # Imported late: derivatives that are known need no expressions.
     from cubie.systems.derivatives.source import write_derivatives
 
     with uncollected():
-        return write_derivatives(system)
+        return write_derivatives(system, products)
 
 
 def with_jacobian(

@@ -11,7 +11,7 @@ from cubie.backend import absolute, maximum, minimum, select, square_root
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.numerics.error_norm import build_scale
 from cubie.systems.component import INLINE_SOURCE_LINES, SystemComponent
-from cubie.systems.derivatives.choice import Derivatives, derivatives_of
+from cubie.systems.derivatives.choice import PRODUCTS, Derivatives, derivatives_of
 from cubie.systems.derivatives.sparsity import column_groups, grouped
 from cubie.systems.drivers.calling import build_driven
 from cubie.systems.drivers.calls import n_kept
@@ -48,7 +48,7 @@ class _Derivative(CUDAFactory):
     @functools.cached_property
     def derivatives(self) -> Derivatives:
         """The derivatives of the system, generated on first use."""
-        return derivatives_of(self.system.system)
+        return derivatives_of(self.system.system, products=self.name in PRODUCTS)
 
     def by_differences(self) -> bool:
         """Tell whether the right-hand side has to be evaluated."""

@@ -74,11 +74,11 @@ def _with_whole_products(system) -> Linearised:
     return _given(system) if system.jacobian_rows else _derive(system, graph)
 
 
-def write_derivatives(system):
-    """Return the source of the module with all functions of `Derivatives.module`."""
+def write_derivatives(system, products: bool = False):
+    """Return the source of `Derivatives.module`: the matrix, or products with it."""
     found = _with_whole_products(system)
     by_time, tables = found.by_time, Tables()
-    functions, calls = _functions(system, found, tables)
+    functions, calls = _functions(system, found, tables, products)
     autonomous = by_time is not None and not any(type(d) is Expr or d != 0.0 for d in by_time)
     body = "\n\n\n".join(function_text(head, writer) for head, writer in functions)
     modules = tables.modules.union(*(writer.modules for _, writer in functions))
@@ -97,8 +97,9 @@ def write_derivatives(system):
         columns = [np.flatnonzero(column).tolist() for column in found.jacobian.filled.T]
     pattern = "".join(" ".join(map(str, rows)) + "\n" for rows in columns)
     n_entries = sum(map(len, columns))
+    what = "Products with the Jacobian" if products else "Derivatives"
     return (
-        f'"""Derivatives of the right-hand side {system.digest}: {n_entries} entries.\n\n'
+        f'"""{what} of the right-hand side {system.digest}: {n_entries} entries.\n\n'
         f'Written by cubie: changes are overwritten.\n"""\n{import_lines(modules)}\n'
         f'PATTERN = """\\\n{pattern}"""\n'
         f"{facts}{lines_of(tables)}\n{before}\n{body}\n"
@@ -151,8 +152,11 @@ def _derive(system, graph: Graph) -> Linearised:
     return Linearised(graph, jacobian, product, by_time)
 
 
-def _functions(system, found: Linearised, tables):
-    """Return (head, writer) of each function of the module, and by name the calls of drivers."""
+def _functions(system, found: Linearised, tables, products: bool):
+    """Return (head, writer) of each function of the module, and by name the calls of drivers.
+
+    Whoever factorises matrices needs no products: they are as much text as the matrix.
+    """
     n, names = system.n_states, (system.state_names, system.parameter_names)
     numbers = {number: number for number in range(len(system.drivers))}
     jacobian, functions, calls = found.jacobian, [], {}
@@ -186,24 +190,28 @@ def _functions(system, found: Linearised, tables):
     def write_product():
         return write(_JVP, found.product(vector), "out", entries, ("vec", "vec_at"))
 
+    if products:
+        n_common = write_product()
+        if type(jacobian) is dict:
+            write(_DIAGONAL, [jacobian.get((i, i), 0.0) for i in range(n)], "out")
+        elif type(jacobian) is InBlocks:
+            write(_DIAGONAL, jacobian.diagonal(), "out")
+        else:
+            writer = begin(_DIAGONAL, (), "out")
+            write_diagonal(writer, jacobian, n_common)
+            end(_DIAGONAL, writer)
+        return functions, calls
     if type(jacobian) is dict:
         write(_JACOBIAN, list(jacobian.values()), "jac")
-        write_product()
-        write(_DIAGONAL, [jacobian.get((i, i), 0.0) for i in range(n)], "out")
     elif type(jacobian) is InBlocks:
         writer = begin(_JACOBIAN, (), "jac")
         write_jacobian(writer, jacobian, tables)
         end(_JACOBIAN, writer)
-        write_product()
-        write(_DIAGONAL, jacobian.diagonal(), "out")
     else:
-        n_common = write_product()  # before those that call it
+        n_common = write_product()  # before the one that calls it
         writer = begin(_JACOBIAN, (), "jac")
         write_columns(writer, jacobian, tables, n_common)
         end(_JACOBIAN, writer)
-        writer = begin(_DIAGONAL, (), "out")
-        write_diagonal(writer, jacobian, n_common)
-        end(_DIAGONAL, writer)
     if found.by_time is not None:
         write(_TIME, found.by_time, "out")
     return functions, calls

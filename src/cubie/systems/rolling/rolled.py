@@ -28,10 +28,13 @@ LEAST_OPERATIONS = 500
 # So many times the cost of text they may have at most, of text of more than so many operations: a
 # compiler takes about a second for a thousand.
 MOST_COSTS = ((20_000, 8.0), (10_000, 3.0), (2500, 2.0), (0, 1.1))
+# Text of so many operations is read from memory beyond the nearest cache, and keeps no value in a
+# register for long: loops that take 1.6 more additions for each of them are still the faster ones.
+LEAST_SLOW, MORE_ADDITIONS = 1500, 1.6
 COST_OF_A_KIND = 4
 # What rows have in common is kept, in memory that every run needs, where text would be as long,
 # and loops would cost more by far without; not where there is more of it than that.
-LEAST_WITH_COMMON, MOST_OF_COST, MOST_COMMON = 2500, 0.75, 8
+LEAST_WITH_COMMON, MOST_OF_COST, MOST_COMMON = LEAST_SLOW, 0.75, 8
 COST_OF_KEEPING = 2
 # Reading what costs so little is no cheaper than computing it anew; but rows that read it may be
 # alike where those that compute it are not.
@@ -112,12 +115,14 @@ def rolled(
         Loops, where there can be any, for however few operations.
     """
     nodes = [node for node in reachable(outputs) if as_leaf(node) is None]
-    least = LEAST_IN_LOOP if always else LEAST_OPERATIONS
-    if len(nodes) + len(outputs) < least:
+    n_operations = len(nodes) + len(outputs)
+    if n_operations < (LEAST_IN_LOOP if always else LEAST_OPERATIONS):
         return None
-    factor = next(factor for least, factor in MOST_COSTS if len(nodes) >= least)
-    most_cost = factor * (nodes_cost(nodes, as_leaf) + len(outputs))
-    most_text = MOST_TEXT * (len(nodes) + len(outputs))
+    cost_of_text = nodes_cost(nodes, as_leaf) + len(outputs)
+    most_cost = cost_of_text * next(factor for least, factor in MOST_COSTS if len(nodes) >= least)
+    if len(nodes) >= LEAST_SLOW:
+        most_cost = max(most_cost, cost_of_text + MORE_ADDITIONS * n_operations)
+    most_text = MOST_TEXT * n_operations
 
     def cost_of(found: Rolled | None) -> float:
         """Return infinity for what does not pay."""
