@@ -141,41 +141,25 @@ def test_brute_force_finds_nothing_better(n, seeds):
     assert compared > seeds / 3
 
 
-@pytest.mark.every_config
-def test_ten_thousand_random_decisions_pass_the_checker():
+@pytest.mark.parametrize("part", range(100))
+def test_ten_thousand_random_decisions_pass_the_checker(part):
     """Tiles, pools and choices together: what is decided is accepted, and so is its file."""
     made = 0
-    for seed in range(10_000):
+    for seed in range(100 * part, 100 * (part + 1)):
         problem = with_pools(kernel_problem(seed, 3 + seed % 8), seed)
         alternatives = alternatives_of(problem, seed)
         if alternatives is None:
             continue
         try:
-            found = decide(alternatives, effort=0.02)
+            found = decide(alternatives, effort=0.01)
         except PlanInfeasible:
             continue
         check(found.plan.problem, found.plan)
         check_decision(found)
         made += 1
-        if seed % 50 == 0:
+        if seed % 20 == 0:
             assert Decision.from_json(found.to_json()) == found
-    assert made > 5000
-
-
-def test_random_decisions_pass_the_checker():
-    """A sample of the same in the suite."""
-    made = 0
-    for seed in range(60):
-        alternatives = alternatives_of(with_pools(kernel_problem(seed, 3 + seed % 8), seed), seed)
-        if alternatives is None:
-            continue
-        try:
-            found = decide(alternatives, effort=0.02)
-        except PlanInfeasible:
-            continue
-        assert Decision.from_json(found.to_json()) == found
-        made += 1
-    assert made > 30
+    assert made > 40
 
 
 def test_options_places_and_offsets_are_decided_together():

@@ -18,7 +18,7 @@ def decision_text(decision: Decision) -> str:
         if dict(outcome.picked) == dict(decision.picked):
             note = "picked"
         elif outcome.impossible:
-            note = "impossible: " + outcome.note
+            note = "impossible: " + outcome.note.partition(": ")[0]
         lines.append((*(outcome.picked[name] for name in names), *told, note))
     right = {len(names) + index for index in range(len(levels))}
     proofs = [
