@@ -38,7 +38,8 @@ from cubie.settings import SolverSettings
 from cubie.solvers import LINEAR_SOLVERS
 from cubie.solvers.krylov_settings import OPTIONS_OF
 from cubie.solvers.preconditioners import PRECONDITIONERS
-from cubie_planner import Buffer, Limits, Problem
+from cubie_planner import Alias, Buffer, Limits, Pool, Problem
+from cubie_planner.allocators import allocators
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -47,11 +48,11 @@ OPTIONS = ROOT / "docs" / "options.md"
 CHOOSING = {"bdf": MultistepStep, "auto": SwitchingStep}
 # What else takes keywords that pages name: calls, and what is declared to the planner.
 CALLS = (
-    *(solve_ivp, Solver.solve, BatchSolverKernel.resources),
+    *(allocators, solve_ivp, Solver.solve, BatchSolverKernel.resources),
     *(sweep, zipped, table, sampled, Sweep.run, Sweep.retry, Sweep.plot),
     *(Result.to_xarray, Result.plot),
 )
-DECLARATIONS = (CUDABuffer, Buffer, Limits, Problem)
+DECLARATIONS = (CUDABuffer, Alias, Buffer, Limits, Pool, Problem)
 OTHER_KEYWORDS = {
     *(name for call in CALLS for name in inspect.signature(call).parameters),
     *(f.name for kind in DECLARATIONS for f in attrs.fields(kind)),
