@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
+
+from attrs import evolve
 
 from cubie_planner.basics import Status
 from cubie_planner.declarations.places import Location
@@ -14,9 +18,9 @@ from cubie_planner.engines.fast_path import cheapest_only, quick
 from cubie_planner.engines.finish import finish
 from cubie_planner.engines.infeasible import (
     PlanInfeasible,
-    PlanUnknown,
     homeless_view,
     infeasibility,
+    unknown,
 )
 from cubie_planner.engines.large import large_draft
 from cubie_planner.engines.load_claims import load_claims
@@ -42,6 +46,7 @@ def plan(
     problem: Problem,
     *,
     effort: float = EFFORT,
+    fits: bool = False,
     objective: Objective | None = None,
     switches: Switches = ALL_ON,
 ) -> Plan:
@@ -58,6 +63,9 @@ def plan(
     effort : float
         Limit of the exact engines in deterministic units, never of a clock: the same
         problem and effort give the same plan on every machine.
+    fits : bool
+        Return the first plan that keeps within the limits, and lower nothing further. Its
+        levels have the bounds that were proven on the way; mostly it is not called optimal.
     objective : Objective, optional
         Prices for the policy "auto", from `cubie_planner.gpu.objective.objective` with a cost
         model of one's own. By default the built-in model of the compute capability.
@@ -75,7 +83,8 @@ def plan(
     PlanInfeasible
         When it is proven that no plan exists; says why.
     PlanUnknown
-        When the effort was spent before anything was found.
+        When the effort was spent before anything was found; tells how many shared bytes the
+        lowest packing takes that was found, and how many are proven to be needed.
     TypeError, ValueError
         When `problem` is none, or `effort` no number from 0.
     """
@@ -83,24 +92,30 @@ def plan(
         raise TypeError(f"plan takes a Problem, got {problem!r:.80}")
     if isinstance(effort, bool) or not isinstance(effort, numbers.Real) or not effort >= 0:
         raise ValueError(f"effort must be a number of at least 0 (inf: no limit), got {effort!r}")
-    result = _planned(problem, effort, objective, switches)
+    if not isinstance(fits, bool):
+        raise TypeError(f"fits must be True or False, got {fits!r:.80}")
+    asked = partial(_planned, effort=effort, fits=fits, switches=switches)
+    result = asked(problem, objective)
     most = problem.limits.max_local_bytes
     if most is not None and result.local_bytes + result.persistent_bytes > most:
-        result = _within_local_memory(result, most, effort, objective, switches)
+        result = _within_local_memory(result, most, objective, asked)
     check(result.problem, result)
     return result
 
 
 def _planned(
-    problem: Problem, effort: float, objective: Objective | None, switches: Switches
+    problem: Problem, objective: Objective | None, effort: float, fits: bool, switches: Switches
 ) -> Plan:
-    task = Task.of(problem, objective)
+    task = evolve(Task.of(problem, objective), fits=fits)
     draft, claims = _large(task, effort) if task.is_large else _best(task, effort, switches)
     return finish(task, draft, claims)
 
 
 def _within_local_memory(
-    found: Plan, most: int, effort: float, objective: Objective | None, switches: Switches
+    found: Plan,
+    most: int,
+    objective: Objective | None,
+    asked: Callable[[Problem, Objective | None], Plan],
 ) -> Plan:
     """Plan again, with buffers pinned to global memory that `found` has no room for."""
     from cubie_planner.gpu.beyond_local import priced_outside, with_global_memory
@@ -119,17 +134,19 @@ def _within_local_memory(
             [p.name for p in held],
             irreducible=False,
         )
-    return _planned(problem, effort, priced_outside(problem, objective), switches)
+    return asked(problem, priced_outside(problem, objective))
 
 
 def _large(task: Task, effort: float) -> tuple[Draft, list[Claim]]:
     """Return the lowest packing in the first places that hold everything."""
     draft = large_draft(task, effort)
     if draft is None:
-        raise PlanUnknown(
+        raise unknown(
+            task,
+            effort,
             f"{len(task.buffers)} buffers are more than the {LARGE} that the exact engines take, "
             "and first fit found no room for them; raise max_shared or the effort, lower the "
-            "block size, or plan parts of the kernel on their own"
+            "block size, or plan parts of the kernel on their own",
         )
     return draft, load_claims(task)
 
@@ -143,7 +160,7 @@ def _best(task: Task, effort: float, switches: Switches) -> tuple[Draft, list[Cl
         draft = stay if stay is not None and stay.better_than(draft, task) else draft
     if draft is None and (homeless_view(task) or overload(task)):
         raise infeasibility(task, effort)
-    if draft is None or not draft.proven(task, claims):
+    if draft is None or not (task.fits or draft.proven(task, claims)):
         return _exact(task, draft, claims, effort, switches)
     return draft, claims
 
@@ -164,7 +181,9 @@ def _exact(
         return _exact(wider, quick(wider), load_claims(wider), effort, switches)
     if status is Status.INFEASIBLE:
         raise infeasibility(task, effort)
-    raise PlanUnknown(
-        f"no plan was found within an effort of {effort}, and none was proven impossible; "
-        "raise the effort or the limit, or lower the block size"
+    raise unknown(
+        task,
+        effort,
+        f"no plan was found within an effort of {effort:g}, and none was proven impossible; "
+        "raise the effort or the limit, or lower the block size",
     )

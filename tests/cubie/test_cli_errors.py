@@ -213,6 +213,7 @@ WRONG_LINES = {
     "model.toml --plot map.gif": "must end in .png, .svg, .pdf",
     "model.toml --output no/plan.json": "there is no folder no",
     "model.toml --previous two.csv": "--previous two.csv: not JSON",
+    "model.toml --effort -1": "Invalid value for '--effort'",
     "model.toml --capacity 1k": "--capacity cannot be used with model.toml",
     "model.toml --check": "--check needs a saved plan",
     "model.toml --html map.txt": "--html map.txt: must end in .html",

@@ -109,6 +109,8 @@ def test_smallest_limit_of_what_must_be_shared_is_what_it_needs(folder):
     )
     run("two.csv", "--quiet", "--capacity", 8192)
     run("two.csv", "--quiet", "--capacity", 8188, status=1)
+    run("two.csv", "--quiet", "--capacity", 8192, "--fits", "--effort", "inf")
+    run("two.csv", "--quiet", "--capacity", 8188, "--fits", "--effort", 0, status=1)
 
 
 def test_what_if_prices_every_pin(folder):

@@ -31,7 +31,8 @@ def engines(
         claims = [*claims, *proven]
         if found is not None and found.better_than(draft, task):
             draft = found
-        if status is Status.INFEASIBLE or (draft is not None and draft.proven(task, claims)):
+        done = draft is not None and (task.fits or draft.proven(task, claims))
+        if status is Status.INFEASIBLE or done:
             return status, draft, claims
     if len(task.buffers) > JOINT:
         return status, draft, claims

@@ -10,13 +10,15 @@ from attrs import evolve, frozen
 from cubie_planner.basics import PlannerError, Status
 from cubie_planner.declarations.places import TILE, Location
 from cubie_planner.engines.clashes import Clash, clashes, message
-from cubie_planner.engines.draft import Draft
+from cubie_planner.engines.draft import Claim, Draft
 from cubie_planner.engines.exact import engines
 from cubie_planner.engines.fast_path import quick
+from cubie_planner.engines.large import large_draft
 from cubie_planner.engines.load_claims import load_claims
 from cubie_planner.engines.nesting import hosts
 from cubie_planner.engines.overload import overload
 from cubie_planner.engines.task import LIMIT, Task
+from cubie_planner.plans.answer import SHARED
 
 if TYPE_CHECKING:
     from cubie_planner.engines.cpsat.joint_model import JointModel
@@ -79,7 +81,28 @@ class PlanInfeasible(PlannerError):
 
 
 class PlanUnknown(PlannerError):
-    """The search ended before it found a plan or proved that there is none."""
+    """The search ended before it found a plan or proved that there is none.
+
+    Attributes
+    ----------
+    lowest_bytes : int or None
+        Shared bytes per run of the lowest packing that was found, above the limit; None where
+        none was, or where no limit of shared memory is in the way.
+    bound_bytes : int or None
+        No packing takes fewer; proven.
+    """
+
+    def __init__(
+        self, message: str, lowest_bytes: int | None = None, bound_bytes: int | None = None
+    ):
+        if lowest_bytes is not None:
+            message += (
+                f". The lowest packing found takes {lowest_bytes} B of shared memory per run; "
+                f"at least {bound_bytes} B are needed"
+            )
+        super().__init__(message)
+        self.lowest_bytes = lowest_bytes
+        self.bound_bytes = bound_bytes
 
 
 # --- infeasible problems --------------------------------------------------------------
@@ -215,7 +238,7 @@ def _smallest_limit(task: Task, effort: float) -> Least | None:
     found: Least | None = None
     for _ in range(LIMIT_ROUNDS):
         relaxed = Task.of(evolve(problem, limits=evolve(problem.limits, max_shared_bytes=limit)))
-        draft = _least_shared(relaxed, effort / LIMIT_ROUNDS)
+        draft, _ = _least_shared(relaxed, effort / LIMIT_ROUNDS)
         if draft is None:
             return found
         height, unit, tiles = _slice(relaxed, draft)
@@ -243,13 +266,31 @@ def _largest_block(task: Task, least: Least, limit: int) -> int | None:
     return min(runs, task.problem.limits.block_size)
 
 
-def _least_shared(task: Task, effort: float) -> Draft | None:
-    """Return a draft with as few shared bytes as possible, whatever else it costs."""
+def unknown(task: Task, effort: float, message: str) -> PlanUnknown:
+    """Return the error for a task left open, with the lowest packing that does without limit."""
+    problem = task.problem
+    if problem.limits.max_shared_bytes is None:
+        return PlanUnknown(message)
+    relaxed = Task.of(evolve(problem, limits=evolve(problem.limits, max_shared_bytes=None)))
+    draft, claims = _least_shared(relaxed, effort)
+    if draft is None:
+        return PlanUnknown(message)
+    lowest = draft.values(relaxed)[SHARED]
+    bounds = [claim.bound for claim in claims if claim.level == SHARED]
+    return PlanUnknown(message, lowest, min(lowest, max(bounds, default=0)))
+
+
+def _least_shared(task: Task, effort: float) -> tuple[Draft | None, list[Claim]]:
+    """Return a draft with as few shared bytes as possible, whatever else it costs, and proofs."""
     free = evolve(task, cap=None, domains={n: dict.fromkeys(d, 0) for n, d in task.domains.items()})
-    draft, claims = quick(free), load_claims(free)
+    claims = load_claims(free)
+    if task.is_large:
+        return large_draft(free, effort), claims
+    draft = quick(free)
     if draft is not None and draft.proven(free, claims):
-        return draft
-    return engines(free, draft, claims, effort)[1]
+        return draft, claims
+    _, draft, claims = engines(free, draft, claims, effort)
+    return draft, claims
 
 
 def _slice(task: Task, draft: Draft) -> tuple[int, int, int]:

@@ -56,7 +56,8 @@ def _packed(task: Task, locations: Mapping[str, Place], effort: float) -> Draft 
             bodies = [group.body for group in groups]
             if capacity is not None and capacity < Bodies.of(bodies).bound:
                 return None
-            bases = pack_bodies(bodies, 0, nodes_of(effort))
+            enough = (1 << 61 if capacity is None else capacity) if task.fits else 0
+            bases = pack_bodies(bodies, enough, nodes_of(effort))
         if bases is None:
             return None
         for group, base in zip(groups, bases, strict=True):

@@ -84,6 +84,8 @@ class Task:
         Locations to try first, where "auto" has an opinion.
     note : str
         What "auto" expects, in words.
+    fits : bool
+        The first draft within the limits will do; nothing is lowered further.
     """
 
     problem: Problem
@@ -96,6 +98,7 @@ class Task:
     surcharge: int = 0
     recommended: Mapping[str, Place] = field(factory=dict)
     note: str = ""
+    fits: bool = False
 
     @classmethod
     def of(cls, problem: Problem, objective: Objective | None = None) -> Task:

@@ -62,7 +62,8 @@ def staged(task: Task, effort: float) -> tuple[Status, Draft | None, list[Claim]
         found = realise(task, choice.locations, choice.parents, effort)
         if isinstance(found, Packed):
             claims += found.claims
-            return Status.FEASIBLE, _renested(task, found.draft, claims, effort), claims
+            best = found.draft if task.fits else _renested(task, found.draft, claims, effort)
+            return Status.FEASIBLE, best, claims
         if not found.proven:
             break
         cuts.append((choice, found.places))
@@ -160,6 +161,7 @@ def realise(
             continue
         room = task.room(place, locations, tile_bytes)
         sought = ceiling if place == _first_arena(task) else None
+        sought = room if task.fits else sought
         result = _pack(members, parents, sought, effort)
         if room is not None and result.offsets and (result.height or 0) > room:
             result = _pack(members, parents, room, effort)

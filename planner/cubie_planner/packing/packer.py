@@ -20,7 +20,7 @@ from cubie_planner.packing.greedy import build_blocks, greedy
 from cubie_planner.packing.interiors import Simplified, families, simplify
 from cubie_planner.packing.items import Items, Spans, family_near, union
 from cubie_planner.packing.problem import PackingError, PackingProblem, PackingResult
-from cubie_planner.packing.search.runs import Search
+from cubie_planner.packing.search.runs import GROWTH, GROWTH_WITHIN, Search
 from cubie_planner.packing.sections import Sections
 
 if TYPE_CHECKING:
@@ -264,7 +264,8 @@ def _searched(task: _Task, sections: Sections, found: _Found, unit: int) -> Pack
     items = task.simplified.items
     nodes = 0
     for compiled, limit in _stages(len(items), task.node_limit):
-        search = Search(items, sections, compiled)
+        growth = GROWTH if task.capacity is None else GROWTH_WITHIN
+        search = Search(items, sections, compiled, growth)
         found = _stage(search, task.capacity, found, unit, limit)
         nodes += search.nodes
         if found.solved is not None:

@@ -31,6 +31,7 @@ from cubie_planner.checked import Verdict
 from cubie_planner.engines.task import LIMIT
 from cubie_planner.explain import explain as explanation
 from cubie_planner.report.page import html
+from cubie_planner.solve import EFFORT
 
 SUFFIXES = {"plot": (".png", ".svg", ".pdf"), "html": (".html", ".htm")}
 SMALLEST_UNKNOWN = (
@@ -111,6 +112,12 @@ def _say(message: str) -> None:
     shell_complete=types.complete_file,
     help="Stay close to this saved plan.",
 )
+@click.option(
+    "--effort",
+    type=click.FloatRange(min=0),
+    help=f"Units of work, not of time, to search; {EFFORT} by default, inf without end.",
+)
+@click.option("--fits", is_flag=True, help="Take the first plan within the limits, lower nothing.")
 @click.option("--check", is_flag=True, help="Verify a saved plan, and only say so.")
 @click.option(
     "--output", metavar="FILE", shell_complete=types.complete_file, help="Save the plan as JSON."
@@ -220,10 +227,10 @@ def _read(target: str, options: dict[str, Any]) -> Source:
         return source
     asked = (
         *("block_size", "max_shared", "max_registers", "min_blocks"),
-        *("pins", "locations", "arch", "previous", "objective"),
+        *("pins", "locations", "arch", "previous", "objective", "effort", "fits"),
     )
     for name in asked:
-        if options[name]:
+        if options[name] not in (None, False, ()):
             option = f"--{name.replace('_', '-').removesuffix('s' if name == 'pins' else '')}"
             raise InputError(f"{option} changes nothing in {target}, which is a finished plan")
     return source
@@ -249,12 +256,22 @@ def _make(source: Source, request: Request, options: dict[str, Any]) -> tuple[Pl
     if source.kernel is not None and proposed and request.objective == COST:
         told = "; unverified: places are the cost model's alone, and --verify compiles candidates"
         if options["verify"] and not asked.previous:
+            if options["fits"] or options["effort"] is not None:
+                raise InputError(
+                    "--fits and --effort say how one plan is searched, and --verify compiles "
+                    "several: leave them out, or give --objective shared"
+                )
             free = not options["block_size"]
             verdict, told = settled(source.kernel, asked, any_block_size=free), ""
-    plan = planner(request.objective)(asked) if verdict is None else verdict.plan
+    make = planner(request.objective, _effort(options), options["fits"])
+    plan = make(asked) if verdict is None else verdict.plan
     if not options["quiet"]:
         _say(f"planned in {time.perf_counter() - start:.2g} s{told}")
     return plan, verdict
+
+
+def _effort(options: dict[str, Any]) -> float:
+    return EFFORT if options["effort"] is None else options["effort"]
 
 
 def _request(options: dict[str, Any], kernel: BatchSolverKernel | None, planned: bool) -> Request:
@@ -292,7 +309,7 @@ def _write(plan: Plan, source: Source, options: dict[str, Any]) -> None:
         except ImportError as error:
             raise InputError("--plot needs matplotlib: pip install 'cubie[plot]'") from error
     if options["html"]:
-        told = explanation(plan, planner(options["objective"] or COST))
+        told = explanation(plan, planner(options["objective"] or COST, _effort(options)))
         html(plan, options["html"], name=source.name, phases=source.phases, explanation=told)
 
 
@@ -316,7 +333,7 @@ def _answers(
     plan: Plan, source: Source, options: dict[str, Any], verdict: Verdict | None
 ) -> Iterator[Table | str]:
     """Yield what was asked about the plan."""
-    make = planner(options["objective"] or COST)
+    make = planner(options["objective"] or COST, _effort(options))
     if options["explain"]:
         yield from (str(explanation(plan, make)), *source.choices)
     if options["verify"]:

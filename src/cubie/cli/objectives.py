@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from attrs import evolve
 
@@ -12,6 +13,7 @@ from cubie_planner.declarations.buffers import Buffer
 from cubie_planner.engines.task import Task
 from cubie_planner.gpu.objective import ARENA_TOLD, Objective
 from cubie_planner.gpu.objective import objective as modelled
+from cubie_planner.solve import EFFORT
 
 COST, SHARED, PRIVATE = "cost", "shared", "private"
 OBJECTIVES = (COST, SHARED, PRIVATE)
@@ -28,15 +30,17 @@ REASONS = {
 Planner = Callable[[Problem], Plan]
 
 
-def planner(objective: str) -> Planner:
+def planner(objective: str, effort: float = EFFORT, fits: bool = False) -> Planner:
     """Return what makes the plans that minimise `objective` first.
 
+    With `fits` the first plan within the limits will do.
     ``cost`` is the modelled cost. ``shared`` takes shared memory for nothing that may be
     elsewhere. ``private`` keeps as many bytes as fit in shared memory.
     """
+    make = partial(make_plan, effort=effort, fits=fits)
     if objective == COST:
-        return make_plan
-    return lambda problem: make_plan(problem, objective=_priced(problem, objective))
+        return make
+    return lambda problem: make(problem, objective=_priced(problem, objective))
 
 
 def task(problem: Problem, objective: str) -> Task:

@@ -20,6 +20,8 @@ def lexicographic(
 ) -> tuple[Status, Draft | None, list[Claim]]:
     """Optimise level after level; each is fixed before the next one starts.
 
+    Where the first draft that fits will do, any solution is one, and nothing is optimised.
+
     Parameters
     ----------
     draft : Draft or None
@@ -36,6 +38,9 @@ def lexicographic(
         FEASIBLE with a draft, or INFEASIBLE or UNKNOWN without; and all that is proven.
     """
     joint = JointModel(task, load_rows=switches.load_rows)
+    if task.fits:
+        any_outcome = joint.solve(None, effort)
+        return any_outcome.status, any_outcome.draft, list(claims)
     known = list(claims)
     given: dict[str, int] = {}
     for level in task.levels():

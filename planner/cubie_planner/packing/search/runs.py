@@ -32,6 +32,9 @@ RULES = (words.URGENT, words.TIGHTEST, words.WEIGHTED, words.FEWEST)
 GROWTH = 1.25
 """Of the node limit from round to round; a round is one order with every rule."""
 
+GROWTH_WITHIN = 1.35
+"""The same where one capacity is all that is asked: fewer, longer runs solve more."""
+
 SOURCES = (words, moves, propagation, core)
 """The modules of the search that numba compiles."""
 
@@ -56,6 +59,8 @@ class Search:
     compiled : bool
         Run the program compiled by numba instead of by the interpreter. It takes the
         same steps.
+    growth : float
+        Of the node limit from round to round.
     nodes : int
         Items tried so far.
     """
@@ -63,6 +68,7 @@ class Search:
     items: Items
     sections: Sections
     compiled: bool
+    growth: float = GROWTH
     nodes: int = 0
     _tables: words.Tables = field(init=False)
     _weights: list = field(init=False)
@@ -127,7 +133,7 @@ class Search:
                 for k, i in enumerate(sorted(order, key=position.__getitem__)):
                     rank[i] = k
                 yield rule, rank, int(allowance)
-            allowance *= GROWTH
+            allowance *= self.growth
             turn += 1
 
     def _state(self, capacity: int, limits: list[int], rank: list[int]) -> words.State:
