@@ -341,7 +341,7 @@ def report(data: dict[str, Any]) -> str:
     return "\n\n".join(
         (
             "Nanoseconds a step and state; in brackets the seconds that the first call takes "
-            "beyond its steps (empty cache):",
+            f"beyond its steps (empty cache{_cached(data)}):",
             markdown_table(["system", "states", *OURS], steps),
             "Milliseconds a run; how many times as long the best of the others takes as the best "
             "of ours; KiB a run of the method that needs most:",
@@ -349,6 +349,14 @@ def report(data: dict[str, Any]) -> str:
             f"Of neighbouring sizes steps cost more than twice as much: {_jumps(data, places)}.",
             f"Methods that are slower than the best of the others: {_behind(data, places)}.",
         )
+    )
+
+
+def _cached(data) -> str:
+    """Return what first calls take at most where the kernel is found in the cache."""
+    seconds = [row["first"]["cached"] for row in data["rows"].values() if "first" in row]
+    return (
+        f"; {max(seconds):.2f} s at most where another process left its kernel" if seconds else ""
     )
 
 
