@@ -2,6 +2,7 @@
 
 import re
 
+import attrs
 import numpy as np
 import pytest
 
@@ -114,3 +115,25 @@ def test_source_lines_change_no_instruction(method):
     ]
     files = {frame.file.rpartition("/")[2] for source in sources for frame in source}
     assert {"attempt.py", "loop.py", "adaptive.py"} <= files
+
+
+@needs_nvdisasm
+@pytest.mark.parametrize("candidates", [0, 2])
+def test_candidates_are_compiled_once_and_the_winner_is_launched(candidates, monkeypatch, tmp_path):
+    """The winner, here with everything local, is not compiled again to be launched."""
+    monkeypatch.setenv("CUBIE_CACHE_DIR", str(tmp_path))
+    compiled = []
+    assemble = kernel.assemble
+
+    def noted(ptx, *arguments):
+        compiled.append(ptx)
+        return attrs.evolve(assemble(ptx, *arguments), stack_bytes=8 * bool(candidates))
+
+    monkeypatch.setattr(kernel, "assemble", noted)
+    found = prepared("tsit5", locations="auto", device="sm_90", effort=2)
+    assert len(found.verdict.candidates) == 1 + candidates
+    assert found.verdict.winner == 0
+    launched = found.compiled._code_for(SM_90, found.config.block_size)
+    # Everything local once more with lines, where it takes a stack and is counted.
+    assert len(compiled) == 1 + bool(candidates) + candidates
+    assert launched.image == found.resources(SM_90).cubin

@@ -201,7 +201,9 @@ def with_a_stack_and_no_disassembler(monkeypatch):
     """Let every kernel seem to need a stack, where nothing can be counted."""
     real = verdicts.assembled
     monkeypatch.setattr(
-        verdicts, "assembled", lambda resources: evolve(real(resources), stack_bytes=8)
+        verdicts,
+        "assembled",
+        lambda resources, **how: evolve(real(resources, **how), stack_bytes=8),
     )
     monkeypatch.setattr("cubie.launch.kernel.assembled", verdicts.assembled)
     monkeypatch.setattr(disassembly, "find_nvdisasm", lambda: None)

@@ -121,7 +121,8 @@ class BatchSolverKernel:
             def resources(lines: bool) -> Any:
                 return self._resources(assembled_backend(backend, lines), layout, capability)
 
-            return assembled(resources)
+            # Everything local comes first, and is not counted where it takes no stack.
+            return assembled(resources, is_counted=plan.shared_bytes_per_run > 0)
 
         return settle(Question(problem, code, effort, any_block_size), compiled)
 
