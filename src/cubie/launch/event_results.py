@@ -142,7 +142,7 @@ def with_room(inputs: KernelInputs, room: int) -> KernelInputs:
     return inputs._replace(limits=limits)
 
 
-def require_room(kept: EventsKept, outputs: OutputBlock, n_runs: int, room: int) -> None:
+def warn_of_lost(kept: EventsKept, outputs: OutputBlock, n_runs: int, room: int) -> None:
     """Warn of events that there was no room for; where none are to be kept, of none."""
     if room == 0:
         return

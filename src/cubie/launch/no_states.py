@@ -17,7 +17,7 @@ from attrs import frozen
 from cubie.errors import InvalidOption
 from cubie.launch.capacity import Kept
 from cubie.launch.clocks import Span, direction_of, length_of
-from cubie.launch.event_results import EventsKept, require_room
+from cubie.launch.event_results import EventsKept, warn_of_lost
 from cubie.launch.labelled import StateNames
 from cubie.launch.outputs import PerRun, make_outputs
 from cubie.launch.points import Points
@@ -296,7 +296,7 @@ def _result(problem: NoStates, settings: Any, rules: Rules | None, found: list[_
         ends_runs = rules is not None and rules.ends
         kept_events = EventsKept(n_events, 0, 0, len(OF_ATTEMPTS), room is None, ends_runs)
     if kept_events is not None and n_events and room is not None:
-        require_room(kept_events, outputs, n_runs, room)
+        warn_of_lost(kept_events, outputs, n_runs, room)
     kind = ResultKind(
         mode, (), (), Work(1, 0, 0, 0, 0, 0), plan(Problem(())), (NOTE,), None, OF_ATTEMPTS,
         problem.in_pairs, StateNames(), record, kept_events,

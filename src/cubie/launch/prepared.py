@@ -13,7 +13,7 @@ from cubie.errors import CubieError, InvalidProblem
 from cubie.launch.breaks import Breaks, breaks_within
 from cubie.launch.capacity import ALWAYS_THERE, Kept, kept_of
 from cubie.launch.clocks import Span
-from cubie.launch.event_results import EventsKept, MoreEvents, require_room, with_room
+from cubie.launch.event_results import EventsKept, MoreEvents, warn_of_lost, with_room
 from cubie.launch.event_room import EventRoom, on_host, solve_for_all
 from cubie.launch.given_on_device import GivenOnDevice
 from cubie.launch.inputs import first_step_of, make_inputs
@@ -79,6 +79,7 @@ class PreparedSolve:
     events: EventSystems | None = None
     events_asked: bool = False  # be it for none
     event_room: int | None = 0  # how many of each event are kept of a run; None: all
+    warns: bool = True  # of events that there was no room for
     room: Room = field(factory=Room, init=False, eq=False)  # for points, where steps are saved
     room_of_events: EventRoom = field(factory=EventRoom, init=False, eq=False)
 
@@ -232,8 +233,7 @@ class PreparedSolve:
             partial = Result(found, self._kind, n_runs, times, span, points, (), 0.0, 0.0, more)
             raise with_partial_result(called_off.cause, partial) from None
         notes = self._notes_on_start(inputs, batch, span[0])
-        names = self.system.parameter_names
-        notes += notes_on_parameters(outputs, columns, inputs, names)
+        notes += notes_on_parameters(outputs, columns, inputs, self.system.parameter_names)
         return Result(outputs, self._kind, n_runs, times, span, points, notes, *spent, more)
 
     def _solve_all(
@@ -245,7 +245,7 @@ class PreparedSolve:
             return (*self._solve(inputs, n_runs, times), ())
         if room is not None:
             solved = self._solve(inputs, n_runs, times, room)
-            require_room(kept, solved[0], n_runs, room)
+            warn_of_lost(kept, solved[0], n_runs, room if self.warns else 0)
             return (*solved, ())
 
         def solve(room):

@@ -12,6 +12,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 from cubie.sweeps.errors import SweepFailed
+from cubie.sweeps.events_lost import lost_events
 from cubie.sweeps.job import (
     Job,
     Outcome,
@@ -62,10 +63,10 @@ class Here(NamedTuple):
                     if known is not None:
                         yield known
                         continue
-                    give, seconds = self._computed(task)
+                    runs, give, seconds = self._computed(task)
                     if last is not None:
                         yield last.result()
-                    last = writer.submit(self._write, task, give, seconds)
+                    last = writer.submit(self._write, task, runs, give, seconds)
                 if last is not None:
                     yield last.result()
                     last = None
@@ -78,21 +79,24 @@ class Here(NamedTuple):
                         last.result()
                 raise
 
-    def _computed(self, task: Task) -> tuple[Values, float]:
+    def _computed(self, task: Task) -> tuple[range, Values, float]:
         number = task.number
         with _failing(number), contextlib.suppress(KeyboardInterrupt):
-            return chunk_of(
-                self.model, self.variables, task.part(), task.shape, self.rounds, self.keeper,
+            part = task.part()
+            give, seconds = chunk_of(
+                self.model, self.variables, part, task.shape, self.rounds, self.keeper,
                 number, task.times,
             )  # fmt: skip
+            return part.runs, give, seconds
         # Without what the solver tells of the runs of a chunk, which is given up, and their result.
         raise KeyboardInterrupt
 
-    def _write(self, task: Task, give: Values, seconds: float) -> Outcome:
+    def _write(self, task: Task, runs: range, give: Values, seconds: float) -> Outcome:
         with _failing(task.number):
             values = give()
             self.keeper.write(task.number, values, 1 + len(self.rounds))
-            return Outcome(task.number, counted(values[STATUS]), seconds, seconds)
+            lost = lost_events(values, self.model.event_room, len(runs), runs.start)
+            return Outcome(task.number, counted(values[STATUS]), seconds, seconds, lost=lost)
 
 
 class ByExecutor(NamedTuple):

@@ -17,6 +17,7 @@ from cubie.recent import Recent
 from cubie.sweeps.axes import Axis, DrawnRows, Rows, Space
 from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.draws import Draws
+from cubie.sweeps.events_lost import LostEvents, lost_events
 from cubie.sweeps.model import Model
 from cubie.sweeps.outputs import STATUS, Variable, values_of, variables_of
 from cubie.sweeps.sharing import share_processors, this_process
@@ -112,6 +113,8 @@ class Outcome:
         Of the kernel alone, and of all.
     values : mapping of str to ndarray, or None
         What is kept, where a worker has not stored it.
+    lost : LostEvents or None
+        Events that there was no room for.
     """
 
     number: int
@@ -119,6 +122,7 @@ class Outcome:
     kernel_seconds: float
     seconds: float
     values: Mapping[str, np.ndarray] | None = None
+    lost: LostEvents | None = None
 
     @property
     def n_runs(self) -> int:
@@ -268,10 +272,11 @@ def compute_chunk(
     give, seconds = chunk_of(model, variables, runs, shape, job.rounds, keeper, number, times)
     values = give()
     status = counted(values[STATUS])
-    if job.keeper is None:
-        return Outcome(number, status, seconds, time.perf_counter() - started, values)
-    job.keeper.write(number, values, 1 + len(job.rounds))
-    return Outcome(number, status, seconds, time.perf_counter() - started)
+    lost = lost_events(values, model.event_room, len(runs.runs), runs.runs.start)
+    if job.keeper is not None:
+        job.keeper.write(number, values, 1 + len(job.rounds))
+    handed = values if job.keeper is None else None
+    return Outcome(number, status, seconds, time.perf_counter() - started, handed, lost)
 
 
 @frozen(eq=False)

@@ -162,6 +162,7 @@ class Model:
             events=systems.events,
             events_asked=self.events_asked,
             event_room=self.event_room,
+            warns=False,  # chunk by chunk: a sweep tells of all
         )
 
     def __getstate__(self) -> dict[str, Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 from attrs import define, field, frozen
 
 from cubie.errors import Described, InvalidOption
+from cubie.launch.event_results import EventsLost
 from cubie.status import RunStatus
+from cubie.sweeps.errors import RunsFailed
+from cubie.sweeps.events_lost import LostEvents
 from cubie.sweeps.job import Outcome
 
 
@@ -30,6 +33,8 @@ class Progress:
     runs_per_second : float
     seconds_left : float
         As far as that can be told: NaN at first.
+    lost : LostEvents or None
+        Events that there was no room for, since this call began.
     """
 
     runs_done: int
@@ -40,6 +45,7 @@ class Progress:
     status: dict[RunStatus, int]
     runs_per_second: float
     seconds_left: float
+    lost: LostEvents | None = None
 
 
 class Watcher(Protocol):
@@ -175,6 +181,7 @@ class Account:
     started: float = field(factory=time.perf_counter)
     chunks: int = field(default=0)
     status: Counter[int] = field(factory=Counter)
+    lost: LostEvents | None = field(default=None)
 
     def now(self) -> Progress:
         """Return how far the sweep is."""
@@ -191,16 +198,29 @@ class Account:
             {RunStatus(code): n for code, n in sorted(self.status.items())},
             rate,
             left / rate if rate else float("nan"),
+            self.lost,
         )
 
     def add(self, outcome: Outcome) -> None:
         """Count one chunk."""
         self.chunks += 1
         self.status.update(outcome.status)
+        if outcome.lost is not None:
+            self.lost = outcome.lost if self.lost is None else self.lost.plus(outcome.lost)
         self.watcher.tell(self.now())
 
 
-def told_of_failures(progress: Progress) -> str:
+def told_after(
+    progress: Progress, dims: Sequence[str], shape: Sequence[int]
+) -> Iterator[tuple[str, type[Warning]]]:
+    """Yield what to warn of once runs of that shape, or some of them, were computed."""
+    if told := _told_of_failures(progress):
+        yield told, RunsFailed
+    if progress.lost is not None:
+        yield progress.lost.told(sum(progress.status.values()), dims, shape), EventsLost
+
+
+def _told_of_failures(progress: Progress) -> str:
     """Return which of the runs just computed failed, and what helps; nothing where none did."""
     failed = {status: n for status, n in progress.status.items() if status < 0}
     if not failed:

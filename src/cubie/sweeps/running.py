@@ -17,7 +17,7 @@ from cubie.sweeps.creating import Taken
 from cubie.sweeps.crews import Crew, crew_of, pickler
 from cubie.sweeps.describe import told_rounds
 from cubie.sweeps.engines import ByExecutor, Here, Task
-from cubie.sweeps.errors import RunsFailed, StoreError, SweepFailed
+from cubie.sweeps.errors import StoreError, SweepFailed
 from cubie.sweeps.job import Job, Part, Round
 from cubie.sweeps.kept import InMemory, Layout
 from cubie.sweeps.looking import Looking
@@ -32,7 +32,7 @@ from cubie.sweeps.planned import (
     memory_limit,
     runs_of_a_chunk,
 )
-from cubie.sweeps.progress import Account, Progress, told_of_failures, watcher_of
+from cubie.sweeps.progress import Account, Progress, told_after, watcher_of
 from cubie.sweeps.retries import read_round
 from cubie.sweeps.store import ZarrStore, checked_store, path_of, shown_store
 from cubie.sweeps.whole import Whole
@@ -222,6 +222,8 @@ class Sweep(Looking):
         -----
         RunsFailed
             Where some of the runs that it computed failed.
+        EventsLost
+            Where there were more events in some of them than `max_events`.
         ChunksLost
             Where files of chunks that were done are gone, which are computed anew.
         """
@@ -239,8 +241,8 @@ class Sweep(Looking):
             self._planned(flying).require()
             self._begin()
             computed = self._compute(crew, watcher_of(progress))
-        if told := told_of_failures(computed):
-            warnings.warn(told, RunsFailed, stacklevel=level_of_caller())
+        for told, category in told_after(computed, self.dims, self.shape):
+            warnings.warn(told, category, stacklevel=level_of_caller())
         return self
 
     def _chunks_that_fit(self, memory: int | None) -> int:
