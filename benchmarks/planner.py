@@ -1,9 +1,11 @@
 """The planner's exact packing, timed: ``python -m benchmarks planner`` (or ``.planner``).
 
-Five parts. ``capacity``: the "challenging" instances that accompany MiniMalloc (Moffitt,
+Six parts. ``capacity``: the "challenging" instances that accompany MiniMalloc (Moffitt,
 ASPLOS 2023), each to be packed into the capacity in its file name; every placement must be
 accepted by `cubie_planner.check`. ``height``: the same instances, as low as possible, with
-the bound that was proven. ``kernels``: random packing problems of the size of a GPU kernel.
+the bound that was proven. ``plans``: the same and larger ones (`LARGER`) by
+`cubie_planner.plan`, which is what users call. ``kernels``: random packing problems of the size
+of a GPU kernel.
 ``joint`` and ``fresh``: whole problems, see `benchmarks.planner_joint`.
 Times are CPU seconds of this one process and thread, after the compiled search was loaded.
 """
@@ -24,11 +26,23 @@ from attrs import asdict, frozen
 from benchmarks import planner_docs
 from benchmarks.environment import describe
 from benchmarks.planner_joint import fresh_part, joint_part
-from cubie_planner import Level, Location, Placement, Plan, Problem, check, problem_from_minimalloc
+from cubie_planner import (
+    Level,
+    Location,
+    Placement,
+    Plan,
+    Problem,
+    check,
+    plan,
+    problem_from_minimalloc,
+)
 from cubie_planner.packing import PackingProblem, PackingResult, pack
 
 INSTANCES = Path(__file__).parents[2] / "shared" / "data" / "minimalloc"
-NEED_INSTANCES = ("capacity", "height")
+LARGER = "dsa"
+"""The folder beside them that holds larger ones."""
+
+NEED_INSTANCES = ("capacity", "height", "plans")
 ADVICE = (
     "give the folder of the instances that come with MiniMalloc "
     "(github.com/google/minimalloc, in benchmarks) with --instances"
@@ -208,6 +222,32 @@ def height_part(folder: Path) -> list[dict[str, Any]]:
     return [asdict(row) for row in rows]
 
 
+def plans_part(folder: Path) -> list[dict[str, Any]]:
+    """Plan every instance: within its capacity where it has one, as low as possible elsewhere."""
+    asked = [(name, problem, True) for name, _, problem in _files(folder)]
+    for path in sorted((folder.parent / LARGER).glob("*.csv")):
+        asked.append((path.stem, problem_from_minimalloc(path.read_text()), False))
+    print("\nBy cubie_planner.plan: bytes, proven bound, CPU s")
+    rows = []
+    for name, problem, fits in asked:
+        start = time.process_time()
+        made = plan(problem, fits=fits)
+        cpu = time.process_time() - start
+        level = made.levels[0]
+        row = {
+            "name": name,
+            "items": len(problem.buffers),
+            "fits": fits,
+            "bytes": level.value,
+            "bound": level.bound,
+            "status": str(level.status),
+            "cpu": round(cpu, 3),
+        }
+        print("{name:10} {items:6} {bytes:11} {bound:11} {cpu:8.2f}  {status}".format(**row))
+        rows.append(row)
+    return rows
+
+
 def kernels_part(folder: Path) -> list[dict[str, Any]]:
     """Pack random problems of the size of a kernel as low as possible."""
     summary = []
@@ -270,6 +310,7 @@ def _print_rows(rows: list[Row]) -> None:
 PARTS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
     "capacity": capacity_part,
     "height": height_part,
+    "plans": plans_part,
     "kernels": kernels_part,
     "joint": joint_part,
     "fresh": fresh_part,

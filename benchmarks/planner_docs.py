@@ -57,6 +57,24 @@ def packing(rows: list[dict[str, Any]]) -> str:
     return markdown_table([*header, "checker"], cells)
 
 
+def plans(rows: list[dict[str, Any]]) -> str:
+    """Return the table of what `plan` makes of published instances."""
+    cells = [
+        [
+            row["name"],
+            f"{row['items']:,}",
+            "`fits=True`" if row["fits"] else "the lowest",
+            f"{row['bytes']:,}",
+            f"{row['bytes'] / row['bound']:.5f}",
+            f"{row['cpu']:.2f}",
+            row["status"],
+        ]
+        for row in rows
+    ]
+    header = ["instance", "buffers", "asked for", "bytes", "over the proven bound", "CPU s"]
+    return markdown_table([*header, "status"], cells)
+
+
 def joint(entries: list[dict[str, Any]]) -> str:
     """Return the table of random problems in one process."""
     header = ["buffers", "problems", "statuses", "median CPU ms", "longest CPU s", "largest gap"]
@@ -93,6 +111,7 @@ TABLES = {
     "conditions": conditions,
     "capacity": packing,
     "height": packing,
+    "plans": plans,
     "joint": joint,
     "fresh": fresh,
 }
