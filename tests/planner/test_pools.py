@@ -13,6 +13,7 @@ from cubie_planner import (
     Plan,
     PlanInfeasible,
     PlanRejected,
+    PlanUnknown,
     Pool,
     PoolError,
     Problem,
@@ -285,3 +286,40 @@ def test_tiles_take_their_part_of_a_device():
     assert cost.shared_bytes_per_block == made.shared_bytes_per_block == 80_000
     assert cost.resident_runs == 2 * 128
     assert cost.stack_bytes == 0
+
+
+def test_every_view_shows_tiles_and_pools(tmp_path):
+    """The table for terminals, the picture and the page have all places, with their units."""
+    pytest.importorskip("matplotlib")
+    figure = PLAN.plot(tmp_path / "map.svg")
+    drawn = (tmp_path / "map.svg").read_text()
+    assert len(figure.axes) == 5
+    titles = " ".join(axes.get_title() for axes in figure.axes) + drawn
+    for said in ("tile: 160 B per block", "near: 40 B per run", "scratch: 48 B per block"):
+        assert said in titles
+        assert said in html(PLAN)
+    assert PLAN.table().row_count == len(PROBLEM.buffers)
+
+
+def test_thousands_of_buffers_have_tiles_below_their_slices():
+    """What is packed without the exact engines keeps to the same limits."""
+    tiles = [
+        Buffer(f"t{i}", 1 + i % 7, "f4", locations="tile", lifetime=((i, i + 9),))
+        for i in range(900)
+    ]
+    slices = [
+        Buffer(f"s{i}", 1 + i % 5, "f4", locations="shared", lifetime=((i, i + 4),))
+        for i in range(800)
+    ]
+    near = Pool("near", 64)
+    pooled = [
+        Buffer(f"p{i}", 1 + i % 3, "f4", locations=near, lifetime=((i, i + 2),)) for i in range(50)
+    ]
+    free = plan(Problem((*tiles, *slices, *pooled), Limits(None, 8), "shared"))
+    assert free.pool_bytes["near"] <= 64
+    assert free.tile_bytes
+    assert free.shared_bytes_per_run
+    most = free.shared_bytes_per_block
+    assert plan(evolve(free.problem, limits=Limits(most, 8))).shared_bytes_per_block <= most
+    with pytest.raises(PlanUnknown):
+        plan(evolve(free.problem, limits=Limits(free.tile_bytes // 2, 8)))

@@ -10,6 +10,7 @@ from attrs import evolve
 from cubie_planner import Location, Plan, Problem
 from cubie_planner import plan as make_plan
 from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.places import TILE, Place, in_order
 from cubie_planner.engines.task import Task
 from cubie_planner.gpu.objective import ARENA_TOLD, Objective
 from cubie_planner.gpu.objective import objective as modelled
@@ -60,17 +61,19 @@ def _priced(problem: Problem, objective: str) -> Objective:
     )
 
 
-def _prices(buffer: Buffer, objective: str) -> Mapping[Location, int]:
+def _prices(buffer: Buffer, objective: str) -> Mapping[Place, int]:
     """Return the price of every allowed place; a view has no bytes of its own to pay for.
 
-    At equal bytes an array of its own is preferred, as it is by the modelled cost.
+    At equal bytes an array of its own is preferred, as it is by the modelled cost. A tile is
+    shared memory that could be elsewhere where the buffer may be in a pool.
     """
     view, aside = buffer.alias_required, int(Location.LOCAL in buffer.locations)
     own = 0 if view or objective == SHARED else buffer.size_bytes
-    price = {
+    price: dict[Place, int] = {
         Location.LOCAL: own,
         Location.LOCAL_PERSISTENT: own + (0 if view else aside),
         Location.SHARED: 0 if view or objective == PRIVATE else aside,
         Location.GLOBAL: own + (0 if view else 2 * aside),
+        TILE: 0 if view or objective == PRIVATE else int(len(buffer.locations) > 1),
     }
-    return {place: price[place] for place in Location if place in buffer.locations}
+    return {place: price.get(place, own) for place in in_order(buffer.locations)}

@@ -12,6 +12,7 @@ from cubie.cli.objectives import planner
 from cubie.cli.requests import AUTO, Pin, Request, buffer_named
 from cubie_planner import Location, PlanInfeasible, PlanUnknown, Problem
 from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.places import TILE
 
 ENOUGH = 2
 MOST_TRIED = 12
@@ -91,8 +92,8 @@ def _without(request: Request, pin: Pin) -> Iterator[Remedy]:
 
 def _elsewhere(request: Request, buffer: Buffer) -> Iterator[Remedy]:
     """Yield pins to the places where a buffer may be besides the one that the input asks for."""
-    for place in Location:
-        loose = buffer.offset is not None and place is buffer.pin
-        if place in buffer.locations and (place is not buffer.pin or loose):
+    for place in (*Location, TILE):
+        loose = buffer.offset is not None and place == buffer.pin
+        if place in buffer.locations and (place != buffer.pin or loose):
             pin = Pin(buffer.name, place, None)
             yield Remedy(f"--pin {pin}", evolve(request, pins=(*request.pins, pin)))

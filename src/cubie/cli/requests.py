@@ -13,6 +13,7 @@ from cubie.launch.planned import REGISTERS
 from cubie_planner import Location, Plan, Problem
 from cubie_planner.declarations.buffers import Buffer, BufferError
 from cubie_planner.declarations.global_memory import offering_global
+from cubie_planner.declarations.places import Place, parse_place
 from cubie_planner.gpu.cards import Target, card_named
 from cubie_planner.gpu.cost import CostError
 from cubie_planner.gpu.device import Device
@@ -29,7 +30,7 @@ class Pin:
     """``NAME=LOCATION[@OFFSET]``."""
 
     name: str
-    location: Location
+    location: Place
     offset: int | None
 
     def __str__(self) -> str:
@@ -45,7 +46,7 @@ class Pin:
             raise ValueError(
                 f"{text!r} is not NAME=LOCATION[@OFFSET], such as state=shared or state=shared@64"
             )
-        return cls(name, Location.parse(where), int(offset) if at else None)
+        return cls(name, parse_place(where), int(offset) if at else None)
 
 
 @frozen

@@ -14,6 +14,7 @@ from cubie.cli.requests import AUTO, Pin
 from cubie.errors import CubieError
 from cubie.sizes import parse_size
 from cubie_planner import Location
+from cubie_planner.declarations.places import TILE
 from cubie_planner.gpu.cards import Target, known_cards
 from cubie_planner.gpu.device import DeviceError, known_devices
 
@@ -101,7 +102,7 @@ class PinType(click.ParamType):
     def shell_complete(self, ctx, param, incomplete: str) -> list[CompletionItem]:
         """Complete the location after the name."""
         name, equals, _ = incomplete.partition("=")
-        return starting([f"{name}={place}" for place in Location if equals], incomplete)
+        return starting([f"{name}={place}" for place in (*Location, TILE) if equals], incomplete)
 
 
 class DriverType(click.ParamType):

@@ -13,6 +13,7 @@ from cubie.cli.requests import BLOCK_SIZES
 from cubie.cli.verify import NO_PLAN, planned
 from cubie.cli.views import table
 from cubie_planner import Limits, Plan, Problem
+from cubie_planner.declarations.places import TILE
 from cubie_planner.explain import without_pin
 from cubie_planner.gpu.device import Device
 from cubie_planner.report.device_use import device_use, modelled_cost
@@ -25,6 +26,7 @@ SAME = 1 + 1e-9  # costs that differ by less are equal
 
 COLUMNS = ("block size", "limit", "shared/run", "shared/block", "private/run", "cost", "blocks/SM")
 PINNED = ("pin", "shared/run", "private/run", "cost")
+PINNED_WITH_TILES = ("pin", "shared/run", "tiles/block", "private/run", "cost")
 
 
 def limits_table(plan: Plan, planner: Planner) -> Table:
@@ -73,18 +75,21 @@ def pins_table(plan: Plan, planner: Planner) -> Table | str | None:
         return f"{len(pinned)} pins; more than {MOST_PINS} are not priced one by one"
     rows = [_pin_row(plan, name, planner) for name in pinned]
     title = "what each pin adds, in bytes and cycles"
-    return table(title, PINNED, rows, PINNED[1:]) if rows else None
+    columns = PINNED_WITH_TILES if TILE in plan.problem.places else PINNED
+    return table(title, columns, rows, columns[1:]) if rows else None
 
 
 def _pin_row(plan: Plan, name: str, planner: Planner) -> Sequence[object]:
     free = planned(without_pin(plan, name), planner)
+    tiled = TILE in plan.problem.places
     if free is None:  # the search gave up, though the plan itself is one without the pin
-        return name, NO_PLAN, "", ""
+        return name, NO_PLAN, *[""] * (2 + tiled)
     shared = plan.shared_bytes_per_run - free.shared_bytes_per_run
     private = _private(plan) - _private(free)
     with_pin, without = _cycles(plan), _cycles(free)
     cost = "" if with_pin is None or without is None else f"{with_pin - without:+.4g}"
-    return name, f"{shared:+d}", f"{private:+d}", cost
+    tiles = [f"{plan.tile_bytes - free.tile_bytes:+d}"] if tiled else []
+    return name, f"{shared:+d}", *tiles, f"{private:+d}", cost
 
 
 def _cycles(plan: Plan) -> float | None:
@@ -154,7 +159,7 @@ class _Search:
     """Plans under other limits, each made once; limits are counted in `step` bytes.
 
     A step is a word for every run of a block: planning sees no finer difference. A block of
-    one run is planned to the byte; there a step is what divides all sizes, or a word.
+    one run, and tiles, are planned to the byte; there a step is what divides all sizes, or a word.
     """
 
     def __init__(self, plan: Plan, planner: Planner):
@@ -162,7 +167,7 @@ class _Search:
         self.plan, self.planner = plan, planner
         self.made: dict[int, Plan | None] = {}
         self.step = WORD * limits.block_size
-        if limits.block_size == 1:
+        if limits.block_size == 1 or TILE in plan.problem.places:
             fixed = [a.offset or 0 for b in plan.problem.buffers for a in b.aliases]
             fixed += [n for b in plan.problem.buffers for n in (b.size_bytes, b.offset or 0)]
             self.step = math.gcd(WORD, *fixed)
