@@ -97,6 +97,13 @@ CASES = {
     "another distribution": (
         MODEL + SWEEP + "sampled.k = {dist = 'nrom'}\nn = 3", "no distribution 'nrom' (did you",
     ),
+    "a distribution alone": (
+        MODEL + SWEEP + "sampled.k = {dist = 'norm'}\nn = 3",
+        '`sweep.sampled.k`: norm without its numbers; give them: {dist = "norm", loc = ..., scale',
+    ),
+    "a discrete one alone": (
+        MODEL + SWEEP + "sampled.k = {dist = 'poisson'}\nn = 3", "mu = ..., loc = ...}",
+    ),
     "no distribution": (MODEL + SWEEP + "sampled.k = {loc = 1}\nn = 3", "lacks `dist`"),
     "a function of SciPy's": (
         MODEL + SWEEP + "sampled.k = {dist = 'ks_2samp'}\nn = 3", "has no distribution 'ks_2samp'",

@@ -108,7 +108,9 @@ def chained():
 
 def test_runs_draw_from_distributions_of_parameters(folder):
     """A parameter with a distribution is drawn for each run, by the seed of the command line."""
-    text = GRID.replace("c = [0.5, 1.0]", "").replace("c = 0.5", "c = {dist = 'uniform'}")
+    text = GRID.replace("c = [0.5, 1.0]", "").replace(
+        "c = 0.5", "c = {dist = 'uniform', loc = 0, scale = 1}"
+    )
     write("drawn.toml", text)
     for seed in (1, 2):
         run_sweep("drawn.toml", "--seed", seed, "--export", f"{seed}.csv", "--quiet")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from cubie import checks
-from cubie.errors import InvalidProblem, nearest
+from cubie.errors import InvalidProblem, level_of_caller, nearest
 from cubie.reals import NotReal, real, real_array
 from cubie.solver import Solver
 from cubie.sweeps.draws import Draws, has_distribution, is_distribution
 from cubie.sweeps.places import TIMES, Named, Words
 from cubie.sweeps.values import as_written
-from cubie.systems import OtherNames, in_order_of_states
+from cubie.systems import OtherNames, in_order_of_states, unplaced
+
+MOST_TOLD = 8  # states in a message
 
 
 class Asked(NamedTuple):
@@ -35,6 +38,11 @@ def in_order(asked: Asked) -> Asked:
     ------
     InvalidProblem
         Where that has other names for them.
+
+    Warns
+    -----
+    UserWarning
+        Where it does not tell which states the names are of, so that their order decides.
     """
     y0 = asked.y0
     if not isinstance(y0, Mapping) or not callable(asked.fun):
@@ -44,7 +52,20 @@ def in_order(asked: Asked) -> Asked:
         names = in_order_of_states(asked.fun, tuple(given))
     except OtherNames as error:
         raise InvalidProblem("y0", str(error)) from error
+    if left := unplaced(asked.fun, tuple(given)):
+        warnings.warn(_told_of_order(names, left), stacklevel=level_of_caller())
     return asked._replace(y0={name: given[name] for name in names})
+
+
+def _told_of_order(names: Sequence[str], left: Sequence[str]) -> str:
+    places = ", ".join(f"y[{names.index(name)}] is {name}" for name in left[:MOST_TOLD])
+    rest = f" and {len(left) - MOST_TOLD} more" if len(left) > MOST_TOLD else ""
+    all_names = ", ".join(names) if len(names) <= MOST_TOLD else f"{names[0]}, {names[1]}, ..."
+    return (
+        f"Which states `y0` names cannot be read from the right-hand side, so that the order in "
+        f"`y0` decides: {places}{rest}. Take them apart in its first line, {all_names} = y, and "
+        "each value goes to the state of its name."
+    )
 
 
 def with_state_names(asked: Asked) -> tuple[dict[str, Any], tuple[tuple[str, str], ...]]:
@@ -181,6 +202,31 @@ def drawn_of(asked: Asked, words: Words, seed: int) -> tuple[Draws | None, Asked
     if not drawn:
         return None, asked
     return Draws.of(None, drawn, "random", seed), asked._replace(args=kept)
+
+
+def require_told_apart(words: Words, given: Any, swept: Sequence[Named]) -> None:
+    """Refuse some of the arguments by position, where what is swept is among those.
+
+    Whether they leave out what is swept, or have a number in its place, nobody can tell.
+
+    Raises
+    ------
+    InvalidProblem
+    """
+    names = words.arguments
+    if not isinstance(given, (list, tuple)) or len(given) >= len(names):
+        return
+    of_axes = {named.path[0] for named in swept if named.of == "argument" and len(named.path) == 1}
+    taken = [names[i] for i in range(len(given)) if i in of_axes]
+    if not taken:
+        return
+    by_name = ", ".join(f"{name!r}: ..." for i, name in enumerate(names) if i not in of_axes)
+    first, are = ", ".join(names[: len(given)]), "is" if len(taken) == 1 else "are"
+    raise InvalidProblem(
+        "args",
+        f"has by position {len(given)} of {len(names)} arguments, {first}, and {', '.join(taken)} "
+        f"{are} swept. Give by name what does not vary: args={{{by_name}}}.",
+    )
 
 
 def spans_of_first(

@@ -41,14 +41,16 @@ def sweep(
         Of all runs, but for 't_start' and 't_end' that are swept.
     y0 : array_like (n_states,) or mapping
         Initial state where it is not swept. A mapping names the states of a function, too: they
-        are swept, summarised and shown by these names.
+        are swept, summarised and shown by these names, and each value goes to the state of its
+        name where `fun` takes its states apart into names.
     over : Space, or mapping of names to values
         What varies: `grid`, `zipped`, `table`, `sampled` and products of these; a mapping is a
         grid. Names are arguments of `fun` ('rho'), entries of those ('k[3]'), states ('x',
         'y0[1]'), 't_start' and 't_end'.
     args : tuple or mapping, optional
-        Arguments that do not vary, by name, or all in order. A frozen distribution of `scipy.stats`
-        is drawn from for each run.
+        Arguments that do not vary, by name, or all in order; what is swept may be among them, and
+        its axis counts. A frozen distribution of `scipy.stats` is drawn from for each run anew:
+        one value along a dimension is drawn by `sampled` in `over`.
     t_eval : array_like (n_points,), optional
         Times to keep; by default a run's final state.
     store : path, address, or store of Zarr's, optional
@@ -74,6 +76,11 @@ def sweep(
     StoreError
         Where `store` holds something else; `OtherSweep` where it is another sweep, and says in
         what they differ.
+
+    Warns
+    -----
+    UserWarning
+        Where `fun` does not tell which state is which, and the order of a mapping `y0` decides.
     """
     space, store = _space(over), checked_store(store)
     asked = Asked(fun, t_span, y0, args, t_eval, options)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -200,17 +201,33 @@ def _marginal(name: str, given: Any) -> Any:
 
 
 def _frozen(name: str, given: Any) -> Any:
-    """Return a distribution with its parameters: of SciPy's a family is not one yet."""
+    """Return a distribution with its numbers, which a family of SciPy's has not yet.
+
+    What such a one draws without them, norm the standard normal, is rarely what is meant. One that
+    somebody made, of a histogram or a density, is whole as it is.
+    """
     if not hasattr(given, "freeze"):
         return given
+    shapes = given.shapes.split(", ") if given.shapes else []
+    if is_family(given):
+        numbers = [*shapes, "loc=...", *(["scale=..."] if hasattr(given, "pdf") else [])]
+        standard = "" if shapes else f"; {given.name}() is the standard one"
+        raise InvalidProblem(
+            "over",
+            f"draws {name!r} from scipy.stats.{given.name} without its numbers: give them, as in "
+            f"scipy.stats.{given.name}({', '.join(numbers)}){standard}.",
+        )
     try:
         return given()
     except TypeError as error:
         raise InvalidProblem(
-            "over",
-            f"draws {name!r} from scipy.stats.{given.name}, which needs {given.shapes}: give a "
-            f"frozen distribution, scipy.stats.{given.name}({given.shapes}).",
+            "over", f"draws {name!r} from {given.name}, which needs {given.shapes}: freeze it."
         ) from error
+
+
+def is_family(given: Any) -> bool:
+    """Tell whether something is a distribution of `scipy.stats` by its name alone."""
+    return getattr(sys.modules.get("scipy.stats"), str(given.name), None) is given
 
 
 def _quantiles(marginal: Any, q: np.ndarray) -> Any:

@@ -19,6 +19,7 @@ from cubie.sweeps.asked import (
     Asked,
     drawn_of,
     in_order,
+    require_told_apart,
     spans_of_first,
     start_of,
     start_of_first,
@@ -72,6 +73,7 @@ def model_of(asked: Asked, space: Space, seed: int) -> tuple[Model, Draws | None
     words = words_of(solver.fun, solver.equations, names)
     drawn, asked = drawn_of(asked, words, seed)
     swept = [words.find(name) for name in (*space.names, *(drawn.names if drawn else ()))]
+    require_told_apart(words, asked.args, swept[: len(space.names)])
     first = _first_values(space, drawn)
     args = arguments(solver.fun, solver.equations, asked.args, swept, first)
     swept = [

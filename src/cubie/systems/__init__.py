@@ -30,7 +30,12 @@ from cubie.systems.observables.given import (
 )
 from cubie.systems.read_back import system_of_text
 from cubie.systems.references.watched import Watched, fingerprint
-from cubie.systems.state_names import OtherNames, in_order_of_states, names_of_states
+from cubie.systems.state_names import (
+    OtherNames,
+    in_order_of_states,
+    names_of_states,
+    unplaced,
+)
 from cubie.systems.sweep_advice import advised
 from cubie.systems.symbolic.equations import Equations, equations, read_equations
 from cubie.systems.symbolic.reader import EquationError
@@ -76,6 +81,7 @@ __all__ = [
     "system_of_text",
     "trace",
     "uncalled",
+    "unplaced",
     "with_jacobian",
     "with_mass",
     "with_sparsity",

@@ -3,18 +3,19 @@
     v, w = y                 all of them
     v = y[0]                 one
 
-Names that a user gives go to the states of these names, whatever their order.
+Names that a user gives go to the states of these names, whatever their order. `unpacking` has
+what else is understood.
 """
 
-import dis
 import functools
 import inspect
-import re
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from types import CodeType, FunctionType, MethodType
-from typing import Any, NamedTuple
+from typing import Any
 
 from cubie.systems.parameters import signature_of
+from cubie.systems.unpacking import taken_apart
 
 
 class OtherNames(ValueError):
@@ -38,7 +39,7 @@ class OtherNames(ValueError):
 def in_order_of_states(fun: Any, given: Sequence[str]) -> tuple[str, ...]:
     """Return names of states in the order that a function has them in.
 
-    Where it has no names they stay in the order in which they were given.
+    Those that it has no names for stay in the order in which they were given; see `unplaced`.
 
     Raises
     ------
@@ -50,35 +51,47 @@ def in_order_of_states(fun: Any, given: Sequence[str]) -> tuple[str, ...]:
         if set(own) != set(names) or len(own) != len(names):
             raise OtherNames(names, own)
         return own
-    code, y = _code_and_y(fun)
-    found = () if code is None else _taken_apart(code, y)
-    if any(one.first is None for one in found):
-        return names
-    return _with_known({one.first: one.names[0] for one in found if one.first is not None}, names)
+    at = _known_places(fun, names)
+    rest = iter(name for name in names if name not in at.values())
+    return tuple(at[i] if i in at else next(rest) for i in range(len(names)))
+
+
+def unplaced(fun: Any, given: Sequence[str]) -> tuple[str, ...]:
+    """Return names of states of which a function does not tell which ones they are.
+
+    A single one is known, as the others are.
+    """
+    if names_of_states(fun):
+        return ()
+    at = _known_places(fun, given)
+    left = tuple(name for name in given if name not in at.values())
+    return left if len(left) > 1 else ()
 
 
 def names_of_states(fun: Any) -> tuple[str, ...]:
     """Return what a function calls all of its states; nothing where it has no names for them."""
     code, y = _code_and_y(fun)
-    found = () if code is None else _taken_apart(code, y)
-    whole = {one.names for one in found if one.first is None}
+    whole = set() if code is None else set(taken_apart(code, y).whole)
     if len(whole) != 1 or any(name.startswith("_") for own in whole for name in own):
         return ()
     return whole.pop()
 
 
-def _with_known(known: dict[int, str], names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return names of which some are known to be at a place; the others come in their order."""
-    places = {
-        name: place % len(names)
-        for place, name in known.items()
-        if name in names and -len(names) <= place < len(names)
-    }
-    if len(set(places.values())) < len(places):
-        return names
-    at = {place: name for name, place in places.items()}
-    rest = iter(name for name in names if name not in places)
-    return tuple(at[i] if i in at else next(rest) for i in range(len(names)))
+def _known_places(fun: Any, names: Sequence[str]) -> dict[int, str]:
+    """Return those of the names that a function has for one state, by its number."""
+    code, y = _code_and_y(fun)
+    if code is None:
+        return {}
+    n = len(names)
+    found = [
+        (name, place % n)
+        for name, place in taken_apart(code, y, n).places
+        if name in names and -n <= place < n
+    ]
+    # A name that is one state here and another one there is of none, and so are two of one state.
+    found = list(dict.fromkeys(found))
+    named, placed = Counter(name for name, _ in found), Counter(place for _, place in found)
+    return {place: name for name, place in found if named[name] == placed[place] == 1}
 
 
 def _code_and_y(fun: Any) -> tuple[CodeType | None, str]:
@@ -102,56 +115,3 @@ def _code_and_y(fun: Any) -> tuple[CodeType | None, str]:
             return None, ""
     code = fun.__code__
     return (code, y.name) if y.name in code.co_varnames[: code.co_argcount] else (None, "")
-
-
-class _Parts(NamedTuple):
-    """Names that `y` is taken apart into: of all states, or of one, by its number."""
-
-    names: tuple[str, ...]
-    first: int | None
-
-
-class _Step(NamedTuple):
-    """One instruction; what a version of Python joins two in is two."""
-
-    name: str
-    value: Any
-
-
-@functools.cache
-def _taken_apart(code: CodeType, y: str) -> tuple[_Parts, ...]:
-    steps = list(_steps(code))
-    # Where something else is called `y`, as in ``x, y, z = y``, it holds the states no more.
-    end = next((i for i, step in enumerate(steps) if step == ("STORE", y)), len(steps))
-    return tuple(_parts(steps, y, end))
-
-
-def _parts(steps: Sequence[_Step], y: str, end: int) -> Iterator[_Parts]:
-    for i, step in enumerate(steps[:end]):
-        if step != ("LOAD", y) or i + 2 >= len(steps):
-            continue
-        then = steps[i + 1]
-        if then.name == "UNPACK_SEQUENCE":
-            stored = steps[i + 2 : i + 2 + then.value]
-            if len(stored) == then.value and all(one.name == "STORE" for one in stored):
-                yield _Parts(tuple(one.value for one in stored), None)
-        elif then.name == "CONSTANT" and type(then.value) is int:
-            taken, stored = steps[i + 2 : i + 4] if i + 3 < len(steps) else (then, then)
-            if taken.name == "ENTRY" and stored.name == "STORE":
-                yield _Parts((stored.value,), then.value)
-
-
-def _steps(code: CodeType) -> Iterator[_Step]:
-    for one in dis.get_instructions(code):
-        if one.opname in ("EXTENDED_ARG", "CACHE", "NOP", "NOT_TAKEN"):
-            continue
-        kinds = re.findall("(LOAD|STORE)_(?:FAST|DEREF)", one.opname)
-        if kinds:
-            values = one.argval if isinstance(one.argval, tuple) else (one.argval,)
-            yield from map(_Step, kinds, values)
-        elif one.opname in ("LOAD_CONST", "LOAD_SMALL_INT"):
-            yield _Step("CONSTANT", one.argval)
-        elif one.opname == "BINARY_SUBSCR" or (one.opname == "BINARY_OP" and one.argrepr == "[]"):
-            yield _Step("ENTRY", None)
-        else:
-            yield _Step(one.opname, one.argval)

@@ -109,7 +109,9 @@ def test_seeds_differ_and_repeat():
         ({"a": (1, np.inf)}, "two finite numbers in that order"),
         ({"a": 3}, "draws 'a' from 3"),
         ({"a": "high"}, "draws 'a' from 'high'"),
-        ({"a": stats.gamma}, r"scipy.stats.gamma, which needs a: give a frozen .*gamma\(a\)"),
+        ({"a": stats.gamma}, r"without its numbers: .*gamma\(a, loc=..., scale=...\)\.$"),
+        ({"a": stats.poisson}, r"without its numbers: .*poisson\(mu, loc=...\)\.$"),
+        ({"a": stats.norm}, r"norm\(loc=..., scale=...\); norm\(\) is the standard one"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(given_, message):
@@ -118,6 +120,28 @@ def test_what_cannot_be_drawn_is_refused(given_, message):
     n = wanted.pop("n")
     with pytest.raises((InvalidOption, InvalidProblem), match=message):
         cubie.sampled(n, **wanted)
+
+
+def test_what_is_whole_without_numbers_is_drawn_from():
+    """A standard distribution that is frozen so, and those that somebody made, lack nothing."""
+
+    class Rising(stats.rv_continuous):
+        def _cdf(self, x):
+            return np.square(x)
+
+    made = stats.rv_histogram(np.histogram([1.0, 2.0, 2.5], bins=2))
+    for one in (stats.norm(), made, Rising(0, 1, name="rising")):
+        drawn = cubie.sampled(3, a=one).of_runs(np.arange(3))["a"]
+        assert np.isfinite(drawn).all()
+
+
+def test_arguments_draw_from_whole_distributions_too():
+    """A family among args is refused as one among axes is."""
+    with pytest.raises(InvalidProblem, match=r"draws 'k' from scipy\.stats\.norm without"):
+        cubie.sweep(
+            lambda t, y, k: [-k * y[0]], (0, 1), [1.0], over={"y0": [1.0]}, args={"k": stats.norm},
+            backend="python",
+        )  # fmt: skip
 
 
 def test_what_is_drawn_must_be_a_number():

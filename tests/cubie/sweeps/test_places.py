@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import uniform
 
 import cubie
 from cubie import Interpolant, InvalidProblem
@@ -43,6 +44,34 @@ def test_what_has_a_default_need_not_be_given():
 
     sweep = done(both, (0, 1), [1.0], over=cubie.grid(level=[1, 2, 3]))
     require_same(sweep, runs, both, **PLAIN)
+
+
+def epidemic(t, y, beta, sigma=0.2, gamma=0.1):
+    return [-beta * y[0], sigma * y[0] - gamma * y[1]]
+
+
+@pytest.mark.parametrize("name", ["beta", "args[0]"])
+def test_some_by_position_beside_what_is_swept_are_refused(name):
+    """(0.2, 0.1) may be beta and sigma, or what is left without beta: names tell, or all do."""
+    over, y0 = cubie.grid({name: [0.3, 0.5]}), [1.0, 0.0]
+    told = r"has by position 2 of 3 arguments, beta, sigma, and beta is swept\. .*: args={'sigma': "
+    with pytest.raises(InvalidProblem, match=told):
+        cubie.sweep(epidemic, (0, 1), y0, over=over, args=(0.2, 0.1), **PLAIN)
+    runs = [((0, 1), y0, (beta, 0.3, 0.4)) for beta in (0.3, 0.5)]
+    for args in ((None, 0.3, 0.4), (9.0, 0.3, 0.4), {"sigma": 0.3, "gamma": 0.4},
+                 {"beta": 9.0, "sigma": 0.3, "gamma": 0.4}):  # fmt: skip
+        require_same(done(epidemic, (0, 1), y0, over=over, args=args), runs, epidemic, **PLAIN)
+
+
+def test_some_by_position_before_what_is_swept_or_drawn():
+    """Those before what is swept are what they are, and so is a distribution among them."""
+    y0, over = [1.0, 0.0], cubie.grid(gamma=[0.3, 0.4])
+    sweep = done(epidemic, (0, 1), y0, over=over, args=(0.5, 0.6))
+    runs = [((0, 1), y0, (0.5, 0.6, gamma)) for gamma in (0.3, 0.4)]
+    require_same(sweep, runs, epidemic, **PLAIN)
+    drawn = done(epidemic, (0, 1), y0, over=over, args=(uniform(0.5, 1.0),)).to_xarray()
+    assert drawn["beta"].dims == ("gamma",)
+    assert np.all(drawn["beta"] > 0.5)
 
 
 def test_further_arguments_are_called_by_number():

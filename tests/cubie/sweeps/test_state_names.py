@@ -8,7 +8,7 @@ import pytest
 
 import cubie
 from cubie.errors import InvalidProblem
-from cubie.systems import OtherNames, in_order_of_states
+from cubie.systems import OtherNames, in_order_of_states, unplaced
 from tests.cubie.sweeps.decays import environment
 
 SHORT = {"method": "rk4", "first_step": 0.01, "backend": "python"}
@@ -109,6 +109,84 @@ def some(t, y, rate):
     return [-rate * y[0], hunter]
 
 
+ALL_FOUND = (
+    "S, E, I, R = y[:]",
+    "S, E, I, R = y[0:4]",
+    "S, E, I, R = np.asarray(y)",
+    "S, E, I, R = np.array(y, dtype=float)",
+    "S, E, I, R = list(y)",
+    "S, E, I, R = [*y]",
+    "S, E, I, R = map(float, y)",
+    "S, E, I, R = y.copy()",
+    "u = tuple(y); S, E, I, R = u",
+    "S, E = y[0], y[1]; I, R = y[2], y[3]",
+    "S, E, I, R = y[0], y[1], y[2], y[3]",
+    "S, E = y[:2]; I, R = y[2:]",
+    "(S, E), (I, R) = y[:2], y[2:]",
+    "S, *rest = y; E, I, R = rest",
+    "*_, I, R = y; S, E = y[:2]",
+    "R, I, E, S = y[::-1]",
+    "S = float(y[0]); E = y[1]; I = y[-2]; R = y[-1]",
+    "u = y[1:]; S = y[0]; E = u[0]; I = u[1]",
+)
+NOT_FOUND = (
+    "S, E, I, R = reversed(y)",
+    "S, E, I, R = y if t < 1 else y[::-1]",
+    "S, E, I, R = [v for v in y]",
+    "S = E = I = R = y[0]",
+    "S, E, I, R = helper(y)",
+    "S, E, I, R = y[0], y[0], y[1], y[1]",
+)
+
+
+def with_line(line):
+    """Return a right-hand side of four states with a line that takes them apart."""
+    space = {"np": np, "helper": list}
+    text = f"def fun(t, y, k):\n    {line}\n    return [-k * S, k * E, 0 * I, k + 0 * y[3]]\n"
+    exec(text, space)
+    return space["fun"]
+
+
+@pytest.mark.parametrize("line", ALL_FOUND)
+def test_however_states_are_taken_apart(line):
+    """Copies, slices, entries and tuples of these tell which state has which name."""
+    fun, mixed = with_line(line), ("I", "R", "S", "E")
+    assert in_order_of_states(fun, mixed) == ("S", "E", "I", "R")
+    assert not unplaced(fun, mixed)
+    sweep = cubie.sweep(
+        fun, (0, 1), {"I": 3.0, "R": 4.0, "S": 1.0, "E": 2.0}, over={"k": [1.0]}, **SHORT
+    )
+    y = sweep.run(progress=False).to_xarray().y[0]
+    assert np.allclose(y, [np.exp(-1), 2 * np.exp(1), 3, 5], rtol=1e-6)
+    assert y.component.values.tolist() == ["S", "E", "I", "R"]
+
+
+@pytest.mark.parametrize("line", NOT_FOUND)
+def test_where_the_order_decides_it_is_told(line):
+    """What cannot be read is told, with where each state goes; nothing is guessed."""
+    fun, names = with_line(line), ("I", "R", "S", "E")
+    assert in_order_of_states(fun, names) == names
+    assert unplaced(fun, names) == names
+    with pytest.warns(UserWarning, match=r"the order in `y0` decides: y\[0\] is I, .* S, E = y"):
+        cubie.sweep(fun, (0, 1), dict.fromkeys(names, 1.0), over={"k": [1.0]}, **SHORT)
+
+
+def test_a_state_that_is_left_over_is_known():
+    """Where all others have names there is one place for it: nothing is told."""
+    for fun, names in ((by_number, ("prey", "hunter")), (lambda t, y: [y[0]], ("a",))):
+        assert not unplaced(fun, names)
+    assert unplaced(unnamed, ("b", "a")) == ("b", "a")
+
+
+def test_many_states_are_told_by_some():
+    """A message of many states has the first few."""
+    names = [f"s{i}" for i in range(20)]
+    with pytest.warns(UserWarning, match=r"y\[7\] is s7 and 12 more\. .* s0, s1, \.\.\. = y"):
+        cubie.sweep(
+            lambda t, y, k: k * y, (0, 1), dict.fromkeys(names, 1.0), over={"k": [1.0]}, **SHORT
+        )
+
+
 @pytest.mark.parametrize("fun", [turned, unnamed, some, functools.partial(unnamed, rate=1), dict])
 def test_where_there_are_no_names_the_order_is_that_of_the_mapping(fun):
     """Names that say nothing of places, and functions without code, leave it."""
@@ -148,6 +226,12 @@ def test_from_a_shell(tmp_path, command):
             cwd=tmp_path, env=environment(), capture_output=True, text=True,
         )  # fmt: skip
 
+    (tmp_path / "loop.py").write_text(
+        "def rates(t, y, a):\n    u, v = [x for x in y]\n    return [-a * u, 2 * a * v]\n"
+    )
+    (tmp_path / "loop.json").write_text(json.dumps(model | {"function": "loop.py:rates"}))
+    if command == "sweep":  # no other command has a use for the values
+        assert "the order in `y0` decides: y[0] is v, y[1] is u" in told("loop.json").stderr
     refused = told("other.json")
     assert refused.returncode == 2
     assert "other.json: `states` names the states u, x, and" in refused.stderr

@@ -255,6 +255,14 @@ def distribution(where: str, given: Mapping[str, Any]) -> Any:
         for key, value in given.items()
         if key != DISTRIBUTION
     }
+    if not numbers:
+        shapes = known[name].shapes
+        scale = ["scale"] if isinstance(known[name], stats.rv_continuous) else []
+        needed = [*(shapes.split(", ") if shapes else []), "loc", *scale]
+        raise InputError(
+            f"{where}: {name} without its numbers; give them: "
+            f'{{dist = "{name}", {", ".join(f"{key} = ..." for key in needed)}}}'
+        )
     with reading(f"{where}: {name}"):
         made = known[name](**numbers)
         middle = made.ppf(0.5)
