@@ -73,21 +73,21 @@ def test_functions_that_are_not_traced_read_it():
 def small():
     """A solver for a GPU with a limit of local memory, and its plan."""
     solver = Solver(ring, method="rodas5p", device="sm_90", dtype="float32", verify=False,
-                    max_local=800)  # fmt: skip
+                    max_local=640)  # fmt: skip
     return solver, solver.prepare(np.arange(12) / 12, args=(8.0,))
 
 
 def test_what_is_beyond_the_limit_of_local_memory_goes_there(small):
     """Large buffers that are seldom read leave; what is left keeps the limit."""
     _, plan = small
-    assert plan.local_bytes + plan.persistent_bytes <= 800
+    assert plan.local_bytes + plan.persistent_bytes <= 640
     moved = outside(plan)
     assert "loop.algorithm.lu.lu_factors" in moved or any("lu" in name for name in moved)
     small_ones = {n for n, p in plan.placements.items() if 0 < p.size_bytes <= 8}
     assert not moved & small_ones
-    assert plan.limits.max_local_bytes == 800
+    assert plan.limits.max_local_bytes == 640
     told = (
-        f"Global memory: {plan.global_bytes:,} B of a run, which has at most 800 B of local memory."
+        f"Global memory: {plan.global_bytes:,} B of a run, which has at most 640 B of local memory."
     )
     assert small[0].choices[-1] == told
     again = Solver(ring, method="rodas5p", device="sm_90", dtype="float32", verify=False,

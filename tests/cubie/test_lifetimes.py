@@ -125,10 +125,10 @@ def test_a_gap_in_what_is_carried_from_step_to_step_is_named(monkeypatch):
 
 def test_a_lifetime_that_is_too_long_costs_bytes(monkeypatch):
     """The phases without use are named, and what they cost a run."""
-    declared_as(monkeypatch, "stage_accumulator", phases=None)
+    declared_as(monkeypatch, "start_state", phases=None)
     (fault,) = found_of("too long")
-    assert fault.buffer == "loop.algorithm.stage_accumulator"
-    assert fault.size_bytes == 32  # four states in float64: it lay where the error lies
+    assert fault.buffer == "loop.initial_step.start_state"
+    assert fault.size_bytes == 32  # four states in float64, which lay where stages lie
     assert "`loop:judge`" in fault.text
 
 

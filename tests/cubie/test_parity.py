@@ -230,6 +230,7 @@ def test_a_lifetime_declared_too_short_shows(monkeypatch, method, buffer, phases
         if name == buffer:
             declaration["phases"] = tuple(phases)
             declaration["persistent"] = locations == "local"
+            declaration["aliases"] = ()  # bytes of its own, which nothing else keeps alive
         declare(component, name, size, **declaration)
 
     monkeypatch.setattr(CUDAFactory, "register_buffer", declare_shorter)

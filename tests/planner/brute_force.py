@@ -131,6 +131,7 @@ def _parent_choices(sized: list[Buffer], where: dict[str, Location]) -> Iterator
             and where[alias.parent] == where[child.name]
             and (alias.offset or 0) + child.size_bytes <= names[alias.parent].size_bytes
             and not (where[child.name] is LOCAL and names[alias.parent].alignment < child.alignment)
+            and not (where[child.name] is LOCAL and alias.across_frames)
         ]
         options.append(fitting if child.alias_required else [None, *fitting])
     for picks in itertools.product(*options):

@@ -145,6 +145,10 @@ def _buffer(rng: random.Random, index: int, dtypes, counts, points: int) -> Buff
         parents = rng.sample(range(index), min(index, rng.choice((1, 1, 2, 3))))
         options["aliases"] = [Alias(f"b{p}", rng.choice((None, None, 0, 4))) for p in parents]
         options["alias_required"] = rng.random() < 0.15
+        # By a generator of its own, so that all else is what it was.
+        if not options["alias_required"] and random.Random(str(options)).random() < 0.2:
+            apart = [evolve(alias, across_frames=True) for alias in options["aliases"]]
+            options["aliases"] = apart
     options["enabled"] = rng.random() < 0.95
     return Buffer(f"b{index}", rng.choice(counts), rng.choice(dtypes), **options)
 

@@ -89,6 +89,10 @@ def test_bad_alias_is_refused():
         Alias("")
     with pytest.raises(ValueError, match=r"alias offset inside `p` must be a byte count >= 0"):
         Alias("p", -4)
+    with pytest.raises(ValueError, match="across_frames must be True or False"):
+        Alias("p", 0, "yes")
+    with pytest.raises(BufferError, match="what another function allocates is out of reach"):
+        Buffer("v", 1, "f4", aliases=[Alias("p", 0, across_frames=True)], alias_required=True)
 
 
 def test_buffers_are_values():

@@ -316,6 +316,27 @@ def test_alias_matrix(outer, inner):
     )
 
 
+@pytest.mark.parametrize("place", list(Location))
+def test_a_child_lies_in_no_array_of_another_function(place):
+    """Allocated by another function than its parent it lies inside in every arena, where bytes are
+    bytes, and apart from a local array, which it cannot reach."""
+    items = [
+        Buffer("parent", 8, "f4", pin=place, locations=[place]),
+        Buffer(
+            "child", 4, "f4", pin=place, locations=[place],
+            aliases=[Alias("parent", 16, across_frames=True)],
+        ),
+    ]  # fmt: skip
+    for switches in (Switches(), Switches(first_fit=False, exact_packing=False)):
+        answer = plan(Problem(items), switches=switches)
+        child = answer.placements["child"]
+        assert child.parent == (None if place is Location.LOCAL else "parent")
+    inside = evolve(child, parent="parent", parent_offset=16, offset=None)
+    if place is Location.LOCAL:
+        with pytest.raises(PlanRejected, match="an array of another function"):
+            check(answer.problem, evolve(answer, placements={**answer.placements, "child": inside}))
+
+
 def test_view_draws_its_parent_to_its_pin():
     """A view's pin decides where its parent goes when the policy leaves that open."""
     items = [

@@ -16,6 +16,8 @@ import numpy as np
 from attrs import Converter, field, frozen
 
 from cubie_planner.basics import PlannerError, is_integer, listed
+from cubie_planner.declarations.aliases import Alias as Alias
+from cubie_planner.declarations.aliases import as_aliases
 from cubie_planner.declarations.layouts import Layout, LayoutError, shape_of
 from cubie_planner.declarations.places import ARENAS as ARENAS
 from cubie_planner.declarations.places import OWN_PLACES as OWN_PLACES
@@ -66,38 +68,6 @@ def _locations(value: Iterable[str | Place]) -> frozenset[Place]:
     if names is None:
         raise ValueError(f"locations must be words such as 'shared', got {value!r}")
     return frozenset(parse_place(name) for name in names)
-
-
-@frozen
-class Alias:
-    """A place inside `parent` where a child may lie.
-
-    Parameters
-    ----------
-    parent : str
-        Name of the buffer whose bytes may be used.
-    offset : int or None
-        Byte offset inside the parent; None means anywhere it fits.
-    """
-
-    parent: str
-    offset: int | None = None
-
-    def __attrs_post_init__(self) -> None:
-        if not isinstance(self.parent, str) or not self.parent:
-            raise ValueError(f"alias parent must be a buffer's name, got {self.parent!r}")
-        if self.offset is not None and (not is_integer(self.offset) or self.offset < 0):
-            raise ValueError(
-                f"alias offset inside `{self.parent}` must be a byte count >= 0 or None, "
-                f"got {self.offset!r}"
-            )
-
-
-def _aliases(value: Iterable[Alias | str]) -> tuple[Alias, ...]:
-    items = [value] if isinstance(value, str | Alias) else listed(value)
-    if items is None or not all(isinstance(item, str | Alias) for item in items):
-        raise ValueError(f"aliases must be names or Alias objects, got {value!r}")
-    return tuple(Alias(item) if isinstance(item, str) else item for item in items)
 
 
 def _dtype(value: Any) -> np.dtype:
@@ -169,7 +139,7 @@ class Buffer:
     locations: frozenset[Place] = field(default=OWN_PLACES, converter=_locations)
     pin: Place | None = field(default=None, converter=Converter(_optional_place, takes_self=True))
     offset: int | None = None
-    aliases: tuple[Alias, ...] = field(default=(), converter=_aliases)
+    aliases: tuple[Alias, ...] = field(default=(), converter=as_aliases)
     alias_required: bool = False
     access_weight: float = 1.0
     alignment: int = field(default=None, converter=_alignment)
@@ -394,6 +364,12 @@ def _check_aliases(buffer: Buffer) -> None:
     repeated = sorted({parent for parent in parents if parents.count(parent) > 1})
     if repeated:
         raise BufferError(buffer.name, f"names the alias parent `{repeated[0]}` more than once")
+    if buffer.alias_required and any(alias.across_frames for alias in buffer.aliases):
+        raise BufferError(
+            buffer.name,
+            "alias_required: what another function allocates is out of reach; leave across_frames "
+            "out, or let the buffer lie apart",
+        )
     if buffer.alias_required and not parents:
         raise BufferError(
             buffer.name, "alias_required needs at least one candidate parent in `aliases`"

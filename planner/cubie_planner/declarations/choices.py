@@ -21,6 +21,7 @@ import numpy as np
 from attrs import evolve, field, fields, frozen
 
 from cubie_planner.basics import is_integer, listed, nearest_hint
+from cubie_planner.declarations.aliases import alias_to_dict
 from cubie_planner.declarations.buffers import Alias, Buffer, BufferError, natural_alignment
 from cubie_planner.declarations.layouts import Layout, layout_to_dict
 from cubie_planner.declarations.limits import Limits, ProblemError
@@ -306,8 +307,7 @@ def _to_json(key: str, value: Any) -> Any:
         return sorted(str(p if isinstance(p, Pool) else parse_place(p)) for p in places)
     if key == "aliases":
         items = [value] if isinstance(value, str | Alias) else list(value)
-        parents = [Alias(item) if isinstance(item, str) else item for item in items]
-        return [{"parent": alias.parent, "offset": alias.offset} for alias in parents]
+        return [alias_to_dict(Alias(i) if isinstance(i, str) else i) for i in items]
     if isinstance(value, Layout):
         return layout_to_dict(value)
     if isinstance(value, tuple | list):

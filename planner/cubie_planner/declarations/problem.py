@@ -11,6 +11,7 @@ from typing import Any
 from attrs import field, frozen
 
 from cubie_planner.basics import is_integer, listed, nearest_hint
+from cubie_planner.declarations.aliases import alias_to_dict
 from cubie_planner.declarations.buffers import Buffer, BufferError
 from cubie_planner.declarations.global_memory import elements_that_clash, may_be_global
 from cubie_planner.declarations.layouts import layout_to_dict
@@ -213,7 +214,7 @@ def _buffer_to_dict(buffer: Buffer) -> dict[str, Any]:
         "locations": sorted(str(location) for location in buffer.locations),
         "pin": buffer.pin and str(buffer.pin),
         "offset": buffer.offset,
-        "aliases": [{"parent": alias.parent, "offset": alias.offset} for alias in buffer.aliases],
+        "aliases": [alias_to_dict(alias) for alias in buffer.aliases],
         "alias_required": buffer.alias_required,
         "access_weight": buffer.access_weight,
         "alignment": buffer.alignment,

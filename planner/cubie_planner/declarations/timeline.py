@@ -20,7 +20,7 @@ from collections.abc import Iterable, Mapping
 from attrs import evolve, frozen
 
 from cubie_planner.basics import nearest_hint
-from cubie_planner.declarations.buffers import Alias, Buffer, Interval, Lifetime
+from cubie_planner.declarations.buffers import Buffer, Interval, Lifetime
 from cubie_planner.declarations.components import (
     ANYWHERE,
     Call,
@@ -163,7 +163,7 @@ def _qualify(
                 f"`{path}.{buffer.name}` is an alias of `{alias.parent}`, which is neither a "
                 f"buffer of `{path}` nor a qualified name{nearest_hint(options[0], known)}"
             )
-        aliases.append(Alias(parent, alias.offset))
+        aliases.append(evolve(alias, parent=parent))
     lifetime = None
     if phased.phases is not None and not buffer.persistent:
         spans: list[Interval] = []

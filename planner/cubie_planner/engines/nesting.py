@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from attrs import define, frozen
 
 from cubie_planner.basics import lowest_free
-from cubie_planner.declarations.buffers import Buffer
+from cubie_planner.declarations.buffers import Alias, Buffer
 
 Rule = Callable[[Buffer, Buffer], bool]
 """Says whether a child should use the chance to lie inside a parent."""
@@ -67,6 +67,11 @@ def reachable(buffers: Sequence[Buffer]) -> dict[str, set[str]]:
     return reach
 
 
+def alias_holds_locally(child: Buffer, parent: Buffer, alias: Alias) -> bool:
+    """Tell whether a child may lie in a parent that is a local array."""
+    return parent.alignment >= child.alignment and not alias.across_frames
+
+
 def hosts(
     child: Buffer, names: Mapping[str, Buffer], local: bool
 ) -> list[tuple[Buffer, int | None]]:
@@ -74,7 +79,7 @@ def hosts(
     found = []
     for alias in child.aliases:
         parent = names.get(alias.parent)
-        if parent is None or (local and parent.alignment < child.alignment):
+        if parent is None or (local and not alias_holds_locally(child, parent, alias)):
             continue
         if (alias.offset or 0) + child.size_bytes <= parent.size_bytes:
             found.append((parent, alias.offset))

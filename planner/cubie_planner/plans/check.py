@@ -203,6 +203,9 @@ def _check_parent(problem: Problem, plan: Answer, buffer: Buffer, placement: Pla
             f"`{name}` is {placement.location}, its parent `{parent_name}` is {host.location}",
             pair,
         )
+    if alias.across_frames and placement.location is Location.LOCAL:
+        text = f"`{name}` lies inside `{parent_name}`, an array of another function"
+        raise PlanRejected("alias_location", text, pair)
     inner = placement.parent_offset
     if inner is None or not 0 <= inner <= parent.size_bytes - buffer.size_bytes:
         raise PlanRejected(

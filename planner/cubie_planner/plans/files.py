@@ -166,7 +166,7 @@ def change_from_json(data: Any, where: str, pools: Mapping[str, Pool]) -> dict[s
 
 
 def _alias(data: Any, where: str) -> Alias:
-    expect_fields(data, where, required={"parent"}, optional={"offset"})
+    expect_fields(data, where, required={"parent"}, optional={"offset", "across_frames"})
     try:
         return Alias(**data)
     except ValueError as error:

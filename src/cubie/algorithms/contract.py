@@ -26,6 +26,7 @@ from cubie.backend import in_turn, rounded_sum
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.systems.component import SystemComponent
 from cubie.tableaus.nested import leja_points, nested, slopes_of
+from cubie_planner import Alias
 
 # What all algorithms that iterate count, in this order.
 OF_ITERATIONS = ("newton", "linear")
@@ -231,6 +232,11 @@ class StepAlgorithm(CUDAFactory):
     def keeps_stages(self) -> bool:
         """Whether the stages of a step are there until its `commit`."""
         return self.followed or self.is_read
+
+    @property
+    def result_aliases(self) -> tuple[tuple[Alias, ...], tuple[Alias, ...]]:
+        """Where in its buffers the proposed state and the error may lie."""
+        return (), ()
 
     # Buffer that holds the stages, and whether they are derivatives rather than increments.
     stages_in: ClassVar[tuple[str, bool]]

@@ -8,7 +8,8 @@ from typing import ClassVar
 from attrs import frozen
 
 from cubie.algorithms.contract import StepAlgorithm, StepFunctions
-from cubie.algorithms.stage_slots import build_start, slot_terms, stage_slots
+from cubie.algorithms.explicit_storage import explicit_storage
+from cubie.algorithms.stage_slots import build_start, build_sums, offsets, slot_terms
 from cubie.backend import Backend, in_turn, select
 from cubie.factory import BuildContext
 from cubie.tableaus import ERKTableau
@@ -17,11 +18,15 @@ from cubie_planner import Alias
 
 @frozen
 class _Stage:
-    """One stage as data: when it is evaluated, what its argument is made of, where it goes."""
+    """One stage as data: when it is evaluated, what its argument is made of, where it goes.
+
+    `sums`: offset and terms of sums that are made where its argument is formed.
+    """
 
     c: float
     weights: tuple[float, ...]
     slot: int
+    sums: tuple[tuple[int, list[tuple[int, float]]], ...] = ()
 
 
 class ERKStep(StepAlgorithm):
@@ -57,12 +62,12 @@ class ERKStep(StepAlgorithm):
         self.rhs_per_start = int(tableau.fsal)
         self.rhs_per_step = tableau.n_stages - int(tableau.fsal)
         # What tells the largest rate is read after the step, and so may the solution inside it be.
-        also = (
-            (tableau.a[-2], [0.0] * (tableau.n_stages - 2) + [1.0, 1.0]) if self.shows_rate else ()
-        )
-        self.slots = stage_slots(tableau, kept=[*self._kept_rows(), *also])
+        last_two = [0.0] * (tableau.n_stages - 2) + [1.0, 1.0]
+        also = (*tableau.a[-2:], last_two) if self.shows_rate else ()
+        self.storage = explicit_storage(tableau, [*self._kept_rows(), *also])
+        self.slots = self.storage.slots
         # Stages that points inside alone need come after those of the step.
-        first = max(self.slots) + 1
+        first = self.storage.n_slots
         added = tableau.dense.nodes if self.is_read else ()
         self.added_slots = tuple(range(first, first + len(added)))
         self.rhs_per_reading = len(added)
@@ -75,7 +80,7 @@ class ERKStep(StepAlgorithm):
         n, fsal = self.n_states, self.tableau.fsal
         self.register_buffer(
             "stage_rhs",
-            size=(max(self.slots + self.added_slots) + 1) * n,
+            size=(self.storage.n_slots + len(self.added_slots)) * n,
             phases=("start", ("first_stage", "commit"))
             if fsal
             else (("first_stage", self._stages_until("error_estimate")),),
@@ -97,14 +102,29 @@ class ERKStep(StepAlgorithm):
             phases=((None, "first_stage"), ("commit", None)),
             persistent=True,
             enabled=fsal,
-            aliases=(Alias("stage_rhs", 0), Alias("stage_accumulator", 0)),
+            aliases=(Alias("stage_rhs", self._byte(self.slots[0])), Alias("stage_accumulator", 0)),
             access_weight=2.0,
         )
 
+    def _byte(self, slot: int) -> int:
+        """Return where a slot begins in `stage_rhs`."""
+        return slot * self.n_states * self.buffer_registry.dtype.itemsize
+
+    @property
+    def result_aliases(self) -> tuple[tuple[Alias, ...], tuple[Alias, ...]]:
+        slots = (self.storage.solution, self.storage.errors)
+        places = [() if slot is None else (self._byte(slot),) for slot in slots]
+        solution, errors = (
+            tuple(Alias("stage_rhs", byte, across_frames=True) for byte in place)
+            for place in places
+        )
+        return solution, errors
+
     def facts(self) -> tuple:
-        t = self.tableau
+        t, storage = self.tableau, self.storage
         return (
             t.a, t.b, t.c, t.error_weights, t.error_weights_low, t.fsal, self.n_states, self.slots,
+            [storage.sums_before(i) for i in range(t.n_stages)],
             self.added_slots, t.dense.rows if self.is_read else (),
         )  # fmt: skip
 
@@ -118,9 +138,14 @@ class ERKStep(StepAlgorithm):
         )
 
     def _stages(self) -> list[_Stage]:
-        tableau = self.tableau
+        tableau, storage = self.tableau, self.storage
         rows = zip(tableau.c, tableau.a, self.slots, strict=True)
-        return [_Stage(c, weights, slot) for c, weights, slot in rows]
+        sums = [storage.sums_before(i) for i in range(tableau.n_stages)]
+        made = [
+            tuple((s * self.n_states, offsets(terms, self.n_states)) for s, terms in each)
+            for each in sums
+        ]
+        return [_Stage(*row, each) for row, each in zip(rows, made, strict=True)]
 
     def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
         slots = (*self.slots, *self.added_slots)[: len(weights)]
@@ -200,17 +225,23 @@ class ERKStep(StepAlgorithm):
         """
         n, c, offset = self.n_states, backend.constant(stage.c), stage.slot * self.n_states
         terms = self._terms(stage.weights)
-        total = backend.weighted_sum(terms)
+        if is_solution:
+            terms = offsets(self.storage.terms(self.storage.rows[0], self.tableau.n_stages - 1), n)
+        total, gather = backend.weighted_sum(terms), build_sums(backend, stage.sums)
         moved = None if is_solution else backend.moved_along(terms, n)
 
         def evaluate(t, h, state, parameters, argument, stage_rhs):
             for i in range(n):
-                argument[i] = state[i] + h * total(stage_rhs, i)
+                value = state[i] + h * total(stage_rhs, i)
+                gather(stage_rhs, i)
+                argument[i] = value
             rhs(t + c * h, argument, parameters, stage_rhs, offset)
 
         def evaluate_moved(t, h, state, parameters, argument, stage_rhs):
             for i in range(n):
-                argument[i] = moved(state, h, stage_rhs, i)  # pyright: ignore[reportOptionalCall]
+                value = moved(state, h, stage_rhs, i)  # pyright: ignore[reportOptionalCall]
+                gather(stage_rhs, i)
+                argument[i] = value
             rhs(t + c * h, argument, parameters, stage_rhs, offset)
 
         return backend.device(evaluate if moved is None else evaluate_moved)
@@ -223,7 +254,8 @@ class ERKStep(StepAlgorithm):
         """Write the proposed state: with FSAL it is the last stage's argument."""
         if self.tableau.fsal:
             return self._build_stage(backend, rhs, stages[-1], is_solution=True)
-        n, total = self.n_states, backend.weighted_sum(self._terms(self.tableau.b))
+        n, row = self.n_states, self.storage.rows[0]
+        total = backend.weighted_sum(offsets(self.storage.terms(row), n))
 
         def solve(t, h, state, parameters, proposed_state, stage_rhs):
             for i in range(n):
@@ -233,9 +265,8 @@ class ERKStep(StepAlgorithm):
 
     def _build_error(self, backend: Backend) -> Callable:
         """Write the error estimates one after the other: n elements each."""
-        n = self.n_states
-        estimates = [self.tableau.error_weights, self.tableau.error_weights_low]
-        totals = [backend.weighted_sum(self._terms(w)) for w in estimates if w is not None]
+        n, storage = self.n_states, self.storage
+        totals = [backend.weighted_sum(offsets(storage.terms(row), n)) for row in storage.rows[1:]]
 
         def nothing(h, stage_rhs, error):
             pass
@@ -246,8 +277,10 @@ class ERKStep(StepAlgorithm):
 
         def two(h, stage_rhs, error):
             for i in range(n):
-                error[i] = h * first(stage_rhs, i)
-                error[n + i] = h * second(stage_rhs, i)
+                # Both may lie where the derivatives do that they are made of.
+                one_of_two, other = h * first(stage_rhs, i), h * second(stage_rhs, i)
+                error[i] = one_of_two
+                error[n + i] = other
 
         if not totals:
             return backend.device(nothing)
@@ -291,7 +324,7 @@ class ERKStep(StepAlgorithm):
             for i in range(n):
                 cache[i] = select(mask, slopes[i], cache[i])
 
-        return context.backend.device(resume)
+        return context.backend.called(context.path, ("commit",), context.backend.device(resume))
 
     def _build_commit(self, context: BuildContext) -> Callable:
         enter = context.phase("commit")

@@ -10,7 +10,9 @@ from attrs import frozen
 
 from cubie.algorithms.contract import StepFunctions
 from cubie.algorithms.implicit import ImplicitStep, build_failure
-from cubie.algorithms.stage_slots import slot_terms
+from cubie.algorithms.rosenbrock_coupling import build_coupling
+from cubie.algorithms.rosenbrock_storage import rosenbrock_storage
+from cubie.algorithms.stage_slots import build_sums, offsets
 from cubie.backend import quotient, select
 from cubie.factory import BuildContext
 from cubie.solvers import Blocks, restoring
@@ -65,6 +67,7 @@ class RosenbrockStep(ImplicitStep):
 
     def _compose(self) -> None:
         self.rhs_per_start, self.rhs_per_step = 0, self.tableau.n_stages
+        self.storage = rosenbrock_storage(self.tableau, self.keeps_stages)
         self.time_derivative = TimeDerivativeComponent(
             self.system, self.per_component, self.buffer_registry.dtype, self._options
         )
@@ -79,20 +82,19 @@ class RosenbrockStep(ImplicitStep):
 
     def _register_buffers(self) -> None:
         n, stages = self.n_states, self.tableau.n_stages
-        last = (stages - 1) * n * np.dtype(self.buffer_registry.dtype).itemsize
         self.register_buffer(
             "stage_store",
-            size=stages * n,
+            size=self.storage.n_slots * n,
             phases=(("evaluate", self._stages_until("error_estimate")),),
             persistent=self.keeps_stages,
             access_weight=2.0 + stages,
         )
-        # Solved in place, it may lie where the last stage's solution goes.
+        # Solved in place, it may lie where the solution of one stage goes.
         self.register_buffer(
             "stage_rhs",
             size=n,
             phases=(("evaluate", "solve"),),
-            aliases=(Alias("stage_store", last),),
+            aliases=(Alias("stage_store", self._byte(self.storage.in_place)),),
             access_weight=4.0 * stages,
         )
         # The state a stage's right-hand side is evaluated at; with a mass matrix then what couples
@@ -121,10 +123,24 @@ class RosenbrockStep(ImplicitStep):
             access_weight=2.0 * stages,
         )
 
+    def _byte(self, slot: int) -> int:
+        """Return where a slot begins in `stage_store`."""
+        return slot * self.n_states * self.buffer_registry.dtype.itemsize
+
+    @property
+    def result_aliases(self) -> tuple[tuple[Alias, ...], tuple[Alias, ...]]:
+        slots = (self.storage.solution, self.storage.error)
+        if self.keeps_stages or None in slots:
+            return (), ()
+        of_both = [
+            Alias("stage_store", self._byte(slot or 0), across_frames=True) for slot in slots
+        ]
+        return (of_both[0],), (of_both[1],)
+
     @property
     def coefficients(self) -> tuple:
         t = self.tableau
-        return (t.gamma, t.a, t.C, t.b, t.c, t.d, t.error_weights)
+        return (t.gamma, t.a, t.C, t.b, t.c, t.d, t.error_weights, self.storage.gathers)
 
     def build(self, context: BuildContext) -> StepFunctions:
         device = context.backend.device
@@ -149,7 +165,7 @@ class RosenbrockStep(ImplicitStep):
 
     def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
         """Return (offset in stage_store, weight) of every increment that takes part."""
-        return slot_terms(range(self.tableau.n_stages), self.n_states, weights)
+        return offsets(self.storage.terms(weights), self.n_states)
 
     _stage_terms = _terms
 
@@ -157,9 +173,12 @@ class RosenbrockStep(ImplicitStep):
         backend = context.backend
         prepare = self._build_prepare(context)
         stages = self._build_stages(context)
-        solution = self._build_combination(context, self.tableau.b, add_state=True)
+        solution = self._build_combination(
+            context, offsets(self.storage.result(), self.n_states), add_state=True
+        )
         weights = self.tableau.error_weights
-        estimate = self._build_combination(context, weights, add_state=False)
+        terms = None if weights is None else self._terms(weights)
+        estimate = self._build_combination(context, terms, add_state=False)
         alloc_store = context.allocator("stage_store")
         alloc_slopes = context.allocator("cached_auxiliaries")
         enter_solution, enter_error = context.phase("solution"), context.phase("error_estimate")
@@ -235,9 +254,10 @@ class RosenbrockStep(ImplicitStep):
 
     def _build_stage(self, context: BuildContext, parts: _Parts, i: int) -> Callable:
         """Evaluate the right-hand side of stage `i`'s linear system, and solve it."""
-        backend, at = context.backend, i * self.n_states
+        backend, at = context.backend, self.storage.slots[i] * self.n_states
+        add_mass = parts.add_mass
         evaluate = self._build_evaluate(context, parts.rhs, i)
-        couple = self._build_coupling(context, parts.add_mass, i)
+        couple = build_coupling(backend, self.storage, self.n_states, self.no_mass, add_mass, i)
         drift = self._build_drift(context, i)
         solve, count = parts.solve, parts.count
         enter_evaluate, enter_solve = context.phase("evaluate"), context.phase("solve")
@@ -258,7 +278,9 @@ class RosenbrockStep(ImplicitStep):
     def _build_evaluate(self, context: BuildContext, rhs: Callable, i: int) -> Callable:
         """Evaluate f at stage `i`'s argument."""
         backend, n = context.backend, self.n_states
-        terms, c = self._terms(self.tableau.a[i]), backend.constant(self.tableau.c[i])
+        terms, c = offsets(self.storage.argument(i), n), backend.constant(self.tableau.c[i])
+        sums = [(slot * n, offsets(made, n)) for slot, made in self.storage.sums_before(i)]
+        gather = build_sums(backend, sums)
 
         def at_start(t, h, state, parameters, store, base, stage_rhs):
             rhs(t + c * h, state, parameters, stage_rhs, 0)
@@ -269,46 +291,12 @@ class RosenbrockStep(ImplicitStep):
 
         def at_argument(t, h, state, parameters, store, base, stage_rhs):
             for k in range(n):
-                base[k] = state[k] + total(store, k)
+                value = state[k] + total(store, k)
+                gather(store, k)
+                base[k] = value
             rhs(t + c * h, base, parameters, stage_rhs, 0)
 
         return backend.device(at_argument)
-
-    def _build_coupling(self, context: BuildContext, add_mass: Callable, i: int) -> Callable:
-        """Add ``M sum(C[i][j] u[j]) / h``."""
-        backend, n, at = context.backend, self.n_states, i * self.n_states
-        terms, one = self._terms(self.tableau.C[i]), backend.constant(1.0)
-
-        def uncoupled(h, store, base, stage_rhs):
-            pass
-
-        if not terms:
-            return backend.device(uncoupled)
-        total = backend.weighted_sum(terms)
-
-        def couple(h, store, base, stage_rhs):
-            # Until the stage is solved, its own place in the store is free.
-            for k in range(n):
-                store[at + k] = total(store, k)
-            add_mass(one / h, store, at, stage_rhs, 0)
-
-        def couple_in_place(h, store, base, stage_rhs):
-            # In one pass the compiler mixes both sums: 20 % more time for three states.
-            for k in range(n):
-                stage_rhs[k] = h * stage_rhs[k] + total(store, k)
-            inverse = one / h
-            for k in range(n):
-                stage_rhs[k] = inverse * stage_rhs[k]
-
-        def couple_apart(h, store, base, stage_rhs):
-            for k in range(n):
-                base[k] = total(store, k)
-            add_mass(one / h, base, 0, stage_rhs, 0)
-
-        if i < self.tableau.n_stages - 1:
-            return backend.device(couple)
-        # The last stage's right-hand side may lie where its solution goes.
-        return backend.device(couple_in_place if self.no_mass else couple_apart)
 
     def _build_drift(self, context: BuildContext, i: int) -> Callable:
         """Add ``d[i] h df/dt``."""
@@ -327,17 +315,17 @@ class RosenbrockStep(ImplicitStep):
         return backend.device(drift)
 
     def _build_combination(
-        self, context: BuildContext, weights: Sequence[float] | None, add_state: bool
+        self, context: BuildContext, terms: list[tuple[int, float]] | None, add_state: bool
     ) -> Callable:
-        """Write a weighted sum of the increments, on top of the state or alone."""
+        """Write a weighted sum of what is in the store, on top of the state or alone."""
         backend, n = context.backend, self.n_states
 
         def nothing(state, store, out):
             pass
 
-        if weights is None:
+        if terms is None:
             return backend.device(nothing)
-        total = backend.weighted_sum(self._terms(weights))
+        total = backend.weighted_sum(terms)
 
         def alone(state, store, out):
             for k in range(n):

@@ -54,6 +54,11 @@ def slot_terms(
     return [(slot * n_states, weight) for slot, weight in pairs if weight != 0.0]
 
 
+def offsets(terms: Sequence[tuple[int, float]], n_states: int) -> list[tuple[int, float]]:
+    """Return terms by their offsets, of terms by their slots."""
+    return [(slot * n_states, weight) for slot, weight in terms]
+
+
 def gathering_slots(
     tableau: DIRKTableau, slots: Sequence[int], rows: Sequence[Sequence[float]]
 ) -> tuple[int, ...]:
@@ -97,6 +102,31 @@ def build_gather(
             stage_rhs[second + k] = also
 
     return backend.device(gather_one if len(totals) == 1 else gather_both)
+
+
+def build_sums(backend: Backend, sums: Sequence[tuple[int, list[tuple[int, float]]]]) -> Callable:
+    """Return ``gather(stage_rhs, i)``, which writes element i of every sum.
+
+    `sums` are (offset, terms of a weighted sum); the offsets may be among those of the terms: what
+    is written was all read before.
+    """
+
+    def nothing(stage_rhs, i):
+        pass
+
+    gather = backend.device(nothing)
+    for offset, terms in reversed(sums):
+        gather = backend.device(_and_then(offset, backend.weighted_sum(terms), gather))
+    return gather
+
+
+def _and_then(offset: int, total: Callable, others: Callable) -> Callable:
+    def gather(stage_rhs, i):
+        found = total(stage_rhs, i)
+        others(stage_rhs, i)
+        stage_rhs[offset + i] = found
+
+    return gather
 
 
 def build_start(

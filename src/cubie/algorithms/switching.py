@@ -145,16 +145,12 @@ class SwitchingStep(StepAlgorithm):
         # The direction in which the right-hand side changes most.
         self.register_buffer("steepest", n, persistent=True, access_weight=2.0)
         # Derivatives at the end of a stiff step, which an explicit one may begin with.
-        self.register_buffer(
-            "slopes_at_end",
-            n,
-            phases=(("measure", "commit"),),
-            persistent=True,
-            access_weight=2.0,
-        )
+        until_commit = {"phases": (("measure", "commit"),), "persistent": True}
+        self.register_buffer("slopes_at_end", n, access_weight=2.0, **until_commit)
         # What the explicit method proposes; before that, the place beside the end, and derivatives.
-        self.register_buffer("nonstiff_state", n, phases=(("measure", "merge"),), access_weight=4.0)
-        self.register_buffer("nonstiff_error", n, phases=(("measure", "merge"),), access_weight=4.0)
+        for name, made in (("nonstiff_state", "solution"), ("nonstiff_error", "error_estimate")):
+            used = "measure", (f"nonstiff.{made}", "merge")
+            self.register_buffer(name, n, phases=used, access_weight=4.0)
 
     @property
     def jacobians_per_stiff_step(self) -> int:  # pyright: ignore

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
+from attrs import evolve
 
 from cubie.algorithms import StepAlgorithm
 from cubie.algorithms.contract import Proposed
@@ -26,6 +27,7 @@ from cubie.systems.component import SystemComponent, may_have_common
 from cubie.systems.drivers.calls import n_kept
 from cubie.systems.events.component import EventsComponent
 from cubie.systems.observables.component import ObservablesComponent
+from cubie_planner import Alias
 
 # What a run counts: attempts, what its algorithm counts, steps that points were read off, where
 # that takes evaluations of the right-hand side, and those that it took to begin anew.
@@ -67,6 +69,10 @@ ALL = Choice()
 
 def _as_given(memory, parent):
     return parent
+
+
+def _in_algorithm(aliases: tuple[Alias, ...]) -> tuple[Alias, ...]:
+    return tuple(evolve(alias, parent=f"algorithm.{alias.parent}") for alias in aliases)
 
 
 def _nothing(memory, parent):
@@ -226,20 +232,29 @@ class RunParts(CUDAFactory):
             self.register_buffer(name, n, phases=used or ("finish",), enabled=bool(used))
 
     def _register_buffers(self, n: int) -> None:
+        # What an attempted step writes may lie where its stages do.
+        solution_places, error_places = map(_in_algorithm, self.algorithm.result_aliases)
         proposed = (("algorithm.solution", "commit"),)
         estimates = self.algorithm.n_error_estimates if self.controller.adaptive else 0
         # What a lane carries from step to step lives always: while some lanes
         # start and finish runs, others are in the middle of theirs.
         self.register_buffer("state", n, access_weight=10.0)
-        self.register_buffer("proposed_state", n, phases=proposed, access_weight=4.0)
+        self.register_buffer(
+            "proposed_state", n, phases=proposed, aliases=solution_places, access_weight=4.0
+        )
         self.register_buffer("parameters", self.n_slots, access_weight=6.0)
         self.register_buffer(
             "error",
             n * estimates,
             phases=(("algorithm.error_estimate", "judge"),),
             enabled=estimates > 0,
+            aliases=error_places,
             access_weight=2.0,
         )
+        self._register_values_of_drivers()
+        self._register_progress()
+
+    def _register_values_of_drivers(self) -> None:
         # Values at the start of a step, and the time that they are of; then what is asked for in
         # the attempt, which begins with them.
         has_drivers = self.system.n_drivers > 0
@@ -262,6 +277,8 @@ class RunParts(CUDAFactory):
             phases=self._observing_phases(),
             enabled=lambda: self.observables is not None and self.observables.n_drivers > 0,
         )
+
+    def _register_progress(self) -> None:
         self.register_buffer(
             "passed_stops",
             N_PASSED,

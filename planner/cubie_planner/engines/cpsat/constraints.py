@@ -10,7 +10,7 @@ from cubie_planner.declarations.buffers import Buffer
 from cubie_planner.declarations.places import OWN_PLACES, TILE, Location, Place, Pool, Scope
 from cubie_planner.engines.cpsat.solver import Literal, Terms, negated
 from cubie_planner.engines.cpsat.variables import Variables
-from cubie_planner.engines.nesting import hosts
+from cubie_planner.engines.nesting import alias_holds_locally, hosts
 from cubie_planner.engines.task import LIMIT, Task
 
 
@@ -68,11 +68,12 @@ def add_nesting(v: Variables) -> None:
 
 
 def _add_same_location(v: Variables, child: Buffer, parent: Buffer, literal: Literal) -> None:
-    """The same place for both; a local parent must be aligned at least like its child."""
+    """The same place for both; not every alias holds among local arrays."""
+    alias = next(alias for alias in child.aliases if alias.parent == parent.name)
+    holds_locally = alias_holds_locally(child, parent, alias)
     for place, here in v.place[child.name].items():
         there = v.place[parent.name].get(place)
-        misaligned = place is Location.LOCAL and parent.alignment < child.alignment
-        if there is None or misaligned:
+        if there is None or (place is Location.LOCAL and not holds_locally):
             v.sat.implies(literal, negated(here))
         else:
             v.sat.any_of([there], [here, literal])
