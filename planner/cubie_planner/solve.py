@@ -104,9 +104,14 @@ def plan(
 
 
 def _planned(
-    problem: Problem, objective: Objective | None, effort: float, fits: bool, switches: Switches
+    problem: Problem,
+    objective: Objective | None,
+    effort: float,
+    fits: bool,
+    switches: Switches,
+    local_cap: int | None = None,
 ) -> Plan:
-    task = evolve(Task.of(problem, objective), fits=fits)
+    task = evolve(Task.of(problem, objective), fits=fits, local_cap=local_cap)
     draft, claims = _large(task, effort) if task.is_large else _best(task, effort, switches)
     return finish(task, draft, claims)
 
@@ -115,13 +120,19 @@ def _within_local_memory(
     found: Plan,
     most: int,
     objective: Objective | None,
-    asked: Callable[[Problem, Objective | None], Plan],
+    asked: Callable[..., Plan],
 ) -> Plan:
-    """Plan again, with buffers pinned to global memory that `found` has no room for."""
+    """Plan again, with buffers pinned to global memory that `found` has no room for.
+
+    Where too few may be there, the others are planned under the limit.
+    """
     from cubie_planner.gpu.beyond_local import priced_outside, with_global_memory
 
     problem = with_global_memory(found.problem, most)
-    if problem is None:
+    outside = found.problem if problem is None else problem
+    try:
+        return asked(outside, priced_outside(outside, objective), local_cap=most)
+    except PlanInfeasible:
         needed = found.local_bytes + found.persistent_bytes
         places = (Location.LOCAL, Location.LOCAL_PERSISTENT)
         held = [p for p in found.placements.values() if p.size_bytes and p.location in places]
@@ -133,8 +144,7 @@ def _within_local_memory(
             "policy 'auto' choose, allow more buffers the location 'global', or raise max_local.",
             [p.name for p in held],
             irreducible=False,
-        )
-    return asked(problem, priced_outside(problem, objective))
+        ) from None
 
 
 def _large(task: Task, effort: float) -> tuple[Draft, list[Claim]]:

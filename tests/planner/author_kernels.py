@@ -7,6 +7,7 @@ from cubie_planner import Buffer, Limits, Padding, Pool, Problem, Swizzle, plan
 from cubie_planner.allocators import allocators
 
 THREADS = 8
+MANY = 40  # threads that end before others begin, so that numbers of threads are given again
 NEAR = Pool("near", 64, cost=0.5)
 SCRATCH = Pool("scratch", 256, "block")
 
@@ -169,7 +170,7 @@ def survives(poison):
         Buffer("gone", 2, "f8", locations=("global",), lifetime=((1, 2),)),
         Buffer("held", 2, "f8", locations=near, lifetime=((0, 1), (2, 3))),
     ]
-    arrays = allocators(plan(Problem(buffers, Limits(None, 2))), poison=poison)
+    arrays = allocators(plan(Problem(buffers, Limits(None, MANY))), poison=poison)
     state, work, away = arrays["state"], arrays["work"], arrays["away"]
     gone, held = arrays["gone"], arrays["held"]
     make, room = arrays.arena, arrays.pool_bytes["near"]
@@ -190,9 +191,9 @@ def survives(poison):
         out[i, 0], out[i, 1], out[i, 2] = mine[0], scratch[0], outside[0]
         out[i, 3], out[i, 4] = short[0], gap[0]
 
-    out = np.zeros((2, 5))
-    memory = np.zeros(arrays.global_memory_bytes(2), np.uint8)
-    arrays.launch(kernel, 1, 2)(out, memory)
+    out = np.zeros((MANY, 5))
+    memory = np.zeros(arrays.global_memory_bytes(MANY), np.uint8)
+    arrays.launch(kernel, 1, MANY)(out, memory)
     return out
 
 
@@ -233,9 +234,10 @@ def run_simulated():
     assert np.isnan(carried(short, True)).all()
     assert np.isnan(carried(((0, 1), (2, 3)), True)).all()  # dead in between
     assert np.isnan(unwritten()).all()
-    np.testing.assert_array_equal(survives(False)[:, 0], [0, 1])
+    each = np.arange(MANY)
+    np.testing.assert_array_equal(survives(False)[:, 0], each)
     found = survives(True)
-    np.testing.assert_array_equal(found[:, [0, 2]], [[0, 20], [1, 21]])
+    np.testing.assert_array_equal(found[:, [0, 2]], np.stack([each, each + 20], axis=1))
     assert np.isnan(found[:, [1, 3, 4]]).all()
 
     try:

@@ -150,6 +150,9 @@ def _score(problem, sized, where, parents, cost, best) -> Score | None:
         if height is None:
             return None
         score.append(height + (own if place is PERSISTENT else 0))
+        most = problem.limits.max_local_bytes
+        if place is PERSISTENT and most is not None and score[-1] > most:
+            return None
         if best is not None and tuple(score) > best[: len(score)]:
             return None
     moves = 0

@@ -72,13 +72,22 @@ class _Kernel:
     def __init__(self, llvm=""):
         self.calls = []
         self.configured = {}
-        self.compiled = SimpleNamespace(inspect_llvm=lambda: llvm)
+        self.compiled = _Compiled(llvm)
 
     def compile(self, signature):
         """What numba's kernels have, and simulated ones do not."""
 
     def __getitem__(self, shape):
         return self.configured.setdefault(shape, _Configured(self, shape))
+
+
+class _Compiled:
+    def __init__(self, llvm):
+        self.llvm, self.looked = llvm, 0
+
+    def inspect_llvm(self):
+        self.looked += 1
+        return self.llvm
 
 
 class _Configured:
@@ -132,7 +141,10 @@ def test_a_launch_asks_the_driver(monkeypatch):
 def test_a_launch_refuses_two_plans_in_functions_apart():
     """Functions that were compiled on their own meet when they are linked."""
     names = [f"@cubie_planner_dynamic_shared_{owner} = external" for owner in ("0a1b", "2c3d")]
-    big(8).launch(_Kernel(names[0] * 2), 1, 1)("x")
+    kernel = _Kernel(names[0] * 2)
+    for _ in range(3):
+        big(8).launch(kernel, 1, 1)("x")
+    assert kernel.compiled.looked == 1
     with pytest.raises(AllocatorError, match="belongs to another plan"):
         big(8).launch(_Kernel("\n".join(names)), 1, 1)("x")
 

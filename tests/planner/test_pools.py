@@ -2,6 +2,7 @@
 
 import pytest
 from attrs import evolve
+from random_problems import kernel_problem, with_pools
 
 from cubie_planner import (
     Alias,
@@ -321,5 +322,25 @@ def test_thousands_of_buffers_have_tiles_below_their_slices():
     assert free.shared_bytes_per_run
     most = free.shared_bytes_per_block
     assert plan(evolve(free.problem, limits=Limits(most, 8))).shared_bytes_per_block <= most
+    tight = evolve(free.problem, limits=Limits(most, 8))
+    assert plan(tight, fits=True).shared_bytes_per_block <= most
     with pytest.raises(PlanUnknown):
         plan(evolve(free.problem, limits=Limits(free.tile_bytes // 2, 8)))
+
+
+def test_a_plan_that_only_has_to_fit_leaves_room_for_slices():
+    """Tiles are packed low where slices follow, however high they could be."""
+    fitted = 0
+    for seed in range(60):
+        problem = with_pools(kernel_problem(seed, 9), seed)
+        try:
+            lowest = plan(problem)
+        except (PlanInfeasible, PlanUnknown):
+            continue
+        if lowest.status is not Status.OPTIMAL or not lowest.shared_bytes_per_block:
+            continue
+        limits = evolve(problem.limits, max_shared_bytes=lowest.shared_bytes_per_block)
+        found = plan(evolve(problem, limits=limits), fits=True)
+        assert found.shared_bytes_per_block <= lowest.shared_bytes_per_block
+        fitted += 1
+    assert fitted > 20

@@ -119,6 +119,27 @@ def test_brute_force_finds_nothing_better_with_tiles_and_pools(n, seeds):
     assert all(seen.values()), seen
 
 
+@pytest.mark.parametrize(("n", "seeds"), [(2, 40), (3, 60), (4, 40), (5, 10)], ids=lambda v: str(v))
+def test_brute_force_finds_nothing_better_under_a_limit_of_local_memory(n, seeds):
+    """Where none may be in global memory the limit is proven like the others of the problem."""
+    changed = impossible = 0
+    for seed in range(seeds):
+        problem = tiny_problem(seed, n)
+        problem = with_pools(problem, seed) if seed % 2 else problem
+        try:
+            free = plan(problem)
+        except PlanInfeasible:
+            continue
+        most = (free.local_bytes + free.persistent_bytes) * 2 // 3
+        limited = evolve(problem, limits=evolve(problem.limits, max_local_bytes=most))
+        found = solve(limited)
+        assert found == optimum(limited), (n, seed)
+        impossible += found is None
+        changed += found is not None and found != values(free)
+    assert impossible
+    assert changed or n == 2
+
+
 LIMITED = [
     Buffer("often", 1000, "f8", locations=list(Location), access_weight=2.0),
     Buffer("first", 500, "f8", locations=list(Location), lifetime=((0, 3),)),
@@ -168,8 +189,10 @@ def test_elements_of_several_sizes_share_no_bytes_in_global_memory():
 def test_a_limit_of_local_memory_that_cannot_be_kept_is_told():
     """By what exceeds it, which buffers are largest, and what would help."""
     few = [Buffer("state", 1000, "f8"), Buffer("cache", 100, "f8", locations=list(Location))]
+    elsewhere = plan(Problem(few, Limits(max_local_bytes=100)))
+    assert elsewhere.placements["state"].location is Location.SHARED
     with pytest.raises(PlanInfeasible) as caught:
-        plan(Problem(few, Limits(max_local_bytes=100)))
+        plan(Problem(few, Limits(7999, max_local_bytes=100)))
     assert str(caught.value) == (
         "8800 B of local memory per run exceed max_local = 100 B, and what else there is may not "
         "be in global memory. The largest buffers there are `state` (8000 B), `cache` (800 B). Let "

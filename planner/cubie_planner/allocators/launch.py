@@ -7,6 +7,7 @@ raises none, so that a launch with more fails: here it is raised before the laun
 import re
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 from attrs import frozen
 
@@ -14,6 +15,9 @@ from cubie_planner.allocators.recipes import SHARED_NAME, AllocatorError, two_pl
 
 WITHOUT_ASKING = 48 * 1024
 """Bytes of dynamic shared memory that every kernel may have."""
+
+_CHECKED: WeakSet[Any] = WeakSet()
+"""Compiled kernels that have the allocators of one plan."""
 
 SetLimit = Callable[[Any, int], None]
 """Raises the limit of a compiled kernel; tests give one that needs no driver."""
@@ -57,7 +61,9 @@ class Launch:
         configured(*args)
 
     def _before(self, compiled: Any, configured: Any) -> None:
-        check_one_plan(compiled)
+        if compiled not in _CHECKED:  # to look through a kernel takes longer than to launch it
+            check_one_plan(compiled)
+            _CHECKED.add(compiled)
         if self.dynamic_shared_bytes > WITHOUT_ASKING:
             (self.set_limit or set_dynamic_shared_limit)(compiled, self.dynamic_shared_bytes)
 

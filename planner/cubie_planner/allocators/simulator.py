@@ -45,7 +45,7 @@ class _Block:
     point: int | None = None
     changes: int = 0
     memory: dict[Place, np.ndarray] = field(factory=dict)
-    threads: dict[int, "_Thread"] = field(factory=dict)
+    threads: WeakKeyDictionary[Any, "_Thread"] = field(factory=WeakKeyDictionary)
 
 
 @define(eq=False)
@@ -71,8 +71,9 @@ def _block() -> _Block:
 
 
 def _thread(block: _Block) -> _Thread:
+    """Return the same of the calling thread; a number of a thread is given again when it ends."""
     with block.lock:
-        return block.threads.setdefault(threading.get_ident(), _Thread())
+        return block.threads.setdefault(threading.current_thread(), _Thread())
 
 
 def allocator(recipe: Recipe, shared_alignment: int, phases: Phases) -> Callable:

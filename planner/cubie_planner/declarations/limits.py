@@ -44,7 +44,8 @@ class Limits:
         and bandwidth instead of those of the usual card.
     max_local_bytes : int or None
         Bytes that a run may have in local and persistent arrays together; None means no limit.
-        What is beyond goes to global memory, where buffers allow that and "auto" decides.
+        What is beyond goes to global memory, where buffers allow that and "auto" decides; else
+        to what other places they allow.
     pad_banks : bool
         Pad the slice of a run to an odd number of words, so that the same element
         of neighbouring runs lies in different banks.

@@ -62,6 +62,10 @@ class Draft:
         values[MOVES] = self.moves(task)
         return values
 
+    def has_local_room(self, task: Task) -> bool:
+        """Return whether local and persistent arrays keep within the task's cap of them."""
+        return task.local_cap is None or self.values(task)[PRIVATE] <= task.local_cap
+
     def outermost(self, name: str) -> str:
         """Return the buffer that `name` finally lies in."""
         while name in self.parents:

@@ -34,7 +34,7 @@ def first_draft(task: Task, pack: Packer) -> Draft | None:
     for preference in _preferences(task):
         locations = _cheapest(task, preference)
         draft = None if locations is None else pack(task, locations)
-        if draft is not None:
+        if draft is not None and draft.has_local_room(task):
             return draft
     return None
 

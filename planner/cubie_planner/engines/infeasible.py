@@ -113,6 +113,8 @@ def infeasibility(task: Task, effort: float) -> PlanInfeasible:
     homeless = homeless_view(task)
     if homeless is not None:
         return homeless
+    if task.local_cap is not None:  # what clashes is told by who knows the plan without this cap
+        return PlanInfeasible(f"local memory has no room within {task.local_cap} B")
     load = overload(task)
     if load is not None and load.plain:
         core, proven = [_forced(task, name) for name in load.core], True

@@ -56,7 +56,9 @@ def _packed(task: Task, locations: Mapping[str, Place], effort: float) -> Draft 
             bodies = [group.body for group in groups]
             if capacity is not None and capacity < Bodies.of(bodies).bound:
                 return None
-            enough = (1 << 61 if capacity is None else capacity) if task.fits else 0
+            enough = (
+                (1 << 61 if capacity is None else capacity) if task.any_height_fits(place) else 0
+            )
             bases = pack_bodies(bodies, enough, nodes_of(effort))
         if bases is None:
             return None

@@ -84,6 +84,8 @@ class Task:
         Locations to try first, where "auto" has an opinion.
     note : str
         What "auto" expects, in words.
+    local_cap : int or None
+        Bytes per run that local and persistent arrays may have together.
     fits : bool
         The first draft within the limits will do; nothing is lowered further.
     """
@@ -99,6 +101,7 @@ class Task:
     recommended: Mapping[str, Place] = field(factory=dict)
     note: str = ""
     fits: bool = False
+    local_cap: int | None = None
 
     @classmethod
     def of(cls, problem: Problem, objective: Objective | None = None) -> Task:
@@ -208,6 +211,10 @@ class Task:
     def may_be(self, place: Place) -> list[Buffer]:
         """Return the buffers that may live in `place`."""
         return [b for b in self.buffers if place in self.domains[b.name]]
+
+    def any_height_fits(self, place: Place) -> bool:
+        """Return whether an arena that fits will do, however high; tiles leave room for slices."""
+        return self.fits and not (place == TILE and self.problem.has_runs)
 
     def room(self, place: Place, locations: Mapping[str, Place], tile_bytes: int = 0) -> int | None:
         """Return the bytes that an arena may have, given where buffers live; None for no limit."""

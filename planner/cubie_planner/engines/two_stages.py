@@ -161,7 +161,7 @@ def realise(
             continue
         room = task.room(place, locations, tile_bytes)
         sought = ceiling if place == _first_arena(task) else None
-        sought = room if task.fits else sought
+        sought = room if task.any_height_fits(place) else sought
         result = _pack(members, parents, sought, effort)
         if room is not None and result.offsets and (result.height or 0) > room:
             result = _pack(members, parents, room, effort)
@@ -178,7 +178,10 @@ def realise(
             cost = task.extra
             cost += sum(task.domains[name][where] for name, where in locations.items())
             claims.append(Claim(level_of(place), result.lower_bound, {COST: cost}))
-    return Packed(Draft(locations, offsets, dict(parents)), claims)
+    draft = Draft(locations, offsets, dict(parents))
+    if not draft.has_local_room(task):
+        return Impossible((Location.LOCAL, Location.LOCAL_PERSISTENT), False)
+    return Packed(draft, claims)
 
 
 def _first_arena(task: Task) -> Place:

@@ -340,6 +340,17 @@ def _add_slices_above_tiles(v: Variables, unit: int, most: int, when: list[Liter
     v.sat.linear([(step * limits.block_size, words), (unit, start)], None, most, when)
 
 
+def add_local_capacity(v: Variables) -> None:
+    """Arrays of their own and the persistent arena fit together under the task's cap of them."""
+    if v.task.local_cap is None or v.relaxable:
+        return
+    own = v.task.may_be(Location.LOCAL)
+    terms = [(b.size_bytes, v.top(b.name, Location.LOCAL)) for b in own]
+    arena = v.height.get(Location.LOCAL_PERSISTENT)
+    terms += [] if arena is None else [(1, arena)]
+    v.sat.linear(terms, None, v.task.local_cap)
+
+
 def moved_literals(v: Variables) -> list[Literal]:
     """Return, per buffer of the previous plan, a literal that is true when it moved."""
     moved = []

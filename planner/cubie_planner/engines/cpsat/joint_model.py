@@ -19,6 +19,7 @@ from cubie_planner.engines.cpsat.constraints import (
     add_ends,
     add_heights,
     add_load_rows,
+    add_local_capacity,
     add_locations,
     add_nested_disjoint,
     add_nesting,
@@ -91,6 +92,7 @@ class JointModel:
         if load_rows or not offsets:
             add_load_rows(v)
         add_capacity(v)
+        add_local_capacity(v)
 
     def objective(self, level: str) -> Terms:
         """Return the expression a level minimises."""
