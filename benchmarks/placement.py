@@ -31,6 +31,7 @@ from cubie.factory import BuildCache
 from cubie.launch.inputs import sample_arguments
 from cubie.launch.verdicts import assembled
 from cubie_planner import Location, Plan, PlanInfeasible, plan
+from cubie_planner.assembler.disassembly import UnreadableCode
 from cubie_planner.checked import EFFORT, Verdict, checked_plan
 from cubie_planner.gpu.cost import CostModel
 from cubie_planner.gpu.device import Device
@@ -96,8 +97,8 @@ def measure(spec: Spec, built: BuildCache) -> dict[str, Any]:
     try:
         everything = plan(evolve(problem, policy="shared"))
         rows["shared"] = _row(device, model, compiler, everything)
-    except PlanInfeasible:
-        pass  # no block of so much shared memory can be launched
+    except (PlanInfeasible, UnreadableCode):
+        pass  # no block of so much shared memory can be launched, or its steps cannot be counted
     modelled = (proposed.all_local, proposed.predicted)
     local_cost, best_cost = (cost.total if cost else 1.0 for cost in modelled)
     return {

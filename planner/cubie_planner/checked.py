@@ -167,7 +167,7 @@ def checked_plan(
         return Verdict(judge.plan_of(first), (first,), 0, told)
     first = judge.candidate("everything local", proposed, made, None)
     found = [first]
-    for name, proposed in _planned(problem, model, first.registers):
+    for name, proposed in _planned(problem, model, first):
         if len(found) > effort:
             break
         if _places(proposed) not in [candidate.places for candidate in found]:
@@ -263,11 +263,12 @@ def _refusal(cost: StaticCost | None, local: StaticCost | None) -> str:
     return ""
 
 
-def _planned(problem: Problem, model: CostModel, registers: int) -> Iterator[tuple[str, Plan]]:
+def _planned(problem: Problem, model: CostModel, local: Candidate) -> Iterator[tuple[str, Plan]]:
     """Yield the plans worth compiling, the most promising first; those without one are left out."""
-    for name, places in proposals(problem, model, registers):
+    waits = local.cost is not None and 2 * local.cost.stack > local.cost.total
+    for name, places in proposals(problem, model, local.registers, waits):
         try:
-            found = _places(plan(problem)) if places is None else places
+            found = _places(plan(places)) if isinstance(places, Problem) else places
             yield name, replanned(problem, found)
         except (PlanInfeasible, PlanUnknown, ProblemError):
             continue

@@ -115,6 +115,26 @@ def test_more_instructions_and_more_traffic_never_win():
     assert all("more local traffic" in c.refused for c in verdict.candidates[1:])
 
 
+def test_everything_shared_is_tried_where_the_stack_takes_most_of_the_time():
+    """A few warps without a stack may be faster than many that wait for theirs; others may not."""
+
+    def made(stack):
+        def compile_kernel(plan):
+            if any(p.location is Location.LOCAL for p in plan.placements.values()):
+                return assembled(255, stack, FFMA=1000, LDL=stack // 40)
+            return assembled(40, 0, FFMA=1000, LDS=400)
+
+        return compile_kernel
+
+    for stack, won in ((16_000, "everything shared"), (16, "everything local")):
+        verdict = checked_plan(problem(n=60), made(stack))
+        names = [candidate.name for candidate in verdict.candidates]
+        assert names[verdict.winner] == won
+        assert ("everything shared" in names) == (stack == 16_000)
+    too_large = checked_plan(problem(n=200), made(16_000)).candidates
+    assert "everything shared" not in [candidate.name for candidate in too_large]
+
+
 def test_a_gain_that_cannot_be_told_is_not_taken():
     """Everything local stays where another placement costs only a little less."""
 

@@ -1,12 +1,14 @@
 """Placements worth compiling, the most promising first.
 
 Beside what the cost model would choose: as much as fits in shared memory without a block less
-being resident than registers allow, which costs nothing but cache; a half of that; the hottest
-buffers one by one on the way there; and slices for which fewer blocks are resident.
+being resident than registers allow, which costs nothing but cache; a half of that; and slices for
+which fewer blocks are resident. Where most of the time goes to the stack, and all of it fits into
+shared memory of one block, that is worth its few warps.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 
 from attrs import evolve
@@ -18,11 +20,13 @@ from cubie_planner.gpu.device import Device, occupancy
 from cubie_planner.gpu.objective import objective
 from cubie_planner.gpu.shared_candidates import candidates, homes, view_groups
 
-Proposal = tuple[str, Mapping[str, Place] | None]
+Proposal = tuple[str, Mapping[str, Place] | Problem]
 
 
-def proposals(problem: Problem, model: CostModel, registers: int) -> Iterator[Proposal]:
-    """Yield names and places of every buffer; None for what the policy "auto" finds itself.
+def proposals(
+    problem: Problem, model: CostModel, registers: int, waits_for_stack: bool = False
+) -> Iterator[Proposal]:
+    """Yield names and places of every buffer, or the problem whose plan finds them.
 
     Parameters
     ----------
@@ -31,26 +35,38 @@ def proposals(problem: Problem, model: CostModel, registers: int) -> Iterator[Pr
     model : CostModel
     registers : int
         Of the kernel with everything local.
+    waits_for_stack : bool
+        Whether that kernel spends most of its time on accesses to the stack.
     """
     capability = problem.limits.compute_capability
     assert capability is not None, "proposals are for a device"
     device = Device.for_capability(capability)
     size = problem.limits.block_size
     most = occupancy(device, size, registers).blocks_per_sm
-    modelled: Proposal = ("the model's plan", None)
-    yield from _filled(problem, device, most)
+    modelled: Proposal = ("the model's plan", problem)
+    filled = _filled(problem, device, most)
+    if waits_for_stack:
+        yield from itertools.islice(filled, 1)
+        limits = evolve(problem.limits, max_shared_bytes=_block_limit(problem, device))
+        yield "everything shared", evolve(problem, policy="shared", limits=limits)
+    yield from filled
     if any(place is Location.SHARED for place in objective(problem, model).recommended.values()):
         yield modelled
     for blocks in range(most - 1, 0, -1):
         yield from _filled(problem, device, blocks)
 
 
+def _block_limit(problem: Problem, device: Device) -> int:
+    given = problem.limits.max_shared_bytes
+    most = device.shared_per_block_optin
+    return most if given is None else min(given, most)
+
+
 def _filled(problem: Problem, device: Device, blocks: int) -> Iterator[Proposal]:
     """Yield what fits while so many blocks are resident, and a half of it."""
     unit = device.shared_granularity
     share = device.shared_per_sm // blocks // unit * unit - device.shared_reserved_per_block
-    given = problem.limits.max_shared_bytes
-    limit = min(share, device.shared_per_block_optin, share if given is None else given)
+    limit = min(share, _block_limit(problem, device))
     resident = f"{blocks} blocks resident" if blocks > 1 else "1 block resident"
     for part, name in ((1, "as much shared as keeps"), (2, "half of what keeps")):
         limits = evolve(problem.limits, max_shared_bytes=max(0, limit // part))
