@@ -48,6 +48,7 @@ def words_and_numbers(text: str) -> tuple[list[str], list[float]]:
         "docs/dense-output.md",
         "docs/events.md",
         "docs/large-systems.md",
+        "docs/lifetimes.md",
         "docs/gpu.md",
         "docs/sweeps.md",
         "docs/sweep-designs.md",

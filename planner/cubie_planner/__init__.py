@@ -32,6 +32,8 @@ from cubie_planner.plans.minimalloc import problem_from_minimalloc, problem_to_m
 from cubie_planner.plans.plan import Plan
 from cubie_planner.plans.plan_csv import plan_to_csv, problem_from_csv
 from cubie_planner.reading import FormatError
+from cubie_planner.recording.block import RecordingError
+from cubie_planner.recording.kernels import Recorded, record
 from cubie_planner.solve import plan
 
 __all__ = [
@@ -63,6 +65,8 @@ __all__ = [
     "Prices",
     "Problem",
     "ProblemError",
+    "Recorded",
+    "RecordingError",
     "Scope",
     "Status",
     "Swizzle",
@@ -79,5 +83,6 @@ __all__ = [
     "problem_from_minimalloc",
     "problem_to_dict",
     "problem_to_minimalloc",
+    "record",
     "run_stride",
 ]

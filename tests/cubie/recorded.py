@@ -136,6 +136,6 @@ def recorded(case: Case, costs: bool = True) -> tuple[Any, Any, list[Fault]]:
 
     with mock.patch.dict(vars(rolled), kept):
         expected = solve()
-    kernel = solver._last
+    kernel = solver.kernel
     recording = record(kernel)
     return expected, solve(), faults(kernel.layout, recording, costs)

@@ -187,14 +187,14 @@ def test_only_interpreted_code_is_recorded():
     solver = Solver(lambda t, y: [-y[0]], backend="cpu")
     solver.prepare([[1.0]])
     with pytest.raises(InvalidOption, match='backend="python"'):
-        record(solver._last)
+        record(solver.kernel)
 
 
 def test_solves_add_up():
     """What several solves do is one recording: a path that one of them takes is known of all."""
     solver = Solver(lambda t, y: [-100.0 * y[0]], backend="python", rtol=1e-3)
     solver.prepare([[1.0]])
-    kernel = solver._last
+    kernel = solver.kernel
     recording = record(kernel)
     solver.solve((0.0, 1e-9), [[1.0]])
     before = lives(recording).points["loop.algorithm.stage_cache"]

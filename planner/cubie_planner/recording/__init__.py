@@ -9,7 +9,9 @@ from cubie_planner.recording.arrays import (
     Value,
     unused,
 )
+from cubie_planner.recording.block import RecordingError
 from cubie_planner.recording.course import Course
+from cubie_planner.recording.kernels import Recorded, record
 from cubie_planner.recording.liveness import Clash, Life, clash, intervals, life_of, witness
 from cubie_planner.recording.phases import OutOfPhase, Recording
 
@@ -21,13 +23,16 @@ __all__ = [
     "Log",
     "OutOfPhase",
     "Place",
+    "Recorded",
     "RecordedArray",
     "Recording",
+    "RecordingError",
     "Unwritten",
     "Value",
     "clash",
     "intervals",
     "life_of",
+    "record",
     "unused",
     "witness",
 ]

@@ -39,6 +39,10 @@ class Course:
         self._points.append(point)
         self._starts.append(self.now + 1)
 
+    def is_at(self, point: int) -> None:
+        """Tell which point is visited, where that is known at the end of the visit only."""
+        self._points[-1] = point
+
     @property
     def points(self) -> frozenset[int]:
         """The points that were visited."""
