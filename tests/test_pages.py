@@ -15,6 +15,7 @@ from benchmarks.documents import RESULTS
 
 from cubie import (
     CUDABuffer,
+    Event,
     InvalidOption,
     Result,
     RunStatus,
@@ -38,7 +39,7 @@ from cubie.settings import SolverSettings
 from cubie.solvers import LINEAR_SOLVERS
 from cubie.solvers.krylov_settings import OPTIONS_OF
 from cubie.solvers.preconditioners import PRECONDITIONERS
-from cubie_planner import Alias, Buffer, Limits, Pool, Problem
+from cubie_planner import Alias, Buffer, Limits, Pool, Problem, plan
 from cubie_planner.allocators import allocators
 
 ROOT = Path(__file__).parents[1]
@@ -48,7 +49,7 @@ OPTIONS = ROOT / "docs" / "options.md"
 CHOOSING = {"bdf": MultistepStep, "auto": SwitchingStep}
 # What else takes keywords that pages name: calls, and what is declared to the planner.
 CALLS = (
-    *(allocators, solve_ivp, Solver.solve, BatchSolverKernel.resources),
+    *(allocators, plan, solve_ivp, Event, Solver.solve, BatchSolverKernel.resources),
     *(sweep, zipped, table, sampled, Sweep.run, Sweep.retry, Sweep.plot),
     *(Result.to_xarray, Result.plot),
 )

@@ -276,7 +276,7 @@ def test_a_solver_says_what_it_is_of():
 
 
 def test_pickles_are_hardly_larger_than_their_arrays():
-    """A result takes its arrays, and two kilobytes for the plan."""
+    """A result takes its arrays, and five kilobytes for the plan and what the kernel is."""
     rates = np.linspace(1.0, 2.0, 40)
     for options in ({}, {"t_eval": [0.5, 1.0, 2.0]}, {"save": "steps"}):
         for method in ("tsit5", "kvaerno5"):
@@ -293,7 +293,7 @@ def test_pickles_are_hardly_larger_than_their_arrays():
             arrays = [result.y, result.t, result.status, result.t_reached]
             arrays += [result.n_steps, result.n_rejected, result.n_newton, result.n_linear]
             size = sum(array.nbytes for array in arrays)
-            assert len(pickle.dumps(result)) < size + saved + 4800, (options, method)
+            assert len(pickle.dumps(result)) < size + saved + 5200, (options, method)
     one = solve_ivp(oscillator, SPAN, START, backend="python", method="kvaerno5")
     again = pickle.loads(pickle.dumps(one))
     assert len(pickle.dumps(one)) < 6000
