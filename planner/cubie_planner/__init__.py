@@ -15,7 +15,6 @@ Importing this package loads neither numba nor OR-Tools nor networkx nor matplot
 
 from cubie_planner.basics import PlannerError, Status
 from cubie_planner.declarations.buffers import Alias, Buffer, BufferError
-from cubie_planner.declarations.choices import Alternatives, Choice, Option
 from cubie_planner.declarations.components import Call, Component, PhasedBuffer, TimelineError
 from cubie_planner.declarations.graphs import alias_graph, interference_graph
 from cubie_planner.declarations.layouts import LayoutError, Padding, Swizzle
@@ -26,7 +25,6 @@ from cubie_planner.declarations.timeline import Timeline, compose
 from cubie_planner.engines.infeasible import PlanInfeasible, PlanUnknown
 from cubie_planner.plans.answer import Level, Peak, Placement, Prices
 from cubie_planner.plans.check import PlanRejected, check
-from cubie_planner.plans.decision import Decision
 from cubie_planner.plans.files import problem_from_dict
 from cubie_planner.plans.minimalloc import problem_from_minimalloc, problem_to_minimalloc
 from cubie_planner.plans.plan import Plan
@@ -38,19 +36,15 @@ from cubie_planner.solve import plan
 
 __all__ = [
     "Alias",
-    "Alternatives",
     "Buffer",
     "BufferError",
     "Call",
-    "Choice",
     "Component",
-    "Decision",
     "FormatError",
     "LayoutError",
     "Level",
     "Limits",
     "Location",
-    "Option",
     "Padding",
     "Peak",
     "PhasedBuffer",

@@ -5,7 +5,7 @@ reached need no plan; the others are planned, the most promising first. What is 
 them together is what is claimed.
 """
 
-from cubie_planner.declarations.choices import Alternatives, Picked
+from cubie_planner.declarations.choices import Alternatives, Choice, Option, Picked
 from cubie_planner.declarations.limits import ProblemError
 from cubie_planner.engines.infeasible import PlanInfeasible, PlanUnknown
 from cubie_planner.engines.load_claims import load_claims
@@ -20,6 +20,8 @@ from cubie_planner.plans.decision import (
 )
 from cubie_planner.plans.plan import Plan
 from cubie_planner.solve import EFFORT, plan
+
+__all__ = ["Alternatives", "Choice", "Decision", "Option", "Outcome", "decide"]
 
 
 def decide(alternatives: Alternatives, *, effort: float = EFFORT) -> Decision:

@@ -22,7 +22,6 @@ from cubie_planner.engines.infeasible import (
     infeasibility,
     unknown,
 )
-from cubie_planner.engines.large import large_draft
 from cubie_planner.engines.load_claims import load_claims
 from cubie_planner.engines.overload import overload
 from cubie_planner.engines.previous_plan import kept
@@ -149,6 +148,8 @@ def _within_local_memory(
 
 def _large(task: Task, effort: float) -> tuple[Draft, list[Claim]]:
     """Return the lowest packing in the first places that hold everything."""
+    from cubie_planner.engines.large import large_draft  # most problems are small
+
     draft = large_draft(task, effort)
     if draft is None:
         raise unknown(

@@ -9,16 +9,12 @@ from brute_force import optimum
 from random_problems import kernel_problem, tiny_problem, with_pools
 
 from cubie_planner import (
-    Alternatives,
     Buffer,
     BufferError,
-    Choice,
-    Decision,
     FormatError,
     Level,
     Limits,
     Location,
-    Option,
     Padding,
     PlanInfeasible,
     PlanRejected,
@@ -29,7 +25,7 @@ from cubie_planner import (
     check,
     plan,
 )
-from cubie_planner.decide import decide
+from cubie_planner.decide import Alternatives, Choice, Decision, Option, decide
 from cubie_planner.plans.decision import _seal, check_decision, joint_levels
 from cubie_planner.report import decision_text
 

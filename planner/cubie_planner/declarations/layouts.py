@@ -28,7 +28,6 @@ class LayoutError(PlannerError, ValueError):
     """A layout that cannot be, or that does not suit a shape."""
 
 
-@frozen
 class Layout:
     """How rows and columns become positions: see `Padding` and `Swizzle`."""
 

@@ -13,7 +13,6 @@ from cubie_planner.engines.clashes import Clash, clashes, message
 from cubie_planner.engines.draft import Claim, Draft
 from cubie_planner.engines.exact import engines
 from cubie_planner.engines.fast_path import quick
-from cubie_planner.engines.large import large_draft
 from cubie_planner.engines.load_claims import load_claims
 from cubie_planner.engines.nesting import hosts
 from cubie_planner.engines.overload import overload
@@ -287,6 +286,8 @@ def _least_shared(task: Task, effort: float) -> tuple[Draft | None, list[Claim]]
     free = evolve(task, cap=None, domains={n: dict.fromkeys(d, 0) for n, d in task.domains.items()})
     claims = load_claims(free)
     if task.is_large:
+        from cubie_planner.engines.large import large_draft  # most problems are small
+
         return large_draft(free, effort), claims
     draft = quick(free)
     if draft is not None and draft.proven(free, claims):
