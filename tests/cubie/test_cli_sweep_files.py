@@ -10,7 +10,7 @@ from scipy import stats
 
 from cubie import Event, Interpolant, grid, sampled, sweep
 from tests.cubie.cli_running import run_sweep
-from tests.cubie.cli_sweeps import GRID, in_folder, write
+from tests.cubie.cli_sweeps import GRID, MODEL, in_folder, write
 
 
 @pytest.fixture
@@ -129,3 +129,47 @@ def test_options_of_the_command_line_win_over_the_file(folder):
     with xarray.open_zarr("other.zarr") as found:
         assert (found["n_steps"].values == 2).all()
         assert found["component"].values.tolist() == ["y"]
+
+
+TABLE = (
+    MODEL
+    + """
+[sweep]
+table = "people.csv"
+dim = "id"
+"""
+)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    ['columns = ["k", "c"]\nlabels = ["name", "weight"]', 'labels = ["id", "name", "weight"]'],
+)
+def test_columns_of_a_file_label_the_runs(folder, keys):
+    """Text and covariates go along, in the types that they are written in; ids find the runs."""
+    write("people.csv", "id,name,k,c,weight,code\n3,ann,1,2,70.5,007\n5,bob,2,3,,010\n")
+    more = "" if "columns" in keys else ', "code"]'
+    write("table.toml", TABLE + (keys.removesuffix("]") + more if more else keys))
+    run_sweep("table.toml", "--store", "runs.zarr")
+    with xarray.open_zarr("runs.zarr") as found:
+        assert found.indexes["id"].tolist() == [3, 5]
+        assert found.name.values.tolist() == ["ann", "bob"]
+        np.testing.assert_array_equal(found.weight, [70.5, np.nan])
+        np.testing.assert_array_equal(found.k, [1, 2])
+        assert not more or found.code.values.tolist() == ["007", "010"]
+
+
+def test_what_a_table_of_a_file_does_not_say_is_told_in_its_words(folder):
+    """Text that would be swept, and columns that are no arguments, are told to be labels."""
+    write("people.csv", "id,k,c\nann,1,2\n")
+    write("table.toml", TABLE)
+    (line,) = run_sweep("table.toml", "--store", "s", status=2).stderr.splitlines()
+    assert "people.csv: line 2: 'ann' is no number. A column that only labels the runs" in line
+    assert line.endswith('is named by labels = ["id"].')
+    write("people.csv", "id,k,c\n7,1,2\n")
+    (line,) = run_sweep("table.toml", "--store", "s", status=2).stderr.splitlines()
+    assert "sweeps 'id'" in line
+    assert line.endswith('is named by labels = ["id"].')
+    write("table.toml", TABLE + 'labels = ["id", "k", "c"]')
+    (line,) = run_sweep("table.toml", "--store", "s", status=2).stderr.splitlines()
+    assert "is a table of labels alone" in line

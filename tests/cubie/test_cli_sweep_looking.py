@@ -1,6 +1,7 @@
 """What `cubie-sweep` shows of a sweep: figures, pictures and files for other programs."""
 
 import csv
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +12,7 @@ import xarray
 
 from cubie import Sweep, grid, sweep
 from tests.cubie.cli_running import run_sweep
-from tests.cubie.cli_sweeps import EQUATIONS, MODEL, in_folder, wanted, write
+from tests.cubie.cli_sweeps import EQUATIONS, GRID, MODEL, in_folder, wanted, write
 from tests.cubie.sweeps.decays import environment
 
 
@@ -104,3 +105,36 @@ def test_peek_needs_no_package_for_labels_or_tables(folder):
     assert "max of x" not in done.stdout
     assert "n_steps" in done.stdout
     assert done.stdout.endswith("[]\n"), done.stdout
+
+
+PYTHON = re.compile(r"cubie\.|\w\(\)|\b(?:sel|over|y|store|chunk|t_eval|summaries|dtype)=|zipped\(")
+
+
+def test_advice_is_in_words_that_can_be_typed(folder):
+    """What Python's messages say to call, those of the command say to type."""
+    write("cube.toml", GRID + "x = [0.5, 0.6, 0.7]\n")
+    run_sweep("sweep.toml", "--store", "runs.zarr", "--quiet")
+    plot = ["cube.toml", "--plot", "y", "map.png"]
+    lines = {
+        (
+            *plot,
+            "--x",
+            "k",
+            "--y",
+            "c",
+        ): "choose one by --sel x=..., or draw their median by --over x",
+        (
+            "cube.toml",
+            "--export",
+            "a.csv",
+            "--memory",
+            "100",
+        ): "a store on disk (--store runs.zarr)",
+        ("cube.toml", "--store", "runs.zarr"): "go on with that one by --resume without a model",
+    }
+    for words, told in lines.items():
+        result = run_sweep(*words, status=1 if "--memory" in words else 2)
+        assert told in result.stderr
+        assert not PYTHON.search(result.stderr), result.stderr
+    plan = run_sweep("cube.toml", "--plan", "--no-pilot", "--store", "new.zarr")
+    assert not PYTHON.search(plan.stdout.replace("chunk=4 was given", "")), plan.stdout

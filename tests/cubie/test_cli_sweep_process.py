@@ -41,7 +41,7 @@ def counted(t, y, k):
 """
 UNTRACED = 'function = "counted.py:counted"' + SLOW.replace("3200", "640")
 CASES = {
-    "Ctrl-C": (TRACED, signal.SIGINT, [], 130),
+    "Ctrl-C": (TRACED, signal.SIGINT, ["--option", "rtol=1e-5", "--chunk", "64"], 130),
     "end of a job, with a worker": (UNTRACED, signal.SIGTERM, ["--workers", "1"], 143),
 }
 
@@ -60,9 +60,9 @@ def test_stopped_sweep_goes_on_to_the_results_of_one_that_was_not(folder, case):
     """What is done is kept, it is told how to go on, and that leads to the same bits."""
     text, number, options, status = CASES[case]
     Path("slow.toml").write_text(text, encoding="utf-8")
-    words = ["slow.toml", "--store", "runs.zarr", *options]
+    words = ["slow.toml", "--store", "runs.zarr", *options, "--progress", "json"]
     process = subprocess.Popen(
-        [*COMMAND, *words, "--progress", "json"],
+        [*COMMAND, *words],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     assert process.stdout is not None

@@ -30,6 +30,12 @@ class OneLineCommand(click.Command):
     """A command whose errors are one line each, and whose return value is its exit status."""
 
     _said: frozenset[str] = frozenset()  # in one run of the command
+    words: tuple[str, ...] = ()  # behind the name of the command, as they were typed
+
+    def make_context(self, info_name: str | None, args: list[str], *more: Any, **extra: Any) -> Any:
+        """Read what was typed, and keep it."""
+        self.words = tuple(args)
+        return super().make_context(info_name, args, *more, **extra)
 
     def main(self, *args: Any, standalone_mode: bool = True, **extra: Any) -> Any:
         """Run, and leave with status 2 for anything wrong with what was given."""

@@ -1,19 +1,24 @@
-"""Numbers in columns, in files beside a model."""
+"""Columns of numbers, and of text beside them, in files beside a model."""
 
 from __future__ import annotations
 
 import csv
 import io
 import math
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from attrs import frozen
 
 from cubie.cli.errors import InputError, meant, printable, reading
 from cubie_planner.reading import read_bytes, read_text, shown
 
 SUFFIXES = (".csv", ".npy")
+INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")  # that 64 bits hold, and that is written in one way
+LEADING_ZERO = re.compile(r"[+-]?0\d")
 
 
 class Samples(NamedTuple):
@@ -46,21 +51,97 @@ def read_samples(where: str, key: str, target: str, name: Any) -> Samples:
     ------
     InputError
     """
-    if not isinstance(name, str) or Path(name).suffix not in SUFFIXES:
-        raise InputError(f"{where}: `{key}` must be the name of a file in {' or '.join(SUFFIXES)}")
-    path = Path(target).parent / name
+    path = _found(where, key, target, name)
     with reading(f"{where}: {name}"):
         return (_csv if path.suffix == ".csv" else _npy)(path)
 
 
-def column(where: str, file: str, given: Any, samples: Samples) -> int:
+def _found(where: str, key: str, target: str, name: Any) -> Path:
+    if not isinstance(name, str) or Path(name).suffix not in SUFFIXES:
+        raise InputError(f"{where}: `{key}` must be the name of a file in {' or '.join(SUFFIXES)}")
+    return Path(target).parent / name
+
+
+@frozen
+class Columns:
+    """Columns of numbers or text, read as each is asked for.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the columns, where they have some.
+    n : int
+        How many there are.
+    cells : tuple of tuple of str, or ndarray (n_rows, n_columns)
+        Of each row.
+    lines : tuple of int
+        Of the file, on which the rows are.
+    """
+
+    names: tuple[str, ...]
+    n: int
+    cells: Any
+    lines: tuple[int, ...] = ()
+
+    def numbers(self, at: int) -> np.ndarray:
+        """Return a column of numbers.
+
+        Raises
+        ------
+        ValueError
+            Naming the line where there is none.
+        """
+        if isinstance(self.cells, np.ndarray):
+            return self.cells[:, at]
+        return np.array([_required(row[at], line) for row, line in self._rows()])
+
+    def label(self, at: int) -> np.ndarray:
+        """Return a column as it is: integers or numbers where all are, else text.
+
+        Nothing beside numbers is NaN. Digits behind a zero, as in 007, are text.
+        """
+        if isinstance(self.cells, np.ndarray):
+            return self.cells[:, at]
+        texts = [row[at] for row, _ in self._rows()]
+        if all(INTEGER.fullmatch(text) for text in texts):
+            return np.array([int(text) for text in texts])
+        numbers = [np.nan if not text else _number(text) for text in texts]
+        plain = not any(LEADING_ZERO.match(text) for text in texts)
+        if plain and None not in numbers and not all(text == "" for text in texts):
+            return np.array(numbers, dtype=float)
+        return np.array(texts, dtype=str)
+
+    def _rows(self) -> Iterator[tuple[Sequence[str], int]]:
+        return zip(self.cells, self.lines, strict=True)
+
+
+def read_columns(where: str, key: str, target: str, name: Any) -> Columns:
+    """Read a file as `read_samples` does, of which some columns may be text.
+
+    Raises
+    ------
+    InputError
+    """
+    path = _found(where, key, target, name)
+    with reading(f"{where}: {name}"):
+        if path.suffix != ".csv":
+            array = _npy(path).values
+            return Columns((), array.shape[1], array)
+        names, lines = _lines(path)
+        n = len(names) or len(lines[0][1])
+        numbers, cells = zip(*lines, strict=True)
+        return Columns(tuple(names), n, cells, numbers)
+
+
+def column(where: str, file: str, given: Any, samples: Samples | Columns) -> int:
     """Return the number of a column that goes by its name or number.
 
     Raises
     ------
     InputError
     """
-    names, n = samples.names, samples.values.shape[1]
+    names = samples.names
+    n = samples.n if isinstance(samples, Columns) else samples.values.shape[1]
     if isinstance(given, str):
         if given in names:
             return names.index(given)
@@ -74,6 +155,13 @@ def column(where: str, file: str, given: Any, samples: Samples) -> int:
 
 def _csv(path: Path) -> Samples:
     """Read numbers with commas between them, below a line of names where the first has any."""
+    names, lines = _lines(path)
+    samples = [[_required(cell, line) for cell in cells] for line, cells in lines]
+    return Samples(names, np.array(samples))
+
+
+def _lines(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return names of columns, and the number and the cells of each line; all have as many."""
     rows = list(csv.reader(io.StringIO(read_text(path)), strict=True))
     lines = [(i, [cell.strip() for cell in row]) for i, row in enumerate(rows, 1) if any(row)]
     names: list[str] = []
@@ -82,16 +170,17 @@ def _csv(path: Path) -> Samples:
     if not lines:
         raise ValueError("holds no samples")
     n = len(names) or len(lines[0][1])
-    samples = np.empty((len(lines), n))
-    for at, (line, cells) in enumerate(lines):
+    for line, cells in lines:
         if len(cells) != n:
             raise ValueError(f"line {line} has {len(cells)} cells, others {n}")
-        for column, cell in enumerate(cells):
-            number = _number(cell)
-            if number is None:
-                raise ValueError(f"line {line}: {shown(cell)} is no number")
-            samples[at, column] = number
-    return Samples(names, samples)
+    return names, lines
+
+
+def _required(cell: str, line: int) -> float:
+    number = _number(cell)
+    if number is None:
+        raise ValueError(f"line {line}: {shown(cell)} is no number")
+    return number
 
 
 def _number(cell: str) -> float | None:

@@ -183,7 +183,7 @@ def takes(n_bytes: int, free: int | None, where: str = "of memory") -> str:
 def size(n_bytes: int) -> str:
     """Return a number of bytes as people write it."""
     value, units = float(n_bytes), ["B", "KB", "MB", "GB", "TB", "PB"]
-    while value >= 1000 and len(units) > 1:
+    while value >= 999.5 and len(units) > 1:  # of which three digits are the next unit
         value /= 1000
         units.pop(0)
     return f"{value:.3g} {units[0]}"

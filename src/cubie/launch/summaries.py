@@ -73,10 +73,7 @@ class Window:
         start, end = span
         low, high = (start, end) if start <= end else (end, start)
         if self.first >= high or self.last <= low:
-            told = f"({self.first}, {self.last})" if self.last < EVER[1] else f"after {self.first}"
-            raise InvalidProblem(
-                "window", f"is {told}, of which t_span, {span}, has nothing. Let them overlap."
-            )
+            raise self._missed(f"t_span, {span}, has nothing")
         if start <= end:
             return max(self.first - start, 0.0), self.last - start
         return max(start - self.last, 0.0), start - self.first
@@ -86,14 +83,18 @@ class Window:
         start, end = span
         found = (self.first < np.maximum(*span)) & (self.last > np.minimum(*span))
         if not self.may_miss and not found.any():
-            told = f"({self.first}, {self.last})" if self.last < EVER[1] else f"after {self.first}"
-            raise InvalidProblem(
-                "window", f"is {told}, of which t_span has nothing in any run. Let them overlap."
-            )
+            raise self._missed("t_span has nothing in any run")
         forwards = start <= end
         first = np.where(forwards, self.first - start, start - self.last)
         last = np.where(forwards, self.last - start, start - self.first)
         return np.maximum(first, 0.0), last
+
+    def _missed(self, what: str) -> InvalidProblem:
+        """Return the error of times that no run has, by the option that was given."""
+        if self.last < EVER[1]:
+            told = f"is ({self.first}, {self.last}), of which {what}. Let them overlap."
+            return InvalidProblem("window", told)
+        return InvalidProblem("after", f"is {self.first}, and {what} after that. Give less.")
 
 
 def goes_on_for_ever(window: Window | None, span: Span, t_reached: Any) -> Any:

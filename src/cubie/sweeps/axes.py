@@ -11,13 +11,14 @@ Runs are numbered in C order: the last dimension varies fastest.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from attrs import field, frozen
 
 from cubie.errors import Described, InvalidOption, InvalidProblem
+from cubie.sweeps.columns import columns_of, require_different
 from cubie.sweeps.draws import Draws
 from cubie.sweeps.labels import Labels, labels_of
 from cubie.sweeps.values import checked_names, column, require_room
@@ -153,8 +154,8 @@ class Space:
 
 def _check(axes: tuple[Axis, ...]) -> None:
     labels = [name for axis in axes if isinstance(axis, Rows) for name, _ in axis.labels]
-    _require_different("name", [name for axis in axes for name in axis.names] + labels)
-    _require_different("dimension", [axis.dim for axis in axes])
+    require_different("name", [name for axis in axes for name in axis.names] + labels)
+    require_different("dimension", [axis.dim for axis in axes])
     for axis in axes:
         own = [name for name, _ in axis.labels] if isinstance(axis, Rows) else []
         for name in (*axis.names, *own):
@@ -180,8 +181,10 @@ def grid(axes: Mapping[str, Any] | None = None, /, **more: Any) -> Space:
     ------
     InvalidProblem
     """
-    given = _together("grid", axes, more)
-    return Space(tuple(Rows(name, (name,), (column(name, v),)) for name, v in given.items()))
+    given = {name: column(name, v) for name, v in _together("grid", axes, more).items()}
+    for name, values in given.items():
+        _require_no_value_twice(name, values)
+    return Space(tuple(Rows(name, (name,), (values,)) for name, values in given.items()))
 
 
 def zipped(axes: Mapping[str, Any] | None = None, /, *, dim: str = RUN, **more: Any) -> Space:
@@ -195,11 +198,14 @@ def zipped(axes: Mapping[str, Any] | None = None, /, *, dim: str = RUN, **more: 
         What the dimension is called.
     """
     given = {name: column(name, v) for name, v in _together("zipped", axes, more).items()}
-    _require_one_length("zips axes", given, "For all combinations use grid(...).")
+    lengths = {name: len(values) for name, values in given.items()}
+    _require_one_length("zips axes", lengths, "For all combinations use grid(...).")
     return Space((Rows(_dimension(dim), tuple(given), tuple(given.values())),))
 
 
-def table(rows: Any, names: Sequence[str] | None = None, *, dim: str = RUN) -> Space:
+def table(
+    rows: Any, names: Sequence[str] | None = None, *, labels: Any = None, dim: str = RUN
+) -> Space:
     """Return a run for each row of a table, in its order.
 
     Parameters
@@ -208,19 +214,29 @@ def table(rows: Any, names: Sequence[str] | None = None, *, dim: str = RUN) -> S
         The index of a DataFrame of pandas labels the runs: text or numbers, as a coordinate with
         the name of the index, or of the dimension where it has none. Row numbers are no labels.
     names : sequence of str, optional
-        Of the columns of an array; of other tables those to use.
+        Of the columns of an array; of other tables those that are swept: by default all that are
+        no labels.
+    labels : str or sequence of str, optional
+        Columns of which nothing is computed, text or numbers: they go along as coordinates of the
+        runs. So does the column that has the name of the dimension, where `names` leaves it out.
     dim : str
         What the dimension is called.
+
+    Raises
+    ------
+    InvalidOption, InvalidProblem
 
     Warns
     -----
     UserWarning
         Of an index that is not kept, as of dates.
     """
-    columns, dim = _columns(rows, names), _dimension(dim)
-    _require_one_length("is a table with columns", columns, "A row is a run.")
-    labels = labels_of(rows, dim)
-    return Space((Rows(dim, tuple(columns), tuple(columns.values()), labels),))
+    dim = _dimension(dim)
+    columns, own = columns_of(rows, names, labels, dim)
+    lengths = {name: len(values) for name, values in (*columns.items(), *own)}
+    _require_one_length("is a table with columns", lengths, "A row is a run.")
+    own += labels_of(rows, dim)
+    return Space((Rows(dim, tuple(columns), tuple(columns.values()), own),))
 
 
 def sampled(
@@ -276,73 +292,24 @@ def _together(what: str, axes: Any, more: Mapping[str, Any]) -> dict[str, Any]:
     return given
 
 
-def _columns(rows: Any, names: Sequence[str] | None) -> dict[str, np.ndarray]:
-    if isinstance(names, str):
-        raise InvalidOption("names", names, advice="Give a list, one name for each column.")
-    named = _named_columns(rows)
-    if named is None:
-        array = np.asarray(rows)
-        if array.ndim != 2:
-            raise InvalidProblem(
-                "over",
-                f"is a table of shape {array.shape}, but must have rows and columns, (n_rows, "
-                "n_names).",
-            )
-        if names is None or len(names) != array.shape[1]:
-            given = "none" if names is None else len(names)
-            raise InvalidProblem(
-                "over",
-                f"is a table of {array.shape[1]} columns, and names= has {given}: name each.",
-            )
-        _require_different("name", list(names))
-        named = {name: array[:, i] for i, name in enumerate(names)}
-    elif names is not None:
-        unknown = [name for name in names if name not in named]
-        if unknown:
-            raise InvalidOption("names", unknown[0], tuple(named))
-        named = {name: named[name] for name in names}
-    checked_names(named)
-    try:
-        return {name: column(name, values) for name, values in named.items()}
-    except InvalidProblem as error:
-        text = [n for n, v in named.items() if np.asarray(v).dtype.kind in "OUT"]
-        if not text or not hasattr(rows, "set_index"):
-            raise
-        advice = f"A column of labels is an index: table(rows.set_index({text[0]!r}))."
-        raise InvalidProblem("over", f"{str(error).removeprefix('`over` ')} {advice}") from error
-
-
-def _named_columns(rows: Any) -> dict[Any, Any] | None:
-    if isinstance(rows, Mapping):
-        return dict(rows)
-    fields = getattr(getattr(rows, "dtype", None), "names", None)
-    if fields:
-        return {name: rows[name] for name in fields}
-    if hasattr(rows, "columns") and hasattr(rows, "__getitem__"):  # of pandas, and others like it
-        _require_different("name", list(map(str, rows.columns)))
-        return {str(name): np.asarray(rows[name]) for name in rows.columns}
-    return None
-
-
-def _require_one_length(what: str, columns: Mapping[str, np.ndarray], advice: str) -> None:
-    lengths = {name: len(values) for name, values in columns.items()}
+def _require_one_length(what: str, lengths: Mapping[str, int], advice: str) -> None:
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
         raise InvalidProblem("over", f"{what} of different lengths: {told}. {advice}")
+
+
+def _require_no_value_twice(name: str, values: np.ndarray) -> None:
+    """Refuse a dimension that has a value twice: by value two places would be found."""
+    in_order, counts = np.unique(values, return_counts=True)
+    if len(in_order) < len(values):
+        raise InvalidProblem(
+            "over",
+            f"is a grid of {name!r} with {in_order[counts > 1][0].item()!r} twice: the same runs "
+            "would be computed twice, and be found by the same value. Leave one out.",
+        )
 
 
 def _dimension(dim: Any) -> str:
     if not isinstance(dim, str) or not dim:
         raise InvalidOption("dim", dim, (Described("a name for the dimension"),))
     return dim
-
-
-def _require_different(what: str, names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            advice = "Each is swept once."
-            if what == "dimension":
-                advice = "Call one otherwise: zipped(..., dim='sample')."
-            raise InvalidProblem("over", f"has the {what} {name!r} twice. {advice}")
-        seen.add(name)

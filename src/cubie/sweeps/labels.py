@@ -1,4 +1,4 @@
-"""Labels of runs: the index of a table of pandas."""
+"""Labels of runs: the index of a table of pandas, and columns of which nothing is computed."""
 
 import warnings
 from typing import Any
@@ -32,7 +32,7 @@ def labels_of(rows: Any, dim: str) -> Labels:
         alone = given is None and len(index.names) == 1
         if alone and level.dtype.kind in "iu" and _are_row_numbers(level):
             continue
-        name, values = dim if given is None else str(given), _values(level)
+        name, values = dim if given is None else str(given), kept_labels(level)
         why = "has no name" if name in found else f"holds no {KEPT}" if values is None else ""
         if why or values is None:
             called = "the index" if given is None else f"the index {name!r}"
@@ -51,9 +51,9 @@ def _are_row_numbers(level: Any) -> bool:
     return np.array_equal(values, np.arange(len(values))) or len(np.unique(values)) < len(values)
 
 
-def _values(level: Any) -> np.ndarray | None:
+def kept_labels(given: Any) -> np.ndarray | None:
     """Return labels as an array that stores keep, which nobody changes; None where none does."""
-    values = np.asarray(level)
+    values = np.asarray(given)
     if values.dtype.kind in "OUT":
         if not all(isinstance(one, str) for one in values.tolist()):
             return None

@@ -70,6 +70,11 @@ class Looking:
         """What the solver wants you to know."""
         return self._whole.model.notes
 
+    @property
+    def needs_function(self) -> bool:
+        """Whether the function is no data, so that the store alone is not enough to go on."""
+        return not self._whole.content
+
     def __repr__(self) -> str:
         done = self._done()
         runs = " x ".join(f"{d} {n:,}" for d, n in zip(self.dims, self.shape, strict=True))

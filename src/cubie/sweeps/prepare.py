@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,7 @@ from cubie.sweeps.asked import (
     with_state_names,
 )
 from cubie.sweeps.axes import Rows, Space
+from cubie.sweeps.columns import advice_of_labels
 from cubie.sweeps.draws import Draws, checked_seed
 from cubie.sweeps.limits import checked_times, require_runs
 from cubie.sweeps.model import Model
@@ -64,7 +66,10 @@ def model_of(asked: Asked, space: Space, seed: int) -> tuple[Model, Draws | None
     checked_seed(seed)
     asked = in_order(asked)
     options, renamed = with_state_names(asked)
-    solver = Solver(asked.fun, **options)
+    try:
+        solver = Solver(asked.fun, **options)
+    except InvalidOption as error:
+        raise _with_names(error, renamed) from error
     if not callable(solver.fun):
         raise TypeError(
             f"fun must be callable, fun(t, y, *args), or equations; got {asked.fun!r:.80}."
@@ -72,7 +77,8 @@ def model_of(asked: Asked, space: Space, seed: int) -> tuple[Model, Draws | None
     start, names = start_of(solver, asked.y0)
     words = words_of(solver.fun, solver.equations, names)
     drawn, asked = drawn_of(asked, words, seed)
-    swept = [words.find(name) for name in (*space.names, *(drawn.names if drawn else ()))]
+    swept = [_found(words, space, name) for name in space.names]
+    swept += [words.find(name) for name in (drawn.names if drawn else ())]
     require_told_apart(words, asked.args, swept[: len(space.names)])
     first = _first_values(space, drawn)
     args = arguments(solver.fun, solver.equations, asked.args, swept, first)
@@ -94,6 +100,18 @@ def model_of(asked: Asked, space: Space, seed: int) -> tuple[Model, Draws | None
         raise _with_names(error, renamed) from error
     require_runs(model, made.settings, space, drawn)
     return model, drawn
+
+
+def _found(words: Words, space: Space, name: str) -> Named:
+    """Return what a name of an axis means; of a table it may be meant as a label."""
+    try:
+        return words.find(name)
+    except InvalidProblem as error:
+        axis = next(axis for axis in space.axes if name in axis.names)
+        if not isinstance(axis, Rows) or len(axis.names) < 2:
+            raise
+        told = str(error).removeprefix("`over` ")
+        raise InvalidProblem("over", f"{told} {advice_of_labels(name)}") from error
 
 
 def _arrays_in(words: Words, args: Sequence[Any]) -> dict[str, int]:
@@ -136,10 +154,17 @@ def _explained(
 
 def _with_names(error: InvalidOption, renamed: Sequence[tuple[str, str]]) -> InvalidOption:
     """Return an error that calls states as users do."""
-    if not renamed or error.option not in ("summaries", "save_states"):
-        return error
-    advice = f"The states are {', '.join(name for _, name in renamed)}."
-    return InvalidOption(error.option, error.given, advice=advice)
+    if error.option in ("summaries", "save_states") and renamed:
+        advice = f"The states are {', '.join(name for _, name in renamed)}."
+        return InvalidOption(error.option, error.given, advice=advice)
+    for number, name in renamed:
+        option = f"summaries[{number!r}]"
+        if error.option == option:
+            changed = copy.copy(error)
+            changed.option = f"summaries[{name!r}]"
+            changed.args = (str(error).replace(option, changed.option),)
+            return changed
+    return error
 
 
 def _require_once(swept: Sequence[Named]) -> None:

@@ -138,3 +138,10 @@ def test_integers_that_floats_hold_are_kept():
     for values in ([LARGE, 2**60, -(2**53)], np.array([LARGE, 2**62]), [np.iinfo(np.int64).min]):
         (axis,) = grid(k=values).axes
         assert [int(value) for value in axis.columns[0]] == [int(value) for value in values]
+
+
+def test_a_grid_has_each_value_once():
+    """Two places of one value could not be told apart, whatever the dtype of runs."""
+    with pytest.raises(InvalidProblem, match=r"a grid of 'a' with 0\.3 twice"):
+        grid(a=[0.3, 0.1, 0.3])
+    assert zipped(a=[0.3, 0.3]).n_runs == table({"a": [0.3, 0.3]}).n_runs == 2

@@ -8,7 +8,7 @@ import pytest
 import xarray
 
 import cubie
-from cubie.errors import InvalidProblem
+from cubie.errors import InvalidOption, InvalidProblem
 from cubie.sweeps import OtherSweep
 
 COLUMNS = {"ka": [1.0, 2.0, 3.0], "ke": [0.1, 0.2, 0.3]}
@@ -97,8 +97,48 @@ def test_labels_with_names_of_something_else_are_refused(name):
         swept(NAMED.rename(name))
 
 
-def test_a_label_that_stands_as_a_column_is_told_where_to_go():
-    """Text is no number, and labels are an index."""
+@pytest.mark.parametrize("kind", ["frame", "mapping", "structured"])
+def test_columns_that_only_label_runs_go_along(kind):
+    """Text and covariates are coordinates: by labels=, or by the name of the dimension."""
+    columns = COLUMNS | {"patient": ["ann", "bob", "eve"], "weight": [70.5, np.nan, 60.0]}
+    frame = pd.DataFrame(columns)
+    rows = {"frame": frame, "mapping": columns, "structured": frame.to_records(index=False)}[kind]
+    options = {"method": "rk4", "first_step": 0.1, "backend": "python"}
+    start = {"gut": 1.0, "blood": 0.0}
+    for over in (
+        cubie.table(rows, labels=["patient", "weight"], dim="patient"),
+        cubie.table(rows, ["ka", "ke"], labels="weight", dim="patient"),
+    ):
+        sweep = cubie.sweep(drug, (0, 1), start, over=over, **options).run(progress=False)
+        dataset = sweep.to_xarray()
+        assert dataset.indexes["patient"].tolist() == ["ann", "bob", "eve"]
+        np.testing.assert_array_equal(dataset.weight, columns["weight"])
+        assert dataset.ka.dims == dataset.weight.dims == ("patient",)
+
+
+def test_a_column_that_is_no_argument_is_told_to_be_a_label():
+    """Text, and numbers that the right-hand side does not take, have a remedy that works."""
     frame = pd.DataFrame(COLUMNS, index=NAMED).reset_index()
-    with pytest.raises(InvalidProblem, match=r"labels is an index: table\(rows.set_index\('pat"):
+    advice = r"named by table\(rows, labels=\['patient'\]\)"
+    with pytest.raises(InvalidProblem, match=advice):
         cubie.table(frame)
+    cubie.table(frame, labels=["patient"])
+    numbered = cubie.table(COLUMNS | {"patient": [1, 2, 3]})
+    with pytest.raises(InvalidProblem, match=f"there are ka, ke.*{advice}"):
+        cubie.sweep(drug, (0, 1), {"gut": 1.0, "blood": 0.0}, over=numbered)
+
+
+def test_labels_that_are_none_are_refused():
+    """Each is a column, is not swept, and holds what a store keeps."""
+    with pytest.raises(InvalidOption, match=r"`labels` is 'kaa', .*did you mean 'ka'"):
+        cubie.table(COLUMNS, labels=["kaa"])
+    with pytest.raises(InvalidOption, match="It is swept, too"):
+        cubie.table(COLUMNS, ["ka"], labels=["ka"])
+    with pytest.raises(InvalidProblem, match="a table of labels alone"):
+        cubie.table(COLUMNS, labels=["ka", "ke"])
+    with pytest.raises(InvalidProblem, match=r"labels 'seen' that are not text, .*astype"):
+        cubie.table(COLUMNS | {"seen": pd.date_range("2020", periods=3)}, labels="seen")
+    with pytest.raises(InvalidProblem, match="of different lengths: ka has 3, ke has 3, no has 2"):
+        cubie.table(COLUMNS | {"no": [1, 2]}, labels="no")
+    with pytest.raises(InvalidProblem, match="the name 'ka' twice"):
+        cubie.table(COLUMNS, ["ka", "ka"])

@@ -36,6 +36,7 @@ WRONG = [
     (decay, grid(t_end=[0.5, 0.05]), {"first_step": 0.1}, "first_step.* 0.1, longer than .* 0.05"),
     (decay, grid(a=[1.0, 2.0]), {"t_span": (0, np.inf)}, "ends at inf, and no event ends runs"),
     (decay, grid(a=[1.0, 2.0]), {"window": (3, 4)}, r"`window` is .* of which t_span"),
+    (decay, grid(a=[1.0, 2.0]), {"after": 3}, r"`after` is 3.0, and t_span, .* after that"),
     (decay, grid(t_end=[1.0, 2.0]), {"window": (3, 4)}, r"t_span has nothing in any run"),
     (decay, grid(a=[1e-60, 1e60]), {"dtype": "float32"}, r"`over\['a'\]` contains 1e-60, which"),
     (driven, grid(t_end=[1e9 + 1, 2e9]), {"t_span": (1e9, 0), "dtype": "float32"}, "Shift time"),
@@ -47,7 +48,7 @@ WRONG = [
 def test_runs_that_cannot_be_are_refused(fun, over, more, message):
     """Times, steps and numbers that some run cannot have are refused, naming its own."""
     asked = {"t_span": (0.0, 1.0)} | PLAIN | more
-    if "window" in more:
+    if {"window", "after"} & set(more):
         asked["summaries"] = {"y0": ["max"]}
     span = asked.pop("t_span")
     if message is None:

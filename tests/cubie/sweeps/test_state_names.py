@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import cubie
-from cubie.errors import InvalidProblem
+from cubie.errors import InvalidOption, InvalidProblem
 from cubie.systems import OtherNames, in_order_of_states, unplaced
 from tests.cubie.sweeps.decays import environment
 
@@ -240,3 +240,13 @@ def test_from_a_shell(tmp_path, command):
         names, values = (line.split(",") for line in (tmp_path / "runs.csv").read_text().split())
         found = dict(zip(names, values, strict=True))
         assert np.allclose([float(found["u"]), float(found["v"])], [np.exp(-1), 2 * np.exp(2)])
+
+
+def test_wrong_summaries_are_told_by_the_name_of_the_state():
+    """Not by its number, which nobody wrote."""
+    with pytest.raises(InvalidOption, match=r"`summaries\['w'\]` is 'peak'") as told:
+        cubie.sweep(
+            lambda t, y, k: [-k * y[0], y[0]], (0, 1), {"v": 1, "w": 0}, over=cubie.grid(k=[1, 2]),
+            summaries={"w": "peak"},
+        )  # fmt: skip
+    assert told.value.option == "summaries['w']"

@@ -21,13 +21,15 @@ from operator import mul
 from typing import Any
 
 import numpy as np
+from attrs import evolve
 
 from cubie.cli.errors import InputError, meant, one_line, reading, require_keys
 from cubie.cli.models import DISTRIBUTION
-from cubie.cli.samples import column, read_samples
-from cubie.errors import OutputsTooLarge
+from cubie.cli.samples import Columns, column, read_columns
+from cubie.errors import InvalidProblem, OutputsTooLarge
 from cubie.reals import NotReal, real_array
 from cubie.sweeps import Space, grid, sampled, table, zipped
+from cubie.sweeps.columns import advice_of_labels
 from cubie.sweeps.values import require_room
 from cubie_planner.reading import shown
 
@@ -35,11 +37,18 @@ from cubie_planner.reading import shown
 BESIDE = {
     "grid": (),
     "zip": ("dim",),
-    "table": ("columns", "dim"),
+    "table": ("columns", "labels", "dim"),
     "sampled": ("n", "by", "seed", "dim"),
 }
 WHOLE = ("over", "chunk", "memory", "seed")  # of all
-OF_SAMPLES = ("n", "by", "columns", "dim")  # of a single part, which stands in `sweep` itself
+OF_SAMPLES = (
+    "n",
+    "by",
+    "columns",
+    "labels",
+    "dim",
+)  # of a single part, which stands in `sweep` itself
+OF_FILE = ("columns", "labels")  # of a table, by which its file is read
 KEYS = (*WHOLE, *BESIDE, *OF_SAMPLES)
 BOUNDS = (("start", "stop"), ("from", "to"))
 SCALES = ("linear", "log")
@@ -97,7 +106,7 @@ def _space(
 ) -> Space:
     kind = _kind_of(target, where, part)
     at = f"{target}: `{where}.{kind}`"
-    options = {key: part[key] for key in BESIDE[kind] if key in part and key != "columns"}
+    options = {key: part[key] for key in BESIDE[kind] if key in part and key not in OF_FILE}
     if kind == "table":
         made = _table(target, where, part, options)
     else:
@@ -115,8 +124,17 @@ def _space(
                 made = (grid if kind == "grid" else zipped)(values, **options)
     for name in made.names:
         with reading(at):
-            find(name)
+            _find(name, find, kind == "table")
     return made
+
+
+def _find(name: str, find: Callable[[str], Any], of_table: bool) -> None:
+    try:
+        find(name)
+    except InvalidProblem as error:
+        if not of_table:
+            raise
+        raise ValueError(f"{error} {advice_of_labels(name)}") from error
 
 
 def _kind_of(target: str, where: str, part: Mapping[str, Any]) -> str:
@@ -139,21 +157,48 @@ def _kind_of(target: str, where: str, part: Mapping[str, Any]) -> str:
 def _table(target: str, where: str, part: Mapping[str, Any], options: Mapping[str, Any]) -> Space:
     """Return a run for each row of a file."""
     file, at = part["table"], f"{target}: `{where}`"
-    samples = read_samples(at, "table", target, file)
-    names, n = samples.names, samples.values.shape[1]
-    wanted = part.get("columns", names or None)
-    if wanted is None:
-        raise InputError(f"{at}: {file} has no names of columns: give `columns`, {n} names")
-    if not isinstance(wanted, list) or not all(isinstance(name, str) for name in wanted):
-        raise InputError(f"{at}: `columns` must be a list of names")
-    if names:
-        numbers = [column(f"{at}: `columns`", file, name, samples) for name in wanted]
-    elif len(wanted) == n:
-        numbers = list(range(n))
+    found = read_columns(at, "table", target, file)
+    labels = _names(at, "labels", part.get("labels", []))
+    wanted, dim = part.get("columns"), options.get("dim")
+    if wanted is not None:
+        wanted = _names(at, "columns", wanted)
+        if dim in found.names and dim not in (*wanted, *labels):
+            labels = [*labels, dim]  # as who leaves it out, and calls the runs by it, expects
+    elif found.names:
+        wanted = [name for name in found.names if name not in labels]
     else:
-        raise InputError(f"{at}: {file} has {n} columns, and `columns` has {len(wanted)} names")
+        raise InputError(f"{at}: {file} has no names of columns: give `columns`, {found.n} names")
+    names, given = found.names, {"columns": wanted, "labels": labels}
+    if not names:  # then they are given here
+        if len(wanted) != found.n:
+            raise InputError(
+                f"{at}: {file} has {found.n} columns, and `columns` has {len(wanted)} names"
+            )
+        found = evolve(found, names=tuple(wanted))
+        given["columns"] = [name for name in wanted if name not in labels]
+    places = {
+        key: [column(f"{at}: `{key}`", file, name, found) for name in own]
+        for key, own in given.items()
+    }
+    rows = {name: found.label(i) for name, i in zip(labels, places["labels"], strict=True)}
     with reading(f"{at}: {file}"):
-        return table(samples.values[:, numbers], wanted, **options)
+        for name, i in zip(given["columns"], places["columns"], strict=True):
+            rows[name] = _numbers_of(found, name, i)
+        return table(rows, given["columns"], labels=labels, **options)
+
+
+def _numbers_of(found: Columns, name: str, at: int) -> np.ndarray:
+    try:
+        return found.numbers(at)
+    except ValueError as error:
+        raise ValueError(f"{error}. {advice_of_labels(name)}") from error
+
+
+def _names(at: str, key: str, given: Any) -> list[str]:
+    given = [given] if key == "labels" and isinstance(given, str) else given
+    if not isinstance(given, list) or not all(isinstance(name, str) for name in given):
+        raise InputError(f"{at}: `{key}` must be a list of names")
+    return given
 
 
 def values_of(where: str, given: Any) -> np.ndarray:

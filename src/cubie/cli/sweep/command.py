@@ -30,6 +30,7 @@ from cubie.cli.sweep.running import (
     watcher,
 )  # fmt: skip
 from cubie.cli.sweep.study import Given, read_sweep
+from cubie.cli.sweep.words import in_words_of_shell
 from cubie.cli.views import show
 from cubie.labelled.pictures import require_drawable
 from cubie.labelled.tables import EVENTS, POINTS, RUNS
@@ -48,7 +49,15 @@ def _complete_status(ctx, param, incomplete: str):
     return types.starting(names, incomplete)
 
 
-@click.command("cubie-sweep", cls=OneLineCommand, context_settings=SETTINGS)
+class SweepCommand(OneLineCommand):
+    """The command, which tells what Python's errors advise in words that can be typed."""
+
+    def say(self, message: str) -> None:
+        """Tell something on standard error."""
+        super().say(in_words_of_shell(message))
+
+
+@click.command("cubie-sweep", cls=SweepCommand, context_settings=SETTINGS)
 @click.argument("target", required=False, shell_complete=types.complete_file)
 @click.option(
     "--store",
@@ -275,7 +284,7 @@ def _plan(sweep: Sweep, options: Mapping[str, Any]) -> int:
         plan = sweep.plan_with(options["workers"])
     if not options["quiet"]:
         print(f"{name_of(options)}: {sweep.n_chunks_done:,} of {sweep.n_chunks:,} chunks done")
-        print(plan)
+        print(in_words_of_shell(str(plan)))
     return STOPPED if plan.lack else DONE
 
 
@@ -292,7 +301,7 @@ def _compute(sweep: Sweep, fun: Any, options: Mapping[str, Any]) -> int:
             else:
                 sweep.run(client, **told)
 
-        return computed(sweep, compute, main.say, options)
+        return computed(sweep, compute, main.say, options, main.words)
 
 
 def _retry(sweep: Sweep, options: Mapping[str, Any], told: Mapping[str, Any]) -> None:

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -127,9 +127,23 @@ def _as_data(progress: Progress) -> dict[str, Any]:
 
 
 def computed(
-    sweep: Sweep, compute: Callable[[], Any], say: Callable[[str], None], options: Mapping[str, Any]
+    sweep: Sweep,
+    compute: Callable[[], Any],
+    say: Callable[[str], None],
+    options: Mapping[str, Any],
+    line: Sequence[str],
 ) -> int:
-    """Compute, tell what became of it, and return the exit status."""
+    """Compute, tell what became of it, and return the exit status.
+
+    Parameters
+    ----------
+    compute : callable
+    say : callable
+        Tells a message.
+    options : mapping
+    line : sequence of str
+        The words that were typed, by which a sweep goes on that was stopped.
+    """
     lines = options["progress"] == LINES
     if lines:
         done = sweep.n_chunks_done
@@ -140,10 +154,10 @@ def computed(
             compute()
     except KeyboardInterrupt as error:
         number = error.number if isinstance(error, Stopped) else signal.SIGINT
-        _tell_stopped(sweep, f"stopped by {signal.Signals(number).name}", say, options)
+        _tell_stopped(sweep, f"stopped by {signal.Signals(number).name}", say, options, line)
         return SIGNALLED + number
     except (SweepFailed, SweepTooLarge) as error:
-        _tell_stopped(sweep, one_line(error), say, options)
+        _tell_stopped(sweep, one_line(error), say, options, line)
         return STOPPED
     counts = sweep.counts()
     failed = sum(n for status, n in counts.items() if status < 0)
@@ -155,26 +169,28 @@ def computed(
     if failed and not options["quiet"]:
         again = ""
         if options["store"]:
-            words = ["--store", options["store"], "--retry", "failed", "--max-steps", "N"]
+            # What is no data is not in the store, which then is not enough.
+            words = [options["target"]] if sweep.needs_function and options["target"] else []
+            words += ["--store", options["store"], "--retry", "failed", "--max-steps", "N"]
             again = f"; compute them again: cubie-sweep {shlex.join(words)}"
         say(f"{failed:,} of {sweep.n_runs:,} runs failed{again}")
     return SOME_FAILED if failed else DONE
 
 
 def _tell_stopped(
-    sweep: Sweep, why: str, say: Callable[[str], None], options: Mapping[str, Any]
+    sweep: Sweep,
+    why: str,
+    say: Callable[[str], None],
+    options: Mapping[str, Any],
+    line: Sequence[str],
 ) -> None:
     if options["progress"] == LINES:
         tell("stopped", why=why)
     if not options["store"]:
         say(f"{why}; nothing is kept without --store")
         return
-    # With its file a sweep goes on, too, where its store was not made yet.
-    words = ["cubie-sweep", *([options["target"]] if options["target"] else [])]
-    words += ["--store", options["store"], *([] if options["target"] else ["--resume"])]
-    words += ["--workers", str(options["workers"])] if options["workers"] else []
-    words += ["--dask", options["dask"]] if options["dask"] else []
-    say(f"{why}; {_kept(sweep)}go on: {shlex.join(words)}")
+    # The same line: with other options it would be another sweep.
+    say(f"{why}; {_kept(sweep)}go on: {shlex.join(['cubie-sweep', *line])}")
 
 
 def _kept(sweep: Sweep) -> str:
