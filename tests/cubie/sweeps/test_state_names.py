@@ -244,9 +244,12 @@ def test_from_a_shell(tmp_path, command):
 
 def test_wrong_summaries_are_told_by_the_name_of_the_state():
     """Not by its number, which nobody wrote."""
+
+    def chain(t, y, k):
+        v, w = y
+        return [-k * v, k * v - w]
+
+    start, over = {"v": 1, "w": 0}, cubie.grid(k=[1, 2])
     with pytest.raises(InvalidOption, match=r"`summaries\['w'\]` is 'peak'") as told:
-        cubie.sweep(
-            lambda t, y, k: [-k * y[0], y[0]], (0, 1), {"v": 1, "w": 0}, over=cubie.grid(k=[1, 2]),
-            summaries={"w": "peak"},
-        )  # fmt: skip
+        cubie.sweep(chain, (0, 1), start, over=over, summaries={"w": "peak"})
     assert told.value.option == "summaries['w']"

@@ -187,10 +187,10 @@ def _tell_stopped(
     if options["progress"] == LINES:
         tell("stopped", why=why)
     if not options["store"]:
-        say(f"{why}; nothing is kept without --store")
+        say(f"{why.rstrip('.')}; nothing is kept without --store")
         return
     # The same line: with other options it would be another sweep.
-    say(f"{why}; {_kept(sweep)}go on: {shlex.join(['cubie-sweep', *line])}")
+    say(f"{why.rstrip('.')}; {_kept(sweep)}go on: {shlex.join(['cubie-sweep', *line])}")
 
 
 def _kept(sweep: Sweep) -> str:
