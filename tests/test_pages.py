@@ -53,7 +53,7 @@ CALLS = (
     *(sweep, zipped, table, sampled, Sweep.run, Sweep.retry, Sweep.plot),
     *(Result.to_xarray, Result.plot),
 )
-DECLARATIONS = (CUDABuffer, Alias, Buffer, Limits, Pool, Problem)
+DECLARATIONS = (CUDABuffer, Event, Alias, Buffer, Limits, Pool, Problem)
 OTHER_KEYWORDS = {
     *(name for call in CALLS for name in inspect.signature(call).parameters),
     *(f.name for kind in DECLARATIONS for f in attrs.fields(kind)),
