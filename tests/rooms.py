@@ -70,7 +70,7 @@ PLANNER = Package(
         "report": (*VALUES, "gpu", "engines"),
         "solve": (*VALUES, "gpu", "engines"),
         "explain": (*VALUES, "report", "solve"),
-        "checked": (*VALUES, "reading", "gpu", "engines", "solve"),
+        "checked": (*VALUES, "reading", "assembler", "gpu", "engines", "solve"),
         "decide": (*VALUES, "engines", "solve"),
     },
     arrows_back={

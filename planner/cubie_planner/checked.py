@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from attrs import evolve, field, frozen
 
+from cubie_planner.assembler.disassembly import UnreadableCode
 from cubie_planner.declarations.limits import ProblemError
 from cubie_planner.declarations.places import Place
 from cubie_planner.declarations.problem import Problem
@@ -201,8 +202,19 @@ class _Judge:
     def candidate(
         self, name: str, proposed: Plan, made: Assembled, local: StaticCost | None
     ) -> Candidate:
-        """Judge a plan; `local` is what the candidate with everything local costs."""
-        cost = self._cost(made, proposed)
+        """Judge a plan; `local` is what the candidate with everything local costs.
+
+        Raises
+        ------
+        UnreadableCode
+            Where there is none as yet: without it nothing can be compared.
+        """
+        try:
+            cost = self._cost(made, proposed)
+        except UnreadableCode:
+            if local is None:
+                raise
+            return _candidate(name, proposed, made, None, "what a step executes cannot be told")
         return _candidate(name, proposed, made, cost, _refusal(cost, local))
 
     def _cost(self, assembled: Assembled, proposed: Plan) -> StaticCost | None:

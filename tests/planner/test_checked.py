@@ -7,6 +7,7 @@ from attrs import evolve
 
 from cubie_planner import Buffer, Limits, Location, Problem, ProblemError, check
 from cubie_planner.assembler.blocks import Block
+from cubie_planner.assembler.disassembly import UnreadableCode
 from cubie_planner.assembler.executed import Executed
 from cubie_planner.assembler.instructions import Instruction
 from cubie_planner.checked import checked_plan
@@ -133,6 +134,28 @@ def test_everything_shared_is_tried_where_the_stack_takes_most_of_the_time():
         assert ("everything shared" in names) == (stack == 16_000)
     too_large = checked_plan(problem(n=200), made(16_000)).candidates
     assert "everything shared" not in [candidate.name for candidate in too_large]
+
+
+def test_a_candidate_that_cannot_be_counted_is_refused():
+    """The others are judged all the same; without everything local nothing is."""
+
+    def made(unreadable):
+        def compile_kernel(plan):
+            def count():
+                if unreadable(plan.shared_bytes_per_run):
+                    raise UnreadableCode("A loop of no known form.", "kernel")
+                return executed(FFMA=1000, LDL=100)
+
+            return Assembled(registers=255, stack_bytes=4000, spill_bytes=0, count=count)
+
+        return compile_kernel
+
+    verdict = checked_plan(problem(), made(lambda shared: shared > 0))
+    assert verdict.winner == 0
+    assert len(verdict.candidates) > 1
+    assert all("cannot be told" in c.refused for c in verdict.candidates[1:])
+    with pytest.raises(UnreadableCode, match="no known form"):
+        checked_plan(problem(), made(lambda shared: True))
 
 
 def test_a_gain_that_cannot_be_told_is_not_taken():
