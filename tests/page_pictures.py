@@ -122,7 +122,37 @@ def large_systems(names: Mapping[str, Any]) -> str:
     return line_picture("The first species of a Brusselator, along a line", "place", curves)
 
 
+def lifetimes(names: Mapping[str, Any]) -> str:
+    """Draw where arrays of a kernel lie, phase after phase."""
+    placed = list(names["answer"].placements.values())
+    n_phases = max(end for place in placed for _, end in place.lifetime)
+    top = max(place.end for place in placed)
+    wide, high = (WIDTH - LEFT - 12) / n_phases, (HEIGHT - BOTTOM - TOP) / top
+    title = "Shared memory of a block, phase by phase"
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" role="img">',
+        f"<title>{title}</title><style>{STYLE}</style>",
+        f'<text x="{LEFT}" y="16">{title}</text>',
+    ]
+    for place, colour in zip(placed, COLOURS, strict=False):
+        for start, end in place.lifetime:
+            x, y = LEFT + start * wide, HEIGHT - BOTTOM - place.end * high
+            size = f'width="{(end - start) * wide:.1f}" height="{place.size_bytes * high:.1f}"'
+            parts.append(f'<rect x="{x:.1f}" y="{y:.1f}" {size} fill="{colour}" stroke="#fff"/>')
+            text = f"{place.name}, {place.size_bytes} B"
+            parts.append(f'<text x="{x + 8:.1f}" y="{y + 18:.1f}" style="fill:#fff">{text}</text>')
+    for phase in range(n_phases):
+        middle = LEFT + (phase + 0.5) * wide
+        parts.append(f'<text x="{middle:.1f}" y="{HEIGHT - 12}">phase {phase}</text>')
+    parts += [
+        f'<text x="8" y="{HEIGHT - BOTTOM}">0 B</text>',
+        f'<text x="8" y="{TOP + 12}">{top} B</text>',
+    ]
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
 DRAWN = {
+    "lifetimes": lifetimes,
     "large-systems": large_systems,
     "measured-input": measured_input,
     "dosing": dosing,
