@@ -201,7 +201,7 @@ LINES = {
     "good.toml --store s --plot x map.png --sel k=3": "'k' goes from 1 to 2",
     "good.toml --store s --plot x map.png --sel k=1": "What is left of 'x' is one number",
     "good.toml --store s --plan --plot z map.png": "`what` is 'z'",
-    "good.toml --store s --export runs.csv --rows points": "`of` is 'points'",
+    "good.toml --store s --export runs.csv --rows points": "`rows` is 'points'",
     "good.toml --store s --rows runs": "--rows is of --export",
     "good.toml --store s --memory much": "`memory` is 'much'",
     "good.toml --store s --option rtoll=1": "Did you mean `rtol`?",

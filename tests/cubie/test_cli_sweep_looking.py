@@ -107,6 +107,23 @@ def test_peek_needs_no_package_for_labels_or_tables(folder):
     assert done.stdout.endswith("[]\n"), done.stdout
 
 
+def test_rows_of_points_have_what_was_drawn(folder):
+    """Of samples, and of arguments that each run draws: in files, and in tables of Python."""
+    text = MODEL.replace("c = 0.5", "c = {dist = 'norm', loc = 1, scale = 0.1}")
+    text = text.replace("t_span", "t_eval = [0.5, 1]\nt_span")
+    write("drawn.toml", text + "[sweep]\nsampled.k = [1, 2]\nn = 3\nchunk = 2\n")
+    run_sweep("drawn.toml", "--store", "runs.zarr", "--export", "points.csv")
+    with open("points.csv", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    found = Sweep.resume("runs.zarr")
+    runs, points = found.to_pandas(rows="runs"), found.to_pandas()
+    assert len(rows) == len(points) == 6
+    for i, row in enumerate(rows):
+        for name in ("k", "c"):
+            wanted = runs[name].iloc[i // 2]
+            assert float(row[name]) == points[name].iloc[i] == wanted
+
+
 PYTHON = re.compile(
     r"cubie\.|\w\(\)|(?<!--option )\b(?:sel|over|y|store|chunk|t_eval|summaries|dtype)=|zipped\("
 )

@@ -13,6 +13,7 @@ from cubie.errors import InvalidOption
 from cubie.labelled.packages import pandas
 from cubie.labelled.words import (
     COMPONENT,
+    DRAWN,
     EVENT,
     OCCURRENCE,
     POINT,
@@ -34,13 +35,13 @@ def tables_in(dataset: Any) -> tuple[str, ...]:
     return (*found, RUNS, *([EVENTS] if T_EVENTS in dataset else []))
 
 
-def table_of(dataset: Any, of: str | None = None) -> Any:
-    """Return a DataFrame.
+def table_of(dataset: Any, rows: str | None = None) -> Any:
+    """Return a DataFrame; each row has what is known of its run, too.
 
     Parameters
     ----------
     dataset : xarray.Dataset
-    of : {"runs", "points", "events"}, optional
+    rows : {"runs", "points", "events"}, optional
         What a row is of; by default a point where points are kept, else a run.
 
     Raises
@@ -51,11 +52,11 @@ def table_of(dataset: Any, of: str | None = None) -> Any:
         Where pandas is not installed.
     """
     there = tables_in(dataset)
-    of = there[0] if of is None else of
-    if of not in there:
-        raise InvalidOption("of", of, there)
+    rows = there[0] if rows is None else rows
+    if rows not in there:
+        raise InvalidOption("rows", rows, there)
     runs = tuple(map(str, dataset[STATUS].dims))
-    return {RUNS: _of_runs, POINTS: _of_points, EVENTS: _of_events}[of](dataset, runs)
+    return {RUNS: _of_runs, POINTS: _of_points, EVENTS: _of_events}[rows](dataset, runs)
 
 
 def _of_runs(dataset: Any, runs: tuple[str, ...]) -> Any:
@@ -74,7 +75,8 @@ def _of_runs(dataset: Any, runs: tuple[str, ...]) -> Any:
 
 def _of_points(dataset: Any, runs: tuple[str, ...]) -> Any:
     at = next(d for v in dataset.data_vars.values() for d in v.dims if d in (TIME, POINT))
-    rows, columns = (*runs, at), {}
+    rows = (*runs, at)
+    columns = {name: _spread(v, dataset, rows) for name, v in _known(dataset, runs)}
     for name, variable in dataset.data_vars.items():
         if at in variable.dims:
             own = [d for d in variable.dims if d not in rows]
@@ -94,7 +96,9 @@ def _of_points(dataset: Any, runs: tuple[str, ...]) -> Any:
 def _of_events(dataset: Any, runs: tuple[str, ...]) -> Any:
     rows = (*runs, EVENT, OCCURRENCE)
     times = _spread(dataset[T_EVENTS], dataset, rows)
-    there, columns = ~np.isnan(times), {TIME: times}
+    there = ~np.isnan(times)
+    columns = {name: _spread(v, dataset, rows) for name, v in _known(dataset, runs)}
+    columns[TIME] = times
     if Y_EVENTS in dataset:
         states = dataset[Y_EVENTS]
         for i in range(states.sizes[STATE]):
@@ -108,6 +112,14 @@ def _coordinates(dataset: Any, runs: Sequence[str]) -> Iterator[tuple[str, Any]]
     """Yield coordinates along runs that are no axes themselves."""
     for name, variable in dataset.coords.items():
         if name not in runs and variable.dims and set(variable.dims) <= set(runs):
+            yield str(name), variable
+
+
+def _known(dataset: Any, runs: Sequence[str]) -> Iterator[tuple[str, Any]]:
+    """Yield what is known of a run beside its axes: coordinates, and what each draws for itself."""
+    yield from _coordinates(dataset, runs)
+    for name, variable in dataset.data_vars.items():
+        if DRAWN.items() <= variable.attrs.items():
             yield str(name), variable
 
 

@@ -59,6 +59,9 @@ def about(name: str) -> dict[str, str]:
     return {"long_name": LONG_NAMES[name]}
 
 
+DRAWN = {"comment": "drawn for each run by itself"}  # the attribute that tells such variables
+
+
 def about_coordinate(name: str, initial: bool = False) -> dict[str, str]:
     """Return the attributes of a coordinate; an initial value has the name of its state."""
     told = {COMPONENT: "name of the state", STATE: "name of the state"}

@@ -99,16 +99,16 @@ class Labelled:
         """
         return dataset_of(self, coords)
 
-    def to_pandas(self, of: str | None = None, coords: Mapping[str, Any] | None = None) -> Any:
+    def to_pandas(self, rows: str | None = None, coords: Mapping[str, Any] | None = None) -> Any:
         """Return the result as a `pandas.DataFrame`.
 
         Parameters
         ----------
-        of : {"runs", "points", "events"}, optional
+        rows : {"runs", "points", "events"}, optional
             What a row is of: a run, with its status; a point, found by run and time; an event of a
             run. By default a point where points are kept, else a run.
         coords : mapping of str to array_like (n_runs,), optional
-            What runs differ in, as columns of the table of runs.
+            What runs differ in, as columns of the table.
 
         Raises
         ------
@@ -117,9 +117,9 @@ class Labelled:
             Where xarray or pandas is not installed.
         """
         ragged = isinstance(getattr(self, "t", None), RaggedArray)
-        if ragged and of in (None, POINTS):
-            return _table_of_steps(self)
-        return table_of(dataset_of(self, coords, with_points=not ragged), of)
+        if ragged and rows in (None, POINTS):
+            return _table_of_steps(self, dataset_of(self, coords, with_points=False))
+        return table_of(dataset_of(self, coords, with_points=not ragged), rows)
 
     def plot(
         self,
@@ -303,11 +303,18 @@ def _filled(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return wide
 
 
-def _table_of_steps(result: Any) -> Any:
-    """Return the points of runs that have different numbers of them, a row each."""
+def _table_of_steps(result: Any, dataset: Any) -> Any:
+    """Return the points of runs that have different numbers of them, a row each.
+
+    `dataset` has what is known of the runs.
+    """
     times = result.t
     runs = np.repeat(np.arange(len(times)), times.lengths)
-    columns = {}
+    columns = {
+        str(name): np.repeat(known.values, times.lengths)
+        for name, known in dataset.coords.items()
+        if known.dims == (RUN,) and name != RUN
+    }
     if result.y is not None:
         for i, name in enumerate(result._kind.states.kept):
             columns[name] = _in_a_row(result.y.row(i))

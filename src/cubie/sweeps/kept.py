@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from attrs import evolve, frozen
 
-from cubie.labelled.words import about_coordinate
+from cubie.labelled.words import DRAWN, about_coordinate
 from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.outputs import Variable
 
@@ -50,7 +50,8 @@ class Layout:
 
     def about(self, name: str) -> dict[str, str]:
         """Return the attributes of a coordinate, or of what each run draws."""
-        return about_coordinate(name, name in self.initial)
+        drawn = DRAWN if name in self.drawn else {}
+        return about_coordinate(name, name in self.initial) | drawn
 
     def coordinates_of(self, dims: Sequence[str]) -> dict[str, str]:
         """Return the attribute that names coordinates which are no dimensions, as CF has it.

@@ -186,16 +186,16 @@ class Looking:
         """
         return outline_of(self._layout, self._whole.space, self._attributes())
 
-    def to_pandas(self, of: str | None = None) -> Any:
+    def to_pandas(self, rows: str | None = None) -> Any:
         """Return the results as a `pandas.DataFrame`, all of it in memory.
 
         Parameters
         ----------
-        of : {"runs", "points", "events"}, optional
-            What a row is of; all are found by what was swept. By default a point where there is
-            t_eval, else a run.
+        rows : {"runs", "points", "events"}, optional
+            What a row is of; all are found by what was swept, and have what was drawn. By default a
+            point where there is t_eval, else a run: that has its status, its work and summaries.
         """
-        return table_of(self.to_xarray(), of)
+        return table_of(self.to_xarray(), rows)
 
     def _attributes(self) -> dict[str, Any]:
         whole = self._whole

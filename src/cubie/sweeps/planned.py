@@ -245,7 +245,9 @@ def runs_of_a_chunk(
     """
     on_gpu = model.prepared.kernel.backend.has_own_memory
     runs = max(LEAST_RUNS_ON_GPU if on_gpu else LEAST_RUNS, n_runs // PARTS)
-    why = f"a sweep goes in about {PARTS} parts"
+    why = f"about {PARTS} parts"
+    if seconds is None:
+        why += " before a pilot, by which a run cuts them anew"
     if seconds is not None and n_runs > runs:
         each = max(seconds / n_runs, 1e-12)
         least, most = int(LEAST_SECONDS / each), int(MOST_SECONDS / each)

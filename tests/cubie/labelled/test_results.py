@@ -111,7 +111,7 @@ def test_every_number_is_there(kind):
 def test_events_are_in_rows_with_their_states(kind):
     """Each event of each run once, in the dataset behind which NaN is, and in the table."""
     result = solved(**KINDS[kind])
-    ds, table = result.to_xarray(), result.to_pandas(of="events")
+    ds, table = result.to_xarray(), result.to_pandas(rows="events")
     single = isinstance(result.status, int)
     runs = [()] if single else [(run,) for run in range(len(K))]
     found = {}
@@ -134,7 +134,7 @@ def test_events_are_in_rows_with_their_states(kind):
 def test_tables_have_the_numbers_of_the_dataset(kind):
     """A row for each point where points are kept, else for each run; and of runs if asked."""
     result = solved(**KINDS[kind])
-    ds, table, of_runs = result.to_xarray(), result.to_pandas(), result.to_pandas(of="runs")
+    ds, table, of_runs = result.to_xarray(), result.to_pandas(), result.to_pandas(rows="runs")
     np.testing.assert_array_equal(of_runs["status"], np.atleast_1d(ds.status))
     if "time" not in ds.coords:
         pd.testing.assert_frame_equal(table, of_runs)
@@ -161,7 +161,7 @@ def test_steps_of_runs_go_to_a_table_without_filling_up(monkeypatch):
     monkeypatch.setattr(RaggedArray, "padded", lambda self: pytest.fail("filled up"))
     pd.testing.assert_frame_equal(result.to_pandas(), expected)
     assert len(expected) == result.y.lengths.sum()
-    assert "y0" not in result.to_pandas(of="runs").columns
+    assert "y0" not in result.to_pandas(rows="runs").columns
     energies = expected.loc[1]["energy"]
     np.testing.assert_array_equal(energies, result.observables["energy"][1])
 
@@ -222,7 +222,7 @@ def test_a_system_without_states():
     result = Solver(lambda t, y: [], backend="python").solve((0, 5), [])
     assert "y" not in result.to_xarray()
     assert result.to_xarray().time.values.tolist() == [0.0, 5.0]
-    assert result.to_pandas(of="runs").status.tolist() == [0]
+    assert result.to_pandas(rows="runs").status.tolist() == [0]
 
 
 def test_what_lies_on_a_device_is_copied(monkeypatch):
