@@ -56,7 +56,8 @@ def plot(
         quantities. By default the time, or the first two axes that are swept.
     over : str or sequence of str, optional
         Axes whose runs are drawn together, as a median with bands; in a heat map the median. Of
-        trajectories by default all axes of runs; ``over=()`` draws each run.
+        trajectories by default those of samples and tables, where there are none all axes of runs;
+        ``over=()`` draws each run.
     sel : mapping, optional
         Where to look along other axes: a value (of numbers the nearest), several, or a slice.
     bands : float or sequence of float
@@ -82,6 +83,8 @@ def plot(
     view = _view(dataset, what, x, y, over, sel)
     shares = _shares(bands)
     how = _scales(view) | how
+    if view.y is None and view.x in dataset[STATUS].dims and view.x not in dataset.coords:
+        how = {"marker": ".", "linestyle": "none"} | how  # draws, and rows, lie in no order
     if ax is None:
         _, ax = matplotlib("pyplot").subplots(layout="constrained")
     if view.y is None:
@@ -151,7 +154,7 @@ def _view(dataset: Any, what: str, x: Any, y: Any, over: Any, sel: Any) -> View:
     if together is None:
         of_time = y is None and {TIME, POINT} & set(map(str, array[x].dims))
         evenly = array[x].ndim == 1
-        together = tuple(d for d in runs if d not in array[x].dims) if of_time and evenly else ()
+        together = _pooled(array, runs, x) if of_time and evenly else ()
         if is_status:
             together = ()
     elif is_status and together:
@@ -175,6 +178,17 @@ def _with_ended(array: Any, dataset: Any) -> Any:
     if not set(status.dims) <= set(array.dims):
         return array
     return array.assign_coords({ENDED: status.variable})
+
+
+def _pooled(array: Any, runs: tuple, x: str) -> tuple[str, ...]:
+    """Return whose trajectories are drawn together where nobody says so.
+
+    Runs of a sample, or of a table, have no values of their own. Beside such, each value of an axis
+    has a curve of its own: a median over doses and bodies is of nobody.
+    """
+    others = tuple(d for d in runs if d not in array[x].dims)
+    drawn = tuple(d for d in others if d not in array.coords)
+    return drawn or others
 
 
 def _dimensions(array: Any, over: Any) -> tuple[str, ...] | None:

@@ -225,7 +225,7 @@ class Looking:
             time, or the first two axes.
         over : str or sequence of str, optional
             Axes whose runs are drawn together, as a median with bands; of trajectories by default
-            all. ``over=()`` draws each run.
+            those of samples and tables, else all. ``over=()`` draws each run.
         sel : mapping, optional
             Where to look along other axes: a value (the nearest), several, or a slice.
         bands : float or sequence of float

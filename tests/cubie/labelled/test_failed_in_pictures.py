@@ -68,7 +68,7 @@ def test_a_number_between_runs_that_failed_is_seen():
 def test_fans_are_of_runs_that_did_not_fail():
     """Medians and bands, whatever numbers the others have."""
     ds = failing(samples(), (0, 3), (1, 7))
-    ax = plot(ds, "x")
+    ax = plot(ds, "x", over=("rho", "sample"))
     runs = ds.y[:, :, 0].where(ds.status >= 0).values.reshape(-1, 5)
     np.testing.assert_allclose(lines(ax)[0][1], np.nanquantile(runs, 0.5, axis=0))
     assert ax.get_title() == "quantiles of the 78 of 80 runs that did not fail"

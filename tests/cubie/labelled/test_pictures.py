@@ -228,7 +228,7 @@ def test_all_components_over_one_axis():
 def test_trajectories_are_fans_of_all_runs():
     """The median, and bands that so many of the runs lie in: of those that got so far."""
     ds = samples()
-    ax = plot(ds, "x", bands=(0.9, 0.5))
+    ax = plot(ds, "x", over=("rho", "sample"), bands=(0.9, 0.5))
     runs = ds.y[:, :, 0].values.reshape(-1, 5)
     np.testing.assert_allclose(lines(ax)[0][1], np.nanquantile(runs, 0.5, axis=0))
     assert legend(ax) == ["median", "90 % of runs", "50 % of runs"]
@@ -249,6 +249,26 @@ def test_fans_over_given_axes_are_one_for_each_value_of_the_others():
     np.testing.assert_allclose(lines(ax)[1][1], ds.energy[1].median("sample"))
     ax = plot(ds, "y", sel={"rho": 20})
     assert legend(ax) == ["x", "z"]
+
+
+def test_samples_are_drawn_together_at_each_value_of_other_axes():
+    """A median over both would be of nobody; where there are too many it is asked."""
+    ds = samples()
+    ax = plot(ds, "energy", bands=0.8)
+    assert legend(ax) == ["rho = 20", "rho = 28"]
+    np.testing.assert_allclose(lines(ax)[0][1], ds.energy[0].median("sample"))
+    many = ds.isel(rho=[0] * 11).assign_coords(rho=np.arange(11.0))
+    with pytest.raises(InvalidOption, match=r"rho \(11 values\): .* by over='rho'"):
+        plot(many, "energy")
+
+
+def test_runs_without_values_of_their_own_are_points():
+    """Draws lie in no order, and no line leads from one to the next."""
+    ds = samples().isel(rho=0, time=-1)
+    (line,) = plot(ds, "x").lines
+    assert (line.get_linestyle(), line.get_marker()) == ("None", ".")
+    (line,) = plot(ds, "x", linestyle="-").lines
+    assert line.get_linestyle() == "-"
 
 
 def test_other_axes_have_fans_too():
