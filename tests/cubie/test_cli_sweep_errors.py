@@ -25,6 +25,9 @@ CASES = {
         MODEL + SWEEP + "gird.k = [1]", "unknown key `gird` (did you mean `grid`?); a sweep has",
     ),
     "misspelt axis": (MODEL + SWEEP + "grid.kk = [1]", "did you mean 'k'?"),
+    "axis that is no parameter": (
+        MODEL.replace("c = 0.5", "") + SWEEP + "grid.c = [1]", "stands in `parameters`, too: c = 1",
+    ),
     "misspelt state": (MODEL + SWEEP + "sampled.xx = [1, 2]\nn = 3", "did you mean 'x'?"),
     "nothing swept": (MODEL + SWEEP, "`sweep` must have one of grid, zip, table, sampled"),
     "no axes": (MODEL + "[sweep.grid]\n", "`sweep.grid`"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import math
+import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -70,7 +71,10 @@ def read_sweep(target: str, given: Given) -> tuple[Sweep, GivenModel]:
     data = read_data(target, path, text)
     if "equations" not in data and "function" not in data:
         raise InputError(f"{target}: has neither `equations` nor `function`: what is to be swept?")
-    model = read_model(target, data, given.model)
+    try:
+        model = read_model(target, data, given.model)
+    except InputError as error:
+        raise _with_parameter(error, data) from error
     told = model.sweep
     if not isinstance(told, Mapping):
         raise InputError(f"{target}: needs a table `sweep` of {', '.join(KEYS)}")
@@ -80,6 +84,27 @@ def read_sweep(target: str, given: Given) -> tuple[Sweep, GivenModel]:
     words = Words(model.states, model.arguments)
     space = space_of(target, told, seed, words.find)
     return _begun(model, told, given, space, seed, words), model
+
+
+def _with_parameter(error: InputError, data: Mapping[str, Any]) -> InputError:
+    """Return an error of a name that equations have, and that only the table `sweep` has, too."""
+    unknown = re.search(r"`(\w+)` is not defined", str(error))
+    if unknown is None or unknown[1] not in _names_in(data.get("sweep")):
+        return error
+    name = unknown[1]
+    return InputError(
+        f"{error} It is swept, and a parameter of equations stands in `parameters`, too: "
+        f"{name} = 1, a value that is not used."
+    )
+
+
+def _names_in(swept: Any) -> Iterator[Any]:
+    """Yield the keys, however deep, of tables."""
+    if isinstance(swept, Mapping):
+        yield from swept
+        swept = list(swept.values())
+    for entry in swept if isinstance(swept, list) else ():
+        yield from _names_in(entry)
 
 
 def _begun(
