@@ -136,7 +136,7 @@ def test_plan_computes_nothing_and_tells_what_does_not_fit(folder):
     """Status 1 where the sweep is larger than what it may use."""
     told = run_sweep("sweep.toml", "--store", "runs.zarr", "--plan", "--no-pilot").stdout
     assert "runs.zarr: 0 of 3 chunks done" in told
-    assert re.search("^time +not known before a pilot", told, re.M)
+    assert re.search("^time +not known without a pilot", told, re.M)
     assert not Path("runs.zarr").exists()
     told = run_sweep("sweep.toml", "--plan").stdout
     assert re.search("^time +about .* as a pilot tells", told, re.M)
