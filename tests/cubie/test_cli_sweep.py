@@ -132,6 +132,21 @@ def test_runs_that_failed_are_told_and_computed_again(folder):
         np.testing.assert_array_equal(found["y"], wanted()["y"])
 
 
+def test_a_file_of_runs_that_failed_says_so(folder):
+    """Whoever exports a store learns of them, and every row has the status, of points, too."""
+    write("points.toml", "t_eval = [0.0, 1.0]\n" + GRID)
+    for file, n in (("sweep.toml", 1), ("points.toml", 2)):
+        store = f"{file}.zarr"
+        run_sweep(file, "--store", store, "--max-steps", 5, "--quiet", status=3)
+        told = run_sweep("--store", store, "--export", "runs.csv")
+        assert "--export runs.csv: 10 of 10 runs failed; what is written of them" in told.stderr
+        header, *rows = (line.split(",") for line in Path("runs.csv").read_text().splitlines())
+        assert [row[header.index("status")] for row in rows] == ["-2"] * 10 * n
+        assert not run_sweep("--store", store, "--export", "runs.csv", "--quiet").stderr
+    run_sweep("sweep.toml", "--store", "good.zarr", "--quiet")
+    assert not run_sweep("--store", "good.zarr", "--export", "runs.csv").stderr
+
+
 def test_plan_computes_nothing_and_tells_what_does_not_fit(folder):
     """Status 1 where the sweep is larger than what it may use."""
     told = run_sweep("sweep.toml", "--store", "runs.zarr", "--plan", "--no-pilot").stdout

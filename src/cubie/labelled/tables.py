@@ -36,7 +36,7 @@ def tables_in(dataset: Any) -> tuple[str, ...]:
 
 
 def table_of(dataset: Any, rows: str | None = None) -> Any:
-    """Return a DataFrame; each row has what is known of its run, too.
+    """Return a DataFrame; each row has what is known of its run, and its status, too.
 
     Parameters
     ----------
@@ -84,6 +84,7 @@ def _of_points(dataset: Any, runs: tuple[str, ...]) -> Any:
                 chosen = dict(zip(own, places, strict=True))
                 label = _column(dataset, str(name), chosen)
                 columns[label] = _spread(variable.isel(chosen), dataset, rows)
+    columns[STATUS] = _spread(dataset[STATUS], dataset, rows)
     times = _spread(dataset[TIME], dataset, rows) if TIME in dataset.coords else None
     if times is None or at == TIME:
         return _frame(columns, _index(dataset, rows))
@@ -104,6 +105,7 @@ def _of_events(dataset: Any, runs: tuple[str, ...]) -> Any:
         for i in range(states.sizes[STATE]):
             name = str(states[STATE].values[i]) if STATE in states.coords else f"y{i}"
             columns[name] = _spread(states.isel({STATE: i}), dataset, rows)
+    columns[STATUS] = _spread(dataset[STATUS], dataset, rows)
     kept = {name: values[there] for name, values in columns.items()}
     return _frame(kept, _made([level[there] for level in _levels(dataset, rows)], rows))
 

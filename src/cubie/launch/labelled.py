@@ -105,8 +105,8 @@ class Labelled:
         Parameters
         ----------
         rows : {"runs", "points", "events"}, optional
-            What a row is of: a run, with its status; a point, found by run and time; an event of a
-            run. By default a point where points are kept, else a run.
+            What a row is of: a run; a point, found by run and time; an event of a run. Each has
+            the `status` of its run. By default a point where points are kept, else a run.
         coords : mapping of str to array_like (n_runs,), optional
             What runs differ in, as columns of the table.
 
@@ -320,6 +320,7 @@ def _table_of_steps(result: Any, dataset: Any) -> Any:
             columns[name] = _in_a_row(result.y.row(i))
     for name, values in result.observables.items():
         columns[name] = _in_a_row(values)
+    columns[STATUS] = np.asarray(result.status, np.int8)[runs]
     index = pandas().MultiIndex.from_arrays([runs, _in_a_row(times)], names=[RUN, TIME])
     return pandas().DataFrame(columns, index=index)
 

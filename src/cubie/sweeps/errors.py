@@ -48,4 +48,4 @@ class ChunksLost(UserWarning):
 
 
 class RunsFailed(UserWarning):
-    """Some of the runs that were just computed failed; what is kept of them are no results."""
+    """Some of the runs of a sweep failed; what is kept of them are no results."""

@@ -11,14 +11,16 @@ import numpy as np
 from cubie.errors import level_of_caller
 from cubie.labelled.pictures import BANDS, plot
 from cubie.labelled.tables import table_of
+from cubie.launch.event_results import EventsLost
 from cubie.status import RunStatus
 from cubie.sweeps.dataset import dataset_of, outline_of, without
 from cubie.sweeps.describe import attributes_of, told_rounds
-from cubie.sweeps.errors import ChunksLost
+from cubie.sweeps.errors import ChunksLost, RunsFailed
 from cubie.sweeps.job import Round, counted
 from cubie.sweeps.kept import Layout
 from cubie.sweeps.lost import told_lost
 from cubie.sweeps.outputs import STATUS, components_of
+from cubie.sweeps.progress import Progress, told_of_failures, told_of_lost
 from cubie.sweeps.store import shown_store
 from cubie.sweeps.whole import Whole
 
@@ -35,6 +37,8 @@ class Looking:
     _rounds: list[Round]
     # Chunks that were done and are not whole, each with a file that is lost; None: not looked yet.
     _lost: dict[int, str] | None = None
+    # How runs ended when failures were last warned of.
+    _told_of: Mapping[RunStatus, int] | None = None
 
     def _begin(self) -> None:
         """Make what keeps the results."""
@@ -105,6 +109,19 @@ class Looking:
             told = f"{told[0].upper()}{told[1:]}: {what_then}"
             warnings.warn(told, ChunksLost, stacklevel=level_of_caller())
 
+    def _warn_of_failed(self, counts: Mapping[RunStatus, int], anew: bool = False) -> None:
+        """Warn of runs that failed: once, but for those that were computed anew."""
+        if anew or counts != self._told_of:
+            self._told_of = dict(counts)
+            if told := told_of_failures(counts):
+                warnings.warn(told, RunsFailed, stacklevel=level_of_caller())
+
+    def _warn_after(self, computed: Progress) -> None:
+        """Warn of what became of runs once some, or none, of them were computed."""
+        self._warn_of_failed(self.counts(), anew=bool(computed.status))
+        if told := told_of_lost(computed, self.dims, self.shape):
+            warnings.warn(told, EventsLost, stacklevel=level_of_caller())
+
     def counts(self) -> dict[Any, int]:
         """Return how many runs ended how, of those that are done."""
         found: dict[Any, int] = {}
@@ -147,10 +164,17 @@ class Looking:
         Of a sweep in memory it shows the results themselves, which cannot be written to, and
         changes where `retry` computes runs once more: ``.copy(deep=True)`` is one of your own.
 
+        Values of runs that failed are among them: ``ds.where(ds.status >= 0)`` leaves them out.
+
         Raises
         ------
         RuntimeError
             Before all is done; `peek` returns what there is.
+
+        Warns
+        -----
+        RunsFailed
+            Where runs failed, and that was not told before.
         """
         done = self._done(look=True)
         left = int(np.count_nonzero(done < 1 + len(self._rounds)))
@@ -160,6 +184,7 @@ class Looking:
                 f"{left:,} of {len(done):,} chunks are not done{lost}: call run(), or look at what "
                 "there is with peek()."
             )
+        self._warn_of_failed(self.counts())
         return dataset_of(self._layout, self._keeper, self._attributes())
 
     def peek(self) -> Any:
@@ -192,8 +217,14 @@ class Looking:
         Parameters
         ----------
         rows : {"runs", "points", "events"}, optional
-            What a row is of; all are found by what was swept, and have what was drawn. By default a
-            point where there is t_eval, else a run: that has its status, its work and summaries.
+            What a row is of; all are found by what was swept, and have what was drawn and the
+            `status` of their run: ``table[table.status >= 0]`` leaves out those that failed. By
+            default a point where there is t_eval, else a run, with its work and summaries.
+
+        Warns
+        -----
+        RunsFailed
+            See `to_xarray`.
         """
         return table_of(self.to_xarray(), rows)
 

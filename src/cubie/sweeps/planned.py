@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from attrs import field, frozen
 
 from cubie.backend import free_bytes
@@ -60,6 +61,8 @@ class SweepPlan:
     binds : str
         What decides how large chunks are.
     method, target : str
+    steps : str
+        What decides how long the steps of the method are: tolerances, or their size.
     local_bytes : int
         Of a run's buffers.
     n_points : int
@@ -82,6 +85,7 @@ class SweepPlan:
     binds: str
     method: str
     target: str
+    steps: str = field(default="")
     local_bytes: int = field(default=0)
     n_points: int = field(default=1)
 
@@ -150,6 +154,7 @@ class SweepPlan:
         box = " x ".join(f"{n:,} {dim}" for dim, n in zip(self.dims, self.chunk, strict=True))
         rows = [
             ("runs", f"{self.n_runs:,}, each by {self.method} on {self.target}"),
+            ("steps", self.steps),
             (
                 "chunks",
                 f"{self.n_chunks:,} of at most {box}; {self.binds}"
@@ -184,6 +189,18 @@ class SweepPlan:
 
 def _beyond(n_bytes: int, limit: int | None) -> bool:
     return limit is not None and n_bytes > limit
+
+
+def steps_of(model: Model) -> str:
+    """Return what decides how long steps are, in words: tolerances, or their size."""
+    if not model.prepared.adaptive:
+        return f"of {min(model.first_step, model.max_step):g} each"
+    return f"by rtol={_one_or_range(model.rtol)}, atol={_one_or_range(model.atol)}"
+
+
+def _one_or_range(values: np.ndarray) -> str:
+    low, high = np.min(values), np.max(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def _time(seconds: float) -> str:

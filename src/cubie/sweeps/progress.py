@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from attrs import define, field, frozen
 
 from cubie.errors import Described, InvalidOption
-from cubie.launch.event_results import EventsLost
 from cubie.status import RunStatus
-from cubie.sweeps.errors import RunsFailed
 from cubie.sweeps.events_lost import LostEvents
 from cubie.sweeps.job import Outcome
 
@@ -210,19 +208,16 @@ class Account:
         self.watcher.tell(self.now())
 
 
-def told_after(
-    progress: Progress, dims: Sequence[str], shape: Sequence[int]
-) -> Iterator[tuple[str, type[Warning]]]:
-    """Yield what to warn of once runs of that shape, or some of them, were computed."""
-    if told := _told_of_failures(progress):
-        yield told, RunsFailed
-    if progress.lost is not None:
-        yield progress.lost.told(sum(progress.status.values()), dims, shape), EventsLost
+def told_of_lost(progress: Progress, dims: Sequence[str], shape: Sequence[int]) -> str:
+    """Return which events of runs of that shape there was no room for; nothing where none are."""
+    if progress.lost is None:
+        return ""
+    return progress.lost.told(sum(progress.status.values()), dims, shape)
 
 
-def _told_of_failures(progress: Progress) -> str:
-    """Return which of the runs just computed failed, and what helps; nothing where none did."""
-    failed = {status: n for status, n in progress.status.items() if status < 0}
+def told_of_failures(counts: Mapping[RunStatus, int]) -> str:
+    """Return which runs failed, of counts by status, and what helps; nothing where none did."""
+    failed = {status: n for status, n in counts.items() if status < 0}
     if not failed:
         return ""
     each = "; ".join(
@@ -230,9 +225,10 @@ def _told_of_failures(progress: Progress) -> str:
         for status, n in sorted(failed.items(), key=lambda item: -item[1])
     )
     return (
-        f"{progress.failed:,} of {sum(progress.status.values()):,} runs failed: {each}. What is "
-        "kept of them are no results, and pictures leave them out. s.retry(...) computes them "
-        "again with other limits, such as max_steps; s.counts() tells how all runs ended."
+        f"{sum(failed.values()):,} of {sum(counts.values()):,} runs failed: {each}. What is kept "
+        "of them are no results. Pictures leave them out; datasets and tables have them, with a "
+        "negative `status`, and ds.where(ds.status >= 0) leaves them out. s.retry(...) computes "
+        "them again with other limits, such as max_steps; s.counts() tells how all runs ended."
     )
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
 from cubie import checks
-from cubie.errors import InvalidProblem, level_of_caller
+from cubie.errors import InvalidProblem
 from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.codec import to_json
 from cubie.sweeps.creating import Taken
@@ -31,8 +30,9 @@ from cubie.sweeps.planned import (
     disk_free,
     memory_limit,
     runs_of_a_chunk,
+    steps_of,
 )
-from cubie.sweeps.progress import Account, Progress, told_after, watcher_of
+from cubie.sweeps.progress import Account, Progress, watcher_of
 from cubie.sweeps.retries import read_round
 from cubie.sweeps.store import ZarrStore, checked_store, path_of, shown_store
 from cubie.sweeps.whole import Whole
@@ -149,6 +149,7 @@ class Sweep(Looking):
             binds=self._why,
             method=model.run_settings.method.name,
             target=model.prepared.kernel.backend.name,
+            steps=steps_of(model),
             local_bytes=plan.local_bytes,
             n_points=1 if model.times is None else len(model.times),
         )
@@ -221,7 +222,7 @@ class Sweep(Looking):
         Warns
         -----
         RunsFailed
-            Where some of the runs that it computed failed.
+            Where some of the runs failed, also of those that were computed before.
         EventsLost
             Where there were more events in some of them than `max_events`.
         ChunksLost
@@ -241,8 +242,7 @@ class Sweep(Looking):
             self._planned(flying).require()
             self._begin()
             computed = self._compute(crew, watcher_of(progress))
-        for told, category in told_after(computed, self.dims, self.shape):
-            warnings.warn(told, category, stacklevel=level_of_caller())
+        self._warn_after(computed)
         return self
 
     def _chunks_that_fit(self, memory: int | None) -> int:

@@ -124,8 +124,9 @@ def test_events_are_in_rows_with_their_states(kind):
             assert int(ds.n_events[(*run, event)]) == n
             for i in range(n):
                 np.testing.assert_array_equal(ds.y_events[(*run, event)][i], there[i])
-                found[(*run, event, i)] = [of_run[i], *there[i]]
-    assert list(table.columns) == ["time", "y0", "y1"]
+                status = result.status if single else result.status[run]
+                found[(*run, event, i)] = [of_run[i], *there[i], status]
+    assert list(table.columns) == ["time", "y0", "y1", "status"]
     assert {key: list(row) for key, row in zip(table.index, table.values, strict=True)} == found
     assert table.index.names == [*([] if single else ["run"]), "event", "occurrence"]
 
@@ -149,7 +150,7 @@ def test_tables_have_the_numbers_of_the_dataset(kind):
         np.testing.assert_array_equal(table[name], values)
     times = np.broadcast_to(ds.time.values, ds.y.isel(component=0).shape).reshape(-1)[there]
     np.testing.assert_array_equal(table.index.get_level_values("time"), times)
-    assert set(table.columns) == {*names, *result.observables}
+    assert set(table.columns) == {*names, *result.observables, "status"}
 
 
 def test_steps_of_runs_go_to_a_table_without_filling_up(monkeypatch):
@@ -162,6 +163,7 @@ def test_steps_of_runs_go_to_a_table_without_filling_up(monkeypatch):
     pd.testing.assert_frame_equal(result.to_pandas(), expected)
     assert len(expected) == result.y.lengths.sum()
     assert "y0" not in result.to_pandas(rows="runs").columns
+    np.testing.assert_array_equal(expected["status"].groupby("run").max(), result.status)
     energies = expected.loc[1]["energy"]
     np.testing.assert_array_equal(energies, result.observables["energy"][1])
 
@@ -189,7 +191,7 @@ def test_complex_states_and_their_parts():
     assert list(ds.component.values) == ["y2", "y0"]
     assert ds.y.dtype == complex
     np.testing.assert_array_equal(ds.y.sel(component="y0"), result.y[:, 1])
-    assert list(result.to_pandas().columns) == ["y2", "y0"]
+    assert list(result.to_pandas().columns) == ["y2", "y0", "status"]
 
 
 def test_names_of_equations_are_those_of_components():

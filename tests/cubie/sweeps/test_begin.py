@@ -200,3 +200,61 @@ def test_runs_that_fail_are_warned_of():
         sweep.run(progress=False)  # computes none
         sweep.retry(max_steps=10**5, progress=False)
     assert sweep.counts() == {cubie.RunStatus.SUCCESS: 3}
+
+
+@pytest.mark.parametrize("times", [None, [0.0, 0.5, 1.0]])
+def test_runs_that_failed_before_are_warned_of(tmp_path, times):
+    """Whoever opens a store is told once, by what they call first, and every row has a status."""
+    store = tmp_path / "runs.zarr"
+    sweep = cubie.sweep(
+        two, (0, 1), [1.0, 2.0], over=grid(a=[1.0, 2.0, 900.0]), backend="python", max_steps=60,
+        store=store, chunk=1, t_eval=times,
+    )  # fmt: skip
+    with pytest.warns(cubie.RunsFailed):
+        sweep.run(progress=False)
+    told = r"1 of 3 runs failed: .*ds\.where\(ds\.status >= 0\) leaves them out"
+    for look in (
+        lambda sweep: sweep.run(progress=False), lambda sweep: sweep.to_pandas(),
+        lambda sweep: sweep.to_xarray(), lambda sweep: sweep.to_pandas("runs"),
+    ):  # fmt: skip
+        sweep = cubie.Sweep.resume(store)
+        with pytest.warns(cubie.RunsFailed, match=told) as caught:
+            look(sweep)
+        assert [one.filename for one in caught] == [__file__]
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            table, found = sweep.to_pandas(), sweep.to_xarray()
+    good = table[table.status >= 0]
+    assert len(good) == len(table) // 3 * 2
+    assert set(table.status[900.0:]) == {cubie.RunStatus.TOO_MANY_STEPS}
+    assert not np.isnan(good.drop(columns="status")).any(axis=None)
+    kept = found.where(found.status >= 0)
+    assert np.isnan(kept.y.sel(a=900.0)).all()
+    assert not np.isnan(kept.y.sel(a=[1.0, 2.0])).any()
+
+
+def test_events_of_runs_have_their_status():
+    """A row of an event says how its run ended, too."""
+    sweep = cubie.sweep(
+        two, (0, 1), [1.0, 2.0], over=grid(a=[1.0, 900.0]), backend="python", max_steps=60,
+        events=crossing, max_events=3,
+    )  # fmt: skip
+    with pytest.warns(cubie.RunsFailed):
+        sweep.run(progress=False)
+    table = sweep.to_pandas("events")
+    assert table.status[1.0].tolist() == [0]
+    assert (table.status[900.0] < 0).all()
+
+
+def test_a_plan_says_what_decides_how_long_steps_are():
+    """Tolerances, those that nobody gave, too, and of several states; or the size."""
+    begun = {"over": grid(a=[1.0]), "backend": "python"}
+    for options, told in (
+        ({}, "by rtol=0.001, atol=1e-06"),
+        ({"rtol": 1e-8, "atol": [1e-9, 1e-12]}, "by rtol=1e-08, atol=1e-12 to 1e-09"),
+        ({"method": "rk4", "first_step": 0.01}, "of 0.01 each"),
+        ({"method": "rk4", "first_step": 0.5, "max_step": 0.25}, "of 0.25 each"),
+    ):
+        plan = cubie.sweep(two, (0, 1), [1.0, 2.0], **begun, **options).plan
+        assert plan.steps == told
+        assert f"\nsteps   {told}\n" in str(plan)

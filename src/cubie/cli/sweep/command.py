@@ -334,4 +334,10 @@ def _plot(sweep: Sweep, options: Mapping[str, Any]) -> None:
 def _export(sweep: Sweep, options: Mapping[str, Any]) -> None:
     if sweep.n_chunks_done < sweep.n_chunks:
         main.say(f"--export {options['export']}: {progress_line(sweep)}; the rest has no results")
+    failed = sum(n for status, n in sweep.counts().items() if status < 0)
+    if failed and not options["quiet"]:
+        main.say(
+            f"--export {options['export']}: {failed:,} of {sweep.n_runs:,} runs failed; what is "
+            "written of them are no results, and their `status` is negative"
+        )
     exporting.export(sweep.peek(), options["export"], options["rows"])
