@@ -33,13 +33,13 @@ def folder(tmp_path, monkeypatch):
 
 
 CLASHES = {
-    "model.toml --pin stage_store=shared --max-shared 8k": (
+    "model.toml --pin stage_store=shared --max-shared 4k": (
         "loop.algorithm.stage_store, max_shared",
-        ["--block-size 53", "--max-shared 9728"],
+        ["--block-size 39", "--max-shared 6656"],
     ),
     "model.toml --locations shared --block-size 1024 --arch sm_75 --max-shared 48k": (
         "loop.initial_step.start_rhs, max_shared",
-        ["--block-size 166", "--locations auto"],
+        ["--block-size 198", "--locations auto"],
     ),
     "model.toml --pin state=shared@0 --pin dt=shared@8": (
         "loop.state, loop.dt",
