@@ -1,5 +1,7 @@
 """Kernels with tiles beside slices, pools, layouts and phases, compiled or simulated by tests."""
 
+import warnings
+
 import numpy as np
 from numba import cuda
 
@@ -80,6 +82,106 @@ def transposing_kernel(arrays):
     return kernel
 
 
+def rows_of_matrices():
+    """A plan with a padded matrix of the block, and one of each thread in global memory."""
+    buffers = [
+        Buffer("padded", (4, 4), "f4", locations="tile", layout=Padding(1)),
+        Buffer("away", (4, 4), "f4", locations=("global",)),
+    ]
+    return plan(Problem(buffers))
+
+
+def rows_kernel(arrays):
+    """Use matrices by elements, from the end, by rows, and in a function that takes them."""
+    get_padded, get_away = arrays["padded"], arrays["away"]
+
+    @cuda.jit(device=True, inline="always")
+    def fill(matrix, scale):
+        for i in range(4):
+            row = matrix[i]
+            for j in range(4):
+                row[j] = scale * (4 * i + j)
+        matrix[-1, -1] += 1
+        matrix[np.uint32(1), 2] -= 1
+
+    @cuda.jit
+    def kernel(out, memory):
+        padded, away = get_padded(), get_away(memory)
+        fill(padded, 1)
+        fill(away, 10)
+        for i in range(4):
+            for j in range(4):
+                out[4 * i + j] = padded[i][j] + away[i, j]
+
+    return kernel
+
+
+def viewing_kernel(arrays):
+    """What else is done to a matrix: slices, iteration, atomics, and functions that take it."""
+    get_padded = arrays["padded"]
+
+    @cuda.jit(device=True, inline="never")
+    def last_of(row):
+        return row[-1]
+
+    @cuda.jit(device=True, inline="never")
+    def corner(matrix):
+        return matrix[3, 3] + last_of(matrix[2])
+
+    @cuda.jit
+    def kernel(out):
+        padded = get_padded()
+        padded[:, :] = 1
+        padded[0] = 2
+        padded[:, 3] = 3
+        padded[1:3, 1] = 5
+        cuda.atomic.add(padded, (1, 1), 10)
+        for row in padded:
+            out[0] += row[0] + last_of(row)
+        for value in padded.flat:
+            out[1] += value
+        out[2] = corner(padded) + padded.shape[1] + len(padded[1])
+        out[3] = padded[1, 1] + padded[:, 1][2] + padded[-1][-2]
+
+    return kernel
+
+
+def begins_nothing(calls_begin):
+    """A launch with poison of a kernel that calls no function of `begin`, or does."""
+    buffers = [Buffer("a", 4, "f4", locations="tile", lifetime=((0, 1),))]
+    arrays = allocators(plan(Problem(buffers)), poison=True)
+    get, begin = arrays["a"], arrays.begin(0)
+
+    @cuda.jit
+    def kernel(out):
+        if calls_begin:
+            begin()
+        get()[0] = 1
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        arrays.launch(kernel, 1, 1)(np.zeros(1))
+    return [str(one.message) for one in caught if "poison=True" in str(one.message)]
+
+
+def handed_over(name, size, start=0):
+    """What is said of `size` bytes from byte `start` of an array, handed over for a pool."""
+    pool = Pool("p", scope="block")
+    buffers = [Buffer("d", 2, "f8", locations=pool), Buffer("f", 3, "f4", locations=pool)]
+    kept = Buffer("kept", 2, "f8", pin="local_persistent")
+    get = allocators(plan(Problem([*buffers, kept])))[name]
+
+    @cuda.jit
+    def kernel(memory):
+        get(memory[start : start + size])
+
+    try:
+        kernel[1, 1](np.zeros(64, np.uint8))
+    except Exception as error:
+        return str(error)
+    return ""
+
+
 def carried(lifetime, poison):
     """What a kernel reads of a tile in its third phase, where it is declared with a lifetime."""
     buffers = [
@@ -88,7 +190,7 @@ def carried(lifetime, poison):
     ]
     arrays = allocators(plan(Problem(buffers)), poison=poison)
     get_kept, get_other = arrays["kept"], arrays["other"]
-    first, second, third = (arrays.begin(point) for point in (0, (1, 2), 2))
+    first, second, third = (arrays.begin(point) for point in (0, (1, 2), (2, 3)))
 
     @cuda.jit
     def kernel(out):
@@ -229,6 +331,21 @@ def run_simulated():
         transposing_kernel(arrays)[1, (8, 4), 0, arrays.shared_bytes](out)
         np.testing.assert_array_equal(out, np.arange(32.0).reshape(4, 8).T)
 
+    made = rows_of_matrices()
+    arrays = allocators(made)
+    out, memory = np.zeros(16), np.zeros(arrays.global_memory_bytes(1), np.uint8)
+    arrays.launch(rows_kernel(arrays), 1, 1)(out, memory)
+    expected = 11.0 * np.arange(16)
+    expected[[15, 6]] += 2, -2
+    np.testing.assert_array_equal(out, expected)
+
+    out = np.zeros(4)
+    arrays.launch(viewing_kernel(arrays), 1, 1)(out)
+    np.testing.assert_array_equal(out, [17, 45, 14, 21])
+
+    assert not begins_nothing(True)
+    assert len(begins_nothing(False)) == 1
+
     short = ((0, 1),)  # but it is read at point 2
     np.testing.assert_array_equal(carried(short, False), [7.0, 1.0, 2.0, 3.0])
     assert np.isnan(carried(short, True)).all()
@@ -249,3 +366,7 @@ def run_simulated():
         arrays.launch(mixed_kernel(arrays), 1, (3, 3))
     except Exception as error:
         print(error)
+    assert not handed_over("d", 32)
+    assert not handed_over("d", 32, 32)
+    for given in (("d", 32, 28), ("f", 24), ("kept", 8)):
+        print(handed_over(*given).splitlines()[-1])

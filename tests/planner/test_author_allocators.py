@@ -1,13 +1,24 @@
 """Allocators for kernel authors: tiles, pools, layouts, phases with poison, and the launch."""
 
 import re
+from collections import Counter
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from test_allocators import fresh, pretended_device, ptx_of  # noqa: F401
 
-from cubie_planner import Buffer, Component, Limits, Padding, PhasedBuffer, Problem, compose, plan
+from cubie_planner import (
+    Buffer,
+    Component,
+    Limits,
+    Padding,
+    PhasedBuffer,
+    Pool,
+    Problem,
+    compose,
+    plan,
+)
 from cubie_planner.allocators import AllocatorError, Launch, allocators
 from cubie_planner.allocators.launch import WITHOUT_ASKING
 from cubie_planner.allocators.phases import Phases
@@ -24,6 +35,9 @@ def test_the_simulator_runs_them():
         "a block of 9 threads was asked for, but the plan has slices of shared memory for 8; plan "
         "with Limits(block_size=9)"
     )
+    assert "starts at byte 28 of its array, no multiple of the 8 B" in said[2]
+    assert "there are 24 B; hand over `pool_bytes` of its pool" in said[3]
+    assert "there are 8 B; hand over what `arena()` of the same allocators returns" in said[4]
 
 
 def test_tiles_and_slices_compile_to_their_offsets(pretended_device):  # noqa: F811
@@ -52,6 +66,59 @@ def test_layouts_compile(pretended_device, layout):  # noqa: F811
     given = {"plain": None, "padded": Padding(1), "swizzled": Swizzle(4, unit=2)}[layout]
     ptx = ptx_of(transposing_kernel(allocators(transposing(given))), (types.float64[:, ::1],))
     assert ("xor.b64" in ptx) == (layout == "swizzled")
+    found = accesses(ptx)
+    assert (found["shared"], found["generic"]) == (2, 0)
+
+
+def accesses(ptx):
+    """Count loads and stores by the memory that their instructions name."""
+    spaces = re.findall(r"\b(?:ld|st)\.(?:volatile\.)?(shared|global|local|param)?", ptx)
+    return Counter(space or "generic" for space in spaces)
+
+
+def test_padded_matrices_stay_in_the_memory_that_they_are_in(pretended_device):  # noqa: F811
+    """By elements, rows and sums, in functions of their own, in shared, local and global memory."""
+    from numba.cuda import types
+    from tests.planner.author_kernels import rows_kernel, rows_of_matrices, viewing_kernel
+
+    ptx = ptx_of(
+        rows_kernel(allocators(rows_of_matrices())), (types.float64[::1], types.uint8[::1])
+    )
+    found = accesses(ptx)
+    assert not found["generic"]
+    assert min(found["shared"], found["global"]) > 0
+    ptx_of(viewing_kernel(allocators(rows_of_matrices())), (types.float64[::1],))
+
+
+@pytest.mark.parametrize("scope", ["thread", "block", "cluster", "grid"])
+def test_copies_of_a_pool_follow_each_other_aligned(pretended_device, scope):  # noqa: F811
+    """Whatever lies last in it; what is planned and limited stays what the arrays need."""
+    pool = Pool("p", 28, scope)
+    made = plan(
+        Problem([Buffer("d", 2, "f8", locations=pool), Buffer("f", 3, "f4", locations=pool)])
+    )
+    arrays = allocators(made)
+    assert (made.pool_bytes["p"], arrays.pool_bytes["p"]) == (28, 32)
+    assert arrays.pool_alignment == {"p": 8}
+    wide = plan(Problem([Buffer("w", 3, "f4", locations=pool, alignment=64)]))
+    assert allocators(wide).pool_bytes["p"] == 64
+
+
+@pytest.mark.parametrize("point", [99, -1, (0, 0), (2, 1), (-1, 1), 4])
+def test_no_phase_begins_where_there_is_no_point(point):
+    """A point without a life at and after it, below 0, or an interval that holds none."""
+    made = plan(Problem([Buffer("a", 4, "f4", locations="tile", lifetime=((0, 4),))]))
+    with pytest.raises(AllocatorError, match="no phase begins at"):
+        Phases(made, {}).point_of(point)
+
+
+def test_a_timeline_may_go_on_after_the_last_life():
+    """Intervals that a timeline returns are phases, also where nothing lives any more."""
+    made = plan(Problem([Buffer("a", 4, "f4", locations="tile", lifetime=((0, 1),))]))
+    phases = Phases(made, {})
+    assert (phases.point_of(0), phases.point_of((1, 2))) == (0, 1)
+    always = Phases(plan(Problem([Buffer("a", 4, "f4", locations="tile")])), {})
+    assert always.point_of(0) == 0
 
 
 def test_the_allocators_of_two_plans_do_not_meet_in_a_kernel(pretended_device):  # noqa: F811

@@ -20,6 +20,7 @@ from numba.cuda.extending import intrinsic
 from numba.cuda.np import arrayobj
 from numba.cuda.np.numpy_support import from_dtype
 
+from cubie_planner.allocators.padded import PaddedArray
 from cubie_planner.allocators.phases import Phases
 from cubie_planner.allocators.recipes import (
     SHARED_NAME,
@@ -45,9 +46,7 @@ def allocator(recipe: Recipe, shared_alignment: int, phases: Phases) -> Callable
     """
     if recipe.source is Source.GLOBAL:
         return _in_global_memory(recipe)
-    array = types.Array(
-        from_dtype(recipe.dtype), len(recipe.shape), "C" if recipe.is_contiguous else "A"
-    )
+    array = _type_of(recipe)
 
     def write(context, builder, signature, args):
         result = arrayobj.make_array(array)(context, builder)
@@ -57,7 +56,8 @@ def allocator(recipe: Recipe, shared_alignment: int, phases: Phases) -> Callable
             memory = _on_stack(builder, items, recipe.alignment, "planned")
         elif recipe.source in BROUGHT:
             arena = arrayobj.make_array(signature.args[0])(context, builder, args[0])
-            memory = builder.gep(arena.data, [WORD(recipe.offset)], inbounds=True)
+            first = builder.bitcast(arena.data, BYTE.as_pointer())  # of whatever elements
+            memory = builder.gep(first, [WORD(recipe.offset)], inbounds=True)
         else:
             memory = builder.gep(
                 _shared(builder, shared_alignment, recipe), [_shared_offset(builder, recipe)]
@@ -77,14 +77,22 @@ def allocator(recipe: Recipe, shared_alignment: int, phases: Phases) -> Callable
     return intrinsic(planned)
 
 
+def _type_of(recipe: Recipe) -> types.Array:
+    element, n_axes = from_dtype(recipe.dtype), len(recipe.shape)
+    if recipe.is_contiguous:
+        return types.Array(element, n_axes, "C")
+    return PaddedArray(element, n_axes, "A")
+
+
 def _in_global_memory(recipe: Recipe) -> Callable:
     """Return the device function of a buffer in memory that the launch brings."""
-    array = types.Array(from_dtype(recipe.dtype), len(recipe.shape), "A")
+    array = PaddedArray(from_dtype(recipe.dtype), len(recipe.shape), "A")
     item = recipe.dtype.itemsize
 
     def planned_in_global_memory(typing_context, memory):
         def write(context, builder, signature, args):
             data = arrayobj.make_array(memory)(context, builder, args[0]).data
+            data = builder.bitcast(data, BYTE.as_pointer())
             thread = _number_in_grid(builder)
             lane = builder.and_(thread, WORD(WARP - 1))
             start = builder.mul(builder.sub(thread, lane), WORD(recipe.thread_stride))

@@ -5,12 +5,14 @@ raises none, so that a launch with more fails: here it is raised before the laun
 """
 
 import re
+import warnings
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakSet
 
 from attrs import frozen
 
+from cubie_planner.allocators.phases import Phases
 from cubie_planner.allocators.recipes import SHARED_NAME, AllocatorError, two_plans
 
 WITHOUT_ASKING = 48 * 1024
@@ -37,6 +39,8 @@ class Launch:
     stream : object
     set_limit : callable
         ``set_limit(compiled, n_bytes)``.
+    phases : Phases, optional
+        Of the plan: a simulated run with poison warns when it began no phase.
     """
 
     kernel: Any
@@ -45,13 +49,14 @@ class Launch:
     dynamic_shared_bytes: int
     stream: Any = 0
     set_limit: SetLimit | None = None
+    phases: Phases | None = None
 
     def __call__(self, *args: Any) -> None:
         """Run the kernel."""
         shape = self.blocks, self.threads, self.stream, self.dynamic_shared_bytes
         configured = self.kernel[shape]
         if not hasattr(self.kernel, "compile"):  # the simulator, which has no limits
-            configured(*args)
+            self._simulate(configured, args)
             return
         callbacks = getattr(configured, "pre_launch_callbacks", None)
         if callbacks is None:
@@ -59,6 +64,21 @@ class Launch:
         if self._before not in callbacks:  # numba keeps what was configured before
             callbacks.append(self._before)
         configured(*args)
+
+    def _simulate(self, configured: Any, args: tuple[Any, ...]) -> None:
+        phases = self.phases
+        if phases is None or not phases.poison or not phases.end:
+            configured(*args)
+            return
+        phases.begun.clear()
+        configured(*args)
+        if not phases.begun:
+            warnings.warn(
+                "poison=True, but the kernel began no phase: no byte was overwritten between "
+                "phases, so that a lifetime declared too short does not show; call the functions "
+                "that `begin` returns where phases begin",
+                stacklevel=3,
+            )
 
     def _before(self, compiled: Any, configured: Any) -> None:
         if compiled not in _CHECKED:  # to look through a kernel takes longer than to launch it

@@ -30,7 +30,7 @@ from cubie_planner.allocators.recipes import (
     recipes_of,
     shapes_of,
 )
-from cubie_planner.basics import nearest_hint
+from cubie_planner.basics import nearest_hint, round_up
 from cubie_planner.declarations.buffers import Interval
 from cubie_planner.plans.plan import Plan
 
@@ -61,7 +61,10 @@ class Allocators(Mapping[str, Callable]):
     global_bytes : int
         Of global memory for each thread; see `global_memory_bytes`.
     pool_bytes : mapping of str to int
-        Bytes that each pool's memory needs, for what has one copy of it.
+        Bytes that each pool's memory needs, for what has one copy of it: a multiple of
+        `pool_alignment`, so that copies that follow each other in one array are all aligned.
+    pool_alignment : mapping of str to int
+        Bytes that the start of each copy has to be a multiple of.
     """
 
     recipes: Mapping[str, Recipe]
@@ -73,6 +76,7 @@ class Allocators(Mapping[str, Callable]):
     shared_bytes: int
     global_bytes: int = 0
     pool_bytes: Mapping[str, int] = field(factory=dict)
+    pool_alignment: Mapping[str, int] = field(factory=dict)
 
     def global_memory_bytes(self, n_threads: int) -> int:
         """Return the bytes of global memory that a launch of so many threads brings."""
@@ -89,6 +93,12 @@ class Allocators(Mapping[str, Callable]):
         ----------
         point : int or (start, end)
             The phase: its program point, or its interval as ``Timeline.point`` returns it.
+
+        Raises
+        ------
+        AllocatorError
+            For an interval that is empty or begins below 0, and for a point at and after which
+            no buffer lives by its lifetime.
         """
         return _target().barrier(self.phases, self.phases.point_of(point))
 
@@ -120,7 +130,7 @@ class Allocators(Mapping[str, Callable]):
                 f"memory for {most}; plan with Limits(block_size={count})"
             )
         grid = blocks if isinstance(blocks, int) else tuple(blocks)
-        return Launch(kernel, grid, shape, self.shared_bytes, stream)
+        return Launch(kernel, grid, shape, self.shared_bytes, stream, phases=self.phases)
 
     @property
     def needs_global_memory(self) -> tuple[str, ...]:
@@ -197,7 +207,9 @@ def allocators(
         ``result.global_memory_bytes(n_threads)`` uint8, neighbouring threads of a grid of one
         dimension have their elements side by side in it, and the view has strides. One in a pool
         takes the pool's memory, ``result[name](memory)``: at least ``result.pool_bytes[pool]``
-        uint8, in one piece, of the thread, block, cluster or grid that has a copy of it.
+        bytes, in one piece, of the thread, block, cluster or grid that has a copy of it. It starts
+        at a multiple of ``result.pool_alignment[pool]``: a device array does, so do its rows of
+        ``pool_bytes``, and so does a ``cuda.local.array`` of elements of that size.
 
     Notes
     -----
@@ -221,6 +233,7 @@ def allocators(
     columns = {name: target.column_of(recipe) for name, recipe in matrices.items()}
     arena = target.arena(arena_bytes, arena_alignment, phases)
     shared_bytes = plan.shared_bytes_per_block
+    aligned = phases.pool_alignment
     return Allocators(
         recipes,
         phases,
@@ -230,7 +243,8 @@ def allocators(
         arena_bytes,
         shared_bytes,
         plan.global_bytes,
-        dict(plan.pool_bytes),
+        {name: round_up(used, aligned[name]) for name, used in plan.pool_bytes.items()},
+        aligned,
     )
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from attrs import field, frozen
 
-from cubie_planner.allocators.recipes import AllocatorError, Recipe
+from cubie_planner.allocators.recipes import AllocatorError, Recipe, pool_alignments
 from cubie_planner.basics import is_integer
 from cubie_planner.declarations.buffers import Interval
 from cubie_planner.declarations.places import TILE, Location, Place, Pool, Scope
@@ -23,11 +24,25 @@ class Phases:
     recipes : mapping of str to Recipe
     poison : bool
         Whether the simulator overwrites what holds nothing.
+    begun : set of int
+        Points where a simulated kernel began a phase since `begun` was emptied.
     """
 
     plan: Plan
     recipes: Mapping[str, Recipe] = field(repr=False)
     poison: bool = False
+    begun: set[int] = field(factory=set, repr=False)
+
+    @cached_property
+    def pool_alignment(self) -> dict[str, int]:
+        """What the first byte of each pool's memory has to be a multiple of."""
+        return pool_alignments(self.plan, self.recipes)
+
+    @cached_property
+    def end(self) -> int:
+        """The first program point at and after which no buffer lives by its lifetime."""
+        lives = [p.lifetime for p in self.plan.placements.values() if p.lifetime]
+        return max((end for spans in lives for _, end in spans), default=0)
 
     @cached_property
     def has_block_arrays(self) -> bool:
@@ -47,12 +62,28 @@ class Phases:
 
     def point_of(self, point: int | Interval) -> int:
         """Return a program point, given as one or as the interval of a phase."""
-        first = point[0] if isinstance(point, tuple | list) and len(point) == 2 else point
-        if isinstance(first, int | np.integer) and is_integer(first):
-            return int(first)
-        raise AllocatorError(
-            f"a phase is told by a program point or an interval of them, got {point!r}"
-        )
+        is_interval = isinstance(point, tuple | list)
+        held: tuple[Any, ...] = tuple(point) if is_interval else (point,)
+        is_told = len(held) == (2 if is_interval else 1)
+        if not is_told or not all(isinstance(n, int | np.integer) and is_integer(n) for n in held):
+            raise AllocatorError(
+                f"a phase is told by a program point or an interval of them, got {point!r}"
+            )
+        first, last = int(held[0]), int(held[-1])
+        if first < 0 or (is_interval and last <= first):
+            raise AllocatorError(
+                f"no phase begins at {point!r}: program points are counted from 0, and an interval "
+                "of them is (start, end) with start < end"
+            )
+        # A timeline may go on after the last life: its intervals are phases, whatever lives there.
+        if not is_interval and first >= max(self.end, 1):
+            raise AllocatorError(
+                f"no phase begins at point {first}: the last program point at which a buffer lives "
+                f"by its lifetime is {max(self.end, 1) - 1}; a phase after it is told by its "
+                f"interval, ({first}, {first + 1}) or what `Timeline.point` returns; what "
+                "it reads has to live then"
+            )
+        return first
 
     def dead(self, place: Place, before: int | None, now: int) -> list[Interval]:
         """Return the bytes of an arena that hold nothing when `now` follows `before`.

@@ -180,6 +180,19 @@ def recipes_of(
     return recipes, end, widest
 
 
+def pool_alignments(plan: Plan, recipes: Mapping[str, Recipe]) -> dict[str, int]:
+    """Return what the first byte of each pool's memory has to be a multiple of.
+
+    That is the widest alignment of what lies in it; with it the offsets of all of them hold.
+    """
+    found = dict.fromkeys(plan.problem.pools, 1)
+    for recipe in recipes.values():
+        if recipe.source is Source.POOL:
+            name = str(recipe.location)
+            found[name] = max(found[name], recipe.alignment)
+    return found
+
+
 def _owner(plan: Plan) -> str:
     """Return a name for the shared memory that a plan divides: of equal plans the same."""
     held = [(p.name, p.offset) for place in (TILE, Location.SHARED) for p in plan.placed_in(place)]

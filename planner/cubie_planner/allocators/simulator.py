@@ -26,6 +26,14 @@ from cubie_planner.declarations.places import TILE, Location, Place, Pool, Scope
 POISON = 0xFF  # bytes of a NaN, and of -1: what was read before it was written shows
 
 
+_TOO_SMALL = {
+    Source.SHARED: "launch with the plan's block size or fewer threads and with `shared_bytes` as "
+    "fourth launch argument",
+    Source.POOL: "hand over `pool_bytes` of its pool for each copy of it",
+    Source.ARENA: "hand over what `arena()` of the same allocators returns",
+}
+
+
 @define(eq=False)
 class _Block:
     """What the simulator has to know of a block while its threads run.
@@ -137,6 +145,7 @@ def barrier(phases: Phases, point: int) -> Callable:
 
     def begin() -> None:
         context = _context(f"phase {point}")
+        phases.begun.add(point)
         thread: Any = threading.current_thread()
         if phases.has_block_arrays:
             thread.syncthreads()
@@ -227,19 +236,43 @@ def _thread_rank(context) -> int:
 
 
 def _bytes_of(memory: Any) -> np.ndarray:
-    """Return memory that a kernel hands over; numba wraps what comes from the host."""
-    return np.asarray(getattr(memory, "_item", memory))
+    """Return memory that a kernel hands over, as bytes; numba wraps what comes from the host."""
+    held = getattr(memory, "_item", memory)
+    held = np.asarray(getattr(held, "_ary", held))
+    if held.dtype == np.uint8 and held.ndim == 1:
+        return held
+    if not held.flags.c_contiguous:
+        raise AllocatorError("memory that a kernel hands over has to be in one piece")
+    return held.reshape(-1).view(np.uint8)
 
 
 def _in_pool(memory: Any, recipe: Recipe, phases: Phases) -> np.ndarray:
     """Return the array in memory that the kernel brings for a pool."""
     contents, pool = _bytes_of(memory), recipe.location
     assert isinstance(pool, Pool), "an allocator of a pool has one"
+    _check_start(contents, phases.pool_alignment[pool.name], recipe)
     if phases.poison and pool.scope in (Scope.THREAD, Scope.BLOCK):
         block = _block()
         owner = _thread(block) if pool.scope is Scope.THREAD else block
         owner.memory.setdefault(pool, contents)
     return _view(contents, recipe.offset, recipe)
+
+
+def _check_start(memory: np.ndarray, alignment: int, recipe: Recipe) -> None:
+    """Refuse a piece of an array where a GPU's wide loads and stores would be misaligned.
+
+    What counts is the distance from the start of the whole array: device arrays are aligned.
+    """
+    whole = memory
+    while isinstance(whole.base, np.ndarray):
+        whole = whole.base
+    distance = memory.ctypes.data - whole.ctypes.data
+    if memory.size and distance % alignment:
+        raise AllocatorError(
+            f"`{recipe.name}`: the memory handed over starts at byte {distance} of its array, no "
+            f"multiple of the {alignment} B that it has to be aligned to; let each copy have "
+            "`pool_bytes`, which is such a multiple"
+        )
 
 
 def _first_byte(context: Any, recipe: Recipe) -> int:
@@ -274,8 +307,7 @@ def _view(memory: np.ndarray, offset: int, recipe: Recipe) -> np.ndarray:
     if end > memory.size:
         raise AllocatorError(
             f"`{recipe.name}` ends at byte {end} of the {recipe.source.value} memory, but there "
-            f"are {memory.size} B; launch with the plan's block size or fewer threads and with "
-            "`shared_bytes` as fourth launch argument"
+            f"are {memory.size} B; {_TOO_SMALL[recipe.source]}"
         )
     return _laid_out(memory, offset, recipe)
 

@@ -156,7 +156,11 @@ def _as_asked(problem: Problem, model: CostModel | None, dynamic: Collection[str
         return _all_local(problem, home, base, "the pinned shared bytes leave no room for more.")
     if base.stack_bytes == 0:
         return _all_local(
-            problem, home, base, f"everything local fits in {base.registers} registers per thread."
+            problem,
+            home,
+            base,
+            "the planned local arrays, without the kernel's own variables, fit in "
+            f"{base.registers} registers per thread.",
         )
     best, cap, chosen = base, None, frozenset[str]()
     for candidate, capacity in candidates(
