@@ -174,7 +174,7 @@ def write_results(path):
     driver.pretend(total_bytes=20_000)  # of which a warp takes 32 times what a run has in it
     for name, value in outputs_of(solve("cuda", "tsit5_shared", locations="global")).items():
         arrays[f"global_in_portions.{name}"] = value
-    driver.pretend(total_bytes=8000)
+    driver.pretend(total_bytes=6000)
     try:
         solve("cuda", "tsit5_shared", locations="global")
     except CubieError as error:
@@ -252,5 +252,5 @@ def test_global_memory_that_a_device_has_not_is_refused_in_words(simulated):
     """Before anything is compiled: what a run has there, what a warp takes, what there is."""
     kind, message = simulated["too_much"]
     assert kind == "DeviceOutOfMemory"
-    assert message.startswith("A run keeps 280 B in global memory, 32 runs at once take 8,960 B, ")
-    assert "simulated has 8,000 B. Use dtype='float32'," in message
+    assert message.startswith("A run keeps 208 B in global memory, 32 runs at once take 6,656 B, ")
+    assert "simulated has 6,000 B. Use dtype='float32'," in message

@@ -274,7 +274,8 @@ class RunParts(CUDAFactory):
         self.register_buffer(
             "observable_drivers",
             lambda: 0 if self.observables is None else self.observables.n_called,
-            phases=self._observing_phases(),
+            # Of what is not there a plan holds the same words, however points are saved.
+            phases=("start",) if self.observables is None else self._observing_phases(),
             enabled=lambda: self.observables is not None and self.observables.n_drivers > 0,
         )
 

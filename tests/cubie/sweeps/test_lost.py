@@ -196,7 +196,7 @@ def test_the_shell_tells_of_it(tmp_path):
 
     peeked, gone_on = told("--peek"), told("--resume")
     assert "1 of 2 chunks done" in peeked.stdout
-    assert "y/c/1/0: run() computes" in peeked.stderr
+    assert "y/c/1/0: --resume computes" in peeked.stderr
     assert "all 128 runs done" in gone_on.stdout
     assert "computed anew" in gone_on.stderr
     assert Path(store, "y/c/1/0").exists()
