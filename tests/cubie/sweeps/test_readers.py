@@ -173,7 +173,9 @@ def test_pictures_of_a_store_are_those_of_the_dataset(stored):
     numbers = np.asarray(ax.collections[0].get_array())
     np.testing.assert_array_equal(numbers, sweep.to_xarray()["max of x"][:, :, 0].values.T)
     ax = sweep.plot("x", bands=0.5)
-    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["median", "50 % of runs"]
+    # A fan for each value of the grid.
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["k = 1", "k = 2"]
+    assert "50 % of runs" in ax.get_title()
     plt.close("all")
 
 
