@@ -104,35 +104,43 @@ class Explanation:
 
     Attributes
     ----------
-    peak : Peak
-    peak_bytes : mapping of str to int
-        Bytes of each buffer alive at the peak, largest first; one that lies inside
-        another alive there counts nothing.
+    slices : PeakShare
+        Of the shared memory of a run.
     pins : tuple of PinCost
         Empty where there are more than `MOST_PINS`, or where nobody asked.
     n_pins : int
         How many buffers are pinned.
-    fragmentation_bytes : int
-        Shared bytes per run above the live bytes of the peak: holes.
     cost_unit : str
         What ``cost`` counts, in words.
     tiles : PeakShare or None
         The same of the tiles of a block, where there are any.
     """
 
-    peak: Peak
-    peak_bytes: Mapping[str, int]
+    slices: PeakShare
     pins: tuple[PinCost, ...]
-    fragmentation_bytes: int
     n_pins: int = 0
     cost_unit: str = ""
     tiles: PeakShare | None = None
 
+    @property
+    def peak(self) -> Peak:
+        """When most bytes of a run's slice are alive."""
+        return self.slices.peak
+
+    @property
+    def peak_bytes(self) -> Mapping[str, int]:
+        """Bytes of each buffer alive then, as `PeakShare.sizes` has them."""
+        return self.slices.sizes
+
+    @property
+    def fragmentation_bytes(self) -> int:
+        """Shared bytes per run above the live bytes of the peak: holes."""
+        return self.slices.holes
+
     def __str__(self) -> str:
         lines: list[str] = []
         if self.peak_bytes:
-            share = PeakShare(self.peak, self.peak_bytes, self.fragmentation_bytes)
-            lines += share.lines("shared memory" if self.tiles is None else "slices", "run")
+            lines += self.slices.lines("shared memory" if self.tiles is None else "slices", "run")
         if self.tiles is not None:
             lines += self.tiles.lines("tiles", "block")
         if not lines:
@@ -148,12 +156,9 @@ class Explanation:
 
 def unpriced(plan: Answer) -> Explanation:
     """Return what the peak of `plan` is made of; what its pins cost takes planning again."""
-    share = PeakShare.of(plan, Location.SHARED)
     return Explanation(
-        share.peak,
-        share.sizes,
+        PeakShare.of(plan, Location.SHARED),
         (),
-        share.holes,
         len(pinned_buffers(plan)),
         plan.prices.unit,
         PeakShare.of(plan, TILE) if plan.tile_bytes else None,

@@ -245,9 +245,7 @@ def _peak(explanation: Explanation) -> str:
         return "<p>Nothing is shared, so shared memory has no peak.</p>"
     parts = []
     if explanation.peak_bytes:
-        holes = explanation.fragmentation_bytes
-        share = PeakShare(explanation.peak, explanation.peak_bytes, holes)
-        parts.append(_peak_table("The peak", "run", share))
+        parts.append(_peak_table("The peak", "run", explanation.slices))
     if tiles is not None:
         parts.append(_peak_table("The peak of tiles", "block", tiles))
     return "".join(parts)

@@ -152,13 +152,20 @@ def warn_of_lost(kept: EventsKept, outputs: OutputBlock, n_runs: int, room: int)
         return
     k, run = np.unravel_index(int(np.argmax(counts)), counts.shape)
     runs = int(np.count_nonzero((counts > room).any(axis=0)))
-    warnings.warn(
-        f"Events happened more often than max_events={room} in {runs:,} of {n_runs:,} runs: the "
-        f"first {room} of each are in `t_events` and `y_events`, and `n_events` counts all. Most "
-        f"often happened event {k} in run {run}, {most:,} times: raise max_events to that, end "
-        "runs before (`terminal`), or only count them (max_events=0).",
-        EventsLost,
-        stacklevel=level_of_caller(),
+    told = told_of_lost(room, f"{runs:,} of {n_runs:,} runs", int(k), f"in run {run}", most)
+    warnings.warn(told, EventsLost, stacklevel=level_of_caller())
+
+
+def told_of_lost(room: int, runs: str, event: int, where: str, most: int) -> str:
+    """Return what a user should know of events that there was no room for.
+
+    `event` happened most often, `most` times, `where` is the run that it did so in.
+    """
+    return (
+        f"Events happened more often than max_events={room} in {runs}: the first {room} of each "
+        "are in `t_events` and `y_events`, and `n_events` counts all. Most often happened event "
+        f"{event} {where}, {most:,} times: give max_events={most}, end runs before "
+        "(`terminal`), or only count them (max_events=0)."
     )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from attrs import frozen
 
 from cubie.labelled.words import N_EVENTS
+from cubie.launch.event_results import told_of_lost
 
 
 @frozen
@@ -41,13 +42,8 @@ class LostEvents:
         """Return what a user should know of so many runs that were computed."""
         at = np.unravel_index(self.run, tuple(shape))
         where = ", ".join(f"{dim}={int(i)}" for dim, i in zip(dims, at, strict=True))
-        return (
-            f"Events happened more often than max_events={self.room} in {self.runs:,} of "
-            f"{n_runs:,} runs: the first {self.room} of each are in `t_events` and `y_events`, and "
-            f"`n_events` counts all. Most often happened event {self.event} at isel({where}), "
-            f"{self.most:,} times: begin a sweep with max_events={self.most}, end runs before "
-            "(`terminal`), or only count events (max_events=0)."
-        )
+        runs = f"{self.runs:,} of {n_runs:,} runs"
+        return told_of_lost(self.room, runs, self.event, f"at isel({where})", self.most)
 
 
 def lost_events(

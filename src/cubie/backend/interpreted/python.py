@@ -11,7 +11,7 @@ import math
 import sys
 import types
 from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -89,16 +89,7 @@ class PythonBackend(Backend):
 
     def device(self, function: Callable, inline: bool = True) -> Callable:
         uses_math = function.__globals__.get("math") is math
-        if not uses_math:
-            return function
-        safe = types.FunctionType(
-            function.__code__,
-            {**function.__globals__, "math": SAFE_MATH},
-            function.__name__,
-            function.__defaults__,
-            function.__closure__,
-        )
-        return safe
+        return renamed(function, {"math": SAFE_MATH}) if uses_math else function
 
     def straight_line(
         self, function: Callable, inline: bool = True, as_written: bool = False
@@ -111,17 +102,12 @@ class PythonBackend(Backend):
         }
         # Those of its module it may call, and they calculate as it does.
         own = function.__globals__
-        names = {**own, **chosen, "math": SAFE_MATH}
+        made = renamed(function, {**chosen, "math": SAFE_MATH})
+        names = made.__globals__
         for name, other in own.items():
             if isinstance(other, types.FunctionType) and other.__globals__ is own:
                 names[name] = types.FunctionType(other.__code__, names, name)
-        return types.FunctionType(
-            function.__code__,
-            names,
-            function.__name__,
-            function.__defaults__,
-            function.__closure__,
-        )
+        return made
 
     def allocator(self, placement: Placement) -> Callable:
         kind, n, dtype = own_placement(placement), placement.n_elements, placement.dtype
@@ -229,6 +215,17 @@ class PythonBackend(Backend):
         registers: RegisterLimits = NO_LIMITS,
     ) -> Kernel:
         return PythonKernel(make_loop(), memory)
+
+
+def renamed(function: Callable, names: Mapping[str, Any]) -> Callable:
+    """Return a function as it is written, in which some names of its module are others."""
+    return types.FunctionType(
+        function.__code__,
+        {**function.__globals__, **names},
+        function.__name__,
+        function.__defaults__,
+        function.__closure__,
+    )
 
 
 def _interpreted(value, known):

@@ -20,7 +20,7 @@ from cubie.backend.base import (
 )
 from cubie.backend.bundles import Memory
 from cubie.backend.interpreted import python
-from cubie.backend.interpreted.python import SAFE_MATH, PythonBackend, Space
+from cubie.backend.interpreted.python import PythonBackend, Space, renamed
 from cubie_planner import Placement, Timeline
 from cubie_planner.recording import Recording, unused
 
@@ -36,7 +36,7 @@ def _store_run(array, offset, run, mask, value):
     primitives.store_run(array, offset, run, mask, value)
 
 
-_RECORDED = {"select": _select, "store_run": _store_run, "math": SAFE_MATH}
+_RECORDED = {"select": _select, "store_run": _store_run}
 
 
 class RecordingBackend(PythonBackend):
@@ -50,17 +50,9 @@ class RecordingBackend(PythonBackend):
         self.recording = Recording(timeline, (python.__file__, primitives.__file__))
 
     def device(self, function: Callable, inline: bool = True) -> Callable:
-        own = function.__globals__
-        replaced = {name: new for name, new in _RECORDED.items() if name in own}
-        if not replaced:
-            return function
-        return types.FunctionType(
-            function.__code__,
-            {**own, **replaced},
-            function.__name__,
-            function.__defaults__,
-            function.__closure__,
-        )
+        function = super().device(function, inline)
+        replaced = {name: new for name, new in _RECORDED.items() if name in function.__globals__}
+        return renamed(function, replaced) if replaced else function
 
     def straight_line(
         self, function: Callable, inline: bool = True, as_written: bool = False
