@@ -95,7 +95,7 @@ CUBIE = Package(
         "sizes": ("errors", "reals"),
         "per_run": ("errors", "reals"),
         "cache": ("errors",),
-        "backend": ("errors", "reals", "cache"),
+        "backend": ("errors", "recent", "reals", "cache"),
         "numerics": ("backend",),
         "factory": ("errors", "backend", "recent", "buffers", "other_packages"),
         "systems": ("errors", "reals", "cache", "backend", "numerics", "factory"),

@@ -1,7 +1,10 @@
 """What compiled component code may do, and what it computes: what Python computes."""
 
+import gc
 import math
 import operator
+import types as python
+import weakref
 
 import numba
 import numpy as np
@@ -12,6 +15,7 @@ from cubie.backend import any_lane, maximum, select
 from cubie.backend.cpu.contexts import contexts
 from cubie.backend.front_end.inference import UncompilableStatement
 from cubie.backend.front_end.operations import Operations
+from cubie.backend.front_end.statements import Statements
 from tests.cubie.bench import Bench, run_bench
 
 GIVEN = np.array([[0.25, -1.5], [3.0, 2.0], [-0.75, 0.5], [1.0, 1.0], [7.5, -2.0]])
@@ -235,3 +239,63 @@ def test_what_compiles_depends_on_no_function_compiled_before():
     assert found(operator.getitem, (array, types.int64)) is None
     assert found(operator.add, (array, array)) is None
     assert found(operator.add, (types.float64, types.float64)) is not None
+
+
+def summed(times, added):
+    def body(given, kept):
+        for i in range(times):
+            kept[0] = kept[0] + given[0] * i + added + OFFSET
+        kept[1] = kept[1] + math.sqrt(added)
+
+    return body
+
+
+OFFSET = 0.125
+
+
+@pytest.mark.parametrize("way", ["device", "first_round_apart"])
+def test_functions_of_one_code_have_values_of_their_own(way):
+    """What they close over, and the globals that they read: code is read once for all."""
+    bodies = [summed(3, 4.0), summed(5, 9.0)]
+    elsewhere = bodies[0].__globals__ | {"OFFSET": 64.0}
+    code, closure = bodies[0].__code__, bodies[0].__closure__
+    bodies.append(python.FunctionType(code, elsewhere, "elsewhere", None, closure))
+    for body in bodies:
+        expected = run_bench(bench_of(body), GIVEN, "python")
+        found = run_bench(bench_of(body, way), GIVEN, "cpu", 1)
+        np.testing.assert_allclose(found, expected, rtol=1e-14)
+    assert all(body.__code__ is code for body in bodies)
+
+
+def test_code_that_is_read_keeps_nothing_of_the_function_alive():
+    """A component, and what the user gave it, ends with its solver."""
+    component = python.ModuleType("component")
+    body = summed(component, 1.0)
+    statements, held = Statements.of(body, False), weakref.ref(component)
+    assert component in statements.values(body).values()
+    del body, component
+    gc.collect()
+    assert held() is None
+    assert Statements.of(summed(1, 1.0), False) is statements
+
+
+@pytest.mark.parametrize(("file", "lines"), [("another.py", 1), ("one.py", 3)])
+def test_lines_are_those_of_the_function(file, lines):
+    """Code that is equal may stand in another file, or at other lines of it."""
+
+    def made(file, lines):
+        namespace = {}
+        empty = "\n" * lines
+        exec(
+            compile(f"def body(a):{empty}    b = a + 1{empty}    return b\n", file, "exec"),
+            namespace,
+        )
+        return Statements.of(namespace["body"], False)
+
+    def where(statements):
+        ends = (block.body[-1].loc for _, block in statements.blocks)
+        return [(loc.filename, loc.line) for loc in ends]
+
+    assert made("one.py", 1) is made("one.py", 1)
+    assert where(made("one.py", 1)) == [("one.py", 3)]
+    assert where(made(file, lines)) == [(file, 1 + 2 * lines)]

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from attrs import frozen
-from numba.core import bytecode, interpreter, ir, ssa, types
+from numba.core import ir, types
 
 from cubie.backend.front_end.operations import Operation, Operations
-from cubie.backend.front_end.rounds import first_round_apart
+from cubie.backend.front_end.statements import Statements
 
 NOTHING: tuple = ()
 
@@ -45,6 +45,8 @@ class Typed:
         Of variables by name; a value that is called has no type, but is what is called.
     operations : dict
         What statements and expressions do, by their identity.
+    outside : dict
+        What names mean that are read from outside the function, by their identity.
     returned
         The type.
     """
@@ -52,6 +54,7 @@ class Typed:
     blocks: list[tuple[int, Any]]
     types: dict[str, Any]
     operations: dict[int, Operation]
+    outside: dict[int, Any]
     returned: Any
 
 
@@ -65,17 +68,17 @@ def infer(
     UncompilableStatement
         Where one of its statements is nothing that component code does.
     """
-    identity = bytecode.FunctionIdentity.from_function(function)
-    untyped = interpreter.Interpreter(identity).interpret(bytecode.ByteCode(identity))
-    blocks = first_round_apart(untyped.blocks) if first_round else untyped.blocks
-    blocks = sorted(ssa._run_ssa(blocks).items())
-    inference = _Inference(operations, function, arguments)
-    return inference.run(blocks)
+    statements = Statements.of(function, first_round)
+    inference = _Inference(operations, function, arguments, statements.values(function))
+    return inference.run(statements.blocks)
 
 
 class _Inference:
-    def __init__(self, operations: Operations, function: Callable, arguments: tuple):
+    def __init__(
+        self, operations: Operations, function: Callable, arguments: tuple, outside: dict[int, Any]
+    ):
         self._operations, self._function, self._arguments = operations, function, arguments
+        self._outside = outside
         self.types: dict[str, Any] = {}
         self.found: dict[int, Operation] = {}
         self._fixed: set[str] = set()
@@ -102,7 +105,7 @@ class _Inference:
         if result is None:
             self._refuse(next(iter(returned.values())), "returning values of several kinds")
         self.types |= dict.fromkeys(returned, result)
-        return Typed(blocks, self.types, self.found, result)
+        return Typed(blocks, self.types, self.found, self._outside, result)
 
     def _statement(self, statement) -> bool:
         """Type one statement; tell whether all that it reads is known by now."""
@@ -131,7 +134,7 @@ class _Inference:
             self._widen(target, self._operations.constant_type(value.value))
         elif kind in (ir.Global, ir.FreeVar):
             if target not in self._fixed:
-                self._widen(target, self._operations.constant_type(value.value))
+                self._widen(target, self._operations.constant_type(self._outside[id(value)]))
                 self._fixed.add(target)
         else:
             self._refuse(statement, f"`{statement}`")

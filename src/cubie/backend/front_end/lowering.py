@@ -198,8 +198,10 @@ class _Lowering:
             elif isinstance(value, ir.Arg):
                 given = self._kinds[value.index]
                 emitted = self._convert(self._arguments[value.index], given, kind)
-            else:
+            elif isinstance(value, ir.Const):
                 emitted = self._constant(kind, value.value)
+            else:
+                emitted = self._constant(kind, self._typed.outside[id(value)])
             if emitted is not None:
                 self._store(name, emitted)
 
