@@ -69,7 +69,8 @@ def pytest_collection_modifyitems(config, items):
     ]
     if large:
         config.hook.pytest_deselected(items=large)
-        items[:] = [item for item in items if item not in set(large)]
+        left_out = set(large)
+        items[:] = [item for item in items if item not in left_out]
     items.sort(key=place)
 
 

@@ -105,16 +105,12 @@ def _check_units(tasks: list[Task]) -> None:
 
 def _least(alternatives: Alternatives, picked: Picked, task: Task) -> dict[str, int]:
     """Return what no plan of a combination does better than, by load alone."""
-    bounds = dict.fromkeys(task.levels(), 0)
+    bounds = dict.fromkeys((*task.levels(), COST), 0)
     for claim in load_claims(task):
         if claim.level in bounds:
             bounds[claim.level] = max(bounds[claim.level], claim.bound)
-    bounds[COST] = bounds.get(COST, _cost_claim(task)) + alternatives.cost_of(picked)
+    bounds[COST] += alternatives.cost_of(picked)
     return bounds
-
-
-def _cost_claim(task: Task) -> int:
-    return next(claim.bound for claim in load_claims(task) if claim.level == COST)
 
 
 def _planned(alternatives: Alternatives, picked: Picked, made: Plan) -> Outcome:

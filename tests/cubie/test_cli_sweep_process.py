@@ -39,7 +39,7 @@ def counted(t, y, k):
         scale = scale / 2
     return [-k * scale * y[0]]
 """
-UNTRACED = 'function = "counted.py:counted"' + SLOW.replace("3200", "640")
+UNTRACED = 'function = "counted.py:counted"' + SLOW.replace("3200", "256")
 CASES = {
     "Ctrl-C": (TRACED, signal.SIGINT, ["--option", "rtol=1e-5", "--chunk", "64"], 130),
     "end of a job, with a worker": (UNTRACED, signal.SIGTERM, ["--workers", "1"], 143),
@@ -109,7 +109,7 @@ def undisturbed(text):
     """Return what the sweep comes to in one go."""
     module: dict = {}
     exec(COUNTED, module)
-    fun, n = ("dx = -k*x", 3200) if text is TRACED else (module["counted"], 640)
+    fun, n = ("dx = -k*x", 3200) if text is TRACED else (module["counted"], 256)
     made = sweep(
         fun, (0, 1), {"x": 1}, over=grid(k=np.linspace(1, 2, n)), method="rk4", first_step=STEP,
         max_steps=10**6, chunk=n,
