@@ -35,7 +35,8 @@ from cubie.launch.planned import BatchSolverConfig
 from cubie.launch.step_code import step_code
 from cubie.systems import trace
 from cubie.tableaus import ERKTableau, get_tableau
-from cubie_planner.assembler.executed import Executed, MachineCode
+from cubie_planner.assembler.executed import Executed
+from cubie_planner.assembler.machine_code import MachineCode
 from cubie_planner.gpu.device import Device, occupancy
 
 BLOCK_SIZE = 64
@@ -145,9 +146,9 @@ def measure(spec: Spec, built: BuildCache | None = None) -> dict[str, Any]:
 
 def _step_by_hand(code: MachineCode) -> Executed:
     """Return what one step of a kernel by hand executes, of which a round may hold several."""
-    head = code.main_loop()
-    steps = None if head is None else code.counted_in_a_round(head)
-    return attrs.evolve(code.executed(loop=head), shares=steps or 1)
+    place = code.main_loop()
+    steps = None if place is None else code.counted_in_a_round(place)
+    return attrs.evolve(code.executed(loop=place), shares=steps or 1)
 
 
 def _taken(found: Any, spec: Spec) -> dict[str, int]:

@@ -22,7 +22,7 @@ from benchmarks.placement import DOCUMENT
 from benchmarks.published_kernels import KernelSize, compile_kernel, placed
 from benchmarks.resources import versions
 from benchmarks.table import figures, markdown_table
-from cubie_planner.assembler.executed import MachineCode
+from cubie_planner.assembler.machine_code import MachineCode
 from cubie_planner.gpu.cost import CostModel
 from cubie_planner.gpu.device import Device
 from cubie_planner.gpu.static_cost import Assembled, static_cost

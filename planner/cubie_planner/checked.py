@@ -30,6 +30,14 @@ EFFORT = 3
 
 BLOCK_SIZES = (32, 64, 128, 256)
 
+MOST_ARITHMETIC = 1.5
+"""How many times the floating-point arithmetic of another placement a step may execute.
+
+Where buffers lie changes nothing of it, but for what compilers work out twice rather than keep.
+"""
+
+UNTOLD = "what a step executes cannot be told"
+
 Compile = Callable[[Plan], Assembled]
 
 
@@ -149,6 +157,8 @@ def checked_plan(
         For another policy, or without a compute capability.
     PlanInfeasible
         Where no plan keeps pins and limits.
+    UnreadableCode
+        Where it cannot be told what a step executes with everything local.
     """
     capability = problem.limits.compute_capability
     if problem.policy != "auto" or capability is None:
@@ -207,14 +217,25 @@ class _Judge:
         Raises
         ------
         UnreadableCode
-            Where there is none as yet: without it nothing can be compared.
+            Where there is none as yet, or too little was counted in it: without it nothing can be
+            compared.
         """
         try:
             cost = self._cost(made, proposed)
         except UnreadableCode:
             if local is None:
                 raise
-            return _candidate(name, proposed, made, None, "what a step executes cannot be told")
+            return _candidate(name, proposed, made, None, UNTOLD)
+        if cost is not None and local is not None:
+            if cost.arithmetic > MOST_ARITHMETIC * local.arithmetic:
+                raise UnreadableCode(
+                    f"{UNTOLD[0].upper()}{UNTOLD[1:]}: {local.arithmetic} instructions of "
+                    "floating-point arithmetic were counted with everything local, and "
+                    f"{cost.arithmetic} with {name}, which does the same work.",
+                    name,
+                )
+            if local.arithmetic > MOST_ARITHMETIC * cost.arithmetic:
+                return _candidate(name, proposed, made, None, UNTOLD)
         return _candidate(name, proposed, made, cost, _refusal(cost, local))
 
     def _cost(self, assembled: Assembled, proposed: Plan) -> StaticCost | None:

@@ -24,6 +24,7 @@ from cubie.launch.step_code import (
     ATTEMPTS,
     COUNTS_STEPS,
     FREE_STEPS,
+    ITERATIONS,
     RARE,
     step_code,
 )
@@ -34,7 +35,7 @@ from cubie_planner import Location
 from cubie_planner.assembler import disassembly
 from cubie_planner.assembler.classes import Kind
 from cubie_planner.assembler.disassembly import UnreadableCode, find_nvdisasm
-from cubie_planner.assembler.executed import MachineCode
+from cubie_planner.assembler.machine_code import MachineCode
 from cubie_planner.assembler.sources import Marks
 from cubie_planner.checked import Verdict
 
@@ -111,6 +112,49 @@ def test_steps_that_nothing_counts_are_an_error(monkeypatch):
 
 
 @needs_nvdisasm
+def test_stages_that_became_a_function_longer_than_the_kernel_are_counted():
+    """Large implicit steps are called: the loop over steps is in what is launched, and calls them.
+
+    At the least a step evaluates the equations twice in each of its six implicit stages.
+    """
+    spec = Spec("kvaerno5", 60, True, "float32", HOPPER)
+    fun, _ = spec.system
+    cubin = resources(spec).cubin
+    code, step = MachineCode.of(cubin), step_code(cubin, 2).accepted
+    others = [one for one in code.codes.values() if one is not code.kernel]
+    assert max(len(one.instructions) for one in others) > len(code.kernel.instructions)
+    assert len(step.repeated) == 6
+    formulas, _ = formulas_of(fun, 60)
+    assert step.arithmetic > 12 * sum(map(least_operations, formulas))
+    assert step.kinds[Kind.MUFU] > 5 * 60  # pivots, and norms of what changed
+
+
+@needs_nvdisasm
+def test_loops_whose_rounds_are_looked_up_are_not_guessed():
+    """How far loops over tables go the machine code does not tell: nothing is counted then."""
+    solver = Solver(lorenz96, backend="cuda", method="rodas5p", lu_form="tables", save="final")
+    solver.prepare([1.0] * 8, (8.0,), dtype="float32")
+    cubin = solver.kernel.resources(HOPPER, lines=True).cubin
+    with pytest.raises(UnreadableCode, match=r"How often the loop at table_lu.py:\d+ goes round"):
+        step_code(cubin)
+
+
+@needs_nvdisasm
+@pytest.mark.parametrize("fault", ["marks", "share"])
+def test_a_loop_that_cannot_be_all_of_a_step_is_an_error(monkeypatch, fault):
+    """Another loop than that over steps is never counted instead of it, whatever misleads."""
+    cubin = resources(Spec("kvaerno5", 3, True, "float32", HOPPER)).cubin
+    if fault == "marks":
+        monkeypatch.setattr(step_code_module, "ATTEMPTS", Marks(("run/attempt.py:nothing",)))
+        told = r"No loop of .* holds instructions from run/attempt.py:nothing"
+    else:
+        monkeypatch.setattr(step_code_module, "LEAST_SHARE", 0.99)
+        told = r"executes \d+ of \d+ instructions of floating-point arithmetic"
+    with pytest.raises(UnreadableCode, match=told):
+        step_code(cubin)
+
+
+@needs_nvdisasm
 def test_newton_iterations_are_counted_apart():
     """One more iteration in each stage costs what a round of the stages' loops executes."""
     cubin = resources(Spec("kvaerno5", 3, True, "float32", HOPPER)).cubin
@@ -126,7 +170,7 @@ def test_newton_iterations_are_counted_apart():
 def test_marked_functions_exist():
     """Files and functions that tell a step's instructions apart are those of the sources."""
     root = step_code_module.__file__.rpartition("/launch/")[0]
-    loops = (ATTEMPTS, COUNTS_STEPS, FREE_STEPS)
+    loops = (ATTEMPTS, COUNTS_STEPS, FREE_STEPS, ITERATIONS)
     for pattern in {*ALGORITHM, *RARE, *ACCEPTED, *(p for marks in loops for p in marks.patterns)}:
         file, _, function = pattern.partition(":")
         path = f"{root}/{file}"

@@ -2,40 +2,17 @@
 
 import pytest
 from attrs import evolve
+from tests.planner.assembler_text import listing, machine_code
 
 from cubie_planner.assembler import disassembly
 from cubie_planner.assembler.blocks import flow_of
 from cubie_planner.assembler.classes import Kind, bytes_moved, kind_of
 from cubie_planner.assembler.disassembly import NoDisassembler, UnreadableCode, disassemble
-from cubie_planner.assembler.executed import MachineCode
 from cubie_planner.assembler.instructions import read_code
 from cubie_planner.assembler.loops import loops_of
 from cubie_planner.assembler.registers import read, written
 from cubie_planner.assembler.sources import Marks
 from cubie_planner.assembler.trips import trips_of
-
-
-def listing(*functions: tuple[str, str]) -> str:
-    """Write functions as the disassembler does; labels and ``##`` lines stand alone."""
-    lines = []
-    for name, text in functions:
-        lines += [f"{name}:", f".text.{name}:"]
-        address = 0
-        for line in filter(None, map(str.strip, text.splitlines())):
-            if line.endswith(":"):
-                lines.append(line)
-            elif line.startswith("##"):
-                lines.append(f"\t//{line}")
-            else:
-                lines.append(f"        /*{address:04x}*/                   {line} ;")
-                address += 16
-    return "\n".join(lines)
-
-
-def machine_code(text: str, *others: tuple[str, str]) -> MachineCode:
-    """Return the code of a kernel and of functions that it calls."""
-    codes = read_code(listing(("kernel", text), *others))
-    return MachineCode(codes, codes["kernel"])
 
 
 def trips(text: str) -> list[int | None]:
@@ -440,8 +417,8 @@ def test_counters_tell_how_much_was_unrolled_into_a_round(form):
     """Also where a loop ends is not known; where ways differ, nothing is told."""
     text, expected = UNROLLED[form]
     code = machine_code(text)
-    (head,) = code.loops
-    assert code.counted_in_a_round(head) == expected
+    (place,) = code.functions.places
+    assert code.counted_in_a_round(place) == expected
 
 
 @pytest.mark.parametrize(("callee", "expected"), [("FADD R9, R9, R9", 5), ("STL [R9], R8", None)])
@@ -485,8 +462,8 @@ def test_of_an_unrolled_loop_and_what_it_leaves_over_the_first_is_the_loop():
         EXIT
     """
     code = machine_code(text)
-    head, steps = code.counted_loop(Marks(["count.py"]))
-    found = evolve(code.executed(loop=head), shares=steps)
+    place, steps = code.counted_loop(Marks(["count.py"]))
+    found = evolve(code.executed(loop=place), shares=steps)
     assert steps == 2
     assert (found.total, found.kinds[Kind.FP32], found.kinds[Kind.BRANCH]) == (2.5, 1, 0.5)
     assert code.counted_loop(Marks(["nothing.py"])) is None
@@ -597,7 +574,7 @@ def test_a_call_of_a_bare_label_leaves_the_loop():
         EXIT
         """
     )
-    assert code.called == {}
+    assert list(code.functions.by_label) == ["kernel"]
     assert code.flow.following == {0: (1,), 1: (5, 4), 4: (1,), 5: (6,), 6: ()}
     assert code.executed().total == 4
 
@@ -677,6 +654,7 @@ def test_marks_name_functions(tmp_path):
         ("STL [R1], R2", Kind.LOCAL, 4),
         ("LDS.128 R4, [R8]", Kind.SHARED, 16),
         ("STG.E.U8 desc[UR4][R2.64], R3", Kind.GLOBAL, 1),
+        ("LD.E.64 R2, [R16.64]", Kind.GENERIC, 8),
         ("ULDC.64 UR4, c[0x0][0x208]", Kind.CONSTANT, 0),
         ("@P0 BRA `(kernel)", Kind.BRANCH, 0),
         ("FROB R1, R2", Kind.OTHER, 0),

@@ -158,6 +158,28 @@ def test_a_candidate_that_cannot_be_counted_is_refused():
         checked_plan(problem(), made(lambda shared: True))
 
 
+def test_a_count_with_too_little_arithmetic_is_not_believed():
+    """Placements do the same work: who does far less was not counted whole, and nobody wins by it.
+
+    Where it is everything local that does less there is nothing to compare with.
+    """
+
+    def made(local, shared):
+        def compile_kernel(plan):
+            work = shared if plan.shared_bytes_per_run else local
+            return assembled(255, 4000, FFMA=work, LDL=100)
+
+        return compile_kernel
+
+    verdict = checked_plan(problem(), made(1000, 600))
+    assert verdict.winner == 0
+    assert [c.cost for c in verdict.candidates[1:]] == [None] * (len(verdict.candidates) - 1)
+    assert all("cannot be told" in c.refused for c in verdict.candidates[1:])
+    with pytest.raises(UnreadableCode, match=r"1000 .* everything local, and 1600 with"):
+        checked_plan(problem(), made(1000, 1600))
+    assert checked_plan(problem(), made(1000, 1400)).candidates[1].cost is not None
+
+
 def test_a_gain_that_cannot_be_told_is_not_taken():
     """Everything local stays where another placement costs only a little less."""
 
@@ -236,6 +258,16 @@ def test_stack_costs_what_the_caches_do_not_hold():
     small, large = (assembled(255, stack, FFMA=100, LDL=50) for stack in (16, 16_000))
     assert cost(small).stack < cost(large).stack
     assert cost(small).issue == cost(large).issue
+
+
+def test_accesses_that_may_be_of_any_memory_are_taken_for_those_of_the_stack():
+    """A function that was not made part of the kernel gets addresses whose memory nothing tells."""
+    told, untold = (
+        assembled(64, 512, FFMA=100, LDL=50, STL=50),
+        assembled(64, 512, FFMA=100, LD=50, ST=50),
+    )
+    assert cost(untold) == cost(told)
+    assert cost(told).local_accesses == 100
 
 
 def test_shared_memory_takes_cache_residency_and_conflicts():

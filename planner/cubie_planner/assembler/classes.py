@@ -21,6 +21,7 @@ class Kind(StrEnum):
     LOCAL = "local"
     SHARED = "shared"
     GLOBAL = "global"
+    GENERIC = "generic"
     CONSTANT = "constant"
     BRANCH = "branch"
     OTHER = "other"
@@ -36,7 +37,9 @@ _FORMS = (
     (Kind.CONVERT, r"F2F|F2I|I2F|F2FP|FRND|I2I|F2IP|I2FP|U?F2I|U?I2F"),
     (Kind.LOCAL, r"LDL|STL"),
     (Kind.SHARED, r"LDS|STS|LDSM|ATOMS|STSM|LDS_LDU"),
-    (Kind.GLOBAL, r"LDG|STG|LD|ST|ATOM|ATOMG|RED|REDG|LDGSTS|TEX|TLD"),
+    (Kind.GLOBAL, r"LDG|STG|ATOMG|RED|REDG|LDGSTS|TEX|TLD"),
+    # Of an address that may be of any memory.
+    (Kind.GENERIC, r"LD|ST|ATOM"),
     (Kind.CONSTANT, r"U?LDC|LDCU"),
     (
         Kind.BRANCH,
@@ -76,7 +79,7 @@ def is_arithmetic(instruction: Instruction) -> bool:
 
 def bytes_moved(instruction: Instruction) -> int:
     """Return the bytes a thread loads or stores with an instruction; 0 where it accesses none."""
-    if kind_of(instruction) not in (Kind.LOCAL, Kind.SHARED, Kind.GLOBAL):
+    if kind_of(instruction) not in (Kind.LOCAL, Kind.SHARED, Kind.GLOBAL, Kind.GENERIC):
         return 0
     for modifier in instruction.modifiers:
         if modifier in ("U8", "S8", "8"):

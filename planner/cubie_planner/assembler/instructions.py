@@ -12,6 +12,7 @@ from cubie_planner.assembler.disassembly import UnreadableCode
 
 _SECTION = re.compile(r"^\.text\.(\S+):\s*$")
 _LABEL = re.compile(r"^\s*([.$\w]+):\s*$")
+_ENTRY = re.compile(r"^\s*\.other\s+(\S+?)\s*,.*\bSTO_CUDA_ENTRY\b")
 _INSTRUCTION = re.compile(r"\s*/\*([0-9a-f]{4,})\*/\s+([^;]*);")
 _SOURCE = re.compile(r'^\s*//## File "([^"]*)", line (\d+)')
 _PREDICATE = re.compile(r"^@(!?)(U?P\w+)\s+")
@@ -108,11 +109,14 @@ class Code:
     instructions : tuple of Instruction
     labels : mapping of str to int
         Position of the instruction that follows the label.
+    is_entry : bool
+        Whether it is a kernel: what is launched, and not called.
     """
 
     name: str
     instructions: tuple[Instruction, ...]
     labels: dict[str, int]
+    is_entry: bool = False
 
 
 def read_code(text: str) -> dict[str, Code]:
@@ -124,20 +128,23 @@ def read_code(text: str) -> dict[str, Code]:
         Where there is no instruction in the text.
     """
     sections: dict[str, list[str]] = {}
+    entries: set[str] = set()
     lines: list[str] = []
     for line in text.splitlines():
-        section = _SECTION.match(line)
+        section, entry = _SECTION.match(line), _ENTRY.match(line)
         if section:
             lines = sections.setdefault(section[1], [])
+        elif entry:
+            entries.add(entry[1])
         lines.append(line)
-    codes = {name: _read_section(name, lines) for name, lines in sections.items()}
+    codes = {name: _read_section(name, lines, name in entries) for name, lines in sections.items()}
     codes = {name: code for name, code in codes.items() if code.instructions}
     if not codes:
         raise UnreadableCode("The disassembly holds no instructions.", text[:200])
     return codes
 
 
-def _read_section(name: str, lines: list[str]) -> Code:
+def _read_section(name: str, lines: list[str], is_entry: bool) -> Code:
     instructions: list[Instruction] = []
     labels: dict[str, int] = {name: 0}
     known: dict[tuple[str, str], Frame] = {}
@@ -160,7 +167,8 @@ def _read_section(name: str, lines: list[str]) -> Code:
                 complete = True
     # What stands behind the last instruction is the name of the next section.
     size = len(instructions)
-    return Code(name, tuple(instructions), {key: at for key, at in labels.items() if at < size})
+    labels = {key: at for key, at in labels.items() if at < size}
+    return Code(name, tuple(instructions), labels, is_entry)
 
 
 def _read_instruction(line: str, found: re.Match, source: tuple[Frame, ...]) -> Instruction:

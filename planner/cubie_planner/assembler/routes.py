@@ -20,6 +20,8 @@ from cubie_planner.assembler.trips import Trips
 
 # Instructions asked for (negative), aside, and all: of two routes the lesser is taken.
 Weight = tuple[int, int, int]
+# Of all loops, or of each, by the function that it is in and its head.
+AssumedTrips = int | Callable[[Flow, int], int]
 
 
 @frozen
@@ -34,6 +36,8 @@ class Repeated:
         How often the route enters it.
     trips : int
         How often its head is passed each time, as was assumed.
+    compares_reals : bool
+        Whether it ends by a comparison of floating-point numbers; see `Trips`.
     blocks : Counter of Block
         What one round executes.
     """
@@ -41,6 +45,7 @@ class Repeated:
     head: int
     entered: int
     trips: int
+    compares_reals: bool
     blocks: Counter[Block] = field(repr=False)
 
 
@@ -51,6 +56,7 @@ class Route:
     blocks: Counter[Block] = field(repr=False)
     repeated: tuple[Repeated, ...]
     may_end_sooner: bool
+    weight: Weight
 
 
 @define(eq=False)
@@ -59,8 +65,7 @@ class _Region:
 
     head: int
     trips: int
-    known: bool
-    may_end_sooner: bool
+    found: Trips
     inner: dict[int, _Region]
     # By block: the weight of the best way to its end, its own and inner loops' included.
     weight: dict[int, Weight] = field(factory=dict)
@@ -105,7 +110,7 @@ def route(
     trips: Mapping[int, Trips],
     weight_of: Callable[[int], Weight],
     around: int | None,
-    assumed_trips: int,
+    assumed_trips: AssumedTrips,
 ) -> Route:
     """Return the usual way round a loop, or through the function where `around` is None.
 
@@ -117,8 +122,9 @@ def route(
         Of a block: instructions asked for (negative), aside, all.
     around : int or None
         Head of the loop.
-    assumed_trips : int
-        How often the head of a loop is passed whose trips are not known.
+    assumed_trips : int, or callable
+        How often the head of a loop is passed whose trips are not known; or
+        ``assumed_trips(flow, head)``, which tells it of each.
 
     Raises
     ------
@@ -134,17 +140,23 @@ def route(
     repeated, sooner = [], False
     for inner in region.regions():
         if numbers[inner.head]:
-            sooner = sooner or inner.may_end_sooner
-            if not inner.known and inner.latch is not None:
+            sooner = sooner or inner.found.may_end_sooner
+            if inner.found.count is None and inner.latch is not None:
                 repeated.append(_repeated(flow, inner, numbers[inner.head]))
-    return Route(_blocks(flow, numbers), tuple(repeated), sooner)
+    return Route(_blocks(flow, numbers), tuple(repeated), sooner, region.weight[last])
 
 
 def _repeated(flow: Flow, region: _Region, passed: int) -> Repeated:
     once: Counter[int] = Counter()
     assert region.latch is not None
     region.gather(region.latch, 1, once)
-    return Repeated(region.head, passed // region.trips, region.trips, _blocks(flow, once))
+    return Repeated(
+        head=region.head,
+        entered=passed // region.trips,
+        trips=region.trips,
+        compares_reals=region.found.compares_reals,
+        blocks=_blocks(flow, once),
+    )
 
 
 def _blocks(flow: Flow, numbers: Mapping[int, int]) -> Counter[Block]:
@@ -156,11 +168,12 @@ def _best_end(flow: Flow, region: _Region) -> int | None:
     return min(ends, key=lambda number: region.weight[number], default=None)
 
 
-def _plus(one: Weight, other: Weight, times: int = 1) -> Weight:
+def plus(one: Weight, other: Weight, times: int = 1) -> Weight:
+    """Return the weight of two ways, of which the other is gone several times."""
     return tuple(a + b * times for a, b in zip(one, other, strict=True))  # pyright: ignore
 
 
-def _solve(flow, loops, trips, weight_of, head: int | None, assumed: int) -> _Region:
+def _solve(flow, loops, trips, weight_of, head: int | None, assumed: AssumedTrips) -> _Region:
     """Find the best ways of a loop, those of the loops in it first."""
     inside = loops[head].blocks if head is not None else flow.blocks.keys()
     inner = {
@@ -169,11 +182,14 @@ def _solve(flow, loops, trips, weight_of, head: int | None, assumed: int) -> _Re
         if loop.outer == head and other in inside and other != head
     }
     found = Trips(1) if head is None else trips[head]
+    count = found.count
+    if count is None:
+        assert head is not None, "a function as a whole is gone through once"
+        count = assumed if isinstance(assumed, int) else assumed(flow, head)
     region = _Region(
         head=flow.entry if head is None else head,
-        trips=assumed if found.count is None else found.count,
-        known=found.count is not None,
-        may_end_sooner=found.may_end_sooner,
+        trips=count,
+        found=found,
         inner=inner,
         lies_in={number: other for other in inner for number in loops[other].blocks},
     )
@@ -192,7 +208,7 @@ def _walk(
             continue
         inner = region.inner.get(node)
         for number, weight in _ends(inner, node, weight_of):
-            region.weight[number] = total = _plus(arrived[node], weight)
+            region.weight[number] = total = plus(arrived[node], weight)
             for other in flow.following[number]:
                 if other == back_to:
                     if region.latch is None or total < region.round_weight:
@@ -225,8 +241,8 @@ def _ends(inner: _Region | None, node: int, weight_of) -> list[tuple[int, Weight
     if rounds and inner.latch is None:
         rounds = 0  # it cannot be gone round
     base: Weight = (0, 0, 0)
-    before = _plus(base, inner.round_weight, rounds) if rounds else base
-    return [(number, _plus(before, weight)) for number, weight in inner.weight.items()]
+    before = plus(base, inner.round_weight, rounds) if rounds else base
+    return [(number, plus(before, weight)) for number, weight in inner.weight.items()]
 
 
 def _order(flow: Flow, region: _Region, inside: Collection[int], back_to: int | None) -> list[int]:

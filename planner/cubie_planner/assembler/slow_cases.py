@@ -19,7 +19,7 @@ def slow_blocks(flow: Flow, loops: Mapping[int, Loop]) -> frozenset[int]:
 
     A call that every way through its loop passes is none of them.
     """
-    calls = [number for number, labels in flow.calls.items() if any(map(_is_own, labels))]
+    calls = [number for number, labels in flow.calls.items() if any(map(is_own, labels))]
     avoidable = [n for n in calls if _can_be_passed(flow, innermost(loops, n), n)]
     dominator = dominators(flow)
     slow: set[int] = set(avoidable)
@@ -29,7 +29,8 @@ def slow_blocks(flow: Flow, loops: Mapping[int, Loop]) -> frozenset[int]:
     return frozenset(slow)
 
 
-def _is_own(label: str) -> bool:
+def is_own(label: str) -> bool:
+    """Tell a function of the compiler's own by its label."""
     return any(part in label for part in _OWN)
 
 

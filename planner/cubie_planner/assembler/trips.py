@@ -10,6 +10,7 @@ of memory are followed, too, where registers alone do not tell.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Set
 
 from attrs import frozen
@@ -26,6 +27,7 @@ MOST_TRIPS = 100_000
 MOST_FOLLOWED = 5_000_000
 
 _State = dict[str, Value]
+_COMPARES_REALS = re.compile(r"U?[DFH](SET|SETP|CHK)2?$")
 
 
 @frozen
@@ -38,10 +40,15 @@ class Trips:
         None where it depends on data.
     may_end_sooner : bool
         Whether there is another exit beside the counted one, whose condition is not known.
+    compares_reals : bool
+        Whether the exits of a loop whose trips are not known depend on comparisons of
+        floating-point numbers, as those of iterations do; and not on whole numbers alone, of which
+        the code does not tell the first or the last.
     """
 
     count: int | None
     may_end_sooner: bool = False
+    compares_reals: bool = False
 
 
 def trips_of(
@@ -235,6 +242,15 @@ class _Round:
             cells=cells,
         )
 
+    @property
+    def compares_reals(self) -> bool:
+        """Whether what is followed depends on a comparison of floating-point numbers."""
+        return any(
+            _COMPARES_REALS.match(instruction.opcode)
+            for block in self.blocks.values()
+            for instruction in block.instructions
+        )
+
     def go(self, start: _State) -> tuple[_State, bool, list[int]]:
         """Return what is known at the head again, whether the loop was left, and open exits."""
         ways: dict[int, list[_State]] = {self.loop.head: [start]}
@@ -280,7 +296,7 @@ def _run(round_of: _Round, behind: Mapping[int, _State]) -> Trips:
             return Trips(trip, may_end_sooner)
         if len(unknown) == len(round_of.exits):
             break
-    return Trips(None)
+    return Trips(None, compares_reals=round_of.compares_reals)
 
 
 def _needed(flow: Flow, loop: Loop, exits: Iterable[int], cells: Cells) -> set[str]:

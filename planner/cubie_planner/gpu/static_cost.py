@@ -9,6 +9,8 @@ stack are what the assembler reports. What an access costs, by residency and cac
    few warps are resident to hide latencies.
 2. *Stack.* Accesses to local memory go to L1 as far as the frames of all resident threads fit
    beside what shared memory takes of it, then to the SM's share of L2, then to memory.
+   So do those to addresses that may be of any memory, as functions get them that were not made
+   part of the kernel: what is not known is taken for the slowest that it may be.
 3. *Shared memory.* One wavefront per word of an access, or as many as there are bank conflicts.
 
 The code itself is taken to come from the instruction caches.
@@ -68,8 +70,9 @@ class StaticCost:
     block_size : int
     resident_runs, resident_warps : int
         Per SM.
-    local_accesses, shared_accesses, instructions : float
+    local_accesses, shared_accesses, instructions, arithmetic : float
         Of a run and round. Where compilers unrolled several rounds into one, its share of them.
+        Arithmetic is floating-point additions, products and functions.
     """
 
     issue: float
@@ -81,6 +84,7 @@ class StaticCost:
     local_accesses: float
     shared_accesses: float
     instructions: float
+    arithmetic: float
 
     @property
     def total(self) -> float:
@@ -129,6 +133,7 @@ def static_cost(
         local_accesses=sum(counted.local.values()),
         shared_accesses=sum(counted.shared.values()),
         instructions=sum(counted.kinds.values()),
+        arithmetic=counted.arithmetic,
     )
 
 
@@ -139,16 +144,19 @@ class _Counted:
     kinds: Mapping[Kind, float]
     local: Mapping[int, float]
     shared: Mapping[int, float]
+    arithmetic: float
 
 
 def _counted(executed: Executed) -> _Counted:
-    words: dict[Kind, dict[int, float]] = {Kind.LOCAL: {}, Kind.SHARED: {}}
+    local: dict[int, float] = {}
+    shared: dict[int, float] = {}
+    words = {Kind.LOCAL: local, Kind.GENERIC: local, Kind.SHARED: shared}
     for instruction, times in executed.instructions.items():
         found = words.get(kind_of(instruction))
         if found is not None:
             size = max(1, bytes_moved(instruction) // WORD_BYTES)
             found[size] = found.get(size, 0) + times
-    return _Counted(executed.kinds, words[Kind.LOCAL], words[Kind.SHARED])
+    return _Counted(executed.kinds, local, shared, executed.arithmetic)
 
 
 def _issue_cycles(

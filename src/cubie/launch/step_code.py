@@ -8,10 +8,18 @@ need no judging, compilers unroll several into a round of the loop; their counte
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
 from attrs import evolve, frozen
 
+from cubie_planner.assembler.blocks import Block
+from cubie_planner.assembler.calls import Place
+from cubie_planner.assembler.classes import is_arithmetic
 from cubie_planner.assembler.disassembly import UnreadableCode
-from cubie_planner.assembler.executed import Executed, MachineCode
+from cubie_planner.assembler.executed import Executed
+from cubie_planner.assembler.machine_code import MachineCode
 from cubie_planner.assembler.sources import Marks
 
 # What takes fixed steps that need no judging, where there are any, and what counts them; else what
@@ -26,6 +34,16 @@ RARE = (
 )
 ACCEPTED = ("run/attempt.py", "run/free_steps.py", *ALGORITHM)
 REJECTED_ASIDE = (":commit",)
+# Iterations: how often they go round data say, and what is assumed of one is assumed of all.
+ITERATIONS = Marks(
+    (
+        *("solvers/newton.py:solve", "solvers/bicgstab.py", "solvers/gmres.py"),
+        *("solvers/one_direction.py", "run/inside.py", "run/events/", "run/summaries/"),
+    )
+)
+# Of the arithmetic in a kernel, but for what is done rarely, a step executes so much at least: the
+# rest is the first step's derivatives, and what loops that were unrolled leave over.
+LEAST_SHARE = 0.25
 
 
 @frozen
@@ -64,7 +82,8 @@ def step_code(cubin: bytes, newton_iterations: int = 1) -> StepCode:
     cubie_planner.assembler.disassembly.NoDisassembler
         Where `nvdisasm` is not installed.
     cubie_planner.assembler.disassembly.UnreadableCode
-        Where the code is of a form that is not understood.
+        Where the code is of a form that is not understood; where a loop that is no iteration goes
+        round as often as data say; and where what was found is too little to be a step.
     """
     code = MachineCode.of(cubin)
     loop, steps = _steps_of(code)
@@ -75,15 +94,52 @@ def step_code(cubin: bytes, newton_iterations: int = 1) -> StepCode:
         )
         return evolve(found, shares=steps)
 
+    accepted = executed(ACCEPTED, RARE)
+    _require_iterations(code, accepted)
+    _require_most_of_the_work(code, accepted)
     return StepCode(
         rejected=executed(ALGORITHM, (*RARE, *REJECTED_ASIDE)),
-        accepted=executed(ACCEPTED, RARE),
+        accepted=accepted,
         newton_iterations=newton_iterations,
         steps_per_round=steps,
     )
 
 
-def _steps_of(code: MachineCode) -> tuple[Marks | int, int]:
+def _require_iterations(code: MachineCode, step: Executed) -> None:
+    """Refuse loops of which a number of rounds was assumed, and which are no iterations."""
+    for loop in step.repeated:
+        inside = [instruction for block in loop.blocks for instruction in block.instructions]
+        if not loop.compares_reals or not any(map(ITERATIONS.hold_innermost, inside)):
+            sources = Counter(i.source[0] for i in inside if i.source)
+            where = "of unknown source"
+            if sources:
+                frame = sources.most_common(1)[0][0]
+                where = f"at {Path(frame.file).name}:{frame.line}"
+            raise UnreadableCode(
+                f"How often the loop {where} goes round in a step cannot be told from the "
+                "machine code: how far it counts is looked up, or depends on another loop.",
+                code.kernel.name,
+            )
+
+
+def _require_most_of_the_work(code: MachineCode, step: Executed) -> None:
+    """Refuse a step that leaves out nearly all arithmetic of the kernel: it is another loop."""
+    rare = Marks(RARE)
+
+    def work(blocks: Iterable[Block]) -> int:
+        inside = (instruction for block in blocks for instruction in block.instructions)
+        return sum(is_arithmetic(i) and not rare.hold(i) for i in inside)
+
+    found, every = work(step.blocks), work(code.functions.all_blocks)
+    if found < LEAST_SHARE * every:
+        raise UnreadableCode(
+            f"The step that was found in {code.kernel.name!r} executes {found} of {every} "
+            "instructions of floating-point arithmetic: it cannot be all of a step.",
+            code.kernel.name,
+        )
+
+
+def _steps_of(code: MachineCode) -> tuple[Marks | Place, int]:
     """Return the loop that takes steps, and how many it takes in a round."""
     counted = code.counted_loop(COUNTS_STEPS)
     if counted is not None:
