@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -85,30 +86,36 @@ def measure(spec: Spec, built: BuildCache) -> dict[str, Any]:
         Device.for_capability(spec.capability),
         CostModel.for_capability(spec.capability),
     )
-    verdict = checked_plan(problem, compiler, effort=EFFORT)
     proposed = objective(problem, model)
     local = _row(device, model, compiler, plan(evolve(problem, policy="local")))
+    try:
+        verdict = checked_plan(problem, compiler, effort=EFFORT)
+    except UnreadableCode as error:
+        verdict, untold = None, str(error)
+    else:
+        untold = ""
     rows = {
         "local": local,
         "shared": None,
         "model": _row(device, model, compiler, plan(problem)),
-        "checked": _checked_row(verdict, local),
+        "checked": None if verdict is None else _checked_row(verdict, local),
     }
-    try:
+    with suppress(PlanInfeasible):  # where no block of so much shared memory can be launched
         everything = plan(evolve(problem, policy="shared"))
         rows["shared"] = _row(device, model, compiler, everything)
-    except (PlanInfeasible, UnreadableCode):
-        pass  # no block of so much shared memory can be launched, or its steps cannot be counted
     modelled = (proposed.all_local, proposed.predicted)
     local_cost, best_cost = (cost.total if cost else 1.0 for cost in modelled)
     return {
         **attrs.asdict(spec),
         "placements": rows,
-        "candidates": [
+        "candidates": []
+        if verdict is None
+        else [
             _checked_row(evolve(verdict, winner=n), local) for n in range(len(verdict.candidates))
         ],
-        "winner": verdict.winner,
-        "static_gain": verdict.gain,
+        "winner": None if verdict is None else verdict.winner,
+        "static_gain": None if verdict is None else verdict.gain,
+        "untold": untold,
         "modelled_gain": local_cost / best_cost,
         "live_words": live_words(problem.buffers),
         "bytes": sum(own_bytes(b) for b in problem.buffers),
@@ -139,7 +146,11 @@ def measure_local(spec: Spec, built: BuildCache) -> dict[str, Any]:
 
 def _row(device: Device, model: CostModel, compiler: Compiler, wanted: Plan) -> dict[str, Any]:
     found = compiler(wanted)
-    cost = static_cost(device, model, found, compiler.spec.block_size, wanted.run_stride_bytes)
+    size = compiler.spec.block_size
+    try:
+        cost = static_cost(device, model, found, size, wanted.run_stride_bytes)
+    except UnreadableCode:
+        cost = None  # what its steps execute cannot be told
     return {
         "registers": found.registers,
         "stack": found.stack_bytes,
@@ -225,7 +236,8 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
         row["method"], str(row["states"]), "sm_{}{}".format(*row["capability"]),
         *map(cycles, ("local", "shared", "model", "checked")),
         each("stack"), each("instructions"), each("local"), each("warps", 32),
-        figures(row["modelled_gain"]), figures(row["static_gain"]),
+        figures(row["modelled_gain"]),
+        "-" if row["static_gain"] is None else figures(row["static_gain"]),
     )  # fmt: skip
 
 

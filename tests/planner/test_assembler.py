@@ -347,6 +347,40 @@ UNROLLED = {
         """,
         2,
     ),
+    "in shared memory, at an address that is made anew in every round": (
+        """
+        .L_0:
+        FADD R3, R5, R6
+        FADD R8, R3, R6
+        STS [R7+0x4ec], R8
+        S2R R3, SR_TID.X
+        IMAD R3, R3, 0x5b4, RZ
+        LDS R4, [R3+0x5a0]
+        LDS R9, [R3+0x454]
+        STS [R3+0x450], R9
+        IADD3 R4, R4, 0x1, RZ
+        STS [R3+0x5a0], R4
+        ISETP.GE.AND P0, PT, R4, R10, PT
+        @!P0 BRA `(.L_0)
+        EXIT
+        """,
+        1,
+    ),
+    "in shared memory, beside a copy to an address that is another in every round": (
+        """
+        .L_0:
+        LDS R3, [R12]
+        LDS R4, [R12+0x5a0]
+        LDS R9, [R12+0x454]
+        IADD3 R4, R4, 0x1, RZ
+        STS [R12+0x5a0], R4
+        STS [R3+0x450], R9
+        ISETP.GE.AND P0, PT, R4, R10, PT
+        @!P0 BRA `(.L_0)
+        EXIT
+        """,
+        None,
+    ),
     "in shared memory, beside whole numbers that are reached another way": (
         """
         .L_0:

@@ -13,6 +13,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from functools import cache, cached_property, lru_cache
+from types import MappingProxyType
 
 from attrs import field, frozen
 
@@ -35,7 +36,10 @@ _ADDRESS = re.compile(r"\[([^\]]*)\]$")
 _NUMBER = re.compile(r"-?(0x[0-9a-f]+|\d+)$")
 
 Place = tuple[str, str]
-"""A kind of memory, and the registers of an address as they are written."""
+"""A kind of memory, and the registers of an address as they are written, or what they hold."""
+
+Known = Mapping[Instruction, tuple[str, int]]
+"""Addresses of accesses as an unknown start and the bytes that are added to it."""
 
 
 def kinds_written(instruction: Instruction) -> tuple[str, ...]:
@@ -55,34 +59,40 @@ class Cells:
     names : mapping of Place to mapping of int to str
     of_reals : set of Instruction
         Stores of floating-point results.
+    known : mapping of Instruction to (str, int)
+        Addresses that are known whatever register they are in: a register may hold something else
+        in between, and be given the address again.
     """
 
     names: Mapping[Place, Mapping[int, str]]
     of_reals: Set[Instruction] = frozenset()
+    known: Known = MappingProxyType({})
     _changes: dict[Instruction, dict[str, str | None]] = field(factory=dict, init=False, repr=False)
 
     @classmethod
-    def of(cls, blocks: Iterable[Sequence[Instruction]]) -> Cells:
+    def of(cls, blocks: Iterable[Sequence[Instruction]], known: Known) -> Cells:
         """Return all words that some code loads, which is given block by block."""
         found: dict[Place, dict[int, str]] = {}
         of_reals: set[Instruction] = set()
         for block in blocks:
             of_reals.update(_stores_of_reals(block))
         for instruction in itertools.chain.from_iterable(blocks):
-            for place, byte, _ in _loaded(instruction):
+            for place, byte, _ in _words(instruction, _LOADS, known):
                 kind, base = place
                 found.setdefault(place, {})[byte] = f"{kind}[{base}{byte:+#x}]"
-        return cls(found, of_reals)
+        return cls(found, of_reals, known)
 
     @classmethod
     def united(cls, several: Iterable[Cells]) -> Cells:
         found: dict[Place, dict[int, str]] = {}
         of_reals: set[Instruction] = set()
+        known: dict[Instruction, tuple[str, int]] = {}
         for cells in several:
             of_reals |= cells.of_reals
+            known |= cells.known
             for place, names in cells.names.items():
                 found.setdefault(place, {}).update(names)
-        return cls(found, of_reals)
+        return cls(found, of_reals, known)
 
     def among(self, wanted: Set[str]) -> Cells:
         """Return those of some names."""
@@ -93,13 +103,14 @@ class Cells:
                 if (kept := {byte: name for byte, name in cells.items() if name in wanted})
             },
             self.of_reals,
+            self.known,
         )
 
     def loaded(self, instruction: Instruction) -> dict[str, str]:
         """Return the cell that each register is loaded from."""
         return {
             register: self.names[place][byte]
-            for place, byte, register in _loaded(instruction)
+            for place, byte, register in _words(instruction, _LOADS, self.known)
             if byte in self.names.get(place, ())
         }
 
@@ -120,7 +131,7 @@ class Cells:
         registers, kinds = written(instruction), kinds_written(instruction)
         if not kinds and self._bases.isdisjoint(registers):
             return
-        own, first, size = _stored_at(instruction)
+        own, first, size = _access(instruction, _STORES, self.known)
         for place, cells in self.names.items():
             if not _registers(place).isdisjoint(registers):
                 yield from dict.fromkeys(cells.values()).items()
@@ -129,7 +140,7 @@ class Cells:
                 yield from ((cells[byte], None) for byte in overlapping if byte in cells)
             elif place[0] in kinds and instruction not in self.of_reals:
                 yield from dict.fromkeys(cells.values()).items()
-        for place, byte, operand in _stored(instruction):
+        for place, byte, operand in _words(instruction, _STORES, self.known):
             if byte in self.names.get(place, ()):
                 yield self.names[place][byte], operand
 
@@ -146,16 +157,27 @@ class Cells:
 NO_CELLS = Cells({})
 
 
-def _access(instruction: Instruction, opcodes: Mapping[str, str]) -> tuple[Place | None, int, int]:
+def _access(
+    instruction: Instruction, opcodes: Mapping[str, str], known: Known
+) -> tuple[Place | None, int, int]:
     """Return where a load or a store begins, and its bytes; None for what is neither."""
     kind = opcodes.get(instruction.opcode)
-    addresses = [found for found in map(_ADDRESS.search, instruction.operands) if found]
-    if kind is None or not addresses:
+    found = None if kind is None else address_of(instruction)
+    if kind is None or found is None:
         return None, 0, 0
+    base, byte = known.get(instruction, found)
+    return (kind, base), byte, bytes_moved(instruction)
+
+
+@lru_cache(maxsize=200_000)
+def address_of(instruction: Instruction) -> tuple[str, int] | None:
+    """Return the registers of an address as they are written, and the bytes added to them."""
+    addresses = [found for found in map(_ADDRESS.search, instruction.operands) if found]
+    if not addresses:
+        return None
     parts = addresses[-1][1].split("+")
     base = [part for part in parts if not _NUMBER.match(part) and part not in ("RZ", "URZ")]
-    byte = sum(int(part, 0) for part in parts if _NUMBER.match(part))
-    return (kind, "+".join(base)), byte, bytes_moved(instruction)
+    return "+".join(base), sum(int(part, 0) for part in parts if _NUMBER.match(part))
 
 
 def _stores_of_reals(block: Sequence[Instruction]) -> Iterator[Instruction]:
@@ -171,26 +193,11 @@ def _stores_of_reals(block: Sequence[Instruction]) -> Iterator[Instruction]:
             reals.difference_update(names)
 
 
-@lru_cache(maxsize=200_000)
-def _stored_at(instruction: Instruction) -> tuple[Place | None, int, int]:
-    return _access(instruction, _STORES)
-
-
-@lru_cache(maxsize=200_000)
-def _loaded(instruction: Instruction) -> tuple[tuple[Place, int, str], ...]:
-    return tuple(_words(instruction, _LOADS))
-
-
-@lru_cache(maxsize=200_000)
-def _stored(instruction: Instruction) -> tuple[tuple[Place, int, str], ...]:
-    return tuple(_words(instruction, _STORES))
-
-
 def _words(
-    instruction: Instruction, opcodes: Mapping[str, str]
+    instruction: Instruction, opcodes: Mapping[str, str], known: Known
 ) -> Iterator[tuple[Place, int, str]]:
     """Yield the words that a load or a store moves as a whole, each with its register."""
-    place, first, size = _access(instruction, opcodes)
+    place, first, size = _access(instruction, opcodes, known)
     if place is None or size < WORD_BYTES:
         return
     operand = instruction.operands[0 if opcodes is _LOADS else -1]

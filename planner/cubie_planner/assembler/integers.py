@@ -18,6 +18,8 @@ from cubie_planner.assembler.instructions import Instruction
 from cubie_planner.assembler.registers import halves, is_predicate, is_register, written
 
 BITS = 0xFFFFFFFF
+# Special registers that hold the same as long as a thread lives.
+_OF_THREAD = frozenset(f"SR_{name}.{axis}" for name in ("TID", "CTAID") for axis in "XYZ")
 
 
 @frozen
@@ -184,6 +186,8 @@ def _names_predicate(operand: str) -> bool:
 
 def _move(instruction: Instruction, known: Registers) -> dict[str, Value]:
     result, operand = instruction.operands[:2]
+    if instruction.opcode in ("S2R", "S2UR"):
+        return {result: Offset(operand, 0) if operand in _OF_THREAD else None}
     if _is_wide(instruction):
         return _split(result, _wide(operand, known))
     if instruction.opcode == "CS2R":
@@ -204,6 +208,8 @@ def _multiply(instruction: Instruction, known: Registers) -> dict[str, Value]:
         product = one * other
     elif one == 1 or other == 1:
         product = other if one == 1 else one
+    elif isinstance(one, Offset) and isinstance(other, int):
+        product = Offset(f"{one.base}*{other:#x}", one.by * other)
     total = _with_carry(instruction, _added(product, added), names, known)
     return {result: total & BITS if isinstance(total, int) else total}
 
@@ -321,6 +327,7 @@ def _shift_and_add(instruction: Instruction, known: Registers) -> dict[str, Valu
 _RULES: dict[str, Callable[[Instruction, Registers], dict[str, Value]]] = {
     **dict.fromkeys(("IADD", "IADD3", "UIADD3", "VIADD", "UIADD"), _add),
     **dict.fromkeys(("MOV", "UMOV", "R2UR", "CS2R", "LDC", "ULDC", "LDCU"), _move),
+    **dict.fromkeys(("S2R", "S2UR"), _move),
     **dict.fromkeys(("ISETP", "UISETP"), _compare),
     **dict.fromkeys(("SEL", "USEL"), _select),
     **dict.fromkeys(("PLOP3", "UPLOP3"), _combine_predicates),

@@ -16,11 +16,11 @@ from collections.abc import Iterable, Mapping, Set
 from attrs import frozen
 
 from cubie_planner.assembler.blocks import Block, Flow
-from cubie_planner.assembler.cells import NO_CELLS, Cells
+from cubie_planner.assembler.cells import NO_CELLS, Cells, Known, address_of
 from cubie_planner.assembler.instructions import Instruction
 from cubie_planner.assembler.integers import Offset, Value, condition, results, value_of
 from cubie_planner.assembler.loops import Loop, reverse_postorder
-from cubie_planner.assembler.registers import is_predicate, read, written
+from cubie_planner.assembler.registers import is_predicate, is_register, read, written
 
 MOST_TRIPS = 100_000
 # Instructions that are followed round a loop at most.
@@ -63,10 +63,13 @@ def trips_of(
     behind = _known_behind(flow, overwritten)
     found = {head: _run(around, behind) for head, around in rounds.items()}
     open_ended = [loops[head] for head, trips in found.items() if trips.count is None]
+    known = _known_addresses(flow, behind, overwritten) if open_ended else {}
     rounds = {
         loop.head: around
         for loop in open_ended
-        if (around := _Round.of(flow, loop, loops, overwritten, _cells_of(flow, loop))).cells.names
+        if (
+            around := _Round.of(flow, loop, loops, overwritten, _cells_of(flow, loop, known))
+        ).cells.names
     }
     if rounds:
         cells = Cells.united(around.cells for around in rounds.values())
@@ -87,7 +90,10 @@ def counters_of(
     Counters are registers, or words of memory where those are asked for, that an exit of the loop
     depends on, and which change by the same number in every round, whichever way it goes.
     """
-    cells = _cells_of(flow, loop) if in_memory else NO_CELLS
+    cells = NO_CELLS
+    if in_memory:
+        known = _known_addresses(flow, _known_behind(flow, overwritten), overwritten)
+        cells = _cells_of(flow, loop, known)
     around = _Round.of(flow, loop, loops, overwritten, cells)
     code = [i for block in around.blocks.values() for i in block.instructions]
     known = {name for i in code for name in _reads(i, cells) if not is_predicate(name)}
@@ -107,8 +113,24 @@ def _gain(before: Value, after: Value) -> int:
     return after.by - before.by if after.base == before.base else 0
 
 
-def _cells_of(flow: Flow, loop: Loop) -> Cells:
-    return Cells.of([flow.blocks[number].instructions for number in loop.blocks])
+def _cells_of(flow: Flow, loop: Loop, known: Known) -> Cells:
+    return Cells.of([flow.blocks[number].instructions for number in loop.blocks], known)
+
+
+def _known_addresses(
+    flow: Flow, behind: Mapping[int, _State], overwritten: Mapping[str, Set[str]]
+) -> dict[Instruction, tuple[str, int]]:
+    """Return addresses of 32 bits whose start is known in other words than a register's name."""
+    found: dict[Instruction, tuple[str, int]] = {}
+    for number, block in flow.blocks.items():
+        state = _meet(behind[p] for p in flow.preceding[number] if p in behind)
+        for instruction in block.instructions:
+            place = address_of(instruction)
+            value = state.get(place[0]) if place and is_register(place[0]) else None
+            if place and isinstance(value, Offset):
+                found[instruction] = value.base, value.by + place[1]
+            _step(instruction, state, overwritten, NO_CELLS)
+    return found
 
 
 def _reads(instruction: Instruction, cells: Cells) -> frozenset[str]:
@@ -150,15 +172,24 @@ def _meet(states: Iterable[_State]) -> _State:
 def _pass(block: Block, state: _State, overwritten: Mapping[str, Set[str]], cells: Cells) -> _State:
     state = dict(state)
     for instruction in block.instructions:
-        if instruction.is_call:
-            state = _behind_call(instruction, state, overwritten, cells)
-        moved = _moved(instruction, state, cells)
-        for name, value in results(instruction, state, moved).items():
-            if value is None:
-                state.pop(name, None)
-            else:
-                state[name] = value
+        _step(instruction, state, overwritten, cells)
     return state
+
+
+def _step(
+    instruction: Instruction, state: _State, overwritten: Mapping[str, Set[str]], cells: Cells
+) -> None:
+    """Make of what is known before an instruction what is known behind it."""
+    if instruction.is_call:
+        kept = _behind_call(instruction, state, overwritten, cells)
+        for name in state.keys() - kept.keys():
+            del state[name]
+    moved = _moved(instruction, state, cells)
+    for name, value in results(instruction, state, moved).items():
+        if value is None:
+            state.pop(name, None)
+        else:
+            state[name] = value
 
 
 def _moved(instruction: Instruction, state: _State, cells: Cells) -> _State:
