@@ -29,7 +29,9 @@ def _integrators() -> Iterator[SingleIntegratorRun]:
             yield SingleIntegratorRun(Shape(), settings, "float64", chosen)
     for name in CONTROLLERS:
         yield SingleIntegratorRun(Shape(), RunSettings(get_method("tsit5"), name), "float64", {})
-    # Last: of each class of components one is looked at, and this loop has all buffers.
+    # Last: of each class of components one is looked at, and these have all buffers.
+    bdf, single = RunSettings(get_method("bdf")), {"factor_dtype": "float32"}
+    yield SingleIntegratorRun(Shape(), bdf, "float64", single)
     complete = RunSettings(
         get_method("tsit5"), save_mode=SaveMode.TIMES, observes=True,
         summaries=read_summaries({0: "max"}), events=Rules((Rule(1, 0, False, True),)),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cubie import per_run
-from cubie.errors import InvalidProblem, shown
+from cubie.errors import InvalidOption, InvalidProblem, shown
 from cubie.per_run import Span, is_of_runs
 from cubie.reals import LARGEST, NotReal, as_float, real, real_array
 
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 _PLAIN = frozenset({float, int, np.float64})
 LEAST_FLOAT32 = float(np.finfo(np.float32).tiny)
 LARGEST_FLOAT32 = float(np.finfo(np.float32).max)
+# Of a smaller absolute tolerance what factors in single precision lose below 1e-38 of the unit that
+# they measure states in (`cubie.solvers.mixed_precision`) would not be nothing.
+LEAST_OF_FACTORS = 1e-42
 FEW_VALUES = 16  # are looked at sooner one by one
 LARGEST_COUNT = 2**31 - 2  # attempts are counted in 32 bits, with room for one more
 
@@ -243,6 +246,26 @@ def note_on_rtol(given: Any, dtype) -> str:
 def least_tolerance(dtype) -> float:
     """Return the least absolute tolerance: squares of errors divided by it are still numbers."""
     return float(np.sqrt(np.finfo(dtype).tiny))
+
+
+def tolerances_of_factors(factor_dtype: Any, atol: np.ndarray) -> None:
+    """Refuse absolute tolerances that are nothing to factors in single precision.
+
+    Raises
+    ------
+    InvalidOption
+    """
+    least = float(np.min(atol))
+    single = factor_dtype is not None and np.dtype(factor_dtype) == np.float32
+    if single and least < LEAST_OF_FACTORS:
+        raise InvalidOption(
+            "factor_dtype",
+            factor_dtype,
+            ("float64", None),
+            "In single precision states are measured in their tolerances: give every state an "
+            f"atol of at least {LEAST_OF_FACTORS:g} (the least is {least:g}), or leave "
+            "factor_dtype out.",
+        )
 
 
 def positive(name: str, given: Any, allow_infinite: bool = False) -> Any:

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+import numpy as np
 from attrs import field, frozen
 
 from cubie.algorithms import (
@@ -325,8 +326,8 @@ ALGORITHMS: dict[type[Method], type[StepAlgorithm]] = {
     SwitchingMethod: SwitchingStep,
 }
 
-# Options that decide which components there are, and so which other options.
-STRUCTURAL_OPTIONS = ("linear_solver", "preconditioner")
+# Options that decide which components and buffers there are, and so which other options.
+STRUCTURAL_OPTIONS = ("linear_solver", "preconditioner", "factor_dtype")
 
 
 def algorithm_for(method: Method) -> type[StepAlgorithm]:
@@ -358,7 +359,7 @@ def options_of(settings: RunSettings, given: Mapping[str, Any] | None = None) ->
         chosen = tuple(
             (name, given[name])
             for name in STRUCTURAL_OPTIONS
-            if given and name in known and isinstance(given.get(name), str)
+            if given and name in known and isinstance(given.get(name), (str, type, np.dtype))
         )
         if chosen == structure:
             return known

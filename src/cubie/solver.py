@@ -301,6 +301,8 @@ class Solver(LatestKernel):
         by_newton = "weigh_increments" in options_of(settings.run_settings(mode, False), options)
         if by_newton and np.any(atol <= checks.least_tolerance(dtype)):
             options = {"weigh_increments": True, **options}
+        if dtype == np.float64:
+            checks.tolerances_of_factors(options.get("factor_dtype"), atol)
         systems = self._problem.systems(settings, batch, pairs)
         system, observables = systems.states, systems.observables
         checks.constants(system, dtype)

@@ -19,11 +19,11 @@ from cubie.systems import (
     with_jacobian,
 )
 from cubie.systems.component import SystemComponent
+from cubie.systems.derivatives.by_time import TimeDerivativeComponent
 from cubie.systems.derivatives.component import (
     DiagonalComponent,
     JacobianComponent,
     JVPComponent,
-    TimeDerivativeComponent,
 )
 from cubie.systems.derivatives.rules import sparse_jacobian
 from cubie.systems.symbolic.from_trace import to_sympy

@@ -8,11 +8,11 @@ from scipy.integrate import solve_ivp as scipy_solve_ivp
 from cubie import Solver, solve_ivp
 from cubie.errors import InvalidOption
 from cubie.systems import derivatives_of, read_jacobian, trace, with_jacobian
+from cubie.systems.derivatives.by_time import TimeDerivativeComponent
 from cubie.systems.derivatives.component import (
     DiagonalComponent,
     JacobianComponent,
     JVPComponent,
-    TimeDerivativeComponent,
 )
 from tests.cubie.targets import on_targets
 from tests.cubie.test_derivatives import component_value

@@ -35,6 +35,9 @@ def cases_of_solvers():
     for solver, method in itertools.product(LINEAR_SOLVERS, ITERATED):
         if solver != "lu":
             yield Case(method, "plain", (("linear_solver", solver),))
+    for method in ("kvaerno5", "radau_iia_5", "bdf", "backwards_euler"):
+        yield Case(method, "plain", (("factor_dtype", "float32"),))
+        yield Case(method, "plain", (("factor_dtype", "float32"), ("jacobian_reuse", True)))
     for preconditioner in PRECONDITIONERS:
         options = (("linear_solver", "gmres"), ("preconditioner", preconditioner))
         yield Case("kvaerno5", "plain", options)

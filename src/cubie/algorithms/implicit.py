@@ -114,6 +114,15 @@ class ImplicitStep(StepAlgorithm):
         tolerance = self._options.get("newton_tolerance", by_default)
         given = (self.system, blocks, self.per_component, tolerance, dtype, self._options)
         solver = make(*given, True) if self.keeps_jacobian else make(*given)
+        if solver.narrows and not self.has_newton:
+            raise InvalidOption(
+                "factor_dtype",
+                solver.settings.factor_dtype,
+                (dtype.name, None),
+                "Solutions of linear systems are the stages of a Rosenbrock method, and nothing "
+                "corrects them. Choose one with Newton's method, such as 'kvaerno5', 'radau_iia_5' "
+                "or 'bdf'.",
+            )
         # Of a preconditioner, too, it is entries that are evaluated, and factorised.
         factorises = solver.factorised_jacobian is not None
         self.factorizations_per_step = len(blocks.eigenvalues) if factorises else 0

@@ -17,7 +17,7 @@ from cubie.backend import quotient, select
 from cubie.factory import BuildContext
 from cubie.solvers import Blocks, restoring
 from cubie.solvers.contract import Matrix
-from cubie.systems.derivatives.component import TimeDerivativeComponent
+from cubie.systems.derivatives.by_time import TimeDerivativeComponent
 from cubie.tableaus import RosenbrockTableau
 from cubie_planner import Alias
 

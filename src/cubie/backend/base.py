@@ -7,10 +7,11 @@ this package knows which target it is.
 
 from __future__ import annotations
 
+import copy
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from attrs import field, frozen
@@ -122,12 +123,7 @@ class Backend(ABC):
         return None
 
     def require_room(self, memory: RunMemory) -> None:  # noqa: B027  # most targets need not look
-        """Refuse what cannot be held, before it is compiled.
-
-        Raises
-        ------
-        cubie.errors.OutOfMemory
-        """
+        """Raise `OutOfMemory` for what cannot be held, before it is compiled."""
 
     def require_device(self) -> None:  # noqa: B027  # most targets are where Python is
         """Raise `NoDevice` where the one that runs are solved on is not here."""
@@ -152,6 +148,12 @@ class Backend(ABC):
     def constant(self, value: float) -> np.floating:
         """Return `value` in the run's dtype, for use in closures of device functions."""
         return self.dtype.type(value)
+
+    def in_dtype(self, dtype) -> Self:
+        """Return the same target, as many lanes of numbers of another precision."""
+        same = copy.copy(self)
+        same.dtype = np.dtype(dtype)
+        return same
 
     @abstractmethod
     def device(self, function: Callable, inline: bool = True) -> Callable:

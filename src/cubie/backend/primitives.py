@@ -145,7 +145,11 @@ def rounded_difference(a, b):
 
 
 def as_real(k, like):
-    """Return the whole number `k` as a floating value of the type of `like`."""
+    """Return the number `k` as a floating value of the type of `like`, rounded where it must be.
+
+    `k` is whole, or a floating value that may have another precision; where it is too large for
+    that of `like` the value is infinite.
+    """
     return type(like)(k)
 
 

@@ -142,10 +142,13 @@ class LinearSolver(CUDAFactory):
         What evaluates the entries of the Jacobian that it factorises; None where it does not.
     keeps_jacobian : bool
         It has a `renew`. What it prepared then stays until something else is prepared.
+    narrows : bool
+        Solutions have fewer digits than the run's numbers.
     """
 
     name = "linear_solver"
     keeps_jacobian = False
+    narrows = False
     factorised_jacobian: JacobianComponent | None = None
     phases = ("jacobian", "factorise", "solve")
     entries: ClassVar[Mapping[str, tuple[str, ...]]] = {

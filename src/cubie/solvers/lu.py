@@ -29,6 +29,7 @@ from cubie.solvers.lu_form import (
 )
 from cubie.solvers.lu_source import FactorLayout, write_lu
 from cubie.solvers.lu_tables import LUTables
+from cubie.solvers.mixed_precision import RunPrecision, SinglePrecision
 from cubie.solvers.table_lu import build_table_factorise, build_table_solves
 from cubie.systems.component import SystemComponent
 from cubie.systems.derivatives.component import JacobianComponent
@@ -38,16 +39,26 @@ from cubie.systems.store import Store
 
 # Of fewer states the form is found sooner than read.
 LEAST_KEPT = 64
-# A pivot that lost this many units of rounding to cancellation counts as zero.
-PIVOT_LOSS = 16.0
-
-
 CHOICES = ("auto", *FORMS)
+PRECISIONS = ("float32", "float64")
 
 
 def _one_of_choices(instance, attribute, value):
     if value not in CHOICES:
         raise InvalidOption(attribute.name, value, CHOICES)
+
+
+def _name_of_dtype(value):
+    """Return the name of a dtype; what is none stays as it is."""
+    try:
+        return None if value is None else np.dtype(value).name
+    except TypeError:
+        return value
+
+
+def _precision(instance, attribute, value):
+    if value not in (None, *PRECISIONS):
+        raise InvalidOption(attribute.name, value, (*PRECISIONS, None))
 
 
 @frozen
@@ -58,9 +69,14 @@ class LUSettings:
     ----------
     lu_form : {"auto", "straight_line", "tables", "dense"}
         How factorisations are compiled: see `cubie.solvers.lu_form`.
+    factor_dtype : {"float32", "float64"}, optional
+        Precision of the factors, at most that of the run; by default the same. In single precision
+        they take half the bytes, see `cubie.solvers.mixed_precision`; only of methods that solve
+        their equations by Newton's method.
     """
 
     lu_form: str = field(default="auto", validator=_one_of_choices)
+    factor_dtype: str | None = field(default=None, converter=_name_of_dtype, validator=_precision)
 
 
 class LUSolver(LinearSolver):
@@ -97,12 +113,15 @@ class LUSolver(LinearSolver):
         self.keeps_jacobian = keeps_jacobian
         self.system = system
         self.mass = mass_entries(system.n_states, getattr(system.system, "mass", None))
-        self.jacobian = JacobianComponent(system, per_component, dtype, options)
+        self.precision = self._precision()
+        stored = self.precision.dtype
+        self.jacobian = JacobianComponent(system, per_component, dtype, options, stored)
         self.factorised_jacobian = self.jacobian
         self.add_child(self.jacobian, during="jacobian")
         self.register_buffer(
             "lu_factors",
             size=self._n_factors,
+            dtype=stored,
             phases=None if keeps_jacobian else (("jacobian", "solve"),),
             persistent=True,
             access_weight=6.0,
@@ -110,10 +129,32 @@ class LUSolver(LinearSolver):
         self.register_buffer(
             "kept_jacobian",
             size=lambda: len(self.jacobian.pattern),
+            dtype=stored,
             persistent=True,
             enabled=keeps_jacobian,
             access_weight=1.0,
         )
+        self.precision.register_buffers()
+
+    def _precision(self) -> RunPrecision:
+        """Return what is asked of factors.
+
+        Raises
+        ------
+        InvalidOption
+            For factors that are more precise than the run.
+        """
+        dtype, asked = self.buffer_registry.dtype, self.settings.factor_dtype
+        if asked in (None, dtype.name):
+            return RunPrecision(self)
+        if asked == "float64":
+            raise InvalidOption(
+                "factor_dtype",
+                asked,
+                (dtype.name, None),
+                "The run itself has no more.",
+            )
+        return SinglePrecision(self)
 
     @functools.cached_property
     def elimination(self) -> Elimination:
@@ -141,6 +182,15 @@ class LUSolver(LinearSolver):
     @property
     def form(self) -> str:
         return self.choice.form
+
+    @property
+    def narrows(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.precision.dtype != self.buffer_registry.dtype
+
+    @property
+    def in_loops(self) -> bool:
+        """Factorisations are no straight-line text."""
+        return self.form != STRAIGHT_LINE
 
     def _n_factors(self) -> int:
         if self.form == STRAIGHT_LINE:
@@ -175,28 +225,30 @@ class LUSolver(LinearSolver):
         return write_lu(self.layout)
 
     def told(self) -> str:
-        return str(self.choice)
+        in_single = "\n  factors in single precision" if self.narrows else ""
+        return f"{self.choice}{in_single}"
 
     def facts(self) -> tuple:
         return (self.blocks, sorted(self.mass.items()), self.keeps_jacobian)
 
     def build(self, context: BuildContext) -> LinearSolverFunctions:
-        backend = context.backend
+        backend, blocks, precision = context.backend, self.blocks, self.precision
         builds = {
             STRAIGHT_LINE: self._build_straight_line,
             TABLES: self._build_tables,
             DENSE: self._build_dense,
         }
-        factorise, substitute = builds[self.form](backend)
-        solving = range(len(self.blocks.solved.eigenvalues))
+        eliminate, substitute = builds[self.form](precision.backend(backend))
+        factorise = precision.build_factorise(context, eliminate)
+        solving = range(len(blocks.solved.eigenvalues))
         chain = _in_turn(backend, [substitute[k] for k in solving], _then_solve)
-        number, filters = self.blocks.filter, None
+        number, filters = blocks.filter, None
         if number is not None:
-            alone = backend.device(_moved(substitute[number], self.blocks.filter_at))
-            filters = backend.device(self._build_solve(context, alone))
+            alone = backend.device(_moved(substitute[number], blocks.filter_at))
+            filters = backend.device(self._build_solve(context, alone, blocks.n_states))
         return LinearSolverFunctions(
             prepare=backend.device(self._build_prepare(context, factorise)),
-            solve=backend.device(self._build_solve(context, chain)),
+            solve=backend.device(self._build_solve(context, chain, blocks.n_unknowns)),
             filter=filters,
             renew=self._build_renew(context, factorise) if self.keeps_jacobian else None,
         )
@@ -227,19 +279,18 @@ class LUSolver(LinearSolver):
         return _in_turn(backend, factorise, _then_factorise), solve
 
     def _build_prepare(self, context: BuildContext, factorise: Callable) -> Callable:
-        backend = context.backend
         jacobian = self.child_functions(context, "jacobian")
         alloc_factors = context.allocator("lu_factors")
         enter_jacobian, enter_factorise = context.phase("jacobian"), context.phase("factorise")
-        eps = backend.constant(PIVOT_LOSS * np.finfo(backend.dtype).eps)
-        one = backend.constant(1.0)
+        weigh = self.precision.build_weigh(context)
 
         def prepare(memory, launch, matrix):
             enter_jacobian(memory)
             factors = alloc_factors(memory, None)
             jacobian(memory, launch, matrix, factors, 0)
+            weigh(memory, launch, matrix.y)
             enter_factorise(memory)
-            return factorise(matrix.shift, factors, eps, one)
+            return factorise(memory, matrix.shift, factors)
 
         return prepare
 
@@ -254,8 +305,7 @@ class LUSolver(LinearSolver):
         alloc_factors = context.allocator("lu_factors")
         alloc_kept = context.allocator("kept_jacobian")
         enter_jacobian, enter_factorise = context.phase("jacobian"), context.phase("factorise")
-        eps = backend.constant(PIVOT_LOSS * np.finfo(backend.dtype).eps)
-        one = backend.constant(1.0)
+        weigh = self.precision.build_weigh_anew(context)
 
         def renew(memory, launch, matrix, anew, shift):
             enter_jacobian(memory)
@@ -264,21 +314,24 @@ class LUSolver(LinearSolver):
                 jacobian(memory, launch, matrix, factors, 0)
                 for k in range(n_entries):
                     kept[k] = select(anew, factors[k], kept[k])
+            weigh(memory, launch, matrix.y, anew)
             for k in range(n_entries):
                 factors[k] = kept[k]
             enter_factorise(memory)
-            return factorise(shift, factors, eps, one)
+            return factorise(memory, shift, factors)
 
         return backend.device(renew)
 
-    def _build_solve(self, context: BuildContext, substitute: Callable) -> Callable:
+    def _build_solve(self, context: BuildContext, substitute: Callable, n: int) -> Callable:
+        """Return `solve` for n unknowns."""
+        substitute_all = self.precision.build_substitution(context, substitute, n)
         alloc_factors = context.allocator("lu_factors")
         enter = context.phase("solve")
 
         def solve(memory, launch, matrix, rhs, rhs_at, x, x_at):
             enter(memory)
             factors = alloc_factors(memory, None)
-            substitute(factors, rhs, rhs_at, x, x_at)
+            substitute_all(memory, factors, rhs, rhs_at, x, x_at)
             regular = matrix.shift == matrix.shift
             return regular, select(regular, 0, 0)
 

@@ -206,15 +206,17 @@ def _element(builder, buf, pointer, index):
     return builder.gep(pointer, [index], inbounds=True)
 
 
-def load(builder, buf, pointer, index):
-    """Load element `index` of a buffer, all lanes at once."""
+def load(builder, buf, pointer, index, lanes=None):
+    """Load element `index` of a buffer, all lanes at once, as `lanes` where they are given."""
     loaded = builder.load(_element(builder, buf, pointer, index))
     loaded.align = lane_alignment(buf.dtype, buf.width)
-    return loaded
+    return loaded if lanes is None else convert_lanes(builder, loaded, buf.element, lanes)
 
 
-def store(builder, buf, pointer, index, value):
-    """Store element `index` of a buffer, all lanes at once."""
+def store(builder, buf, pointer, index, value, lanes=None):
+    """Store element `index` of a buffer, all lanes at once; `lanes` that are wider are rounded."""
+    if lanes is not None:
+        value = convert_lanes(builder, value, lanes, buf.element)
     instruction = builder.store(value, _element(builder, buf, pointer, index))
     instruction.align = lane_alignment(buf.dtype, buf.width)
 

@@ -302,11 +302,14 @@ def _register_exact_arithmetic(registrar):
     def real_type(k, like):
         if isinstance(k, Lanes) and isinstance(like, Lanes) and like.is_float:
             return like, k, like
+        if isinstance(k, Lanes) and isinstance(like, types.Float):
+            return Lanes(like, k.width), k, like
         return None
 
     template(registrar, primitives.as_real, real_type)
 
     @registrar.lower(primitives.as_real, Lanes, Lanes)
+    @registrar.lower(primitives.as_real, Lanes, types.Float)
     def as_real(context, builder, sig, args):
         return codegen.convert_lanes(builder, args[0], sig.args[0], sig.return_type)
 

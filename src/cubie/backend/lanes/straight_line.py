@@ -249,7 +249,7 @@ class _Emitter:
             value = self._number(self.value(expression))
             if self.of_scaled_rows:
                 self._free_scale(expression, value)
-            codegen.store(self.builder, buf, pointer, self._index(target.slice), value)
+            codegen.store(self.builder, buf, pointer, self._index(target.slice), value, self.lanes)
 
     def _free_scale(self, expression, value) -> None:
         """Let the number that a whole row is scaled by be multiplied by the step size first.
@@ -301,7 +301,7 @@ class _Emitter:
 
     def _subscript(self, node):
         buf, pointer = self.buffers[node.value.id]
-        return codegen.load(self.builder, buf, pointer, self._index(node.slice))
+        return codegen.load(self.builder, buf, pointer, self._index(node.slice), self.lanes)
 
     def _binop(self, node):
         left, right = self.value(node.left), self.value(node.right)

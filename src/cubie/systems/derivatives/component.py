@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from cubie.backend import absolute, maximum, minimum, select, square_root
+from cubie.backend import absolute, as_real, maximum, select
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.numerics.error_norm import build_scale
 from cubie.systems.component import INLINE_SOURCE_LINES, SystemComponent
@@ -20,7 +20,7 @@ from cubie.systems.drivers.calls import n_kept
 ABOVE_ROUNDING = 1000.0
 
 
-class _Derivative(CUDAFactory):
+class Derivative(CUDAFactory):
     """One of the derivatives of a system; buffers and text are looked at as late as possible.
 
     The buffers are those that differences need: one for a shifted state, and one for a derivative
@@ -93,7 +93,7 @@ class _Derivative(CUDAFactory):
         raise NotImplementedError
 
 
-class _ByDifferences(_Derivative):
+class _ByDifferences(Derivative):
     """A derivative by the states."""
 
     def _build_increments(self, context: BuildContext) -> tuple[Callable, Callable]:
@@ -135,12 +135,22 @@ class JacobianComponent(_ByDifferences):
 
     It stores entry k of `pattern` in ``jac[at + k]``. A `cubie.solvers.contract.Matrix` says
     where; the reciprocal of its shift is about the size of a step.
+
+    Parameters
+    ----------
+    system, per_component, dtype, options
+        As for every derivative.
+    stored : dtype, optional
+        Of the buffer `jac`, which may hold narrower numbers than those of the run: entries are
+        evaluated as any, and rounded when they are stored. By default it is the run's.
     """
 
     name = "jacobian"
 
-    def __init__(self, system: SystemComponent, per_component: bool, dtype, options):
+    def __init__(self, system: SystemComponent, per_component: bool, dtype, options, stored=None):
         super().__init__(system, per_component, dtype, options)
+        self.stored = np.dtype(dtype if stored is None else stored)
+        self.narrows = self.stored != np.dtype(dtype)
         for buffer in ("difference_state", "difference_rhs"):
             self.register_buffer(
                 buffer, self.n_states, phases=("evaluate",), enabled=self.by_differences
@@ -150,8 +160,16 @@ class JacobianComponent(_ByDifferences):
         )
 
     def in_groups(self) -> bool:
-        """Tell whether columns without a row in common are found together."""
-        return getattr(self.system.system, "sparsity", None) is not None and self.by_differences()
+        """Tell whether columns without a row in common are found together.
+
+        Narrower numbers could hold no right-hand side that another one is subtracted from: columns
+        are then found apart, each a group of its own where all entries may be there.
+        """
+        known = getattr(self.system.system, "sparsity", None) is not None
+        return (known or self.narrows) and self.by_differences()
+
+    def facts(self) -> tuple:
+        return (*super().facts(), self.stored.name)
 
     @property
     def pattern(self) -> tuple[tuple[int, int], ...]:
@@ -224,6 +242,7 @@ class JacobianComponent(_ByDifferences):
         table = context.backend.table  # compiled component code reads tables, no arrays
         rows, starts, columns = table(of_entries), table(of_columns), table(in_groups)
         ends = table(np.cumsum([0, *map(len, groups)], dtype=np.int64))
+        rounded = context.backend.device(self._build_rounded(context))
 
         def jacobian(memory, launch, matrix, jac, at):
             t, shift, y, p = matrix
@@ -244,10 +263,22 @@ class JacobianComponent(_ByDifferences):
                     size = shifted[j] - y[j]
                     for k in range(starts(j), starts(j + 1)):
                         row = rows(k)
-                        jac[at + k] = (there[row] - here[row]) / size
+                        jac[at + k] = rounded((there[row] - here[row]) / size)
                     shifted[j] = y[j]
 
         return jacobian
+
+    def _build_rounded(self, context: BuildContext) -> Callable:
+        """Return ``rounded(value)``: an entry as it is stored."""
+        one = context.backend.in_dtype(self.stored).constant(1.0)
+
+        def to_stored(value):
+            return as_real(value, one)
+
+        def as_it_is(value):
+            return value
+
+        return to_stored if self.narrows else as_it_is
 
 
 class JVPComponent(_ByDifferences):
@@ -344,57 +375,3 @@ class DiagonalComponent(_ByDifferences):
                 shifted[i] = y[i]
 
         return diagonal
-
-
-class TimeDerivativeComponent(_Derivative):
-    """Build ``time_derivative(memory, t, h, y, p, out, at)``.
-
-    It stores the partial derivatives of the right-hand side by t in ``out[at + i]``, for a step
-    of signed size `h`.
-    """
-
-    name = "time_derivative"
-
-    def __init__(self, system: SystemComponent, per_component: bool, dtype, options):
-        super().__init__(system, per_component, dtype, options)
-        self.register_buffer(
-            "time_rhs", self.n_states, phases=("evaluate",), enabled=self.by_differences
-        )
-
-    def by_differences(self) -> bool:
-        """Tell whether the right-hand side has to be evaluated: no `jac` holds this one."""
-        return self.derivatives.kind != "exact"
-
-    @property
-    def vanishes(self) -> bool:
-        """The right-hand side does not depend on the time."""
-        return self.derivatives.autonomous
-
-    def _build_exact(self, generated: Callable) -> Callable:
-        def time_derivative(memory, t, h, y, p, out, at):
-            generated(t, y, p, out, at)
-
-        return time_derivative
-
-    def _build_differences(self, context: BuildContext) -> Callable:
-        n = self.n_states
-        rhs = self.child_functions(context, "system")
-        alloc_rhs = context.allocator("time_rhs")
-        backend = context.backend
-        constant = backend.constant
-        eps = constant(np.finfo(backend.dtype).eps)
-        zero, one = constant(0.0), constant(1.0)
-
-        def time_derivative(memory, t, h, y, p, out, at):
-            here = alloc_rhs(memory, None)
-            # The function varies over times as long as a step, and is rounded as its argument is:
-            # the two errors of a difference over d, d / h and eps t / d, are equal where
-            length = absolute(h)
-            apart = square_root(eps * maximum(absolute(t), length) * length)
-            later = t + minimum(apart, length) * select(h < zero, -one, one)
-            rhs(t, y, p, here, 0)
-            rhs(later, y, p, out, at)
-            for i in range(n):
-                out[at + i] = (out[at + i] - here[i]) / (later - t)
-
-        return time_derivative
