@@ -115,6 +115,16 @@ def events(names: Mapping[str, Any]) -> str:
     return line_picture("Three balls, six bounces each: heights in metres", "seconds", curves)
 
 
+def sensitivities(names: Mapping[str, Any]) -> str:
+    """Return how the intermediate of Robertson's reaction depends on each rate."""
+    times, result = names["times"], names["result"]
+    curves = [
+        (f"k{k + 1} db/dk{k + 1} / b", np.log10(times), names["rates"][k] * by / result.y[1])
+        for k, by in enumerate(result.dy[1])
+    ]
+    return line_picture("What the intermediate depends on", "log10 of the time", curves)
+
+
 def large_systems(names: Mapping[str, Any]) -> str:
     """Draw the first species along the line."""
     along = names["runs"].y[3, 0::2]
@@ -157,6 +167,7 @@ DRAWN = {
     "measured-input": measured_input,
     "dosing": dosing,
     "events": events,
+    "sensitivities": sensitivities,
     "dense-output": dense_output,
 }
 

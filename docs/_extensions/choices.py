@@ -29,6 +29,8 @@ def _integrators() -> Iterator[SingleIntegratorRun]:
             yield SingleIntegratorRun(Shape(), settings, "float64", chosen)
     for name in CONTROLLERS:
         yield SingleIntegratorRun(Shape(), RunSettings(get_method("tsit5"), name), "float64", {})
+    differentiated = RunSettings(get_method("rodas5p"), "pid", differentiates=True)
+    yield SingleIntegratorRun(Shape.of(differentiated), differentiated, "float64", {})
     # Last: of each class of components one is looked at, and these have all buffers.
     bdf, single = RunSettings(get_method("bdf")), {"factor_dtype": "float32"}
     yield SingleIntegratorRun(Shape(), bdf, "float64", single)

@@ -28,7 +28,7 @@ from cubie.launch.event_results import EventsLost
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.ragged import RaggedArray
 from cubie.launch.results import Result
-from cubie.problem import ToleranceWarning, UntracedWarning
+from cubie.problem import SensitivityWarning, ToleranceWarning, UntracedWarning
 from cubie.run.loop import IVPLoop
 from cubie.run.summaries.kinds import Summary
 from cubie.run.summaries.levels import crossings, time_above
@@ -93,6 +93,7 @@ __all__ = [
     "Result",
     "RunStatus",
     "RunsFailed",
+    "SensitivityWarning",
     "SingleIntegratorRun",
     "Solver",
     "StoreError",

@@ -64,6 +64,20 @@ class Shape:
     n_states: int = 1
     n_parameters: int = 0
     n_outputs: int = 1
+    joint: Any = None
+
+    @classmethod
+    def of(cls, settings: RunSettings) -> Shape:
+        """Return that of what the settings are for: states alone, or with a sensitivity."""
+        return cls(2, joint=JointShape(cls())) if settings.differentiates else cls()
+
+
+@frozen
+class JointShape:
+    """Sizes in place of a `cubie.systems.system.Joint`, of one input."""
+
+    base: Shape
+    n_blocks: int = 2
 
 
 @frozen
@@ -95,6 +109,8 @@ class RunSettings:
         The solution is kept as a function of time.
     events : Rules or None
         What is looked for along the solution.
+    differentiates : bool
+        There are sensitivities.
     """
 
     # Compared as an object: hashing its exact coefficients takes longer than a small solve.
@@ -112,6 +128,7 @@ class RunSettings:
     choice: Choice = field(factory=Choice)
     dense_output: bool = False
     events: Rules | None = None
+    differentiates: bool = False
 
     def controller_class(self) -> type[StepController]:
         """Return the controller these settings ask for.
@@ -368,7 +385,8 @@ def options_of(settings: RunSettings, given: Mapping[str, Any] | None = None) ->
 
 @functools.cache
 def _options_with(settings: RunSettings, structure: tuple) -> frozenset[str]:
-    return frozenset(SingleIntegratorRun(Shape(), settings, "float64", dict(structure)).options())
+    run = SingleIntegratorRun(Shape.of(settings), settings, "float64", dict(structure))
+    return frozenset(run.options())
 
 
 def check_options(settings: RunSettings, options: Mapping[str, Any]) -> None:
@@ -379,4 +397,4 @@ def check_options(settings: RunSettings, options: Mapping[str, Any]) -> None:
     InvalidOption
         Naming the option, what was given and what is allowed.
     """
-    SingleIntegratorRun(Shape(), settings, "float64", options)
+    SingleIntegratorRun(Shape.of(settings), settings, "float64", options)

@@ -38,6 +38,8 @@ from cubie.systems import (
 )
 from cubie.systems.events.given import read_events
 from cubie.systems.events.traced import EventSystems, events_of
+from cubie.systems.sensitivities.observables import joint_observables
+from cubie.systems.system import Joint
 
 
 class UntracedWarning(UserWarning):
@@ -46,6 +48,18 @@ class UntracedWarning(UserWarning):
 
 class ToleranceWarning(UserWarning):
     """A tolerance is smaller than numbers can resolve."""
+
+
+class SensitivityWarning(UserWarning):
+    """Sensitivities may lack what a jump of the equations contributes."""
+
+
+NOTE_ON_JUMPS = (
+    "The equations take branches, or steps, that states or what is differentiated by decide on. "
+    "Sensitivities are of the branch that is taken: where the equations jump there, what the time "
+    "of the jump contributes is not in them. Let the branch be a state of its own, of derivative "
+    "zero, that an event changes (`cubie.Event` with `apply`): times of events are differentiated."
+)
 
 
 class Systems(NamedTuple):
@@ -112,10 +126,17 @@ class Problem:
         """Return what runs of a batch compute, as the functions are now."""
         observables = events = None
         states = self._states(settings, batch, pairs)
+        states = settings.jointly(states, pairs is not None, settings.on_device)
+        if states.joint is not None and states.joint.jumps:
+            warnings.warn(NOTE_ON_JUMPS, SensitivityWarning, stacklevel=level_of_caller())
         if has_observables(settings.observables):
             observables = self._observables(settings, batch, pairs)
+            if states.joint is not None:
+                observables = joint_observables(states, observables)
         if read_events(settings.events):
             events = self._events(settings, batch, pairs)
+            if states.joint is not None:
+                events = settings.events_jointly(states, events)
         return Systems(states, observables, events)
 
     def _states(self, settings: SolverSettings, batch: Batch, pairs: Pairs | None) -> System:
@@ -212,7 +233,9 @@ class Problem:
             warnings.warn(of_rtol, ToleranceWarning, stacklevel=level_of_caller())
         there = systems.all()
         names = None if self.equations is None else self.equations.parameters
-        notes = [one.note for one in there] + [
+        joint = systems.states.joint
+        notes = [NOTE_ON_JUMPS] if joint is not None and joint.jumps else []
+        notes += [one.note for one in there] + [
             of_rtol,
             of_jac,
             of_zeros,
@@ -239,6 +262,13 @@ def tolerances_of(
     given = checks.tolerances(settings.rtol, settings.atol, n, dtype)
     rtol, atol = (one.repeat(n_states // n, axis=-1) if one.shape[-1] > 1 else one for one in given)
     return rtol, atol
+
+
+def tolerances_with(joint: Joint | None, tolerances: np.ndarray) -> np.ndarray:
+    """Return the tolerances of states for their sensitivities as well."""
+    if joint is None or tolerances.shape[-1] == 1:
+        return tolerances
+    return np.concatenate([tolerances] * joint.n_blocks, axis=-1)
 
 
 def n_given(n_states: int, pairs: Pairs | None) -> int:

@@ -15,8 +15,8 @@ from cubie import checks, per_run
 from cubie.backend import Backend, make_backend
 from cubie.errors import Described, InvalidOption, InvalidProblem
 from cubie.integrator import RunSettings
-from cubie.launch.event_options import EventSettings
 from cubie.launch.planned import DEFAULT_BLOCK_SIZE, MAX_BLOCKS, REGISTERS, BatchSolverConfig
+from cubie.launch.sensitivity_options import SensitivitySettings, all_of, alone
 from cubie.launch.summaries import Window
 from cubie.numerics.error_norm import Tolerances
 from cubie.per_run import Span, is_of_runs
@@ -63,7 +63,7 @@ def _target(given: Any) -> Target:
 
 
 @frozen
-class SolverSettings(EventSettings):
+class SolverSettings(SensitivitySettings):
     """Everything about a solve that no component of the integrator owns.
 
     The fields are the keyword arguments of `solve_ivp`, see there.
@@ -169,18 +169,16 @@ class SolverSettings(EventSettings):
         InvalidOption
             For one that there is not.
         """
-        names = () if observables is None else observables.output_names
-        states = system.state_names
+        names = () if observables is None else alone(observables).output_names
+        states = alone(system).state_names
         if in_pairs:
             self._require_parts()
             states = tuple(f"y{i}" for i in range(len(states) // 2))
         of_states = chosen("save_states", self.save_states, states, "states")
         if in_pairs and of_states is not None:
             of_states = tuple(part for i in of_states for part in (2 * i, 2 * i + 1))
-        return Choice(
-            of_states,
-            chosen("save_observables", self.save_observables, names, "observables"),
-        )
+        of_observables = chosen("save_observables", self.save_observables, names, "observables")
+        return Choice(all_of(of_states, system), all_of(of_observables, observables))
 
     def _require_parts(self) -> None:
         """Refuse summaries of complex states by number: they are of real and imaginary parts."""
@@ -230,6 +228,7 @@ class SolverSettings(EventSettings):
             choice=Choice() if choice is None else choice,
             dense_output=bool(self.dense_output),
             events=self.event_rules(),
+            differentiates=self.has_sensitivities,
         )
 
     def run_dtype(self, y0: Any) -> np.dtype:

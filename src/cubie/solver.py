@@ -31,7 +31,7 @@ from cubie.memory import (
 )
 from cubie.numerics.error_norm import Tolerances
 from cubie.other_choices import options_elsewhere
-from cubie.problem import Problem, Systems, described, tolerances_of
+from cubie.problem import Problem, Systems, described, tolerances_of, tolerances_with
 from cubie.run.saving import SaveMode
 from cubie.settings import SolverSettings
 from cubie.systems import Batch, Equations, Pairs, split_batch
@@ -314,7 +314,11 @@ class Solver(LatestKernel):
         breaks = breakpoints is not None
         breaks = breaks or settings.find_breaks(system, observables, batch.drivers)
         unseen, in_pairs = self._setup.given.unseen, pairs is not None and pairs.states
-        weights = Tolerances.of(rtol.shape[-1] > 1, in_pairs, rtol.ndim == 2)
+        n_inputs = 0 if system.joint is None else len(system.joint.inputs)
+        of_states = n_inputs > 0 and not settings.sensitivity_error_control
+        of_each = rtol.shape[-1] > 1, in_pairs, rtol.ndim == 2
+        weights = Tolerances.of(*of_each, n_inputs, of_states)
+        rtol, atol = (tolerances_with(system.joint, one) for one in (rtol, atol))
         choice = settings.choice(system, observables, in_pairs)
         run_settings = settings.run_settings(mode, weights, choice, breaks, own_clock)
         kernel = self._kernel(systems, settings, options, batch, dtype, run_settings)

@@ -17,6 +17,7 @@ from cubie.solvers import LINEAR_SOLVERS, Blocks, LinearSolver
 from cubie.solvers.newton import NewtonSolver
 from cubie.solvers.newton_contract import Equations, NewtonSettings
 from cubie.solvers.restoring import restores
+from cubie.solvers.sensitivities import SensitivitySolver
 from cubie.status import RunStatus
 from cubie.systems.mass import (
     MassEntries,
@@ -109,6 +110,8 @@ class ImplicitStep(StepAlgorithm):
         dtype = self.buffer_registry.dtype
         self.iterates = not self.settings.direct
         make: Any = LINEAR_SOLVERS[self.settings.linear_solver]
+        if self.system.n_blocks > 1:
+            make = functools.partial(SensitivitySolver, make)
         # Rosenbrock steps have no Newton's method to hold the option: its default is theirs.
         by_default = NewtonSettings().newton_tolerance
         tolerance = self._options.get("newton_tolerance", by_default)
@@ -117,7 +120,7 @@ class ImplicitStep(StepAlgorithm):
         if solver.narrows and not self.has_newton:
             raise InvalidOption(
                 "factor_dtype",
-                solver.settings.factor_dtype,
+                self._options["factor_dtype"],
                 (dtype.name, None),
                 "Solutions of linear systems are the stages of a Rosenbrock method, and nothing "
                 "corrects them. Choose one with Newton's method, such as 'kvaerno5', 'radau_iia_5' "

@@ -30,7 +30,7 @@ class KernelInputs(NamedTuple):
     # dtype: [number][column], see `cubie.numerics.limits`; start, 1 or -1 for the direction, and
     # between which times from the start of a run summaries look at it
     time_span: Any
-    tolerances: Any  # dtype: [number][column]; rtol then atol, 2 or 2 n numbers
+    tolerances: Any  # dtype: [number][column]; rtol, atol: of all, or n times
     step_limits: Any  # dtype: [number][column]; first step, largest step, smallest step
     # (10,) int64: attempted steps every run may use; times to save; `Stops.shape`; the columns of
     # `tolerances`, and those of `time_span` and `step_limits`: 1, or one for each

@@ -177,6 +177,7 @@ class OfEvents:
     _kind: Any
     _n_runs: int | None
     _at: Callable
+    _by: Any
 
     @property
     def t_events(self) -> list[np.ndarray] | None:
@@ -200,7 +201,8 @@ class OfEvents:
         kept: EventsKept | None = self._kind.events
         if kept is None:
             return None
-        n_runs, n = self._n_runs or 1, kept.n_states // (2 if self._kind.in_pairs else 1)
+        n_runs = self._n_runs or 1
+        n = kept.n_states // (2 if self._kind.in_pairs else self._kind.n_blocks)
         most = kept.counts(self._outputs, n_runs).max(axis=1, initial=0).tolist()
         room = None if kept.trimmed else kept.slots(self._outputs, n_runs).shape[1]
         if self._n_runs is not None:
@@ -208,17 +210,53 @@ class OfEvents:
         widths = [one if room is None else min(one, room) for one in most]
         return [(width, n) if width else (0,) for width in widths]
 
+    @property
+    def dt_events(self) -> list[np.ndarray | None] | None:
+        return None if self._by_inputs is None else [one and one[0] for one in self._by_inputs]
+
+    @property
+    def dy_events(self) -> list[np.ndarray | None] | None:
+        return None if self._by_inputs is None else [one and one[1] for one in self._by_inputs]
+
     @cached_property
-    def _events(self) -> list[tuple[np.ndarray, np.ndarray]] | None:
-        """Times and states of each event."""
+    def _by_inputs(self) -> list[tuple[np.ndarray, np.ndarray] | None] | None:
+        """The derivatives of times and states of each event; None of one whose time has none."""
+        joint, by = self._kind.joint, self._by
+        if joint is None or self._kept_events is None:
+            return None
+        found: list[tuple[np.ndarray, np.ndarray] | None] = []
+        for k, (times, states) in enumerate(self._kept_events):
+            timing = self._kind.timings[k]
+            if timing is None:
+                found.append(None)
+                continue
+            moves, changes = by.of_event(k, timing, joint, times, states)
+            if self._n_runs is None:
+                n_kept = int(np.count_nonzero(~np.isnan(times[0])))
+                moves, changes = moves[0, :n_kept], changes[0, :n_kept]
+            found.append((moves, changes))
+        return found
+
+    @cached_property
+    def _kept_events(self) -> list[tuple[np.ndarray, np.ndarray]] | None:
+        """Times and states of each event, (n_runs, room) and (n_runs, room, N)."""
         kept: EventsKept | None = self._kind.events
         if kept is None:
             return None
-        outputs, n_runs, found = self._outputs, self._n_runs or 1, []
+        outputs, n_runs = self._outputs, self._n_runs or 1
         if kept.trimmed:
             kept.require_shown(kept.counts(outputs, n_runs))
-        for k in range(kept.n_events):
-            times, states = kept.of_event(k, outputs, self._more_events, n_runs, self._at)
+        more = self._more_events
+        return [kept.of_event(k, outputs, more, n_runs, self._at) for k in range(kept.n_events)]
+
+    @cached_property
+    def _events(self) -> list[tuple[np.ndarray, np.ndarray]] | None:
+        """Times and states of each event."""
+        if self._kept_events is None:
+            return None
+        found = []
+        for times, states in self._kept_events:
+            states = states[..., : states.shape[-1] // self._kind.n_blocks]
             if self._kind.in_pairs:
                 states = states[..., 0::2] + 1j * states[..., 1::2]
             if self._n_runs is None:

@@ -116,7 +116,8 @@ def _by_run(rows: list[Any], n_runs: int | None) -> np.ndarray:
 
 
 def _tolerances(rtol: Any, atol: Any) -> tuple[np.ndarray, int]:
-    """Return those of rtol, then those of atol, as rows, and how many columns these have."""
+    """Return rtol and atol of each component in turn as rows, and how many columns these have."""
+    pairs = np.stack([np.atleast_1d(rtol), np.atleast_1d(atol)], axis=-1)
     if np.ndim(rtol) < 2:
-        return np.concatenate([np.atleast_1d(rtol), np.atleast_1d(atol)]), 1
-    return np.concatenate([rtol, atol], axis=1).T, len(rtol)
+        return pairs.reshape(-1), 1
+    return pairs.reshape(len(rtol), -1).T, len(rtol)

@@ -21,7 +21,8 @@ from cubie.launch.event_results import EventsKept, warn_of_lost
 from cubie.launch.labelled import StateNames
 from cubie.launch.outputs import PerRun, make_outputs
 from cubie.launch.points import Points
-from cubie.launch.results import Result, ResultKind
+from cubie.launch.result_kind import ResultKind
+from cubie.launch.results import Result
 from cubie.launch.work import Work
 from cubie.run.dense import FIRST_STATE, SIZE, StepRecord
 from cubie.run.parts import OF_ATTEMPTS

@@ -1,12 +1,44 @@
-"""What a result says of the inputs of runs that failed."""
+"""What a result says of inputs: of runs that failed, and of starts that miss equations."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from cubie.backend import KernelInputs, OutputBlock
 from cubie.launch.event_room import on_host
 from cubie.status import RunStatus
+from cubie.systems import System, inconsistency, note_on_index
+from cubie.systems.drivers.pieces import Pieces
+
+
+def notes_on_start(
+    system: System,
+    inputs: KernelInputs,
+    n_runs: int,
+    start: Any,
+    tolerances: tuple[np.ndarray, np.ndarray],
+    drivers: Sequence[Pieces],
+) -> tuple[str, ...]:
+    """Say where the start misses algebraic equations, and where their index is above 1."""
+    if system.mass is None:
+        return ()
+    if not on_host(inputs):
+        return ("Whether the start meets the algebraic equations was not looked at: it, or a "
+                "parameter, lies on a device.",)  # fmt: skip
+    rtol, atol = tolerances
+    states = inputs.initial_state.reshape(system.n_states, -1)
+    alike = system.n_parameters == 0 and np.ndim(start) == 0 and rtol.ndim == 1
+    runs = np.arange(max(states.shape[1], 1 if alike else n_runs))
+    at = inputs.parameter_offsets[:-1, None] + inputs.parameter_strides[:-1, None] * runs
+    states = np.broadcast_to(states, (len(states), len(runs)))
+    parameters = inputs.parameters[at]
+    found = inconsistency(system, start, states, parameters, rtol, atol, drivers)
+    notes = (None if found is None else found.note,)
+    notes += (note_on_index(system, start, states, parameters, drivers),)
+    return tuple(filter(None, notes))
 
 
 def notes_on_parameters(

@@ -19,10 +19,12 @@ from cubie.launch.given_on_device import GivenOnDevice
 from cubie.launch.inputs import first_step_of, make_inputs
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.labelled import StateNames
-from cubie.launch.notes import notes_on_parameters
+from cubie.launch.notes import notes_on_parameters, notes_on_start
 from cubie.launch.outputs import PerRun, layout_of, make_outputs, mark_unwritten, require_points
 from cubie.launch.points import Points
-from cubie.launch.results import Result, ResultKind, with_partial_result
+from cubie.launch.result_kind import ResultKind
+from cubie.launch.results import Result, with_partial_result
+from cubie.launch.sensitivities import RunInputs, joint_start, names_kept
 from cubie.launch.some_runs import inputs_of_runs
 from cubie.launch.steps import Room, StepsSolve
 from cubie.launch.stops import Stops, lay_out_stops
@@ -31,7 +33,7 @@ from cubie.launch.work import Work
 from cubie.run.dense import StepRecord
 from cubie.run.events.recording import n_slots
 from cubie.run.saving import SaveMode, sizes_of
-from cubie.systems import Batch, System, inconsistency, note_on_index
+from cubie.systems import Batch, System
 from cubie.systems.drivers.interpolant import Driver
 from cubie.systems.drivers.pieces import Pieces
 from cubie.systems.events.traced import EventSystems
@@ -141,6 +143,12 @@ class PreparedSolve:
     def _require_taken(self, given: GivenOnDevice) -> None:
         """Refuse arrays on a device where the target, or what is saved, cannot do with them."""
         backend, name = self.kernel.backend, "args" if given.y0 is None else "y0"
+        if self.system.joint is not None:
+            raise InvalidProblem(
+                name,
+                "lies on a device, and sensitivities need the numbers on the host, for the size of "
+                "inputs: give arrays of the host.",
+            )
         if not backend.has_own_memory:
             raise InvalidProblem(
                 name,
@@ -159,7 +167,7 @@ class PreparedSolve:
     ) -> KernelInputs:
         """Return the inputs of a launch, in memory of their own."""
         return make_inputs(
-            batch.y0,
+            joint_start(self.system.joint, batch.y0, self.dtype),
             batch.parameters,
             span,
             self.dtype,
@@ -226,15 +234,19 @@ class PreparedSolve:
         """
         n_runs = batch.n_runs
         columns, times = n_runs or 1, None if times is None else times.copy()
+        by = RunInputs.of(self.system, self.events, inputs, columns, batch)
         try:
             outputs, points, spent, more = self._solve_all(inputs, columns, times)
         except _CalledOff as called_off:
             found, points, more = called_off.outputs, called_off.points, called_off.more
-            partial = Result(found, self._kind, n_runs, times, span, points, (), 0.0, 0.0, more)
+            about = (), 0.0, 0.0, more, by
+            partial = Result(found, self._kind, n_runs, times, span, points, *about)
             raise with_partial_result(called_off.cause, partial) from None
-        notes = self._notes_on_start(inputs, batch, span[0])
+        about = columns, span[0], (self.rtol, self.atol), self._pieces(batch)
+        notes = notes_on_start(self.system, inputs, *about)
         notes += notes_on_parameters(outputs, columns, inputs, self.system.parameter_names)
-        return Result(outputs, self._kind, n_runs, times, span, points, notes, *spent, more)
+        about = self._kind, n_runs, times, span, points, notes
+        return Result(outputs, *about, *spent, more, by)
 
     def _solve_all(
         self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None
@@ -336,26 +348,6 @@ class PreparedSolve:
         except BaseException as raised:  # by a handler of signals, between two launches
             raise _CalledOff(raised, *steps.so_far()) from None
 
-    def _notes_on_start(self, inputs: KernelInputs, batch: Batch, start: Any) -> tuple[str, ...]:
-        """Say where the start misses algebraic equations, and where their index is above 1."""
-        system = self.system
-        if system.mass is None:
-            return ()
-        if not on_host(inputs):
-            return ("Whether the start meets the algebraic equations was not looked at: it, or a "
-                    "parameter, lies on a device.",)  # fmt: skip
-        n_runs = batch.n_runs or 1
-        states = inputs.initial_state.reshape(system.n_states, -1)
-        alike = system.n_parameters == 0 and np.ndim(start) == 0 and self.rtol.ndim == 1
-        runs = np.arange(max(states.shape[1], 1 if alike else n_runs))
-        at = inputs.parameter_offsets[:-1, None] + inputs.parameter_strides[:-1, None] * runs
-        states = np.broadcast_to(states, (len(states), len(runs)))
-        parameters, drivers = inputs.parameters[at], self._pieces(batch)
-        found = inconsistency(system, start, states, parameters, self.rtol, self.atol, drivers)
-        notes = (None if found is None else found.note,)
-        notes += (note_on_index(system, start, states, parameters, drivers),)
-        return tuple(filter(None, notes))
-
     @cached_property
     def _without_events(self) -> PerRun:
         loop = self.kernel.integrator.loop
@@ -373,11 +365,11 @@ class PreparedSolve:
     def _kind(self) -> ResultKind:
         loop = self.kernel.integrator.loop
         work = Work.of(loop.algorithm, loop.initial_step.rhs_evaluations)
-        observables = () if loop.observables is None else loop.observables.system.output_names
+        observables = None if loop.observables is None else loop.observables.system
         return ResultKind(
             self.mode,
             sizes_of(loop.kept),
-            loop.choice.of_observables(observables),
+            names_kept(observables, loop.choice),
             work,
             self.kernel.plan,
             self.notes,
@@ -388,12 +380,17 @@ class PreparedSolve:
             self._record,
             EventsKept.of(loop, self.event_room is None, self.events_asked),
             self.window,
+            self.system.joint,
+            () if self.events is None else self.events.timings,
         )
 
     @property
     def _states(self) -> StateNames:
-        chosen = self.kernel.integrator.loop.choice.states
-        return StateNames.of(self.system.state_names, chosen, self.named, self.in_pairs)
+        chosen, system = self.kernel.integrator.loop.choice.states, self.system
+        if system.joint is not None:
+            chosen = None if chosen is None else chosen[: len(chosen) // system.joint.n_blocks]
+            system = system.joint.base
+        return StateNames.of(system.state_names, chosen, self.named, self.in_pairs)
 
     @property
     def _record(self) -> StepRecord | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,8 +71,13 @@ class RaggedArray:
         return self._run(run)
 
     def row(self, number: int) -> RaggedArray:
-        """Return one row of each run's array, a number a point, as a view."""
-        blocks = [block[:, number] for block in self._blocks]
+        """Return one row of each run's array, what is of a point, as a view."""
+        blocks = [block[..., number] for block in self._blocks]
+        return RaggedArray(blocks, self._block_of, self._place, self.lengths)
+
+    def mapped(self, change: Callable[[np.ndarray], np.ndarray]) -> RaggedArray:
+        """Return the same points of what `change` makes of each block, in order."""
+        blocks = [change(block) for block in self._blocks]
         return RaggedArray(blocks, self._block_of, self._place, self.lengths)
 
     def _run(self, run: int) -> np.ndarray:

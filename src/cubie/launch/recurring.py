@@ -73,6 +73,8 @@ class RecurringSolve:
 
 def is_worth_keeping(prepared: PreparedSolve, batch: Batch, n_times: int) -> bool:
     """Tell whether laying out the inputs is much of the work of a solve."""
+    if prepared.system.joint is not None:  # more is laid out than is given
+        return False
     breakpoints = prepared.breakpoints
     n_stops = FIELDS * n_times
     if breakpoints is not None:

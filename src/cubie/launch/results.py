@@ -15,66 +15,21 @@ from attrs import field, fields, frozen
 from cubie.backend import DeviceArray, OutputBlock
 from cubie.launch.clocks import Span, times_at
 from cubie.launch.dense_output import OdeSolution, from_pairs
-from cubie.launch.event_results import EventsKept, MoreEvents, OfEvents
-from cubie.launch.labelled import Labelled, StateNames
+from cubie.launch.event_results import MoreEvents, OfEvents
+from cubie.launch.labelled import Labelled
 from cubie.launch.points import Points
 from cubie.launch.ragged import RaggedArray
+from cubie.launch.result_kind import ResultKind
 from cubie.launch.result_text import result_text
-from cubie.launch.summaries import Window, goes_on_for_ever, summaries_of
-from cubie.launch.work import Work
-from cubie.run.dense import StepRecord
-from cubie.run.saving import SaveMode, Sizes
-from cubie.run.summaries.request import Tracking
+from cubie.launch.sensitivities import RunInputs, of_inputs, of_states
+from cubie.launch.summaries import goes_on_for_ever, summaries_of
+from cubie.run.saving import SaveMode
 from cubie.status import RunStatus
 from cubie_planner import Plan
 
 FIELDS = (
     "t", "y", "sol", "t_events", "y_events", "nfev", "njev", "nlu", "status", "message", "success",
 )  # fmt: skip
-
-
-@frozen
-class ResultKind:
-    """What the results of alike solves have in common.
-
-    Attributes
-    ----------
-    mode : SaveMode
-    sizes : tuple of (str, int)
-        What is kept of each point, and how many numbers that is.
-    observables : tuple of str
-        Names of those that are kept.
-    work : Work
-    plan : cubie_planner.Plan
-    notes : tuple of str
-    tracking : Tracking or None
-        What is summarised of runs.
-    counters : tuple of str
-        What is counted of each run.
-    in_pairs : bool
-        States are complex: their parts were kept side by side.
-    states : StateNames
-        What they are called.
-    record : StepRecord or None
-        What is kept of each step, where the solution is a function of time.
-    events : EventsKept or None
-    window : Window or None
-        The part of time that summaries are of.
-    """
-
-    mode: SaveMode
-    sizes: Sizes
-    observables: tuple[str, ...]
-    work: Work
-    plan: Plan
-    notes: tuple[str, ...]
-    tracking: Tracking | None = None
-    counters: tuple[str, ...] = ()
-    in_pairs: bool = False
-    states: StateNames = field(factory=StateNames)
-    record: StepRecord | None = None
-    events: EventsKept | None = None
-    window: Window | None = None
 
 
 def _counter(name: str) -> Any:
@@ -149,12 +104,20 @@ class Result(OfEvents, Labelled):
         With `on_device` a `DeviceArray` of that shape.
         With `save_states` it has the chosen states alone, in the order chosen; None where
         there are none. Complex where `y0` was.
+    dy : ndarray (n, P, n_points) *, or None
+        With `sensitivities` the derivative of each state in `y` by each of P inputs, at the points
+        of `y`, with NaN and as a `RaggedArray` (``dy[run]`` is (n, P, n_points of the run)) where
+        `y` is; else None.
+    inputs : tuple of str
+        What `dy` are derivatives by; empty without them.
     state_names : tuple of str
         Of the states in `y`, where the equations name them; else empty.
     observables : mapping of str to ndarray (n_points,) *
         Values of each observable that is kept, in the order given, at the points of `y`, with
         NaN and as a `RaggedArray` where `y` is; empty where there are none. It cannot be written
         to.
+    dobservables : mapping of str to ndarray (P, n_points) *
+        With `sensitivities` the derivatives of `observables` by P inputs; else empty.
     sol : OdeSolution or None
         Of `dense_output=True` the solution as a function of time: ``sol(t)``.
     t_events : list of ndarray (n_times,) or None, *
@@ -162,6 +125,11 @@ class Result(OfEvents, Labelled):
         NaN behind them. None where there are none.
     y_events : list of ndarray (n_times, n) or None, *
         The states then: before `apply`, where an event has it.
+    dt_events : list of ndarray (n_times, P) or None, *
+        With `sensitivities` the derivatives of `t_events` by the inputs, with NaN where those have
+        it; None in the place of a condition that is looked at once a step.
+    dy_events : list of ndarray (n_times, n, P) or None, *
+        And of `y_events`: of the state at the event, whose time depends on inputs, too.
     n_events : list of int or None, *
         How often each happened, kept or not.
     nfev, njev, nlu : int *
@@ -204,8 +172,9 @@ class Result(OfEvents, Labelled):
     solve_seconds: float = field(default=0.0)
     kernel_seconds: float = field(default=0.0)
     _more_events: tuple[MoreEvents, ...] = field(default=())  # of runs with many
+    _by: RunInputs | None = field(default=None)  # what it is differentiated by
 
-    y = _of_points("states")
+    _states = _of_points("states")
     _observables = _of_points("observables")
     n_steps = _counter("steps")
     n_rejected = _counter("rejected")
@@ -241,12 +210,36 @@ class Result(OfEvents, Labelled):
 
     @cached_property
     def observables(self) -> Mapping[str, Any]:
-        names, values = self._kind.observables, self._observables
+        return self._by_name(self._observables)
+
+    @cached_property
+    def dobservables(self) -> Mapping[str, Any]:
+        by = self._by
+        if by is None:
+            return MappingProxyType({})
+        return self._by_name(of_inputs(self._observables, by.sizes, self._points))
+
+    def _by_name(self, values: Any) -> Mapping[str, Any]:
+        names = self._kind.observables
         if isinstance(values, RaggedArray):
             return MappingProxyType({name: values.row(i) for i, name in enumerate(names)})
         if isinstance(values, DeviceArray):
             return MappingProxyType({n: values.component(i) for i, n in enumerate(names)})
-        return MappingProxyType({name: values[..., i, :] for i, name in enumerate(names)})
+        before = np.ndim(self.status)
+        return MappingProxyType({n: np.moveaxis(values, before, 0)[i] for i, n in enumerate(names)})
+
+    @cached_property
+    def y(self) -> Any:
+        return of_states(self._states, self._kind.n_blocks)
+
+    @cached_property
+    def dy(self) -> Any:
+        by = self._by
+        return None if by is None else of_inputs(self._states, by.sizes, self._points)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return () if self._kind.joint is None else self._kind.joint.names
 
     @property
     def _single(self) -> bool:

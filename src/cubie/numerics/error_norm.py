@@ -9,7 +9,7 @@ logarithm.
 from __future__ import annotations
 
 from collections.abc import Callable
-from enum import IntFlag
+from enum import KEEP, IntFlag
 
 from cubie.backend import (
     Backend,
@@ -28,29 +28,57 @@ from cubie.backend import (
 from cubie.numerics.finiteness import build_witness
 
 
-class Tolerances(IntFlag):
+class Tolerances(IntFlag, boundary=KEEP):
     """What tolerances are of; that they are one each for all states is no flag, as `False`.
 
     With `PER_RUN` each run has its own. Of complex states, whose parts lie side by side, the size
     that a tolerance is relative to is the modulus, and the norm is a mean over the complex states:
-    as SciPy has it.
+    as SciPy has it. Where states are followed by sensitivities, above the flags stands of how many
+    inputs; with `OF_STATES` errors of the states alone are judged.
     """
 
     SHARED = 0
     PER_COMPONENT = 1
     OF_PAIRS = 2
     PER_RUN = 4
+    OF_STATES = 8
 
     @classmethod
-    def of(cls, per_component: bool, pairs: bool, per_run: bool = False) -> Tolerances:
+    def of(
+        cls,
+        per_component: bool,
+        pairs: bool,
+        per_run: bool = False,
+        n_inputs: int = 0,
+        of_states: bool = False,
+    ) -> Tolerances:
         """Return the flags."""
         found = cls.PER_COMPONENT if per_component else cls.SHARED
         found |= cls.OF_PAIRS if pairs else cls.SHARED
-        return found | cls.PER_RUN if per_run else found
+        found |= cls.PER_RUN if per_run else cls.SHARED
+        found |= cls.OF_STATES if of_states else cls.SHARED
+        return found | cls(n_inputs << _ABOVE)
+
+
+_ABOVE = 4  # bits of flags
+
+
+def blocks_in(per_component: Tolerances | bool) -> int:
+    """Return how often there are as many states as the user has: themselves, sensitivities."""
+    return 1 + (int(per_component) >> _ABOVE)
+
+
+def judged_of(n: int, per_component: Tolerances | bool) -> int:
+    """Return the errors of how many of `n` numbers steps are held to."""
+    return n // blocks_in(per_component) if per_component & Tolerances.OF_STATES else n
 
 
 def states_in(n: int, per_component: Tolerances | bool) -> int:
-    """Return over how many states a norm of `n` numbers is a mean."""
+    """Return over how many states a norm of `n` numbers is a mean.
+
+    With sensitivities over as many as without: the more there are, the stricter it is.
+    """
+    n //= blocks_in(per_component)
     return n // 2 if per_component & Tolerances.OF_PAIRS else n
 
 
@@ -85,6 +113,9 @@ def build_error_norm(
     scale, add_to_witness = _build_scale_of_both(backend, n, per_component), build_witness(backend)
     size_of = build_size(backend, per_component)
     inverse_n = backend.constant(1.0 / states_in(n, per_component))
+    # Of states and each sensitivity apart, the largest: it does not depend on what else there is.
+    n_block = n // blocks_in(per_component)
+    n_judged = judged_of(n, per_component) // n_block
     one, twice = backend.constant(1.0), backend.constant(2.0 * (proportional_below or 0.0))
     damping, tiny = backend.constant(0.01), backend.constant(1e-30)
 
@@ -103,11 +134,24 @@ def build_error_norm(
     def one_estimate(launch, state, proposed_state, error):
         witness = proposed_state[0]
         total = square(launch, state, proposed_state, error, 0)
-        for i in range(1, n):
+        for i in range(1, n_block):
             witness = add_to_witness(witness, proposed_state[i])
             total = total + square(launch, state, proposed_state, error, i)
         norm_squared = total * inverse_n
         return norm_squared, is_finite(add_to_witness(witness, norm_squared))
+
+    def one_estimate_of_blocks(launch, state, proposed_state, error):
+        norm_squared, finite = one_estimate(launch, state, proposed_state, error)
+        witness = proposed_state[n_block]
+        for block in range(1, n_judged):
+            first = block * n_block
+            total = square(launch, state, proposed_state, error, first)
+            for i in range(first + 1, first + n_block):
+                total = total + square(launch, state, proposed_state, error, i)
+            norm_squared = larger(norm_squared, total * inverse_n)
+        for i in range(n_block + 1, n):
+            witness = add_to_witness(witness, proposed_state[i])
+        return norm_squared, finite & is_finite(add_to_witness(witness, norm_squared))
 
     def squares(launch, state, proposed_state, error, i):
         weight = scale(launch, i, size_of(state, i), size_of(proposed_state, i))
@@ -117,23 +161,41 @@ def build_error_norm(
     def two_estimates(launch, state, proposed_state, error):
         witness = proposed_state[0]
         total, total_low = squares(launch, state, proposed_state, error, 0)
-        for i in range(1, n):
+        for i in range(1, n_block):
             witness = add_to_witness(witness, proposed_state[i])
             one, low = squares(launch, state, proposed_state, error, i)
             total, total_low = total + one, total_low + low
         norm_squared = total * total * inverse_n / (total + damping * total_low + tiny)
         return norm_squared, is_finite(add_to_witness(witness, norm_squared))
 
+    def two_estimates_of_blocks(launch, state, proposed_state, error):
+        norm_squared, finite = two_estimates(launch, state, proposed_state, error)
+        witness = proposed_state[n_block]
+        for block in range(1, n_judged):
+            first = block * n_block
+            total, total_low = squares(launch, state, proposed_state, error, first)
+            for i in range(first + 1, first + n_block):
+                one, low = squares(launch, state, proposed_state, error, i)
+                total, total_low = total + one, total_low + low
+            of_block = total * total * inverse_n / (total + damping * total_low + tiny)
+            norm_squared = larger(norm_squared, of_block)
+        for i in range(n_block + 1, n):
+            witness = add_to_witness(witness, proposed_state[i])
+        return norm_squared, finite & is_finite(add_to_witness(witness, norm_squared))
+
     device = backend.device
     square = device(square if proportional_below is None else magnified_square)
     squares = device(squares)
-    return device(one_estimate if n_estimates == 1 else two_estimates)
+    one_estimate, two_estimates = device(one_estimate), device(two_estimates)
+    if n_block == n:
+        return one_estimate if n_estimates == 1 else two_estimates
+    return device(one_estimate_of_blocks if n_estimates == 1 else two_estimates_of_blocks)
 
 
 @shared_function
 def build_scale(backend: Backend, n: int, per_component: Tolerances | bool) -> Callable:
     """Return ``scale(launch, i, a, b)``: atol + rtol * max(abs(a), abs(b))."""
-    tolerances_of = backend.device(_build_tolerances(n, per_component))
+    tolerances_of = backend.device(_build_tolerances(per_component))
 
     def scale(launch, i, a, b):
         rtol, atol = tolerances_of(launch, i)
@@ -148,7 +210,7 @@ def _build_scale_of_both(backend: Backend, n: int, per_component: Tolerances | b
     Of the state before, Newton's method takes the size, too. Where the step ends it is taken again:
     kept, it would be in a register of its own for every component.
     """
-    tolerances_of = backend.device(_build_tolerances(n, per_component))
+    tolerances_of = backend.device(_build_tolerances(per_component))
 
     def scale(launch, i, a, b):
         rtol, atol = tolerances_of(launch, i)
@@ -157,20 +219,19 @@ def _build_scale_of_both(backend: Backend, n: int, per_component: Tolerances | b
     return backend.device(scale)
 
 
-def _build_tolerances(n: int, per_component: Tolerances | bool) -> Callable:
+def _build_tolerances(per_component: Tolerances | bool) -> Callable:
     """Return ``tolerances_of(launch, i)``: rtol and atol of component i."""
-    step = 1 if per_component & Tolerances.PER_COMPONENT else 0
-    first_atol = n if step else 1
+    step = 2 if per_component & Tolerances.PER_COMPONENT else 0
 
     def tolerances_of(launch, i):
         inputs, run, n_runs = launch
         rtol = load_run(inputs.tolerances, step * i, 0, run, n_runs)
-        return rtol, load_run(inputs.tolerances, first_atol + step * i, 0, run, n_runs)
+        return rtol, load_run(inputs.tolerances, step * i + 1, 0, run, n_runs)
 
     def tolerances_of_run(launch, i):
         inputs, run, n_runs = launch
         rtol = load_run(inputs.tolerances, step * i * n_runs, 1, run, n_runs)
-        return rtol, load_run(inputs.tolerances, (first_atol + step * i) * n_runs, 1, run, n_runs)
+        return rtol, load_run(inputs.tolerances, (step * i + 1) * n_runs, 1, run, n_runs)
 
     return tolerances_of_run if per_component & Tolerances.PER_RUN else tolerances_of
 

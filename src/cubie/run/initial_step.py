@@ -7,7 +7,7 @@ from collections.abc import Callable
 from cubie.backend import maximum, minimum, select, square_root
 from cubie.checks import least_tolerance
 from cubie.factory import BuildContext, CUDAFactory
-from cubie.numerics.error_norm import build_scale, build_size, states_in
+from cubie.numerics.error_norm import build_scale, build_size, judged_of, states_in
 from cubie.numerics.limits import FIRST_STEP, build_step_limit
 from cubie.numerics.power import build_exp2, build_log2
 from cubie.run.clock import build_least_step
@@ -92,9 +92,11 @@ class EstimatedFirstStep(CUDAFactory):
         weightless = constant(2.0 * least_tolerance(backend.dtype))
         negligible, tiny, exponent = constant(1e-15), constant(1e-30), constant(1.0 / self.k)
 
+        n_judged = judged_of(n, self.per_component)
+
         def norm(launch, state, values, at, minus):
             total = state[0] * zero
-            for i in range(n):
+            for i in range(n_judged):
                 size = size_of(state, i)
                 weight = scale(launch, i, size, size)
                 ratio = (values[at + i] - minus * values[i]) / weight

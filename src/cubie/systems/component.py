@@ -81,6 +81,16 @@ class SystemComponent(CUDAFactory):
         """Whether it, or a derivative that the method asks for, computes such values."""
         return self.n_common > 0 or any(each.n_common > 0 for each in self._derivatives)
 
+    @property
+    def n_blocks(self) -> int:
+        """How often there are as many states as the user has: once, and for each sensitivity."""
+        joint = getattr(self.system, "joint", None)
+        return 1 if joint is None else joint.n_blocks
+
+    def of_states(self) -> SystemComponent:
+        """Return the component of the states alone, of a system with sensitivities."""
+        return _OfStates(self, self.buffer_registry.dtype)
+
     def add_derivative(self, derivative: Any) -> None:
         """Note that a component gets what the right-hand side gets; it tells its `n_common`."""
         self._derivatives.append(derivative)
@@ -130,6 +140,22 @@ class SystemComponent(CUDAFactory):
             return rhs
         backend, limited = context.backend, self.breakpoints
         return build_driven(backend, self, "rhs", system.module, rhs, limited)
+
+
+class _OfStates(SystemComponent):
+    """The states of a system with sensitivities; it is given what that is given."""
+
+    def __init__(self, joint: SystemComponent, dtype):
+        of_runs = joint.breakpoints, joint.own_clock, joint.jumps
+        super().__init__(joint.system.joint.base, dtype, *of_runs)
+        self._joint = joint
+
+    @property
+    def has_common(self) -> bool:
+        return self._joint.has_common
+
+    def add_derivative(self, derivative: Any) -> None:
+        self._joint.add_derivative(derivative)
 
 
 def may_have_common(component: Any) -> bool:

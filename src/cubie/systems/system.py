@@ -20,6 +20,54 @@ _WITH_EXPONENT = re.compile(r"(?<![\w.])[\d.]+e[+-]\d\d+")
 
 
 @frozen
+class Input:
+    """One number that a solution is differentiated by.
+
+    Attributes
+    ----------
+    name : str
+    is_initial : bool
+        It is an initial state, and no parameter.
+    number : int
+        Of the state, or of the parameter.
+    """
+
+    name: str
+    is_initial: bool
+    number: int
+
+
+@frozen
+class Joint:
+    """Which of the states of a system are sensitivities: those behind the states of its base.
+
+    State ``n (1 + k) + i`` is the derivative of state i by input k, times the size of that input.
+
+    Attributes
+    ----------
+    base : System
+        Of the n states alone.
+    inputs : tuple of Input
+    jumps : bool
+        The equations may jump where states or inputs decide.
+    """
+
+    base: "System"
+    inputs: tuple[Input, ...]
+    jumps: bool = False
+
+    @property
+    def n_blocks(self) -> int:
+        """How often there are n states: themselves, and once for each input."""
+        return 1 + len(self.inputs)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the inputs."""
+        return tuple(one.name for one in self.inputs)
+
+
+@frozen
 class System:
     """The right-hand side of one system, as a generated module.
 
@@ -59,6 +107,8 @@ class System:
         it, column after column; None is everything.
     output : str
         How messages call output ``{}`` of a compiled system.
+    joint : Joint, optional
+        Where there are sensitivities among the states: which ones, and of what system.
     drivers : tuple
         Of each driver that a traced system calls where it is: the driver, or where it stands in
         `args`, a path of keys.
@@ -83,6 +133,7 @@ class System:
     sparsity: tuple[tuple[int, int], ...] | None = field(default=None, repr=False)
     output: str = field(default="the derivative of state {}", repr=False)
     drivers: tuple = field(default=(), eq=False, repr=False)
+    joint: "Joint | None" = field(default=None, repr=False)
     n_outputs: int = field(default=Factory(lambda self: self.n_states, takes_self=True))
     output_names: tuple[str, ...] = field(
         default=Factory(lambda self: self.state_names, takes_self=True), repr=False

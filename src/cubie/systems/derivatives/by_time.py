@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from cubie.backend import absolute, maximum, minimum, select, square_root
 from cubie.factory import BuildContext
 from cubie.systems.component import SystemComponent
+from cubie.systems.derivatives.choice import Derivatives, coupling_of, derivatives_of
 from cubie.systems.derivatives.component import Derivative
 
 
@@ -20,6 +22,12 @@ class TimeDerivativeComponent(Derivative):
     """
 
     name = "time_derivative"
+
+    @functools.cached_property
+    def derivatives(self) -> Derivatives:
+        """Those of the matrix; with sensitivities only that of the states' block is needed."""
+        system = self.system.system
+        return derivatives_of(system) if system.joint is None else coupling_of(system)
 
     def __init__(self, system: SystemComponent, per_component: bool, dtype, options):
         super().__init__(system, per_component, dtype, options)

@@ -23,6 +23,8 @@ from cubie.systems.system import System
 from cubie.systems.uncollected import uncollected
 
 PRODUCTS = "jvp", "diagonal"  # functions of the module of products
+# Modules of a system: its matrix, products with it, and what couples sensitivities with states.
+MATRIX, OF_PRODUCTS, COUPLING = "derivatives", "products", "coupling"
 COMMON_SUFFIX = "_COMMON"  # of facts of a module: how many values a function keeps
 
 _EXACT = "The Jacobian is exact: it was derived from the traced right-hand side."
@@ -91,15 +93,28 @@ def derivatives_of(system: System, products: bool = False) -> Derivatives:
     """
     if system.kind != "traced" and not system.jacobian_rows:
         return _differences(system)
+    return _generated(system, OF_PRODUCTS if products else MATRIX)
+
+
+def coupling_of(system: System) -> Derivatives:
+    """Return what couples the sensitivities of a joint system with its states.
+
+    The module has ``coupling(t, y, p, vec, vec_at, out, at)`` and `time_derivative`. It is
+    `constant` where nothing couples them: the coupling is zero.
+    """
+    return _generated(system, COUPLING)
+
+
+def _generated(system: System, what: str) -> Derivatives:
     store = Store.beside(system.path)
     parts = [
-        "products" if products else "derivatives",
+        what,
         package_digest(),
         system.digest,
         *(r.digest for r in system.jacobian_rows),
     ]
     key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
-    written = partial(_written, system, products)
+    written = partial(_written, system, what)
     known = _known(store, key, system.n_states) or _found(store, key, written)
     exact = system.kind == "traced"
     digest, pattern, autonomous, constant, common = known
@@ -161,12 +176,14 @@ def _text(store: Store, digest: str, written: Callable[[], str]) -> str:
     return store.read_module(digest) or written()
 
 
-def _written(system: System, products: bool) -> str:
+def _written(system: System, what: str) -> str:
     # Imported late: derivatives that are known need no expressions.
-    from cubie.systems.derivatives.source import write_derivatives
+    from cubie.systems.derivatives.source import write_coupling, write_derivatives
 
     with uncollected():
-        return write_derivatives(system, products)
+        if what == COUPLING:
+            return write_coupling(system)
+        return write_derivatives(system, products=what == OF_PRODUCTS)
 
 
 def with_jacobian(

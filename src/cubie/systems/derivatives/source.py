@@ -33,6 +33,11 @@ _JACOBIAN = (
 _JVP = "jvp(t, y, p, vec, vec_at, out, at)", "out[at + i] = sum of (df_i/dy_j) * vec[vec_at + j]."
 _DIAGONAL = "diagonal(t, y, p, out, at)", "out[at + i] = df_i/dy_i."
 _TIME = "time_derivative(t, y, p, out, at)", "out[at + i] = partial derivative of f_i by t."
+_COUPLING = (
+    "coupling(t, y, p, vec, vec_at, out, at)",
+    "out[at + i] = sum over states j of (dg_i/dy_j) * vec[vec_at + j], where g are the derivatives "
+    "of sensitivities.",
+)
 
 # What changes along a run.
 _CHANGING = ("t", "y")
@@ -62,6 +67,51 @@ class Linearised:
     by_time: list | None
 
 
+class _Functions:
+    """The functions of a module, as they are written.
+
+    Attributes
+    ----------
+    made : list of (head, writer)
+    calls : dict of str to Calls
+        Of drivers, by the names of functions.
+    """
+
+    def __init__(self, system, tables: Tables):
+        self.names = system.state_names, system.parameter_names
+        self.numbers = {number: number for number in range(len(system.drivers))}
+        self.tables, self.made, self.calls = tables, [], {}
+
+    def begin(self, head: Head, values, target: str, arguments=None, reserved=()) -> Writer:
+        more = {}
+        if self.numbers:
+            self.calls[_name(head)] = calls_of(reachable(values), self.numbers)
+            more = {"calls": self.calls[_name(head)], "reserved": (*reserved, "d")}
+        options = {"target": target, "arguments": arguments, "reserved": reserved, **more}
+        return Writer(*self.names, **options)
+
+    def end(self, head: Head, writer: Writer) -> int:
+        given = "p, d, " if self.numbers else "p, "
+        if writer.n_common:
+            given += f"{COMMON}, "
+        self.made.append(((head[0].replace("p, ", given), head[1]), writer))
+        return writer.n_common
+
+    def write(self, head: Head, values, target: str, arguments=None, reserved=()) -> int:
+        """Write a function that stores these values; return its number of common ones."""
+        writer = self.begin(head, values, target, arguments, reserved)
+        before = {vector: f"{vector}_at + " for vector in arguments or ()}
+        values = writer.write_products(values, self.tables, before)
+        if not writer.write_rolled(values, self.tables, before, keeps_common=True):
+            writer.write(values)
+        return self.end(head, writer)
+
+    def write_product(self, head: Head, values, n: int) -> int:
+        """Write one of a vector of `n` elements, whose leaves are ``vec``."""
+        entries = {"vec": [f"vec[vec_at + {i}]" for i in range(n)]}
+        return self.write(head, values, "out", entries, ("vec", "vec_at"))
+
+
 def linearised(system) -> Linearised:
     """Differentiate a traced right-hand side, or take the user's Jacobian."""
     return _given(system) if system.jacobian_rows else _derive(system, Graph())
@@ -76,30 +126,61 @@ def _with_whole_products(system) -> Linearised:
 
 def write_derivatives(system, products: bool = False):
     """Return the source of `Derivatives.module`: the matrix, or products with it."""
-    found = _with_whole_products(system)
-    by_time, tables = found.by_time, Tables()
-    functions, calls = _functions(system, found, tables, products)
-    autonomous = by_time is not None and not any(type(d) is Expr or d != 0.0 for d in by_time)
-    body = "\n\n\n".join(function_text(head, writer) for head, writer in functions)
-    modules = tables.modules.union(*(writer.modules for _, writer in functions))
+    found, tables = _with_whole_products(system), Tables()
+    written = _functions(system, found, tables, products)
     is_dict = type(found.jacobian) is dict
     entries = found.jacobian.values() if is_dict else found.jacobian.values
     constant = all(node.op not in _CHANGING for node in reachable(entries)) and not system.drivers
-    facts, before = f"AUTONOMOUS = {autonomous}\nCONSTANT = {constant}\n", functions_of(tables)
-    facts += "".join(common_fact(_name(head), writer) for head, writer in functions)
-    for name, its_calls in calls.items():
-        names = system.state_names, system.parameter_names
-        more_facts, more, more_modules = argument_functions(name, its_calls, *names)
-        facts, before, modules = facts + more_facts, before + more, modules | more_modules
     if is_dict:
         columns = rows_of_columns(found.jacobian, system.n_states)
     else:
         columns = [np.flatnonzero(column).tolist() for column in found.jacobian.filled.T]
-    pattern = "".join(" ".join(map(str, rows)) + "\n" for rows in columns)
-    n_entries = sum(map(len, columns))
     what = "Products with the Jacobian" if products else "Derivatives"
+    title = f"{what} of the right-hand side {system.digest}: {sum(map(len, columns))} entries."
+    autonomous = found.by_time is not None and _all_zero(found.by_time)
+    return _module_text(title, columns, (autonomous, constant), written)
+
+
+def write_coupling(system):
+    """Return the source of the module that couples sensitivities with states.
+
+    Of ``g = J s + df/dp``, the right-hand side of sensitivities s, ``coupling`` stores the
+    derivative by the states along a vector of them. The module is CONSTANT where it is zero.
+    """
+    n, graph = system.joint.base.n_states, Graph()
+    graph.keeps_products = True
+    _, outputs = expressions(system, graph)
+    states = [graph.leaf("y", i) for i in range(n)]
+    vector = [graph.leaf("vec", i) for i in range(n)]
+    coupling = tangents(outputs[n:], dict(zip(states, vector, strict=True)))
+    by_time = tangents(outputs, {graph.leaf("t"): 1.0})
+    written = _Functions(system, Tables())
+    written.write_product(_COUPLING, coupling, n)
+    written.write(_TIME, by_time, "out")
+    title = f"What couples sensitivities with states in {system.digest}."
+    columns = [[]] * system.n_states
+    return _module_text(title, columns, (_all_zero(by_time), _all_zero(coupling)), written)
+
+
+def _all_zero(values) -> bool:
+    """Tell whether expressions are zero for all arguments."""
+    return not any(type(value) is Expr or value != 0.0 for value in values)
+
+
+def _module_text(title: str, columns, about: tuple[bool, bool], written: _Functions) -> str:
+    """Return the text of a module, with the rows of each column of its pattern."""
+    functions, tables = written.made, written.tables
+    body = "\n\n\n".join(function_text(head, writer) for head, writer in functions)
+    modules = tables.modules.union(*(writer.modules for _, writer in functions))
+    autonomous, constant = about
+    facts, before = f"AUTONOMOUS = {autonomous}\nCONSTANT = {constant}\n", functions_of(tables)
+    facts += "".join(common_fact(_name(head), writer) for head, writer in functions)
+    for name, its_calls in written.calls.items():
+        more_facts, more, more_modules = argument_functions(name, its_calls, *written.names)
+        facts, before, modules = facts + more_facts, before + more, modules | more_modules
+    pattern = "".join(" ".join(map(str, rows)) + "\n" for rows in columns)
     return (
-        f'"""{what} of the right-hand side {system.digest}: {n_entries} entries.\n\n'
+        f'"""{title}\n\n'
         f'Written by cubie: changes are overwritten.\n"""\n{import_lines(modules)}\n'
         f'PATTERN = """\\\n{pattern}"""\n'
         f"{facts}{lines_of(tables)}\n{before}\n{body}\n"
@@ -152,69 +233,39 @@ def _derive(system, graph: Graph) -> Linearised:
     return Linearised(graph, jacobian, product, by_time)
 
 
-def _functions(system, found: Linearised, tables, products: bool):
-    """Return (head, writer) of each function of the module, and by name the calls of drivers.
+def _functions(system, found: Linearised, tables, products: bool) -> _Functions:
+    """Write the functions of a module.
 
     Whoever factorises matrices needs no products: they are as much text as the matrix.
     """
-    n, names = system.n_states, (system.state_names, system.parameter_names)
-    numbers = {number: number for number in range(len(system.drivers))}
-    jacobian, functions, calls = found.jacobian, [], {}
-
-    def begin(head, values, target, arguments=None, reserved=()):
-        more = {}
-        if numbers:
-            calls[_name(head)] = calls_of(reachable(values), numbers)
-            more = {"calls": calls[_name(head)], "reserved": (*reserved, "d")}
-        options = {"target": target, "arguments": arguments, "reserved": reserved, **more}
-        return Writer(*names, **options)
-
-    def end(head, writer):
-        given = "p, d, " if numbers else "p, "
-        if writer.n_common:
-            given += f"{COMMON}, "
-        functions.append(((head[0].replace("p, ", given), head[1]), writer))
-        return writer.n_common
-
-    def write(head, values, target, arguments=None, reserved=()):
-        writer = begin(head, values, target, arguments, reserved)
-        before = {vector: f"{vector}_at + " for vector in arguments or ()}
-        values = writer.write_products(values, tables, before)
-        if not writer.write_rolled(values, tables, before, keeps_common=True):
-            writer.write(values)
-        return end(head, writer)
-
-    entries = {"vec": [f"vec[vec_at + {i}]" for i in range(n)]}
+    n, jacobian, functions = system.n_states, found.jacobian, _Functions(system, tables)
     vector = [found.graph.leaf("vec", i) for i in range(n)]
 
-    def write_product():
-        return write(_JVP, found.product(vector), "out", entries, ("vec", "vec_at"))
-
     if products:
-        n_common = write_product()
+        n_common = functions.write_product(_JVP, found.product(vector), n)
         if type(jacobian) is dict:
-            write(_DIAGONAL, [jacobian.get((i, i), 0.0) for i in range(n)], "out")
+            functions.write(_DIAGONAL, [jacobian.get((i, i), 0.0) for i in range(n)], "out")
         elif type(jacobian) is InBlocks:
-            write(_DIAGONAL, jacobian.diagonal(), "out")
+            functions.write(_DIAGONAL, jacobian.diagonal(), "out")
         else:
-            writer = begin(_DIAGONAL, (), "out")
+            writer = functions.begin(_DIAGONAL, (), "out")
             write_diagonal(writer, jacobian, n_common)
-            end(_DIAGONAL, writer)
-        return functions, calls
+            functions.end(_DIAGONAL, writer)
+        return functions
     if type(jacobian) is dict:
-        write(_JACOBIAN, list(jacobian.values()), "jac")
+        functions.write(_JACOBIAN, list(jacobian.values()), "jac")
     elif type(jacobian) is InBlocks:
-        writer = begin(_JACOBIAN, (), "jac")
+        writer = functions.begin(_JACOBIAN, (), "jac")
         write_jacobian(writer, jacobian, tables)
-        end(_JACOBIAN, writer)
-    else:
-        n_common = write_product()  # before the one that calls it
-        writer = begin(_JACOBIAN, (), "jac")
+        functions.end(_JACOBIAN, writer)
+    else:  # the product comes before the one that calls it
+        n_common = functions.write_product(_JVP, found.product(vector), n)
+        writer = functions.begin(_JACOBIAN, (), "jac")
         write_columns(writer, jacobian, tables, n_common)
-        end(_JACOBIAN, writer)
+        functions.end(_JACOBIAN, writer)
     if found.by_time is not None:
-        write(_TIME, found.by_time, "out")
-    return functions, calls
+        functions.write(_TIME, found.by_time, "out")
+    return functions
 
 
 def _name(head: Head) -> str:

@@ -24,7 +24,7 @@ def build_driven(
     system : SystemComponent
     name : str
         Of the function in its module: "rhs", "jacobian", "jvp", "diagonal", "time_derivative",
-        "observe_with_rate".
+        "coupling", "observe_with_rate".
     module : module
         With the calls of the function.
     generated : callable
@@ -154,12 +154,12 @@ class _WithRate:
 
 _SHAPES: dict[str, Any] = {
     **dict.fromkeys(("rhs", "jacobian", "diagonal", "time_derivative"), _RightHandSide),
-    "jvp": _Product,
+    **dict.fromkeys(("jvp", "coupling"), _Product),
     "observe_with_rate": _WithRate,
 }
 _WITH_COMMON: dict[str, Any] = {
     **dict.fromkeys(("rhs", "jacobian", "diagonal", "time_derivative"), _RightHandSideOfCommon),
-    "jvp": _ProductOfCommon,
+    **dict.fromkeys(("jvp", "coupling"), _ProductOfCommon),
 }
 
 

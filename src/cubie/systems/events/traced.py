@@ -40,10 +40,14 @@ class EventSystems:
         One with an output for each event; where some cannot be traced, one for each event.
     applied : tuple of (System or None)
         Of each event the new state, where it makes one.
+    timings : tuple of (System or None)
+        Where there are sensitivities, of each event the derivatives of its time by the inputs,
+        times their sizes. Nothing that runs compute.
     """
 
     values: tuple[System, ...]
     applied: tuple[System | None, ...]
+    timings: tuple[System | None, ...] = ()
 
     def __iter__(self) -> Iterator[System]:
         yield from self.values

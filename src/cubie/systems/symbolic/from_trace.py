@@ -32,10 +32,11 @@ _SYMPY_NAMES: dict[str, str] = {
 _RELATIONS = {"<": "Lt", "<=": "Le", ">": "Gt", ">=": "Ge", "==": "Eq", "!=": "Ne"}
 
 
-def expressions(system, graph=None):
+def expressions(system, graph=None, drivers=None, states=None):
     """Return (graph, derivative of each state as an expression) of a traced system.
 
-    With a graph given, the expressions become part of it.
+    With a graph given, the expressions become part of it; `drivers` are then what the drivers of
+    the system are called in the graph, and `states` expressions in the place of its states.
     """
     if system.kind != "traced":
         raise ValueError(f"This system has no expressions: {system.note}")
@@ -48,11 +49,13 @@ def expressions(system, graph=None):
     }
     code = compile(_without_imports(system.source), str(system.path), "exec")
     exec(code, namespace)
-    states = [graph.leaf("y", i) for i in range(system.n_states)]
+    if states is None:
+        states = [graph.leaf("y", i) for i in range(system.n_states)]
     parameters = [graph.leaf("p", i) for i in range(system.n_parameters)]
     derivatives = [0.0] * system.n_outputs
 
     def look_up(number, order, argument):
+        number = number if drivers is None else drivers[number]
         return graph.node(CALL, float(number), float(order), argument)
 
     for number, (values, n_rows, n_terms) in enumerate(namespace.get("PRODUCTS", ())):

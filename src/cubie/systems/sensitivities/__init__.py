@@ -1,0 +1,1 @@
+"""Forward sensitivities: the equations of states and of their derivatives by inputs, together."""
