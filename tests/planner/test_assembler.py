@@ -731,6 +731,22 @@ def test_no_disassembler_is_said(monkeypatch):
         disassemble(b"")
 
 
+def test_a_loop_with_two_entries_is_refused():
+    """It has no head: what it executes would count once, however often it goes round."""
+    text = """
+        @P0 BRA `(.L_second)
+        .L_first:
+        FADD R2, R2, R3
+        .L_second:
+        FMUL R2, R2, R3
+        FSETP.GT.AND P1, PT, R2, RZ, PT
+        @P1 BRA `(.L_first)
+        EXIT
+    """
+    with pytest.raises(UnreadableCode, match="loop of 'kernel' is entered at more than one place"):
+        machine_code(text).executed()
+
+
 def test_unreadable_code_is_said():
     """A branch without known targets, and text without code, are errors that tell which."""
     with pytest.raises(UnreadableCode, match=r"branch at 0x0 of kernel .*BRX R2"):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Set
 from attrs import field, frozen
 
 from cubie_planner.assembler.blocks import Flow
+from cubie_planner.assembler.disassembly import UnreadableCode
 
 
 @frozen(eq=False)
@@ -32,15 +33,29 @@ class Loop:
 
 
 def loops_of(flow: Flow) -> dict[int, Loop]:
-    """Return the loops by their heads, inner ones before those around them."""
+    """Return the loops by their heads, inner ones before those around them.
+
+    Raises
+    ------
+    UnreadableCode
+        For code that can go round without a head that every way into the loop passes.
+    """
     dominator = dominators(flow)
     order = reverse_postorder(flow.entry, flow.following)
     place = {number: position for position, number in enumerate(order)}
     latches: dict[int, set[int]] = {}
     for number, after in flow.following.items():
         for other in after:
-            if place[other] <= place[number] and dominates(dominator, other, number):
-                latches.setdefault(other, set()).add(number)
+            if place[other] > place[number]:
+                continue
+            if not dominates(dominator, other, number):
+                raise UnreadableCode(
+                    f"A loop of {flow.code.name!r} is entered at more than one place, which "
+                    "compilers of structured code do not make; how often its blocks run cannot be "
+                    "told.",
+                    str(other),
+                )
+            latches.setdefault(other, set()).add(number)
     bodies = {head: _body(flow, head, back) for head, back in latches.items()}
     ordered = sorted(bodies, key=lambda head: (len(bodies[head]), head))
     found = {}

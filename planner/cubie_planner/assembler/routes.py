@@ -129,7 +129,7 @@ def route(
     Raises
     ------
     UnreadableCode
-        Where a loop is entered elsewhere than at its head.
+        Where no way leads round the loop, or to an end.
     """
     region = _solve(flow, loops, trips, weight_of, around, assumed_trips)
     last = region.latch if around is not None else _best_end(flow, region)
@@ -216,21 +216,11 @@ def _walk(
                     continue
                 if other not in inside or (inner and region.lies_in.get(other) == node):
                     continue
-                place = _entered(region, other)
+                # A loop is entered at its head alone.
+                place = region.lies_in.get(other, other)
                 if place not in arrived or total < arrived[place]:
                     arrived[place] = total
                     region.before[place] = number
-
-
-def _entered(region: _Region, number: int) -> int:
-    loop = region.lies_in.get(number, number)
-    if loop != number and loop in region.inner:
-        raise UnreadableCode(
-            "A loop is entered elsewhere than at its head, which compilers of structured code do "
-            "not make; how often its blocks run cannot be told.",
-            str(number),
-        )
-    return loop
 
 
 def _ends(inner: _Region | None, node: int, weight_of) -> list[tuple[int, Weight]]:

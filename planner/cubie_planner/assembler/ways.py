@@ -39,8 +39,7 @@ class Ways:
         Raises
         ------
         UnreadableCode
-            Where it calls what the code does not hold, or a loop is entered elsewhere than at
-            its head.
+            Where it calls what the code does not hold, or a loop is entered at several places.
         """
         if place is None:
             return self._with_calls(self.functions.kernel, self._route(self.functions.kernel, None))
