@@ -16,22 +16,12 @@ from cubie.launch.kernel import BatchSolverKernel
 from cubie.tableaus import all_methods, all_tableaus
 from cubie.tableaus.kinds import DIRKTableau, FIRKTableau
 from tests.cubie.pretended import OnPretended, pretend
+from tests.oracle.problems import turned, turning
 
 EVERY, MADE_OF_STAGES = all_methods(), all_tableaus()
 GIVEN_STEPS = {"step_controller": "fixed", "first_step": 0.05}
 BY_NEWTON = DIRKTableau | FIRKTableau
 SPAN, Y0 = (0.0, 3.0), [2.0, 0.0]
-
-
-def turning(t, y):
-    """A rotation whose pace changes: (sin, cos) of exp(sin(t))."""
-    pace = math.exp(math.sin(t)) * math.cos(t)
-    return [pace * y[1], -pace * y[0]]
-
-
-def turned(t):
-    angle = np.exp(np.sin(t))
-    return np.array([np.sin(angle), np.cos(angle)])
 
 
 def van_der_pol(t, y, mu):

@@ -268,29 +268,28 @@ def component_value(component_class, system, t, y, parameters, vector, target, l
         constant = context.backend.constant
         zero, size, per_size = constant(0.0), constant(h), constant(1 / h)
 
-        def plain(memory, launch, given, kept):
-            y, p = alloc_y(memory, None), alloc_p(memory, None)
+        def taken(given, y, p):
             for i in range(n):
                 y[i] = given[1 + i]
             for i in range(m):
                 p[i] = given[1 + 2 * n + i]
+
+        take = context.backend.device(taken)
+
+        def plain(memory, launch, given, kept):
+            y, p = alloc_y(memory, None), alloc_p(memory, None)
+            take(given, y, p)
             matrix = Matrix(given[0], given[0] * zero + per_size, y, p)
             evaluate(memory, launch, matrix, kept, 0)
 
         def of_time(memory, launch, given, kept):
             y, p = alloc_y(memory, None), alloc_p(memory, None)
-            for i in range(n):
-                y[i] = given[1 + i]
-            for i in range(m):
-                p[i] = given[1 + 2 * n + i]
+            take(given, y, p)
             evaluate(memory, given[0], given[0] * zero + size, y, p, kept, 0)
 
         def product(memory, launch, given, kept):
             y, p = alloc_y(memory, None), alloc_p(memory, None)
-            for i in range(n):
-                y[i] = given[1 + i]
-            for i in range(m):
-                p[i] = given[1 + 2 * n + i]
+            take(given, y, p)
             matrix = Matrix(given[0], given[0] * zero + per_size, y, p)
             evaluate(memory, launch, matrix, given, 1 + n, kept, 0)
 

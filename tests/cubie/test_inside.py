@@ -17,6 +17,7 @@ from cubie.tableaus.continuous import continuous_extension
 from cubie.tableaus.kinds import DIRKTableau, FIRKTableau
 from cubie.tableaus.nested import from_slopes_at_ends, leja_points, nested, slopes_of
 from tests.cubie.targets import on_targets
+from tests.oracle.problems import turned, turning
 
 METHODS = all_tableaus()
 EVERY = all_methods()  # those that are not made of stages, too
@@ -26,17 +27,6 @@ OF_GIVEN_STEPS = [
 ]  # fmt: skip
 BY_NEWTON = [name for name, kind in METHODS.items() if isinstance(kind, DIRKTableau | FIRKTableau)]
 BOOTSTRAPPED = [name for name in METHODS if METHODS[name].dense.nodes]
-
-
-def turning(t, y):
-    """A rotation whose pace changes: (sin, cos) of exp(sin(t))."""
-    pace = math.exp(math.sin(t)) * math.cos(t)
-    return [pace * y[1], -pace * y[0]]
-
-
-def turned(t):
-    angle = np.exp(np.sin(t))
-    return np.array([np.sin(angle), np.cos(angle)])
 
 
 # ---- how good it is ----------------------------------------------------------

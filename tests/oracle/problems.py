@@ -3,6 +3,7 @@
 HNW = Hairer, Norsett & Wanner, Solving Ordinary Differential Equations I.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -104,6 +105,18 @@ def lorenz96(t, y, forcing=8.0):
 def forced(t, y):
     """A problem that depends on time, y' = y cos t, so that abscissae matter."""
     return [y[0] * np.cos(t)]
+
+
+def turning(t, y):
+    """A rotation whose pace changes: (sin, cos) of exp(sin(t))."""
+    pace = math.exp(math.sin(t)) * math.cos(t)
+    return [pace * y[1], -pace * y[0]]
+
+
+def turned(t):
+    """Return the solution of `turning` that is (sin(1), cos(1)) at 0, shape (2, ...)."""
+    angle = np.exp(np.sin(t))
+    return np.array([np.sin(angle), np.cos(angle)])
 
 
 LINEAR = Problem("linear", linear, (0.0, 1.0), (1.0,), "y = exp(rate * t)", args=(-1.0,))
