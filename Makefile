@@ -58,11 +58,12 @@ $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
 
-# All that any command here needs, by one look at what there is: pip takes seconds for each.
+# All that any command here needs, by one look at what there is: pip takes seconds for each. Python
+# compiles what is imported when it is: all of it takes pip half a minute.
 EXTRAS := docs lint plot test
 COMMA := ,
 installed: $(VENV)/.made
-	$(BIN)/python -m pip install --quiet --editable ".[$(subst $() ,$(COMMA),$(EXTRAS))]"
+	$(BIN)/python -m pip install --quiet --no-compile --editable ".[$(subst $() ,$(COMMA),$(EXTRAS))]"
 	touch $(EXTRAS:%=$(VENV)/.installed-%)
 
 # Installed in place, so that what runs is always the code as it is.

@@ -3,7 +3,8 @@
     python -m tests.cubie.sweeps.decays STORE WORKERS
 
 forks, for each line of standard input, a process in a session of its own that goes on with the
-sweep in STORE, and prints its number; it prints "first" when a chunk is done, then how it ended.
+sweep in STORE, and prints its number; it prints "begun", "first" when a chunk is done, then how it
+ended.
 """
 
 import os
@@ -145,11 +146,20 @@ class Runner:
         self.process.stdin.flush()
         return int(self.told())
 
-    def told(self):
-        """Return what is told next."""
+    def _line(self):
         line = self.process.stdout.readline()
         assert line, "the process that forks others is gone"
         return line.strip()
+
+    def begun(self):
+        """Wait until a process has opened its sweep."""
+        assert self._line() == "begun"
+
+    def told(self):
+        """Return what is told next of a sweep."""
+        while (line := self._line()) == "begun":
+            pass
+        return line
 
     def kill(self, number):
         """Kill a process, and all that it has started; return whether it had ended before."""
@@ -187,6 +197,7 @@ def _go_on(store, workers):
             said.append(True)
 
     sweep = cubie.Sweep.resume(store)
+    print("begun", flush=True)
     try:
         sweep.run(workers=workers or None, progress=tell)
     except KeyboardInterrupt as error:

@@ -175,7 +175,8 @@ def test_ctrl_c_does_not_wait_for_chunks(tmp_path, workers):
     slow(store).peek()
     with Runner(store, workers) as runner:
         number = runner.begin()
-        time.sleep(4)
+        runner.begun()
+        time.sleep(3)  # workers start, and are in a chunk each
         sent = time.perf_counter()
         os.killpg(number, signal.SIGINT)
         assert runner.told().startswith("interrupted [] 0 of 4 chunks")
@@ -191,7 +192,8 @@ def test_workers_end_with_the_one_that_started_them(tmp_path):
     slow(store).peek()
     with Runner(store, 2) as runner:
         number = runner.begin()
-        time.sleep(4)
+        runner.begun()
+        time.sleep(3)  # workers start, and are in a chunk each
         os.kill(number, signal.SIGKILL)
         assert runner.end() == "killed"
         since = time.monotonic()
