@@ -38,6 +38,10 @@ from cubie.systems import Batch, Equations, Pairs, split_batch
 from cubie.tableaus import known_method
 from cubie_planner import Plan
 
+# What is saved is known with a solve only; options may name the buffers of all ways of saving, and
+# these are those of points that are read off inside steps.
+EVERY_BUFFER = SaveMode.TIMES
+
 
 class Solver(LatestKernel):
     """Solve one system again and again; what did not change is not built again.
@@ -115,7 +119,7 @@ class Solver(LatestKernel):
             **setup.options,
             **{k: v for k, v in changes.items() if k not in SETTINGS},
         }
-        run_settings = settings.run_settings(SaveMode.FINAL, False)
+        run_settings = settings.run_settings(EVERY_BUFFER, False)
         require_known(
             options,
             options_of(run_settings, options) | SETTINGS,
@@ -128,7 +132,7 @@ class Solver(LatestKernel):
     def options(self) -> tuple[str, ...]:
         """Names of all keyword arguments, buffer locations included."""
         setup = self._setup
-        known = options_of(setup.settings.run_settings(SaveMode.FINAL, False), setup.options)
+        known = options_of(setup.settings.run_settings(EVERY_BUFFER, False), setup.options)
         return tuple(sorted(known | SETTINGS))
 
     def prepare(

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 
-from cubie import BufferLocation, InvalidOption, Solver, UnknownOption, solve_ivp
+from cubie import BufferLocation, Event, InvalidOption, Solver, UnknownOption, solve_ivp
 from cubie.controllers import CONTROLLERS
 from cubie.integrator import ALGORITHMS
 from cubie.tableaus import all_methods, get_method
@@ -138,13 +138,45 @@ def test_every_location_option_acts_alone(settings, word):
     assert solver.prepare(START, args=(2.0,)).placements == before.placements
 
 
+def pins_of(solver):
+    """Return the pins of the buffers of the latest kernel."""
+    return {f"{name}_location" for name, _ in solver.kernel.buffer_registry.walk()}
+
+
 def test_the_configurations_reach_every_option_of_a_solver():
-    """Nothing registered escapes the tests above: they enumerate the registries themselves."""
+    """Nothing registered escapes the tests above: they enumerate the registries themselves.
+
+    Of points inside steps there are buffers only where points are asked for.
+    """
     for settings in CONFIGURATIONS:
-        solver, _ = plain(tuple(settings.items()))
-        registered = {f"{name}_location" for name, _ in solver.kernel.buffer_registry.walk()}
+        solver = make(**settings)
+        solver.prepare(START, args=(2.0,), t_eval=[0.5])
         offered = {name for name in solver.options if name.endswith("_location")}
-        assert registered == offered
+        assert pins_of(solver) == offered
+        assert offered - pins_of(plain(tuple(settings.items()))[0]) <= set(POINTS)
+
+
+POINTS = ("polynomial_location", "point_state_location")
+ASKED = [
+    *({"t_eval": [0.5]}, {"t_eval": [0.5], "t_eval_exact": True}, {"save": "steps"}),
+    *({"dense_output": True}, {"summaries": {0: ["max"]}, "t_eval": [0.5]}),
+    *({"observables": lambda t, y, rate: {"sum": y[0] + y[1]}, "t_eval": [0.5]},),
+    *({"events": Event(lambda t, y, rate: y[0] - 0.5), "t_eval": [0.5]}, {"breakpoints": [0.5]}),
+]
+
+
+@pytest.mark.parametrize("asked", ASKED, ids=lambda asked: "-".join(asked))
+@pytest.mark.parametrize("method", ["tsit5", "kvaerno3", "auto"])
+def test_every_buffer_of_what_is_asked_for_has_its_option(method, asked):
+    """Whatever is saved, all buffers of the plan can be pinned; else only POINTS are offered."""
+    times, options = asked.get("t_eval"), {k: v for k, v in asked.items() if k != "t_eval"}
+    solver = make(method=method, **options)
+    solver.prepare(START, args=(2.0,), t_eval=times)
+    registered = pins_of(solver)
+    offered = {name for name in solver.options if name.endswith("_location")}
+    assert offered - set(POINTS) <= registered <= offered
+    shared = solver.prepare(START, args=(2.0,), t_eval=times, **dict.fromkeys(registered, "shared"))
+    assert {p.location for p in shared.placements.values()} == {BufferLocation.SHARED}
 
 
 def test_pins_survive_updates_of_other_settings():
