@@ -132,6 +132,13 @@ def large_systems(names: Mapping[str, Any]) -> str:
     return line_picture("The first species of a Brusselator, along a line", "place", curves)
 
 
+def low_storage(names: Mapping[str, Any]) -> str:
+    """Draw the concentration along a river of the middle speed."""
+    along = names["runs"].y[1]
+    curves = [(f"t = {t:g}", names["x"], along[:, k]) for k, t in enumerate(names["times"])]
+    return line_picture("Concentration along a river", "place", curves)
+
+
 def lifetimes(names: Mapping[str, Any]) -> str:
     """Draw where arrays of a kernel lie, phase after phase."""
     placed = list(names["answer"].placements.values())
@@ -164,6 +171,7 @@ def lifetimes(names: Mapping[str, Any]) -> str:
 DRAWN = {
     "lifetimes": lifetimes,
     "large-systems": large_systems,
+    "low-storage": low_storage,
     "measured-input": measured_input,
     "dosing": dosing,
     "events": events,

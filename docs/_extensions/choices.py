@@ -27,6 +27,8 @@ def _integrators() -> Iterator[SingleIntegratorRun]:
             controller = None if chosen_method.controls_steps else "pid"
             settings = RunSettings(chosen_method, controller)
             yield SingleIntegratorRun(Shape(), settings, "float64", chosen)
+    low_storage = RunSettings(get_method("carpenter_kennedy43"))
+    yield SingleIntegratorRun(Shape(), low_storage, "float64", {})
     for name in CONTROLLERS:
         yield SingleIntegratorRun(Shape(), RunSettings(get_method("tsit5"), name), "float64", {})
     differentiated = RunSettings(get_method("rodas5p"), "pid", differentiates=True)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from cubie.algorithms import (
     DIRKStep,
     ERKStep,
     FIRKStep,
+    LowStorageStep,
     MultistepStep,
     RosenbrockStep,
     StepAlgorithm,
     SwitchingStep,
+    sums_stages,
 )
 from cubie.backend import Backend
 from cubie.buffers import BufferRegistry, Layout
@@ -33,6 +35,7 @@ from cubie.systems.events.component import EventsComponent
 from cubie.systems.events.given import Rules
 from cubie.systems.events.traced import EventSystems
 from cubie.systems.observables.component import ObservablesComponent
+from cubie.systems.shapes import Shape, SystemLike
 from cubie.tableaus import (
     DIRKTableau,
     ERKTableau,
@@ -42,42 +45,6 @@ from cubie.tableaus import (
     RosenbrockTableau,
     SwitchingMethod,
 )
-
-
-class SystemLike(Protocol):
-    """What composing components needs to know of a system, of states or of observables."""
-
-    @property
-    def n_states(self) -> int: ...
-
-    @property
-    def n_parameters(self) -> int: ...
-
-    @property
-    def n_outputs(self) -> int: ...
-
-
-@frozen
-class Shape:
-    """Sizes in place of a system, to learn which options a solver has."""
-
-    n_states: int = 1
-    n_parameters: int = 0
-    n_outputs: int = 1
-    joint: Any = None
-
-    @classmethod
-    def of(cls, settings: RunSettings) -> Shape:
-        """Return that of what the settings are for: states alone, or with a sensitivity."""
-        return cls(2, joint=JointShape(cls())) if settings.differentiates else cls()
-
-
-@frozen
-class JointShape:
-    """Sizes in place of a `cubie.systems.system.Joint`, of one input."""
-
-    base: Shape
-    n_blocks: int = 2
 
 
 @frozen
@@ -111,6 +78,8 @@ class RunSettings:
         What is looked for along the solution.
     differentiates : bool
         There are sensitivities.
+    stage_storage : {"auto", "vectors", "low_storage"}
+        How an explicit method keeps its stages: see `sums_stages`.
     """
 
     # Compared as an object: hashing its exact coefficients takes longer than a small solve.
@@ -129,6 +98,7 @@ class RunSettings:
     dense_output: bool = False
     events: Rules | None = None
     differentiates: bool = False
+    stage_storage: str = "auto"
 
     def controller_class(self) -> type[StepController]:
         """Return the controller these settings ask for.
@@ -142,7 +112,7 @@ class RunSettings:
         if self.method.controls_steps:
             return self._own_controller()
         adaptive = self.method.has_error_estimate
-        by_default = algorithm_for(self.method).default_controller if adaptive else "fixed"
+        by_default = self.algorithm_class().default_controller if adaptive else "fixed"
         name = self.step_controller or by_default
         chosen = CONTROLLERS.get(name)
         if chosen is None:
@@ -171,7 +141,7 @@ class RunSettings:
         adaptive = self.controller_class().adaptive
         followed = bool(self.summaries) or self.events is not None
         return not self.breakpoints and may_take_free_steps(
-            algorithm_for(self.method), self.method, adaptive, self.save_mode, followed,
+            self.algorithm_class(), self.method, adaptive, self.save_mode, followed,
             self.dense_output,
         )  # fmt: skip
 
@@ -180,12 +150,26 @@ class RunSettings:
         at_roots = self.events is not None and self.events.at_roots
         return self.save_mode is SaveMode.TIMES or at_roots
 
+    def keeps_stages(self) -> bool:
+        """Tell whether something is read off the stages of a step when it is over."""
+        return self.reads_steps() or self.dense_output or bool(self.summaries)
+
+    def sums_stages(self) -> bool:
+        """Tell whether steps are made in 2N storage: see `cubie.algorithms.stage_storage`."""
+        return sums_stages(self.method, self.stage_storage, self.keeps_stages())
+
+    def algorithm_class(self) -> type[StepAlgorithm]:
+        """Return the step algorithm that these settings ask for."""
+        return LowStorageStep if self.sums_stages() else algorithm_for(self.method)
+
     def reads_inside(self) -> bool:
         """Tell whether the solution inside a step is as good as the step, in orders of its size.
 
         Where step sizes are chosen that is what is held to the tolerances, the error of a step;
-        steps of a given size add up to one order less.
+        steps of a given size add up to one order less. In 2N storage there is none.
         """
+        if evolve(self, save_mode=SaveMode.STOPS).sums_stages():
+            return False
         adaptive = self.controller_class().adaptive
         method = self.method if adaptive else self.method.without_error_estimate()
         wanted = (method.error_order or 0) if adaptive else method.order - 1
@@ -242,7 +226,7 @@ class SingleIntegratorRun:
         # An estimate that nobody judges has no buffer to be written to.
         adaptive = self.controller.adaptive
         method = settings.method if adaptive else settings.method.without_error_estimate()
-        make_algorithm = algorithm_for(method)
+        make_algorithm = settings.algorithm_class()
         tracking = settings.tracking(system, observables)
         self.algorithm = make_algorithm(
             method,

@@ -32,6 +32,7 @@ FAMILIES: dict[type[Method], tuple[str, str]] = {
     MultistepMethod: ("of several steps", "bdf"),
     SwitchingMethod: ("of two methods", "auto"),
 }
+LOW_STORAGE = "carpenter_kennedy43"
 
 
 def options_elsewhere(settings: RunSettings, given: Mapping[str, Any]) -> dict[str, str]:
@@ -43,6 +44,7 @@ def options_elsewhere(settings: RunSettings, given: Mapping[str, Any]) -> dict[s
     found: dict[str, str] = {}
     for choices in (
         _observables(settings),
+        _storages(settings),
         _preconditioners(settings, given),
         _linear_solvers(settings),
         _controllers(settings),
@@ -67,6 +69,16 @@ ARGUMENTS = ("t_span", "y0", "t_eval", "args")
 
 def _observables(settings: RunSettings) -> Iterator[Choice]:
     yield "with ", "observables=", attrs.evolve(settings, observes=True), {}
+
+
+def _storages(settings: RunSettings) -> Iterator[Choice]:
+    for name in ("vectors", "low_storage"):
+        other = attrs.evolve(settings, stage_storage=name)
+        try:
+            other.sums_stages()
+        except InvalidOption:
+            continue  # the method has no such form, or no choice
+        yield "with stage_storage=", repr(name), other, {}
 
 
 def _preconditioners(settings: RunSettings, given: Mapping[str, Any]) -> Iterator[Choice]:
@@ -97,6 +109,8 @@ def _methods() -> Iterator[Choice]:
         family, name = FAMILIES[kind]
         value = f"{name!r} ({family})"
         yield "with methods such as ", value, RunSettings(get_method(name)), {}
+    low_storage = RunSettings(get_method(LOW_STORAGE))
+    yield "with methods such as ", f"{LOW_STORAGE!r} (of low storage)", low_storage, {}
 
 
 def _linear_solvers_of_methods() -> Iterator[Choice]:

@@ -94,6 +94,7 @@ class SolverSettings(SensitivitySettings):
     lanes: int | None = None
     save: str | None = None
     t_eval_exact: bool = field(default=False, validator=is_flag)
+    stage_storage: str = "auto"
     dense_output: bool = field(default=False, validator=is_flag)
     jac: Any = field(default=None)  # as given: a matrix may change in place
     jac_sparsity: Any = field(default=None)  # as given, too
@@ -229,6 +230,7 @@ class SolverSettings(SensitivitySettings):
             dense_output=bool(self.dense_output),
             events=self.event_rules(),
             differentiates=self.has_sensitivities,
+            stage_storage=self.stage_storage,
         )
 
     def run_dtype(self, y0: Any) -> np.dtype:

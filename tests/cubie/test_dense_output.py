@@ -16,6 +16,7 @@ from cubie.launch.kernel import BatchSolverKernel
 from cubie.tableaus import all_methods, all_tableaus
 from cubie.tableaus.kinds import DIRKTableau, FIRKTableau
 from tests.cubie.pretended import OnPretended, pretend
+from tests.cubie.test_inside import kept_stages
 from tests.oracle.problems import turned, turning
 
 EVERY, MADE_OF_STAGES = all_methods(), all_tableaus()
@@ -59,6 +60,7 @@ def test_it_is_what_times_are_read_off(method):
     """To rounding inside of steps, and to the bit at their ends; no step and no point changes."""
     times = np.sort(np.random.default_rng(1).uniform(0.0, 1.5, 40))
     options = {} if EVERY[method].has_error_estimate else {"first_step": 0.05}
+    options |= kept_stages(method)
     solver = Solver(turning, method=method, backend="python", rtol=1e-4, **options)
     read = solver.solve((0.0, 1.5), turned(0.0), times)
     both = solver.solve((0.0, 1.5), turned(0.0), times, dense_output=True)

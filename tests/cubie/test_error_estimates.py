@@ -24,6 +24,11 @@ from tests.oracle.trees import DIGITS, StageWeights, density, mp, to_mpf, trees
 ADAPTIVE = methods()
 OF_STAGES = [t for t in ADAPTIVE if isinstance(t, Tableau)]
 IMPLICIT = [t for t in OF_STAGES if not isinstance(t, ERKTableau)]
+EXPLICIT_OF_ONE_ESTIMATE = [
+    t
+    for t in OF_STAGES
+    if isinstance(t, ERKTableau) and t.has_error_estimate and t.error_weights_low is None
+]
 ROSENBROCK = [t for t in all_tableaus().values() if isinstance(t, RosenbrockTableau)]
 PROPORTIONAL = [t for t in ADAPTIVE if t.error_proportional_below is not None]
 
@@ -120,6 +125,36 @@ def decay(tableau, z):
     elif isinstance(tableau, DIRKTableau) and needs_filter(tableau):
         estimate = estimate / (1 - tableau.gamma * z)
     return 1 + np.dot(tableau.b, derivatives), estimate
+
+
+@by_name(EXPLICIT_OF_ONE_ESTIMATE)
+def test_an_estimate_sees_steps_that_are_not_stable(tableau):
+    """Where decaying modes grow, at any step beyond, the error is at most ten times its estimate.
+
+    A step may become ten times longer at once: an estimate that vanishes somewhere out there lets
+    a stiff run go astray.
+    """
+    sizes = np.arange(0.5, 60.0, 0.02)
+    unstable = 0
+    for z in (-sizes[:, None] * np.exp(1j * np.pi * np.array([0.0, 0.25]))).ravel():
+        grown, seen = decay(tableau, z)
+        if abs(grown) > 1.0:
+            unstable += 1
+            assert abs(grown - np.exp(z)) < 10.0 * abs(seen), z
+    assert unstable > 1000
+
+
+def test_a_blind_estimate_is_told():
+    """What the five stages of a method alone can estimate is zero at z = -19.55."""
+    tableau = get_tableau("carpenter_kennedy43")
+    a, c = tableau.a_exact, tableau.c_exact
+    in_turn = [sum(x * y for x, y in zip(row, c, strict=True)) for row in a]
+    conditions = [[1] * 5, c[:5], [x * x for x in c[:5]], in_turn[:5]]
+    *others, last = np.linalg.svd(np.array(conditions, float))[2]
+    assert len(others) == 4
+    blind = attrs.evolve(tableau, name="blind", error_weights=[*last.tolist(), 0.0])
+    with pytest.raises(AssertionError):
+        test_an_estimate_sees_steps_that_are_not_stable(blind)
 
 
 @by_name(IMPLICIT)

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 from cubie.factory import BuildContext, CUDAFactory
+from cubie.systems.adding import added
 from cubie.systems.drivers.calling import build_driven
 from cubie.systems.drivers.calls import n_kept
+from cubie.systems.generated import load_module
 
 # Where the generated text is longer than this, a copy in every stage costs more
 # compile time and instruction cache than the call saves.
@@ -128,18 +130,42 @@ class SystemComponent(CUDAFactory):
         is_text = getattr(self.system, "kind", None) == "traced"
         return is_text and not getattr(self.system.module, "IN_PLACE", True)
 
+    @property
+    def adds(self) -> bool:
+        """Derivatives can be added to what is there: `build_adding`.
+
+        Not those of a user's compiled function, which come in an array of their own.
+        """
+        return getattr(self.system, "kind", None) != "compiled"
+
+    @property
+    def _is_inlined(self) -> bool:
+        return self.works_in_place and self.system.source.count("\n") <= INLINE_SOURCE_LINES
+
     def build(self, context: BuildContext) -> Callable:
         """Return ``rhs(t, y, p, dy, at)``, which writes ``dy[at + i]``."""
         system = self.system
         if system.kind == "compiled":
             rhs = context.backend.foreign_rhs(system)
         else:
-            inline = self.works_in_place and system.source.count("\n") <= INLINE_SOURCE_LINES
-            rhs = context.backend.straight_line(system.rhs, inline, as_written=True)
+            rhs = context.backend.straight_line(system.rhs, self._is_inlined, as_written=True)
         if not self.takes_given:
             return rhs
         backend, limited = context.backend, self.breakpoints
         return build_driven(backend, self, "rhs", system.module, rhs, limited)
+
+    def build_adding(self, context: BuildContext) -> Callable:
+        """Return ``add(t, y, p, dy, at, factor)``, where it `adds`.
+
+        It writes ``dy[at + i] = factor * dy[at + i] + f_i``, with a number for all lanes.
+        """
+        backend, source = context.backend, added(self.system.source)
+        module = load_module(source, self.system.path.with_suffix(".added.py"))
+        add = backend.straight_line(module.rhs, self._is_inlined, as_written=True)
+        if self.takes_given:
+            add = build_driven(backend, self, "rhs", module, add, self.breakpoints, adds=True)
+        below = context.within(self.name)
+        return backend.called(below.path, self.phases, add)
 
 
 class _OfStates(SystemComponent):

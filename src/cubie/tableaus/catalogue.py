@@ -14,6 +14,7 @@ from cubie.tableaus.tableau import Tableau
 FAMILIES = {
     "explicit": "EXPLICIT_UP_TO_FIVE",
     "high_order": "EXPLICIT_OF_HIGH_ORDER",
+    "low_storage": "LOW_STORAGE",
     "dirk": "DIAGONALLY_IMPLICIT",
     "firk": "FULLY_IMPLICIT",
     "rosenbrock": "ROSENBROCK",

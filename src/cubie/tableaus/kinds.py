@@ -20,6 +20,7 @@ from cubie.tableaus.exact import (
     vector,
 )
 from cubie.tableaus.tableau import Tableau
+from cubie.tableaus.two_registers import TwoRegisters, two_registers
 
 
 @frozen(kw_only=True)
@@ -54,6 +55,13 @@ class ERKTableau(Tableau):
     def error_weights_low(self) -> tuple[float, ...] | None:
         low = self.error_weights_low_exact
         return None if low is None else floats(low)
+
+    @cached_property
+    def two_registers(self) -> TwoRegisters | None:
+        """The method in 2N storage; None where it has no such form."""
+        if self.error_weights_low_exact is not None:
+            return None
+        return two_registers(self.a_exact, self.b_exact, self.error_weights_exact, self.fsal)
 
     def _check_structure(self) -> None:
         for i, row in enumerate(self.a_exact):
@@ -366,32 +374,3 @@ class RosenbrockTableau(Tableau):
         assert self.error_weights_exact is not None
         weights = product((self.error_weights_exact,), self.gamma_matrix_exact)[0]
         self._require_zero(weights, 0, "error estimate", "sum of the error weights of k")
-
-
-def rosenbrock_from_book(
-    *,
-    alpha: Matrix,
-    gamma_matrix: Matrix,
-    weights: Vector,
-    error_weights: Vector,
-    **facts,
-) -> RosenbrockTableau:
-    """Make a tableau from the book's alpha, Gamma and weights (H&W II, IV.7, eq. 7.4).
-
-    `facts` are the remaining fields: name, order, error_order, stability, source, aliases.
-    """
-    inverted = inverse(gamma_matrix)
-    gamma = gamma_matrix[0][0]
-    return RosenbrockTableau(
-        gamma=gamma,
-        a=product(alpha, inverted),
-        b=product((weights,), inverted)[0],
-        C=[
-            [(1 / gamma if i == j else Fraction(0)) - x for j, x in enumerate(row)]
-            for i, row in enumerate(inverted)
-        ],
-        c=[sum(row, Fraction(0)) for row in alpha],
-        d=[sum(row, Fraction(0)) for row in gamma_matrix],
-        error_weights=product((error_weights,), inverted)[0],
-        **facts,
-    )

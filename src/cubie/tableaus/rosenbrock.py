@@ -5,9 +5,38 @@ H&W = Hairer & Wanner, Solving Ordinary Differential Equations II, 2nd edition.
 
 from fractions import Fraction
 
-from cubie.tableaus.exact import lower, square_root, vector
-from cubie.tableaus.kinds import RosenbrockTableau, rosenbrock_from_book
+from cubie.tableaus.exact import Matrix, Vector, inverse, lower, product, square_root, vector
+from cubie.tableaus.kinds import RosenbrockTableau
 from cubie.tableaus.method import Stability
+
+
+def _from_book(
+    *,
+    alpha: Matrix,
+    gamma_matrix: Matrix,
+    weights: Vector,
+    error_weights: Vector,
+    **facts,
+) -> RosenbrockTableau:
+    """Make a tableau from the book's alpha, Gamma and weights (H&W II, IV.7, eq. 7.4).
+
+    `facts` are the remaining fields: name, order, error_order, stability, source, aliases.
+    """
+    inverted = inverse(gamma_matrix)
+    gamma = gamma_matrix[0][0]
+    return RosenbrockTableau(
+        gamma=gamma,
+        a=product(alpha, inverted),
+        b=product((weights,), inverted)[0],
+        C=[
+            [(1 / gamma if i == j else Fraction(0)) - x for j, x in enumerate(row)]
+            for i, row in enumerate(inverted)
+        ],
+        c=[sum(row, Fraction(0)) for row in alpha],
+        d=[sum(row, Fraction(0)) for row in gamma_matrix],
+        error_weights=product((error_weights,), inverted)[0],
+        **facts,
+    )
 
 
 def _ros3p() -> RosenbrockTableau:
@@ -29,7 +58,7 @@ def _ros3p() -> RosenbrockTableau:
     tall = gamma**3 * (square_root(3) - 1)
     second = -2 * tall - third - gamma
     first = -gamma - second - third
-    return rosenbrock_from_book(
+    return _from_book(
         name="ros3p",
         alpha=lower(["", "1", "1", "2/3 0 1/3"]),
         gamma_matrix=lower(
@@ -52,7 +81,7 @@ def _ros3p() -> RosenbrockTableau:
 def _rosenbrock23() -> RosenbrockTableau:
     d = 1 / (2 + square_root(2))
     e32 = 6 + square_root(2)
-    return rosenbrock_from_book(
+    return _from_book(
         name="rosenbrock23",
         alpha=lower(["", "1/2", "0 1"]),
         # The paper's stages in Rosenbrock's form: W k2 = F1 - k1 + W k1 turns into

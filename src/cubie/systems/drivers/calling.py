@@ -15,7 +15,13 @@ OUTSIDE = 2.0  # what is written behind the parameters where a driver was asked 
 
 
 def build_driven(
-    backend: Backend, system: Any, name: str, module: Any, generated: Callable, limited: bool
+    backend: Backend,
+    system: Any,
+    name: str,
+    module: Any,
+    generated: Callable,
+    limited: bool,
+    adds: bool = False,
 ) -> Callable:
     """Return a generated function that takes a `Given` in the place of parameters.
 
@@ -32,11 +38,12 @@ def build_driven(
         `common`, where outputs have values in common.
     limited : bool
         Only times between the limits of the `Given` are asked for.
+    adds : bool
+        The right-hand side takes a factor behind `at`, see `cubie.systems.adding`.
     """
     limit = backend.device(_within if limited else _unlimited)
-    shape = _SHAPES[name]
-    if getattr(module, f"{name.upper()}_COMMON", 0):
-        shape = _WITH_COMMON[name]
+    has_common = bool(getattr(module, f"{name.upper()}_COMMON", 0))
+    shape = _ADDED[has_common] if adds else (_WITH_COMMON if has_common else _SHAPES)[name]
     if not system.n_drivers:
         return backend.device(shape.without(generated, limit))
     answer = _build_answers(backend, system, name, module)
@@ -67,6 +74,26 @@ class _RightHandSide:
             now = limit(t, given)
             answer(now, y, given)
             generated(now, y, given.parameters, given.drivers, out, at)
+
+        return driven
+
+
+class _AddedRightHandSide:
+    """Functions of (t, y, p, out, at, factor)."""
+
+    @staticmethod
+    def without(generated, limit):
+        def driven(t, y, given, out, at, factor):
+            generated(limit(t, given), y, given.parameters, out, at, factor)
+
+        return driven
+
+    @staticmethod
+    def with_drivers(generated, limit, answer):
+        def driven(t, y, given, out, at, factor):
+            now = limit(t, given)
+            answer(now, y, given)
+            generated(now, y, given.parameters, given.drivers, out, at, factor)
 
         return driven
 
@@ -107,6 +134,26 @@ class _RightHandSideOfCommon:
             now = limit(t, given)
             answer(now, y, given)
             generated(now, y, given.parameters, given.drivers, given.common, out, at)
+
+        return driven
+
+
+class _AddedRightHandSideOfCommon:
+    """Functions of (t, y, p, common, out, at, factor)."""
+
+    @staticmethod
+    def without(generated, limit):
+        def driven(t, y, given, out, at, factor):
+            generated(limit(t, given), y, given.parameters, given.common, out, at, factor)
+
+        return driven
+
+    @staticmethod
+    def with_drivers(generated, limit, answer):
+        def driven(t, y, given, out, at, factor):
+            now, p, common = limit(t, given), given.parameters, given.common
+            answer(now, y, given)
+            generated(now, y, p, given.drivers, common, out, at, factor)
 
         return driven
 
@@ -152,6 +199,7 @@ class _WithRate:
         return driven
 
 
+_ADDED = (_AddedRightHandSide, _AddedRightHandSideOfCommon)
 _SHAPES: dict[str, Any] = {
     **dict.fromkeys(("rhs", "jacobian", "diagonal", "time_derivative"), _RightHandSide),
     **dict.fromkeys(("jvp", "coupling"), _Product),
