@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cubie import Event, Interpolant, SensitivityWarning, Solver, solve_ivp
-from cubie.errors import InvalidOption
+from cubie.errors import InvalidOption, InvalidProblem
 from cubie.tableaus import all_methods
 
 METHODS = all_methods()
@@ -117,6 +117,17 @@ def test_without_error_control_steps_are_those_of_the_states():
         assert np.array_equal(free.n_steps, alone.n_steps) or method == "bdf"
         assert worst(held.dy, EXACT) < 1e-5
         assert np.all(held.n_steps >= alone.n_steps)
+
+
+def test_derivatives_as_functions_of_time():
+    found = solved(dense_output=True)
+    assert found.sol(0.5).shape == (4, 2)
+    np.testing.assert_allclose(found.sol.dy(TIMES), EXACT, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(found.sol[2].dy(TIMES), EXACT[2], rtol=0, atol=1e-6)
+    assert found.sol[2].dy(0.5).shape == (2, 5)
+    assert np.array_equal(found.sol(TIMES), found.y)
+    with pytest.raises(InvalidProblem, match="not asked for"):
+        solved(dense_output=True, sensitivities=None).sol.dy(0.5)
 
 
 def test_derivatives_in_single_precision():

@@ -12,6 +12,7 @@ from cubie.errors import InvalidProblem
 from cubie.launch.clocks import Span, direction_of, length_of, span_of_run
 from cubie.launch.points import Points
 from cubie.launch.ragged import RaggedArray
+from cubie.launch.sensitivities import of_inputs
 from cubie.reals import NotReal, real_array
 from cubie.run.dense import CARRY, ELAPSED, FIRST_STATE, SIZE, StepRecord
 
@@ -62,9 +63,11 @@ class OdeSolution:
         span: Span,
         single: bool,
         in_pairs: bool,
+        sizes: np.ndarray | None = None,
     ):
         self._record, self._span = record, span
         self._single, self._in_pairs = single, in_pairs
+        self._sizes = sizes  # of inputs that it is differentiated by, (P, n_runs)
         self._points = points._replace(blocks={"dense": points.blocks["dense"]}, times=[])
 
     @property
@@ -119,7 +122,8 @@ class OdeSolution:
         )
         if self._has_own_spans:
             span = span_of_run(span, int(chosen)) if single else (span[0][some], span[1][some])
-        return OdeSolution(self._record, points, span, single, self._in_pairs)
+        sizes = None if self._sizes is None else self._sizes[:, some]
+        return OdeSolution(self._record, points, span, single, self._in_pairs, sizes)
 
     @property
     def ts(self) -> np.ndarray | RaggedArray:
@@ -173,7 +177,7 @@ class OdeSolution:
         return float(np.spacing(np.max(lengths, initial=0.0).astype(self._dtype)))
 
     def __repr__(self) -> str:
-        n_states = self._record.n_states // (2 if self._in_pairs else 1)
+        n_states = self._record.n_states // (2 if self._in_pairs else self._n_blocks)
         steps, counts = self.n_segments, np.atleast_1d(self.n_segments)
         if counts.size:
             least, most = int(counts.min()), int(counts.max())
@@ -191,6 +195,37 @@ class OdeSolution:
     # ---- its values ------------------------------------------------------------------
 
     def __call__(self, t: Any) -> np.ndarray:
+        times, found = self._found(t)
+        found = found[:, : self._record.n_states // self._n_blocks]
+        if self._in_pairs:
+            found = from_pairs(found)
+        found = np.ascontiguousarray(found if times.ndim else found[..., 0])
+        return found[0] if self._single else found
+
+    def dy(self, t: Any) -> np.ndarray:
+        """Return the derivatives by P inputs, where there are `sensitivities`.
+
+        The shape is that of ``sol(t)`` with P behind n: (n, P) of one run at a time, (n_runs, n, P,
+        k) of a batch at k times.
+
+        Raises
+        ------
+        InvalidProblem
+            Where the solve was without, and for times as ``sol(t)``.
+        """
+        if self._sizes is None:
+            raise InvalidProblem("sensitivities", "were not asked for: there are no derivatives.")
+        times, found = self._found(t)
+        found = of_inputs(found, self._sizes, None)
+        found = np.ascontiguousarray(found if times.ndim else found[..., 0])
+        return found[0] if self._single else found
+
+    @property
+    def _n_blocks(self) -> int:
+        return 1 if self._sizes is None else 1 + len(self._sizes)
+
+    def _found(self, t: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the times, checked, and all that is solved for there, (n_runs, N, k)."""
         times = self._checked(t)
         n_runs, k = len(self._points.counts), times.shape[-1] if times.ndim else 1
         of_each = np.broadcast_to(times.reshape(times.shape or (1,)), (n_runs, k))
@@ -205,11 +240,7 @@ class OdeSolution:
                 for begin in range(0, k, at_once):
                     some = slice(begin, begin + at_once)
                     values[runs, some] = self._values(number, runs, of_each[runs, some])
-        found = values.transpose(0, 2, 1)
-        if self._in_pairs:
-            found = from_pairs(found)
-        found = np.ascontiguousarray(found if times.ndim else found[..., 0])
-        return found[0] if self._single else found
+        return times, values.transpose(0, 2, 1)
 
     @property
     def _dtype(self) -> np.dtype:

@@ -258,7 +258,9 @@ class Result(OfEvents, Labelled):
         record, points = self._kind.record, self._points
         if record is None or points is None:
             return None
-        return OdeSolution(record, points, self._span, self._single, self._kind.in_pairs)
+        sizes = None if self._by is None else self._by.sizes
+        about = self._single, self._kind.in_pairs, sizes
+        return OdeSolution(record, points, self._span, *about)
 
     @cached_property
     def t(self) -> np.ndarray | RaggedArray:
