@@ -119,6 +119,20 @@ def test_without_error_control_steps_are_those_of_the_states():
         assert np.all(held.n_steps >= alone.n_steps)
 
 
+def test_labelled_results_have_the_inputs_as_a_dimension():
+    def quantities(t, y, growth, capacity, decay):
+        return {"late": y[0] + t}
+
+    found = solved(observables=quantities, sensitivities=["decay", "y0[0]"])
+    dataset = found.to_xarray()
+    assert dataset["dy"].dims == ("run", "component", "input", "time")
+    assert list(dataset["input"].values) == ["decay", "y0[0]"]
+    assert np.array_equal(dataset["dy"].sel(input="y0[0]").values, found.dy[:, :, 1])
+    assert np.array_equal(dataset["d(late)"].values, found.dobservables["late"])
+    ends = solved(t_eval=None).to_xarray()
+    assert ends["dy"].dims == ("run", "component", "input")
+
+
 def test_derivatives_as_functions_of_time():
     found = solved(dense_output=True)
     assert found.sol(0.5).shape == (4, 2)

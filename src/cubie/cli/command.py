@@ -62,6 +62,12 @@ def _say(message: str) -> None:
     "define, with commas.",
 )
 @click.option(
+    "--sensitivities",
+    metavar="NAMES",
+    help="What a model's solution is differentiated by: all, parameters, y0, or names such as "
+    "k1,y0[2].",
+)
+@click.option(
     "--summary",
     "summaries",
     type=types.SummaryType(),

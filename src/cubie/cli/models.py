@@ -44,6 +44,7 @@ class ModelOptions:
     options: tuple[tuple[str, Any], ...] | None = None
     dtype: str | None = None
     observables: str | None = None
+    sensitivities: str | None = None
     summaries: tuple[tuple[str, str], ...] | None = None
     events: tuple[str, ...] | None = None
     dense_output: bool | None = None
@@ -66,6 +67,7 @@ class ModelOptions:
             "--option": self.options,
             "--dtype": self.dtype,
             "--observables": self.observables,
+            "--sensitivities": self.sensitivities,
             "--summary": self.summaries,
             "--event": self.events,
             "--dense-output": self.dense_output,
@@ -88,6 +90,8 @@ class ModelOptions:
         """
         chosen = {name: getattr(self, name) for name in OF_SOLVER}
         chosen = {name: value for name, value in chosen.items() if value is not None}
+        if self.sensitivities is not None:
+            chosen["sensitivities"] = [name.strip() for name in self.sensitivities.split(",")]
         for name, value in self.options or ():
             if name in chosen:
                 raise InputError(f"--option {name}: `{name}` is given twice")

@@ -17,6 +17,7 @@ from cubie.status import RunStatus
 RUN, COMPONENT, TIME, POINT = "run", "component", "time", "point"
 EVENT, OCCURRENCE, STATE = "event", "occurrence", "state"
 STATES, STATUS, T_REACHED = "y", "status", "t_reached"
+INPUT, DERIVATIVES = "input", "dy"  # what solutions are differentiated by, and their derivatives
 N_EVENTS, T_EVENTS, Y_EVENTS = "n_events", "t_events", "y_events"
 NOT_DONE = -128  # the status of runs that nobody computed yet
 
@@ -38,6 +39,7 @@ LONG_NAMES: Mapping[str, str] = MappingProxyType({
     N_EVENTS: "how often an event happened",
     T_EVENTS: "times of events",
     Y_EVENTS: "states at events",
+    DERIVATIVES: "derivative of the state by the input",
 })  # fmt: skip
 
 # What of the work a kernel counts, where that is not what it is called by.

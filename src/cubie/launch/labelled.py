@@ -15,7 +15,9 @@ from cubie.labelled.pictures import BANDS, plot
 from cubie.labelled.tables import POINTS, table_of
 from cubie.labelled.words import (
     COMPONENT,
+    DERIVATIVES,
     EVENT,
+    INPUT,
     N_EVENTS,
     OCCURRENCE,
     POINT,
@@ -235,6 +237,23 @@ class _Parts:
         for name, values in self.result.observables.items():
             values = _on_host(values)
             self.add(name, at, values[..., 0] if final else values, {"long_name": name})
+        self._add_derivatives(final, at)
+
+    def _add_derivatives(self, final: bool, at: tuple[str, ...]) -> None:
+        """Add derivatives of states and observables by inputs, where there are any."""
+        result = self.result
+        if not result.inputs:
+            return
+        self._name(INPUT, result.inputs)
+        found = {}
+        if result.dy is not None and self.names.kept:
+            found[DERIVATIVES] = (COMPONENT, INPUT, *at), result.dy, about(DERIVATIVES)
+        for name, values in result.dobservables.items():
+            told = {"long_name": f"derivative of {name} by the input"}
+            found[f"d({name})"] = (INPUT, *at), values, told
+        for name, (dims, values, told) in found.items():
+            values = np.asarray(values)
+            self.add(name, dims, values[..., 0] if final else values, told)
 
     def _add_times(self) -> tuple[str, ...]:
         """Add the times of points, and return the dimension of these."""
