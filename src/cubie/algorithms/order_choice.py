@@ -16,10 +16,10 @@ from attrs import field, frozen
 
 from cubie.algorithms.differences import build_last, build_lookup
 from cubie.algorithms.implicit import ImplicitSettings
-from cubie.backend import absolute, maximum, minimum, select
+from cubie.backend import absolute, larger, maximum, minimum, select
 from cubie.controllers.adaptive import LARGEST_SQUARE, SMALLEST_SQUARE, within
 from cubie.factory import BuildContext
-from cubie.numerics.error_norm import build_scale
+from cubie.numerics.error_norm import blocks_in, build_scale, judged_of
 from cubie.numerics.limits import LARGEST_STEP, build_step_limit
 from cubie.numerics.power import build_exp2, build_log2
 from cubie.reals import as_float
@@ -80,14 +80,17 @@ def build_neighbours(
 ) -> Callable:
     """Return ``neighbours(launch, state, proposed, progress, buffers) -> (below, above)``.
 
-    The squared norms of the errors of one order less and more; `buffers` are `Corrections`.
+    The squared norms of the errors of one order less and more; `buffers` are `Corrections`. They
+    are of what `build_error_norm` looks at: of states and each sensitivity the largest.
     """
     backend = context.backend
     last, scale = build_last(backend, n, method.order), build_scale(backend, n, per_component)
     constants = method.error_constants
     of_below = build_lookup(backend, (0.0, *constants[:-2]))
     of_above = build_lookup(backend, constants[1:])
-    inverse, zero = backend.constant(1.0 / n), backend.constant(0.0)
+    n_block = n // blocks_in(per_component)
+    n_judged = judged_of(n, per_component) // n_block
+    inverse, zero = backend.constant(1.0 / n_block), backend.constant(0.0)
 
     def neighbours(launch, state, proposed, progress, buffers):
         differences, correction, before = buffers
@@ -101,7 +104,23 @@ def build_neighbours(
         lower, higher = of_below(order), of_above(order)
         return below * lower * lower * inverse, above * higher * higher * inverse
 
-    return backend.device(neighbours)
+    def neighbours_of_blocks(launch, state, proposed, progress, buffers):
+        differences, correction, before = buffers
+        order = progress[ORDER]
+        most_below, most_above = order * zero, order * zero
+        for block in range(n_judged):
+            below, above = order * zero, order * zero
+            for k in range(n_block):
+                i = block * n_block + k
+                weight = scale(launch, i, state[i], proposed[i])
+                lower = (last(order, differences, i) + correction[i]) / weight
+                higher = (correction[i] - before[i]) / weight
+                below, above = below + lower * lower, above + higher * higher
+            most_below, most_above = larger(most_below, below), larger(most_above, above)
+        lower, higher = of_below(order), of_above(order)
+        return most_below * lower * lower * inverse, most_above * higher * higher * inverse
+
+    return backend.device(neighbours if n_block == n else neighbours_of_blocks)
 
 
 def build_control(
