@@ -114,8 +114,11 @@ def make_kernel(spec: Spec, built: BuildCache | None = None) -> BatchSolverKerne
     config = BatchSolverConfig(
         spec.locations, block_size=spec.block_size, compute_capability=spec.capability
     )
-    integrator = SingleIntegratorRun(trace(fun, spec.states, arguments), settings, dtype, {})
-    return BatchSolverKernel(integrator, config, make_backend("cuda", dtype, True), built)
+    backend = make_backend("cuda", dtype, True)
+    integrator = SingleIntegratorRun(
+        trace(fun, spec.states, arguments), settings, dtype, {}, form_costs=backend.form_costs
+    )
+    return BatchSolverKernel(integrator, config, backend, built)
 
 
 def measure(spec: Spec, built: BuildCache | None = None) -> dict[str, Any]:

@@ -90,8 +90,9 @@ def make_kernel(spec: Spec, built: BuildCache | None = None) -> BatchSolverKerne
         block_size=spec.block_size,
         compute_capability=spec.capability,
     )
-    integrator = SingleIntegratorRun(system, settings, dtype, {})
-    return BatchSolverKernel(integrator, config, make_backend("cuda", dtype, True), built)
+    backend = make_backend("cuda", dtype, True)
+    integrator = SingleIntegratorRun(system, settings, dtype, {}, form_costs=backend.form_costs)
+    return BatchSolverKernel(integrator, config, backend, built)
 
 
 def measure(spec: Spec, built: BuildCache | None = None) -> Row:

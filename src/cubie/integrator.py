@@ -20,7 +20,7 @@ from cubie.algorithms import (
     SwitchingStep,
     sums_stages,
 )
-from cubie.backend import Backend
+from cubie.backend import OF_LANES, Backend, FormCosts
 from cubie.buffers import BufferRegistry, Layout
 from cubie.controllers import CONTROLLERS, OwnController, StepController
 from cubie.errors import InvalidOption
@@ -201,6 +201,8 @@ class SingleIntegratorRun:
         Of observables, where the settings say that there are some.
     events : EventSystems, optional
         Of events, where the settings say so.
+    form_costs : FormCosts
+        Of the target that it is for.
 
     Raises
     ------
@@ -216,12 +218,13 @@ class SingleIntegratorRun:
         options: Mapping[str, Any],
         observables: SystemLike | None = None,
         events: EventSystems | None = None,
+        form_costs: FormCosts = OF_LANES,
     ):
         self.settings = settings
-        self._made_of = system, settings, dtype, dict(options), observables, events
+        self._made_of = system, settings, dtype, dict(options), observables, events, form_costs
         jumps = settings.events is not None and settings.events.applies
         of_runs = settings.breakpoints, settings.own_clock, jumps
-        component = SystemComponent(system, dtype, *of_runs)
+        component = SystemComponent(system, dtype, *of_runs, form_costs)
         self.controller = self._make_controller(settings, dtype, options)
         # An estimate that nobody judges has no buffer to be written to.
         adaptive = self.controller.adaptive

@@ -376,7 +376,7 @@ class Solver(LatestKernel):
             kernel = None if given is None else memory.kernels.get(key)
             if kernel is None:
                 integrator = SingleIntegratorRun(
-                    system, run_settings, dtype, options, observables, events
+                    system, run_settings, dtype, options, observables, events, backend.form_costs
                 )
                 kernel = BatchSolverKernel(integrator, config, backend, memory.built)
                 if given is not None:

@@ -7,7 +7,9 @@ from scipy.sparse import csc_array
 from scipy.sparse.linalg import splu
 
 from cubie import Solver, solve_ivp
+from cubie.backend import OF_LANES
 from cubie.backend.cpu.compiler import CPUCompiler
+from cubie.backend.form_costs import OF_THREADS
 from cubie.backend.lanes import straight_line
 from cubie.backend.lanes.pieces import emit_in_pieces
 from cubie.errors import InvalidOption
@@ -96,7 +98,7 @@ def test_a_dense_end_rounds_as_tables_do(n_tail, eigenvalues, monkeypatch):
     """However many of the last pivots are a dense matrix, full or not: the same bits."""
     shifts = [1e6, 50.0]
     expected = kept_of("hires", shifts, "tables", eigenvalues)
-    monkeypatch.setattr(lu_form, "_dense_end", lambda elimination: n_tail)
+    monkeypatch.setattr(lu_form, "_dense_end", lambda elimination, costs: n_tail)
     found = kept_of("hires", shifts, "tables", eigenvalues)
     np.testing.assert_array_equal(found, expected)
 
@@ -104,7 +106,7 @@ def test_a_dense_end_rounds_as_tables_do(n_tail, eigenvalues, monkeypatch):
 @pytest.mark.parametrize("eigenvalue", PAIR)
 def test_a_compiled_dense_end_gives_the_bits_of_text(eigenvalue, monkeypatch):
     """Not a bit depends on the group's width, on neighbours, or on where factors lie."""
-    monkeypatch.setattr(lu_form, "_dense_end", lambda elimination: 5)
+    monkeypatch.setattr(lu_form, "_dense_end", lambda elimination, costs: 5)
     shifts, given = [1e3, 10.0, 1.0], ("tables", (eigenvalue,))
     alone = kept_of("hires", shifts, *given, "cpu", 1)
     together = kept_of("hires", shifts, *given, "cpu", 8, "shared")
@@ -115,14 +117,14 @@ def test_a_compiled_dense_end_gives_the_bits_of_text(eigenvalue, monkeypatch):
 @pytest.mark.parametrize("seed", range(4))
 def test_a_dense_end_solves_where_pivots_leave_the_diagonal(seed, monkeypatch):
     """Rows change places in it, entries of the mass matrix and the Jacobian move: as SuperLU."""
-    monkeypatch.setattr(lu_form, "_dense_end", lambda elimination: 5 + 3 * seed)
+    monkeypatch.setattr(lu_form, "_dense_end", lambda elimination, costs: 5 + 3 * seed)
     test_tables_solve_random_sparse_systems(seed)
 
 
 @pytest.mark.parametrize("eigenvalues", [(1.0,), (1.0 + 1.0j,)])
 def test_a_dense_end_tells_singular_pivots(eigenvalues, monkeypatch):
     """What pivots before it took from one of its own counts for what is lost to cancellation."""
-    monkeypatch.setattr(lu_form, "_dense_end", lambda elimination: 2)
+    monkeypatch.setattr(lu_form, "_dense_end", lambda elimination, costs: 2)
     test_a_singular_pivot_is_told_in_its_lane("tables", eigenvalues)
 
 
@@ -273,6 +275,35 @@ def test_the_form_follows_from_size_and_fill():
     # Two blocks, one of them complex, take as long to compile as four real ones.
     assert choose_form(ring(200), Blocks(200), "auto").form == "straight_line"
     assert choose_form(ring(200), Blocks(200, PAIR), "auto").form == "tables"
+
+
+def test_threads_take_text_as_long_as_a_first_call_allows():
+    """Loops over tables cost a thread far more than lanes; only compile time limits text there.
+
+    Compiled for sm_90, Radau IIA with 40 states executes 18,000 instructions a step in text, and
+    more than 80,000 over tables, and takes as long to compile.
+    """
+    lorenz = eliminate(40, [((j + d) % 40, j) for j in range(40) for d in (-2, -1, 0, 1)])
+    assert choose_form(lorenz, Blocks(40, PAIR), "auto", OF_THREADS).form == "straight_line"
+    assert choose_form(lorenz, Blocks(40, PAIR), "auto", OF_LANES).form == "tables"
+    assert choose_form(full(20), Blocks(20), "auto", OF_THREADS).form == "straight_line"
+    assert choose_form(full(80), Blocks(80), "auto", OF_THREADS).form == "dense"
+    assert choose_form(ring(2000), Blocks(2000, PAIR), "auto", OF_THREADS).form == "tables"
+    most = choose_form(ring(20), Blocks(20), "auto", OF_THREADS).estimates["straight_line"]
+    assert str(most).split(",")[0].endswith("instructions of a run")
+
+
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+def test_the_target_decides_on_the_form(backend):
+    """A solver hands down what forms cost on its target: of one system another form is taken."""
+    options = {"method": "radau_iia_5", "backend": backend}
+    if backend == "cuda":
+        options |= {"device": "sm_90", "verify": False}
+    solver = Solver(lorenz96, **options)
+    solver.prepare(np.ones(40), args=(8.0,))
+    (told,) = solver.choices
+    form = {"cpu": "tables", "cuda": "straight_line"}[backend]
+    assert f"{form}, chosen by estimate" in told
 
 
 def test_networks_end_with_a_dense_matrix():

@@ -14,6 +14,7 @@ from cubie.backend.composition import in_turn
 from cubie.backend.device.exchange import ArrayOnDevice, DeviceArray, is_on_device
 from cubie.backend.device.exchange import read as read_on_device
 from cubie.backend.device.inputs import OnDevice, ParametersOnDevice, StatesOnDevice
+from cubie.backend.form_costs import OF_LANES, FormCosts
 from cubie.backend.free_memory import free_bytes
 from cubie.backend.interruption import Interrupted
 from cubie.backend.machine import THREADS_VARIABLE, n_threads, use_threads
@@ -61,6 +62,7 @@ __all__ = [
     "BACKENDS",
     "GOES_ON",
     "HEADER",
+    "OF_LANES",
     "OF_POINTS",
     "SOURCE",
     "SPECIAL",
@@ -69,6 +71,7 @@ __all__ = [
     "ArrayOnDevice",
     "Backend",
     "DeviceArray",
+    "FormCosts",
     "Given",
     "Interrupted",
     "KeptPerRun",

@@ -17,6 +17,7 @@ import numpy as np
 from attrs import field, frozen
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs, OutputBlock, OutputLayout
+from cubie.backend.form_costs import OF_LANES, FormCosts
 from cubie.backend.groups import Parts, Rows
 from cubie.backend.machine import n_threads
 from cubie.backend.portions import Portions, Spent
@@ -70,6 +71,7 @@ class Backend(ABC):
     watches_phases: bool = False  # whether `phase` does anything
     # Whether single runs, too, take fixed steps without a look at each: `cubie.run.free_steps`.
     runs_go_unjudged: bool = False
+    form_costs: FormCosts = OF_LANES  # by which forms of factorisations are chosen
     has_own_memory: bool = False  # whether kernels work in memory that is not the host's
     # Whether of each number that is kept at given times all points of a run lie in a row: `rows`.
     # Not where kernels have memory of their own, whose portions are columns of runs.

@@ -168,14 +168,15 @@ class LUSolver(LinearSolver):
         A process that finds its kernel in the cache finds this beside it, and eliminates nothing.
         """
         asked, entries = self.settings.lu_form, (self.jacobian.pattern, sorted(self.mass))
+        costs = self.system.form_costs
         if self.blocks.n_states < LEAST_KEPT:
-            return choose_form(self.elimination, self.blocks, asked)
-        parts = "lu form", package_digest(), self.blocks, asked, entries
+            return choose_form(self.elimination, self.blocks, asked, costs)
+        parts = "lu form", package_digest(), self.blocks, asked, costs, entries
         key = hashlib.sha256(repr(parts).encode()).hexdigest()
         store = Store.beside(self.system.system.path)
         found = read_choice(store.read_entry(key))
         if found is None:
-            found = choose_form(self.elimination, self.blocks, asked)
+            found = choose_form(self.elimination, self.blocks, asked, costs)
             store.write_entry(key, written_choice(found))
         return found
 

@@ -3,10 +3,8 @@
 Straight-line text is the fastest, and takes a compiler milliseconds an operation; loops over
 tables do the same operations at a constant size of code; dense loops need no tables, and pay for
 every zero. Where the last pivots have nearly full rows and columns, as those of networks and planes
-have, loops over tables end with a dense matrix. The estimates are fitted to factorisations in
-double precision on eight lanes (rings, grids, Lorenz-96, random and full patterns of 30 to 300
-states), which they meet within a fifth, in memory beyond the first cache within a half. Only their
-ratios decide.
+have, loops over tables end with a dense matrix. What each costs depends on the target, which hands
+down its `FormCosts`. Only their ratios decide.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from typing import Any
 import numpy as np
 from attrs import asdict, field, frozen, validators
 
+from cubie.backend import OF_LANES, FormCosts
 from cubie.errors import InvalidOption
 from cubie.solvers.contract import Blocks
 from cubie.solvers.elimination import Elimination
@@ -24,20 +23,15 @@ from cubie.solvers.elimination import Elimination
 STRAIGHT_LINE, TABLES, DENSE = "straight_line", "tables", "dense"
 FORMS = (STRAIGHT_LINE, TABLES, DENSE)
 
-# Nanoseconds for a product, an entry of the factors, and a pivot.
-RUN_COSTS = {
-    STRAIGHT_LINE: (0.7, 1.0, 4.0),
-    TABLES: (1.3, 1.4, 12.0),
-    DENSE: (0.45, 1.0, 12.0),
-}
-# Seconds of a CPU: for a product or an entry of straight-line text, and for the loops of a block.
-COMPILE_OPERATION, COMPILE_LOOPS = 1.3e-3, 0.4
-# Text is compiled once, and cached; the first call should take a few seconds with all the rest.
-MOST_COMPILE_SECONDS = 2.5
 # Operations on real numbers that one on complex ones takes, about.
 COMPLEX = 3
 # Of a factorisation's time, what a dense matrix at the end must save.
 LEAST_SAVED = 0.1
+
+
+def _figures(value: float) -> str:
+    """Return three figures, and never a power of ten."""
+    return f"{value:.3g}" if value < 999.5 else f"{value:,.0f}"
 
 
 _is_real, _is_count = validators.instance_of(float), validators.instance_of(int)
@@ -50,20 +44,22 @@ class Estimate:
     Attributes
     ----------
     run : float
-        Microseconds of a factorisation of eight runs.
+        Of a factorisation, in units of the target.
     compilation : float
         Seconds.
     n_entries : int
         Elements of the factors, of all blocks.
+    unit : str
     """
 
     run: float = field(validator=_is_real)
     compilation: float = field(validator=_is_real)
     n_entries: int = field(validator=_is_count)
+    unit: str = field(validator=validators.instance_of(str))
 
     def __str__(self) -> str:
         return (
-            f"{self.run:.3g} us for eight runs, {self.compilation:.2g} s to compile, "
+            f"{_figures(self.run)} {self.unit}, {self.compilation:.2g} s to compile, "
             f"{self.n_entries} elements a run"
         )
 
@@ -121,7 +117,9 @@ def read_choice(entry: Mapping[str, Any] | None) -> FormChoice | None:
         return None
 
 
-def choose_form(elimination: Elimination, blocks: Blocks, asked: str) -> FormChoice:
+def choose_form(
+    elimination: Elimination, blocks: Blocks, asked: str, costs: FormCosts = OF_LANES
+) -> FormChoice:
     """Choose the form of a factorisation.
 
     Parameters
@@ -130,14 +128,16 @@ def choose_form(elimination: Elimination, blocks: Blocks, asked: str) -> FormCho
     blocks : Blocks
     asked : str
         "auto", or the form to take.
+    costs : FormCosts
+        Of the target.
 
     Raises
     ------
     InvalidOption
         If dense factors are asked for where pivots cannot lie on the diagonal.
     """
-    n_tail = _dense_end(elimination)
-    estimates = {form: _estimate(form, elimination, blocks, n_tail) for form in FORMS}
+    n_tail = _dense_end(elimination, costs)
+    estimates = {form: _estimate(form, elimination, blocks, n_tail, costs) for form in FORMS}
     if not elimination.in_place:
         del estimates[DENSE]
     if asked == DENSE and DENSE not in estimates:
@@ -145,7 +145,7 @@ def choose_form(elimination: Elimination, blocks: Blocks, asked: str) -> FormCho
             "lu_form", asked, tuple(estimates), "The matrix has a zero where a pivot would be."
         )
     n, n_products = elimination.n, elimination.n_products
-    form = _best(estimates) if asked == "auto" else asked
+    form = _best(estimates, costs) if asked == "auto" else asked
     n_slots, pinned = elimination.n_slots, asked != "auto"
     return FormChoice(form, pinned, estimates, n, n_slots, n_products, n_tail)
 
@@ -154,28 +154,31 @@ def _dense_products(n):
     return n * (n - 1) * (2 * n - 1) // 6
 
 
-def _dense_end(elimination: Elimination) -> int:
+def _dense_end(elimination: Elimination, costs: FormCosts) -> int:
     """Return how many pivots at the end are better a dense matrix."""
     n = np.arange(elimination.n, -1, -1)  # pivots that are left
     before = np.concatenate([[0], np.cumsum(elimination.products_of)])
-    costs = RUN_COSTS[TABLES][0] * before + RUN_COSTS[DENSE][0] * _dense_products(n)
-    first = int(np.argmin(costs))
-    entries = RUN_COSTS[TABLES][1] * elimination.n_slots
-    least = LEAST_SAVED * (costs[-1] + entries)
-    return elimination.n - first if costs[-1] - costs[first] > least else 0
+    products = costs.tables[0] * before + costs.dense[0] * _dense_products(n)
+    first = int(np.argmin(products))
+    entries = costs.tables[1] * elimination.n_slots
+    least = LEAST_SAVED * (products[-1] + entries)
+    return elimination.n - first if products[-1] - products[first] > least else 0
 
 
-def _best(estimates: dict[str, Estimate]) -> str:
+def _best(estimates: dict[str, Estimate], costs: FormCosts) -> str:
     """Return the fastest form of those that compile in time; loops always do."""
-    if estimates[STRAIGHT_LINE].compilation <= MOST_COMPILE_SECONDS:
+    if estimates[STRAIGHT_LINE].compilation <= costs.most_seconds:
         return STRAIGHT_LINE
     loops = [form for form in estimates if form != STRAIGHT_LINE]
     return min(loops, key=lambda form: estimates[form].run)
 
 
-def _estimate(form: str, elimination: Elimination, blocks: Blocks, n_tail: int) -> Estimate:
+def _estimate(
+    form: str, elimination: Elimination, blocks: Blocks, n_tail: int, costs: FormCosts
+) -> Estimate:
     n, n_products, n_entries = elimination.n, elimination.n_products, elimination.n_slots
-    per_product, per_entry, per_pivot = RUN_COSTS[form]
+    by_form = {STRAIGHT_LINE: costs.text, TABLES: costs.tables, DENSE: costs.dense}
+    per_product, per_entry, per_pivot = by_form[form]
     in_tail = 0
     if form == DENSE:
         n_products, n_entries = _dense_products(n), n * n
@@ -184,10 +187,10 @@ def _estimate(form: str, elimination: Elimination, blocks: Blocks, n_tail: int) 
         in_tail, n_entries = _dense_products(n_tail), elimination.n_slots_with_tail(n_tail)
     weight = sum(COMPLEX if value.imag else 1 for value in blocks.eigenvalues)
     parts = sum(2 if value.imag else 1 for value in blocks.eigenvalues)
-    products = per_product * n_products + RUN_COSTS[DENSE][0] * in_tail
+    products = per_product * n_products + costs.dense[0] * in_tail
     run = weight * (products + per_entry * n_entries + per_pivot * n)
     if form == STRAIGHT_LINE:
-        compilation = weight * COMPILE_OPERATION * (n_products + n_entries)
+        compilation = weight * costs.operation * (n_products + n_entries)
     else:
-        compilation = weight * COMPILE_LOOPS
-    return Estimate(run / 1000.0, compilation, parts * n_entries)
+        compilation = weight * costs.loops
+    return Estimate(run / costs.per, compilation, parts * n_entries, costs.unit)

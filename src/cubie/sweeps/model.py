@@ -141,7 +141,7 @@ class Model:
         settings, systems, dtype = self.settings, self.systems, np.dtype(self.dtype)
         backend = settings.make_backend(dtype, systems.all(), self.run_settings, self.small)
         of_run = (self.run_settings, dtype, self.options, systems.observables, systems.events)
-        integrator = SingleIntegratorRun(systems.states, *of_run)
+        integrator = SingleIntegratorRun(systems.states, *of_run, backend.form_costs)
         kernel = BatchSolverKernel(integrator, settings.config(backend), backend, BuildCache())
         return PreparedSolve(
             kernel=kernel,

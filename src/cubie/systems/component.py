@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from cubie.backend import OF_LANES, FormCosts
 from cubie.factory import BuildContext, CUDAFactory
 from cubie.systems.adding import added
 from cubie.systems.drivers.calling import build_driven
@@ -33,6 +34,8 @@ class SystemComponent(CUDAFactory):
         Runs have spans, step sizes or stops of their own.
     jumps : bool
         Events change the state.
+    form_costs : FormCosts
+        By which those who factorise its matrices choose a form: those of the target.
     """
 
     name = "system"
@@ -46,10 +49,12 @@ class SystemComponent(CUDAFactory):
         breakpoints: bool = False,
         own_clock: bool = False,
         jumps: bool = False,
+        form_costs: FormCosts = OF_LANES,
     ):
         super().__init__(dtype, {})
         self.system = system
         self.breakpoints, self.own_clock, self.jumps = breakpoints, own_clock, jumps
+        self.form_costs = form_costs
         self._derivatives: list[Any] = []
         self.n_states = system.n_states
         self.n_parameters = system.n_parameters

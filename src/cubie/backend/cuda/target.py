@@ -19,6 +19,7 @@ from cubie.backend.device.driver import DeviceFacts
 from cubie.backend.device.global_memory import MOST_PLANNED_BYTES, WARP, require_global_memory
 from cubie.backend.device.workspace import Workspaces, shared_workspaces
 from cubie.backend.foreign import ForeignTarget
+from cubie.backend.form_costs import OF_THREADS
 from cubie.backend.front_end.device_function import DeviceFunction, Intrinsic
 from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes.types import GLOBAL, SHARED, Buf, Lanes
@@ -58,6 +59,7 @@ class CUDABackend(CompiledBackend):
     global_addrspace = GLOBAL
     runs_go_unjudged = True
     asks_assembler = True
+    form_costs = OF_THREADS
 
     def __init__(
         self,

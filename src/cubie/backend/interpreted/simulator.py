@@ -23,6 +23,7 @@ from cubie.backend.device.host import HostDriver, Reaching
 from cubie.backend.device.kernel import DeviceKernel
 from cubie.backend.device.slices import Slices
 from cubie.backend.device.workspace import Workspaces, shared_workspaces
+from cubie.backend.form_costs import OF_THREADS
 from cubie.backend.interpreted.python import POISON, PythonBackend, Space
 from cubie.backend.interpreted.slices import slice_of
 from cubie.backend.slices import KeptState
@@ -47,6 +48,7 @@ class SimulatorBackend(PythonBackend):
     name = "simulator"
     has_own_memory = True
     runs_go_unjudged = True
+    form_costs = OF_THREADS
 
     def __init__(
         self,
