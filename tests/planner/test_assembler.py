@@ -353,8 +353,11 @@ UNROLLED = {
         FADD R3, R5, R6
         FADD R8, R3, R6
         STS [R7+0x4ec], R8
+        S2R R11, SR_CgaCtaId
+        MOV R3, 0x400
+        LEA R11, R11, R3, 0x18
         S2R R3, SR_TID.X
-        IMAD R3, R3, 0x5b4, RZ
+        IMAD R3, R3, 0x5b4, R11
         LDS R4, [R3+0x5a0]
         LDS R9, [R3+0x454]
         STS [R3+0x450], R9

@@ -78,7 +78,7 @@ class Cells:
             of_reals.update(_stores_of_reals(block))
         for instruction in itertools.chain.from_iterable(blocks):
             for place, byte, _ in _words(instruction, _LOADS, known):
-                kind, base = place
+                kind, base = place[0], place[1].replace(" ", "+")
                 found.setdefault(place, {})[byte] = f"{kind}[{base}{byte:+#x}]"
         return cls(found, of_reals, known)
 

@@ -19,12 +19,19 @@ from cubie_planner.assembler.registers import halves, is_predicate, is_register,
 
 BITS = 0xFFFFFFFF
 # Special registers that hold the same as long as a thread lives.
-_OF_THREAD = frozenset(f"SR_{name}.{axis}" for name in ("TID", "CTAID") for axis in "XYZ")
+_OF_THREAD = frozenset(
+    ["SR_CgaCtaId", *(f"SR_{name}.{axis}" for name in ("TID", "CTAID") for axis in "XYZ")]
+)
+# Sums of more unknown parts are no addresses, but what grows in every round of a loop.
+_LONGEST_BASE = 200
 
 
 @frozen
 class Offset:
-    """Something that is not known, such as ``"c[0x0][0x28]"``, and a number added to it."""
+    """Something that is not known, and a number added to it.
+
+    The base is what is not known, such as ``"c[0x0][0x28]"``, or a sum of such with spaces between.
+    """
 
     base: str
     by: int
@@ -153,7 +160,16 @@ def _added(one: Value, other: Value) -> Value:
         return Offset(one.base, one.by + _signed(other))
     if isinstance(other, Offset) and isinstance(one, int):
         return Offset(other.base, other.by + _signed(one))
+    if isinstance(one, Offset) and isinstance(other, Offset):
+        base = " ".join(sorted([*one.base.split(), *other.base.split()]))
+        return Offset(base, one.by + other.by) if len(base) < _LONGEST_BASE else None
     return None
+
+
+def _times(value: Value, factor: int) -> Value:
+    if isinstance(value, Offset):
+        return Offset(f"{value.base.replace(' ', '+')}*{factor:#x}", value.by * factor)
+    return value * factor if isinstance(value, int) else None
 
 
 def _signed(value: int) -> int:
@@ -204,12 +220,12 @@ def _multiply(instruction: Instruction, known: Registers) -> dict[str, Value]:
     product: Value = None
     if one == 0 or other == 0:
         product = 0
-    elif isinstance(one, int) and isinstance(other, int):
-        product = one * other
     elif one == 1 or other == 1:
         product = other if one == 1 else one
-    elif isinstance(one, Offset) and isinstance(other, int):
-        product = Offset(f"{one.base}*{other:#x}", one.by * other)
+    elif isinstance(other, int):
+        product = _times(one, other)
+    elif isinstance(one, int):
+        product = _times(other, one)
     total = _with_carry(instruction, _added(product, added), names, known)
     return {result: total & BITS if isinstance(total, int) else total}
 
@@ -318,9 +334,10 @@ def _shift_and_add(instruction: Instruction, known: Registers) -> dict[str, Valu
         return {}
     result, _, names = _parts(instruction)
     one, other, by = (value_of(name, known) for name in names[:3])
-    if not isinstance(by, int) or not isinstance(one, int):
+    if not isinstance(by, int):
         return {}
-    total = _added(one << by & BITS, other)
+    shifted = _times(one, 1 << by)
+    total = _added(shifted & BITS if isinstance(shifted, int) else shifted, other)
     return {result: total & BITS if isinstance(total, int) else total}
 
 
