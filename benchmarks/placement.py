@@ -220,6 +220,51 @@ def table(rows: list[dict[str, Any]]) -> str:
     return markdown_table(header, [_cells(row) for row in rows])
 
 
+def told(rows: list[dict[str, Any]]) -> str:
+    """Return which kernels the table has and which not, in how many the checked plan is best."""
+    there: dict[tuple[str, int], set[tuple[int, int]]] = {}
+    for row in rows:
+        there.setdefault((row["method"], row["states"]), set()).add(tuple(row["capability"]))
+    missing = []
+    for method in METHODS:
+        sizes = [
+            f"{states} ({_devices(lacking)})" if there.get((method, states)) else str(states)
+            for states in STATES
+            if (lacking := set(CAPABILITIES) - there.get((method, states), set()))
+        ]
+        missing += [f"{method} {', '.join(sizes)}"] if sizes else []
+    counted = [row for row in rows if not row.get("untold")]
+    above = [worse for row in counted if (worse := _above_the_best(row)) > 0]
+    total = len(METHODS) * len(STATES) * len(CAPABILITIES)
+    text = (
+        f"Of {total} kernels these {len(rows)} were compiled. In {len(counted) - len(above)} "
+        "of them the checked plan costs least of what was compiled"
+    )
+    if above:
+        text += f", in {len(above)} up to {max(above):.1%} more"
+    if len(counted) < len(rows):
+        text += f"; in {len(rows) - len(counted)} what a step executes cannot be told"
+    return f"{text}. Not there are, by states: {'; '.join(missing)}." if missing else f"{text}."
+
+
+def _devices(capabilities: set[tuple[int, int]]) -> str:
+    return " ".join("sm_{}{}".format(*capability) for capability in sorted(capabilities))
+
+
+def _above_the_best(row: dict[str, Any]) -> float:
+    """Return by which part the checked plan costs more than the best that it may be."""
+    places = row["placements"]
+    local = places["local"]
+    allowed = [
+        place["cycles"]
+        for place in places.values()
+        if place
+        and place["cycles"]
+        and (place["instructions"] <= local["instructions"] or place["local"] <= local["local"])
+    ]
+    return places["checked"]["cycles"] / min(allowed) - 1
+
+
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
     places = row["placements"]
 
@@ -273,7 +318,7 @@ def fitted(rows: list[dict[str, Any]]) -> str:
 def write_tables(rows: list[dict[str, Any]]) -> None:
     """Replace the table in the documentation, with what it was made with."""
     tools = ", ".join(f"{name} {found}" for name, found in versions().items())
-    write_section(DOCUMENT, "table", f"{table(rows)}\n\nMade with {tools}.")
+    write_section(DOCUMENT, "table", f"{table(rows)}\n\n{told(rows)} Made with {tools}.")
 
 
 def _capability(text: str) -> tuple[int, int]:
@@ -304,8 +349,8 @@ def run(argv: list[str]) -> None:
                 if name in kept:
                     continue
                 kept[name] = (measure_local if chosen.only_local else measure)(spec, built)
-                told = name if chosen.only_local else table([kept[name]]).splitlines()[-1]
-                print(told, f"{kept[name]['seconds']} s", flush=True)
+                line = name if chosen.only_local else table([kept[name]]).splitlines()[-1]
+                print(line, f"{kept[name]['seconds']} s", flush=True)
                 if chosen.merge is not None:
                     kept = in_order(kept)
                     result = {"versions": versions(), "rows": kept}
