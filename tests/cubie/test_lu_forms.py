@@ -1,5 +1,7 @@
 """Forms of LU factors: straight-line text, loops over tables, dense loops."""
 
+import re
+
 import attrs
 import numpy as np
 import pytest
@@ -304,6 +306,16 @@ def test_the_target_decides_on_the_form(backend):
     (told,) = solver.choices
     form = {"cpu": "tables", "cuda": "straight_line"}[backend]
     assert f"{form}, chosen by estimate" in told
+
+
+def test_dense_substitutions_are_in_a_kernel_once():
+    """Stages call one substitution in loops: a copy for each makes 80 states compile for long."""
+    options = {"method": "rodas5p", "device": "sm_90", "locations": "local", "verify": False}
+    solver = Solver(lorenz96, lu_form="dense", **options)
+    solver.prepare(np.ones(8), args=(8.0,))
+    code = solver.resources().ptx
+    assert len(set(re.findall(r"\.func\s+(cubie_\d+_solve)\s*\(", code))) == 1
+    assert len(re.findall(r"^\s*cubie_\d+_solve,", code, re.MULTILINE)) == 8
 
 
 def test_networks_end_with_a_dense_matrix():

@@ -161,10 +161,10 @@ class Backend(ABC):
     def device(self, function: Callable, inline: bool = True) -> Callable:
         """Make a component function callable from others; `inline` is a strong hint."""
 
-    def one_copy(self, function: Callable) -> Callable:
+    def one_copy(self, function: Callable, in_memory: bool = False) -> Callable:
         """Make a component function callable that gives the same bits wherever it is called from.
 
-        Inlined, a function may be rounded in another way at every place.
+        Inlined, it may be rounded otherwise. `in_memory`: what it works on is in no register.
         """
         return self.device(function, inline=False)
 

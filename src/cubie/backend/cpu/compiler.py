@@ -66,7 +66,7 @@ class CPUCompiler(CompiledBackend):
         # Loops, and long text: LLVM would copy them into every stage of a step.
         return DeviceFunction(function, inline, FAITHFUL_FLAGS, apart=not inline)
 
-    def one_copy(self, function: Callable) -> Callable:
+    def one_copy(self, function: Callable, in_memory: bool = False) -> Callable:
         return DeviceFunction(function, inline=False, apart=True)
 
     def in_given_order(self, function: Callable) -> Callable:

@@ -92,7 +92,7 @@ class CUDACompilation(Compilation):
 
     def _flags(self, called: DeviceFunction) -> tuple:
         file = called.function.__code__.co_filename if self._lines else None
-        return self._context.fastmath, file
+        return self._context.fastmath, file, called.apart
 
     def _new_symbol(self, name: str) -> str:
         return f"cubie_{len(self._texts)}_{re.sub(r'[^a-zA-Z0-9_]', '', name)}"
@@ -106,6 +106,8 @@ class CUDACompilation(Compilation):
         with self._context.push_code_library(needed):
             lowering.lower(self._context, module, symbol, typed, arguments, False, lines)
         module.get_global(symbol).linkage = _LINKAGE
+        if called.apart:
+            module.get_global(symbol).attributes.add("noinline")
         text = str(module)
         self._add(text, needed.libraries)
         return text, tuple(needed.libraries)

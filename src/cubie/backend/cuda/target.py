@@ -222,6 +222,10 @@ class CUDABackend(CompiledBackend):
     def device(self, function: Callable, inline: bool = True) -> Callable:
         return DeviceFunction(function, inline=False)  # NVVM decides what is inlined
 
+    def one_copy(self, function: Callable, in_memory: bool = False) -> Callable:
+        # A call has addresses as arguments: what registers could hold would lie in memory for it.
+        return DeviceFunction(function, inline=False, apart=in_memory)
+
     def moved_along(self, terms: Sequence[tuple[int, float]], n: int) -> Callable | None:
         terms = tuple(terms)
         few = 0 < len(terms) <= MOST_PRODUCTS and len(terms) < n <= MOST_ELEMENTS
