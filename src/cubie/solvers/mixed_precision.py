@@ -35,9 +35,9 @@ from cubie.numerics.error_norm import build_scale, build_size
 from cubie.solvers.elimination import Position
 from cubie.systems.generated import load_module
 
-# Tolerances that states are measured in lie between these: with them neither they, nor their
-# reciprocals, nor the quotient of any two leaves the range of normal numbers.
-LEAST_UNIT, LARGEST_UNIT = 2.0**-100, 2.0**26
+# Tolerances that states are measured in lie between these: neither the quotient of any two, nor c
+# over one leaves the range of normal numbers.
+LEAST_UNIT, LARGEST_UNIT = 2.0**-60, 2.0**26
 # So far c may be from 1, and the product of shift and c from it.
 LARGEST_FACTOR, LARGEST_SHIFT = 2.0**60, 2.0**100
 # A pivot that lost this many units of rounding to cancellation counts as zero. Of 24 bits twelve
@@ -125,8 +125,8 @@ class RunPrecision:
 class SinglePrecision(RunPrecision):
     """Factors in single precision; see the module.
 
-    Of n states the buffer `factor_units` holds 1 / w, then w, then c; `scaled_unknowns` holds the
-    unknowns of a solution, in units.
+    Of n states the buffer `factor_units` holds c / w, which right-hand sides are multiplied by, and
+    then w, which solutions are; `scaled_unknowns` holds the unknowns of a solution, in units.
     """
 
     pivot_loss = PIVOT_LOSS_IN_SINGLE
@@ -140,7 +140,7 @@ class SinglePrecision(RunPrecision):
         n, keeps = solver.blocks.n_states, solver.keeps_jacobian
         solver.register_buffer(
             "factor_units",
-            2 * n + 1,
+            2 * n,
             dtype=self.dtype,
             phases=None if keeps else (("jacobian", "solve"),),
             persistent=True,
@@ -180,7 +180,7 @@ class SinglePrecision(RunPrecision):
         return context.backend.device(weigh_anew)
 
     def _build_units(self, context: BuildContext) -> Callable:
-        """Return ``weigh(launch, y, units)``."""
+        """Return ``weigh(launch, y, units)``, which stores 1 / w and w."""
         backend, n, solver = context.backend, self.solver.blocks.n_states, self.solver
         scale, size_of = (
             build_scale(backend, n, solver.per_component),
@@ -234,8 +234,9 @@ class SinglePrecision(RunPrecision):
             fits = (size >= smallest) & (size <= largest)
             within = as_real(minimum(maximum(size, least), most), one)
             unit = power_of_two(-exponent_of(within))
-            units[2 * n] = unit
             scale(factors, units, unit)
+            for i in range(n):
+                units[i] = units[i] * unit
             return fits & eliminate(as_real(shift * as_real(unit, shift), one), factors, eps, one)
 
         return backend.device(factorise)
@@ -265,21 +266,21 @@ class SinglePrecision(RunPrecision):
             context.allocator("scaled_unknowns"),
         )
         sections, (_, one) = n // n_states, self._constants(backend)
+        like = backend.constant(1.0)
 
         def substitute_in_units(memory, factors, rhs, rhs_at, x, x_at):
             units, scaled = alloc(memory, None), alloc_scaled(memory, None)
-            unit = as_real(units[2 * n_states], rhs[rhs_at])
             for section in range(sections):
                 first = section * n_states
                 for i in range(n_states):
                     value = rhs[rhs_at + first + i]
-                    scaled[first + i] = as_real(value * unit * as_real(units[i], value), one)
+                    scaled[first + i] = as_real(value * as_real(units[i], value), one)
             substitute(factors, scaled, 0, scaled, 0)
             for section in range(sections):
                 first = section * n_states
                 for i in range(n_states):
-                    value, of_state = scaled[first + i], units[n_states + i]
-                    x[x_at + first + i] = as_real(value, unit) * as_real(of_state, unit)
+                    value = as_real(scaled[first + i], like)
+                    x[x_at + first + i] = value * as_real(units[n_states + i], like)
 
         return backend.device(substitute_in_units)
 
