@@ -168,6 +168,16 @@ def lifetimes(names: Mapping[str, Any]) -> str:
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
+def mixed_precision(names: Mapping[str, Any]) -> str:
+    """Draw how many steps are attempted until later and later times."""
+    along = np.log10(names["times"])
+    curves = [
+        (f"factors in {precision}", along, np.log10(attempts))
+        for precision, attempts in names["attempts"].items()
+    ]
+    return line_picture("Attempted steps of Robertson's reaction (log10)", "end (log10)", curves)
+
+
 DRAWN = {
     "lifetimes": lifetimes,
     "large-systems": large_systems,
@@ -177,6 +187,7 @@ DRAWN = {
     "events": events,
     "sensitivities": sensitivities,
     "dense-output": dense_output,
+    "mixed-precision": mixed_precision,
 }
 
 

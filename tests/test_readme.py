@@ -50,6 +50,7 @@ def words_and_numbers(text: str) -> tuple[list[str], list[float]]:
         "docs/sensitivities.md",
         "docs/large-systems.md",
         "docs/low-storage.md",
+        "docs/mixed-precision.md",
         "docs/lifetimes.md",
         "docs/gpu.md",
         "docs/sweeps.md",

@@ -26,6 +26,9 @@ from cubie_planner.declarations.buffers import OWN_PLACES
 __all__ = ["BufferLocation", "BufferRegistry", "CUDABuffer", "Layout"]
 
 LOCATION_SUFFIX = "_location"
+# Where buffers may be in global memory, one of elements of another size than the run's shares no
+# bytes if it takes more of them: it is what would have to go there.
+MOST_SHARED_BYTES = 64 * 1024
 
 During = str | tuple[str, ...] | Mapping[str, str] | Mapping[str, tuple[str, ...]]
 """The phase or phases that call a component, or for each of its entries the calling phase."""
@@ -93,7 +96,9 @@ class CUDABuffer:
         size = self.size() if callable(self.size) else self.size
         allowed = OWN_PLACES - ({BufferLocation.LOCAL} if self.persistent else set())
         pin, phases = self.location, self.phases
-        if pin is BufferLocation.GLOBAL and self.dtype.itemsize != global_itemsize:
+        other = global_itemsize is not None and self.dtype.itemsize != global_itemsize
+        large = int(size) * self.dtype.itemsize > MOST_SHARED_BYTES
+        if other and (pin is BufferLocation.GLOBAL or large):
             phases = None
         alone = phases is None and not self.aliases
         if global_itemsize is not None and (alone or self.dtype.itemsize == global_itemsize):

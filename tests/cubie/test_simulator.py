@@ -55,6 +55,12 @@ CASES = {
     "diagonally_implicit": {"method": "kvaerno3", "locations": "shared"},
     "fully_implicit": {"method": "radau_iia_5", "locations": "shared"},
     "backward_differentiation": {"method": "bdf", "locations": "shared", "t_eval": [0.1, 0.25]},
+    "single_factors": {
+        "method": "radau_iia_5",
+        "locations": "shared",
+        "factor_dtype": "float32",
+        "jacobian_reuse": True,
+    },
     "switching": {"method": "auto", "locations": "shared", "t_eval": [0.1, 0.25]},
     "krylov": {"method": "rodas4", "locations": "shared", "linear_solver": "bicgstab"},
     "gmres": {
