@@ -67,7 +67,7 @@ PLANNER = Package(
         "recording": ("basics", "declarations"),
         "engines": (*VALUES, "gpu", "packing"),
         "allocators": VALUES,
-        "report": (*VALUES, "gpu", "engines"),
+        "report": (*VALUES, "recording", "gpu", "engines"),
         "solve": (*VALUES, "gpu", "engines"),
         "explain": (*VALUES, "report", "solve"),
         "checked": (*VALUES, "reading", "assembler", "gpu", "engines", "solve"),
@@ -128,7 +128,7 @@ CUBIE = Package(
         ),
         "cli": (
             *("errors", "sizes", "reals", "systems", "tableaus", "solvers", "status", "run"),
-            *("launch", "solver", "labelled", "sweeps"),
+            *("launch", "lifetimes", "solver", "labelled", "sweeps"),
         ),
         "demo": ("status", "run", "launch", "solver"),
     },

@@ -12,6 +12,7 @@ from cubie_planner.plans.plan import Plan
 from cubie_planner.report.explanation import (
     MOST_PINS,
     Explanation,
+    HasOrigins,
     PinCost,
     pinned_buffers,
     unpriced,
@@ -19,7 +20,11 @@ from cubie_planner.report.explanation import (
 from cubie_planner.solve import plan as make_plan
 
 
-def explain(plan: Plan, replan: Callable[[Problem], Plan] | None = None) -> Explanation:
+def explain(
+    plan: Plan,
+    replan: Callable[[Problem], Plan] | None = None,
+    recorded: HasOrigins | None = None,
+) -> Explanation:
     """Say what the peak of `plan` is made of and what each pin costs.
 
     Every pin is priced by planning the problem again without it, if there are at most
@@ -30,11 +35,14 @@ def explain(plan: Plan, replan: Callable[[Problem], Plan] | None = None) -> Expl
     plan : Plan
     replan : callable, optional
         How `plan` was made, where that was not by `cubie_planner.plan` as it is.
+    recorded : Recorded or Recording, optional
+        What `cubie_planner.record` returns, or a `Recording`: the lives that meet at the peak are
+        then told with the files and lines where they begin and end.
     """
     pinned = pinned_buffers(plan)
     priced = pinned if len(pinned) <= MOST_PINS else []
     pins = tuple(_pin_cost(plan, buffer, replan or make_plan) for buffer in priced)
-    return evolve(unpriced(plan), pins=pins)
+    return evolve(unpriced(plan, recorded), pins=pins)
 
 
 def without_pin(plan: Plan, name: str) -> Problem:

@@ -26,6 +26,7 @@ from cubie.tableaus import Method
 from cubie_planner import Plan
 from cubie_planner.explain import explain
 from cubie_planner.gpu.cards import Target
+from cubie_planner.recording import Recording
 from cubie_planner.report.explanation import Explanation
 
 T = TypeVar("T")
@@ -69,12 +70,18 @@ class LatestKernel:
         """Where every buffer lives in the latest solve or `prepare`."""
         return self.kernel.plan
 
-    def explain(self) -> Explanation:
+    def explain(self, recording: Recording | None = None) -> Explanation:
         """Say what the peak of the plan is made of and what each pin costs.
 
         Its text is what `print` shows. Plans again once for every pinned buffer.
+
+        Parameters
+        ----------
+        recording : Recording, optional
+            Of the kernel, from `cubie.lifetimes.record`, after a solve: what meets at the peak is
+            then told with the files and lines of the code that write it and read it last.
         """
-        return explain(self.plan)
+        return explain(self.plan, recorded=recording)
 
     @property
     def choices(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from cubie.cli import main
 from cubie.cli.requests import Pin
 from cubie_planner import Buffer, Limits, Location, Problem, problem_to_dict
 from cubie_planner import plan as make_plan
-from tests.cubie.cli_running import CONSOLE, PAGE, completed, printed, run, write_page_files
+from tests.cubie.cli_running import CONSOLE, PAGE, TWO, completed, printed, run, write_page_files
 
 NUMBER = re.compile(r" *\b\d+\b")
 
@@ -43,6 +43,9 @@ def solve(**options):
     return solve_ivp(lorenz, (0, 2), np.ones((5, 3)), args=args, fastmath=False, **options)
 
 
+LINES = re.compile(r"\.py:\d+(?:(?:, | to )\d+)*")
+
+
 # ---- the page ------------------------------------------------------------------------
 
 
@@ -55,7 +58,8 @@ def sessions():
 def test_page_shows_every_kind_of_use(folder):
     """The commands run in the order of the page and print what it shows.
 
-    Of compiled kernels only the words are compared: the figures are the assembler's.
+    Of compiled kernels only the words are compared: the figures are the assembler's. Of lines of
+    code the files are, and not where in them.
     `tests.cubie.cli_running` writes the page anew.
     """
     assert len(sessions()) >= 6
@@ -64,6 +68,7 @@ def test_page_shows_every_kind_of_use(folder):
         found = printed(line)
         if "--verify" in line:
             found, expected = NUMBER.sub(" #", found), NUMBER.sub(" #", expected)
+        found, expected = LINES.sub(".py", found), LINES.sub(".py", expected)
         assert found.strip() == expected.strip(), line
 
 
@@ -184,6 +189,25 @@ def test_csv_has_one_line_per_buffer(folder):
     plan = json.loads(run("model.toml", "--format", "json").stdout)
     assert len(result.stdout.splitlines()) == 1 + len(plan["placements"])
     assert "what if" in result.stderr
+
+
+@pytest.mark.parametrize("method", ["tsit5", "rk4", "bdf"])
+def test_an_explanation_tells_lines_of_code(folder, method):
+    """Also of fixed steps, whose size a plan needs not; what is no model has no code."""
+    told = run("lorenz.py:lorenz", "--states", 3, "--method", method, "--locations", "shared",
+               "--quiet", "--explain").stdout  # fmt: skip
+    assert re.search(r"loop\.state\n +written at .*cubie/run/loop\.py:\d+.*, read last at ", told)
+    Path("two.csv").write_text(TWO, encoding="utf-8")
+    assert "written at" not in run("two.csv", "--quiet", "--explain").stdout
+
+
+def test_large_models_are_not_recorded(folder):
+    """The text says so, and up to which size they are."""
+    Path("many.py").write_text("def f(t, y):\n    return [-v for v in y]\n", encoding="utf-8")
+    asked = ("--method", "tsit5", "--quiet", "--explain")
+    told = run("many.py:f", "--states", 700, *asked).stdout
+    assert "Lines of code are told of models with at most 5,000 elements." in told
+    assert "written at" not in told
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])

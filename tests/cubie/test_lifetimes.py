@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from benchmarks.implicit_memory import STATES, need
 
+import cubie
 from cubie import Solver
 from cubie.algorithms.erk import ERKStep
 from cubie.buffers import BufferRegistry
@@ -20,8 +21,9 @@ from cubie.solvers.preconditioners import PRECONDITIONERS
 from cubie.tableaus import all_methods
 from cubie_planner import Alias
 from cubie_planner.recording import OutOfPhase
-from tests.cubie.recorded import CONTROLLERS, FEATURES, Case, recorded
+from tests.cubie.recorded import CONTROLLERS, FEATURES, SPAN, START, Case, plain, recorded
 
+CODE = Path(cubie.__file__).parent
 PAGE = Path(__file__).parents[2] / "docs" / "lifetimes.md"
 FAMILIES = ("tsit5", "rk4", "rodas5p", "kvaerno5", "sdirk2", "radau_iia_5", "bdf", "auto")
 ITERATED = ("kvaerno3", "rodas4", "radau_iia_3", "bdf")
@@ -201,6 +203,38 @@ def test_a_call_in_another_phase_than_declared_is_named(monkeypatch):
     monkeypatch.setattr(CUDAFactory, "add_child", added)
     with pytest.raises(OutOfPhase, match=r"`loop\.controller` enters its phase 'control' during"):
         recorded(Case("tsit5", "plain"))
+
+
+@pytest.mark.parametrize("method", ["tsit5", "kvaerno3", "bdf"])
+def test_an_explanation_names_the_lines_of_the_peak(method):
+    """They are lines of components that write or call, also where generated code does it."""
+    solver = Solver(plain, method=method, backend="python", locations="shared", rtol=1e-3)
+    solver.prepare(START[0], args=(1.0,))
+    recording = record(solver.kernel)
+    solver.solve(SPAN, START[0], args=(1.0,))
+    told = solver.explain(recording)
+    assert list(told.slices.origins) == [n for n in told.peak_bytes if n in told.slices.origins]
+    assert set(told.peak_bytes) - set(told.slices.origins) <= told.slices.hosts
+    places = {
+        p for lines in told.slices.origins.values() for p in (*lines.written_at, *lines.read_at)
+    }
+    assert all(Path(place.file).is_relative_to(CODE) for place in places)
+    for place in places:
+        line = Path(place.file).read_text(encoding="utf-8").splitlines()[place.line - 1]
+        assert "[" in line or "(" in line, place
+    assert "cubie/run/loop.py:" in str(told)
+    assert "cubie/run/loop.py:" not in str(solver.explain())
+
+
+def test_what_was_not_recorded_is_told_so():
+    """A peak to which no recorded step came has no lines, and the text says what it is."""
+    solver = Solver(plain, method="tsit5", backend="python", locations="shared", rtol=1e-3)
+    solver.prepare(START[0], args=(1.0,))
+    recording = record(solver.kernel)
+    solver.solve((0.0, 0.0), START[0], args=(1.0,))
+    assert "declared alive there; what was recorded has nothing in it" in str(
+        solver.explain(recording)
+    )
 
 
 def test_only_interpreted_code_is_recorded():

@@ -1,12 +1,16 @@
 """Lifetimes read off a kernel that is run: phases by barriers, loops, threads, misuse."""
 
+import inspect
 from typing import Any
 
 import numpy as np
 import pytest
 
 from cubie_planner import check, plan, record
-from cubie_planner.recording import RecordingError
+from cubie_planner.explain import explain
+from cubie_planner.recording import Origin, Place, RecordingError
+from cubie_planner.recording.code_lines import told
+from cubie_planner.report.page import html
 
 cuda: Any = None  # numba's: what is recorded stands in for it
 TILE = 4
@@ -72,6 +76,46 @@ def test_the_text_names_files_and_lines():
     assert "phase 0: the start to " in text
     assert "test_recording.py:" in text
     assert "partial: 128 B, phases" in text
+
+
+def test_an_explanation_tells_where_lives_begin_and_end():
+    """Of what meets at the peak: the lines that write it and read it last, in text and page."""
+    found = recorded()[0]
+    answer = plan(found.problem())
+    told = explain(answer, recorded=found)
+    assert told.tiles is not None
+    assert told.tiles.origins is not None
+    origin = told.tiles.origins["tile_a"]
+    source, first = inspect.getsourcelines(product)
+    at = {text.strip(): first + number for number, text in enumerate(source)}
+    written, read = at["tile_a[y, x] = a[y, k + x]"], at["total += tile_a[y, i] * tile_b[i, x]"]
+    assert [place.line for place in origin.written_at] == [written]
+    assert [place.line for place in origin.read_at] == [read]
+    assert f"test_recording.py:{written}, read last at " in str(told)
+    page = html(answer, name="kernel", explanation=told)
+    assert "read last at" in page
+    assert f"test_recording.py:{read}" in page
+    assert "read last at" not in html(answer, name="kernel")
+
+
+def test_lines_are_those_of_the_phases_that_are_asked_for():
+    """What lives in the last phases is written by other lines than what lives in the first."""
+    found = recorded()[0]
+    last = found.origins([len(found.phases) - 1])
+    assert set(found.origins([0])) == {"tile_a", "tile_b"}
+    assert set(last) == {"partial"}
+    assert set(found.origins()) == {"tile_a", "tile_b", "partial"}
+    assert len(found.origins()["partial"].written_at) == 2
+    assert found.origins([]) == {}
+
+
+def test_many_lines_of_a_file_are_told_as_a_range():
+    """Up to three are told one by one; a file is named once."""
+    places = [Place("<text>", line) for line in (3, 5, 8, 9)] + [Place("other", 1)]
+    assert told(places) == "<text>:3 to 9 and other:1"
+    assert told(places[:3]) == "<text>:3, 5, 8"
+    unread = Origin((Place("<text>", 3),), ())
+    assert str(unread) == "written at <text>:3"
 
 
 def test_a_read_before_a_write_is_an_error():

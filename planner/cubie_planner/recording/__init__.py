@@ -10,6 +10,7 @@ from cubie_planner.recording.arrays import (
     unused,
 )
 from cubie_planner.recording.block import RecordingError
+from cubie_planner.recording.code_lines import Origin, origins
 from cubie_planner.recording.course import Course
 from cubie_planner.recording.kernels import Recorded, record
 from cubie_planner.recording.liveness import Clash, Life, clash, intervals, life_of, witness
@@ -21,6 +22,7 @@ __all__ = [
     "Course",
     "Life",
     "Log",
+    "Origin",
     "OutOfPhase",
     "Place",
     "Recorded",
@@ -32,6 +34,7 @@ __all__ = [
     "clash",
     "intervals",
     "life_of",
+    "origins",
     "record",
     "unused",
     "witness",

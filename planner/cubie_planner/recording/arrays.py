@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from functools import cache
 from typing import Any
 
@@ -98,7 +98,7 @@ class Log:
     name: str
     n_elements: int
     course: Course
-    skipped: frozenset[str] = frozenset()  # files whose callers are meant
+    skipped: Set[str] = frozenset()  # files whose callers are meant
     values: list[Value] = field(factory=list)
     unwritten: dict[int, Unwritten] = field(factory=dict)
     lost: dict[int, Lost] = field(factory=dict)
@@ -156,7 +156,7 @@ def _place_of(file: str, line: int) -> Place:
 _HERE = __file__
 
 
-def _place(skipped: frozenset[str]) -> Place:
+def _place(skipped: Set[str]) -> Place:
     """Return the line that accesses an array, not those of helpers between."""
     frame = sys._getframe(2)
     while frame.f_back is not None:

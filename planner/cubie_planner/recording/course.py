@@ -10,7 +10,7 @@ A branch that is not taken is passed by: who comes from point 3 to point 7 was a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import numpy as np
 
@@ -52,6 +52,13 @@ class Course:
         """Return the point that was visited at a time; None before the first."""
         number = int(np.searchsorted(np.array(self._starts), time, side="right")) - 1
         return self._points[number] if number >= 0 else None
+
+    def visits(self, points: Collection[int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the first and the last time of every visit of some points, both in order."""
+        starts = np.array(self._starts, dtype=np.int64)
+        ends = np.append(starts[1:] - 1, self.now)
+        asked = np.isin(np.array(self._points, dtype=np.int64), list(points))
+        return starts[asked], ends[asked]
 
     def lived(self, spans: Iterable[Span]) -> frozenset[int]:
         """Return the points that were visited or passed by during spans of time."""

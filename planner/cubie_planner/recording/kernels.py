@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
@@ -11,7 +11,9 @@ from attrs import field, frozen
 from cubie_planner.declarations.buffers import Buffer
 from cubie_planner.declarations.limits import Limits
 from cubie_planner.declarations.problem import Problem
+from cubie_planner.recording.arrays import Log
 from cubie_planner.recording.block import Block, RecordingError
+from cubie_planner.recording.code_lines import Origin, origins
 from cubie_planner.recording.liveness import Life, intervals, life_of
 
 
@@ -27,15 +29,22 @@ class Recorded:
         Where each phase begins and ends: file and line of a barrier, or the start and the end.
     lives : tuple of Life
         Of each buffer: when it is in use, and by which lines of code.
+    logs : mapping of str to Log
+        All that happened to each of them.
     """
 
     buffers: tuple[Buffer, ...]
     phases: tuple[tuple[str, str], ...]
     lives: tuple[Life, ...] = field(repr=False)
+    logs: Mapping[str, Log] = field(repr=False, eq=False)
 
     def problem(self, limits: Limits | None = None) -> Problem:
         """Return the question of where these arrays lie, for `plan`."""
         return Problem(self.buffers, limits or Limits())
+
+    def origins(self, points: Collection[int] | None = None) -> Mapping[str, Origin]:
+        """Return the lines that write and read what lives in some phases; see `origins`."""
+        return origins(self.logs, points)
 
     def __str__(self) -> str:
         lines = [f"phase {k}: {first} to {last}" for k, (first, last) in enumerate(self.phases)]
@@ -103,7 +112,8 @@ def record(
         )
         for name, life in used.items()
     )  # fmt: skip
-    return Recorded(buffers, tuple(threads.points), tuple(used.values()))
+    logs = {name: threads.logs[name] for name in used}
+    return Recorded(buffers, tuple(threads.points), tuple(used.values()), logs)
 
 
 def _with(function: Any, block: Block, known: dict[Any, Any]) -> Any:

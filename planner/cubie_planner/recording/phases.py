@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 
 from cubie_planner.basics import PlannerError
 from cubie_planner.declarations.timeline import Timeline
 from cubie_planner.recording.arrays import POISON, Log, RecordedArray
+from cubie_planner.recording.code_lines import Origin, origins
 from cubie_planner.recording.course import Course
 
 
@@ -49,16 +50,25 @@ class Recording:
 
     def __init__(self, timeline: Timeline, helpers: Iterable[str] = ()):
         self.timeline, self.course = timeline, Course()
-        skipped = frozenset(helpers)
+        # Lines of helpers are those of whoever called them.
+        self._skipped = {__file__, *helpers}
         self.buffers = {buffer.name: buffer for buffer in timeline.buffers}
         self.logs = {
-            name: Log(name, buffer.n_elements if buffer.enabled else 0, self.course, skipped)
+            name: Log(name, buffer.n_elements if buffer.enabled else 0, self.course, self._skipped)
             for name, buffer in self.buffers.items()
         }
         self._frames = itertools.count()
         self._arrays: dict[str, np.ndarray] = {}
         self._now: tuple[int, int] | None = None  # the phase that runs, as a range of points
         self._caller: tuple[int, int] | None = None
+
+    def skip(self, file: str) -> None:
+        """Have the lines that call a file's functions meant from now on, as of helpers."""
+        self._skipped.add(file)
+
+    def origins(self, points: Collection[int] | None = None) -> Mapping[str, Origin]:
+        """Return the lines that write and read what lives at program points; see `origins`."""
+        return origins(self.logs, points)
 
     def array(self, name: str) -> RecordedArray:
         """Return a buffer, as a function allocates it: its contents are those of the run."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Protocol
 
 from attrs import frozen
 
 from cubie_planner.declarations.buffers import Buffer
 from cubie_planner.declarations.places import TILE, Location, Place
 from cubie_planner.plans.answer import COST, PRIVATE, SHARED, Answer, Peak
+from cubie_planner.recording.code_lines import Origin
 
 MOST_PINS = 64
 """Pins beyond which none is priced: each takes a plan of its own. Whole files of pinned
@@ -56,6 +58,18 @@ def told_change(level: str, value: int, cost_unit: str) -> str:
     return f"{value:+d} B {where}"
 
 
+UNSEEN = "declared alive there; what was recorded has nothing in it"
+HOLDS_OTHERS = "nothing of its own there: others lie in it"
+
+
+class HasOrigins(Protocol):
+    """What was recorded, of a kernel or of a tree of components."""
+
+    def origins(self, points: Collection[int] | None = None) -> Mapping[str, Origin]:
+        """Return the lines of code of the lives at program points; of all by default."""
+        ...
+
+
 @frozen
 class PeakShare:
     """What the peak of an arena is made of.
@@ -68,15 +82,22 @@ class PeakShare:
         another alive there counts nothing.
     holes : int
         Bytes of the arena above the live bytes of the peak.
+    origins : mapping of str to Origin, or None
+        Lines of code at which the lives that meet there begin and end; None where nothing was
+        recorded.
+    hosts : frozenset of str
+        Buffers in which others of them lie.
     """
 
     peak: Peak
     sizes: Mapping[str, int]
     holes: int
+    origins: Mapping[str, Origin] | None = None
+    hosts: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, plan: Answer, place: Place) -> PeakShare:
-        """Look at one arena of a plan."""
+    def of(cls, plan: Answer, place: Place, recorded: HasOrigins | None = None) -> PeakShare:
+        """Look at one arena of a plan; `recorded` tells where the code was recorded."""
         peak = plan.peak_of(place)
         sizes = {}
         for name in peak.buffers:
@@ -84,7 +105,16 @@ class PeakShare:
             sizes[name] = 0 if inside else plan.placements[name].size_bytes
         ordered = dict(sorted(sizes.items(), key=lambda item: -item[1]))
         top = max((p.end or 0 for p in plan.placed_in(place)), default=0)
-        return cls(peak, ordered, top - max(0, peak.live_bytes))
+        lines: Mapping[str, Origin] | None = None
+        if recorded is not None:
+            found = recorded.origins(None if peak.interval is None else range(*peak.interval))
+            lines = {name: found[name] for name in ordered if name in found}
+        hosts = frozenset(outer for name in peak.buffers for outer in plan.ancestors(name))
+        return cls(peak, ordered, top - max(0, peak.live_bytes), lines, hosts)
+
+    def unseen(self, name: str) -> str:
+        """Return what is told of a buffer in which nothing was alive when it was recorded."""
+        return HOLDS_OTHERS if name in self.hosts else UNSEEN
 
     def lines(self, what: str, unit: str) -> list[str]:
         """Return the peak in words; `what` has it, and a `unit` has one copy."""
@@ -93,6 +123,8 @@ class PeakShare:
         lines = [f"Peak of {what}: {self.peak.live_bytes} B per {unit}, at {when}."]
         for name, size in self.sizes.items():
             lines.append(f"  {size:>8} B  {name}{'' if size else ' (inside another)'}")
+            if self.origins is not None:
+                lines.append(f"              {self.origins.get(name) or self.unseen(name)}")
         if self.holes:
             lines.append(f"  {self.holes:>8} B  holes between buffers")
         return lines
@@ -154,14 +186,14 @@ class Explanation:
         return "\n".join(lines)
 
 
-def unpriced(plan: Answer) -> Explanation:
+def unpriced(plan: Answer, recorded: HasOrigins | None = None) -> Explanation:
     """Return what the peak of `plan` is made of; what its pins cost takes planning again."""
     return Explanation(
-        PeakShare.of(plan, Location.SHARED),
+        PeakShare.of(plan, Location.SHARED, recorded),
         (),
         len(pinned_buffers(plan)),
         plan.prices.unit,
-        PeakShare.of(plan, TILE) if plan.tile_bytes else None,
+        PeakShare.of(plan, TILE, recorded) if plan.tile_bytes else None,
     )
 
 

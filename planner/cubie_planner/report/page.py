@@ -20,6 +20,7 @@ from cubie_planner.declarations.places import TILE
 from cubie_planner.plans.answer import Level
 from cubie_planner.plans.cells import COLUMNS, row
 from cubie_planner.plans.plan import Plan
+from cubie_planner.recording.code_lines import told
 from cubie_planner.report.device_use import DeviceUse, device_use
 from cubie_planner.report.explanation import MOST_PINS, Explanation, PeakShare, unpriced
 from cubie_planner.report.memory_map import component, unit_of
@@ -254,13 +255,24 @@ def _peak(explanation: Explanation) -> str:
 def _peak_table(title: str, unit: str, share: PeakShare) -> str:
     span = share.peak.interval
     when = f"program points {span[0]} to {span[1]}" if span else "all program points"
-    rows: list[tuple[str, object]] = [
+    rows: list[tuple[object, ...]] = [
         (name, size or "inside another") for name, size in share.sizes.items()
     ]
     if share.holes:
         rows.append(("holes between buffers", share.holes))
-    table = _table(("alive at the peak", "bytes"), rows, ("bytes",))
+    columns = ("alive at the peak", "bytes")
+    if share.origins is not None:
+        columns = (*columns, "written at", "read last at")
+        rows = [(*row, *_lines(share, str(row[0]))) for row in rows]
+    table = _table(columns, rows, ("bytes",))
     return f"<h3>{title}: {share.peak.live_bytes} B per {unit}, at {when}</h3>{table}"
+
+
+def _lines(share: PeakShare, name: str) -> tuple[str, str]:
+    origin = (share.origins or {}).get(name)
+    if origin is None:
+        return share.unseen(name) if name in share.sizes else "", ""
+    return told(origin.written_at), told(origin.read_at)
 
 
 def _pins(explanation: Explanation) -> str:

@@ -155,7 +155,9 @@ def _say(message: str) -> None:
     shell_complete=types.complete_file,
     help="Write everything about the plan as one page.",
 )
-@click.option("--explain", is_flag=True, help="Say what the peak is made of; price every pin.")
+@click.option(
+    "--explain", is_flag=True, help="Say what the peak is made of, with lines of code; price pins."
+)
 @click.option("--verify", is_flag=True, help="Compile a model for --arch (needs no GPU).")
 @click.option(
     "--what-if",
@@ -315,7 +317,8 @@ def _write(plan: Plan, source: Source, options: dict[str, Any]) -> None:
         except ImportError as error:
             raise InputError("--plot needs matplotlib: pip install 'cubie[plot]'") from error
     if options["html"]:
-        told = explanation(plan, planner(options["objective"] or COST, _effort(options)))
+        make = planner(options["objective"] or COST, _effort(options))
+        told = explanation(plan, make, source.recording)
         html(plan, options["html"], name=source.name, phases=source.phases, explanation=told)
 
 
@@ -341,7 +344,8 @@ def _answers(
     """Yield what was asked about the plan."""
     make = planner(options["objective"] or COST, _effort(options))
     if options["explain"]:
-        yield from (str(explanation(plan, make)), *source.choices)
+        yield from (str(explanation(plan, make, source.recording)), *source.unrecorded)
+        yield from source.choices
     if options["verify"]:
         yield verify(source, plan, make)
     if verdict is not None:

@@ -7,7 +7,8 @@ a model file; all else is data.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,19 @@ from attrs import frozen
 
 from cubie.cli.errors import InputError, printable, reading
 from cubie.cli.functions import load_function, names_a_function
-from cubie.cli.kernels import from_file, from_function
+from cubie.cli.kernels import MOST_RECORDED, from_file, from_function
 from cubie.cli.models import EQUATIONS, FUNCTION, ModelOptions
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.run.loop import IVPLoop
 from cubie_planner import Plan, Problem, problem_from_csv, problem_from_dict
 from cubie_planner.declarations.buffers import Interval
 from cubie_planner.reading import parse_json, read_text
+from cubie_planner.recording import Recording
 
 SUFFIXES = (".json", ".toml", ".csv")
 
 
-@frozen
+@frozen(slots=False)
 class Source:
     """What a plan was asked for.
 
@@ -38,6 +40,9 @@ class Source:
         With the limits, pins and policy that the input itself states.
     kernel : BatchSolverKernel or None
         Of a model: what can be compiled, under a plan of its own.
+    recorded : callable or None
+        Of a model: returns its first steps with every access to a buffer logged; None of a large
+        model.
     plan : Plan or None
         Of a plan file: verified when it was read.
     """
@@ -45,7 +50,20 @@ class Source:
     name: str
     problem: Problem
     kernel: BatchSolverKernel | None = None
+    recorded: Callable[[], Recording | None] | None = None
     plan: Plan | None = None
+
+    @cached_property
+    def recording(self) -> Recording | None:
+        """What a model's first steps do to its buffers; None where nothing is recorded."""
+        return None if self.recorded is None else self.recorded()
+
+    @property
+    def unrecorded(self) -> tuple[str, ...]:
+        """Why lines of code are not told of a model; nothing where they are."""
+        if self.kernel is None or self.recording is not None:
+            return ()
+        return (f"Lines of code are told of models with at most {MOST_RECORDED:,} elements.",)
 
     @property
     def phases(self) -> dict[str, Interval] | None:

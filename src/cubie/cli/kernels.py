@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
-from collections.abc import Callable, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,15 +18,24 @@ from cubie.cli.functions import load_function
 from cubie.cli.models import REQUIRED, ModelOptions, positional, read_model
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.planned import DEFAULT_BLOCK_SIZE
+from cubie.lifetimes import record
 from cubie.sizes import parse_size
 from cubie.solver import Solver
 from cubie_planner import Limits, Problem
 from cubie_planner.declarations.global_memory import offering_global
 from cubie_planner.gpu.cards import Target
+from cubie_planner.recording import Recording
 
 PLANNED = ("max_shared", "block_size", "locations", "device")  # options that the planner reads
 
-Model = tuple[Problem, BatchSolverKernel]
+# Options of what the interpreter has not: launches, and a device.
+OF_DEVICES = {"time_slices": False, "on_device": False}
+FIRST_STEPS = 6  # that are recorded
+FIXED_STEP = 0.01  # where a plan needs no size of the steps and a solve does
+MOST_RECORDED = 5000  # elements of buffers: a pass takes seconds then
+TIMES = (0.0, 1e-6, 1e-4, 1e-2, 1.0)  # of points, where there are any: some lie in the first steps
+
+Model = tuple[Problem, BatchSolverKernel, Callable[[], Recording | None]]
 
 
 def from_function(target: str, fun: Callable, given: ModelOptions) -> Model:
@@ -121,4 +132,42 @@ def _prepare(
         if "global" in (policy.values() if isinstance(policy, Mapping) else [policy]):
             buffers = offering_global(buffers)
         problem = Problem(buffers, limits, policy)
-    return problem, kernel
+    return problem, kernel, partial(_recorded, fun, n, args, options, t_eval is not None, kernel)
+
+
+@contextlib.contextmanager
+def _unheard() -> Iterator[None]:
+    """Leave out warnings: the model was prepared before, and they were heard then."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _recorded(
+    fun: Any,
+    n: int,
+    args: tuple,
+    options: Mapping[str, Any],
+    at_times: bool,
+    planned: BatchSolverKernel,
+) -> Recording | None:
+    """Solve the first steps of a run with every access to a buffer logged; None of large models."""
+    timeline = planned.layout.timeline
+    if sum(buffer.n_elements for buffer in timeline.buffers if buffer.enabled) > MOST_RECORDED:
+        return None
+    told: dict[str, Any] = {name: value for name, value in OF_DEVICES.items() if name in options}
+    if not planned.integrator.controller.adaptive and options.get("first_step") is None:
+        told["first_step"] = FIXED_STEP
+    start, times = np.ones((1, n)), TIMES if at_times else None
+    with (
+        warnings.catch_warnings(),
+        contextlib.redirect_stdout(sys.stderr),
+        np.errstate(all="ignore"),
+    ):
+        warnings.simplefilter("ignore")  # the model was prepared before, with all there is to say
+        solver = Solver(fun, **{**options, **told, "backend": "python", "max_steps": FIRST_STEPS})
+        solver.prepare(start, args, times)
+        recording = record(solver.kernel)
+        solver.solve((0.0, 1.0), start, times, args=args)
+    assert recording.timeline.points == timeline.points, "phases do not depend on the target"
+    return recording

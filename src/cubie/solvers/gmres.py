@@ -72,7 +72,7 @@ class GMRES(KrylovSolver):
         n = blocks.n_unknowns
         vectors = self._vectors(blocks)
         sizes = {
-            "krylov_basis": (vectors + 1) * n,
+            "krylov_basis": vectors * n,
             "residual_factors": n,
             "krylov_direction": n,
             "hessenberg_triangle": vectors * (vectors + 1) // 2,
@@ -159,7 +159,8 @@ def _build_begin(backend: Backend, n: int, vectors: int) -> Callable:
 def _build_extend(backend: Backend, n: int, vectors: int, product: Callable) -> Callable:
     """Return ``extend(memory, launch, matrix, work, cycle, j, rest, going) -> (rest, going)``.
 
-    It makes column j of the least squares, and vector j + 1; `rest` is the size of the residual.
+    It makes column j of the least squares, and vector j + 1, but for what the last product gives:
+    nothing is made of that. `rest` is the size of the residual.
     """
     orthogonalise, turn = _build_orthogonalise(backend, n), _build_turn(backend, vectors)
     zero, one = backend.constant(0.0), backend.constant(1.0)
@@ -176,8 +177,9 @@ def _build_extend(backend: Backend, n: int, vectors: int, product: Callable) -> 
         cosine, sine, usable = turn(cycle, j, length, going)
         goes_on = usable & (length > zero)
         per_length = one / select(goes_on, length, one)
-        for i in range(n):
-            basis[at + n + i] = select(goes_on, image[i] * per_length, zero)
+        if j + 1 < vectors:
+            for i in range(n):
+                basis[at + n + i] = select(goes_on, image[i] * per_length, zero)
         cycle.coefficients[j] = select(usable, cosine * rest, zero)
         return select(usable, -sine * rest, rest), usable
 

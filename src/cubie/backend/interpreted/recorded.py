@@ -59,6 +59,7 @@ class RecordingBackend(PythonBackend):
     ) -> Callable:
         made = super().straight_line(function, inline, as_written)
         names, chosen = made.__globals__, made.__globals__["select"]
+        self.recording.skip(function.__code__.co_filename)  # generated, as all such functions
 
         def select(mask, if_true, if_false):
             unused(if_false if mask else if_true)
