@@ -4,7 +4,7 @@
 `lu_form` has, without a GPU, and each in a process of its own: the seconds are those of a first
 call. ``--methods``, ``--systems``, ``--forms``, ``--dtypes`` and ``--arch`` choose some; rows that
 benchmarks/results/lu-forms.json holds are measured again only with ``--again``.
-`cubie.backend.form_costs` is fitted to these figures.
+`cubie.backend.form_costs` was chosen by looking at these figures.
 
 Loops over tables, and over parts of a matrix, go round as often as under the interpreter, in the
 mean: see `benchmarks.loop_rounds`. Where the compiler unrolled them, with a way out behind each

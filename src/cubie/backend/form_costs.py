@@ -56,9 +56,10 @@ OF_LANES = FormCosts(
     most_seconds=2.5,
 )
 
-# Instructions of a thread, read in machine code of Lorenz-96, reaction networks and full matrices
-# of 20 to 100 states (`python -m benchmarks lu-forms`). In text an operation is one or two of them;
-# over tables indices are loaded, addresses made of them, and rows of a few entries begun and ended.
+# Instructions of a thread: of a product, read in machine code of Lorenz-96 and full matrices of 20
+# and 40 states (`python -m benchmarks lu-forms`); of entries and pivots estimated, and not fitted,
+# since steps over tables have upper bounds alone. In text an operation is one or two of them; over
+# tables indices are loaded, addresses made of them, and rows of a few entries begun and ended.
 # Text is solved with in every stage, and copied there: of a chain of 200 states, 3170 operations,
 # Rosenbrock methods compile for a minute with it, and with tables for 17 seconds; a full matrix of
 # 20, 2870 operations, takes ten.
