@@ -205,6 +205,18 @@ def test_a_call_in_another_phase_than_declared_is_named(monkeypatch):
         recorded(Case("tsit5", "plain"))
 
 
+def test_one_solve_does_not_show_all_that_is_needed():
+    """Without a rejected step nobody goes back to the state: no plan is made of a recording."""
+    solver = Solver(plain, method="tsit5", backend="python", rtol=1e-3, atol=1e-5)
+    solver.prepare(START[0], args=(1.0,))
+    recording = record(solver.kernel)
+    control = solver.kernel.layout.timeline.points.index("loop:control")
+    assert solver.solve((0.0, 0.05), START[0], args=(1.0,)).n_rejected == 0
+    assert control not in lives(recording).points["loop.state"]
+    assert solver.solve(SPAN, START[0], args=(40.0,)).n_rejected > 0
+    assert control in lives(recording).points["loop.state"]
+
+
 @pytest.mark.parametrize("method", ["tsit5", "kvaerno3", "bdf"])
 def test_an_explanation_names_the_lines_of_the_peak(method):
     """They are lines of components that write or call, also where generated code does it."""
