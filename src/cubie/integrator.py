@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from cubie.algorithms import (
     DIRKStep,
@@ -151,8 +151,12 @@ class RunSettings:
         return self.save_mode is SaveMode.TIMES or at_roots
 
     def keeps_stages(self) -> bool:
-        """Tell whether something is read off the stages of a step when it is over."""
-        return self.reads_steps() or self.dense_output or bool(self.summaries)
+        """Tell whether something but given times is read off the stages of a step when it is over.
+
+        Steps land on these where no stages are kept.
+        """
+        at_roots = self.events is not None and self.events.at_roots
+        return at_roots or self.dense_output or bool(self.summaries)
 
     def sums_stages(self) -> bool:
         """Tell whether steps are made in 2N storage: see `cubie.algorithms.stage_storage`."""
@@ -168,7 +172,7 @@ class RunSettings:
         Where step sizes are chosen that is what is held to the tolerances, the error of a step;
         steps of a given size add up to one order less. In 2N storage there is none.
         """
-        if evolve(self, save_mode=SaveMode.STOPS).sums_stages():
+        if self.sums_stages():
             return False
         adaptive = self.controller_class().adaptive
         method = self.method if adaptive else self.method.without_error_estimate()

@@ -37,8 +37,7 @@ class LowStorageStep(StepAlgorithm):
 
     def _compose(self) -> None:
         form = self.tableau.two_registers
-        assert form is not None  # as `RunSettings` has it, and this
-        assert not self.keeps_stages
+        assert form is not None  # as `RunSettings` has it
         self.form = form
         self.rhs_per_start, self.rhs_per_step = 0, form.n_stages + bool(form.end_weight)
         self.register_buffer(
