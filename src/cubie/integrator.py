@@ -225,7 +225,8 @@ class SingleIntegratorRun:
         form_costs: FormCosts = OF_LANES,
     ):
         self.settings = settings
-        self._made_of = system, settings, dtype, dict(options), observables, events, form_costs
+        self.given = dict(options)  # of components, as they were given
+        self._made_of = system, settings, dtype, self.given, observables, events, form_costs
         jumps = settings.events is not None and settings.events.applies
         of_runs = settings.breakpoints, settings.own_clock, jumps
         component = SystemComponent(system, dtype, *of_runs, form_costs)

@@ -257,6 +257,9 @@ class _Made:
             raise InvalidOption(
                 "save", "steps", advice="Runs of a sweep are saved at their end, or at `t_eval`."
             )
+        if settings.has_sensitivities:
+            advice = "A sweep keeps no derivatives yet: solve its runs by `solve_ivp`, in batches."
+            raise InvalidOption("sensitivities", settings.sensitivities, advice=advice)
         if settings.on_device:
             raise InvalidOption("on_device", True, advice="Results of a sweep are stored.")
         if settings.event_rules() is not None and settings.max_events is None:
@@ -330,11 +333,10 @@ class _Made:
         integrator = prepared.kernel.integrator
         usual = {field.name: field.default for field in attrs.fields(type(settings))}
         kept = attrs.evolve(settings, **{name: usual[name] for name in BECAME})
-        _, _, _, options, _, _ = integrator._made_of
         return Model(
             systems=_placeless(prepared),
             run_settings=integrator.settings,
-            options=options,
+            options=integrator.given,
             settings=kept,
             dtype=prepared.dtype.name,
             rtol=prepared.rtol,

@@ -178,7 +178,7 @@ class _OfStates(SystemComponent):
 
     def __init__(self, joint: SystemComponent, dtype):
         of_runs = joint.breakpoints, joint.own_clock, joint.jumps
-        super().__init__(joint.system.joint.base, dtype, *of_runs)
+        super().__init__(joint.system.joint.base, dtype, *of_runs, joint.form_costs)
         self._joint = joint
 
     @property
