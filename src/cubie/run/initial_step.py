@@ -91,7 +91,6 @@ class EstimatedFirstStep(CUDAFactory):
         first_guess, thousandth = constant(1e-6), constant(1e-3)
         weightless = constant(2.0 * least_tolerance(backend.dtype))
         negligible, tiny, exponent = constant(1e-15), constant(1e-30), constant(1.0 / self.k)
-
         n_judged = judged_of(n, self.per_component)
 
         def norm(launch, state, values, at, minus):
