@@ -104,7 +104,7 @@ class Result(OfEvents, Labelled):
         With `on_device` a `DeviceArray` of that shape.
         With `save_states` it has the chosen states alone, in the order chosen; None where
         there are none. Complex where `y0` was.
-    dy : ndarray (n, P, n_points) *, or None
+    dy : ndarray (n, P, n_points) or None, *
         With `sensitivities` the derivative of each state in `y` by each of P inputs, at the points
         of `y`, with NaN and as a `RaggedArray` (``dy[run]`` is (n, P, n_points of the run)) where
         `y` is; else None.
