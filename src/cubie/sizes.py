@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
-
 from cubie.errors import InvalidOption
 from cubie.reals import as_int
-
-_UNITS = {"": 1, "b": 1, "k": 1024, "kb": 1024, "kib": 1024, "m": 1024**2, "mib": 1024**2}
+from cubie_planner.declarations.byte_counts import bytes_of_text
 
 
 def parse_size(option: str, given: int | str | None) -> int | None:
@@ -32,10 +29,9 @@ def parse_size(option: str, given: int | str | None) -> int | None:
     elif (limit := _limit_of_card(given)) is not None:
         return limit
     else:
-        match = re.fullmatch(r"\s*(\d+)\s*([a-zA-Z]*)\s*", given)
-        if match is None or match[2].lower() not in _UNITS:
+        size = bytes_of_text(given)
+        if size is None:
             raise InvalidOption(option, given, advice=_ADVICE)
-        size = int(match[1]) * _UNITS[match[2].lower()]
     if size < 0:
         raise InvalidOption(option, given, advice="It must not be negative.")
     return size

@@ -146,8 +146,8 @@ def test_untraced_function_is_planned_with_a_warning(folder):
 
 def test_pin_reads_name_location_and_offset():
     """A pin is NAME=LOCATION, with an offset where one is wanted."""
-    assert Pin.parse("state=shared@64") == Pin("state", Location.SHARED, 64)
-    assert Pin.parse("loop.state=local") == Pin("loop.state", Location.LOCAL, None)
+    assert Pin.parse("state=shared@64") == Pin("state", "shared", 64)
+    assert Pin.parse("loop.state=local") == Pin("loop.state", "local", None)
 
 
 def test_saved_plan_solves_to_the_same_bits_and_is_refused_elsewhere(folder):

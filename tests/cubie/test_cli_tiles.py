@@ -42,6 +42,8 @@ def placed(*options):
         (("--objective", "private"), "tile", 1340),
         (("--max-shared", "1100"), "scratch", 1084),
         (("--pin", "b=tile"), "tile", 1340),
+        (("--pin", "b=scratch"), "scratch", 1084),
+        (("--pin", "b=scratch@256"), "scratch", 1084),
     ],
 )
 def test_every_objective_knows_tiles_and_pools(folder, options, where, tile_bytes):
@@ -50,6 +52,25 @@ def test_every_objective_knows_tiles_and_pools(folder, options, where, tile_byte
     assert str(found.placements["b"].location) == where
     assert found.tile_bytes == tile_bytes
     assert found.status == "optimal"
+
+
+def test_a_buffer_is_pinned_to_a_pool_of_the_problem(folder):
+    """By its name, with an offset; a place that is none is answered with those that there are."""
+    assert placed("--pin", "b=scratch@256").placements["b"].offset == 256
+    refused = run("problem.json", "--pin", "b=scrtch", status=2).stderr
+    assert "--pin b=scrtch: location 'scrtch' is unknown (did you mean 'scratch'?)" in refused
+    assert "'tile', 'scratch'" in refused
+    assert "may not be scratch" in run("problem.json", "--pin", "a=scratch", status=2).stderr
+
+
+def test_a_pool_is_a_way_out(folder):
+    """What a pin of the input has no room for may go to a pool: the remedy can be typed."""
+    small = Buffer("b", 64, "f4", locations=("tile", SCRATCH), pin="tile")
+    problem = Problem([small], Limits(128))
+    (folder / "small.json").write_text(json.dumps(problem_to_dict(problem)))
+    refused = run("small.json", status=1).stderr
+    assert "remedy: --pin b=scratch\n" in refused
+    run("small.json", "--pin", "b=scratch", "--quiet")
 
 
 def test_questions_about_tiles_are_answered_per_block(folder):

@@ -7,6 +7,7 @@ from numba import cuda
 
 from cubie_planner import Buffer, Limits, Padding, Pool, Problem, Swizzle, plan
 from cubie_planner.allocators import allocators
+from cubie_planner.declarations.timeline import PhaseInterval
 
 THREADS = 8
 MANY = 40  # threads that end before others begin, so that numbers of threads are given again
@@ -190,7 +191,7 @@ def carried(lifetime, poison):
     ]
     arrays = allocators(plan(Problem(buffers)), poison=poison)
     get_kept, get_other = arrays["kept"], arrays["other"]
-    first, second, third = (arrays.begin(point) for point in (0, (1, 2), (2, 3)))
+    first, second, third = (arrays.begin(point) for point in (0, (1, 2), PhaseInterval(2, 3)))
 
     @cuda.jit
     def kernel(out):

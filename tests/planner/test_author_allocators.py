@@ -104,9 +104,9 @@ def test_copies_of_a_pool_follow_each_other_aligned(pretended_device, scope):  #
     assert allocators(wide).pool_bytes["p"] == 64
 
 
-@pytest.mark.parametrize("point", [99, -1, (0, 0), (2, 1), (-1, 1), 4])
+@pytest.mark.parametrize("point", [99, -1, (0, 0), (2, 1), (-1, 1), 4, (9, 12), (0, 9)])
 def test_no_phase_begins_where_there_is_no_point(point):
-    """A point without a life at and after it, below 0, or an interval that holds none."""
+    """Below 0, empty, or typed by hand and going on where no buffer lives any more."""
     made = plan(Problem([Buffer("a", 4, "f4", locations="tile", lifetime=((0, 4),))]))
     with pytest.raises(AllocatorError, match="no phase begins at"):
         Phases(made, {}).point_of(point)
@@ -114,9 +114,12 @@ def test_no_phase_begins_where_there_is_no_point(point):
 
 def test_a_timeline_may_go_on_after_the_last_life():
     """Intervals that a timeline returns are phases, also where nothing lives any more."""
-    made = plan(Problem([Buffer("a", 4, "f4", locations="tile", lifetime=((0, 1),))]))
-    phases = Phases(made, {})
-    assert (phases.point_of(0), phases.point_of((1, 2))) == (0, 1)
+    held = PhasedBuffer("a", 4, "f4", phases="load", locations="tile")
+    line = compose(Component("kernel", ("load", "store"), [held]))
+    phases = Phases(plan(Problem(line.buffers)), {})
+    assert (phases.point_of(0), phases.point_of(line.point("kernel", "store"))) == (0, 1)
+    with pytest.raises(AllocatorError, match=r"no phase begins at \(1, 2\).* `Timeline.point`"):
+        phases.point_of((1, 2))
     always = Phases(plan(Problem([Buffer("a", 4, "f4", locations="tile")])), {})
     assert always.point_of(0) == 0
 
@@ -253,7 +256,7 @@ def test_what_is_dead_is_what_does_not_live_on():
     assert phases.dead(shared, 1, 3) == [(0, 10)]
     assert phases.dead(shared, 3, 0) == [(4, 10)]
     assert phases.dead(TILE, 0, 1) == []
-    assert phases.point_of((2, 5)) == phases.point_of(np.int64(2)) == 2
+    assert phases.point_of((2, 4)) == phases.point_of(np.int64(2)) == 2
     for odd in ("load", None, True, (1,)):
         with pytest.raises(AllocatorError, match="program point or an interval"):
             phases.point_of(odd)

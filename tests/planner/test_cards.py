@@ -108,6 +108,17 @@ def test_a_card_decides_on_bandwidth_and_cache():
         CostModel.for_capability((9, 0), "L4")
 
 
+@pytest.mark.parametrize(("given", "most"), [("H100", 232448), ("sm_75", 65536)])
+def test_a_target_has_the_limits_of_a_block(given, most):
+    """With its capability and its card; what is given stands in for the device's."""
+    target = Target.find(given)
+    limits = target.limits(block_size=64)
+    assert (limits.max_shared_bytes, limits.block_size) == (most, 64)
+    assert limits.compute_capability == target.device.capability
+    assert limits.card == target.card_name
+    assert target.limits(max_shared_bytes="48k").max_shared_bytes == 49152
+
+
 def test_a_card_is_part_of_a_problem():
     """It is written and read; problems without one are written as before."""
     limits = Limits(compute_capability=(9, 0))

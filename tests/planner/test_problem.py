@@ -15,14 +15,19 @@ from cubie_planner import (
     Location,
     PlanInfeasible,
     PlannerError,
+    Pool,
     Problem,
     ProblemError,
     check,
     plan,
     problem_from_csv,
+    problem_from_dict,
     problem_from_minimalloc,
+    problem_to_dict,
     run_stride,
 )
+from cubie_planner.declarations.choices import Option
+from cubie_planner.plans.decision import alternatives_from_dict
 
 
 def buffers(*names, **options):
@@ -64,6 +69,33 @@ def test_long_alias_chain_needs_no_recursion():
 
 
 @pytest.mark.parametrize(
+    ("given", "size"), [("48k", 49152), (" 48 KiB ", 49152), ("49152", 49152), ("2GB", 2**31)]
+)
+def test_byte_counts_are_read_as_people_write_them(given, size):
+    """Limits, and the capacity of a pool, take units; written down they are numbers."""
+    limits = Limits(given, max_local_bytes=given)
+    assert (limits.max_shared_bytes, limits.max_local_bytes) == (size, size)
+    assert problem_to_dict(Problem([], limits))["limits"]["max_shared_bytes"] == size
+    assert Pool("p", given).capacity_bytes == size
+    assert Option("o", limits={"max_shared_bytes": given}).limits == {"max_shared_bytes": size}
+
+
+@pytest.mark.parametrize("value", ["48k", "49152"])
+def test_files_hold_byte_counts_as_numbers(value):
+    """A file says one thing in one way: no units in it, of limits, pools and options."""
+    data = problem_to_dict(Problem([Buffer("a", 1, "f4", locations=Pool("p", 64))]))
+    with pytest.raises(
+        FormatError, match=r"limits.max_shared_bytes must be a byte count, a number"
+    ):
+        problem_from_dict({**data, "limits": {"max_shared_bytes": value}})
+    with pytest.raises(FormatError, match=r"pools\[0\].capacity_bytes must be a byte count"):
+        problem_from_dict({**data, "pools": [{"name": "p", "capacity_bytes": value}]})
+    options = [{"name": "o", "limits": {"max_local_bytes": value}}]
+    with pytest.raises(FormatError, match=r"options\[0\].limits.max_local_bytes must be a byte"):
+        alternatives_from_dict({"problem": data, "choices": [{"name": "c", "options": options}]})
+
+
+@pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: Problem(buffers("a", "a")), "two buffers are named `a`"),
@@ -76,6 +108,10 @@ def test_long_alias_chain_needs_no_recursion():
         ),
         (lambda: Limits(-1), "max_shared_bytes must be a byte count"),
         (lambda: Limits(4.5), "max_shared_bytes must be a byte count"),
+        (lambda: Limits("48q"), "got '48q': text is a number with a unit, such as '48k'"),
+        (lambda: Limits("sm_90"), r"Target.find\('sm_90'\).limits\(\)"),
+        (lambda: Limits("9" * 5000), "max_shared_bytes must be a byte count"),
+        (lambda: Limits(max_local_bytes="-1"), "max_local_bytes must be a byte count"),
         (lambda: Limits(block_size=0), "block_size must be an integer from 1 to 1048576, got 0"),
         (lambda: Limits(block_size=2**21), "block_size must be an integer from 1 to 1048576"),
         (lambda: Limits(pad_banks="no"), "pad_banks must be True or False, got 'no'"),

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cubie_planner import check, plan, record
+from cubie_planner.declarations.timeline import PhaseInterval
 from cubie_planner.explain import explain
 from cubie_planner.recording import Origin, Place, RecordingError
 from cubie_planner.recording.code_lines import told
@@ -49,6 +50,17 @@ def recorded(**launch):
     norms = np.zeros(2)
     found = record(product, a, b, norms, block=(TILE, TILE), **launch)
     return found, norms, np.sum((a @ b) ** 2)
+
+
+def test_a_recorded_phase_is_known_to_exist():
+    """Its interval is one that `begin` of allocators takes; others are refused."""
+    found, _, _ = recorded()
+    last = len(found.phases) - 1
+    assert found.point(last) == (last, last + 1)
+    assert isinstance(found.point(last), PhaseInterval)
+    for odd in (-1, last + 1, "load", True):
+        with pytest.raises(RecordingError, match=f"there is no phase {odd!r}: {last + 1} were"):
+            found.point(odd)
 
 
 def test_a_kernel_runs_as_it_is_and_gives_its_lifetimes():

@@ -97,8 +97,8 @@ class Allocators(Mapping[str, Callable]):
         Raises
         ------
         AllocatorError
-            For an interval that is empty or begins below 0, and for a point at and after which
-            no buffer lives by its lifetime.
+            For an interval that is empty or begins below 0, and for a point or an interval of one's
+            own that goes on after the last point at which a buffer lives by its lifetime.
         """
         return _target().barrier(self.phases, self.phases.point_of(point))
 

@@ -11,6 +11,7 @@ from cubie_planner.allocators.recipes import AllocatorError, Recipe, pool_alignm
 from cubie_planner.basics import is_integer
 from cubie_planner.declarations.buffers import Interval
 from cubie_planner.declarations.places import TILE, Location, Place, Pool, Scope
+from cubie_planner.declarations.timeline import PhaseInterval
 from cubie_planner.plans.plan import Plan
 
 
@@ -76,12 +77,13 @@ class Phases:
                 "of them is (start, end) with start < end"
             )
         # A timeline may go on after the last life: its intervals are phases, whatever lives there.
-        if not is_interval and first >= max(self.end, 1):
+        after = max(self.end, 1)
+        if not isinstance(point, PhaseInterval) and (last if is_interval else first + 1) > after:
             raise AllocatorError(
-                f"no phase begins at point {first}: the last program point at which a buffer lives "
-                f"by its lifetime is {max(self.end, 1) - 1}; a phase after it is told by its "
-                f"interval, ({first}, {first + 1}) or what `Timeline.point` returns; what "
-                "it reads has to live then"
+                f"no phase begins at {'' if is_interval else 'point '}{point!r}: the last program "
+                f"point at which a buffer lives by its lifetime is {after - 1}. A phase that goes "
+                "on after it is told by what `Timeline.point` or `Recorded.point` returns, which "
+                "is known to exist; what it reads has to live then"
             )
         return first
 

@@ -23,6 +23,7 @@ from attrs import evolve, field, fields, frozen
 from cubie_planner.basics import is_integer, listed, nearest_hint
 from cubie_planner.declarations.aliases import alias_to_dict
 from cubie_planner.declarations.buffers import Alias, Buffer, BufferError, natural_alignment
+from cubie_planner.declarations.byte_counts import BYTE_LIMITS, as_bytes
 from cubie_planner.declarations.layouts import Layout, layout_to_dict
 from cubie_planner.declarations.limits import Limits, ProblemError
 from cubie_planner.declarations.places import Pool, parse_place, rank
@@ -49,7 +50,7 @@ def _changes(value: Any) -> dict[str, dict[str, Any]]:
 def _limits(value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         raise ProblemError(f"changes of limits are a mapping, got {value!r}")
-    return dict(value)
+    return {key: as_bytes(v) if key in BYTE_LIMITS else v for key, v in value.items()}
 
 
 @frozen

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable
 
-from attrs import frozen
+from attrs import field, frozen
 
 from cubie_planner.basics import PlannerError, is_integer, round_up
+from cubie_planner.declarations.byte_counts import BYTE_LIMITS, as_bytes, told
 
 MAX_TOTAL_BYTES = 2**50
 MAX_BLOCK_SIZE = 2**20
@@ -30,8 +31,9 @@ class Limits:
 
     Parameters
     ----------
-    max_shared_bytes : int or None
-        Shared memory one block may use; None means no limit.
+    max_shared_bytes : int, str or None
+        Shared memory one block may use, 49152 or ``"48k"``; None means no limit. Those of a
+        device are `gpu.cards.Target.limits`.
     block_size : int
         Runs (threads) per block; each has its own slice.
     compute_capability : (major, minor) or None
@@ -42,7 +44,7 @@ class Limits:
     card : str or None
         A card of that capability, by its listed name: the cost rule then takes its clock, caches
         and bandwidth instead of those of the usual card.
-    max_local_bytes : int or None
+    max_local_bytes : int, str or None
         Bytes that a run may have in local and persistent arrays together; None means no limit.
         What is beyond goes to global memory, where buffers allow that and "auto" decides; else
         to what other places they allow.
@@ -53,21 +55,21 @@ class Limits:
     A block of one run has no neighbours: it needs the bytes of its slice, not one more.
     """
 
-    max_shared_bytes: int | None = None
+    max_shared_bytes: int | None = field(default=None, converter=as_bytes)
     block_size: int = 1
     compute_capability: tuple[int, int] | None = None
     pad_banks: bool = True
     max_registers: int | None = None
     card: str | None = None
-    max_local_bytes: int | None = None
+    max_local_bytes: int | None = field(default=None, converter=as_bytes)
 
     def __attrs_post_init__(self) -> None:
-        for name in ("max_shared_bytes", "max_local_bytes"):
+        for name in BYTE_LIMITS:
             limit = getattr(self, name)
             if limit is not None and (not is_integer(limit) or not 0 <= limit <= MAX_TOTAL_BYTES):
                 raise ProblemError(
                     f"{name} must be a byte count from 0 to {MAX_TOTAL_BYTES}, or None for no "
-                    f"limit; got {limit!r}"
+                    f"limit; {told(limit)}"
                 )
         if not is_integer(self.block_size) or not 1 <= self.block_size <= MAX_BLOCK_SIZE:
             raise ProblemError(

@@ -10,6 +10,7 @@ from typing import Any
 from attrs import field, frozen
 
 from cubie_planner.basics import PlannerError, is_integer, nearest_hint
+from cubie_planner.declarations.byte_counts import as_bytes, told
 
 MAX_POOL_BYTES = 2**50
 POOL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -92,7 +93,7 @@ class Pool:
     ----------
     name : str
         Letters, digits and underscores.
-    capacity_bytes : int or None
+    capacity_bytes : int, str or None
         What one thread, block, cluster or grid, by `scope`, has of it; None means no limit.
     scope : Scope or str
         What has one copy of each buffer in it.
@@ -104,7 +105,7 @@ class Pool:
     """
 
     name: str
-    capacity_bytes: int | None = None
+    capacity_bytes: int | None = field(default=None, converter=as_bytes)
     scope: Scope = field(default=Scope.THREAD, converter=_scope)
     cost: float = 4.0
     alignment: int = 256
@@ -122,7 +123,7 @@ class Pool:
             raise PoolError(
                 self.name,
                 f"capacity_bytes must be from 0 to {MAX_POOL_BYTES}, or None for no limit; "
-                f"got {most!r}",
+                f"{told(most)}",
             )
         if not isinstance(self.scope, Scope):
             raise PoolError(

@@ -16,6 +16,7 @@ live together.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import NamedTuple
 
 from attrs import evolve, frozen
 
@@ -32,6 +33,13 @@ from cubie_planner.declarations.components import (
 )
 
 
+class PhaseInterval(NamedTuple):
+    """When a phase of a timeline runs: program points, half-open, that are known to exist."""
+
+    start: int
+    end: int
+
+
 @frozen
 class Timeline:
     """All buffers of a tree on one line of program points.
@@ -46,9 +54,9 @@ class Timeline:
 
     buffers: tuple[Buffer, ...]
     points: tuple[str, ...]
-    _occurrences: Mapping[tuple[str, str], Lifetime]
+    _occurrences: Mapping[tuple[str, str], tuple[PhaseInterval, ...]]
 
-    def intervals(self, component_path: str, phase: str) -> Lifetime:
+    def intervals(self, component_path: str, phase: str) -> tuple[PhaseInterval, ...]:
         """Return when `phase` of a component runs: one interval per time it is called."""
         try:
             return self._occurrences[component_path, phase]
@@ -59,7 +67,7 @@ class Timeline:
                 f"{nearest_hint(f'{component_path}:{phase}', known)}"
             ) from None
 
-    def point(self, component_path: str, phase: str) -> Interval:
+    def point(self, component_path: str, phase: str) -> PhaseInterval:
         """Return when `phase` of a component runs, where it runs once."""
         found = self.intervals(component_path, phase)
         if len(found) != 1:
@@ -127,7 +135,8 @@ def compose(root: Component) -> Timeline:
     layout = _Layout()
     layout.lay(root, root.name, root.phases)
     occurrences = {
-        key: tuple(sorted(set(intervals))) for key, intervals in layout.occurrences.items()
+        key: tuple(PhaseInterval(*interval) for interval in sorted(set(intervals)))
+        for key, intervals in layout.occurrences.items()
     }
     names = [
         f"{path}.{phased.buffer.name}"

@@ -16,6 +16,7 @@ from typing import Any
 
 from attrs import frozen
 
+from cubie_planner.declarations.limits import Limits
 from cubie_planner.gpu.device import Capability, Device, DeviceError
 
 
@@ -86,6 +87,26 @@ class Target:
     def notes(self) -> tuple[str, ...]:
         """What to know of it: that its limits are those of another one."""
         return (self.device.note,) if self.device.note else ()
+
+    def limits(self, **options: Any) -> Limits:
+        """Return what a block may use there at most, as limits of a problem.
+
+        Parameters
+        ----------
+        **options
+            Of `Limits`: those given stand in for the device's.
+
+        Raises
+        ------
+        ProblemError
+            When a given one is none.
+        """
+        own = {
+            "max_shared_bytes": self.device.shared_per_block_optin,
+            "compute_capability": self.device.capability,
+            "card": self.card_name,
+        }
+        return Limits(**{**own, **options})
 
     @classmethod
     def find(cls, given: Any) -> Target:

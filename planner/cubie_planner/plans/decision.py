@@ -14,6 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from cubie_planner.basics import Status
+from cubie_planner.declarations.byte_counts import BYTE_LIMITS
 from cubie_planner.declarations.choices import (
     Alternatives,
     Choice,
@@ -24,7 +25,12 @@ from cubie_planner.declarations.choices import (
 from cubie_planner.declarations.limits import ProblemError
 from cubie_planner.plans.answer import COST, MOVES, PRIVATE, SHARED, Level
 from cubie_planner.plans.check import PlanRejected, check
-from cubie_planner.plans.files import change_from_json, pools_from_list, problem_from_dict
+from cubie_planner.plans.files import (
+    change_from_json,
+    pools_from_list,
+    problem_from_dict,
+    require_numbers,
+)
 from cubie_planner.plans.plan import Plan
 from cubie_planner.reading import (
     FormatError,
@@ -322,8 +328,9 @@ def alternatives_from_dict(data: Mapping[str, Any]) -> Alternatives:
                 name: change_from_json(change, f"{spot}.buffers.{name}", pools)
                 for name, change in changes.items()
             }
-            options.append(
-                Option(option["name"], option.get("cost", 0), read, option.get("limits", {}))
-            )
+            limits = option.get("limits", {})
+            if isinstance(limits, Mapping):
+                require_numbers(limits, f"{spot}.limits", BYTE_LIMITS)
+            options.append(Option(option["name"], option.get("cost", 0), read, limits))
         choices.append(Choice(item["name"], options))
     return Alternatives(problem_from_dict(data["problem"]), choices)

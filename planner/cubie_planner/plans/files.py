@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ import numpy as np
 from attrs import fields
 
 from cubie_planner.declarations.buffers import Alias, Buffer, BufferError
+from cubie_planner.declarations.byte_counts import BYTE_LIMITS
 from cubie_planner.declarations.layouts import layout_from_dict
 from cubie_planner.declarations.limits import Limits
 from cubie_planner.declarations.places import Place, Pool, PoolError, parse_place
@@ -72,6 +73,7 @@ def problem_from_dict(data: Mapping[str, Any]) -> Problem:
             "max_local_bytes",
         },
     )
+    require_numbers(limits, "limits", BYTE_LIMITS)
     buffers = []
     for index, item in enumerate(expect_list(data["buffers"], "buffers")):
         buffers.append(_buffer_from_dict(item, f"buffers[{index}]", pools))
@@ -96,6 +98,16 @@ def problem_from_dict(data: Mapping[str, Any]) -> Problem:
     return problem
 
 
+def require_numbers(data: Mapping[str, Any], where: str, names: Iterable[str]) -> None:
+    """Refuse byte counts as text: units are for people, and a file says one thing in one way."""
+    for name in names:
+        if isinstance(data.get(name), str):
+            raise FormatError(
+                f"{where}.{name} must be a byte count, a number without a unit; got "
+                f"{shown(data[name])}"
+            )
+
+
 def pools_from_list(data: Any) -> dict[str, Pool]:
     """Read the pools that buffers name, by name."""
     pools: dict[str, Pool] = {}
@@ -103,6 +115,7 @@ def pools_from_list(data: Any) -> dict[str, Pool]:
         where = f"pools[{index}]"
         optional = {"capacity_bytes", "scope", "cost", "alignment"}
         expect_fields(item, where, required={"name"}, optional=optional)
+        require_numbers(item, where, ["capacity_bytes"])
         try:
             pool = Pool(**item)
         except PoolError as error:

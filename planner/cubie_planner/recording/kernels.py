@@ -8,9 +8,11 @@ from typing import Any
 
 from attrs import field, frozen
 
+from cubie_planner.basics import is_integer
 from cubie_planner.declarations.buffers import Buffer
 from cubie_planner.declarations.limits import Limits
 from cubie_planner.declarations.problem import Problem
+from cubie_planner.declarations.timeline import PhaseInterval
 from cubie_planner.recording.arrays import Log
 from cubie_planner.recording.block import Block, RecordingError
 from cubie_planner.recording.code_lines import Origin, origins
@@ -41,6 +43,20 @@ class Recorded:
     def problem(self, limits: Limits | None = None) -> Problem:
         """Return the question of where these arrays lie, for `plan`."""
         return Problem(self.buffers, limits or Limits())
+
+    def point(self, number: int) -> PhaseInterval:
+        """Return the interval of a phase, as `Allocators.begin` takes it.
+
+        Raises
+        ------
+        RecordingError
+            When no such phase was reached.
+        """
+        if not is_integer(number) or not 0 <= number < len(self.phases):
+            raise RecordingError(
+                f"there is no phase {number!r}: {len(self.phases)} were reached, counted from 0"
+            )
+        return PhaseInterval(int(number), int(number) + 1)
 
     def origins(self, points: Collection[int] | None = None) -> Mapping[str, Origin]:
         """Return the lines that write and read what lives in some phases; see `origins`."""

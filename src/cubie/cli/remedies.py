@@ -73,7 +73,7 @@ def _candidates(problem: Problem, request: Request, error: PlanInfeasible) -> It
         yield Remedy("--locations auto", evolve(request, locations=AUTO))
     for buffer in core:
         if buffer.name not in given:
-            yield from _elsewhere(request, buffer)
+            yield from _elsewhere(request, problem, buffer)
 
 
 def _without_offset(request: Request, pin: Pin) -> Iterator[Remedy]:
@@ -90,10 +90,10 @@ def _without(request: Request, pin: Pin) -> Iterator[Remedy]:
     yield Remedy(f"without --pin {pin}", evolve(request, pins=pins))
 
 
-def _elsewhere(request: Request, buffer: Buffer) -> Iterator[Remedy]:
+def _elsewhere(request: Request, problem: Problem, buffer: Buffer) -> Iterator[Remedy]:
     """Yield pins to the places where a buffer may be besides the one that the input asks for."""
-    for place in (*Location, TILE):
+    for place in (*Location, TILE, *problem.pools.values()):
         loose = buffer.offset is not None and place == buffer.pin
         if place in buffer.locations and (place != buffer.pin or loose):
-            pin = Pin(buffer.name, place, None)
+            pin = Pin(buffer.name, str(place), None)
             yield Remedy(f"--pin {pin}", evolve(request, pins=(*request.pins, pin)))

@@ -11,9 +11,10 @@ from cubie.cli.errors import InputError, meant, one_line
 from cubie.cli.objectives import COST
 from cubie.launch.planned import REGISTERS
 from cubie_planner import Location, Plan, Problem
+from cubie_planner.basics import nearest_hint
 from cubie_planner.declarations.buffers import Buffer, BufferError
 from cubie_planner.declarations.global_memory import offering_global
-from cubie_planner.declarations.places import Place, parse_place
+from cubie_planner.declarations.places import TILE, Place
 from cubie_planner.gpu.cards import Target, card_named
 from cubie_planner.gpu.cost import CostError
 from cubie_planner.gpu.device import Device
@@ -27,10 +28,10 @@ BLOCK_SIZES = (32, 64, 128, 256, 512)
 
 @frozen
 class Pin:
-    """``NAME=LOCATION[@OFFSET]``."""
+    """``NAME=LOCATION[@OFFSET]``; the location may be a pool of the problem."""
 
     name: str
-    location: Place
+    location: str
     offset: int | None
 
     def __str__(self) -> str:
@@ -46,7 +47,23 @@ class Pin:
             raise ValueError(
                 f"{text!r} is not NAME=LOCATION[@OFFSET], such as state=shared or state=shared@64"
             )
-        return cls(name, parse_place(where), int(offset) if at else None)
+        return cls(name, where, int(offset) if at else None)
+
+    def place_in(self, problem: Problem) -> Place:
+        """Return the place that is named: one that every kernel has, or a pool of the problem.
+
+        Raises
+        ------
+        InputError
+            For any other name.
+        """
+        known = {str(place): place for place in (*Location, TILE, *problem.pools.values())}
+        if self.location not in known:
+            raise InputError(
+                f"--pin {self}: location {self.location!r} is unknown"
+                f"{nearest_hint(self.location, known)}; allowed: {', '.join(map(repr, known))}"
+            )
+        return known[self.location]
 
 
 @frozen
@@ -165,7 +182,7 @@ def _pinned(problem: Problem, pins: Sequence[Pin]) -> tuple[Buffer, ...]:
         if name in chosen:
             raise InputError(f"--pin {pin.name}: is given twice")
         chosen[name] = pin
-    return tuple(_pin(buffer, chosen.get(buffer.name)) for buffer in problem.buffers)
+    return tuple(_pin(problem, buffer, chosen.get(buffer.name)) for buffer in problem.buffers)
 
 
 def buffer_named(problem: Problem, given: str) -> str:
@@ -182,11 +199,12 @@ def buffer_named(problem: Problem, given: str) -> str:
     return found[0]
 
 
-def _pin(buffer: Buffer, pin: Pin | None) -> Buffer:
+def _pin(problem: Problem, buffer: Buffer, pin: Pin | None) -> Buffer:
     if pin is None:
         return buffer
+    place = pin.place_in(problem)
     try:
-        return evolve(buffer, pin=buffer.resolve(pin.location), offset=pin.offset)
+        return evolve(buffer, pin=buffer.resolve(place), offset=pin.offset)
     except BufferError as error:
         raise InputError(f"--pin {pin.name}: {one_line(error)}") from error
 
