@@ -25,6 +25,7 @@ from cubie.integrator import SingleIntegratorRun
 from cubie.ivp import solve_ivp
 from cubie.launch.dense_output import OdeSolution
 from cubie.launch.event_results import EventsLost
+from cubie.launch.inexact import ConservationWarning
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.ragged import RaggedArray
 from cubie.launch.results import Result
@@ -70,6 +71,7 @@ __all__ = [
     "CUDAFactory",
     "CacheWarning",
     "ChunksLost",
+    "ConservationWarning",
     "CubieError",
     "DeviceArray",
     "DeviceFault",

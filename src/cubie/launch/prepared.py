@@ -16,6 +16,7 @@ from cubie.launch.clocks import Span
 from cubie.launch.event_results import EventsKept, MoreEvents, warn_of_lost, with_room
 from cubie.launch.event_room import EventRoom, on_host, solve_for_all
 from cubie.launch.given_on_device import GivenOnDevice
+from cubie.launch.inexact import InexactSolutions
 from cubie.launch.inputs import first_step_of, make_inputs
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.labelled import StateNames
@@ -24,7 +25,7 @@ from cubie.launch.outputs import PerRun, layout_of, make_outputs, mark_unwritten
 from cubie.launch.points import Points
 from cubie.launch.result_kind import ResultKind
 from cubie.launch.results import Result, with_partial_result
-from cubie.launch.sensitivities import RunInputs, joint_start, names_kept
+from cubie.launch.sensitivities import RunInputs, joint_start, names_kept, of_base
 from cubie.launch.some_runs import inputs_of_runs
 from cubie.launch.steps import Room, StepsSolve
 from cubie.launch.stops import Stops, lay_out_stops
@@ -221,11 +222,7 @@ class PreparedSolve:
         )
 
     def launch(
-        self,
-        inputs: KernelInputs,
-        batch: Batch,
-        span: Span,
-        times: np.ndarray | None,
+        self, inputs: KernelInputs, batch: Batch, span: Span, times: np.ndarray | None
     ) -> Result:
         """Solve, and shape the result.
 
@@ -242,11 +239,17 @@ class PreparedSolve:
             about = (), 0.0, 0.0, more, by
             partial = Result(found, self._kind, n_runs, times, span, points, *about)
             raise with_partial_result(called_off.cause, partial) from None
-        about = columns, span[0], (self.rtol, self.atol), self._pieces(batch)
-        notes = notes_on_start(self.system, inputs, *about)
+        of_start = columns, span[0], (self.rtol, self.atol), self._pieces(batch)
+        notes = notes_on_start(self.system, inputs, *of_start)
         notes += notes_on_parameters(outputs, columns, inputs, self.system.parameter_names)
         about = self._kind, n_runs, times, span, points, notes
-        return Result(outputs, *about, *spent, more, by)
+        result = Result(outputs, *about, *spent, more, by)
+        return result if self._inexact is None else self._inexact.noted(result, inputs)
+
+    @cached_property
+    def _inexact(self) -> InexactSolutions | None:
+        of_loop = self.kernel.integrator.loop, self.system
+        return InexactSolutions.of(*of_loop, self.rtol, self.atol, self.in_pairs)
 
     def _solve_all(
         self, inputs: KernelInputs, n_runs: int, times: np.ndarray | None
@@ -386,11 +389,8 @@ class PreparedSolve:
 
     @property
     def _states(self) -> StateNames:
-        chosen, system = self.kernel.integrator.loop.choice.states, self.system
-        if system.joint is not None:
-            chosen = None if chosen is None else chosen[: len(chosen) // system.joint.n_blocks]
-            system = system.joint.base
-        return StateNames.of(system.state_names, chosen, self.named, self.in_pairs)
+        base, chosen = of_base(self.system, self.kernel.integrator.loop.choice.states)
+        return StateNames.of(base.state_names, chosen, self.named, self.in_pairs)
 
     @property
     def _record(self) -> StepRecord | None:

@@ -84,6 +84,14 @@ class RaggedArray:
         start = self._place[run]
         return self._blocks[self._block_of[run]][start : start + self.lengths[run]].T
 
+    def last(self) -> np.ndarray:
+        """Return the last point of each run, (n_runs, ...); NaN where a run has none."""
+        found = np.full((len(self), *self._blocks[0].shape[1:]), np.nan, self.dtype)
+        for number, block in enumerate(self._blocks):
+            own = np.flatnonzero((self._block_of == number) & (self.lengths > 0))
+            found[own] = block[self._place[own] + self.lengths[own] - 1]
+        return found
+
     @property
     def dtype(self) -> np.dtype:
         return self._blocks[0].dtype

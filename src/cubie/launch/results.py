@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from attrs import field, fields, frozen
+from attrs import evolve, field, fields, frozen
 
 from cubie.backend import DeviceArray, OutputBlock
 from cubie.launch.clocks import Span, times_at
@@ -207,6 +207,10 @@ class Result(OfEvents, Labelled):
     @property
     def notes(self) -> tuple[str, ...]:
         return self._kind.notes + self._own_notes
+
+    def with_note(self, note: str) -> Result:
+        """Return this result with a note more."""
+        return evolve(self, own_notes=(*self._own_notes, note))
 
     @cached_property
     def observables(self) -> Mapping[str, Any]:

@@ -131,6 +131,14 @@ def names_kept(observables: System | None, choice: Choice) -> tuple[str, ...]:
     return names if joint is None else names[: len(names) // joint.n_blocks]
 
 
+def of_base(system: System, chosen: Any) -> tuple[System, Any]:
+    """Return the system of the states alone, and which of them were chosen; None: all of them."""
+    if system.joint is None:
+        return system, chosen
+    n_blocks = system.joint.n_blocks
+    return system.joint.base, None if chosen is None else chosen[: len(chosen) // n_blocks]
+
+
 def of_states(values: Any, n_blocks: int) -> Any:
     """Return the states of what was kept: (..., n (1 + P), k) or a `RaggedArray` of such."""
     if values is None or n_blocks == 1:
