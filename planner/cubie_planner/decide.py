@@ -19,12 +19,15 @@ from cubie_planner.plans.decision import (
     joint_levels,
 )
 from cubie_planner.plans.plan import Plan
-from cubie_planner.solve import EFFORT, plan
+from cubie_planner.solve import EFFORT, check_options, plan
 
 __all__ = ["Alternatives", "Choice", "Decision", "Option", "Outcome", "decide"]
 
 
-def decide(alternatives: Alternatives, *, effort: float = EFFORT) -> Decision:
+ENOUGH = "not looked at: another one fits"
+
+
+def decide(alternatives: Alternatives, *, effort: float = EFFORT, fits: bool = False) -> Decision:
     """Pick an option of every choice, and plan what they make.
 
     The objectives are those of plans, in their order: the cost of places and options together,
@@ -35,6 +38,9 @@ def decide(alternatives: Alternatives, *, effort: float = EFFORT) -> Decision:
     alternatives : Alternatives
     effort : float
         As for `plan`, for each combination.
+    fits : bool
+        Take the first combination, the least costs first, of which a plan keeps within its limits,
+        and lower nothing further. What was not looked at keeps its bounds by load.
 
     Returns
     -------
@@ -50,9 +56,12 @@ def decide(alternatives: Alternatives, *, effort: float = EFFORT) -> Decision:
         When none was found, and that is not proven of all.
     ProblemError
         When costs of combinations count different things.
+    TypeError, ValueError
+        As of `plan`.
     """
     if not isinstance(alternatives, Alternatives):
         raise TypeError(f"decide takes Alternatives, got {alternatives!r:.80}")
+    check_options(effort, fits)
     combinations = list(alternatives.combinations())
     tasks = [Task.of(alternatives.problem_of(picked)) for picked in combinations]
     _check_units(tasks)
@@ -69,8 +78,11 @@ def decide(alternatives: Alternatives, *, effort: float = EFFORT) -> Decision:
                 told = "costs as much and needs more bytes"
             outcomes[index] = Outcome(picked, None, least[index], False, told)
             continue
+        if fits and best is not None:
+            outcomes[index] = Outcome(picked, None, least[index], False, ENOUGH)
+            continue
         try:
-            made = plan(tasks[index].problem, effort=effort)
+            made = plan(tasks[index].problem, effort=effort, fits=fits)
         except PlanInfeasible as error:
             outcomes[index], refused[index] = Outcome(picked, None, {}, True, str(error)), error
             continue

@@ -89,10 +89,7 @@ def plan(
     """
     if not isinstance(problem, Problem):
         raise TypeError(f"plan takes a Problem, got {problem!r:.80}")
-    if isinstance(effort, bool) or not isinstance(effort, numbers.Real) or not effort >= 0:
-        raise ValueError(f"effort must be a number of at least 0 (inf: no limit), got {effort!r}")
-    if not isinstance(fits, bool):
-        raise TypeError(f"fits must be True or False, got {fits!r:.80}")
+    check_options(effort, fits)
     asked = partial(_planned, effort=effort, fits=fits, switches=switches)
     result = asked(problem, objective)
     most = problem.limits.max_local_bytes
@@ -100,6 +97,14 @@ def plan(
         result = _within_local_memory(result, most, objective, asked)
     check(result.problem, result)
     return result
+
+
+def check_options(effort: float, fits: bool) -> None:
+    """Refuse an effort that is no number from 0, and a `fits` that is neither True nor False."""
+    if isinstance(effort, bool) or not isinstance(effort, numbers.Real) or not effort >= 0:
+        raise ValueError(f"effort must be a number of at least 0 (inf: no limit), got {effort!r}")
+    if not isinstance(fits, bool):
+        raise TypeError(f"fits must be True or False, got {fits!r:.80}")
 
 
 def _planned(

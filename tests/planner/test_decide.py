@@ -137,6 +137,46 @@ def test_brute_force_finds_nothing_better(n, seeds):
     assert compared > seeds / 3
 
 
+@pytest.mark.parametrize(("n", "seeds"), [(2, 40), (3, 30), (4, 12)])
+def test_a_combination_that_fits_is_found_exactly_where_there_is_one(n, seeds):
+    """By brute force; what is claimed beyond is true, and not better than the best."""
+    found = impossible = 0
+    for seed in range(seeds):
+        problem = tiny_problem(seed, n)
+        problem = with_pools(problem, seed) if seed % 2 else problem
+        alternatives = alternatives_of(problem, seed)
+        if alternatives is None:
+            continue
+        best = best_by_brute_force(alternatives)
+        try:
+            first = decide(alternatives, fits=True)
+        except PlanInfeasible:
+            assert best is None, (n, seed)
+            impossible += 1
+            continue
+        assert best is not None, (n, seed)
+        assert values_of(first) >= best, (n, seed)
+        assert (values_of(first) == best) or first.status is Status.FEASIBLE
+        assert Decision.from_json(first.to_json()) == first
+        found += 1
+    assert found > seeds / 3
+    assert impossible
+
+
+def test_the_first_that_fits_is_enough():
+    """The least cost comes first, and what it leaves is not looked at; options are checked."""
+    first = decide(ALTERNATIVES, fits=True)
+    assert first.picked["factors"] == "f64"
+    looked = [outcome for outcome in first.outcomes if outcome.values is not None]
+    assert len(looked) == 1
+    notes = {outcome.note.partition(" ")[0] for outcome in first.outcomes if not outcome.values}
+    assert notes <= {"not", "costs", "`lu`"}
+    with pytest.raises(TypeError, match="fits must be True or False, got 7"):
+        decide(ALTERNATIVES, fits=7)
+    with pytest.raises(ValueError, match="effort must be a number"):
+        decide(ALTERNATIVES, effort="much")
+
+
 @pytest.mark.parametrize("part", range(100))
 def test_ten_thousand_random_decisions_pass_the_checker(part):
     """Tiles, pools and choices together: what is decided is accepted, and so is its file."""
