@@ -21,6 +21,7 @@ from cubie.errors import (
     UnknownOption,
 )
 from cubie.factory import CUDAFactory
+from cubie.fitting.least_squares import LeastSquares
 from cubie.integrator import SingleIntegratorRun
 from cubie.ivp import solve_ivp
 from cubie.launch.dense_output import OdeSolution
@@ -85,6 +86,7 @@ __all__ = [
     "InvalidProblem",
     "LaunchTimedOut",
     "LaunchTooLarge",
+    "LeastSquares",
     "NoDevice",
     "OdeSolution",
     "OtherSweep",

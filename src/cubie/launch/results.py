@@ -16,6 +16,7 @@ from cubie.backend import DeviceArray, OutputBlock
 from cubie.launch.clocks import Span, times_at
 from cubie.launch.dense_output import OdeSolution, from_pairs
 from cubie.launch.event_results import MoreEvents, OfEvents
+from cubie.launch.gradients import Differentiated
 from cubie.launch.labelled import Labelled
 from cubie.launch.points import Points
 from cubie.launch.ragged import RaggedArray
@@ -84,7 +85,7 @@ def _on_device(result: Result, name: str, size: int) -> Any:
 
 
 @frozen(eq=False, slots=False, repr=False)
-class Result(OfEvents, Labelled):
+class Result(OfEvents, Differentiated, Labelled):
     """Solution of one initial value problem, or of a batch.
 
     For one run the shapes are SciPy's; for a batch those marked * have a leading

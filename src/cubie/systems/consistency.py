@@ -154,7 +154,7 @@ def algebraic_combinations(mass: tuple[tuple[float, ...], ...] | None) -> np.nda
 def evaluator(system: System, drivers: Sequence[Pieces] = ()) -> Callable:
     """Return ``evaluate(t, states, parameters) -> slopes``, of shapes (n, N), (m, N), (n, N)."""
     if system.kind == "traced":
-        rhs = plain_rhs(_of_arrays(system.source), lambda k, order, x: drivers[k](x, order)[0])
+        rhs = plain_rhs(of_arrays(system.source), lambda k, order, x: drivers[k](x, order)[0])
 
         def all_runs(t, states, parameters):
             slopes = np.empty(states.shape)
@@ -175,7 +175,7 @@ def evaluator(system: System, drivers: Sequence[Pieces] = ()) -> Callable:
 
 
 @lru_cache(maxsize=16)
-def _of_arrays(source: str) -> dict:
+def of_arrays(source: str) -> dict:
     """Return a generated module's namespace, for arrays with one entry a run."""
     skipped = ("from cubie.backend", "import math")
     lines = source.splitlines(keepends=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 
 from cubie.backend import package_digest
@@ -28,8 +29,16 @@ def rates_of(system: System) -> tuple[Callable, int]:
 def module_of_rates(system: System) -> tuple[ModuleType, int]:
     """Return the module of ``observe_with_rate(t, y, dy, p, out, rate)``, and its lines.
 
-    From the cache where it was generated before. Where drivers are called there is a `d` behind
-    the `p`, see `cubie.systems.drivers.calls`.
+    Where drivers are called there is a `d` behind the `p`, see `cubie.systems.drivers.calls`.
+    """
+    source, path = source_of_rates(system)
+    return load_module(source, path), source.count("\n")
+
+
+def source_of_rates(system: System) -> tuple[str, Path]:
+    """Return the text of `module_of_rates`, and where it is kept if it can be.
+
+    From the cache where it was generated before.
     """
     store = Store.beside(system.path)
     parts = ("rates of observables", package_digest(), system.digest)
@@ -42,7 +51,7 @@ def module_of_rates(system: System) -> tuple[ModuleType, int]:
         store.write_entry(key, {"digest": digest})
     else:
         path = store.module_path(str(digest))
-    return load_module(source, path), source.count("\n")
+    return source, path
 
 
 def _written(system: System) -> str:

@@ -1,0 +1,162 @@
+"""Derivatives of functions of results: of a loss its gradient, of residuals their Jacobian."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from cubie.errors import InvalidProblem, shown
+from cubie.run.saving import SaveMode
+from cubie.systems.sensitivities.functions import FunctionOfRuns, Shape
+
+
+class Differentiated:
+    """The part of a `Result` that differentiates what is computed of it."""
+
+    _kind: Any
+    _n_runs: int | None
+    _by: Any
+    t: Any
+    y: Any
+    dy: Any
+    observables: Any
+    dobservables: Any
+    status: Any
+
+    def gradient(self, loss: Callable | Any) -> np.ndarray:
+        """Return the gradient of a number of each run by the inputs of `sensitivities`.
+
+        Parameters
+        ----------
+        loss : callable or array_like
+            ``loss(run)`` returns a number. It reads ``run.y`` (n, n_points), ``run.t`` and
+            ``run.observables``, as those of a result of one run, and is traced like `fun` is: the
+            gradient is exact. Or its derivatives by `y`, of the shape of `y`, or of that of one
+            run for all.
+
+        Returns
+        -------
+        ndarray (P,) *
+            Of a batch with a leading axis of runs. NaN of runs that failed.
+
+        Raises
+        ------
+        InvalidProblem
+            Where there are no sensitivities, or no points that all runs have; for a loss that
+            cannot be traced, or is not one number.
+        """
+        if not callable(loss):
+            return self._alone(self._contracted(loss))
+        function = self.function_of_runs(loss, "gradient")
+        if function.system.n_outputs != 1:
+            m = function.system.n_outputs
+            raise InvalidProblem("loss", f"must be one number; it is {m}. Of those see `jacobian`.")
+        return self._alone(self.values_and_derivatives(function)[1][:, 0])
+
+    def jacobian(self, residuals: Callable) -> np.ndarray:
+        """Return the derivatives of some numbers of each run by the inputs of `sensitivities`.
+
+        Parameters
+        ----------
+        residuals : callable
+            ``residuals(run)`` returns an array of m numbers, or of more dimensions, which are m
+            numbers in C order. See `gradient`.
+
+        Returns
+        -------
+        ndarray (m, P) *
+
+        Raises
+        ------
+        InvalidProblem
+            As `gradient` does.
+        """
+        if not callable(residuals):
+            raise InvalidProblem("residuals", f"must be a function, not {shown(residuals)}.")
+        function = self.function_of_runs(residuals, "jacobian")
+        return self._alone(self.values_and_derivatives(function)[1])
+
+    def function_of_runs(self, function: Callable, what: str = "jacobian") -> FunctionOfRuns:
+        """Return a function of runs as it can be differentiated at results like this one."""
+        self._require_points(what)
+        kept, times = self._kept(), self.t
+        n_named = len(self.observables)
+        shape = Shape(kept.shape[1] - n_named, kept.shape[2], tuple(self.observables))
+        own = times.ndim == 2
+        if own:  # those of one run, to trace with
+            times = times[int(np.argmax(np.isfinite(times).sum(axis=1)))]
+        return FunctionOfRuns(function, shape, times, own)
+
+    def values_and_derivatives(self, function: FunctionOfRuns) -> tuple[np.ndarray, np.ndarray]:
+        """Return what a function is of each run, (N, m), and its derivatives, (N, m, P).
+
+        NaN of runs that failed.
+        """
+        kept = self._kept()
+        n_runs = len(kept)
+        by = [] if self.dy is None else [self._of_runs(self.dy)]
+        by += [self._of_runs(one)[:, None] for one in self.dobservables.values()]
+        changes = np.concatenate(by, axis=1).astype(float).transpose(1, 3, 0, 2)
+        numbers = kept.astype(float).reshape(n_runs, -1).T
+        changes = changes.reshape(len(numbers), *changes.shape[2:])
+        times = self.t.T if self.t.ndim == 2 else None
+        values, rates = function.of(numbers, changes, times)
+        failed = np.atleast_1d(self.status) < 0
+        values[failed], rates[failed] = np.nan, np.nan
+        return values, rates
+
+    def _kept(self) -> np.ndarray:
+        """Return the states that are kept of runs, and the observables behind them, (N, n, k)."""
+        states = [] if self.y is None else [self._of_runs(self.y)]
+        named = [self._of_runs(one)[:, None] for one in self.observables.values()]
+        if not states and not named:
+            raise InvalidProblem("save_states", "keeps nothing to compute a function of.")
+        return np.concatenate([*states, *named], axis=1)
+
+    def _contracted(self, weights: Any) -> np.ndarray:
+        """Return the sums of derivatives by `y` times `dy`, (N, P)."""
+        self._require_points("gradient")
+        if self.y is None:
+            raise InvalidProblem("save_states", "keeps no state: give a function of observables.")
+        y, dy = self._of_runs(self.y), self._of_runs(self.dy)
+        try:
+            given = np.asarray(weights, dtype=float)
+        except (TypeError, ValueError) as error:
+            told = f"must be a function of a run, or an array of numbers, not {shown(weights)}."
+            raise InvalidProblem("loss", told) from error
+        if given.shape not in (y.shape, y.shape[1:]):
+            allowed = f"{y.shape[1:]}, as that of one run"
+            allowed += "" if self._n_runs is None else f", or {y.shape}"
+            told = f"has shape {given.shape}; of derivatives by `y` it must be {allowed}."
+            raise InvalidProblem("loss", told)
+        weighed = np.broadcast_to(given, y.shape)[:, :, None]
+        # Points that do not count may be those that a run did not reach.
+        found = np.where(weighed == 0.0, 0.0, weighed * dy).sum(axis=(1, 3))
+        found[np.atleast_1d(self.status) < 0] = np.nan
+        return found
+
+    def _require_points(self, what: str) -> None:
+        """Refuse results in which there is nothing to differentiate."""
+        if self._by is None:
+            told = "needs derivatives of the solution: solve with sensitivities=, see there."
+            raise InvalidProblem(what, told)
+        mode = self._kind.mode
+        if mode is SaveMode.STEPS:
+            told = "needs points at times of its own, not at steps: solve with t_eval=."
+            raise InvalidProblem(what, told)
+        events = self._kind.events
+        if mode is SaveMode.FINAL and events is not None and events.ends:
+            told = (
+                "is not of final states where events end runs, at times that depend on inputs: "
+                "solve with t_eval=, or see `dy_events`."
+            )
+            raise InvalidProblem(what, told)
+
+    def _of_runs(self, values: Any) -> np.ndarray:
+        """Return something of each run with the axis of runs that one run lacks."""
+        return np.asarray(values)[None] if self._n_runs is None else np.asarray(values)
+
+    def _alone(self, values: np.ndarray) -> np.ndarray:
+        return values[0] if self._n_runs is None else values

@@ -1,0 +1,148 @@
+"""Functions of solved runs, such as the misfit to data, and their exact derivatives.
+
+A function of the numbers that a run was solved to is traced like observables are, with these
+numbers in the place of the states; how fast it changes where they change along a direction is known
+then. Along the derivatives of the solution by an input that is its derivative by the input.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from cubie.errors import InvalidProblem
+from cubie.systems.consistency import of_arrays
+from cubie.systems.errors import ObservableError
+from cubie.systems.from_function import trace_observables
+from cubie.systems.observables.rates import source_of_rates
+from cubie.systems.system import System
+
+MOST_NUMBERS = 1 << 22  # of the derivatives of runs that are looked at together
+
+
+class SolvedRun:
+    """What a function of a run reads: a part of `Result`, of one run.
+
+    Attributes
+    ----------
+    t : ndarray (n_points,)
+    y : ndarray (n, n_points)
+    observables : mapping of str to ndarray (n_points,)
+    """
+
+    def __init__(self, t: Any, y: Any, observables: Mapping[str, Any]):
+        self.t, self.y, self.observables = t, y, observables
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(
+            f"A function of a run reads its `t`, `y` and `observables`, and no {name!r}."
+        )
+
+    def __getitem__(self, name: str) -> Any:
+        return getattr(self, name)
+
+
+@frozen
+class Shape:
+    """What there is of each run.
+
+    Attributes
+    ----------
+    n_states, n_points : int
+    observables : tuple of str
+    """
+
+    n_states: int
+    n_points: int
+    observables: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many numbers that is."""
+        return (self.n_states + len(self.observables)) * self.n_points
+
+    def run(self, t: Any, numbers: Any) -> SolvedRun:
+        """Return the run that has these numbers, (size,)."""
+        rows = numbers.reshape(-1, self.n_points)
+        named = dict(zip(self.observables, rows[self.n_states :], strict=True))
+        return SolvedRun(t, rows[: self.n_states], MappingProxyType(named))
+
+
+def _numbers_of(
+    shape: tuple, times: Any, function: Callable, t: Any, numbers: Any, *of_run: Any
+) -> list:
+    """Return what a function returns for a run, one after the other."""
+    del t  # of an observable: there is none here
+    run = Shape(*shape).run(of_run[0] if of_run else times, np.asanyarray(numbers))
+    return [*np.ravel(function(run))]
+
+
+class FunctionOfRuns:
+    """A function of runs, with its derivatives by what they are differentiated by.
+
+    Parameters
+    ----------
+    function : callable
+        ``function(run)`` returns a number, or an array of numbers, of a `SolvedRun`.
+    shape : Shape
+    times : ndarray (n_points,)
+        Of all runs.
+    own_times : bool
+        Runs have times of their own, which `of` is given: `times` are those of one.
+
+    Raises
+    ------
+    InvalidProblem
+        For a function that cannot be traced.
+    """
+
+    def __init__(self, function: Callable, shape: Shape, times: Any, own_times: bool = False):
+        of_run = (np.asarray(times),) if own_times else ()
+        form = shape.n_states, shape.n_points, shape.observables
+        whole = partial(_numbers_of, form, None if own_times else times, function)
+        try:
+            self.system: System = trace_observables(whole, shape.size, of_run)
+        except ObservableError as error:
+            name = getattr(function, "__qualname__", type(function).__qualname__)
+            raise InvalidProblem(name, _told(str(error))) from error
+        self._rates = of_arrays(source_of_rates(self.system)[0])["observe_with_rate"]
+
+    def of(
+        self, numbers: np.ndarray, changes: np.ndarray, times: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the values of runs, (N, m), and their derivatives by P inputs, (N, m, P).
+
+        Parameters
+        ----------
+        numbers : ndarray (size, N)
+            As `Shape` tells.
+        changes : ndarray (size, N, P)
+            Their derivatives.
+        times : ndarray (n_points, N), optional
+            Of runs that have times of their own.
+        """
+        m, (_, n_runs, n_inputs) = self.system.n_outputs, changes.shape
+        values, rates = np.empty((m, n_runs, 1)), np.empty((m, n_runs, n_inputs))
+        parameters = np.zeros((0, n_runs)) if times is None else times
+        together = max(1, MOST_NUMBERS // max(1, len(numbers) * n_inputs))
+        with np.errstate(all="ignore"):  # of runs that were not solved
+            for first in range(0, n_runs, together):
+                some = slice(first, first + together)
+                given = numbers[:, some, None], changes[:, some], parameters[:, some, None]
+                self._rates(0.0, *given, values[:, some], rates[:, some])
+        return values[..., 0].T, rates.transpose(1, 0, 2)
+
+
+def _told(message: str) -> str:
+    """Return what tracing told of observables, as it is of a function of runs."""
+    message = re.sub(r"\bobservables\b(?! of)", "it", message, count=1)
+    message = re.sub(r", or save the states and compute .*$", "", message)
+    return (
+        f"has no derivative here: {message.rstrip('.)')}. Or give the derivatives by y, an array."
+    )
