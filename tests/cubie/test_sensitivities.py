@@ -260,6 +260,40 @@ def test_the_time_of_a_dose_is_an_input():
     np.testing.assert_allclose(found.dt_events[0][:, 0, 1], 1.0, rtol=0, atol=1e-12)
 
 
+def test_steady_states_have_the_derivatives_of_the_implicit_function_theorem():
+    """Of a start that is kept by a total, too, where the Jacobian alone is singular."""
+
+    def binding(t, y, on, off, make, lose):
+        bound = on * y[0] * y[1] - off * y[2]
+        return [make - lose * y[0] - bound, -bound, bound]
+
+    args, y0 = (2.0, 0.5, 1.2, 0.3), [0.0, 0.7, 0.1]
+    result = solve_ivp(
+        binding, (0.0, 1e6), y0, args=args, method="kvaerno5", sensitivities="all",
+        rtol=1e-10, atol=1e-12, save="final",
+    )  # fmt: skip
+    a, b, c = result.y[:, -1]
+    on, off, _, lose = args
+    # The third equation is the second; in its place stands the total of b and c.
+    jacobian = np.array([
+        [-lose - on * b, -on * a, off],
+        [-on * b, -on * a, off],
+        [0.0, 1.0, 1.0],
+    ])  # fmt: skip
+    zero = np.zeros(3)
+    by = {
+        "on": [-a * b, -a * b, 0.0],
+        "off": [c, c, 0.0],
+        "make": [1.0, 0.0, 0.0],
+        "lose": [-a, 0.0, 0.0],
+        "y0[0]": zero,
+        "y0[1]": [0.0, 0.0, -1.0],
+        "y0[2]": [0.0, 0.0, -1.0],
+    }
+    expected = np.array([np.linalg.solve(-jacobian, by[name]) for name in result.inputs]).T
+    assert result.dy[..., -1] == pytest.approx(expected, rel=1e-7, abs=1e-9)
+
+
 def test_a_measured_input_is_carried_along():
     drive = Interpolant(np.linspace(0.0, 3.0, 7), np.array([0.0, 1.0, 0.5, 2.0, 1.0, 0.0, 1.0]))
 
