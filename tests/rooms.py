@@ -120,7 +120,7 @@ CUBIE = Package(
             "recent", "per_run", "tableaus", *SOLVING[:4], "numerics", "checks", "run",
             "integrator", "launch", "settings", "other_choices", "memory", "problem",
         ),
-        "fitting": ("errors", "reals", "checks", "systems", "launch", "solver"),
+        "fitting": ("errors", "reals", "per_run", "checks", "systems", "launch", "solver"),
         "ivp": ("recent", "other_packages", "tableaus", "launch", "memory", "solver"),
         "sweeps": (
             *("errors", "recent", "sizes", "reals", "checks", "backend", "systems", "tableaus"),

@@ -25,7 +25,7 @@ class Differentiated:
     dobservables: Any
     status: Any
 
-    def gradient(self, loss: Callable | Any) -> np.ndarray:
+    def gradient(self, loss: Callable | Any, data: Any = None) -> np.ndarray:
         """Return the gradient of a number of each run by the inputs of `sensitivities`.
 
         Parameters
@@ -48,14 +48,17 @@ class Differentiated:
             cannot be traced, or is not one number.
         """
         if not callable(loss):
+            if data is not None:
+                raise InvalidProblem("data", "go with a function of a run: `loss` is none.")
             return self._alone(self._contracted(loss))
-        function = self.function_of_runs(loss, "gradient")
+        data = self._data_of_runs(data)
+        function = self.function_of_runs(loss, data, "gradient")
         if function.system.n_outputs != 1:
             m = function.system.n_outputs
             raise InvalidProblem("loss", f"must be one number; it is {m}. Of those see `jacobian`.")
-        return self._alone(self.values_and_derivatives(function)[1][:, 0])
+        return self._alone(self.values_and_derivatives(function, data)[1][:, 0])
 
-    def jacobian(self, residuals: Callable) -> np.ndarray:
+    def jacobian(self, residuals: Callable, data: Any = None) -> np.ndarray:
         """Return the derivatives of some numbers of each run by the inputs of `sensitivities`.
 
         Parameters
@@ -63,6 +66,8 @@ class Differentiated:
         residuals : callable
             ``residuals(run)`` returns an array of m numbers, or of more dimensions, which are m
             numbers in C order. See `gradient`.
+        data : array_like (...) *, optional
+            As there: ``residuals(run, data)``.
 
         Returns
         -------
@@ -75,11 +80,17 @@ class Differentiated:
         """
         if not callable(residuals):
             raise InvalidProblem("residuals", f"must be a function, not {shown(residuals)}.")
-        function = self.function_of_runs(residuals, "jacobian")
-        return self._alone(self.values_and_derivatives(function)[1])
+        data = self._data_of_runs(data)
+        function = self.function_of_runs(residuals, data)
+        return self._alone(self.values_and_derivatives(function, data)[1])
 
-    def function_of_runs(self, function: Callable, what: str = "jacobian") -> FunctionOfRuns:
-        """Return a function of runs as it can be differentiated at results like this one."""
+    def function_of_runs(
+        self, function: Callable, data: np.ndarray | None, what: str = "jacobian"
+    ) -> FunctionOfRuns:
+        """Return a function of runs as it can be differentiated at results like this one.
+
+        `data` of each run, (N, ...), if there are any.
+        """
         self._require_points(what)
         kept, times = self._kept(), self.t
         n_named = len(self.observables)
@@ -87,12 +98,14 @@ class Differentiated:
         own = times.ndim == 2
         if own:  # those of one run, to trace with
             times = times[int(np.argmax(np.isfinite(times).sum(axis=1)))]
-        return FunctionOfRuns(function, shape, times, own)
+        return FunctionOfRuns(function, shape, times, own, None if data is None else data[0])
 
-    def values_and_derivatives(self, function: FunctionOfRuns) -> tuple[np.ndarray, np.ndarray]:
+    def values_and_derivatives(
+        self, function: FunctionOfRuns, data: np.ndarray | None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Return what a function is of each run, (N, m), and its derivatives, (N, m, P).
 
-        NaN of runs that failed.
+        NaN of runs that failed. `data` as `function_of_runs` was given them.
         """
         kept = self._kept()
         n_runs = len(kept)
@@ -101,8 +114,9 @@ class Differentiated:
         changes = np.concatenate(by, axis=1).astype(float).transpose(1, 3, 0, 2)
         numbers = kept.astype(float).reshape(n_runs, -1).T
         changes = changes.reshape(len(numbers), *changes.shape[2:])
-        times = self.t.T if self.t.ndim == 2 else None
-        values, rates = function.of(numbers, changes, times)
+        own = [np.zeros((0, n_runs)), *([self.t.T] if self.t.ndim == 2 else [])]
+        own += [] if data is None else [data.reshape(n_runs, -1).T]
+        values, rates = function.of(numbers, changes, np.concatenate(own))
         failed = np.atleast_1d(self.status) < 0
         values[failed], rates[failed] = np.nan, np.nan
         return values, rates
@@ -136,6 +150,19 @@ class Differentiated:
         found = np.where(weighed == 0.0, 0.0, weighed * dy).sum(axis=(1, 3))
         found[np.atleast_1d(self.status) < 0] = np.nan
         return found
+
+    def _data_of_runs(self, data: Any) -> np.ndarray | None:
+        """Return data with an axis of runs."""
+        if data is None:
+            return None
+        try:
+            found = np.asarray(data, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise InvalidProblem("data", f"must be an array of numbers: {error}.") from error
+        if self._n_runs is not None and (not found.ndim or len(found) != self._n_runs):
+            told = f"has shape {found.shape}; of {self._n_runs} runs it must have a row for each."
+            raise InvalidProblem("data", told)
+        return self._of_runs(found)
 
     def _require_points(self, what: str) -> None:
         """Refuse results in which there is nothing to differentiate."""

@@ -75,12 +75,16 @@ class Shape:
 
 
 def _numbers_of(
-    shape: tuple, times: Any, function: Callable, t: Any, numbers: Any, *of_run: Any
+    shape: tuple, times: Any, has_data: bool, function: Callable, t: Any, numbers: Any, *of_run: Any
 ) -> list:
-    """Return what a function returns for a run, one after the other."""
+    """Return what a function returns for a run, one after the other.
+
+    `of_run` are its times where `times` are None, and its data.
+    """
     del t  # of an observable: there is none here
-    run = Shape(*shape).run(of_run[0] if of_run else times, np.asanyarray(numbers))
-    return [*np.ravel(function(run))]
+    data = of_run[len(of_run) - has_data :]
+    run = Shape(*shape).run(of_run[0] if times is None else times, np.asanyarray(numbers))
+    return [*np.ravel(function(run, *data))]
 
 
 class FunctionOfRuns:
@@ -92,9 +96,11 @@ class FunctionOfRuns:
         ``function(run)`` returns a number, or an array of numbers, of a `SolvedRun`.
     shape : Shape
     times : ndarray (n_points,)
-        Of all runs.
+        Of all runs, or of one of them.
     own_times : bool
-        Runs have times of their own, which `of` is given: `times` are those of one.
+        Runs have times of their own, which `of` is given.
+    data : ndarray, optional
+        What runs are compared with, of one of them: ``function(run, data)``.
 
     Raises
     ------
@@ -102,10 +108,19 @@ class FunctionOfRuns:
         For a function that cannot be traced.
     """
 
-    def __init__(self, function: Callable, shape: Shape, times: Any, own_times: bool = False):
-        of_run = (np.asarray(times),) if own_times else ()
+    def __init__(
+        self,
+        function: Callable,
+        shape: Shape,
+        times: Any,
+        own_times: bool = False,
+        data: np.ndarray | None = None,
+    ):
         form = shape.n_states, shape.n_points, shape.observables
-        whole = partial(_numbers_of, form, None if own_times else times, function)
+        has_data, of_all = data is not None, None if own_times else times
+        of_run = tuple(np.array(one, float) for one in (times if own_times else None, data)
+                       if one is not None)  # fmt: skip
+        whole = partial(_numbers_of, form, of_all, has_data, function)
         try:
             self.system: System = trace_observables(whole, shape.size, of_run)
         except ObservableError as error:
@@ -114,7 +129,7 @@ class FunctionOfRuns:
         self._rates = of_arrays(source_of_rates(self.system)[0])["observe_with_rate"]
 
     def of(
-        self, numbers: np.ndarray, changes: np.ndarray, times: np.ndarray | None = None
+        self, numbers: np.ndarray, changes: np.ndarray, of_runs: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return the values of runs, (N, m), and their derivatives by P inputs, (N, m, P).
 
@@ -124,17 +139,16 @@ class FunctionOfRuns:
             As `Shape` tells.
         changes : ndarray (size, N, P)
             Their derivatives.
-        times : ndarray (n_points, N), optional
-            Of runs that have times of their own.
+        of_runs : ndarray (k, N)
+            What runs have of their own: times, and behind them data.
         """
         m, (_, n_runs, n_inputs) = self.system.n_outputs, changes.shape
         values, rates = np.empty((m, n_runs, 1)), np.empty((m, n_runs, n_inputs))
-        parameters = np.zeros((0, n_runs)) if times is None else times
         together = max(1, MOST_NUMBERS // max(1, len(numbers) * n_inputs))
         with np.errstate(all="ignore"):  # of runs that were not solved
             for first in range(0, n_runs, together):
                 some = slice(first, first + together)
-                given = numbers[:, some, None], changes[:, some], parameters[:, some, None]
+                given = numbers[:, some, None], changes[:, some], of_runs[:, some, None]
                 self._rates(0.0, *given, values[:, some], rates[:, some])
         return values[..., 0].T, rates.transpose(1, 0, 2)
 
