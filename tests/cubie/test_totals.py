@@ -105,6 +105,47 @@ def test_totals_of_long_chains_and_the_end_of_the_search(monkeypatch):
     conserved_totals.cache_clear()
 
 
+@pytest.mark.parametrize("exponent", [200, 130])
+def test_weights_that_no_float_holds_make_no_total(exponent):
+    """As a float the weight would be infinite, or zero: a total that is none."""
+    large, small = 10.0**exponent, 10.0**-exponent
+
+    def growing(t, y):
+        return [small * y[0] * y[1], -large * y[0] * y[1]]
+
+    def shrinking(t, y):
+        return [large * y[0] * y[1], -small * y[0] * y[1]]
+
+    assert totals_of(growing, 2) == totals_of(shrinking, 2) == []
+
+
+def test_weights_are_ratios_of_the_numbers_in_the_equations():
+    volumes, flows = (0.3, 0.7, 1.1e-6), (0.1, 17.3)
+
+    def compartments(t, y):
+        out, back = flows[0] * (y[0] - y[1]), flows[1] * y[1] * (y[2] + 0.1)
+        return [-out / volumes[0], (out - back) / volumes[1], back / volumes[2]]
+
+    (weights,) = totals_of(compartments, 3)
+    np.testing.assert_allclose(np.array(weights) / weights[0] * volumes[0], volumes, rtol=1e-15)
+
+
+def test_numbers_do_not_grow_in_the_search():
+    """Fractions of seventy rows of seventy numbers, each exact, have thousands of digits."""
+    n, random = 70, np.random.default_rng(0)
+    rates = random.random((n, n))
+    whole = random.integers(1, 9, (n, n))
+    np.fill_diagonal(whole, 0)
+    np.fill_diagonal(whole, -whole.sum(axis=0))
+
+    def by(matrix):
+        entries = matrix.tolist()
+        return lambda t, y: [sum(a * y[j] for j, a in enumerate(row)) for row in entries]
+
+    assert totals_of(by(rates), n) == []
+    assert totals_of(by(whole), n) == [[1.0] * n]
+
+
 def at_the_end(method, **options):
     solver = Solver(E5.fun, method=method, backend="cpu", lanes=1, max_steps=100_000, **options)
     return solver.solve(E5.t_span, np.array(E5.y0), rtol=1e-4, atol=E5.floor)
