@@ -17,6 +17,7 @@ from cubie_planner.plans.decision import (
     check_decision,
     in_order,
     joint_levels,
+    levels_of,
 )
 from cubie_planner.plans.plan import Plan
 from cubie_planner.solve import EFFORT, check_options, plan
@@ -96,8 +97,7 @@ def decide(alternatives: Alternatives, *, effort: float = EFFORT, fits: bool = F
     ordered = tuple(outcomes[index] for index in range(len(combinations)))
     if best is None:
         raise _nothing(ordered, refused)
-    names = in_order({name for outcome in ordered for name in outcome.values or ()})
-    reached = {name: _reached(ordered[best]).get(name, 0) for name in names}
+    reached = {name: _reached(ordered[best]).get(name, 0) for name in levels_of(ordered)}
     levels = joint_levels(reached, ordered)
     decision = Decision(alternatives, combinations[best], plans[best], levels, ordered)
     check_decision(decision)

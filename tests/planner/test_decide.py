@@ -215,6 +215,22 @@ def test_options_places_and_offsets_are_decided_together():
     assert said.endswith("local and persistent bytes: 0 (proven)")
 
 
+def test_bytes_that_only_others_need_are_out():
+    """A combination is proven worse by bytes of a place that the picked one has no level for."""
+    scratch = Pool("scratch", 8, "block", 1)
+    buffers = [
+        Buffer("a", 1, "u1", locations=("tile", scratch)),
+        Buffer("held", 1, "u4", locations="tile"),
+        Buffer("b", 1, "u4", locations=("shared", "local"), pin="shared"),
+    ]
+    off = Option("off", 2, buffers={"b": {"enabled": False}})
+    used = Choice("use", [Option("as it is"), off])
+    found = decide(Alternatives(Problem(buffers, Limits(64)), [used]))
+    assert found.picked == {"use": "off"}
+    assert found.status is Status.OPTIMAL
+    assert Decision.from_json(found.to_json()) == found
+
+
 def test_what_cheaper_options_cost_in_places_counts():
     """An option of 2 is worth it where it keeps two buffers out of a pool that costs 3 each."""
     dear = Pool("dear", cost=1.5)

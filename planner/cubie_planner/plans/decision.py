@@ -159,6 +159,18 @@ def in_order(names: Iterable[str]) -> list[str]:
     return [name for name in (*ORDER, *pools, MOVES) if name in found]
 
 
+def levels_of(outcomes: Iterable[Outcome]) -> list[str]:
+    """Return the levels of all combinations together, in order.
+
+    Bytes of a place that no plan has a level for count where another combination needs some: it
+    is out for that.
+    """
+    found: set[str] = set()
+    for outcome in outcomes:
+        found |= set(outcome.values or ()) | {n for n, bound in outcome.bounds.items() if bound}
+    return in_order(found)
+
+
 def joint_levels(reached: Mapping[str, int], outcomes: Sequence[Outcome]) -> tuple[Level, ...]:
     """Return what is proven of a choice that reaches `reached`, by what became of all of them.
 
@@ -201,7 +213,7 @@ def check_decision(decision: Decision) -> None:
     extra = alternatives.cost_of(decision.picked)
     reached[COST] = reached.get(COST, 0) + extra
     _check_outcomes(decision, reached)
-    names = in_order({*reached, *(n for o in decision.outcomes for n in o.values or ())})
+    names = in_order({*reached, *levels_of(decision.outcomes)})
     expected = joint_levels({name: reached.get(name, 0) for name in names}, decision.outcomes)
     if tuple(decision.levels) != expected:
         raise PlanRejected("claims", "the levels do not follow from the plan and the outcomes")
