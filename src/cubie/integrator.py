@@ -187,8 +187,13 @@ class RunSettings:
         windowed = self.windowed or (self.events is not None and self.events.cuts)
         if isinstance(system, Shape):
             return roughly(self.summaries, windowed)
-        names = () if observables is None else observables.output_names
-        return resolve(self.summaries, system.state_names, names, windowed)
+        names = () if observables is None else _alone(observables).output_names
+        return resolve(self.summaries, _alone(system).state_names, names, windowed)
+
+
+def _alone(system: Any) -> Any:
+    """Return a system without sensitivities, which are solved for in units that are not theirs."""
+    return system if system.joint is None else system.joint.base
 
 
 class SingleIntegratorRun:

@@ -33,6 +33,10 @@ _LAYOUT = (
 )
 _SUMMARIES = "Give summaries={'y0': ['max', 'mean']}, by states and observables."
 _PLACES = "Give locations='auto', 'local' or 'shared', or {buffer}_location= for one buffer."
+_DERIVATIVES = (
+    "Give sensitivities='parameters', or names: result.dy has exact derivatives, and "
+    "result.gradient(loss) those of a loss."
+)
 _DRIVERS = "Give cubie.Interpolant(times, values) in args, and call it in fun as u(t)."
 _PRINT = "Nothing is printed as runs are solved: print the result to see what happened."
 
@@ -74,7 +78,7 @@ _DIFFRAX: Mapping[str, str] = {
     "t0": "Give t_span=(t0, t1).",
     "t1": "Give t_span=(t0, t1).",
     "terms": "The right-hand side is the first argument, fun(t, y, *args).",
-    "adjoint": "Solutions are not differentiated here: take differences of solves.",
+    "adjoint": _DERIVATIVES,
     "event": _EVENTS,
     "discrete_terminating_event": (
         "Give events=, a condition (t, y, *args) with the attributes `terminal = True` and "
@@ -104,11 +108,11 @@ _TORCHDIFFEQ: Mapping[str, str] = {
     "options": "Give each option as a keyword argument of its own, as first_step=.",
     "event_fn": _EVENTS,
     "reverse_time": "Give t_span with the end before the start.",
-    "adjoint_params": "Solutions are not differentiated here.",
-    "adjoint_rtol": "Solutions are not differentiated here.",
-    "adjoint_atol": "Solutions are not differentiated here.",
-    "adjoint_method": "Solutions are not differentiated here.",
-    "adjoint_options": "Solutions are not differentiated here.",
+    "adjoint_params": _DERIVATIVES,
+    "adjoint_rtol": _DERIVATIVES,
+    "adjoint_atol": _DERIVATIVES,
+    "adjoint_method": _DERIVATIVES,
+    "adjoint_options": _DERIVATIVES,
     "step_size": _STEP,
     "max_num_steps": "Give max_steps=: attempted steps of a run in all.",
     "grid_points": "Give t_eval= with t_eval_exact=True: steps land on these times.",

@@ -1,0 +1,37 @@
+"""Sensitivities beside other options: what these mean stays what it is without them."""
+
+import numpy as np
+import pytest
+
+from cubie import InvalidOption, solve_ivp
+
+OPTIONS = {"backend": "cpu", "lanes": 1, "fastmath": False, "rtol": 1e-9, "atol": 1e-11}
+
+
+def swinging(t, y, frequency, damping):
+    return [y[1], -(frequency**2) * y[0] - damping * y[1]]
+
+
+def energy(t, y, frequency, damping):
+    return {"energy": 0.5 * (y[1] ** 2 + frequency**2 * y[0] ** 2)}
+
+
+def solved(**options):
+    return solve_ivp(
+        swinging, (0.0, 5.0), [0.0, 1.0], args=(2.0, 0.3), observables=energy,
+        **(OPTIONS | options),
+    )  # fmt: skip
+
+
+def test_summaries_are_of_states_and_observables():
+    """Derivatives are solved for times the size of their input: nobody is to read them so."""
+    asked = {"summaries": {-1: ["max"], "energy": ["min", "max"]}}
+    found = solved(sensitivities="all", **asked).summaries
+    plain = solved(**asked).summaries
+    assert found.keys() == plain.keys()
+    for name, of_name in plain.items():
+        for what, value in of_name.items():
+            np.testing.assert_allclose(found[name][what], value, rtol=1e-7)
+    for name in ("d(y0)/d(frequency)", "d(energy)/d(frequency)", 2):
+        with pytest.raises(InvalidOption, match="summaries"):
+            solved(sensitivities="all", summaries={name: ["max"]})
