@@ -25,10 +25,22 @@ STYLE = "text{font:12px sans-serif;fill:#1f2933}path{fill:none;stroke-width:1.6}
 Curve = tuple[str, Any, Any]  # what it is, abscissae, ordinates
 
 
-def line_picture(title: str, below: str, curves: Sequence[Curve]) -> str:
-    """Return curves over a common axis as SVG."""
+def line_picture(
+    title: str,
+    below: str,
+    curves: Sequence[Curve],
+    bands: Sequence[tuple[Any, Any]] = (),
+    dots: Sequence[tuple[Any, Any]] = (),
+) -> str:
+    """Return curves over a common axis as SVG.
+
+    `bands` are the least and largest ordinates beside each curve, `dots` abscissae and ordinates of
+    points that belong to it.
+    """
     xs = np.concatenate([np.asarray(x) for _, x, _ in curves])
-    ys = np.concatenate([np.asarray(y) for _, _, y in curves])
+    ys = np.concatenate(
+        [*(y for _, _, y in curves), *(y for pair in bands for y in pair), *(y for _, y in dots)]
+    )
     x0, x1, y0, y1 = xs.min(), xs.max(), ys.min(), ys.max()
 
     def place(x, y):
@@ -45,9 +57,19 @@ def line_picture(title: str, below: str, curves: Sequence[Curve]) -> str:
     for y in np.linspace(y0, y1, 4):
         parts.append(f'<text x="4" y="{place(x0, y)[1] + 4:.0f}">{y:.1f}</text>')
     parts.append(f'<text x="{WIDTH // 2}" y="{HEIGHT - 4}">{below}</text>')
-    for number, (name, x, y) in enumerate(curves):
+
+    def path(x, y):
         across, down = place(np.asarray(x), np.asarray(y))
-        points = " L".join(f"{a:.0f} {b:.0f}" for a, b in zip(across, down, strict=True))
+        return " L".join(f"{a:.0f} {b:.0f}" for a, b in zip(across, down, strict=True))
+
+    for (_, x, _), (low, high), colour in zip(curves, bands, COLOURS, strict=False):
+        around = path([*x, *x[::-1]], [*low, *high[::-1]])
+        parts.append(f'<path style="fill:{colour};opacity:0.25" d="M{around}"/>')
+    for (x, y), colour in zip(dots, COLOURS, strict=False):
+        for a, b in zip(*place(np.asarray(x), np.asarray(y)), strict=True):
+            parts.append(f'<circle cx="{a:.0f}" cy="{b:.0f}" r="2.5" fill="{colour}"/>')
+    for number, (name, x, y) in enumerate(curves):
+        points = path(x, y)
         colour = COLOURS[number % len(COLOURS)]
         parts.append(f'<path stroke="{colour}" d="M{points}"><title>{name}</title></path>')
         at = WIDTH - 12, 16 + 14 * number
@@ -125,6 +147,17 @@ def sensitivities(names: Mapping[str, Any]) -> str:
     return line_picture("What the intermediate depends on", "log10 of the time", curves)
 
 
+def fitting(names: Mapping[str, Any]) -> str:
+    """Draw the target after three doses: data, fit, and twice the standard error."""
+    times, target = np.log10(names["times"]), names["best"].y[:, 2:].sum(axis=1)
+    rows = list(zip(names["start"][:, 0], target, names["spread"], strict=True))
+    curves = [(f"a dose of {dose:g}", times, y) for dose, y, _ in rows]
+    bands = [(y - 2.0 * wide, y + 2.0 * wide) for _, y, wide in rows]
+    dots = [(np.log10(names["days"]), seen) for seen in names["data"][:, 1]]
+    title = "Target, free and bound, in parts of what was there"
+    return line_picture(title, "log10 of the days", curves, bands, dots)
+
+
 def large_systems(names: Mapping[str, Any]) -> str:
     """Draw the first species along the line."""
     along = names["runs"].y[3, 0::2]
@@ -186,6 +219,7 @@ DRAWN = {
     "dosing": dosing,
     "events": events,
     "sensitivities": sensitivities,
+    "fitting": fitting,
     "dense-output": dense_output,
     "mixed-precision": mixed_precision,
 }

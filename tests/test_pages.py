@@ -17,6 +17,7 @@ from cubie import (
     CUDABuffer,
     Event,
     InvalidOption,
+    LeastSquares,
     Result,
     RunStatus,
     Solver,
@@ -51,7 +52,7 @@ CHOOSING = {"bdf": MultistepStep, "auto": SwitchingStep}
 CALLS = (
     *(allocators, plan, solve_ivp, Event, Solver.solve, BatchSolverKernel.resources),
     *(sweep, zipped, table, sampled, Sweep.run, Sweep.retry, Sweep.plot),
-    *(Result.to_xarray, Result.plot),
+    *(Result.to_xarray, Result.plot, LeastSquares, LeastSquares.multistart),
 )
 DECLARATIONS = (CUDABuffer, Event, Alias, Buffer, Limits, Pool, Problem)
 OTHER_KEYWORDS = {
