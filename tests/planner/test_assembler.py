@@ -140,6 +140,20 @@ COUNTED = {
         """,
         [5],
     ),
+    # The same where the disassembler says so behind the last operand.
+    "on the stack, which is remarked": (
+        """
+        STL.64 [R1+0x8], RZ    (*"SpillRefill"*)
+        .L_0:
+        LDL.LU R2, [R1+0xc]    (*"SpillRefill"*)
+        IADD3 R2, R2, 0x1, RZ
+        STL [R1+0xc], R2       (*"SpillRefill"*)
+        ISETP.NE.AND P0, PT, R2, 0x5, PT
+        @P0 BRA `(.L_0)
+        EXIT
+        """,
+        [5],
+    ),
     # In shared memory, by halves of a wide access; an inner loop stores elsewhere.
     "in shared memory": (
         """
@@ -315,6 +329,18 @@ UNROLLED = {
         .L_2:
         ISETP.NE.AND P0, PT, R2, R7, PT
         @P0 BRA `(.L_0)
+        EXIT
+        """,
+        2,
+    ),
+    "in a spilled register": (
+        """
+        .L_0:
+        LDL.LU R4, [R1+0x1c]   (*"SpillRefill"*)
+        IADD3 R4, R4, 0x2, RZ
+        STL [R1+0x1c], R4      (*"SpillRefill"*)
+        ISETP.GE.AND P0, PT, R4, R7, PT
+        @!P0 BRA `(.L_0)
         EXIT
         """,
         2,

@@ -18,6 +18,8 @@ _SOURCE = re.compile(r'^\s*//## File "([^"]*)", line (\d+)')
 _PREDICATE = re.compile(r"^@(!?)(U?P\w+)\s+")
 _TARGET = re.compile(r"`\(([^)]+)\)")
 _BRANCH_TARGETS = re.compile(r"BRANCH_TARGETS\s+([^*\"]+)")
+# What the disassembler says of an instruction behind its last operand: of a spill, that it is one.
+_REMARK = re.compile(r"\(\*.*?\*\)")
 # Arithmetic whose results are in pairs of registers, whatever its modifiers.
 _PAIRS = re.compile(r"^(D(ADD|MUL|FMA|MNMX)|CS2R|F2F|I2F)$")
 
@@ -186,7 +188,7 @@ def _read_instruction(line: str, found: re.Match, source: tuple[Frame, ...]) -> 
         predicate=predicate[2] if predicate else None,
         negated=bool(predicate and predicate[1]),
         name=name,
-        operands=tuple(_operands(rest)),
+        operands=tuple(_operands(_REMARK.sub("", rest))),
         targets=tuple(targets),
         source=source,
     )
