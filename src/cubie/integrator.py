@@ -340,7 +340,8 @@ ALGORITHMS: dict[type[Method], type[StepAlgorithm]] = {
     SwitchingMethod: SwitchingStep,
 }
 
-# Options that decide which components and buffers there are, and so which other options.
+# Options that decide which components and buffers there are, and so which other options: also
+# which of those behind them.
 STRUCTURAL_OPTIONS = ("linear_solver", "preconditioner", "factor_dtype")
 
 
@@ -368,16 +369,11 @@ def options_of(settings: RunSettings, given: Mapping[str, Any] | None = None) ->
     `given` are options that were chosen: some decide which others there are.
     """
     structure: tuple = ()
-    while True:
-        known = _options_with(settings, structure)
-        chosen = tuple(
-            (name, given[name])
-            for name in STRUCTURAL_OPTIONS
-            if given and name in known and isinstance(given.get(name), (str, type, np.dtype))
-        )
-        if chosen == structure:
-            return known
-        structure = chosen
+    for name in STRUCTURAL_OPTIONS:
+        of_a_kind = isinstance((given or {}).get(name), (str, type, np.dtype))
+        if given and of_a_kind and name in _options_with(settings, structure):
+            structure = (*structure, (name, given[name]))
+    return _options_with(settings, structure)
 
 
 @functools.cache

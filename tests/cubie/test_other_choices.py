@@ -47,6 +47,20 @@ def decay(t, y):
             {"method": "bdf", "linear_solver": "bicgstab", "gmres_restart": 5},
             "It is one with linear_solver='gmres'.",
         ),
+        (
+            {"method": "kvaerno5", "linear_solver": "gmres", "factor_dtype": "float32"},
+            "It is one with linear_solver='lu'.",
+        ),
+        (  # Rosenbrock methods have it only to refuse it.
+            {"method": "tsit5", "factor_dtype": "float32"},
+            "It is one with methods such as 'kvaerno5' (diagonally implicit), 'radau_iia_5' "
+            "(fully implicit) or 'bdf' (of several steps).",
+        ),
+        (
+            {"method": "tsit5", "newton_tolerance": -1.0},
+            "It is one with methods such as 'kvaerno5' (diagonally implicit), 'radau_iia_5' "
+            "(fully implicit) or 'bdf' (of several steps).",
+        ),
         ({"stage_rsh_location": "local"}, "Did you mean `stage_rhs_location`?"),
         (
             {"teval": [1.0]},

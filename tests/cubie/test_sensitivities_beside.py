@@ -35,3 +35,25 @@ def test_summaries_are_of_states_and_observables():
     for name in ("d(y0)/d(frequency)", "d(energy)/d(frequency)", 2):
         with pytest.raises(InvalidOption, match="summaries"):
             solved(sensitivities="all", summaries={name: ["max"]})
+
+
+@pytest.mark.parametrize("given", ["y0", "y0[0]", "all", ["y0[1]", "rate"]])
+def test_names_that_mean_two_things_are_refused(given):
+    def moving(t, y, y0, rate):
+        return [rate * y0[0] - y[0], y0[1] - y[1]]
+
+    with pytest.raises(InvalidOption, match=r"parameter.*Call the parameter otherwise"):
+        solve_ivp(moving, (0.0, 1.0), [0.0, 1.0], args=([1.0, 2.0], 0.5), sensitivities=given)
+
+
+def test_a_parameter_called_as_a_group():
+    def moving(t, y, y0):
+        return [y0 - y[0]]
+
+    with pytest.raises(
+        InvalidOption, match="'y0', which is a parameter and means an initial state"
+    ):
+        solve_ivp(moving, (0.0, 1.0), [0.0], args=(2.0,), sensitivities="y0")
+    both = solve_ivp(moving, (0.0, 1.0), [0.0], args=(2.0,), sensitivities="all", **OPTIONS)
+    assert both.inputs == ("y0", "y0[0]")
+    np.testing.assert_allclose(both.dy[0, :, -1], [1.0 - np.exp(-1.0), np.exp(-1.0)], rtol=1e-6)

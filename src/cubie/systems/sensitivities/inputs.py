@@ -52,15 +52,21 @@ def inputs_of(given: Any, system: System) -> tuple[Input, ...]:
     Raises
     ------
     InvalidOption
-        For a name that the system does not have, or an input that is named twice.
+        For a name that the system does not have, or that means two things, and for an input that is
+        named twice.
     """
     check_sensitivities(given)
-    names = (given,) if isinstance(given, str) else tuple(given)
-    found = [one for name in names for one in _named(name, given, system)]
+    asked = (given,) if isinstance(given, str) else tuple(given)
+    found = [one for name in asked for one in _named(name, given, system)]
     if len(set(found)) < len(found):
         twice = next(one.name for one in found if found.count(one) > 1)
         what = Described(f"{twice!r} in two ways")
         raise InvalidOption("sensitivities", what, advice="Name each input once.")
+    names = [one.name for one in found]
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        what = Described(f"{twice!r} as a parameter and as an initial state")
+        raise InvalidOption("sensitivities", what, advice="Call the parameter otherwise.")
     return tuple(found)
 
 
@@ -69,22 +75,28 @@ def _named(name: str, given: Any, system: System) -> list[Input]:
     initial = [Input(f"y0[{one}]", True, i) for i, one in enumerate(_short_names(system))]
     exact = [one for one in parameters if one.name == name]
     whole = [one for one in parameters if one.name.startswith(f"{name}[")]
-    if exact or whole:
-        return exact or whole
     groups = {ALL: parameters + initial, PARAMETERS: parameters, INITIAL: initial}
-    if groups.get(name):
-        return groups[name]
     by_number = {f"y0[{one.number}]": one for one in initial}
     by_name = {f"y0[{state}]": one for state, one in zip(system.state_names, initial, strict=True)}
     either = by_number | by_name
-    if name in either:
-        return [either[name]]
+    found = exact or whole
+    others = groups.get(name) or [one for key, one in either.items() if key == name]
+    if found and others:
+        what = Described(f"{name!r}, which is a parameter and means {_meaning(others)} too")
+        raise InvalidOption("sensitivities", what, advice="Call the parameter otherwise.")
+    if found or others:
+        return found or others
     known = [one.name for one in parameters] + list(either)
     meant = nearest(name, known)
     advice = f"Did you mean {meant!r}?" if meant else ""
     there = ", ".join(one.name for one in parameters) or "none"
     advice = f"Parameters are: {there}. Initial states are 'y0[0]' and so on. {advice}".rstrip()
     raise InvalidOption("sensitivities", name, advice=advice)
+
+
+def _meaning(inputs: Sequence[Input]) -> str:
+    first, *more = (one.name for one in inputs)
+    return f"{first!r} and others" if more else "an initial state"
 
 
 def _short_names(system: System) -> list[str]:
