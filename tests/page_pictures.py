@@ -243,7 +243,21 @@ def posterior(names: Mapping[str, Any]) -> Any:
     return ax
 
 
+def lyapunov(names: Mapping[str, Any]) -> Any:
+    """Draw the largest exponents over both parameters."""
+    import matplotlib.pyplot as plt
+
+    figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
+    image = ax.pcolormesh(
+        names["drives"], names["dampings"], names["largest"].T, cmap="RdBu_r", vmin=-0.25, vmax=0.25
+    )
+    ax.set(xlabel="strength of the drive", ylabel="damping")
+    figure.colorbar(image, label="largest Lyapunov exponent")
+    return ax
+
+
 PLOTTED = {
+    "lyapunov": {"lyapunov": lyapunov},
     "sweeps": {"sweeps": sweep, "sweeps-fan": sweep_fan},
     "sweep-designs": {"sweep-designs": posterior},
 }

@@ -38,7 +38,8 @@ def _integrators() -> Iterator[SingleIntegratorRun]:
     yield SingleIntegratorRun(Shape(), bdf, "float64", single)
     complete = RunSettings(
         get_method("tsit5"), save_mode=SaveMode.TIMES, observes=True,
-        summaries=read_summaries({0: "max"}), events=Rules((Rule(1, 0, False, True),)),
+        summaries=read_summaries({0: "max", "y": "lyapunov"}),
+        events=Rules((Rule(1, 0, False, True),)),
     )  # fmt: skip
     yield SingleIntegratorRun(Shape(), complete, "float64", {})
 

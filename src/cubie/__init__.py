@@ -34,6 +34,7 @@ from cubie.problem import SensitivityWarning, ToleranceWarning, UntracedWarning
 from cubie.run.loop import IVPLoop
 from cubie.run.summaries.kinds import Summary
 from cubie.run.summaries.levels import crossings, time_above
+from cubie.run.summaries.lyapunov import lyapunov
 from cubie.run.summaries.peaks import negative_peaks, peaks
 from cubie.solver import Solver
 from cubie.status import RunStatus
@@ -110,6 +111,7 @@ __all__ = [
     "UntracedWarning",
     "crossings",
     "grid",
+    "lyapunov",
     "negative_peaks",
     "peaks",
     "sampled",

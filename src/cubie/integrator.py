@@ -156,7 +156,7 @@ class RunSettings:
         Steps land on these where no stages are kept.
         """
         at_roots = self.events is not None and self.events.at_roots
-        return at_roots or self.dense_output or bool(self.summaries)
+        return at_roots or self.dense_output or self.summaries.follows
 
     def sums_stages(self) -> bool:
         """Tell whether steps are made in 2N storage: see `cubie.algorithms.stage_storage`."""
@@ -247,7 +247,7 @@ class SingleIntegratorRun:
             dtype,
             options,
             settings.per_component,
-            tracking is not None,
+            tracking is not None and tracking.follows,
             settings.reads_steps() or settings.dense_output,
             settings.dense_output,
         )

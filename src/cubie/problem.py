@@ -131,7 +131,7 @@ class Problem:
             warnings.warn(NOTE_ON_JUMPS, SensitivityWarning, stacklevel=level_of_caller())
         if has_observables(settings.observables):
             observables = self._observables(settings, batch, pairs)
-            if states.joint is not None:
+            if states.joint is not None and not states.joint.of_directions:
                 observables = joint_observables(states, observables)
         if read_events(settings.events):
             events = self._events(settings, batch, pairs)

@@ -87,6 +87,8 @@ FEATURES: dict[str, dict[str, Any]] = {
         "summaries": {0: ["max", "mean", "argmax", "rms"], "sum": ["min", "final"]},
         "observables": observed,
     },
+    "sensitivities": {"sensitivities": ["k", "y0[1]"]},
+    "exponents": {"summaries": {"y": "lyapunov(2)", 0: ["max"]}},
     "dense": {"dense_output": True},
     "events": {"events": True},
     "events and times": {"events": True, "t_eval": TIMES, "summaries": {1: ["max", "integral"]}},

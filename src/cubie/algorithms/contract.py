@@ -168,6 +168,9 @@ class StepAlgorithm(CUDAFactory):
     jacobians_per_stiff_step: int | None = None
     factorizations_per_stiff_step: int | None = None
     iterates: bool = False
+    # Buffers that go on from a step to the next, each of so many vectors of all states: linear in
+    # those of them that are sensitivities.
+    carried: tuple[tuple[str, int], ...] = ()
 
     def __init__(
         self,
@@ -232,6 +235,10 @@ class StepAlgorithm(CUDAFactory):
     def keeps_stages(self) -> bool:
         """Whether the stages of a step are there until its `commit`."""
         return self.followed or self.is_read
+
+    def carried_vectors(self, context: BuildContext) -> list[tuple[Callable, int]]:
+        """Return allocators of what is `carried`, and of how many vectors each is."""
+        return [(context.allocator(name), count) for name, count in self.carried]
 
     @property
     def result_aliases(self) -> tuple[tuple[Alias, ...], tuple[Alias, ...]]:

@@ -97,13 +97,13 @@ class DIRKStep(ImplicitStep):
 
     def _register_buffers(self) -> None:
         n, fsal, stages = self.n_states, self.tableau.fsal, self.tableau.n_stages
+        self.carried = (("increment_cache", 1),) if fsal else ()
+        inside = ("first_stage", self._stages_until("solution"))
         # Derivatives of the stages that are still needed.
         self.register_buffer(
             "stage_rhs",
             size=(max(self.slots) + 1) * n,
-            phases=("start", ("first_stage", "commit"))
-            if fsal
-            else (("first_stage", self._stages_until("solution")),),
+            phases=("start", ("first_stage", "commit")) if fsal else (inside,),
             persistent=fsal or self.keeps_stages,
             access_weight=2.0,
         )

@@ -78,6 +78,7 @@ class ERKStep(StepAlgorithm):
 
     def _register_buffers(self) -> None:
         n, fsal = self.n_states, self.tableau.fsal
+        self.carried = (("stage_cache", 1),) if fsal else ()
         self.register_buffer(
             "stage_rhs",
             size=(self.storage.n_slots + len(self.added_slots)) * n,

@@ -78,6 +78,7 @@ class FIRKStep(ImplicitStep):
 
     def _register_buffers(self) -> None:
         n = self.n_states
+        self.carried = (("stage_increment", self.blocks.n_unknowns // n),)
         # The increments of all stages, transformed: those of the step before until the next one.
         self.register_buffer(
             "stage_increment", size=self.blocks.n_unknowns, persistent=True, access_weight=20.0

@@ -118,8 +118,8 @@ class MultistepStep(ImplicitStep):
 
     def _register_buffers(self) -> None:
         n, order = self.n_states, self.tableau.order
-        # Rows of differences; what corrects the predicted state, which is the difference of one
-        # order more; and what corrected that of the step before.
+        self.carried = (("differences", order), ("previous_correction", 1))
+        # Rows of differences; the correction, which is that of one order more, and that before it.
         self.register_buffer("differences", order * n, persistent=True, access_weight=4.0 * order)
         self.register_buffer(
             "correction",

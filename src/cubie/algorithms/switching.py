@@ -168,6 +168,10 @@ class SwitchingStep(StepAlgorithm):
         kept = (self.is_recorded, FORGOTTEN)
         return (self.tableau.stable_until, self.n_states, self.per_component, *kept)
 
+    def carried_vectors(self, context: BuildContext) -> list[tuple[Callable, int]]:
+        own = self.nonstiff.own_context(context.within(self.nonstiff.name))
+        return [(context.allocator("steepest"), 1), *self.nonstiff.carried_vectors(own)]
+
     def build_inside(self, context: BuildContext, theta: float) -> Callable:
         parts = []
         for part in (self.nonstiff, self.stiff):

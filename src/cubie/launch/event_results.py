@@ -222,7 +222,7 @@ class OfEvents:
     def _by_inputs(self) -> list[tuple[np.ndarray, np.ndarray] | None] | None:
         """The derivatives of times and states of each event; None of one whose time has none."""
         joint, by = self._kind.joint, self._by
-        if joint is None or self._kept_events is None:
+        if joint is None or by is None or self._kept_events is None:
             return None
         found: list[tuple[np.ndarray, np.ndarray] | None] = []
         for k, (times, states) in enumerate(self._kept_events):

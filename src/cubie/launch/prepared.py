@@ -168,7 +168,7 @@ class PreparedSolve:
     ) -> KernelInputs:
         """Return the inputs of a launch, in memory of their own."""
         return make_inputs(
-            joint_start(self.system.joint, batch.y0, self.dtype),
+            joint_start(self.system.joint, batch.y0, self.dtype, self.rtol, self.atol),
             batch.parameters,
             span,
             self.dtype,

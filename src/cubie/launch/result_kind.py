@@ -68,3 +68,13 @@ class ResultKind:
     def n_blocks(self) -> int:
         """How often there are states: themselves, and once for each input."""
         return 1 if self.joint is None else self.joint.n_blocks
+
+    @property
+    def n_blocks_kept(self) -> int:
+        """How often of points there are: directions are not kept."""
+        return self.n_blocks if self.differentiates else 1
+
+    @property
+    def differentiates(self) -> bool:
+        """Whether there are derivatives by inputs."""
+        return self.joint is not None and not self.joint.of_directions

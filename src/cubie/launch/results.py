@@ -235,7 +235,7 @@ class Result(OfEvents, Differentiated, Labelled):
 
     @cached_property
     def y(self) -> Any:
-        return of_states(self._states, self._kind.n_blocks)
+        return of_states(self._states, self._kind.n_blocks_kept)
 
     @cached_property
     def dy(self) -> Any:
@@ -244,7 +244,8 @@ class Result(OfEvents, Differentiated, Labelled):
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        return () if self._kind.joint is None else self._kind.joint.names
+        joint = self._kind.joint
+        return joint.names if joint is not None and self._kind.differentiates else ()
 
     @property
     def _single(self) -> bool:

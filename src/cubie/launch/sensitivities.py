@@ -22,20 +22,54 @@ from cubie.systems.events.traced import EventSystems
 from cubie.systems.system import Joint, System
 
 
-def joint_start(joint: Joint | None, y0: np.ndarray, dtype: np.dtype) -> np.ndarray:
+def joint_start(
+    joint: Joint | None, y0: np.ndarray, dtype: np.dtype, rtol: np.ndarray, atol: np.ndarray
+) -> np.ndarray:
     """Return the start of all states, (n (1 + P), N), from that of the states, (n, N).
 
-    Sizes of inputs are those that runs see, in their `dtype`.
+    Sizes of inputs are those that runs see, in their `dtype`. Tolerances decide how long directions
+    are.
     """
     if joint is None:
         return y0
     y0 = y0.astype(dtype)
     start = np.zeros((joint.n_blocks, *y0.shape), y0.dtype)
     start[0] = y0
+    if joint.of_directions:
+        length = _length_of_directions(rtol, atol)
+        start[1:] = _directions(joint)[:, :, None] * length
+        return start.reshape(-1, y0.shape[1])
     for block, one in enumerate(joint.inputs, 1):
         if one.is_initial:
             start[block, one.number] = _size(y0[one.number])
     return start.reshape(-1, y0.shape[1])
+
+
+def _length_of_directions(rtol: np.ndarray, atol: np.ndarray) -> np.ndarray:
+    """Return how long directions are, one number or (N,).
+
+    Errors of so much as `atol` are then `rtol` of it, whatever the unit of the state is. Of several
+    tolerances the largest decide: no state is held to less.
+    """
+    relative, absolute = rtol.max(axis=-1), atol.max(axis=-1)
+    both = (relative > 0.0) & (absolute > 0.0)
+    return np.where(both, absolute / np.where(both, relative, 1.0), 1.0)
+
+
+def _directions(joint: Joint) -> np.ndarray:
+    """Return orthogonal directions of length 1, (P, n): the same on every machine.
+
+    They are drawn: to what is special in equations, symmetries or states by themselves, they are
+    not.
+    """
+    n = joint.base.n_states
+    drawn = np.random.RandomState(1980).standard_normal((len(joint.inputs), n))
+    for k, row in enumerate(drawn):
+        for _ in range(2):
+            for before in drawn[:k]:
+                row -= sum(row * before) * before
+            row /= np.sqrt(sum(row * row))
+    return drawn
 
 
 @frozen
@@ -67,7 +101,7 @@ class RunInputs:
     ) -> RunInputs | None:
         """Return those of a launch; None where nothing is differentiated."""
         joint, timings = system.joint, () if events is None else events.timings
-        if joint is None:
+        if joint is None or joint.of_directions:
             return None
         runs = np.arange(n_runs)
         at = inputs.parameter_offsets[:-1, None] + inputs.parameter_strides[:-1, None] * runs
@@ -133,10 +167,12 @@ def names_kept(observables: System | None, choice: Choice) -> tuple[str, ...]:
 
 def of_base(system: System, chosen: Any) -> tuple[System, Any]:
     """Return the system of the states alone, and which of them were chosen; None: all of them."""
-    if system.joint is None:
-        return system, chosen
-    n_blocks = system.joint.n_blocks
-    return system.joint.base, None if chosen is None else chosen[: len(chosen) // n_blocks]
+    joint = system.joint
+    if joint is None or chosen is None:
+        return system if joint is None else joint.base, chosen
+    if joint.of_directions:
+        return joint.base, None if chosen == tuple(range(joint.base.n_states)) else chosen
+    return joint.base, chosen[: len(chosen) // joint.n_blocks]
 
 
 def of_states(values: Any, n_blocks: int) -> Any:

@@ -8,6 +8,7 @@ from attrs import field, frozen
 
 from cubie.errors import InvalidOption
 from cubie.launch.event_options import EventSettings
+from cubie.launch.lyapunov_options import with_directions
 from cubie.reals import is_flag
 from cubie.systems.events.traced import EventSystems
 from cubie.systems.sensitivities.events import joint_events
@@ -41,7 +42,7 @@ class SensitivitySettings(EventSettings):
         return has_sensitivities(self.sensitivities)
 
     def jointly(self, system: System, in_pairs: bool, on_device: bool) -> System:
-        """Return the system that is solved: the given one, or with its sensitivities.
+        """Return the system that is solved: the given one, with sensitivities or with directions.
 
         `in_pairs`: numbers are complex; `on_device`: results are to stay on a device.
 
@@ -51,13 +52,14 @@ class SensitivitySettings(EventSettings):
             For inputs that there are not, and where sensitivities cannot be had.
         """
         if not self.has_sensitivities:
-            return system
+            return with_directions(system, self, in_pairs)
         if in_pairs:
             self._refuse("Complex states and arguments have none: write the equations of their "
                          "real and imaginary parts.")  # fmt: skip
         if on_device:
             self._refuse("With on_device=True they stay apart: leave that out.")
-        return joint_system(system, inputs_of(self.sensitivities, system))
+        joint = joint_system(system, inputs_of(self.sensitivities, system))
+        return with_directions(joint, self, in_pairs)
 
     def events_jointly(self, states: System, events: EventSystems) -> EventSystems:
         """Return events of a joint system, which change sensitivities as well."""
@@ -70,10 +72,17 @@ class SensitivitySettings(EventSettings):
 
 
 def all_of(chosen: tuple[int, ...] | None, system: System | None) -> tuple[int, ...] | None:
-    """Return, for states or observables that are kept, these and their derivatives by inputs."""
-    if chosen is None or system is None or system.joint is None:
+    """Return, for states or observables that are kept, these and their derivatives by inputs.
+
+    Of directions nothing is kept.
+    """
+    if system is None or system.joint is None:
         return chosen
     n = system.joint.base.n_outputs
+    if system.joint.of_directions:
+        return tuple(range(n)) if chosen is None else chosen
+    if chosen is None:
+        return None
     return tuple(n * block + i for block in range(system.joint.n_blocks) for i in chosen)
 
 

@@ -128,10 +128,19 @@ def summaries_of(
         Of which runs what is summarised goes on for ever.
     """
     slots = written.reshape(-1, n_runs or 1)[: tracking.n_slots].astype(float)
-    slots[:, slots[0] < 0.0] = np.nan
-    mark = spoiled_mark(written.dtype)
     clock = Clock(span[0], direction_of(span))
     found: dict[Any, dict[str, Any]] = {}
+    if tracking.exponents is not None:
+        one = tracking.exponents
+        label, summary, _ = one.summaries[0]
+        own, slots = slots[-summary.n_slots :], slots[: -summary.n_slots]
+        own[:, own[0] < 0.0] = np.nan
+        value = summary.result(own, clock)
+        found[one.key] = {label: _of_one(value) if n_runs is None else value}
+    if not tracking.follows:
+        return found
+    slots[:, slots[0] < 0.0] = np.nan
+    mark = spoiled_mark(written.dtype)
     of_quantities = [(0, one) for one in tracking.states]
     of_quantities += [(tracking.n_state_slots, one) for one in tracking.observables]
     for offset, tracked in of_quantities:
@@ -142,7 +151,7 @@ def summaries_of(
             own[:, (spoiled | endless) if summary.lasts else spoiled] = np.nan
             value = summary.result(own, clock)
             results[label] = _of_one(value) if n_runs is None else value
-        found[tracked.key] = results
+        found[tracked.key] = results | found.get(tracked.key, {})
     return found
 
 

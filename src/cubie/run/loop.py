@@ -19,6 +19,7 @@ from cubie.run.dense import build_end_record
 from cubie.run.driving import build_keeping
 from cubie.run.events.failing import build_failing
 from cubie.run.events.finding import build_events
+from cubie.run.exponents import build_exponents
 from cubie.run.free_steps import build_free_steps, takes_free_steps
 from cubie.run.inside import build_begins
 from cubie.run.observing import build_observe
@@ -72,6 +73,7 @@ class IVPLoop(RunParts):
         alloc_common = self.common_allocator(context)
         alloc_passed, alloc_observed = alloc["passed_stops"], alloc["observable_drivers"]
         begin_anew = build_begin_anew(self, context)
+        renormalise = build_exponents(self, context).renormalise
         spent, (begins, resume, pause) = backend.spent(), build_slices(self, context)
         alloc_observables, alloc_following = self.observables_allocators(context)
         clock = self.clock(backend)
@@ -125,12 +127,17 @@ class IVPLoop(RunParts):
                     free_steps(memory, launch, queue, final, saved, lane)
                     if spent(queue, 1):
                         continue
+                    before = active
                     elapsed, carry, saved, status, active, settled = attempt(
                         memory, launch, outputs, final, direction,
                         Progress(elapsed, carry, saved, status, active, settled), lane,
                     )  # fmt: skip
                     status, active = begin_anew(
                         memory, launch, final, direction,
+                        Progress(elapsed, carry, saved, status, active, settled), lane,
+                    )  # fmt: skip
+                    renormalise(
+                        memory, launch, final, before,
                         Progress(elapsed, carry, saved, status, active, settled), lane,
                     )  # fmt: skip
                     empty_full(launch, outputs, active, counters)
@@ -206,6 +213,7 @@ class IVPLoop(RunParts):
         algorithm = self.child_functions(context, "algorithm")
         controller = self.child_functions(context, "controller")
         begin_summaries = build_tracking(self, context).begin
+        begin_exponents = build_exponents(self, context).begin
         begin_events = build_events(self, context).begin
         start_algorithm, start_controller = algorithm.start, controller.start
         observe = build_observe(self, context)
@@ -235,6 +243,7 @@ class IVPLoop(RunParts):
             start_algorithm(memory, fresh, t_start, state, given)
             start_controller(memory, fresh, h)
             begin_summaries(memory, fresh)
+            begin_exponents(memory, launch, fresh, lane)
             begin_events(memory, launch, fresh, lane)
             lane.dt[0] = select(fresh, h, lane.dt[0])
             for i in range(n_counters):
@@ -258,6 +267,7 @@ class IVPLoop(RunParts):
         clock, number = self.clock(backend), build_breaks(self, context).number
         next_stop, now = clock.stop, clock.now
         finish_summaries = build_tracking(self, context).finish
+        finish_exponents = build_exponents(self, context).finish
         end_record = build_end_record(self, context)
         events = build_events(self, context)
         finish_events, when_ended, all_steps = events.finish, events.reached, events.steps
@@ -275,6 +285,7 @@ class IVPLoop(RunParts):
             write_end(launch, outputs, done, saved, reached, point)
             end_record(memory, launch, outputs, done, reached, progress.carry, lane)
             finish_summaries(memory, launch, outputs, done)
+            finish_exponents(memory, launch, outputs, done)
             finish_events(memory, launch, outputs, done)
             store_run(outputs.status, 0, run, done, told(progress.status, lane))
             steps, attempts = all_steps(memory, counters[0]), counters[1]

@@ -18,9 +18,11 @@ from cubie.run.clock import ClockFunctions, build_clock
 from cubie.run.dense import StepRecord
 from cubie.run.events.buffers import register_events, tells_ways
 from cubie.run.events.grid import build_between_points
+from cubie.run.exponents import register_exponents
 from cubie.run.initial_step import EstimatedFirstStep, GivenFirstStep
 from cubie.run.inside import register_points
 from cubie.run.saving import Choice, Kept, SaveMode
+from cubie.run.summaries.lyapunov import lyapunov
 from cubie.run.summaries.quantities import register_summaries
 from cubie.run.summaries.request import Tracking
 from cubie.systems.component import SystemComponent, may_have_common
@@ -131,6 +133,8 @@ class RunParts(CUDAFactory):
         if events is not None:
             at = self.phases.index("save")
             vars(self)["phases"] = (*self.phases[:at], "events", *self.phases[at:])
+        if tracking is not None and tracking.exponents is not None:
+            vars(self)["phases"] = (*self.phases[:-1], "renormalise", self.phases[-1])
         super().__init__(dtype, options)
         self.events = events
         self.observables, self.choice, self.tracking = observables, choice, tracking
@@ -157,8 +161,10 @@ class RunParts(CUDAFactory):
         if observables is not None:
             self.add_child(observables, during=self._observing_phases())
             self._register_observables(observables.n_outputs)
-        if tracking is not None:
+        if tracking is not None and tracking.follows:
             register_summaries(self, tracking)
+        if self.exponents is not None:
+            register_exponents(self)
         if save_mode is SaveMode.TIMES or keeps_solution:
             register_points(self)
         if events is not None:
@@ -186,6 +192,18 @@ class RunParts(CUDAFactory):
     def jumps(self) -> bool:
         """Whether events change the state."""
         return self.events is not None and self.events.rules.applies
+
+    @property
+    def follows(self) -> bool:
+        """Whether summaries follow quantities between the steps."""
+        return self.tracking is not None and self.tracking.follows
+
+    @property
+    def exponents(self) -> lyapunov | None:
+        """The Lyapunov exponents of its runs, None where there are none."""
+        tracked = None if self.tracking is None else self.tracking.exponents
+        one = None if tracked is None else tracked.summaries[0][1]
+        return one if isinstance(one, lyapunov) else None
 
     @property
     def begins_anew(self) -> bool:

@@ -36,8 +36,13 @@ class SensitivitySolver(LinearSolver):
         As of any linear solver.
     """
 
-    phases = ("prepare", "solve")
-    entries = {"prepare": ("prepare",), "solve": ("solve",), "filter": ("solve",)}  # noqa: RUF012
+    # Factors of the states live until they have solved for the inputs, which needs the coupling.
+    phases = ("prepare", "solve", "couple", "inputs")
+    entries = {  # noqa: RUF012
+        "prepare": ("prepare",),
+        "solve": ("solve", "couple", "inputs"),
+        "filter": ("solve", "couple", "inputs"),
+    }
 
     def __init__(
         self,
@@ -59,22 +64,22 @@ class SensitivitySolver(LinearSolver):
         self.keeps_jacobian, self.note = keeps_jacobian, self.of_states.note
         self.factorised_jacobian = self.of_states.factorised_jacobian
         self.coupling = CouplingComponent(system, per_component, dtype, options)
-        calls = {"prepare": ("prepare",), "solve": ("solve",)}
+        calls = {"prepare": ("prepare",), "solve": ("solve", "inputs")}
         if blocks.filter is not None:
-            calls["filter"] = ("solve",)
+            calls["filter"] = ("solve", "inputs")
         self.add_child(self.of_states, during=calls)
-        self.add_child(self.coupling, during="solve")
+        self.add_child(self.coupling, during="couple")
         self.register_buffer(
             "sensitivity_coupling",
             lambda: 0 if self.coupling.vanishes else own.n_states * self.n_inputs,
-            phases=("solve",),
+            phases=("couple",),
             access_weight=4.0,
         )
         # Of several blocks the unknowns of one input lie apart from each other.
         self.register_buffer(
             "sensitivity_unknowns",
             own.solved.n_unknowns,
-            phases=("solve",),
+            phases=("solve", "inputs"),
             enabled=own.solved.n_unknowns > own.n_states,
             access_weight=4.0 * (1 + self.n_inputs),
         )
@@ -123,6 +128,7 @@ class SensitivitySolver(LinearSolver):
         couple = self._build_couple(context, n_sections)
         solve_alone = self._build_alone(context, solve, n_sections)
         n_inputs, begin = self.n_inputs, context.phase("solve")
+        enter_couple, enter_inputs = context.phase("couple"), context.phase("inputs")
         alloc_unknowns = context.allocator("sensitivity_unknowns")
         alloc_coupling = context.allocator("sensitivity_coupling")
 
@@ -131,7 +137,9 @@ class SensitivitySolver(LinearSolver):
             unknowns = alloc_unknowns(memory, None)
             coupled = alloc_coupling(memory, None)
             solved, taken = solve_alone(memory, launch, matrix, rhs, rhs_at, x, x_at, unknowns)
+            enter_couple(memory)
             couple(matrix, rhs, rhs_at, x, x_at, coupled)
+            enter_inputs(memory)
             for number in range(1, n_inputs + 1):
                 at = x_at + number * n
                 also, more = solve_alone(memory, launch, matrix, x, at, x, at, unknowns)

@@ -11,6 +11,7 @@ import numpy as np
 from cubie import checks
 from cubie.errors import InvalidProblem, level_of_caller, nearest
 from cubie.reals import NotReal, real, real_array
+from cubie.run.summaries.request import is_of_all
 from cubie.solver import Solver
 from cubie.sweeps.draws import Draws, has_distribution, is_distribution
 from cubie.sweeps.places import TIMES, Named, Words
@@ -79,7 +80,7 @@ def with_state_names(asked: Asked) -> tuple[dict[str, Any], tuple[tuple[str, str
     names = [str(name) for name in asked.y0]
     if isinstance(options.get("summaries"), Mapping):
         options["summaries"] = {
-            f"y{names.index(key)}" if key in names else key: wanted
+            f"y{names.index(key)}" if key in names and not is_of_all(wanted) else key: wanted
             for key, wanted in options["summaries"].items()
         }
     chosen = options.get("save_states")

@@ -138,7 +138,8 @@ def _of_summaries(model: Model) -> Iterator[Variable]:
         return
     called = dict(model.summary_names)
     clock = Clock(0.0, 1.0)
-    for tracked in (*tracking.states, *tracking.observables):
+    last = () if tracking.exponents is None else (tracking.exponents,)
+    for tracked in (*tracking.states, *tracking.observables, *last):
         key = tracked.key if isinstance(tracked.key, str) else model.state_names[tracked.key]
         for label, summary, _ in tracked.summaries:
             alike = summary.result(np.zeros((summary.n_slots, 1)), clock)

@@ -50,11 +50,15 @@ class Joint:
     inputs : tuple of Input
     jumps : bool
         The equations may jump where states or inputs decide.
+    of_directions : bool
+        They are no derivatives by inputs, but directions that Lyapunov exponents are found with:
+        as derivatives by initial states are, but from other values on.
     """
 
     base: "System"
     inputs: tuple[Input, ...]
     jumps: bool = False
+    of_directions: bool = False
 
     @property
     def n_blocks(self) -> int:

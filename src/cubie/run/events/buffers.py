@@ -88,7 +88,7 @@ def register_events(loop: Any) -> None:
         1,
         dtype=np.int32,
         persistent=True,
-        enabled=changes and loop.tracking is not None,
+        enabled=changes and loop.follows,
     )
     loop.register_buffer(
         "event_drivers",
@@ -100,7 +100,7 @@ def register_events(loop: Any) -> None:
 
 def is_cut_later(loop: Any) -> bool:
     """Tell whether a step that is cut is summarised before its end is that at the cut."""
-    return loop.events.rules.cuts and loop.tracking is not None
+    return loop.events.rules.cuts and loop.follows
 
 
 def event_buffer(context: BuildContext, name: str) -> Callable:

@@ -163,7 +163,7 @@ def _build_renew(loop: Any, context: BuildContext) -> Callable:
 
 def _build_jump(loop: Any, context: BuildContext) -> Callable:
     """Return ``jump(memory, changed)``: notes for summaries where the state changed."""
-    if loop.tracking is None:
+    if not loop.follows:
         return context.backend.device(_nothing_to_note)
     allocate = event_buffer(context, "event_jumped")
 

@@ -191,7 +191,7 @@ def _build_clear(loop: Any, context: BuildContext) -> Callable:
             residuals[k] = select(fresh, zero, residuals[k])
 
     clear = backend.device(clear_events)
-    if loop.tracking is not None:
+    if loop.follows:
         clear = backend.device(_and_jump(clear, event_buffer(context, "event_jumped")))
     if loop.controller.adaptive:
         return clear

@@ -14,6 +14,7 @@ from cubie.run.summaries import derivatives, integrals, kinds
 from cubie.run.summaries.checks import checked_own
 from cubie.run.summaries.kinds import Summary
 from cubie.run.summaries.levels import crossings, time_above
+from cubie.run.summaries.lyapunov import lyapunov
 from cubie.run.summaries.peaks import NPeaks, negative_peaks, peaks
 from cubie.systems import fingerprint
 
@@ -25,12 +26,15 @@ SUMMARIES: Mapping[str, type[Summary]] = {
         integrals.Integral, kinds.Final, peaks, negative_peaks, NPeaks, crossings, time_above,
         derivatives.DerivativeMin, derivatives.DerivativeMax, derivatives.DerivativeExtrema,
         derivatives.SecondDerivativeMin, derivatives.SecondDerivativeMax,
-        derivatives.SecondDerivativeExtrema,
+        derivatives.SecondDerivativeExtrema, lyapunov,
     )
 }  # fmt: skip
 """Every summary by name."""
 
 Labelled = tuple[str, Summary]
+
+ALL_STATES = "y"
+"""What a summary of all states together is asked for by."""
 
 
 @frozen
@@ -49,6 +53,18 @@ class Asked:
 
     def __bool__(self) -> bool:
         return bool(self.quantities)
+
+    @property
+    def exponents(self) -> tuple[str, lyapunov] | None:
+        """The Lyapunov exponents that are asked for, with their label."""
+        found = (one for _, labelled in self.quantities for one in labelled)
+        return next(((label, one) for label, one in found if isinstance(one, lyapunov)), None)
+
+    @property
+    def follows(self) -> bool:
+        """Whether quantities are followed between the steps."""
+        found = (one for _, labelled in self.quantities for _, one in labelled)
+        return not all(isinstance(one, lyapunov) for one in found)
 
     def asks_for(self, names: Sequence[str]) -> bool:
         """Tell whether one of these is summarised."""
@@ -95,17 +111,25 @@ class Tracking:
         Only a part of the time counts.
     code : str
         See `Asked`.
+    exponents : Tracked, optional
+        Of all states together.
     """
 
     states: tuple[Tracked, ...]
     observables: tuple[Tracked, ...]
     windowed: bool
     code: str = ""
+    exponents: Tracked | None = None
+
+    @property
+    def follows(self) -> bool:
+        """Whether quantities are followed between the steps."""
+        return bool(self.states or self.observables)
 
     @property
     def n_state_slots(self) -> int:
         """How many numbers of a run are of states; the first says since when it is summarised."""
-        return 1 + _slots(self.states)
+        return 1 + _slots(self.states) if self.follows else 0
 
     @property
     def n_observable_slots(self) -> int:
@@ -114,8 +138,10 @@ class Tracking:
 
     @property
     def n_slots(self) -> int:
-        """How many numbers of a run are kept."""
-        return self.n_state_slots + self.n_observable_slots
+        """How many numbers of a run are kept: of states, of observables, and of all states."""
+        last = () if self.exponents is None else self.exponents.summaries
+        followed = self.n_state_slots + self.n_observable_slots
+        return followed + sum(summary.n_slots for _, summary, _ in last)
 
 
 def _slots(tracked: tuple[Tracked, ...]) -> int:
@@ -131,10 +157,11 @@ def read_summaries(given: Any) -> Asked:
 
     Parameters
     ----------
-    given : mapping
-        Of a state's or observable's name, or a state's number, to a summary, a sequence of them, or
-        a mapping of labels to them. A summary is a `Summary`, or a name of `SUMMARIES`, with
-        arguments in brackets where it takes some.
+    given : mapping or sequence
+        A mapping is of a state's or observable's name, or a state's number, to a summary, a
+        sequence of them, or a mapping of labels to them. A sequence is of summaries of all states
+        together, which in a mapping are those of "y". A summary is a `Summary`, or a name of
+        `SUMMARIES`, with arguments in brackets where it takes some.
 
     Raises
     ------
@@ -143,12 +170,30 @@ def read_summaries(given: Any) -> Asked:
     """
     if isinstance(given, Asked):
         return given
+    if isinstance(given, (str, list, tuple, lyapunov)):
+        given = {ALL_STATES: given}
     if not isinstance(given, Mapping):
-        raise InvalidOption(
-            "summaries", given, advice='It must be a mapping, such as {"v": ["max", "mean"]}.'
-        )
+        advice = 'It must be a mapping, such as {"v": ["max", "mean"]}, or ["lyapunov"].'
+        raise InvalidOption("summaries", given, advice=advice)
     quantities = tuple((_key(key), _labelled(key, wanted)) for key, wanted in given.items())
+    of_all = [(key, one) for key, many in quantities for _, one in many if _is_of_all(one)]
+    for key, _ in of_all:
+        if key != ALL_STATES or len(of_all) > 1:
+            advice = (
+                "Lyapunov exponents are of all states together: ask for them once, as "
+                f"summaries={{{ALL_STATES!r}: cubie.lyapunov(3)}} or summaries=['lyapunov']."
+            )
+            raise InvalidOption(f"summaries[{key!r}]", "lyapunov", advice=advice)
     return Asked(quantities, _code_of(quantities))
+
+
+def _is_of_all(summary: Summary) -> bool:
+    return isinstance(summary, lyapunov)
+
+
+def is_of_all(wanted: Any) -> bool:
+    """Tell whether what is asked for is of all states together, and not of the state "y"."""
+    return all(_is_of_all(one) for _, one in _labelled(ALL_STATES, wanted))
 
 
 def _code_of(quantities: Sequence[tuple[str | int, tuple[Labelled, ...]]]) -> str:
@@ -250,8 +295,16 @@ def resolve(
     """
     of_states: list[Tracked] = []
     of_observables: list[Tracked] = []
-    state_slots, observable_slots = 1, 0
+    state_slots, observable_slots, exponents = 1, 0, None
     for key, labelled in asked.quantities:
+        of_all = tuple((label, one) for label, one in labelled if isinstance(one, lyapunov))
+        labelled = tuple(one for one in labelled if one not in of_all)
+        if of_all:
+            label, one = of_all[0]
+            counted = (label, evolve(one, k=one.count(len(states))), 0)
+            exponents = Tracked(key, -1, 0, (counted,))
+        if of_all and not labelled:
+            continue
         if key in observables:
             index = list(observables).index(str(key))
             one, observable_slots = _placed(key, index, labelled, observable_slots)
@@ -259,13 +312,18 @@ def resolve(
         else:
             one, state_slots = _placed(key, _state(key, states, observables), labelled, state_slots)
             of_states.append(one)
-    return Tracking(tuple(of_states), tuple(of_observables), windowed, asked.code)
+    of_each = tuple(of_states), tuple(of_observables)
+    return Tracking(*of_each, windowed, asked.code, exponents)
 
 
 def roughly(asked: Asked, windowed: bool) -> Tracking:
     """Return what tracks as much of a system that is not known yet: of its first state."""
-    numbers = tuple((0, labelled) for _, labelled in asked.quantities)
+    numbers = tuple((0, tuple(map(_one_of_many, labelled))) for _, labelled in asked.quantities)
     return resolve(Asked(numbers, asked.code), ("y0",), (), windowed)
+
+
+def _one_of_many(one: Labelled) -> Labelled:
+    return (one[0], lyapunov()) if isinstance(one[1], lyapunov) else one
 
 
 def _placed(key, index, labelled, at) -> tuple[Tracked, int]:

@@ -50,7 +50,7 @@ class TrackingFunctions:
 def build_tracking(loop: Any, context: BuildContext) -> TrackingFunctions:
     """Return the functions of a loop's summaries; those of none do nothing."""
     backend = context.backend
-    if loop.tracking is None:
+    if not loop.follows:
         return TrackingFunctions(
             *map(backend.device, (_nothing_to_begin, _nothing_to_track, _nothing_to_finish))
         )
