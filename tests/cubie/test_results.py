@@ -85,6 +85,8 @@ def test_unknown_names_are_no_keys():
     result = solver().solve(T_SPAN, Y0)
     with pytest.raises(KeyError):
         result["yy"]
+    with pytest.raises(TypeError, match=r"see result.y\[run\]"):
+        result[0]
 
 
 # --- t_eval ---------------------------------------------------------------------------

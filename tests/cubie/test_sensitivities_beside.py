@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from cubie import InvalidOption, solve_ivp
+from cubie import Event, InvalidOption, SensitivityWarning, solve_ivp
 
 OPTIONS = {"backend": "cpu", "lanes": 1, "fastmath": False, "rtol": 1e-9, "atol": 1e-11}
 
@@ -57,3 +57,26 @@ def test_a_parameter_called_as_a_group():
     both = solve_ivp(moving, (0.0, 1.0), [0.0], args=(2.0,), sensitivities="all", **OPTIONS)
     assert both.inputs == ("y0", "y0[0]")
     np.testing.assert_allclose(both.dy[0, :, -1], [1.0 - np.exp(-1.0), np.exp(-1.0)], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [lambda t, y, when: (t >= when) - 0.5, lambda t, y, when: np.where(t < when, -1, 1)],
+)
+def test_an_event_whose_number_only_jumps_is_refused(condition):
+    """It has no speed, and so its time no derivative: the run ended with NaN."""
+    other = Event(lambda t, y, when: y[0] - 9.0)
+    dose = Event(condition, apply=lambda t, y, when: y + 1.0)
+    with pytest.raises(InvalidOption, match=r"events\[1\] changes the state.*jumps"):
+        solve_ivp(
+            lambda t, y, when: -y, (0.0, 2.0), [1.0], args=(1.0,), events=[other, dose],
+            sensitivities="all", **OPTIONS,
+        )  # fmt: skip
+
+
+def test_an_angle_may_jump():
+    with pytest.warns(SensitivityWarning):
+        solve_ivp(
+            lambda t, y, rate: [np.arctan2(np.sin(rate * t), np.cos(rate * t))], (0.0, 0.1), [0.0],
+            args=(1.0,), sensitivities="parameters", **OPTIONS,
+        )  # fmt: skip

@@ -15,6 +15,14 @@ MOST_NOTES = 3
 COUNTS = ("nfev", "njev", "nlu", "n_newton", "n_linear")
 
 
+def checked_key(key: Any) -> str:
+    """Refuse what is no name of a field, such as the number of a run."""
+    if not isinstance(key, str):
+        told = f"A result has names, as result['y'], and no {key!r}: of a run see result.y[run]."
+        raise TypeError(told)
+    return key
+
+
 def result_text(result: Any) -> str:
     """Return what `repr` of a `Result` shows: a line for each thing, as many as fit on a screen."""
     lines = {

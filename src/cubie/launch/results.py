@@ -21,7 +21,7 @@ from cubie.launch.labelled import Labelled
 from cubie.launch.points import Points
 from cubie.launch.ragged import RaggedArray
 from cubie.launch.result_kind import ResultKind
-from cubie.launch.result_text import result_text
+from cubie.launch.result_text import checked_key, result_text
 from cubie.launch.sensitivities import RunInputs, of_inputs, of_states
 from cubie.launch.summaries import goes_on_for_ever, summaries_of
 from cubie.run.saving import SaveMode
@@ -371,7 +371,7 @@ class Result(OfEvents, Differentiated, Labelled):
 
     def __getitem__(self, name: str):
         """Return an attribute by name, as SciPy's results allow."""
-        if name.startswith("_") or not hasattr(self, name):
+        if checked_key(name).startswith("_") or not hasattr(self, name):
             raise KeyError(name)
         return getattr(self, name)
 

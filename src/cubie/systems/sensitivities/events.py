@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 from cubie.backend import package_digest
 from cubie.errors import InvalidOption
@@ -21,7 +21,7 @@ from cubie.systems.events.given import Rules
 from cubie.systems.events.traced import EventSystems
 from cubie.systems.sensitivities.joint import size_of
 from cubie.systems.store import Store
-from cubie.systems.system import System
+from cubie.systems.system import Joint, System
 from cubie.systems.uncollected import uncollected
 
 
@@ -45,8 +45,8 @@ def joint_events(states: System, events: EventSystems, rules: Rules) -> EventSys
             continue
         if change is not None and change.kind != "traced":
             _refuse(k, False, change)
-        timings.append(_made(states, value, place, None))
-        applied.append(None if change is None else _made(states, value, place, change))
+        timings.append(_made(states, value, place, None, k))
+        applied.append(None if change is None else _made(states, value, place, change, k))
     return EventSystems(events.values, tuple(applied), tuple(timings))
 
 
@@ -62,14 +62,23 @@ def _refuse(k: int, at_steps: bool, system: System) -> None:
     raise InvalidOption("sensitivities", None, advice=advice)
 
 
+def _refuse_jump(k: int, joint: Joint) -> NoReturn:
+    advice = (
+        f"events[{k}] changes the state at a time that is to be differentiated, but its number "
+        "jumps there and is constant elsewhere: give one that goes through zero, such as "
+        "`t - when`, or leave sensitivities out."
+    )
+    raise InvalidOption("sensitivities", [one.name for one in joint.inputs], advice=advice)
+
+
 def _value_of(events: EventSystems, k: int) -> tuple[System, int]:
     """Return the system that computes the number of event `k`, and at which output."""
     together = len(events.values) == 1
     return (events.values[0], k) if together else (events.values[k], 0)
 
 
-def _made(states: System, value: System, place: int, change: System | None) -> System:
-    """Return the new joint state at a root, or, without a change, derivatives of its time.
+def _made(states: System, value: System, place: int, change: System | None, k: int) -> System:
+    """Return the joint state behind a root of event `k`, or, without a change, rates of its time.
 
     These are times the sizes of inputs, one for each; the derivatives of the states come behind.
     """
@@ -86,7 +95,7 @@ def _made(states: System, value: System, place: int, change: System | None) -> S
     source, order = store.read_module(entry.get("digest")), entry.get("drivers")
     if source is None or not _is_order(order, drivers):
         with uncollected():
-            source, order = _written(states, value, place, change, drivers)
+            source, order = _written(states, value, place, change, k, drivers)
         _, digest = store.write_module(source)
         entry = {"digest": digest, "drivers": order}
         store.write_entry(key, entry)
@@ -133,7 +142,7 @@ def _is_order(order: Any, drivers: _Drivers) -> bool:
 
 
 def _written(
-    states: System, value: System, place: int, change: System | None, drivers: _Drivers
+    states: System, value: System, place: int, change: System | None, k: int, drivers: _Drivers
 ) -> tuple[str, list[int]]:
     """Return the text of the module, and the numbers of the drivers in the order of its own."""
     # Imported late: what is known needs no expressions.
@@ -143,7 +152,7 @@ def _written(
     from cubie.systems.symbolic.from_trace import expressions
     from cubie.systems.tracing.arithmetic import add, div, mul, neg, sub
     from cubie.systems.tracing.expression import Graph
-    from cubie.systems.tracing.nodes import reachable
+    from cubie.systems.tracing.nodes import Node, reachable
 
     joint, graph = states.joint, Graph()
     assert joint is not None
@@ -153,6 +162,8 @@ def _written(
     here: list[Any] = [graph.leaf("y", i) for i in range(n)]
     along = dict(zip(here, slopes, strict=True)) | {t: 1.0}
     (rise,) = tangents([number], along)
+    if change is not None and not isinstance(rise, Node) and rise == 0.0:
+        _refuse_jump(k, joint)
     new: list[Any] = []
     behind: list[Any] = []
     drift: list[Any] = []

@@ -14,8 +14,8 @@ from cubie.systems.system import Input
 from cubie.systems.tracing.expression import Expr
 from cubie.systems.tracing.nodes import CALL, COMPARISONS, reachable
 
-# Functions that jump themselves.
-STEPPED = frozenset({"floor", "ceil", "fmod", "copysign"})
+# Functions that jump themselves; an angle does so where it comes round.
+STEPPED = frozenset({"floor", "ceil", "fmod", "copysign", "atan2"})
 # Branches that are looked at; of more it is said that they may jump.
 MOST_LOOKED_AT = 64
 
