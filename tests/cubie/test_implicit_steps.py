@@ -5,7 +5,7 @@ import pytest
 import scipy.integrate
 
 from cubie import RunStatus, Solver, solve_ivp
-from cubie.algorithms.stage_slots import gathering_slots, stage_slots
+from cubie.algorithms.dirk_storage import DIRKStorage, dirk_storage
 from cubie.errors import InvalidOption, UnknownOption
 from cubie.integrator import ALGORITHMS
 from cubie.tableaus import DIRKTableau, ERKTableau, all_tableaus, get_tableau
@@ -62,17 +62,13 @@ def test_iterative_linear_solvers_take_the_same_step(method):
     assert (iterative.njev, iterative.nlu) == (0, 0)
 
 
-GATHERING = [
-    name
-    for name in IMPLICIT
-    if isinstance(tableau := get_tableau(name), DIRKTableau)
-    and gathering_slots(tableau, stage_slots(tableau, tableau.predictor), (tableau.b,))
-]
+DIAGONAL = [name for name in IMPLICIT if isinstance(get_tableau(name), DIRKTableau)]
+GATHERING = [name for name in DIAGONAL if dirk_storage(get_tableau(name)).gathers is not None]
 
 
 @pytest.mark.parametrize("method", GATHERING)
 def test_sums_that_are_gathered_early_have_the_same_bits(method, monkeypatch):
-    """Sums at the end are those of all stages, added in their order; the first stage is kept."""
+    """Sums are those of all stages, added in their order; the first stage is kept."""
 
     def solve():
         solver = Solver(
@@ -82,24 +78,14 @@ def test_sums_that_are_gathered_early_have_the_same_bits(method, monkeypatch):
 
     gathered, asked = solve(), []
     monkeypatch.setattr(
-        "cubie.algorithms.dirk.gathering_slots", lambda *arguments: asked.append(method) or ()
+        "cubie.algorithms.dirk.dirk_storage",
+        lambda tableau, kept: asked.append(method) or DIRKStorage(tableau, None, kept),
     )
     at_the_end = solve()
     assert asked
     assert gathered.t.size > 3
     np.testing.assert_array_equal(gathered.y, at_the_end.y)
     np.testing.assert_array_equal(gathered.t, at_the_end.t)
-
-
-def test_a_slot_that_is_still_read_takes_no_sum():
-    """Those of a first stage that the next step begins with, and of the last stage, are left."""
-    for name in GATHERING:
-        tableau = get_tableau(name)
-        slots = stage_slots(tableau, tableau.predictor)
-        found = gathering_slots(tableau, slots, (tableau.b, tableau.error_weights))
-        assert len(set(found)) in (0, 2)
-        assert slots[-1] not in found
-        assert not tableau.fsal or slots[0] not in found
 
 
 def reference(fun, t_end, y0, args=()):

@@ -7,12 +7,14 @@ eigenvalue and one for each complex pair, of n equations each.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from attrs import field, frozen
 
 from cubie.algorithms.separate_stages import build_separate_stages
+from cubie.algorithms.stage_slots import build_sums
 from cubie.backend import Backend, in_turn
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks
@@ -22,6 +24,8 @@ from cubie.systems.drivers.calling import build_recall
 from cubie.systems.generated import load_module
 
 Rows = tuple[tuple[float, ...], ...]
+# On GPUs compilers unroll loops over this many states; of more the code would grow too large.
+ROUNDS, FEW_STATES = 10, 40
 
 
 @frozen
@@ -74,20 +78,39 @@ class CoupledEquations:
     couples_stages = True
 
     def build(self, context: BuildContext, rhs: Callable, add_mass: Callable) -> Callable:
-        backend, size = context.backend, self.blocks.n_unknowns
+        backend = context.backend
         stages = [self._build_stage(backend, rhs, i) for i in range(len(self.c))]
         sections = zip(self.transformation.eigenvalues, self.blocks.offsets, strict=False)
         masses = [self._build_mass(backend, add_mass, value, at) for value, at in sections]
-        add_stages, add_masses = in_turn(backend, stages, 4), in_turn(backend, masses, 3)
-        zero = backend.constant(0.0)
+        add_stages, add_masses = in_turn(backend, stages, 3), in_turn(backend, masses, 3)
+        transform = self._build_transform(backend)
 
-        def evaluate(stage, argument, temp, out):
-            for k in range(size):
-                out[k] = stage.h * zero
-            add_stages(stage, argument, temp, out)
+        def evaluate(stage, argument, out):
+            add_stages(stage, argument, out)
+            transform(out)
             add_masses(stage.shift, stage.increment, out)
 
         return evaluate
+
+    def _build_transform(self, backend: Backend) -> Callable:
+        """Return ``transform(out)``: derivatives of stages become right-hand sides of blocks."""
+        n, rows = self.n_states, enumerate(self.transformation.to_blocks)
+        transform = build_sums(backend, [(j * n, self._sections(row)) for j, row in rows])
+        # Loops that are short enough are unrolled: their values stay in registers.
+        n_pieces = -(-n // ROUNDS) if n <= FEW_STATES else 1
+        bounds = [n * piece // n_pieces for piece in range(n_pieces + 1)]
+
+        def piece(first: int, last: int) -> Callable:
+            def transform_some(out):
+                for k in range(first, last):
+                    transform(out, k)
+
+            return backend.device(transform_some)
+
+        return in_turn(backend, [piece(*pair) for pair in itertools.pairwise(bounds)], 1)
+
+    def _sections(self, weights: Iterable[float]) -> list[tuple[int, float]]:
+        return [(j * self.n_states, float(weight)) for j, weight in enumerate(weights)]
 
     def build_separate(
         self, context: BuildContext, rhs: Callable, add_mass: Callable, scale: Callable
@@ -97,7 +120,7 @@ class CoupledEquations:
     def build_place(self, context: BuildContext) -> Callable:
         """Return the mean of the stages, one matrix being that of all."""
         n, mean = self.n_states, np.mean(self.transformation.to_stages, axis=0)
-        total = context.backend.weighted_sum([(j * n, float(w)) for j, w in enumerate(mean)])
+        total = context.backend.weighted_sum(self._sections(mean))
         centre = context.backend.constant(float(np.mean(self.c)))
 
         def place(stage, out):
@@ -108,22 +131,17 @@ class CoupledEquations:
         return place
 
     def _build_stage(self, backend: Backend, rhs: Callable, i: int) -> Callable:
-        """Evaluate f at stage `i`, and add its part to every block."""
+        """Evaluate f at stage `i`: its argument may lie where that of the last stage goes."""
         n, c = self.n_states, backend.constant(self.c[i])
-        total = backend.weighted_sum(
-            [(j * n, weight) for j, weight in enumerate(self.transformation.to_stages[i])]
-        )
+        total = backend.weighted_sum(self._sections(self.transformation.to_stages[i]))
         recall = build_recall(backend, self.system, i)
-        weights = [row[i] for row in self.transformation.to_blocks]
-        spread = in_turn(backend, [_build_add(backend, n, j, w) for j, w in enumerate(weights)], 2)
 
-        def add_stage(stage, argument, temp, out):
+        def add_stage(stage, argument, out):
             for k in range(n):
                 argument[k] = stage.state[k] + total(stage.increment, k)
             t = stage.t + c * stage.h
             recall(t, stage.parameters)
-            rhs(t, argument, stage.parameters, temp, 0)
-            spread(temp, out)
+            rhs(t, argument, stage.parameters, out, i * n)
 
         return backend.device(add_stage)
 
@@ -185,14 +203,3 @@ def _write_extrapolate(c: Sequence[float], transformation: Transformation, n: in
         total = " + ".join(f"{float(values[j, k])!r} * p{k}" for k in numbers)
         lines.append(f"increment[at + {j * n}] = {total}")
     return _HEADER.format(stages=stages) + "".join(f"    {line}\n" for line in lines)
-
-
-def _build_add(backend: Backend, n: int, j: int, weight: float) -> Callable:
-    """Add a multiple of `temp` to section `j`."""
-    factor, at = backend.constant(weight), j * n
-
-    def add(temp, out):
-        for k in range(n):
-            out[at + k] = out[at + k] + factor * temp[k]
-
-    return backend.device(add)

@@ -12,22 +12,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from cubie.algorithms.contract import StepFunctions
+from cubie.algorithms.dirk_storage import dirk_storage
 from cubie.algorithms.implicit import ImplicitStep, build_failure
 from cubie.algorithms.stage_equation import (
     StageBuffers,
     StageEquation,
     build_beginning,
+    build_stage_begin,
     checked_gamma,
     needs_filter,
     then,
 )
-from cubie.algorithms.stage_slots import (
-    build_gather,
-    build_start,
-    gathering_slots,
-    slot_terms,
-    stage_slots,
-)
+from cubie.algorithms.stage_slots import build_start, offsets, slot_terms
 from cubie.backend import quotient, select
 from cubie.factory import BuildContext
 from cubie.solvers.contract import Blocks, Matrix
@@ -75,18 +71,14 @@ class DIRKStep(ImplicitStep):
         starts = tableau.error_start_weight is not None
         self.rhs_per_step = explicit - int(tableau.fsal) + int(starts)
         self.rhs_per_iteration = 1
-        self.slots = stage_slots(tableau, tableau.predictor, self._kept_rows())
+        self.storage = dirk_storage(tableau, self._kept_rows())
+        self.slots = self.storage.slots
         # Of several stages that start from more than the state, each has a base of its own.
         combines = any(x for i, row in enumerate(tableau.a) for x in row[:i])
         alone = combines and tableau.implicit_stages.count(True) == 1
         self.keeps_base = combines and not alone
-        # Sums at the end of a step: of earlier stages they are gathered before the last one.
-        weights = tableau.error_weights
-        self.sums = (tableau.b,) if weights is None else (tableau.b, weights)
-        gathers = self.keeps_base and not self.keeps_stages
-        self.gathered = gathering_slots(tableau, self.slots, self.sums) if gathers else ()
         number = tableau.implicit_stages.index(True)
-        terms = tuple(self._terms_before(number)) if alone else None
+        terms = tuple(self._offsets(self.storage.base(number))) if alone else None
         self.equation = StageEquation(self.n_states, terms)
         blocks = Blocks(self.n_states, filter=0 if self.filtered else None)
         # An estimate begins with the derivative at the start, and is filtered then.
@@ -99,22 +91,21 @@ class DIRKStep(ImplicitStep):
         n, fsal, stages = self.n_states, self.tableau.fsal, self.tableau.n_stages
         self.carried = (("increment_cache", 1),) if fsal else ()
         inside = ("first_stage", self._stages_until("solution"))
-        # Derivatives of the stages that are still needed.
+        # What is still needed of the stages: their derivatives, or sums of these.
         self.register_buffer(
             "stage_rhs",
-            size=(max(self.slots) + 1) * n,
+            size=self.storage.n_slots * n,
             phases=("start", ("first_stage", "commit")) if fsal else (inside,),
             persistent=fsal or self.keeps_stages,
             access_weight=2.0,
         )
-        # In place it turns into the derivative of the last stage, if that has a slot of its own.
-        last = self.slots[-1] * n * np.dtype(self.buffer_registry.dtype).itemsize
-        alone = self.slots.count(self.slots[-1]) == 1
+        # In place it turns into the derivative of its stage.
+        place = self.storage.increment * n * np.dtype(self.buffer_registry.dtype).itemsize
         self.register_buffer(
             "stage_increment",
             size=n,
             phases=("stages",),
-            aliases=(Alias("stage_rhs", last),) if alone else (),
+            aliases=(Alias("stage_rhs", place),),
             access_weight=10.0 * stages,
         )
         # Weighted sums of derivatives: of earlier stages, then the error that M multiplies.
@@ -149,7 +140,7 @@ class DIRKStep(ImplicitStep):
         t = self.tableau
         return (
             t.a, t.b, t.c, t.error_weights, t.error_start_weight, t.predictor, t.fsal, self.slots,
-            self.gathered,
+            self.storage.gathers,
         )  # fmt: skip
 
     def build(self, context: BuildContext) -> StepFunctions:
@@ -162,21 +153,11 @@ class DIRKStep(ImplicitStep):
         )
         return self._with_newton(context, functions)
 
-    def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
+    def _stage_terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
         return slot_terms(self.slots, self.n_states, weights)
 
-    _stage_terms = _terms
-
-    def _terms_before(self, i: int) -> list[tuple[int, float]]:
-        """Return the derivatives of earlier stages that the argument of stage `i` takes."""
-        return self._terms([a if j < i else 0.0 for j, a in enumerate(self.tableau.a[i])])
-
-    def _terms_at_end(self, weights: Sequence[float]) -> list[tuple[int, float]]:
-        """Return what one of the sums at the end of a step adds up, behind the last stage."""
-        if not self.gathered:
-            return self._terms(weights)
-        last = self._terms([0.0] * (self.tableau.n_stages - 1) + [weights[-1]])
-        return [(self.gathered[self.sums.index(weights)] * self.n_states, 1.0), *last]
+    def _offsets(self, terms: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+        return offsets(terms, self.n_states)
 
     def _build_start(self, context: BuildContext, rhs: Callable) -> Callable:
         alloc_rhs = context.allocator("stage_rhs")
@@ -253,70 +234,57 @@ class DIRKStep(ImplicitStep):
         assert chain is not None  # a tableau without implicit stages is none of this kind
         alloc_base = context.allocator("stage_base")
         alloc_increment = context.allocator("stage_increment")
-        first_eta = newton.first_eta
+        first_eta, n, at = newton.first_eta, self.n_states, self.storage.increment * self.n_states
 
         def stages(memory, launch, matrix, h, stage_rhs, accumulator, regular):
             base = alloc_base(memory, accumulator)
             increment = alloc_increment(memory, stage_rhs)
             buffers = StageBuffers(stage_rhs, accumulator, base, increment)
             found = chain(memory, launch, matrix, h, buffers, first_eta(memory, h), regular)
+            for k in range(n):
+                stage_rhs[at + k] = increment[k] * matrix.shift
             return found[0], found[1], found[2], found[3]
 
         return backend.device(stages)
 
     def _build_stage(self, context: BuildContext, newton: NewtonFunctions, i: int) -> Callable:
         """Solve implicit stage `i`, starting from the predicted derivative."""
-        backend, n, at = context.backend, self.n_states, self.slots[i] * self.n_states
-        form_base = self._build_base(context, i)
-        guess = backend.weighted_sum(self._terms(self.tableau.predictor[i]))
-        c, gamma = backend.constant(self.tableau.c[i]), backend.constant(self.gamma)
-        solve, again = newton.solve, newton.again
-        gathered = self.gathered if i == self.tableau.n_stages - 1 else ()
-        sums = [self._terms([*weights[:-1], 0.0]) for weights in self.sums]
-        at_end = [(slot * n, terms) for slot, terms in zip(gathered, sums, strict=False)]
-        gather = build_gather(backend, n, at_end)
+        backend = context.backend
+        begin = build_stage_begin(backend, self.storage, self.n_states, i, self.keeps_base)
+        base_of = self._build_base(context)
+        c, solve, again = backend.constant(self.tableau.c[i]), newton.solve, newton.again
 
         def solve_stage(memory, launch, matrix, h, buffers, eta, fit):
             t, shift, state, parameters = matrix
-            stage_rhs, increment = buffers.stage_rhs, buffers.increment
-            base = form_base(h, state, buffers)
-            for k in range(n):
-                increment[k] = h * gamma * guess(stage_rhs, k)
-            gather(stage_rhs)
-            stage = Stage(t + c * h, h, shift, state, parameters, base, increment)
+            begin(h, shift, state, buffers)
+            base = base_of(state, buffers)
+            stage = Stage(t + c * h, h, shift, state, parameters, base, buffers.increment)
             fit, eta, taken, linear = solve(memory, launch, matrix, stage, eta, fit)
             solved, taken, linear = again(memory, launch, matrix, stage, fit, taken, linear)
-            for k in range(n):
-                stage_rhs[at + k] = increment[k] * shift
             return solved, taken, linear, eta, fit
 
         return backend.device(solve_stage)
 
-    def _build_base(self, context: BuildContext, i: int) -> Callable:
-        """Return the function that gives the base of stage `i`, as its equation wants it."""
-        backend, n = context.backend, self.n_states
-        total, zero = backend.weighted_sum(self._terms_before(i)), backend.constant(0.0)
+    def _build_base(self, context: BuildContext) -> Callable:
+        """Return ``base_of(state, buffers)``: what the equation of a stage calls its base."""
 
-        def from_state(h, state, buffers):
+        def from_state(state, buffers):
             return state
 
-        def from_derivatives(h, state, buffers):
+        def from_derivatives(state, buffers):
             return buffers.stage_rhs
 
-        def formed(h, state, buffers):
-            accumulator, room = buffers.accumulator, buffers.base
-            for k in range(n):
-                accumulator[k] = h * zero + total(buffers.stage_rhs, k)
-                room[k] = state[k] + h * accumulator[k]
-            return room
+        def formed(state, buffers):
+            return buffers.base
 
         if self.keeps_base:
-            return backend.device(formed)
-        return backend.device(from_state if self.equation.terms is None else from_derivatives)
+            return context.backend.device(formed)
+        without = from_state if self.equation.terms is None else from_derivatives
+        return context.backend.device(without)
 
     def _build_solution(self, context: BuildContext) -> Callable:
-        n, terms = self.n_states, self._terms_at_end(self.tableau.b)
-        total = context.backend.weighted_sum(terms)
+        n, terms = self.n_states, self.storage.at_end(self.tableau.b)
+        total = context.backend.weighted_sum(self._offsets(terms))
 
         def solution(h, state, stage_rhs, proposed_state):
             for i in range(n):
@@ -333,7 +301,7 @@ class DIRKStep(ImplicitStep):
 
         if weights is None:
             return backend.device(nothing)
-        total = backend.weighted_sum(self._terms_at_end(weights))
+        total = backend.weighted_sum(self._offsets(self.storage.at_end(weights)))
 
         def plain(memory, launch, matrix, h, stage_rhs, accumulator, error):
             for i in range(n):
@@ -357,7 +325,8 @@ class DIRKStep(ImplicitStep):
         """Add the stages' part of a filtered estimate to what it begins with."""
         backend, n = context.backend, self.n_states
         assert self.tableau.error_weights is not None
-        total = backend.weighted_sum(self._terms_at_end(self.tableau.error_weights))
+        terms = self.storage.at_end(self.tableau.error_weights)
+        total = backend.weighted_sum(self._offsets(terms))
         add_mass = self._add_mass(context)
 
         def with_mass(h, shift, stage_rhs, accumulator, error):

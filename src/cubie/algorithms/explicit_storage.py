@@ -16,9 +16,8 @@ from functools import cached_property
 
 from attrs import field, frozen
 
+from cubie.algorithms.stage_slots import END, coloured
 from cubie.tableaus import ERKTableau
-
-END = 1_000_000  # later than any stage
 
 
 @frozen
@@ -112,14 +111,14 @@ class ExplicitStorage:
             for row, begin in zip(self.rows, needed, strict=True)
         ]
         there = [begin is not None for begin in needed]
-        least = _coloured([*lives, *(s for s, must in zip(sums, there, strict=True) if must)])
+        least = coloured([*lives, *(s for s, must in zip(sums, there, strict=True) if must)])
         most = 1 + max(least)
         # What is formed at the end lies among them where that takes no slot more.
         for number in reversed(range(len(sums))):
             wanted = [must or k == number for k, must in enumerate(there)]
-            slots = _coloured([*lives, *itertools.compress(sums, wanted)])
+            slots = coloured([*lives, *itertools.compress(sums, wanted)])
             there = wanted if 1 + max(slots) <= most else there
-        slots = iter(_coloured([*lives, *itertools.compress(sums, there)]))
+        slots = iter(coloured([*lives, *itertools.compress(sums, there)]))
         of_stages = [next(slots) for _ in lives]
         of_rows = [next(slots) if here else None for here in there]
         return _side_by_side(of_stages, of_rows)
@@ -148,18 +147,6 @@ class ExplicitStorage:
     def n_slots(self) -> int:
         used = [slot for slot in self._placed[1] if slot is not None]
         return 1 + max([*self.slots, *used])
-
-
-def _coloured(lives: Sequence[tuple[int, int]]) -> list[int]:
-    """Give half-open ranges of time the fewest slots in which no two meet."""
-    slots = [0] * len(lives)
-    ends: list[int] = []
-    for number in sorted(range(len(lives)), key=lambda k: (lives[k][0], k)):
-        begin, end = lives[number]
-        free = next((s for s, e in enumerate(ends) if e <= begin), len(ends))
-        ends[free:] = [end, *ends[free + 1 :]]
-        slots[number] = free
-    return slots
 
 
 def _side_by_side(

@@ -126,6 +126,9 @@ class ImplicitStep(StepAlgorithm):
                 "corrects them. Choose one with Newton's method, such as 'kvaerno5', 'radau_iia_5' "
                 "or 'bdf'.",
             )
+        # A Jacobian that is kept is that of another state, and one of a second look of a point
+        # whose bytes are others' by then.
+        solver.reads_entries = not self.keeps_jacobian and not self.persists
         # Of a preconditioner, too, it is entries that are evaluated, and factorised.
         factorises = solver.factorised_jacobian is not None
         self.factorizations_per_step = len(blocks.eigenvalues) if factorises else 0

@@ -65,7 +65,7 @@ class DifferenceEquation:
     def build(self, context: BuildContext, rhs: Callable, add_mass: Callable) -> Callable:
         place = context.backend.device(self.build_place(context))
 
-        def evaluate(stage, argument, temp, out):
+        def evaluate(stage, argument, out):
             t = place(stage, argument)
             rhs(t, argument, stage.parameters, out, 0)
             add_mass(-stage.shift, stage.base, 0, out, 0)

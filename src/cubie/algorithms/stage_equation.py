@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from attrs import frozen
 
+from cubie.algorithms.dirk_storage import DIRKStorage
+from cubie.algorithms.stage_slots import build_sums, offsets
 from cubie.backend import Backend
 from cubie.errors import InvalidOption
 from cubie.factory import BuildContext
@@ -42,7 +44,7 @@ class StageEquation:
     def build(self, context: BuildContext, rhs: Callable, add_mass: Callable) -> Callable:
         form = self._build_argument(context)
 
-        def evaluate(stage, argument, temp, out):
+        def evaluate(stage, argument, out):
             form(stage, argument)
             rhs(stage.t, argument, stage.parameters, out, 0)
             add_mass(-stage.shift, stage.increment, 0, out, 0)
@@ -142,6 +144,54 @@ def build_beginning(
             error[i] = share * error[i]
 
     return backend.device(derivative)
+
+
+def build_stage_begin(
+    backend: Backend, storage: DIRKStorage, n: int, i: int, keeps_base: bool
+) -> Callable:
+    """Return ``begin(h, shift, state, buffers)``: all that is formed before stage `i` is solved.
+
+    Its base, if it has a buffer, what is guessed of its increment, and what is kept for later. The
+    increment of the stage before becomes a derivative first.
+    """
+    tableau, at = storage.tableau, storage.increment * n
+    assert tableau.gamma is not None  # see `checked_gamma`
+    total = backend.weighted_sum(offsets(storage.base(i), n))
+    guess = backend.weighted_sum(offsets(storage.guess(i), n))
+    written = [(slot * n, offsets(terms, n)) for slot, terms in storage.written_before(i)]
+    write, gamma = build_sums(backend, written), backend.constant(tableau.gamma)
+    zero = backend.constant(0.0)
+
+    def nothing_before(shift, buffers):
+        pass
+
+    def derivative(shift, buffers):
+        for k in range(n):
+            buffers.stage_rhs[at + k] = buffers.increment[k] * shift
+
+    def from_state(h, state, buffers):
+        pass
+
+    def from_base(h, state, buffers):
+        for k in range(n):
+            buffers.accumulator[k] = h * zero + total(buffers.stage_rhs, k)
+            buffers.base[k] = state[k] + h * buffers.accumulator[k]
+
+    is_first = not any(tableau.implicit_stages[:i])
+    finish = backend.device(nothing_before if is_first else derivative)
+    form = backend.device(from_base if keeps_base else from_state)
+
+    def begin(h, shift, state, buffers):
+        stage_rhs, increment = buffers.stage_rhs, buffers.increment
+        finish(shift, buffers)
+        form(h, state, buffers)
+        # What is read here may lie where something is written.
+        for k in range(n):
+            guessed = guess(stage_rhs, k)
+            write(stage_rhs, k)
+            increment[k] = h * gamma * guessed
+
+    return backend.device(begin)
 
 
 def then(before: Callable, after: Callable) -> Callable:

@@ -25,7 +25,7 @@ def in_turn(
     functions : iterable of callable
         Device functions that return nothing. Of none at all it is a function that does nothing.
     n_arguments : int
-        How many arguments they take, two to seven.
+        How many arguments they take, one to seven.
     outermost : callable, optional
         What makes a device function of the last join of several, as `Backend.one_copy`; by default
         `Backend.device`.
@@ -39,6 +39,14 @@ def in_turn(
     if len(level) == 2:
         return (outermost or backend.device)(join(*level))
     return level[0] if level else backend.device(nothing)
+
+
+def _of_one(before: Callable, after: Callable) -> Callable:
+    def both(a):
+        before(a)
+        after(a)
+
+    return both
 
 
 def _of_two(before: Callable, after: Callable) -> Callable:
@@ -89,6 +97,10 @@ def _of_seven(before: Callable, after: Callable) -> Callable:
     return both
 
 
+def _none_of_one(a):
+    pass
+
+
 def _none_of_two(a, b):
     pass
 
@@ -114,6 +126,7 @@ def _none_of_seven(a, b, c, d, e, f, g):
 
 
 _BY_ARGUMENTS = {
+    1: (_of_one, _none_of_one),
     2: (_of_two, _none_of_two),
     3: (_of_three, _none_of_three),
     4: (_of_four, _none_of_four),

@@ -144,11 +144,15 @@ class LinearSolver(CUDAFactory):
         It has a `renew`. What it prepared then stays until something else is prepared.
     narrows : bool
         Solutions have fewer digits than the run's numbers.
+    reads_entries : bool
+        Its `solve` may read entries of the Jacobian where they come from: in the state and the
+        parameters of its `Matrix`. Set by who owns it, and keeps them as they are.
     """
 
     name = "linear_solver"
     keeps_jacobian = False
     narrows = False
+    reads_entries = False
     factorised_jacobian: JacobianComponent | None = None
     phases = ("jacobian", "factorise", "solve")
     entries: ClassVar[Mapping[str, tuple[str, ...]]] = {

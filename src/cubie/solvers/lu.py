@@ -30,6 +30,7 @@ from cubie.solvers.lu_form import (
 from cubie.solvers.lu_source import FactorLayout, write_lu
 from cubie.solvers.lu_tables import LUTables
 from cubie.solvers.mixed_precision import RunPrecision, SinglePrecision
+from cubie.solvers.read_entries import build_gather, factorise_at, solve_at
 from cubie.solvers.table_lu import build_table_factorise, build_table_solves
 from cubie.systems.component import SystemComponent
 from cubie.systems.derivatives.component import JacobianComponent
@@ -117,6 +118,7 @@ class LUSolver(LinearSolver):
         stored = self.precision.dtype
         self.jacobian = JacobianComponent(system, per_component, dtype, options, stored)
         self.factorised_jacobian = self.jacobian
+        self.jacobian.left_out = self._entries_read
         self.add_child(self.jacobian, during="jacobian")
         self.register_buffer(
             "lu_factors",
@@ -204,7 +206,14 @@ class LUSolver(LinearSolver):
         apart, n_entries, elimination = False, len(self.jacobian.pattern), self.elimination
         if self.form == TABLES:
             apart, elimination = True, elimination.with_tail(self.choice.n_tail)
-        return FactorLayout(elimination, n_entries, self.mass, self.blocks, apart)
+        # In single precision entries are scaled.
+        reads = self.reads_entries and not apart and not self.narrows
+        plain = self.jacobian.plain if reads else {}
+        return FactorLayout(elimination, n_entries, self.mass, self.blocks, apart, plain)
+
+    def _entries_read(self) -> frozenset[int]:
+        """Return the entries of the Jacobian that factors are without."""
+        return frozenset() if self.in_loops or not self.reads_entries else self.layout.read
 
     @property
     def renewal_worth(self) -> float:
@@ -271,12 +280,13 @@ class LUSolver(LinearSolver):
         module = load_module(self.source)
         numbers = range(len(self.blocks.eigenvalues))
 
-        def compiled(name: str) -> Callable:
-            return backend.straight_line(getattr(module, name), inline=False)
+        def compiled(name: str, wrap: Callable) -> Callable:
+            function = backend.straight_line(getattr(module, name), inline=False)
+            return backend.device(wrap(function)) if self._entries_read() else function
 
         # The first block's slots hold the Jacobian of all: it comes last.
-        factorise = [compiled(f"factorise_{k}") for k in reversed(numbers)]
-        solve = [compiled(f"solve_{k}") for k in numbers]
+        factorise = [compiled(f"factorise_{k}", factorise_at) for k in reversed(numbers)]
+        solve = [compiled(f"solve_{k}", solve_at) for k in numbers]
         return _in_turn(backend, factorise, _then_factorise), solve
 
     def _build_prepare(self, context: BuildContext, factorise: Callable) -> Callable:
@@ -284,6 +294,7 @@ class LUSolver(LinearSolver):
         alloc_factors = context.allocator("lu_factors")
         enter_jacobian, enter_factorise = context.phase("jacobian"), context.phase("factorise")
         weigh = self.precision.build_weigh(context)
+        gather = build_gather(context.backend, bool(self._entries_read()))
 
         def prepare(memory, launch, matrix):
             enter_jacobian(memory)
@@ -291,7 +302,7 @@ class LUSolver(LinearSolver):
             jacobian(memory, launch, matrix, factors, 0)
             weigh(memory, launch, matrix.y)
             enter_factorise(memory)
-            return factorise(memory, matrix.shift, factors)
+            return factorise(memory, matrix.shift, gather(factors, matrix))
 
         return prepare
 
@@ -327,11 +338,12 @@ class LUSolver(LinearSolver):
         """Return `solve` for n unknowns."""
         substitute_all = self.precision.build_substitution(context, substitute, n)
         alloc_factors = context.allocator("lu_factors")
+        gather = build_gather(context.backend, bool(self._entries_read()))
         enter = context.phase("solve")
 
         def solve(memory, launch, matrix, rhs, rhs_at, x, x_at):
             enter(memory)
-            factors = alloc_factors(memory, None)
+            factors = gather(alloc_factors(memory, None), matrix)
             substitute_all(memory, factors, rhs, rhs_at, x, x_at)
             regular = matrix.shift == matrix.shift
             return regular, select(regular, 0, 0)

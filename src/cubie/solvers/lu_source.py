@@ -6,6 +6,10 @@ Jacobian, which `lu` holds in the slots of the first block: that one is factoris
 Of a single block, L has a unit diagonal. Several blocks are kept as L D^-1 U, with the pivots D on
 the diagonals of both: entries that elimination does not reach are then the Jacobian's with their
 sign changed on either side. Blocks share them, and in complex ones they are real as well.
+
+Of U such entries are there in any case. Where they are constants, states or parameters they have no
+slot, and are read where they come from. Those of L have one: where arrays are registers, a product
+of an entry with a pivot is the same in all iterations, but not if the entry is read anew.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from attrs import field, frozen
 
 from cubie.solvers.contract import Blocks
 from cubie.solvers.elimination import Elimination, Position
+from cubie.systems.derivatives.plain_entries import PlainEntry
 
 # Squares of pivots that are this large may overflow in single precision: they are taken of so much
 # smaller ones.
@@ -45,6 +50,8 @@ class FactorLayout:
     blocks : Blocks
     apart : bool
         Blocks share nothing, though there may be several.
+    plain : mapping of int to PlainEntry
+        Entries of the Jacobian, by their slots, that may be read where they come from.
     """
 
     elimination: Elimination
@@ -52,6 +59,7 @@ class FactorLayout:
     mass: Mapping[Position, float] = field(eq=False)
     blocks: Blocks
     apart: bool = False
+    plain: Mapping[int, PlainEntry] = field(factory=dict)
 
     @property
     def shares(self) -> bool:
@@ -62,19 +70,41 @@ class FactorLayout:
     def own(self) -> dict[int, int]:
         """Slots that every block has of its own, numbered."""
         slots = range(self.elimination.n_slots)
-        return {slot: k for k, slot in enumerate(s for s in slots if s not in self.common)}
+        return {slot: k for k, slot in enumerate(s for s in slots if s not in self.real)}
 
     @functools.cached_property
+    def places(self) -> dict[int, int]:
+        """Where each slot of the first block lies: those that are read elsewhere are left out."""
+        slots = range(self.elimination.n_slots)
+        return {slot: k for k, slot in enumerate(s for s in slots if s not in self.read)}
+
+    @functools.cached_property
+    def read(self) -> frozenset[int]:
+        """Slots that entries of U would have which are read where they come from."""
+        elimination = self.elimination
+        of_u = {slot for i in range(elimination.n) for j, slot in elimination.row(i) if i < j}
+        return self.untouched.intersection(self.plain, of_u)
+
+    @property
     def common(self) -> frozenset[int]:
         """Slots of entries that are the same in all blocks."""
+        return self.untouched if self.shares else frozenset()
+
+    @functools.cached_property
+    def real(self) -> frozenset[int]:
+        """Slots of entries that are known to be real in complex blocks, too."""
+        return self.common | self.read
+
+    @functools.cached_property
+    def untouched(self) -> frozenset[int]:
+        """Slots of entries that are the Jacobian's with their sign changed."""
         elimination = self.elimination
         rows, columns = zip(*elimination.pivots, strict=True)
         return frozenset(
             slot
             for i in range(elimination.n)
             for j, slot in elimination.row(i)
-            if self.shares
-            and i != j
+            if (i < j or (i > j and self.shares))
             and slot < self.n_jacobian
             and (rows[i], columns[j]) not in self.mass
             and not elimination.products(i, j)
@@ -86,7 +116,7 @@ class FactorLayout:
 
         The real parts of the first block lie in all slots, from 0 on.
         """
-        ends = [self.elimination.n_slots]
+        ends = [len(self.places)]
         for number, eigenvalue in enumerate(self.blocks.eigenvalues):
             parts = 2 if eigenvalue.imag else 1
             ends.append(ends[-1] + len(self.own) * (parts if number else parts - 1))
@@ -95,9 +125,9 @@ class FactorLayout:
     def place(self, number: int, slot: int, part: int) -> int:
         """Return where the real (0) or imaginary (1) part of a block's entry lies."""
         if slot in self.common or (number == 0 and part == 0):
-            return slot
+            return self.places[slot]
         if number == 0:
-            return self.elimination.n_slots + self.own[slot]
+            return len(self.places) + self.own[slot]
         return self.starts[number] + part * len(self.own) + self.own[slot]
 
 
@@ -177,50 +207,62 @@ class _BlockText:
         self.unknowns_at = blocks.offsets[number]
         self.stride = blocks.n_states
         self.arithmetic = _Complex() if self.eigenvalue.imag else _Real()
+        # What entries are read from.
+        self.more = ", y, p" if layout.read else ""
 
     def _parts(self, slot: int) -> list[tuple[str, int]]:
         """Return suffix of the name and place of each part of an entry."""
-        suffixes = self.arithmetic.parts[: 1 if slot in self.layout.common else None]
+        suffixes = self.arithmetic.parts[: 1 if slot in self.layout.real else None]
         return [(s, self.layout.place(self.number, slot, k)) for k, s in enumerate(suffixes)]
 
     def _store(self, letter: str, slot: int) -> list[str]:
-        if slot in self.layout.common and self.number:
+        if slot in self.layout.read or (slot in self.layout.common and self.number):
             return []
         return [f"lu[{place}] = {letter}{slot}{suffix}" for suffix, place in self._parts(slot)]
 
     def _load(self, name: str, slot: int) -> list[str]:
+        """Load an entry; one that is read elsewhere has its sign there."""
+        if slot in self.layout.read:
+            return [f"{name} = {self.layout.plain[slot].text}"]
         return [f"{name}{suffix} = lu[{place}]" for suffix, place in self._parts(slot)]
 
     def factorise(self) -> str:
-        """Return ``factorise_k(shift, lu, eps, one) -> ok``."""
+        """Return ``factorise_k(shift, lu, eps, one, ...) -> ok``."""
         lines = ["ok = shift == shift"]
         for i in range(self.elimination.n):
             for j, slot in self.elimination.row(i):
                 lines += self._entry(i, j, slot)
-        return _function(f"factorise_{self.number}(shift, lu, eps, one)", [*lines, "return ok"])
+        arguments = f"shift, lu, eps, one{self.more}"
+        return _function(f"factorise_{self.number}({arguments})", [*lines, "return ok"])
 
     def _entry(self, i: int, j: int, slot: int) -> list[str]:
         """Compute entry (i, j), `e`, and of L also `f`, divided by its pivot."""
-        arithmetic, common = self.arithmetic, self.layout.common
-        lines = [f"e{slot} = -lu[{slot}]"] if slot in common else self._eliminated(i, j, slot)
+        arithmetic, real = self.arithmetic, self.layout.real
+        lines = self._entry_as_it_is(slot) if slot in real else self._eliminated(i, j, slot)
         if j < i:
             pivot = f"e{self.elimination.slot(j, j)}"
-            products = arithmetic.product(f"e{slot}", pivot, slot in common)
+            products = arithmetic.product(f"e{slot}", pivot, slot in real)
             names = [f"f{slot}{suffix}" for suffix in arithmetic.parts]
             lines.append(f"{', '.join(names)} = {', '.join(products)}")
         unit_diagonal = j < i and not self.layout.shares
         return lines + self._store("f" if unit_diagonal else "e", slot)
 
+    def _entry_as_it_is(self, slot: int) -> list[str]:
+        """Load an entry that elimination does not reach."""
+        if slot in self.layout.read:
+            return [f"e{slot} = {self.layout.plain[slot].negated}"]
+        return [f"e{slot} = -lu[{self.layout.places[slot]}]"]
+
     def _eliminated(self, i: int, j: int, slot: int) -> list[str]:
         """Compute the matrix's entry less the products of what stands before it."""
-        elimination, arithmetic, common = self.elimination, self.arithmetic, self.layout.common
+        elimination, arithmetic, real = self.elimination, self.arithmetic, self.layout.real
         position = elimination.pivots[i][0], elimination.pivots[j][1]
         shift_part = self.eigenvalue * self.layout.mass.get(position, 0.0)
-        jacobian = f"lu[{slot}]" if slot < self.layout.n_jacobian else None
+        jacobian = f"lu[{self.layout.places[slot]}]" if slot < self.layout.n_jacobian else None
         parts = arithmetic.entry(shift_part, jacobian)
         pairs = elimination.products(i, j)
         for a, b in pairs:
-            products = arithmetic.product(f"e{b}", f"f{a}", b in common)
+            products = arithmetic.product(f"e{b}", f"f{a}", b in real)
             parts = [f"{part} - {product}" for part, product in zip(parts, products, strict=True)]
         parts = [part.strip() or "one - one" for part in parts]
         name = "d" if i == j else f"e{slot}"
@@ -229,7 +271,7 @@ class _BlockText:
             # What the pivot lost to cancellation: of a singular matrix all of it.
             terms = [arithmetic.size("d")]
             terms += [
-                f"{arithmetic.size(f'f{a}')} * {arithmetic.size(f'e{b}', b in common)}"
+                f"{arithmetic.size(f'f{a}')} * {arithmetic.size(f'e{b}', b in real)}"
                 for a, b in pairs
             ]
             lines.append(f"ok = ok & ({terms[0]} > eps * ({' + '.join(terms)}))")
@@ -239,7 +281,7 @@ class _BlockText:
         return lines
 
     def solve(self) -> str:
-        """Return ``solve_k(lu, rhs, rhs_at, x, x_at)``, which may work in place."""
+        """Return ``solve_k(lu, rhs, rhs_at, x, x_at, ...)``, which may work in place."""
         elimination, parts = self.elimination, self.arithmetic.parts
         lines, n = [], elimination.n
         for i in range(n):
@@ -261,30 +303,34 @@ class _BlockText:
             where = self.unknowns_at + elimination.pivots[i][1]
             for part, suffix in enumerate(parts):
                 lines.append(f"x[x_at + {where + part * self.stride}] = z{i}{suffix}")
-        return _function(f"solve_{self.number}(lu, rhs, rhs_at, x, x_at)", lines)
+        return _function(f"solve_{self.number}(lu, rhs, rhs_at, x, x_at{self.more})", lines)
 
     def _products(self, entries: list[tuple[int, int]]):
-        """Yield lines that load an entry of a row, and its product with its unknown."""
+        """Yield lines that load an entry of a row, its product with its unknown, and its sign."""
+        layout = self.layout
         for j, slot in entries:
-            real = slot in self.layout.common
-            yield self._load("d", slot), self.arithmetic.product("d", f"z{j}", real)
+            product = self.arithmetic.product("d", f"z{j}", slot in layout.real)
+            negative = slot in layout.read and not layout.plain[slot].negative
+            yield self._load("d", slot), product, negative
 
     def _reduced(self, name: str, entries: list[tuple[int, int]]) -> list[str]:
         """Subtract the products of a row's entries with their unknowns."""
         lines = []
-        for load, products in self._products(entries):
+        for load, products, negative in self._products(entries):
             lines += load
+            sign = "+" if negative else "-"
             for suffix, product in zip(self.arithmetic.parts, products, strict=True):
-                lines.append(f"{name}{suffix} = {name}{suffix} - {product}")
+                lines.append(f"{name}{suffix} = {name}{suffix} {sign} {product}")
         return lines
 
     def _summed(self, name: str, entries: list[tuple[int, int]]) -> list[str]:
         """Sum the products of a row's entries with their unknowns."""
         lines = []
-        for number, (load, products) in enumerate(self._products(entries)):
+        for number, (load, products, negative) in enumerate(self._products(entries)):
             lines += load
+            sign = "-" if negative else "+"
             for suffix, product in zip(self.arithmetic.parts, products, strict=True):
-                before = f"{name}{suffix} + " if number else ""
+                before = f"{name}{suffix} {sign} " if number else "-" * negative
                 lines.append(f"{name}{suffix} = {before}{product}")
         return lines
 
@@ -296,7 +342,10 @@ class _BlockText:
 
 
 def write_lu(layout: FactorLayout) -> str:
-    """Return the source of the module with ``factorise_k`` and ``solve_k`` of each block k."""
+    """Return the source of the module with ``factorise_k`` and ``solve_k`` of each block k.
+
+    Where entries are read elsewhere the last arguments are the states `y` and the parameters `p`.
+    """
     n_blocks, elimination = len(layout.blocks.eigenvalues), layout.elimination
     header = _HEADER.format(n=elimination.n, slots=elimination.n_slots, blocks=n_blocks)
     texts = [_BlockText(number, layout) for number in range(n_blocks)]

@@ -120,10 +120,10 @@ class Equations(Protocol):
         ...
 
     def build(self, context: BuildContext, rhs: Callable, add_mass: Callable) -> Callable:
-        """Return ``evaluate(stage, argument, temp, out)``.
+        """Return ``evaluate(stage, argument, out)``.
 
         It stores the residual, the right-hand side of the linear system for the next change, in
-        `out` (N,). Scratch of n elements: `argument`, and `temp` where stages are coupled.
+        `out` (N,). `argument` (n,) is scratch, which may be the last elements of `out`.
         """
         ...
 

@@ -120,20 +120,23 @@ class NewtonParts(CUDAFactory):
             aliases=(Alias("residual", 0),),
             access_weight=20.0,
         )
+        # The right-hand side of one stage, where those of all others are not to be.
         self.register_buffer(
             "residual_temp",
             n,
             phases=("evaluate",),
-            enabled=self.equations.couples_stages,
+            enabled=self.has_stage_matrix,
             access_weight=20.0,
         )
-        # Where the right-hand side is evaluated: the base, changed by an increment.
-        values = "residual_temp" if self.equations.couples_stages else "residual"
+        # Where the right-hand side is evaluated: the base, changed by an increment. It may lie
+        # where the last one of all stages is stored.
+        last = (size - n) * np.dtype(self.buffer_registry.dtype).itemsize
+        place = Alias("residual_temp", 0) if self.has_stage_matrix else Alias("residual", last)
         self.register_buffer(
             "stage_base_bt",
             n,
             phases=("evaluate",),
-            aliases=(Alias(values, 0),) if in_place else (),
+            aliases=(place,) if in_place else (),
             access_weight=20.0,
         )
         self.register_buffer(
@@ -192,7 +195,7 @@ class NewtonParts(CUDAFactory):
         )
 
     def temp_allocator(self, context: BuildContext) -> Callable:
-        """Return that of a state's worth of elements, where residuals of coupled stages are."""
+        """Return that of a state's worth of elements, where the matrix of all stages is formed."""
         return context.allocator("residual_temp")
 
     def build_change(self, context: BuildContext, relax: Callable | None = None) -> Callable:
@@ -224,7 +227,7 @@ class NewtonParts(CUDAFactory):
             enter(memory)
             temp = alloc_temp(memory, None)
             argument = take_argument(memory, residual, temp)
-            form(stage, argument, temp, residual)
+            form(stage, argument, residual)
 
         return evaluate
 
@@ -260,8 +263,7 @@ class NewtonParts(CUDAFactory):
         def in_temp(memory, residual, temp):
             return alloc_argument(memory, temp)
 
-        coupled = self.equations.couples_stages
-        return context.backend.device(in_temp if coupled else in_residual)
+        return context.backend.device(in_temp if self.has_stage_matrix else in_residual)
 
     def build_counting(self, context: BuildContext) -> tuple[Callable, Callable]:
         """Return ``clear(t, count)`` and ``taken(t, count)``: iterations of the linear solver."""

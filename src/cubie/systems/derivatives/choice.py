@@ -82,7 +82,12 @@ class Derivatives:
         """
         if self.path is None:
             raise TypeError(f"There is no module of these derivatives: {self.note}")
-        return load_module(self._source(), self.path)
+        return load_module(self.text, self.path)
+
+    @property
+    def text(self) -> str:
+        """The text of the module."""
+        return self._source()
 
 
 def derivatives_of(system: System, products: bool = False) -> Derivatives:

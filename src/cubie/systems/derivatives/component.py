@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from cubie.factory import BuildContext, CUDAFactory
 from cubie.numerics.error_norm import build_scale
 from cubie.systems.component import INLINE_SOURCE_LINES, SystemComponent
 from cubie.systems.derivatives.choice import PRODUCTS, Derivatives, derivatives_of
+from cubie.systems.derivatives.plain_entries import PlainEntry, module_without, plain_entries
 from cubie.systems.derivatives.sparsity import column_groups, grouped
 from cubie.systems.drivers.calling import build_driven
 from cubie.systems.drivers.calls import n_kept
@@ -50,6 +51,11 @@ class Derivative(CUDAFactory):
         """The derivatives of the system, generated on first use."""
         return derivatives_of(self.system.system, products=self.name in PRODUCTS)
 
+    @property
+    def module(self):
+        """The generated module."""
+        return self.derivatives.module
+
     def by_differences(self) -> bool:
         """Tell whether the right-hand side has to be evaluated."""
         return self.derivatives.kind == "differences"
@@ -74,13 +80,13 @@ class Derivative(CUDAFactory):
     def build(self, context: BuildContext) -> Callable:
         if self.by_differences():
             return context.backend.device(self._build_differences(context), inline=False)
-        function = getattr(self.derivatives.module, self.name)
+        function = getattr(self.module, self.name)
         lines = [line for *_, line in function.__code__.co_lines() if line]
         is_long = max(lines) - min(lines) > INLINE_SOURCE_LINES
         inline = not (is_long or self.system.is_in_loops)
         generated = context.backend.straight_line(function, inline, as_written=True)
         if self.system.takes_given:
-            system, module = self.system, self.derivatives.module
+            system, module = self.system, self.module
             generated = build_driven(
                 context.backend, system, self.name, module, generated, system.breakpoints
             )
@@ -143,9 +149,15 @@ class JacobianComponent(_ByDifferences):
     stored : dtype, optional
         Of the buffer `jac`, which may hold narrower numbers than those of the run: entries are
         evaluated as any, and rounded when they are stored. By default it is the run's.
+
+    Attributes
+    ----------
+    left_out : callable
+        Returns the numbers of `plain` entries that are not stored: others follow each other.
     """
 
     name = "jacobian"
+    left_out: Callable[[], frozenset[int]] = frozenset
 
     def __init__(self, system: SystemComponent, per_component: bool, dtype, options, stored=None):
         super().__init__(system, per_component, dtype, options)
@@ -169,12 +181,23 @@ class JacobianComponent(_ByDifferences):
         return (known or self.narrows) and self.by_differences()
 
     def facts(self) -> tuple:
-        return (*super().facts(), self.stored.name)
+        return (*super().facts(), self.stored.name, sorted(self.left_out()))
 
     @property
     def pattern(self) -> tuple[tuple[int, int], ...]:
         """Row and column of each entry."""
         return self.derivatives.pattern
+
+    @property
+    def plain(self) -> Mapping[int, PlainEntry]:
+        """Entries that can be read where they come from, by their numbers."""
+        generated = self.derivatives.kind != "differences" and not self.system.takes_given
+        return plain_entries(self.derivatives.text) if generated else {}
+
+    @property
+    def module(self):
+        left_out = self.left_out()
+        return module_without(self.derivatives.text, left_out) if left_out else super().module
 
     @property
     def n_evaluations(self) -> int:
