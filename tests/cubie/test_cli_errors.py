@@ -39,7 +39,7 @@ CLASHES = {
     ),
     "model.toml --locations shared --block-size 1024 --arch sm_75 --max-shared 48k": (
         "loop.initial_step.start_rhs, max_shared",
-        ["--block-size 198", "--locations auto"],
+        ["--block-size 211", "--locations auto"],
     ),
     "model.toml --pin state=shared@0 --pin dt=shared@8": (
         "loop.state, loop.dt",

@@ -89,6 +89,15 @@ class SensitivitySolver(LinearSolver):
         return self.of_states.narrows
 
     @property
+    def reads_entries(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What it reads are states and parameters, of which the joint ones are the first."""
+        return self.of_states.reads_entries
+
+    @reads_entries.setter
+    def reads_entries(self, value: bool) -> None:
+        self.of_states.reads_entries = value
+
+    @property
     def jacobian(self) -> Any:
         """What evaluates the Jacobian of the states."""
         return self.of_states.jacobian
