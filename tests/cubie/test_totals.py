@@ -167,7 +167,8 @@ def test_no_wrong_end_of_e5_is_taken_for_right(method, options):
 def test_the_right_end_of_e5_is_not_warned_of(method, options):
     result = at_the_end(method, **options)
     assert result.notes == ()
-    assert error_at_end(E5, result.y[:, -1]) < 150 * 1e-4
+    # Rounding that differs, as with `fastmath` or without, changes it: wrong ends are off by all.
+    assert error_at_end(E5, result.y[:, -1]) < 500 * 1e-4
 
 
 def leaking(save_states=None, of_type=float, **changes):
