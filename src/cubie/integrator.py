@@ -188,7 +188,11 @@ class RunSettings:
         if isinstance(system, Shape):
             return roughly(self.summaries, windowed)
         names = () if observables is None else _alone(observables).output_names
-        return resolve(self.summaries, _alone(system).state_names, names, windowed)
+        found = self.summaries, _alone(system).state_names, names, windowed
+        # Where steps are cut at events the time that counts depends on inputs, too.
+        joint, cuts = system.joint, self.events is not None and self.events.cuts
+        inputs = () if joint is None or joint.of_directions or cuts else joint.inputs
+        return resolve(*found, len(inputs))
 
 
 def _alone(system: Any) -> Any:

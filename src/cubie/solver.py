@@ -33,6 +33,7 @@ from cubie.numerics.error_norm import Tolerances
 from cubie.other_choices import options_elsewhere
 from cubie.problem import Problem, Systems, described, tolerances_of, tolerances_with
 from cubie.run.saving import SaveMode
+from cubie.run.summaries.beside import note_on_derivatives
 from cubie.settings import SolverSettings
 from cubie.systems import Batch, Equations, Pairs, split_batch
 from cubie.tableaus import known_method
@@ -339,6 +340,7 @@ class Solver(LatestKernel):
             (
                 *self._problem.notes(systems, settings, batch, pairs, dtype, unseen),
                 *kernel.backend.notes,
+                *filter(None, [note_on_derivatives(kernel.integrator.loop.tracking, system.joint)]),
             ),
             settings.summary_window(),
             breakpoints,

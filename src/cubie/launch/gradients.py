@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from cubie.errors import InvalidProblem, shown
+from cubie.launch.summaries import derivatives_of_summaries, goes_on_for_ever
 from cubie.run.saving import SaveMode
 from cubie.systems.sensitivities.functions import FunctionOfRuns, Shape
 
@@ -18,12 +20,26 @@ class Differentiated:
     _kind: Any
     _n_runs: int | None
     _by: Any
+    _outputs: Any
+    _span: Any
     t: Any
     y: Any
     dy: Any
+    summaries: Any
     observables: Any
     dobservables: Any
     status: Any
+    t_reached: Any
+
+    @cached_property
+    def dsummaries(self) -> dict[Any, dict[str, Any]]:
+        tracking, by = self._kind.tracking, self._by
+        if tracking is None or by is None:
+            return {}
+        written = self._outputs.arrays.summaries
+        endless = goes_on_for_ever(self._kind.window, self._span, self.t_reached)
+        about = written, tracking, self._n_runs, self._span, by.sizes
+        return derivatives_of_summaries(*about, endless)
 
     def gradient(self, loss: Callable | Any, data: Any = None) -> np.ndarray:
         """Return the gradient of a number of each run by the inputs of `sensitivities`.
@@ -31,10 +47,13 @@ class Differentiated:
         Parameters
         ----------
         loss : callable or array_like
-            ``loss(run)`` returns a number. It reads ``run.y`` (n, n_points), ``run.t`` and
-            ``run.observables``, as those of a result of one run, and is traced like `fun` is: the
-            gradient is exact. Or its derivatives by `y`, of the shape of `y`, or of that of one
-            run for all.
+            ``loss(run)`` returns a number. It reads ``run.y`` (n, n_points), ``run.t``,
+            ``run.observables`` and ``run.summaries``, as those of a result of one run, and is
+            traced like `fun` is: the gradient is exact. Or its derivatives by `y`, of the shape of
+            `y`, or of that of one run for all.
+        data : array_like (...) *, optional
+            What runs are compared with, of a batch with a row for each: ``loss(run, data)`` gets
+            that of the run.
 
         Returns
         -------
@@ -92,9 +111,7 @@ class Differentiated:
         `data` of each run, (N, ...), if there are any.
         """
         self._require_points(what)
-        kept, times = self._kept(), self.t
-        n_named = len(self.observables)
-        shape = Shape(kept.shape[1] - n_named, kept.shape[2], tuple(self.observables))
+        shape, times = self._shape(), self.t
         own = times.ndim == 2
         if own:  # those of one run, to trace with
             times = times[int(np.argmax(np.isfinite(times).sum(axis=1)))]
@@ -107,27 +124,46 @@ class Differentiated:
 
         NaN of runs that failed. `data` as `function_of_runs` was given them.
         """
-        kept = self._kept()
-        n_runs = len(kept)
-        by = [] if self.dy is None else [self._of_runs(self.dy)]
-        by += [self._of_runs(one)[:, None] for one in self.dobservables.values()]
-        changes = np.concatenate(by, axis=1).astype(float).transpose(1, 3, 0, 2)
-        numbers = kept.astype(float).reshape(n_runs, -1).T
-        changes = changes.reshape(len(numbers), *changes.shape[2:])
+        states = [] if self.y is None else [(self.y, self.dy)]
+        of_points = [*states, *((self.observables[name], self.dobservables[name])
+                                for name in self.observables)]  # fmt: skip
+        n_runs, n_inputs = self._n_runs or 1, len(self._by.sizes)
+        numbers, changes = [], []
+        for values, by in of_points:
+            numbers.append(self._of_runs(values).reshape(n_runs, -1))
+            by = np.moveaxis(self._of_runs(by), -2, -1)
+            changes.append(by.reshape(n_runs, -1, n_inputs))
+        for key, label, _ in self._shape().summaries:
+            numbers.append(self._of_runs(self.summaries[key][label]).reshape(n_runs, -1))
+            by = self._of_runs(self.dsummaries[key][label])
+            changes.append(by.reshape(n_runs, -1, n_inputs))
         own = [np.zeros((0, n_runs)), *([self.t.T] if self.t.ndim == 2 else [])]
         own += [] if data is None else [data.reshape(n_runs, -1).T]
-        values, rates = function.of(numbers, changes, np.concatenate(own))
+        values, rates = function.of(
+            np.concatenate(numbers, axis=1).astype(float).T,
+            np.concatenate(changes, axis=1).astype(float).transpose(1, 0, 2),
+            np.concatenate(own),
+        )
         failed = np.atleast_1d(self.status) < 0
         values[failed], rates[failed] = np.nan, np.nan
         return values, rates
 
-    def _kept(self) -> np.ndarray:
-        """Return the states that are kept of runs, and the observables behind them, (N, n, k)."""
-        states = [] if self.y is None else [self._of_runs(self.y)]
-        named = [self._of_runs(one)[:, None] for one in self.observables.values()]
-        if not states and not named:
+    def _shape(self) -> Shape:
+        """Return what there is to compute a function of."""
+        names = tuple(self.observables)
+        summed = [
+            (key, label, 2 if by.ndim > 1 + (self._n_runs is not None) else 1)
+            for key, of in self.dsummaries.items()
+            for label, by in of.items()
+        ]
+        states = None if self.y is None else self._of_runs(self.y)
+        if states is None and not names and not summed:
             raise InvalidProblem("save_states", "keeps nothing to compute a function of.")
-        return np.concatenate([*states, *named], axis=1)
+        known = states if states is not None else (
+            self._of_runs(self.observables[names[0]]) if names else np.zeros((1, 0)))  # fmt: skip
+        return Shape(
+            0 if states is None else states.shape[1], known.shape[-1], names, tuple(summed)
+        )
 
     def _contracted(self, weights: Any) -> np.ndarray:
         """Return the sums of derivatives by `y` times `dy`, (N, P)."""

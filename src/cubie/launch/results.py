@@ -152,6 +152,9 @@ class Result(OfEvents, Differentiated, Labelled):
         Of `summaries=`: ``summaries["v"]["max"]`` is (n_runs,) for a batch, a number for one run;
         empty where none were asked for. NaN where nothing of a run was summarised; of a run that
         failed they are of the time until `t_reached`.
+    dsummaries : dict of dict
+        With `sensitivities` the derivatives of `summaries`: ``dsummaries["v"]["max"]`` is (n_runs,
+        P) for a batch, (P,) for one run. `notes` tell which have none.
     plan : cubie_planner.Plan
         Where every buffer lived.
     notes : tuple of str

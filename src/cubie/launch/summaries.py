@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from cubie.launch.clocks import Span, direction_of
 from cubie.reals import NotReal, real
 from cubie.run.summaries.joints import spoiled_mark
 from cubie.run.summaries.kinds import Clock
-from cubie.run.summaries.request import Tracking
+from cubie.run.summaries.request import Tracked, Tracking
 
 EVER = (0.0, float("inf"))  # from the start of a run on
 
@@ -127,32 +128,74 @@ def summaries_of(
     endless : bool or ndarray of bool (n_runs,)
         Of which runs what is summarised goes on for ever.
     """
+    found: dict[Any, dict[str, Any]] = {}
+    for one, label, value in _each_of(written, tracking, n_runs, span, endless, pairs=False):
+        found.setdefault(one.key, {})[label] = _of_one(value) if n_runs is None else value
+    return found
+
+
+def derivatives_of_summaries(
+    written: np.ndarray,
+    tracking: Tracking,
+    n_runs: int | None,
+    span: Span,
+    sizes: np.ndarray,
+    endless: Any = False,
+) -> dict[Any, dict[str, Any]]:
+    """Return the derivatives of summaries by P inputs, as `summaries_of` does: (n_runs, ..., P).
+
+    `sizes` of inputs (P, n_runs) are what those are times that runs were solved with.
+    """
+    found: dict[Any, dict[str, Any]] = {}
+    count: dict[tuple[Any, str], int] = {}
+    for one, label, value in _each_of(written, tracking, n_runs, span, endless, pairs=True):
+        k = count.get((one.key, label), 0)
+        count[one.key, label] = k + 1
+        values = found.setdefault(one.key, {})
+        if k == 0:
+            values[label] = np.empty((*value.shape, len(sizes)))
+        scale = sizes[k].astype(float)
+        values[label][..., k] = value / scale.reshape(-1, *[1] * (value.ndim - 1))
+    if n_runs is None:
+        return {key: {label: one[0] for label, one in of.items()} for key, of in found.items()}
+    return found
+
+
+def _each_of(
+    written: np.ndarray,
+    tracking: Tracking,
+    n_runs: int | None,
+    span: Span,
+    endless: Any,
+    pairs: bool,
+) -> Iterator[tuple[Tracked, str, Any]]:
+    """Yield what was tracked, a label, and what became of it in all runs.
+
+    Of `pairs`, of quantities with their derivatives, or of those alone.
+    """
     slots = written.reshape(-1, n_runs or 1)[: tracking.n_slots].astype(float)
     clock = Clock(span[0], direction_of(span))
-    found: dict[Any, dict[str, Any]] = {}
     if tracking.exponents is not None:
         one = tracking.exponents
         label, summary, _ = one.summaries[0]
         own, slots = slots[-summary.n_slots :], slots[: -summary.n_slots]
         own[:, own[0] < 0.0] = np.nan
-        value = summary.result(own, clock)
-        found[one.key] = {label: _of_one(value) if n_runs is None else value}
+        if not pairs:
+            yield one, label, summary.result(own, clock)
     if not tracking.follows:
-        return found
+        return
     slots[:, slots[0] < 0.0] = np.nan
     mark = spoiled_mark(written.dtype)
     of_quantities = [(0, one) for one in tracking.states]
     of_quantities += [(tracking.n_state_slots, one) for one in tracking.observables]
     for offset, tracked in of_quantities:
-        results = {}
-        spoiled = slots[offset + tracked.slope_at] >= mark
+        if (tracked.by is not None) is not pairs:
+            continue
+        spoiled = np.any([slots[offset + at] >= mark for at in tracked.slopes_at], axis=0)
         for label, summary, at in tracked.summaries:
             own = slots[offset + at : offset + at + summary.n_slots]
             own[:, (spoiled | endless) if summary.lasts else spoiled] = np.nan
-            value = summary.result(own, clock)
-            results[label] = _of_one(value) if n_runs is None else value
-        found[tracked.key] = results | found.get(tracked.key, {})
-    return found
+            yield tracked, label, summary.result(own, clock)
 
 
 def _of_one(value: Any) -> Any:

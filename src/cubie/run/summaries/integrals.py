@@ -55,6 +55,43 @@ def _build_mean(backend: Backend) -> Callable:
     return backend.device(mean)
 
 
+def build_parts(backend: Backend) -> Callable:
+    """Return ``parts(piece) -> (mean, p1, p2, p3)`` along Legendre's polynomials on [0, 1]."""
+    mean = _build_mean(backend)
+    half, nine_20ths, sixth = (backend.constant(x) for x in (1 / 2, 9 / 20, 1 / 6))
+    fourth, twentieth = backend.constant(1 / 4), backend.constant(1 / 20)
+
+    def parts(piece):
+        p1 = half * piece.c1 + half * piece.c2 + nine_20ths * piece.c3
+        p2 = sixth * piece.c2 + fourth * piece.c3
+        return mean(piece), p1, p2, twentieth * piece.c3
+
+    return backend.device(parts)
+
+
+def build_fit(backend: Backend) -> Callable:
+    """Return ``fit(parts, distance, deviation) -> Scale``: that for products of these."""
+    scale = build_scale(backend)
+
+    def fit(parts, distance, deviation):
+        largest = maximum(maximum(absolute(parts[1]), absolute(parts[2])), absolute(parts[3]))
+        return scale(maximum(largest, maximum(absolute(distance), absolute(deviation))))
+
+    return backend.device(fit)
+
+
+def build_mean_product(backend: Backend) -> Callable:
+    """Return ``product(fit, p, by_fit, q)``: the mean product of distances from means, scaled."""
+    third, fifth, seventh = (backend.constant(1.0 / k) for k in (3, 5, 7))
+
+    def product(fit, p, by_fit, q):
+        p1, p2, p3 = fit.down * p[1], fit.down * p[2], fit.down * p[3]
+        q1, q2, q3 = by_fit.down * q[1], by_fit.down * q[2], by_fit.down * q[3]
+        return third * p1 * q1 + fifth * p2 * q2 + seventh * p3 * q3
+
+    return backend.device(product)
+
+
 @frozen
 class Integral(Summary):
     """The integral over time."""
@@ -113,23 +150,16 @@ class Deviation(Summary):
 
     def build_update(self, backend):
         zero, one = backend.constant(0.0), backend.constant(1.0)
-        mean, add, scale = _build_mean(backend), build_add(backend), build_scale(backend)
-        # The parts of a cubic along Legendre's polynomials on 0 <= u <= 1, and their mean squares.
-        half, nine_20ths, sixth = (backend.constant(x) for x in (1 / 2, 9 / 20, 1 / 6))
-        fourth, twentieth = backend.constant(1 / 4), backend.constant(1 / 20)
-        third, fifth, seventh = (backend.constant(1.0 / k) for k in (3, 5, 7))
+        parts, add, scaled = build_parts(backend), build_add(backend), build_fit(backend)
+        product = build_mean_product(backend)
 
         def update(slots, at, mask, piece):
             share, deviation = piece.share, slots[at + 2]
-            p1 = half * piece.c1 + half * piece.c2 + nine_20ths * piece.c3
-            p2 = sixth * piece.c2 + fourth * piece.c3
-            p3 = twentieth * piece.c3
-            distance = mean(piece) - slots[at]
-            largest = maximum(maximum(absolute(p1), absolute(p2)), absolute(p3))
-            fit = scale(maximum(largest, maximum(absolute(distance), deviation)))
-            p1, p2, p3 = fit.down * p1, fit.down * p2, fit.down * p3
+            of_piece = parts(piece)
+            distance = of_piece[0] - slots[at]
+            fit = scaled(of_piece, distance, deviation)
             far, before = fit.down * distance, fit.down * deviation
-            variance = third * p1 * p1 + fifth * p2 * p2 + seventh * p3 * p3
+            variance = product(fit, of_piece, fit, of_piece)
             # Of two parts joined (Chan, Golub & LeVeque 1983).
             more = share * (variance - before * before) + share * (one - share) * far * far
             squared = before * before + more

@@ -17,6 +17,7 @@ from cubie.run.summaries.joints import (
     build_spoil,
 )
 from cubie.run.summaries.kinds import Summary
+from cubie.run.summaries.pairs import build_observable_pair, build_state_pair
 from cubie.run.summaries.request import Tracked, Tracking
 
 
@@ -98,7 +99,10 @@ class Inside:
 def build_state(
     loop: Any, context: BuildContext, inside: Inside, tracked: Tracked, courses: list[Callable]
 ) -> Callable:
-    """Return the function that follows one state over a step."""
+    """Return the function that follows one state, or a pair, over a step."""
+    if tracked.by is not None:
+        of_pair = tracked, courses, _joint_of, state_slots(context)
+        return build_state_pair(loop, context, inside, *of_pair)
     backend, index, pieces = context.backend, tracked.index, len(courses)
     allocate, begin = state_slots(context), inside.at(0, pieces)
     windowed, jumps = loop.tracking.windowed, loop.algorithm.restores or loop.jumps
@@ -189,6 +193,11 @@ def build_observables(
             jumps, parts = (loop.observables.breakpoints or loop.jumps) and j == 0, []
             for one in tracking.observables:
                 joint = _joint_of(backend, j, slope_before, one.slope_at)
+                if one.by is not None:
+                    joints = joint, _joint_of(backend, j, slope_before, one.slopes_at[1])
+                    of_both = one, tracking.windowed, jumps, 1.0 / pieces, joints
+                    parts.append(build_observable_pair(context, *of_both))
+                    continue
                 summarise_one = build_summarise(context, one, tracking.windowed, jumps)
                 parts.append(_build_observable(backend, one, summarise_one, 1.0 / pieces, joint))
             made = in_turn(backend, parts, 4)
@@ -212,11 +221,15 @@ def build_observables(
 def _build_remember_all(backend: Any, quantities: tuple[Tracked, ...]) -> Callable:
     """Return ``remember(slots, mask, rates)`` of observables whose step has ended."""
     remember = build_remember(backend)
-    parts = [backend.device(_remember_one(remember, one.slope_at, one.index)) for one in quantities]
+    parts = [
+        backend.device(_remember_one(remember, at, index))
+        for one in quantities
+        for at, index in zip(one.slopes_at, (one.index, one.by), strict=False)
+    ]
     return in_turn(backend, parts, 3)
 
 
-def _remember_one(remember, at: int, index: int) -> Callable:
+def _remember_one(remember, at: int, index: int | None) -> Callable:
     def one(slots, mask, rates):
         remember(slots, at, mask, rates[index])
 

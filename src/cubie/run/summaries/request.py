@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 
 from cubie.errors import InvalidOption, nearest
 from cubie.run.summaries import derivatives, integrals, kinds
+from cubie.run.summaries.beside import beside
 from cubie.run.summaries.checks import checked_own
 from cubie.run.summaries.kinds import Summary
 from cubie.run.summaries.levels import crossings, time_above
@@ -90,14 +91,23 @@ class Tracked:
         Its number among the states, or among the observables.
     slope_at : int
         The slot of the slope with which the last step ended; see `cubie.run.summaries.joints`.
-    summaries : tuple of (str, Summary, int)
+    summaries : tuple of (str, Summary or Beside, int)
         Label, summary, and the first of its slots.
+    by : int, optional
+        Where derivatives of summaries by an input are followed: the number of the quantity's own
+        derivative by it. Its slope is kept in the slot behind `slope_at`.
     """
 
     key: str | int
     index: int
     slope_at: int
-    summaries: tuple[tuple[str, Summary, int], ...]
+    summaries: tuple[tuple[str, Any, int], ...]
+    by: int | None = None
+
+    @property
+    def slopes_at(self) -> tuple[int, ...]:
+        """All slots of slopes."""
+        return (self.slope_at,) if self.by is None else (self.slope_at, self.slope_at + 1)
 
 
 @frozen
@@ -144,9 +154,9 @@ class Tracking:
         return followed + sum(summary.n_slots for _, summary, _ in last)
 
 
-def _slots(tracked: tuple[Tracked, ...]) -> int:
+def _slots(tracked: Sequence[Tracked]) -> int:
     own = sum(summary.n_slots for one in tracked for _, summary, _ in one.summaries)
-    return len(tracked) + own
+    return sum(len(one.slopes_at) for one in tracked) + own
 
 
 NOTHING = Asked(())
@@ -284,9 +294,15 @@ def _made(where: str, kind: type[Summary]) -> Summary:
 
 
 def resolve(
-    asked: Asked, states: Sequence[str], observables: Sequence[str], windowed: bool
+    asked: Asked,
+    states: Sequence[str],
+    observables: Sequence[str],
+    windowed: bool,
+    n_inputs: int = 0,
 ) -> Tracking:
     """Find the quantities among the names of a system.
+
+    Summaries that have derivatives are differentiated by so many inputs.
 
     Raises
     ------
@@ -312,6 +328,11 @@ def resolve(
         else:
             one, state_slots = _placed(key, _state(key, states, observables), labelled, state_slots)
             of_states.append(one)
+    for k in range(1, n_inputs + 1):
+        for found, names in ((of_states, states), (of_observables, observables)):
+            for one in [one for one in found if one.by is None]:
+                at = _slots(found) + (found is of_states)
+                found += _beside(one, one.index + k * len(names), at)
     of_each = tuple(of_states), tuple(of_observables)
     return Tracking(*of_each, windowed, asked.code, exponents)
 
@@ -333,6 +354,17 @@ def _placed(key, index, labelled, at) -> tuple[Tracked, int]:
         placed.append((label, summary, at))
         at += summary.n_slots
     return Tracked(key, index, slope_at, tuple(placed)), at
+
+
+def _beside(one: Tracked, by: int, slope_at: int) -> list[Tracked]:
+    """Return what follows derivatives of the summaries of a quantity; none where it has none."""
+    placed, at = [], slope_at + 2
+    for label, summary, _ in one.summaries:
+        derivative = beside(summary)
+        if derivative is not None:
+            placed.append((label, derivative, at))
+            at += derivative.n_slots
+    return [Tracked(one.key, one.index, slope_at, tuple(placed), by)] if placed else []
 
 
 def _state(key: str | int, states: Sequence[str], observables: Sequence[str]) -> int:

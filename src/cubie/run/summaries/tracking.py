@@ -96,7 +96,8 @@ def _build_begin(loop: Any, context: BuildContext) -> Callable:
 def _build_clear(backend: Any, quantities: tuple[Tracked, ...]) -> Callable:
     """Return ``clear(slots, fresh)``: no step has ended yet."""
     zero = backend.constant(0.0)
-    parts = [backend.device(_clear_one(one.slope_at, zero)) for one in quantities]
+    slopes = [at for one in quantities for at in one.slopes_at]
+    parts = [backend.device(_clear_one(at, zero)) for at in slopes]
     return in_turn(backend, parts, 2)
 
 

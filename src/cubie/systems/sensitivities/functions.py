@@ -34,14 +34,16 @@ class SolvedRun:
     t : ndarray (n_points,)
     y : ndarray (n, n_points)
     observables : mapping of str to ndarray (n_points,)
+    summaries : mapping of str or int to mapping of str to number, or to ndarray (2,)
+        Those that have derivatives; see `Result.dsummaries`.
     """
 
-    def __init__(self, t: Any, y: Any, observables: Mapping[str, Any]):
-        self.t, self.y, self.observables = t, y, observables
+    def __init__(self, t: Any, y: Any, observables: Mapping[str, Any], summaries: Mapping):
+        self.t, self.y, self.observables, self.summaries = t, y, observables, summaries
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(
-            f"A function of a run reads its `t`, `y` and `observables`, and no {name!r}."
+            f"A function of a run reads `t`, `y`, `observables` and `summaries`, and no {name!r}."
         )
 
     def __getitem__(self, name: str) -> Any:
@@ -56,22 +58,36 @@ class Shape:
     ----------
     n_states, n_points : int
     observables : tuple of str
+    summaries : tuple of (str or int, str, int)
+        Of each the quantity, the label, and how many numbers it is: 1 or 2.
     """
 
     n_states: int
     n_points: int
     observables: tuple[str, ...] = ()
+    summaries: tuple[tuple[Any, str, int], ...] = ()
+
+    @property
+    def n_of_points(self) -> int:
+        """How many numbers are of points: the first ones."""
+        return (self.n_states + len(self.observables)) * self.n_points
 
     @property
     def size(self) -> int:
         """How many numbers that is."""
-        return (self.n_states + len(self.observables)) * self.n_points
+        return self.n_of_points + sum(size for _, _, size in self.summaries)
 
     def run(self, t: Any, numbers: Any) -> SolvedRun:
         """Return the run that has these numbers, (size,)."""
-        rows = numbers.reshape(-1, self.n_points)
+        rows = numbers[: self.n_of_points].reshape(-1, self.n_points)
         named = dict(zip(self.observables, rows[self.n_states :], strict=True))
-        return SolvedRun(t, rows[: self.n_states], MappingProxyType(named))
+        summed: dict[Any, dict[str, Any]] = {}
+        at = self.n_of_points
+        for key, label, size in self.summaries:
+            summed.setdefault(key, {})[label] = numbers[at : at + size] if size > 1 else numbers[at]
+            at += size
+        known = MappingProxyType(named), MappingProxyType(summed)
+        return SolvedRun(t, rows[: self.n_states], *known)
 
 
 def _numbers_of(
@@ -116,7 +132,7 @@ class FunctionOfRuns:
         own_times: bool = False,
         data: np.ndarray | None = None,
     ):
-        form = shape.n_states, shape.n_points, shape.observables
+        form = shape.n_states, shape.n_points, shape.observables, shape.summaries
         has_data, of_all = data is not None, None if own_times else times
         of_run = tuple(np.array(one, float) for one in (times if own_times else None, data)
                        if one is not None)  # fmt: skip
