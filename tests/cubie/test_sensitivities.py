@@ -390,6 +390,36 @@ def test_a_mass_matrix_that_is_regular():
         np.testing.assert_allclose(found.dy[:, 0, -1], exact, rtol=1e-5)
 
 
+PULSES = Interpolant([0.0, 0.2, 0.5, 1.0], [0.0, 1.0, -1.0, 0.5])
+
+
+def forced_ring(t, y, p):
+    """Lorenz's 96th model with forcings that depend on the time, and on a measured input."""
+    n = len(y)
+    rows = [(y[(i + 1) % n] - y[i - 2]) * y[i - 1] - y[i] + 8.0 for i in range(n)]
+    return [
+        rows[i] + p[i] * np.cos(i * t) + p[n + i] * y[i] * PULSES(t) + p[i] ** 2 * y[i - 3]
+        for i in range(n)
+    ]
+
+
+@pytest.mark.parametrize("method", ["tsit5", "rodas5p", "kvaerno5", "bdf"])
+def test_many_inputs_have_the_derivatives_that_each_has_alone(method):
+    """Products with the Jacobian are then a loop over inputs, and of one input they are text."""
+    rng = np.random.default_rng(4)
+    p, start = rng.normal(size=16), rng.normal(size=8)
+    options = {
+        "method": method, "args": (p.tolist(),), "rtol": 1e-7, "atol": 1e-8, "save": "final",
+        "sensitivity_error_control": False,
+    }  # fmt: skip
+    together = solve_ivp(forced_ring, (0.0, 0.6), start, sensitivities="all", **options)
+    assert together.dy.shape == (8, 24, 1)
+    for name in ("p[3]", "p[12]", "y0[5]"):
+        alone = solve_ivp(forced_ring, (0.0, 0.6), start, sensitivities=[name], **options)
+        k = together.inputs.index(name)
+        np.testing.assert_allclose(alone.dy[:, 0], together.dy[:, k], rtol=1e-8, atol=1e-10)
+
+
 @pytest.mark.parametrize("method", ["tsit5", "rodas5p", "kvaerno5", "radau_iia_5"])
 def test_places_of_buffers_change_no_bit(method):
     """Those of sensitivities can be pinned like all others."""

@@ -273,8 +273,9 @@ class Writer:
 
 
 def write_module(
-    outputs, title, state_names, parameter_names, in_place=True, structures=MappingProxyType({})
-):
+    outputs, title, state_names, parameter_names, in_place=True, structures=MappingProxyType({}),
+    write=None,
+):  # fmt: skip
     """Return the source of the module that holds `rhs(t, y, p, dy, at)`.
 
     With `at` zero, `dy` may be `y`: no state is read after its derivative is stored. Unless
@@ -290,6 +291,8 @@ def write_module(
         First line of the module's docstring.
     structures : mapping of int to tuple
         Of each driver that is called, what code depends on.
+    write : callable, optional
+        ``write(writer)`` writes the outputs otherwise, with common values.
     """
     graph = next((output.graph for output in outputs if type(output) is Expr), None)
     replaced = [graph.leaf("y", i) for i in range(len(outputs))] if graph and in_place else ()
@@ -299,8 +302,12 @@ def write_module(
         outputs = expanded(outputs)
     calls = calls_of(reachable(outputs), numbers)
     writer, tables = Writer(state_names, parameter_names, calls=calls), Tables()
-    outputs = writer.write_products(outputs, tables)
-    in_loops = writer.write_rolled(outputs, tables, keeps_common=in_place)
+    in_loops = write is not None
+    if write is not None:
+        write(writer)
+    else:
+        outputs = writer.write_products(outputs, tables)
+        in_loops = writer.write_rolled(outputs, tables, keeps_common=in_place)
     if not in_loops:
         writer.write(outputs, replaced)
     facts, before, modules = "", "", writer.modules | tables.modules

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
+from cubie.systems.derivatives.blocks import Blocks, write_blocks
 from cubie.systems.derivatives.by_columns import by_columns_of, write_columns, write_diagonal
 from cubie.systems.derivatives.products import InBlocks, in_blocks, write_jacobian
 from cubie.systems.derivatives.rules import by_columns, sparse_jacobian, tangents
@@ -106,6 +107,18 @@ class _Functions:
             writer.write(values)
         return self.end(head, writer)
 
+    def write_in_blocks(self, head: Head, values, n: int, blocks: Blocks) -> None:
+        """Write one of a vector ``vec`` of `n` elements, or of the time, of a joint system."""
+        if not blocks.pays:
+            self.write_product(head, values, n) if head is _COUPLING else self.write(
+                head, values, "out"
+            )
+            return
+        entries = {"vec": [f"vec[vec_at + {i}]" for i in range(n)]} if head is _COUPLING else {}
+        writer = self.begin(head, values, "out", entries, ("vec", "vec_at") if entries else ())
+        write_blocks(writer, blocks, n)
+        self.end(head, writer)
+
     def write_product(self, head: Head, values, n: int) -> int:
         """Write one of a vector of `n` elements, whose leaves are ``vec``."""
         entries = {"vec": [f"vec[vec_at + {i}]" for i in range(n)]}
@@ -155,8 +168,20 @@ def write_coupling(system):
     coupling = tangents(outputs[n:], dict(zip(states, vector, strict=True)))
     by_time = tangents(outputs, {graph.leaf("t"): 1.0})
     written = _Functions(system, Tables())
-    written.write_product(_COUPLING, coupling, n)
-    written.write(_TIME, by_time, "out")
+    # Both are linear in sensitivities: where these are zero, what is left is of an input alone.
+    n_inputs, without = len(system.joint.inputs), [*states, *[0.0] * (system.n_states - n)]
+    _, alone = expressions(system, graph, states=without)
+    of_one = [graph.leaf("y", n + i) for i in range(n)]
+
+    def blocks_of(first, rows, of_inputs):
+        matrix = sparse_jacobian(rows[:n], of_one)
+        return Blocks(first, matrix, [of_inputs[n * k : n * (k + 1)] for k in range(n_inputs)])
+
+    along = tangents(alone[n:], dict(zip(states, vector, strict=True)))
+    written.write_in_blocks(_COUPLING, coupling, n, blocks_of([], coupling, along))
+    later = tangents(alone, {graph.leaf("t"): 1.0})
+    in_blocks = blocks_of(by_time[:n], by_time[n:], later[n:])
+    written.write_in_blocks(_TIME, by_time, n, in_blocks)
     title = f"What couples sensitivities with states in {system.digest}."
     columns = [[]] * system.n_states
     return _module_text(title, columns, (_all_zero(by_time), _all_zero(coupling)), written)

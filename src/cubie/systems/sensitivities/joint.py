@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -92,6 +93,7 @@ def _joint_mass(system: System, inputs: Sequence[Input]) -> Any:
 def _written(system: System, inputs: Sequence[Input]) -> tuple[str, bool]:
     """Return the text of the module, and whether equations may jump where inputs decide."""
     # Imported late: a system that is known needs no expressions.
+    from cubie.systems.derivatives.blocks import write_blocks
     from cubie.systems.derivatives.rules import sparse_jacobian, tangents
     from cubie.systems.sensitivities.jumps import may_jump
     from cubie.systems.source import write_module
@@ -106,6 +108,7 @@ def _written(system: System, inputs: Sequence[Input]) -> tuple[str, bool]:
     # Entries of the Jacobian are computed once for all inputs; where there are a million, products
     # with it are taken instead.
     jacobian = None if graph.matrices else sparse_jacobian(outputs, states)
+    blocks = None if jacobian is None else _blocks_of(outputs, jacobian, inputs, graph)
     rows = list(outputs)
     for number, one in enumerate(inputs, 1):
         along = [graph.leaf("y", n * number + i) for i in range(n)]
@@ -122,7 +125,22 @@ def _written(system: System, inputs: Sequence[Input]) -> tuple[str, bool]:
     jumps = may_jump(outputs, inputs)
     title = f"States of {system.digest} and sensitivities to {len(inputs)} inputs."
     names = names_of_all(system.state_names, inputs), system.parameter_names
-    return write_module(rows, title, *names, structures=structures), jumps
+    write = None
+    if blocks is not None and blocks.pays:
+        write = partial(write_blocks, blocks=blocks, n=n)
+    return write_module(rows, title, *names, structures=structures, write=write), jumps
+
+
+def _blocks_of(outputs: list, jacobian: Any, inputs: Sequence[Input], graph: Any) -> Any:
+    """Return the rows as products with the Jacobian, and what is added for each input."""
+    from cubie.systems.derivatives.blocks import Blocks
+    from cubie.systems.derivatives.rules import tangents
+
+    rest: list[Sequence[Any]] = []
+    for one in inputs:
+        by_input = {} if one.is_initial else {graph.leaf("p", one.number): size_of(graph, one)}
+        rest.append(tangents(outputs, by_input))
+    return Blocks(outputs, jacobian, rest)
 
 
 def size_of(graph: Any, one: Input) -> Any:
