@@ -224,7 +224,7 @@ def test_bytes_that_only_others_need_are_out():
         Buffer("b", 1, "u4", locations=("shared", "local"), pin="shared"),
     ]
     off = Option("off", 2, buffers={"b": {"enabled": False}})
-    used = Choice("use", [Option("as it is"), off])
+    used = Choice("use", [off, Option("as it is")])
     found = decide(Alternatives(Problem(buffers, Limits(64)), [used]))
     assert found.picked == {"use": "off"}
     assert found.status is Status.OPTIMAL
