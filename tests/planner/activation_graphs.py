@@ -95,3 +95,57 @@ def fan_out(seed: int, nodes: int) -> Lives:
             size = 1 << chance.randint(6, 24)
         found.append((node, min(nodes + 1, node + life), size))
     return found
+
+
+def chain(seed: int, nodes: int) -> Lives:
+    """One layer after the other: what each makes is read by the next only, beside work space."""
+    chance = random.Random(seed)
+    found: Lives = []
+    while len(found) < nodes:
+        time = 2 * len(found)
+        found.append((time, time + 4, _tensor(chance)))
+        if chance.random() < 0.5:
+            found.append((time + 1, time + 2, _tensor(chance)))
+    return found
+
+
+def fan_in(seed: int, nodes: int) -> Lives:
+    """Many producers, each kept for a consumer far behind: `fan_out` with time reversed."""
+    return [(nodes + 1 - end, nodes + 1 - start, size) for start, end, size in fan_out(seed, nodes)]
+
+
+def random_graph(seed: int, nodes: int) -> Lives:
+    """Every node reads a few earlier ones, near ones more often than those far away."""
+    chance = random.Random(seed)
+    last = [node + 1 for node in range(nodes)]
+    for node in range(1, nodes):
+        for _ in range(chance.randint(1, 4)):
+            reach = int(2 ** (chance.random() * node.bit_length()))
+            source = max(0, node - reach)
+            last[source] = max(last[source], node + 1)
+    return [(node, last[node], _tensor(chance)) for node in range(nodes)]
+
+
+def layered(seed: int, nodes: int) -> Lives:
+    """Layers of many tensors, each read somewhere in the next layer, a few by the one after."""
+    chance = random.Random(seed)
+    found: Lives = []
+    begin = 0
+    width = chance.randint(4, 60)
+    while len(found) < nodes:
+        following = chance.randint(4, 60)
+        for place in range(width):
+            reach = chance.randint(0, following)
+            if chance.random() < 0.1:
+                reach += following
+            found.append((begin + place, begin + width + reach + 1, _tensor(chance)))
+        begin += width
+        width = following
+    return found
+
+
+def _tensor(chance: random.Random) -> int:
+    """Bytes of a tensor: some decades wide, half of them powers of two."""
+    if chance.random() < 0.5:
+        return int(512 * 10 ** (chance.random() * 5))
+    return 1 << chance.randint(9, 25)

@@ -140,8 +140,8 @@ def pack_bodies(
     return pack_many(bodies, enough, work, _few)
 
 
-def _few(items: Items, node_limit: int) -> tuple[Sequence[int] | None, int]:
-    found = _pack(items, None, node_limit)
+def _few(items: Items, capacity: int | None, node_limit: int) -> tuple[Sequence[int] | None, int]:
+    found = _pack(items, capacity, node_limit)
     return found.offsets, found.nodes
 
 

@@ -53,14 +53,15 @@ def insert(t, b, u, offsets, listed, count):
     return 1 + moved // 8
 
 
-def first_fit(t, order, held, offsets, ceiling, listed, count, cursor):
+def first_fit(t, order, held, known, offsets, ceiling, listed, count, cursor):
     """Place bodies one after the other; return (height, entries looked at).
 
     Parameters
     ----------
     t : Tables
     order : int array (n_order,), read
-        Bodies; the first `held` of them stay where `offsets` has them.
+        Bodies; the first `held` of them stay where `offsets` has them. So do the first `known`,
+        of which a pass before this one has found that they do not overlap.
     offsets : int array (n_bodies,), read and written
     ceiling : int
         It stops once something ends above that; the height is then larger.
@@ -83,11 +84,11 @@ def first_fit(t, order, held, offsets, ceiling, listed, count, cursor):
         size, modulus, residue = t.size[u], t.modulus[u], t.residue[u]
         start, end = t.start[u], t.end[u]
         first, last = start // t.width, (end - 1) // t.width
-        spot = offsets[u] if q < held else residue
+        spot = offsets[u] if q < held or q < known else residue
         for b in range(first, last + 1):
             cursor[b] = t.bucket_ptr[b]
         # Buckets are gone through in turn until none of them moves the body any more.
-        still_to_ask = last - first + 1
+        still_to_ask = last - first + 1 if q >= known else 0
         b = first
         while still_to_ask > 0:
             still_to_ask -= 1
@@ -134,10 +135,15 @@ class FirstFit:
         )
 
     def __call__(
-        self, order: np.ndarray, offsets: np.ndarray, held: int = 0, ceiling: int = 1 << 61
+        self,
+        order: np.ndarray,
+        offsets: np.ndarray,
+        held: int = 0,
+        ceiling: int = 1 << 61,
+        known: int = 0,
     ) -> int:
         """Write the offsets of all bodies in `order`; return the height, or `CLASH`."""
-        height, work = _program()(self.tables, order, held, offsets, ceiling, *self._scratch)
+        height, work = _program()(self.tables, order, held, known, offsets, ceiling, *self._scratch)
         self.work += int(work)
         return int(height)
 

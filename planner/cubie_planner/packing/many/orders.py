@@ -23,6 +23,9 @@ CROWD_CLASSES = 100
 DOUBLINGS = (4, 2, 1)
 """Widths of the classes of size: 16, 4 and 2 times the smallest one."""
 
+SHARPER = (4, 3, 5)
+"""How often the share of the peak is squared in orders that care for little but the peak."""
+
 
 def orders(bodies: Bodies) -> Iterator[np.ndarray]:
     """Yield orders of all bodies; the first `ALWAYS` are by size and by time."""
@@ -32,7 +35,7 @@ def orders(bodies: Bodies) -> Iterator[np.ndarray]:
     yield _sorted(-size, start)
     yield _sorted(start, -size)
     crowd = bodies.crowding * CROWD_CLASSES // max(int(bodies.load.max()), 1)
-    plain, crowded = weights(bodies)
+    plain, crowded = crowded_size(bodies, 0), crowded_size(bodies, 2)
     for doublings in DOUBLINGS:
         exponent = -(np.frexp(plain)[1] // doublings)
         for inner in (start, -life, -end):
@@ -45,14 +48,22 @@ def orders(bodies: Bodies) -> Iterator[np.ndarray]:
     yield _sorted(-plain * np.sqrt(np.sqrt(life)), -size)
     yield _sorted(-life, -size)
     yield _sorted(-plain * life, -size)
+    for power in SHARPER:
+        exponent = -np.frexp(crowded_size(bodies, power))[1]
+        for inner in (start, -end):
+            yield _sorted(exponent, inner, -size)
 
 
-def weights(bodies: Bodies) -> tuple[np.ndarray, np.ndarray]:
-    """Return the size of every body, and the size where memory is crowded, less elsewhere."""
-    plain = bodies.size.astype(float)
+def crowded_size(bodies: Bodies, doublings: int) -> np.ndarray:
+    """Return the size of every body where memory is crowded, less elsewhere.
+
+    By the share of the peak that is alive then, squared so many times; by none it is the size.
+    Where the load has a sharp peak, what lives a few per cent below it has room to spare.
+    """
     share = bodies.crowding / max(int(bodies.load.max()), 1)
-    square = share * share
-    return plain, plain * (square * square)
+    for _ in range(doublings):
+        share = share * share
+    return bodies.size * share if doublings else bodies.size.astype(float)
 
 
 def fills(bodies: Bodies, weight: np.ndarray) -> Iterator[np.ndarray]:

@@ -1,4 +1,4 @@
-"""From bodies to offsets: orders in turn, the largest bodies exactly, then the failures first.
+"""From bodies to offsets: orders in turn, the failures earlier, the largest bodies exactly.
 
 Everything is counted in entries that first fit looks at, never in seconds.
 """
@@ -14,16 +14,20 @@ from cubie_planner.packing.items import Items
 from cubie_planner.packing.many.bodies import Bodies, Body
 from cubie_planner.packing.many.first_fit import CLASH, FirstFit
 from cubie_planner.packing.many.one_pass import in_one_pass
-from cubie_planner.packing.many.orders import ALWAYS, fills, orders, weights
+from cubie_planner.packing.many.orders import ALWAYS, crowded_size, fills, orders
 
-SolveFew = Callable[[Items, int], tuple[Sequence[int] | None, int]]
-"""Packs a few items exactly, within some nodes: returns offsets, or None, and the nodes."""
+SolveFew = Callable[[Items, int | None, int], tuple[Sequence[int] | None, int]]
+"""Packs a few items within a capacity, or as low as possible, and within some nodes: returns
+offsets, or None, and the nodes."""
 
 HOPELESS = 20_000_000_000
 """A pass that would look at more entries than this is not made: half a minute or more."""
 
-LARGEST = ((True, 500), (False, 500), (True, 1000), (False, 1000), (True, 250))
-"""How many of the largest bodies are packed exactly, and whether by crowded size."""
+LARGEST = ((2, 500), (4, 500), (0, 500), (4, 1000), (2, 250))
+"""How crowded the size is by which bodies are the largest, and how many are packed exactly."""
+
+BEFORE_LIFTS = 2
+"""After so many of those the lowest packings are lifted for the first time."""
 
 MOST_EXACT = 1500
 """So many bodies are packed exactly at most, those that are fixed included."""
@@ -34,18 +38,47 @@ NODES_PER_ITEM = (4, 32)
 ENTRIES_PER_ITEM = 40
 """What a node of the exact search takes for each item, in entries of first fit."""
 
-LIFTS = 20
-"""Passes in which what ended above the bound comes first, that may bring nothing in a row."""
+ENTRIES_PER_PAIR = 300
+"""What the start of the exact search takes for each pair that lives together."""
+
+ENDLESS = 1 << 61
+
+KEPT = 3
+"""So many of the lowest packings are kept, to be lifted."""
+
+ENTRIES_PER_BODY = 32
+"""What it takes to sort an order anew, for each body, in entries of first fit."""
+
+CHANCES = 12
+"""So many shares drawn by chance may bring nothing in a row."""
+
+LIFTED_SHARE = 8
+"""Of the work that is left, what lifting one packing takes at most: one in so many."""
+
+LIFTS = 5
+"""Passes in which what ended above the bound comes earlier, that may bring nothing in a row."""
+
+NEAR = 0.005
+"""A packing that is within this share of what is enough gets less work, in proportion."""
+
+LEAST_SHARE = 1 / 16
+"""Of the work, what the nearest get."""
+
+SHARES = (0.5, 0.75, 0.9)
+"""To which share of its place in the order that moves."""
 
 
 @define(eq=False)
-class _Best:
-    """The lowest packing so far."""
+class _Found:
+    """A packing by first fit, and the order that it was made in."""
 
-    offsets: np.ndarray | None = None
-    order: np.ndarray | None = None
-    held: int = 0
-    height: int = 1 << 61
+    offsets: np.ndarray
+    order: np.ndarray
+    height: int
+
+
+CLASHING = _Found(np.zeros(0, np.int64), np.zeros(0, np.int64), CLASH)
+"""Stands for a packing where fixed bodies overlap."""
 
 
 def pack_many(given: Sequence[Body], enough: int, work: int, few: SolveFew) -> list[int] | None:
@@ -71,106 +104,184 @@ def pack_many(given: Sequence[Body], enough: int, work: int, few: SolveFew) -> l
         return in_one_pass(given)
     search = _Search(bodies, max(enough, bodies.bound), work, few)
     search.run()
-    best = search.best.offsets
-    return None if best is None else list(map(int, best))
+    return None if search.best is None else list(map(int, search.best.offsets))
 
 
 class _Search:
-    """One search: what it works on, and the best so far."""
+    """One search: what it works on, and the lowest packings so far."""
 
     def __init__(self, bodies: Bodies, enough: int, work: int, few: SolveFew):
         self.bodies, self.enough, self.work, self.few = bodies, enough, work, few
         self.fit = FirstFit(bodies.tables)
-        self.best = _Best()
-        self.settled: set[tuple[bool, int]] = set()
+        self.lowest: list[_Found] = []
         self.fixed = np.flatnonzero(bodies.fixed >= 0).astype(np.int64)
+        self.chance = np.random.RandomState(0)  # the same numbers in every version of NumPy
         self.start = np.where(bodies.fixed >= 0, bodies.fixed, 0)
 
     def run(self) -> None:
-        """Try orders, then the exact search on the largest, then lifts, until enough."""
+        """Try orders and lift the best of them, then with the largest bodies packed exactly."""
         for index, order in enumerate(orders(self.bodies)):
             if self.is_over and index >= ALWAYS:
                 return
-            if not self.attempt(order) or self.best.height <= self.enough:
+            if self.attempt(order) is CLASHING or self.is_low_enough:
                 return
-        for round_number, nodes_per_item in enumerate(NODES_PER_ITEM):
-            for crowded, count in LARGEST:
-                if not self.is_over and (crowded, count) not in self.settled:
-                    self.with_largest(crowded, count, nodes_per_item)
-            if not round_number:
-                self.lift()
+        for is_later, nodes_per_item in enumerate(NODES_PER_ITEM):
+            for index, (crowded, count) in enumerate(LARGEST):
+                is_first = index < BEFORE_LIFTS and not is_later
+                if not self.is_over:
+                    lowest = self.with_largest(crowded, count, nodes_per_item)
+                    if lowest is not None and not is_first:
+                        self.lift_both_ways(lowest)
+                if is_first and index + 1 == BEFORE_LIFTS:
+                    self.lift_lowest(self.left // (2 * LIFTED_SHARE))
+            self.lift_lowest(self.left // (2 * KEPT), by_chance=True)
+
+    def lift_lowest(self, budget: int, by_chance: bool = False) -> None:
+        """Lift each of the lowest packings, with so much work for each."""
+        for found in tuple(self.lowest):
+            self.lift(found, budget, by_chance)
+
+    @property
+    def best(self) -> _Found | None:
+        """The lowest packing so far."""
+        return self.lowest[0] if self.lowest else None
+
+    @property
+    def left(self) -> int:
+        """Work that is left; the nearer to what is enough, the less there is altogether."""
+        allowed = self.work
+        if self.lowest:
+            gap = self.lowest[0].height / self.enough - 1
+            allowed = int(allowed * min(1.0, max(gap / NEAR, LEAST_SHARE)))
+        return max(allowed - self.fit.work, 0)
+
+    @property
+    def is_low_enough(self) -> bool:
+        """Whether a packing is low enough."""
+        return bool(self.lowest) and self.lowest[0].height <= self.enough
 
     @property
     def is_over(self) -> bool:
         """Whether the work is done, or a packing is low enough."""
-        return self.fit.work >= self.work or self.best.height <= self.enough
+        return not self.left or self.is_low_enough
 
-    def attempt(
-        self, order: np.ndarray, held: Sequence[int] = (), places: np.ndarray | None = None
-    ) -> bool:
-        """Make one pass, with `held` bodies where `places` has them; False if those clash."""
-        offsets = (self.start if places is None else places).copy()
-        stay = self.fixed if places is None else np.array(held, np.int64)
-        moving = np.ones(len(order), bool)
-        moving[stay] = False
-        full = np.concatenate([stay, order[moving[order]]])
-        height = self.fit(full, offsets, len(stay), self.best.height - 1)
+    def attempt(self, order: np.ndarray) -> _Found | None:
+        """Make one pass; None if it is not among the lowest, `CLASHING` if fixed bodies clash."""
+        order = np.concatenate([self.fixed, order[self.bodies.fixed[order] < 0]])
+        offsets = self.start.copy()
+        ceiling = self.lowest[-1].height - 1 if len(self.lowest) == KEPT else ENDLESS
+        height = self.fit(order, offsets, len(self.fixed), ceiling)
         if height == CLASH:
-            return False
-        if height < self.best.height:
-            self.best = _Best(offsets, full, len(stay), height)
-        return True
+            return CLASHING
+        return self.keep(_Found(offsets, order, height)) if height <= ceiling else None
 
-    def with_largest(self, crowded: bool, count: int, nodes_per_item: int) -> None:
-        """Pack the largest bodies exactly, and fill up what they leave in a few orders."""
-        bodies, weight = self.bodies, weights(self.bodies)[crowded]
+    def keep(self, found: _Found, instead_of: _Found | None = None) -> _Found:
+        """Keep a packing if it is among the lowest, in the place of the one it was made from."""
+        others = [other for other in self.lowest if other is not instead_of]
+        if all(found.height != other.height for other in others):
+            self.lowest = sorted([*others, found], key=lambda f: f.height)[:KEPT]
+        return found
+
+    def with_largest(self, crowded: int, count: int, nodes_per_item: int) -> _Found | None:
+        """Pack the largest bodies exactly, and fill up what they leave in a few orders.
+
+        Placed by their offsets they end no higher than where they were packed. Returns the lowest
+        of these packings, if it is among the lowest of all.
+        """
+        bodies, weight = self.bodies, crowded_size(self.bodies, crowded)
         whole = np.array([body.residue == 0 for body in bodies.given])
         candidates = np.flatnonzero(whole & (bodies.fixed < 0))
         largest = candidates[np.argsort(-weight[candidates], kind="stable")][:count]
-        chosen = [*map(int, self.fixed), *map(int, largest)]
-        if len(chosen) > MOST_EXACT or not chosen or not all(whole[self.fixed]):
-            return
+        chosen = np.concatenate([self.fixed, largest])
+        if not 0 < len(chosen) <= MOST_EXACT or not all(whole[self.fixed]):
+            return None
+        # The lower they lie the more room is above them; but any place that is low enough is right.
+        for capacity in (None, self.enough):
+            offsets = self.exactly(chosen, capacity, nodes_per_item)
+            if offsets is not None and max(bodies.size[chosen] + offsets) <= self.enough:
+                break
+        else:
+            return None
+        chosen = chosen[np.argsort(offsets, kind="stable")]
+        others = np.ones(len(bodies), bool)
+        others[chosen] = False
+        lowest: _Found | None = None
+        for order in fills(bodies, weight):
+            if self.is_over:
+                return None
+            found = self.attempt(np.concatenate([chosen, order[others[order]]]))
+            if found is not None and (lowest is None or found.height < lowest.height):
+                lowest = found
+        return lowest
+
+    def lift_both_ways(self, found: _Found) -> None:
+        """Lift a packing by shares that are the same for all; by chance if it is the lowest."""
+        found = self.lift(found, self.left // LIFTED_SHARE)
+        if found is self.best:
+            self.lift(found, self.left // LIFTED_SHARE, by_chance=True)
+
+    def exactly(
+        self, chosen: np.ndarray, capacity: int | None, nodes_per_item: int
+    ) -> Sequence[int] | None:
+        """Return offsets of a few bodies by the exact search, as far as the work allows."""
+        bodies = self.bodies
+        count = len(chosen)
+        ended = np.searchsorted(np.sort(bodies.end[chosen]), bodies.start[chosen], "right")
+        self.fit.work += ENTRIES_PER_PAIR * (count * (count - 1) // 2 - int(ended.sum()))
         given = [bodies.given[i] for i in chosen]
+        none = [-1] * count
         items = Items(
             [body.size for body in given],
             [body.modulus for body in given],
             [body.spans for body in given],
             [body.fixed for body in given],
-            [-1] * len(given),
-            [-1] * len(given),
+            none,
+            none,
         )
-        per_node = ENTRIES_PER_ITEM * len(given)
-        limit = min(nodes_per_item * len(given), (self.work - self.fit.work) // per_node)
-        found, nodes = self.few(items, limit)
-        self.fit.work += nodes * per_node
-        if nodes < limit:
-            self.settled.add((crowded, count))
-        if found is None:
-            return
-        places = np.zeros(len(bodies), np.int64)
-        places[chosen] = found
-        for order in fills(bodies, weight):
-            self.attempt(order, chosen, places)
-            if self.is_over:
-                return
+        limit = min(nodes_per_item * count, self.left // (ENTRIES_PER_ITEM * count))
+        found, nodes = self.few(items, capacity, limit)
+        self.fit.work += nodes * ENTRIES_PER_ITEM * count
+        return found
 
-    def lift(self) -> None:
-        """Place what ended above the bound first, pass after pass, beginning with the best."""
-        if self.best.order is None or self.best.offsets is None:
-            return
-        order, held = self.best.order, len(self.fixed)
-        order = np.concatenate([self.fixed, order[self.bodies.fixed[order] < 0]])
-        offsets = self.best.offsets
-        fruitless = 0
-        while fruitless < LIFTS and not self.is_over:
-            high = offsets[order] + self.bodies.size[order] > self.enough
-            high[:held] = False
-            low = ~high
-            low[:held] = False
-            order = np.concatenate([order[:held], order[high], order[low]])
-            offsets = self.start.copy()
-            height = self.fit(order, offsets, held)
-            fruitless += 1
-            if height < self.best.height:
-                fruitless = 0
-                self.best = _Best(offsets.copy(), order, held, height)
+    def lift(self, found: _Found, budget: int, by_chance: bool = False) -> _Found:
+        """Place what ended too high earlier, pass after pass, beginning with an order.
+
+        A body moves to a share of its place in the order: at the very front it would take the
+        room of what is larger. After a few passes that bring nothing the lowest of them is gone
+        on with, by another share; or by shares of its own for every body, until the work is done.
+        """
+        until = self.fit.work + budget
+        index = 0
+        while not self.is_over and self.fit.work < until:
+            if by_chance and index < CHANCES:
+                shares = self.chance.random_sample(len(self.bodies))
+            elif not by_chance and index < len(SHARES):
+                shares = np.full(len(self.bodies), SHARES[index])
+            else:
+                break
+            better = self._lifted(found, shares)
+            index = 0 if better is not None and index else index + (better is None)
+            found = better or found
+        return found
+
+    def _lifted(self, found: _Found, shares: np.ndarray) -> _Found | None:
+        """Make some passes; return the first that is lower, or None."""
+        order, offsets = found.order, found.offsets
+        held = len(self.fixed)
+        for _ in range(LIFTS):
+            if self.is_over:
+                return None
+            self.fit.work += ENTRIES_PER_BODY * len(order)
+            rank = np.arange(1.0, len(order) + 1)
+            is_high = offsets[order] + self.bodies.size[order] > self.enough
+            rank[is_high] *= shares[order[is_high]]
+            rank[:held] = 0
+            moved = order[np.argsort(rank, kind="stable")]
+            differs = moved != order
+            if not differs.any():
+                return None
+            order, offsets = moved, offsets.copy()
+            height = self.fit(order, offsets, held, ENDLESS, int(np.argmax(differs)))
+            if height < found.height:
+                return self.keep(_Found(offsets, order, height), found)
+        return None
