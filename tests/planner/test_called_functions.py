@@ -75,6 +75,31 @@ def test_a_loop_holds_what_is_called_in_it():
     assert code.main_loop() == Place("kernel", 1)  # it does most, all in all
 
 
+def test_a_loop_that_counts_is_not_that_of_the_work_it_is_in():
+    """However much of the marked source is in a loop of known rounds, the loop around it is it."""
+    code = machine_code(
+        """
+        .L_0:
+        ## File "/there/attempt.py", line 3
+        FADD R5, R5, R6
+        MOV R2, RZ
+        .L_1:
+        FADD R5, R5, R6
+        FADD R5, R5, R6
+        FADD R5, R5, R6
+        FADD R5, R5, R6
+        IADD3 R2, R2, 0x4, RZ
+        ISETP.NE.AND P0, PT, R2, 0x64, PT
+        @P0 BRA `(.L_1)
+        FSETP.GT.AND P1, PT, R5, RZ, PT
+        @P1 BRA `(.L_0)
+        EXIT
+        """
+    )
+    assert code.main_loop(Marks(["attempt.py"])) == Place("kernel", 0)
+    assert code.executed(loop=Marks(["attempt.py"])).arithmetic == 1 + 25 * 4
+
+
 def test_work_that_no_loop_holds_is_not_looked_for_in_another():
     """Without marked source code in a loop nothing is counted instead of it."""
     code = with_called()

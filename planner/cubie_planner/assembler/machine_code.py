@@ -101,7 +101,9 @@ class MachineCode:
         """Return the loop that does the work; None where there is no loop.
 
         With `marks` it is the smallest loop that holds most of the instructions that came from
-        there (and not from what was inlined there, unless nothing else is left). Without them it is
+        there (and not from what was inlined there, unless nothing else is left); of several one
+        whose rounds depend on data, since those that count to a number that is known are inner
+        loops of the work, however much of it was unrolled into a round. Without them it is
         the outermost loop with the most arithmetic whose trips depend on data; and where every
         round of that stores to global memory, the one in it, since it is then a loop over results.
         A loop holds what is done in the functions that it calls, and may lie in one of them.
@@ -116,6 +118,7 @@ class MachineCode:
         held = self._held(marks)
         most = max(held.values(), default=0)
         enough = [place for place, count in held.items() if count and 2 * count > most]
+        enough = [place for place in enough if self._is_open_ended(place)] or enough
         if not enough:
             raise UnreadableCode(
                 f"No loop of {self.kernel.name!r} holds instructions from "
