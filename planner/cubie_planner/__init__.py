@@ -10,8 +10,11 @@ proven optimal, or that says how far from it it can be::
     answer = plan(Problem([tile, sums], Limits(max_shared_bytes=48 * 1024), "shared"))
     answer.placements["sums"].offset
 
-Importing this package loads neither numba nor OR-Tools nor networkx nor matplotlib.
+Importing this package loads neither numba nor OR-Tools nor networkx nor matplotlib; what
+records kernels comes with the first that is asked for.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from cubie_planner.basics import PlannerError, Status
 from cubie_planner.declarations.buffers import Alias, Buffer, BufferError
@@ -30,9 +33,11 @@ from cubie_planner.plans.minimalloc import problem_from_minimalloc, problem_to_m
 from cubie_planner.plans.plan import Plan
 from cubie_planner.plans.plan_csv import plan_to_csv, problem_from_csv
 from cubie_planner.reading import FormatError
-from cubie_planner.recording.block import RecordingError
-from cubie_planner.recording.kernels import Recorded, record
 from cubie_planner.solve import plan
+
+if TYPE_CHECKING:
+    from cubie_planner.recording.block import RecordingError
+    from cubie_planner.recording.kernels import Recorded, record
 
 __all__ = [
     "Alias",
@@ -80,3 +85,14 @@ __all__ = [
     "record",
     "run_stride",
 ]
+
+_RECORDING = frozenset({"Recorded", "RecordingError", "record"})
+
+
+def __getattr__(name: str) -> Any:
+    """Load what most kernels are planned without."""
+    if name not in _RECORDING:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import cubie_planner.recording as of_kernels
+
+    return getattr(of_kernels, name)

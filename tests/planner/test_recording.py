@@ -1,6 +1,8 @@
 """Lifetimes read off a kernel that is run: phases by barriers, loops, threads, misuse."""
 
 import inspect
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -183,3 +185,14 @@ def test_values_are_carried_around_loops():
     assert out[0] == 3.0
     # Phases: before the loop, its first half, its second half, and behind it.
     assert found == {"kept": ((0, 4),), "other": ((1, 4),)}
+
+
+def test_what_records_comes_when_it_is_asked_for():
+    """Importing the planner does not load it; every public name is there, and no other."""
+    code = (
+        "import sys, cubie_planner\n"
+        "assert not [name for name in sys.modules if 'cubie_planner.recording' in name]\n"
+        "assert all(getattr(cubie_planner, name) for name in cubie_planner.__all__)\n"
+        "assert not hasattr(cubie_planner, 'recorder')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
