@@ -80,3 +80,40 @@ def test_an_angle_may_jump():
             lambda t, y, rate: [np.arctan2(np.sin(rate * t), np.cos(rate * t))], (0.0, 0.1), [0.0],
             args=(1.0,), sensitivities="parameters", **OPTIONS,
         )  # fmt: skip
+
+
+@pytest.mark.parametrize("n_runs", [None, 2])
+def test_events_that_no_run_comes_to_have_no_derivatives(n_runs):
+    """There are as many of them as there are times: none."""
+    start = np.array([0.0, 1.0])
+    found = solve_ivp(
+        swinging, (0.0, 1.0), start if n_runs is None else np.tile(start, (n_runs, 1)),
+        args=(2.0, 0.3), events=[Event(lambda t, y, *args: y[0] - 9.0)], sensitivities="all",
+        **OPTIONS,
+    )  # fmt: skip
+    before = () if n_runs is None else (n_runs,)
+    assert found.dt_events[0].shape == (*before, 0, 4)
+    assert found.dy_events[0].shape == (*before, 0, 2, 4)
+
+
+def test_derivatives_at_every_step_as_a_rectangle():
+    """With more inputs than states: which axis is which shows."""
+    found = solve_ivp(
+        swinging, (0.0, 5.0), [[0.0, 1.0], [1.0, 0.0], [0.5, 0.5]],
+        args=(np.array([2.0, 0.5, 1.0]), 0.3), observables=energy, save="steps",
+        sensitivities="all", **OPTIONS,
+    )  # fmt: skip
+    ended = int(found.dy.lengths[1])
+    assert ended < found.dy.shape[-1]
+    padded = found.dy.padded()
+    assert padded.shape == found.dy.shape == (3, 2, 4, found.y.shape[-1])
+    assert np.isnan(padded[1, ..., ended:]).all()
+    for run in range(3):
+        own = found.dy[run]
+        assert np.array_equal(padded[run, ..., : own.shape[-1]], own)
+        assert np.array_equal(found.dy.last()[run], own[..., -1])
+    assert found.dobservables["energy"].padded().shape == (3, 4, found.y.shape[-1])
+    pytest.importorskip("xarray")
+    labelled = found.to_xarray()
+    assert labelled.dy.dims[:3] == ("run", "component", "input")
+    assert np.array_equal(labelled.dy.values, padded, equal_nan=True)

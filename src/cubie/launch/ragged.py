@@ -22,7 +22,7 @@ class RaggedArray:
     Parameters
     ----------
     blocks : sequence of ndarray
-        With points along the first axis.
+        With points along the first axis, and those of a run's array behind it in reverse.
     block_of : ndarray of int (n_runs,)
         In which block a run's points are.
     place : ndarray of int (n_runs,)
@@ -86,10 +86,11 @@ class RaggedArray:
 
     def last(self) -> np.ndarray:
         """Return the last point of each run, (n_runs, ...); NaN where a run has none."""
-        found = np.full((len(self), *self._blocks[0].shape[1:]), np.nan, self.dtype)
+        found = np.full(self.shape[:-1], np.nan, self.dtype)
         for number, block in enumerate(self._blocks):
             own = np.flatnonzero((self._block_of == number) & (self.lengths > 0))
-            found[own] = block[self._place[own] + self.lengths[own] - 1]
+            points = block[self._place[own] + self.lengths[own] - 1]
+            found[own] = points.transpose(0, *range(points.ndim - 1, 0, -1))
         return found
 
     @property
@@ -103,7 +104,7 @@ class RaggedArray:
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape of what `padded` returns."""
-        return (len(self), *self._blocks[0].shape[1:], int(self.lengths.max(initial=0)))
+        return (len(self), *self._blocks[0].shape[:0:-1], int(self.lengths.max(initial=0)))
 
     @property
     def nbytes(self) -> int:

@@ -134,7 +134,7 @@ class RunInputs:
                 "samples of each run.",
             )
         runs = np.repeat(np.arange(n_runs), room)
-        flat = states.reshape(n_runs * room, -1).T.astype(float)
+        flat = states.reshape(n_runs * room, states.shape[-1]).T.astype(float)
         assert self.parameters is not None
         given = times.reshape(-1), flat, self.parameters[:, runs].astype(float)
         n, size = joint.base.n_states, self.sizes[:, runs]
