@@ -13,6 +13,7 @@ from numba.core import types
 
 from cubie.backend import any_lane, maximum, select
 from cubie.backend.cpu.contexts import contexts
+from cubie.backend.front_end.device_function import DeviceFunction
 from cubie.backend.front_end.inference import UncompilableStatement
 from cubie.backend.front_end.operations import Operations
 from cubie.backend.front_end.statements import Statements
@@ -206,9 +207,26 @@ def several_kinds(given, kept):
     kept[0] = value[0]
 
 
+def plus(a, b):
+    return a + b
+
+
+PLUS = DeviceFunction(plus, inline=True)
+
+
+def too_many(given, kept):
+    kept[0] = PLUS(given[0], given[1], given[2])
+
+
+def too_few(given, kept):
+    kept[0] = PLUS(given[0])
+
+
 @pytest.mark.parametrize(
     ("body", "what"),
     [
+        (too_many, "`plus` with 3 arguments"),
+        (too_few, "`plus` with 1 arguments"),
         (lists, "build_list"),
         (raises, "too many"),
         (many, "a call with `*arguments`"),

@@ -15,6 +15,7 @@ from typing import Any
 from attrs import frozen
 from numba.core import ir, types
 
+from cubie.backend.front_end.device_function import DeviceFunction
 from cubie.backend.front_end.operations import Operation, Operations
 from cubie.backend.front_end.statements import Statements
 
@@ -170,6 +171,8 @@ class _Inference:
         if None in kinds:
             return False
         self._line = statement.loc.line
+        if not _takes(function, len(kinds)):
+            self._refuse(statement, f"`{_named(function)}` with {len(kinds)} arguments")
         operation = self._operations.find(function, tuple(kinds), keywords)
         if operation is None:
             shown = ", ".join(map(str, kinds))
@@ -261,6 +264,13 @@ class _Inference:
         raise UncompilableStatement(self._function, statement.loc.line, what)
 
 
+def _takes(function: Any, n_arguments: int) -> bool:
+    """Tell whether a device function has so many parameters; of others their types tell."""
+    if not isinstance(function, DeviceFunction):
+        return True
+    return function.function.__code__.co_argcount == n_arguments
+
+
 _EXPRESSIONS: dict[str, Callable] = {
     "call": _Inference._call,
     "unary": _Inference._unary,
@@ -290,4 +300,5 @@ def _is_phi(statement) -> bool:
 
 
 def _named(function) -> str:
+    function = function.function if isinstance(function, DeviceFunction) else function
     return getattr(function, "__name__", None) or str(function)
