@@ -10,6 +10,7 @@ from benchmarks import (
     planner,
     published,
     pypi_cubie,
+    sensitivities,
     stiff,
 )
 from benchmarks.contender import CONTENDERS
@@ -165,3 +166,13 @@ def test_a_checked_plan_never_has_more_of_both():
             continue
         more = checked["instructions"] > local["instructions"]
         assert not (more and checked["local"] > local["local"]), placement.key(row)
+
+
+def test_what_sensitivities_cost_is_that_of_the_kept_results():
+    """The table of the page is written from the file, and derivatives are as exact as was asked."""
+    [kept] = sensitivities.RESULTS.glob("sensitivities-*.json")
+    data = json.loads(kept.read_text(encoding="utf-8"))
+    assert read_section(sensitivities.PAGE, sensitivities.SECTION) == sensitivities.table(data)
+    errors = [row["error"] for key, row in data["rows"].items() if key.endswith(", cubie")]
+    assert len(errors) >= 6
+    assert max(errors) < 1e-4
