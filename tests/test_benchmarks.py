@@ -90,7 +90,6 @@ def test_tables_of_gpu_kernels_are_those_of_the_kept_results(suite):
 MORE_THAN_CUBIE = {
     ("rodas5p, 3 states, float64", "registers"),
     ("kvaerno5, 20 states, float32", "stack"),
-    ("tsit5, 100 states, float32", "stack"),
 }
 
 

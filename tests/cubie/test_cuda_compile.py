@@ -16,6 +16,7 @@ from benchmarks.documents import read_section
 from benchmarks.resources import CAPABILITIES, POLICIES, Spec, make_kernel, measure
 
 from cubie import InvalidOption, Solver
+from cubie.backend import make_backend
 from cubie.backend.cuda.resources import _parse as parse_report
 from tests.cubie import ptx
 
@@ -120,6 +121,27 @@ def test_more_than_48_kilobytes():
     assert found.shared_bytes_per_block == 256 * plan.run_stride_bytes > 48 * 1024
     # Only memory sized at the launch can be so large.
     assert ".extern .shared" in found.ptx
+
+
+def test_loops_over_derivatives_are_unrolled_where_registers_hold_a_good_part():
+    """One loop that is left puts all that it indexes into the stack: seven arrays of 60 states."""
+    _, found = needs(Spec(60, "local", (9, 0)))
+    assert "__local_depot" not in found.ptx
+    assert found.stack_bytes < 5 * 60 * 4
+
+
+def test_loops_over_shared_buffers_are_not_unrolled_for_registers():
+    """Unrolled loops load what lies in shared memory early, into registers and then a stack."""
+    _, found = needs(Spec(100, "shared", (7, 5)))
+    assert found.stack_bytes == 0
+
+
+@pytest.mark.parametrize(("dtype", "most"), [("float32", 512), ("float64", 256)])
+def test_loops_over_more_derivatives_are_left_to_the_compiler(dtype, most):
+    """Registers hold too few of them."""
+    backend = make_backend("cuda", np.dtype(dtype), True)
+    kept = [backend.unrolled(documented, n).unrolled for n in (most, most + 1)]
+    assert kept == [True, False]
 
 
 def documented() -> dict[str, str]:

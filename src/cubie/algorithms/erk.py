@@ -245,7 +245,8 @@ class ERKStep(StepAlgorithm):
                 argument[i] = value
             rhs(t + c * h, argument, parameters, stage_rhs, offset)
 
-        return backend.device(evaluate if moved is None else evaluate_moved)
+        made = evaluate if moved is None else evaluate_moved
+        return backend.unrolled(made, self.storage.n_slots * n)
 
     def _build_chain(self, backend: Backend, rhs: Callable, stages: list[_Stage]) -> Callable:
         """Compose stages into one function that runs them in order."""

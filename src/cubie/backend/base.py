@@ -177,12 +177,15 @@ class Backend(ABC):
         return self.device(function)
 
     def first_round_apart(self, function: Callable) -> Callable:
-        """Make a component function callable whose loop may be worth compiling in two.
+        """Make a component function callable whose loop's first round may be code of its own.
 
-        In the first round it is known what values start from; a target may make of it, with all
-        that it calls, code of its own.
+        It is known there what values start from, for all that it calls as well.
         """
         return self.device(function, inline=False)
+
+    def unrolled(self, function: Callable, n_kept: int) -> Callable:
+        """Make a function callable whose loops, which index `n_kept` numbers, may be unrolled."""
+        return self.device(function)
 
     @abstractmethod
     def straight_line(
@@ -229,10 +232,7 @@ class Backend(ABC):
         return None
 
     def hardware_log2(self) -> Callable | None:
-        """Return ``log2(x)`` of positive normal x by instructions of the hardware.
-
-        None where there are none, or where the same bits are wanted on every target.
-        """
+        """Return ``log2(x)`` of positive normal x by the hardware; None where bits must agree."""
         return None
 
     def hardware_exp2(self) -> Callable | None:

@@ -23,7 +23,7 @@ from numba.cuda.descriptor import cuda_target
 
 from cubie.backend.compiled import with_arguments
 from cubie.backend.cuda.lines import Lines
-from cubie.backend.cuda.loops import count
+from cubie.backend.cuda.loops import count, unroll
 from cubie.backend.front_end import lowering
 from cubie.backend.front_end.compilation import Compilation
 from cubie.backend.front_end.convention import RaisesNothing
@@ -31,6 +31,7 @@ from cubie.backend.front_end.device_function import DeviceFunction
 from cubie.backend.front_end.inference import Typed
 from cubie.backend.front_end.known import Known, Lowered, Remembered
 from cubie.backend.front_end.operations import Operations
+from cubie.backend.lanes.types import GENERIC
 
 KNOWN = Remembered()
 _SYMBOL = re.compile(r"\bcubie_\d+_\w+")
@@ -92,7 +93,7 @@ class CUDACompilation(Compilation):
 
     def _flags(self, called: DeviceFunction) -> tuple:
         file = called.function.__code__.co_filename if self._lines else None
-        return self._context.fastmath, file, called.apart
+        return self._context.fastmath, file, called.apart, called.unrolled
 
     def _new_symbol(self, name: str) -> str:
         return f"cubie_{len(self._texts)}_{re.sub(r'[^a-zA-Z0-9_]', '', name)}"
@@ -108,6 +109,10 @@ class CUDACompilation(Compilation):
         module.get_global(symbol).linkage = _LINKAGE
         if called.apart:
             module.get_global(symbol).attributes.add("noinline")
+        # What lies in other memory is loaded, and unrolled loops load it early into registers.
+        own = all(getattr(kind, "addrspace", GENERIC) == GENERIC for kind in arguments)
+        if called.unrolled and own:
+            unroll(module.get_global(symbol))
         text = str(module)
         self._add(text, needed.libraries)
         return text, tuple(needed.libraries)

@@ -44,6 +44,22 @@ def _start(context, builder, bounds):
     return bounds[0] if len(bounds) == 2 else ir.Constant(ir.IntType(64), 0)
 
 
+def unroll(function: ir.Function) -> None:
+    """Ask that loops of a function, of which it is known how far they go, be unrolled in full.
+
+    Blocks stand in the order of the source: a branch back ends a loop's round.
+    """
+    module, blocks = function.module, list(function.blocks)
+    full = module.add_metadata(["llvm.loop.unroll.full"])
+    for number, block in enumerate(blocks):
+        last = block.terminator
+        if isinstance(last, ir.Branch) and blocks.index(last.operands[0]) <= number:
+            # LLVM knows a loop by a node that begins with itself.
+            loop = ir.values.MDValue(module, (full,), str(len(module.metadata)))
+            loop.operands = loop, full
+            last.set_metadata("llvm.loop", loop)
+
+
 @functools.cache
 def register_range() -> None:
     """Teach numba-cuda the types of this module, once a process."""

@@ -18,6 +18,9 @@ class DeviceFunction:
         Instructions of the kernel that calls it are assembled in the order that they come in.
     first_round : bool
         The first round of its largest loop is code of its own.
+    unrolled : bool
+        Its loops are unrolled in full, where it is known how far they go, and all that they index
+        is of the run alone and in no shared memory.
     """
 
     def __init__(
@@ -28,6 +31,7 @@ class DeviceFunction:
         apart: bool = False,
         in_given_order: bool = False,
         first_round: bool = False,
+        unrolled: bool = False,
     ):
         self.function = function
         self.inline = inline
@@ -35,12 +39,13 @@ class DeviceFunction:
         self.apart = apart
         self.in_given_order = in_given_order
         self.first_round = first_round
+        self.unrolled = unrolled
 
     @property
     def identity(self) -> tuple:
         """What it is: equal for those that are one function in compiled code."""
         how = self.inline, self.faithful, self.apart, self.in_given_order, self.first_round
-        return self.function, *how
+        return self.function, *how, self.unrolled
 
     def __call__(self, *args):
         raise TypeError(f"{self.function.__name__} can only be called from compiled code")
