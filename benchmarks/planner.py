@@ -1,11 +1,12 @@
 """The planner's exact packing, timed: ``python -m benchmarks planner`` (or ``.planner``).
 
-Six parts. ``capacity``: the "challenging" instances that accompany MiniMalloc (Moffitt,
+Seven parts. ``capacity``: the "challenging" instances that accompany MiniMalloc (Moffitt,
 ASPLOS 2023), each to be packed into the capacity in its file name; every placement must be
 accepted by `cubie_planner.check`. ``height``: the same instances, as low as possible, with
 the bound that was proven. ``plans``: the same and larger ones (`LARGER`) by
-`cubie_planner.plan`, which is what users call. ``kernels``: random packing problems of the size
-of a GPU kernel.
+`cubie_planner.plan`, which is what users call. ``paired``: MiniMalloc itself on the first ones,
+where it is installed, see `benchmarks.planner_paired`. ``kernels``: random packing problems of
+the size of a GPU kernel.
 ``joint`` and ``fresh``: whole problems, see `benchmarks.planner_joint`.
 Times are CPU seconds of this one process and thread, after the compiled search was loaded.
 """
@@ -26,6 +27,7 @@ from attrs import asdict, frozen
 from benchmarks import planner_docs
 from benchmarks.environment import describe
 from benchmarks.planner_joint import fresh_part, joint_part
+from benchmarks.planner_paired import paired_part
 from cubie_planner import (
     Level,
     Location,
@@ -42,7 +44,7 @@ INSTANCES = Path(__file__).parents[2] / "shared" / "data" / "minimalloc"
 LARGER = "dsa"
 """The folder beside them that holds larger ones."""
 
-NEED_INSTANCES = ("capacity", "height", "plans")
+NEED_INSTANCES = ("capacity", "height", "plans", "paired")
 ADVICE = (
     "give the folder of the instances that come with MiniMalloc "
     "(github.com/google/minimalloc, in benchmarks) with --instances"
@@ -311,6 +313,7 @@ PARTS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
     "capacity": capacity_part,
     "height": height_part,
     "plans": plans_part,
+    "paired": paired_part,
     "kernels": kernels_part,
     "joint": joint_part,
     "fresh": fresh_part,
