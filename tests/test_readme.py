@@ -49,6 +49,7 @@ def words_and_numbers(text: str) -> tuple[list[str], list[float]]:
         "docs/events.md",
         "docs/sensitivities.md",
         "docs/fitting.md",
+        "docs/lyapunov.md",
         "docs/large-systems.md",
         "docs/low-storage.md",
         "docs/mixed-precision.md",

@@ -274,3 +274,17 @@ def test_labelled_results_and_sweeps_have_them():
         args={"sigma": 10.0, "beta": 8.0 / 3.0}, summaries=["lyapunov(2)"], save="final",
     ).run()  # fmt: skip
     np.testing.assert_allclose(swept.to_xarray()[told].values, found, rtol=1e-6)
+
+
+def test_a_state_that_is_called_y_has_summaries_of_its_own():
+    def named(t, states, rho):
+        x, y, z = states
+        return lorenz(t, (x, y, z), 10.0, rho, 8.0 / 3.0)
+
+    swept = cubie.sweep(
+        named, t_span=(0.0, 5.0), y0={"x": 1.0, "y": 1.0, "z": 20.0},
+        over={"rho": np.array([28.0, 5.0])}, summaries={"y": ["max", "lyapunov"]}, save="final",
+    ).run()  # fmt: skip
+    data = swept.to_xarray()
+    assert data["lyapunov of y: exponents"].shape == (2, 1)
+    assert data["max of y"].values[0] > 20.0

@@ -11,7 +11,7 @@ import numpy as np
 from cubie import checks
 from cubie.errors import InvalidProblem, level_of_caller, nearest
 from cubie.reals import NotReal, real, real_array
-from cubie.run.summaries.request import is_of_all
+from cubie.run.summaries.request import apart
 from cubie.solver import Solver
 from cubie.sweeps.draws import Draws, has_distribution, is_distribution
 from cubie.sweeps.places import TIMES, Named, Words
@@ -79,10 +79,14 @@ def with_state_names(asked: Asked) -> tuple[dict[str, Any], tuple[tuple[str, str
         return options, ()
     names = [str(name) for name in asked.y0]
     if isinstance(options.get("summaries"), Mapping):
-        options["summaries"] = {
-            f"y{names.index(key)}" if key in names and not is_of_all(wanted) else key: wanted
-            for key, wanted in options["summaries"].items()
-        }
+        found: dict[Any, Any] = {}
+        for key, wanted in options["summaries"].items():
+            of_one, of_all = apart(key, wanted)
+            if of_one is not None:
+                found[f"y{names.index(key)}" if key in names else key] = of_one
+            if of_all is not None:
+                found[key] = of_all | (of_one if key not in names and of_one else {})
+        options["summaries"] = found
     chosen = options.get("save_states")
     chosen = chosen.tolist() if isinstance(chosen, np.ndarray) else chosen
     if isinstance(chosen, (list, tuple)):

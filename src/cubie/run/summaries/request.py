@@ -201,9 +201,13 @@ def _is_of_all(summary: Summary) -> bool:
     return isinstance(summary, lyapunov)
 
 
-def is_of_all(wanted: Any) -> bool:
-    """Tell whether what is asked for is of all states together, and not of the state "y"."""
-    return all(_is_of_all(one) for _, one in _labelled(ALL_STATES, wanted))
+def apart(key: Any, wanted: Any) -> tuple[Any, Any]:
+    """Return what is asked for of one state, and what of all together; None for nothing."""
+    labelled = _labelled(key, wanted)
+    of_all = {label: one for label, one in labelled if _is_of_all(one)}
+    if not of_all or key != ALL_STATES:
+        return wanted, None
+    return {label: one for label, one in labelled if label not in of_all} or None, of_all
 
 
 def _code_of(quantities: Sequence[tuple[str | int, tuple[Labelled, ...]]]) -> str:
