@@ -117,3 +117,16 @@ def test_derivatives_at_every_step_as_a_rectangle():
     labelled = found.to_xarray()
     assert labelled.dy.dims[:3] == ("run", "component", "input")
     assert np.array_equal(labelled.dy.values, padded, equal_nan=True)
+
+
+def test_tables_of_steps_have_the_columns_of_tables_of_times():
+    pytest.importorskip("xarray")
+    pytest.importorskip("pandas")
+    asked = {"args": (np.array([2.0, 0.5]), 0.3), "observables": energy, "sensitivities": "all"}
+    start, span = [[0.0, 1.0], [1.0, 0.0]], (0.0, 5.0)
+    times = solve_ivp(swinging, span, start, t_eval=[5.0], **asked, **OPTIONS).to_pandas()
+    steps = solve_ivp(swinging, span, start, save="steps", **asked, **OPTIONS)
+    table = steps.to_pandas()
+    assert list(table.columns) == list(times.columns)
+    assert np.array_equal(table.loc[1]["dy[y1, damping]"], steps.dy[1][1, 1])
+    assert np.array_equal(table.loc[0]["d(energy)[y0[0]]"], steps.dobservables["energy"][0][2])

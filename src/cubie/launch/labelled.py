@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -339,9 +339,22 @@ def _table_of_steps(result: Any, dataset: Any) -> Any:
             columns[name] = _in_a_row(result.y.row(i))
     for name, values in result.observables.items():
         columns[name] = _in_a_row(values)
+    columns |= {name: _in_a_row(values) for name, values in _derivatives(result)}
     columns[STATUS] = np.asarray(result.status, np.int8)[runs]
     index = pandas().MultiIndex.from_arrays([runs, _in_a_row(times)], names=[RUN, TIME])
     return pandas().DataFrame(columns, index=index)
+
+
+def _derivatives(result: Any) -> Iterator[tuple[str, RaggedArray]]:
+    """Yield derivatives of states and observables by each input, by the names of their columns."""
+    dy: RaggedArray | None = result.dy
+    if dy is not None:
+        for i, name in enumerate(result._kind.states.kept):
+            for k, one in enumerate(result.inputs):
+                yield f"{DERIVATIVES}[{name}, {one}]", dy.row(i).row(k)
+    for name, values in result.dobservables.items():
+        for k, one in enumerate(result.inputs):
+            yield f"d({name})[{one}]", values.row(k)
 
 
 def _in_a_row(values: RaggedArray) -> np.ndarray:
