@@ -180,7 +180,7 @@ def read_summaries(given: Any) -> Asked:
     """
     if isinstance(given, Asked):
         return given
-    if isinstance(given, (str, list, tuple, lyapunov)):
+    if _names_exponents(given):
         given = {ALL_STATES: given}
     if not isinstance(given, Mapping):
         advice = 'It must be a mapping, such as {"v": ["max", "mean"]}, or ["lyapunov"].'
@@ -195,6 +195,15 @@ def read_summaries(given: Any) -> Asked:
             )
             raise InvalidOption(f"summaries[{key!r}]", "lyapunov", advice=advice)
     return Asked(quantities, _code_of(quantities))
+
+
+def _names_exponents(given: Any) -> bool:
+    """Tell whether something that is no mapping asks for exponents, and for nothing else."""
+    wanted = given if isinstance(given, (list, tuple)) else [given]
+    texts = [one.partition("(")[0].strip() if isinstance(one, str) else one for one in wanted]
+    return bool(texts) and all(
+        one == lyapunov.name or one is lyapunov or isinstance(one, lyapunov) for one in texts
+    )
 
 
 def _is_of_all(summary: Summary) -> bool:
