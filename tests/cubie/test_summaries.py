@@ -39,7 +39,8 @@ from tests.cubie.targets import on_targets
 from tests.cubie.test_neighbours import BREAK, GROWTH, MU, START, mixed
 
 LEVEL = 0.3
-WITHOUT_LEVEL = [name for name in SUMMARIES if name not in ("crossings", "time_above")]
+# Of one quantity each, and without a level.
+WITHOUT_LEVEL = [n for n in SUMMARIES if n not in ("crossings", "time_above", "lyapunov")]
 EVERYTHING = [
     *WITHOUT_LEVEL, crossings(LEVEL), time_above(LEVEL),
 ]  # fmt: skip
