@@ -51,14 +51,14 @@ class Differentiated:
             ``run.observables`` and ``run.summaries``, as those of a result of one run, and is
             traced like `fun` is: the gradient is exact. Or its derivatives by `y`, of the shape of
             `y`, or of that of one run for all.
-        data : array_like (...) *, optional
+        data : array_like (...) or (n_runs, ...), optional
             What runs are compared with, of a batch with a row for each: ``loss(run, data)`` gets
             that of the run.
 
         Returns
         -------
-        ndarray (P,) *
-            Of a batch with a leading axis of runs. NaN of runs that failed.
+        ndarray (P,) or (n_runs, P)
+            NaN of runs that failed.
 
         Raises
         ------
@@ -85,12 +85,12 @@ class Differentiated:
         residuals : callable
             ``residuals(run)`` returns an array of m numbers, or of more dimensions, which are m
             numbers in C order. See `gradient`.
-        data : array_like (...) *, optional
+        data : array_like (...) or (n_runs, ...), optional
             As there: ``residuals(run, data)``.
 
         Returns
         -------
-        ndarray (m, P) *
+        ndarray (m, P) or (n_runs, m, P)
 
         Raises
         ------
