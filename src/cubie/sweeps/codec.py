@@ -94,7 +94,9 @@ def _plain(value: Any, where: str) -> Any:
     if type(value) is float:
         return value if math.isfinite(value) else _tagged("float", repr(value))
     if isinstance(value, Enum):
-        return _tagged(_name_of(type(value), where, value), value.name)
+        # Flags that are no name of their own, such as those with a number above, are numbers.
+        name = value.value if value.name is None else value.name
+        return _tagged(_name_of(type(value), where, value), name)
     if isinstance(value, Method):
         if _is_listed(value):
             return _tagged("method", value.name)
@@ -230,7 +232,7 @@ def _of_class(kind: str, content: Any) -> Any:
     if not isinstance(found, type) or found.__module__ != module:
         raise NotReadable(f"it names {kind!r}, which this version of cubie has not.")
     if issubclass(found, Enum):
-        return found[content]
+        return found(content) if type(content) is int else found[content]
     make = getattr(found, "_make", None)
     if issubclass(found, tuple) and make is not None:
         return make(_object(entry) for entry in content)

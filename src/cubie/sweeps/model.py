@@ -120,8 +120,10 @@ class Model:
         ValueError
         """
         systems = self.systems.all()
-        n, m = systems[0].n_states, max(system.n_parameters for system in systems)
-        of_state = [(1,), (n,)]
+        states, m = systems[0], max(system.n_parameters for system in systems)
+        # Tolerances are of directions beside the states, too.
+        n = states.n_states if states.joint is None else states.joint.base.n_states
+        of_state = [(1,), (states.n_states,)]
         wrong = {
             "start": self.start.shape != (n,),
             "parameters": self.parameters.shape != (m,),
