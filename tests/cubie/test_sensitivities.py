@@ -417,7 +417,9 @@ def test_many_inputs_have_the_derivatives_that_each_has_alone(method):
     for name in ("p[3]", "p[12]", "y0[5]"):
         alone = solve_ivp(forced_ring, (0.0, 0.6), start, sensitivities=[name], **options)
         k = together.inputs.index(name)
-        np.testing.assert_allclose(alone.dy[:, 0], together.dy[:, k], rtol=1e-8, atol=1e-10)
+        # How often Newton's method iterates, all inputs decide.
+        allowed = 1e-10 if method in ("tsit5", "rodas5p") else 1e-5
+        np.testing.assert_allclose(alone.dy[:, 0], together.dy[:, k], rtol=allowed, atol=allowed)
 
 
 @pytest.mark.parametrize("method", ["tsit5", "rodas5p", "kvaerno5", "radau_iia_5"])
