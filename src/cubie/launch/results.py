@@ -158,8 +158,7 @@ class Result(OfEvents, Differentiated, Labelled):
     plan : cubie_planner.Plan
         Where every buffer lived.
     notes : tuple of str
-        What the solver wants you to know, such as a right-hand side that could
-        not be traced.
+        What the solver wants you to know, such as a right-hand side that could not be traced.
     solve_seconds : float
         Wall time of the solve, without compilation: of copies to a device and back, too.
     kernel_seconds : float
