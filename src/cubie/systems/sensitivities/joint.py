@@ -24,6 +24,11 @@ from cubie.systems.store import Store
 from cubie.systems.system import Input, Joint, System
 from cubie.systems.uncollected import uncollected
 
+# Products with a Jacobian of more entries, times inputs, are not formed beside its entries.
+MOST_COMPARED = 5000
+# How much longer they may be than sums of entries times sensitivities.
+MOST_LONGER = 1.1
+
 
 def joint_system(system: System, inputs: Sequence[Input]) -> System:
     """Return the system of states and of their sensitivities to inputs.
@@ -100,6 +105,7 @@ def _written(system: System, inputs: Sequence[Input]) -> tuple[str, bool]:
     from cubie.systems.symbolic.from_trace import expressions
     from cubie.systems.tracing.arithmetic import add, mul
     from cubie.systems.tracing.expression import Graph
+    from cubie.systems.tracing.nodes import reachable
 
     n, graph = system.n_states, Graph()
     graph.keeps_products = True
@@ -109,25 +115,30 @@ def _written(system: System, inputs: Sequence[Input]) -> tuple[str, bool]:
     # with it are taken instead.
     jacobian = None if graph.matrices else sparse_jacobian(outputs, states)
     blocks = None if jacobian is None else _blocks_of(outputs, jacobian, inputs, graph)
-    rows = list(outputs)
+    blocks = blocks if blocks is not None and blocks.pays else None
+    by_products, by_entries = list(outputs), list(outputs)
     for number, one in enumerate(inputs, 1):
         along = [graph.leaf("y", n * number + i) for i in range(n)]
         by_input = {} if one.is_initial else {graph.leaf("p", one.number): size_of(graph, one)}
-        if jacobian is None:
-            seeds = dict(zip(states, along, strict=True))
-            rows += tangents(outputs, seeds | by_input)
-            continue
-        found = tangents(outputs, by_input)
-        for (row, column), entry in jacobian.items():
-            found[row] = add(found[row], mul(entry, along[column]))
-        rows += found
+        if jacobian is None or len(inputs) * len(jacobian) <= MOST_COMPARED:
+            by_products += tangents(outputs, dict(zip(states, along, strict=True)) | by_input)
+        if jacobian is not None:
+            found = tangents(outputs, by_input)
+            for (row, column), entry in jacobian.items():
+                found[row] = add(found[row], mul(entry, along[column]))
+            by_entries += found
+    rows = by_entries
+    # Products go with the equations as they are written: what cancels there, as totals that are
+    # kept do, cancels in derivatives to the last bit. A sum of entries times sensitivities does so
+    # to rounding of its largest term.
+    if len(by_products) == len(outputs) * (1 + len(inputs)) and blocks is None:
+        shorter = len(reachable(by_products)) <= MOST_LONGER * len(reachable(by_entries))
+        rows = by_products if jacobian is None or shorter else by_entries
     structures = MappingProxyType(dict(enumerate(system.structures)))
     jumps = may_jump(outputs, inputs)
     title = f"States of {system.digest} and sensitivities to {len(inputs)} inputs."
     names = names_of_all(system.state_names, inputs), system.parameter_names
-    write = None
-    if blocks is not None and blocks.pays:
-        write = partial(write_blocks, blocks=blocks, n=n)
+    write = None if blocks is None else partial(write_blocks, blocks=blocks, n=n)
     return write_module(rows, title, *names, structures=structures, write=write), jumps
 
 
