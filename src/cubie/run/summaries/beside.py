@@ -193,6 +193,7 @@ class OfDeviation(Beside):
         whole = backend.device(self.summary.build_update(backend))
         parts, covariance = integrals.build_parts(backend), integrals.build_mean_product(backend)
         scaled, add = integrals.build_fit(backend), integrals.build_add(backend)
+        down = integrals.build_down(backend)
         zero, one = backend.constant(0.0), backend.constant(1.0)
 
         def update(slots, at, mask, piece, by):
@@ -204,12 +205,12 @@ class OfDeviation(Beside):
             after = slots[at + 2]
             fit, by_fit = scaled(q, far, before), scaled(s, by_far, slope)
             product = covariance(fit, q, by_fit, s)
-            kept = (one - share) * (fit.down * before) * (by_fit.down * slope)
+            kept = (one - share) * down(fit, before) * down(by_fit, slope)
             kept = kept + share * product
-            apart = (fit.down * far) * (by_fit.down * by_far)
+            apart = down(fit, far) * down(by_fit, by_far)
             found = kept + share * (one - share) * apart
             some = after > zero
-            changed = by_fit.up * (found / select(some, fit.down * after, one))
+            changed = by_fit.up * (found / select(some, down(fit, after), one))
             changed = select(some, changed, zero)
             slots[at + own + 2] = select(mask, changed, slots[at + own + 2])
 

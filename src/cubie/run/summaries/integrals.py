@@ -80,14 +80,41 @@ def build_fit(backend: Backend) -> Callable:
     return backend.device(fit)
 
 
+def build_mean_square(backend: Backend) -> Callable:
+    """Return ``square(fit, p)``: the mean square of distances from the mean, scaled."""
+    third, fifth, seventh = (backend.constant(1.0 / k) for k in (3, 5, 7))
+
+    def square(fit, p):
+        # Each is used twice: no compiler may square what is not scaled yet.
+        p1, p2, p3 = fit.down * p[1], fit.down * p[2], fit.down * p[3]
+        return third * p1 * p1 + fifth * p2 * p2 + seventh * p3 * p3
+
+    return backend.device(square)
+
+
+def build_down(backend: Backend) -> Callable:
+    """Return ``down(fit, value)``: the value scaled, and not only as a factor of what follows.
+
+    Under fast-math compilers may multiply values first, and overflow, and scales behind. A sum that
+    is rounded they leave alone.
+    """
+    zero = backend.constant(0.0)
+
+    def down(fit, value):
+        return rounded_sum(fit.down * value, zero)
+
+    return backend.device(down)
+
+
 def build_mean_product(backend: Backend) -> Callable:
     """Return ``product(fit, p, by_fit, q)``: the mean product of distances from means, scaled."""
     third, fifth, seventh = (backend.constant(1.0 / k) for k in (3, 5, 7))
+    down = build_down(backend)
 
     def product(fit, p, by_fit, q):
-        p1, p2, p3 = fit.down * p[1], fit.down * p[2], fit.down * p[3]
-        q1, q2, q3 = by_fit.down * q[1], by_fit.down * q[2], by_fit.down * q[3]
-        return third * p1 * q1 + fifth * p2 * q2 + seventh * p3 * q3
+        first = third * down(fit, p[1]) * down(by_fit, q[1])
+        second = fifth * down(fit, p[2]) * down(by_fit, q[2])
+        return first + second + seventh * down(fit, p[3]) * down(by_fit, q[3])
 
     return backend.device(product)
 
@@ -151,7 +178,7 @@ class Deviation(Summary):
     def build_update(self, backend):
         zero, one = backend.constant(0.0), backend.constant(1.0)
         parts, add, scaled = build_parts(backend), build_add(backend), build_fit(backend)
-        product = build_mean_product(backend)
+        square = build_mean_square(backend)
 
         def update(slots, at, mask, piece):
             share, deviation = piece.share, slots[at + 2]
@@ -159,7 +186,7 @@ class Deviation(Summary):
             distance = of_piece[0] - slots[at]
             fit = scaled(of_piece, distance, deviation)
             far, before = fit.down * distance, fit.down * deviation
-            variance = product(fit, of_piece, fit, of_piece)
+            variance = square(fit, of_piece)
             # Of two parts joined (Chan, Golub & LeVeque 1983).
             more = share * (variance - before * before) + share * (one - share) * far * far
             squared = before * before + more
