@@ -26,7 +26,7 @@ def undisturbed():
     return bytes_of(decays().run(progress=False))
 
 
-@pytest.mark.parametrize(("kills", "workers"), [(6, 0), (20, 0), (20, 2)])
+@pytest.mark.parametrize(("kills", "workers"), [(6, 0), (6, 2), (20, 0), (20, 2)])
 def test_killed_at_random_moments(tmp_path, undisturbed, kills, workers):
     """Every value is that of a sweep nobody disturbed, and what was done is not computed again."""
     rng, left, stores = random.Random(18 + workers), kills, 0
