@@ -115,16 +115,21 @@ def values_of(decision):
     return tuple(found.get(name, 0) for name in names)
 
 
-@pytest.mark.parametrize(("n", "seeds"), [(2, 40), (3, 50), (4, 30), (5, 8), (6, 3)])
-def test_brute_force_finds_nothing_better(n, seeds):
-    """Up to six buffers with tiles, pools and choices: what trying everything finds, proven."""
-    compared = impossible = 0
+def tiny_alternatives(n, seeds):
+    """Yield seeds with random alternatives of n buffers, every other one with pools."""
     for seed in range(seeds):
         problem = tiny_problem(seed, n)
         problem = with_pools(problem, seed) if seed % 2 else problem
         alternatives = alternatives_of(problem, seed)
-        if alternatives is None:
-            continue
+        if alternatives is not None:
+            yield seed, alternatives
+
+
+@pytest.mark.parametrize(("n", "seeds"), [(2, 40), (3, 50), (4, 30), (5, 8), (6, 3)])
+def test_brute_force_finds_nothing_better(n, seeds):
+    """Up to six buffers with tiles, pools and choices: what trying everything finds, proven."""
+    compared = impossible = 0
+    for seed, alternatives in tiny_alternatives(n, seeds):
         try:
             found = decide(alternatives)
         except PlanInfeasible:
@@ -141,12 +146,7 @@ def test_brute_force_finds_nothing_better(n, seeds):
 def test_a_combination_that_fits_is_found_exactly_where_there_is_one(n, seeds):
     """By brute force; what is claimed beyond is true, and not better than the best."""
     found = impossible = 0
-    for seed in range(seeds):
-        problem = tiny_problem(seed, n)
-        problem = with_pools(problem, seed) if seed % 2 else problem
-        alternatives = alternatives_of(problem, seed)
-        if alternatives is None:
-            continue
+    for seed, alternatives in tiny_alternatives(n, seeds):
         best = best_by_brute_force(alternatives)
         try:
             first = decide(alternatives, fits=True)

@@ -11,6 +11,7 @@ from cubie import checks, per_run
 from cubie.errors import InvalidOption, InvalidProblem, shown
 from cubie.fitting.multistart import Multistart, Tolerances, minimised
 from cubie.fitting.vectors import Vectors
+from cubie.launch.gradients import read_data
 from cubie.launch.results import Result
 from cubie.solver import Solver
 from cubie.systems import Batch, Watched, split_batch
@@ -222,16 +223,8 @@ class LeastSquares:
         """Return data with a row for each run."""
         if data is None:
             return None
-        try:
-            found = np.array(data, dtype=float)
-        except (TypeError, ValueError) as error:
-            raise InvalidProblem("data", f"must be an array of numbers: {error}.") from error
-        if n_runs is None:
-            return found[None]
-        if not found.ndim or len(found) != n_runs:
-            told = f"has shape {found.shape}; of {n_runs} runs it must have a row for each."
-            raise InvalidProblem("data", told)
-        return found
+        found = read_data(data, n_runs)
+        return found[None] if n_runs is None else found
 
 
 def _refuse_samples(batch: Batch) -> None:

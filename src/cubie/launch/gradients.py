@@ -14,6 +14,18 @@ from cubie.run.saving import SaveMode
 from cubie.systems.sensitivities.functions import FunctionOfRuns, Shape
 
 
+def read_data(data: Any, n_runs: int | None) -> np.ndarray:
+    """Return data as a new array of numbers, with a row for each run where there are several."""
+    try:
+        found = np.array(data, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InvalidProblem("data", f"must be an array of numbers: {error}.") from error
+    if n_runs is not None and (not found.ndim or len(found) != n_runs):
+        told = f"has shape {found.shape}; of {n_runs} runs it must have a row for each."
+        raise InvalidProblem("data", told)
+    return found
+
+
 class Differentiated:
     """The part of a `Result` that differentiates what is computed of it."""
 
@@ -189,16 +201,7 @@ class Differentiated:
 
     def _data_of_runs(self, data: Any) -> np.ndarray | None:
         """Return data with an axis of runs."""
-        if data is None:
-            return None
-        try:
-            found = np.asarray(data, dtype=float)
-        except (TypeError, ValueError) as error:
-            raise InvalidProblem("data", f"must be an array of numbers: {error}.") from error
-        if self._n_runs is not None and (not found.ndim or len(found) != self._n_runs):
-            told = f"has shape {found.shape}; of {self._n_runs} runs it must have a row for each."
-            raise InvalidProblem("data", told)
-        return self._of_runs(found)
+        return None if data is None else self._of_runs(read_data(data, self._n_runs))
 
     def _require_points(self, what: str) -> None:
         """Refuse results in which there is nothing to differentiate."""

@@ -98,12 +98,11 @@ def _joint_mass(system: System, inputs: Sequence[Input]) -> Any:
 def _written(system: System, inputs: Sequence[Input]) -> tuple[str, bool]:
     """Return the text of the module, and whether equations may jump where inputs decide."""
     # Imported late: a system that is known needs no expressions.
-    from cubie.systems.derivatives.blocks import write_blocks
+    from cubie.systems.derivatives.blocks import Blocks, write_blocks
     from cubie.systems.derivatives.rules import sparse_jacobian, tangents
     from cubie.systems.sensitivities.jumps import may_jump
     from cubie.systems.source import write_module
     from cubie.systems.symbolic.from_trace import expressions
-    from cubie.systems.tracing.arithmetic import add, mul
     from cubie.systems.tracing.expression import Graph
     from cubie.systems.tracing.nodes import reachable
 
@@ -114,44 +113,54 @@ def _written(system: System, inputs: Sequence[Input]) -> tuple[str, bool]:
     # Entries of the Jacobian are computed once for all inputs; where there are a million, products
     # with it are taken instead.
     jacobian = None if graph.matrices else sparse_jacobian(outputs, states)
-    blocks = None if jacobian is None else _blocks_of(outputs, jacobian, inputs, graph)
-    blocks = blocks if blocks is not None and blocks.pays else None
-    by_products, by_entries = list(outputs), list(outputs)
-    for number, one in enumerate(inputs, 1):
-        along = [graph.leaf("y", n * number + i) for i in range(n)]
-        by_input = {} if one.is_initial else {graph.leaf("p", one.number): size_of(graph, one)}
-        if jacobian is None or len(inputs) * len(jacobian) <= MOST_COMPARED:
-            by_products += tangents(outputs, dict(zip(states, along, strict=True)) | by_input)
-        if jacobian is not None:
-            found = tangents(outputs, by_input)
-            for (row, column), entry in jacobian.items():
-                found[row] = add(found[row], mul(entry, along[column]))
-            by_entries += found
-    rows = by_entries
-    # Products go with the equations as they are written: what cancels there, as totals that are
-    # kept do, cancels in derivatives to the last bit. A sum of entries times sensitivities does so
-    # to rounding of its largest term.
-    if len(by_products) == len(outputs) * (1 + len(inputs)) and blocks is None:
-        shorter = len(reachable(by_products)) <= MOST_LONGER * len(reachable(by_entries))
-        rows = by_products if jacobian is None or shorter else by_entries
+    by_input = [_seeds(graph, one) for one in inputs]
+    along = [[graph.leaf("y", n * k + i) for i in range(n)] for k in range(1, 1 + len(inputs))]
+    blocks: Any = None
+    rows: list[Any] = []
+    if jacobian is not None:
+        rest = [tangents(outputs, seeds) for seeds in by_input]
+        blocks = Blocks(outputs, jacobian, rest)
+        rows = _by_entries(blocks, along)
+    if jacobian is None or _compares(blocks):
+        products = list(outputs)
+        for direction, seeds in zip(along, by_input, strict=True):
+            products += tangents(outputs, dict(zip(states, direction, strict=True)) | seeds)
+        # They go with the equations as they are written: what cancels there, as totals that are
+        # kept do, cancels in derivatives to the last bit. A sum of entries times sensitivities does
+        # so to rounding of its largest term.
+        if jacobian is None or len(reachable(products)) <= MOST_LONGER * len(reachable(rows)):
+            rows = products
     structures = MappingProxyType(dict(enumerate(system.structures)))
     jumps = may_jump(outputs, inputs)
     title = f"States of {system.digest} and sensitivities to {len(inputs)} inputs."
     names = names_of_all(system.state_names, inputs), system.parameter_names
-    write = None if blocks is None else partial(write_blocks, blocks=blocks, n=n)
+    write = None
+    if blocks is not None and blocks.pays:
+        write = partial(write_blocks, blocks=blocks, n=n)
     return write_module(rows, title, *names, structures=structures, write=write), jumps
 
 
-def _blocks_of(outputs: list, jacobian: Any, inputs: Sequence[Input], graph: Any) -> Any:
-    """Return the rows as products with the Jacobian, and what is added for each input."""
-    from cubie.systems.derivatives.blocks import Blocks
-    from cubie.systems.derivatives.rules import tangents
+def _seeds(graph: Any, one: Input) -> dict[Any, Any]:
+    """Return how fast a parameter changes with an input; nothing does with an initial state."""
+    return {} if one.is_initial else {graph.leaf("p", one.number): size_of(graph, one)}
 
-    rest: list[Sequence[Any]] = []
-    for one in inputs:
-        by_input = {} if one.is_initial else {graph.leaf("p", one.number): size_of(graph, one)}
-        rest.append(tangents(outputs, by_input))
-    return Blocks(outputs, jacobian, rest)
+
+def _compares(blocks: Any) -> bool:
+    """Tell whether products are formed beside sums of entries: those are text, and not long."""
+    return not blocks.pays and len(blocks.rest) * len(blocks.matrix) <= MOST_COMPARED
+
+
+def _by_entries(blocks: Any, along: Sequence[Sequence[Any]]) -> list[Any]:
+    """Return all rows, those of inputs as sums of entries of the matrix times sensitivities."""
+    from cubie.systems.tracing.arithmetic import add, mul
+
+    rows = list(blocks.first)
+    for direction, rest in zip(along, blocks.rest, strict=True):
+        found = list(rest)
+        for (row, column), entry in blocks.matrix.items():
+            found[row] = add(found[row], mul(entry, direction[column]))
+        rows += found
+    return rows
 
 
 def size_of(graph: Any, one: Input) -> Any:
