@@ -6,9 +6,8 @@ call. ``--methods``, ``--systems``, ``--forms``, ``--dtypes`` and ``--arch`` cho
 benchmarks/results/lu-forms.json holds are measured again only with ``--again``.
 `cubie.backend.form_costs` was chosen by looking at these figures.
 
-Loops over tables, and over parts of a matrix, go round as often as under the interpreter, in the
-mean: see `benchmarks.loop_rounds`. Where the compiler unrolled them, with a way out behind each
-round, all rounds count, so that theirs are the most instructions that there may be.
+Loops over tables, and over parts of a matrix, are gone through step by step: what is counted is
+what they execute (`cubie_planner.assembler.walks`).
 """
 
 from __future__ import annotations
@@ -28,10 +27,8 @@ from attrs import frozen
 
 from benchmarks.documents import RESULTS
 from benchmarks.large_systems import dense_network, lorenz_96, sparse_network
-from benchmarks.loop_rounds import LoopRounds
 from benchmarks.resources import versions
 from benchmarks.table import markdown_table
-from cubie import Solver
 from cubie.backend import make_backend
 from cubie.integrator import RunSettings, SingleIntegratorRun
 from cubie.launch.kernel import BatchSolverKernel
@@ -55,8 +52,6 @@ DOUBLE = SYSTEMS[:5]
 ELSEWHERE = (("Lorenz-96", 40), ("network", 40))
 OF_BDF = (("Lorenz-96", 40), ("network", 40), ("dense", 40))
 NEWTON_ITERATIONS = 2
-LOOPS = tuple(f"solvers/{name}.py" for name in ("table_lu", "dense_lu", "dense_elimination",
-              "dense_substitution", "dense_tail", "partial_elimination"))  # fmt: skip
 # Text of more operations takes minutes.
 LONGEST_TEXT = 25_000
 MOST_CPU_SECONDS = 240
@@ -128,8 +123,9 @@ def measure(spec: Spec) -> dict[str, Any]:
     seconds = time.process_time() - started
     counted = kernel.resources(spec.arch, lines=True)
     code = MachineCode.of(counted.cubin)
-    rounds = interpreted(spec).trips(code, NEWTON_ITERATIONS)
-    executed = code.executed(Marks(ACCEPTED), Marks(RARE), loop=ATTEMPTS, assumed_trips=rounds)
+    executed = code.executed(
+        Marks(ACCEPTED), Marks(RARE), loop=ATTEMPTS, assumed_trips=NEWTON_ITERATIONS
+    )
     kinds = {str(kind): count for kind, count in executed.kinds.items()}
     return row | {
         "seconds": round(seconds, 2),
@@ -142,15 +138,6 @@ def measure(spec: Spec) -> dict[str, Any]:
         "spill_loads": found.spill_load_bytes,
         "code_bytes": len(found.cubin),
     }
-
-
-def interpreted(spec: Spec) -> LoopRounds:
-    """Return how often loops of a factorisation and its solves go round."""
-    made = FAMILIES[spec.system](spec.states)
-    solver = Solver(
-        made.fun, method=spec.method, backend="python", lu_form=spec.lu_form, max_steps=1
-    )
-    return LoopRounds(lambda: solver.solve((0.0, 1.0), made.start), LOOPS)
 
 
 def measured_apart(spec: Spec) -> dict[str, Any]:

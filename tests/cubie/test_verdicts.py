@@ -1,8 +1,10 @@
 """Plans that the assembler agrees with, and what a step executes: counted in compiled kernels."""
 
 import functools
+import inspect
 import json
 import re
+from collections import Counter
 
 import pytest
 from attrs import evolve
@@ -29,6 +31,8 @@ from cubie.launch.step_code import (
     step_code,
 )
 from cubie.launch.verdicts import Unverified, UnverifiedPlan
+from cubie.solvers import table_lu
+from cubie.solvers.lu import LUSolver
 from cubie.systems import trace
 from cubie.tableaus import get_tableau
 from cubie_planner import Location
@@ -130,13 +134,34 @@ def test_stages_that_became_a_function_longer_than_the_kernel_are_counted():
 
 
 @needs_nvdisasm
-def test_loops_whose_rounds_are_looked_up_are_not_guessed():
-    """How far loops over tables go the machine code does not tell: nothing is counted then."""
+def test_loops_whose_rounds_are_looked_up_are_walked():
+    """Pivots, entries of L and products of a sparse elimination, of all stages' solves: exactly.
+
+    Of rounds that are left over by unrolled ones, predicates decide: they take their slot as well.
+    """
     solver = Solver(lorenz96, backend="cuda", method="rodas5p", lu_form="tables", save="final")
     solver.prepare([1.0] * 8, (8.0,), dtype="float32")
-    cubin = solver.kernel.resources(HOPPER, lines=True).cubin
-    with pytest.raises(UnreadableCode, match=r"How often the loop at table_lu.py:\d+ goes round"):
-        step_code(cubin)
+    step = step_code(solver.kernel.resources(HOPPER, lines=True).cubin).accepted
+    assert not step.repeated
+    lu = next(part for part in solver.kernel.integrator.loop.walk() if isinstance(part, LUSolver))
+    source, _ = inspect.getsourcelines(table_lu)
+    counts: Counter[tuple[str, str]] = Counter()
+    for instruction, times in step.instructions.items():
+        for frame in instruction.source[:1]:
+            if frame.file.endswith("solvers/table_lu.py"):
+                text = source[frame.line - 1].strip()
+                counts[text, instruction.opcode] += times
+    n, choice, stages = 8, lu.choice, 8
+    beside_pivots = choice.n_entries - n
+    assert counts["inverse = quotient(one, pivot)", "MUFU"] == n
+    assert counts["left = lu[left_at] * inverse", "FMUL"] == beside_pivots // 2
+    products = counts["lu[where] = lu[where] - lu[at + right_slot(q)] * left", "FFMA"]
+    assert choice.n_products <= products <= choice.n_products + n
+    solved = sum(
+        times for (text, opcode), times in counts.items()
+        if opcode in ("FFMA", "FMUL") and text.startswith(("value = value", "x[where] ="))
+    )  # fmt: skip
+    assert abs(solved - stages * (beside_pivots + n)) <= stages
 
 
 @needs_nvdisasm

@@ -19,7 +19,9 @@ from cubie_planner.assembler.instructions import Code
 from cubie_planner.assembler.loops import Loop, innermost, loops_of
 from cubie_planner.assembler.registers import written
 from cubie_planner.assembler.slow_cases import is_own, slow_blocks
+from cubie_planner.assembler.tables import NO_TABLES, Tables
 from cubie_planner.assembler.trips import Trips, trips_of
+from cubie_planner.assembler.walks import Walk, walks_of
 
 
 @frozen
@@ -39,10 +41,12 @@ class Function:
     flow : Flow
     overwritten : mapping of str to set of str
         Registers and kinds of memory that a called function writes, by its label.
+    tables : Tables
     """
 
     flow: Flow = field(repr=False)
     overwritten: Mapping[str, Set[str]] = field(repr=False)
+    tables: Tables = field(default=NO_TABLES, repr=False)
 
     @cached_property
     def loops(self) -> dict[int, Loop]:
@@ -51,7 +55,18 @@ class Function:
 
     @cached_property
     def trips(self) -> dict[int, Trips]:
-        return trips_of(self.flow, self.loops, self.overwritten)
+        return trips_of(self.flow, self.loops, self.overwritten, self.tables)
+
+    @cached_property
+    def walks(self) -> dict[int, Walk]:
+        """What nests of loops pass whose trips differ from round to round, by their heads."""
+        return walks_of(self.flow, self.loops, self.trips, self.overwritten, self.slow, self.tables)
+
+    def is_open_ended(self, head: int) -> bool:
+        """Tell whether the rounds of a loop depend on data."""
+        return self.trips[head].count is None and not any(
+            head in self.loops[outer].blocks for outer in self.walks
+        )
 
     @cached_property
     def slow(self) -> frozenset[int]:
@@ -74,7 +89,7 @@ class Functions:
     by_label: Mapping[str, Function] = field(repr=False)
 
     @classmethod
-    def of(cls, codes: Mapping[str, Code], kernel: Code) -> Functions:
+    def of(cls, codes: Mapping[str, Code], kernel: Code, tables: Tables = NO_TABLES) -> Functions:
         """Follow the calls of a kernel.
 
         Raises
@@ -92,7 +107,8 @@ class Functions:
                     waiting.append((place, flows[label]))
         overwritten = _overwritten(flows)
         return cls(
-            kernel.name, {label: Function(flow, overwritten) for label, flow in flows.items()}
+            kernel.name,
+            {label: Function(flow, overwritten, tables) for label, flow in flows.items()},
         )
 
     def __getitem__(self, label: str) -> Function:
@@ -101,8 +117,9 @@ class Functions:
     def loop(self, place: Place) -> Loop:
         return self[place.function].loops[place.head]
 
-    def trips(self, place: Place) -> Trips:
-        return self[place.function].trips[place.head]
+    def is_open_ended(self, place: Place) -> bool:
+        """Tell whether the rounds of a loop depend on data."""
+        return self[place.function].is_open_ended(place.head)
 
     @cached_property
     def places(self) -> tuple[Place, ...]:

@@ -10,16 +10,17 @@ unless it is of a number that floating-point arithmetic gave: cells that count h
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from functools import cache, cached_property, lru_cache
+from functools import cache, cached_property
 from types import MappingProxyType
 
 from attrs import field, frozen
 
 from cubie_planner.assembler.classes import bytes_moved, is_arithmetic
 from cubie_planner.assembler.instructions import Instruction
+from cubie_planner.assembler.operands import address_of
 from cubie_planner.assembler.registers import halves, is_register, written
+from cubie_planner.assembler.tables import NO_TABLES, Tables
 
 WORD_BYTES = 4
 KINDS = ("shared", "local", "global")
@@ -32,8 +33,6 @@ _WRITES = {
     **dict.fromkeys(("ATOMG", "RED", "REDG"), ("global",)),
     **dict.fromkeys(("ST", "ATOM"), KINDS),
 }
-_ADDRESS = re.compile(r"\[([^\]]*)\]$")
-_NUMBER = re.compile(r"-?(0x[0-9a-f]+|\d+)$")
 
 Place = tuple[str, str]
 """A kind of memory, and the registers of an address as they are written, or what they hold."""
@@ -62,15 +61,20 @@ class Cells:
     known : mapping of Instruction to (str, int)
         Addresses that are known whatever register they are in: a register may hold something else
         in between, and be given the address again.
+    tables : Tables
+        Words that nothing writes to.
     """
 
     names: Mapping[Place, Mapping[int, str]]
     of_reals: Set[Instruction] = frozenset()
     known: Known = MappingProxyType({})
+    tables: Tables = NO_TABLES
     _changes: dict[Instruction, dict[str, str | None]] = field(factory=dict, init=False, repr=False)
 
     @classmethod
-    def of(cls, blocks: Iterable[Sequence[Instruction]], known: Known) -> Cells:
+    def of(
+        cls, blocks: Iterable[Sequence[Instruction]], known: Known, tables: Tables = NO_TABLES
+    ) -> Cells:
         """Return all words that some code loads, which is given block by block."""
         found: dict[Place, dict[int, str]] = {}
         of_reals: set[Instruction] = set()
@@ -80,19 +84,21 @@ class Cells:
             for place, byte, _ in _words(instruction, _LOADS, known):
                 kind, base = place[0], place[1].replace(" ", "+")
                 found.setdefault(place, {})[byte] = f"{kind}[{base}{byte:+#x}]"
-        return cls(found, of_reals, known)
+        return cls(found, of_reals, known, tables)
 
     @classmethod
     def united(cls, several: Iterable[Cells]) -> Cells:
         found: dict[Place, dict[int, str]] = {}
         of_reals: set[Instruction] = set()
         known: dict[Instruction, tuple[str, int]] = {}
+        tables = NO_TABLES
         for cells in several:
+            tables = cells.tables
             of_reals |= cells.of_reals
             known |= cells.known
             for place, names in cells.names.items():
                 found.setdefault(place, {}).update(names)
-        return cls(found, of_reals, known)
+        return cls(found, of_reals, known, tables)
 
     def among(self, wanted: Set[str]) -> Cells:
         """Return those of some names."""
@@ -104,6 +110,7 @@ class Cells:
             },
             self.of_reals,
             self.known,
+            self.tables,
         )
 
     def loaded(self, instruction: Instruction) -> dict[str, str]:
@@ -167,17 +174,6 @@ def _access(
         return None, 0, 0
     base, byte = known.get(instruction, found)
     return (kind, base), byte, bytes_moved(instruction)
-
-
-@lru_cache(maxsize=200_000)
-def address_of(instruction: Instruction) -> tuple[str, int] | None:
-    """Return the registers of an address as they are written, and the bytes added to them."""
-    addresses = [found for found in map(_ADDRESS.search, instruction.operands) if found]
-    if not addresses:
-        return None
-    parts = addresses[-1][1].split("+")
-    base = [part for part in parts if not _NUMBER.match(part) and part not in ("RZ", "URZ")]
-    return "+".join(base), sum(int(part, 0) for part in parts if _NUMBER.match(part))
 
 
 def _stores_of_reals(block: Sequence[Instruction]) -> Iterator[Instruction]:

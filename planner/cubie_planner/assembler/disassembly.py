@@ -55,7 +55,7 @@ def _namespace(package: str) -> list[str]:
 
 
 def disassemble(cubin: bytes) -> str:
-    """Return the machine code of a cubin as text, with the source lines that it knows.
+    """Return the machine code of a cubin and its data as text, with the source lines it knows.
 
     Source lines are there where the code was compiled with them (``lineinfo=True`` in
     Numba, ``-lineinfo`` in nvcc).
@@ -77,7 +77,7 @@ def disassemble(cubin: bytes) -> str:
         path = Path(folder) / "kernel.cubin"
         path.write_bytes(cubin)
         # Targets of indirect branches need the data flow, on which some code fails: then without.
-        for options in (["-c", "-gi"], ["-c", "-gi", "-ndf"]):
+        for options in (["-gi"], ["-gi", "-ndf"]):
             done = subprocess.run([tool, *options, str(path)], capture_output=True, text=True)
             if done.returncode == 0:
                 return done.stdout

@@ -10,6 +10,7 @@ from attrs import field, frozen
 
 from cubie_planner.assembler.disassembly import UnreadableCode
 
+_OTHER_SECTION = re.compile(r"^\s*\.section\s+(?!\.text\.)")
 _SECTION = re.compile(r"^\.text\.(\S+):\s*$")
 _LABEL = re.compile(r"^\s*([.$\w]+):\s*$")
 _ENTRY = re.compile(r"^\s*\.other\s+(\S+?)\s*,.*\bSTO_CUDA_ENTRY\b")
@@ -92,6 +93,8 @@ class Instruction:
         """Registers of 32 bits that its result takes, where it is one."""
         if "128" in self.modifiers:
             return 4
+        if self.opcode in ("SHF", "USHF"):
+            return 1  # of 64 bits that it shifts it keeps a half
         wide = {"64", "WIDE", "U64", "S64"} & set(self.modifiers)
         if _PAIRS.match(self.opcode):
             wide = "32" not in self.modifiers and (
@@ -138,6 +141,8 @@ def read_code(text: str) -> dict[str, Code]:
             lines = sections.setdefault(section[1], [])
         elif entry:
             entries.add(entry[1])
+        elif _OTHER_SECTION.match(line):
+            lines = []
         lines.append(line)
     codes = {name: _read_section(name, lines, name in entries) for name, lines in sections.items()}
     codes = {name: code for name, code in codes.items() if code.instructions}

@@ -27,6 +27,7 @@ from cubie_planner.assembler.instructions import Code, Instruction, read_code
 from cubie_planner.assembler.loops import Loop
 from cubie_planner.assembler.routes import AssumedTrips, Weight
 from cubie_planner.assembler.sources import Marks
+from cubie_planner.assembler.tables import NO_TABLES, Tables
 from cubie_planner.assembler.trips import Trips, counters_of
 from cubie_planner.assembler.ways import Ways, weigher
 
@@ -40,10 +41,13 @@ class MachineCode:
     codes : mapping of str to Code
         By name.
     kernel : Code
+    tables : Tables
+        Data that stand beside the code.
     """
 
     codes: Mapping[str, Code] = field(repr=False)
     kernel: Code = field(repr=False)
+    tables: Tables = field(default=NO_TABLES, repr=False)
 
     @classmethod
     def of(cls, cubin: bytes, kernel: str | None = None) -> MachineCode:
@@ -77,11 +81,12 @@ class MachineCode:
                 f"{', '.join(kernels) or 'none, but ' + ', '.join(codes)}.",
                 str(kernel),
             )
-        return cls(codes, max(named, key=lambda code: len(code.instructions)))
+        longest = max(named, key=lambda code: len(code.instructions))
+        return cls(codes, longest, Tables.of_text(text))
 
     @cached_property
     def functions(self) -> Functions:
-        return Functions.of(self.codes, self.kernel)
+        return Functions.of(self.codes, self.kernel, self.tables)
 
     @property
     def flow(self) -> Flow:
@@ -199,7 +204,7 @@ class MachineCode:
         return inner if self._stores_every_round(place, inner) else place
 
     def _is_open_ended(self, place: Place) -> bool:
-        return self.functions.trips(place).count is None
+        return self.functions.is_open_ended(place)
 
     def _stores_every_round(self, place: Place, inner: Place) -> bool:
         """Tell whether the way of the fewest stores round a loop stores to global memory."""

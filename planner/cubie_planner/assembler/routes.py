@@ -14,9 +14,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from attrs import define, field, frozen
 
 from cubie_planner.assembler.blocks import Block, Flow
+from cubie_planner.assembler.calls import Function
 from cubie_planner.assembler.disassembly import UnreadableCode
-from cubie_planner.assembler.loops import Loop, reverse_postorder
+from cubie_planner.assembler.loops import reverse_postorder
 from cubie_planner.assembler.trips import Trips
+from cubie_planner.assembler.walks import Walk
 
 # Instructions asked for (negative), aside, and all: of two routes the lesser is taken.
 Weight = tuple[int, int, int]
@@ -104,10 +106,27 @@ class _Region:
             yield from region.regions()
 
 
+@define(eq=False)
+class _WalkedRegion(_Region):
+    """A nest of loops whose only way is known; it is one round, and left behind one block."""
+
+    passes: Mapping[int, int] = field(factory=dict)
+
+    def gather_whole(self, last: int, times: int, found: Counter[int]) -> None:
+        for number, passed in self.passes.items():
+            found[number] += passed * times
+
+    @classmethod
+    def of(cls, head: int, walk: Walk, weight_of) -> _WalkedRegion:
+        total: Weight = (0, 0, 0)
+        for number, passed in walk.passes.items():
+            total = plus(total, weight_of(number), passed)
+        told = Trips(walk.passes[head])
+        return cls(head, 1, told, {}, weight={walk.last: total}, passes=walk.passes)
+
+
 def route(
-    flow: Flow,
-    loops: Mapping[int, Loop],
-    trips: Mapping[int, Trips],
+    function: Function,
     weight_of: Callable[[int], Weight],
     around: int | None,
     assumed_trips: AssumedTrips,
@@ -116,8 +135,7 @@ def route(
 
     Parameters
     ----------
-    flow : Flow
-    loops, trips : mappings by the head of the loop
+    function : Function
     weight_of : callable
         Of a block: instructions asked for (negative), aside, all.
     around : int or None
@@ -131,7 +149,8 @@ def route(
     UnreadableCode
         Where no way leads round the loop, or to an end.
     """
-    region = _solve(flow, loops, trips, weight_of, around, assumed_trips)
+    flow = function.flow
+    region = _solve(function, weight_of, around, assumed_trips)
     last = region.latch if around is not None else _best_end(flow, region)
     if last is None:
         raise UnreadableCode("No way leads through the code.", flow.code.name)
@@ -173,15 +192,18 @@ def plus(one: Weight, other: Weight, times: int = 1) -> Weight:
     return tuple(a + b * times for a, b in zip(one, other, strict=True))  # pyright: ignore
 
 
-def _solve(flow, loops, trips, weight_of, head: int | None, assumed: AssumedTrips) -> _Region:
+def _solve(function: Function, weight_of, head: int | None, assumed: AssumedTrips) -> _Region:
     """Find the best ways of a loop, those of the loops in it first."""
+    flow, loops = function.flow, function.loops
     inside = loops[head].blocks if head is not None else flow.blocks.keys()
     inner = {
-        other: _solve(flow, loops, trips, weight_of, other, assumed)
+        other: _WalkedRegion.of(other, function.walks[other], weight_of)
+        if other in function.walks
+        else _solve(function, weight_of, other, assumed)
         for other, loop in loops.items()
         if loop.outer == head and other in inside and other != head
     }
-    found = Trips(1) if head is None else trips[head]
+    found = Trips(1) if head is None else function.trips[head]
     count = found.count
     if count is None:
         assert head is not None, "a function as a whole is gone through once"

@@ -16,17 +16,19 @@ from collections.abc import Iterable, Mapping, Set
 from attrs import frozen
 
 from cubie_planner.assembler.blocks import Block, Flow
-from cubie_planner.assembler.cells import NO_CELLS, Cells, Known, address_of
+from cubie_planner.assembler.cells import NO_CELLS, Cells, Known
+from cubie_planner.assembler.followed import State, agreed, behind_block, follow, known_behind
 from cubie_planner.assembler.instructions import Instruction
-from cubie_planner.assembler.integers import Offset, Value, condition, results, value_of
+from cubie_planner.assembler.integers import condition
 from cubie_planner.assembler.loops import Loop, reverse_postorder
+from cubie_planner.assembler.operands import Offset, Value, address_of
 from cubie_planner.assembler.registers import is_predicate, is_register, read, written
+from cubie_planner.assembler.tables import NO_TABLES, Tables
 
 MOST_TRIPS = 100_000
 # Instructions that are followed round a loop at most.
 MOST_FOLLOWED = 5_000_000
 
-_State = dict[str, Value]
 _COMPARES_REALS = re.compile(r"U?[DFH](SET|SETP|CHK)2?$")
 
 
@@ -52,28 +54,34 @@ class Trips:
 
 
 def trips_of(
-    flow: Flow, loops: Mapping[int, Loop], overwritten: Mapping[str, Set[str]]
+    flow: Flow,
+    loops: Mapping[int, Loop],
+    overwritten: Mapping[str, Set[str]],
+    tables: Tables = NO_TABLES,
 ) -> dict[int, Trips]:
     """Return the trips of each loop by its head.
 
     `overwritten` are the registers and the kinds of memory that a function writes, by the label
     that calls it.
     """
-    rounds = {head: _Round.of(flow, loop, loops, overwritten) for head, loop in loops.items()}
-    behind = _known_behind(flow, overwritten)
+    start = Cells({}, tables=tables)
+    rounds = {
+        head: _Round.of(flow, loop, loops, overwritten, start) for head, loop in loops.items()
+    }
+    behind = known_behind(flow, overwritten, start)
     found = {head: _run(around, behind) for head, around in rounds.items()}
     open_ended = [loops[head] for head, trips in found.items() if trips.count is None]
-    known = _known_addresses(flow, behind, overwritten) if open_ended else {}
+    known = known_addresses(flow, behind, overwritten) if open_ended else {}
     rounds = {
         loop.head: around
         for loop in open_ended
         if (
-            around := _Round.of(flow, loop, loops, overwritten, _cells_of(flow, loop, known))
+            around := _Round.of(flow, loop, loops, overwritten, cells_of(flow, loop, known, tables))
         ).cells.names
     }
     if rounds:
         cells = Cells.united(around.cells for around in rounds.values())
-        behind = _known_behind(flow, overwritten, cells)
+        behind = known_behind(flow, overwritten, cells)
         found |= {head: _run(around, behind) for head, around in rounds.items()}
     return found
 
@@ -92,12 +100,12 @@ def counters_of(
     """
     cells = NO_CELLS
     if in_memory:
-        known = _known_addresses(flow, _known_behind(flow, overwritten), overwritten)
-        cells = _cells_of(flow, loop, known)
+        known = known_addresses(flow, known_behind(flow, overwritten), overwritten)
+        cells = cells_of(flow, loop, known)
     around = _Round.of(flow, loop, loops, overwritten, cells)
     code = [i for block in around.blocks.values() for i in block.instructions]
     known = {name for i in code for name in _reads(i, cells) if not is_predicate(name)}
-    state: _State = {name: Offset(name, 0) for name in known}
+    state: State = {name: Offset(name, 0) for name in known}
     # In the first round a register may take over what another one begins with.
     once, left, _ = around.go(state)
     twice, left_then, _ = around.go(once)
@@ -113,23 +121,24 @@ def _gain(before: Value, after: Value) -> int:
     return after.by - before.by if after.base == before.base else 0
 
 
-def _cells_of(flow: Flow, loop: Loop, known: Known) -> Cells:
-    return Cells.of([flow.blocks[number].instructions for number in loop.blocks], known)
+def cells_of(flow: Flow, loop: Loop, known: Known, tables: Tables = NO_TABLES) -> Cells:
+    """Return the words of memory that a loop loads."""
+    return Cells.of([flow.blocks[number].instructions for number in loop.blocks], known, tables)
 
 
-def _known_addresses(
-    flow: Flow, behind: Mapping[int, _State], overwritten: Mapping[str, Set[str]]
+def known_addresses(
+    flow: Flow, behind: Mapping[int, State], overwritten: Mapping[str, Set[str]]
 ) -> dict[Instruction, tuple[str, int]]:
     """Return addresses of 32 bits whose start is known in other words than a register's name."""
     found: dict[Instruction, tuple[str, int]] = {}
     for number, block in flow.blocks.items():
-        state = _meet(behind[p] for p in flow.preceding[number] if p in behind)
+        state = agreed(behind[p] for p in flow.preceding[number] if p in behind)
         for instruction in block.instructions:
             place = address_of(instruction)
             value = state.get(place[0]) if place and is_register(place[0]) else None
             if place and isinstance(value, Offset):
                 found[instruction] = value.base, value.by + place[1]
-            _step(instruction, state, overwritten, NO_CELLS)
+            follow(instruction, state, overwritten, NO_CELLS)
     return found
 
 
@@ -139,75 +148,6 @@ def _reads(instruction: Instruction, cells: Cells) -> frozenset[str]:
 
 def _writes(instruction: Instruction, cells: Cells) -> tuple[str, ...]:
     return (*written(instruction), *cells.changed(instruction))
-
-
-def _known_behind(
-    flow: Flow, overwritten: Mapping[str, Set[str]], cells: Cells = NO_CELLS
-) -> dict[int, _State]:
-    """Return what registers hold behind each block, whichever way led there."""
-    order = reverse_postorder(flow.entry, flow.following)
-    behind: dict[int, _State] = {}
-    changed = True
-    while changed:
-        changed = False
-        for number in order:
-            before = _meet(behind[p] for p in flow.preceding[number] if p in behind)
-            after = _pass(flow.blocks[number], before, overwritten, cells)
-            if behind.get(number) != after:
-                behind[number], changed = after, True
-    return behind
-
-
-def _meet(states: Iterable[_State]) -> _State:
-    """Return what all of the states agree upon."""
-    found: _State | None = None
-    for state in states:
-        if found is None:
-            found = dict(state)
-        else:
-            found = {name: value for name, value in found.items() if state.get(name) == value}
-    return found or {}
-
-
-def _pass(block: Block, state: _State, overwritten: Mapping[str, Set[str]], cells: Cells) -> _State:
-    state = dict(state)
-    for instruction in block.instructions:
-        _step(instruction, state, overwritten, cells)
-    return state
-
-
-def _step(
-    instruction: Instruction, state: _State, overwritten: Mapping[str, Set[str]], cells: Cells
-) -> None:
-    """Make of what is known before an instruction what is known behind it."""
-    if instruction.is_call:
-        kept = _behind_call(instruction, state, overwritten, cells)
-        for name in state.keys() - kept.keys():
-            del state[name]
-    moved = _moved(instruction, state, cells)
-    for name, value in results(instruction, state, moved).items():
-        if value is None:
-            state.pop(name, None)
-        else:
-            state[name] = value
-
-
-def _moved(instruction: Instruction, state: _State, cells: Cells) -> _State:
-    """Return what an instruction loads into registers, and what words hold that it may change."""
-    loaded = {name: state.get(cell) for name, cell in cells.loaded(instruction).items()}
-    changed = cells.changed(instruction).items()
-    return loaded | {c: None if o is None else value_of(o, state) for c, o in changed}
-
-
-def _behind_call(
-    instruction, state: _State, overwritten: Mapping[str, Set[str]], cells: Cells
-) -> _State:
-    """Forget what a called function writes; all, where it is not known."""
-    if not instruction.targets or any(label not in overwritten for label in instruction.targets):
-        return {}
-    lost = set().union(*(overwritten[label] for label in instruction.targets))
-    lost |= cells.lost(lost)
-    return {name: value for name, value in state.items() if name not in lost}
 
 
 @frozen
@@ -247,7 +187,7 @@ class _Round:
     ) -> _Round:
         inside = loop.blocks
         exits = {n for n in inside if any(o not in inside for o in flow.following[n])}
-        needed = _needed(flow, loop, exits, cells)
+        needed = needed_in(flow, loop, exits, cells)
         cells = cells.among(needed)
         edges = {
             n: tuple(o for o in flow.following[n] if o in inside and o != loop.head) for n in inside
@@ -266,7 +206,7 @@ class _Round:
             flow=flow,
             loop=loop,
             order=reverse_postorder(loop.head, edges),
-            blocks={n: _slice(flow.blocks[n], needed, cells) for n in inside},
+            blocks={n: slice_of(flow.blocks[n], needed, cells) for n in inside},
             exits=exits,
             changed_inside=changed,
             overwritten=overwritten,
@@ -282,19 +222,19 @@ class _Round:
             for instruction in block.instructions
         )
 
-    def go(self, start: _State) -> tuple[_State, bool, list[int]]:
+    def go(self, start: State) -> tuple[State, bool, list[int]]:
         """Return what is known at the head again, whether the loop was left, and open exits."""
-        ways: dict[int, list[_State]] = {self.loop.head: [start]}
-        at_head: list[_State] = []
+        ways: dict[int, list[State]] = {self.loop.head: [start]}
+        at_head: list[State] = []
         unknown = []
         for number in self.order:
             if number not in ways:
                 continue
-            before = _meet(ways[number])
+            before = agreed(ways[number])
             for name in self.changed_inside.get(number, ()):
                 before.pop(name, None)
-            after = _pass(self.blocks[number], before, self.overwritten, self.cells)
-            following = self._taken(number, after)
+            after = behind_block(self.blocks[number], before, self.overwritten, self.cells)
+            following = taken(self.flow, number, after)
             if number in self.exits and len(following) == len(self.flow.following[number]):
                 unknown.append(number)
             if following and all(other not in self.loop.blocks for other in following):
@@ -302,22 +242,23 @@ class _Round:
             for other in following:
                 place = at_head if other == self.loop.head else ways.setdefault(other, [])
                 place.append(after)
-        return _meet(at_head), False, unknown
-
-    def _taken(self, number: int, state: _State) -> tuple[int, ...]:
-        """Return what follows a block as far as its condition is known."""
-        following, last = self.flow.following[number], self.flow.blocks[number].last
-        holds = condition(last, state)
-        if last.is_jump and len(following) == 2 and holds is not None:
-            return following[:1] if holds else following[1:]
-        return following
+        return agreed(at_head), False, unknown
 
 
-def _run(round_of: _Round, behind: Mapping[int, _State]) -> Trips:
+def taken(flow: Flow, number: int, state: State) -> tuple[int, ...]:
+    """Return what follows a block as far as its condition is known."""
+    following, last = flow.following[number], flow.blocks[number].last
+    holds = condition(last, state)
+    if last.is_jump and len(following) == 2 and holds is not None:
+        return following[:1] if holds else following[1:]
+    return following
+
+
+def _run(round_of: _Round, behind: Mapping[int, State]) -> Trips:
     """Go round a loop until an exit is known to be taken."""
     loop = round_of.loop
     before = (p for p in round_of.flow.preceding[loop.head] if p not in loop.blocks)
-    state = _meet(behind[number] for number in before)
+    state = agreed(behind[number] for number in before)
     may_end_sooner = False
     size = sum(len(block.instructions) for block in round_of.blocks.values())
     for trip in range(1, min(MOST_TRIPS, MOST_FOLLOWED // size) + 1):
@@ -330,10 +271,10 @@ def _run(round_of: _Round, behind: Mapping[int, _State]) -> Trips:
     return Trips(None, compares_reals=round_of.compares_reals)
 
 
-def _needed(flow: Flow, loop: Loop, exits: Iterable[int], cells: Cells) -> set[str]:
-    """Return the registers and cells that the conditions of the exits depend on."""
+def needed_in(flow: Flow, loop: Loop, ends: Iterable[int], cells: Cells) -> set[str]:
+    """Return the registers and cells that the conditions at the ends of blocks depend on."""
     needed: set[str] = set()
-    for number in exits:
+    for number in ends:
         needed |= read(flow.blocks[number].last)
     code = [i for number in loop.blocks for i in flow.blocks[number].instructions]
     writers = [(instruction, _writes(instruction, cells)) for instruction in code]
@@ -346,7 +287,7 @@ def _needed(flow: Flow, loop: Loop, exits: Iterable[int], cells: Cells) -> set[s
     return needed
 
 
-def _slice(block: Block, needed: set[str], cells: Cells) -> Block:
+def slice_of(block: Block, needed: set[str], cells: Cells) -> Block:
     """Return a block with the instructions alone that matter, and its last."""
     kept = [
         instruction

@@ -47,7 +47,7 @@ class Ways:
 
     def _route(self, label: str, head: int | None) -> Route:
         function, weigh = self.functions[label], partial(self._weight, label)
-        return route(function.flow, function.loops, function.trips, weigh, head, self.assumed_trips)
+        return route(function, weigh, head, self.assumed_trips)
 
     def _weight(self, label: str, number: int) -> Weight:
         total = self.weight_of(label, number)
