@@ -121,7 +121,11 @@ CUBIE = Package(
             "integrator", "launch", "settings", "other_choices", "memory", "problem",
         ),
         "fitting": ("errors", "reals", "per_run", "checks", "systems", "launch", "solver"),
-        "ivp": ("recent", "other_packages", "tableaus", "launch", "memory", "solver"),
+        "models": ("errors", "systems"),
+        "ivp": (
+            *("recent", "other_packages", "systems", "checks", "tableaus", "launch", "memory"),
+            *("models", "solver"),
+        ),
         "sweeps": (
             *("errors", "recent", "sizes", "reals", "checks", "backend", "systems", "tableaus"),
             *("status", "labelled", "factory", "integrator", "run", "launch", "settings"),

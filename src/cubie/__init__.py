@@ -30,6 +30,7 @@ from cubie.launch.inexact import ConservationWarning
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.ragged import RaggedArray
 from cubie.launch.results import Result
+from cubie.models import Model, ModelError, load_model
 from cubie.problem import SensitivityWarning, ToleranceWarning, UntracedWarning
 from cubie.run.loop import IVPLoop
 from cubie.run.summaries.kinds import Summary
@@ -88,6 +89,8 @@ __all__ = [
     "LaunchTimedOut",
     "LaunchTooLarge",
     "LeastSquares",
+    "Model",
+    "ModelError",
     "NoDevice",
     "OdeSolution",
     "OtherSweep",
@@ -111,6 +114,7 @@ __all__ = [
     "UntracedWarning",
     "crossings",
     "grid",
+    "load_model",
     "lyapunov",
     "negative_peaks",
     "peaks",

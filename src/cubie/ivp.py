@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from types import MethodType
 from typing import Any
 
 import numpy as np
-from attrs import frozen
+from attrs import evolve, frozen
 
+from cubie.checks import time_span
 from cubie.launch.results import Result
 from cubie.memory import NEVER_CHANGE, KernelMemory
+from cubie.models.model import Model
 from cubie.recent import Recent
 from cubie.solver import Solver
+from cubie.systems.events.given import read_events
 from cubie.tableaus import Method
 from cubie_planner import Plan
 
@@ -36,15 +39,15 @@ _solvers: Recent[Known] = Recent(MAX_RECENT_SOLVERS)
 
 
 def solve_ivp(
-    fun: Callable,
+    fun: Any,
     t_span: Sequence[Any],
-    y0: Any,
+    y0: Any = None,
     method: Any = "tsit5",
     t_eval: Any = None,
     dense_output: bool = False,
     events: Any = None,
     vectorized: bool = False,
-    args: Sequence[Any] | None = None,
+    args: Any = None,
     *,
     rtol: Any = 1e-3,
     atol: Any = 1e-6,
@@ -65,10 +68,11 @@ def solve_ivp(
 
     Parameters
     ----------
-    fun : callable, or equations as text or in SymPy
+    fun : callable, equations as text or in SymPy, or Model
         ``fun(t, y, *args)`` returning a sequence of n numbers; ordinary Python. Or
         ``["dx = v", "dv = mu*(1 - x**2)*v - x"]`` and all else that
-        `cubie.systems.equations` reads.
+        `cubie.systems.equations` reads. Or what `cubie.load_model` read from a file: `y0` and
+        `args` then name what has other values than in the model.
     t_span : (float, float)
         Start and end; integration runs backwards if the end lies before the start. Either may be an
         array (n_runs,): runs then have spans of their own, of any direction and length. An end may
@@ -196,7 +200,25 @@ def solve_ivp(
     )
     if events is not None:
         settings["events"] = events
+    if isinstance(fun, Model):
+        return _solve_model(fun, t_span, y0, t_eval, args, settings)
+    if y0 is None:
+        raise TypeError("solve_ivp() lacks `y0`: only models have initial values of their own.")
     return _solver(fun, settings).solve(t_span, y0, t_eval, args=args)
+
+
+def _solve_model(
+    model: Model, t_span: Any, y0: Any, t_eval: Any, args: Any, settings: dict[str, Any]
+) -> Result:
+    """Solve a model of a file, from its own initial values where none are given."""
+    start, _ = time_span(t_span)
+    posed = model.pose(y0, args, start)
+    given = read_events(settings.pop("events", None))
+    if posed.events or given:
+        settings["events"] = (*posed.events, *given)
+    solver = _solver(posed.equations, settings)
+    result = solver.solve(t_span, posed.y0, t_eval, args=posed.args)
+    return evolve(result, parameters=posed.parameters)
 
 
 def _solver(fun: Any, options: dict[str, Any]) -> Solver:

@@ -159,10 +159,10 @@ class Result(OfEvents, Differentiated, Labelled):
         Where every buffer lived.
     notes : tuple of str
         What the solver wants you to know, such as a right-hand side that could not be traced.
-    solve_seconds : float
-        Wall time of the solve, without compilation: of copies to a device and back, too.
-    kernel_seconds : float
-        Of the kernel alone, by the clock of the device that it ran on.
+    parameters : mapping of str to (float or ndarray (n_runs,)), of a model's constants
+    solve_seconds, kernel_seconds : float
+        Wall time of the solve, without compilation: of copies to a device and back, too; and of the
+        kernel alone, by the clock of the device that it ran on.
     """
 
     _outputs: OutputBlock
@@ -176,6 +176,7 @@ class Result(OfEvents, Differentiated, Labelled):
     kernel_seconds: float = field(default=0.0)
     _more_events: tuple[MoreEvents, ...] = field(default=())  # of runs with many
     _by: RunInputs | None = field(default=None)  # what it is differentiated by
+    parameters: Mapping[str, Any] = field(factory=dict)
 
     _states = _of_points("states")
     _observables = _of_points("observables")
@@ -267,8 +268,8 @@ class Result(OfEvents, Differentiated, Labelled):
         if record is None or points is None:
             return None
         sizes = None if self._by is None else self._by.sizes
-        about = self._single, self._kind.in_pairs, sizes
-        return OdeSolution(record, points, self._span, *about)
+        about = self._span, self._single, self._kind.in_pairs, sizes
+        return OdeSolution(record, points, *about)
 
     @cached_property
     def t(self) -> np.ndarray | RaggedArray:

@@ -146,6 +146,21 @@ def equations(
     return _assemble(pairs, wanted, _listed(parameters), _listed(drivers))
 
 
+def assembled(
+    rates: Mapping[str, str], quantities: Mapping[str, str], parameters: Sequence[str]
+) -> Equations:
+    """Return equations of texts by name, of which there may be none: states, and quantities.
+
+    Raises
+    ------
+    EquationError
+        For a text that cannot be read, and quantities that are defined by themselves.
+    """
+    sides = {name: read(name, text) for name, text in {**quantities, **rates}.items()}
+    source = _source(tuple(rates), parameters, sides, quantities)
+    return Equations(tuple(rates), tuple(parameters), (), source)
+
+
 def read_equations(given: Any) -> Equations | None:
     """Return what `equations` makes of text, mappings and lists; None for a function."""
     if isinstance(given, Equations):

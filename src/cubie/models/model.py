@@ -1,0 +1,216 @@
+"""`Model`: what `load_model` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from attrs import frozen
+
+from cubie.models.courses import course_of
+from cubie.models.description import Description
+from cubie.models.formulas import RATE_OF
+from cubie.models.posing import Posed, equations_with, start_of, texts_with, y0_of
+from cubie.models.transitions import events_of
+from cubie.models.writing import identifiers
+from cubie.systems.symbolic.equations import Equations
+
+
+@frozen(eq=False, slots=False, repr=False)
+class Model:
+    """A model of a file, for `solve_ivp` and `sweep`.
+
+    Attributes
+    ----------
+    description : Description
+        What the model says, in no format's words.
+    """
+
+    description: Description
+
+    def __attrs_post_init__(self) -> None:
+        # What cannot be computed is said when a model is loaded.
+        self.description.require_names()
+        self.start  # noqa: B018
+        self.equations  # noqa: B018
+
+    def __repr__(self) -> str:
+        described = self.description
+        return (
+            f"Model({described.name!r}, {len(self.states)} states, {len(self.parameters)} "
+            f"constants, {len(described.formulas)} quantities, {len(described.events)} events)"
+        )
+
+    @property
+    def name(self) -> str:
+        """What the model is called."""
+        return self.description.name
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """Names of the states, in the order of `y`; those that events need come last."""
+        return tuple(self._extended.rates)
+
+    @cached_property
+    def _extended(self) -> Description:
+        """The description with the states of its events."""
+        return self._machine.model
+
+    @cached_property
+    def _machine(self) -> Any:
+        return events_of(self.description)
+
+    @cached_property
+    def start(self) -> Mapping[str, float]:
+        """What each state, constant and quantity is at the start, time zero."""
+        start, _ = start_of(self._extended, None, None, 0.0)
+        extended = self._extended
+        names = (*extended.initial, *extended.formulas)
+        return MappingProxyType({name: float(start.value(name)) for name in names})
+
+    @property
+    def initial_values(self) -> Mapping[str, float]:
+        """What each state begins with."""
+        return MappingProxyType({name: self.start[name] for name in self.description.rates})
+
+    @property
+    def parameters(self) -> Mapping[str, float]:
+        """What each constant is: parameters, sizes of compartments, amounts that stay."""
+        return MappingProxyType({name: self.start[name] for name in self._extended.constants})
+
+    def _of_kind(self, kind: str) -> tuple[str, ...]:
+        return tuple(name for name, one in self.description.kinds.items() if one == kind)
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Names of all species."""
+        return self._of_kind("species")
+
+    @property
+    def compartments(self) -> tuple[str, ...]:
+        """Names of all compartments."""
+        return self._of_kind("compartment")
+
+    @property
+    def reactions(self) -> tuple[str, ...]:
+        """Names of all reactions; their values are their rates."""
+        return self._of_kind("reaction")
+
+    @property
+    def events(self) -> tuple[str, ...]:
+        """Names of all events."""
+        return tuple(event.name for event in self.description.events)
+
+    @property
+    def units(self) -> Mapping[str, str]:
+        """Units as the model tells them, where it does."""
+        return MappingProxyType({n: unit for n, unit in self.description.units.items() if unit})
+
+    @property
+    def titles(self) -> Mapping[str, str]:
+        """Names for people, where the model has them."""
+        return MappingProxyType({n: one for n, one in self.description.titles.items() if one})
+
+    @cached_property
+    def _called(self) -> Mapping[str, str]:
+        extended = self._extended
+        rates = [name for name in extended.defined if name not in extended.formulas]
+        called = identifiers((*extended.rates, *extended.formulas, *extended.constants))
+        taken = set(called.values())
+        for name in rates:
+            of = name.removeprefix(f"{RATE_OF} ")
+            wanted = f"rate_of_{called[of]}"
+            while wanted in taken:
+                wanted += "_"
+            taken.add(wanted)
+            called[name] = wanted
+        return called
+
+    @cached_property
+    def equations(self) -> EquationsText:
+        """The equations as text for `cubie.systems.equations`, with every constant by name."""
+        extended = self._extended
+        rates, quantities = texts_with(extended, extended.constants, self.start, self._called)
+        lines = [f"d{name}/dt = {text}" for name, text in rates.items()]
+        return EquationsText("\n".join([*lines, *(f"{n} = {t}" for n, t in quantities.items())]))
+
+    def equations_of(self, *names: str) -> Equations:
+        """Return the equations in which these constants are parameters, and others numbers."""
+        known = self._posed_equations
+        if names not in known:
+            known[names] = equations_with(self._extended, names, self.start, self._called)
+        return known[names]
+
+    @cached_property
+    def _posed_equations(self) -> dict[tuple[str, ...], Equations]:
+        return {}
+
+    def pose(self, y0: Any = None, args: Any = None, time: Any = 0.0) -> Posed:
+        """Return what solvers take: equations, initial states, arguments and events.
+
+        Parameters
+        ----------
+        y0 : mapping of str to (float or array_like (n_runs,)), or array_like, optional
+            What states and species begin with, where that is not what the model says.
+        args : mapping of str to (float or array_like (n_runs,)), optional
+            Constants that have other values. What the model computes of them at its start follows.
+        time : float or array_like (n_runs,)
+            When runs start.
+
+        Raises
+        ------
+        ModelError
+        """
+        extended = self._extended
+        start, free = start_of(extended, y0, args, time)
+        names = tuple(name for name in extended.constants if name in free)
+        equations = self.equations_of(*names)
+        parameters = {name: start.value(name) for name in extended.constants}
+        return Posed(
+            equations,
+            y0_of(extended, start),
+            tuple(parameters[name] for name in names),
+            self._machine.events(equations, self._called, names, self.start),
+            parameters,
+        )
+
+    def values(self, result: Any, id: str, kind: str | None = None) -> np.ndarray:
+        """Return the course of a species, compartment, parameter or reaction in a result.
+
+        Parameters
+        ----------
+        result : Result
+            Of `solve_ivp` with this model.
+        id : str
+        kind : {"amount", "concentration"}, optional
+            What of a species; by default what its name means in formulas of the model. What is no
+            species has one value, whatever is asked for.
+
+        Returns
+        -------
+        ndarray (n_points,) or (n_runs, n_points)
+            As a row of `result.y`.
+
+        Raises
+        ------
+        ModelError
+        """
+        return course_of(self._extended, result, id, kind)
+
+    def __getstate__(self) -> Any:
+        return self.description
+
+    def __setstate__(self, state: Any) -> None:
+        object.__setattr__(self, "description", state)
+
+
+class EquationsText(str):
+    """Text of equations, that shows as it is."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
