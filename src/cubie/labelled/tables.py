@@ -14,6 +14,8 @@ from cubie.labelled.packages import pandas
 from cubie.labelled.words import (
     COMPONENT,
     DRAWN,
+    DT_EVENTS,
+    DY_EVENTS,
     EVENT,
     OCCURRENCE,
     POINT,
@@ -64,12 +66,8 @@ def _of_runs(dataset: Any, runs: tuple[str, ...]) -> Any:
     for name, variable in _coordinates(dataset, runs):
         columns[name] = _spread(variable, dataset, runs)
     for name, variable in dataset.data_vars.items():
-        if set(variable.dims) & {TIME, POINT} or name in (T_EVENTS, Y_EVENTS):
-            continue
-        own = [d for d in variable.dims if d not in runs]
-        for places in itertools.product(*(range(variable.sizes[d]) for d in own)):
-            at = dict(zip(own, places, strict=True))
-            columns[_column(dataset, str(name), at)] = _spread(variable.isel(at), dataset, runs)
+        if not set(variable.dims) & {TIME, POINT, OCCURRENCE}:
+            columns |= _columns(dataset, str(name), runs)
     return _frame(columns, _index(dataset, runs))
 
 
@@ -79,11 +77,7 @@ def _of_points(dataset: Any, runs: tuple[str, ...]) -> Any:
     columns = {name: _spread(v, dataset, rows) for name, v in _known(dataset, runs)}
     for name, variable in dataset.data_vars.items():
         if at in variable.dims:
-            own = [d for d in variable.dims if d not in rows]
-            for places in itertools.product(*(range(variable.sizes[d]) for d in own)):
-                chosen = dict(zip(own, places, strict=True))
-                label = _column(dataset, str(name), chosen)
-                columns[label] = _spread(variable.isel(chosen), dataset, rows)
+            columns |= _columns(dataset, str(name), rows)
     columns[STATUS] = _spread(dataset[STATUS], dataset, rows)
     times = _spread(dataset[TIME], dataset, rows) if TIME in dataset.coords else None
     if times is None or at == TIME:
@@ -105,6 +99,9 @@ def _of_events(dataset: Any, runs: tuple[str, ...]) -> Any:
         for i in range(states.sizes[STATE]):
             name = str(states[STATE].values[i]) if STATE in states.coords else f"y{i}"
             columns[name] = _spread(states.isel({STATE: i}), dataset, rows)
+    for name in (DT_EVENTS, DY_EVENTS):
+        if name in dataset:
+            columns |= _columns(dataset, name, rows)
     columns[STATUS] = _spread(dataset[STATUS], dataset, rows)
     kept = {name: values[there] for name, values in columns.items()}
     return _frame(kept, _made([level[there] for level in _levels(dataset, rows)], rows))
@@ -132,6 +129,17 @@ def _spread(variable: Any, dataset: Any, rows: Sequence[str]) -> np.ndarray:
     shape = [dataset.sizes[d] if d in present else 1 for d in rows]
     whole = np.broadcast_to(values.reshape(shape), [dataset.sizes[d] for d in rows])
     return whole.reshape(-1)
+
+
+def _columns(dataset: Any, name: str, rows: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return a column for each number that there is of a row."""
+    variable = dataset[name]
+    own = [d for d in variable.dims if d not in rows]
+    found = {}
+    for places in itertools.product(*(range(variable.sizes[d]) for d in own)):
+        at = dict(zip(own, places, strict=True))
+        found[_column(dataset, name, at)] = _spread(variable.isel(at), dataset, rows)
+    return found
 
 
 def _column(dataset: Any, name: str, at: dict[Any, int]) -> str:

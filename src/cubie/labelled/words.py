@@ -19,6 +19,7 @@ EVENT, OCCURRENCE, STATE = "event", "occurrence", "state"
 STATES, STATUS, T_REACHED = "y", "status", "t_reached"
 INPUT, DERIVATIVES = "input", "dy"  # what solutions are differentiated by, and their derivatives
 N_EVENTS, T_EVENTS, Y_EVENTS = "n_events", "t_events", "y_events"
+DT_EVENTS, DY_EVENTS = "dt_events", "dy_events"
 NOT_DONE = -128  # the status of runs that nobody computed yet
 
 COUNTED: Mapping[str, str] = MappingProxyType({
@@ -40,6 +41,8 @@ LONG_NAMES: Mapping[str, str] = MappingProxyType({
     T_EVENTS: "times of events",
     Y_EVENTS: "states at events",
     DERIVATIVES: "derivative of the state by the input",
+    DT_EVENTS: "derivative of the time of the event by the input",
+    DY_EVENTS: "derivative of the state at the event by the input",
 })  # fmt: skip
 
 # What of the work a kernel counts, where that is not what it is called by.
@@ -66,7 +69,7 @@ DRAWN = {"comment": "drawn for each run by itself"}  # the attribute that tells 
 
 def about_coordinate(name: str, initial: bool = False) -> dict[str, str]:
     """Return the attributes of a coordinate; an initial value has the name of its state."""
-    told = {COMPONENT: "name of the state", STATE: "name of the state"}
+    told = {COMPONENT: "name of the state", STATE: "name of the state", INPUT: "name of the input"}
     return {"long_name": f"initial {name}" if initial else told.get(name, name)}
 
 
@@ -101,6 +104,11 @@ def of_summary(label: str, quantity: str, part: str) -> tuple[str, str]:
     """Return what a summary, or a part of it, is called, and what its own dimensions begin with."""
     told = f"{label} of {quantity}"
     return (f"{told}: {part}" if part else told), told
+
+
+def of_derivative(name: str) -> tuple[str, dict[str, str]]:
+    """Return what the derivative of a variable by the input is called, and its attributes."""
+    return f"d({name})", {"long_name": f"derivative of {name} by the input"}
 
 
 def own_dimensions(told: str, n: int) -> tuple[str, ...]:

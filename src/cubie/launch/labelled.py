@@ -10,6 +10,7 @@ from attrs import frozen
 
 from cubie.backend import DeviceArray
 from cubie.errors import Described, InvalidOption, InvalidProblem
+from cubie.labelled import derivatives
 from cubie.labelled.packages import pandas, version_of_package, xarray
 from cubie.labelled.pictures import BANDS, plot
 from cubie.labelled.tables import POINTS, table_of
@@ -237,23 +238,13 @@ class _Parts:
         for name, values in self.result.observables.items():
             values = _on_host(values)
             self.add(name, at, values[..., 0] if final else values, {"long_name": name})
-        self._add_derivatives(final, at)
+        if self.result.inputs:
+            self._name(INPUT, self.result.inputs)
+            self._add_all(derivatives.of_points(self.result, final, at))
 
-    def _add_derivatives(self, final: bool, at: tuple[str, ...]) -> None:
-        """Add derivatives of states and observables by inputs, where there are any."""
-        result = self.result
-        if not result.inputs:
-            return
-        self._name(INPUT, result.inputs)
-        found = {}
-        if result.dy is not None and self.names.kept:
-            found[DERIVATIVES] = (COMPONENT, INPUT, *at), result.dy, about(DERIVATIVES)
-        for name, values in result.dobservables.items():
-            told = {"long_name": f"derivative of {name} by the input"}
-            found[f"d({name})"] = (INPUT, *at), values, told
-        for name, (dims, values, told) in found.items():
-            values = np.asarray(values)
-            self.add(name, dims, values[..., 0] if final else values, told)
+    def _add_all(self, variables: Iterator[derivatives.Variable]) -> None:
+        for name, dims, values, told in variables:
+            self.add(name, dims, values, told)
 
     def _add_times(self) -> tuple[str, ...]:
         """Add the times of points, and return the dimension of these."""
@@ -279,6 +270,8 @@ class _Parts:
                     name, told = of_summary(label, quantity, part)
                     dims = own_dimensions(told, values.ndim - len(self.runs))
                     self.add(name, dims, values, {"long_name": name})
+        n_before = len(self.runs)
+        self._add_all(derivatives.of_summaries(self.result, self.names.all, n_before))
 
     def add_events(self) -> None:
         """Add how often events happened, when, and the states then."""
@@ -298,6 +291,7 @@ class _Parts:
             dims = EVENT, OCCURRENCE, STATE
             self.add(Y_EVENTS, dims, np.stack(whats, axis=axis), about(Y_EVENTS))
             self._name(STATE, self.names.all)
+            self._add_all(derivatives.of_events(self.result, axis, width))
 
     def add_work(self) -> None:
         """Add what runs took, and how they ended."""

@@ -93,7 +93,18 @@ def with_state_names(asked: Asked) -> tuple[dict[str, Any], tuple[tuple[str, str
         options["save_states"] = [names.index(c) if c in names else c for c in chosen]
     elif chosen in names:
         options["save_states"] = names.index(chosen)
+    inputs = options.get("sensitivities")
+    if isinstance(inputs, str):
+        options["sensitivities"] = _by_number(inputs, names)
+    elif isinstance(inputs, (list, tuple)):
+        options["sensitivities"] = [_by_number(one, names) for one in inputs]
     return options, tuple((f"y{i}", name) for i, name in enumerate(names))
+
+
+def _by_number(given: Any, names: Sequence[str]) -> Any:
+    """Return an initial state that is named, "y0[prey]", by its number."""
+    known = {f"y0[{name}]": f"y0[{i}]" for i, name in enumerate(names)}
+    return known.get(given, given) if isinstance(given, str) else given
 
 
 def start_of(solver: Solver, y0: Any) -> tuple[np.ndarray, tuple[str, ...]]:

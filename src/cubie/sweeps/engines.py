@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from cubie.labelled.words import STATUS
 from cubie.sweeps.errors import SweepFailed
 from cubie.sweeps.events_lost import lost_events
 from cubie.sweeps.job import (
@@ -24,7 +25,7 @@ from cubie.sweeps.job import (
     done_by_others,
 )
 from cubie.sweeps.model import Model
-from cubie.sweeps.outputs import STATUS, Variable
+from cubie.sweeps.variable import Variable
 
 # How often the main thread looks whether a signal came, or workers, where it waits for chunks.
 PATIENCE_SECONDS = 0.1

@@ -13,14 +13,16 @@ import numpy as np
 from attrs import evolve, field, frozen
 
 from cubie.backend import gpu_in_use
+from cubie.labelled.words import STATUS
 from cubie.recent import Recent
 from cubie.sweeps.axes import Axis, DrawnRows, Rows, Space
 from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.draws import Draws
 from cubie.sweeps.events_lost import LostEvents, lost_events
 from cubie.sweeps.model import Model
-from cubie.sweeps.outputs import STATUS, Variable, values_of, variables_of
+from cubie.sweeps.outputs import values_of, variables_of
 from cubie.sweeps.sharing import share_processors, this_process
+from cubie.sweeps.variable import Variable
 
 MODELS_KEPT = 4  # in a worker, with their kernels
 

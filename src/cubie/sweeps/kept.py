@@ -10,7 +10,7 @@ from attrs import evolve, frozen
 
 from cubie.labelled.words import DRAWN, about_coordinate
 from cubie.sweeps.chunks import Chunks
-from cubie.sweeps.outputs import Variable
+from cubie.sweeps.variable import Variable
 
 Box = Sequence[slice]
 

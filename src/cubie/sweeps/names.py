@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 
 from cubie.errors import InvalidProblem
+from cubie.labelled.words import COMPONENT, TIME
 from cubie.sweeps.axes import Rows, Space
 from cubie.sweeps.creating import GROUP
-from cubie.sweeps.outputs import COMPONENT, TIME, Variable
+from cubie.sweeps.variable import Variable
 
 VALUES, LABELS, DIMENSION = "values", "labels", "dimension"
 TAKEN: Mapping[str, str] = MappingProxyType({

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
-from attrs import field, frozen
 
 from cubie.labelled.words import (
     COMPONENT,
     EVENT,
     N_EVENTS,
-    NOT_DONE,
     OCCURRENCE,
     STATE,
     STATES,
@@ -32,45 +29,11 @@ from cubie.labelled.words import (
     parts_of,
 )
 from cubie.launch.results import Result
+from cubie.launch.sensitivities import names_kept, of_base
 from cubie.run.summaries.kinds import Clock
+from cubie.sweeps.derivatives import derivatives_of
 from cubie.sweeps.model import Model
-
-
-@frozen(eq=False)
-class Variable:
-    """One array of a sweep, with the dimensions of all runs first.
-
-    Attributes
-    ----------
-    name : str
-    dims : tuple of str
-        Behind those of the runs.
-    sizes : tuple of int
-    dtype : dtype
-    about : dict
-        Attributes, as conventions of climate and forecast data call them.
-    read : callable
-        ``read(result)``: its values, (n_runs, *sizes).
-    """
-
-    name: str
-    dims: tuple[str, ...]
-    sizes: tuple[int, ...]
-    dtype: np.dtype
-    about: dict[str, Any] = field(repr=False)
-    read: Callable[[Result], np.ndarray] = field(repr=False)
-
-    @property
-    def bytes_per_run(self) -> int:
-        """How much of it there is of a run."""
-        return self.dtype.itemsize * math.prod(self.sizes)
-
-    @property
-    def fill(self) -> Any:
-        """What it holds of runs that nobody computed yet."""
-        if self.name == STATUS:
-            return NOT_DONE
-        return self.dtype.type(np.nan if self.dtype.kind in "fc" else 0)
+from cubie.sweeps.variable import Variable
 
 
 def variables_of(model: Model) -> tuple[Variable, ...]:
@@ -79,6 +42,7 @@ def variables_of(model: Model) -> tuple[Variable, ...]:
         *_of_points(model),
         *_of_summaries(model),
         *_of_events(model),
+        *derivatives_of(model, components_of(model)),
         *_of_work(model),
     ]
     return (*found, _status())
@@ -86,7 +50,7 @@ def variables_of(model: Model) -> tuple[Variable, ...]:
 
 def components_of(model: Model) -> tuple[str, ...]:
     """Return the names of the states that are kept."""
-    kept = model.run_settings.choice.states
+    _, kept = of_base(model.systems.states, model.run_settings.choice.states)
     if kept is None:
         return model.state_names
     if model.in_pairs:
@@ -111,11 +75,9 @@ def _of_points(model: Model) -> Iterator[Variable]:
             STATES, (COMPONENT, *at), (len(names), *sizes), states, about_states(times is None),
             _final if times is None else _all_points,
         )  # fmt: skip
-    system = model.systems.observables
-    if system is not None:
-        for name in model.run_settings.choice.of_observables(system.output_names):
-            told = {"long_name": name}
-            yield Variable(name, at, sizes, dtype, told, partial(_observable, name, times is None))
+    for name in names_kept(model.systems.observables, model.run_settings.choice):
+        told = {"long_name": name}
+        yield Variable(name, at, sizes, dtype, told, partial(_observable, name, times is None))
 
 
 def _final(result: Result) -> np.ndarray:
@@ -140,6 +102,8 @@ def _of_summaries(model: Model) -> Iterator[Variable]:
     clock = Clock(0.0, 1.0)
     last = () if tracking.exponents is None else (tracking.exponents,)
     for tracked in (*tracking.states, *tracking.observables, *last):
+        if tracked.by is not None:
+            continue  # derivatives are told apart
         key = tracked.key if isinstance(tracked.key, str) else model.state_names[tracked.key]
         for label, summary, _ in tracked.summaries:
             alike = summary.result(np.zeros((summary.n_slots, 1)), clock)

@@ -53,7 +53,7 @@ MANY_RUNS = 4096
 BECAME = ("jac", "jac_sparsity", "lband", "uband", "mass_matrix", "observables", "events",
           "summaries", "breakpoints", "save_states", "save_observables", "window", "after",
           "max_events", "event_samples", "vectorized", "rtol", "atol", "first_step", "max_step",
-          "min_step", "max_steps", "save")  # fmt: skip
+          "min_step", "max_steps", "save", "sensitivities")  # fmt: skip
 
 
 def model_of(asked: Asked, space: Space, seed: int) -> tuple[Model, Draws | None]:
@@ -257,9 +257,6 @@ class _Made:
             raise InvalidOption(
                 "save", "steps", advice="Runs of a sweep are saved at their end, or at `t_eval`."
             )
-        if settings.has_sensitivities:
-            advice = "A sweep keeps no derivatives yet: solve its runs by `solve_ivp`, in batches."
-            raise InvalidOption("sensitivities", settings.sensitivities, advice=advice)
         if settings.on_device:
             raise InvalidOption("on_device", True, advice="Results of a sweep are stored.")
         if settings.event_rules() is not None and settings.max_events is None:
@@ -371,7 +368,9 @@ def _placeless(prepared: PreparedSolve) -> Systems:
     observables, events = prepared.observables, prepared.events
     if events is not None:
         applied = tuple(None if one is None else _anywhere(one) for one in events.applied)
-        events = attrs.evolve(events, values=tuple(map(_anywhere, events.values)), applied=applied)
+        timings = tuple(None if one is None else _anywhere(one) for one in events.timings)
+        values = tuple(map(_anywhere, events.values))
+        events = attrs.evolve(events, values=values, applied=applied, timings=timings)
     return Systems(
         _anywhere(prepared.system), None if observables is None else _anywhere(observables), events
     )

@@ -12,15 +12,17 @@ import attrs
 import numpy as np
 from attrs import evolve
 
+from cubie.labelled.words import COMPONENT, INPUT, STATE, TIME
 from cubie.run.summaries.request import Asked
 from cubie.sweeps.axes import Rows, Space
 from cubie.sweeps.chunks import Chunks
 from cubie.sweeps.codec import NotData, is_of_models, to_json
+from cubie.sweeps.derivatives import inputs_of
 from cubie.sweeps.draws import Draws
 from cubie.sweeps.kept import Layout
 from cubie.sweeps.model import Model
 from cubie.sweeps.names import require_names
-from cubie.sweeps.outputs import COMPONENT, STATE, TIME, components_of, variables_of
+from cubie.sweeps.outputs import components_of, variables_of
 from cubie.systems import System, fingerprint
 
 ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
@@ -58,6 +60,8 @@ class Whole:
         if any(STATE in v.dims for v in self.variables):
             names = self.model.state_names
             coordinates[STATE] = ((STATE,), np.array(names, dtype=str))
+        if inputs := inputs_of(self.model):
+            coordinates[INPUT] = ((INPUT,), np.array(inputs, dtype=str))
         if self.model.times is not None:
             coordinates[TIME] = ((TIME,), self.model.times)
         drawn = () if self.drawn is None else self.drawn.names

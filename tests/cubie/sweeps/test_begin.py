@@ -29,7 +29,6 @@ WRONG = [
     ({"save": "final", "t_eval": [0.5]}, "Give either t_eval or save"),
     ({"dense_output": True}, "Runs of a sweep have no `sol`: give `t_eval`"),
     ({"on_device": True}, "`on_device` is True. Results of a sweep are stored"),
-    ({"sensitivities": "all"}, "A sweep keeps no derivatives yet"),
     ({"rtol": np.array([[1e-3], [1e-4]])}, "`rtol` is .*Of a sweep all runs have the same"),
     ({"max_step": np.array([0.1, 0.2])}, "`max_step` is .*Of a sweep all runs have the same"),
     ({"first_step": np.array([0.1, 0.2])}, "`first_step` is .*Of a sweep all runs have the same"),
