@@ -8,7 +8,7 @@ from cubie_planner.assembler.disassembly import find_nvdisasm
 from cubie_planner.assembler.instructions import read_code
 from cubie_planner.assembler.integers import results
 from cubie_planner.assembler.machine_code import MachineCode
-from cubie_planner.assembler.operands import Bits
+from cubie_planner.assembler.operands import Bits, Offset
 from cubie_planner.assembler.registers import written
 from cubie_planner.assembler.tables import Tables
 
@@ -149,6 +149,31 @@ def test_known_bits_are_enough():
     lines = "PRMT R6, RZ, 0x7610, R6\nLOP3.LUT R7, R6, 0xff, RZ, 0xc0, !PT"
     first, second = read_code(listing(("kernel", lines)))["kernel"].instructions
     assert results(second, results(first, {}))["R7"] == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "known", "expected"),
+    [
+        ("LOP3.LUT P5, RZ, R46, 0x1, RZ, 0xc0, !PT", {"R46": 3}, True),
+        ("LOP3.LUT P5, RZ, R46, 0x1, RZ, 0xc0, !PT", {"R46": 4}, False),
+        ("LOP3.LUT P5, R3, R46, 0x1, RZ, 0xc0, !PT", {"R46": Bits(1, 1)}, True),
+        ("LOP3.LUT P5, RZ, R46, 0x3, RZ, 0xc0, !PT", {"R46": Bits(0, 1)}, None),
+        ("LOP3.LUT P5, RZ, R46, 0x1, RZ, 0xc0, P2", {"R46": 4}, None),
+    ],
+)
+def test_any_bit_is_a_predicate(text, known, expected):
+    (instruction,) = read_code(listing(("kernel", text)))["kernel"].instructions
+    assert results(instruction, known)["P5"] is expected
+
+
+def test_an_address_may_be_a_sum_of_registers():
+    """An index in one, and the start of the table in another."""
+    tables = Tables(bytes([7, 8, 9]), {"rows": 1})
+    text = "LDG.E.U8.CONSTANT.SYS R171, [R2.64+UR4+0x1]"
+    (instruction,) = read_code(listing(("kernel", text)))["kernel"].instructions
+    known = {"R2": 0, "R3": 0, "UR4": Offset("32@lo(rows)", 0)}
+    assert tables.loaded(instruction, known) == {"R171": 9}
+    assert tables.loaded(instruction, {"UR4": Offset("32@lo(rows)", 0)}) == {}
 
 
 @pytest.mark.parametrize(("less", "expected"), [(0, True), (3, True), (5, False)])

@@ -23,9 +23,12 @@ _BYTE = 0xFF
 
 
 def _look_up(instruction: Instruction, known: Registers) -> dict[str, Value]:
-    """Combine three words bit by bit, as a table of eight bits says."""
-    result, _, names = parts_of(instruction)
-    if instruction.modifiers != ("LUT",) or len(names) < 4 or not is_register(result):
+    """Combine three words bit by bit, as a table of eight bits says.
+
+    A predicate before the result tells whether any bit of it is one, or a predicate at the end is.
+    """
+    told, result, names = _of_look_up(instruction)
+    if instruction.modifiers != ("LUT",) or len(names) < 4:
         return {}
     table = value_of(names[3], known)
     if not isinstance(table, int):
@@ -35,7 +38,22 @@ def _look_up(instruction: Instruction, known: Registers) -> dict[str, Value]:
     choices = [{word.value, word.value | BITS & ~word.mask} for word in words]
     found = [_combined(each, table) for each in itertools.product(*choices)]
     mask = functools.reduce(operator.and_, (~(found[0] ^ other) for other in found), BITS)
-    return {result: Bits(found[0] & mask, mask).known}
+    bits = Bits(found[0] & mask, mask)
+    is_any = True if bits.value else False if mask == BITS else None
+    if names[4:] not in (["!PT"], ["!UPT"]):
+        is_any = None
+    values: dict[str, Value] = {result: bits.known}
+    if told:
+        values[told] = is_any
+    return values
+
+
+def _of_look_up(instruction: Instruction) -> tuple[str, str, list[str]]:
+    """Return the predicate that is written, if any, the result, and the operands read."""
+    first, *others = instruction.operands
+    if is_register(first) or first in ("RZ", "URZ"):
+        return "", first, others
+    return first, others[0], others[1:]
 
 
 def _combined(words: tuple[int, ...], table: int) -> int:

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from attrs import field, frozen
 
 from cubie_planner.assembler.instructions import Instruction
-from cubie_planner.assembler.operands import BITS, Offset, Registers, Value, address_of
-from cubie_planner.assembler.registers import halves, is_register
+from cubie_planner.assembler.operands import BITS, Offset, Registers, Value, address_of, sum_of
+from cubie_planner.assembler.registers import halves
 
 _SECTION = re.compile(r"^\s*\.section\s+(\S+?),")
 _LABEL = re.compile(r"^([.$\w]+):\s*$")
@@ -72,12 +72,13 @@ class Tables:
         """Return the name and the bytes behind it that an instruction loads from."""
         if instruction.opcode == "LDG" and "CONSTANT" in instruction.modifiers:
             place = address_of(instruction)
-            register = "" if place is None else place[0].removesuffix(".64")
-            start = known.get(register) if is_register(register) else None
-            named = _ADDRESS.match(start.base) if isinstance(start, Offset) else None
-            if place is None or named is None or not isinstance(start, Offset):
+            if place is None:
                 return None
-            return named[1], start.by + place[1]
+            start: Value = place[1]
+            for register in place[0].split("+"):
+                start = sum_of(start, known.get(register.removesuffix(".64")))
+            named = _ADDRESS.match(start.base) if isinstance(start, Offset) else None
+            return None if named is None or not isinstance(start, Offset) else (named[1], start.by)
         found = None
         if instruction.opcode in ("LDC", "ULDC", "LDCU"):
             found = _IN_BANK.match(instruction.operands[-1])
