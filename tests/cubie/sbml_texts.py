@@ -72,3 +72,36 @@ def reaction(id: str, rate: str, reactants: str = "", products: str = "", locals
 def listed(**parts: str) -> str:
     """Return lists of parts, in SBML's order: ``listed(Compartments=..., Species=...)``."""
     return "".join(f"<listOf{name}>{part}</listOf{name}>" for name, part in parts.items())
+
+
+def event(
+    id: str,
+    trigger: str,
+    sets: dict[str, str],
+    delay: str = "",
+    priority: str = "",
+    persistent: bool = True,
+    initial: bool = True,
+    at_trigger: bool = True,
+) -> str:
+    """Return an event that sets names to formulas."""
+    flags = f"persistent='{str(persistent).lower()}' initialValue='{str(initial).lower()}'"
+    assignments = "".join(
+        f"<eventAssignment variable='{name}'>[[{formula}]]</eventAssignment>"
+        for name, formula in sets.items()
+    )
+    return (
+        f"<event id='{id}' useValuesFromTriggerTime='{str(at_trigger).lower()}'>"
+        f"<trigger {flags}>[[{trigger}]]</trigger>"
+        + (f"<priority>[[{priority}]]</priority>" if priority else "")
+        + (f"<delay>[[{delay}]]</delay>" if delay else "")
+        + f"<listOfEventAssignments>{assignments}</listOfEventAssignments></event>"
+    )
+
+
+def with_events(*events: str, **values: float) -> str:
+    """Return a model of numbers that events change, with x rising from zero at a rate of one."""
+    given = parameter("x", 0.0, False)
+    given += "".join(parameter(name, value, False) for name, value in values.items())
+    rules = "<rateRule variable='x'>[[1]]</rateRule>"
+    return sbml(listed(Parameters=given, Rules=rules, Events="".join(events)))

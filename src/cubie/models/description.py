@@ -10,6 +10,8 @@ from cubie.models.errors import ModelError
 from cubie.models.formulas import RATE_OF, Apply, Formula, Name, names_in, parts_of, rate_name
 from cubie.systems.symbolic.names import hint
 
+BEFORE, AFTER = " before", " after"  # behind names in factors: values around an event
+
 
 @frozen
 class Change:
@@ -21,7 +23,8 @@ class Change:
     value : Formula
         What is computed; where that is at the time of the trigger, then.
     factor : Formula
-        Of the value where it is set: one, or a size that the event may have changed.
+        Of the value where it is set; names ending in `BEFORE` and `AFTER` are states that the event
+        changes.
     """
 
     state: str
@@ -39,8 +42,7 @@ class EventDescription:
     trigger : Formula
     changes : tuple of Change
     kept : tuple of (str, Formula)
-        States that keep something else where the event changes what they are counted in, and by
-        what they are multiplied then; names ending in `BEFORE` are values before the event.
+        States that are multiplied where the event changes what they are counted in, and by what.
     delay : Formula or None
         How long after its trigger it happens.
     priority : Formula or None

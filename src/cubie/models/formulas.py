@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
-TRUTHS = ("lt", "leq", "gt", "geq", "eq", "neq", "and", "or", "not")
+COMPARED = ("lt", "leq", "gt", "geq", "eq", "neq")
+TRUTHS = (*COMPARED, "and", "or", "not")
 TIME = "time"  # a function of nothing
 RATE_OF = "rate of"  # of a name: its derivative with respect to time
 
@@ -68,9 +69,11 @@ def parts_of(formula: Formula) -> Iterator[Apply]:
             yield from parts_of(argument)
 
 
-def reads_time(formula: Formula) -> bool:
-    """Tell whether a formula itself uses the time."""
-    return any(part.function == TIME for part in parts_of(formula))
+def comparisons_in(formula: Formula) -> Iterator[Apply]:
+    """Yield the comparisons of numbers in a formula."""
+    for part in parts_of(formula):
+        if part.function in COMPARED and not any(map(is_truth, part.arguments)):
+            yield part
 
 
 def rebuilt(formula: Formula, of_leaf: Callable[[Formula], Formula | None]) -> Formula:

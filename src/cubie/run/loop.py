@@ -19,6 +19,7 @@ from cubie.run.dense import build_end_record
 from cubie.run.driving import build_keeping
 from cubie.run.events.failing import build_failing
 from cubie.run.events.finding import build_events
+from cubie.run.events.repeating import build_repeat
 from cubie.run.exponents import build_exponents
 from cubie.run.free_steps import build_free_steps, takes_free_steps
 from cubie.run.inside import build_begins
@@ -227,7 +228,7 @@ class IVPLoop(RunParts):
         keeping = build_keeping(self, context)
         forget_drivers, forget_proposed = keeping.forget, keeping.reset
         is_point, pass_stop = breaks.is_point, breaks.pass_stop
-        n_counters = self.n_counters
+        n_counters, repeat = self.n_counters, build_repeat(self, context)
 
         def start(memory, launch, outputs, fresh, final, direction, saved, lane):
             enter(memory)
@@ -239,6 +240,7 @@ class IVPLoop(RunParts):
             forget_drivers(fresh, lane)
             forget_proposed(lane)
             given = give(launch, t_start, number(saved, lane), lane)
+            repeat(memory, launch, t_start, nothing, fresh, lane)
             h = choose(memory, launch, t_start, final.elapsed, direction, state, given)
             start_algorithm(memory, fresh, t_start, state, given)
             start_controller(memory, fresh, h)

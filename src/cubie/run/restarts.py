@@ -17,6 +17,7 @@ from cubie.run.driving import build_keeping
 from cubie.run.events.buffers import tells_ways
 from cubie.run.events.changing import Start, build_changes
 from cubie.run.events.failing import build_failing
+from cubie.run.events.repeating import build_repeat
 from cubie.run.faults import build_faults
 from cubie.status import RunStatus
 
@@ -44,7 +45,7 @@ def build_begin_anew(loop: Any, context: BuildContext) -> Callable:
     behind, leave = passed_break
     changes, fail = build_changes(loop, context), build_failing(loop, context).fail
     are_due, change = changes.are_due, changes.change
-    doubt, renew = changes.doubt, changes.renew
+    doubt, renew, repeat = changes.doubt, changes.renew, build_repeat(loop, context)
     enter, at = context.phase("start"), loop.counter_names.index("anew")
     at_start = loop.initial_step.rhs_evaluations + loop.algorithm.rhs_per_start
     # Which way numbers of events go is asked before the change of the state and behind it.
@@ -66,6 +67,7 @@ def build_begin_anew(loop: Any, context: BuildContext) -> Callable:
             if any_lane(changed):
                 doubt(memory, launch, start, changed, given, lane)
                 change(memory, launch, t, changed, lane)
+                repeat(memory, launch, t, elapsed, changed, lane)
             status, active = restore(memory, launch, t, direction, given, fresh, progress, lane)
             h = choose(memory, launch, t, stop.elapsed - elapsed, direction, state, given)
             start_algorithm(memory, fresh, t, state, given)

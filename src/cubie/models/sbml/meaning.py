@@ -9,12 +9,17 @@ from __future__ import annotations
 
 import math
 
-from cubie.models.description import Change, Description, EventDescription, View
+from cubie.models.description import (
+    AFTER,
+    BEFORE,
+    Change,
+    Description,
+    EventDescription,
+    View,
+)
 from cubie.models.errors import ModelError
 from cubie.models.formulas import Formula, Name, apply
 from cubie.models.sbml.document import Compartment, Document, Event, Participant, Species
-
-BEFORE = " before"  # behind the name of what an event changes: its value before that
 
 
 def description_of(document: Document) -> Description:
@@ -177,21 +182,32 @@ class _Meaning:
 
     def _event(self, event: Event, i: int) -> EventDescription:
         assert event.trigger is not None
-        changes, resized = [], {one.variable for one in event.assignments} & self.varying
-        set_here = {one.variable for one in event.assignments}
+        resized = {one.variable for one in event.assignments} & self.varying
+        changes, set_here = [], {one.variable for one in event.assignments}
         for one in event.assignments:
-            apart = self.amounts.get(one.variable)
-            factor = 1.0 if apart is None else self._size(self.species[one.variable])
+            apart, factor = self.amounts.get(one.variable), 1.0
+            if apart is not None:
+                # What is set is an amount, by the size before: others may change that size.
+                factor = self._size(self.species[one.variable])
+            elif one.variable in self.species:
+                factor = self._shrinking(self.species[one.variable], resized)
             changes.append(Change(apart or one.variable, one.value, factor))
         kept = tuple(
-            (name, apply("divide", Name(one.compartment + BEFORE), Name(one.compartment)))
+            (name, factor)
             for name, one in self.species.items()
-            if one.compartment in resized
-            and name not in set_here
-            and name in self.rates
-            and not (one.only_substance or name in self.amounts)
+            if name not in set_here and (factor := self._shrinking(one, resized)) != 1.0
         )
         return EventDescription(
             event.id or f"event {i + 1}", event.trigger, tuple(changes), kept, event.delay,
             event.priority, event.persistent, event.true_before, event.at_trigger,
         )  # fmt: skip
+
+    def _shrinking(self, one: Species, resized: set[str]) -> Formula:
+        """Return by what a concentration that is a state is multiplied where its place changes.
+
+        Amounts stay where an event changes the size of a compartment.
+        """
+        is_state = one.id in self.rates and one.id not in self.amounts and not one.only_substance
+        if not is_state or one.compartment not in resized:
+            return 1.0
+        return apply("divide", Name(one.compartment + BEFORE), Name(one.compartment + AFTER))

@@ -81,7 +81,7 @@ def _build_await_sides(loop: Any, context: BuildContext) -> Callable:
     parts = [
         backend.device(_build_await(loop, context, k, find_side))
         for k, rule in enumerate(rules.each)
-        if not rule.at_steps
+        if not (rule.at_steps or rule.repeats)
     ]
     await_each = in_turn(backend, parts, 7)
 

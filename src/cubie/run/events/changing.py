@@ -76,9 +76,11 @@ def build_changes(loop: Any, context: BuildContext) -> ChangeFunctions:
             due = due | (active & (changes[k] >= changes_state))
         return due
 
-    applied = loop.child_functions(context, "events").applied
+    applied, each = loop.child_functions(context, "events").applied, loop.events.rules.each
     parts = [
-        device(_build_one(loop, context, k, apply)) for k, apply in enumerate(applied) if apply
+        device(_build_one(loop, context, k, apply))
+        for k, apply in enumerate(applied)
+        if apply and not each[k].repeats
     ]
     return ChangeFunctions(
         device(are_due),
@@ -125,7 +127,10 @@ def _build_renew(loop: Any, context: BuildContext) -> Callable:
     backend, n_events = context.backend, loop.events.n_events
     evaluate, zero, happened = build_evaluate(loop, context), backend.constant(0.0), DUE
     mark, way = awaited_mark(backend), _build_way(loop, context)
-    jump = _build_jump(loop, context)
+    jump, counts_as_it_is = (
+        _build_jump(loop, context),
+        tuple(rule.repeats for rule in loop.events.rules.each),
+    )
     alloc_kept, alloc_values = (
         event_buffer(context, "event_values"),
         event_buffer(context, "values_ahead"),
@@ -145,6 +150,8 @@ def _build_renew(loop: Any, context: BuildContext) -> Callable:
         ahead = way(memory, launch, start, given, lane, values)
         for k in range(n_events):
             at_root = (changes[k] >= happened) & (absolute(values[k]) <= absolute(residuals[k]))
+            if counts_as_it_is[k]:
+                at_root = changed & ~changed
             # Back to where it came from, if it does not clearly leave the other way.
             back = (changes[k] == happened) | (changes[k] == fell)
             # Those that are doubted are below zero.

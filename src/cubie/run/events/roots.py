@@ -15,6 +15,7 @@ import numpy as np
 from cubie.backend import absolute, any_lane, maximum, minimum, select
 from cubie.factory import BuildContext
 from cubie.run.events.buffers import build_evaluate
+from cubie.run.events.recording import build_reach
 
 # Halving alone takes as many as a number has bits; the interpolation errs a few times at most.
 MOST_ROUNDS = 120
@@ -41,20 +42,24 @@ class _Cuts(NamedTuple):
     f3: Any
 
 
-def build_locate(backend: Any, look: Callable) -> Callable:
+def build_locate(backend: Any, look: Callable, above: bool = False) -> Callable:
     """Return ``locate(memory, launch, step, bracket, k, lane, looked) -> (theta, slope)``.
 
     The part of the step where event `k` has its root, and how steep, either way, its number goes
     through it. `look`, ``look(memory, launch, step, theta,
-    lane, looked)``, fills `Looked` at a part of a step.
+    lane, looked)``, fills `Looked` at a part of a step. With `above` it is the first part that can
+    be told where the number is above zero, and zero counts as below.
     """
     zero, one, half = (backend.constant(value) for value in (0.0, 1.0, 0.5))
     eps = backend.constant(float(np.finfo(backend.dtype).eps))
-    most, cut, best = MOST_ROUNDS, backend.device(_build_cut(zero)), backend.device(_best)
+    most, cut = MOST_ROUNDS, backend.device(_build_cut(zero))
+    best = backend.device(_build_above(zero) if above else _best)
+    read = backend.device(_build_never_zero(backend) if above else _as_it_is)
     following = backend.device(_build_following(zero, one, half))
 
     def locate(memory, launch, step, bracket, k, lane, looked):
         wanted, low, high, at_low, at_high = bracket
+        at_low = read(at_low)
         root = select(at_low == zero, low, high)
         going = wanted & (at_low != zero) & (at_high != zero)
         # As finely as the clock tells times.
@@ -65,7 +70,7 @@ def build_locate(backend: Any, look: Callable) -> Callable:
         while any_lane(going) and rounds < most:
             x = cuts.x1 + part * (cuts.x2 - cuts.x1)
             look(memory, launch, step, x, lane, looked)
-            f = looked.values[k]
+            f = read(looked.values[k])
             cuts = cut(cuts, x, f)
             root = select(going, select(f == zero, x, best(cuts)), root)
             width = absolute(cuts.x2 - cuts.x1)
@@ -93,6 +98,27 @@ def _build_cut(zero: Any) -> Callable:
         )
 
     return cut
+
+
+def _build_above(zero: Any) -> Callable:
+    def above(cuts):
+        return select(cuts.f1 > zero, cuts.x1, cuts.x2)
+
+    return above
+
+
+def _build_never_zero(backend: Any) -> Callable:
+    """Return a number as it is, or a little below zero where it is zero."""
+    least, zero = backend.constant(-float(np.finfo(backend.dtype).tiny)), backend.constant(0.0)
+
+    def never_zero(value):
+        return select(value == zero, least, value)
+
+    return never_zero
+
+
+def _as_it_is(value):
+    return value
 
 
 def _best(cuts):
@@ -125,12 +151,18 @@ def build_look(loop: Any, context: BuildContext) -> Callable:
     backend, n = context.backend, loop.system.n_states
     evaluate = build_evaluate(loop, context)
     value = loop.algorithm.build_reading(context.within("algorithm")).value
+    # What is above zero where it is looked at must be so where the step is cut: by the same clock.
+    when = build_reach(loop, backend) if loop.events.rules.repeats else backend.device(_when)
 
     def look(memory, launch, step, theta, lane, looked):
         signed, polynomial = step.h * step.direction, looked.polynomial
         for i in range(n):
             looked.state[i] = value(memory, signed, theta, lane.state, polynomial, i)
-        elapsed = step.elapsed + theta * step.h
+        elapsed, _ = when(step, theta)
         evaluate(memory, launch, elapsed, looked.state, lane, looked.values)
 
     return backend.device(look)
+
+
+def _when(step, theta):
+    return step.elapsed + theta * step.h, step.carry

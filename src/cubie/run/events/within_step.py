@@ -27,6 +27,7 @@ from cubie.run.events.buffers import (
 )
 from cubie.run.events.failing import build_failing
 from cubie.run.events.moments import build_moment, build_near, build_same_time
+from cubie.run.events.repeating import build_unsettled
 from cubie.run.events.roots import Bracket, build_locate, build_look
 from cubie.run.events.settling import NOWHERE, build_settle
 from cubie.run.inside import build_count
@@ -49,6 +50,7 @@ def build_first(loop: Any, context: BuildContext) -> Callable:
 
     if not rules.at_roots:
         return backend.device(at_start)
+    unsettled = build_unsettled(loop, context)
     behind, sampled = build_behind(loop, context), rules.samples > 1
     is_marked = build_is_marked(loop, backend)
 
@@ -66,7 +68,7 @@ def build_first(loop: Any, context: BuildContext) -> Callable:
             if not sampled:
                 prepare(memory, step, marked, lane, looked)
             lost = behind(memory, launch, step, numbers, lane, looked)
-        return lost
+        return lost | unsettled(kept, accept)
 
     return backend.device(first)
 
@@ -205,8 +207,14 @@ def _build_note(backend: Any, rule: Rule, k: int, is_marked: Callable) -> Callab
         here = going.mask & (up | down) & ~is_marked(before)
         numbers.roots[k] = select(here, numbers.roots[k], nowhere)
 
+    def above(going, numbers):
+        here = going.mask & (numbers.kept[k] <= zero) & (numbers.ahead[k] > zero)
+        numbers.roots[k] = select(here, numbers.roots[k], nowhere)
+
     if rule.at_steps:
         return of_step
+    if rule.repeats:
+        return above
     return either if rises and falls else rising if rises else falling
 
 
@@ -228,7 +236,8 @@ def _build_too_close(loop: Any, context: BuildContext) -> Callable:
     if not (loop.jumps and loop.events.rules.at_roots):
         return backend.device(one_failed if loop.events.n_faults else _none_too_close)
     allocate = event_buffer(context, "event_changes")
-    applies = tuple(rule.applies for rule in loop.events.rules.each)
+    # One that is applied while it is above zero may be so again.
+    applies = tuple(rule.applies and not rule.repeats for rule in loop.events.rules.each)
     same_time, one, happened = build_same_time(backend), backend.constant(1.0), DUE
 
     def too_close(memory, step, mask, roots, lane):
@@ -255,10 +264,14 @@ def _build_roots(loop: Any, context: BuildContext) -> Callable:
     if not rules.at_roots:
         return backend.device(_no_roots)
     prepare, sampled = build_prepare(loop, context), rules.samples > 1
-    locate = build_locate(backend, build_look(loop, context))
+    look = build_look(loop, context)
+    locates = {
+        repeats: build_locate(backend, look, repeats)
+        for repeats in {rule.repeats for rule in rules.each}
+    }
     # What is looked at once a step is at its end.
     parts = [
-        backend.device(_build_root(loop, context, k, locate))
+        backend.device(_build_root(loop, context, k, locates[rule.repeats]))
         for k, rule in enumerate(rules.each)
         if not rule.at_steps
     ]

@@ -13,7 +13,7 @@ from attrs import frozen
 
 from cubie.errors import Described, InvalidOption, UnknownOption, shown
 
-AT_ROOTS, AT_STEPS = "crossing", "accept"  # what `on` may be
+AT_ROOTS, AT_STEPS, WHILE = "crossing", "accept", "while"  # what `on` may be
 ATTRIBUTES = ("terminal", "direction", "apply", "on")
 OF_EVENTS = "an attribute of an event"  # in messages
 ALIKE = 0.8  # a name of a function's attribute that is taken for one of them, misspelt
@@ -51,9 +51,11 @@ class Event:
     apply : callable or mapping of str to str, optional
         ``apply(t, y, *args)`` returning the new state, (n,), with which the run goes on; of
         equations given as text new values by name, ``{"v": "c", "u": "u + d"}``.
-    on : {"crossing", "accept"}
+    on : {"crossing", "accept", "while"}
         With "accept" the function is a condition that is looked at once a step, at its end: what
-        it returns is true, or a number above zero, where the event happens.
+        it returns is true, or a number above zero, where the event happens. With "while" `apply`
+        makes states as soon as the number is above zero, at the start of a run too, and at that
+        time again and again until it is not.
     """
 
     function: Any
@@ -96,12 +98,15 @@ class Rule:
         It is a condition that is looked at once a step.
     applies : bool
         The state changes there.
+    repeats : bool
+        And again, while its number is above zero.
     """
 
     terminal: int
     direction: int
     at_steps: bool
     applies: bool
+    repeats: bool = False
 
     @property
     def ends(self) -> bool:
@@ -133,6 +138,11 @@ class Rules:
     def applies(self) -> bool:
         """Whether the state changes at one of them."""
         return any(rule.applies for rule in self.each)
+
+    @property
+    def repeats(self) -> bool:
+        """Whether one of them is applied while its number is above zero."""
+        return any(rule.repeats for rule in self.each)
 
     @property
     def cuts(self) -> bool:
@@ -178,18 +188,25 @@ def rule_of(event: Any, name: str) -> Rule:
     """Read the attributes of an event that messages call `name`."""
     _require_known(event, name)
     on = getattr(event, "on", AT_ROOTS)
-    if on not in (AT_ROOTS, AT_STEPS):
-        raise InvalidOption(f"{name}.on", on, (AT_ROOTS, AT_STEPS))
+    if on not in (AT_ROOTS, AT_STEPS, WHILE):
+        raise InvalidOption(f"{name}.on", on, (AT_ROOTS, AT_STEPS, WHILE))
     direction = _direction(getattr(event, "direction", None), f"{name}.direction")
-    if on == AT_STEPS and direction:
-        advice = "It is a condition, with on='accept', that has no direction: leave it out."
+    if on != AT_ROOTS and direction:
+        advice = f"It is a condition, with on={on!r}, that has no direction: leave it out."
         raise InvalidOption(f"{name}.direction", direction, advice=advice)
     applied = applied_of(event)
     if not (applied is None or callable(applied) or isinstance(applied, Mapping)):
         advice = "It must be a function (t, y, *args) that returns the new state."
         raise InvalidOption(f"{name}.apply", applied, advice=advice)
     terminal = _terminal(getattr(event, "terminal", None), f"{name}.terminal")
-    return Rule(terminal, direction, on == AT_STEPS, applied is not None)
+    if on == WHILE and (applied is None or terminal < NEVER):
+        wrong, given = ("apply", applied) if applied is None else ("terminal", True)
+        advice = (
+            "With on='while' an event changes the state until its number is no longer above zero: "
+            "it has an `apply`, and ends no run."
+        )
+        raise InvalidOption(f"{name}.{wrong}", given, advice=advice)
+    return Rule(terminal, direction, on == AT_STEPS, applied is not None, on == WHILE)
 
 
 def _require_known(event: Any, name: str) -> None:

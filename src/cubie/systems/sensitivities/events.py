@@ -37,6 +37,8 @@ def joint_events(states: System, events: EventSystems, rules: Rules) -> EventSys
     for k, rule in enumerate(rules.each):
         value, place = _value_of(events, k)
         change = events.applied[k]
+        if rule.repeats:
+            _refuse_repeated(k)
         if rule.at_steps or value.kind != "traced":
             if change is not None:
                 _refuse(k, rule.at_steps, value)
@@ -59,6 +61,14 @@ def _refuse(k: int, at_steps: bool, system: System) -> None:
     else:
         why = f"cannot be traced: {system.note.rstrip('.')}"
     advice = f"events[{k}] changes the state and {why}, or leave sensitivities out."
+    raise InvalidOption("sensitivities", None, advice=advice)
+
+
+def _refuse_repeated(k: int) -> NoReturn:
+    advice = (
+        f"events[{k}] is applied while its number is above zero (on='while'), perhaps several "
+        "times at once, which is not differentiated yet: leave sensitivities out."
+    )
     raise InvalidOption("sensitivities", None, advice=advice)
 
 

@@ -87,6 +87,24 @@ def defining(equations: Equations, given: Mapping[str, Any]) -> Callable:
     return _function(equations, lines, {name: values[name] for name in sides})
 
 
+def computing(
+    equations: Equations, definitions: Mapping[str, str], values: Sequence[str]
+) -> Callable:
+    """Return ``function(t, y, *parameters)``: a list of expressions.
+
+    Parameters
+    ----------
+    definitions : mapping of str to str
+        What they use beside the names of the equations, each after those that it uses.
+    values : sequence of str
+    """
+    body = [f"{name} = {read(name, text).text}" for name, text in definitions.items()]
+    lines = "".join(f"    {line}\n" for line in (*equations.definitions, *body))
+    returned = ", ".join(read("value", text).text for text in values)
+    arguments = ", ".join((TIME, STATE, *equations.parameters))
+    return compiled(f"def computed({arguments}):\n{lines}    return [{returned}]\n", "computed")
+
+
 def _function(equations: Equations, lines: Sequence[str], values: Mapping[str, str]) -> Callable:
     body = "".join(f"    {line}\n" for line in (*equations.definitions, *lines))
     entries = ", ".join(f"{name!r}: {text}" for name, text in values.items())
