@@ -14,10 +14,12 @@ import pytest
 from benchmarks import resources
 from benchmarks.documents import read_section
 from benchmarks.resources import CAPABILITIES, POLICIES, Spec, make_kernel, measure
+from benchmarks.specs import lorenz96
 
 from cubie import InvalidOption, Solver
 from cubie.backend import make_backend
 from cubie.backend.cuda.resources import _parse as parse_report
+from cubie_planner.assembler.machine_code import MachineCode
 from tests.cubie import ptx
 
 needs_nvdisasm = pytest.mark.skipif(ptx.find_nvdisasm() is None, reason="needs nvdisasm")
@@ -128,6 +130,21 @@ def test_loops_over_derivatives_are_unrolled_where_registers_hold_a_good_part():
     _, found = needs(Spec(60, "local", (9, 0)))
     assert "__local_depot" not in found.ptx
     assert found.stack_bytes < 5 * 60 * 4
+
+
+@needs_nvdisasm
+def test_iterations_stay_loops():
+    """How often Newton's method goes round at most is known: on Blackwell all ten were code."""
+    sizes = {}
+    for most in (2, 10):
+        solver = Solver(
+            lorenz96, backend="cuda", method="radau_iia_5", lu_form="tables",
+            max_newton_iterations=most, save="final",
+        )  # fmt: skip
+        solver.prepare([1.0] * 8, (8.0,), dtype="float32")
+        code = MachineCode.of(solver.kernel.resources((12, 0)).cubin)
+        sizes[most] = sum(len(block.instructions) for block in code.functions.all_blocks)
+    assert sizes[10] < 1.05 * sizes[2]
 
 
 def test_loops_over_shared_buffers_are_not_unrolled_for_registers():

@@ -7,7 +7,7 @@ from cubie.backend.arrays import (
     OutputBlock,
     OutputLayout,
 )
-from cubie.backend.base import SOURCE, Backend, Kernel, RegisterLimits, RunMemory
+from cubie.backend.base import SOURCE, Backend, Kernel, RunMemory
 from cubie.backend.build_lock import building, tracing
 from cubie.backend.bundles import Given, Launch, Memory
 from cubie.backend.composition import in_turn
@@ -45,6 +45,7 @@ from cubie.backend.primitives import (
     square_root,
     store_run,
 )
+from cubie.backend.register_limits import RegisterLimits
 from cubie.backend.several import checked_gpus, gpu_in_use, use_gpu
 from cubie.backend.sharing import shared_function
 from cubie.backend.slices import GOES_ON, HEADER, UNFINISHED, KeptPerRun

@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-from attrs import field, frozen
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs, OutputBlock, OutputLayout
 from cubie.backend.form_costs import OF_LANES, FormCosts
 from cubie.backend.groups import Parts, Rows
 from cubie.backend.machine import n_threads
 from cubie.backend.portions import Portions, Spent
+from cubie.backend.register_limits import NO_LIMITS, RegisterLimits
 from cubie.backend.run_memory import RunMemory
 from cubie_planner import Placement
 
@@ -37,30 +37,6 @@ def _never(queue):
 
 def _nothing_spent(queue, attempts):
     return False
-
-
-def _optional_count(instance, attribute, value) -> None:
-    if value is not None and (type(value) is not int or value < 1):
-        raise ValueError(f"{attribute.name} must be a positive int or None, got {value!r}")
-
-
-@frozen
-class RegisterLimits:
-    """How many registers a GPU's compiler may give a thread, beside what a block can have.
-
-    Attributes
-    ----------
-    max_registers : int or None
-        At most so many.
-    min_blocks : int or None
-        So few that as many blocks are resident on a multiprocessor.
-    """
-
-    max_registers: int | None = field(default=None, validator=_optional_count)
-    min_blocks: int | None = field(default=None, validator=_optional_count)
-
-
-NO_LIMITS = RegisterLimits()
 
 
 class Backend(ABC):
@@ -161,10 +137,13 @@ class Backend(ABC):
     def device(self, function: Callable, inline: bool = True) -> Callable:
         """Make a component function callable from others; `inline` is a strong hint."""
 
-    def one_copy(self, function: Callable, in_memory: bool = False) -> Callable:
+    def one_copy(
+        self, function: Callable, in_memory: bool = False, iterated: bool = False
+    ) -> Callable:
         """Make a component function callable that gives the same bits wherever it is called from.
 
-        Inlined, it may be rounded otherwise. `in_memory`: what it works on is in no register.
+        Inlined, it may be rounded otherwise. `in_memory`: what it works on is in no register;
+        `iterated`: see there.
         """
         return self.device(function, inline=False)
 
@@ -182,6 +161,14 @@ class Backend(ABC):
         It is known there what values start from, for all that it calls as well.
         """
         return self.device(function, inline=False)
+
+    def iterated(self, function: Callable, inline: bool = True) -> Callable:
+        """Make a component function callable whose outermost loop is an iteration.
+
+        A few rounds are usual, and it is known how many there may be at most: a compiler that
+        unrolls all of them makes ten times the code.
+        """
+        return self.device(function, inline=inline)
 
     def unrolled(self, function: Callable, n_kept: int) -> Callable:
         """Make a function callable whose loops, which index `n_kept` numbers, may be unrolled."""

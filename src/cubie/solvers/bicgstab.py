@@ -88,7 +88,7 @@ class BiCGSTAB(KrylovSolver):
             # Rounding of the largest residual stays in the solution, unseen by the last one.
             return (size <= target) & (lost * peak <= target), iterations
 
-        return backend.device(iterate)
+        return backend.iterated(iterate)
 
     def _build_first_half(
         self, backend: Backend, n: int, product: Callable, dot: Callable

@@ -135,7 +135,7 @@ class GMRES(KrylovSolver):
                 active = active & (size > target) & (size < before) & (iterations < limit)
             return (size <= target) & is_finite(size), iterations
 
-        return backend.device(iterate)
+        return backend.iterated(iterate)
 
 
 def _build_begin(backend: Backend, n: int, vectors: int) -> Callable:

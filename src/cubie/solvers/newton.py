@@ -50,7 +50,9 @@ class NewtonSolver(NewtonParts):
             begin=reuse.build_begin(self, context),
             prepare=device(self._build_prepare(context)),
             first_eta=reuse.build_first_eta(self, context),
-            solve=context.backend.first_round_apart(solve) if few else device(solve, inline=False),
+            solve=context.backend.first_round_apart(solve)
+            if few
+            else context.backend.iterated(solve, inline=False),
             again=self._build_again(context),
             settle=reuse.build_settle(self, context),
             commit=reuse.build_commit(self, context),

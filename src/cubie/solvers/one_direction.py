@@ -42,7 +42,7 @@ class _OneDirection(KrylovSolver):
                 active = usable & (size > target) & (iterations < limit)
             return size <= target, iterations
 
-        return backend.device(iterate)
+        return backend.iterated(iterate)
 
 
 class MinimalResidual(_OneDirection):

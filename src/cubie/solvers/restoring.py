@@ -151,7 +151,7 @@ def build_restore(owner: Any, context: BuildContext, iterative: bool) -> Callabl
             state[i] = select(found, point[i], state[i])
         return found
 
-    return backend.one_copy(restore)
+    return backend.one_copy(restore, iterated=True)
 
 
 def _build_improve(

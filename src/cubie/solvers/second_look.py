@@ -87,7 +87,7 @@ def build_second_look(newton: NewtonParts, context: BuildContext) -> Callable:
     It returns the mask of the lanes that are solved, and all iterations taken, of both kinds.
     """
     backend = context.backend
-    iterate = backend.one_copy(_build_iterate(newton, context))
+    iterate = backend.one_copy(_build_iterate(newton, context), iterated=True)
     alloc_point, zero = context.allocator("newton_point"), backend.constant(0.0)
 
     def again(memory, launch, matrix, stage, solved, iterations, linear):

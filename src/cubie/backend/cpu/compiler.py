@@ -13,7 +13,7 @@ from numba.core import compiler_lock, types
 from numba.np import numpy_support
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs, element_dtypes
-from cubie.backend.base import NO_LIMITS, Kernel, RunMemory
+from cubie.backend.base import Kernel, RunMemory
 from cubie.backend.bundles import Memory
 from cubie.backend.compiled import CompiledBackend
 from cubie.backend.cpu.compilation import CPUCompilation
@@ -26,6 +26,7 @@ from cubie.backend.front_end import lowering
 from cubie.backend.front_end.device_function import DeviceFunction, Intrinsic
 from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes.types import MAX_ALIGNMENT, Base, Flat, Lanes, lane_type
+from cubie.backend.register_limits import NO_LIMITS
 from cubie.backend.run_queue import STOP_BYTES
 
 # Everything but the promises that no value is NaN or infinite: a run that blows
@@ -66,7 +67,9 @@ class CPUCompiler(CompiledBackend):
         # Loops, and long text: LLVM would copy them into every stage of a step.
         return DeviceFunction(function, inline, FAITHFUL_FLAGS, apart=not inline)
 
-    def one_copy(self, function: Callable, in_memory: bool = False) -> Callable:
+    def one_copy(
+        self, function: Callable, in_memory: bool = False, iterated: bool = False
+    ) -> Callable:
         return DeviceFunction(function, inline=False, apart=True)
 
     def in_given_order(self, function: Callable) -> Callable:

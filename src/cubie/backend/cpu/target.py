@@ -90,7 +90,9 @@ class CPUBackend(Backend):
     def device(self, function: Callable, inline: bool = True) -> Callable:
         return self._compiler.device(function, inline)
 
-    def one_copy(self, function: Callable, in_memory: bool = False) -> Callable:
+    def one_copy(
+        self, function: Callable, in_memory: bool = False, iterated: bool = False
+    ) -> Callable:
         return self._compiler.one_copy(function)
 
     def in_given_order(self, function: Callable) -> Callable:

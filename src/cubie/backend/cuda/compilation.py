@@ -23,7 +23,7 @@ from numba.cuda.descriptor import cuda_target
 
 from cubie.backend.compiled import with_arguments
 from cubie.backend.cuda.lines import Lines
-from cubie.backend.cuda.loops import count, unroll
+from cubie.backend.cuda.loops import count, keep_rounds, unroll
 from cubie.backend.front_end import lowering
 from cubie.backend.front_end.compilation import Compilation
 from cubie.backend.front_end.convention import RaisesNothing
@@ -93,7 +93,7 @@ class CUDACompilation(Compilation):
 
     def _flags(self, called: DeviceFunction) -> tuple:
         file = called.function.__code__.co_filename if self._lines else None
-        return self._context.fastmath, file, called.apart, called.unrolled
+        return self._context.fastmath, file, called.apart, called.unrolled, called.iterated
 
     def _new_symbol(self, name: str) -> str:
         return f"cubie_{len(self._texts)}_{re.sub(r'[^a-zA-Z0-9_]', '', name)}"
@@ -113,6 +113,8 @@ class CUDACompilation(Compilation):
         own = all(getattr(kind, "addrspace", GENERIC) == GENERIC for kind in arguments)
         if called.unrolled and own:
             unroll(module.get_global(symbol))
+        if called.iterated:
+            keep_rounds(module.get_global(symbol))
         text = str(module)
         self._add(text, needed.libraries)
         return text, tuple(needed.libraries)

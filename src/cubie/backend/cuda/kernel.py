@@ -16,7 +16,7 @@ from numba.core import types
 from numba.cuda.core.errors import NumbaDebugInfoWarning
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs, element_dtypes
-from cubie.backend.base import NO_LIMITS, RegisterLimits, RunMemory
+from cubie.backend.base import RunMemory
 from cubie.backend.build_lock import building
 from cubie.backend.bundles import Memory
 from cubie.backend.cuda.code import KernelCode, find_or_make
@@ -36,6 +36,7 @@ from cubie.backend.device.kernel import DeviceKernel
 from cubie.backend.device.slices import Slices
 from cubie.backend.device.workspace import Workspaces
 from cubie.backend.front_end.device_function import DeviceFunction, Intrinsic
+from cubie.backend.register_limits import NO_LIMITS, RegisterLimits
 from cubie.backend.slices import ATTEMPTS, KeptState, Slice
 from cubie.errors import LaunchTooLarge
 

@@ -9,6 +9,8 @@ instructions of a step were spent on counting. This one advances unconditionally
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
+from typing import Any
 
 from llvmlite import ir
 from numba.core import types
@@ -45,19 +47,45 @@ def _start(context, builder, bounds):
 
 
 def unroll(function: ir.Function) -> None:
-    """Ask that loops of a function, of which it is known how far they go, be unrolled in full.
+    """Ask that loops of a function, of which it is known how far they go, be unrolled in full."""
+    _ask("llvm.loop.unroll.full", function, [last for last, _, _ in _loops(function)])
+
+
+def keep_rounds(function: ir.Function) -> None:
+    """Ask that the outermost loops of a function be left loops."""
+    loops = _loops(function)
+    outermost = [
+        last
+        for last, first, end in loops
+        if not any(a <= first and end <= b and (a, b) != (first, end) for _, a, b in loops)
+    ]
+    _ask("llvm.loop.unroll.disable", function, outermost)
+
+
+def _loops(function: ir.Function) -> list[tuple[Any, int, int]]:
+    """Return of each loop the branch that ends a round, and its first block and its last.
 
     Blocks stand in the order of the source: a branch back ends a loop's round.
     """
-    module, blocks = function.module, list(function.blocks)
-    full = module.add_metadata(["llvm.loop.unroll.full"])
+    blocks = list(function.blocks)
+    place = {block: number for number, block in enumerate(blocks)}
+    found = []
     for number, block in enumerate(blocks):
         last = block.terminator
-        if isinstance(last, ir.Branch) and blocks.index(last.operands[0]) <= number:
-            # LLVM knows a loop by a node that begins with itself.
-            loop = ir.values.MDValue(module, (full,), str(len(module.metadata)))
-            loop.operands = loop, full
-            last.set_metadata("llvm.loop", loop)
+        if isinstance(last, ir.Branch | ir.ConditionalBranch):
+            targets = [one for one in last.operands if isinstance(one, ir.Block)]
+            found += [(last, place[one], number) for one in targets if place[one] <= number]
+    return found
+
+
+def _ask(what: str, function: ir.Function, branches: Iterable[Any]) -> None:
+    module = function.module
+    asked = module.add_metadata([what])
+    for last in branches:
+        # LLVM knows a loop by a node that begins with itself.
+        loop = ir.values.MDValue(module, (asked,), str(len(module.metadata)))
+        loop.operands = loop, asked
+        last.set_metadata("llvm.loop", loop)
 
 
 @functools.cache

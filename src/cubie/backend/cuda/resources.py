@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from attrs import field, frozen
 
-from cubie.backend.base import RegisterLimits
+from cubie.backend.register_limits import RegisterLimits
 from cubie.errors import InvalidOption, NotCompiled, NoToolkit
 from cubie_planner.gpu.device import Device, DeviceError, occupancy
 from cubie_planner.gpu.launch import register_limit, registers_for_blocks

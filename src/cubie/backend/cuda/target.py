@@ -7,7 +7,7 @@ from typing import Any
 
 from numba.core import types
 
-from cubie.backend.base import NO_LIMITS, RegisterLimits, RunMemory
+from cubie.backend.base import RunMemory
 from cubie.backend.compiled import CompiledBackend, emit_moved, typed_pointer
 from cubie.backend.cuda import approximations, slices, warps
 from cubie.backend.cuda.foreign import CUDAForeignTarget
@@ -24,6 +24,7 @@ from cubie.backend.front_end.device_function import DeviceFunction, Intrinsic
 from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes.types import GLOBAL, SHARED, Buf, Lanes
 from cubie.backend.machine import cuda_is_available
+from cubie.backend.register_limits import NO_LIMITS, RegisterLimits
 from cubie.errors import NoDevice
 from cubie_planner.gpu.cards import Target, card_named
 from cubie_planner.gpu.device import Device
@@ -228,9 +229,17 @@ class CUDABackend(CompiledBackend):
     def device(self, function: Callable, inline: bool = True) -> Callable:
         return DeviceFunction(function, inline=False)  # NVVM decides what is inlined
 
-    def one_copy(self, function: Callable, in_memory: bool = False) -> Callable:
+    def one_copy(
+        self, function: Callable, in_memory: bool = False, iterated: bool = False
+    ) -> Callable:
         # A call has addresses as arguments: what registers could hold would lie in memory for it.
-        return DeviceFunction(function, inline=False, apart=in_memory)
+        return DeviceFunction(function, inline=False, apart=in_memory, iterated=iterated)
+
+    def iterated(self, function: Callable, inline: bool = True) -> Callable:
+        return DeviceFunction(function, inline=False, iterated=True)
+
+    def first_round_apart(self, function: Callable) -> Callable:
+        return self.iterated(function)
 
     def unrolled(self, function: Callable, n_kept: int) -> Callable:
         few = n_kept * self.dtype.itemsize <= MOST_UNROLLED_BYTES

@@ -21,6 +21,9 @@ class DeviceFunction:
     unrolled : bool
         Its loops are unrolled in full, where it is known how far they go, and all that they index
         is of the run alone and in no shared memory.
+    iterated : bool
+        Its outermost loops are iterations, of which a few rounds are usual and many may be: they
+        are not unrolled.
     """
 
     def __init__(
@@ -32,6 +35,7 @@ class DeviceFunction:
         in_given_order: bool = False,
         first_round: bool = False,
         unrolled: bool = False,
+        iterated: bool = False,
     ):
         self.function = function
         self.inline = inline
@@ -40,12 +44,13 @@ class DeviceFunction:
         self.in_given_order = in_given_order
         self.first_round = first_round
         self.unrolled = unrolled
+        self.iterated = iterated
 
     @property
     def identity(self) -> tuple:
         """What it is: equal for those that are one function in compiled code."""
         how = self.inline, self.faithful, self.apart, self.in_given_order, self.first_round
-        return self.function, *how, self.unrolled
+        return self.function, *how, self.unrolled, self.iterated
 
     def __call__(self, *args):
         raise TypeError(f"{self.function.__name__} can only be called from compiled code")

@@ -15,7 +15,7 @@ import numpy as np
 from numba import cuda
 
 from cubie.backend.arrays import KernelInputs, KernelOutputs
-from cubie.backend.base import NO_LIMITS, Kernel, RegisterLimits, RunMemory
+from cubie.backend.base import Kernel, RunMemory
 from cubie.backend.bundles import Memory
 from cubie.backend.device.driver import Driver, Grid
 from cubie.backend.device.global_memory import MOST_PLANNED_BYTES, require_global_memory
@@ -26,6 +26,7 @@ from cubie.backend.device.workspace import Workspaces, shared_workspaces
 from cubie.backend.form_costs import OF_THREADS
 from cubie.backend.interpreted.python import POISON, PythonBackend, Space
 from cubie.backend.interpreted.slices import slice_of
+from cubie.backend.register_limits import NO_LIMITS, RegisterLimits
 from cubie.backend.slices import KeptState
 from cubie_planner.gpu.cards import Target
 
