@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from cubie.models.errors import ModelError
 from cubie.models.model import Model
 
 SHOWN = 40  # characters of a text that messages show
+MARKS_OF_TEXT = "<;\n"  # of a text, and of no path
+ROOT_OF_SBML = re.compile(r"<([\w.-]+:)?sbml\b")
 
 
 def load_model(source: Any) -> Model:
@@ -18,7 +21,8 @@ def load_model(source: Any) -> Model:
     Parameters
     ----------
     source : path or str
-        An SBML file of level 2 or 3 (extra ``cubie[sbml]``), or its text.
+        A file, or its text: SBML of level 2 or 3 (extra ``cubie[sbml]``) or Antimony (extra
+        ``cubie[antimony]``). What has several lines, a ``<`` or a ``;`` is a text.
 
     Returns
     -------
@@ -36,21 +40,28 @@ def load_model(source: Any) -> Model:
     >>> result = cubie.solve_ivp(model, (0, 100), args={"k1": np.linspace(0, 1, 1000)})
     >>> model.values(result, "X")
     """
+    from cubie.models.antimony import sbml_of
     from cubie.models.sbml.meaning import description_of
     from cubie.models.sbml.reading import read_document
 
-    text, name = _text_of(source)
+    text, name, folder = _text_of(source)
+    if not _is_xml(text):
+        text = sbml_of(text, name, folder)
     return Model(description_of(read_document(text, name)))
 
 
-def _text_of(source: Any) -> tuple[str, str]:
-    """Return the text of a model, and what messages call it."""
-    if isinstance(source, str) and "<" in source:
-        text, name = source, "the model"
+def _is_xml(text: str) -> bool:
+    return text.lstrip("\ufeff \t\r\n").startswith("<")
+
+
+def _text_of(source: Any) -> tuple[str, str, Path | None]:
+    """Return the text of a model, what messages call it, and the folder that it lies in."""
+    if isinstance(source, str) and any(mark in source for mark in MARKS_OF_TEXT):
+        text, name, folder = source, "the model", None
     elif isinstance(source, (str, os.PathLike)):
         path = Path(source)
         try:
-            text, name = path.read_text(encoding="utf-8"), path.name
+            text, name, folder = path.read_text(encoding="utf-8"), path.name, path.parent
         except OSError as error:
             raise ModelError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
         except UnicodeDecodeError as error:
@@ -59,7 +70,9 @@ def _text_of(source: Any) -> tuple[str, str]:
         raise ModelError(
             f"A model is a path or a text, and this is a {type(source).__name__}: {source!r:.60}."
         )
-    if "<sbml" not in text:
+    if not text.strip():
+        raise ModelError(f"{name} is empty.")
+    if _is_xml(text) and ROOT_OF_SBML.search(text) is None:
         shown = " ".join(text[:SHOWN].split())
         raise ModelError(f"{name} is no SBML: it begins with {shown!r}, and has no <sbml>.")
-    return text, name
+    return text, name, folder
