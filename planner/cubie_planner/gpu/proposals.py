@@ -1,9 +1,9 @@
 """Placements worth compiling, the most promising first.
 
 Beside what the cost model would choose: as much as fits in shared memory without a block less
-being resident than registers allow, which costs nothing but cache; a half of that; and slices for
-which fewer blocks are resident. Where most of the time goes to the stack, and all of it fits into
-shared memory of one block, that is worth its few warps.
+being resident than registers allow, which costs nothing but cache; a half of that, which is best
+more rarely; and slices for which fewer blocks are resident. Where most of the time goes to the
+stack, and all of it fits into shared memory of one block, that is worth its few warps.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ def proposals(
     most = occupancy(device, size, registers).blocks_per_sm
     modelled: Proposal = ("the model's plan", problem)
     filled = _filled(problem, device, most)
+    yield from itertools.islice(filled, 1)
     if waits_for_stack:
-        yield from itertools.islice(filled, 1)
         limits = evolve(problem.limits, max_shared_bytes=_block_limit(problem, device))
         yield "everything shared", evolve(problem, policy="shared", limits=limits)
-    yield from filled
     if any(place is Location.SHARED for place in objective(problem, model).recommended.values()):
         yield modelled
+    yield from filled
     for blocks in range(most - 1, 0, -1):
         yield from _filled(problem, device, blocks)
 
