@@ -50,7 +50,7 @@ gpu-kit: $(VENV)/.made
 	$(BIN)/python -m benchmarks.gpu.kit --python $(KIT_PYTHON) $(KIT_OPTIONS) build/gpu-kit
 
 clean:
-	rm -rf build dist demo-output docs/_generated
+	rm -rf build dist demo-output docs/_generated docs/examples
 
 $(VENV)/.made:
 	@test -n "$(PYTHON)" || { echo "cubie needs Python 3.11 to 3.14; none found on the PATH. Give one: make PYTHON=/path/to/python" >&2; exit 1; }

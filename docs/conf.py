@@ -1,5 +1,6 @@
 """Sphinx configuration; `make docs` builds with warnings as errors."""
 
+import os
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -16,9 +17,10 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.napoleon",
+    "sphinx_gallery.gen_gallery",
     "tables",
 ]
-exclude_patterns = ["_build", "_extensions"]
+exclude_patterns = ["_build", "_extensions", "gallery"]
 html_theme = "furo"
 html_title = f"cubie {version}"
 templates_path = []
@@ -31,3 +33,27 @@ autodoc_typehints = "none"  # the docstrings say shapes and units as well
 napoleon_google_docstring = False
 napoleon_use_ivar = True
 autosummary_generate = False
+
+# Pages of examples/ are written from the scripts of gallery/, which run at each build. Pages hold
+# nothing of the machine: no times, no memory. Fast-math rounds as each processor likes: the numbers
+# that are printed have fewer digits than that shows in.
+os.environ["CUDA_VISIBLE_DEVICES"] = ""
+os.environ["COLUMNS"] = "100"
+TOPICS = (
+    *("dynamics", "neurons", "medicine", "chemistry"),
+    *("mechanics", "inference", "sweeps", "planner"),
+)
+sphinx_gallery_conf = {
+    "examples_dirs": "gallery",
+    "gallery_dirs": "examples",
+    "subsection_order": [f"gallery/{topic}" for topic in TOPICS],
+    "within_subsection_order": "FileNameSortKey",
+    "filename_pattern": r"\.py$",
+    "capture_repr": (),
+    "min_reported_time": 10**9,
+    "write_computation_times": False,
+    "show_signature": False,
+    "run_stale_examples": True,  # the code may have changed, if not the script
+    "download_all_examples": False,
+    "thumbnail_size": (400, 280),
+}
