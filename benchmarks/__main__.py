@@ -20,7 +20,7 @@ OWN_SUITES = ("cpu", "startup", "planning")
 OTHER_SUITES = (
     "planner", "resources", "verify", "stiff", "work-precision", "implicit-memory", "accuracy",
     "driven", "several-steps", "jacobian-reuse", "gpu", "instructions", "placement",
-    "published", "large", "preconditioners", "sweeps", "lu-forms", "sensitivities",
+    "published", "large", "preconditioners", "sweeps", "lu-forms", "sensitivities", "sbml",
 )  # fmt: skip
 
 

@@ -129,7 +129,7 @@ CUBIE = Package(
         "sweeps": (
             *("errors", "recent", "sizes", "reals", "checks", "backend", "systems", "tableaus"),
             *("status", "labelled", "factory", "integrator", "run", "launch", "settings"),
-            *("problem", "solver"),
+            *("problem", "models", "solver"),
         ),
         "cli": (
             *("errors", "sizes", "reals", "systems", "tableaus", "solvers", "status", "run"),

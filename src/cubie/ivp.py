@@ -215,7 +215,9 @@ def _solve_model(
     posed = model.pose(y0, args, start)
     given = read_events(settings.pop("events", None))
     if posed.events or given:
-        settings["events"] = (*posed.events, *given)
+        settings["events"] = (*given, *posed.events)
+    if posed.visible and len(posed.visible) < len(posed.equations.states):
+        settings.setdefault("save_states", list(posed.visible))
     solver = _solver(posed.equations, settings)
     result = solver.solve(t_span, posed.y0, t_eval, args=posed.args)
     return evolve(result, parameters=posed.parameters)

@@ -161,7 +161,7 @@ def test_runs_have_events_at_times_of_their_own():
         assert np.array_equal(model.values(result, "n").round(9), count), method
         late = (2.0 * highs + waits)[:, None] <= TIMES
         assert model.values(result, "m") == pytest.approx(late * 1.0), method
-        assert np.all(np.array(result.n_events)[0] >= count[:, -1])
+        assert np.all(np.array(result.n_events)[-1] >= count[:, -1])
 
 
 def test_more_than_there_is_room_for_is_no_number():
@@ -176,3 +176,16 @@ def test_more_than_there_is_room_for_is_no_number():
     result = cubie.solve_ivp(model, (0.0, 1.0), **OPTIONS)
     assert not result.success
     assert result.t_reached == pytest.approx(0.5)
+
+
+def test_states_of_events_are_not_shown():
+    """They are solved for and not kept, unless they are asked for; other events come first."""
+    model = cubie.load_model(with_events(event("E", "x >= 1.1", {"x": "0", "n": "n + 1"}), n=0.0))
+    result = cubie.solve_ivp(model, (0.0, 2.0), **OPTIONS, events=lambda t, y: y[0] - 0.5)
+    assert result.state_names == model.states == ("x", "n")
+    assert result.t_events is not None
+    assert result.t_events[0] == pytest.approx([0.5, 1.1 + 0.5], abs=1e-6)
+    only = cubie.solve_ivp(model, (0.0, 2.0), **OPTIONS, save_states=["n", "E_status"])
+    assert model.values(only, "n")[-1] == 1.0
+    with pytest.raises(cubie.ModelError, match="state `x`, which this needs"):
+        model.values(only, "x")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,11 +16,18 @@ from cubie.systems.symbolic.names import hint
 KINDS = ("amount", "concentration")
 
 
-def course_of(model: Description, result: Any, name: str, kind: str | None) -> np.ndarray:
-    """Return the course of something in a result; see `Model.values`."""
+def course_of(
+    model: Description, called: Mapping[str, str], result: Any, name: str, kind: str | None
+) -> np.ndarray:
+    """Return the course of something in a result; see `Model.values`.
+
+    Parameters
+    ----------
+    called : mapping of str to str
+        What each name is called in equations.
+    """
     formula = _formula(model, name, kind)
-    course = _Course(model, result)
-    return course.of(formula)
+    return _Course(model, called, result).of(formula)
 
 
 def _formula(model: Description, name: str, kind: str | None) -> Formula:
@@ -39,7 +47,7 @@ def _formula(model: Description, name: str, kind: str | None) -> Formula:
 class _Course:
     """The names of a model along a result."""
 
-    def __init__(self, model: Description, result: Any):
+    def __init__(self, model: Description, called: Mapping[str, str], result: Any):
         self.model, self.y = model, result.y
         self.parameters = _parameters_of(model, result)
         if not hasattr(self.y, "shape"):
@@ -51,9 +59,8 @@ class _Course:
         self.time = np.asarray(result.t)
         self.shape = np.delete(self.y.shape, 1 if self.runs_first else 0)
         self.found: dict[str, Any] = {}
-        self.places = {name: i for i, name in enumerate(model.rates)}
-        if self.y.shape[1 if self.runs_first else 0] != len(self.places):
-            raise ModelError("The result has some of the states alone: leave `save_states` out.")
+        kept = {name: i for i, name in enumerate(result.state_names)}
+        self.places = {name: kept[called[name]] for name in model.rates if called[name] in kept}
 
     def of(self, formula: Formula) -> np.ndarray:
         """Return a formula's values, as a row of `y`."""
@@ -67,6 +74,11 @@ class _Course:
         if name in self.parameters:
             value = np.asarray(self.parameters[name])
             return value if value.ndim == 0 else value[:, None]
+        if name in self.model.rates:
+            raise ModelError(
+                f"The result does not have the state `{name}`, which this needs: it was left out "
+                "of `save_states`."
+            )
         if name not in self.found:
             self.found[name] = value_of(self.model.defined[name], self.value, self.time)
         return self.found[name]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -12,10 +12,9 @@ from attrs import frozen
 
 from cubie.models.courses import course_of
 from cubie.models.description import Description
-from cubie.models.formulas import RATE_OF
-from cubie.models.posing import Posed, equations_with, start_of, texts_with, y0_of
+from cubie.models.posing import Posed, called_in, equations_with, start_of, texts_with, y0_of
+from cubie.models.sweeping import PosedSweep, posed_sweep
 from cubie.models.transitions import events_of
-from cubie.models.writing import identifiers
 from cubie.systems.symbolic.equations import Equations
 
 
@@ -51,8 +50,8 @@ class Model:
 
     @property
     def states(self) -> tuple[str, ...]:
-        """Names of the states, in the order of `y`; those that events need come last."""
-        return tuple(self._extended.rates)
+        """Names of the states, in the order of `y`."""
+        return tuple(self.description.rates)
 
     @cached_property
     def _extended(self) -> Description:
@@ -116,18 +115,7 @@ class Model:
 
     @cached_property
     def _called(self) -> Mapping[str, str]:
-        extended = self._extended
-        rates = [name for name in extended.defined if name not in extended.formulas]
-        called = identifiers((*extended.rates, *extended.formulas, *extended.constants))
-        taken = set(called.values())
-        for name in rates:
-            of = name.removeprefix(f"{RATE_OF} ")
-            wanted = f"rate_of_{called[of]}"
-            while wanted in taken:
-                wanted += "_"
-            taken.add(wanted)
-            called[name] = wanted
-        return called
+        return called_in(self._extended)
 
     @cached_property
     def equations(self) -> EquationsText:
@@ -175,7 +163,22 @@ class Model:
             tuple(parameters[name] for name in names),
             self._machine.events(equations, self._called, names, self.start),
             parameters,
+            tuple(self._called[name] for name in self.description.rates),
         )
+
+    def pose_sweep(self, names: Iterable[str], y0: Any = None, args: Any = None) -> PosedSweep:
+        """Return what `sweep` takes, where constants and states of these names are swept.
+
+        Parameters
+        ----------
+        y0, args : mapping of str to object, optional
+            Values of others.
+
+        Raises
+        ------
+        ModelError
+        """
+        return posed_sweep(self.description, names, y0, args)
 
     def values(self, result: Any, id: str, kind: str | None = None) -> np.ndarray:
         """Return the course of a species, compartment, parameter or reaction in a result.
@@ -198,7 +201,7 @@ class Model:
         ------
         ModelError
         """
-        return course_of(self._extended, result, id, kind)
+        return course_of(self.description, self._called, result, id, kind)
 
     def __getstate__(self) -> Any:
         return self.description

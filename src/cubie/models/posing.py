@@ -10,9 +10,9 @@ from attrs import frozen
 
 from cubie.models.description import Description
 from cubie.models.errors import ModelError
-from cubie.models.formulas import Apply, Formula, Name, apply, folded
+from cubie.models.formulas import RATE_OF, Apply, Formula, Name, apply, folded
 from cubie.models.starting import Start
-from cubie.models.writing import written
+from cubie.models.writing import identifiers, written
 from cubie.systems.symbolic.equations import Equations, assembled
 from cubie.systems.symbolic.names import by_name, hint, numbers, stacked
 
@@ -32,6 +32,8 @@ class Posed:
     events : tuple of cubie.Event
     parameters : mapping of str to (float or ndarray (n_runs,))
         Every constant of the model, as these runs have it.
+    visible : tuple of str
+        States of the equations without those that events need.
     """
 
     equations: Equations
@@ -39,6 +41,21 @@ class Posed:
     args: tuple[Any, ...]
     events: tuple[Any, ...]
     parameters: Mapping[str, Any]
+    visible: tuple[str, ...]
+
+
+def called_in(model: Description) -> dict[str, str]:
+    """Return what each name of a model is called in equations, rates that are asked for as well."""
+    called = identifiers((*model.rates, *model.formulas, *model.constants))
+    taken = set(called.values())
+    for name in model.defined:
+        if name not in called:
+            wanted = f"rate_of_{called[name.removeprefix(RATE_OF).strip()]}"
+            while wanted in taken:
+                wanted += "_"
+            taken.add(wanted)
+            called[name] = wanted
+    return called
 
 
 def texts_with(
@@ -85,9 +102,9 @@ def given_values(
     ModelError
         For names that can be given no value, saying what has.
     """
-    free = _by_name(model, "args", args)
+    free = named_values(model, "args", args)
     for name in free:
-        _require_constant(model, name)
+        require_constant(model, name)
     states, instead = {}, {}
     if y0 is not None and by_name("y0", y0) is None:
         array = np.asarray(y0, dtype=float)
@@ -97,7 +114,7 @@ def given_values(
                 f"{', '.join(model.rates)}. Give those that begin otherwise by name."
             )
         y0 = {name: array[..., i] for i, name in enumerate(model.rates)}
-    for name, value in _by_name(model, "y0", y0).items():
+    for name, value in named_values(model, "y0", y0).items():
         if name in model.rates:
             states[name] = value
             continue
@@ -110,7 +127,14 @@ def given_values(
     return free, states, instead
 
 
-def _by_name(model: Description, what: str, given: Any) -> dict[str, Any]:
+def named_values(model: Description, what: str, given: Any) -> dict[str, Any]:
+    """Return what `y0` or `args` gives to names.
+
+    Raises
+    ------
+    ModelError
+        For what has no names.
+    """
     if given is None or (isinstance(given, (tuple, list)) and not given):
         return {}
     named = by_name(what, given)
@@ -136,7 +160,13 @@ def _counted_as(model: Description, name: str) -> tuple[str, Formula] | None:
     return None
 
 
-def _require_constant(model: Description, name: str) -> None:
+def require_constant(model: Description, name: str) -> None:
+    """Refuse what is no constant, among args.
+
+    Raises
+    ------
+    ModelError
+    """
     if name in model.constants:
         return
     if name in model.rates:

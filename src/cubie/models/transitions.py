@@ -47,6 +47,7 @@ from cubie.systems.symbolic.equations import Equations
 from cubie.systems.symbolic.observed import computing
 
 PLACES = 4  # for executions of one delayed event that wait
+STARTS = "starts"  # the state that is one until a run has started
 NEVER = 1e30  # when what does not wait is due; a number of single precision
 LOWEST = -1e30  # the priority of an event that has none
 TRUE, WAITS = 1.0, 2.0  # what the state of an event is a sum of
@@ -91,15 +92,18 @@ class Machine:
     Attributes
     ----------
     given : Description
+    start : mapping of str to Formula
+        States that are computed of others when a run starts, where these differ between runs.
     """
 
     given: Description
+    start: Mapping[str, Formula] = field(factory=dict)
     _known: dict = field(factory=dict, init=False)
 
     @cached_property
     def model(self) -> Description:
         """The model with the states of its events, which only those change."""
-        initial = dict(self.given.initial)
+        initial = dict(self.given.initial) | ({STARTS: 1.0} if self.start else {})
         for event in self.given.events:
             initial[_status(event)] = TRUE if event.true_before else 0.0
         initial |= {name: _either(one, TRUE, 0.0) for name, one in self.watched.items()}
@@ -173,7 +177,7 @@ class Machine:
         numbers : mapping of str to float
             Of the other constants.
         """
-        if not self.given.events:
+        if not (self.given.events or self.start):
             return ()
         if free not in self._known:
             known = {name: numbers[name] for name in self.model.constants if name not in free}
@@ -189,7 +193,8 @@ class Machine:
             margin_of(place.is_ready()) if place.due else _either(place.is_ready(), 1.0, -1.0)
             for place in self.places
         ]
-        return _largest([self._changed(), *waiting])
+        starts = [_either(apply("geq", Name(STARTS), 0.5), 1.0, -1.0)] if self.start else []
+        return _largest([*starts, *([self._changed()] if self.given.events else []), *waiting])
 
     def _changed(self) -> Formula:
         """Return what is above zero where a trigger is not as it was, or a part of one."""
@@ -203,7 +208,29 @@ class Machine:
 
     def _applied(self, texts: _Texts) -> Callable:
         """Return ``apply(t, y, *args)``."""
-        local: dict[str, Formula] = {"changed now": self._changed()}
+        local: dict[str, Formula] = {}
+        after = self._after(local) if self.given.events else {}
+        if self.start:
+            after = self._started(after)
+        resized = {name for event in self.given.events for name in _resized(event)}
+        # Sizes come first: what is counted in them is set by their new values.
+        order = sorted(after, key=lambda name: name not in resized)
+        local |= {name + AFTER: after[name] for name in order}
+        values = [Name(name + AFTER) if name in after else Name(name) for name in self.model.rates]
+        return texts.function(local, values)
+
+    def _started(self, after: Mapping[str, Formula]) -> dict[str, Formula]:
+        """Return what becomes of states, where a run starts first."""
+        starts = apply("geq", Name(STARTS), 0.5)
+        found: dict[str, Formula] = {
+            name: _either(starts, self.start.get(name, Name(name)), after.get(name, Name(name)))
+            for name in dict.fromkeys((*after, *self.start))
+        }
+        return {**found, STARTS: 0.0}
+
+    def _after(self, local: dict[str, Formula]) -> dict[str, Formula]:
+        """Return what becomes of states in one step of events; what that uses goes to `local`."""
+        local["changed now"] = self._changed()
         chosen = self._chosen(local)
         after: dict[str, Formula] = {}
         looks = apply("gt", Name("changed now"), 0.0)
@@ -216,12 +243,7 @@ class Machine:
             # Nothing waits without a word: a run with no place left for it has no numbers.
             for name in self.given.rates:
                 self._add(after, name, Apply("or", tuple(full)), float("nan"))
-        resized = {name for event in self.given.events for name in _resized(event)}
-        # Sizes come first: what is counted in them is set by their new values.
-        order = sorted(after, key=lambda name: name not in resized)
-        local |= {name + AFTER: after[name] for name in order}
-        values = [Name(name + AFTER) if name in after else Name(name) for name in self.model.rates]
-        return texts.function(local, values)
+        return after
 
     def _chosen(self, local: dict[str, Formula]) -> str:
         """Add which place's turn it is, to `local`; return the name of that number."""

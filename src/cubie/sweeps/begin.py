@@ -8,6 +8,7 @@ from typing import Any
 from cubie.errors import Described, InvalidOption
 from cubie.sweeps.asked import Asked
 from cubie.sweeps.axes import Space, grid
+from cubie.sweeps.of_models import as_equations
 from cubie.sweeps.prepare import model_of
 from cubie.sweeps.running import Sweep
 from cubie.sweeps.store import checked_store, is_there
@@ -17,7 +18,7 @@ from cubie.sweeps.whole import Whole
 def sweep(
     fun: Any,
     t_span: Sequence[Any],
-    y0: Any,
+    y0: Any = None,
     *,
     over: Any,
     args: Any = None,
@@ -35,11 +36,11 @@ def sweep(
 
     Parameters
     ----------
-    fun : callable, or equations as text or in SymPy
-        See `solve_ivp`.
+    fun : callable, equations as text or in SymPy, or Model
+        See `solve_ivp`. Of a model `y0` and `args` name what has other values than there.
     t_span : (float, float)
         Of all runs, but for 't_start' and 't_end' that are swept.
-    y0 : array_like (n_states,) or mapping
+    y0 : array_like (n_states,) or mapping, optional of a model
         Initial state where it is not swept. A mapping names the states of a function, too: they
         are swept, summarised and shown by these names, and each value goes to the state of its
         name where `fun` takes its states apart into names.
@@ -83,7 +84,9 @@ def sweep(
         Where `fun` does not tell which state is which, and the order of a mapping `y0` decides.
     """
     space, store = _space(over), checked_store(store)
-    asked = Asked(fun, t_span, y0, args, t_eval, options)
+    asked = as_equations(Asked(fun, t_span, y0, args, t_eval, options), space)
+    if asked.y0 is None:
+        raise TypeError("sweep() lacks `y0`: only models have initial values of their own.")
     model, drawn = model_of(asked, space, seed)
     whole = Whole(model, space, drawn)
     if store is not None and is_there(store):

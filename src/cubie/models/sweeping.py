@@ -1,0 +1,161 @@
+"""A model for a sweep: what differs between runs is not known yet.
+
+What follows from it must be computed in each run. Constants that do become quantities of the
+equations; what states begin with is set where a run starts, by the event that others of the model
+are, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from attrs import evolve, frozen
+
+from cubie.models.description import Description
+from cubie.models.errors import ModelError
+from cubie.models.formulas import (
+    RATE_OF,
+    TIME,
+    Apply,
+    Formula,
+    Name,
+    names_in,
+    parts_of,
+    rate_name,
+    rebuilt,
+)
+from cubie.models.posing import called_in, equations_with, named_values, require_constant
+from cubie.models.starting import Start
+from cubie.models.transitions import Machine
+from cubie.systems.symbolic.equations import Equations
+from cubie.systems.symbolic.names import hint
+
+
+@frozen(eq=False)
+class PosedSweep:
+    """A problem that `sweep` takes.
+
+    Attributes
+    ----------
+    equations : Equations
+    y0 : dict of str to float
+    args : dict of str to object
+    events : tuple of cubie.Event
+    visible : tuple of str
+        States of the model, without those that events need.
+    """
+
+    equations: Equations
+    y0: dict[str, Any]
+    args: dict[str, Any]
+    events: tuple[Any, ...]
+    visible: tuple[str, ...]
+
+
+@frozen(eq=False)
+class Swept:
+    """A model whose constants and states differ between the runs of a sweep.
+
+    Attributes
+    ----------
+    model : Description
+        In which constants that follow from others are quantities.
+    start : mapping of str to Formula
+        States that follow from what differs: of what they are computed where a run starts.
+    free : tuple of str
+        Constants that are parameters.
+    """
+
+    model: Description
+    start: Mapping[str, Formula]
+    free: tuple[str, ...]
+
+
+def swept(model: Description, varying: Iterable[str], given: Iterable[str]) -> Swept:
+    """Return a model for a sweep.
+
+    Parameters
+    ----------
+    varying : iterable of str
+        Constants and states that runs, or all of them, have other values of.
+    given : iterable of str
+        States that are given a value.
+
+    Raises
+    ------
+    ModelError
+        Where a constant follows from what a state begins with.
+    """
+    varying = dict.fromkeys(varying)
+    follow = model.follow_from((*varying, *given)) - set(varying) - set(given)
+    constants = set(model.constants)
+    free = tuple(name for name in varying if name in constants)
+
+    def expanded(formula: Formula) -> Formula:
+        """Return a formula of constants, and of states that do not follow from others."""
+
+        def of_leaf(part: Formula) -> Formula | None:
+            if isinstance(part, Apply) and part.function == RATE_OF:
+                return expanded(model.defined[rate_name(part.arguments[0])])
+            if not isinstance(part, Name):
+                return None
+            if part.name in follow and part.name in model.initial:
+                return expanded(model.initial[part.name])
+            return expanded(model.defined[part.name]) if part.name in model.defined else part
+
+        return rebuilt(formula, of_leaf)
+
+    initial, formulas = dict(model.initial), dict(model.formulas)
+    for name in [one for one in model.constants if one in follow]:
+        formula = formulas[name] = expanded(initial.pop(name))
+        others = [one for one in names_in(formula) if one not in constants]
+        if others or any(part.function == TIME for part in parts_of(formula)):
+            what = f"`{others[0]}`" if others else "the time"
+            raise ModelError(
+                f"`{name}` of {model.name} is constant, and follows from what {what} is at the "
+                f"start, which differs between the runs of this sweep: give its value in args, or "
+                "solve by `solve_ivp`, in batches."
+            )
+    start = {name: expanded(initial[name]) for name in model.rates if name in follow}
+    return Swept(evolve(model, initial=initial, formulas=formulas), start, free)
+
+
+def posed_sweep(model: Description, names: Iterable[str], y0: Any, args: Any) -> PosedSweep:
+    """Return a model as a problem for a sweep; see `Model.pose_sweep`."""
+    names = tuple(names)
+    given = named_values(model, "y0", y0)
+    for name in given:
+        if name not in model.rates:
+            raise ModelError(
+                f"y0 has `{name}`, which is no state of {model.name}{hint(name, (*model.rates,))}"
+            )
+    free = named_values(model, "args", args)
+    for name in free:
+        require_constant(model, name)
+    there = (*model.rates, *model.constants)
+    for name in names:
+        if name in model.formulas:
+            raise ModelError(
+                f"`over` sweeps `{name}`, which {model.name} computes of others at all times."
+            )
+    varying = [name for name in (*free, *names) if name in there]
+    of_sweep = swept(model, varying, given)
+    machine = Machine(of_sweep.model, of_sweep.start)
+    extended, called = machine.model, called_in(machine.model)
+    numbers = {name: value for name, value in (free | given).items() if _is_number(value)}
+    start = Start(extended, 0.0, numbers, {})
+    known = {name: start.value(name) for name in (*extended.rates, *extended.constants)}
+    equations = equations_with(extended, of_sweep.free, known, called)
+    return PosedSweep(
+        equations,
+        {called[name]: given.get(name, float(known[name])) for name in extended.rates},
+        {called[name]: value for name, value in free.items() if name not in names},
+        machine.events(equations, called, of_sweep.free, known),
+        tuple(called[name] for name in model.rates),
+    )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)

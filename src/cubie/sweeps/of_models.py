@@ -1,0 +1,27 @@
+"""Sweeps of models that `cubie.load_model` read from files."""
+
+from __future__ import annotations
+
+from cubie.models.model import Model
+from cubie.sweeps.asked import Asked
+from cubie.sweeps.axes import Space
+from cubie.systems.events.given import read_events
+
+
+def as_equations(asked: Asked, space: Space) -> Asked:
+    """Return a problem that asks for a model as one of its equations; others as they are.
+
+    Of what is swept, and of args, constants are parameters; all others are numbers in the
+    equations. States that the model's events need are not kept, and their times are not either.
+    """
+    model, options = asked.fun, dict(asked.options)
+    if not isinstance(model, Model):
+        return asked
+    posed = model.pose_sweep(space.names, asked.y0, asked.args)
+    if posed.events:
+        own = read_events(options.get("events"))
+        options["events"] = (*own, *posed.events)
+        if not own:
+            options.setdefault("max_events", 0)
+        options.setdefault("save_states", list(posed.visible))
+    return asked._replace(fun=posed.equations, y0=posed.y0, args=posed.args, options=options)
