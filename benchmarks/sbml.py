@@ -26,7 +26,7 @@ import numpy as np
 from attrs import frozen
 
 import cubie
-from benchmarks.documents import RESULTS
+from benchmarks.documents import DOCS, RESULTS, write_section
 from benchmarks.environment import describe
 from benchmarks.table import markdown_table
 
@@ -179,14 +179,20 @@ def run(
     return data
 
 
-def report(data: dict[str, Any]) -> str:
-    """Return the counts as a table, and what is behind them."""
+def table(data: dict[str, Any]) -> str:
+    """Return the counts."""
+    verdicts = (PASSED, REFUSED, FAILED)
     rows = [
-        (f"`{method}`", *(str(of.get(what, 0)) for what in (PASSED, REFUSED, FAILED)),
-         f"{of['seconds']:.0f} s")
+        (f"`{method}`", *(str(of.get(verdict, 0)) for verdict in verdicts))
         for method, of in data["methods"].items()
-    ]  # fmt: skip
-    told = [markdown_table(("method", PASSED, REFUSED, FAILED, "time"), rows)]
+    ]
+    return markdown_table(("method", *verdicts), rows)
+
+
+def report(data: dict[str, Any]) -> str:
+    """Return the counts as a table, what is behind them, and what it took."""
+    told = [table(data)]
+    told += [f"{method}: {of['seconds']:.0f} s" for method, of in data["methods"].items()]
     for method, of in data["methods"].items():
         told += [f"{method}: {n} refused for {feature}" for feature, n in of["refused for"].items()]
         told += [f"{method}: {name} failed: {why}" for name, why in of["failures"].items()]
@@ -203,6 +209,7 @@ def main() -> None:
     parser.add_argument("--every", type=int, default=1, help="take every so many cases")
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--results", type=Path, default=KEPT, help="file of the raw data")
+    parser.add_argument("--docs", action="store_true", help="write the table of docs/sbml.md")
     options = parser.parse_args()
     folders = cases_in(options.suite)
     if options.cases:
@@ -214,6 +221,8 @@ def main() -> None:
     print(report(data), flush=True)
     if not options.cases and options.every == 1:
         options.results.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        if options.docs:
+            write_section(DOCS / "sbml.md", "conformance", table(data))
 
 
 if __name__ == "__main__":

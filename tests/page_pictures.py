@@ -211,6 +211,13 @@ def mixed_precision(names: Mapping[str, Any]) -> str:
     return line_picture("Attempted steps of Robertson's reaction (log10)", "end (log10)", curves)
 
 
+def sbml(names: Mapping[str, Any]) -> str:
+    """Draw what is in the blood, for each rate of loss."""
+    pairs = zip(names["losses"], names["blood"], strict=True)
+    curves = [(f"{loss:g} per hour", names["times"], y) for loss, y in pairs]
+    return line_picture("Concentration in the blood, a dose every 12 hours", "hours", curves)
+
+
 DRAWN = {
     "lifetimes": lifetimes,
     "large-systems": large_systems,
@@ -218,6 +225,7 @@ DRAWN = {
     "measured-input": measured_input,
     "dosing": dosing,
     "events": events,
+    "sbml": sbml,
     "sensitivities": sensitivities,
     "fitting": fitting,
     "dense-output": dense_output,

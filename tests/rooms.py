@@ -133,7 +133,7 @@ CUBIE = Package(
         ),
         "cli": (
             *("errors", "sizes", "reals", "systems", "tableaus", "solvers", "status", "run"),
-            *("launch", "lifetimes", "solver", "labelled", "sweeps"),
+            *("launch", "lifetimes", "models", "solver", "labelled", "sweeps"),
         ),
         "demo": ("status", "run", "launch", "solver"),
     },

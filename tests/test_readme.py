@@ -47,6 +47,7 @@ def words_and_numbers(text: str) -> tuple[list[str], list[float]]:
         "docs/dosing.md",
         "docs/dense-output.md",
         "docs/events.md",
+        "docs/sbml.md",
         "docs/sensitivities.md",
         "docs/fitting.md",
         "docs/lyapunov.md",

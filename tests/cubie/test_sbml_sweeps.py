@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import cubie
+from tests.cubie.cli_running import run
 from tests.cubie.sbml_texts import event, listed, parameter, sbml, with_events
 from tests.cubie.test_sbml import DECAY
 
@@ -66,3 +67,12 @@ def test_what_sweeps_of_models_cannot_do_is_said():
         cubie.sweep(model, (0.0, 1.0), over={"z": [1.0]}, **OPTIONS)
     with pytest.raises(TypeError, match="lacks `y0`"):
         cubie.sweep("dx = k", (0.0, 1.0), over={"k": [1.0]})
+
+
+def test_the_command_plans_models(tmp_path):
+    """A file is enough; what only functions have is refused, and errors of models are told."""
+    path = tmp_path / "decay.xml"
+    path.write_text(sbml(DECAY))
+    assert "loop.state" in run(path, "--observables", "R").stdout
+    assert "--states cannot be used" in run(path, "--states", 2, status=2).stderr
+    assert "cannot be read" in run(tmp_path / "no.xml", status=2).stderr

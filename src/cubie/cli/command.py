@@ -176,6 +176,7 @@ def main(target: str, **options: Any) -> int:
       module:function      the same, from an importable module
       model.toml, .json    equations, or function = "file.py:function"; states, parameters,
                            drivers, observables, summaries, events, method, options
+      model.xml, .sbml     a model in SBML
       problem.json, .csv   buffers: a planner problem, or MiniMalloc's CSV
       plan.json            a plan saved by --output
 

@@ -16,7 +16,7 @@ from attrs import frozen
 
 from cubie.cli.errors import InputError, printable, reading
 from cubie.cli.functions import load_function, names_a_function
-from cubie.cli.kernels import MOST_RECORDED, from_file, from_function
+from cubie.cli.kernels import MOST_RECORDED, from_file, from_function, from_sbml
 from cubie.cli.models import EQUATIONS, FUNCTION, ModelOptions
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.run.loop import IVPLoop
@@ -25,7 +25,8 @@ from cubie_planner.declarations.buffers import Interval
 from cubie_planner.reading import parse_json, read_text
 from cubie_planner.recording import Recording
 
-SUFFIXES = (".json", ".toml", ".csv")
+SUFFIXES = (".json", ".toml", ".csv", ".xml", ".sbml")
+OF_SBML = SUFFIXES[-2:]
 
 
 @frozen(slots=False)
@@ -85,7 +86,7 @@ def read_source(target: str, model: ModelOptions, capacity: int | None = None) -
     Parameters
     ----------
     target : str
-        ``file.py:function``, ``module:function``, or a JSON, TOML or CSV file.
+        ``file.py:function``, ``module:function``, or a JSON, TOML, CSV or SBML file.
     model : ModelOptions
         Options of models; given for anything else they are refused.
     capacity : int, optional
@@ -108,6 +109,9 @@ def read_source(target: str, model: ModelOptions, capacity: int | None = None) -
             f"{target}: is neither file.py:function nor module:function, nor a file that ends in "
             f"{', '.join(SUFFIXES)}"
         )
+    if path.suffix in OF_SBML:
+        _refuse(target, "a model", {"--capacity": capacity})
+        return Source(printable(target), *from_sbml(target, model))
     return _read_file(target, path, model, capacity)
 
 

@@ -19,6 +19,7 @@ from cubie.cli.models import REQUIRED, ModelOptions, positional, read_model
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.planned import DEFAULT_BLOCK_SIZE
 from cubie.lifetimes import record
+from cubie.models import load_model
 from cubie.sizes import parse_size
 from cubie.solver import Solver
 from cubie_planner import Limits, Problem
@@ -107,6 +108,27 @@ def from_file(target: str, data: Mapping[str, Any], given: ModelOptions) -> Mode
     made = _prepare(target, model.fun, len(model.states), args, model.options, model.t_eval)
     require_called(target, made[1], names, args)
     return made
+
+
+def from_sbml(target: str, given: ModelOptions) -> Model:
+    """Return the buffers of the integrator of a model in SBML, with all constants as numbers."""
+    refused = {"--states": given.states, "--args": given.args, "--driver": given.drivers}
+    for option, value in refused.items():
+        if value is not None:
+            raise InputError(f"{option} cannot be used with {target}, whose model tells it")
+    with reading(target):
+        posed = load_model(target).pose()
+    if not posed.equations.states:
+        raise InputError(f"{target}: the model has no states: there is nothing to plan")
+    options: dict[str, Any] = {}
+    if given.observables is not None:
+        options["observables"] = [name.strip() for name in given.observables.split(",")]
+    events = (*(given.events or ()), *posed.events)
+    options |= {"events": list(events)} if events else {}
+    if len(posed.visible) < len(posed.equations.states):
+        options["save_states"] = list(posed.visible)
+    options |= given.summaries_by_quantity() | given.of_solver()
+    return _prepare(target, posed.equations, len(posed.equations.states), (), options)
 
 
 def _prepare(

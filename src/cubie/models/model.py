@@ -120,8 +120,8 @@ class Model:
     @cached_property
     def equations(self) -> EquationsText:
         """The equations as text for `cubie.systems.equations`, with every constant by name."""
-        extended = self._extended
-        rates, quantities = texts_with(extended, extended.constants, self.start, self._called)
+        described = self.description
+        rates, quantities = texts_with(described, described.constants, self.start, self._called)
         lines = [f"d{name}/dt = {text}" for name, text in rates.items()]
         return EquationsText("\n".join([*lines, *(f"{n} = {t}" for n, t in quantities.items())]))
 
