@@ -1,7 +1,7 @@
 """Pictures of the how-to pages, drawn from what the code of the page has solved.
 
-``python -m tests.page_pictures`` draws them into docs/pictures; tests/test_page_pictures.py holds
-them to it. ``python -m tests.page_pictures sweeps`` draws those of one page.
+``python -m tests.page_pictures`` draws them into docs/pictures; tests/test_readme.py, which runs
+the pages, holds them to it. ``python -m tests.page_pictures sweeps`` draws those of one page.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from tests.test_readme import ROOT, code_and_outputs
+from tests.page_code import ROOT, code_and_outputs, words_and_numbers
 
 PICTURES = ROOT / "docs" / "pictures"
 WIDTH, HEIGHT, LEFT, BOTTOM, TOP = 640, 260, 46, 34, 26
@@ -273,21 +273,47 @@ PLOTTED = {
 DOTS_PER_INCH = 80
 
 
-def plotted(page: str, folder: Path) -> None:
-    """Draw the pictures of a page that cubie draws."""
-    names = solved_on(page)
+def draw(page: str, names: Mapping[str, Any], folder: Path | str) -> None:
+    """Draw the pictures of a page, of the names that its code has."""
+    folder = Path(folder)
+    if page in DRAWN:
+        (folder / f"{page}.svg").write_text(DRAWN[page](names), encoding="utf-8")
     with without_windows():
-        for name, draw in PLOTTED[page].items():
-            draw(names).figure.savefig(folder / f"{name}.png", dpi=DOTS_PER_INCH)
+        for name, plot in PLOTTED.get(page, {}).items():
+            plot(names).figure.savefig(folder / f"{name}.png", dpi=DOTS_PER_INCH)
+
+
+def require_same(page: str, folder: Path) -> None:
+    """Fail where pictures that were drawn again are not those of a page.
+
+    Lines are the same to a pixel; what matplotlib draws but for how letters are smoothed.
+    """
+    text = (PICTURES.parent / f"{page}.md").read_text(encoding="utf-8")
+    if page in DRAWN:
+        words, numbers = words_and_numbers((PICTURES / f"{page}.svg").read_text(encoding="utf-8"))
+        drawn = words_and_numbers((folder / f"{page}.svg").read_text(encoding="utf-8"))
+        assert drawn[0] == words
+        np.testing.assert_allclose(drawn[1], numbers, atol=1.01)
+        assert f"pictures/{page}.svg" in text
+    for name in PLOTTED.get(page, {}):
+        kept, drawn = (_shades(where / f"{name}.png") for where in (PICTURES, folder))
+        assert drawn.shape == kept.shape
+        another = np.abs(kept[::-1] - kept).mean()
+        assert np.abs(drawn - kept).mean() < 0.1 * another
+        assert f"pictures/{name}.png" in text
+
+
+def _shades(path: Path) -> np.ndarray:
+    """Return a picture as shades of grey, from 0 to 1."""
+    import matplotlib.pyplot as plt
+
+    return plt.imread(path)[..., :3].mean(axis=-1)
 
 
 def main(pages: Sequence[str], folder: Path = PICTURES) -> None:
     """Draw the pictures of some pages, or of all."""
     for page in pages or (*DRAWN, *PLOTTED):
-        if page in PLOTTED:
-            plotted(page, folder)
-        else:
-            (folder / f"{page}.svg").write_text(DRAWN[page](solved_on(page)), encoding="utf-8")
+        draw(page, solved_on(page), folder)
 
 
 if __name__ == "__main__":

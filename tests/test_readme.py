@@ -9,63 +9,59 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-NUMBER = re.compile(r"-?\d+(?:\.\d*)?(?:e[+-]?\d+)?")
+from tests.page_code import ROOT, code_and_outputs, words_and_numbers
+from tests.page_pictures import DRAWN, PLOTTED, require_same
+
 END = "--- end of block ---"
+# What is left of a page once its code has run: its pictures, of the names that it has.
+DRAW = """
+import sys
+sys.path.insert(0, {root!r})
+from tests.page_pictures import draw
+draw({page!r}, globals(), {folder!r})
+"""
 
 
-def code_and_outputs(path: Path) -> tuple[list[str], list[str]]:
-    """Return the Python blocks of a page and the text block that follows each."""
-    codes, outputs = [], []
-    for language, body in BLOCK.findall(path.read_text(encoding="utf-8")):
-        if language == "python":
-            assert len(codes) == len(outputs), f"no output between two code blocks of {path.name}"
-            codes.append(body)
-        elif language == "text" and len(outputs) < len(codes):
-            outputs.append(body)
-    assert len(codes) == len(outputs), f"the last code block of {path.name} has no output"
-    return codes, outputs
+PAGES = [
+    "README.md",
+    "docs/quickstart.md",
+    "docs/guide.md",
+    "docs/from-scipy.md",
+    "docs/trust.md",
+    "docs/summaries.md",
+    "docs/measured-input.md",
+    "docs/dosing.md",
+    "docs/dense-output.md",
+    "docs/events.md",
+    "docs/sbml.md",
+    "docs/sensitivities.md",
+    "docs/fitting.md",
+    "docs/lyapunov.md",
+    "docs/large-systems.md",
+    "docs/low-storage.md",
+    "docs/mixed-precision.md",
+    "docs/lifetimes.md",
+    "docs/gpu.md",
+    "docs/sweeps.md",
+    "docs/sweep-designs.md",
+]
 
 
-def words_and_numbers(text: str) -> tuple[list[str], list[float]]:
-    """Split text into what must be the same and what must be close."""
-    words = re.split(r"\s+", NUMBER.sub(" # ", text).strip())
-    return words, [float(number) for number in NUMBER.findall(text)]
-
-
-@pytest.mark.parametrize(
-    "page",
-    [
-        "README.md",
-        "docs/quickstart.md",
-        "docs/guide.md",
-        "docs/from-scipy.md",
-        "docs/trust.md",
-        "docs/summaries.md",
-        "docs/measured-input.md",
-        "docs/dosing.md",
-        "docs/dense-output.md",
-        "docs/events.md",
-        "docs/sbml.md",
-        "docs/sensitivities.md",
-        "docs/fitting.md",
-        "docs/lyapunov.md",
-        "docs/large-systems.md",
-        "docs/low-storage.md",
-        "docs/mixed-precision.md",
-        "docs/lifetimes.md",
-        "docs/gpu.md",
-        "docs/sweeps.md",
-        "docs/sweep-designs.md",
-    ],
-)
+@pytest.mark.parametrize("page", PAGES)
 def test_code_blocks_print_what_the_page_says(page, tmp_path):
-    """Run the blocks of a page one after the other, as a reader would, without a GPU."""
+    """Run the blocks of a page one after the other, as a reader would, without a GPU.
+
+    Pictures of what it solves are drawn again, and are the same.
+    """
     codes, expected = code_and_outputs(ROOT / page)
     assert codes
+    name, pictures = Path(page).stem, tmp_path / "pictures"
+    pictures.mkdir()
+    text = "".join(f"{code}\nprint({END!r})\n" for code in codes)
+    if name in {*DRAWN, *PLOTTED}:
+        text += DRAW.format(root=str(ROOT), page=name, folder=str(pictures))
     script = tmp_path / "page.py"
-    script.write_text("".join(f"{code}\nprint({END!r})\n" for code in codes), encoding="utf-8")
+    script.write_text(text, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, script],
         cwd=tmp_path,
@@ -81,6 +77,13 @@ def test_code_blocks_print_what_the_page_says(page, tmp_path):
         assert got_words == want_words, f"{code}printed\n{got}"
         for one, other in zip(want_numbers, got_numbers, strict=True):
             assert math.isclose(one, other, rel_tol=1e-4, abs_tol=1e-6), f"{code}printed\n{got}"
+    if name in {*DRAWN, *PLOTTED}:
+        require_same(name, pictures)
+
+
+def test_every_page_with_a_picture_is_run():
+    """Otherwise nobody would look at it."""
+    assert {*DRAWN, *PLOTTED} <= {Path(page).stem for page in PAGES}
 
 
 def test_links_of_the_readme_lead_somewhere():

@@ -25,7 +25,7 @@ from tests.cubie.cli_running import (
     write_page_files,
 )  # fmt: skip
 from tests.cubie.cli_sweeps import GRID, in_folder, wanted, write
-from tests.test_readme import words_and_numbers
+from tests.page_code import words_and_numbers
 
 
 @pytest.fixture

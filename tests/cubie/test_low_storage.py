@@ -19,7 +19,7 @@ from cubie.systems.generated import is_arithmetic, load_module
 from cubie.tableaus import ERKTableau, all_tableaus, get_tableau
 from cubie.tableaus.two_registers import butcher_form, two_registers
 from tests.cubie.targets import on_targets
-from tests.test_readme import ROOT
+from tests.page_code import ROOT
 
 EXPLICIT = [t for t in all_tableaus().values() if isinstance(t, ERKTableau)]
 FORMS = {t.name: t.two_registers for t in EXPLICIT if t.two_registers is not None}
