@@ -79,18 +79,18 @@ def walks_of(
     tried: set[int] = set()
     for head in open_ended:
         for outer in _nests(head, loops, trips):
-            if outer in walked:
-                break
-            if outer in tried:
-                continue
-            tried.add(outer)
-            loop = loops[outer]
-            for cells in (start, cells_of(flow, loop, known, tables)):
-                before = behind if cells is start else known_behind(flow, overwritten, cells)
-                walk = _walk(flow, loop, before, overwritten, slow, cells)
+            if outer not in walked and outer not in tried:
+                tried.add(outer)
+                loop = loops[outer]
+                walk = _walk(flow, loop, behind, overwritten, slow, start)
+                if walk is None:  # a counter may lie in memory
+                    cells = cells_of(flow, loop, known, tables)
+                    cells = cells.among(_decisive(flow, loop, cells))
+                    before = known_behind(flow, overwritten, cells) if cells.names else None
+                    if before is not None:
+                        walk = _walk(flow, loop, before, overwritten, slow, cells)
                 if walk is not None:
                     walked[outer] = walk
-                    break
             if outer in walked:
                 break
     return {
@@ -116,6 +116,12 @@ def _nests(head: int, loops: Mapping[int, Loop], trips: Mapping[int, Trips]) -> 
     return found[::-1]
 
 
+def _decisive(flow: Flow, loop: Loop, cells: Cells) -> set[str]:
+    """Return the registers and cells that the ways in a loop depend on."""
+    forks = [n for n in loop.blocks if len(flow.following[n]) > 1]
+    return needed_in(flow, loop, forks, cells)
+
+
 def _walk(
     flow: Flow,
     loop: Loop,
@@ -125,8 +131,7 @@ def _walk(
     cells: Cells,
 ) -> Walk | None:
     """Go through a nest; None where a way depends on what is not known."""
-    forks = {n for n in loop.blocks if len(flow.following[n]) > 1}
-    needed = needed_in(flow, loop, forks, cells)
+    needed = _decisive(flow, loop, cells)
     cells = cells.among(needed)
     blocks = {n: slice_of(flow.blocks[n], needed, cells) for n in loop.blocks}
     state = agreed(behind[n] for n in flow.preceding[loop.head] if n not in loop.blocks)
