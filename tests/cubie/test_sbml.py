@@ -225,6 +225,23 @@ def test_what_is_not_here_is_refused_in_words(feature):
         cubie.load_model(sbml(body, 3, version))
 
 
+def test_what_has_no_number_is_told():
+    """Of a state that begins with none the message names what the model leaves open, and where."""
+    body = listed(
+        Compartments=compartment(size=None),
+        Species=species("A", "initialAmount='3'") + species("B", ""),
+        Reactions=reaction("R", "1", "A"),
+    )
+    model = cubie.load_model(sbml(body))
+    with pytest.raises(cubie.ModelError, match=r"`A` of m .* for `C`. Give it in args="):
+        solved(model)
+    result = solved(model, args={"C": 2.0})
+    assert model.values(result, "A", "amount") == pytest.approx(3.0 - TIMES)
+    model = cubie.load_model(sbml(body.replace("'A' stoich", "'B' stoich")))
+    with pytest.raises(cubie.ModelError, match=r"for `B`. Give it in y0="):
+        solved(model, args={"C": 2.0})
+
+
 def test_bad_input_gets_an_answer(tmp_path):
     """Names that are not there, states among args, files that are none, kinds that are none."""
     model = cubie.load_model(sbml(DECAY))

@@ -203,4 +203,5 @@ def y0_of(model: Description, start: Start) -> np.ndarray:
     """Return the initial states, (n,) or (n_runs, n)."""
     if not model.rates:
         return np.zeros(0)
+    start.require_states()
     return stacked([start.value(name) for name in model.rates], tuple(model.rates))
