@@ -272,3 +272,27 @@ def test_bad_input_gets_an_answer(tmp_path):
     path = tmp_path / "decay.xml"
     path.write_text(sbml(DECAY))
     assert repr(cubie.load_model(str(path))) == repr(model)
+
+
+def test_totals_that_reactions_keep_take_states_away():
+    """An enzyme is free or bound: two of four states follow, from what is given of the others."""
+    body = listed(
+        Compartments=compartment(size=2.0),
+        Species="".join(
+            species(name, f"initialAmount='{amount}'")
+            for name, amount in (("E", 1), ("S", 8), ("ES", 0), ("P", 0))
+        ),
+        Parameters=parameter("kf", 2.0) + parameter("kr", 0.5) + parameter("kc", 1.5),
+        Reactions=reaction("bind", "C * (kf * E * S - kr * ES)", "E, S", "ES")
+        + reaction("make", "C * kc * ES", "ES", "E, P"),
+    )
+    model = cubie.load_model(sbml(body))
+    fewer = model.without_totals()
+    assert (len(model.states), fewer.states) == (4, ("E", "S"))
+    given = {"args": {"kc": np.array([0.5, 2.0]), "C": 1.0}, "y0": {"E": [0.5, 1.0]}}
+    whole, part = solved(model, **given), solved(fewer, **given)
+    for name in ("E", "S", "ES", "P", "make"):
+        expected = model.values(whole, name)
+        assert fewer.values(part, name) == pytest.approx(expected, rel=1e-8, abs=1e-9), name
+    assert fewer.values(part, "total_ES")[:, 0] == pytest.approx([0.5, 1.0])
+    assert fewer.values(part, "total_P")[0] == pytest.approx([8.0] * 5)

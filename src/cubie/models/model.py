@@ -14,6 +14,7 @@ from cubie.models.courses import course_of
 from cubie.models.description import Description
 from cubie.models.posing import Posed, called_in, equations_with, start_of, texts_with, y0_of
 from cubie.models.sweeping import PosedSweep, posed_sweep
+from cubie.models.totals import without_totals
 from cubie.models.transitions import events_of
 from cubie.systems.symbolic.equations import Equations
 
@@ -135,6 +136,15 @@ class Model:
     @cached_property
     def _posed_equations(self) -> dict[tuple[str, ...], Equations]:
         return {}
+
+    def without_totals(self) -> Model:
+        """Return the model with a state less for each total that its reactions keep.
+
+        That state is a quantity of the others then, by its name as before, and the total a
+        constant, ``total_S`` of a state S: fewer equations to solve, and totals to the last bit.
+        Where what is left of a total is a small difference of large amounts it is less exact.
+        """
+        return Model(without_totals(self.description))
 
     def pose(self, y0: Any = None, args: Any = None, time: Any = 0.0) -> Posed:
         """Return what solvers take: equations, initial states, arguments and events.
