@@ -38,6 +38,8 @@ from cubie.systems import (
 )
 from cubie.systems.events.given import read_events
 from cubie.systems.events.traced import EventSystems, events_of
+from cubie.systems.sensitivities.given import with_jac_p
+from cubie.systems.sensitivities.inputs import inputs_of
 from cubie.systems.sensitivities.observables import joint_observables
 from cubie.systems.system import Joint
 
@@ -143,7 +145,9 @@ class Problem:
         """Return the system as it is now, from an earlier solve where nothing in it changed."""
         jac, mass, sparsity = read_jacobian(settings.jac), settings.mass_matrix, settings.sparsity()
         n = batch.y0.shape[0]
-        given = (jac, mass, sparsity)
+        jac_p, named = settings.jac_p, settings.sensitivities
+        named = tuple(named or ()) if jac_p is not None and not isinstance(named, str) else named
+        given = (jac, mass, sparsity, *(() if jac_p is None else (jac_p, named)))
         of_given = "" if all(one is None for one in given) else fingerprint(*given)
         parts = (self.watched.current(), structure_of_batch(batch), of_given)
         key = None if None in parts else (n, *parts, settings.vectorized, pairs)
@@ -164,6 +168,9 @@ class Problem:
         system = advised(batch, trace, fun, n, batch.args, names=names, watched=watched)
         of_jac = (jac, batch.args, batch.constants, sparsity, n_given(n, pairs))
         system = with_jacobian(system, *of_jac)
+        if jac_p is not None:
+            inputs = inputs_of(named, system) if named else ()
+            system = with_jac_p(system, jac_p, inputs, batch.args, batch.constants)
         system = with_sparsity(with_mass(system, mass), sparsity)
         _warn_of_untraced(system)
         return system if key is None else self._systems.put(key, system)
@@ -215,7 +222,9 @@ class Problem:
         system, explicit = systems.states, not settings.method.implicit
         of_jac, of_zeros, sparsity = system.jacobian_note, "", settings.sparsity()
         if explicit:
-            given = "jac" if settings.jac is not None else ""
+            joint = system.joint
+            is_used = joint is not None and joint.rates is not None and joint.base.jacobian_rows
+            given = "jac" if settings.jac is not None and not is_used else ""
             given = " and ".join(
                 f"`{one}`" for one in (given, getattr(sparsity, "option", "")) if one
             )
@@ -223,9 +232,10 @@ class Problem:
             why = f"not used: `{settings.method.name}` is explicit."
             of_jac = f"{given} {verb} {why}" if given else of_jac
         else:
-            n = n_given(system.n_states, pairs)
-            pattern = lambda: derivatives_of(system).pattern  # noqa: E731
-            of_zeros = note_on_sparsity(sparsity, system, n, pattern)
+            alone = system if system.joint is None else system.joint.base
+            n = n_given(alone.n_states, pairs)
+            pattern = lambda: derivatives_of(alone).pattern  # noqa: E731
+            of_zeros = note_on_sparsity(sparsity, alone, n, pattern)
         unseen = self.watched.unseen or unseen
         note = f"Nothing is remembered from one solve to the next, because {unseen}."
         of_rtol = checks.note_on_rtol(settings.rtol, dtype)
@@ -238,6 +248,7 @@ class Problem:
         notes += [one.note for one in there] + [
             of_rtol,
             of_jac,
+            system.parameter_note,
             of_zeros,
             *uncalled(there, batch, names),
         ]

@@ -206,7 +206,7 @@ class CompiledBackend(Backend):
         if self.width != 1:
             advice = f"{system.note} It runs on the plain numbers of one run."
             raise InvalidOption("lanes", self.width, (1,), advice)
-        check_compiled(system)
+        check_compiled(system if system.joint is None else system.joint.base)
         return build_foreign_rhs(self._foreign_target, system, self.dtype, fault_slot)
 
     def persistent_arena(self, size_bytes: int) -> Callable:

@@ -136,8 +136,16 @@ class RunInputs:
         runs = np.repeat(np.arange(n_runs), room)
         flat = states.reshape(n_runs * room, states.shape[-1]).T.astype(float)
         assert self.parameters is not None
-        given = times.reshape(-1), flat, self.parameters[:, runs].astype(float)
+        parameters = self.parameters[:, runs].astype(float)
         n, size = joint.base.n_states, self.sizes[:, runs]
+        at_times, whole = times.reshape(-1), flat
+        if joint.base.kind != "traced":  # its slopes are no expressions in `timing`
+            slopes = np.full((n, len(at_times)), np.nan)
+            there = np.flatnonzero(~np.isnan(at_times))
+            of_these = at_times[there], flat[:n, there], parameters[:, there]
+            slopes[:, there] = evaluator(joint.base)(*of_these)
+            whole = np.concatenate([flat, slopes])
+        given = at_times, whole, parameters
         with np.errstate(all="ignore"):  # of what did not happen
             found = evaluator(timing, self.drivers[k])(*given)
         moves, slopes = found[: len(size)], found[len(size) : len(size) + n]

@@ -12,6 +12,7 @@ from cubie.launch.lyapunov_options import with_directions
 from cubie.reals import is_flag
 from cubie.systems.events.traced import EventSystems
 from cubie.systems.sensitivities.events import joint_events
+from cubie.systems.sensitivities.given import check_jac_p
 from cubie.systems.sensitivities.inputs import check_sensitivities, has_sensitivities, inputs_of
 from cubie.systems.sensitivities.joint import joint_system
 from cubie.systems.system import System
@@ -28,10 +29,19 @@ class SensitivitySettings(EventSettings):
     sensitivity_error_control : bool
         Steps are held to the tolerances for sensitivities too, times the size of their input, and
         not for states alone.
+    jac_p : callable, optional
+        ``jac_p(t, y, *args)``, derivatives by all numbers in `args` of equations that cannot be
+        traced; see `cubie.systems.sensitivities.given.with_jac_p`.
     """
 
     sensitivities: Any = field(default=None, kw_only=True)
     sensitivity_error_control: bool = field(default=True, validator=is_flag, kw_only=True)
+
+    jac_p: Any = field(default=None, kw_only=True)
+
+    @jac_p.validator
+    def _check_jac_p(self, attribute: Any, given: Any) -> None:
+        check_jac_p(given)
 
     @sensitivities.validator
     def _check_sensitivities(self, attribute: Any, given: Any) -> None:

@@ -195,7 +195,7 @@ def build_error_norm(
 @shared_function
 def build_scale(backend: Backend, n: int, per_component: Tolerances | bool) -> Callable:
     """Return ``scale(launch, i, a, b)``: atol + rtol * max(abs(a), abs(b))."""
-    tolerances_of = backend.device(_build_tolerances(per_component))
+    tolerances_of = backend.device(build_tolerances(per_component))
 
     def scale(launch, i, a, b):
         rtol, atol = tolerances_of(launch, i)
@@ -210,7 +210,7 @@ def _build_scale_of_both(backend: Backend, n: int, per_component: Tolerances | b
     Of the state before, Newton's method takes the size, too. Where the step ends it is taken again:
     kept, it would be in a register of its own for every component.
     """
-    tolerances_of = backend.device(_build_tolerances(per_component))
+    tolerances_of = backend.device(build_tolerances(per_component))
 
     def scale(launch, i, a, b):
         rtol, atol = tolerances_of(launch, i)
@@ -219,7 +219,7 @@ def _build_scale_of_both(backend: Backend, n: int, per_component: Tolerances | b
     return backend.device(scale)
 
 
-def _build_tolerances(per_component: Tolerances | bool) -> Callable:
+def build_tolerances(per_component: Tolerances | bool) -> Callable:
     """Return ``tolerances_of(launch, i)``: rtol and atol of component i."""
     step = 2 if per_component & Tolerances.PER_COMPONENT else 0
 

@@ -147,7 +147,7 @@ class SensitivitySolver(LinearSolver):
             coupled = alloc_coupling(memory, None)
             solved, taken = solve_alone(memory, launch, matrix, rhs, rhs_at, x, x_at, unknowns)
             enter_couple(memory)
-            couple(matrix, rhs, rhs_at, x, x_at, coupled)
+            couple(memory, launch, matrix, rhs, rhs_at, x, x_at, coupled)
             enter_inputs(memory)
             for number in range(1, n_inputs + 1):
                 at = x_at + number * n
@@ -181,7 +181,7 @@ class SensitivitySolver(LinearSolver):
         """Return ``couple(...)``: right-hand sides of all inputs, stored where solutions go."""
         size, n, m = self.blocks.n_states, self.of_states.blocks.n_states, self.n_inputs
 
-        def alone(matrix, rhs, rhs_at, x, x_at, coupled):
+        def alone(memory, launch, matrix, rhs, rhs_at, x, x_at, coupled):
             for section in range(n_sections):
                 for k in range(n, n * (m + 1)):
                     x[x_at + section * size + k] = rhs[rhs_at + section * size + k]
@@ -190,11 +190,10 @@ class SensitivitySolver(LinearSolver):
             return context.backend.device(alone)
         coupling = self.child_functions(context, "coupling")
 
-        def couple(matrix, rhs, rhs_at, x, x_at, coupled):
-            t, y, parameters = matrix.t, matrix.y, matrix.parameters
+        def couple(memory, launch, matrix, rhs, rhs_at, x, x_at, coupled):
             for section in range(n_sections):
                 at = x_at + section * size
-                coupling(t, y, parameters, x, at, coupled, 0)
+                coupling(memory, launch, matrix, x, at, coupled, 0)
                 for k in range(n * m):
                     x[at + n + k] = rhs[rhs_at + section * size + n + k] + coupled[k]
 

@@ -154,23 +154,29 @@ class SystemComponent(CUDAFactory):
             rhs = context.backend.foreign_rhs(system)
         else:
             rhs = context.backend.straight_line(system.rhs, self._is_inlined, as_written=True)
-        if not self.takes_given:
-            return rhs
         backend, limited = context.backend, self.breakpoints
-        return build_driven(backend, self, "rhs", system.module, rhs, limited)
+        if self.takes_given:
+            rhs = build_driven(backend, self, "rhs", system.module, rhs, limited)
+        rates = getattr(system.joint, "rates", None)
+        if rates is None:
+            return rhs
+        return backend.device(_in_sum(rhs, self._build_added(backend, rates)))
 
     def build_adding(self, context: BuildContext) -> Callable:
         """Return ``add(t, y, p, dy, at, factor)``, where it `adds`.
 
         It writes ``dy[at + i] = factor * dy[at + i] + f_i``, with a number for all lanes.
         """
-        backend, source = context.backend, added(self.system.source)
-        module = load_module(source, self.system.path.with_suffix(".added.py"))
-        add = backend.straight_line(module.rhs, self._is_inlined, as_written=True)
-        if self.takes_given:
-            add = build_driven(backend, self, "rhs", module, add, self.breakpoints, adds=True)
+        backend, add = context.backend, self._build_added(context.backend, self.system)
         below = context.within(self.name)
         return backend.called(below.path, self.phases, add)
+
+    def _build_added(self, backend: Any, system: Any) -> Callable:
+        module = load_module(added(system.source), system.path.with_suffix(".added.py"))
+        add = backend.straight_line(module.rhs, self._is_inlined, as_written=True)
+        if not self.takes_given:
+            return add
+        return build_driven(backend, self, "rhs", module, add, self.breakpoints, adds=True)
 
 
 class _OfStates(SystemComponent):
@@ -187,6 +193,16 @@ class _OfStates(SystemComponent):
 
     def add_derivative(self, derivative: Any) -> None:
         self._joint.add_derivative(derivative)
+
+
+def _in_sum(rhs: Callable, add: Callable) -> Callable:
+    """Return a right-hand side that is one, and what another adds to it."""
+
+    def both(t, y, p, dy, at):
+        rhs(t, y, p, dy, at)
+        add(t, y, p, dy, at, 1.0)
+
+    return both
 
 
 def may_have_common(component: Any) -> bool:

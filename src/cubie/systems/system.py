@@ -53,12 +53,16 @@ class Joint:
     of_directions : bool
         They are no derivatives by inputs, but directions that Lyapunov exponents are found with:
         as derivatives by initial states are, but from other values on.
+    rates : System, optional
+        Of a base that cannot be traced: what is added to the right-hand sides of sensitivities, of
+        derivatives that the user gave.
     """
 
     base: "System"
     inputs: tuple[Input, ...]
     jumps: bool = False
     of_directions: bool = False
+    rates: "System | None" = None
 
     @property
     def n_blocks(self) -> int:
@@ -104,6 +108,11 @@ class System:
         For a compiled system: the rows of the user's Jacobian, where that could be traced.
     jacobian_note : str
         What became of the user's Jacobian.
+    parameter_columns : tuple of (int, System)
+        For a compiled system: the user's derivatives by parameters, and of which, where those
+        could be traced.
+    parameter_note : str
+        What became of them.
     jacobian_is_given : bool
         It is a matrix of numbers, which nothing has to evaluate.
     sparsity : tuple of (int, int), optional
@@ -134,6 +143,8 @@ class System:
     jacobian_rows: "tuple[System, ...]" = field(default=(), repr=False)
     jacobian_note: str = field(default="", repr=False)
     jacobian_is_given: bool = field(default=False, repr=False)
+    parameter_columns: "tuple[tuple[int, System], ...]" = field(default=(), repr=False)
+    parameter_note: str = field(default="", repr=False)
     sparsity: tuple[tuple[int, int], ...] | None = field(default=None, repr=False)
     output: str = field(default="the derivative of state {}", repr=False)
     drivers: tuple = field(default=(), eq=False, repr=False)
@@ -164,7 +175,10 @@ class System:
     @cached_property
     def n_common(self) -> int:
         """How many values `rhs` computes for several rows, and keeps until it returns."""
-        found = _N_COMMON.search(self.source) if self.kind == "traced" else None
+        if self.kind == "compiled":
+            rates = None if self.joint is None else self.joint.rates
+            return 0 if rates is None else rates.n_common
+        found = _N_COMMON.search(self.source)
         return int(found[1]) if found else 0
 
     @property

@@ -10,7 +10,7 @@ import numpy as np
 from cubie.backend import absolute, maximum, minimum, select, square_root
 from cubie.factory import BuildContext
 from cubie.systems.component import SystemComponent
-from cubie.systems.derivatives.choice import Derivatives, coupling_of, derivatives_of
+from cubie.systems.derivatives.choice import EXACT_TO, Derivatives, coupling_of, derivatives_of
 from cubie.systems.derivatives.component import Derivative
 
 
@@ -58,13 +58,23 @@ class TimeDerivativeComponent(Derivative):
         constant = backend.constant
         eps = constant(np.finfo(backend.dtype).eps)
         zero, one = constant(0.0), constant(1.0)
+        inexact = constant(EXACT_TO)
+
+        def rounding(t, length):
+            return eps * maximum(absolute(t), length)
+
+        def of_sensitivities(t, length):
+            return maximum(rounding(t, length), inexact * length)
+
+        rounding = backend.device(rounding)
+        error = rounding if self.system.system.joint is None else backend.device(of_sensitivities)
 
         def time_derivative(memory, t, h, y, p, out, at):
             here = alloc_rhs(memory, None)
             # The function varies over times as long as a step, and is rounded as its argument is:
             # the two errors of a difference over d, d / h and eps t / d, are equal where
             length = absolute(h)
-            apart = square_root(eps * maximum(absolute(t), length) * length)
+            apart = square_root(error(t, length) * length)
             later = t + minimum(apart, length) * select(h < zero, -one, one)
             rhs(t, y, p, here, 0)
             rhs(later, y, p, out, at)

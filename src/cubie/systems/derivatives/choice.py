@@ -25,6 +25,8 @@ from cubie.systems.uncollected import uncollected
 PRODUCTS = "jvp", "diagonal"  # functions of the module of products
 # Modules of a system: its matrix, products with it, and what couples sensitivities with states.
 MATRIX, OF_PRODUCTS, COUPLING = "derivatives", "products", "coupling"
+# To what right-hand sides of sensitivities are exact that are differences themselves.
+EXACT_TO = 1e-10
 COMMON_SUFFIX = "_COMMON"  # of facts of a module: how many values a function keeps
 
 _EXACT = "The Jacobian is exact: it was derived from the traced right-hand side."
@@ -105,8 +107,11 @@ def coupling_of(system: System) -> Derivatives:
     """Return what couples the sensitivities of a joint system with its states.
 
     The module has ``coupling(t, y, p, vec, vec_at, out, at)`` and `time_derivative`. It is
-    `constant` where nothing couples them: the coupling is zero.
+    `constant` where nothing couples them: the coupling is zero. Of equations that cannot be traced
+    it is found by differences.
     """
+    if system.kind != "traced":
+        return _differences(system)
     return _generated(system, COUPLING)
 
 
@@ -269,7 +274,9 @@ def _packed_row(jac: Callable, lower: int, upper: int, number: int, t, y, *args)
 def _differences(system: System) -> Derivatives:
     n, digest, evaluations = system.n_states, f"differences {system.digest}", "n + 1"
     pattern = system.sparsity
-    if pattern is None:
+    if system.joint is not None:  # only its base has a matrix
+        pattern = ()
+    elif pattern is None:
         pattern = tuple((row, column) for column in range(n) for row in range(n))
     else:
         digest = f"{digest} {digest_of_text(repr(pattern))}"

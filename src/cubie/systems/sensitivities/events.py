@@ -47,6 +47,8 @@ def joint_events(states: System, events: EventSystems, rules: Rules) -> EventSys
             continue
         if change is not None and change.kind != "traced":
             _refuse(k, False, change)
+        if change is not None and states.kind != "traced":
+            _refuse_untraced(k, states)
         timings.append(_made(states, value, place, None, k))
         applied.append(None if change is None else _made(states, value, place, change, k))
     return EventSystems(events.values, tuple(applied), tuple(timings))
@@ -81,6 +83,15 @@ def _refuse_jump(k: int, joint: Joint) -> NoReturn:
     raise InvalidOption("sensitivities", [one.name for one in joint.inputs], advice=advice)
 
 
+def _refuse_untraced(k: int, states: System) -> NoReturn:
+    assert states.joint is not None
+    advice = (
+        f"events[{k}] changes the state, and how sensitivities change with it takes equations that "
+        f"can be traced: let `apply` be None, or leave sensitivities out. {states.joint.base.note}"
+    )
+    raise InvalidOption("sensitivities", [one.name for one in states.joint.inputs], advice=advice)
+
+
 def _value_of(events: EventSystems, k: int) -> tuple[System, int]:
     """Return the system that computes the number of event `k`, and at which output."""
     together = len(events.values) == 1
@@ -91,6 +102,7 @@ def _made(states: System, value: System, place: int, change: System | None, k: i
     """Return the joint state behind a root of event `k`, or, without a change, rates of its time.
 
     These are times the sizes of inputs, one for each; the derivatives of the states come behind.
+    Of equations that cannot be traced these are given, behind all states.
     """
     joint = states.joint
     assert joint is not None
@@ -99,7 +111,8 @@ def _made(states: System, value: System, place: int, change: System | None, k: i
     parts += ["time of an event"] if change is None else ["change at an event", change.digest]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
     drivers = _Drivers()
-    for one in filter(None, (joint.base, value, change)):
+    traced = states.kind == "traced"
+    for one in filter(None, (joint.base if traced else None, value, change)):
         drivers.add(one)
     entry = store.read_entry(key) or {}
     source, order = store.read_module(entry.get("digest")), entry.get("drivers")
@@ -112,17 +125,25 @@ def _made(states: System, value: System, place: int, change: System | None, k: i
     names = (*joint.names, *joint.base.state_names)
     outputs = {} if change is not None else {"n_outputs": len(names), "output_names": names}
     return System(
-        n_states=states.n_states,
+        n_states=len(_names(states)),
         n_parameters=states.n_parameters,
         kind="traced",
         source=source,
         path=store.module_path(entry["digest"]),
         digest=entry["digest"],
-        state_names=states.state_names,
+        state_names=_names(states),
         parameter_names=states.parameter_names,
         drivers=tuple(drivers.sources[number] for number in order or ()),
         **outputs,
     )
+
+
+def _names(states: System) -> tuple[str, ...]:
+    """Return what there is in the place of states: behind them the slopes that are given."""
+    names, joint = states.state_names, states.joint
+    if states.kind == "traced" or joint is None:
+        return names
+    return (*names, *(f"slope of {name}" for name in joint.base.state_names))
 
 
 class _Drivers:
@@ -167,7 +188,10 @@ def _written(
     joint, graph = states.joint, Graph()
     assert joint is not None
     n, t = joint.base.n_states, graph.leaf("t")
-    _, slopes = expressions(joint.base, graph, drivers.add(joint.base))
+    if states.kind == "traced":
+        _, slopes = expressions(joint.base, graph, drivers.add(joint.base))
+    else:
+        slopes = [graph.leaf("y", states.n_states + i) for i in range(n)]
     number = expressions(value, graph, drivers.add(value))[1][place]
     here: list[Any] = [graph.leaf("y", i) for i in range(n)]
     along = dict(zip(here, slopes, strict=True)) | {t: 1.0}
@@ -198,5 +222,5 @@ def _written(
     structures = MappingProxyType(drivers.structures)
     what = "Time of" if change is None else "Change at"
     title = f"{what} an event of {value.digest}, output {place}, in {states.digest}."
-    names = states.state_names, states.parameter_names
+    names = _names(states), states.parameter_names
     return write_module(outputs, title, *names, change is not None, structures), order

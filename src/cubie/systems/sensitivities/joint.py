@@ -36,12 +36,14 @@ def joint_system(system: System, inputs: Sequence[Input]) -> System:
     Raises
     ------
     InvalidOption
-        For a system that has no expressions, or algebraic equations.
+        For algebraic equations, and see `joint_untraced`.
     """
-    if system.kind != "traced":
-        advice = f"Sensitivities need equations that can be traced: {system.note}"
-        raise InvalidOption("sensitivities", [one.name for one in inputs], advice=advice)
     mass = _joint_mass(system, inputs)
+    if system.kind != "traced":
+        # Imported late: few systems are so.
+        from cubie.systems.sensitivities.untraced import joint_untraced
+
+        return joint_untraced(system, inputs, mass, names_of_all(system.state_names, inputs))
     n = system.n_states
     store = Store.beside(system.path)
     meant = [f"{one.is_initial} {one.number}" for one in inputs]
@@ -67,6 +69,8 @@ def joint_system(system: System, inputs: Sequence[Input]) -> System:
         parameter_names=system.parameter_names,
         note=system.note,
         mass=mass,
+        jacobian_note=system.jacobian_note,
+        parameter_note=system.parameter_note,
         drivers=system.drivers,
         joint=Joint(system, tuple(inputs), jumps),
     )
