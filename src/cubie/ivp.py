@@ -150,9 +150,10 @@ def solve_ivp(
         many parts a step is cut that events are looked for in; 1), ``max_events`` (how many of
         each are kept of a run; all by default), ``jac``
         (``jac(t, y, *args)`` or a constant matrix, dense or sparse, used where `fun` cannot
-        be traced), ``jac_sparsity`` (a matrix, not zero where the Jacobian may be; or ``lband``
-        and ``uband``, with `jac` packed: where `fun` cannot be traced and there is no `jac`,
-        columns without a row in common are found together),
+        be traced), ``jac_p`` (``jac_p(t, y, *args)``, n rows of derivatives by all numbers in
+        `args`, for sensitivities of such a `fun`), ``jac_sparsity`` (a matrix, not zero where the
+        Jacobian may be; or ``lband`` and ``uband``, with `jac` packed: where `fun` cannot be traced
+        and there is no `jac`, columns without a row in common are found together),
         ``mass_matrix`` (M of M y' = f, for implicit methods), ``breakpoints``
         (times that no step crosses, of all runs, or with a row for each), ``lanes`` (runs per
         SIMD group on the CPU), ``time_slices`` (whether launches on a GPU end in the middle of

@@ -349,14 +349,6 @@ def test_inputs_that_there_are_not(given, message):
 
 
 def test_what_has_no_sensitivities_is_refused():
-    def untraced(t, y, rate):
-        total = 0.0
-        while total < y[0]:
-            total += rate
-        return [-total]
-
-    with pytest.warns(match="cannot be traced"), pytest.raises(InvalidOption, match="traced"):
-        solve_ivp(untraced, (0.0, 1.0), [1.0], args=(0.5,), sensitivities="all")
     with pytest.raises(InvalidOption, match="Complex"):
         solve_ivp(lambda t, y: [1j * y[0]], (0.0, 1.0), [1.0 + 0j], sensitivities="y0")
     with pytest.raises(InvalidOption, match="singular"):

@@ -285,8 +285,9 @@ def _options(
         options["observables"] = given.observables if place else names
     if place and "observables" in options:
         options["observables"] = _named(target, "observables", options["observables"], place)
-    if place and isinstance(options.get("jac"), str):
-        options["jac"] = _named(target, "options.jac", options["jac"], place)
+    for name in ("jac", "jac_p"):
+        if place and isinstance(options.get(name), str):
+            options[name] = _named(target, f"options.{name}", options[name], place)
     options |= given.summaries_by_quantity()
     options |= _events(target, data.get("events", []), given.events or (), place)
     return options | given.of_solver()

@@ -50,7 +50,7 @@ from cubie.systems.parameters import leaves_of
 # How runs are grouped on a CPU depends on how many there are: from so many on it never does.
 MANY_RUNS = 4096
 # What of the settings a model does not need: it has what they became.
-BECAME = ("jac", "jac_sparsity", "lband", "uband", "mass_matrix", "observables", "events",
+BECAME = ("jac", "jac_p", "jac_sparsity", "lband", "uband", "mass_matrix", "observables", "events",
           "summaries", "breakpoints", "save_states", "save_observables", "window", "after",
           "max_events", "event_samples", "vectorized", "rtol", "atol", "first_step", "max_step",
           "min_step", "max_steps", "save", "sensitivities")  # fmt: skip

@@ -19,7 +19,7 @@ from cubie.backend import package_digest
 from cubie.errors import InvalidOption
 from cubie.systems.events.given import Rules
 from cubie.systems.events.traced import EventSystems
-from cubie.systems.sensitivities.joint import size_of
+from cubie.systems.sensitivities.inputs import size_of
 from cubie.systems.store import Store
 from cubie.systems.system import Joint, System
 from cubie.systems.uncollected import uncollected

@@ -15,6 +15,7 @@ from cubie.errors import Described, InvalidOption
 from cubie.systems.derivatives.given_jacobian import dense
 from cubie.systems.errors import RightHandSideError
 from cubie.systems.from_function import trace
+from cubie.systems.sensitivities.inputs import size_of
 from cubie.systems.store import Store
 from cubie.systems.system import Input, System
 from cubie.systems.uncollected import uncollected
@@ -139,7 +140,6 @@ def given_rates(system: System, inputs: Sequence[Input]) -> System:
 
 def _written(system: System, inputs: Sequence[Input]) -> str:
     # Imported late: what is known needs no expressions.
-    from cubie.systems.sensitivities.joint import size_of
     from cubie.systems.source import write_module
     from cubie.systems.symbolic.from_trace import expressions
     from cubie.systems.tracing.arithmetic import add, mul

@@ -104,3 +104,11 @@ def _short_names(system: System) -> list[str]:
     numbered = [f"y{i}" for i in range(system.n_states)]
     named = system.state_names != tuple(numbered)
     return [name if named else str(i) for i, name in enumerate(system.state_names)]
+
+
+def size_of(graph: Any, one: Input) -> Any:
+    """Return the size of a parameter as an expression."""
+    from cubie.systems.tracing.arithmetic import call, compare, select
+
+    parameter = graph.leaf("p", one.number)
+    return select(compare("==", parameter, 0.0), 1.0, call("fabs", parameter))

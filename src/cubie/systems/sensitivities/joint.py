@@ -20,6 +20,7 @@ from typing import Any
 from cubie.backend import package_digest
 from cubie.errors import InvalidOption
 from cubie.systems.mass import digest_with_mass, is_singular, mass_entries
+from cubie.systems.sensitivities.inputs import size_of
 from cubie.systems.store import Store
 from cubie.systems.system import Input, Joint, System
 from cubie.systems.uncollected import uncollected
@@ -165,11 +166,3 @@ def _by_entries(blocks: Any, along: Sequence[Sequence[Any]]) -> list[Any]:
             found[row] = add(found[row], mul(entry, direction[column]))
         rows += found
     return rows
-
-
-def size_of(graph: Any, one: Input) -> Any:
-    """Return the size of a parameter as an expression."""
-    from cubie.systems.tracing.arithmetic import call, compare, select
-
-    parameter = graph.leaf("p", one.number)
-    return select(compare("==", parameter, 0.0), 1.0, call("fabs", parameter))

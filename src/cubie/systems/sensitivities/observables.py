@@ -7,7 +7,8 @@ from types import MappingProxyType
 from typing import Any
 
 from cubie.backend import package_digest
-from cubie.systems.sensitivities.joint import names_of_all, size_of
+from cubie.systems.sensitivities.inputs import size_of
+from cubie.systems.sensitivities.joint import names_of_all
 from cubie.systems.store import Store
 from cubie.systems.system import Joint, System
 from cubie.systems.uncollected import uncollected

@@ -3,7 +3,8 @@
 The function is called at states, and parameters, that are moved along a sensitivity, forth and
 back, in double precision: half the difference of both is the right-hand side of that sensitivity,
 to the square of the step, and to rounding over the step. Where it bends more than a central
-difference takes for straight, the step is made shorter; where it jumps or has a kink, the side is
+difference takes for straight, measured in what it changes by where all it is given changes a little
+for itself, the step is made shorter; where it jumps or has a kink, the side is
 taken that changes less: that of the branch at which it is.
 
 What a user's `jac` and `jac_p` say, where these can be traced, is taken from there.
@@ -11,8 +12,9 @@ What a user's `jac` and `jac_p` say, where these can be traced, is taken from th
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from attrs import evolve
 
@@ -127,7 +129,7 @@ def _written(
     inputs: Sequence[Input],
     moved: Sequence[int],
     along_states: bool,
-    known: Sequence[int],
+    known: Collection[int],
 ) -> str:
     """Return the text of the adapter.
 
@@ -167,6 +169,16 @@ def _written(
     def packed(values: str) -> str:
         return f"pack(({', '.join(f'{values}{entry} * 1.0' for entry in entries)},))"
 
+    def near() -> str:
+        numbers = itertools.count(1)
+
+        def moved_alone(found: re.Match) -> str:
+            # All in different proportions, the same on every machine: nothing is to cancel.
+            part = STEP * (2.0 * (0.6180339887 * next(numbers) % 1.0) - 1.0)
+            return f"({found[0]} * {1.0 + part!r})"
+
+        return re.sub(r"\b[yp]\[\d+\]", moved_alone, call)
+
     stores = [f"dy[at + {i}] = result{entry}" for i, entry in enumerate(entries)]
     body = [f"result = {call}", *stores]
     if len(moved) < n_inputs:
@@ -174,11 +186,12 @@ def _written(
     if moved:
         blocks = [n * (1 + k) for k in moved]
         body += _DIFFERENCES.format(
-            n=n, m=len(moved), here=at(""), above=at("+"), below=at("-"), size_of_state=(
-                "abs(y[s + i])" if along_states else "0.0 * abs(y[s + i])"),
-            packed_here=packed("values"), packed_above=packed("ahead"),
-            packed_below=packed("behind"), step=repr(STEP), least=LEAST_SIZE, attempts=ATTEMPTS,
-            most_bent=MOST_BENT, target=TARGET, steep=STEEP, noise=repr(NOISE),
+            n=n, m=len(moved), here=at(""), near=near(), above=at("+"), below=at("-"),
+            packed_here=packed("values"), packed_near=packed("others"),
+            packed_above=packed("ahead"), packed_below=packed("behind"),
+            size_of_state="abs(y[s + i])" if along_states else "0.0 * abs(y[s + i])",
+            step=repr(STEP), least=LEAST_SIZE, attempts=ATTEMPTS, most_bent=MOST_BENT,
+            target=TARGET, steep=STEEP, noise=repr(NOISE),
         ).splitlines()  # fmt: skip
         constants += [f"    numbers = {tuple(numbers)}", f"    blocks = {tuple(blocks)}"]
     lines = "\n".join(f"        {line}".rstrip() for line in body)
@@ -195,6 +208,11 @@ def _written(
 _DIFFERENCES = """\
 values = {here}
 here = {packed_here}
+others = {near}
+sizes = {packed_near}
+for i in range({n}):
+    # Of its terms, which may cancel: of a state that is steady nothing else tells.
+    sizes[i] = abs(here[i]) + abs(sizes[i] - here[i]) / {step}
 largest = 0.0
 for i in range({n}):
     largest = max(largest, abs(y[i]) * 1.0)
@@ -222,13 +240,13 @@ for k in range({m}):
         for i in range({n}):
             up, down = above[i] - here[i], here[i] - below[i]
             bend, change = abs(up - down), above[i] - below[i]
-            noise = {noise} * (abs(above[i]) + 2.0 * abs(here[i]) + abs(below[i]))
-            scale = abs(change) + 2.0 * {step} * abs(here[i])
+            noise = {noise} * (abs(above[i]) + sizes[i] + abs(below[i]))
+            scale = abs(change) + 2.0 * step * reach * sizes[i]
             if bend != bend:
                 worst = max(worst, 1.0)
             elif bend > noise and scale > 0.0:
                 worst = max(worst, bend / scale)
-            if not bend <= {steep} * abs(change) + noise:
+            if not bend <= {steep} * scale + noise:
                 if up != up:
                     change = 2.0 * down
                 elif down != down or abs(up) < abs(down):
@@ -238,5 +256,6 @@ for k in range({m}):
             dy[at + s + i] = change / (2.0 * step)
         if worst <= {most_bent}:
             break
-        step = step * max({target} / worst, 1e-8)
+        # At a jump it is 1 with any step, and no reason for one that is all rounding.
+        step = step * max({target} / worst, 0.01 if worst < 3.0 else 1e-8)
 """
