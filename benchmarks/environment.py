@@ -26,7 +26,7 @@ def package_versions(loaded_only: bool = False) -> dict[str, str]:
         if loaded_only and name.replace("-", "_") not in sys.modules:
             continue
         try:
-            versions[name] = metadata.version(name)
+            versions[name] = metadata.version("cubie-ode" if name == "cubie" else name)
         except metadata.PackageNotFoundError:
             continue
     return versions

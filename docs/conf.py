@@ -2,15 +2,16 @@
 
 import os
 import sys
-from importlib.metadata import version as installed_version
 from pathlib import Path
+
+from cubie.distribution import VERSION
 
 sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 project = "cubie"
 author = "the cubie developers"
 copyright = "2026, the cubie developers"
-version = release = installed_version("cubie")
+version = release = VERSION
 
 extensions = [
     "myst_parser",

@@ -85,12 +85,13 @@ CUBIE = Package(
     "src/cubie",
     rooms={
         "errors": (),
+        "distribution": (),
         "other_packages": (),
         "status": (),
         "recent": (),
         "buffers": (),
         "tableaus": ("errors",),
-        "labelled": ("errors", "status"),
+        "labelled": ("errors", "distribution", "status"),
         "reals": ("errors",),
         "sizes": ("errors", "reals"),
         "per_run": ("errors", "reals"),
@@ -106,7 +107,8 @@ CUBIE = Package(
         "run": (*SOLVING[:7], "reals", "numerics", "tableaus", "controllers"),
         "integrator": ("buffers", *SOLVING[:4], "tableaus", "algorithms", "controllers", "run"),
         "launch": (
-            "buffers", "reals", "cache", "labelled", *SOLVING, "numerics", "integrator",
+            *("buffers", "distribution", "reals", "cache", "labelled", *SOLVING, "numerics"),
+            "integrator",
         ),
         "lifetimes": ("errors", "backend", "buffers", "factory", "launch"),
         "settings": (
@@ -129,13 +131,15 @@ CUBIE = Package(
         "sweeps": (
             *("errors", "recent", "sizes", "reals", "checks", "backend", "systems", "tableaus"),
             *("status", "labelled", "factory", "integrator", "run", "launch", "settings"),
-            *("problem", "models", "solver"),
+            *("distribution", "problem", "models", "solver"),
         ),
         "cli": (
-            *("errors", "sizes", "reals", "systems", "tableaus", "solvers", "status", "run"),
-            *("launch", "lifetimes", "models", "solver", "labelled", "sweeps"),
+            *("errors", "distribution", "sizes", "reals", "systems", "tableaus", "solvers"),
+            *("status", "run", "launch", "lifetimes", "models", "solver", "labelled", "sweeps"),
         ),
         "demo": ("status", "run", "launch", "solver"),
+        "versions": ("distribution", "cache", "backend", "ivp"),
+        "__main__": ("backend", "versions"),
     },
     circles={
         tuple(

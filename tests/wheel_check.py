@@ -34,5 +34,6 @@ result = cubie.solve_ivp(
 assert np.allclose(result.y[:, 0, -1], np.exp(-rates), rtol=1e-6), result.message
 assert result.plan.shared_bytes_per_run == 8
 
-version = importlib.metadata.version("cubie")
+version = importlib.metadata.version("cubie-ode")
+assert version == cubie.__version__
 print(f"the wheel of cubie {version} works on its own, from {prefix.name}")

@@ -31,7 +31,7 @@ def requirements() -> list[tuple[str, str]]:
     if project.exists():
         own = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
     else:
-        own = metadata.requires("cubie") or []
+        own = metadata.requires("cubie-ode") or []
     asked = [("cubie", text) for text in own]
     for name in ALSO:
         try:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from cubie.backend import DeviceArray
 from cubie.buffers import BufferLocation, BufferRegistry, CUDABuffer
 from cubie.cache import CacheWarning
+from cubie.distribution import VERSION, NamesakeWarning, warn_of_namesake
 from cubie.errors import (
     CubieError,
     DeviceFault,
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
         table,
         zipped,
     )
+    from cubie.versions import show_versions
 
 # Loaded on first use: a solve needs none of it.
 _OF_SWEEPS = (
@@ -91,6 +93,7 @@ __all__ = [
     "LeastSquares",
     "Model",
     "ModelError",
+    "NamesakeWarning",
     "NoDevice",
     "OdeSolution",
     "OtherSweep",
@@ -119,6 +122,7 @@ __all__ = [
     "negative_peaks",
     "peaks",
     "sampled",
+    "show_versions",
     "solve_ivp",
     "sweep",
     "table",
@@ -128,11 +132,13 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Return what is loaded on first use, and `__version__`, a look at the installed files."""
+    """Return what is loaded on first use."""
     if name in _OF_SWEEPS:
         return getattr(import_module("cubie.sweeps"), name)
-    if name != "__version__":
-        raise AttributeError(f"module 'cubie' has no attribute {name!r}")
-    from cubie.labelled.packages import version_of_package
+    if name == "show_versions":
+        return import_module("cubie.versions").show_versions
+    raise AttributeError(f"module 'cubie' has no attribute {name!r}")
 
-    return version_of_package()
+
+__version__ = VERSION
+warn_of_namesake()

@@ -208,7 +208,7 @@ def main(arguments: list[str] | None = None) -> int:
     if given.runs < 1:
         parser.error(f"--runs must be at least 1, got {given.runs}")
     if find_spec("matplotlib") is None:
-        parser.error("the pictures need matplotlib: pip install 'cubie[plot]'")
+        parser.error("the pictures need matplotlib: pip install 'cubie-ode[plot]'")
     console = Console(
         highlight=False,
         soft_wrap=True,

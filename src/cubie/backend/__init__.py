@@ -58,6 +58,7 @@ from cubie.backend.targets import (
     make_backend,
     recording_backend,
 )
+from cubie.backend.what_is_here import targets_here, targets_in_words
 
 __all__ = [
     "BACKENDS",
@@ -128,6 +129,8 @@ __all__ = [
     "square_root",
     "store_run",
     "table",
+    "targets_here",
+    "targets_in_words",
     "tracing",
     "use_gpu",
     "use_threads",

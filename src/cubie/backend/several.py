@@ -17,6 +17,18 @@ def gpus_there() -> int:
     return device_count()
 
 
+def gpus_in_words() -> list[str]:
+    """Return what each GPU is called and has, in the order of their numbers; none is simulated."""
+    from cubie.backend.cuda.driver import facts_of
+
+    facts = [facts_of(number) for number in range(gpus_there())]
+    return [
+        f"{gpu.name}, compute capability {gpu.capability[0]}.{gpu.capability[1]}, "
+        f"{gpu.total_bytes / 2**30:.0f} GiB"
+        for gpu in facts
+    ]
+
+
 def checked_gpus(given: object) -> tuple[int, ...]:
     """Return the numbers of GPUs: those given, or with "all" those that there are.
 

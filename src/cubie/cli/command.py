@@ -24,6 +24,7 @@ from cubie.cli.requests import Request, device_of, note_on_device
 from cubie.cli.verify import candidates_table, settled, verify
 from cubie.cli.views import show, show_plan
 from cubie.cli.what_if import limits_table, pins_table, smallest_limit
+from cubie.distribution import NAME, VERSION
 from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.planned import MAX_BLOCKS, REGISTERS
 from cubie_planner import Plan, PlanInfeasible, PlanUnknown, plan_to_csv, report
@@ -165,7 +166,7 @@ def _say(message: str) -> None:
     help="Try block sizes 32..512, limits 48..227 KiB, no pins, and smaller limits.",
 )
 @click.option("--quiet", is_flag=True, help="No plan table, no messages but errors.")
-@click.version_option(package_name="cubie")
+@click.version_option(VERSION, package_name=NAME)
 def main(target: str, **options: Any) -> int:
     """Plan the memory of a model's kernel, or of any planner problem, without a GPU.
 
@@ -316,7 +317,7 @@ def _write(plan: Plan, source: Source, options: dict[str, Any]) -> None:
         try:
             report.plot(plan, options["plot"], theme=options["theme"], phases=source.phases)
         except ImportError as error:
-            raise InputError("--plot needs matplotlib: pip install 'cubie[plot]'") from error
+            raise InputError("--plot needs matplotlib: pip install 'cubie-ode[plot]'") from error
     if options["html"]:
         make = planner(options["objective"] or COST, _effort(options))
         told = explanation(plan, make, source.recording)

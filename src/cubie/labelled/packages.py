@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
+
+from cubie.distribution import NAME
 
 
 def xarray() -> Any:
@@ -34,12 +35,4 @@ def _imported(module: str, needed: str, extra: str) -> Any:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != module.partition(".")[0]:
             raise  # it is there, and lacks something of its own
-        raise ImportError(f"{needed}: pip install 'cubie[{extra}]'.") from error
-
-
-def version_of_package() -> str:
-    """Return the version of this package that is installed."""
-    try:
-        return version("cubie")
-    except PackageNotFoundError:  # the sources alone are on the path
-        return "0+unknown"
+        raise ImportError(f"{needed}: pip install '{NAME}[{extra}]'.") from error

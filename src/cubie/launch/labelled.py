@@ -9,9 +9,10 @@ import numpy as np
 from attrs import frozen
 
 from cubie.backend import DeviceArray
+from cubie.distribution import VERSION
 from cubie.errors import Described, InvalidOption, InvalidProblem
 from cubie.labelled import derivatives
-from cubie.labelled.packages import pandas, version_of_package, xarray
+from cubie.labelled.packages import pandas, xarray
 from cubie.labelled.pictures import BANDS, plot
 from cubie.labelled.tables import POINTS, table_of
 from cubie.labelled.words import (
@@ -180,7 +181,7 @@ def dataset_of(result: Any, coords: Any = None, *, with_points: bool = True) -> 
     found.add_summaries()
     found.add_events()
     found.add_work()
-    attributes = {"source": f"cubie {version_of_package()}", "message": result.message}
+    attributes = {"source": f"cubie {VERSION}", "message": result.message}
     if result.notes:
         attributes["notes"] = "\n".join(result.notes)
     return xarray().Dataset(found.data, found.coordinates, attributes)

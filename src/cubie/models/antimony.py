@@ -28,7 +28,7 @@ def antimony() -> ModuleType:
     except ImportError as error:
         raise ModelError(
             "Antimony is read by the package `antimony`, which is not here: "
-            "pip install 'cubie[antimony]'."
+            "pip install 'cubie-ode[antimony]'."
         ) from error
     return antimony
 

@@ -21,8 +21,8 @@ def load_model(source: Any) -> Model:
     Parameters
     ----------
     source : path or str
-        A file, or its text: SBML of level 2 or 3 (extra ``cubie[sbml]``) or Antimony (extra
-        ``cubie[antimony]``). What has several lines, a ``<`` or a ``;`` is a text.
+        A file, or its text: SBML of level 2 or 3 (extra ``cubie-ode[sbml]``) or Antimony (extra
+        ``cubie-ode[antimony]``). What has several lines, a ``<`` or a ``;`` is a text.
 
     Returns
     -------

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from cubie.labelled.packages import version_of_package
+from cubie.distribution import VERSION
 from cubie.status import RunStatus
 from cubie.sweeps.job import Round
 from cubie.sweeps.kept import Layout
@@ -38,7 +38,7 @@ def attributes_of(model: Model, layout: Layout, lacking: str) -> dict[str, Any]:
     plan = model.prepared.kernel.plan
     found = {
         "title": f"Sweep over {', '.join(layout.dims)} by {model.run_settings.method.name}",
-        "source": f"cubie {version_of_package()}",
+        "source": f"cubie {VERSION}",
         "method": model.run_settings.method.name,
         "rtol": model.rtol.tolist() if model.rtol.size > 1 else float(model.rtol[0]),
         "atol": model.atol.tolist() if model.atol.size > 1 else float(model.atol[0]),
@@ -50,7 +50,7 @@ def attributes_of(model: Model, layout: Layout, lacking: str) -> dict[str, Any]:
         "plan_digest": hashlib.sha256(plan.to_json().encode()).hexdigest(),
         "python": ".".join(map(str, sys.version_info[:3])),
         "numpy": np.__version__,
-        "cubie_version": version_of_package(),
+        "cubie_version": VERSION,
         "cubie_chunk": list(layout.chunks.box),
     }
     if lacking:

@@ -37,7 +37,7 @@ from cubie.sweeps.errors import OtherSweep, StoreError
 from cubie.sweeps.kept import Layout, places_of
 from cubie.sweeps.lost import Files
 
-NEEDED = "A store needs zarr and xarray: pip install 'cubie[sweep]'."
+NEEDED = "A store needs zarr and xarray: pip install 'cubie-ode[sweep]'."
 PARTIAL = ".partial"  # how zarr ends the names of files that it is writing
 BEGIN_ANEW = "Begin anew by cubie.sweep(..., store=)."
 

@@ -82,8 +82,8 @@ def needing_the_toolkit() -> Iterator[None]:
     except DynamicLibNotFoundError as error:
         raise NoToolkit(
             "Compiling for CUDA needs the CUDA toolkit, and a library of it was not found. "
-            'Install it with pip install "cubie[cu13]", or "cubie[cu12]" for a driver of that '
-            f"generation; no GPU is needed to compile. ({str(error).splitlines()[0]})"
+            'Install it with pip install "cubie-ode[cu13]", or "cubie-ode[cu12]" for a driver of '
+            f"that generation; no GPU is needed to compile. ({str(error).splitlines()[0]})"
         ) from error
 
 
@@ -138,7 +138,7 @@ def assemble(
     except ImportError as error:
         raise NotCompiled(
             "Reading a kernel's resources needs the CUDA toolkit's linker: "
-            "install cubie[cu13] or cubie[cu12]."
+            "install cubie-ode[cu13] or cubie-ode[cu12]."
         ) from error
 
     arch = f"-arch=sm_{capability[0]}{capability[1]}"

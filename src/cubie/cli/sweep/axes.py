@@ -283,7 +283,7 @@ def distribution(where: str, given: Mapping[str, Any]) -> Any:
     try:
         from scipy import stats
     except ImportError as error:
-        raise InputError(f"{where} needs SciPy: pip install 'cubie[sweep]'") from error
+        raise InputError(f"{where} needs SciPy: pip install 'cubie-ode[sweep]'") from error
     known = {
         name: kind
         for name, kind in vars(stats).items()

@@ -32,6 +32,7 @@ from cubie.cli.sweep.running import (
 from cubie.cli.sweep.study import Given, read_sweep
 from cubie.cli.sweep.words import in_words_of_shell
 from cubie.cli.views import show
+from cubie.distribution import NAME, VERSION
 from cubie.labelled.pictures import require_drawable
 from cubie.labelled.tables import EVENTS, POINTS, RUNS
 from cubie.status import RunStatus
@@ -126,7 +127,7 @@ class SweepCommand(OneLineCommand):
     "standard output.",
 )
 @click.option("--quiet", is_flag=True, help="No bar, no tables, no messages but errors.")
-@click.version_option(package_name="cubie")
+@click.version_option(VERSION, package_name=NAME)
 def main(**options: Any) -> int:
     """Compute many runs of a model over axes, kept in a store, in chunks.
 
@@ -215,7 +216,7 @@ def _check(options: dict[str, Any]) -> None:
     if options["plot"]:
         require_writable("--plot", options["plot"][1], PICTURES)
         if importlib.util.find_spec("matplotlib") is None:
-            raise InputError("--plot needs matplotlib: pip install 'cubie[plot]'")
+            raise InputError("--plot needs matplotlib: pip install 'cubie-ode[plot]'")
     if options["export"]:
         require_writable("--export", options["export"], exporting.SUFFIXES)
         exporting.require_writer(options["export"])

@@ -70,7 +70,7 @@ def engine(dask: str | None, fun: Any) -> Iterator[Any]:
     try:
         from distributed import Client
     except ImportError as error:
-        raise InputError("--dask needs distributed: pip install 'cubie[sweep]'") from error
+        raise InputError("--dask needs distributed: pip install 'cubie-ode[sweep]'") from error
     where = {"scheduler_file": dask} if dask.endswith(".json") else {"address": dask}
     try:
         client = Client(**where, timeout=CONNECT_SECONDS)  # pyright: ignore

@@ -33,7 +33,7 @@ def libsbml() -> ModuleType:
     except ImportError as error:
         raise ModelError(
             "SBML is read by the package `python-libsbml`, which is not here: "
-            "pip install 'cubie[sbml]'."
+            "pip install 'cubie-ode[sbml]'."
         ) from error
     return libsbml
 
