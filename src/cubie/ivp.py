@@ -17,6 +17,7 @@ from cubie.models.model import Model
 from cubie.recent import Recent
 from cubie.solver import Solver
 from cubie.systems.events.given import read_events
+from cubie.systems.sensitivities.inputs import check_sensitivities, has_sensitivities
 from cubie.tableaus import Method
 from cubie_planner import Plan
 
@@ -213,6 +214,10 @@ def _solve_model(
 ) -> Result:
     """Solve a model of a file, from its own initial values where none are given."""
     start, _ = time_span(t_span)
+    by: Any = settings.get("sensitivities")
+    if has_sensitivities(by):
+        check_sensitivities(by)
+        model = model.differentiable([by] if isinstance(by, str) else by, y0, args)
     posed = model.pose(y0, args, start)
     given = read_events(settings.pop("events", None))
     if posed.events or given:

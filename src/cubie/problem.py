@@ -91,6 +91,12 @@ class Problem:
     """
 
     def __init__(self, fun: Callable):
+        if hasattr(fun, "equations_of"):
+            raise TypeError(
+                "A solver is of equations, and this is a model of a file: give "
+                "`model.equations_of('k1', ...)`, with the constants that runs vary, or use "
+                "`solve_ivp`, which takes models."
+            )
         self.equations = read_equations(fun)
         self.fun = fun if self.equations is None else self.equations.function
         self.watched = Watched(self.fun)

@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -296,3 +297,20 @@ def test_totals_that_reactions_keep_take_states_away():
         assert fewer.values(part, name) == pytest.approx(expected, rel=1e-8, abs=1e-9), name
     assert fewer.values(part, "total_ES")[:, 0] == pytest.approx([0.5, 1.0])
     assert fewer.values(part, "total_P")[0] == pytest.approx([8.0] * 5)
+
+
+def test_sensitivities_of_models():
+    """What follows from a constant is differentiated too; what a state begins with is refused."""
+    body = DECAY.partition("<listOfReactions>")[0] + listed(
+        Reactions=reaction("R", "twice * A * C", "A", "B")
+    )
+    model = cubie.load_model(sbml(body))
+    for by in (["k"], "parameters"):
+        result = solved(model, args={"k": 0.25}, sensitivities=by)
+        assert result.dy[0, 0] == pytest.approx(-3.0 * TIMES * np.exp(-0.5 * TIMES)), by
+    with pytest.raises(cubie.ModelError, match="What `A` of m begins with follows from `C`"):
+        solved(model, args={"C": 2.0}, sensitivities=["C"])
+    given = {"args": {"C": 2.0}, "y0": {"A": 1.5}}
+    assert solved(model, **given, sensitivities=["C", "y0[A]"]).dy.shape == (2, 2, 5)
+    with pytest.raises(TypeError, match="equations_of"):
+        cubie.Solver(cast(Any, model))

@@ -13,7 +13,7 @@ from attrs import frozen
 from cubie.models.courses import course_of
 from cubie.models.description import Description
 from cubie.models.posing import Posed, called_in, equations_with, start_of, texts_with, y0_of
-from cubie.models.sweeping import PosedSweep, posed_sweep
+from cubie.models.sweeping import PosedSweep, differentiable, posed_sweep
 from cubie.models.totals import without_totals
 from cubie.models.transitions import events_of
 from cubie.systems.symbolic.equations import Equations
@@ -175,6 +175,24 @@ class Model:
             parameters,
             tuple(self._called[name] for name in self.description.rates),
         )
+
+    def differentiable(self, by: Iterable[str], y0: Any = None, args: Any = None) -> Model:
+        """Return the model as its solutions can be differentiated by constants.
+
+        Parameters
+        ----------
+        by : iterable of str
+            What they are differentiated by, as `sensitivities` takes it.
+        y0, args : mapping of str to object, optional
+            What runs are given.
+
+        Raises
+        ------
+        ModelError
+            Where what a state begins with follows from these constants.
+        """
+        described = differentiable(self.description, by, y0, args)
+        return self if described is self.description else Model(described)
 
     def pose_sweep(self, names: Iterable[str], y0: Any = None, args: Any = None) -> PosedSweep:
         """Return what `sweep` takes, where constants and states of these names are swept.

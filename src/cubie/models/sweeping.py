@@ -26,11 +26,20 @@ from cubie.models.formulas import (
     rate_name,
     rebuilt,
 )
-from cubie.models.posing import called_in, equations_with, named_values, require_constant
+from cubie.models.posing import (
+    called_in,
+    equations_with,
+    given_values,
+    named_values,
+    require_constant,
+)
 from cubie.models.starting import Start
 from cubie.models.transitions import Machine
+from cubie.systems.sensitivities.inputs import ALL, PARAMETERS
 from cubie.systems.symbolic.equations import Equations
 from cubie.systems.symbolic.names import hint
+
+GROUPS = (ALL, PARAMETERS)  # words for all constants that runs are given
 
 
 @frozen(eq=False)
@@ -120,6 +129,43 @@ def swept(model: Description, varying: Iterable[str], given: Iterable[str]) -> S
             )
     start = {name: expanded(initial[name]) for name in model.rates if name in follow}
     return Swept(evolve(model, initial=initial, formulas=formulas), start, free)
+
+
+def differentiable(model: Description, by: Iterable[str], y0: Any, args: Any) -> Description:
+    """Return a model whose derivatives by constants are those of its equations.
+
+    Constants that follow from these become quantities.
+
+    Parameters
+    ----------
+    by : iterable of str
+        What solutions are differentiated by; of initial states nothing follows.
+    y0, args : object
+        What runs are given, as `solve_ivp` takes it.
+
+    Raises
+    ------
+    ModelError
+        Where what a state begins with follows from one of them, which equations do not know.
+    """
+    by = tuple(by)
+    free, states, instead = given_values(model, y0, args)
+    given = {*states, *instead}
+    by = [name for name in model.constants if name in by or (name in free and {*by} & {*GROUPS})]
+    after = model.follow_from(by) - set(by)
+    follow = after - set(free)
+    if not follow:
+        return model
+    for state in model.rates:
+        if state in follow and state not in given:
+            names = ", ".join(f"`{name}`" for name in by)
+            raise ModelError(
+                f"What `{state}` of {model.name} begins with follows from {names}, and "
+                "sensitivities are of runs that begin as they do: give y0 a number for it, "
+                f"{{{state!r}: {float(Start(model, 0.0, {}, {}).value(state)):g}}}, and take "
+                "sensitivities by its initial value too."
+            )
+    return swept(model, (*by, *(name for name in free if name in after)), ()).model
 
 
 def posed_sweep(model: Description, names: Iterable[str], y0: Any, args: Any) -> PosedSweep:
