@@ -7,11 +7,13 @@ import re
 from pathlib import Path
 from typing import Any
 
+from cubie.models.description import Description
 from cubie.models.errors import ModelError
 from cubie.models.model import Model
 
 SHOWN = 40  # characters of a text that messages show
 MARKS_OF_TEXT = "<;\n"  # of a text, and of no path
+NAMESPACE_OF_CELLML = "http://www.cellml.org/cellml/"
 ROOT_OF_SBML = re.compile(r"<([\w.-]+:)?sbml\b")
 
 
@@ -21,8 +23,9 @@ def load_model(source: Any) -> Model:
     Parameters
     ----------
     source : path or str
-        A file, or its text: SBML of level 2 or 3 (extra ``cubie-ode[sbml]``) or Antimony (extra
-        ``cubie-ode[antimony]``). What has several lines, a ``<`` or a ``;`` is a text.
+        A file, or its text: SBML of level 2 or 3 (extra ``cubie-ode[sbml]``), CellML 1.0 to
+        2.0 (extra ``cubie-ode[cellml]``) or Antimony (extra ``cubie-ode[antimony]``). What has
+        several lines, a ``<`` or a ``;`` is a text.
 
     Returns
     -------
@@ -40,14 +43,29 @@ def load_model(source: Any) -> Model:
     >>> result = cubie.solve_ivp(model, (0, 100), args={"k1": np.linspace(0, 1, 1000)})
     >>> model.values(result, "X")
     """
+    text, name, folder = _text_of(source)
+    return Model(_description(text, name, folder))
+
+
+def _description(text: str, name: str, folder: Path | None) -> Description:
+    """Return what a text says, in whatever format it is; libraries are asked for when needed."""
     from cubie.models.antimony import sbml_of
+    from cubie.models.cellml import meaning as cellml_meaning
+    from cubie.models.cellml import reading as cellml_reading
     from cubie.models.sbml.meaning import description_of
     from cubie.models.sbml.reading import read_document
 
-    text, name, folder = _text_of(source)
     if not _is_xml(text):
         text = sbml_of(text, name, folder)
-    return Model(description_of(read_document(text, name)))
+    elif NAMESPACE_OF_CELLML in text:
+        document = cellml_reading.read_document(text, name, folder)
+        return cellml_meaning.description_of(document)
+    elif ROOT_OF_SBML.search(text) is None:
+        shown = " ".join(text[:SHOWN].split())
+        raise ModelError(
+            f"{name} is no SBML and no CellML: it begins with {shown!r}, and has no <sbml>."
+        )
+    return description_of(read_document(text, name))
 
 
 def _is_xml(text: str) -> bool:
@@ -72,7 +90,4 @@ def _text_of(source: Any) -> tuple[str, str, Path | None]:
         )
     if not text.strip():
         raise ModelError(f"{name} is empty.")
-    if _is_xml(text) and ROOT_OF_SBML.search(text) is None:
-        shown = " ".join(text[:SHOWN].split())
-        raise ModelError(f"{name} is no SBML: it begins with {shown!r}, and has no <sbml>.")
     return text, name, folder
