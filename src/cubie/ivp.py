@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from types import MethodType
+from types import MappingProxyType, MethodType
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from attrs import evolve, frozen
 from cubie.checks import time_span
 from cubie.launch.results import Result
 from cubie.memory import NEVER_CHANGE, KernelMemory
-from cubie.models.model import Model
+from cubie.models.model import USUAL, Model
 from cubie.recent import Recent
 from cubie.solver import Solver
 from cubie.systems.events.given import read_events
@@ -38,20 +38,22 @@ class Known:
 _recent = KernelMemory()
 _solvers: Recent[Known] = Recent(MAX_RECENT_SOLVERS)
 
+_USUAL = MappingProxyType({"method": "tsit5", "rtol": 1e-3, "atol": 1e-6})
+
 
 def solve_ivp(
     fun: Any,
     t_span: Sequence[Any],
     y0: Any = None,
-    method: Any = "tsit5",
+    method: Any = None,
     t_eval: Any = None,
     dense_output: bool = False,
     events: Any = None,
     vectorized: bool = False,
     args: Any = None,
     *,
-    rtol: Any = 1e-3,
-    atol: Any = 1e-6,
+    rtol: Any = None,
+    atol: Any = None,
     first_step: Any = None,
     max_step: Any = math.inf,
     min_step: Any = 0.0,
@@ -85,7 +87,7 @@ def solve_ivp(
     method : str or Method
         Such as "tsit5", "dormand_prince54", "dop853"; for stiff systems "rodas5p",
         "radau_iia_5", "kvaerno5", "bdf". SciPy's names are known, in any case, and its
-        classes of these names.
+        classes of these names. "tsit5" by default; "auto" of a model that was loaded.
     t_eval : array_like (n_points,) or (n_runs, n_points), optional
         Times to save at, read off the solution inside steps (`t_eval_exact=True`: steps land on
         them). With a row for each run, those of a run with fewer times end in NaN. By default a
@@ -107,7 +109,8 @@ def solve_ivp(
         lists and series sweep too.
     rtol, atol : float or array_like (n,), or (n_runs, 1) or (n_runs, n)
         A step's error is kept below ``atol + rtol * abs(y)``, in the root mean
-        square over the components. One dimension is of components, as in SciPy; runs with
+        square over the components: 1e-3 and 1e-6 by default, 1e-6 and 1e-12 of a model that was
+        loaded. One dimension is of components, as in SciPy; runs with
         tolerances of their own have a row each.
     first_step : float or ndarray (n_runs,), optional
         First step size; chosen from the derivatives by default. Methods without an
@@ -181,10 +184,11 @@ def solve_ivp(
     cubie_planner.PlanInfeasible
         If the pins and limits cannot hold together.
     """
+    usual = USUAL if isinstance(fun, Model) else _USUAL
     settings = dict(
-        method=method,
-        rtol=rtol,
-        atol=atol,
+        method=usual["method"] if method is None else method,
+        rtol=usual["rtol"] if rtol is None else rtol,
+        atol=usual["atol"] if atol is None else atol,
         first_step=first_step,
         max_step=max_step,
         min_step=min_step,

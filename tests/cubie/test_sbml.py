@@ -41,6 +41,27 @@ def test_species_are_amounts_and_concentrations():
     assert (model.species, model.compartments, model.reactions) == (("A", "B"), ("C",), ("R",))
 
 
+def test_a_model_is_solved_well_as_it_is():
+    """Stiff, and of small amounts: without an option a relative error of 1e-4 is not reached."""
+    stiff = listed(
+        Compartments=compartment(size=1.0),
+        Species=species("A", "initialAmount='3e-6'") + species("B", "initialAmount='0'"),
+        Parameters=parameter("slow", 0.5) + parameter("fast", 1e5),
+        Reactions=reaction("R", "slow * A * C", "A", "B") + reaction("S", "fast * B * C", "B", ""),
+    )
+    model = cubie.load_model(sbml(stiff))
+    result = cubie.solve_ivp(model, (0.0, 2.0), t_eval=TIMES)
+    a = 3e-6 * np.exp(-0.5 * TIMES)
+    np.testing.assert_allclose(model.values(result, "A"), a, rtol=1e-5)
+    np.testing.assert_allclose(
+        model.values(result, "B")[1:], (0.5 * a / (1e5 - 0.5))[1:], rtol=1e-4, atol=1e-12
+    )
+    assert result.n_steps < 1000
+    swept = cubie.sweep(model, (0.0, 2.0), over=cubie.grid(slow=[0.5, 0.6]), save="final").run()
+    final = swept.to_xarray()["y"].sel(component="A").values
+    np.testing.assert_allclose(final, 3e-6 * np.exp([-1.0, -1.2]), rtol=1e-5)
+
+
 def test_arguments_sweep_and_what_follows_from_them_follows():
     """Rates, sizes and initial values differ between runs; initial assignments come anew."""
     model = cubie.load_model(sbml(DECAY))

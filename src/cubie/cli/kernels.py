@@ -20,6 +20,7 @@ from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.planned import DEFAULT_BLOCK_SIZE
 from cubie.lifetimes import record
 from cubie.models import load_model
+from cubie.models.model import USUAL
 from cubie.sizes import parse_size
 from cubie.solver import Solver
 from cubie_planner import Limits, Problem
@@ -120,7 +121,7 @@ def from_sbml(target: str, given: ModelOptions) -> Model:
         posed = load_model(target).pose()
     if not posed.equations.states:
         raise InputError(f"{target}: the model has no states: there is nothing to plan")
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = dict(USUAL)
     if given.observables is not None:
         options["observables"] = [name.strip() for name in given.observables.split(",")]
     events = (*(given.events or ()), *posed.events)

@@ -18,6 +18,10 @@ from cubie.models.totals import without_totals
 from cubie.models.transitions import events_of
 from cubie.systems.symbolic.equations import Equations
 
+# Models are stiff as often as not, and have amounts of all sizes. With these every case of the SBML
+# test suite that is solved at all is reproduced to its tolerances.
+USUAL: Mapping[str, Any] = MappingProxyType({"method": "auto", "rtol": 1e-6, "atol": 1e-12})
+
 
 @frozen(eq=False, slots=False, repr=False)
 class Model:

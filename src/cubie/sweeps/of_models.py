@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cubie.models.model import Model
+from cubie.models.model import USUAL, Model
 from cubie.sweeps.asked import Asked
 from cubie.sweeps.axes import Space
 from cubie.systems.events.given import read_events
@@ -17,6 +17,7 @@ def as_equations(asked: Asked, space: Space) -> Asked:
     model, options = asked.fun, dict(asked.options)
     if not isinstance(model, Model):
         return asked
+    options = {**USUAL, **options}
     posed = model.pose_sweep(space.names, asked.y0, asked.args)
     if posed.events:
         own = read_events(options.get("events"))
