@@ -228,9 +228,23 @@ def _solve_model(
         settings["events"] = (*given, *posed.events)
     if posed.visible and len(posed.visible) < len(posed.equations.states):
         settings.setdefault("save_states", list(posed.visible))
+    if posed.breaks is not None:
+        settings["breakpoints"] = _both(posed.breaks, settings.get("breakpoints"))
     solver = _solver(posed.equations, settings)
     result = solver.solve(t_span, posed.y0, t_eval, args=posed.args)
     return evolve(result, parameters=posed.parameters)
+
+
+def _both(own: np.ndarray, given: Any) -> np.ndarray:
+    """Return the breaks of a model and those that are given, (n_breaks,) or (n_runs, n_breaks)."""
+    if given is None:
+        return own
+    given = np.asarray(given)
+    n_runs = max([len(one) for one in (own, given) if one.ndim == 2], default=0)
+    rows = [
+        np.broadcast_to(one, (n_runs, one.shape[-1])) if n_runs else one for one in (own, given)
+    ]
+    return np.concatenate(rows, axis=-1)
 
 
 def _solver(fun: Any, options: dict[str, Any]) -> Solver:

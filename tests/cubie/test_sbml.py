@@ -335,3 +335,20 @@ def test_sensitivities_of_models():
     assert solved(model, **given, sensitivities=["C", "y0[A]"]).dy.shape == (2, 2, 5)
     with pytest.raises(TypeError, match="equations_of"):
         cubie.Solver(cast(Any, model))
+
+
+def test_no_step_crosses_what_depends_on_the_time_alone():
+    """A dose of a thousandth is not missed by steps of a thousand, at a time of each run's own."""
+    rule = (
+        "<rateRule variable='x'>[[piecewise(1000, time > at && time < at + 0.001, 0)]]</rateRule>"
+    )
+    given = parameter("x", 0.0, False) + parameter("at", 500.0)
+    model = cubie.load_model(sbml(listed(Parameters=given, Rules=rule)))
+    for method in ("tsit5", "rodas5p", "rk4"):
+        more: dict[str, Any] = {"method": method, "backend": "python", "rtol": 1e-6, "atol": 1e-9}
+        more |= {"first_step": 100.0} if method == "rk4" else {}
+        result = cubie.solve_ivp(model, (0.0, 1000.0), **more, args={"at": [250.0, 700.0]})
+        near = 0.5 if method == "rk4" else 1e-3
+        assert model.values(result, "x")[:, -1] == pytest.approx([1.0, 1.0], rel=near), method
+        result = cubie.solve_ivp(model, (0.0, 1000.0), **more, breakpoints=[10.0])
+        assert model.values(result, "x")[-1] == pytest.approx(1.0, rel=near), method

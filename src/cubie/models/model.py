@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from attrs import frozen
 
+from cubie.models.breaks import breaks_of
 from cubie.models.courses import course_of
 from cubie.models.description import Description
 from cubie.models.posing import Posed, called_in, equations_with, start_of, texts_with, y0_of
@@ -178,6 +179,7 @@ class Model:
             self._machine.events(equations, self._called, names, self.start),
             parameters,
             tuple(self._called[name] for name in self.description.rates),
+            breaks_of(self.description, start.value) if extended.rates else None,
         )
 
     def differentiable(self, by: Iterable[str], y0: Any = None, args: Any = None) -> Model:

@@ -34,6 +34,8 @@ class Posed:
         Every constant of the model, as these runs have it.
     visible : tuple of str
         States of the equations without those that events need.
+    breaks : ndarray (n_breaks,) or (n_runs, n_breaks), or None
+        Times that no step crosses.
     """
 
     equations: Equations
@@ -42,6 +44,7 @@ class Posed:
     events: tuple[Any, ...]
     parameters: Mapping[str, Any]
     visible: tuple[str, ...]
+    breaks: np.ndarray | None
 
 
 def called_in(model: Description) -> dict[str, str]:

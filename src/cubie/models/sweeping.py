@@ -7,12 +7,14 @@ are, too.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 from attrs import evolve, frozen
 
+from cubie.models.breaks import breaks_of
 from cubie.models.description import Description
 from cubie.models.errors import ModelError
 from cubie.models.formulas import (
@@ -54,6 +56,8 @@ class PosedSweep:
     events : tuple of cubie.Event
     visible : tuple of str
         States of the model, without those that events need.
+    breaks : ndarray (n_breaks,) or None
+        Times that no step of any run crosses; those that differ between runs are not among them.
     """
 
     equations: Equations
@@ -61,6 +65,7 @@ class PosedSweep:
     args: dict[str, Any]
     events: tuple[Any, ...]
     visible: tuple[str, ...]
+    breaks: np.ndarray | None
 
 
 @frozen(eq=False)
@@ -200,7 +205,19 @@ def posed_sweep(model: Description, names: Iterable[str], y0: Any, args: Any) ->
         {called[name]: value for name, value in free.items() if name not in names},
         machine.events(equations, called, of_sweep.free, known),
         tuple(called[name] for name in model.rates),
+        breaks_of(of_sweep.model, _Same(start, set(varying)).value),
     )
+
+
+class _Same:
+    """Constants that all runs of a sweep have in common; others are no numbers."""
+
+    def __init__(self, start: Start, varying: set[str]):
+        self._start, self._varying = start, varying
+
+    def value(self, name: str) -> Any:
+        """Return what a constant is in all runs, or NaN."""
+        return math.nan if name in self._varying else self._start.value(name)
 
 
 def _is_number(value: Any) -> bool:

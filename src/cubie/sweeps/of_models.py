@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from cubie.models.model import USUAL, Model
 from cubie.sweeps.asked import Asked
 from cubie.sweeps.axes import Space
@@ -25,4 +27,8 @@ def as_equations(asked: Asked, space: Space) -> Asked:
         if not own:
             options.setdefault("max_events", 0)
         options.setdefault("save_states", list(posed.visible))
+    if posed.breaks is not None:
+        given = options.get("breakpoints")
+        own = () if given is None else np.ravel(given)
+        options["breakpoints"] = np.concatenate([posed.breaks, own])
     return asked._replace(fun=posed.equations, y0=posed.y0, args=posed.args, options=options)
