@@ -59,7 +59,9 @@ def test_topics_are_those_of_the_configuration():
     assert [t for t in topics if not (GALLERY / t / "GALLERY_HEADER.rst").is_file()] == []
 
 
-@pytest.mark.parametrize("name", ["mechanics/bouncing_ball", "inference/pinene"])
+@pytest.mark.parametrize(
+    "name", ["inference/pinene", "mechanics/bouncing_ball", "planner/tiled_product"]
+)
 def test_an_example_runs(name):
     """Of all examples some, without a GPU: their own checks hold, and nothing is warned of."""
     done = subprocess.run(
