@@ -118,7 +118,11 @@ def untraceable(run):
     [
         (lambda found: found.gradient(lambda run: run.y), "it is 8. Of those see `jacobian`"),
         (lambda found: found.gradient(untraceable), "untraceable` has no derivative here"),
+        (lambda found: found.gradient(lambda run: run.z), "it raises for a run: AttributeError"),
         (lambda found: found.gradient(lambda run: run.z), "and no 'z'"),
+        (lambda found: found.gradient(lambda run: run.observables["q"]), "has no 'q', but none"),
+        (lambda found: found.gradient(lambda run: "y"), "it must return a number, or an array"),
+        (lambda found: found.gradient(lambda run: run.t[int(run.y[1, 2])]), "y[1, 2] is used as"),
         (lambda found: found.gradient(np.ones(3)), "has shape (3,)"),
         (lambda found: found.gradient("y"), "a function of a run, or an array"),
         (lambda found: found.jacobian(np.ones(3)), "must be a function"),

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -50,6 +49,18 @@ class SolvedRun:
         return getattr(self, name)
 
 
+class _Named(dict):
+    """A mapping that says what there is, where it is asked for something else."""
+
+    def __init__(self, what: str, found: Mapping):
+        super().__init__(found)
+        self._what = what
+
+    def __missing__(self, key: Any) -> Any:
+        there = ", ".join(map(repr, self)) or "none"
+        raise KeyError(f"{self._what} has no {key!r}, but {there}")
+
+
 @frozen
 class Shape:
     """What there is of each run.
@@ -77,6 +88,20 @@ class Shape:
         """How many numbers that is."""
         return self.n_of_points + sum(size for _, _, size in self.summaries)
 
+    def name(self, number: int) -> str:
+        """Return what a function of the run reads to get one of its numbers."""
+        row, point = divmod(number, max(1, self.n_points))
+        if number < self.n_states * self.n_points:
+            return f"y[{row}, {point}]"
+        if number < self.n_of_points:
+            return f"observables[{self.observables[row - self.n_states]!r}][{point}]"
+        at = self.n_of_points
+        for key, label, size in self.summaries:
+            if number < at + size:
+                return f"summaries[{key!r}][{label!r}]"
+            at += size
+        return f"number {number}"
+
     def run(self, t: Any, numbers: Any) -> SolvedRun:
         """Return the run that has these numbers, (size,)."""
         rows = numbers[: self.n_of_points].reshape(-1, self.n_points)
@@ -86,7 +111,8 @@ class Shape:
         for key, label, size in self.summaries:
             summed.setdefault(key, {})[label] = numbers[at : at + size] if size > 1 else numbers[at]
             at += size
-        known = MappingProxyType(named), MappingProxyType(summed)
+        told = {key: _Named(f"summaries[{key!r}]", of_one) for key, of_one in summed.items()}
+        known = _Named("observables", named), _Named("summaries", told)
         return SolvedRun(t, rows[: self.n_states], *known)
 
 
@@ -141,7 +167,7 @@ class FunctionOfRuns:
             self.system: System = trace_observables(whole, shape.size, of_run)
         except ObservableError as error:
             name = getattr(function, "__qualname__", type(function).__qualname__)
-            raise InvalidProblem(name, _told(str(error))) from error
+            raise InvalidProblem(name, _told(str(error), shape)) from error
         self._rates = of_arrays(source_of_rates(self.system)[0])["observe_with_rate"]
 
     def of(
@@ -169,10 +195,23 @@ class FunctionOfRuns:
         return values[..., 0].T, rates.transpose(1, 0, 2)
 
 
-def _told(message: str) -> str:
+def _told(message: str, shape: Shape) -> str:
     """Return what tracing told of observables, as it is of a function of runs."""
-    message = re.sub(r"\bobservables\b(?! of)", "it", message, count=1)
-    message = re.sub(r", or save the states and compute .*$", "", message)
-    return (
-        f"has no derivative here: {message.rstrip('.)')}. Or give the derivatives by y, an array."
-    )
+    for form, words in _OF_RUNS:
+        message = re.sub(form, words, message)
+    message = re.sub(r"\bstate (\d+)\b", lambda found: shape.name(int(found[1])), message)
+    return f"has no derivative here: {message.rstrip('.')}. Or give the derivatives by y, an array."
+
+
+# What traced observables are told of, which is a function of runs here.
+_OF_RUNS = (
+    (r"^observables\b", "it"),
+    (r" for \d+ states and these args:", " for a run:"),
+    (r"conditions on the states follow", "conditions on the run's numbers follow"),
+    (r"loop that depends on the states\?", "loop that depends on them?"),
+    (r"loops that depend on the states", "such loops"),
+    (r" for 'o\d+'", ""),
+    (r"; observables are real\. Return its", ". Return its"),
+    (r"; it must be one number\..*$", ": it must return a number, or an array of numbers."),
+    (r", or save the states and compute .*$", ""),
+)
