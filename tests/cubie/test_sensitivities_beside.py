@@ -130,3 +130,21 @@ def test_tables_of_steps_have_the_columns_of_tables_of_times():
     assert list(table.columns) == list(times.columns)
     assert np.array_equal(table.loc[1]["dy[y1, damping]"], steps.dy[1][1, 1])
     assert np.array_equal(table.loc[0]["d(energy)[y0[0]]"], steps.dobservables["energy"][0][2])
+
+
+def test_an_event_that_turns_back_within_its_error_has_no_derivative_and_says_so():
+    # Thrown with speed 1 and g = 2 a ball comes to 0.25, at 0.5: in the first run the mark is just
+    # below. It is there at (1 - sqrt(1 - 4 mark)) / 2.
+    marks = np.array([0.25 - 1e-9, 0.2])
+    result = solve_ivp(
+        lambda t, y, mark: [y[1], -2.0], (0.0, 0.5), [0.0, 1.0], "tsit5", args=(marks,),
+        events=lambda t, y, mark: y[0] - mark, backend="python", sensitivities=["mark"],
+        rtol=1e-6, atol=1e-8,
+    )  # fmt: skip
+    assert result.n_events[0].tolist() == [1, 1]
+    assert np.isnan(result.dt_events[0][0]).all()
+    assert np.isnan(result.dy_events[0][0]).all()
+    slope = 1.0 / np.sqrt(1.0 - 4.0 * 0.2)
+    np.testing.assert_allclose(result.dt_events[0][1, :, 0], [slope], rtol=1e-5)
+    (note,) = (one for one in result.notes if "grazes" in one)
+    assert note.startswith("events[0] grazes: its number goes through zero and turns back")

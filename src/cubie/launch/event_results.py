@@ -11,7 +11,7 @@ import numpy as np
 from attrs import frozen
 
 from cubie.backend import KernelInputs, OutputBlock
-from cubie.errors import OutputsTooLarge, level_of_caller
+from cubie.errors import InvalidProblem, OutputsTooLarge, level_of_caller
 from cubie.launch.capacity import no_device, shortage, takes
 from cubie.run.events.recording import ROOM, first_slot
 
@@ -219,22 +219,42 @@ class OfEvents:
         return None if self._by_inputs is None else [one and one[1] for one in self._by_inputs]
 
     @cached_property
-    def _by_inputs(self) -> list[tuple[np.ndarray, np.ndarray] | None] | None:
-        """The derivatives of times and states of each event; None of one whose time has none."""
+    def _notes_on_grazing(self) -> tuple[str, ...]:
+        """Which events happen where their number turns back within its own error."""
+        try:
+            found = self._by_inputs or ()
+        except (InvalidProblem, OutputsTooLarge):  # who asks for them is told why there are none
+            return ()
+        many = [0 if one is None else int(one[2].any(axis=1).sum()) for one in found]
+        return tuple(
+            f"events[{k}] grazes{f' in {n} runs' if n > 1 else ''}: its number goes through zero "
+            "and turns back within what tolerances leave open. Derivatives of its time are NaN "
+            "there; where it changes the state, those of all that comes later are not to be "
+            "believed."
+            for k, n in enumerate(many)
+            if n
+        )
+
+    @cached_property
+    def _by_inputs(self) -> list[tuple[np.ndarray, np.ndarray, np.ndarray] | None] | None:
+        """The derivatives of times and states of each event, and where it grazes.
+
+        None of one whose time has none.
+        """
         joint, by = self._kind.joint, self._by
         if joint is None or by is None or self._kept_events is None:
             return None
-        found: list[tuple[np.ndarray, np.ndarray] | None] = []
+        found: list[tuple[np.ndarray, np.ndarray, np.ndarray] | None] = []
         for k, (times, states) in enumerate(self._kept_events):
             timing = self._kind.timings[k]
             if timing is None:
                 found.append(None)
                 continue
-            moves, changes = by.of_event(k, timing, joint, times, states)
+            moves, changes, grazes = by.of_event(k, timing, joint, times, states)
             if self._n_runs is None:
                 n_kept = int(np.count_nonzero(~np.isnan(times[0])))
                 moves, changes = moves[0, :n_kept], changes[0, :n_kept]
-            found.append((moves, changes))
+            found.append((moves, changes, grazes))
         return found
 
     @cached_property

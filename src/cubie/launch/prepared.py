@@ -231,7 +231,7 @@ class PreparedSolve:
         """
         n_runs = batch.n_runs
         columns, times = n_runs or 1, None if times is None else times.copy()
-        by = RunInputs.of(self.system, self.events, inputs, columns, batch)
+        by = RunInputs.of(self.system, self.events, inputs, columns, batch, (self.rtol, self.atol))
         try:
             outputs, points, spent, more = self._solve_all(inputs, columns, times)
         except _CalledOff as called_off:

@@ -210,7 +210,7 @@ class Result(OfEvents, Differentiated, Labelled):
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return self._kind.notes + self._own_notes
+        return self._kind.notes + self._own_notes + self._notes_on_grazing
 
     def with_note(self, note: str) -> Result:
         """Return this result with a note more."""

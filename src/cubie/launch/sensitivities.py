@@ -84,11 +84,14 @@ class RunInputs:
         Where times of events are differentiated.
     drivers : tuple of tuple of Pieces
         What the derivative of each event's time calls.
+    tolerances : tuple of ndarray
+        rtol and atol, (1,) or (n (1 + P),), or with a row for each run.
     """
 
     sizes: np.ndarray
     parameters: np.ndarray | None
     drivers: tuple[tuple[Pieces, ...], ...]
+    tolerances: tuple[np.ndarray, np.ndarray]
 
     @classmethod
     def of(
@@ -98,6 +101,7 @@ class RunInputs:
         inputs: KernelInputs,
         n_runs: int,
         batch: Batch,
+        tolerances: tuple[np.ndarray, np.ndarray],
     ) -> RunInputs | None:
         """Return those of a launch; None where nothing is differentiated."""
         joint, timings = system.joint, () if events is None else events.timings
@@ -114,12 +118,14 @@ class RunInputs:
             () if one is None else tuple(driver.pieces for driver in one.drivers_of(batch.drivers))
             for one in timings
         )
-        return cls(sizes, parameters if timings else None, called)
+        return cls(sizes, parameters if timings else None, called, tolerances)
 
     def of_event(
         self, k: int, timing: System, joint: Joint, times: np.ndarray, states: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the derivatives of times and of states of event `k`, (..., P) and (..., n, P).
+
+        And where it grazes, (...): the derivatives are NaN there.
 
         Parameters
         ----------
@@ -148,17 +154,41 @@ class RunInputs:
         given = at_times, whole, parameters
         with np.errstate(all="ignore"):  # of what did not happen
             found = evaluator(timing, self.drivers[k])(*given)
-        moves, slopes = found[: len(size)], found[len(size) : len(size) + n]
+        moves, slopes, (rise, bend), by_state = np.split(found, len(size) + np.array([0, n, n + 2]))
+        unset = np.isnan(at_times)
+        grazes = ~unset & self._grazes(rise, bend, by_state, flat[:n], runs)
+        moves = np.where(unset | grazes, np.nan, moves)
         by_inputs = flat[n:].reshape(len(size), n, -1)
         whole = (by_inputs + moves[:, None] * slopes) / size[:, None]
-        unset = np.isnan(given[0])
-        moves, whole = np.where(unset, np.nan, moves / size), np.where(unset, np.nan, whole)
+        moves, whole = moves / size, np.where(unset | grazes, np.nan, whole)
         shape = n_runs, room, len(size)
         dtype = states.dtype
         return (
             moves.T.reshape(shape).astype(dtype),
             whole.T.reshape(n_runs, room, n, len(size)).astype(dtype),
+            grazes.reshape(n_runs, room),
         )
+
+    def _grazes(
+        self,
+        rise: np.ndarray,
+        bend: np.ndarray,
+        by_state: np.ndarray,
+        states: np.ndarray,
+        runs: np.ndarray,
+    ) -> np.ndarray:
+        """Tell where the number of an event turns back within its own error.
+
+        It goes on by ``rise**2 / (2 bend)`` behind its root at most. Where tolerances of the states
+        make more of a difference to it, they decide whether the event happens.
+        """
+        rtol, atol = (
+            one[:, None] if one.ndim == 1 else one[runs].T for one in self.tolerances
+        )  # rows of states and of sensitivities, or one
+        rtol, atol = (one[: len(states)] if len(one) > 1 else one for one in (rtol, atol))
+        with np.errstate(all="ignore"):
+            error = (np.abs(by_state) * (atol + rtol * np.abs(states))).sum(axis=0)
+            return (rise == 0.0) | (rise * rise <= 2.0 * error * np.abs(bend))
 
 
 def _size(values: np.ndarray) -> np.ndarray:

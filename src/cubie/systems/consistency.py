@@ -157,7 +157,7 @@ def evaluator(system: System, drivers: Sequence[Pieces] = ()) -> Callable:
         rhs = plain_rhs(of_arrays(system.source), lambda k, order, x: drivers[k](x, order)[0])
 
         def all_runs(t, states, parameters):
-            slopes = np.empty(states.shape)
+            slopes = np.empty((system.n_outputs, *states.shape[1:]))
             rhs(t, states, parameters, slopes, 0)
             return slopes
 

@@ -102,7 +102,9 @@ def _made(states: System, value: System, place: int, change: System | None, k: i
     """Return the joint state behind a root of event `k`, or, without a change, rates of its time.
 
     These are times the sizes of inputs, one for each; the derivatives of the states come behind.
-    Of equations that cannot be traced these are given, behind all states.
+    Of equations that cannot be traced these are given, behind all states. Then come how fast the
+    number rises along the solution, and how fast that changes (zero where equations cannot be
+    traced), and the derivatives of the number by the states.
     """
     joint = states.joint
     assert joint is not None
@@ -122,7 +124,8 @@ def _made(states: System, value: System, place: int, change: System | None, k: i
         _, digest = store.write_module(source)
         entry = {"digest": digest, "drivers": order}
         store.write_entry(key, entry)
-    names = (*joint.names, *joint.base.state_names)
+    names = *joint.names, *joint.base.state_names, "rise", "bend"
+    names = (*names, *(f"d/d({name})" for name in joint.base.state_names))
     outputs = {} if change is not None else {"n_outputs": len(names), "output_names": names}
     return System(
         n_states=len(_names(states)),
@@ -177,7 +180,7 @@ def _written(
 ) -> tuple[str, list[int]]:
     """Return the text of the module, and the numbers of the drivers in the order of its own."""
     # Imported late: what is known needs no expressions.
-    from cubie.systems.derivatives.rules import tangents
+    from cubie.systems.derivatives.rules import sparse_jacobian, tangents
     from cubie.systems.drivers.calls import drivers_called
     from cubie.systems.source import write_module
     from cubie.systems.symbolic.from_trace import expressions
@@ -217,7 +220,11 @@ def _written(
             changes = tangents(new, seeds)
             pairs = zip(changes, drift, behind, strict=True)
             rows += [add(moved, mul(sub(slope, after), time)) for moved, slope, after in pairs]
-    outputs = [*times, *slopes] if change is None else rows
+    outputs = rows
+    if change is None:
+        (bend,) = tangents([rise], along) if states.kind == "traced" else (0.0,)
+        by_state = sparse_jacobian([number], here)
+        outputs = [*times, *slopes, rise, bend, *(by_state.get((0, i), 0.0) for i in range(n))]
     order = drivers_called(reachable(outputs))
     structures = MappingProxyType(drivers.structures)
     what = "Time of" if change is None else "Change at"
