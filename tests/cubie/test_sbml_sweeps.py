@@ -65,6 +65,13 @@ def test_what_sweeps_of_models_cannot_do_is_said():
             cubie.sweep(model, (0.0, 1.0), over=over, **OPTIONS)
     with pytest.raises(cubie.InvalidProblem, match="sweeps 'z'; there are x"):
         cubie.sweep(model, (0.0, 1.0), over={"z": [1.0]}, **OPTIONS)
+    rule = "<rateRule variable='x'>[[lambda]]</rateRule>"
+    given = parameter("x", 1.0, False) + parameter("lambda", 2.0)
+    named = cubie.load_model(sbml(listed(Parameters=given, Rules=rule)))
+    with pytest.raises(cubie.ModelError, match="it is `lambda_` "):
+        cubie.sweep(named, (0.0, 1.0), over={"lambda": [1.0]}, **OPTIONS)
+    swept = cubie.sweep(named, (0.0, 1.0), over={"lambda_": [1.0, 2.0]}, **OPTIONS).run()
+    assert swept.to_xarray().y.values.ravel() == pytest.approx([2.0, 3.0])
     with pytest.raises(TypeError, match="lacks `y0`"):
         cubie.sweep("dx = k", (0.0, 1.0), over={"k": [1.0]})
 

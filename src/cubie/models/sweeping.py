@@ -175,7 +175,7 @@ def differentiable(model: Description, by: Iterable[str], y0: Any, args: Any) ->
 
 def posed_sweep(model: Description, names: Iterable[str], y0: Any, args: Any) -> PosedSweep:
     """Return a model as a problem for a sweep; see `Model.pose_sweep`."""
-    names = tuple(names)
+    names = _named_in(model, names)
     given = named_values(model, "y0", y0)
     for name in given:
         if name not in model.rates:
@@ -218,6 +218,25 @@ class _Same:
     def value(self, name: str) -> Any:
         """Return what a constant is in all runs, or NaN."""
         return math.nan if name in self._varying else self._start.value(name)
+
+
+def _named_in(model: Description, names: Iterable[str]) -> tuple[str, ...]:
+    """Return names as the model has them, of names as equations have them.
+
+    Raises
+    ------
+    ModelError
+        For one that equations cannot have.
+    """
+    called = called_in(model)
+    own = {name: given for given, name in called.items()}
+    for name in names:
+        if name not in own and name in called:
+            raise ModelError(
+                f"`over` sweeps `{name}`, which equations cannot call so: it is `{called[name]}` "
+                "in sweeps, and in their results."
+            )
+    return tuple(own.get(name, name) for name in names)
 
 
 def _is_number(value: Any) -> bool:
