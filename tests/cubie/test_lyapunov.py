@@ -239,18 +239,17 @@ def test_what_has_no_exponents_is_refused(options, message):
         solve_ivp(lorenz, (0.0, 1.0), [1.0, 1.0, 1.0], args=CLASSICAL, **options)
 
 
-def test_functions_that_cannot_be_traced_are_refused():
-    def by_hand(t, y):
-        found = np.empty(1)
-        for i in range(int(y[0])):
-            found[0] = i
-        return found
+@pytest.mark.filterwarnings("ignore::cubie.UntracedWarning")
+def test_functions_that_cannot_be_traced_have_those_of_their_twins():
+    def counted(t, y):
+        steps = 0.0
+        while steps < 5.0 * abs(y[0]):
+            steps += 1.0
+        return [0.0 * steps + value for value in linear(t, y)]
 
-    with (
-        pytest.raises(InvalidOption, match="can be traced"),
-        pytest.warns(cubie.UntracedWarning),
-    ):
-        solve_ivp(by_hand, (0.0, 1.0), [1.0], summaries=["lyapunov"])
+    options = {"rtol": 1e-4, "atol": 1e-5, "method": "tsit5", "after": 4.0, "backend": "python"}
+    twin, found = (exponents_of(fun, 8.0, [1.0, 1.0, 1.0], **options) for fun in (linear, counted))
+    np.testing.assert_allclose(found.exponents, twin.exponents, rtol=0, atol=1e-5)
 
 
 def test_they_compile_for_a_gpu():

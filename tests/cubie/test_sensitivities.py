@@ -349,6 +349,9 @@ def test_inputs_that_there_are_not(given, message):
 
 
 def test_what_has_no_sensitivities_is_refused():
+    options = {"args": (Interpolant([0.0, 1.0], [0.0, 1.0]),), "sensitivities": ["u[1]"]}
+    with pytest.raises(InvalidOption, match="a sum, of a parameter times an Interpolant"):
+        solve_ivp(lambda t, y, u: [u(t) - y[0]], (0.0, 1.0), [1.0], **options)
     with pytest.raises(InvalidOption, match="Complex"):
         solve_ivp(lambda t, y: [1j * y[0]], (0.0, 1.0), [1.0 + 0j], sensitivities="y0")
     with pytest.raises(InvalidOption, match="singular"):

@@ -37,15 +37,14 @@ def with_directions(system: System, settings: Any, in_pairs: bool) -> System:
         raise _refusal("With sensitivity_error_control=False nobody looks at errors of directions, "
                        "and exponents cannot be trusted: leave that out.")  # fmt: skip
     count = labelled[1].count(system.n_states)
-    if system.kind != "traced":
-        raise _refusal(f"They need equations that can be traced: {system.note}")
     try:
         found = joint_system(system, [Input(f"direction {i}", True, i) for i in range(count)])
     except InvalidOption as error:
         raise _refusal("Equations with a singular mass matrix have none here yet: solve them for "
                        "their algebraic states.") from error  # fmt: skip
     assert found.joint is not None
-    return evolve(found, joint=evolve(found.joint, of_directions=True))
+    note = found.note.replace("Its sensitivities are", "Its directions are")
+    return evolve(found, note=note, joint=evolve(found.joint, of_directions=True))
 
 
 def _refusal(advice: str) -> InvalidOption:

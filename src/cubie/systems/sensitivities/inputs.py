@@ -90,6 +90,11 @@ def _named(name: str, given: Any, system: System) -> list[Input]:
     meant = nearest(name, known)
     advice = f"Did you mean {meant!r}?" if meant else ""
     there = ", ".join(one.name for one in parameters) or "none"
+    if system.drivers and not advice:
+        advice = (
+            "Samples of an Interpolant are no inputs: let it be a sum, of a parameter times an "
+            "Interpolant that is one at its sample and zero at all others."
+        )
     advice = f"Parameters are: {there}. Initial states are 'y0[0]' and so on. {advice}".rstrip()
     raise InvalidOption("sensitivities", name, advice=advice)
 

@@ -108,18 +108,18 @@ def _refuse_constants(system: System, inputs: Sequence[Input]) -> None:
 def _told(system: System, inputs: Sequence[Input], moved: Sequence[int]) -> str:
     """Return what users are told of where their sensitivities come from."""
     if not moved:
-        return "Its sensitivities are of the given `jac` and `jac_p`."
-    by_states, by_parameters = bool(system.jacobian_rows), bool(system.parameter_columns)
+        given = "`jac`" if all(one.is_initial for one in inputs) else "`jac` and `jac_p`"
+        return f"Its sensitivities are of the given {given}."
+    by_states = bool(system.jacobian_rows)
+    by_parameters = bool(system.parameter_columns) or all(one.is_initial for one in inputs)
     given = " beside the given `jac`" if by_states else ""
-    given = " beside the given `jac_p`" if by_parameters else given
+    given = " beside the given `jac_p`" if system.parameter_columns else given
     missing = [name for name, there in (("jac", by_states), ("jac_p", by_parameters)) if not there]
     notes = [
         f"Its sensitivities are found by central differences{given}, {2 + 2 * len(moved)} calls "
         "more of each right-hand side: nine to ten digits where it is smooth, and where it jumps "
         "what the time of the jump contributes is missing.",
-        f"With {' and '.join(f'`{name}`' for name in missing)} they are exact."
-        if missing
-        else "They are exact by parameters that `jac_p` is given for.",
+        f"With {' and '.join(f'`{name}`' for name in missing)} they are exact.",
     ]
     return " ".join(notes)
 
