@@ -1,12 +1,13 @@
 """The planner's exact packing, timed: ``python -m benchmarks planner`` (or ``.planner``).
 
-Seven parts. ``capacity``: the "challenging" instances that accompany MiniMalloc (Moffitt,
+Nine parts. ``capacity``: the "challenging" instances that accompany MiniMalloc (Moffitt,
 ASPLOS 2023), each to be packed into the capacity in its file name; every placement must be
 accepted by `cubie_planner.check`. ``height``: the same instances, as low as possible, with
 the bound that was proven. ``plans``: the same and larger ones (`LARGER`) by
 `cubie_planner.plan`, which is what users call. ``paired``: MiniMalloc itself on the first ones,
-where it is installed, see `benchmarks.planner_paired`. ``kernels``: random packing problems of
-the size of a GPU kernel.
+where it is installed, see `benchmarks.planner_paired`. ``graphs`` and ``hard_graphs``: made-up
+graphs of thousands of tensors, see `benchmarks.planner_graphs`. ``kernels``: random packing
+problems of the size of a GPU kernel.
 ``joint`` and ``fresh``: whole problems, see `benchmarks.planner_joint`.
 Times are CPU seconds of this one process and thread, after the compiled search was loaded.
 """
@@ -26,6 +27,7 @@ from attrs import asdict, frozen
 
 from benchmarks import planner_docs
 from benchmarks.environment import describe
+from benchmarks.planner_graphs import graphs_part, hard_graphs_part
 from benchmarks.planner_joint import fresh_part, joint_part
 from benchmarks.planner_paired import paired_part
 from cubie_planner import (
@@ -314,6 +316,8 @@ PARTS: dict[str, Callable[[Path], list[dict[str, Any]]]] = {
     "height": height_part,
     "plans": plans_part,
     "paired": paired_part,
+    "graphs": graphs_part,
+    "hard_graphs": hard_graphs_part,
     "kernels": kernels_part,
     "joint": joint_part,
     "fresh": fresh_part,

@@ -75,6 +75,36 @@ def plans(rows: list[dict[str, Any]]) -> str:
     return markdown_table([*header, "status"], cells)
 
 
+def graphs(rows: list[dict[str, Any]]) -> str:
+    """Return the table of graphs: the worse of the seeds of a shape and size."""
+    sizes = sorted({row["size"] for row in rows})
+    cells = []
+    for shape in dict.fromkeys(row["shape"] for row in rows):
+        line = [shape]
+        for size in sizes:
+            some = [r for r in rows if (r["shape"], r["size"]) == (shape, size)]
+            over, cpu = max(r["over"] for r in some), max(r["cpu"] for r in some)
+            line.append(f"{over:.4f}, {cpu:.1f} s")
+        cells.append(line)
+    return markdown_table(["shape", *(f"{size:,}" for size in sizes)], cells)
+
+
+def hard_graphs(rows: list[dict[str, Any]]) -> str:
+    """Return the table of the graphs that are left the farthest above the load."""
+    header = ["shape", "buffers", "seed", "bytes over the load", "CPU s"]
+    cells = [
+        [
+            row["shape"],
+            f"{row['buffers']:,}",
+            str(row["seed"]),
+            f"{row['over']:.4f}",
+            f"{row['cpu']:.1f}",
+        ]
+        for row in rows
+    ]
+    return markdown_table(header, cells)
+
+
 def joint(entries: list[dict[str, Any]]) -> str:
     """Return the table of random problems in one process."""
     header = ["buffers", "problems", "statuses", "median CPU ms", "longest CPU s", "largest gap"]
@@ -112,6 +142,8 @@ TABLES = {
     "capacity": packing,
     "height": packing,
     "plans": plans,
+    "graphs": graphs,
+    "hard_graphs": hard_graphs,
     "joint": joint,
     "fresh": fresh,
 }

@@ -1,4 +1,4 @@
-"""From bodies to offsets: orders in turn, the failures earlier, the largest bodies exactly.
+"""From bodies to offsets: orders in turn, the largest bodies exactly, failures earlier, ejection.
 
 Everything is counted in entries that first fit looks at, never in seconds.
 """
@@ -15,6 +15,7 @@ from cubie_planner.packing.many.bodies import Bodies, Body
 from cubie_planner.packing.many.first_fit import CLASH, FirstFit
 from cubie_planner.packing.many.one_pass import in_one_pass
 from cubie_planner.packing.many.orders import ALWAYS, crowded_size, fills, orders
+from cubie_planner.packing.many.ways import WAYS, Ejection
 
 SolveFew = Callable[[Items, int | None, int], tuple[Sequence[int] | None, int]]
 """Packs a few items within a capacity, or as low as possible, and within some nodes: returns
@@ -25,9 +26,6 @@ HOPELESS = 20_000_000_000
 
 LARGEST = ((2, 500), (4, 500), (0, 500), (4, 1000), (2, 250))
 """How crowded the size is by which bodies are the largest, and how many are packed exactly."""
-
-BEFORE_LIFTS = 2
-"""After so many of those the lowest packings are lifted for the first time."""
 
 MOST_EXACT = 1500
 """So many bodies are packed exactly at most, those that are fixed included."""
@@ -57,6 +55,19 @@ LIFTED_SHARE = 8
 
 LIFTS = 5
 """Passes in which what ended above the bound comes earlier, that may bring nothing in a row."""
+
+IN_VAIN = 2
+"""If so many of those bring nothing, the others are left for the second round."""
+
+UNTIL_EJECTED = 0.9
+"""Of the work, what may be done when ejection ends; the rest is for what comes after it."""
+
+EJECTION_SHARE = 5
+"""Of the work that is left, what one ejection takes at most: one in so many."""
+
+CEILINGS = (2, 4)
+"""How far ceilings are below the lowest packing: one in so many of what it is too high. The next
+is for when every way to eject has failed by the one before."""
 
 NEAR = 0.005
 """A packing that is within this share of what is enough gets less work, in proportion."""
@@ -112,6 +123,7 @@ class _Search:
 
     def __init__(self, bodies: Bodies, enough: int, work: int, few: SolveFew):
         self.bodies, self.enough, self.work, self.few = bodies, enough, work, few
+        self.allowed = work
         self.fit = FirstFit(bodies.tables)
         self.lowest: list[_Found] = []
         self.fixed = np.flatnonzero(bodies.fixed >= 0).astype(np.int64)
@@ -119,27 +131,69 @@ class _Search:
         self.start = np.where(bodies.fixed >= 0, bodies.fixed, 0)
 
     def run(self) -> None:
-        """Try orders and lift the best of them, then with the largest bodies packed exactly."""
+        """Try orders and pack the largest bodies exactly, in two rounds; in between, eject."""
         for index, order in enumerate(orders(self.bodies)):
             if self.is_over and index >= ALWAYS:
                 return
             if self.attempt(order) is CLASHING or self.is_low_enough:
                 return
-        for is_later, nodes_per_item in enumerate(NODES_PER_ITEM):
-            for index, (crowded, count) in enumerate(LARGEST):
-                is_first = index < BEFORE_LIFTS and not is_later
-                if not self.is_over:
-                    lowest = self.with_largest(crowded, count, nodes_per_item)
-                    if lowest is not None and not is_first:
-                        self.lift_both_ways(lowest)
-                if is_first and index + 1 == BEFORE_LIFTS:
-                    self.lift_lowest(self.left // (2 * LIFTED_SHARE))
-            self.lift_lowest(self.left // (2 * KEPT), by_chance=True)
+        first, second = NODES_PER_ITEM
+        by_orders = self.best
+        for index, (crowded, count) in enumerate(LARGEST):
+            is_vain = index >= IN_VAIN and self.best is by_orders
+            if not self.is_over and not is_vain:
+                self.with_largest(crowded, count, first)
+        self.allowed = int(self.work * UNTIL_EJECTED)
+        self.eject()
+        self.allowed = self.work
+        for crowded, count in LARGEST:
+            if not self.is_over:
+                lowest = self.with_largest(crowded, count, second)
+                if lowest is not None:
+                    self.lift_both_ways(lowest)
+        self.lift_lowest(self.left // (2 * KEPT))
 
-    def lift_lowest(self, budget: int, by_chance: bool = False) -> None:
-        """Lift each of the lowest packings, with so much work for each."""
+    def eject(self) -> None:
+        """Bring the lowest packing below one ceiling after the other.
+
+        Where one way fails another may not: the next is tried. Where all have failed in a row they
+        are tried again with a ceiling that is less low.
+        """
+        ways = [Ejection(self.bodies, way) for way in WAYS]
+        turn = failed = 0
+        while self.lowest and not self.is_over and failed < len(CEILINGS) * len(ways):
+            best = self.lowest[0]
+            part = (best.height - self.enough) // CEILINGS[failed // len(ways)]
+            ceiling = best.height - max(part, 1)
+            budget = max(self.left // EJECTION_SHARE, len(self.bodies))
+            offsets, work = ways[turn % len(ways)](best.offsets, ceiling, budget)
+            self.fit.work += work
+            found = self.filled(offsets)
+            if found.height < best.height:
+                self.keep(found)
+            has_failed = found.height > ceiling
+            turn += has_failed
+            failed = failed + 1 if has_failed else 0
+
+    def filled(self, offsets: np.ndarray) -> _Found:
+        """Place what has no place (-1) by first fit, in two orders; return the lower packing."""
+        bodies = self.bodies
+        waiting = np.flatnonzero(offsets < 0)
+        # What is fixed leads every order: whoever lifts this one relies on it.
+        placed = np.lexsort((offsets, bodies.fixed < 0))
+        placed = placed[offsets[placed] >= 0].astype(np.int64)
+        found = []
+        for first in (bodies.size, bodies.size * np.sqrt(bodies.life)):
+            waiting = waiting[np.argsort(-first[waiting], kind="stable")]
+            order, filled = np.concatenate([placed, waiting]), offsets.copy()
+            height = self.fit(order, filled, 0, ENDLESS, len(placed))
+            found.append(_Found(filled, order, height))
+        return min(found, key=lambda f: f.height)
+
+    def lift_lowest(self, budget: int) -> None:
+        """Lift each of the lowest packings by chance, with so much work for each."""
         for found in tuple(self.lowest):
-            self.lift(found, budget, by_chance)
+            self.lift(found, budget, by_chance=True)
 
     @property
     def best(self) -> _Found | None:
@@ -149,7 +203,7 @@ class _Search:
     @property
     def left(self) -> int:
         """Work that is left; the nearer to what is enough, the less there is altogether."""
-        allowed = self.work
+        allowed = self.allowed
         if self.lowest:
             gap = self.lowest[0].height / self.enough - 1
             allowed = int(allowed * min(1.0, max(gap / NEAR, LEAST_SHARE)))
