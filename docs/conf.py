@@ -50,6 +50,7 @@ sphinx_gallery_conf = {
     "subsection_order": [f"gallery/{topic}" for topic in TOPICS],
     "within_subsection_order": "FileNameSortKey",
     "filename_pattern": r"\.py$",
+    "copyfile_regex": r".*\.xml",  # models that pages offer for download
     "capture_repr": (),
     "min_reported_time": 10**9,
     "write_computation_times": False,

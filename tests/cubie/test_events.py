@@ -10,6 +10,7 @@ from scipy.integrate import solve_ivp as by_scipy
 import cubie
 from cubie import Event, solve_ivp
 from cubie.errors import InvalidOption, InvalidProblem, UnknownOption
+from cubie.systems import EquationError, equations
 from cubie.systems.component import SystemComponent
 from cubie.systems.errors import EventError
 
@@ -285,6 +286,16 @@ def test_events_of_equations_as_text():
     event = Event("v - 1", apply={"v": "c"})
     found = solve_ivp(["dv = c"], (0, 5.5), {"v": 0.0}, args={"c": 0.5}, events=event, **PLAIN)
     np.testing.assert_allclose(found.t_events[0], [2.0, 3.0, 4.0, 5.0])
+
+
+def test_a_parameter_that_events_alone_use_is_named():
+    """The equations do not tell of it; the error says where it is named."""
+    event, args = Event("v - 1", apply={"v": "c"}), {"a": 0.5, "c": 0.5}
+    with pytest.raises(EquationError, match=r"args has `c`; .*in `parameters` of"):
+        solve_ivp("dv = a", (0, 3.5), {"v": 0.0}, args=args, events=event, **PLAIN)
+    named = equations("dv = a", parameters=["a", "c"])
+    found = solve_ivp(named, (0, 3.5), {"v": 0.0}, args=args, events=event, **PLAIN)
+    np.testing.assert_allclose(found.t_events[0], [2.0, 3.0])
 
 
 def batch(events, n_runs=7, **options):

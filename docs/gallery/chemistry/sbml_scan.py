@@ -2,8 +2,8 @@
 A model from an SBML file, scanned
 ==================================
 
-Models of biology are kept as SBML. This file, ``brusselator.xml``, lies beside the script: four
-reactions between X and Y, of which one makes X from itself. Where its steady state gives way to
+Models of biology are kept as SBML. This file, :download:`brusselator.xml`, has four reactions
+between X and Y, of which one makes X from itself. Where its steady state gives way to
 oscillations is known: B = 1 + A² (Prigogine and Lefever 1968).
 """
 
@@ -24,6 +24,7 @@ scan = cubie.sweep(
     over=cubie.grid(A=np.linspace(0.5, 1.5, 101), B=np.linspace(1.0, 4.0, 151)),
     summaries={"X": ["min", "max"]},
     after=300.0,
+    method="tsit5",
     rtol=1e-6,
     atol=1e-8,
 )

@@ -77,8 +77,15 @@ class Equations:
         """Return the parameters in order, from what goes by name or a sequence in order."""
         named = by_name("args", args)
         if named is not None:
-            if set(named) <= set(self.parameters):
+            unknown = [name for name in named if name not in self.parameters]
+            if not unknown:
                 without_a_value([name for name in self.drivers if name not in named])
+            elif unknown[0].isidentifier():
+                raise EquationError(
+                    f"args has `{unknown[0]}`{hint(unknown[0], self.parameters)} One that only "
+                    "events or observables use is named in `parameters` of "
+                    "`cubie.systems.equations`."
+                )
             args = in_order("args", named, self.parameters)
         elif args is None:
             args = ()
