@@ -167,6 +167,14 @@ def test_what_is_given_of_derivatives_is_used_where_it_is_enough():
     assert "`jac_p` is not used: the right-hand side was traced" in " ".join(traced.notes)
 
 
+@pytest.mark.parametrize("method", ["rodas5p", "kvaerno5"])
+def test_places_of_buffers_change_no_bit_where_what_is_dead_is_poisoned(method):
+    options = {"rtol": 1e-3, "atol": 1e-6, "backend": "python", "sensitivities": ["decay", "y0[0]"]}
+    local, shared = (solved(method, locations=where, **options) for where in ("local", "shared"))
+    assert np.array_equal(local.dy, shared.dy)
+    assert worst(local.dy, EXACT[:, :, 2:4]) < 0.05
+
+
 def test_single_precision_takes_differences_in_double():
     result = solved(dtype=np.float32, rtol=1e-5, atol=1e-7, sensitivities=["decay", "y0[0]"])
     assert result.dy.dtype == np.float32
