@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 
 import cubie
-from tests.cubie.sbml_texts import compartment, listed, parameter, reaction, sbml, species
+from tests.cubie.sbml_texts import (
+    compartment,
+    listed,
+    math,
+    parameter,
+    reaction,
+    sbml,
+    species,
+)
 
 pytest.importorskip("libsbml")
 
@@ -352,3 +360,23 @@ def test_no_step_crosses_what_depends_on_the_time_alone():
         assert model.values(result, "x")[:, -1] == pytest.approx([1.0, 1.0], rel=near), method
         result = cubie.solve_ivp(model, (0.0, 1000.0), **more, breakpoints=[10.0])
         assert model.values(result, "x")[-1] == pytest.approx(1.0, rel=near), method
+
+
+COMPOSED = """<sbml xmlns='http://www.sbml.org/sbml/level3/version1/core' level='3' version='1'
+xmlns:comp='http://www.sbml.org/sbml/level3/version1/comp/version1' comp:required='true'>
+<model id='whole'><comp:listOfSubmodels><comp:submodel comp:id='one' comp:modelRef='{}'/>
+<comp:submodel comp:id='two' comp:modelRef='{}'/></comp:listOfSubmodels></model>
+<comp:listOfModelDefinitions><comp:modelDefinition id='part'>{}</comp:modelDefinition>
+</comp:listOfModelDefinitions></sbml>"""
+
+
+def test_models_that_are_composed_of_others():
+    """They become one, with a part of each name that tells whose it is, or are refused."""
+    rule = f"<rateRule variable='x'>{math('-k * x')}</rateRule>"
+    part = listed(Parameters=parameter("x", 1.0, False) + parameter("k", 0.5), Rules=rule)
+    model = cubie.load_model(COMPOSED.format("part", "part", part))
+    result = solved(model, args={"two__k": 2.0})
+    assert model.values(result, "one__x") == pytest.approx(np.exp(-0.5 * TIMES))
+    assert model.values(result, "two__x") == pytest.approx(np.exp(-2.0 * TIMES))
+    with pytest.raises(cubie.ModelError, match="composed of models, by the SBML package `comp`"):
+        cubie.load_model(COMPOSED.format("part", "another", part))

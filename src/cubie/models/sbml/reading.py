@@ -61,10 +61,38 @@ def read_document(text: str, source: str) -> Document:
     model = given.getModel()
     if model is None:
         raise ModelError(f"{source} holds no model.")
+    _flatten(library, given, source)
     _require_no_packages(given, source)
     if given.getLevel() == 1 and not given.setLevelAndVersion(2, 4, False):
         raise ModelError(f"{source} is of level 1, and cannot be made level 2.", "level 1")
     return _Reading(library, given.getModel(), source).document()
+
+
+COMPOSITION = "comp"
+
+
+def _flatten(library: Any, given: Any, source: str) -> None:
+    """Make one model of a model that is composed of others.
+
+    Raises
+    ------
+    ModelError
+        Where that cannot be done, as with models in other files.
+    """
+    if given.getPlugin(COMPOSITION) is None:
+        return
+    given.getErrorLog().clearLog()
+    how = library.ConversionProperties()
+    how.addOption("flatten comp", True)
+    how.addOption("performValidation", False)
+    if given.convert(how) != library.LIBSBML_OPERATION_SUCCESS:
+        log = given.getErrorLog()
+        told = [" ".join(log.getError(i).getMessage().split()) for i in range(log.getNumErrors())]
+        raise ModelError(
+            f"{source} is composed of models, by the SBML package `comp`, that libSBML cannot make "
+            f"one of{': ' if told else '.'}{told[-1] if told else ''}",
+            "models of the package `comp` that cannot be made one",
+        )
 
 
 # What level 3 version 2 has without a package.
