@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-PAGES = ("planner-tutorial.md", "planner-kernels.md", "planner-places.md")
+PAGES = ("first-kernel.md", "planner-tutorial.md", "planner-kernels.md", "planner-places.md")
 BLOCK = re.compile(r"^```(python|text)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 END = "--- end of block ---\n"
 
