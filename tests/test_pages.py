@@ -3,6 +3,7 @@
 import ast
 import inspect
 import json
+import math
 import re
 import runpy
 import tomllib
@@ -11,7 +12,8 @@ from pathlib import Path
 
 import attrs
 import pytest
-from benchmarks.documents import RESULTS
+from benchmarks import three_figures
+from benchmarks.documents import RESULTS, read_section
 
 from cubie import (
     CUDABuffer,
@@ -40,6 +42,7 @@ from cubie.settings import SolverSettings
 from cubie.solvers import LINEAR_SOLVERS
 from cubie.solvers.krylov_settings import OPTIONS_OF
 from cubie.solvers.preconditioners import PRECONDITIONERS
+from cubie.tableaus import all_methods, all_tableaus
 from cubie_planner import Alias, Buffer, Limits, Pool, Problem, plan
 from cubie_planner.allocators import allocators
 
@@ -257,6 +260,70 @@ def test_statuses_of_the_page_are_those_that_runs_can_end_with():
     assert named - variables <= set(statuses)
 
 
+@pytest.fixture(scope="module")
+def method_pictures():
+    """What pictures of methods are drawn by."""
+    return runpy.run_path(str(ROOT / "docs" / "_extensions" / "method_pictures.py"))
+
+
+@pytest.mark.parametrize("method", all_tableaus().values(), ids=lambda method: method.name)
+def test_the_picture_of_a_method_shows_its_order(method, method_pictures):
+    """The slope of the errors drawn is the order, and no error is drawn where there is rounding."""
+    assert abs(method_pictures["observed_order"](method) - method.order) < 0.45
+
+
+def test_regions_of_stability_are_those_of_the_books(method_pictures):
+    """A disc for Euler's method; -2.785 on the real axis for order four (Hairer & Wanner II, IV.2).
+
+    Of an A-stable method the left half plane, and of the midpoint rule nothing else.
+    """
+    runs_of, tableaus = method_pictures["stable_runs"], all_tableaus()
+    for y, start, end in runs_of(tableaus["euler"]):
+        half = math.sqrt(1 - y * y)
+        assert (start, end) == pytest.approx((-1 - half, -1 + half), abs=0.01)
+    assert next(runs_of(tableaus["rk4"]))[1] == pytest.approx(-2.785, abs=0.01)
+    left, right = method_pictures["LEFT"], method_pictures["RIGHT"]
+    midpoint = list(runs_of(tableaus["implicit_midpoint"]))
+    assert len(midpoint) == method_pictures["N_ROWS"]
+    assert {run[1] for run in midpoint} == {left}
+    assert [run[2] for run in midpoint] == pytest.approx([0.0] * len(midpoint), abs=1e-6)
+    assert max(run[2] for run in runs_of(tableaus["backwards_euler"])) == right
+    assert "```{method-pictures}" in text_of(ROOT / "docs" / "methods.md")
+
+
+def test_every_page_is_in_the_sidebar_once():
+    """A page that no toctree of docs/index.md or docs/measurements.md names is not found."""
+    trees = "".join(text_of(ROOT / "docs" / f"{name}.md") for name in ("index", "measurements"))
+    blocks = re.findall(r"```\{toctree\}\n(.*?)```", trees, re.DOTALL)
+    named = [line for block in blocks for line in block.split("\n") if line[:1] not in ("", ":")]
+    pages = [page.stem for page in PAGES if page.parent.name == "docs" and page.stem != "index"]
+    assert sorted(named) == sorted([*pages, "examples/index"])
+
+
+def test_the_three_figures_are_what_the_kept_results_say():
+    """Pictures and tables of docs/measurements.md; plans are proven, and are made so now."""
+    for name, text in three_figures.outcome().items():
+        if name.endswith(".svg"):
+            assert text_of(three_figures.PICTURES / name) == text, name
+        else:
+            assert read_section(three_figures.PAGE, name) == text.strip(), name
+    rows = json.loads(text_of(three_figures.BYTES))["rows"]
+    assert {row["status"] for row in rows.values()} == {"optimal"}
+    assert three_figures.planned_bytes("tsit5") == rows["tsit5"]
+
+
+def test_equivalents_that_pages_give_are_options_and_methods():
+    """Of the tables of docs/coming-from.md: what stands on our side exists here."""
+    page = text_of(ROOT / "docs" / "coming-from.md")
+    ours = [line.rsplit("|", 2)[1] for line in page.splitlines() if line.startswith("| ")]
+    words = " ".join(ours)
+    methods = {name for method in all_methods().values() for name in (method.name, *method.aliases)}
+    others = {"cuda", "cpu", "steps", "pid", "fixed", "linear", "cubic", "accept", "float32"}
+    assert set(re.findall(r'"(\w+)"', words)) <= methods | others
+    named = set(re.findall(r"`([a-z_]+)=", words)) - OTHER_KEYWORDS
+    assert not {name for name in named if not is_option(name)}
+
+
 def test_exit_codes_of_the_page_are_those_of_the_command():
     """`--help` and the page name 0, 1 and 2, and the sources return no others."""
     codes = {
@@ -283,6 +350,8 @@ def test_links_and_files_of_a_page_exist(page):
     text = text_of(page)
     links = re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", re.sub(r"`[^`\n]*`", "", text))
     files = re.findall(r"`((?:docs|tests|src|benchmarks|planner)/[\w./-]+)`", text)
+    # Pages of the gallery are written where they are built.
+    links = [link for link in links if not link.startswith("examples/")]
     missing = [link for link in links if not (page.parent / link).exists()]
     assert missing + [file for file in files if not (ROOT / file).exists()] == []
 

@@ -25,6 +25,7 @@ draw({page!r}, globals(), {folder!r})
 PAGES = [
     "README.md",
     "docs/quickstart.md",
+    "docs/how-to.md",
     "docs/guide.md",
     "docs/from-scipy.md",
     "docs/trust.md",

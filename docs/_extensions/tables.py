@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 
 from choices import controllers, places_of_buffers
 from docutils import nodes
+from method_pictures import facts, picture
 from sphinx.util.docutils import SphinxDirective
 
 from cubie import RunStatus
-from cubie.tableaus import all_methods
+from cubie.tableaus import all_methods, all_tableaus
 
 
 class StatusTable(SphinxDirective):
@@ -35,6 +36,18 @@ class MethodTable(SphinxDirective):
         ]
         headings = ("name", "also called", "family", "order", "stages", "adaptive")
         return [_table(headings, (6, 6, 4, 2, 2, 2), rows)]
+
+
+class MethodPictures(SphinxDirective):
+    """``method-pictures``: each method with a tableau, what it is, and its picture."""
+
+    def run(self) -> list[nodes.Node]:
+        found: list[nodes.Node] = []
+        for method in all_tableaus().values():
+            name = nodes.rubric("", method.name, ids=[f"method-{method.name.replace('_', '-')}"])
+            drawing = nodes.raw("", f"<p>{picture(method)}</p>", format="html")
+            found += [name, nodes.paragraph(text=facts(method)), drawing]
+        return found
 
 
 class ControllerTable(SphinxDirective):
@@ -80,6 +93,7 @@ def setup(app) -> dict:
     """Register the directives."""
     app.add_directive("status-table", StatusTable)
     app.add_directive("method-table", MethodTable)
+    app.add_directive("method-pictures", MethodPictures)
     app.add_directive("controller-table", ControllerTable)
     app.add_directive("buffer-table", BufferTable)
     return {"version": "1", "parallel_read_safe": True}
