@@ -461,3 +461,55 @@ def test_robertsons_reaction_has_the_published_derivatives(method):
     )  # fmt: skip
     exact = np.array([*PUBLISHED.values()]).transpose(2, 1, 0)
     np.testing.assert_allclose(found.dy, exact, rtol=1.5e-4)
+
+
+def summed(t, y, n, k):
+    total = 0.0
+    for _ in range(n):
+        total = total - k * y[0]
+    return [total]
+
+
+def scaled(t, y, n, k):
+    return [-n * k * y[0]]
+
+
+def counted_sum(t, y, n, k):
+    return {"sum": sum(y[0] for _ in range(n))}
+
+
+def counted_level(t, y, n, k):
+    return y[0] - (0.5 if n > 2 else 0.4)
+
+
+@pytest.mark.parametrize(
+    ("fun", "more", "who"),
+    [
+        (summed, {}, "fun counts with it"),
+        (scaled, {"observables": counted_sum}, "A function of observables counts with it"),
+        (scaled, {"events": counted_level}, r"events\[0\] counts with it"),
+    ],
+)
+@pytest.mark.parametrize("inputs", [["n"], "parameters"])
+def test_an_int_that_is_counted_with_is_no_input(fun, more, who, inputs):
+    """A derivative of zero was a silent wrong number; traced anew or found in the cache."""
+    for _ in range(2):
+        with pytest.raises(InvalidOption, match=f"'n', which is given as an int. {who}"):
+            solve_ivp(
+                fun, (0.0, 1.0), [1.0], args=(3, 0.5), t_eval=[1.0], sensitivities=inputs,
+                backend="python", **more,
+            )  # fmt: skip
+
+
+def test_an_int_that_is_a_number_is_an_input():
+    """And one that is not meant may count."""
+    of_n = solve_ivp(
+        scaled, (0.0, 1.0), [1.0], args=(3, 0.5), t_eval=[1.0], sensitivities=["n"],
+        rtol=1e-9, atol=1e-12, backend="python",
+    )  # fmt: skip
+    assert of_n.dy[0, 0, 0] == pytest.approx(-0.5 * np.exp(-1.5), rel=1e-6)
+    of_k = solve_ivp(
+        summed, (0.0, 1.0), [1.0], args=(3, 0.5), t_eval=[1.0], sensitivities=["k"],
+        rtol=1e-9, atol=1e-12, backend="python",
+    )  # fmt: skip
+    assert of_k.dy[0, 0, 0] == pytest.approx(-3.0 * np.exp(-1.5), rel=1e-6)

@@ -13,7 +13,12 @@ from cubie.reals import is_flag
 from cubie.systems.events.traced import EventSystems
 from cubie.systems.sensitivities.events import joint_events
 from cubie.systems.sensitivities.given import check_jac_p
-from cubie.systems.sensitivities.inputs import check_sensitivities, has_sensitivities, inputs_of
+from cubie.systems.sensitivities.inputs import (
+    check_sensitivities,
+    has_sensitivities,
+    inputs_of,
+    require_numbers,
+)
 from cubie.systems.sensitivities.joint import joint_system
 from cubie.systems.system import System
 
@@ -68,7 +73,9 @@ class SensitivitySettings(EventSettings):
                          "real and imaginary parts.")  # fmt: skip
         if on_device:
             self._refuse("With on_device=True they stay apart: leave that out.")
-        joint = joint_system(system, inputs_of(self.sensitivities, system))
+        inputs = inputs_of(self.sensitivities, system)
+        require_numbers(inputs, system, "fun")
+        joint = joint_system(system, inputs)
         return with_directions(joint, self, in_pairs)
 
     def events_jointly(self, states: System, events: EventSystems) -> EventSystems:

@@ -23,6 +23,7 @@ from cubie.systems.parameters import (
     checked_names,
     leaves_of,
     parameter_names,
+    slots_of,
 )
 from cubie.systems.references.fingerprint import Unseen
 from cubie.systems.references.originals import original
@@ -122,7 +123,7 @@ class Request:
         self.state_names = state_names
         self.store = store
         self.constants, self.swept, self.near = of_args
-        self.leaves = leaves_of(args, self.constants)
+        self.leaves, self.baked = leaves_of(args, self.constants), ()
         self.parameter_names = parameter_names(asked(fun), self.leaves)
         try:
             self.key = None if content is None else self._key(content)
@@ -162,7 +163,7 @@ class Request:
     def _cached(self):
         entry = self.store.read_entry(self.key) if self.key else None
         if entry and "baked" in entry:
-            baked = self._baked(entry)
+            self.baked = baked = self._baked(entry)
             entry = self.store.read_entry(self._key_with(baked)) if baked else None
         note = entry.get("note") if entry else None
         if not entry or type(note) is not str:
@@ -233,7 +234,7 @@ class Request:
                 self.fun, self.n_states, self.args, self.leaves, baked, returned, changed,
                 self.swept,
             )  # fmt: skip
-            drivers = drivers_in(outputs)
+            self.baked, drivers = sorted(baked), drivers_in(outputs)
             source = self._written(write_module, outputs, drivers)
             check_against_original(
                 source, plain, self.args, results, returned, [*drivers.values()], self.constants
@@ -310,6 +311,7 @@ class Request:
             digest=more.pop("digest", digest),
             state_names=self.state_names,
             parameter_names=self.parameter_names,
+            baked=slots_of(self.leaves, self.baked),
             **more,
         )
 
@@ -331,7 +333,7 @@ class Request:
             self._title(), self.n_states, self.args, self.leaves, before, keywords, in_columns,
             self._entries(samples),
         )  # fmt: skip
-        integers = self._integers()
+        self.baked = integers = self._integers()
         # What the function computes is not in the adapter's text, so it is hashed along; without
         # a fingerprint nothing may be taken from a cache.
         identity = self._key_with(integers) if self.key else uuid.uuid4().hex

@@ -62,6 +62,13 @@ def leaves_of(args, constants=frozenset()):
     return tuple(leaves)
 
 
+def slots_of(leaves, numbers):
+    """Return the slots of some leaves, by their numbers."""
+    return tuple(
+        slot for i in numbers for slot in range(leaves[i].start, leaves[i].start + leaves[i].size)
+    )
+
+
 def _walk(value, path):
     if type(value) in CONTAINERS:
         pairs = value.items() if type(value) is dict else enumerate(value)

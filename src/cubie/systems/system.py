@@ -122,6 +122,9 @@ class System:
         How messages call output ``{}`` of a compiled system.
     joint : Joint, optional
         Where there are sensitivities among the states: which ones, and of what system.
+    baked : tuple of int
+        Slots of parameters that were given as ints and stand in the code as numbers: `fun` counts
+        with them, indexes by them, or asks how large they are.
     drivers : tuple
         Of each driver that a traced system calls where it is: the driver, or where it stands in
         `args`, a path of keys.
@@ -148,6 +151,7 @@ class System:
     sparsity: tuple[tuple[int, int], ...] | None = field(default=None, repr=False)
     output: str = field(default="the derivative of state {}", repr=False)
     drivers: tuple = field(default=(), eq=False, repr=False)
+    baked: tuple[int, ...] = field(default=(), repr=False)
     joint: "Joint | None" = field(default=None, repr=False)
     n_outputs: int = field(default=Factory(lambda self: self.n_states, takes_self=True))
     output_names: tuple[str, ...] = field(

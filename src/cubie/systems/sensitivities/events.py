@@ -19,7 +19,7 @@ from cubie.backend import package_digest
 from cubie.errors import InvalidOption
 from cubie.systems.events.given import Rules
 from cubie.systems.events.traced import EventSystems
-from cubie.systems.sensitivities.inputs import size_of
+from cubie.systems.sensitivities.inputs import require_numbers, size_of
 from cubie.systems.store import Store
 from cubie.systems.system import Joint, System
 from cubie.systems.uncollected import uncollected
@@ -37,6 +37,9 @@ def joint_events(states: System, events: EventSystems, rules: Rules) -> EventSys
     for k, rule in enumerate(rules.each):
         value, place = _value_of(events, k)
         change = events.applied[k]
+        for system in (value, change):
+            if system is not None and states.joint is not None:
+                require_numbers(states.joint.inputs, system, f"events[{k}]")
         if rule.repeats:
             _refuse_repeated(k)
         if rule.at_steps or value.kind != "traced":

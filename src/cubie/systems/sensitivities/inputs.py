@@ -117,3 +117,32 @@ def size_of(graph: Any, one: Input) -> Any:
 
     parameter = graph.leaf("p", one.number)
     return select(compare("==", parameter, 0.0), 1.0, call("fabs", parameter))
+
+
+def require_numbers(inputs: Sequence[Input], system: System, what: str) -> None:
+    """Refuse inputs that are ints and stand in code as numbers: nothing of it depends on them.
+
+    Parameters
+    ----------
+    inputs : sequence of Input
+    system : System
+    what : str
+        What the system computes.
+
+    Raises
+    ------
+    InvalidOption
+    """
+    fixed = [one.name for one in inputs if not one.is_initial and one.number in system.baked]
+    if fixed:
+        given = Described(f"of {fixed[0]!r}, which is given as an int")
+        why = (
+            "counts with it, or asks how large it is"
+            if system.kind == "traced"
+            else ("cannot be traced, and is compiled with its ints as constants")
+        )
+        advice = (
+            f"{what} {why}, so that no derivative by it would be seen. Give a float if it is a "
+            "number that may change, or name the inputs that are meant."
+        )
+        raise InvalidOption("sensitivities", given, advice=advice)

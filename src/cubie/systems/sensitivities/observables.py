@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 from cubie.backend import package_digest
-from cubie.systems.sensitivities.inputs import size_of
+from cubie.systems.sensitivities.inputs import require_numbers, size_of
 from cubie.systems.sensitivities.joint import names_of_all
 from cubie.systems.store import Store
 from cubie.systems.system import Joint, System
@@ -26,6 +26,7 @@ def joint_observables(states: System, observables: System) -> System:
     """
     joint = states.joint
     assert joint is not None
+    require_numbers(joint.inputs, observables, "A function of observables")
     store = Store.beside(observables.path)
     meant = [f"{one.is_initial} {one.number}" for one in joint.inputs]
     n_states = joint.base.n_states

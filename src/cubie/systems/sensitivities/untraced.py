@@ -19,7 +19,6 @@ from collections.abc import Collection, Sequence
 from attrs import evolve
 
 from cubie.backend import package_digest
-from cubie.errors import Described, InvalidOption
 from cubie.systems.mass import digest_with_mass
 from cubie.systems.sensitivities.given import given_rates
 from cubie.systems.store import Store, digest_of_text
@@ -61,7 +60,6 @@ def joint_untraced(system: System, inputs: Sequence[Input], mass, names) -> Syst
         For a parameter that is an int, and so a constant of the compiled function.
     """
     by_states, by_parameters = bool(system.jacobian_rows), dict(system.parameter_columns)
-    _refuse_constants(system, inputs)
     moved = [
         k
         for k, one in enumerate(inputs)
@@ -88,21 +86,6 @@ def joint_untraced(system: System, inputs: Sequence[Input], mass, names) -> Syst
         n_outputs=system.n_states * (1 + len(inputs)),
         output_names=tuple(names),
     )
-
-
-def _refuse_constants(system: System, inputs: Sequence[Input]) -> None:
-    """Refuse ints, which stand in the text as numbers: the function may count with them."""
-    fixed = [
-        one.name for one in inputs if not one.is_initial and f"p[{one.number}]" not in system.source
-    ]
-    if fixed:
-        assert system.function is not None
-        what = Described(f"of {fixed[0]!r}, which is given as an int")
-        advice = (
-            f"`{system.function.__name__}` is compiled as it stands, because it cannot be traced, "
-            "and ints are constants in it: give a float, or name the inputs that are meant."
-        )
-        raise InvalidOption("sensitivities", what, advice=advice)
 
 
 def _told(system: System, inputs: Sequence[Input], moved: Sequence[int]) -> str:
