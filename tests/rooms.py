@@ -124,6 +124,7 @@ CUBIE = Package(
         ),
         "fitting": ("errors", "reals", "per_run", "checks", "systems", "launch", "solver"),
         "models": ("errors", "systems"),
+        "petab": ("models", "launch", "solver"),
         "ivp": (
             *("recent", "other_packages", "systems", "checks", "tableaus", "launch", "memory"),
             *("models", "solver"),

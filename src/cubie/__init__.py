@@ -32,6 +32,7 @@ from cubie.launch.kernel import BatchSolverKernel
 from cubie.launch.ragged import RaggedArray
 from cubie.launch.results import Result
 from cubie.models import Model, ModelError, load_model
+from cubie.petab import PetabProblem, load_petab
 from cubie.problem import SensitivityWarning, ToleranceWarning, UntracedWarning
 from cubie.run.loop import IVPLoop
 from cubie.run.summaries.kinds import Summary
@@ -99,6 +100,7 @@ __all__ = [
     "OtherSweep",
     "OutOfMemory",
     "OutputsTooLarge",
+    "PetabProblem",
     "Plan",
     "RaggedArray",
     "Result",
@@ -118,6 +120,7 @@ __all__ = [
     "crossings",
     "grid",
     "load_model",
+    "load_petab",
     "lyapunov",
     "negative_peaks",
     "peaks",
