@@ -41,7 +41,7 @@ def test_views_pins_and_gaps_hold_in_large_problems():
         Buffer("gapped", 4, "f8", lifetime=((0, 1), (1500, 1600))),
     ]
     problem = Problem(items, Limits(), "shared")
-    answer = plan(problem)
+    answer = plan(problem, effort=0.01)
     check(problem, answer)
     assert answer.placements["part"].parent == "whole"
     assert answer.placements["fixed"].offset == 128
@@ -50,7 +50,7 @@ def test_views_pins_and_gaps_hold_in_large_problems():
 def test_large_problem_that_does_not_fit_is_a_clear_error():
     """Where first fit finds no room the error says so, and claims no impossibility."""
     with pytest.raises(PlanUnknown, match="2000 buffers are more than the 1500"):
-        plan(Problem(many(2000, 400), Limits(256), "shared"))
+        plan(Problem(many(2000, 400), Limits(256), "shared"), effort=0.01)
 
 
 @pytest.mark.slow
