@@ -35,7 +35,7 @@ onset = swing.B.where(oscillates).min("B")
 print("A     from B on  closed form")
 for a in (0.5, 1.0, 1.5):
     print(f"{a:.2f}  {onset.sel(A=a).item():.2f}       {1 + a**2:.2f}")
-assert np.allclose(onset, 1 + onset.A**2, atol=0.05)
+assert np.allclose(onset, 1 + onset.A**2, atol=0.08)
 
 # %%
 fig, ax = plt.subplots(figsize=(7, 4.2), layout="constrained")

@@ -58,7 +58,7 @@ settled = runs["mean of level"] / known
 print(f"mean level over the closed form, of the middle body: {settled.median().item():.4f}")
 inside = ((runs["min of level"] > 10) & (runs["max of level"] < 20)).mean().item()
 print(f"in the window all of the last twelve hours: {inside:.0%}")
-assert abs(settled.median() - 1) < 1e-3
+assert abs(settled.median() - 1) < 3e-3
 
 # %%
 fig, ax = plt.subplots(figsize=(7, 4), layout="constrained")
