@@ -76,6 +76,7 @@ class Spec:
 CASES = (
     *(("tsit5", n, adaptive) for adaptive in (False, True) for n in (3, 10, 20, 40)),
     *(("rk4", n, False) for n in (3, 20)),
+    *((method, n, True) for method in ("vern7", "dop853") for n in (3, 20)),
     *((method, n, True) for method in ("rodas5p", "kvaerno5", "radau_iia_5") for n in (3, 20)),
 )
 

@@ -19,6 +19,8 @@ from benchmarks.specs import lorenz96
 from cubie import InvalidOption, Solver
 from cubie.backend import make_backend
 from cubie.backend.cuda.resources import _parse as parse_report
+from cubie.backend.front_end.device_function import Unrolled
+from cubie.launch.step_code import step_code
 from cubie_planner.assembler.machine_code import MachineCode
 from tests.cubie import ptx
 
@@ -147,18 +149,29 @@ def test_iterations_stay_loops():
     assert sizes[10] < 1.05 * sizes[2]
 
 
-def test_loops_over_shared_buffers_are_not_unrolled_for_registers():
+def test_loops_over_more_shared_buffers_are_not_unrolled_for_registers():
     """Unrolled loops load what lies in shared memory early, into registers and then a stack."""
     _, found = needs(Spec(100, "shared", (7, 5)))
     assert found.stack_bytes == 0
 
 
-@pytest.mark.parametrize(("dtype", "most"), [("float32", 512), ("float64", 256)])
-def test_loops_over_more_derivatives_are_left_to_the_compiler(dtype, most):
-    """Registers hold too few of them."""
+@pytest.mark.parametrize(("dtype", "size"), [("float32", 4), ("float64", 8)])
+def test_loops_over_more_numbers_are_left_to_the_compiler(dtype, size):
+    """Registers hold too few of them: those in shared memory, then those of the run alone."""
     backend = make_backend("cuda", np.dtype(dtype), True)
-    kept = [backend.unrolled(documented, n).unrolled for n in (most, most + 1)]
-    assert kept == [True, False]
+    own, never = Unrolled.IN_OWN_MEMORY, Unrolled.NEVER
+    numbers, terms = (896, 904, 2800, 2808, 2000), (14_008, 14_000, 14_000, 14_000, 14_008)
+    pairs = zip(numbers, terms, strict=True)
+    found = [backend.unrolled(documented, n // size, t // size).unrolled for n, t in pairs]
+    assert found == [Unrolled.ALWAYS, own, own, never, never]
+
+
+@needs_nvdisasm
+def test_loops_over_shared_buffers_are_unrolled_where_registers_hold_all():
+    """What one has written the next ones need not load."""
+    found = kernel_of(Spec(20, "shared", (9, 0))).resources((9, 0), lines=True)
+    assert found.stack_bytes == 0
+    assert step_code(found.cubin, 0).accepted.total < 1400
 
 
 def documented() -> dict[str, str]:

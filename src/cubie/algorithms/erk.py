@@ -20,11 +20,12 @@ from cubie_planner import Alias
 class _Stage:
     """One stage as data: when it is evaluated, what its argument is made of, where it goes.
 
-    `sums`: offset and terms of sums that are made where its argument is formed.
+    `terms`: offset and weight of what its argument adds to the state. `sums`: offset and terms of
+    sums that are made where its argument is formed.
     """
 
     c: float
-    weights: tuple[float, ...]
+    terms: list[tuple[int, float]]
     slot: int
     sums: tuple[tuple[int, list[tuple[int, float]]], ...] = ()
 
@@ -125,7 +126,7 @@ class ERKStep(StepAlgorithm):
         t, storage = self.tableau, self.storage
         return (
             t.a, t.b, t.c, t.error_weights, t.error_weights_low, t.fsal, self.n_states, self.slots,
-            [storage.sums_before(i) for i in range(t.n_stages)],
+            [(storage.argument(i), storage.sums_before(i)) for i in range(t.n_stages)],
             self.added_slots, t.dense.rows if self.is_read else (),
         )  # fmt: skip
 
@@ -139,14 +140,13 @@ class ERKStep(StepAlgorithm):
         )
 
     def _stages(self) -> list[_Stage]:
-        tableau, storage = self.tableau, self.storage
-        rows = zip(tableau.c, tableau.a, self.slots, strict=True)
-        sums = [storage.sums_before(i) for i in range(tableau.n_stages)]
-        made = [
-            tuple((s * self.n_states, offsets(terms, self.n_states)) for s, terms in each)
-            for each in sums
-        ]
-        return [_Stage(*row, each) for row, each in zip(rows, made, strict=True)]
+        storage, n = self.storage, self.n_states
+
+        def stage(i: int, c: float) -> _Stage:
+            made = ((slot * n, offsets(terms, n)) for slot, terms in storage.sums_before(i))
+            return _Stage(c, offsets(storage.argument(i), n), self.slots[i], tuple(made))
+
+        return [stage(i, c) for i, c in enumerate(self.tableau.c)]
 
     def _terms(self, weights: Sequence[float]) -> list[tuple[int, float]]:
         slots = (*self.slots, *self.added_slots)[: len(weights)]
@@ -156,7 +156,8 @@ class ERKStep(StepAlgorithm):
 
     def _build_added_stages(self, context: BuildContext) -> Callable:
         rhs, dense = self.child_functions(context, "system"), self.tableau.dense
-        added = zip(dense.nodes, dense.rows, self.added_slots, strict=True)
+        terms = map(self._terms, dense.rows)
+        added = zip(dense.nodes, terms, self.added_slots, strict=True)
         return self._build_chain(context.backend, rhs, [_Stage(*stage) for stage in added])
 
     def _build_start(self, context: BuildContext, rhs: Callable) -> Callable:
@@ -225,11 +226,8 @@ class ERKStep(StepAlgorithm):
         The argument may be the proposed state, which is carried on.
         """
         n, c, offset = self.n_states, backend.constant(stage.c), stage.slot * self.n_states
-        terms = self._terms(stage.weights)
-        if is_solution:
-            terms = offsets(self.storage.terms(self.storage.rows[0], self.tableau.n_stages - 1), n)
-        total, gather = backend.weighted_sum(terms), build_sums(backend, stage.sums)
-        moved = None if is_solution else backend.moved_along(terms, n)
+        total, gather = backend.weighted_sum(stage.terms), build_sums(backend, stage.sums)
+        moved = None if is_solution else backend.moved_along(stage.terms, n)
 
         def evaluate(t, h, state, parameters, argument, stage_rhs):
             for i in range(n):
@@ -246,7 +244,8 @@ class ERKStep(StepAlgorithm):
             rhs(t + c * h, argument, parameters, stage_rhs, offset)
 
         made = evaluate if moved is None else evaluate_moved
-        return backend.unrolled(made, self.storage.n_slots * n)
+        numbers = self.storage.n_slots + 2  # and state and argument
+        return backend.unrolled(made, numbers * n, self.storage.n_terms * n)
 
     def _build_chain(self, backend: Backend, rhs: Callable, stages: list[_Stage]) -> Callable:
         """Compose stages into one function that runs them in order."""
@@ -268,7 +267,7 @@ class ERKStep(StepAlgorithm):
     def _build_error(self, backend: Backend) -> Callable:
         """Write the error estimates one after the other: n elements each."""
         n, storage = self.n_states, self.storage
-        totals = [backend.weighted_sum(offsets(storage.terms(row), n)) for row in storage.rows[1:]]
+        totals = [backend.weighted_sum(offsets(storage.terms(row), n)) for row in storage.of_errors]
 
         def nothing(h, stage_rhs, error):
             pass

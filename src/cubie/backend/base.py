@@ -170,8 +170,11 @@ class Backend(ABC):
         """
         return self.device(function, inline=inline)
 
-    def unrolled(self, function: Callable, n_kept: int) -> Callable:
-        """Make a function callable whose loops, which index `n_kept` numbers, may be unrolled."""
+    def unrolled(self, function: Callable, n_numbers: int, n_terms: int) -> Callable:
+        """Make a function callable whose loops may be unrolled.
+
+        It is one of several, whose loops together index `n_numbers` of a run, and add up `n_terms`.
+        """
         return self.device(function)
 
     @abstractmethod

@@ -27,7 +27,7 @@ from cubie.backend.cuda.loops import count, keep_rounds, unroll
 from cubie.backend.front_end import lowering
 from cubie.backend.front_end.compilation import Compilation
 from cubie.backend.front_end.convention import RaisesNothing
-from cubie.backend.front_end.device_function import DeviceFunction
+from cubie.backend.front_end.device_function import DeviceFunction, Unrolled
 from cubie.backend.front_end.inference import Typed
 from cubie.backend.front_end.known import Known, Lowered, Remembered
 from cubie.backend.front_end.operations import Operations
@@ -111,7 +111,7 @@ class CUDACompilation(Compilation):
             module.get_global(symbol).attributes.add("noinline")
         # What lies in other memory is loaded, and unrolled loops load it early into registers.
         own = all(getattr(kind, "addrspace", GENERIC) == GENERIC for kind in arguments)
-        if called.unrolled and own:
+        if called.unrolled is Unrolled.ALWAYS or (own and called.unrolled is not Unrolled.NEVER):
             unroll(module.get_global(symbol))
         if called.iterated:
             keep_rounds(module.get_global(symbol))

@@ -20,7 +20,7 @@ from cubie.backend.device.global_memory import MOST_PLANNED_BYTES, WARP, require
 from cubie.backend.device.workspace import Workspaces, shared_workspaces
 from cubie.backend.foreign import ForeignTarget
 from cubie.backend.form_costs import OF_THREADS
-from cubie.backend.front_end.device_function import DeviceFunction, Intrinsic
+from cubie.backend.front_end.device_function import DeviceFunction, Intrinsic, Unrolled
 from cubie.backend.lanes import instructions as codegen
 from cubie.backend.lanes.types import GLOBAL, SHARED, Buf, Lanes
 from cubie.backend.machine import cuda_is_available
@@ -36,11 +36,18 @@ from cubie_planner.gpu.device import Device
 # to 1352 bytes with 60 states.
 MOST_PRODUCTS, MOST_ELEMENTS = 3, 40
 
-# Derivatives of stages whose loops are unrolled in full. NVVM leaves the longest of them a loop
-# from 60 states on, and with one all that it indexes lies in the stack. Unrolled, Tsit5 with 60,
-# 80, 100 states has 1048, 1696, 2616 bytes of stack instead of 1760, 3248, 4016, and executes 4, 9,
-# 16 % more instructions. With 540 derivatives (DOP853, 60 states) more words go to the stack.
-MOST_UNROLLED_BYTES = 2048
+# What loops over stages index that are unrolled in full: derivatives, sums, state and argument.
+# NVVM leaves the longest of them a loop from 60 states on, and with one all that it indexes lies
+# in the stack. Unrolled, Tsit5 with 60, 80, 100 states has 1048, 1696, 2616 bytes of stack instead
+# of 1760, 3248, 4016, and executes 4, 9, 16 % more instructions.
+# Of what loops add up there must not be too much, either: DOP853 with 50 states (13,400 bytes)
+# costs 529 cycles instead of 899, with 60 (16,080) 2237 instead of 1356.
+MOST_UNROLLED_BYTES, MOST_ADDED_BYTES = 2800, 14_000
+
+# The same where some of it is shared: what a loop has written the next ones need not load where the
+# registers of a thread (1020 bytes) hold all of it. With 20 states in shared memory Tsit5 executes
+# 1355 instructions instead of 1731. With 960 bytes RK4 begins to spill, as Tsit5 does with 1120.
+MOST_HELD_BYTES = 900
 
 
 def _first_argument(context, builder, signature, args):
@@ -241,14 +248,20 @@ class CUDABackend(CompiledBackend):
     def first_round_apart(self, function: Callable) -> Callable:
         return self.iterated(function)
 
-    def unrolled(self, function: Callable, n_kept: int) -> Callable:
-        few = n_kept * self.dtype.itemsize <= MOST_UNROLLED_BYTES
-        return DeviceFunction(function, inline=False, unrolled=few)
+    def unrolled(self, function: Callable, n_numbers: int, n_terms: int) -> Callable:
+        size, added = (count * self.dtype.itemsize for count in (n_numbers, n_terms))
+        few = size <= MOST_UNROLLED_BYTES and added <= MOST_ADDED_BYTES
+        unrolled = Unrolled.IN_OWN_MEMORY if few else Unrolled.NEVER
+        if size <= MOST_HELD_BYTES:
+            unrolled = Unrolled.ALWAYS
+        return DeviceFunction(function, inline=False, unrolled=unrolled)
 
     def moved_along(self, terms: Sequence[tuple[int, float]], n: int) -> Callable | None:
         terms = tuple(terms)
         few = 0 < len(terms) <= MOST_PRODUCTS and len(terms) < n <= MOST_ELEMENTS
-        if not (self.fastmath and few):
+        # A sum that begins with what has no weight is no product more than its terms.
+        spared = len(terms) > 1 and any(weight == 1.0 for _, weight in terms)
+        if not (self.fastmath and few) or spared:
             return None
 
         def moved(typingctx, base, h, buf, i):

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Callable
+
+
+class Unrolled(enum.Enum):
+    """Whether loops of a function are unrolled in full, where it is known how far they go."""
+
+    NEVER = enum.auto()
+    IN_OWN_MEMORY = enum.auto()  # where all that they index is of the run alone, and not shared
+    ALWAYS = enum.auto()
 
 
 class DeviceFunction:
@@ -18,9 +27,7 @@ class DeviceFunction:
         Instructions of the kernel that calls it are assembled in the order that they come in.
     first_round : bool
         The first round of its largest loop is code of its own.
-    unrolled : bool
-        Its loops are unrolled in full, where it is known how far they go, and all that they index
-        is of the run alone and in no shared memory.
+    unrolled : Unrolled
     iterated : bool
         Its outermost loops are iterations, of which a few rounds are usual and many may be: they
         are not unrolled.
@@ -34,7 +41,7 @@ class DeviceFunction:
         apart: bool = False,
         in_given_order: bool = False,
         first_round: bool = False,
-        unrolled: bool = False,
+        unrolled: Unrolled = Unrolled.NEVER,
         iterated: bool = False,
     ):
         self.function = function
