@@ -15,6 +15,8 @@ import pytest
 from benchmarks import three_figures
 from benchmarks.documents import RESULTS, read_section
 
+import cubie
+import cubie_planner
 from cubie import (
     CUDABuffer,
     Event,
@@ -289,6 +291,17 @@ def test_regions_of_stability_are_those_of_the_books(method_pictures):
     assert [run[2] for run in midpoint] == pytest.approx([0.0] * len(midpoint), abs=1e-6)
     assert max(run[2] for run in runs_of(tableaus["backwards_euler"])) == right
     assert "```{method-pictures}" in text_of(ROOT / "docs" / "methods.md")
+
+
+@pytest.mark.parametrize("package", [cubie, cubie_planner], ids=lambda package: package.__name__)
+def test_the_reference_has_every_public_name(package):
+    """Each once, with a docstring that says what it is."""
+    page = text_of(ROOT / "docs" / "reference.md")
+    named = re.findall(r"\.\. auto(?:class|function|exception):: ([\w.]+)", page)
+    shown = [name.rpartition(".")[2] for name in named]
+    assert sorted(set(package.__all__) - set(shown)) == []
+    assert sorted(name for name in named if named.count(name) > 1) == []
+    assert [name for name in package.__all__ if not getattr(package, name).__doc__] == []
 
 
 def test_every_page_is_in_the_sidebar_once():

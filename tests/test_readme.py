@@ -26,6 +26,7 @@ PAGES = [
     "README.md",
     "docs/quickstart.md",
     "docs/how-to.md",
+    "docs/reference.md",
     "docs/guide.md",
     "docs/from-scipy.md",
     "docs/trust.md",
