@@ -7,6 +7,7 @@ the pages, holds them to it. ``python -m tests.page_pictures sweeps`` draws thos
 from __future__ import annotations
 
 import contextlib
+import shutil
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -84,6 +85,7 @@ def solved_on(page: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
     codes, _ = code_and_outputs(ROOT / "docs" / f"{page}.md")
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder), without_windows():
+        shutil.copytree(ROOT / "docs" / "models", "models")
         for code in codes:
             exec(code, names)
     return names
@@ -218,7 +220,24 @@ def sbml(names: Mapping[str, Any]) -> str:
     return line_picture("Concentration in the blood, a dose every 12 hours", "hours", curves)
 
 
+def cellml(names: Mapping[str, Any]) -> str:
+    """Draw the axon, from each value that it begins with."""
+    pairs = zip(names["begun"], names["voltage"], strict=True)
+    curves = [(f"from {v0:g} mV", names["times"], y) for v0, y in pairs]
+    return line_picture("Depolarisation of the membrane, in mV", "ms", curves)
+
+
+def fit_a_model(names: Mapping[str, Any]) -> str:
+    """Draw the measurements of each experiment, and the fit."""
+    fit, times, x = names["fit"], names["times"], names["found"].x
+    rows = fit.simulations(x).reshape(3, -1), fit.measurements.reshape(3, -1)
+    curves = [(f"S = {s:g}", times, y) for s, y in zip((0.5, 1, 3), rows[0], strict=True)]
+    return line_picture("Product", "time", curves, dots=[(times, y) for y in rows[1]])
+
+
 DRAWN = {
+    "cellml": cellml,
+    "fit-a-model": fit_a_model,
     "lifetimes": lifetimes,
     "large-systems": large_systems,
     "low-storage": low_storage,

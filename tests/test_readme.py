@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,8 @@ PAGES = [
     "docs/dense-output.md",
     "docs/events.md",
     "docs/sbml.md",
+    "docs/cellml.md",
+    "docs/fit-a-model.md",
     "docs/sensitivities.md",
     "docs/fitting.md",
     "docs/lyapunov.md",
@@ -59,6 +62,7 @@ def test_code_blocks_print_what_the_page_says(page, tmp_path):
     assert codes
     name, pictures = Path(page).stem, tmp_path / "pictures"
     pictures.mkdir()
+    shutil.copytree(ROOT / "docs" / "models", tmp_path / "models")
     text = "".join(f"{code}\nprint({END!r})\n" for code in codes)
     if name in {*DRAWN, *PLOTTED}:
         text += DRAW.format(root=str(ROOT), page=name, folder=str(pictures))
