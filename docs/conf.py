@@ -26,6 +26,10 @@ html_theme = "furo"
 html_title = f"cubie {version}"
 templates_path = []
 
+# References lead somewhere. Types in docstrings are words: "array_like (n_runs, n)".
+nitpicky = True
+nitpick_ignore_regex = [("py:class", ".*")]
+
 myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
 myst_heading_anchors = 3
 
