@@ -73,7 +73,7 @@ def test_published_instances_may_be_missing(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(planner, "INSTANCES", tmp_path)
     monkeypatch.setattr(planner, "_warm_up", lambda: None)
     planner.run([])
-    assert ran == ["kernels", "joint", "fresh"]
+    assert ran == ["graphs", "hard_graphs", "kernels", "joint", "fresh"]
     assert f"no CSV files in {tmp_path}; give the folder" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         planner.run(["capacity"])
