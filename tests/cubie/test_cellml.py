@@ -43,26 +43,43 @@ JOINED = cellml("m", MILLI, HERE, THERE, connection("a", "b", "t time", "x", "k 
 def test_connected_variables_are_one_in_the_units_of_each():
     """Volts are a thousand millivolts, seconds a thousand milliseconds, in rates as well."""
     model = cubie.load_model(JOINED)
-    assert model.states == ("a.x", "b.y")
-    assert dict(model.parameters) == {"a.x0": 2.0, "a.k": 0.5, "a.half": 0.25}
-    assert (model.units["a.x"], model.units["b.y"]) == ("volt", "mV")
+    assert model.states == ("a_x", "b_y")
+    assert dict(model.parameters) == {"a_x0": 2.0, "a_k": 0.5, "a_half": 0.25}
+    assert (model.units["a_x"], model.units["b_y"]) == ("volt", "mV")
     times, ks = np.linspace(0.0, 4.0, 9), np.array([0.5, 1.0])
-    result = cubie.solve_ivp(model, (0.0, 4.0), t_eval=times, args={"a.k": ks}, **TIGHT)
+    result = cubie.solve_ivp(model, (0.0, 4.0), t_eval=times, args={"a_k": ks}, **TIGHT)
     x = 2.0 * np.exp(-ks[:, None] * times)
     # With rate and x as they are there, y gains rate * x millivolts in each millisecond.
     y = 3.0 + 1e6 * (2.0 - x)
-    assert model.values(result, "a.x") == pytest.approx(x)
-    assert model.values(result, "b.y") == pytest.approx(y)
-    assert model.values(result, "b.z") == pytest.approx(1e3 * x + y)
-    assert model.values(result, "b.w") == pytest.approx(ks[:, None] * 1e3 * x)
-    assert model.values(result, "a.half") == pytest.approx(np.tile(ks[:, None] / 2, 9))
+    assert model.values(result, "a_x") == pytest.approx(x)
+    assert model.values(result, "b_y") == pytest.approx(y)
+    assert model.values(result, "b_z") == pytest.approx(1e3 * x + y)
+    assert model.values(result, "b_w") == pytest.approx(ks[:, None] * 1e3 * x)
+    assert model.values(result, "a_half") == pytest.approx(np.tile(ks[:, None] / 2, 9))
     far = np.where((x > 0.7358) & (times < 3.0), 1.0, np.where(x > 0.1, 2.0, 0.035))
-    assert model.values(result, "b.far").tolist() == far.tolist()
-    assert model.values(result, "a.t").tolist() == [times.tolist()] * 2
+    assert model.values(result, "b_far").tolist() == far.tolist()
+    assert model.values(result, "a_t").tolist() == [times.tolist()] * 2
     # What begins as another variable follows it.
-    begun = cubie.solve_ivp(model, (0.0, 4.0), t_eval=times, args={"a.x0": 1.0}, **TIGHT)
-    assert model.values(begun, "a.x")[0] == 1.0
+    begun = cubie.solve_ivp(model, (0.0, 4.0), t_eval=times, args={"a_x0": 1.0}, **TIGHT)
+    assert model.values(begun, "a_x")[0] == 1.0
     assert repr(pickle.loads(pickle.dumps(model))) == repr(model)
+
+
+def test_variables_have_one_name_everywhere():
+    """In arguments, sensitivities, sweeps, results and equations; no two have the same."""
+    twin = component("a_half", "x dimensionless = 1"), component("a", "half_x dimensionless = 2")
+    model = cubie.load_model(cellml("m", *twin))
+    assert dict(model.parameters) == {"a_half_x": 1.0, "a_half_x_": 2.0}
+    model = cubie.load_model(JOINED)
+    # The half of k is no constant where k is varied: x does not know it, and k's slope is whole.
+    result = cubie.solve_ivp(
+        model, (0.0, 1.0), args={"a_k": 0.5}, y0={"a_x": 2.0}, sensitivities=["a_k"], **TIGHT
+    )
+    assert result.inputs == ("a_k",)
+    assert result.dy[0, 0, -1] == pytest.approx(-2.0 * np.exp(-0.5), rel=1e-6)
+    assert result.state_names == model.states
+    sweep = cubie.sweep(model, (0.0, 1.0), over={"a_k": [0.5, 1.0]}, **TIGHT)
+    assert sweep.run().to_xarray()["a_k"].values.tolist() == [0.5, 1.0]
 
 
 def test_initial_values_have_the_units_of_their_component():
@@ -75,10 +92,10 @@ def test_initial_values_have_the_units_of_their_component():
         cellml("m", MILLI, *parts, connection("a", "b", "t time", "x", "k rate"))
     )
     start = model.start
-    assert start.get("b.x", 1e3 * start.get("a.x", 0.0)) == pytest.approx(2500.0)
+    assert start.get("b_x", 1e3 * start.get("a_x", 0.0)) == pytest.approx(2500.0)
     result = cubie.solve_ivp(model, (0.0, 1.0), t_eval=[0.0, 1.0], **TIGHT)
-    assert model.values(result, "b.z")[0] == pytest.approx(2503.0)
-    assert model.values(result, "b.w") == pytest.approx(1250.0 * np.exp([0.0, -0.5]))
+    assert model.values(result, "b_z")[0] == pytest.approx(2503.0)
+    assert model.values(result, "b_w") == pytest.approx(1250.0 * np.exp([0.0, -0.5]))
 
 
 @pytest.mark.parametrize(
@@ -102,7 +119,7 @@ def test_functions_are_those_of_mathml(formula, value):
     """Each function of CellML 2.0, table 2.1, at 0.6."""
     part = component("c", "x dimensionless = 0.6\ny dimensionless", f"y = {formula}")
     model = cubie.load_model(cellml("m", part))
-    assert model.start["c.y"] == pytest.approx(value, rel=1e-14)
+    assert model.start["c_y"] == pytest.approx(value, rel=1e-14)
 
 
 def rates_of_1952(t, state):
@@ -140,8 +157,8 @@ def test_the_axon_of_1952_fires_from_seven_millivolts_on():
     """Their figure 12: depolarised by 6 mV it does not fire, by 7 mV it does, as SciPy has it."""
     model = cubie.load_model(FOLDER / "hodgkin-huxley-1952.cellml")
     times, begun = np.linspace(0.0, 12.0, 49), np.array([6.0, 7.0, 15.0, 90.0])
-    result = cubie.solve_ivp(model, (0.0, 12.0), t_eval=times, y0={"membrane.V": begun}, **TIGHT)
-    voltages = model.values(result, "membrane.V")
+    result = cubie.solve_ivp(model, (0.0, 12.0), t_eval=times, y0={"membrane_V": begun}, **TIGHT)
+    voltages = model.values(result, "membrane_V")
     for v0, course in zip(begun, voltages, strict=True):
         known = solve_ivp(
             rates_of_1952, (0.0, 12.0), [v0, 0.0529, 0.5961, 0.3177], "DOP853", times,
@@ -164,7 +181,7 @@ def test_the_cell_of_1977_reaches_its_plateau():
     later = solve_ivp(
         rates_of_1977, (1.0, 40.0), known.y[:, -1], "DOP853", times[1:], rtol=1e-9, atol=1e-12
     )
-    voltage = model.values(result, "membrane.V")
+    voltage = model.values(result, "membrane_V")
     assert voltage[1:] == pytest.approx(later.y[0], abs=1e-3)
     assert 30.0 < voltage.max() < 35.0
     assert voltage[-1] == pytest.approx(17.2, abs=0.5)
@@ -208,25 +225,25 @@ IMPORTING = """<import xlink:href="parts/decay.cellml"><component name="one" com
 def test_files_of_1_x_are_read(minor, tmp_path):
     """With metadata, prefixes and numbers as programs wrote them; 1.1 imports other files."""
     model = cubie.load_model(OLD.format(minor=minor, body=DECAY))
-    assert model.states == ("cell.V",)
+    assert model.states == ("cell_V",)
     times = np.linspace(0.0, 3.0, 4)
     result = cubie.solve_ivp(model, (0.0, 3.0), t_eval=times, **TIGHT)
-    assert model.values(result, "cell.V") == pytest.approx(20.0 * np.exp(-0.2 * times))
+    assert model.values(result, "cell_V") == pytest.approx(20.0 * np.exp(-0.2 * times))
     if minor == 0:
         return
     (tmp_path / "parts").mkdir()
     (tmp_path / "parts" / "decay.cellml").write_text(OLD.format(minor=1, body=DECAY))
     (tmp_path / "whole.cellml").write_text(OLD.format(minor=1, body=IMPORTING))
     whole = cubie.load_model(tmp_path / "whole.cellml")
-    both = cubie.solve_ivp(whole, (0.0, 3.0), t_eval=times, y0={"two.V": 5.0}, **TIGHT)
-    assert whole.values(both, "one.V") == pytest.approx(20.0 * np.exp(-0.2 * times))
-    assert whole.values(both, "two.V") == pytest.approx(5.0 * np.exp(-0.2 * times))
+    both = cubie.solve_ivp(whole, (0.0, 3.0), t_eval=times, y0={"two_V": 5.0}, **TIGHT)
+    assert whole.values(both, "one_V") == pytest.approx(20.0 * np.exp(-0.2 * times))
+    assert whole.values(both, "two_V") == pytest.approx(5.0 * np.exp(-0.2 * times))
     (tmp_path / "parts" / "both.cellml").write_text(
         OLD.format(minor=1, body=IMPORTING.replace("parts/", ""))
     )
     nested = IMPORTING.replace("parts/decay", "parts/both").replace('_ref="cell"', '_ref="one"')
     (tmp_path / "nested.cellml").write_text(OLD.format(minor=1, body=nested))
-    assert set(cubie.load_model(tmp_path / "nested.cellml").states) == {"one.V", "two.V"}
+    assert set(cubie.load_model(tmp_path / "nested.cellml").states) == {"one_V", "two_V"}
     with pytest.raises(cubie.ModelError, match=r"imports 'parts/decay\.cellml', which cannot be"):
         cubie.load_model(OLD.format(minor=1, body=IMPORTING))
 

@@ -14,7 +14,7 @@ class Variable:
     Attributes
     ----------
     name : str
-        As "membrane.V".
+        As "membrane_V": the component and the variable.
     units : str
     start : Formula or None
         What it begins with, or always is; None for what equations determine at all times.

@@ -8,7 +8,7 @@ round where the derivative stands on the right, and time has other units there.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -150,6 +150,7 @@ class _Reading:
             for component in _components(model)
             for one in map(component.variable, range(component.variableCount()))
         }
+        self.names = _names(self.units)
         self._require_convertible()
         self.analysed = self._analysed()
         self.reader = Reader(self._value, self._rate)
@@ -227,13 +228,15 @@ class _Reading:
         """Return a variable, in the units that it has in its component."""
         own = self._own(variable)
         is_time = self.time is not None and _key(own) == _key(self.time)
-        return _scaled(apply(TIME) if is_time else Name(_name(own)), self._factor(own, variable))
+        return _scaled(
+            apply(TIME) if is_time else Name(self._name(own)), self._factor(own, variable)
+        )
 
     def _rate(self, variable: Any, time: Any) -> Formula:
         """Return a derivative, in the units that both variables have in their component."""
         own = self._own(variable)
         factor = self._factor(own, variable) / self._factor(self._own(time), time)
-        return _scaled(apply(RATE_OF, Name(_name(own))), factor)
+        return _scaled(apply(RATE_OF, Name(self._name(own))), factor)
 
     # ---- what the model says
 
@@ -246,10 +249,10 @@ class _Reading:
                 variable, time = in_derivative(left)
                 own = self._own(variable)
                 factor = self._factor(variable, own) * self._factor(self._own(time), time)
-                rates[_name(own)] = _scaled(formula, factor)
+                rates[self._name(own)] = _scaled(formula, factor)
             else:
                 own = self._own(left.variable())
-                computed[_name(own)] = _scaled(formula, self._factor(left.variable(), own))
+                computed[self._name(own)] = _scaled(formula, self._factor(left.variable(), own))
         found = self.analysed
         states = self._ordered(found.state, found.stateCount())
         constants = self._ordered(found.constant, found.constantCount())
@@ -257,14 +260,17 @@ class _Reading:
         others = self._ordered(found.algebraicVariable, found.algebraicVariableCount())
         return Document(
             self.model.name(),
-            None if self.time is None else Variable(_name(self.time), self._units(self.time)),
+            None if self.time is None else Variable(self._name(self.time), self._units(self.time)),
             tuple((one, rates[one.name]) for one in map(self._variable, states)),
             (
                 *map(self._variable, constants),
-                *(self._variable(one, computed[_name(one.variable())]) for one in numbers),
+                *(self._variable(one, computed[self._name(one.variable())]) for one in numbers),
             ),
             tuple((one, computed[one.name]) for one in map(self._variable, others)),
         )
+
+    def _name(self, variable: Any) -> str:
+        return self.names[_key(variable)]
 
     def _ordered(self, get: Any, number: int) -> list[Any]:
         """Return variables of the analysed model as they follow in the file."""
@@ -278,7 +284,7 @@ class _Reading:
         own, first = given.variable(), given.initialisingVariable()
         if first is not None:
             start = _scaled(self._start(first), self._factor(first, own))
-        return Variable(_name(own), self._units(own), start)
+        return Variable(self._name(own), self._units(own), start)
 
     def _start(self, first: Any) -> Formula:
         """Return an initial value, a number or that of a variable beside, in its own units."""
@@ -289,8 +295,17 @@ class _Reading:
             return _scaled(self._value(beside), self._factor(beside, first))
 
 
-def _name(variable: Any) -> str:
-    return ".".join(_key(variable))
+def _names(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """Return a name for each variable of each component, that equations can have, too."""
+    found: dict[tuple[str, str], str] = {}
+    taken: set[str] = set()
+    for key in keys:
+        name = "_".join(key)
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        found[key] = name
+    return found
 
 
 def _equations(found: Any) -> Iterator[Any]:
