@@ -221,7 +221,7 @@ def _solve_model(
     by: Any = settings.get("sensitivities")
     if has_sensitivities(by):
         check_sensitivities(by)
-        model = model.differentiable([by] if isinstance(by, str) else by, y0, args)
+        model, settings["sensitivities"], args = model.differentiable(by, y0, args, start)
     posed = model.pose(y0, args, start)
     given = read_events(settings.pop("events", None))
     if posed.events or given:

@@ -380,3 +380,43 @@ def test_models_that_are_composed_of_others():
     assert model.values(result, "two__x") == pytest.approx(np.exp(-2.0 * TIMES))
     with pytest.raises(cubie.ModelError, match="composed of models, by the SBML package `comp`"):
         cubie.load_model(COMPOSED.format("part", "another", part))
+
+
+def test_constants_that_are_named_are_inputs():
+    """Of their own values, by either name that they have; words mean those that args names."""
+    parts = listed(
+        Compartments=compartment(),
+        Species=species("A", "initialConcentration='1'"),
+        Parameters=parameter("lambda", 0.5) + parameter("twice"),
+        InitialAssignments="<initialAssignment symbol='twice'>[[2 * lambda]]</initialAssignment>",
+        Reactions=reaction("R", "twice * A * C", "A", ""),
+    )
+    model = cubie.load_model(sbml(parts))
+    slope = -2.0 * TIMES * np.exp(-TIMES)
+    for name in ("lambda", model._called["lambda"]):
+        result = solved(model, sensitivities=[name])
+        assert result.dy[0, 0] == pytest.approx(slope, abs=1e-8)
+    by_rate = solved(model, sensitivities=["twice"], args={"lambda": [0.25, 0.5]})
+    rates = np.array([[0.5], [1.0]])
+    assert by_rate.dy[:, 0, 0] == pytest.approx(-TIMES * np.exp(-rates * TIMES), abs=1e-8)
+    for word in ("parameters", "all"):
+        with pytest.raises(
+            cubie.ModelError, match="the constants that args names, and it names no"
+        ):
+            solved(model, sensitivities=word)
+    assert solved(model, sensitivities="all", args={"twice": 1.0}).inputs == ("twice", "y0[A]")
+    swept = cubie.sweep(
+        model, (0.0, 2.0), over=cubie.grid(**{model._called["lambda"]: [0.25, 0.5]}),
+        sensitivities=["lambda"], save="final", rtol=1e-9, atol=1e-12,
+    ).run().to_xarray()  # fmt: skip
+    assert swept["dy"].values.ravel() == pytest.approx(-4.0 * np.exp([-1.0, -2.0]), abs=1e-7)
+    one = cubie.sweep(
+        model, (0.0, 2.0), over=cubie.grid(C=[1.0, 2.0]), y0={"A": 1.0},
+        sensitivities=["lambda"], save="final", rtol=1e-9, atol=1e-12,
+    ).run().to_xarray()  # fmt: skip
+    assert one["dy"].values[0].ravel() == pytest.approx(-4.0 * np.exp(-2.0), abs=1e-7)
+    with pytest.raises(cubie.ModelError, match="has `twice`, which follows from what differs"):
+        cubie.sweep(
+            model, (0.0, 2.0), over=cubie.grid(**{model._called["lambda"]: [0.25, 0.5]}),
+            sensitivities=["twice"], save="final",
+        )  # fmt: skip

@@ -13,8 +13,9 @@ from attrs import frozen
 from cubie.models.breaks import breaks_of
 from cubie.models.courses import course_of
 from cubie.models.description import Description
+from cubie.models.errors import ModelError
 from cubie.models.posing import Posed, called_in, equations_with, start_of, texts_with, y0_of
-from cubie.models.sweeping import PosedSweep, differentiable, posed_sweep
+from cubie.models.sweeping import PosedSweep, differentiable, inputs_named, posed_sweep
 from cubie.models.totals import without_totals
 from cubie.models.transitions import events_of
 from cubie.systems.symbolic.equations import Equations
@@ -182,23 +183,67 @@ class Model:
             breaks_of(self.description, start.value) if extended.rates else None,
         )
 
-    def differentiable(self, by: Iterable[str], y0: Any = None, args: Any = None) -> Model:
-        """Return the model as its solutions can be differentiated by constants.
+    def differentiable(
+        self, by: Any, y0: Any = None, args: Any = None, time: Any = 0.0
+    ) -> tuple[Model, list[str], Any]:
+        """Return the model as its solutions can be differentiated, by what, and its arguments.
+
+        Constants that are named are arguments, of their own values where no others are given.
 
         Parameters
         ----------
-        by : iterable of str
+        by : str or sequence of str
             What they are differentiated by, as `sensitivities` takes it.
-        y0, args : mapping of str to object, optional
-            What runs are given.
+        y0, args, time : object, optional
+            As that of `pose`.
 
         Raises
         ------
         ModelError
             Where what a state begins with follows from these constants.
         """
-        described = differentiable(self.description, by, y0, args)
-        return self if described is self.description else Model(described)
+        names, missing = inputs_named(self.description, self._called, by, args)
+        if missing:
+            values = self.pose(y0, args, time).parameters
+            args = {**(args or {}), **{name: values[name] for name in missing}}
+        described = differentiable(self.description, names, y0, args)
+        model = self if described is self.description else Model(described)
+        return model, [self._called.get(name, name) for name in names], args
+
+    def differentiable_sweep(
+        self, by: Any, names: Iterable[str], args: Any = None
+    ) -> tuple[list[str], Any]:
+        """Return by what runs of a sweep are differentiated, and its arguments.
+
+        Parameters
+        ----------
+        by : str or sequence of str
+            As that of `differentiable`.
+        names : iterable of str
+            What is swept.
+        args : mapping of str to object, optional
+
+        Raises
+        ------
+        ModelError
+            For a constant that follows from what is swept or given.
+        """
+        own = {called: name for name, called in self._called.items()}
+        given = (*names, *(args if isinstance(args, Mapping) else ()))
+        varying = [own.get(name, name) for name in given]
+        names, missing = inputs_named(
+            self.description, self._called, by, dict.fromkeys(varying, 0.0)
+        )
+        follow = self.description.follow_from(varying)
+        for name in missing:
+            if name in follow:
+                raise ModelError(
+                    f"sensitivities has `{name}`, which follows from what differs between the runs "
+                    "of this sweep: give its value in args, or sweep it."
+                )
+        if missing:
+            args = {**(args or {}), **{name: self.parameters[name] for name in missing}}
+        return [self._called.get(name, name) for name in names], args
 
     def pose_sweep(self, names: Iterable[str], y0: Any = None, args: Any = None) -> PosedSweep:
         """Return what `sweep` takes, where constants and states of these names are swept.

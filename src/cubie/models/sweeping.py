@@ -136,6 +136,41 @@ def swept(model: Description, varying: Iterable[str], given: Iterable[str]) -> S
     return Swept(evolve(model, initial=initial, formulas=formulas), start, free)
 
 
+def inputs_named(
+    model: Description, called: Mapping[str, str], by: Any, args: Any
+) -> tuple[list[str], list[str]]:
+    """Return what solutions are differentiated by, and of that the constants no argument gives.
+
+    Both by the names of the model, whichever they were given by.
+
+    Parameters
+    ----------
+    model : Description
+    called : mapping of str to str
+        What equations call what the model calls otherwise.
+    by : str or sequence of str
+        As `sensitivities` takes it.
+    args : mapping, optional
+        Constants that are given.
+
+    Raises
+    ------
+    ModelError
+        For a word that means all constants that are given, where none is.
+    """
+    own = {name: one for one, name in called.items()}
+    names = [own.get(name, name) for name in ([by] if isinstance(by, str) else by)]
+    constants, given = set(model.constants), args if isinstance(args, Mapping) else {}
+    told = {own.get(name, name) for name in given}
+    words = [name for name in names if name in GROUPS and name not in constants]
+    if words and not constants & told:
+        raise ModelError(
+            f"sensitivities has {words[0]!r}, the constants that args names, and it names none: "
+            f"name those that are meant, sensitivities=[{', '.join(map(repr, model.constants))}]."
+        )
+    return names, [name for name in names if name in constants - told]
+
+
 def differentiable(model: Description, by: Iterable[str], y0: Any, args: Any) -> Description:
     """Return a model whose derivatives by constants are those of its equations.
 

@@ -123,7 +123,7 @@ class PetabProblem:
         self._by_constants = tuple(name for name in constants if moves[name])
         self._by_states = tuple(name for name in states if moves[name])
         args, y0 = self._given(self._scaled.values(self.x0))[:2]
-        self.model = model.differentiable(self._by_constants, y0, args)
+        self.model, _, _ = model.differentiable(self._by_constants, y0, args)
         posed = self.model.pose(y0, args, self._start)
         by = [*self._by_constants, *(f"y0[{rates.index(name)}]" for name in self._by_states)]
         if by:

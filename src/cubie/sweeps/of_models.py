@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from cubie.models.model import USUAL, Model
 from cubie.sweeps.asked import Asked
 from cubie.sweeps.axes import Space
 from cubie.systems.events.given import read_events
+from cubie.systems.sensitivities.inputs import check_sensitivities, has_sensitivities
 
 
 def as_equations(asked: Asked, space: Space) -> Asked:
@@ -19,8 +22,12 @@ def as_equations(asked: Asked, space: Space) -> Asked:
     model, options = asked.fun, dict(asked.options)
     if not isinstance(model, Model):
         return asked
-    options = {**USUAL, **options}
-    posed = model.pose_sweep(space.names, asked.y0, asked.args)
+    options, args = {**USUAL, **options}, asked.args
+    by: Any = options.get("sensitivities")
+    if has_sensitivities(by):
+        check_sensitivities(by)
+        options["sensitivities"], args = model.differentiable_sweep(by, space.names, args)
+    posed = model.pose_sweep(space.names, asked.y0, args)
     if posed.events:
         own = read_events(options.get("events"))
         options["events"] = (*own, *posed.events)
