@@ -11,6 +11,7 @@ import numpy as np
 from attrs import evolve, frozen
 
 from cubie.checks import time_span
+from cubie.errors import Described
 from cubie.launch.results import Result
 from cubie.memory import NEVER_CHANGE, KernelMemory
 from cubie.models.model import USUAL, Model
@@ -38,6 +39,7 @@ class Known:
 _recent = KernelMemory()
 _solvers: Recent[Known] = Recent(MAX_RECENT_SOLVERS)
 
+_OF_FUN = Described("as fun needs it")  # a function, equations or a model of a file
 _USUAL = MappingProxyType({"method": "tsit5", "rtol": 1e-3, "atol": 1e-6})
 
 
@@ -45,15 +47,15 @@ def solve_ivp(
     fun: Any,
     t_span: Sequence[Any],
     y0: Any = None,
-    method: Any = None,
+    method: Any = _OF_FUN,
     t_eval: Any = None,
     dense_output: bool = False,
     events: Any = None,
     vectorized: bool = False,
     args: Any = None,
     *,
-    rtol: Any = None,
-    atol: Any = None,
+    rtol: Any = _OF_FUN,
+    atol: Any = _OF_FUN,
     first_step: Any = None,
     max_step: Any = math.inf,
     min_step: Any = 0.0,
@@ -186,9 +188,9 @@ def solve_ivp(
     """
     usual = USUAL if isinstance(fun, Model) else _USUAL
     settings = dict(
-        method=usual["method"] if method is None else method,
-        rtol=usual["rtol"] if rtol is None else rtol,
-        atol=usual["atol"] if atol is None else atol,
+        method=usual["method"] if method is _OF_FUN else method,
+        rtol=usual["rtol"] if rtol is _OF_FUN else rtol,
+        atol=usual["atol"] if atol is _OF_FUN else atol,
         first_step=first_step,
         max_step=max_step,
         min_step=min_step,

@@ -16,21 +16,23 @@ import xarray
 from cubie import grid, sweep
 
 COMMAND = [sys.executable, "-m", "cubie.cli.sweep"]
-STEP = 5e-6  # so small that chunks take long enough to be stopped between two
-SLOW = f"""
+# Steps so small that chunks take long enough to be stopped between two: of equations that are a
+# line of arithmetic they take a nanosecond.
+STEP, SMALLER = 5e-6, 2e-6
+SLOW = """
 method = "rk4"
 t_span = [0, 1]
 states.x = 1
 
 [options]
-first_step = {STEP}
+first_step = {step}
 max_steps = 1000000
 
 [sweep]
 chunk = 64
-grid.k = {{start = 1, stop = 2, num = 3200}}
+grid.k = {{start = 1, stop = 2, num = {num}}}
 """
-TRACED = 'equations = "dx = -k*x"' + SLOW
+TRACED = 'equations = "dx = -k*x"' + SLOW.format(step=SMALLER, num=9600)
 # No function that can be followed: it is compiled as it stands, and no data.
 COUNTED = """
 def counted(t, y, k):
@@ -39,7 +41,7 @@ def counted(t, y, k):
         scale = scale / 2
     return [-k * scale * y[0]]
 """
-UNTRACED = 'function = "counted.py:counted"' + SLOW.replace("3200", "256")
+UNTRACED = 'function = "counted.py:counted"' + SLOW.format(step=STEP, num=256)
 CASES = {
     "Ctrl-C": (TRACED, signal.SIGINT, ["--option", "rtol=1e-5", "--chunk", "64"], 130),
     "end of a job, with a worker": (UNTRACED, signal.SIGTERM, ["--workers", "1"], 143),
@@ -109,9 +111,10 @@ def undisturbed(text):
     """Return what the sweep comes to in one go."""
     module: dict = {}
     exec(COUNTED, module)
-    fun, n = ("dx = -k*x", 3200) if text is TRACED else (module["counted"], 256)
+    traced = ("dx = -k*x", 9600, SMALLER)
+    fun, n, step = traced if text is TRACED else (module["counted"], 256, STEP)
     made = sweep(
-        fun, (0, 1), {"x": 1}, over=grid(k=np.linspace(1, 2, n)), method="rk4", first_step=STEP,
+        fun, (0, 1), {"x": 1}, over=grid(k=np.linspace(1, 2, n)), method="rk4", first_step=step,
         max_steps=10**6, chunk=n,
     )  # fmt: skip
     return made.run(progress=False).to_xarray()

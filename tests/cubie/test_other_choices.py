@@ -85,7 +85,7 @@ def test_a_missing_toolkit_is_told_with_what_installs_it(monkeypatch):
     finder = types.ModuleType("cuda.pathfinder")
     finder.__dict__["DynamicLibNotFoundError"] = DynamicLibNotFoundError
     monkeypatch.setitem(sys.modules, "cuda.pathfinder", finder)
-    with pytest.raises(NoToolkit, match=r'pip install "cubie\[cu13\]".*libnvrtc'):  # noqa: SIM117
+    with pytest.raises(NoToolkit, match=r'pip install "cubie-ode\[cu13\]".*libnvrtc'):  # noqa: SIM117
         with needing_the_toolkit():
             raise DynamicLibNotFoundError("no libnvrtc.so.13")
     assert issubclass(NoToolkit, ImportError)

@@ -273,7 +273,7 @@ def test_a_package_that_is_not_there_is_named(name, monkeypatch):
     """With the way to install it."""
     module, extra, call = MISSING[name]
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(ImportError, match=rf"need {name}: pip install 'cubie\[{extra}\]'"):
+    with pytest.raises(ImportError, match=rf"need {name}: pip install 'cubie-ode\[{extra}\]'"):
         call()
 
 
