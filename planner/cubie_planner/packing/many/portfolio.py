@@ -62,6 +62,9 @@ IN_VAIN = 2
 UNTIL_EJECTED = 0.9
 """Of the work, what may be done when ejection ends; the rest is for what comes after it."""
 
+EJECTION_TIMES = 3
+"""Of what was done before, how many times as much ejection takes at most."""
+
 EJECTION_SHARE = 5
 """Of the work that is left, what one ejection takes at most: one in so many."""
 
@@ -143,7 +146,8 @@ class _Search:
             is_vain = index >= IN_VAIN and self.best is by_orders
             if not self.is_over and not is_vain:
                 self.with_largest(crowded, count, first)
-        self.allowed = int(self.work * UNTIL_EJECTED)
+        so_far = self.fit.work
+        self.allowed = min(int(self.work * UNTIL_EJECTED), so_far * (1 + EJECTION_TIMES))
         self.eject()
         self.allowed = self.work
         for crowded, count in LARGEST:
