@@ -11,7 +11,6 @@ import numpy as np
 from attrs import evolve, frozen
 
 from cubie.checks import time_span
-from cubie.errors import Described
 from cubie.launch.results import Result
 from cubie.memory import NEVER_CHANGE, KernelMemory
 from cubie.models.model import USUAL, Model
@@ -39,7 +38,7 @@ class Known:
 _recent = KernelMemory()
 _solvers: Recent[Known] = Recent(MAX_RECENT_SOLVERS)
 
-_OF_FUN = Described("as fun needs it")  # a function, equations or a model of a file
+_OF_FUN = "as fun needs it"  # a function, equations or a model of a file; known by its identity
 _USUAL = MappingProxyType({"method": "tsit5", "rtol": 1e-3, "atol": 1e-6})
 
 
