@@ -8,29 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from threading import Lock
-from types import ModuleType
 
 from cubie.models.errors import ModelError
+from cubie.models.libraries import library as imported
 
 WORKING = Lock()  # the library keeps what it has read in variables of its own
 FAILED = -1
-
-
-def antimony() -> ModuleType:
-    """Return the library, or say how to get it.
-
-    Raises
-    ------
-    ModelError
-    """
-    try:
-        import antimony
-    except ImportError as error:
-        raise ModelError(
-            "Antimony is read by the package `antimony`, which is not here: "
-            "pip install 'cubie-ode[antimony]'."
-        ) from error
-    return antimony
 
 
 def sbml_of(text: str, source: str, folder: Path | None = None) -> str:
@@ -48,7 +31,7 @@ def sbml_of(text: str, source: str, folder: Path | None = None) -> str:
     ModelError
         For what is no Antimony, by its line.
     """
-    library = antimony()
+    library = imported("Antimony", "antimony", "antimony", "antimony")
     with WORKING:
         library.clearPreviousLoads()
         library.clearDirectories()

@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 from cubie.models.cellml.document import Document, Variable
@@ -18,27 +17,11 @@ from cubie.models.cellml.mathematics import Reader, in_derivative
 from cubie.models.cellml.plain import plain_text
 from cubie.models.errors import ModelError
 from cubie.models.formulas import RATE_OF, TIME, Formula, Name, apply
+from cubie.models.libraries import library as imported
 
 IMPLICIT = ("nla", "dae")  # libCellML's types of models with equations that must be solved
 UNDETERMINED = re.compile(r"The type of variable '(.*)' in component '(.*)' is unknown")
 SOLVABLE = ("ode", "algebraic")
-
-
-def libcellml() -> ModuleType:
-    """Return the library, or say how to get it.
-
-    Raises
-    ------
-    ModelError
-    """
-    try:
-        import libcellml
-    except ImportError as error:
-        raise ModelError(
-            "CellML is read by the package `libcellml`, which is not here: "
-            "pip install 'cubie-ode[cellml]'."
-        ) from error
-    return libcellml
 
 
 def read_document(text: str, source: str, folder: Path | None = None) -> Document:
@@ -56,7 +39,7 @@ def read_document(text: str, source: str, folder: Path | None = None) -> Documen
     ModelError
         For what is no CellML, and for features that are not here.
     """
-    library = libcellml()
+    library = imported("CellML", "libcellml", "cellml", "libcellml")
     model = _parsed(library, text, source)
     if model.hasImports():
         model = _with_imports(library, model, source, folder)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from types import ModuleType
 from typing import Any
 
 from cubie.models.errors import ModelError
 from cubie.models.formulas import Formula, Name, replaced
+from cubie.models.libraries import library as imported
 from cubie.models.sbml.document import (
     Assignment,
     Compartment,
@@ -19,23 +19,6 @@ from cubie.models.sbml.document import (
     Species,
 )
 from cubie.models.sbml.mathematics import Reader, read_definitions, types_of_nodes
-
-
-def libsbml() -> ModuleType:
-    """Return the library, or say how to get it.
-
-    Raises
-    ------
-    ModelError
-    """
-    try:
-        import libsbml
-    except ImportError as error:
-        raise ModelError(
-            "SBML is read by the package `python-libsbml`, which is not here: "
-            "pip install 'cubie-ode[sbml]'."
-        ) from error
-    return libsbml
 
 
 def read_document(text: str, source: str) -> Document:
@@ -51,7 +34,7 @@ def read_document(text: str, source: str) -> Document:
     ModelError
         For what is no SBML, and for features that are not here.
     """
-    library = libsbml()
+    library = imported("SBML", "python-libsbml", "sbml", "libsbml")
     given = library.readSBMLFromString(text)
     for i in range(given.getNumErrors()):
         error = given.getError(i)
