@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,16 @@ class Store:
         except UnicodeDecodeError:
             return None
         return source if is_arithmetic(source) else None
+
+    def found_or_written(self, key: str, write: Callable[[], str]) -> tuple[str, str]:
+        """Return the text and the digest of the module of a key; written where there is none."""
+        digest = (self.read_entry(key) or {}).get("digest")
+        source = self.read_module(digest)
+        if source is None:
+            source = write()
+            _, digest = self.write_module(source)
+            self.write_entry(key, {"digest": digest})
+        return source, str(digest)
 
     def write_entry(self, key: str, entry: dict[str, Any]) -> None:
         """Store what is known about a fingerprint."""

@@ -37,13 +37,8 @@ def scaled_module(system: System, mass: Mass, pairs: bool) -> ModuleType:
     rows = [system.digest, *(row.digest for row in system.jacobian_rows)]
     parts = ["scaled", package_digest(), rows, sorted(mass.items()), pairs]
     key = hashlib.sha256(repr(parts).encode()).hexdigest()[:32]
-    entry = store.read_entry(key) or {}
-    source, digest = store.read_module(entry.get("digest")), entry.get("digest")
-    if source is None:
-        source = write_scaled(system, mass, pairs)
-        _, digest = store.write_module(source)
-        store.write_entry(key, {"digest": digest})
-    return load_module(source, store.module_path(str(digest)))
+    source, digest = store.found_or_written(key, lambda: write_scaled(system, mass, pairs))
+    return load_module(source, store.module_path(digest))
 
 
 def write_scaled(system: System, mass: Mass, pairs: bool) -> str:

@@ -43,15 +43,8 @@ def source_of_rates(system: System) -> tuple[str, Path]:
     store = Store.beside(system.path)
     parts = ("rates of observables", package_digest(), system.digest)
     key = hashlib.sha256(" ".join(parts).encode()).hexdigest()[:32]
-    digest = (store.read_entry(key) or {}).get("digest")
-    source = store.read_module(digest)
-    if source is None:
-        source = _written(system)
-        path, digest = store.write_module(source)
-        store.write_entry(key, {"digest": digest})
-    else:
-        path = store.module_path(str(digest))
-    return source, path
+    source, digest = store.found_or_written(key, lambda: _written(system))
+    return source, store.module_path(digest)
 
 
 def _written(system: System) -> str:

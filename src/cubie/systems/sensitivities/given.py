@@ -117,14 +117,8 @@ def given_rates(system: System, inputs: Sequence[Input]) -> System:
     given += [f"{number} {one.digest}" for number, one in columns.items()]
     parts = ["given rates", package_digest(), *given, *meant]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-    digest = (store.read_entry(key) or {}).get("digest")
-    source = store.read_module(digest)
-    if source is None:
-        with uncollected():
-            source = _written(system, inputs)
-        _, digest = store.write_module(source)
-        store.write_entry(key, {"digest": digest})
-    assert type(digest) is str
+    with uncollected():
+        source, digest = store.found_or_written(key, lambda: _written(system, inputs))
     n = system.n_states * (1 + len(inputs))
     return System(
         n_states=n,

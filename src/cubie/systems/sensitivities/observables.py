@@ -32,14 +32,8 @@ def joint_observables(states: System, observables: System) -> System:
     n_states = joint.base.n_states
     parts = ["joint observables", package_digest(), observables.digest, str(n_states), *meant]
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
-    digest = (store.read_entry(key) or {}).get("digest")
-    source = store.read_module(digest)
-    if source is None:
-        with uncollected():
-            source = _written(states, observables)
-        _, digest = store.write_module(source)
-        store.write_entry(key, {"digest": digest})
-    assert type(digest) is str
+    with uncollected():
+        source, digest = store.found_or_written(key, lambda: _written(states, observables))
     names = names_of_all(observables.output_names, joint.inputs)
     return System(
         n_states=states.n_states,
